@@ -1,0 +1,77 @@
+#include "base/buffer.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void buffer_create(struct buffer *buffer)
+{
+    *buffer = (struct buffer){0};
+}
+
+void buffer_destroy(struct buffer *buffer)
+{
+    free(buffer->data);
+    *buffer = (struct buffer){0};
+}
+
+uint8_t *buffer_reserve(struct buffer *buffer, size_t extra_bytes)
+{
+    size_t need;
+
+    if (__builtin_add_overflow(buffer->size, extra_bytes, &need))
+        abort();
+    if (need > buffer->capacity) {
+        size_t capacity = buffer->capacity ? buffer->capacity : 256;
+        while (capacity < need)
+            capacity = capacity > SIZE_MAX / 2 ? need : capacity * 2;
+        buffer->data = realloc(buffer->data, capacity);
+        if (!buffer->data)
+            abort();
+        buffer->capacity = capacity;
+    }
+    return buffer->data + buffer->size;
+}
+
+void buffer_append(struct buffer *buffer, const void *bytes, size_t size_bytes)
+{
+    if (size_bytes == 0)
+        return;
+    memcpy(buffer_reserve(buffer, size_bytes), bytes, size_bytes);
+    buffer->size += size_bytes;
+}
+
+void buffer_append_byte(struct buffer *buffer, uint8_t byte)
+{
+    *buffer_reserve(buffer, 1) = byte;
+    buffer->size++;
+}
+
+void buffer_append_text(struct buffer *buffer, const char *text)
+{
+    buffer_append(buffer, text, strlen(text));
+}
+
+void buffer_append_format(struct buffer *buffer, const char *format, ...)
+{
+    va_list arguments;
+    int length;
+
+    va_start(arguments, format);
+    length = vsnprintf(NULL, 0, format, arguments);
+    va_end(arguments);
+    if (length < 0)
+        abort();
+    buffer_reserve(buffer, (size_t)length + 1);
+    va_start(arguments, format);
+    (void)vsnprintf((char *)buffer->data + buffer->size, (size_t)length + 1, format, arguments);
+    va_end(arguments);
+    buffer->size += (size_t)length;
+}
+
+const char *buffer_text(struct buffer *buffer)
+{
+    *buffer_reserve(buffer, 1) = '\0';
+    return (const char *)buffer->data;
+}

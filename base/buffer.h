@@ -1,0 +1,29 @@
+/* A growable byte string for building messages, files and replies. Out of memory aborts. */
+#ifndef BASE_BUFFER_H
+#define BASE_BUFFER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct buffer {
+    uint8_t *data;
+    size_t size;     /* bytes in use */
+    size_t capacity; /* bytes allocated */
+};
+
+/** In place; no allocation until first use. `struct buffer b = {0}` does the same. */
+void buffer_create(struct buffer *buffer);
+void buffer_destroy(struct buffer *buffer);
+
+/** Makes room for `extra_bytes` more and returns where they go; size does not change. */
+uint8_t *buffer_reserve(struct buffer *buffer, size_t extra_bytes);
+void buffer_append(struct buffer *buffer, const void *bytes, size_t size_bytes);
+void buffer_append_byte(struct buffer *buffer, uint8_t byte);
+void buffer_append_text(struct buffer *buffer, const char *text);
+void buffer_append_format(struct buffer *buffer, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/** Terminates with a zero byte that does not count, and returns the text. */
+const char *buffer_text(struct buffer *buffer);
+
+#endif

@@ -1,0 +1,99 @@
+/* The I/O seam: every file operation, clock and random number of the store goes through one table,
+ * so that tests can fail, delay, reorder and crash any of them (tests/store/shadow_disk.c).
+ *
+ * Functions are thread-safe. They return 0 (or a count) or a negative enum error_code with the path
+ * and the operation in the error's text. Nothing is retried after EIO; EINTR is retried inside. */
+#ifndef BASE_IO_H
+#define BASE_IO_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+enum io_open_flags {
+    IO_READ = 0,           /* read only */
+    IO_WRITE = 1 << 0,     /* read and write */
+    IO_CREATE = 1 << 1,    /* create when missing */
+    IO_EXCLUSIVE = 1 << 2, /* with IO_CREATE: fail when it exists */
+    IO_TRUNCATE = 1 << 3,
+    IO_DIRECT = 1 << 4, /* O_DIRECT | O_DSYNC; ERROR_UNSUPPORTED where the file system refuses */
+    IO_APPEND_SYNC = 1 << 5 /* O_DSYNC without O_DIRECT */
+};
+
+/** Called for each name in a folder, "." and ".." left out, in no order. Non-zero stops the
+ * listing. */
+typedef int (*io_list_function)(void *context, const char *name);
+
+struct io;
+
+/* Raw operations: return a negative errno on failure (the wrappers below make texts of it). */
+struct io_operations {
+    int (*open)(struct io *io, const char *path, unsigned flags); /* a handle >= 0 */
+    int (*close)(struct io *io, int file);
+    int64_t (*pread)(struct io *io, int file, void *bytes, size_t size_bytes, uint64_t offset);
+    int64_t (*pwrite)(struct io *io, int file, const void *bytes, size_t size_bytes,
+                      uint64_t offset);
+    int (*datasync)(struct io *io, int file);
+    int (*sync_directory)(struct io *io, const char *path);
+    int (*allocate)(struct io *io, int file, uint64_t size_bytes); /* preallocates and zero-fills */
+    int (*truncate)(struct io *io, int file, uint64_t size_bytes);
+    int64_t (*size)(struct io *io, int file);
+    int (*map)(struct io *io, int file, uint64_t size_bytes, const void **bytes); /* read only */
+    int (*unmap)(struct io *io, const void *bytes, uint64_t size_bytes);
+    int (*rename)(struct io *io, const char *from, const char *to);
+    int (*unlink)(struct io *io, const char *path);
+    int (*link)(struct io *io, const char *from, const char *to);
+    int (*make_directory)(struct io *io, const char *path); /* 0 when it exists already */
+    int (*remove_directory)(struct io *io, const char *path);
+    int (*list)(struct io *io, const char *path, io_list_function function, void *context);
+    int (*lock)(struct io *io, int file); /* exclusive, not waiting: -EWOULDBLOCK */
+    int64_t (*free_bytes)(struct io *io, const char *path);
+    int64_t (*wall_ms)(struct io *io); /* milliseconds since the epoch */
+    int64_t (*monotonic_ns)(struct io *io);
+    void (*random)(struct io *io, void *bytes, size_t size_bytes);
+};
+
+/* Implementations embed this as their first member. */
+struct io {
+    const struct io_operations *operations;
+};
+
+/** The operating system's. Shared, never freed. */
+struct io *io_posix(void);
+
+int io_open(struct io *io, const char *path, unsigned flags, int *file, struct error *error);
+int io_close(struct io *io, int file, const char *path, struct error *error);
+/** Reads exactly `size_bytes`; a file that ends before is ERROR_CORRUPT. */
+int io_read(struct io *io, int file, const char *path, void *bytes, size_t size_bytes,
+            uint64_t offset, struct error *error);
+/** Writes everything; a short write goes on from where it stopped. */
+int io_write(struct io *io, int file, const char *path, const void *bytes, size_t size_bytes,
+             uint64_t offset, struct error *error);
+int io_datasync(struct io *io, int file, const char *path, struct error *error);
+int io_sync_directory(struct io *io, const char *path, struct error *error);
+int io_allocate(struct io *io, int file, const char *path, uint64_t size_bytes,
+                struct error *error);
+int io_truncate(struct io *io, int file, const char *path, uint64_t size_bytes,
+                struct error *error);
+int io_size(struct io *io, int file, const char *path, uint64_t *size_bytes, struct error *error);
+/** Maps [0, size_bytes) for reading. Unmap with io_unmap. */
+int io_map(struct io *io, int file, const char *path, uint64_t size_bytes, const void **bytes,
+           struct error *error);
+void io_unmap(struct io *io, const void *bytes, uint64_t size_bytes);
+int io_rename(struct io *io, const char *from, const char *to, struct error *error);
+/** A file that is not there is not an error. */
+int io_unlink(struct io *io, const char *path, struct error *error);
+int io_link(struct io *io, const char *from, const char *to, struct error *error);
+/** Creates the folder; its parent must exist. Existing is fine. */
+int io_make_directory(struct io *io, const char *path, struct error *error);
+int io_remove_directory(struct io *io, const char *path, struct error *error);
+int io_list(struct io *io, const char *path, io_list_function function, void *context,
+            struct error *error);
+int io_lock(struct io *io, int file, const char *path, struct error *error);
+int64_t io_free_bytes(struct io *io, const char *path);
+int64_t io_wall_ms(struct io *io);
+int64_t io_monotonic_ns(struct io *io);
+void io_random(struct io *io, void *bytes, size_t size_bytes);
+
+#endif

@@ -1,0 +1,58 @@
+/* Counters, gauges and histograms in the Prometheus text format (version 0.0.4).
+ *
+ * A registry is created by the program and handed down. Series are created once and kept by their
+ * owner; updates are atomic and lock-free. All functions accept a NULL registry or series and do
+ * nothing, so that a component works without metrics. Names carry the windrow_ prefix in full.
+ * Label names and values are given as one flat list. Bounded labels only: collection, shard,
+ * reason. */
+#ifndef BASE_METRICS_H
+#define BASE_METRICS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buffer.h"
+
+struct metrics;
+struct metric;
+
+enum { METRICS_LABELS_MAX = 3 };
+
+struct metric_label {
+    const char *name;
+    const char *value;
+};
+
+struct metrics *metrics_new(void);
+void metrics_delete(struct metrics *metrics);
+
+/** The series of `name` with these labels, created on first use; the same pointer for the same
+ * labels afterwards. `labels` has `label_count` entries. Strings are copied. Any thread; takes a
+ * lock. */
+struct metric *metrics_counter(struct metrics *metrics, const char *name, const char *help,
+                               const struct metric_label *labels, size_t label_count);
+struct metric *metrics_gauge(struct metrics *metrics, const char *name, const char *help,
+                             const struct metric_label *labels, size_t label_count);
+/** `bounds` ascending upper bounds in base units; +Inf is added. Copied. */
+struct metric *metrics_histogram(struct metrics *metrics, const char *name, const char *help,
+                                 const struct metric_label *labels, size_t label_count,
+                                 const double *bounds, size_t bound_count);
+
+/** Histogram bounds for latencies: 50 us to 60 s. */
+extern const double metrics_seconds_bounds[];
+extern const size_t metrics_seconds_bound_count;
+
+void metric_add(struct metric *metric, double amount);    /* counter or gauge */
+void metric_set(struct metric *metric, double value);     /* gauge */
+void metric_observe(struct metric *metric, double value); /* histogram */
+double metric_value(const struct metric *metric); /* counter or gauge, for status and tests */
+/** Removes a series that no longer stands for anything (a shard that moved away). */
+void metrics_remove(struct metrics *metrics, struct metric *metric);
+
+/** Registers a function that refreshes gauges right before each rendering. */
+void metrics_on_render(struct metrics *metrics, void (*refresh)(void *context), void *context);
+
+/** Appends the exposition: families sorted by name, # HELP and # TYPE once each. */
+void metrics_render(struct metrics *metrics, struct buffer *out);
+
+#endif
