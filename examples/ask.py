@@ -1,0 +1,96 @@
+#!/usr/bin/env python3
+"""Asks a running windrow about the sample and prints the answers for a person.
+
+  ask.py --url http://127.0.0.1:6333               five of the shipped questions
+  embed_text.py "TEXT" | ask.py --url ... --stdin   a question of your own: {"text", "vector"} a line
+"""
+
+import argparse
+import datetime
+import json
+import os
+import sys
+import textwrap
+import time
+import urllib.request
+
+from vectors import read_vectors
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+SHIPPED_QUESTIONS = (0, 2, 4, 8, 9)
+
+
+def shipped_questions():
+    with open(os.path.join(HERE, "queries.json"), encoding="utf-8") as file:
+        texts = json.load(file)
+    vectors = list(read_vectors(os.path.join(HERE, "queries.hbin")))
+    return [(texts[index], vectors[index]) for index in SHIPPED_QUESTIONS]
+
+
+def search(url, collection, vector, limit):
+    body = {"query": {"nearest": vector}, "limit": limit, "with_payload": True}
+    request = urllib.request.Request(
+        f"{url}/collections/{collection}/points/query",
+        data=json.dumps(body).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=30) as response:
+        return json.load(response)
+
+
+def ago(seconds):
+    minutes, hours = int(seconds // 60), int(seconds // 3600)
+    if seconds < 60:
+        return f"{max(0, int(seconds))} s ago"
+    return f"{minutes} min ago" if hours == 0 else f"{hours} h {minutes % 60} min ago"
+
+
+def seconds_since(rfc3339):
+    return time.time() - datetime.datetime.fromisoformat(rfc3339.replace("Z", "+00:00")).timestamp()
+
+
+def freshness(reply, now_ms):
+    """One sentence from the reply's `windrow` key: how much of the stream the answer has seen."""
+    windows = reply["windrow"]["windows"]
+    offsets = ", ".join(f"{shard}: {offset}" for shard, offset in reply["windrow"]["offsets"].items())
+    watermark_ms = min(reply["windrow"]["watermarks_ms"].values(), default=now_ms)
+    whole = "some shards are missing" if reply["windrow"]["partial"] else "complete"
+    return (
+        f"fresh: has every record before Kafka offset ({offsets}), watermark {ago((now_ms - watermark_ms) / 1000)}; "
+        f"{windows['searched']} windows searched, {windows['live']} of them live, {windows['pruned']} pruned; {whole}; "
+        f"{reply['time'] * 1000:.1f} ms"
+    )
+
+
+def print_answer(number, text, reply):
+    print(f"\n{number}. {text}")
+    for hit in reply["result"]["points"]:
+        payload = hit["payload"]
+        when = f"{ago(seconds_since(payload['replayed_at']))} (really {payload['date'][:10]})"
+        print(f"   {hit['score']:.3f}  {payload['package']} {payload['version']}, {when}")
+        print(textwrap.indent(textwrap.fill(payload["text"], 100), "          "))
+    print(f"   {freshness(reply, time.time() * 1000)}")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--url", default="http://127.0.0.1:6333")
+    parser.add_argument("--collection", default="changelog")
+    parser.add_argument("-k", type=int, default=3, help="answers a question (default 3)")
+    parser.add_argument("--stdin", action="store_true", help='read {"text", "vector"} lines instead of the shipped questions')
+    arguments = parser.parse_args()
+    if arguments.stdin:
+        questions = [(line["text"], line["vector"]) for line in map(json.loads, sys.stdin)]
+    else:
+        questions = shipped_questions()
+    if not questions:
+        sys.exit("no question to ask")
+    for number, (text, vector) in enumerate(questions, start=1):
+        reply = search(arguments.url, arguments.collection, vector, arguments.k)
+        if len(reply["result"]["points"]) != arguments.k:
+            sys.exit(f"asked for {arguments.k} answers, got {len(reply['result']['points'])}: {text}")
+        print_answer(number, text, reply)
+
+
+if __name__ == "__main__":
+    main()
