@@ -1,0 +1,141 @@
+/* The configuration: one YAML file, read into one struct that nobody changes afterwards.
+ *
+ * Path: libyaml events -> a tree whose nodes carry marks (config/tree.h) -> one property table
+ * (config/properties.c: name, type, bounds, default, secrecy, reloadability, documentation) -> this
+ * struct. Parsing, validation, defaults, `check-config --print` and docs/configuration.md all come
+ * from the table. All errors are reported at once as "FILE:LINE:COL: message (hint)". */
+#ifndef CONFIG_CONFIG_H
+#define CONFIG_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buffer.h"
+#include "base/error.h"
+
+enum config_role { CONFIG_ROLE_INGEST = 1, CONFIG_ROLE_INDEXER = 2 };
+enum config_format {
+    CONFIG_FORMAT_AUTO,
+    CONFIG_FORMAT_JSON,
+    CONFIG_FORMAT_MSGPACK,
+    CONFIG_FORMAT_PROTOBUF,
+    CONFIG_FORMAT_ARROW,
+    CONFIG_FORMAT_RAW
+};
+enum config_metric { CONFIG_METRIC_COSINE, CONFIG_METRIC_DOT, CONFIG_METRIC_L2 };
+enum config_late { CONFIG_LATE_ACCEPT, CONFIG_LATE_DROP, CONFIG_LATE_DEAD_LETTER };
+enum config_durability { CONFIG_DURABILITY_LOG, CONFIG_DURABILITY_KAFKA };
+enum config_codec { CONFIG_CODEC_RAW, CONFIG_CODEC_PACKED };
+enum config_style {
+    CONFIG_STYLE_TIME_WINDOW,
+    CONFIG_STYLE_FIFO,
+    CONFIG_STYLE_SIZE_TIERED,
+    CONFIG_STYLE_LEVELED,
+    CONFIG_STYLE_HYBRID
+};
+enum config_index { CONFIG_INDEX_AUTO, CONFIG_INDEX_FLAT, CONFIG_INDEX_HNSW, CONFIG_INDEX_IVF_PQ };
+enum config_time_unit {
+    CONFIG_TIME_MS,
+    CONFIG_TIME_S,
+    CONFIG_TIME_US,
+    CONFIG_TIME_NS,
+    CONFIG_TIME_RFC3339
+};
+
+struct config_pair {
+    const char *name;
+    const char *value;
+};
+
+struct config_collection {
+    const char *name; /* [A-Za-z0-9_-]{1,100} */
+    const char **topics;
+    size_t topic_count;
+    enum config_format format;
+    uint32_t dim; /* 1 to 65536 */
+    enum config_metric metric;
+    const char *event_time_field; /* payload path or record key; NULL: the Kafka timestamp */
+    enum config_time_unit event_time_unit;
+    int64_t window_ms;
+    int64_t ttl_ms;     /* 0: keep for ever */
+    uint64_t max_bytes; /* 0: no cap */
+    int64_t max_future_ms;
+    int64_t idle_timeout_ms;
+    int64_t late_allowed_ms;
+    enum config_late late_policy;
+    enum config_durability durability;
+    enum config_codec codec;
+    enum config_style compaction_style;
+    double max_space_amplification;
+    uint32_t size_tiered_min_threshold, size_tiered_max_threshold;
+    uint64_t leveled_target_file_size_bytes;
+    uint32_t leveled_size_ratio;
+    enum config_index index_kind;
+    uint32_t hnsw_m, hnsw_ef_construct, hnsw_ef;
+    uint32_t ivf_pq_lists, ivf_pq_nprobe; /* 0: auto */
+    int64_t ivf_pq_after_ms;
+    uint64_t flat_below_rows;
+    double recall_floor;
+    const char **payload_index;
+    size_t payload_index_count;
+};
+
+struct config {
+    const char *path; /* file it was read from */
+    const char *node;
+    const char *data_dir;
+    unsigned roles; /* CONFIG_ROLE_* */
+
+    const char *kafka_brokers;
+    const char *kafka_group;
+    const char *kafka_dead_letters;             /* topic; NULL: stop the partition instead */
+    const struct config_pair *kafka_properties; /* verbatim, secrets included */
+    size_t kafka_property_count;
+
+    const char *nats_url; /* NULL: in-process queue */
+    const char *nats_stream;
+    uint32_t nats_replicas;
+
+    const char *http_host;    /* numeric address */
+    uint16_t http_port;       /* 0: any free port */
+    const char *http_api_key; /* content of api_key_file, or NULL */
+    const char *http_tls_cert_file, *http_tls_key_file;
+
+    uint64_t memtable_max_bytes;
+    uint64_t memory_max_bytes;
+    uint32_t max_background_jobs;
+
+    struct config_collection *collections;
+    size_t collection_count;
+};
+
+/** Reads and checks a file. On failure every problem found is appended to `report`, one
+ * "FILE:LINE:COL: message (hint)" a line, and the return is ERROR_INVALID (or ERROR_NOT_FOUND when
+ * the file is not there). Warnings (too many windows a TTL) are lines that start with the place and
+ * "warning:" and do not fail. The config owns all strings. */
+int config_load(const char *path, struct config **config, struct buffer *report);
+void config_free(struct config *config);
+
+/** Which file `windrow` uses: `given`, or ./windrow.yaml, or /etc/windrow/windrow.yaml. */
+const char *config_default_path(const char *given);
+
+/** Every effective value with its origin ("default" or FILE:LINE), secrets as "(hidden)". */
+void config_print(const struct config *config, bool json, struct buffer *out);
+
+/** docs/configuration.md, from the property table. */
+void config_write_documentation(struct buffer *out);
+
+/** By name, or NULL. */
+const struct config_collection *config_collection_find(const struct config *config,
+                                                       const char *name);
+
+/** What may change while running (SIGHUP). Appends the names of changed properties that need a
+ * restart to `restart_needed`, one a line; returns whether anything changed at all. */
+bool config_compare(const struct config *running, const struct config *fresh,
+                    struct buffer *restart_needed);
+
+const char *config_metric_name(enum config_metric metric);        /* "cosine" */
+const char *config_metric_qdrant_name(enum config_metric metric); /* "Cosine", "Dot", "Euclid" */
+
+#endif

@@ -1,0 +1,124 @@
+/* index: what a segment is. Built once over the vectors of one sealed run, written to one file,
+ * mapped for searching; it never changes. Knows vectors and row numbers, nothing of the store.
+ *
+ * Kinds: HNSW (graph over int8 codes; the float32 vectors stay in the run and re-rank the
+ * candidates). A window too small for a graph needs no segment: it is scanned.
+ *
+ * Segment file: header, sections (codes, scales, graph levels), each checksummed with the file's
+ * number; written to PATH.tmp by the caller's choice of name, synced, renamed by the caller. Files
+ * are hostile input: everything is checked when opened, an opened segment cannot read out of
+ * bounds. */
+#ifndef INDEXER_INDEX_INDEX_H
+#define INDEXER_INDEX_INDEX_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buffer.h"
+#include "base/error.h"
+#include "base/io.h"
+
+enum index_metric { INDEX_METRIC_COSINE, INDEX_METRIC_DOT, INDEX_METRIC_L2 };
+
+/* Scores: higher is better inside windrow for every metric. Cosine and dot: the inner product
+ * (cosine vectors are unit length). L2: minus the squared distance; the dialect turns it into a
+ * distance. */
+
+/* ---- kernels, chosen once for the CPU (WINDROW_SIMD=scalar|avx2|avx512 overrides)
+ * ------------------ */
+
+/** Exact float32 score of two vectors. */
+float index_score(enum index_metric metric, const float *a, const float *b, uint32_t dim);
+/** Scores of `query` against `count` vectors that lie one after another. */
+void index_score_block(enum index_metric metric, const float *query, const float *vectors,
+                       uint32_t count, uint32_t dim, float *scores);
+/** Scales to unit length in place; returns the former length (0 for a zero vector, left as it is).
+ */
+float index_normalise(float *vector, uint32_t dim);
+/** Name of the kernel set in use: "avx512". */
+const char *index_simd_name(void);
+
+/* ---- building
+ * ------------------------------------------------------------------------------------- */
+
+struct index_build_options {
+    enum index_metric metric;
+    uint32_t dim;
+    uint32_t m; /* links a node above level 0; 2 m at level 0 */
+    uint32_t ef_construct;
+    uint32_t thread_count;       /* >= 1 */
+    uint64_t seed;               /* same seed, same input, one thread: same file */
+    const volatile bool *cancel; /* may be NULL */
+    void (*progress)(void *context, uint32_t done,
+                     uint32_t total); /* may be NULL; builder threads */
+    void *progress_context;
+};
+
+struct index_hnsw_graph; /* in memory, while building */
+
+/** Builds over `count` vectors (rows of dim floats, contiguous, e.g. a mapped run column). */
+int index_hnsw_build(const float *vectors, uint32_t count,
+                     const struct index_build_options *options, struct index_hnsw_graph **graph,
+                     struct error *error);
+void index_hnsw_graph_delete(struct index_hnsw_graph *graph);
+
+/** Writes the segment file and syncs it (not its folder). */
+int index_segment_write(struct io *io, const char *path, uint64_t file_number,
+                        const struct index_hnsw_graph *graph, uint64_t *size_bytes,
+                        struct error *error);
+
+/* ---- a segment
+ * ------------------------------------------------------------------------------------ */
+
+struct index_segment;
+
+/** Maps and checks a segment file; dim, metric, file number and row count must match. */
+int index_segment_open(struct io *io, const char *path, uint64_t file_number,
+                       enum index_metric metric, uint32_t dim, uint32_t row_count,
+                       struct index_segment **segment, struct error *error);
+/** Matches store_segment.release. */
+void index_segment_close(void *segment);
+const char *index_segment_kind(const struct index_segment *segment); /* "hnsw" */
+uint64_t index_segment_bytes(const struct index_segment *segment);
+/** Full structural check: degrees, levels, every node reachable at level 0. For tests and verify.
+ */
+int index_segment_validate(const struct index_segment *segment, struct error *error);
+/** Human or JSON description for `windrow inspect`. */
+int index_segment_inspect(struct io *io, const char *path, bool json, struct buffer *out,
+                          struct error *error);
+
+struct index_hit {
+    uint32_t row;
+    float score;
+};
+
+/* Exact vectors for re-ranking; returns NULL and fills error when the block is damaged. */
+typedef const float *(*index_vector_function)(void *context, uint32_t row, struct error *error);
+/* Whether a row may be returned (visible, and matching the query's filter). */
+typedef bool (*index_accept_function)(void *context, uint32_t row);
+
+struct index_search {
+    const float *query;
+    uint32_t k;        /* hits wanted */
+    uint32_t ef;       /* >= k after clamping */
+    float floor_score; /* hits at or below are of no use to the caller; -INFINITY: none */
+    index_accept_function accept; /* may be NULL: all */
+    void *accept_context;
+    index_vector_function vector;
+    void *vector_context;
+};
+
+/** Searches; `hits` has room for k; sorted best first, ties by row; scores are exact float32. Rows
+ * that are not accepted are walked through but never returned. Returns fewer than k only when the
+ * walk found fewer accepted rows: *exhausted says whether that is all there is (the walk saw every
+ * node) or the caller has to go on by scanning. Thread-safe. */
+int index_segment_search(const struct index_segment *segment, const struct index_search *search,
+                         struct index_hit *hits, uint32_t *hit_count, bool *exhausted,
+                         struct error *error);
+
+/** Rows for a recall sample: exact top k of `count` vectors by brute force, for `query`. */
+void index_exact_top(enum index_metric metric, const float *vectors, uint32_t count, uint32_t dim,
+                     const float *query, uint32_t k, struct index_hit *hits, uint32_t *hit_count);
+
+#endif

@@ -1,0 +1,85 @@
+/* indexer: builds segments for sealed windows in the background, swaps them in, answers searches.
+ *
+ *     rooms   index/   what a segment is: kernels, HNSW, flat; build, search, file format
+ *             worker/  the work queue (NATS JetStream or in process), build workers, reconciliation
+ *             query/   a request over snapshots: prune, search, filter, merge, re-rank
+ *             http/    the Qdrant REST dialect, metrics, health, dashboard
+ *
+ * The manifest is truth, the queue is delivery: on start and periodically every sealed run without
+ * a segment is found and queued again. A segment hangs on its run inside the store's version, so a
+ * snapshot sees a window from exactly one generation. */
+#ifndef INDEXER_INDEXER_H
+#define INDEXER_INDEXER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/buffer.h"
+#include "base/doc.h"
+#include "base/error.h"
+#include "base/metrics.h"
+#include "config/config.h"
+#include "store/store.h"
+
+struct indexer;
+
+/* Shards come and go with Kafka's assignment while searches run. A lease keeps a shard open. */
+struct indexer_shard_lease {
+    struct store_shard *shard;
+    void *token; /* the host's */
+};
+
+struct indexer_host {
+    void *context;
+    /** Leases all open shards of a collection into `arena`; each is given back with shard_release.
+     */
+    size_t (*shards_acquire)(void *context, const char *collection, struct arena *arena,
+                             struct indexer_shard_lease **leases);
+    void (*shard_release)(void *context, struct indexer_shard_lease *lease);
+    /** False with a reason while not caught up. */
+    bool (*ready)(void *context, char *why, size_t why_bytes);
+    /** Adds the rest of the program's part (ingest offsets, lag, blockers) to /status: a document.
+     */
+    void (*status)(void *context, struct arena *arena, struct doc *out);
+    /** Whether the process's loops are alive (/livez). */
+    bool (*alive)(void *context);
+    /** Produces one write to the collection's topic; NULL when this process cannot. Returns
+     * partition and offset so that the caller may wait until it is searchable. */
+    int (*write)(void *context, const struct config_collection *collection, const char *key,
+                 size_t key_bytes, const void *value, size_t value_bytes, int32_t *partition,
+                 int64_t *offset, struct error *error);
+};
+
+struct indexer_options {
+    const struct config *config;
+    struct indexer_host host;
+    struct metrics *metrics;
+    struct io *io;         /* NULL: io_posix() */
+    uint32_t worker_count; /* build threads; 0: config max_background_jobs */
+    bool build;            /* this process builds segments (role indexer) */
+};
+
+/** Starts queue, workers and the HTTP server. NATS that does not answer is retried in the
+ * background. */
+int indexer_start(const struct indexer_options *options, struct indexer **indexer,
+                  struct error *error);
+/** Stops HTTP (requests under way finish), cancels builds, closes the queue. */
+void indexer_stop(struct indexer *indexer);
+
+/** The port HTTP listens on (for `listen: 127.0.0.1:0`). */
+uint16_t indexer_http_port(const struct indexer *indexer);
+
+/** A shard was opened: maps the segments its manifest knows and queues sealed runs without one. */
+int indexer_shard_opened(struct indexer *indexer, struct store_shard *shard, struct error *error);
+
+/** A window was sealed: publishes the job. A failure is only a delay (reconciliation finds the
+ * run). */
+void indexer_window_sealed(struct indexer *indexer, struct store_shard *shard,
+                           const struct store_window_info *window);
+
+/** Compares what is sealed with what is indexed and queues what is missing. Called periodically. */
+void indexer_reconcile(struct indexer *indexer);
+
+#endif

@@ -1,0 +1,169 @@
+/* query: one request over one collection's shards at one instant.
+ *
+ * A view leases the shards and takes a snapshot of each; every operation of a request runs on the
+ * same view, so a reply is consistent in itself. Windows outside the asked time range are pruned;
+ * sealed windows with a segment are searched through it, everything else is scanned where it lies;
+ * candidates are scored with exact float32; invisible and filtered rows never surface; k rows come
+ * back when k matching rows exist. Nothing here knows HTTP; JSON appears only as filter documents
+ * and payloads. */
+#ifndef INDEXER_QUERY_QUERY_H
+#define INDEXER_QUERY_QUERY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/doc.h"
+#include "base/error.h"
+#include "base/io.h"
+#include "base/metrics.h"
+#include "config/config.h"
+#include "indexer/index/index.h"
+#include "indexer/indexer.h"
+#include "store/store.h"
+
+/* ---- view
+ * ----------------------------------------------------------------------------------------- */
+
+struct query_view;
+
+struct query_min_offset {
+    const char *shard; /* "0" */
+    int64_t offset;    /* wait until this offset is searchable */
+};
+
+struct query_view_options {
+    const struct config_collection *collection;
+    const struct indexer_host *host;
+    struct io *io;
+    const struct query_min_offset *min_offsets;
+    size_t min_offset_count;
+    int64_t timeout_ms; /* for min_offsets and the whole request; 0: 30 s */
+};
+
+/** Leases and snapshots every shard. Waits for min_offsets: ERROR_TIMEOUT when they do not become
+ * searchable in time. */
+int query_view_open(const struct query_view_options *options, struct query_view **view,
+                    struct error *error);
+void query_view_close(struct query_view *view);
+
+struct query_shard_freshness {
+    const char *shard;
+    int64_t next_offset;  /* first offset that is not searchable; -1: nothing stored yet */
+    int64_t watermark_ms; /* INT64_MIN: none */
+};
+/** One entry a shard, valid until close. */
+const struct query_shard_freshness *query_view_freshness(const struct query_view *view,
+                                                         size_t *count);
+
+/* ---- filters
+ * -------------------------------------------------------------------------------------- */
+
+struct query_filter;
+
+/** Compiles Qdrant's filter document (must, should, must_not, min_should; match
+ * value/any/except/text, range over numbers and RFC 3339 times, has_id, is_empty, is_null, nested,
+ * values_count; the virtual keys @time, @partition, @offset, @window) into `arena`. Unknown keys
+ * are ERROR_INVALID with the JSON path ("filter.must[1].range.gtx: unknown field ..."), depth and
+ * size are bounded. NULL or an empty document compile to a filter that accepts everything. */
+int query_filter_compile(const struct doc *filter, struct arena *arena,
+                         const struct query_filter **compiled, struct error *error);
+
+/* A record as a filter or an order sees it. */
+struct query_row {
+    const struct store_snapshot *snapshot;
+    const struct store_source *source;
+    uint32_t row;
+    const char *shard;
+};
+
+/** Whether the row matches; reads the payload only if the filter needs it. `scratch` is reset by
+ * the caller. A damaged payload block is an error. */
+int query_filter_match(const struct query_filter *filter, const struct query_row *row,
+                       struct arena *scratch, bool *matches, struct error *error);
+
+/** Narrows [*from_ms, *to_ms) by what the filter demands of @time, for pruning. */
+void query_filter_time_range(const struct query_filter *filter, int64_t *from_ms, int64_t *to_ms);
+
+/* ---- operations
+ * ----------------------------------------------------------------------------------- */
+
+/* One row of a reply. */
+struct query_hit {
+    struct query_row row;
+    float score; /* as the metric defines it for users: cosine, dot, or L2 distance */
+};
+
+struct query_explain {
+    int64_t window_start_ms, window_length_ms;
+    const char *shard;
+    const char *source; /* "memtable", "chunk", "run", "hnsw" */
+    uint64_t generation;
+    uint64_t rows;
+    double seconds;
+};
+
+struct query_result {
+    struct query_hit *hits; /* best first, in the request's arena */
+    size_t hit_count;
+    uint32_t windows_searched, windows_pruned, windows_live;
+    bool partial;
+    const struct query_explain *explain;
+    size_t explain_count;
+};
+
+struct query_search {
+    const float *vector; /* dim floats; normalised here under cosine */
+    uint32_t limit, offset;
+    uint32_t ef; /* 0: the collection's */
+    bool exact;
+    const struct query_filter *filter; /* may be NULL */
+    int64_t from_ms, to_ms;            /* [from, to); INT64_MIN, INT64_MAX: open */
+    int64_t half_life_ms;              /* 0: no decay; score x exp(-ln 2 x age / half_life) */
+    bool has_threshold;
+    float threshold;            /* strict: cosine and dot above it, L2 below it */
+    const uint8_t *exclude_key; /* this id is left out ("nearest to id"); NULL: none */
+    size_t exclude_key_bytes;
+    bool explain;
+    struct arena *arena; /* for the result */
+};
+
+/** Nearest neighbours over the whole view, best first; ties by id. */
+int query_search_run(struct query_view *view, const struct query_search *search,
+                     struct query_result *result, struct error *error);
+
+enum { QUERY_LIMIT_MAX = 100000 };
+
+struct query_scroll {
+    const uint8_t *from_key; /* first key that may come back; NULL: from the start */
+    size_t from_key_bytes;
+    uint32_t limit;
+    const struct query_filter *filter;
+    const char *order_by; /* payload path or "@time"/"@offset"; NULL: by id */
+    bool descending;
+    const struct doc *start_from; /* may be NULL */
+    struct arena *arena;
+};
+
+/** Rows in id order (or by a payload field). `next_key` is where the next page starts, NULL at the
+ * end or under order_by. */
+int query_scroll_run(struct query_view *view, const struct query_scroll *scroll,
+                     struct query_result *result, const uint8_t **next_key, size_t *next_key_bytes,
+                     struct error *error);
+
+/** Matching visible rows; exact. */
+int query_count(struct query_view *view, const struct query_filter *filter, uint64_t *count,
+                struct error *error);
+
+/** The visible version of one id: ERROR_NOT_FOUND when there is none. */
+int query_find(struct query_view *view, const uint8_t *key, size_t key_bytes, struct query_row *row,
+               struct error *error);
+
+/** The row's payload as a document in `arena` (an empty map at least), its vector, its id. */
+int query_row_payload(const struct query_row *row, struct arena *arena, struct doc *payload,
+                      struct error *error);
+int query_row_vector(const struct query_row *row, const float **vector, struct error *error);
+struct doc query_row_id(const struct query_row *row, struct arena *arena);
+
+#endif

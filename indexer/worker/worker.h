@@ -1,0 +1,119 @@
+/* worker: from a sealed window to a served segment.
+ *
+ *     seal -> queue (NATS JetStream work queue, or in process) -> worker: build, check recall,
+ * write
+ *          -> fsync -> rename -> store attach (the swap) -> ack
+ *
+ * Delivery is at least once; (collection, shard, window, generation) makes the work idempotent: a
+ * job whose generation is no longer current, or that is indexed already, is acknowledged without
+ * work. */
+#ifndef INDEXER_WORKER_WORKER_H
+#define INDEXER_WORKER_WORKER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buffer.h"
+#include "base/error.h"
+#include "base/metrics.h"
+#include "config/config.h"
+#include "indexer/indexer.h"
+
+/* ---- the queue
+ * ------------------------------------------------------------------------------------ */
+
+/* What a seal says; JSON on the wire, on subject windrow.seal.<collection>.<shard>. */
+struct worker_job {
+    char collection[104];
+    char shard[300];
+    int64_t window_start_ms, window_length_ms;
+    uint64_t generation;
+    uint64_t run_file_number;
+    uint64_t run_checksum;
+    uint64_t rows, bytes;
+    int64_t min_offset, max_offset;
+};
+
+void worker_job_encode(const struct worker_job *job, struct buffer *out);
+int worker_job_decode(const void *bytes, size_t size_bytes, struct worker_job *job,
+                      struct error *error);
+/** "collection/shard/start/generation": the message id that JetStream deduplicates by. */
+void worker_job_id(const struct worker_job *job, char *out, size_t out_bytes);
+
+struct worker_queue;
+struct worker_delivery;
+
+struct worker_queue_operations {
+    /** Queues a job unless the same id is queued already or was within the dedupe window. */
+    int (*publish)(struct worker_queue *queue, const struct worker_job *job, struct error *error);
+    /** Waits up to timeout_ms; ERROR_TIMEOUT when there is nothing. */
+    int (*fetch)(struct worker_queue *queue, int timeout_ms, struct worker_delivery **delivery,
+                 struct error *error);
+    /** Done: acknowledged, gone. */
+    int (*ack)(struct worker_delivery *delivery, struct error *error);
+    /** Failed: again after the delay; after the last attempt it goes to the dead-letter subject. */
+    int (*retry)(struct worker_delivery *delivery, int64_t delay_ms, const char *why,
+                 struct error *error);
+    /** Still at it: restarts the acknowledgement timer. */
+    int (*in_progress)(struct worker_delivery *delivery, struct error *error);
+    /** Jobs waiting or under way; -1 unknown. */
+    int64_t (*depth)(struct worker_queue *queue);
+    /** False with a reason while the server cannot be reached. */
+    bool (*connected)(struct worker_queue *queue, char *why, size_t why_bytes);
+    void (*close)(struct worker_queue *queue);
+};
+
+/* Implementations embed this as their first member. */
+struct worker_queue {
+    const struct worker_queue_operations *operations;
+};
+struct worker_delivery {
+    struct worker_queue *queue;
+    struct worker_job job;
+    uint32_t attempt; /* 1 for the first delivery */
+};
+
+enum { WORKER_ATTEMPTS_MAX = 5 };
+
+/** The in-process queue: same contract, lost with the process (reconciliation makes up for it). */
+int worker_queue_local(struct metrics *metrics, struct worker_queue **queue, struct error *error);
+/** JetStream: stream and consumer are created when missing. Connects in the background; until then
+ * publish and fetch fail with ERROR_PEER. */
+int worker_queue_nats(const struct config *config, struct metrics *metrics,
+                      struct worker_queue **queue, struct error *error);
+
+/* ---- the pool
+ * ------------------------------------------------------------------------------------- */
+
+struct worker_pool;
+
+struct worker_pool_options {
+    const struct config *config;
+    const struct indexer_host *host;
+    struct worker_queue *queue; /* not owned */
+    struct metrics *metrics;
+    struct io *io;
+    uint32_t thread_count;
+    bool build; /* false: only publish */
+};
+
+int worker_pool_start(const struct worker_pool_options *options, struct worker_pool **pool,
+                      struct error *error);
+/** Cancels builds and waits for the threads. */
+void worker_pool_stop(struct worker_pool *pool);
+/** Fills a job from a sealed window and publishes it. */
+int worker_pool_submit(struct worker_pool *pool, struct store_shard *shard,
+                       const struct store_window_info *window, struct error *error);
+/** Finds sealed runs that should have a segment and have none (or one of the wrong kind), and
+ * queues them unless they are queued or being built. */
+void worker_pool_reconcile(struct worker_pool *pool);
+/** Maps the segments the manifest of a freshly opened shard knows; forgets damaged ones. */
+int worker_pool_load_segments(struct worker_pool *pool, struct store_shard *shard,
+                              struct error *error);
+
+/** Which kind a run of that many rows gets now: "flat" means none is built. */
+const char *worker_wanted_kind(const struct config_collection *collection, uint64_t rows,
+                               int64_t age_ms);
+
+#endif

@@ -1,0 +1,146 @@
+/* ingest: from Kafka topics into the store, exactly once.
+ *
+ *     poll -> decode -> judge (twcs) -> store append (records and next offset in one durable unit)
+ *                  \-> dead letters (acknowledged before the offset passes them)
+ *
+ * One consumer thread for the process; order per partition is kept. On assignment a shard is opened
+ * and the consumer seeks to the store's own next offset; the commit to Kafka is a hint for lag
+ * tools. A partition whose offset is out of Kafka's range stops with an error; the others go on. */
+#ifndef INGEST_INGEST_H
+#define INGEST_INGEST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buffer.h"
+#include "base/doc.h"
+#include "base/error.h"
+#include "base/metrics.h"
+#include "config/config.h"
+#include "store/store.h"
+#include "twcs/twcs.h"
+
+struct ingest;
+
+/* How the consumer reaches the rest of the program. Functions may be called from the consumer
+ * thread and from rebalance callbacks inside it. */
+struct ingest_host {
+    void *context;
+    /** A partition was assigned: open (or find) its shard. `name` is the shard's name. */
+    int (*shard_open)(void *context, const struct config_collection *collection, const char *name,
+                      struct store_shard **shard, struct error *error);
+    /** A partition was revoked or lost: flush when `flush`, and close. */
+    void (*shard_close)(void *context, struct store_shard *shard, bool flush);
+    /** Called about once a second and after each poll round: keeps the watchdog fed. May be NULL.
+     */
+    void (*alive)(void *context);
+};
+
+struct ingest_options {
+    const struct config *config;
+    struct ingest_host host;
+    struct metrics *metrics;
+    struct io *io; /* clock; NULL: io_posix() */
+};
+
+/** The policy of a collection as twcs wants it. */
+struct twcs_policy ingest_policy(const struct config_collection *collection);
+
+/** Connects and starts the consumer thread. A broker that does not answer is no error: it is
+ * retried for ever, logged once a while, and ingest_ready says so. */
+int ingest_start(const struct ingest_options *options, struct ingest **ingest, struct error *error);
+/** Stops reading, makes durable what was read, commits offsets as a hint, leaves the group, closes
+ * the shards through the host. */
+void ingest_stop(struct ingest *ingest);
+
+struct ingest_partition_status {
+    const char *collection;
+    const char *topic;
+    int32_t partition;
+    char shard[300];
+    int64_t next_offset;       /* ours */
+    int64_t end_offset;        /* last stable offset of the broker; -1 unknown */
+    int64_t lag_records;       /* -1 unknown */
+    int64_t last_timestamp_ms; /* Kafka timestamp of the newest record read; 0 none */
+    bool paused;
+    char stopped[512]; /* why the partition stopped; empty: it did not */
+};
+
+/** Copies the status of all assigned partitions into `arena`. Any thread. */
+size_t ingest_status(struct ingest *ingest, struct arena *arena,
+                     struct ingest_partition_status **partitions);
+
+/** True when the broker answers, every partition is assigned and what was in Kafka at the start has
+ * been read. Otherwise writes why not. Any thread. */
+bool ingest_ready(struct ingest *ingest, char *why, size_t why_bytes);
+
+/* ---- decoding, used by tests, fuzzers and tools
+ * --------------------------------------------------- */
+
+/* One Kafka message as it came. */
+struct ingest_message {
+    const char *topic;
+    int32_t partition;
+    int64_t offset;
+    int64_t timestamp_ms; /* -1: none */
+    const uint8_t *key;
+    size_t key_bytes; /* key NULL: none */
+    const uint8_t *value;
+    size_t value_bytes;       /* value NULL: tombstone */
+    const char *content_type; /* header, or NULL */
+};
+
+/* A part of a message that could not be stored. */
+struct ingest_reject {
+    const char *reason;   /* label of windrow_records_rejected_total: "dimension", "syntax"... */
+    char text[512];       /* with JSON path or byte offset */
+    const uint8_t *value; /* the part's own bytes when a batch was split, else the whole value */
+    size_t value_bytes;
+};
+
+struct ingest_decoded {
+    struct store_record *records; /* keys, vectors and payloads live in the arena */
+    size_t record_count;
+    struct ingest_reject *rejects;
+    size_t reject_count;
+};
+
+/** Decodes and validates one message. Bad parts become rejects, good parts records; never fails as
+ * a whole. Under cosine the vectors come out normalised. Reentrant. */
+void ingest_decode(const struct config_collection *collection, const struct ingest_message *message,
+                   struct arena *arena, struct ingest_decoded *decoded);
+
+/* ---- producing
+ * ------------------------------------------------------------------------------------ */
+
+/* Idempotent, acks=all, keyed by id. Used by `windrow produce` and by REST writes. */
+struct ingest_producer;
+
+struct ingest_produced {
+    int32_t partition;
+    int64_t offset;
+    int code; /* 0 or enum error_code */
+    char text[256];
+};
+typedef void (*ingest_delivery_function)(void *context, const struct ingest_produced *result);
+
+int ingest_producer_new(const struct config *config, struct metrics *metrics,
+                        struct ingest_producer **producer, struct error *error);
+/** Flushes for at most `timeout_ms`, then closes. Undelivered messages get their callback with an
+ * error. */
+int ingest_producer_delete(struct ingest_producer *producer, int timeout_ms, struct error *error);
+/** Creates the topic when it is missing. */
+int ingest_producer_create_topic(struct ingest_producer *producer, const char *topic,
+                                 int partition_count, int replication, struct error *error);
+/** Sends one JSON point or (value NULL) a delete, keyed by the id's text. Waits while the queue is
+ * full. The callback runs from ingest_producer_poll or _delete. `timestamp_ms` -1: now. */
+int ingest_producer_send(struct ingest_producer *producer, const char *topic, const char *key,
+                         size_t key_bytes, const void *value, size_t value_bytes,
+                         int64_t timestamp_ms, ingest_delivery_function delivered, void *context,
+                         struct error *error);
+/** Serves delivery callbacks, waiting up to `timeout_ms`; returns how many messages are under way.
+ */
+int ingest_producer_poll(struct ingest_producer *producer, int timeout_ms);
+
+#endif

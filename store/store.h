@@ -1,0 +1,343 @@
+/* store: the log-structured home of records. One store a data folder, one shard a Kafka partition.
+ *
+ *     append -> log frame (durable) -> memtable -> visible
+ *     flush  -> one chunk a window: a small sorted index beside the log file, which holds the
+ * vectors seal   -> one columnar run a window: newest version per id, masked and expired rows left
+ * out drop   -> one manifest edit for the whole window; files go when their last reader leaves
+ *
+ * The store knows nothing of Kafka, NATS, HTTP or what an index is; it carries out what twcs
+ * decides.
+ *
+ * Newest wins. Append finds the older live version of each id (memtables, chunks and runs, bloom
+ * filter first) and marks it dead at the new record's offset: a mask. A delete is only a mask.
+ * Masks are durable with the flush that follows and rebuilt from the log before it, so no tombstone
+ * is kept and no window ever waits for another one to expire.
+ *
+ * Reading. A snapshot is a version (memtables, chunks, runs, attached segments) and a visible
+ * offset that were current at one instant. A row is visible when its offset is below the
+ * snapshot's, it was not dead below it, and it has not expired. Snapshots never block and are never
+ * blocked; files they pin stay until they are released.
+ *
+ * Threads. Append: one thread a shard at a time. Snapshots: any thread. Flush, seal, merge, drop,
+ * attach: any thread; the store serialises what must be (one major a window, one flush a shard).
+ *
+ * Layout: DATA_DIR/LOCK, DATA_DIR/<collection>/<shard>/{CURRENT, MANIFEST-n, n.log, n.chunk, n.run,
+ * n.vectors, n.mask, n.segment}. docs/formats.md draws every byte. */
+#ifndef STORE_STORE_H
+#define STORE_STORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/buffer.h"
+#include "base/doc.h"
+#include "base/error.h"
+#include "base/io.h"
+#include "base/metrics.h"
+
+/* ---- ids
+ * ------------------------------------------------------------------------------------------ */
+
+enum { STORE_ID_TEXT_MAX_BYTES = 255, STORE_KEY_MAX_BYTES = 256 };
+
+/* An id as the bytes it is sorted by: kind, then content. Numbers (0x01 + 8 bytes big-endian) come
+ * before UUIDs (0x02 + 16 bytes) before other strings (0x03 + UTF-8). */
+struct store_key {
+    uint16_t size_bytes;
+    uint8_t bytes[STORE_KEY_MAX_BYTES];
+};
+
+void store_key_from_u64(uint64_t number, struct store_key *key);
+/** A UUID in any of its spellings becomes the UUID; decimal digits stay a string here unless
+ * `digits_are_number`. ERROR_INVALID when empty, too long or not UTF-8. */
+int store_key_from_text(const char *text, size_t length, bool digits_are_number,
+                        struct store_key *key, struct error *error);
+/** From a document: an unsigned integer, or a string as above (digits stay a string). */
+int store_key_from_doc(const struct doc *doc, struct store_key *key, struct error *error);
+/** The id as a document: an integer or a string in `arena`. */
+struct doc store_key_to_doc(const uint8_t *key, size_t key_bytes, struct arena *arena);
+
+/* ---- opening
+ * -------------------------------------------------------------------------------------- */
+
+struct store;
+struct store_shard;
+
+enum store_metric { STORE_METRIC_COSINE, STORE_METRIC_DOT, STORE_METRIC_L2 };
+enum store_durability { STORE_DURABILITY_LOG, STORE_DURABILITY_KAFKA };
+enum store_codec { STORE_CODEC_RAW, STORE_CODEC_PACKED };
+
+struct store_options {
+    const char *data_dir;
+    uint64_t memory_max_bytes;   /* all memtables, log buffers and caches of all shards */
+    uint64_t memtable_max_bytes; /* a memtable with its log buffer rotates past this */
+    struct io *io;               /* NULL: io_posix() */
+    struct metrics *metrics;     /* may be NULL */
+};
+
+struct store_shard_options {
+    const char *collection;
+    const char *name; /* "3", or "topic-3" for topics after the first */
+    uint32_t dim;
+    enum store_metric metric; /* cosine: the caller normalises; recorded for checks only */
+    int64_t window_ms;        /* length of new windows; windows that exist keep theirs */
+    int64_t ttl_ms;           /* 0: none; applied at read */
+    enum store_durability durability;
+    enum store_codec codec;
+};
+
+/** Locks and opens the data folder (created when missing). Another live process on it: ERROR_BUSY.
+ */
+int store_open(const struct store_options *options, struct store **store, struct error *error);
+/** All shards must be closed. */
+void store_close(struct store *store);
+
+/** Opens one shard: reads the manifest, replays the log tail, removes files that the manifest
+ * proves orphaned. A dim that differs from what is stored is ERROR_INVALID. Damage that takes out
+ * one window is reported (store_shard_damage) and does not fail the opening. */
+int store_shard_open(struct store *store, const struct store_shard_options *options,
+                     struct store_shard **shard, struct error *error);
+/** Flushes what is in memory when `flush`, waits for snapshots to be released, closes. */
+int store_shard_close(struct store_shard *shard, bool flush, struct error *error);
+
+/** Names of shards of a collection that exist on disk, as an array of strings in `arena`. */
+int store_shard_list(struct store *store, const char *collection, struct arena *arena,
+                     const char ***names, size_t *count, struct error *error);
+
+const char *store_shard_name(const struct store_shard *shard);
+const char *store_shard_collection(const struct store_shard *shard);
+uint32_t store_shard_dim(const struct store_shard *shard);
+/** Folder of the shard, for segment files (store_shard_reserve_file). */
+const char *store_shard_directory(const struct store_shard *shard);
+
+/* ---- writing
+ * -------------------------------------------------------------------------------------- */
+
+struct store_record {
+    const uint8_t *key; /* store_key bytes */
+    uint16_t key_bytes;
+    bool is_delete; /* vector and payload are NULL */
+    int64_t offset; /* Kafka offset; records of one batch message share it */
+    int64_t event_time_ms;
+    int64_t ttl_ms;         /* the record's own, 0: the shard's */
+    const float *vector;    /* dim values; copied once, into the log buffer */
+    const uint8_t *payload; /* a MessagePack map, or NULL for an empty one */
+    uint32_t payload_bytes;
+};
+
+/* Persisted with each group; the meaning is twcs's (struct twcs_clock). */
+struct store_clock {
+    int64_t watermark_ms;
+    int64_t last_record_wall_ms;
+    int64_t safe_wall_ms;
+};
+
+struct store_group {
+    const struct store_record
+        *records;        /* in offset order; of one id and offset only the last counts */
+    size_t record_count; /* 0 is allowed: only the next offset and the clock move */
+    int64_t next_offset; /* where Kafka is to be read on; >= every record's offset + 1 */
+    struct store_clock clock;
+};
+
+/** Appends one group: durable under the shard's mode and visible when this returns 0. All of it or
+ * nothing. ERROR_BUSY: memory quota reached, flush is behind, try again (stall). ERROR_NO_SPACE:
+ * nothing was written, may be tried again later. ERROR_IO: the shard is stopped for writing until
+ * it is opened again (store_shard_stopped). */
+int store_shard_append(struct store_shard *shard, const struct store_group *group,
+                       struct error *error);
+
+/** Next offset to read from Kafka; -1 when nothing was ever stored. Any thread, lock-free. */
+int64_t store_shard_next_offset(const struct store_shard *shard);
+struct store_clock store_shard_clock(const struct store_shard *shard);
+/** Non-NULL text when a failed sync or manifest write stopped writes. */
+const char *store_shard_stopped(const struct store_shard *shard);
+/** Whether a flush is due: memtable full, or it touches too many windows, or memory is short. */
+bool store_shard_needs_flush(const struct store_shard *shard);
+/** Changes what applies from now on (reload). */
+void store_shard_set_ttl(struct store_shard *shard, int64_t ttl_ms);
+void store_shard_set_window(struct store_shard *shard, int64_t window_ms);
+
+/* ---- carrying out decisions
+ * ----------------------------------------------------------------------- */
+
+struct store_file_info {
+    uint64_t file_number;
+    uint64_t bytes; /* index and vectors; a log file shared by chunks counts by rows */
+    uint64_t rows;
+    int64_t min_event_ms, max_event_ms;
+    int64_t min_offset, max_offset;
+};
+
+struct store_segment_info {
+    uint64_t file_number; /* 0: none */
+    uint64_t bytes;
+    char kind[16]; /* "hnsw", "ivf_pq", "flat" */
+    double recall; /* measured at build; -1: not measured */
+};
+
+struct store_window_info {
+    int64_t start_ms, length_ms;
+    bool sealed, busy;
+    uint64_t generation;        /* of the sealed run, 1 for the first; 0 without */
+    struct store_file_info run; /* valid when sealed */
+    uint64_t run_checksum;      /* of the run's footer */
+    uint64_t masked_rows;       /* of the run */
+    struct store_segment_info segment;
+    struct store_file_info *chunks; /* in the describe arena, oldest first */
+    size_t chunk_count;
+    uint64_t memtable_rows;
+    int64_t min_event_ms, max_event_ms; /* over everything */
+    uint64_t live_rows;                 /* not masked; expired ones still count */
+    uint64_t total_bytes;               /* every file of the window, segment included */
+    int64_t last_arrival_wall_ms;       /* 0 when unknown after a restart */
+};
+
+struct store_shard_info {
+    struct store_window_info *windows; /* ascending by start */
+    size_t window_count;
+    uint64_t total_bytes; /* logs, chunks, runs, masks, segments, manifests, temporary files */
+    uint64_t memtable_bytes;
+    uint64_t log_bytes;
+    int64_t next_offset;
+    struct store_clock clock;
+};
+
+/** A description at this instant, allocated in `arena`. Any thread. */
+void store_shard_describe(struct store_shard *shard, struct arena *arena,
+                          struct store_shard_info *info);
+
+/** Rotates the memtable and writes its chunks; nothing to do is fine. */
+int store_shard_flush(struct store_shard *shard, struct error *error);
+
+/** The major of one window: flushes when the memtable holds rows of it, merges its chunks and its
+ * run into one run of the next generation. Newest version per id wins; rows masked or expired at
+ * `now_ms` go. A window left without rows is dropped. Cancellable through `cancel` (may be NULL;
+ * checked between blocks): ERROR_CANCELLED, nothing changed. A major of the window under way:
+ * ERROR_BUSY. `clock` is persisted with the edit when not NULL. */
+int store_shard_seal(struct store_shard *shard, int64_t window_start_ms, int64_t window_length_ms,
+                     int64_t now_ms, const struct store_clock *clock, const volatile bool *cancel,
+                     struct error *error);
+
+/** Merges the adjacent chunks [first_chunk, first_chunk + count) of a window (as described) into
+ * one chunk-level run that stays unsealed. */
+int store_shard_tier(struct store_shard *shard, int64_t window_start_ms, int64_t window_length_ms,
+                     size_t first_chunk, size_t chunk_count, const volatile bool *cancel,
+                     struct error *error);
+
+/** Drops a whole window (run, chunks, masks, segment) in one manifest edit. Rows of it that are
+ * still in a memtable are flushed first. `cause` ("ttl", "fifo") is for the log and the metric. */
+int store_shard_drop(struct store_shard *shard, int64_t window_start_ms, int64_t window_length_ms,
+                     const char *cause, struct error *error);
+
+/** A number and path ("DIR/000042.segment.tmp") for a segment file about to be built. */
+void store_shard_reserve_segment(struct store_shard *shard, uint64_t *file_number, char *path,
+                                 size_t path_bytes);
+
+/* What an index attaches to a sealed run: an opaque object with its release function. */
+struct store_segment {
+    struct store_segment_info info;
+    void *object; /* the opened index; searches get it through store_source_segment */
+    void (*release)(void *object); /* when the last snapshot that sees it is gone */
+};
+
+/** Attaches a segment to the run of (window, generation): DIR/n.segment must be complete and synced
+ * under its final name. One manifest edit, then published: searches from now on see it (the hot
+ * swap); a former segment of that run goes when its last reader leaves. ERROR_NOT_FOUND when that
+ * generation is no longer current: the caller removes its file. Takes over `segment->object` on
+ * success only. */
+int store_shard_attach(struct store_shard *shard, int64_t window_start_ms, int64_t window_length_ms,
+                       uint64_t generation, const struct store_segment *segment,
+                       struct error *error);
+
+/** After opening: gives the object of a segment the manifest knows (the indexer maps its file).
+ * With `object` NULL the segment is forgotten and its file removed (it was damaged): reconciliation
+ * then finds the run without one. */
+int store_shard_load_segment(struct store_shard *shard, int64_t window_start_ms,
+                             int64_t window_length_ms, uint64_t generation, void *object,
+                             void (*release)(void *object), struct error *error);
+
+/** Text about windows taken out because of damaged bytes, or NULL. */
+const char *store_shard_damage(const struct store_shard *shard);
+
+/* ---- reading
+ * -------------------------------------------------------------------------------------- */
+
+struct store_snapshot;
+
+enum store_source_kind { STORE_SOURCE_MEMTABLE, STORE_SOURCE_CHUNK, STORE_SOURCE_RUN };
+
+/* One holder of rows inside a snapshot. A memtable may hold rows of many windows; a chunk or run
+ * holds rows of one. Rows are numbered 0..row_count-1: in arrival order in memtables and chunks, in
+ * key order in runs. */
+struct store_source {
+    enum store_source_kind kind;
+    int64_t window_start_ms, window_length_ms; /* 0, 0 for a memtable */
+    bool sealed;                               /* a sealed run, not a tiered one */
+    uint64_t generation;                       /* of a sealed run */
+    uint64_t file_number;
+    uint32_t row_count;
+    int64_t min_event_ms, max_event_ms;
+    uint64_t masked_rows;                /* about; for statistics */
+    const struct store_segment *segment; /* attached index with its object, or NULL */
+    void *inner;                         /* the store's own */
+};
+
+/** Takes a snapshot as of now (`now_ms`: wall clock, for expiry). Lock-free, never NULL. */
+struct store_snapshot *store_snapshot_acquire(struct store_shard *shard, int64_t now_ms);
+void store_snapshot_release(struct store_snapshot *snapshot);
+/** First offset that is not visible in the snapshot; -1 when nothing was ever stored. */
+int64_t store_snapshot_next_offset(const struct store_snapshot *snapshot);
+int64_t store_snapshot_watermark_ms(const struct store_snapshot *snapshot);
+/** Sources, memtables newest first, then windows ascending. Valid until release. */
+const struct store_source *store_snapshot_sources(const struct store_snapshot *snapshot,
+                                                  size_t *count);
+
+/** Whether a row may be returned: below the visible offset, not dead, not expired. A few ns. */
+bool store_row_visible(const struct store_snapshot *snapshot, const struct store_source *source,
+                       uint32_t row);
+int64_t store_row_event_time_ms(const struct store_source *source, uint32_t row);
+int64_t store_row_offset(const struct store_source *source, uint32_t row);
+/** The key's bytes; valid until release. */
+const uint8_t *store_row_key(const struct store_source *source, uint32_t row, size_t *key_bytes);
+
+/** Vectors where they lie: the pointer to `row`'s and in *count how many rows from `row` on follow
+ * it without a gap (dim floats each, at least 1). ERROR_CORRUPT when the block's checksum fails
+ * (checked on first touch). Valid until release. */
+int store_row_vectors(const struct store_source *source, uint32_t row, const float **vectors,
+                      uint32_t *count, struct error *error);
+
+/** The payload's MessagePack bytes (a map; empty payload: one 0x80 byte), decompressed into `arena`
+ * if need be. */
+int store_row_payload(const struct store_source *source, uint32_t row, struct arena *arena,
+                      const uint8_t **payload, size_t *payload_bytes, struct error *error);
+
+/** The visible version of an id. ERROR_NOT_FOUND when there is none. */
+int store_snapshot_find(const struct store_snapshot *snapshot, const uint8_t *key, size_t key_bytes,
+                        const struct store_source **source, uint32_t *row, struct error *error);
+
+/* Visible rows in key order over all sources. */
+struct store_cursor;
+/** Starts at the first key >= `from` (NULL: the smallest). */
+struct store_cursor *store_cursor_open(const struct store_snapshot *snapshot, const uint8_t *from,
+                                       size_t from_bytes);
+/** The next visible row; false at the end. */
+bool store_cursor_next(struct store_cursor *cursor, const struct store_source **source,
+                       uint32_t *row);
+void store_cursor_close(struct store_cursor *cursor);
+
+/* ---- tools
+ * ---------------------------------------------------------------------------------------- */
+
+/** Decodes any file the store wrote, told by its first bytes, for `windrow inspect`. */
+int store_inspect(struct io *io, const char *path, bool json, struct buffer *out,
+                  struct error *error);
+
+/** Reads every byte of a data folder that no process has open and checks every checksum and
+ * cross-reference. Appends one line a finding; returns ERROR_CORRUPT when there are any. Segment
+ * files are only checked for presence, size and checksum here. */
+int store_verify(struct io *io, const char *data_dir, struct buffer *findings, struct error *error);
+
+#endif

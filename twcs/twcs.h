@@ -1,0 +1,161 @@
+/* twcs: the policy of time. Pure functions from descriptions and a clock to decisions; no file is
+ * opened here and nothing is allocated. The store describes, twcs decides, the store carries out.
+ *
+ * All times are milliseconds since the epoch (int64_t). A window is [start, start + length) with
+ * start a multiple of length (floor, also before 1970). TWCS_NEVER stands for "no time". */
+#ifndef TWCS_TWCS_H
+#define TWCS_TWCS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define TWCS_NEVER   INT64_MAX
+#define TWCS_NO_TIME INT64_MIN
+
+enum twcs_late_policy { TWCS_LATE_ACCEPT, TWCS_LATE_DROP, TWCS_LATE_DEAD_LETTER };
+
+struct twcs_policy {
+    int64_t window_ms;       /* > 0 */
+    int64_t ttl_ms;          /* 0: never expires */
+    int64_t late_allowed_ms; /* a window seals when watermark >= end + late_allowed */
+    int64_t max_future_ms;
+    int64_t idle_timeout_ms;
+    enum twcs_late_policy late_policy;
+    uint64_t max_bytes;            /* 0: no cap; of the collection, see twcs_fifo_pick */
+    uint32_t tiered_min_threshold; /* 4 */
+    uint32_t tiered_max_threshold; /* 32 */
+    double reseal_ratio;     /* fold late runs in when late bytes > ratio x sealed bytes; 0.1 */
+    double dead_ratio;       /* rebuild when masked rows > ratio x rows; 0.3 */
+    int64_t reseal_quiet_ms; /* or when no late record came for this long; 0: only by ratio */
+};
+
+/** Window start of an event time: floor division, correct for negative times. */
+int64_t twcs_window_start(int64_t event_time_ms, int64_t window_ms);
+
+/** Expiry of a row: event time + the shorter of the collection's TTL and the row's own (0: none).
+ * TWCS_NEVER without either; saturates instead of overflowing. */
+int64_t twcs_expiry(const struct twcs_policy *policy, int64_t event_time_ms, int64_t row_ttl_ms);
+
+/* ---- one shard's clock
+ * ---------------------------------------------------------------------------- */
+
+/* Persisted by the store with every group of records; monotone. */
+struct twcs_clock {
+    int64_t watermark_ms; /* largest event time seen, or what idleness made of it; TWCS_NO_TIME at
+                             first */
+    int64_t last_record_wall_ms; /* when the last record arrived, wall clock */
+    int64_t
+        safe_wall_ms; /* the wall clock as far as it is trusted: never back, bounded steps ahead */
+};
+
+enum { TWCS_CLOCK_STEP_MAX_MS = 24 * 60 * 60 * 1000 };
+
+/** Moves the safe clock towards `wall_ms`: never back; a step ahead of more than
+ * TWCS_CLOCK_STEP_MAX_MS between two calls is taken only when `trusted` (first start of a process,
+ * or an operator's word). Returns the new safe time. */
+int64_t twcs_clock_tick(struct twcs_clock *clock, int64_t wall_ms, bool trusted);
+
+/** A record of this event time was accepted. */
+void twcs_clock_observe(struct twcs_clock *clock, int64_t event_time_ms, int64_t wall_ms);
+
+/** An idle shard's watermark follows the wall clock: after idle_timeout without a record the
+ * watermark becomes at least safe_wall - idle_timeout, so that every window closes. Returns whether
+ * it moved. */
+bool twcs_clock_idle(struct twcs_clock *clock, const struct twcs_policy *policy);
+
+/* ---- one record
+ * ----------------------------------------------------------------------------------- */
+
+enum twcs_verdict {
+    TWCS_ACCEPT,      /* its window is open */
+    TWCS_ACCEPT_LATE, /* its window is sealed or closing: goes to the window's late runs */
+    TWCS_DROP_LATE,
+    TWCS_DEAD_LETTER_LATE,
+    TWCS_EXPIRED, /* arrived already expired: dropped and counted apart */
+    TWCS_FUTURE   /* beyond max_future: dead letter, never moves the clock */
+};
+
+/** Judges one record before it is stored. Uses the wall clock for future and expiry and the
+ * watermark for lateness; changes nothing. Without a watermark yet nothing is late. */
+enum twcs_verdict twcs_judge(const struct twcs_policy *policy, const struct twcs_clock *clock,
+                             int64_t event_time_ms, int64_t row_ttl_ms);
+
+/** Whether a window that ends at `end_ms` may be sealed: watermark >= end + late_allowed. */
+bool twcs_window_closed(const struct twcs_policy *policy, const struct twcs_clock *clock,
+                        int64_t end_ms);
+
+/* ---- windows
+ * -------------------------------------------------------------------------------------- */
+
+struct twcs_run {
+    uint64_t file_number;
+    uint64_t bytes;
+    uint64_t rows;
+    int64_t max_event_ms;
+};
+
+/* One window of one shard, as the store describes it. A window whose length differs from the
+ * policy's (the config changed) keeps its own length until it is gone. */
+struct twcs_window {
+    int64_t start_ms;
+    int64_t length_ms;
+    bool sealed;                /* a sealed run exists */
+    bool busy;                  /* a major or a build of this window is under way: leave it alone */
+    uint64_t generation;        /* of the sealed run; 0 without */
+    struct twcs_run sealed_run; /* valid when sealed */
+    uint64_t masked_rows;       /* of the sealed run */
+    const struct twcs_run *chunks; /* unsealed or late chunks, oldest first */
+    size_t chunk_count;
+    uint64_t memtable_rows; /* rows of this window still in memtables */
+    int64_t max_expiry_ms;  /* of surviving rows, memtables included; TWCS_NEVER without TTL */
+    int64_t last_arrival_wall_ms; /* newest record of this window arrived then */
+    uint64_t total_bytes;         /* every file of the window, segments included */
+    bool pinned_by_hidden;        /* a live run elsewhere holds versions that this window hides */
+};
+
+enum twcs_action {
+    TWCS_DROP_TTL, /* the whole window: every row has expired */
+    TWCS_SEAL,     /* the one major: chunks (and memtable rows, flushed first) -> sealed run */
+    TWCS_RESEAL,   /* sealed run + late chunks -> next generation; also for many masked rows */
+    TWCS_TIER      /* merge `inputs` chunks of an open window, or late chunks, size-tiered */
+};
+
+struct twcs_decision {
+    enum twcs_action action;
+    size_t window;                   /* index into the given windows */
+    size_t first_chunk, chunk_count; /* TWCS_TIER: adjacent chunks to merge */
+};
+
+/** All that is due now, most urgent first (drops, then seals oldest first, then reseals, then
+ * tiers), at most one decision a window, at most `max` decisions. Busy windows get none; a drop
+ * never touches a window with an unexpired row or one that is pinned. `windows` ascending by start.
+ */
+size_t twcs_decide(const struct twcs_policy *policy, const struct twcs_clock *clock,
+                   const struct twcs_window *windows, size_t window_count,
+                   struct twcs_decision *decisions, size_t max);
+
+/** Why an expired window is still there, for `status`; NULL when nothing blocks it or it is not
+ * due. */
+const char *twcs_drop_blocker(const struct twcs_policy *policy, const struct twcs_clock *clock,
+                              const struct twcs_window *window);
+
+/* ---- FIFO over a collection
+ * ----------------------------------------------------------------------- */
+
+/* A window of some shard of the collection, for the byte cap. */
+struct twcs_fifo_window {
+    int64_t end_ms;
+    uint64_t bytes;
+    bool open; /* not sealed: never dropped by the cap */
+    bool busy;
+    bool expired; /* goes first */
+};
+
+/** Which window goes next when `total_bytes` (everything: logs, runs, segments, temporary files)
+ * passes the cap: expired first, then the oldest whole sealed one. Returns its index, or SIZE_MAX
+ * when the cap holds or nothing may go (then ingestion has to wait; *starved is set). */
+size_t twcs_fifo_pick(const struct twcs_policy *policy, const struct twcs_fifo_window *windows,
+                      size_t window_count, uint64_t total_bytes, bool *starved);
+
+#endif
