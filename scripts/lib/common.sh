@@ -26,9 +26,9 @@ cleanup_commands=()
 at_exit() { cleanup_commands+=("$*"); }
 
 cleanup_run() {
-    local status=$?
+    local status=$? i
     trap '' INT TERM # a second Ctrl-C must not leave a broker behind
-    local i
+    [ -z "$running_group" ] || kill -TERM -- "-$running_group" 2>/dev/null || true
     for ((i = ${#cleanup_commands[@]} - 1; i >= 0; i--)); do
         eval "${cleanup_commands[i]}" || true
     done
@@ -75,19 +75,25 @@ progress() { if [ -t 2 ]; then printf '\r\e[K    %s' "$*" >&2; fi; }
 progress_clear() { if [ -t 2 ]; then printf '\r\e[K' >&2; fi; }
 
 # run_logged LOG WHAT COMMAND...: output goes to LOG; a terminal sees the time and the last line, a failure
-# shows the end of LOG. The command runs in the background of this shell, so Ctrl-C reaches the traps at once.
+# shows the end of LOG. The command runs in a process group of its own, so that Ctrl-C reaches the traps at once and
+# the clean-up takes a compiler along with its cmake.
+running_group=''
+
 run_logged() {
     local log=$1 what=$2 start=$SECONDS pid status=0
     shift 2
     mkdir -p "$(dirname "$log")"
+    set -m
     "$@" >"$log" 2>&1 </dev/null &
-    pid=$!
+    pid=$! running_group=$!
+    set +m
     while kill -0 "$pid" 2>/dev/null; do
         progress "$what, $((SECONDS - start)) s  $(tail -c 400 "$log" | tail -n 1 | tr -d '\r\e' | cut -c 1-80)"
         sleep 0.2
     done
     progress_clear
     wait "$pid" || status=$?
+    running_group=''
     if ((status != 0)); then
         tail -n 40 "$log" >&2
         say "$what failed with status $status; all of its output: $log"
