@@ -1,0 +1,41 @@
+#include "windrow/command.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "base/buffer.h"
+
+int command_load_config(const char *given, struct config **config)
+{
+    struct buffer report = {0};
+    int code = config_load(config_default_path(given), config, &report);
+
+    if (report.size > 0)
+        fputs(buffer_text(&report), stderr);
+    buffer_destroy(&report);
+    return code == 0 ? COMMAND_OK : COMMAND_CONFIG;
+}
+
+int command_usage_error(const char *command, const char *format, ...)
+{
+    va_list arguments;
+
+    fprintf(stderr, "windrow %s: ", command);
+    va_start(arguments, format);
+    vfprintf(stderr, format, arguments);
+    va_end(arguments);
+    fprintf(stderr, "\nTry: windrow %s --help\n", command);
+    return COMMAND_USAGE;
+}
+
+int command_fail(const char *format, ...)
+{
+    va_list arguments;
+
+    fputs("windrow: ", stderr);
+    va_start(arguments, format);
+    vfprintf(stderr, format, arguments);
+    va_end(arguments);
+    fputc('\n', stderr);
+    return COMMAND_FAILED;
+}

@@ -1,0 +1,58 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "windrow/command.h"
+#include "windrow/version.h"
+
+struct command {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *summary;
+};
+
+static const struct command commands[] = {
+    {"run", command_run, "the service: consume, store, index, answer"},
+    {"check-config", command_check_config,
+     "all problems of a config file; --print shows the values"},
+    {"produce", command_produce, "send JSON lines or .fbin vectors to a collection's topic"},
+    {"search", command_search, "nearest neighbours from the running service"},
+    {"status", command_status, "collections, shards, lag, windows and segments"},
+    {"inspect", command_inspect, "decode any windrow file"},
+    {"verify", command_verify, "read every byte of a data folder and check every checksum"},
+};
+
+static void print_help(FILE *out)
+{
+    fputs("windrow keeps the last N days of a stream of embeddings searchable.\n\n"
+          "Usage: windrow COMMAND [options]\n\nCommands:\n",
+          out);
+    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+        fprintf(out, "  %-13s %s\n", commands[i].name, commands[i].summary);
+    fputs("\nThe config is -c FILE, or ./windrow.yaml, or /etc/windrow/windrow.yaml.\n"
+          "`windrow COMMAND --help` shows options and examples.\n",
+          out);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) {
+        print_help(stderr);
+        return COMMAND_USAGE;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
+        strcmp(argv[1], "help") == 0) {
+        print_help(stdout);
+        return COMMAND_OK;
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        printf("windrow %s\n", WINDROW_VERSION);
+        return COMMAND_OK;
+    }
+    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+        if (strcmp(argv[1], commands[i].name) == 0)
+            return commands[i].run(argc - 1, argv + 1);
+    }
+    fprintf(stderr, "windrow: there is no command %s\n\n", argv[1]);
+    print_help(stderr);
+    return COMMAND_USAGE;
+}
