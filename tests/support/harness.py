@@ -1,0 +1,94 @@
+"""What every integration test shares: waiting, a scratch folder, clean-up, and how a test file is run.
+
+A test file holds unittest cases and ends with `harness.main()`; ctest calls it as `file.py WINDROW_BINARY`. It exits 77,
+with the reason, where this machine lacks what the test needs.
+"""
+
+import atexit
+import os
+import random
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import time
+import unittest
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+SKIPPED = 77
+
+
+class Environment:
+    """Set by main()."""
+
+    binary = None
+    scratch = None
+    seed = None
+
+
+def wait_for(condition, what, timeout_s=60, interval_s=0.05):
+    """Returns the first true value of CONDITION(). An exception counts as not yet, and is shown when time is up."""
+    deadline = time.monotonic() + timeout_s
+    last = None
+    while True:
+        try:
+            last = condition()
+            if last:
+                return last
+        except (OSError, ValueError, KeyError) as error:
+            last = error
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {timeout_s} s: {what}; last: {last!r}")
+        time.sleep(interval_s)
+
+
+def free_ports(count):
+    held = [socket.socket() for _ in range(count)]
+    try:
+        for one in held:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in held]
+    finally:
+        for one in held:
+            one.close()
+
+
+def require_programs(*names):
+    missing = [name for name in names if shutil.which(name) is None]
+    if missing:
+        raise unittest.SkipTest(f"not installed: {', '.join(missing)}; scripts/test installs them")
+
+
+def scratch_folder(name):
+    """A new folder that goes away with the test, unless WINDROW_KEEP is set."""
+    return tempfile.mkdtemp(prefix=f"{name}-", dir=Environment.scratch)
+
+
+def seeded_random():
+    """Chance that can be had again: WINDROW_SEED=the printed number."""
+    print(f"seed {Environment.seed}", flush=True)
+    return random.Random(Environment.seed)
+
+
+def main():
+    if len(sys.argv) < 2:
+        sys.exit(f"usage: {sys.argv[0]} WINDROW_BINARY [unittest arguments]")
+    Environment.binary = os.path.abspath(sys.argv[1])
+    Environment.seed = int(os.environ.get("WINDROW_SEED", time.time_ns() % 1_000_000_007))
+    Environment.scratch = tempfile.mkdtemp(prefix="windrow-test-")
+    if os.environ.get("WINDROW_KEEP"):
+        print(f"files stay in {Environment.scratch}", flush=True)
+    else:
+        atexit.register(shutil.rmtree, Environment.scratch, ignore_errors=True)
+    # ctest's timeout sends SIGTERM: leave through atexit, which stops the servers.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    if not os.access(Environment.binary, os.X_OK):
+        sys.exit(f"no such program: {Environment.binary}")
+    program = unittest.main(argv=[sys.argv[0], "-v", *sys.argv[2:]], exit=False)
+    result = program.result
+    if not result.wasSuccessful():
+        sys.exit(1)
+    if result.skipped and result.testsRun <= len(result.skipped):
+        print("skipped: " + "; ".join(reason for _, reason in result.skipped))
+        sys.exit(SKIPPED)

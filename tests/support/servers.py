@@ -1,0 +1,163 @@
+"""Real Kafka and NATS servers on free ports of the loopback interface."""
+
+import atexit
+import json
+import os
+import signal
+import subprocess
+import tempfile
+import urllib.request
+
+import harness
+
+
+class Server:
+    """A child process with a log, stopped when the test ends."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.log_path = os.path.join(folder, "server.log")
+        self.process = None
+        atexit.register(self.kill)
+
+    def spawn(self, command):
+        with open(self.log_path, "ab") as log:
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    def log(self):
+        with open(self.log_path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+
+    def alive(self):
+        return self.process is not None and self.process.poll() is None
+
+    def wait_ready(self, ready, timeout_s):
+        def ready_or_dead():
+            if not self.alive():
+                raise AssertionError(f"{type(self).__name__} ended early:\n{self.log()[-3000:]}")
+            return ready()
+
+        harness.wait_for(ready_or_dead, f"{type(self).__name__} answers", timeout_s)
+
+    def kill(self):
+        if self.alive():
+            self.process.kill()
+            self.process.wait()
+
+    def stop(self, timeout_s=30):
+        if self.alive():
+            self.process.terminate()
+            try:
+                return self.process.wait(timeout_s)
+            except subprocess.TimeoutExpired:
+                self.kill()
+        return self.process.returncode if self.process else None
+
+
+class Kafka(Server):
+    """One KRaft node; `scripts/kafka` has the start line. Survives stop() and start() on the same ports."""
+
+    def __init__(self):
+        harness.require_programs("java", "mvn", "kcat")
+        super().__init__(harness.scratch_folder("kafka"))
+        self.port, self.controller_port = harness.free_ports(2)
+        self.address = f"127.0.0.1:{self.port}"
+
+    def start(self):
+        script = os.path.join(harness.ROOT, "scripts", "kafka")
+        subprocess.run([script, "fetch"], check=True, stdin=subprocess.DEVNULL)
+        self.spawn([script, "run", self.folder, str(self.port), str(self.controller_port)])
+        self.wait_ready(self.answers, timeout_s=120)
+        return self
+
+    def answers(self):
+        return self._kcat("-L", "-m", "2", check=False).returncode == 0
+
+    def _kcat(self, *arguments, check=True, data=None):
+        command = ["kcat", "-b", self.address, *arguments]
+        done = subprocess.run(command, input=data, capture_output=True, timeout=90, check=False)
+        if check and done.returncode != 0:
+            raise AssertionError(f"{' '.join(command)}: {done.stderr.decode(errors='replace')[-2000:]}")
+        return done
+
+    def produce_command(self, topic, path):
+        """For a test that does something else meanwhile; lines as in produce()."""
+        return ["kcat", "-b", self.address, "-P", "-t", topic, "-K", "\t", "-Z", "-l", path, "-X", "enable.idempotence=true"]
+
+    def produce(self, topic, records):
+        """RECORDS: (key, value) texts without tabs and newlines; a value of None is a tombstone. In order per key."""
+        path = write_records(self.folder, records)
+        subprocess.run(self.produce_command(topic, path), check=True, timeout=90)
+
+    def produce_bytes(self, topic, value, key=None, headers=()):
+        """One record of any bytes."""
+        with tempfile.NamedTemporaryFile(dir=self.folder) as file:
+            file.write(value)
+            file.flush()
+            key_arguments = ["-k", key] if key is not None else []
+            header_arguments = [part for header in headers for part in ("-H", header)]
+            self._kcat("-P", "-t", topic, *key_arguments, *header_arguments, file.name)
+
+    def end_offsets(self, topic, partitions):
+        """Per partition, as a text like windrow's replies have it, the offset of the next record."""
+        wanted = [part for number in range(partitions) for part in ("-t", f"{topic}:{number}:-1")]
+        ends = {}
+        for line in self._kcat("-Q", *wanted).stdout.decode().splitlines():
+            name, _, offset = line.partition(" offset ")
+            ends[name[name.index("[") + 1 : name.index("]")]] = int(offset)
+        return ends
+
+    def consume(self, topic):
+        """All records there are: dicts with topic, partition, offset, headers (a dict), key and payload."""
+        lines = self._kcat("-C", "-t", topic, "-o", "beginning", "-e", "-q", "-J").stdout.decode(errors="replace")
+        records = [json.loads(line) for line in lines.splitlines()]
+        for record in records:
+            pairs = record.get("headers", [])
+            record["headers"] = dict(zip(pairs[::2], pairs[1::2], strict=True))
+        return records
+
+
+class Nats(Server):
+    """One server with JetStream. wipe() loses every stored message, as a lost disk would."""
+
+    def __init__(self):
+        harness.require_programs("nats-server")
+        super().__init__(harness.scratch_folder("nats"))
+        self.port, self.monitor_port = harness.free_ports(2)
+        self.url = f"nats://127.0.0.1:{self.port}"
+        self.generation = 0
+
+    def start(self):
+        store = os.path.join(self.folder, f"store-{self.generation}")
+        self.spawn(["nats-server", "-js", "-sd", store, "-a", "127.0.0.1", "-p", str(self.port), "-m", str(self.monitor_port)])
+        self.wait_ready(self.answers, timeout_s=30)
+        return self
+
+    def wipe(self):
+        self.stop()
+        self.generation += 1
+        return self.start()
+
+    def answers(self):
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.monitor_port}/healthz", timeout=2) as response:
+            return response.status == 200
+
+    def messages(self):
+        """How many messages all streams hold."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.monitor_port}/jsz", timeout=2) as response:
+            return json.load(response)["messages"]
+
+
+def write_records(folder, records):
+    with tempfile.NamedTemporaryFile("w", dir=folder, suffix=".records", delete=False, encoding="utf-8") as file:
+        for key, value in records:
+            file.write(f"{key}\t{'' if value is None else value}\n")
+    return file.name
+
+
+def pause(process):
+    process.send_signal(signal.SIGSTOP)
+
+
+def resume(process):
+    process.send_signal(signal.SIGCONT)

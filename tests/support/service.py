@@ -1,0 +1,159 @@
+"""windrow itself, as its users see it: a configuration, a process, HTTP."""
+
+import json
+import os
+import subprocess
+import urllib.error
+import urllib.request
+
+import harness
+from servers import Server
+
+MS_PER_HOUR = 3_600_000
+COLLECTION = "points"
+TOPIC = "points-topic"
+DEAD_LETTERS = "dead-letters"
+
+
+class Reply:
+    def __init__(self, status, headers, body):
+        self.status, self.headers, self.body = status, headers, body
+
+    def json(self):
+        return json.loads(self.body)
+
+
+def configuration(folder, port, kafka, nats=None, **collection):
+    """A whole configuration as a tree. Windows close fast here: five seconds of silence or one minute of event time."""
+    tree = {
+        "node": "test",
+        "data_dir": os.path.join(folder, "data"),
+        "kafka": {"brokers": kafka, "group": "windrow-test", "dead_letters": DEAD_LETTERS},
+        "http": {"listen": f"127.0.0.1:{port}"},
+        "collections": {
+            COLLECTION: {
+                "topics": [TOPIC],
+                "dim": 16,
+                "metric": "l2",
+                "event_time": {"field": "time_ms", "unit": "ms"},
+                "window": "1h",
+                "ttl": "7d",
+                "idle_timeout": "5s",
+                "late": {"allowed": "1m", "policy": "accept"},
+                "index": {"kind": "auto", "flat_below": 50},
+                **collection,
+            }
+        },
+    }
+    if nats:
+        tree["nats"] = {"url": nats}
+    return tree
+
+
+class Windrow(Server):
+    """`windrow run`; may be stopped, killed and started again on the same data."""
+
+    def __init__(self, kafka, nats=None, **collection):
+        super().__init__(harness.scratch_folder("windrow"))
+        self.port = harness.free_ports(1)[0]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.config_path = os.path.join(self.folder, "windrow.yaml")
+        self.configure(configuration(self.folder, self.port, kafka, nats, **collection))
+
+    def configure(self, tree):
+        """JSON is YAML, and needs no writer."""
+        with open(self.config_path, "w", encoding="utf-8") as file:
+            json.dump(tree, file, indent=2)
+
+    def command(self, *arguments, **options):
+        """A finished `windrow COMMAND ...`, with its output as text."""
+        name, *rest = arguments
+        command = [harness.Environment.binary, name, "-c", self.config_path, *rest]
+        return subprocess.run(command, capture_output=True, text=True, timeout=90, check=False, **options)
+
+    def create_topic(self, partitions):
+        """In the way users do it: a topic appears with the first produce."""
+        done = self.command("produce", "-C", COLLECTION, "--create-topic", str(partitions), "/dev/null")
+        if done.returncode != 0:
+            raise AssertionError(f"produce --create-topic: {done.stderr}")
+
+    def spawn_run(self, *arguments):
+        """Only the process: for a test that kills it before it answers."""
+        self.spawn([harness.Environment.binary, "run", "-c", self.config_path, *arguments])
+
+    def start(self, *arguments):
+        self.spawn_run(*arguments)
+        self.wait_ready(lambda: self.request("GET", "/livez").status == 200, timeout_s=60)
+        return self
+
+    def request(self, method, path, body=None, raw=None, headers=None):
+        """BODY is sent as JSON, RAW as it is. Every status is a reply; only no answer at all raises."""
+        data = raw if raw is not None else json.dumps(body).encode() if body is not None else None
+        request = urllib.request.Request(self.url + path, data=data, method=method, headers=headers or {})
+        if data is not None:
+            request.add_header("Content-Type", "application/json")
+        try:
+            with urllib.request.urlopen(request, timeout=30) as response:
+                return Reply(response.status, response.headers, response.read())
+        except urllib.error.HTTPError as error:
+            with error:
+                return Reply(error.code, error.headers, error.read())
+
+    def post(self, path, body):
+        """The result key of a reply that must be good."""
+        reply = self.request("POST", f"/collections/{COLLECTION}{path}", body)
+        if reply.status != 200:
+            raise AssertionError(f"POST {path} {body}: {reply.status} {reply.body[:500]}")
+        return reply.json()["result"]
+
+    def search_reply(self, body):
+        """The whole reply of a query, with the `windrow` key."""
+        reply = self.request("POST", f"/collections/{COLLECTION}/points/query", body)
+        if reply.status != 200:
+            raise AssertionError(f"query {body}: {reply.status} {reply.body[:500]}")
+        return reply.json()
+
+    def ready(self):
+        return self.request("GET", "/readyz").status == 200
+
+    def wait_caught_up(self, end_offsets, timeout_s=60):
+        """Until every record before END_OFFSETS (per partition) is searchable, and /readyz says so."""
+
+        def caught_up():
+            offsets = self.search_reply({"limit": 1})["windrow"]["offsets"]
+            behind = {p: (offsets.get(p, 0), end) for p, end in end_offsets.items() if offsets.get(p, 0) < end}
+            if behind:
+                raise ValueError(f"searchable offset and end per partition: {behind}")
+            return self.ready()
+
+        harness.wait_for(caught_up, "windrow has caught up with Kafka", timeout_s)
+
+    def windows(self):
+        return self.request("GET", f"/windows?collection={COLLECTION}").json()["windows"]
+
+    def wait_indexed(self, count, timeout_s=60):
+        """Until COUNT windows (of all shards) are served from HNSW segments."""
+
+        def enough():
+            found = [w for w in self.windows() if w["state"] == "indexed" and w["segment"]["kind"] == "hnsw"]
+            if len(found) < count:
+                raise ValueError([(w["shard"], w["start_ms"], w["state"], w["rows"]) for w in self.windows()])
+            return found
+
+        return harness.wait_for(enough, f"{count} windows are indexed", timeout_s, interval_s=0.2)
+
+    def scroll(self, limit=1000, **options):
+        """Every point, over as many pages as it takes: {id: point}. An id that comes twice is a failure."""
+        points, offset = {}, None
+        while True:
+            body = {"limit": limit, "with_payload": True, "with_vector": True, **options}
+            if offset is not None:
+                body["offset"] = offset
+            page = self.post("/points/scroll", body)
+            for point in page["points"]:
+                if point["id"] in points:
+                    raise AssertionError(f"scroll returned {point['id']} twice")
+                points[point["id"]] = point
+            offset = page.get("next_page_offset")
+            if offset is None:
+                return points
