@@ -1,0 +1,56 @@
+/* The shards this process has open, and who is using them.
+ *
+ * Kafka's assignment opens and closes shards while searches, builds and compactions run on them.
+ * Each user takes a lease; closing takes the shard out of the catalog at once and waits until the
+ * leases are back. Shards that are on disk are opened at start, so that search answers before (or
+ * without) a broker; the assignment then claims them. */
+#ifndef WINDROW_CATALOG_H
+#define WINDROW_CATALOG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/arena.h"
+#include "config/config.h"
+#include "indexer/indexer.h"
+#include "store/store.h"
+
+struct catalog;
+struct catalog_entry;
+
+struct catalog *catalog_new(struct store *store);
+/** All shards must be closed. */
+void catalog_delete(struct catalog *catalog);
+
+/** Called after a shard was opened and before it is used by others; may be NULL. */
+typedef int (*catalog_opened_function)(void *context, struct store_shard *shard,
+                                       struct error *error);
+void catalog_on_open(struct catalog *catalog, catalog_opened_function opened, void *context);
+
+/** Opens every shard of the configured collections that is on disk. */
+int catalog_open_existing(struct catalog *catalog, const struct config *config,
+                          struct error *error);
+/** Opens a shard, or finds it open; the assignment owns it from now on. */
+int catalog_claim(struct catalog *catalog, const struct config_collection *collection,
+                  const char *name, struct store_shard **shard, struct error *error);
+/** Takes the shard out, waits for its leases, closes it. */
+void catalog_close(struct catalog *catalog, struct store_shard *shard, bool flush);
+/** Closes shards that nobody claimed (they moved to another process). */
+void catalog_close_unclaimed(struct catalog *catalog);
+/** Closes all. */
+void catalog_close_all(struct catalog *catalog, bool flush);
+
+/** Leases every open shard of a collection (NULL: of all), in the order of their names. Each lease
+ * is given back with catalog_release. */
+size_t catalog_acquire(struct catalog *catalog, const char *collection, struct arena *arena,
+                       struct indexer_shard_lease **leases);
+void catalog_release(struct catalog *catalog, struct indexer_shard_lease *lease);
+
+/** The collection's configuration a lease belongs to. */
+const struct config_collection *catalog_lease_collection(const struct indexer_shard_lease *lease);
+
+/** Claims the shard of a lease for one maintenance thread; false when another has it. */
+bool catalog_lease_try_maintain(struct indexer_shard_lease *lease);
+void catalog_lease_end_maintain(struct indexer_shard_lease *lease);
+
+#endif

@@ -1,0 +1,26 @@
+/* The document behind GET /status and `windrow status`:
+ *
+ *   {"node", "version", "uptime_seconds", "ready", "why": text when not ready,
+ *    "collections": [
+ *      {"name", "dim", "metric", "window_ms", "ttl_ms",
+ *       "shards": [
+ *         {"shard", "topic", "partition", "next_offset", "end_offset", "lag_records" (-1 unknown),
+ *          "watermark_ms" (null: none yet), "last_timestamp_ms", "paused", "stopped" (text or
+ * null), "damage" (text or null), "memtable_bytes", "log_bytes", "total_bytes", "windows":
+ * [{"start_ms", "end_ms", "state", "rows", "bytes", "generation", "segment": {"kind", "bytes",
+ * "recall"} or null, "drop_blocked_by": text or null}]}]}]}
+ *
+ * topic, partition, end_offset, lag_records and paused are null for a shard that is on disk but
+ * that Kafka has not assigned (yet). */
+#ifndef WINDROW_STATUS_H
+#define WINDROW_STATUS_H
+
+#include "base/arena.h"
+#include "base/doc.h"
+
+struct service;
+
+/** Builds the document in `arena`. Any thread. */
+void status_build(struct service *service, struct arena *arena, struct doc *out);
+
+#endif
