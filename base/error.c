@@ -32,6 +32,15 @@ static int code_from_errno(int errno_value)
         return ERROR_MEMORY;
     case EINVAL:
         return ERROR_INVALID;
+    case EWOULDBLOCK:
+    case EBUSY:
+        return ERROR_BUSY;
+    case EOPNOTSUPP:
+        return ERROR_UNSUPPORTED;
+    case ETIMEDOUT:
+        return ERROR_TIMEOUT;
+    case EUCLEAN:
+        return ERROR_CORRUPT;
     default:
         return ERROR_IO;
     }

@@ -1,0 +1,212 @@
+#include "base/doc.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/text.h"
+
+static bool key_equals(const struct doc *key, const char *text, size_t length)
+{
+    return key->count == length && memcmp(key->string, text, length) == 0;
+}
+
+const struct doc *doc_get_n(const struct doc *map, const char *key, size_t key_length)
+{
+    if (!map || map->type != DOC_MAP)
+        return NULL;
+    for (uint32_t i = map->count; i-- > 0;)
+        if (key_equals(&map->items[2 * i], key, key_length))
+            return &map->items[2 * i + 1];
+    return NULL;
+}
+
+const struct doc *doc_get(const struct doc *map, const char *key)
+{
+    return doc_get_n(map, key, strlen(key));
+}
+
+bool doc_as_double(const struct doc *doc, double *value)
+{
+    switch (doc->type) {
+    case DOC_INT:
+        *value = (double)doc->integer;
+        return true;
+    case DOC_UINT:
+        *value = (double)doc->unsigned_integer;
+        return true;
+    case DOC_DOUBLE:
+        *value = doc->number;
+        return true;
+    default:
+        return false;
+    }
+}
+
+bool doc_as_u64(const struct doc *doc, uint64_t *value)
+{
+    if (doc->type == DOC_UINT) {
+        *value = doc->unsigned_integer;
+        return true;
+    }
+    if (doc->type == DOC_INT && doc->integer >= 0) {
+        *value = (uint64_t)doc->integer;
+        return true;
+    }
+    if (doc->type == DOC_DOUBLE && doc->number >= 0 && doc->number < 0x1p64 &&
+        doc->number == trunc(doc->number)) {
+        *value = (uint64_t)doc->number;
+        return true;
+    }
+    return false;
+}
+
+bool doc_as_i64(const struct doc *doc, int64_t *value)
+{
+    if (doc->type == DOC_INT) {
+        *value = doc->integer;
+        return true;
+    }
+    if (doc->type == DOC_UINT && doc->unsigned_integer <= INT64_MAX) {
+        *value = (int64_t)doc->unsigned_integer;
+        return true;
+    }
+    if (doc->type == DOC_DOUBLE && doc->number >= -0x1p63 && doc->number < 0x1p63 &&
+        doc->number == trunc(doc->number)) {
+        *value = (int64_t)doc->number;
+        return true;
+    }
+    return false;
+}
+
+bool doc_string_equals(const struct doc *doc, const char *text)
+{
+    return doc->type == DOC_STRING && key_equals(doc, text, strlen(text));
+}
+
+static bool is_number(const struct doc *doc)
+{
+    return doc->type == DOC_INT || doc->type == DOC_UINT || doc->type == DOC_DOUBLE;
+}
+
+/* By value: 1 equals 1.0, 2^53 + 1 does not equal 2^53 as a double. */
+static bool numbers_equal(const struct doc *a, const struct doc *b)
+{
+    int64_t a_integer, b_integer;
+    uint64_t a_unsigned, b_unsigned;
+
+    if (a->type == DOC_DOUBLE && b->type == DOC_DOUBLE)
+        return a->number == b->number;
+    if (doc_as_i64(a, &a_integer) && doc_as_i64(b, &b_integer))
+        return a_integer == b_integer;
+    return doc_as_u64(a, &a_unsigned) && doc_as_u64(b, &b_unsigned) && a_unsigned == b_unsigned;
+}
+
+/* Keys in byte order; a key that comes twice is sorted by its place, so that the last comes last.
+ */
+static int compare_pairs(const void *a, const void *b)
+{
+    const struct doc *left = *(const struct doc *const *)a;
+    const struct doc *right = *(const struct doc *const *)b;
+    uint32_t shorter = left->count < right->count ? left->count : right->count;
+    int order = shorter ? memcmp(left->string, right->string, shorter) : 0;
+
+    if (order != 0)
+        return order;
+    if (left->count != right->count)
+        return left->count < right->count ? -1 : 1;
+    return left < right ? -1 : left > right;
+}
+
+/* Pairs of a map sorted by key, the last one of each key only. The caller frees. */
+static const struct doc **sorted_pairs(const struct doc *map, size_t *count)
+{
+    const struct doc **pairs = malloc((map->count ? map->count : 1) * sizeof(struct doc *));
+    size_t kept = 0;
+
+    if (!pairs)
+        abort();
+    for (uint32_t i = 0; i < map->count; i++)
+        pairs[i] = &map->items[2 * i];
+    qsort(pairs, map->count, sizeof(struct doc *), compare_pairs);
+    for (uint32_t i = 0; i < map->count; i++) {
+        if (kept && key_equals(pairs[kept - 1], pairs[i]->string, pairs[i]->count))
+            kept--;
+        pairs[kept++] = pairs[i];
+    }
+    *count = kept;
+    return pairs;
+}
+
+static bool maps_equal(const struct doc *a, const struct doc *b)
+{
+    size_t a_count, b_count;
+    const struct doc **a_pairs = sorted_pairs(a, &a_count);
+    const struct doc **b_pairs = sorted_pairs(b, &b_count);
+    bool equal = a_count == b_count;
+
+    for (size_t i = 0; equal && i < a_count; i++)
+        equal = key_equals(a_pairs[i], b_pairs[i]->string, b_pairs[i]->count) &&
+                doc_equal(a_pairs[i] + 1, b_pairs[i] + 1);
+    free(a_pairs);
+    free(b_pairs);
+    return equal;
+}
+
+bool doc_equal(const struct doc *a, const struct doc *b)
+{
+    if (is_number(a) && is_number(b))
+        return numbers_equal(a, b);
+    if (a->type != b->type)
+        return false;
+    switch (a->type) {
+    case DOC_NULL:
+        return true;
+    case DOC_BOOL:
+        return a->boolean == b->boolean;
+    case DOC_STRING:
+    case DOC_BYTES:
+        return key_equals(a, b->string, b->count);
+    case DOC_ARRAY:
+        if (a->count != b->count)
+            return false;
+        for (uint32_t i = 0; i < a->count; i++)
+            if (!doc_equal(&a->items[i], &b->items[i]))
+                return false;
+        return true;
+    default:
+        return maps_equal(a, b);
+    }
+}
+
+struct doc doc_string(struct arena *arena, const char *text)
+{
+    size_t length = strlen(text);
+    struct doc doc = {.type = DOC_STRING, .count = (uint32_t)length};
+
+    assert(length <= UINT32_MAX);
+    doc.string = arena_copy(arena, text, length);
+    if (!doc.string)
+        abort();
+    return doc;
+}
+
+struct doc doc_integer(int64_t value)
+{
+    return (struct doc){.type = DOC_INT, .integer = value};
+}
+
+struct doc doc_number(double value)
+{
+    return (struct doc){.type = DOC_DOUBLE, .number = value};
+}
+
+struct doc *doc_items(struct arena *arena, uint32_t count)
+{
+    struct doc *items = arena_calloc(arena, count, sizeof(struct doc));
+
+    if (!items)
+        abort();
+    return items;
+}

@@ -1,0 +1,11 @@
+/* Decimal numbers to doubles. Private to doc_*.c. */
+#ifndef BASE_DOC_NUMBER_H
+#define BASE_DOC_NUMBER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/** digits x 10^exponent, correctly rounded. False when only strtod can tell. */
+bool doc_number_scale(uint64_t digits, int64_t exponent, double *value);
+
+#endif

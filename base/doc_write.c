@@ -1,0 +1,314 @@
+/* Compact JSON. Numbers come out as Python's repr writes them: the fewest digits that read back to
+ * the same value, with an exponent below 1e-4 and from 1e16 on. */
+#include "base/doc.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/doc_number.h"
+
+enum { DIGITS_MAX = 17, FLOAT_DIGITS = 6, FLOAT_DIGITS_MAX = 9 };
+
+/* 0.d1d2d3... x 10^point */
+struct decimal {
+    char digits[DIGITS_MAX + 1];
+    int count;
+    int point;
+};
+
+static void put_decimal(struct buffer *buffer, bool negative, const struct decimal *decimal)
+{
+    char text[40];
+    char *to = text;
+    int point = decimal->point;
+    int count = decimal->count;
+
+    if (negative)
+        *to++ = '-';
+    if (point < -3 || point > 16) {
+        *to++ = decimal->digits[0];
+        if (count > 1) {
+            *to++ = '.';
+            memcpy(to, decimal->digits + 1, (size_t)count - 1);
+            to += count - 1;
+        }
+        to += snprintf(to, 8, "e%+03d", point - 1);
+    } else if (point <= 0) {
+        memcpy(to, "0.000", 5);
+        to += 2 - point;
+        memcpy(to, decimal->digits, (size_t)count);
+        to += count;
+    } else {
+        int whole = count < point ? count : point;
+        memcpy(to, decimal->digits, (size_t)whole);
+        to += whole;
+        for (int i = whole; i < point; i++)
+            *to++ = '0';
+        *to++ = '.';
+        if (count > point) {
+            memcpy(to, decimal->digits + point, (size_t)(count - point));
+            to += count - point;
+        } else {
+            *to++ = '0';
+        }
+    }
+    buffer_append(buffer, text, (size_t)(to - text));
+}
+
+/* digits x 10^exponent, digits not 0. */
+static void put_scaled(struct buffer *buffer, bool negative, uint64_t digits, int exponent)
+{
+    struct decimal decimal;
+    char reversed[20];
+    int count = 0;
+
+    while (digits % 10 == 0) {
+        digits /= 10;
+        exponent++;
+    }
+    for (; digits; digits /= 10)
+        reversed[count++] = (char)('0' + digits % 10);
+    for (int i = 0; i < count; i++)
+        decimal.digits[i] = reversed[count - 1 - i];
+    decimal.count = count;
+    decimal.point = count + exponent;
+    put_decimal(buffer, negative, &decimal);
+}
+
+static const double powers_of_ten[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
+                                       1e8,  1e9,  1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
+                                       1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
+
+/* Most numbers that people and services write: few digits, moderate size. With digits below 2^53
+ * and a power of ten that is exact, the quotient is what a parser gets for the same decimal, and
+ * the first scale that comes back is the shortest. */
+static bool put_short_double(struct buffer *buffer, bool negative, double value)
+{
+    if (value < 1e-5 || value >= 1e15)
+        return false;
+    for (int scale = 0; scale <= 15; scale++) {
+        double scaled = nearbyint(value * powers_of_ten[scale]);
+        if (scaled >= 1e15)
+            return false;
+        if (scaled / powers_of_ten[scale] == value) {
+            put_scaled(buffer, negative, (uint64_t)scaled, -scale);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* "d.dddde-07" of printf to digits and exponent. */
+static void split_printed(const char *text, uint64_t *digits, int *exponent)
+{
+    int fraction = 0;
+
+    *digits = (uint64_t)(text[0] - '0');
+    text++;
+    if (*text == '.')
+        for (text++; *text != 'e'; text++, fraction++)
+            *digits = *digits * 10 + (uint64_t)(*text - '0');
+    *exponent = (int)strtol(text + 1, NULL, 10) - fraction;
+}
+
+static bool reads_back(uint64_t digits, int exponent, double value)
+{
+    char text[48];
+    double back;
+
+    if (doc_number_scale(digits, exponent, &back))
+        return back == value;
+    (void)snprintf(text, sizeof(text), "%llue%d", (unsigned long long)digits, exponent);
+    return strtod(text, NULL) == value;
+}
+
+static void put_printed_double(struct buffer *buffer, bool negative, double value)
+{
+    uint64_t digits = 0;
+    int exponent = 0;
+
+    for (int count = 15; count <= DIGITS_MAX; count++) {
+        char text[40];
+        (void)snprintf(text, sizeof(text), "%.*e", count - 1, value);
+        split_printed(text, &digits, &exponent);
+        if (reads_back(digits, exponent, value))
+            break;
+        /* Above a power of two doubles lie twice as far apart as below: the next decimal up may
+         * read back where the nearest, just below, does not. */
+        if (reads_back(digits + 1, exponent, value)) {
+            digits++;
+            break;
+        }
+    }
+    put_scaled(buffer, negative, digits, exponent);
+}
+
+void doc_write_json_double(struct buffer *buffer, double value)
+{
+    bool negative = signbit(value);
+    double size = fabs(value);
+
+    if (!isfinite(value))
+        buffer_append_text(buffer, "null");
+    else if (size == 0)
+        buffer_append_text(buffer, negative ? "-0.0" : "0.0");
+    else if (!put_short_double(buffer, negative, size))
+        put_printed_double(buffer, negative, size);
+}
+
+/* Whether digits x 10^exponent reads back to the float, straight or by way of a double. */
+static bool reads_back_float(uint64_t digits, int exponent, float value)
+{
+    uint64_t bits;
+    double back;
+
+    if (!doc_number_scale(digits, exponent, &back))
+        return false;
+    memcpy(&bits, &back, sizeof(bits));
+    /* Half way between two floats the way matters: the double may have been rounded to there. */
+    return (float)back == value && (bits & 0x1fffffff) != 0x10000000;
+}
+
+/* The decimal exponent of a normal float, at most one too small. */
+static int decimal_exponent(double value)
+{
+    uint64_t bits;
+    int binary;
+
+    memcpy(&bits, &value, sizeof(bits));
+    binary = (int)(bits >> 52) - 1023;
+    /* floor(binary x log10(2)) */
+    return (binary * 78913) >> 18;
+}
+
+/* Scaling by an exact power of ten costs one rounding, far below the nine digits of a float. */
+static bool put_short_float(struct buffer *buffer, bool negative, float value)
+{
+    int exponent;
+
+    if (value < 1e-12F || value > 1e16F)
+        return false;
+    exponent = decimal_exponent((double)value);
+    if ((double)value >=
+        (exponent < 0 ? 10 / powers_of_ten[-exponent] : 10 * powers_of_ten[exponent]))
+        exponent++;
+    for (int count = FLOAT_DIGITS; count <= FLOAT_DIGITS_MAX; count++) {
+        int scale = count - 1 - exponent;
+        double scaled = scale < 0 ? (double)value / powers_of_ten[-scale]
+                                  : (double)value * powers_of_ten[scale];
+        uint64_t digits = (uint64_t)(scaled + 0.5);
+        if (reads_back_float(digits, -scale, value)) {
+            put_scaled(buffer, negative, digits, -scale);
+            return true;
+        }
+        if (reads_back_float(digits + 1, -scale, value)) {
+            put_scaled(buffer, negative, digits + 1, -scale);
+            return true;
+        }
+    }
+    return false;
+}
+
+static void put_printed_float(struct buffer *buffer, bool negative, float value)
+{
+    uint64_t digits = 0;
+    int exponent = 0;
+
+    for (int count = FLOAT_DIGITS; count <= FLOAT_DIGITS_MAX; count++) {
+        char text[40];
+        (void)snprintf(text, sizeof(text), "%.*e", count - 1, (double)value);
+        if (strtof(text, NULL) == value || count == FLOAT_DIGITS_MAX) {
+            split_printed(text, &digits, &exponent);
+            break;
+        }
+    }
+    put_scaled(buffer, negative, digits, exponent);
+}
+
+void doc_write_json_float(struct buffer *buffer, float value)
+{
+    bool negative = signbit(value);
+    float size = fabsf(value);
+
+    if (!isfinite(value))
+        buffer_append_text(buffer, "null");
+    else if (size == 0)
+        buffer_append_text(buffer, negative ? "-0.0" : "0.0");
+    else if (!put_short_float(buffer, negative, size))
+        put_printed_float(buffer, negative, size);
+}
+
+void doc_write_json_string(struct buffer *buffer, const char *text, size_t length)
+{
+    static const char hex[] = "0123456789abcdef";
+    size_t plain = 0;
+
+    buffer_reserve(buffer, length + 2);
+    buffer_append_byte(buffer, '"');
+    for (size_t i = 0; i < length; i++) {
+        unsigned char c = (unsigned char)text[i];
+        const char *letter;
+        if (c >= 0x20 && c != '"' && c != '\\')
+            continue;
+        buffer_append(buffer, text + plain, i - plain);
+        plain = i + 1;
+        buffer_append_byte(buffer, '\\');
+        letter = c ? strchr("\"\"\\\\\bb\ff\nn\rr\tt", c) : NULL;
+        if (letter) {
+            buffer_append_byte(buffer, (uint8_t)letter[1]);
+        } else {
+            buffer_append_text(buffer, "u00");
+            buffer_append_byte(buffer, (uint8_t)hex[c >> 4]);
+            buffer_append_byte(buffer, (uint8_t)hex[c & 15]);
+        }
+    }
+    buffer_append(buffer, text + plain, length - plain);
+    buffer_append_byte(buffer, '"');
+}
+
+static void write_container(struct buffer *buffer, const struct doc *doc)
+{
+    bool map = doc->type == DOC_MAP;
+
+    buffer_append_byte(buffer, map ? '{' : '[');
+    for (uint32_t i = 0; i < doc->count; i++) {
+        if (i)
+            buffer_append_byte(buffer, ',');
+        if (map) {
+            doc_write_json_string(buffer, doc->items[2 * i].string, doc->items[2 * i].count);
+            buffer_append_byte(buffer, ':');
+        }
+        doc_write_json(buffer, &doc->items[map ? 2 * i + 1 : i]);
+    }
+    buffer_append_byte(buffer, map ? '}' : ']');
+}
+
+void doc_write_json(struct buffer *buffer, const struct doc *doc)
+{
+    switch (doc->type) {
+    case DOC_BOOL:
+        buffer_append_text(buffer, doc->boolean ? "true" : "false");
+        return;
+    case DOC_INT:
+        buffer_append_format(buffer, "%lld", (long long)doc->integer);
+        return;
+    case DOC_UINT:
+        buffer_append_format(buffer, "%llu", (unsigned long long)doc->unsigned_integer);
+        return;
+    case DOC_DOUBLE:
+        doc_write_json_double(buffer, doc->number);
+        return;
+    case DOC_STRING:
+        doc_write_json_string(buffer, doc->string, doc->count);
+        return;
+    case DOC_ARRAY:
+    case DOC_MAP:
+        write_container(buffer, doc);
+        return;
+    default: /* null, and bytes, which JSON has no form for */
+        buffer_append_text(buffer, "null");
+        return;
+    }
+}

@@ -1,0 +1,313 @@
+/* The operating system behind the I/O seam. EINTR is retried here and nowhere else. */
+#include "base/io.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { ZERO_CHUNK_BYTES = 256 * 1024 };
+
+/* Aligned for O_DIRECT. Never written. */
+static const uint8_t zero_chunk[ZERO_CHUNK_BYTES] __attribute__((aligned(4096)));
+
+static int result_of(int result)
+{
+    return result < 0 ? -errno : result;
+}
+
+static int posix_open(struct io *io, const char *path, unsigned flags)
+{
+    int mode = flags & IO_WRITE ? O_RDWR : O_RDONLY;
+    int file;
+
+    (void)io;
+    mode |= O_CLOEXEC;
+    mode |= flags & IO_CREATE ? O_CREAT : 0;
+    mode |= flags & IO_EXCLUSIVE ? O_EXCL : 0;
+    mode |= flags & IO_TRUNCATE ? O_TRUNC : 0;
+    mode |= flags & IO_DIRECT ? O_DIRECT | O_DSYNC : 0;
+    mode |= flags & IO_APPEND_SYNC ? O_DSYNC : 0;
+    do {
+        file = open(path, mode, 0640);
+    } while (file < 0 && errno == EINTR);
+    if (file >= 0)
+        return file;
+    /* tmpfs and some network file systems answer EINVAL to O_DIRECT alone. */
+    return flags & IO_DIRECT && errno == EINVAL ? -EOPNOTSUPP : -errno;
+}
+
+static int posix_close(struct io *io, int file)
+{
+    (void)io;
+    /* Linux has released the descriptor even when close is interrupted: closing again could hit
+     * somebody else's file. */
+    return close(file) < 0 && errno != EINTR ? -errno : 0;
+}
+
+static int64_t posix_pread(struct io *io, int file, void *bytes, size_t size_bytes, uint64_t offset)
+{
+    ssize_t got;
+
+    (void)io;
+    do {
+        got = pread(file, bytes, size_bytes, (off_t)offset);
+    } while (got < 0 && errno == EINTR);
+    return got < 0 ? -errno : got;
+}
+
+static int64_t posix_pwrite(struct io *io, int file, const void *bytes, size_t size_bytes,
+                            uint64_t offset)
+{
+    ssize_t put;
+
+    (void)io;
+    do {
+        put = pwrite(file, bytes, size_bytes, (off_t)offset);
+    } while (put < 0 && errno == EINTR);
+    return put < 0 ? -errno : put;
+}
+
+static int posix_datasync(struct io *io, int file)
+{
+    (void)io;
+    return result_of(fdatasync(file));
+}
+
+static int posix_sync_directory(struct io *io, const char *path)
+{
+    int file = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int result;
+
+    (void)io;
+    if (file < 0)
+        return -errno;
+    result = result_of(fsync(file));
+    if (close(file) < 0 && result == 0 && errno != EINTR)
+        result = -errno;
+    return result;
+}
+
+static int64_t posix_size(struct io *io, int file)
+{
+    struct stat info;
+
+    (void)io;
+    return fstat(file, &info) < 0 ? -errno : (int64_t)info.st_size;
+}
+
+/* Bytes that the file has keep their content; the rest is written as zeros. fallocate alone leaves
+ * unwritten extents, and the first commit to each would pay for a journal transaction; it is called
+ * for contiguity and to learn early that the device is full. */
+static int posix_allocate(struct io *io, int file, uint64_t size_bytes)
+{
+    int64_t size = posix_size(io, file);
+    uint64_t offset;
+
+    if (size < 0)
+        return (int)size;
+    offset = (uint64_t)size;
+    if (offset >= size_bytes)
+        return 0;
+    if (fallocate(file, FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)(size_bytes - offset)) < 0 &&
+        errno != EOPNOTSUPP && errno != EINTR)
+        return -errno;
+    while (offset < size_bytes) {
+        uint64_t left = size_bytes - offset;
+        size_t want = left < ZERO_CHUNK_BYTES ? (size_t)left : ZERO_CHUNK_BYTES;
+        int64_t put = posix_pwrite(io, file, zero_chunk, want, offset);
+        if (put <= 0)
+            return put < 0 ? (int)put : -EIO;
+        offset += (uint64_t)put;
+    }
+    return 0;
+}
+
+static int posix_truncate(struct io *io, int file, uint64_t size_bytes)
+{
+    int result;
+
+    (void)io;
+    do {
+        result = ftruncate(file, (off_t)size_bytes);
+    } while (result < 0 && errno == EINTR);
+    return result_of(result);
+}
+
+static int posix_map(struct io *io, int file, uint64_t size_bytes, const void **bytes)
+{
+    void *mapped = mmap(NULL, size_bytes, PROT_READ, MAP_SHARED, file, 0);
+
+    (void)io;
+    if (mapped == MAP_FAILED)
+        return -errno;
+    *bytes = mapped;
+    return 0;
+}
+
+static int posix_unmap(struct io *io, const void *bytes, uint64_t size_bytes)
+{
+    (void)io;
+    return result_of(munmap((void *)(uintptr_t)bytes, size_bytes));
+}
+
+static int posix_rename(struct io *io, const char *from, const char *to)
+{
+    (void)io;
+    return result_of(rename(from, to));
+}
+
+static int posix_unlink(struct io *io, const char *path)
+{
+    (void)io;
+    return result_of(unlink(path));
+}
+
+static int posix_link(struct io *io, const char *from, const char *to)
+{
+    (void)io;
+    return result_of(link(from, to));
+}
+
+static int posix_make_directory(struct io *io, const char *path)
+{
+    struct stat info;
+
+    (void)io;
+    if (mkdir(path, 0750) == 0)
+        return 0;
+    if (errno != EEXIST)
+        return -errno;
+    if (stat(path, &info) < 0)
+        return -errno;
+    return S_ISDIR(info.st_mode) ? 0 : -ENOTDIR;
+}
+
+static int posix_remove_directory(struct io *io, const char *path)
+{
+    (void)io;
+    return result_of(rmdir(path));
+}
+
+static int posix_list(struct io *io, const char *path, io_list_function function, void *context)
+{
+    DIR *folder = opendir(path);
+    struct dirent *entry;
+    int result = 0;
+
+    (void)io;
+    if (!folder)
+        return -errno;
+    for (;;) {
+        errno = 0;
+        entry = readdir(folder);
+        if (!entry) {
+            result = -errno;
+            break;
+        }
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+            continue;
+        if (function(context, entry->d_name) != 0)
+            break;
+    }
+    if (closedir(folder) < 0 && result == 0)
+        result = -errno;
+    return result;
+}
+
+static int posix_lock(struct io *io, int file)
+{
+    int result;
+
+    (void)io;
+    do {
+        result = flock(file, LOCK_EX | LOCK_NB);
+    } while (result < 0 && errno == EINTR);
+    return result_of(result);
+}
+
+static int64_t posix_free_bytes(struct io *io, const char *path)
+{
+    struct statvfs info;
+
+    (void)io;
+    if (statvfs(path, &info) < 0)
+        return -errno;
+    return (int64_t)(info.f_bavail * info.f_frsize);
+}
+
+static int64_t posix_wall_ms(struct io *io)
+{
+    struct timespec now;
+
+    (void)io;
+    if (clock_gettime(CLOCK_REALTIME, &now) < 0)
+        abort();
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static int64_t posix_monotonic_ns(struct io *io)
+{
+    struct timespec now;
+
+    (void)io;
+    if (clock_gettime(CLOCK_MONOTONIC, &now) < 0)
+        abort();
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+static void posix_random(struct io *io, void *bytes, size_t size_bytes)
+{
+    uint8_t *to = bytes;
+
+    (void)io;
+    while (size_bytes > 0) {
+        ssize_t got = getrandom(to, size_bytes, 0);
+        if (got < 0 && errno != EINTR)
+            abort();
+        if (got > 0) {
+            to += got;
+            size_bytes -= (size_t)got;
+        }
+    }
+}
+
+struct io *io_posix(void)
+{
+    static const struct io_operations operations = {
+        .open = posix_open,
+        .close = posix_close,
+        .pread = posix_pread,
+        .pwrite = posix_pwrite,
+        .datasync = posix_datasync,
+        .sync_directory = posix_sync_directory,
+        .allocate = posix_allocate,
+        .truncate = posix_truncate,
+        .size = posix_size,
+        .map = posix_map,
+        .unmap = posix_unmap,
+        .rename = posix_rename,
+        .unlink = posix_unlink,
+        .link = posix_link,
+        .make_directory = posix_make_directory,
+        .remove_directory = posix_remove_directory,
+        .list = posix_list,
+        .lock = posix_lock,
+        .free_bytes = posix_free_bytes,
+        .wall_ms = posix_wall_ms,
+        .monotonic_ns = posix_monotonic_ns,
+        .random = posix_random,
+    };
+    static struct io instance = {&operations};
+
+    return &instance;
+}
