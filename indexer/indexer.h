@@ -28,7 +28,8 @@ struct indexer;
 /* Shards come and go with Kafka's assignment while searches run. A lease keeps a shard open. */
 struct indexer_shard_lease {
     struct store_shard *shard;
-    void *token; /* the host's */
+    const volatile bool *closing; /* becomes true when the shard is wanted back: long work stops */
+    void *token;                  /* the host's */
 };
 
 struct indexer_host {

@@ -13,6 +13,7 @@ struct catalog_entry {
     const struct config_collection *collection;
     struct store_shard *shard;
     unsigned leases;         /* under the catalog's lock */
+    volatile bool closing;   /* long work on a lease stops when it sees this */
     bool claimed;            /* Kafka assigned it to us */
     atomic_bool maintaining; /* one maintenance thread at a time */
 };
@@ -229,8 +230,10 @@ static void close_matching(struct catalog *catalog, bool flush,
         while (*place && !matches(*place, context))
             place = &(*place)->next;
         entry = *place;
-        if (entry)
+        if (entry) {
             *place = entry->next;
+            entry->closing = true;
+        }
         pthread_mutex_unlock(&catalog->lock);
         if (!entry)
             return;
@@ -269,7 +272,8 @@ size_t catalog_acquire(struct catalog *catalog, const char *collection, struct a
         if (collection && strcmp(entry->collection->name, collection) != 0)
             continue;
         entry->leases++;
-        (*leases)[count++] = (struct indexer_shard_lease){.shard = entry->shard, .token = entry};
+        (*leases)[count++] = (struct indexer_shard_lease){
+            .shard = entry->shard, .closing = &entry->closing, .token = entry};
     }
     pthread_mutex_unlock(&catalog->lock);
     return count;

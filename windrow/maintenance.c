@@ -1,0 +1,421 @@
+#include "windrow/maintenance.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/logger.h"
+#include "base/text.h"
+#include "ingest/ingest.h"
+#include "twcs/twcs.h"
+
+enum {
+    FLUSH_POLL_MS = 20,
+    DECIDE_POLL_MS = 200,
+    DECISIONS_MAX = 32,
+    JOB_THREADS_MAX = 64,
+    RECONCILE_EVERY_ROUNDS = 25, /* every 5 s */
+    FAILURE_PAUSE_MS = 2000
+};
+
+struct maintenance {
+    struct catalog *catalog;
+    struct indexer *indexer;
+    struct metrics *metrics;
+    struct io *io;
+    _Atomic int64_t *flush_alive_ns;
+    _Atomic(const struct config *) config; /* NULL until a reload: leases know their collection */
+    volatile bool stopping;
+    pthread_t flush_thread;
+    pthread_t job_threads[JOB_THREADS_MAX];
+    uint32_t job_count;
+    atomic_bool reconciling;
+};
+
+static void pause_ms(int64_t duration_ms)
+{
+    struct timespec pause = {.tv_sec = duration_ms / 1000,
+                             .tv_nsec = (long)(duration_ms % 1000) * 1000000};
+
+    (void)nanosleep(&pause, NULL);
+}
+
+/* ---- describing
+ * ------------------------------------------------------------------------------------ */
+
+static struct twcs_run twcs_run_of(const struct store_file_info *file)
+{
+    return (struct twcs_run){.file_number = file->file_number,
+                             .bytes = file->bytes,
+                             .rows = file->rows,
+                             .max_event_ms = file->max_event_ms};
+}
+
+static void describe_window(const struct store_window_info *from, const struct twcs_policy *policy,
+                            struct arena *arena, struct twcs_window *to)
+{
+    struct twcs_run *chunks = arena_calloc(arena, from->chunk_count + 1, sizeof(*chunks));
+
+    if (!chunks)
+        abort();
+    for (size_t i = 0; i < from->chunk_count; i++)
+        chunks[i] = twcs_run_of(&from->chunks[i]);
+    *to = (struct twcs_window){
+        .start_ms = from->start_ms,
+        .length_ms = from->length_ms,
+        .sealed = from->sealed,
+        .busy = from->busy,
+        .generation = from->generation,
+        .sealed_run = twcs_run_of(&from->run),
+        .masked_rows = from->masked_rows,
+        .chunks = chunks,
+        .chunk_count = from->chunk_count,
+        .memtable_rows = from->memtable_rows,
+        .max_expiry_ms = twcs_expiry(policy, from->max_event_ms, 0),
+        .last_arrival_wall_ms = from->last_arrival_wall_ms,
+        .total_bytes = from->total_bytes,
+        .pinned_by_hidden = false, /* masks are durable: a window hides nothing (store.h) */
+    };
+}
+
+void maintenance_describe(struct store_shard *shard, const struct config_collection *collection,
+                          int64_t now_ms, struct arena *arena, struct maintenance_view *view)
+{
+    store_shard_describe(shard, arena, &view->info);
+    view->policy = ingest_policy(collection);
+    view->clock = (struct twcs_clock){
+        .watermark_ms = view->info.clock.watermark_ms,
+        .last_record_wall_ms = view->info.clock.last_record_wall_ms,
+        .safe_wall_ms = view->info.clock.safe_wall_ms,
+    };
+    (void)twcs_clock_tick(&view->clock, now_ms, view->clock.safe_wall_ms == 0);
+    view->windows = arena_calloc(arena, view->info.window_count + 1, sizeof(*view->windows));
+    if (!view->windows)
+        abort();
+    for (size_t i = 0; i < view->info.window_count; i++)
+        describe_window(&view->info.windows[i], &view->policy, arena, &view->windows[i]);
+}
+
+/* ---- flushing
+ * -------------------------------------------------------------------------------------- */
+
+static void flush_due(struct maintenance *maintenance, struct arena *arena)
+{
+    struct indexer_shard_lease *leases;
+    size_t count = catalog_acquire(maintenance->catalog, NULL, arena, &leases);
+
+    for (size_t i = 0; i < count; i++) {
+        struct error error = {0};
+        if (!maintenance->stopping && store_shard_needs_flush(leases[i].shard) &&
+            store_shard_flush(leases[i].shard, &error) != 0 && error.code != ERROR_BUSY) {
+            log_error("windrow", "flush: %s", error.text);
+            pause_ms(FLUSH_POLL_MS);
+        }
+        catalog_release(maintenance->catalog, &leases[i]);
+    }
+}
+
+static void *flush_loop(void *context)
+{
+    struct maintenance *maintenance = context;
+    struct arena arena;
+
+    arena_create(&arena, 0);
+    while (!maintenance->stopping) {
+        atomic_store(maintenance->flush_alive_ns, io_monotonic_ns(maintenance->io));
+        flush_due(maintenance, &arena);
+        arena_reset(&arena);
+        pause_ms(FLUSH_POLL_MS);
+    }
+    arena_destroy(&arena);
+    return NULL;
+}
+
+/* ---- deciding and carrying out
+ * --------------------------------------------------------------------- */
+
+static void announce_seal(struct maintenance *maintenance, struct store_shard *shard,
+                          const struct store_window_info *window, double seconds)
+{
+    struct metric_label labels[] = {{"collection", store_shard_collection(shard)}};
+    struct arena arena;
+    struct store_shard_info info;
+
+    metric_observe(metrics_histogram(maintenance->metrics, "windrow_seal_seconds",
+                                     "Time to seal or reseal a window", labels, 1,
+                                     metrics_seconds_bounds, metrics_seconds_bound_count),
+                   seconds);
+    arena_create(&arena, 0);
+    store_shard_describe(shard, &arena, &info);
+    for (size_t i = 0; i < info.window_count; i++) {
+        const struct store_window_info *now = &info.windows[i];
+        char start[TEXT_TIME_BYTES];
+        if (now->start_ms != window->start_ms || now->length_ms != window->length_ms ||
+            !now->sealed)
+            continue;
+        log_info("windrow", "sealed window %s of %s/%s: generation %llu, %llu rows, %.0f ms",
+                 text_format_time(now->start_ms, start), store_shard_collection(shard),
+                 store_shard_name(shard), (unsigned long long)now->generation,
+                 (unsigned long long)now->run.rows, seconds * 1e3);
+        indexer_window_sealed(maintenance->indexer, shard, now);
+    }
+    arena_destroy(&arena);
+}
+
+static int seal(struct maintenance *maintenance, struct indexer_shard_lease *lease,
+                const struct maintenance_view *view, const struct store_window_info *window,
+                struct error *error)
+{
+    int64_t start_ns = io_monotonic_ns(maintenance->io);
+    struct store_clock clock = {.watermark_ms = view->clock.watermark_ms,
+                                .last_record_wall_ms = view->clock.last_record_wall_ms,
+                                .safe_wall_ms = view->clock.safe_wall_ms};
+    int code = store_shard_seal(lease->shard, window->start_ms, window->length_ms,
+                                view->clock.safe_wall_ms, &clock, lease->closing, error);
+
+    if (code == 0)
+        announce_seal(maintenance, lease->shard, window,
+                      (double)(io_monotonic_ns(maintenance->io) - start_ns) * 1e-9);
+    return code;
+}
+
+static int carry_out(struct maintenance *maintenance, struct indexer_shard_lease *lease,
+                     const struct maintenance_view *view, const struct twcs_decision *decision,
+                     struct error *error)
+{
+    const struct store_window_info *window = &view->info.windows[decision->window];
+
+    switch (decision->action) {
+    case TWCS_DROP_TTL:
+        return store_shard_drop(lease->shard, window->start_ms, window->length_ms, "ttl", error);
+    case TWCS_SEAL:
+    case TWCS_RESEAL:
+        return seal(maintenance, lease, view, window, error);
+    case TWCS_TIER:
+        return store_shard_tier(lease->shard, window->start_ms, window->length_ms,
+                                decision->first_chunk, decision->chunk_count, lease->closing,
+                                error);
+    }
+    return 0;
+}
+
+static const struct config_collection *collection_of(struct maintenance *maintenance,
+                                                     const struct indexer_shard_lease *lease)
+{
+    const struct config_collection *collection = catalog_lease_collection(lease);
+    const struct config *fresh = atomic_load(&maintenance->config);
+    const struct config_collection *reloaded =
+        fresh ? config_collection_find(fresh, collection->name) : NULL;
+
+    return reloaded ? reloaded : collection;
+}
+
+/* A failure of one window must not turn into a busy loop over it: the round ends after a pause. */
+static void maintain_shard(struct maintenance *maintenance, struct indexer_shard_lease *lease,
+                           struct arena *arena)
+{
+    struct twcs_decision decisions[DECISIONS_MAX];
+    struct maintenance_view view;
+    size_t count;
+
+    maintenance_describe(lease->shard, collection_of(maintenance, lease),
+                         io_wall_ms(maintenance->io), arena, &view);
+    count = twcs_decide(&view.policy, &view.clock, view.windows, view.info.window_count, decisions,
+                        DECISIONS_MAX);
+    for (size_t i = 0; i < count && !maintenance->stopping && !*lease->closing; i++) {
+        struct error error = {0};
+        int code = carry_out(maintenance, lease, &view, &decisions[i], &error);
+        if (code == 0 || code == ERROR_BUSY || code == ERROR_CANCELLED || code == ERROR_NOT_FOUND)
+            continue;
+        log_error("windrow", "%s/%s: %s", store_shard_collection(lease->shard),
+                  store_shard_name(lease->shard), error.text);
+        pause_ms(FAILURE_PAUSE_MS);
+        return;
+    }
+}
+
+/* ---- the byte cap
+ * ---------------------------------------------------------------------------------- */
+
+struct fifo_round {
+    struct twcs_fifo_window *windows;
+    struct store_window_info *infos;
+    size_t *owners; /* lease of each window */
+    size_t count;
+    uint64_t total_bytes;
+};
+
+static void fifo_add_shard(struct fifo_round *round, size_t owner,
+                           const struct maintenance_view *view, size_t capacity)
+{
+    round->total_bytes += view->info.total_bytes;
+    for (size_t i = 0; i < view->info.window_count && round->count < capacity; i++) {
+        const struct store_window_info *info = &view->info.windows[i];
+        round->windows[round->count] = (struct twcs_fifo_window){
+            .end_ms = info->start_ms + info->length_ms,
+            .bytes = info->total_bytes,
+            .open = !info->sealed,
+            .busy = info->busy,
+            .expired = view->windows[i].max_expiry_ms <= view->clock.safe_wall_ms,
+        };
+        round->infos[round->count] = *info;
+        round->owners[round->count++] = owner;
+    }
+}
+
+static void fifo_drop(struct indexer_shard_lease *lease, const struct store_window_info *window,
+                      uint64_t total_bytes, uint64_t cap_bytes)
+{
+    struct error error = {0};
+    char start[TEXT_TIME_BYTES];
+
+    log_warning("windrow",
+                "%s holds %llu bytes, its cap is %llu: dropping its oldest window %s (shard %s)",
+                store_shard_collection(lease->shard), (unsigned long long)total_bytes,
+                (unsigned long long)cap_bytes, text_format_time(window->start_ms, start),
+                store_shard_name(lease->shard));
+    if (store_shard_drop(lease->shard, window->start_ms, window->length_ms, "fifo", &error) != 0)
+        log_error("windrow", "%s", error.text);
+}
+
+static void enforce_cap(struct maintenance *maintenance, const struct config_collection *collection,
+                        struct indexer_shard_lease *leases, size_t count, struct arena *arena)
+{
+    enum { WINDOWS_MAX = 16384 };
+    struct twcs_policy policy = ingest_policy(collection);
+    struct fifo_round round = {.windows = arena_calloc(arena, WINDOWS_MAX, sizeof(*round.windows)),
+                               .infos = arena_calloc(arena, WINDOWS_MAX, sizeof(*round.infos)),
+                               .owners = arena_calloc(arena, WINDOWS_MAX, sizeof(*round.owners))};
+    bool starved = false;
+    size_t pick;
+
+    if (!round.windows || !round.infos || !round.owners)
+        abort();
+    for (size_t i = 0; i < count; i++) {
+        struct maintenance_view view;
+        maintenance_describe(leases[i].shard, collection, io_wall_ms(maintenance->io), arena,
+                             &view);
+        fifo_add_shard(&round, i, &view, WINDOWS_MAX);
+    }
+    pick = twcs_fifo_pick(&policy, round.windows, round.count, round.total_bytes, &starved);
+    if (pick != SIZE_MAX)
+        fifo_drop(&leases[round.owners[pick]], &round.infos[pick], round.total_bytes,
+                  policy.max_bytes);
+    else if (starved)
+        log_warning("windrow",
+                    "%s holds %llu bytes, its cap is %llu, and only open windows are left",
+                    collection->name, (unsigned long long)round.total_bytes,
+                    (unsigned long long)policy.max_bytes);
+}
+
+static void enforce_caps(struct maintenance *maintenance, struct indexer_shard_lease *leases,
+                         size_t count, struct arena *arena)
+{
+    /* Leases come ordered by collection: each group is one collection. */
+    for (size_t first = 0, last; first < count; first = last) {
+        const struct config_collection *collection = collection_of(maintenance, &leases[first]);
+        for (last = first + 1; last < count; last++) {
+            if (strcmp(catalog_lease_collection(&leases[last])->name, collection->name) != 0)
+                break;
+        }
+        if (collection->max_bytes > 0)
+            enforce_cap(maintenance, collection, leases + first, last - first, arena);
+    }
+}
+
+/* ---- threads
+ * --------------------------------------------------------------------------------------- */
+
+static void job_round(struct maintenance *maintenance, struct arena *arena, bool caps)
+{
+    struct indexer_shard_lease *leases;
+    size_t count = catalog_acquire(maintenance->catalog, NULL, arena, &leases);
+
+    for (size_t i = 0; i < count; i++) {
+        if (maintenance->stopping || *leases[i].closing || !catalog_lease_try_maintain(&leases[i]))
+            continue;
+        maintain_shard(maintenance, &leases[i], arena);
+        catalog_lease_end_maintain(&leases[i]);
+    }
+    if (caps)
+        enforce_caps(maintenance, leases, count, arena);
+    for (size_t i = 0; i < count; i++)
+        catalog_release(maintenance->catalog, &leases[i]);
+}
+
+static void *job_loop(void *context)
+{
+    struct maintenance *maintenance = context;
+    struct arena arena;
+    unsigned round = 0;
+
+    arena_create(&arena, 0);
+    while (!maintenance->stopping) {
+        bool leads = !atomic_exchange(&maintenance->reconciling, true);
+        job_round(maintenance, &arena, leads);
+        if (leads && ++round % RECONCILE_EVERY_ROUNDS == 0)
+            indexer_reconcile(maintenance->indexer);
+        if (leads)
+            atomic_store(&maintenance->reconciling, false);
+        arena_reset(&arena);
+        pause_ms(DECIDE_POLL_MS);
+    }
+    arena_destroy(&arena);
+    return NULL;
+}
+
+int maintenance_start(const struct maintenance_options *options, struct maintenance **maintenance,
+                      struct error *error)
+{
+    struct maintenance *fresh = calloc(1, sizeof(*fresh));
+
+    if (!fresh)
+        abort();
+    fresh->catalog = options->catalog;
+    fresh->indexer = options->indexer;
+    fresh->metrics = options->metrics;
+    fresh->io = options->io;
+    fresh->flush_alive_ns = options->flush_alive_ns;
+    if (pthread_create(&fresh->flush_thread, NULL, flush_loop, fresh) != 0) {
+        free(fresh);
+        return error_set(error, ERROR_MEMORY, "cannot start the flush thread");
+    }
+    while (fresh->job_count < options->job_count && fresh->job_count < JOB_THREADS_MAX) {
+        if (pthread_create(&fresh->job_threads[fresh->job_count], NULL, job_loop, fresh) != 0) {
+            maintenance_stop(fresh);
+            return error_set(error, ERROR_MEMORY, "cannot start a compaction thread");
+        }
+        fresh->job_count++;
+    }
+    *maintenance = fresh;
+    return 0;
+}
+
+void maintenance_stop(struct maintenance *maintenance)
+{
+    if (!maintenance)
+        return;
+    maintenance->stopping = true;
+    pthread_join(maintenance->flush_thread, NULL);
+    for (uint32_t i = 0; i < maintenance->job_count; i++)
+        pthread_join(maintenance->job_threads[i], NULL);
+    free(maintenance);
+}
+
+void maintenance_reload(struct maintenance *maintenance, const struct config *config)
+{
+    struct indexer_shard_lease *leases;
+    struct arena arena;
+    size_t count;
+
+    atomic_store(&maintenance->config, config);
+    arena_create(&arena, 0);
+    count = catalog_acquire(maintenance->catalog, NULL, &arena, &leases);
+    for (size_t i = 0; i < count; i++) {
+        const struct config_collection *collection = collection_of(maintenance, &leases[i]);
+        store_shard_set_ttl(leases[i].shard, collection->ttl_ms);
+        catalog_release(maintenance->catalog, &leases[i]);
+    }
+    arena_destroy(&arena);
+}

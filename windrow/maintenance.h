@@ -1,0 +1,46 @@
+/* Carries out what twcs decides: one thread flushes, the others seal, reseal, tier and drop.
+ *
+ *     describe (store) -> decide (twcs) -> carry out (store) -> tell the indexer what was sealed
+ *
+ * The watermark is ingest's: it alone knows whether a silent partition is idle or merely
+ * unreachable. */
+#ifndef WINDROW_MAINTENANCE_H
+#define WINDROW_MAINTENANCE_H
+
+#include <stdatomic.h>
+
+#include "base/error.h"
+#include "base/metrics.h"
+#include "windrow/catalog.h"
+
+struct maintenance;
+
+struct maintenance_options {
+    struct catalog *catalog;
+    struct indexer *indexer;
+    struct metrics *metrics;
+    struct io *io;
+    uint32_t job_count;              /* threads beside the flush thread */
+    _Atomic int64_t *flush_alive_ns; /* heartbeat of the flush thread, for the watchdog */
+};
+
+int maintenance_start(const struct maintenance_options *options, struct maintenance **maintenance,
+                      struct error *error);
+/** Cancels what is under way (nothing is half done) and joins the threads. */
+void maintenance_stop(struct maintenance *maintenance);
+/** A changed configuration: TTLs and windows apply from the next round on. Keeps the pointer. */
+void maintenance_reload(struct maintenance *maintenance, const struct config *config);
+
+/* One window of one shard as twcs and the store both see it. */
+struct maintenance_view {
+    struct store_shard_info info;
+    struct twcs_window *windows; /* same order and count as info.windows */
+    struct twcs_policy policy;
+    struct twcs_clock clock;
+};
+
+/** Describes a shard for twcs. Everything lives in `arena`. */
+void maintenance_describe(struct store_shard *shard, const struct config_collection *collection,
+                          int64_t now_ms, struct arena *arena, struct maintenance_view *view);
+
+#endif
