@@ -1,0 +1,37 @@
+/* What the byte cap takes next.
+ *
+ * The oldest goes, and only the oldest: while a job holds it the pick waits instead of taking the
+ * next one, or the collection would keep a window older than one it lost. */
+#include "twcs/rules.h"
+
+static bool goes_before(const struct twcs_fifo_window *a, const struct twcs_fifo_window *b)
+{
+    if (a->expired != b->expired)
+        return a->expired;
+    if (a->end_ms != b->end_ms)
+        return a->end_ms < b->end_ms;
+    /* Shards share window times: any free one of the oldest will do. */
+    return !a->busy && b->busy;
+}
+
+size_t twcs_fifo_pick(const struct twcs_policy *policy, const struct twcs_fifo_window *windows,
+                      size_t window_count, uint64_t total_bytes, bool *starved)
+{
+    size_t best = SIZE_MAX;
+
+    *starved = false;
+    if (policy->max_bytes == 0 || total_bytes <= policy->max_bytes)
+        return SIZE_MAX;
+    for (size_t i = 0; i < window_count; i++) {
+        /* An expired window under way is going already or will be picked again: the next expired
+         * one loses nothing either. */
+        if (windows[i].open || (windows[i].expired && windows[i].busy))
+            continue;
+        if (best == SIZE_MAX || goes_before(&windows[i], &windows[best]))
+            best = i;
+    }
+    if (best != SIZE_MAX && !windows[best].busy)
+        return best;
+    *starved = true;
+    return SIZE_MAX;
+}

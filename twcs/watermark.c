@@ -1,0 +1,47 @@
+/* One shard's clock: the watermark of event time and the wall clock as far as it is trusted.
+ *
+ * Both only go forward, whatever the wall clock does: a watermark that fell back would reopen
+ * sealed windows, a safe clock that fell back would show expired rows again. The safe clock also
+ * refuses to leap: a wall clock that is a year ahead for one second must not expire everything. */
+#include "twcs/rules.h"
+
+int64_t twcs_clock_tick(struct twcs_clock *clock, int64_t wall_ms, bool trusted)
+{
+    int64_t step = twcs_subtract(wall_ms, clock->safe_wall_ms);
+
+    if (step <= 0 || (step > TWCS_CLOCK_STEP_MAX_MS && !trusted))
+        return clock->safe_wall_ms;
+    /* Nobody listened while the process was down: that time is not silence of the producers. If it
+     * counted, the watermark would run ahead of a backlog that is about to be read, and make it
+     * late. */
+    if (trusted && clock->watermark_ms != TWCS_NO_TIME)
+        clock->last_record_wall_ms = twcs_add(clock->last_record_wall_ms, step);
+    clock->safe_wall_ms = wall_ms;
+    return wall_ms;
+}
+
+void twcs_clock_observe(struct twcs_clock *clock, int64_t event_time_ms, int64_t wall_ms)
+{
+    if (event_time_ms > clock->watermark_ms)
+        clock->watermark_ms = event_time_ms;
+    /* A wall clock that was set back must not make a record look older than the safe clock, or the
+     * shard would be idle the moment it arrives. */
+    clock->last_record_wall_ms = wall_ms > clock->safe_wall_ms ? wall_ms : clock->safe_wall_ms;
+}
+
+bool twcs_clock_idle(struct twcs_clock *clock, const struct twcs_policy *policy)
+{
+    int64_t reached = twcs_subtract(clock->safe_wall_ms, policy->idle_timeout_ms);
+
+    /* Without a record there is no window to close, and a backfill that starts later must find
+     * nothing that makes it late. */
+    if (clock->watermark_ms == TWCS_NO_TIME)
+        return false;
+    /* Stamped by a wall clock that the safe clock did not follow: silence counts from now. */
+    if (clock->last_record_wall_ms > clock->safe_wall_ms)
+        clock->last_record_wall_ms = clock->safe_wall_ms;
+    if (clock->last_record_wall_ms > reached || clock->watermark_ms >= reached)
+        return false;
+    clock->watermark_ms = reached;
+    return true;
+}
