@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -256,6 +257,14 @@ void catalog_close_all(struct catalog *catalog, bool flush)
     close_matching(catalog, flush, is_any, NULL);
 }
 
+/* Under the lock. */
+static struct indexer_shard_lease lease_of(struct catalog_entry *entry)
+{
+    entry->leases++;
+    return (struct indexer_shard_lease){
+        .shard = entry->shard, .closing = &entry->closing, .token = entry};
+}
+
 size_t catalog_acquire(struct catalog *catalog, const char *collection, struct arena *arena,
                        struct indexer_shard_lease **leases)
 {
@@ -271,12 +280,29 @@ size_t catalog_acquire(struct catalog *catalog, const char *collection, struct a
     for (struct catalog_entry *entry = catalog->entries; entry; entry = entry->next) {
         if (collection && strcmp(entry->collection->name, collection) != 0)
             continue;
-        entry->leases++;
-        (*leases)[count++] = (struct indexer_shard_lease){
-            .shard = entry->shard, .closing = &entry->closing, .token = entry};
+        (*leases)[count++] = lease_of(entry);
     }
     pthread_mutex_unlock(&catalog->lock);
     return count;
+}
+
+bool catalog_acquire_next(struct catalog *catalog, struct catalog_position *position,
+                          struct indexer_shard_lease *lease)
+{
+    struct catalog_entry *entry;
+
+    pthread_mutex_lock(&catalog->lock);
+    entry = catalog->entries;
+    while (entry && compare(entry->collection->name, store_shard_name(entry->shard),
+                            position->collection, position->name) <= 0)
+        entry = entry->next;
+    if (entry) {
+        *lease = lease_of(entry);
+        snprintf(position->collection, sizeof(position->collection), "%s", entry->collection->name);
+        snprintf(position->name, sizeof(position->name), "%s", store_shard_name(entry->shard));
+    }
+    pthread_mutex_unlock(&catalog->lock);
+    return entry != NULL;
 }
 
 void catalog_release(struct catalog *catalog, struct indexer_shard_lease *lease)

@@ -46,6 +46,17 @@ size_t catalog_acquire(struct catalog *catalog, const char *collection, struct a
                        struct indexer_shard_lease **leases);
 void catalog_release(struct catalog *catalog, struct indexer_shard_lease *lease);
 
+/* Where a walk over the shards is; zeroed at the start. */
+struct catalog_position {
+    char collection[104];
+    char name[300];
+};
+
+/** Leases the next shard of a walk over all of them; false at the end. Long work holds one lease at
+ * a time, so that closing another shard does not wait for it. */
+bool catalog_acquire_next(struct catalog *catalog, struct catalog_position *position,
+                          struct indexer_shard_lease *lease);
+
 /** The collection's configuration a lease belongs to. */
 const struct config_collection *catalog_lease_collection(const struct indexer_shard_lease *lease);
 

@@ -30,7 +30,7 @@ struct maintenance {
     pthread_t flush_thread;
     pthread_t job_threads[JOB_THREADS_MAX];
     uint32_t job_count;
-    atomic_bool reconciling;
+    atomic_bool leading; /* one thread looks at all shards at once */
 };
 
 static void pause_ms(int64_t duration_ms)
@@ -100,35 +100,32 @@ void maintenance_describe(struct store_shard *shard, const struct config_collect
 /* ---- flushing
  * -------------------------------------------------------------------------------------- */
 
-static void flush_due(struct maintenance *maintenance, struct arena *arena)
+static void flush_due(struct maintenance *maintenance)
 {
-    struct indexer_shard_lease *leases;
-    size_t count = catalog_acquire(maintenance->catalog, NULL, arena, &leases);
+    struct catalog_position position = {0};
+    struct indexer_shard_lease lease;
 
-    for (size_t i = 0; i < count; i++) {
+    while (!maintenance->stopping &&
+           catalog_acquire_next(maintenance->catalog, &position, &lease)) {
         struct error error = {0};
-        if (!maintenance->stopping && store_shard_needs_flush(leases[i].shard) &&
-            store_shard_flush(leases[i].shard, &error) != 0 && error.code != ERROR_BUSY) {
+        if (store_shard_needs_flush(lease.shard) && store_shard_flush(lease.shard, &error) != 0 &&
+            error.code != ERROR_BUSY) {
             log_error("windrow", "flush: %s", error.text);
-            pause_ms(FLUSH_POLL_MS);
+            pause_ms(FAILURE_PAUSE_MS);
         }
-        catalog_release(maintenance->catalog, &leases[i]);
+        catalog_release(maintenance->catalog, &lease);
     }
 }
 
 static void *flush_loop(void *context)
 {
     struct maintenance *maintenance = context;
-    struct arena arena;
 
-    arena_create(&arena, 0);
     while (!maintenance->stopping) {
         atomic_store(maintenance->flush_alive_ns, io_monotonic_ns(maintenance->io));
-        flush_due(maintenance, &arena);
-        arena_reset(&arena);
+        flush_due(maintenance);
         pause_ms(FLUSH_POLL_MS);
     }
-    arena_destroy(&arena);
     return NULL;
 }
 
@@ -309,9 +306,11 @@ static void enforce_cap(struct maintenance *maintenance, const struct config_col
                     (unsigned long long)policy.max_bytes);
 }
 
-static void enforce_caps(struct maintenance *maintenance, struct indexer_shard_lease *leases,
-                         size_t count, struct arena *arena)
+static void enforce_caps(struct maintenance *maintenance, struct arena *arena)
 {
+    struct indexer_shard_lease *leases;
+    size_t count = catalog_acquire(maintenance->catalog, NULL, arena, &leases);
+
     /* Leases come ordered by collection: each group is one collection. */
     for (size_t first = 0, last; first < count; first = last) {
         const struct config_collection *collection = collection_of(maintenance, &leases[first]);
@@ -322,26 +321,27 @@ static void enforce_caps(struct maintenance *maintenance, struct indexer_shard_l
         if (collection->max_bytes > 0)
             enforce_cap(maintenance, collection, leases + first, last - first, arena);
     }
+    for (size_t i = 0; i < count; i++)
+        catalog_release(maintenance->catalog, &leases[i]);
 }
 
 /* ---- threads
  * --------------------------------------------------------------------------------------- */
 
-static void job_round(struct maintenance *maintenance, struct arena *arena, bool caps)
+static void job_round(struct maintenance *maintenance, struct arena *arena)
 {
-    struct indexer_shard_lease *leases;
-    size_t count = catalog_acquire(maintenance->catalog, NULL, arena, &leases);
+    struct catalog_position position = {0};
+    struct indexer_shard_lease lease;
 
-    for (size_t i = 0; i < count; i++) {
-        if (maintenance->stopping || *leases[i].closing || !catalog_lease_try_maintain(&leases[i]))
-            continue;
-        maintain_shard(maintenance, &leases[i], arena);
-        catalog_lease_end_maintain(&leases[i]);
+    while (!maintenance->stopping &&
+           catalog_acquire_next(maintenance->catalog, &position, &lease)) {
+        if (catalog_lease_try_maintain(&lease)) {
+            maintain_shard(maintenance, &lease, arena);
+            catalog_lease_end_maintain(&lease);
+        }
+        catalog_release(maintenance->catalog, &lease);
+        arena_reset(arena);
     }
-    if (caps)
-        enforce_caps(maintenance, leases, count, arena);
-    for (size_t i = 0; i < count; i++)
-        catalog_release(maintenance->catalog, &leases[i]);
 }
 
 static void *job_loop(void *context)
@@ -352,12 +352,14 @@ static void *job_loop(void *context)
 
     arena_create(&arena, 0);
     while (!maintenance->stopping) {
-        bool leads = !atomic_exchange(&maintenance->reconciling, true);
-        job_round(maintenance, &arena, leads);
-        if (leads && ++round % RECONCILE_EVERY_ROUNDS == 0)
-            indexer_reconcile(maintenance->indexer);
-        if (leads)
-            atomic_store(&maintenance->reconciling, false);
+        job_round(maintenance, &arena);
+        /* What concerns all shards at once is done by one thread at a time. */
+        if (!atomic_exchange(&maintenance->leading, true)) {
+            enforce_caps(maintenance, &arena);
+            if (++round % RECONCILE_EVERY_ROUNDS == 0)
+                indexer_reconcile(maintenance->indexer);
+            atomic_store(&maintenance->leading, false);
+        }
         arena_reset(&arena);
         pause_ms(DECIDE_POLL_MS);
     }

@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "base/metrics.h"
+#include "twcs/twcs.h"
 #include "windrow/catalog.h"
 
 struct maintenance;
