@@ -66,6 +66,9 @@ struct indexer_options {
  * background. */
 int indexer_start(const struct indexer_options *options, struct indexer **indexer,
                   struct error *error);
+/** The first step of stopping: no new requests, builds are cancelled. Shards may be closed after
+ * it. */
+void indexer_stop_accepting(struct indexer *indexer);
 /** Stops HTTP (requests under way finish), cancels builds, closes the queue. */
 void indexer_stop(struct indexer *indexer);
 

@@ -1,0 +1,262 @@
+#include "windrow/service.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/logger.h"
+#include "windrow/status.h"
+#include "windrow/version.h"
+
+/* ---- what the indexer asks of the program
+ * ---------------------------------------------------------- */
+
+static size_t host_shards_acquire(void *context, const char *collection, struct arena *arena,
+                                  struct indexer_shard_lease **leases)
+{
+    struct service *service = context;
+
+    return catalog_acquire(service->catalog, collection, arena, leases);
+}
+
+static void host_shard_release(void *context, struct indexer_shard_lease *lease)
+{
+    struct service *service = context;
+
+    catalog_release(service->catalog, lease);
+}
+
+static bool host_ready(void *context, char *why, size_t why_bytes)
+{
+    return service_ready(context, why, why_bytes);
+}
+
+static void host_status(void *context, struct arena *arena, struct doc *out)
+{
+    status_build(context, arena, out);
+}
+
+static bool host_alive(void *context)
+{
+    return service_alive(context);
+}
+
+static struct indexer_host indexer_host_of(struct service *service)
+{
+    return (struct indexer_host){
+        .context = service,
+        .shards_acquire = host_shards_acquire,
+        .shard_release = host_shard_release,
+        .ready = host_ready,
+        .status = host_status,
+        .alive = host_alive,
+    };
+}
+
+/* ---- what ingest asks of the program
+ * --------------------------------------------------------------- */
+
+static int host_shard_open(void *context, const struct config_collection *collection,
+                           const char *name, struct store_shard **shard, struct error *error)
+{
+    struct service *service = context;
+
+    return catalog_claim(service->catalog, collection, name, shard, error);
+}
+
+static void host_shard_close(void *context, struct store_shard *shard, bool flush)
+{
+    struct service *service = context;
+
+    catalog_close(service->catalog, shard, flush);
+}
+
+static void host_ingest_alive(void *context)
+{
+    struct service *service = context;
+
+    atomic_store(&service->ingest_alive_ns, io_monotonic_ns(service->io));
+}
+
+/* ---- start and stop
+ * -------------------------------------------------------------------------------- */
+
+static int shard_opened(void *context, struct store_shard *shard, struct error *error)
+{
+    struct service *service = context;
+
+    /* Shards found on disk at start are opened before the indexer runs; it is told about them then.
+     */
+    return service->indexer ? indexer_shard_opened(service->indexer, shard, error) : 0;
+}
+
+static int open_store(struct service *service, struct error *error)
+{
+    const struct config *config = service->config;
+    struct store_options options = {
+        .data_dir = config->data_dir,
+        .memory_max_bytes = config->memory_max_bytes,
+        .memtable_max_bytes = config->memtable_max_bytes,
+        .io = service->io,
+        .metrics = service->metrics,
+    };
+
+    if (store_open(&options, &service->store, error) != 0)
+        return error->code;
+    service->catalog = catalog_new(service->store);
+    catalog_on_open(service->catalog, shard_opened, service);
+    return 0;
+}
+
+static int start_indexer(struct service *service, struct error *error)
+{
+    struct indexer_options options = {
+        .config = service->config,
+        .host = indexer_host_of(service),
+        .metrics = service->metrics,
+        .io = service->io,
+        .build = (service->roles & CONFIG_ROLE_INDEXER) != 0,
+    };
+
+    /* HTTP answers from here on: /livez at once, /readyz once the shards are open and caught up. */
+    if (indexer_start(&options, &service->indexer, error) != 0)
+        return error->code;
+    return catalog_open_existing(service->catalog, service->config, error);
+}
+
+static int start_maintenance(struct service *service, struct error *error)
+{
+    struct maintenance_options options = {
+        .catalog = service->catalog,
+        .indexer = service->indexer,
+        .metrics = service->metrics,
+        .io = service->io,
+        .job_count = service->config->max_background_jobs,
+        .flush_alive_ns = &service->flush_alive_ns,
+    };
+
+    return maintenance_start(&options, &service->maintenance, error);
+}
+
+static int start_ingest(struct service *service, struct error *error)
+{
+    struct ingest *ingest;
+    struct ingest_options options = {
+        .config = service->config,
+        .host = {.context = service,
+                 .shard_open = host_shard_open,
+                 .shard_close = host_shard_close,
+                 .alive = host_ingest_alive},
+        .metrics = service->metrics,
+        .io = service->io,
+    };
+
+    if (ingest_start(&options, &ingest, error) != 0)
+        return error->code;
+    atomic_store(&service->ingest, ingest);
+    return 0;
+}
+
+static void set_build_info(struct metrics *metrics)
+{
+    struct metric_label labels[] = {{"version", WINDROW_VERSION}};
+
+    metric_set(metrics_gauge(metrics, "windrow_build_info", "Version of this process, always 1",
+                             labels, 1),
+               1);
+}
+
+int service_start(struct config *config, unsigned roles, struct service **service,
+                  struct error *error)
+{
+    struct service *fresh = calloc(1, sizeof(*fresh));
+    int code;
+
+    if (!fresh)
+        abort();
+    fresh->config = config;
+    fresh->roles = roles;
+    fresh->io = io_posix();
+    fresh->metrics = metrics_new();
+    fresh->start_ns = io_monotonic_ns(fresh->io);
+    atomic_store(&fresh->ingest_alive_ns, fresh->start_ns);
+    atomic_store(&fresh->flush_alive_ns, fresh->start_ns);
+    set_build_info(fresh->metrics);
+
+    code = open_store(fresh, error);
+    if (code == 0)
+        code = start_indexer(fresh, error);
+    if (code == 0)
+        code = start_maintenance(fresh, error);
+    if (code == 0)
+        code = start_ingest(fresh, error);
+    if (code != 0) {
+        service_stop(fresh);
+        return code;
+    }
+    *service = fresh;
+    return 0;
+}
+
+/* Reading stops first and searches last, so that nobody is answered from a half closed store: the
+ * consumer closes the shards it owns, which waits for the searches that hold them. */
+void service_stop(struct service *service)
+{
+    struct ingest *ingest = atomic_exchange(&service->ingest, NULL);
+
+    if (service->indexer)
+        indexer_stop_accepting(service->indexer);
+    maintenance_stop(service->maintenance);
+    if (ingest)
+        ingest_stop(ingest);
+    if (service->catalog)
+        catalog_close_all(service->catalog, true);
+    if (service->indexer)
+        indexer_stop(service->indexer);
+    catalog_delete(service->catalog);
+    if (service->store)
+        store_close(service->store);
+    metrics_delete(service->metrics);
+    for (size_t i = 0; i < service->reload_count; i++)
+        config_free(service->reloads[i]);
+    free(service->reloads);
+    config_free(service->config);
+    free(service);
+}
+
+/* ---- while it runs
+ * --------------------------------------------------------------------------------- */
+
+bool service_ready(struct service *service, char *why, size_t why_bytes)
+{
+    struct ingest *ingest = atomic_load(&service->ingest);
+
+    if (!ingest) {
+        snprintf(why, why_bytes, "starting or stopping");
+        return false;
+    }
+    return ingest_ready(ingest, why, why_bytes);
+}
+
+void service_tick(struct service *service)
+{
+    char why[256];
+
+    if (!service->unclaimed_closed && service_ready(service, why, sizeof(why))) {
+        catalog_close_unclaimed(service->catalog);
+        service->unclaimed_closed = true;
+        log_info("windrow", "caught up with Kafka");
+    }
+}
+
+static bool recent(struct service *service, _Atomic int64_t *alive_ns)
+{
+    int64_t age_ns = io_monotonic_ns(service->io) - atomic_load(alive_ns);
+
+    return age_ns < (int64_t)SERVICE_LOOP_TIMEOUT_MS * 1000000;
+}
+
+bool service_alive(struct service *service)
+{
+    return recent(service, &service->flush_alive_ns) && recent(service, &service->ingest_alive_ns);
+}

@@ -1,0 +1,54 @@
+/* The running service: opens the store, answers, consumes, compacts; stops in the reverse order. */
+#ifndef WINDROW_SERVICE_H
+#define WINDROW_SERVICE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/metrics.h"
+#include "config/config.h"
+#include "indexer/indexer.h"
+#include "ingest/ingest.h"
+#include "store/store.h"
+#include "windrow/catalog.h"
+#include "windrow/maintenance.h"
+
+/* A loop is alive while its heartbeat is younger than this; a stuck one stops the watchdog's pings.
+ */
+enum { SERVICE_LOOP_TIMEOUT_MS = 30000 };
+
+struct service {
+    struct config *config;   /* what the process started with: components point into it */
+    struct config **reloads; /* after each SIGHUP, newest last; kept: pointed into */
+    size_t reload_count;
+    unsigned roles;
+    struct io *io;
+    struct metrics *metrics;
+    struct store *store;
+    struct catalog *catalog;
+    struct indexer *indexer;
+    struct maintenance *maintenance;
+    _Atomic(struct ingest *) ingest; /* NULL until started and after it stopped */
+    int64_t start_ns;
+    _Atomic int64_t ingest_alive_ns; /* heartbeats, monotonic */
+    _Atomic int64_t flush_alive_ns;
+    bool unclaimed_closed; /* shards of other processes were let go */
+};
+
+/** Starts everything. Takes over `config`. A broker or NATS that is away is no failure. */
+int service_start(struct config *config, unsigned roles, struct service **service,
+                  struct error *error);
+/** Stops reading, flushes, commits offsets as a hint, closes. Frees the service. */
+void service_stop(struct service *service);
+/** Called about twice a second by the main thread: what needs a look now and then. */
+void service_tick(struct service *service);
+/** Reads the file again and applies what may change while running; logs what needs a restart. */
+void service_reload(struct service *service);
+/** Every loop gave a sign of life lately. Any thread. */
+bool service_alive(struct service *service);
+/** Caught up, or why not. Any thread. */
+bool service_ready(struct service *service, char *why, size_t why_bytes);
+
+#endif
