@@ -1,13 +1,17 @@
 /* What the byte cap takes next.
  *
  * The oldest goes, and only the oldest: while a job holds it the pick waits instead of taking the
- * next one, or the collection would keep a window older than one it lost. */
+ * next one, or the collection would keep a window older than one it lost. In the same way nothing
+ * that is alive goes while an expired window only waits for a job to end. */
 #include "twcs/rules.h"
 
 static bool goes_before(const struct twcs_fifo_window *a, const struct twcs_fifo_window *b)
 {
     if (a->expired != b->expired)
         return a->expired;
+    /* The order of expired windows matters to nobody: a free one first. */
+    if (a->expired && a->busy != b->busy)
+        return b->busy;
     if (a->end_ms != b->end_ms)
         return a->end_ms < b->end_ms;
     /* Shards share window times: any free one of the oldest will do. */
@@ -23,9 +27,7 @@ size_t twcs_fifo_pick(const struct twcs_policy *policy, const struct twcs_fifo_w
     if (policy->max_bytes == 0 || total_bytes <= policy->max_bytes)
         return SIZE_MAX;
     for (size_t i = 0; i < window_count; i++) {
-        /* An expired window under way is going already or will be picked again: the next expired
-         * one loses nothing either. */
-        if (windows[i].open || (windows[i].expired && windows[i].busy))
+        if (windows[i].open)
             continue;
         if (best == SIZE_MAX || goes_before(&windows[i], &windows[best]))
             best = i;
