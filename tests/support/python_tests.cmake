@@ -1,0 +1,7 @@
+# windrow_add_python_test(NAME LABEL FILE TIMEOUT_S ARGUMENTS...): a script of the calling folder. Alone on the machine,
+# because it starts servers; a test that cannot run here exits 77 and says why.
+function(windrow_add_python_test name label file timeout_s)
+  add_test(NAME ${name} COMMAND python3 -B ${CMAKE_CURRENT_SOURCE_DIR}/${file} ${ARGN})
+  set_tests_properties(${name} PROPERTIES
+    LABELS ${label} TIMEOUT ${timeout_s} SKIP_RETURN_CODE 77 RUN_SERIAL TRUE)
+endfunction()

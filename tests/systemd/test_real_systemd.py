@@ -1,0 +1,257 @@
+"""The unit under a real systemd 252: started, watched, reloaded, stopped, and left alone after a configuration error.
+
+  test_real_systemd.py WINDROW_BINARY UNIT
+
+Needs root and a kernel that lets systemd be PID 1 of private namespaces; skipped with the reason elsewhere.
+"""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import unittest
+import urllib.request
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+import harness
+from servers import Kafka, Nats
+from service import COLLECTION, TOPIC, Windrow, configuration
+
+UNIT = sys.argv[2]
+del sys.argv[2]
+HERE = os.path.dirname(os.path.abspath(__file__))
+STOCK_FOLDER = "/lib/systemd/system"
+STOCK_UNITS = [
+    *(f"{name}.target" for name in (
+        "sysinit", "basic", "shutdown", "umount", "final", "sockets", "timers", "paths", "slices", "local-fs", "exit")),
+    "systemd-exit.service",
+]
+HIERARCHIES = ("systemd", "memory", "pids", "unified")
+# The ordering keeps the stopped unit, and with it the status of its last process, in systemd's memory.
+TEST_TARGET = """[Unit]
+Requires=basic.target
+After=basic.target windrow.service
+"""
+# Seconds instead of half a minute, a log file instead of the journal, which does not run here.
+DROP_IN = """[Service]
+WatchdogSec=4s
+RestartSec=200ms
+StandardOutput=append:{log}
+StandardError=append:{log}
+"""
+
+
+def require_private_systemd():
+    if os.geteuid() != 0:
+        raise unittest.SkipTest("needs root to start a systemd of its own")
+    harness.require_programs("unshare", "nsenter", "systemctl")
+    missing = [f"/sys/fs/cgroup/{name}" for name in HIERARCHIES if not os.path.isdir(f"/sys/fs/cgroup/{name}")]
+    missing += [path for path in ("/lib/systemd/systemd", STOCK_FOLDER) if not os.path.exists(path)]
+    if missing:
+        raise unittest.SkipTest(f"not on this machine: {', '.join(missing)}")
+    probe = subprocess.run(
+        ["unshare", "--mount", "--pid", "--fork", "--cgroup", "--propagation", "private", "mount", "-t", "tmpfs", "none", "/run"],
+        capture_output=True, text=True, check=False,
+    )
+    if probe.returncode != 0:
+        raise unittest.SkipTest(f"the kernel says no to private namespaces: {probe.stderr.strip()}")
+
+
+class PrivateSystemd:
+    """A systemd with the unit, a configuration in its /etc/windrow, and nothing else of this machine's services."""
+
+    def __init__(self, config_text):
+        self.folder = harness.scratch_folder("systemd")
+        self.name = f"windrow-test-{os.getpid()}-{os.path.basename(self.folder)}"
+        self.log_path = os.path.join(self.folder, "unit.log")
+        self.console_path = os.path.join(self.folder, "console.log")
+        self.units = os.path.join(self.folder, "units")
+        self.etc = os.path.join(self.folder, "etc")
+        self.process, self.init_pid = None, None
+        os.makedirs(os.path.join(self.units, "windrow.service.d"))
+        os.makedirs(os.path.join(self.etc, "windrow"))
+        os.chmod(self.folder, 0o755)
+        for name in STOCK_UNITS:
+            shutil.copy(os.path.join(STOCK_FOLDER, name), self.units)
+        self.write("units/test.target", TEST_TARGET)
+        self.write("units/windrow.service.d/test.conf", DROP_IN.format(log=self.log_path))
+        self.write("etc/windrow/windrow.yaml", config_text)
+        # The unit's sandbox hides /home, /root and /tmp, where a checkout may be: the program goes where it sees it.
+        shutil.copy(harness.Environment.binary, os.path.join(self.etc, "windrow", "program"))
+        with open(UNIT, encoding="utf-8") as file:
+            text = re.sub(r"^ExecStart=\S+/windrow ", "ExecStart=/etc/windrow/program ", file.read(), flags=re.M)
+        self.write("units/windrow.service", text)
+
+    def write(self, path, text):
+        with open(os.path.join(self.folder, path), "w", encoding="utf-8") as file:
+            file.write(text)
+
+    def boot(self):
+        with open(self.console_path, "ab") as console:
+            self.process = subprocess.Popen(
+                ["bash", os.path.join(HERE, "boot_systemd.sh"), self.name, self.units, self.etc],
+                stdin=subprocess.DEVNULL, stdout=console, stderr=console,
+            )
+        self.init_pid = harness.wait_for(self.find_init, f"systemd is PID 1 of its namespace; see {self.console_path}", 20)
+        harness.wait_for(lambda: self.systemctl("is-active", "test.target").returncode == 0, "test.target is reached", 30)
+
+    def find_init(self):
+        """unshare's only child, once it has become systemd."""
+        if self.process.poll() is not None:
+            with open(self.console_path, encoding="utf-8", errors="replace") as console:
+                raise AssertionError(f"no systemd: {console.read()[-2000:]}")
+        with open(f"/proc/{self.process.pid}/task/{self.process.pid}/children", encoding="ascii") as file:
+            children = file.read().split()
+        if not children:
+            return None
+        with open(f"/proc/{children[0]}/comm", encoding="utf-8") as file:
+            return int(children[0]) if file.read().strip() == "systemd" else None
+
+    def systemctl(self, *arguments):
+        inside = ["nsenter", "-t", str(self.init_pid), "-m", "-p", "-u", "-i", "-C"]
+        return subprocess.run([*inside, "systemctl", *arguments], capture_output=True, text=True, timeout=60, check=False)
+
+    def inside(self, *command):
+        return subprocess.run(
+            ["nsenter", "-t", str(self.init_pid), "-m", "-p", *command], capture_output=True, text=True, timeout=60, check=False
+        )
+
+    def show(self, *names):
+        lines = self.systemctl("show", "windrow", *(part for name in names for part in ("-p", name))).stdout.splitlines()
+        return dict(line.split("=", 1) for line in lines)
+
+    def log(self):
+        if not os.path.exists(self.log_path):
+            return ""
+        with open(self.log_path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+
+    def shut_down(self):
+        if self.process is None:
+            return
+        if self.init_pid and self.process.poll() is None:
+            os.kill(self.init_pid, signal.SIGRTMIN + 14)
+        try:
+            self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        for hierarchy in HIERARCHIES:
+            for folder, _, _ in os.walk(f"/sys/fs/cgroup/{hierarchy}/{self.name}", topdown=False):
+                harness.wait_for(lambda folder=folder: os.rmdir(folder) is None, f"{folder} is empty", 10)
+
+
+class RealSystemd(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        require_private_systemd()
+
+    def setUp(self):
+        self.port = harness.free_ports(1)[0]
+        self.systemd, self.servers = None, []
+
+    def tearDown(self):
+        if self.systemd:
+            self.systemd.shut_down()
+        for server in self.servers:
+            server.stop()
+
+    def boot(self, kafka, nats=None):
+        tree = configuration("", self.port, kafka, nats)
+        tree["data_dir"] = "/var/lib/windrow"
+        self.systemd = PrivateSystemd(json.dumps(tree, indent=2))
+        self.systemd.boot()
+
+    def start_unit(self):
+        done = self.systemd.systemctl("start", "windrow")
+        self.assertEqual(done.returncode, 0, f"{done.stderr}\n{self.systemd.log()[-3000:]}\n{self.systemd.show('Result', 'ExecMainStatus')}")
+
+    def assert_active(self):
+        shown = self.systemd.show("ActiveState", "SubState", "Type", "MainPID", "NRestarts")
+        self.assertEqual((shown["Type"], shown["ActiveState"], shown["SubState"]), ("notify", "active", "running"))
+        return shown
+
+    def status(self, path):
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as response:
+                return response.status
+        except urllib.error.HTTPError as error:
+            error.close()
+            return error.code
+
+    def test_becomes_active_without_kafka_then_is_reloaded_watched_and_stopped(self):
+        self.boot(f"127.0.0.1:{harness.free_ports(1)[0]}")
+        self.start_unit()
+        before = self.assert_active()
+        self.assertEqual((self.status("/livez"), self.status("/readyz")), (200, 503))
+        self.check_state_folder()
+
+        self.assertEqual(self.systemd.systemctl("reload", "windrow").returncode, 0)
+        after = self.assert_active()
+        self.assertEqual((after["MainPID"], after["NRestarts"]), (before["MainPID"], "0"))
+        # Longer than the watchdog's time: it is being fed, or this would be another process.
+        time.sleep(6)
+        self.assertEqual(self.assert_active()["MainPID"], before["MainPID"])
+
+        self.check_watchdog_restarts_a_hung_process(before["MainPID"])
+        self.check_clean_stop()
+
+    def check_state_folder(self):
+        found = self.systemd.inside("stat", "-L", "-c", "%a %u", "/var/lib/windrow").stdout.split()
+        self.assertEqual(found[0], "700")
+        self.assertNotEqual(found[1], "0", "DynamicUser made a user for it")
+
+    def check_watchdog_restarts_a_hung_process(self, pid):
+        self.assertEqual(self.systemd.systemctl("kill", "--kill-who=main", "-s", "STOP", "windrow").returncode, 0)
+
+        def restarted():
+            shown = self.systemd.show("MainPID", "NRestarts", "ActiveState")
+            return shown["NRestarts"] == "1" and shown["ActiveState"] == "active" and shown["MainPID"] not in ("0", pid)
+
+        harness.wait_for(restarted, "the watchdog kills the hung process and another one is ready", 60)
+        self.assertEqual(self.status("/livez"), 200)
+
+    def check_clean_stop(self):
+        self.assertEqual(self.systemd.systemctl("stop", "windrow").returncode, 0)
+        shown = self.systemd.show("ActiveState", "Result", "ExecMainCode", "ExecMainStatus")
+        self.assertEqual(
+            shown, {"ActiveState": "inactive", "Result": "success", "ExecMainCode": "1", "ExecMainStatus": "0"}, self.systemd.log()[-2000:]
+        )
+
+    def test_works_inside_its_sandbox_with_a_real_broker_and_queue(self):
+        kafka, nats = Kafka().start(), Nats().start()
+        self.servers = [nats, kafka]
+        outside = Windrow(kafka.address, nats.url)
+        outside.create_topic(1)
+        now_ms = int(time.time() * 1000)
+        value = {"id": 1, "vector": [0.5] * 16, "payload": {"from": "outside"}, "time_ms": now_ms}
+        kafka.produce(TOPIC, [("1", json.dumps(value))])
+        self.boot(kafka.address, nats.url)
+        self.start_unit()
+        harness.wait_for(lambda: self.status("/readyz") == 200, f"ready; log: {self.systemd.log_path}", 60)
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}/collections/{COLLECTION}/points/scroll",
+            data=b'{"limit": 10}', headers={"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=10) as response:
+            points = json.load(response)["result"]["points"]
+        self.assertEqual([(point["id"], point["payload"]) for point in points], [(1, {"from": "outside"})])
+        self.check_clean_stop()
+
+    def test_configuration_error_is_not_restarted(self):
+        self.systemd = PrivateSystemd("no_such_key: 1\n")
+        self.systemd.boot()
+        self.assertNotEqual(self.systemd.systemctl("start", "windrow").returncode, 0)
+        time.sleep(1)
+        shown = self.systemd.show("ActiveState", "Result", "ExecMainStatus", "NRestarts")
+        self.assertEqual(
+            shown, {"ActiveState": "failed", "Result": "exit-code", "ExecMainStatus": "78", "NRestarts": "0"}, self.systemd.log()[-2000:]
+        )
+
+
+if __name__ == "__main__":
+    harness.main()
