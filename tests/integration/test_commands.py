@@ -1,0 +1,136 @@
+"""The commands a user types: exit status, what goes to stdout and what to stderr, and their --json."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+import harness
+from servers import Kafka
+from service import COLLECTION, Windrow
+
+DONE, FAILED, USAGE, CONFIG = 0, 1, 64, 78
+DIM = 16
+
+
+def run_bare(*arguments):
+    command = [harness.Environment.binary, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def vector(number):
+    return [1.0 if place == number else 0.0 for place in range(DIM)]
+
+
+class WithoutService(unittest.TestCase):
+    def config(self, text):
+        path = os.path.join(harness.scratch_folder("config"), "windrow.yaml")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+        return path
+
+    def test_usage_errors_end_with_64(self):
+        for arguments in ((), ("no-such-command",), ("search", "--no-such-option"), ("produce",)):
+            with self.subTest(arguments):
+                done = run_bare(*arguments)
+                self.assertEqual((done.returncode, done.stdout), (USAGE, ""))
+                self.assertTrue(done.stderr)
+
+    def test_help_is_a_result(self):
+        for arguments in (("--help",), ("run", "--help"), ("produce", "--help"), ("search", "--help")):
+            with self.subTest(arguments):
+                done = run_bare(*arguments)
+                self.assertEqual((done.returncode, done.stderr), (DONE, ""))
+                self.assertIn("windrow", done.stdout)
+
+    def test_all_configuration_errors_come_at_once_with_their_place(self):
+        path = self.config(
+            "kafka:\n  brokers: 127.0.0.1:9092\n  no_such_key: 1\n"
+            "collections:\n  c:\n    topics: [t]\n    dim: many\n    window: 1 fortnight\n"
+        )
+        for command in ("check-config", "run"):
+            done = run_bare(command, "-c", path)
+            self.assertEqual(done.returncode, CONFIG)
+            for line in (3, 7, 8):
+                self.assertIn(f"{path}:{line}:", done.stderr + done.stdout)
+
+    def test_missing_configuration_is_a_configuration_error(self):
+        self.assertEqual(run_bare("run", "-c", "/no/such/file.yaml").returncode, CONFIG)
+
+    def test_check_config_prints_every_value_with_its_origin(self):
+        path = self.config(
+            "kafka: {brokers: '127.0.0.1:9092', properties: {sasl.password: hush}}\n"
+            "collections:\n  c: {topics: [t], dim: 8, metric: l2, window: 1h, ttl: 2d}\n"
+        )
+        done = run_bare("check-config", "-c", path, "--print")
+        self.assertEqual(done.returncode, DONE, done.stderr)
+        self.assertIn("default", done.stdout)
+        self.assertIn(f"{path}:", done.stdout)
+        self.assertNotIn("hush", done.stdout)
+
+    def test_search_without_a_service_fails(self):
+        port = harness.free_ports(1)[0]
+        path = self.config(
+            f"kafka: {{brokers: '127.0.0.1:9092'}}\nhttp: {{listen: '127.0.0.1:{port}'}}\n"
+            "collections:\n  c: {topics: [t], dim: 2, metric: l2, window: 1h, ttl: 2d}\n"
+        )
+        done = run_bare("search", "-c", path, "-C", "c", "--vector", "[1, 0]")
+        self.assertEqual((done.returncode, done.stdout), (FAILED, ""))
+        self.assertIn(str(port), done.stderr)
+
+
+class WithService(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.kafka = Kafka().start()
+        cls.windrow = Windrow(cls.kafka.address)
+        cls.windrow.start()
+
+    @classmethod
+    def tearDownClass(cls):
+        stopped = cls.windrow.stop()
+        cls.kafka.stop()
+        assert stopped == 0, cls.windrow.log()[-2000:]
+
+    def command(self, *arguments, status=DONE, **options):
+        done = self.windrow.command(*arguments, **options)
+        self.assertEqual(done.returncode, status, done.stderr)
+        return done
+
+    def test_produce_search_status_delete(self):
+        now_ms = int(time.time() * 1000)
+        points = [{"id": n, "vector": vector(n), "payload": {"n": n}, "time_ms": now_ms} for n in range(5)]
+        points.append({"id": "a name", "vector": vector(9), "payload": {"n": 9}, "time_ms": now_ms})
+        lines = "".join(json.dumps(point) + "\n" for point in points)
+        self.command("produce", "-C", COLLECTION, "--create-topic", "1", input=lines)
+        self.windrow.wait_caught_up({"0": 6})
+
+        found = self.command("search", "-C", COLLECTION, "--vector", json.dumps(vector(3)), "-k", "2")
+        self.assertTrue(found.stdout.strip())
+        reply = json.loads(self.command("search", "-C", COLLECTION, "--vector", json.dumps(vector(3)), "-k", "2", "--json").stdout)
+        self.assertEqual((reply["result"]["points"][0]["id"], len(reply["result"]["points"])), (3, 2))
+        self.assertEqual(reply["windrow"]["offsets"], {"0": 6})
+
+        self.assertTrue(self.command("status").stdout.strip())
+        self.assertIn(COLLECTION, json.dumps(json.loads(self.command("status", "--json").stdout)))
+
+        self.command("produce", "-C", COLLECTION, "--delete", "3", "a name")
+        self.windrow.wait_caught_up({"0": 8})
+        self.assertEqual(set(self.windrow.scroll()), {0, 1, 2, 4})
+
+    def test_produce_refuses_lines_that_are_not_points(self):
+        done = self.windrow.command("produce", "-C", COLLECTION, "--create-topic", "1", input="not json\n")
+        self.assertEqual(done.returncode, FAILED)
+        self.assertIn("1", done.stderr)
+
+    def test_unknown_collection_is_an_error(self):
+        done = self.windrow.command("search", "-C", "other", "--vector", "[1]")
+        self.assertNotEqual(done.returncode, DONE)
+        self.assertIn("other", done.stderr)
+
+
+if __name__ == "__main__":
+    harness.main()
