@@ -99,15 +99,24 @@ struct ingest_reject {
     size_t value_bytes;
 };
 
+/* What a record was made from: its own bytes inside a batch, else the whole value. */
+struct ingest_part {
+    const uint8_t *value; /* NULL: tombstone */
+    size_t value_bytes;
+};
+
 struct ingest_decoded {
     struct store_record *records; /* keys, vectors and payloads live in the arena */
+    struct ingest_part *parts;    /* one a record, pointing into the message */
     size_t record_count;
     struct ingest_reject *rejects;
     size_t reject_count;
 };
 
 /** Decodes and validates one message. Bad parts become rejects, good parts records; never fails as
- * a whole. Under cosine the vectors come out normalised. Reentrant. */
+ * a whole. Under cosine the vectors come out normalised. A configured event time field that a
+ * record lacks is a reject; raw vectors have no fields and take the Kafka timestamp. Reentrant.
+ * The arena must have no limit. */
 void ingest_decode(const struct config_collection *collection, const struct ingest_message *message,
                    struct arena *arena, struct ingest_decoded *decoded);
 

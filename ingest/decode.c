@@ -1,0 +1,337 @@
+#include "ingest/decode.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/text.h"
+
+void decode_reject(struct decode *decode, const struct decode_part *part, const char *reason,
+                   const char *format, ...)
+{
+    struct ingest_decoded *out = decode->out;
+    struct ingest_reject *reject;
+    va_list arguments;
+
+    if (out->reject_count == decode->reject_capacity) {
+        size_t capacity = decode->reject_capacity ? 2 * decode->reject_capacity : 1;
+        struct ingest_reject *grown = arena_calloc(decode->arena, capacity, sizeof(*grown));
+        if (!grown) {
+            /* Past the arena's limit there is no room for texts either: the last one stands for the
+             * rest. The consumer's arenas have no limit; its messages do. */
+            return;
+        }
+        if (out->reject_count > 0)
+            memcpy(grown, out->rejects, out->reject_count * sizeof(*grown));
+        out->rejects = grown;
+        decode->reject_capacity = capacity;
+    }
+    reject = &out->rejects[out->reject_count++];
+    reject->reason = reason;
+    reject->value = part->bytes;
+    reject->value_bytes = part->size_bytes;
+    va_start(arguments, format);
+    vsnprintf(reject->text, sizeof(reject->text), format, arguments);
+    va_end(arguments);
+}
+
+struct store_record *decode_record_add(struct decode *decode, const struct decode_part *part)
+{
+    struct ingest_decoded *out = decode->out;
+    size_t count = out->record_count;
+
+    if (count == decode->record_capacity) {
+        size_t capacity = count ? 2 * count : 1;
+        struct store_record *records = arena_calloc(decode->arena, capacity, sizeof(*records));
+        struct ingest_part *parts = arena_calloc(decode->arena, capacity, sizeof(*parts));
+        if (!records || !parts) {
+            decode_reject(decode, part, "memory", "%s: does not fit the memory limit", part->path);
+            return NULL;
+        }
+        if (count > 0) {
+            memcpy(records, out->records, count * sizeof(*records));
+            memcpy(parts, out->parts, count * sizeof(*parts));
+        }
+        out->records = records;
+        out->parts = parts;
+        decode->record_capacity = capacity;
+    }
+    out->parts[count] = (struct ingest_part){part->bytes, part->size_bytes};
+    return &out->records[out->record_count++];
+}
+
+/* Behind a value that the parser has found valid. */
+static size_t json_value_end(const uint8_t *text, size_t size_bytes, size_t at)
+{
+    unsigned depth = 0;
+
+    for (; at < size_bytes; at++) {
+        switch (text[at]) {
+        case '"':
+            for (at++; at < size_bytes && text[at] != '"'; at++)
+                at += text[at] == '\\';
+            break;
+        case '{':
+        case '[':
+            depth++;
+            break;
+        case '}':
+        case ']':
+            if (depth == 0)
+                return at;
+            depth--;
+            break;
+        case ',':
+        case ' ':
+        case '\t':
+        case '\n':
+        case '\r':
+            if (depth == 0)
+                return at;
+            continue;
+        default:
+            continue;
+        }
+        if (depth == 0)
+            return at + 1;
+    }
+    return size_bytes;
+}
+
+/* Where a point of a batch ends: JSON is scanned; MessagePack values follow one another, so the
+ * next one's place, or that of what follows the batch (`end`), is the end. */
+static size_t point_end(const struct decode *decode, const struct doc *points, uint32_t index,
+                        bool json, size_t end)
+{
+    const struct ingest_message *message = decode->message;
+
+    if (json)
+        return json_value_end(message->value, message->value_bytes, points->items[index].place);
+    return index + 1 < points->count ? points->items[index + 1].place : end;
+}
+
+static void decode_batch(struct decode *decode, const struct doc *points, const char *prefix,
+                         bool json, size_t end)
+{
+    for (uint32_t i = 0; i < points->count; i++) {
+        const struct doc *point = &points->items[i];
+        struct decode_part part = {.batch = true};
+        snprintf(part.path, sizeof(part.path), "%s[%u]", prefix, i);
+        part.bytes = decode->message->value + point->place;
+        part.size_bytes = point_end(decode, points, i, json, end) - point->place;
+        decode_point(decode, point, &part);
+    }
+}
+
+static void decode_doc(struct decode *decode, const struct decode_part *whole,
+                       const struct doc *doc, bool json)
+{
+    size_t end = decode->message->value_bytes;
+    const struct doc *points = NULL;
+
+    if (doc->type == DOC_ARRAY) {
+        decode_batch(decode, doc, "$", json, end);
+        return;
+    }
+    if (doc->type == DOC_MAP && !doc_get(doc, "id") && !doc_get(doc, "vector"))
+        points = doc_get(doc, "points");
+    if (!points || points->type != DOC_ARRAY) {
+        decode_point(decode, doc, whole);
+        return;
+    }
+    if (points + 1 < doc->items + 2 * (size_t)doc->count)
+        end = points[1].place;
+    decode_batch(decode, points, "$.points", json, end);
+}
+
+static void decode_document(struct decode *decode, const struct decode_part *whole, bool json)
+{
+    const struct doc_limits limits = {.max_bytes = DECODE_MESSAGE_MAX_BYTES,
+                                      .max_depth = DECODE_DEPTH_MAX};
+    const struct ingest_message *message = decode->message;
+    struct error error = {0};
+    struct doc doc;
+    int code;
+
+    if (json)
+        code = doc_parse_json(decode->scratch, (const char *)message->value, message->value_bytes,
+                              &limits, &doc, &error);
+    else
+        code = doc_parse_msgpack(decode->scratch, message->value, message->value_bytes, &limits,
+                                 &doc, &error);
+    if (code != 0)
+        decode_reject(decode, whole, "syntax", "%s: %s", json ? "JSON" : "MessagePack", error.text);
+    else
+        decode_doc(decode, whole, &doc, json);
+}
+
+static void decode_raw(struct decode *decode, const struct decode_part *whole)
+{
+    const struct ingest_message *message = decode->message;
+    struct store_record record = {.offset = message->offset};
+    struct store_record *added;
+    struct store_key key;
+
+    if (decode_key(decode, whole, &key) != 0)
+        return;
+    record.vector = decode_vector_bytes(decode, whole, message->value, message->value_bytes, "raw");
+    if (!record.vector || decode_event_time(decode, whole, NULL, NULL, &record.event_time_ms) != 0)
+        return;
+    decode_set_key(decode, &key, &record);
+    added = decode_record_add(decode, whole);
+    if (added)
+        *added = record;
+}
+
+static void decode_tombstone(struct decode *decode, const struct decode_part *whole)
+{
+    struct store_record record = {.offset = decode->message->offset, .is_delete = true};
+    struct store_record *added;
+    struct store_key key;
+
+    if (decode_key(decode, whole, &key) != 0)
+        return;
+    /* A delete has no vector and no event time of its own: Kafka's will do. */
+    record.event_time_ms = decode->message->timestamp_ms < 0 ? 0 : decode->message->timestamp_ms;
+    decode_set_key(decode, &key, &record);
+    added = decode_record_add(decode, whole);
+    if (added)
+        *added = record;
+}
+
+static bool is_type(const char *content_type, const char *wanted)
+{
+    size_t length = strcspn(content_type, "; \t");
+
+    return length == strlen(wanted) && strncasecmp(content_type, wanted, length) == 0;
+}
+
+/* CONFIG_FORMAT_AUTO when the header says nothing that is known here. */
+static enum config_format format_from_header(const char *content_type)
+{
+    static const struct {
+        const char *name;
+        enum config_format format;
+    } types[] = {
+        {"application/json", CONFIG_FORMAT_JSON},
+        {"text/json", CONFIG_FORMAT_JSON},
+        {"application/msgpack", CONFIG_FORMAT_MSGPACK},
+        {"application/x-msgpack", CONFIG_FORMAT_MSGPACK},
+        {"application/vnd.msgpack", CONFIG_FORMAT_MSGPACK},
+        {"application/protobuf", CONFIG_FORMAT_PROTOBUF},
+        {"application/x-protobuf", CONFIG_FORMAT_PROTOBUF},
+        {"application/vnd.google.protobuf", CONFIG_FORMAT_PROTOBUF},
+        {"application/vnd.apache.arrow.stream", CONFIG_FORMAT_ARROW},
+        {"application/x-float32", CONFIG_FORMAT_RAW},
+        {"application/x-float32-le", CONFIG_FORMAT_RAW},
+    };
+
+    for (size_t i = 0; content_type && i < sizeof(types) / sizeof(types[0]); i++)
+        if (is_type(content_type, types[i].name))
+            return types[i].format;
+    return CONFIG_FORMAT_AUTO;
+}
+
+static bool is_msgpack_container(uint8_t byte)
+{
+    return (byte >= 0x80 && byte <= 0x9f) || (byte >= 0xdc && byte <= 0xdf);
+}
+
+/* A raw vector may start with any byte. What gives it away is its size: no text of that size is a
+ * vector unless it is not text, and no other format holds `dim` float32 in it. */
+static bool looks_raw(struct decode *decode)
+{
+    const struct ingest_message *message = decode->message;
+    const char *text = (const char *)message->value;
+    struct doc doc;
+
+    if (message->value_bytes != decode->collection->dim * sizeof(float))
+        return false;
+    if (is_msgpack_container(message->value[0]))
+        return doc_parse_msgpack(decode->scratch, message->value, message->value_bytes, NULL, &doc,
+                                 NULL) != 0;
+    return memchr(text, '\0', message->value_bytes) ||
+           text_utf8_valid(text, message->value_bytes) != message->value_bytes;
+}
+
+static enum config_format format_from_bytes(struct decode *decode)
+{
+    const struct ingest_message *message = decode->message;
+    size_t at = 0;
+
+    if (looks_raw(decode))
+        return CONFIG_FORMAT_RAW;
+    if (is_msgpack_container(message->value[0]))
+        return CONFIG_FORMAT_MSGPACK;
+    while (at < message->value_bytes && memchr(" \t\r\n", message->value[at], 4))
+        at++;
+    if (at < message->value_bytes && (message->value[at] == '{' || message->value[at] == '['))
+        return CONFIG_FORMAT_JSON;
+    return CONFIG_FORMAT_AUTO;
+}
+
+static void decode_value(struct decode *decode, const struct decode_part *whole)
+{
+    enum config_format format = decode->collection->format;
+
+    if (format == CONFIG_FORMAT_AUTO)
+        format = format_from_header(decode->message->content_type);
+    if (format == CONFIG_FORMAT_AUTO)
+        format = format_from_bytes(decode);
+    switch (format) {
+    case CONFIG_FORMAT_JSON:
+    case CONFIG_FORMAT_MSGPACK:
+        decode_document(decode, whole, format == CONFIG_FORMAT_JSON);
+        break;
+    case CONFIG_FORMAT_RAW:
+        decode_raw(decode, whole);
+        break;
+    case CONFIG_FORMAT_PROTOBUF:
+    case CONFIG_FORMAT_ARROW:
+        decode_reject(decode, whole, "format", "byte 0: %s is not supported by this build",
+                      format == CONFIG_FORMAT_ARROW ? "Arrow" : "Protobuf");
+        break;
+    case CONFIG_FORMAT_AUTO:
+    default:
+        decode_reject(decode, whole, "format",
+                      "byte 0: 0x%02x starts no format that is known here (set the collection's "
+                      "format or a content-type header)",
+                      decode->message->value[0]);
+        break;
+    }
+}
+
+void decode_message(const struct config_collection *collection,
+                    const struct ingest_message *message, struct arena *scratch,
+                    struct arena *arena, struct ingest_decoded *decoded)
+{
+    struct buffer payload = {0};
+    struct decode decode = {.collection = collection,
+                            .message = message,
+                            .scratch = scratch,
+                            .arena = arena,
+                            .payload = &payload,
+                            .out = decoded};
+    struct decode_part whole = {
+        .path = "$", .bytes = message->value, .size_bytes = message->value_bytes};
+
+    *decoded = (struct ingest_decoded){0};
+    if (!message->value)
+        decode_tombstone(&decode, &whole);
+    else if (message->value_bytes == 0)
+        decode_reject(&decode, &whole, "syntax",
+                      "byte 0: an empty value (a delete has a null one)");
+    else if (message->value_bytes > DECODE_MESSAGE_MAX_BYTES)
+        decode_reject(&decode, &whole, "size", "byte %d: %zu bytes, at most %d",
+                      DECODE_MESSAGE_MAX_BYTES, message->value_bytes, DECODE_MESSAGE_MAX_BYTES);
+    else
+        decode_value(&decode, &whole);
+    buffer_destroy(&payload);
+}
+
+void ingest_decode(const struct config_collection *collection, const struct ingest_message *message,
+                   struct arena *arena, struct ingest_decoded *decoded)
+{
+    decode_message(collection, message, arena, arena, decoded);
+}

@@ -1,0 +1,88 @@
+/* Decoding, one file a step. Private to ingest/decode*.c.
+ *
+ *     decode.c        one message: which format, single or batch, tombstones
+ *     decode_point.c  one document -> one record: id, shape, payload
+ *     decode_vector.c documents and bytes -> finite, normalised float32
+ *     decode_time.c   event time and TTL
+ *
+ * Nothing here fails as a whole: a part that cannot be stored becomes a reject, which names the
+ * JSON path or byte offset. */
+#ifndef INGEST_DECODE_H
+#define INGEST_DECODE_H
+
+#include "ingest/ingest.h"
+
+enum {
+    DECODE_MESSAGE_MAX_BYTES = 16 * 1024 * 1024, /* documents take up to twelve times their text */
+    DECODE_PAYLOAD_MAX_BYTES = 1024 * 1024,
+    DECODE_DEPTH_MAX = 64,
+    DECODE_PATH_BYTES = 96
+};
+
+/* One decoding under way. */
+struct decode {
+    const struct config_collection *collection;
+    const struct ingest_message *message;
+    struct arena *scratch;  /* documents; may be forgotten once the message is decoded */
+    struct arena *arena;    /* what records point to */
+    struct buffer *payload; /* reused from record to record */
+    struct ingest_decoded *out;
+    size_t record_capacity;
+    size_t reject_capacity;
+};
+
+/* What a record is made from: the whole message or one point of a batch. */
+struct decode_part {
+    char path[32]; /* "$" or "$.points[3]" */
+    const uint8_t *bytes;
+    size_t size_bytes;
+    bool batch;
+};
+
+/** Decodes as ingest_decode does, with documents in an arena of their own. */
+void decode_message(const struct config_collection *collection,
+                    const struct ingest_message *message, struct arena *scratch,
+                    struct arena *arena, struct ingest_decoded *decoded);
+
+/** Room for one more record with its part, zeroed. NULL past the arena's limit; then a reject has
+ * been written. */
+struct store_record *decode_record_add(struct decode *decode, const struct decode_part *part);
+
+/** Adds a reject of a part. */
+void decode_reject(struct decode *decode, const struct decode_part *part, const char *reason,
+                   const char *format, ...) __attribute__((format(printf, 4, 5)));
+
+/** A document becomes one record or one reject. */
+void decode_point(struct decode *decode, const struct doc *point, const struct decode_part *part);
+
+/** The id from the Kafka key. Rejects and returns ERROR_INVALID when there is none. */
+int decode_key(struct decode *decode, const struct decode_part *part, struct store_key *key);
+
+/** Copies a key into the arena, as the record's. */
+void decode_set_key(struct decode *decode, const struct store_key *key,
+                    struct store_record *record);
+
+/** The vector in a document (array of numbers, bin, or {"": either}) as dim floats in the arena;
+ * NULL after a reject. `path` is where it lies: "$.points[3].vector". */
+const float *decode_vector(struct decode *decode, const struct decode_part *part,
+                           const struct doc *doc, const char *path);
+
+/** Little-endian float32 bytes, checked in the same way. */
+const float *decode_vector_bytes(struct decode *decode, const struct decode_part *part,
+                                 const uint8_t *bytes, size_t size_bytes, const char *path);
+
+/** Whether a top-level field could be the vector: an array of numbers or a bin. */
+bool decode_vector_candidate(const struct doc *doc);
+/** Its dimension. */
+size_t decode_vector_dimension(const struct doc *doc);
+
+/** Event time of a point whose payload is `payload`: the configured field, or the Kafka timestamp
+ * when there is none or the record has no fields (`point` NULL: raw). */
+int decode_event_time(struct decode *decode, const struct decode_part *part,
+                      const struct doc *point, const struct doc *payload, int64_t *time_ms);
+
+/** The record's own TTL; 0 when it has none. */
+int decode_ttl(struct decode *decode, const struct decode_part *part, const struct doc *point,
+               int64_t *ttl_ms);
+
+#endif

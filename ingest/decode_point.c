@@ -1,0 +1,234 @@
+/* One document becomes one record. Three shapes, told apart by `payload`:
+ *
+ *     record   {"id", "vector", "payload": {...}, "time_ms"?, "ttl"?}
+ *     qdrant   the same with "collection_name"
+ *     flat     {"id", VECTOR, other fields...}, as the Milvus sink reads it: without a payload, the
+ *              fields that are not reserved are the payload; the vector is "vector" or else the
+ *              only array of numbers of the collection's dimension
+ *
+ * In the first two, fields that have no meaning here are left out, as Qdrant does. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "ingest/decode.h"
+
+static const char *const reserved[] = {"id",      "vector", "collection_name",
+                                       "payload", "ttl",    "time_ms"};
+
+static bool is_reserved(const struct doc *name)
+{
+    for (size_t i = 0; i < sizeof(reserved) / sizeof(reserved[0]); i++)
+        if (doc_string_equals(name, reserved[i]))
+            return true;
+    return false;
+}
+
+void decode_set_key(struct decode *decode, const struct store_key *key, struct store_record *record)
+{
+    record->key = (const uint8_t *)arena_copy(decode->arena, key->bytes, key->size_bytes);
+    record->key_bytes = key->size_bytes;
+}
+
+static int key_from_doc(struct decode *decode, const struct decode_part *part, const struct doc *id,
+                        const char *where, struct store_key *key)
+{
+    struct error error = {0};
+
+    if (id->type == DOC_STRING && id->count > STORE_ID_TEXT_MAX_BYTES)
+        error_set(&error, ERROR_INVALID, "%u bytes, an id has at most %d", id->count,
+                  STORE_ID_TEXT_MAX_BYTES);
+    else if (store_key_from_doc(id, key, &error) == 0)
+        return 0;
+    decode_reject(decode, part, "id", "%s.id: %s", where, error.text);
+    return ERROR_INVALID;
+}
+
+int decode_key(struct decode *decode, const struct decode_part *part, struct store_key *key)
+{
+    const struct doc_limits limits = {.max_bytes = 4096, .max_depth = 8};
+    const struct ingest_message *message = decode->message;
+    const char *text = (const char *)message->key;
+    const struct doc *id;
+    struct doc doc;
+    struct error error = {0};
+
+    if (!text) {
+        decode_reject(decode, part, "id", "no id: the record has none and there is no Kafka key");
+        return ERROR_INVALID;
+    }
+    if (message->key_bytes == 0 || text[0] != '{') {
+        if (message->key_bytes > STORE_ID_TEXT_MAX_BYTES)
+            error_set(&error, ERROR_INVALID, "%zu bytes, an id has at most %d", message->key_bytes,
+                      STORE_ID_TEXT_MAX_BYTES);
+        else if (store_key_from_text(text, message->key_bytes, true, key, &error) == 0)
+            return 0;
+        decode_reject(decode, part, "id", "Kafka key: %s", error.text);
+        return ERROR_INVALID;
+    }
+    if (doc_parse_json(decode->scratch, text, message->key_bytes, &limits, &doc, &error) != 0) {
+        decode_reject(decode, part, "id", "Kafka key: %s", error.text);
+        return ERROR_INVALID;
+    }
+    id = doc_get(&doc, "id");
+    if (!id) {
+        decode_reject(decode, part, "id", "Kafka key: an object without \"id\"");
+        return ERROR_INVALID;
+    }
+    return key_from_doc(decode, part, id, "Kafka key: $", key);
+}
+
+static int point_id(struct decode *decode, const struct decode_part *part, const struct doc *point,
+                    struct store_key *key)
+{
+    const struct doc *id = doc_get(point, "id");
+
+    if (id && id->type != DOC_NULL)
+        return key_from_doc(decode, part, id, part->path, key);
+    if (part->batch) {
+        decode_reject(decode, part, "id", "%s.id: missing (points of a batch share no key)",
+                      part->path);
+        return ERROR_INVALID;
+    }
+    return decode_key(decode, part, key);
+}
+
+/* Index of the vector's name among the point's items, or -1 after a reject. */
+static int32_t vector_field(struct decode *decode, const struct decode_part *part,
+                            const struct doc *point, bool flat)
+{
+    int32_t found = -1;
+    uint32_t fitting = 0;
+    uint32_t candidates = 0;
+
+    for (uint32_t i = 0; i < point->count; i++)
+        if (doc_string_equals(&point->items[2 * i], "vector"))
+            found = (int32_t)(2 * i); /* the last one wins */
+    if (found >= 0)
+        return found;
+    for (uint32_t i = 0; flat && i < point->count; i++) {
+        const struct doc *value = &point->items[2 * i + 1];
+        if (is_reserved(&point->items[2 * i]) || !decode_vector_candidate(value))
+            continue;
+        candidates++;
+        if (decode_vector_dimension(value) == decode->collection->dim) {
+            fitting++;
+            found = (int32_t)(2 * i);
+        } else if (fitting == 0) {
+            found = (int32_t)(2 * i);
+        }
+    }
+    if (fitting == 1 || (fitting == 0 && candidates == 1))
+        return found;
+    if (fitting > 1)
+        decode_reject(decode, part, "vector",
+                      "%s: %u fields could be the vector, name it \"vector\"", part->path, fitting);
+    else
+        decode_reject(decode, part, "vector", "%s.vector: missing", part->path);
+    return -1;
+}
+
+static struct doc flat_payload(struct decode *decode, const struct doc *point, int32_t vector)
+{
+    struct doc payload = {.type = DOC_MAP};
+    struct doc *items = doc_items(decode->scratch, 2 * point->count);
+
+    for (uint32_t i = 0; items && i < point->count; i++) {
+        if ((int32_t)(2 * i) == vector || is_reserved(&point->items[2 * i]))
+            continue;
+        memcpy(&items[2 * payload.count++], &point->items[2 * i], 2 * sizeof(struct doc));
+    }
+    payload.items = items;
+    return payload;
+}
+
+static int set_payload(struct decode *decode, const struct decode_part *part,
+                       const struct doc *payload, struct store_record *record)
+{
+    if (payload->count == 0)
+        return 0;
+    decode->payload->size = 0;
+    doc_write_msgpack(decode->payload, payload);
+    if (decode->payload->size > DECODE_PAYLOAD_MAX_BYTES) {
+        decode_reject(decode, part, "payload", "%s.payload: %zu bytes as MessagePack, at most %d",
+                      part->path, decode->payload->size, DECODE_PAYLOAD_MAX_BYTES);
+        return ERROR_INVALID;
+    }
+    record->payload =
+        (const uint8_t *)arena_copy(decode->arena, decode->payload->data, decode->payload->size);
+    record->payload_bytes = (uint32_t)decode->payload->size;
+    if (record->payload)
+        return 0;
+    decode_reject(decode, part, "memory", "%s.payload: does not fit the memory limit", part->path);
+    return ERROR_MEMORY;
+}
+
+/* A record for another collection must not end in this one because a topic was set up wrong. */
+static int check_collection(struct decode *decode, const struct decode_part *part,
+                            const struct doc *point)
+{
+    const struct doc *name = doc_get(point, "collection_name");
+
+    if (!name || name->type == DOC_NULL || doc_string_equals(name, decode->collection->name))
+        return 0;
+    decode_reject(decode, part, "collection",
+                  "%s.collection_name: not \"%s\", which this topic belongs to", part->path,
+                  decode->collection->name);
+    return ERROR_INVALID;
+}
+
+/* The vector's path for texts: long field names are cut. */
+static void vector_path(const struct decode_part *part, const struct doc *name,
+                        char path[DECODE_PATH_BYTES])
+{
+    snprintf(path, DECODE_PATH_BYTES, "%s.%.*s", part->path,
+             (int)(name->count < 48 ? name->count : 48), name->string);
+}
+
+void decode_point(struct decode *decode, const struct doc *point, const struct decode_part *part)
+{
+    struct store_record record = {.offset = decode->message->offset};
+    struct store_record *added;
+    const struct doc *payload;
+    struct doc flat_doc;
+    struct store_key key;
+    char path[DECODE_PATH_BYTES];
+    int32_t vector;
+    bool flat;
+
+    if (point->type != DOC_MAP) {
+        decode_reject(decode, part, "syntax", "%s: expected an object (byte %u)", part->path,
+                      point->place);
+        return;
+    }
+    payload = doc_get(point, "payload");
+    flat = !payload || payload->type == DOC_NULL;
+    if (!flat && payload->type != DOC_MAP) {
+        decode_reject(decode, part, "payload", "%s.payload: expected an object (byte %u)",
+                      part->path, payload->place);
+        return;
+    }
+    if (check_collection(decode, part, point) != 0 || point_id(decode, part, point, &key) != 0)
+        return;
+    vector = vector_field(decode, part, point, flat);
+    if (vector < 0)
+        return;
+    vector_path(part, &point->items[vector], path);
+    record.vector = decode_vector(decode, part, &point->items[vector + 1], path);
+    if (!record.vector)
+        return;
+    if (decode_event_time(decode, part, point, flat ? point : payload, &record.event_time_ms) != 0)
+        return;
+    if (decode_ttl(decode, part, point, &record.ttl_ms) != 0)
+        return;
+    if (flat) {
+        flat_doc = flat_payload(decode, point, vector);
+        payload = &flat_doc;
+    }
+    if (set_payload(decode, part, payload, &record) != 0)
+        return;
+    decode_set_key(decode, &key, &record);
+    added = decode_record_add(decode, part);
+    if (added)
+        *added = record;
+}

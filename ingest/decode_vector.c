@@ -1,0 +1,174 @@
+#include <float.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "ingest/decode.h"
+
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "raw vectors are copied as they are");
+
+bool decode_vector_candidate(const struct doc *doc)
+{
+    if (doc->type == DOC_BYTES)
+        return doc->count > 0 && doc->count % sizeof(float) == 0;
+    if (doc->type != DOC_ARRAY || doc->count == 0)
+        return false;
+    for (uint32_t i = 0; i < doc->count; i++)
+        if (doc->items[i].type != DOC_DOUBLE && doc->items[i].type != DOC_INT &&
+            doc->items[i].type != DOC_UINT)
+            return false;
+    return true;
+}
+
+size_t decode_vector_dimension(const struct doc *doc)
+{
+    return doc->type == DOC_BYTES ? doc->count / sizeof(float) : doc->count;
+}
+
+/* Eight sums side by side, so that the loop does not wait for one addition after the other. Doubles
+ * hold the square of every finite float, the smallest included: only zeros give zero. */
+static double squared_length(const float *vector, uint32_t dim)
+{
+    double sums[8] = {0};
+    uint32_t i = 0;
+
+    for (; i + 8 <= dim; i += 8)
+        for (uint32_t j = 0; j < 8; j++)
+            sums[j] += (double)vector[i + j] * (double)vector[i + j];
+    for (; i < dim; i++)
+        sums[0] += (double)vector[i] * (double)vector[i];
+    return ((sums[0] + sums[1]) + (sums[2] + sums[3])) +
+           ((sums[4] + sums[5]) + (sums[6] + sums[7]));
+}
+
+/* Index of the first value that is not finite; `dim` when all are. */
+static uint32_t first_not_finite(const float *vector, uint32_t dim)
+{
+    uint32_t i = 0;
+
+    /* x - x is 0 for finite numbers and NaN for the others: one test for eight values. */
+    for (; i + 8 <= dim; i += 8) {
+        float sum = 0;
+        for (uint32_t j = 0; j < 8; j++)
+            sum += vector[i + j] - vector[i + j];
+        if (sum != 0)
+            break;
+    }
+    while (i < dim && isfinite(vector[i]))
+        i++;
+    return i;
+}
+
+/* Checks what is common to all forms and normalises in place. */
+static const float *finish(struct decode *decode, const struct decode_part *part, float *vector,
+                           const char *path)
+{
+    const uint32_t dim = decode->collection->dim;
+    uint32_t bad = first_not_finite(vector, dim);
+    double length;
+
+    if (bad < dim) {
+        decode_reject(decode, part, "not_finite", "%s[%u]: %s is not a finite float32", path, bad,
+                      isnan(vector[bad]) ? "NaN"
+                      : vector[bad] < 0  ? "-infinity"
+                                         : "infinity");
+        return NULL;
+    }
+    if (decode->collection->metric != CONFIG_METRIC_COSINE)
+        return vector;
+    length = squared_length(vector, dim);
+    if (length == 0) {
+        decode_reject(decode, part, "zero_vector",
+                      "%s: a vector of zeros has no direction (cosine)", path);
+        return NULL;
+    }
+    length = sqrt(length);
+    for (uint32_t i = 0; i < dim; i++)
+        vector[i] = (float)((double)vector[i] / length);
+    return vector;
+}
+
+static float *room(struct decode *decode, const struct decode_part *part, size_t dimension,
+                   const char *path)
+{
+    const uint32_t dim = decode->collection->dim;
+    float *vector;
+
+    if (dimension != dim) {
+        decode_reject(decode, part, "dimension", "%s: %zu values, the collection has dimension %u",
+                      path, dimension, dim);
+        return NULL;
+    }
+    vector = arena_alloc(decode->arena, dim * sizeof(float), 64);
+    if (!vector)
+        decode_reject(decode, part, "memory", "%s: does not fit the memory limit", path);
+    return vector;
+}
+
+const float *decode_vector_bytes(struct decode *decode, const struct decode_part *part,
+                                 const uint8_t *bytes, size_t size_bytes, const char *path)
+{
+    float *vector;
+
+    if (size_bytes % sizeof(float) != 0) {
+        decode_reject(decode, part, "dimension", "%s: %zu bytes are not float32 values of 4 bytes",
+                      path, size_bytes);
+        return NULL;
+    }
+    vector = room(decode, part, size_bytes / sizeof(float), path);
+    if (!vector)
+        return NULL;
+    memcpy(vector, bytes, size_bytes);
+    return finish(decode, part, vector, path);
+}
+
+static const float *from_array(struct decode *decode, const struct decode_part *part,
+                               const struct doc *doc, const char *path)
+{
+    float *vector = room(decode, part, doc->count, path);
+
+    if (!vector)
+        return NULL;
+    for (uint32_t i = 0; i < doc->count; i++) {
+        const struct doc *item = &doc->items[i];
+        double value;
+        if (item->type == DOC_DOUBLE) {
+            value = item->number;
+        } else if (!doc_as_double(item, &value)) {
+            decode_reject(decode, part, "vector", "%s[%u]: expected a number (byte %u)", path, i,
+                          item->place);
+            return NULL;
+        }
+        vector[i] = (float)value;
+        if (isinf(vector[i]) && isfinite(value)) {
+            decode_reject(decode, part, "not_finite", "%s[%u]: %g does not fit a float32", path, i,
+                          value);
+            return NULL;
+        }
+    }
+    return finish(decode, part, vector, path);
+}
+
+const float *decode_vector(struct decode *decode, const struct decode_part *part,
+                           const struct doc *doc, const char *path)
+{
+    char inner[DECODE_PATH_BYTES + 8];
+
+    if (doc->type == DOC_MAP) {
+        if (doc->count != 1 || doc->items[0].count != 0) {
+            decode_reject(decode, part, "vector",
+                          "%s: only the default vector is supported, under the name \"\"", path);
+            return NULL;
+        }
+        snprintf(inner, sizeof(inner), "%s[\"\"]", path);
+        doc = &doc->items[1];
+        path = inner;
+    }
+    if (doc->type == DOC_ARRAY)
+        return from_array(decode, part, doc, path);
+    if (doc->type == DOC_BYTES)
+        return decode_vector_bytes(decode, part, (const uint8_t *)doc->string, doc->count, path);
+    decode_reject(decode, part, "vector", "%s: expected an array of %u numbers", path,
+                  decode->collection->dim);
+    return NULL;
+}
