@@ -252,6 +252,14 @@ void catalog_close_unclaimed(struct catalog *catalog)
     close_matching(catalog, true, is_unclaimed, NULL);
 }
 
+void catalog_interrupt(struct catalog *catalog)
+{
+    pthread_mutex_lock(&catalog->lock);
+    for (struct catalog_entry *entry = catalog->entries; entry; entry = entry->next)
+        entry->closing = true;
+    pthread_mutex_unlock(&catalog->lock);
+}
+
 void catalog_close_all(struct catalog *catalog, bool flush)
 {
     close_matching(catalog, flush, is_any, NULL);

@@ -37,6 +37,8 @@ int catalog_claim(struct catalog *catalog, const struct config_collection *colle
 void catalog_close(struct catalog *catalog, struct store_shard *shard, bool flush);
 /** Closes shards that nobody claimed (they moved to another process). */
 void catalog_close_unclaimed(struct catalog *catalog);
+/** Tells long work on all shards to stop: the process is about to close them. */
+void catalog_interrupt(struct catalog *catalog);
 /** Closes all. */
 void catalog_close_all(struct catalog *catalog, bool flush);
 

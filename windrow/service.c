@@ -206,6 +206,8 @@ void service_stop(struct service *service)
 
     if (service->indexer)
         indexer_stop_accepting(service->indexer);
+    if (service->catalog)
+        catalog_interrupt(service->catalog);
     maintenance_stop(service->maintenance);
     if (ingest)
         ingest_stop(ingest);

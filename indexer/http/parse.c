@@ -1,0 +1,339 @@
+#include "indexer/http/parse.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/text.h"
+
+enum { TIMEOUT_DEFAULT_MS = 30000, TIMEOUT_MAX_MS = 600000, MIN_OFFSETS_MAX = 4096 };
+
+int parse_body(struct http_request *request, struct doc *body, struct error *error)
+{
+    struct doc_limits limits = {.max_bytes = HTTP_BODY_MAX_BYTES, .max_depth = HTTP_JSON_DEPTH_MAX};
+    struct error inner = {0};
+
+    *body = (struct doc){.type = DOC_MAP};
+    if (request->body.size == 0)
+        return 0;
+    if (doc_parse_json(&request->arena, (const char *)request->body.data, request->body.size,
+                       &limits, body, &inner) != 0)
+        return error_set(error, ERROR_INVALID, "Format error in JSON body: %s", inner.text);
+    if (body->type != DOC_MAP)
+        return error_set(error, ERROR_INVALID, "Format error in JSON body: $: expected an object");
+    return 0;
+}
+
+int parse_collection(struct http_request *request, const struct config_collection **collection,
+                     struct error *error)
+{
+    const char *name = request->parts[0];
+
+    *collection = config_collection_find(http_request_options(request)->config, name);
+    if (*collection)
+        return 0;
+    return error_set(error, ERROR_NOT_FOUND, "Not found: Collection `%.200s` doesn't exist!", name);
+}
+
+int parse_known_keys(const struct doc *map, const char *where, const char *const *known,
+                     struct error *error)
+{
+    for (uint32_t i = 0; i < map->count; i++) {
+        const struct doc *key = &map->items[2 * i];
+        size_t k = 0;
+        while (known[k] && !doc_string_equals(key, known[k]))
+            k++;
+        if (!known[k])
+            return error_set(error, ERROR_INVALID,
+                             "Format error in JSON body: %s: unknown field `%.*s`", where,
+                             (int)(key->count < 200 ? key->count : 200), key->string);
+    }
+    return 0;
+}
+
+/* ---- the windrow key
+ * ------------------------------------------------------------------------------- */
+
+static int parse_time(const struct doc *map, const char *key, int64_t *time_ms, struct error *error)
+{
+    const struct doc *doc = doc_get(map, key);
+
+    if (!doc || doc->type == DOC_NULL || doc_as_i64(doc, time_ms))
+        return 0;
+    if (doc->type == DOC_STRING && text_parse_time_ms(doc->string, doc->count, time_ms, error) == 0)
+        return 0;
+    return error_set(error, ERROR_INVALID,
+                     "Format error in JSON body: $.windrow.%s: expected RFC 3339 text or "
+                     "milliseconds since the epoch",
+                     key);
+}
+
+static int parse_half_life(struct arena *arena, const struct doc *map, int64_t *half_life_ms,
+                           struct error *error)
+{
+    const struct doc *doc = doc_get(map, "half_life");
+    struct error inner;
+
+    if (!doc || doc->type == DOC_NULL)
+        return 0;
+    if (doc->type == DOC_STRING) {
+        const char *text = arena_copy(arena, doc->string, doc->count);
+        if (text_parse_duration_ms(text, half_life_ms, &inner) == 0 && *half_life_ms > 0)
+            return 0;
+    }
+    return error_set(error, ERROR_INVALID,
+                     "Format error in JSON body: $.windrow.half_life: expected a duration like "
+                     "\"6h\"");
+}
+
+static int parse_min_offsets(struct arena *arena, const struct doc *map,
+                             struct parse_extras *extras, struct error *error)
+{
+    const struct doc *doc = doc_get(map, "min_offsets");
+
+    if (!doc || doc->type == DOC_NULL)
+        return 0;
+    if (doc->type != DOC_MAP || doc->count > MIN_OFFSETS_MAX)
+        return error_set(error, ERROR_INVALID,
+                         "Format error in JSON body: $.windrow.min_offsets: expected an object "
+                         "like {\"0\": 1234}");
+    extras->min_offsets = arena_calloc(arena, doc->count + 1, sizeof(*extras->min_offsets));
+    if (!extras->min_offsets)
+        abort();
+    for (uint32_t i = 0; i < doc->count; i++) {
+        struct query_min_offset *entry = &extras->min_offsets[i];
+        const struct doc *key = &doc->items[2 * i];
+        entry->shard = arena_copy(arena, key->string, key->count);
+        if (!doc_as_i64(&doc->items[2 * i + 1], &entry->offset) || entry->offset < 0)
+            return error_set(error, ERROR_INVALID,
+                             "Format error in JSON body: $.windrow.min_offsets.%s: expected an "
+                             "offset",
+                             entry->shard);
+    }
+    extras->min_offset_count = doc->count;
+    return 0;
+}
+
+static int parse_timeout(struct http_request *request, const struct doc *map,
+                         struct parse_extras *extras, struct error *error)
+{
+    const char *argument = http_request_argument(request, "timeout");
+    const struct doc *doc = doc_get(map, "timeout_ms");
+    uint64_t seconds;
+
+    extras->timeout_ms = TIMEOUT_DEFAULT_MS;
+    if (argument) {
+        if (text_parse_u64(argument, strlen(argument), &seconds) != 0 || seconds == 0)
+            return error_set(error, ERROR_INVALID,
+                             "Wrong input: timeout: expected a number of seconds, 1 or larger");
+        extras->timeout_ms =
+            seconds > TIMEOUT_MAX_MS / 1000 ? TIMEOUT_MAX_MS : (int64_t)seconds * 1000;
+    }
+    if (!doc || doc->type == DOC_NULL)
+        return 0;
+    if (!doc_as_i64(doc, &extras->timeout_ms) || extras->timeout_ms < 1)
+        return error_set(error, ERROR_INVALID,
+                         "Format error in JSON body: $.windrow.timeout_ms: expected milliseconds");
+    if (extras->timeout_ms > TIMEOUT_MAX_MS)
+        extras->timeout_ms = TIMEOUT_MAX_MS;
+    return 0;
+}
+
+int parse_extras(struct http_request *request, const struct doc *body, struct parse_extras *extras,
+                 struct error *error)
+{
+    static const char *const known[] = {"from",       "to",      "half_life", "min_offsets",
+                                        "timeout_ms", "explain", NULL};
+    const struct doc *map = doc_get(body, "windrow");
+    const struct doc *explain;
+
+    *extras = (struct parse_extras){.from_ms = INT64_MIN, .to_ms = INT64_MAX};
+    if (parse_timeout(request, map, extras, error) != 0)
+        return error->code;
+    if (!map || map->type == DOC_NULL)
+        return 0;
+    if (map->type != DOC_MAP)
+        return error_set(error, ERROR_INVALID,
+                         "Format error in JSON body: $.windrow: expected an object");
+    if (parse_known_keys(map, "$.windrow", known, error) != 0 ||
+        parse_time(map, "from", &extras->from_ms, error) != 0 ||
+        parse_time(map, "to", &extras->to_ms, error) != 0 ||
+        parse_half_life(&request->arena, map, &extras->half_life_ms, error) != 0 ||
+        parse_min_offsets(&request->arena, map, extras, error) != 0)
+        return error->code;
+    explain = doc_get(map, "explain");
+    if (explain && explain->type != DOC_BOOL)
+        return error_set(error, ERROR_INVALID,
+                         "Format error in JSON body: $.windrow.explain: expected true or false");
+    extras->explain = explain && explain->boolean;
+    return 0;
+}
+
+/* ---- selectors, numbers, filters
+ * ------------------------------------------------------------------- */
+
+static int check_paths(const struct doc *paths, const char *where, struct error *error)
+{
+    if (paths->type != DOC_ARRAY)
+        return error_set(error, ERROR_INVALID,
+                         "Format error in JSON body: %s: expected an array of keys", where);
+    for (uint32_t i = 0; i < paths->count; i++) {
+        if (paths->items[i].type != DOC_STRING)
+            return error_set(error, ERROR_INVALID,
+                             "Format error in JSON body: %s[%u]: expected a key", where, i);
+    }
+    return 0;
+}
+
+static int parse_payload_selector(const struct doc *doc, struct parse_selector *selector,
+                                  struct error *error)
+{
+    static const char *const known[] = {"include", "exclude", NULL};
+
+    if (doc->type == DOC_BOOL) {
+        selector->payload = doc->boolean;
+        return 0;
+    }
+    selector->payload = true;
+    if (doc->type == DOC_ARRAY) {
+        selector->include = doc;
+        return check_paths(doc, "$.with_payload", error);
+    }
+    if (doc->type != DOC_MAP)
+        return error_set(error, ERROR_INVALID,
+                         "Format error in JSON body: $.with_payload: expected true, false, an "
+                         "array of keys, or {include|exclude: [keys]}");
+    if (parse_known_keys(doc, "$.with_payload", known, error) != 0)
+        return error->code;
+    selector->include = doc_get(doc, "include");
+    selector->exclude = doc_get(doc, "exclude");
+    if (selector->include && check_paths(selector->include, "$.with_payload.include", error) != 0)
+        return error->code;
+    return selector->exclude ? check_paths(selector->exclude, "$.with_payload.exclude", error) : 0;
+}
+
+static int parse_vector_selector(const struct doc *doc, struct parse_selector *selector,
+                                 struct error *error)
+{
+    if (doc->type == DOC_BOOL) {
+        selector->vector = doc->boolean;
+        return 0;
+    }
+    if (doc->type != DOC_ARRAY)
+        return error_set(error, ERROR_INVALID,
+                         "Format error in JSON body: $.with_vector: expected true, false or a list "
+                         "of names");
+    for (uint32_t i = 0; i < doc->count; i++) {
+        if (!doc_string_equals(&doc->items[i], ""))
+            return error_set(error, ERROR_INVALID,
+                             "Wrong input: Not existing vector name error: %.*s",
+                             doc->items[i].type == DOC_STRING ? (int)doc->items[i].count : 1,
+                             doc->items[i].type == DOC_STRING ? doc->items[i].string : "?");
+        selector->vector = true;
+    }
+    return 0;
+}
+
+int parse_selector(const struct doc *body, bool payload_default, struct parse_selector *selector,
+                   struct error *error)
+{
+    const struct doc *payload = doc_get(body, "with_payload");
+    const struct doc *vector = doc_get(body, "with_vector");
+
+    if (!vector)
+        vector = doc_get(body, "with_vectors");
+    *selector = (struct parse_selector){.payload = payload_default};
+    if (payload && payload->type != DOC_NULL &&
+        parse_payload_selector(payload, selector, error) != 0)
+        return error->code;
+    if (vector && vector->type != DOC_NULL)
+        return parse_vector_selector(vector, selector, error);
+    return 0;
+}
+
+int parse_u32(const struct doc *body, const char *key, uint32_t fallback, uint32_t max,
+              uint32_t *value, struct error *error)
+{
+    const struct doc *doc = doc_get(body, key);
+    uint64_t given;
+
+    *value = fallback;
+    if (!doc || doc->type == DOC_NULL)
+        return 0;
+    if (!doc_as_u64(doc, &given))
+        return error_set(error, ERROR_INVALID,
+                         "Format error in JSON body: $.%s: expected a number, 0 or larger", key);
+    if (given > max)
+        return error_set(error, ERROR_INVALID,
+                         "Validation error in JSON body: [%s: value %llu invalid, must be %u or "
+                         "smaller]",
+                         key, (unsigned long long)given, max);
+    *value = (uint32_t)given;
+    return 0;
+}
+
+int parse_limit(const struct doc *body, uint32_t fallback, uint32_t *limit, struct error *error)
+{
+    if (parse_u32(body, "limit", fallback, QUERY_LIMIT_MAX, limit, error) != 0)
+        return error->code;
+    if (*limit == 0)
+        return error_set(error, ERROR_INVALID,
+                         "Validation error in JSON body: [limit: value 0 invalid, must be 1 or "
+                         "larger]");
+    return 0;
+}
+
+int parse_filter(struct http_request *request, const struct doc *body,
+                 const struct query_filter **filter, struct error *error)
+{
+    struct error inner = {0};
+
+    if (query_filter_compile(doc_get(body, "filter"), &request->arena, filter, &inner) == 0)
+        return 0;
+    return error_set(error, inner.code, "Format error in JSON body: %s", inner.text);
+}
+
+/* ---- ids and vectors
+ * ------------------------------------------------------------------------------- */
+
+int parse_id(const struct doc *doc, struct store_key *key, struct error *error)
+{
+    struct error inner = {0};
+
+    if (store_key_from_doc(doc, key, &inner) == 0)
+        return 0;
+    return error_set(error, ERROR_INVALID,
+                     "Format error in JSON body: not a valid point ID: %s (valid values are "
+                     "unsigned integers, UUIDs and strings up to %d bytes)",
+                     inner.text, STORE_ID_TEXT_MAX_BYTES);
+}
+
+int parse_vector(struct arena *arena, const struct doc *doc, const char *where, uint32_t dim,
+                 const float **vector, struct error *error)
+{
+    float *values;
+
+    if (doc->type == DOC_MAP && doc->count == 1 && doc_string_equals(&doc->items[0], ""))
+        doc = &doc->items[1];
+    if (doc->type != DOC_ARRAY)
+        return error_set(error, ERROR_INVALID,
+                         "Format error in JSON body: %s: expected an array of numbers", where);
+    if (doc->count != dim)
+        return error_set(error, ERROR_INVALID,
+                         "Wrong input: Vector dimension error: expected dim: %u, got %u", dim,
+                         doc->count);
+    values = arena_alloc(arena, dim * sizeof(float), 64);
+    for (uint32_t i = 0; i < dim; i++) {
+        double number;
+        if (!doc_as_double(&doc->items[i], &number))
+            return error_set(error, ERROR_INVALID,
+                             "Format error in JSON body: %s[%u]: expected a number", where, i);
+        values[i] = (float)number;
+        if (!isfinite(values[i]))
+            return error_set(error, ERROR_INVALID,
+                             "Format error in JSON body: %s[%u]: too large for a float32", where,
+                             i);
+    }
+    *vector = values;
+    return 0;
+}

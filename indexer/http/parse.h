@@ -1,0 +1,61 @@
+/* Request bodies into the structs of query.h. Every function fills an error whose text is what the
+ * client reads: Qdrant's wording where Qdrant has one, with the JSON path where a value is wrong.
+ */
+#ifndef INDEXER_HTTP_PARSE_H
+#define INDEXER_HTTP_PARSE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/doc.h"
+#include "indexer/http/request.h"
+#include "indexer/query/query.h"
+
+/* Which parts of a point the reply carries. */
+struct parse_selector {
+    bool payload;              /* any of it */
+    const struct doc *include; /* array of paths, or NULL: all */
+    const struct doc *exclude; /* array of paths, or NULL: none */
+    bool vector;
+};
+
+/* The `windrow` key of a request and ?timeout=. */
+struct parse_extras {
+    int64_t from_ms, to_ms;
+    int64_t half_life_ms;
+    int64_t timeout_ms;
+    struct query_min_offset *min_offsets;
+    size_t min_offset_count;
+    bool explain;
+};
+
+/** The body as a JSON object into *body; an empty body is an empty object. */
+int parse_body(struct http_request *request, struct doc *body, struct error *error);
+
+/** The collection named in the path: "Not found: Collection `x` doesn't exist!" */
+int parse_collection(struct http_request *request, const struct config_collection **collection,
+                     struct error *error);
+
+/** Refuses keys that are not in the NULL-terminated list. */
+int parse_known_keys(const struct doc *map, const char *where, const char *const *known,
+                     struct error *error);
+
+int parse_extras(struct http_request *request, const struct doc *body, struct parse_extras *extras,
+                 struct error *error);
+/** with_payload and with_vector (alias with_vectors) with the call's default for the payload. */
+int parse_selector(const struct doc *body, bool payload_default, struct parse_selector *selector,
+                   struct error *error);
+/** limit with its default; 0 and absurd values are refused with a 400 that names them. */
+int parse_limit(const struct doc *body, uint32_t fallback, uint32_t *limit, struct error *error);
+int parse_u32(const struct doc *body, const char *key, uint32_t fallback, uint32_t max,
+              uint32_t *value, struct error *error);
+int parse_filter(struct http_request *request, const struct doc *body,
+                 const struct query_filter **filter, struct error *error);
+/** A point id: an unsigned integer or a UUID or another string. */
+int parse_id(const struct doc *doc, struct store_key *key, struct error *error);
+/** `dim` floats in the arena out of an array (or {"": [...]}, the unnamed vector). */
+int parse_vector(struct arena *arena, const struct doc *doc, const char *where, uint32_t dim,
+                 const float **vector, struct error *error);
+
+#endif

@@ -1,0 +1,23 @@
+/* Results into JSON. */
+#ifndef INDEXER_HTTP_RENDER_H
+#define INDEXER_HTTP_RENDER_H
+
+#include "indexer/http/parse.h"
+#include "indexer/http/request.h"
+#include "indexer/query/query.h"
+
+/** One point: id, and with `score` also version and score; payload and vector as selected. A
+ * damaged block is an error. */
+int render_point(struct http_request *request, const struct query_row *row, const float *score,
+                 const struct parse_selector *selector, struct buffer *out, struct error *error);
+
+/** "[point, ...]" */
+int render_hits(struct http_request *request, const struct query_result *result, bool scored,
+                const struct parse_selector *selector, struct buffer *out, struct error *error);
+
+/** `,"windrow":{"offsets","watermarks_ms","windows","partial","explain"}` as text in the arena.
+ * `result` may be NULL. */
+const char *render_windrow(struct http_request *request, const struct query_view *view,
+                           const struct query_result *result);
+
+#endif

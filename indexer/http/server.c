@@ -1,0 +1,427 @@
+/* Connections are libmicrohttpd's: its epoll threads read requests and write replies. A complete
+ * request is suspended and handed to the executors, so that one that waits (for an offset, for a
+ * disk) holds up nobody else's connection; a full queue answers 429 at once.
+ *
+ *     MHD thread: headers -> body -> suspend -> queue        executor: dispatch -> resume
+ *     MHD thread: called again -> send the reply -> completed -> free */
+#include <arpa/inet.h>
+#include <assert.h>
+#include <errno.h>
+#include <microhttpd.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/logger.h"
+#include "indexer/http/request.h"
+
+enum {
+    IO_THREADS = 2,
+    EXECUTORS_MIN = 4,
+    EXECUTORS_MAX = 64,
+    QUEUE_MAX = 256,
+    CONNECTIONS_MAX = 4096,
+    IDLE_TIMEOUT_SECONDS = 120,
+    HEADERS_MAX_BYTES = 64 * 1024,
+    STOP_WAIT_MS = 5000
+};
+
+/* Where a request stands; MHD calls the handler again at each step. */
+enum pending_state { PENDING_HEADERS, PENDING_BODY, PENDING_QUEUED, PENDING_DONE };
+
+struct pending {
+    struct http_request request;
+    _Atomic int state; /* enum pending_state */
+    bool owed;         /* counted in replies_owed */
+    struct pending *next;
+};
+
+struct http_server {
+    struct http_options options;
+    struct MHD_Daemon *daemon;
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    struct pending *first, *last; /* waiting for an executor */
+    size_t queued;
+    bool stopping;
+    pthread_t executors[EXECUTORS_MAX];
+    unsigned executor_count;
+    atomic_uint replies_owed; /* taken by an executor or waiting for one, not yet sent */
+};
+
+const struct http_options *http_request_options(const struct http_request *request)
+{
+    return &request->server->options;
+}
+
+const char *http_request_argument(struct http_request *request, const char *name)
+{
+    const char *value =
+        MHD_lookup_connection_value(request->connection, MHD_GET_ARGUMENT_KIND, name);
+
+    return value ? http_percent_decode(&request->arena, value, strlen(value)) : NULL;
+}
+
+/* ---- executing
+ * ------------------------------------------------------------------------------------- */
+
+static void count_request(const struct http_request *request)
+{
+    struct metrics *metrics = request->server->options.metrics;
+    char code[8];
+    struct metric_label labels[] = {{"route", request->route ? request->route->pattern : "unknown"},
+                                    {"code", code}};
+    struct metric_label route[] = {{"route", labels[0].value}};
+
+    snprintf(code, sizeof(code), "%u", request->status);
+    metric_add(metrics_counter(metrics, "windrow_http_requests_total", "HTTP requests", labels, 2),
+               1);
+    metric_observe(metrics_histogram(metrics, "windrow_http_request_seconds", "Time in the handler",
+                                     route, 1, metrics_seconds_bounds, metrics_seconds_bound_count),
+                   (double)(io_monotonic_ns(request->server->options.io) - request->start_ns) *
+                       1e-9);
+}
+
+/* Compares in constant time: the key is a secret. */
+static bool key_matches(const char *given, const char *wanted)
+{
+    size_t given_length = strlen(given);
+    size_t wanted_length = strlen(wanted);
+    unsigned char difference = given_length != wanted_length;
+
+    for (size_t i = 0; i < given_length; i++)
+        difference |= (unsigned char)(given[i] ^ wanted[i % (wanted_length + 1)]);
+    return difference == 0;
+}
+
+static bool is_authorised(const struct http_request *request)
+{
+    const char *wanted = request->server->options.config->http_api_key;
+    const char *given;
+
+    /* Probes and scrapers come without keys. */
+    if (!wanted || strcmp(request->path, "/livez") == 0 || strcmp(request->path, "/readyz") == 0 ||
+        strcmp(request->path, "/healthz") == 0)
+        return true;
+    given = MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, "api-key");
+    if (!given) {
+        given = MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, "Authorization");
+        if (given && strncasecmp(given, "Bearer ", 7) == 0)
+            given += 7;
+    }
+    return given && key_matches(given, wanted);
+}
+
+static void execute(struct http_request *request)
+{
+    if (request->body_too_large)
+        http_reply_error(request, 413, "The body is larger than %d bytes", HTTP_BODY_MAX_BYTES);
+    else if (!is_authorised(request))
+        http_reply_error(request, 403, "Must provide an API key or an Authorization bearer token");
+    else
+        http_route_dispatch(request);
+    count_request(request);
+}
+
+static void *executor_loop(void *context)
+{
+    struct http_server *server = context;
+
+    pthread_mutex_lock(&server->lock);
+    for (;;) {
+        struct pending *pending = server->first;
+        if (!pending) {
+            if (server->stopping)
+                break;
+            pthread_cond_wait(&server->wake, &server->lock);
+            continue;
+        }
+        server->first = pending->next;
+        if (!server->first)
+            server->last = NULL;
+        server->queued--;
+        pthread_mutex_unlock(&server->lock);
+        execute(&pending->request);
+        atomic_store(&pending->state, PENDING_DONE);
+        MHD_resume_connection(pending->request.connection);
+        pthread_mutex_lock(&server->lock);
+    }
+    pthread_mutex_unlock(&server->lock);
+    return NULL;
+}
+
+/* False when the queue is full or the server is stopping. */
+static bool enqueue(struct http_server *server, struct pending *pending)
+{
+    bool accepted;
+
+    pthread_mutex_lock(&server->lock);
+    accepted = !server->stopping && server->queued < QUEUE_MAX;
+    if (accepted) {
+        /* Suspended before an executor can see it: it may resume at once. */
+        MHD_suspend_connection(pending->request.connection);
+        atomic_store(&pending->state, PENDING_QUEUED);
+        pending->next = NULL;
+        if (server->last)
+            server->last->next = pending;
+        else
+            server->first = pending;
+        server->last = pending;
+        server->queued++;
+        pending->owed = true;
+        atomic_fetch_add(&server->replies_owed, 1);
+        pthread_cond_signal(&server->wake);
+    }
+    pthread_mutex_unlock(&server->lock);
+    return accepted;
+}
+
+/* ---- libmicrohttpd's side
+ * -------------------------------------------------------------------------- */
+
+static void add_header(struct MHD_Response *response, const char *name, const char *value)
+{
+    if (MHD_add_response_header(response, name, value) != MHD_YES)
+        log_warning("http", "cannot add header %s", name);
+}
+
+static enum MHD_Result send_reply(struct http_request *request)
+{
+    struct MHD_Response *response;
+    enum MHD_Result result;
+    char seconds[16];
+
+    /* The buffer is the request's and lives until the connection says completed. */
+    response = MHD_create_response_from_buffer(request->reply.size, request->reply.data,
+                                               MHD_RESPMEM_PERSISTENT);
+    if (!response)
+        return MHD_NO;
+    add_header(response, "Content-Type",
+               request->content_type ? request->content_type : "application/json");
+    if (request->allow)
+        add_header(response, "Allow", request->allow);
+    if (request->retry_after_seconds > 0) {
+        snprintf(seconds, sizeof(seconds), "%u", request->retry_after_seconds);
+        add_header(response, "Retry-After", seconds);
+    }
+    result = MHD_queue_response(request->connection, request->status, response);
+    MHD_destroy_response(response);
+    return result;
+}
+
+static void take_body(struct http_request *request, const char *data, size_t size)
+{
+    if (request->body_too_large || size > HTTP_BODY_MAX_BYTES - request->body.size) {
+        /* The rest is read and thrown away, so that the client gets to read the 413. */
+        request->body_too_large = true;
+        buffer_destroy(&request->body);
+        return;
+    }
+    buffer_append(&request->body, data, size);
+}
+
+static struct pending *pending_new(struct http_server *server, struct MHD_Connection *connection,
+                                   const char *path, const char *method)
+{
+    struct pending *pending = calloc(1, sizeof(*pending));
+    const char *accept;
+
+    if (!pending)
+        abort();
+    pending->request.server = server;
+    pending->request.connection = connection;
+    arena_create(&pending->request.arena, 0);
+    pending->request.method = arena_copy(&pending->request.arena, method, strlen(method));
+    pending->request.path = arena_copy(&pending->request.arena, path, strlen(path));
+    accept = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Accept");
+    pending->request.accept = accept ? accept : "";
+    pending->request.start_ns = io_monotonic_ns(server->options.io);
+    return pending;
+}
+
+static enum MHD_Result on_request(void *context, struct MHD_Connection *connection,
+                                  const char *path, const char *method, const char *version,
+                                  const char *data, size_t *size, void **slot)
+{
+    struct http_server *server = context;
+    struct pending *pending = *slot;
+
+    (void)version;
+    if (!pending) {
+        *slot = pending_new(server, connection, path, method);
+        return MHD_YES;
+    }
+    if (atomic_load(&pending->state) == PENDING_DONE)
+        return send_reply(&pending->request);
+    if (*size > 0) {
+        take_body(&pending->request, data, *size);
+        *size = 0;
+        return MHD_YES;
+    }
+    if (enqueue(server, pending))
+        return MHD_YES;
+    pending->request.retry_after_seconds = 1;
+    http_reply_error(&pending->request, 429, "Too many requests wait for an answer");
+    return send_reply(&pending->request);
+}
+
+static void on_completed(void *context, struct MHD_Connection *connection, void **slot,
+                         enum MHD_RequestTerminationCode code)
+{
+    struct pending *pending = *slot;
+
+    (void)context;
+    (void)connection;
+    (void)code;
+    if (!pending)
+        return;
+    assert(atomic_load(&pending->state) != PENDING_QUEUED);
+    if (pending->owed)
+        atomic_fetch_sub(&pending->request.server->replies_owed, 1);
+    buffer_destroy(&pending->request.body);
+    buffer_destroy(&pending->request.reply);
+    arena_destroy(&pending->request.arena);
+    free(pending);
+    *slot = NULL;
+}
+
+/* Paths stay encoded here: route.c decodes them part by part, so that %2F is no slash. */
+static size_t keep_escapes(void *context, struct MHD_Connection *connection, char *text)
+{
+    (void)context;
+    (void)connection;
+    return strlen(text);
+}
+
+static void on_log(void *context, const char *format, va_list arguments)
+{
+    char text[512];
+    size_t length;
+
+    (void)context;
+    (void)vsnprintf(text, sizeof(text), format, arguments);
+    length = strcspn(text, "\n");
+    log_debug("http", "%.*s", (int)length, text);
+}
+
+/* ---- start and stop
+ * -------------------------------------------------------------------------------- */
+
+static int parse_address(const struct config *config, struct sockaddr_storage *address,
+                         struct error *error)
+{
+    struct sockaddr_in *v4 = (struct sockaddr_in *)address;
+    struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)address;
+
+    memset(address, 0, sizeof(*address));
+    if (inet_pton(AF_INET, config->http_host, &v4->sin_addr) == 1) {
+        v4->sin_family = AF_INET;
+        v4->sin_port = htons(config->http_port);
+        return 0;
+    }
+    if (inet_pton(AF_INET6, config->http_host, &v6->sin6_addr) == 1) {
+        v6->sin6_family = AF_INET6;
+        v6->sin6_port = htons(config->http_port);
+        return 0;
+    }
+    return error_set(error, ERROR_INVALID, "http.listen: %s is not a numeric address",
+                     config->http_host);
+}
+
+static int start_daemon(struct http_server *server, struct error *error)
+{
+    const struct config *config = server->options.config;
+    struct sockaddr_storage address;
+    unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
+
+    if (parse_address(config, &address, error) != 0)
+        return error->code;
+    if (address.ss_family == AF_INET6)
+        flags |= MHD_USE_IPv6;
+    errno = 0;
+    server->daemon = MHD_start_daemon(
+        flags, config->http_port, NULL, NULL, on_request, server, MHD_OPTION_EXTERNAL_LOGGER,
+        on_log, NULL, MHD_OPTION_SOCK_ADDR, &address, MHD_OPTION_THREAD_POOL_SIZE,
+        (unsigned)IO_THREADS, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX,
+        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_TIMEOUT_SECONDS,
+        MHD_OPTION_LISTENING_ADDRESS_REUSE, 1u, MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEADERS_MAX_BYTES, MHD_OPTION_UNESCAPE_CALLBACK,
+        keep_escapes, NULL, MHD_OPTION_END);
+    if (server->daemon)
+        return 0;
+    return error_set_errno(error, errno ? errno : EADDRINUSE, "http.listen: %s:%u",
+                           config->http_host, config->http_port);
+}
+
+static unsigned executor_count(void)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    long count = 2 * cores;
+
+    if (count < EXECUTORS_MIN)
+        count = EXECUTORS_MIN;
+    return (unsigned)(count > EXECUTORS_MAX ? EXECUTORS_MAX : count);
+}
+
+int http_server_start(const struct http_options *options, struct http_server **server,
+                      struct error *error)
+{
+    struct http_server *fresh = calloc(1, sizeof(*fresh));
+
+    if (!fresh)
+        abort();
+    fresh->options = *options;
+    if (!fresh->options.io)
+        fresh->options.io = io_posix();
+    pthread_mutex_init(&fresh->lock, NULL);
+    pthread_cond_init(&fresh->wake, NULL);
+    for (unsigned i = 0; i < executor_count(); i++) {
+        if (pthread_create(&fresh->executors[i], NULL, executor_loop, fresh) != 0)
+            abort();
+        fresh->executor_count++;
+    }
+    if (start_daemon(fresh, error) != 0) {
+        http_server_stop(fresh);
+        return error->code;
+    }
+    *server = fresh;
+    return 0;
+}
+
+void http_server_stop(struct http_server *server)
+{
+    if (!server)
+        return;
+    if (server->daemon) {
+        MHD_socket listener = MHD_quiesce_daemon(server->daemon);
+        if (listener != MHD_INVALID_SOCKET)
+            close(listener);
+    }
+    /* Executors empty the queue and resume what they took before they end: MHD must not be stopped
+     * while a connection is suspended. */
+    pthread_mutex_lock(&server->lock);
+    server->stopping = true;
+    pthread_cond_broadcast(&server->wake);
+    pthread_mutex_unlock(&server->lock);
+    for (unsigned i = 0; i < server->executor_count; i++)
+        pthread_join(server->executors[i], NULL);
+    for (int waited_ms = 0; atomic_load(&server->replies_owed) > 0 && waited_ms < STOP_WAIT_MS;
+         waited_ms++)
+        usleep(1000);
+    if (server->daemon)
+        MHD_stop_daemon(server->daemon);
+    pthread_cond_destroy(&server->wake);
+    pthread_mutex_destroy(&server->lock);
+    free(server);
+}
+
+uint16_t http_server_port(const struct http_server *server)
+{
+    const union MHD_DaemonInfo *info =
+        MHD_get_daemon_info(server->daemon, MHD_DAEMON_INFO_BIND_PORT);
+
+    return info ? info->port : server->options.config->http_port;
+}
