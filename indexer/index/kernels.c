@@ -1,0 +1,118 @@
+/* Chooses the kernel set once, and what is built on it: exact scores and normalising. */
+#include "indexer/index/kernels.h"
+
+#include <math.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/logger.h"
+#include "indexer/index/index.h"
+
+static pthread_once_t chosen_once = PTHREAD_ONCE_INIT;
+static const struct index_kernels *chosen;
+
+#if defined(__x86_64__)
+static bool cpu_has_avx2(void)
+{
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+}
+
+/* Without VNNI (Skylake-X) the AVX2 set is used: its byte multiplication is what matters here. */
+static bool cpu_has_avx512(void)
+{
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+           __builtin_cpu_supports("avx512vnni") && cpu_has_avx2();
+}
+#endif
+
+const struct index_kernels *index_kernels_find(const char *name)
+{
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    if (strcmp(name, "avx512") == 0)
+        return cpu_has_avx512() ? &index_kernels_avx512 : NULL;
+    if (strcmp(name, "avx2") == 0)
+        return cpu_has_avx2() ? &index_kernels_avx2 : NULL;
+#endif
+    return strcmp(name, "scalar") == 0 ? &index_kernels_scalar : NULL;
+}
+
+static void choose(void)
+{
+    static const char *const best_first[] = {"avx512", "avx2", "scalar"};
+    const char *wanted = getenv("WINDROW_SIMD");
+
+    if (wanted && *wanted) {
+        chosen = index_kernels_find(wanted);
+        if (!chosen)
+            log_warning("index", "WINDROW_SIMD=%s is unknown or not supported by this CPU: ignored",
+                        wanted);
+    }
+    for (size_t i = 0; !chosen; i++)
+        chosen = index_kernels_find(best_first[i]);
+}
+
+const struct index_kernels *index_kernels(void)
+{
+    pthread_once(&chosen_once, choose);
+    return chosen;
+}
+
+const char *index_simd_name(void)
+{
+    return index_kernels()->name;
+}
+
+void index_code_pack(const uint8_t *const *rows, uint32_t count, uint32_t stride, uint8_t *panels)
+{
+    for (uint32_t first = 0; first < count; first += INDEX_PANEL_COLUMNS) {
+        uint8_t *panel = panels + (size_t)first * stride;
+        for (uint32_t column = 0; column < INDEX_PANEL_COLUMNS; column++) {
+            const uint8_t *row = first + column < count ? rows[first + column] : NULL;
+            for (uint32_t i = 0; i < stride; i += 4) {
+                uint8_t *four = panel + (size_t)i * INDEX_PANEL_COLUMNS + (size_t)column * 4;
+                if (row)
+                    memcpy(four, row + i, 4);
+                else
+                    memset(four, 0, 4);
+            }
+        }
+    }
+}
+
+float index_score(enum index_metric metric, const float *a, const float *b, uint32_t dim)
+{
+    const struct index_kernels *kernels = index_kernels();
+
+    return metric == INDEX_METRIC_L2 ? -kernels->l2(a, b, dim) : kernels->dot(a, b, dim);
+}
+
+void index_score_block(enum index_metric metric, const float *query, const float *vectors,
+                       uint32_t count, uint32_t dim, float *scores)
+{
+    const struct index_kernels *kernels = index_kernels();
+
+    for (uint32_t i = 0; i < count; i++) {
+        const float *vector = vectors + (size_t)i * dim;
+        scores[i] = metric == INDEX_METRIC_L2 ? -kernels->l2(query, vector, dim)
+                                              : kernels->dot(query, vector, dim);
+    }
+}
+
+/* The length is taken in double: squares of large floats overflow a float, and of small ones
+ * vanish, long before the vector itself is out of range. */
+float index_normalise(float *vector, uint32_t dim)
+{
+    double sum = 0;
+    double length;
+
+    for (uint32_t i = 0; i < dim; i++)
+        sum += (double)vector[i] * (double)vector[i];
+    length = sqrt(sum);
+    if (length > 0)
+        for (uint32_t i = 0; i < dim; i++)
+            vector[i] = (float)((double)vector[i] / length);
+    return (float)length;
+}

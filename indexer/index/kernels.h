@@ -1,0 +1,60 @@
+/* kernels: the loops that a build and a search spend their time in, one table per instruction set.
+ *
+ * Codes are 7-bit (0..127, one byte a dimension, rows padded with zeros to INDEX_CODE_ALIGN bytes).
+ * Seven bits and not eight: a code is then valid both as the unsigned and as the signed operand of
+ * the multiply instructions (vpdpbusd, vpmaddubsw), the absolute difference of two codes too, and
+ * AVX2's 16-bit pair sums cannot saturate (2 * 127 * 127 < 32768). Every integer kernel is exact,
+ * so all sets agree bit for bit; float kernels differ by the order of summation only. */
+#ifndef INDEXER_INDEX_KERNELS_H
+#define INDEXER_INDEX_KERNELS_H
+
+#include <stdint.h>
+
+enum {
+    INDEX_CODE_ALIGN = 64,   /* bytes: rows of codes start and end on a cache line */
+    INDEX_PANEL_COLUMNS = 16 /* rows that index_kernels.code_pack interleaves into one panel */
+};
+
+struct index_kernels {
+    const char *name;
+    float (*dot)(const float *a, const float *b, uint32_t dim);
+    float (*l2)(const float *a, const float *b, uint32_t dim); /* squared distance */
+
+    /* One query against four rows of codes of `stride` bytes. The rows are codes; the query is
+     * codes too (l2: squared distances) or signed bytes -127..127 (dot: inner products). */
+    void (*code_l2_4)(const uint8_t *query, const uint8_t *const rows[4], uint32_t stride,
+                      int32_t distances[4]);
+    void (*code_dot_4)(const int8_t *query, const uint8_t *const rows[4], uint32_t stride,
+                       int32_t products[4]);
+    int32_t (*code_l2)(const uint8_t *a, const uint8_t *b, uint32_t stride);
+
+    /* Squared distances of `row_count` rows of codes to every column of a packed block:
+     * distances[row * out_stride + column]. `norms` are the squared lengths of rows and columns.
+     * Writes whole panels: room for the column count rounded up to INDEX_PANEL_COLUMNS. */
+    void (*code_distances)(const uint8_t *rows, const int32_t *row_norms, uint32_t row_count,
+                           const uint8_t *panels, const int32_t *column_norms,
+                           uint32_t column_count, uint32_t stride, int32_t *distances,
+                           uint32_t out_stride);
+
+    /* Writes the positions of values below `limit`, in order; returns how many. `positions` has
+     * room for count + 16. */
+    uint32_t (*below)(const int32_t *values, uint32_t count, int32_t limit, uint32_t *positions);
+};
+
+/** The set in use: chosen once from the CPU, or WINDROW_SIMD=scalar|avx2|avx512. Any thread. */
+const struct index_kernels *index_kernels(void);
+
+/** A set by name, NULL when this CPU cannot run it. For tests and benchmarks. */
+const struct index_kernels *index_kernels_find(const char *name);
+
+/** Interleaves rows for code_distances: per panel of 16 rows, 4 bytes of each row in turn. Columns
+ * past `count` are zero. `panels` has room for count rounded up to a whole panel, times stride. */
+void index_code_pack(const uint8_t *const *rows, uint32_t count, uint32_t stride, uint8_t *panels);
+
+extern const struct index_kernels index_kernels_scalar;
+#if defined(__x86_64__)
+extern const struct index_kernels index_kernels_avx2;
+extern const struct index_kernels index_kernels_avx512;
+#endif
+
+#endif

@@ -1,0 +1,194 @@
+/* AVX2 and FMA. The integer loops use vpmaddubsw (unsigned times signed bytes, pairs added to 16
+ * bits), which cannot saturate on 7-bit codes, then vpmaddwd with ones to widen to 32 bits. */
+#include "indexer/index/kernels.h"
+
+#if defined(__x86_64__)
+
+#include <immintrin.h>
+#include <stddef.h>
+
+#define AVX2 __attribute__((target("avx2,fma")))
+
+AVX2 static inline float sum_floats(__m256 v)
+{
+    __m128 s = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+
+    s = _mm_add_ps(s, _mm_movehl_ps(s, s));
+    s = _mm_add_ss(s, _mm_shuffle_ps(s, s, 1));
+    return _mm_cvtss_f32(s);
+}
+
+AVX2 static inline int32_t sum_integers(__m256i v)
+{
+    __m128i s = _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+
+    s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0x4e));
+    s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0xb1));
+    return _mm_cvtsi128_si32(s);
+}
+
+AVX2 static inline __m256i load(const void *bytes)
+{
+    return _mm256_loadu_si256(bytes);
+}
+
+/* sums + unsigned * signed, four bytes to a 32-bit lane */
+AVX2 static inline __m256i accumulate(__m256i sums, __m256i is_unsigned, __m256i is_signed)
+{
+    __m256i pairs = _mm256_maddubs_epi16(is_unsigned, is_signed);
+
+    return _mm256_add_epi32(sums, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+}
+
+AVX2 static float avx2_dot(const float *a, const float *b, uint32_t dim)
+{
+    __m256 sum0 = _mm256_setzero_ps(), sum1 = sum0;
+    float sum;
+    uint32_t i = 0;
+
+    for (; i + 16 <= dim; i += 16) {
+        sum0 = _mm256_fmadd_ps(_mm256_loadu_ps(a + i), _mm256_loadu_ps(b + i), sum0);
+        sum1 = _mm256_fmadd_ps(_mm256_loadu_ps(a + i + 8), _mm256_loadu_ps(b + i + 8), sum1);
+    }
+    sum = sum_floats(_mm256_add_ps(sum0, sum1));
+    for (; i < dim; i++)
+        sum += a[i] * b[i];
+    return sum;
+}
+
+AVX2 static float avx2_l2(const float *a, const float *b, uint32_t dim)
+{
+    __m256 sum0 = _mm256_setzero_ps(), sum1 = sum0;
+    float sum;
+    uint32_t i = 0;
+
+    for (; i + 16 <= dim; i += 16) {
+        __m256 d0 = _mm256_sub_ps(_mm256_loadu_ps(a + i), _mm256_loadu_ps(b + i));
+        __m256 d1 = _mm256_sub_ps(_mm256_loadu_ps(a + i + 8), _mm256_loadu_ps(b + i + 8));
+        sum0 = _mm256_fmadd_ps(d0, d0, sum0);
+        sum1 = _mm256_fmadd_ps(d1, d1, sum1);
+    }
+    sum = sum_floats(_mm256_add_ps(sum0, sum1));
+    for (; i < dim; i++)
+        sum += (a[i] - b[i]) * (a[i] - b[i]);
+    return sum;
+}
+
+AVX2 static inline __m256i squares(__m256i sums, __m256i a, __m256i b)
+{
+    __m256i difference = _mm256_abs_epi8(_mm256_sub_epi8(a, b));
+
+    return accumulate(sums, difference, difference);
+}
+
+AVX2 static int32_t avx2_code_l2(const uint8_t *a, const uint8_t *b, uint32_t stride)
+{
+    __m256i sums = _mm256_setzero_si256();
+
+    for (uint32_t i = 0; i < stride; i += 32)
+        sums = squares(sums, load(a + i), load(b + i));
+    return sum_integers(sums);
+}
+
+AVX2 static void avx2_code_l2_4(const uint8_t *query, const uint8_t *const rows[4], uint32_t stride,
+                                int32_t distances[4])
+{
+    __m256i sums[4] = {_mm256_setzero_si256(), _mm256_setzero_si256(), _mm256_setzero_si256(),
+                       _mm256_setzero_si256()};
+
+    for (uint32_t i = 0; i < stride; i += 32) {
+        __m256i q = load(query + i);
+        for (int row = 0; row < 4; row++)
+            sums[row] = squares(sums[row], q, load(rows[row] + i));
+    }
+    for (int row = 0; row < 4; row++)
+        distances[row] = sum_integers(sums[row]);
+}
+
+AVX2 static void avx2_code_dot_4(const int8_t *query, const uint8_t *const rows[4], uint32_t stride,
+                                 int32_t products[4])
+{
+    __m256i sums[4] = {_mm256_setzero_si256(), _mm256_setzero_si256(), _mm256_setzero_si256(),
+                       _mm256_setzero_si256()};
+
+    for (uint32_t i = 0; i < stride; i += 32) {
+        __m256i q = load(query + i);
+        for (int row = 0; row < 4; row++)
+            sums[row] = accumulate(sums[row], load(rows[row] + i), q);
+    }
+    for (int row = 0; row < 4; row++)
+        products[row] = sum_integers(sums[row]);
+}
+
+/* Up to four rows against one panel; the caller repeats the last row to fill four. */
+AVX2 static void panel_distances(const uint8_t *const rows[4], const uint8_t *panel,
+                                 uint32_t stride, __m256i products[4][2])
+{
+    for (int row = 0; row < 4; row++)
+        products[row][0] = products[row][1] = _mm256_setzero_si256();
+    for (uint32_t i = 0; i < stride; i += 4, panel += 64) {
+        __m256i left = load(panel), right = load(panel + 32);
+        for (int row = 0; row < 4; row++) {
+            __m256i four = _mm256_set1_epi32(*(const int32_t *)(const void *)(rows[row] + i));
+            products[row][0] = accumulate(products[row][0], four, left);
+            products[row][1] = accumulate(products[row][1], four, right);
+        }
+    }
+}
+
+AVX2 static void avx2_code_distances(const uint8_t *rows, const int32_t *row_norms,
+                                     uint32_t row_count, const uint8_t *panels,
+                                     const int32_t *column_norms, uint32_t column_count,
+                                     uint32_t stride, int32_t *distances, uint32_t out_stride)
+{
+    for (uint32_t column = 0; column < column_count; column += INDEX_PANEL_COLUMNS)
+        for (uint32_t row = 0; row < row_count; row += 4) {
+            uint32_t filled = row_count - row < 4 ? row_count - row : 4;
+            const uint8_t *four[4];
+            __m256i products[4][2];
+
+            for (uint32_t i = 0; i < 4; i++)
+                four[i] = rows + (size_t)(row + (i < filled ? i : 0)) * stride;
+            panel_distances(four, panels + (size_t)column * stride, stride, products);
+            for (uint32_t i = 0; i < filled; i++)
+                for (uint32_t half = 0; half < 2; half++) {
+                    __m256i norms = _mm256_add_epi32(_mm256_set1_epi32(row_norms[row + i]),
+                                                     load(column_norms + column + 8 * half));
+                    norms = _mm256_sub_epi32(norms, _mm256_slli_epi32(products[i][half], 1));
+                    _mm256_storeu_si256(
+                        (void *)(distances + (size_t)(row + i) * out_stride + column + 8 * half),
+                        norms);
+                }
+        }
+}
+
+AVX2 static uint32_t avx2_below(const int32_t *values, uint32_t count, int32_t limit,
+                                uint32_t *positions)
+{
+    __m256i limits = _mm256_set1_epi32(limit);
+    uint32_t found = 0, i = 0;
+
+    for (; i + 8 <= count; i += 8) {
+        __m256i is_below = _mm256_cmpgt_epi32(limits, load(values + i));
+        uint32_t mask = (uint32_t)_mm256_movemask_ps(_mm256_castsi256_ps(is_below));
+        for (; mask; mask &= mask - 1)
+            positions[found++] = i + (uint32_t)__builtin_ctz(mask);
+    }
+    for (; i < count; i++)
+        if (values[i] < limit)
+            positions[found++] = i;
+    return found;
+}
+
+const struct index_kernels index_kernels_avx2 = {
+    .name = "avx2",
+    .dot = avx2_dot,
+    .l2 = avx2_l2,
+    .code_l2_4 = avx2_code_l2_4,
+    .code_dot_4 = avx2_code_dot_4,
+    .code_l2 = avx2_code_l2,
+    .code_distances = avx2_code_distances,
+    .below = avx2_below,
+};
+
+#endif

@@ -1,0 +1,220 @@
+/* AVX-512 with VNNI: vpdpbusd multiplies 64 unsigned by 64 signed bytes and adds them to sixteen
+ * 32-bit sums in one instruction. */
+#include "indexer/index/kernels.h"
+
+#if defined(__x86_64__)
+
+#include <immintrin.h>
+#include <stddef.h>
+
+#define AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,fma")))
+
+enum { TILE_ROWS = 6, TILE_PANELS = 4 }; /* 24 of the 32 registers hold sums */
+
+AVX512 static inline __mmask16 tail_mask(uint32_t left)
+{
+    return left >= 16 ? (__mmask16)0xffff : (__mmask16)((1u << left) - 1u);
+}
+
+AVX512 static float avx512_dot(const float *a, const float *b, uint32_t dim)
+{
+    __m512 sum0 = _mm512_setzero_ps(), sum1 = sum0;
+    uint32_t i = 0;
+
+    for (; i + 32 <= dim; i += 32) {
+        sum0 = _mm512_fmadd_ps(_mm512_loadu_ps(a + i), _mm512_loadu_ps(b + i), sum0);
+        sum1 = _mm512_fmadd_ps(_mm512_loadu_ps(a + i + 16), _mm512_loadu_ps(b + i + 16), sum1);
+    }
+    for (; i < dim; i += 16) {
+        __mmask16 mask = tail_mask(dim - i);
+        sum0 = _mm512_fmadd_ps(_mm512_maskz_loadu_ps(mask, a + i),
+                               _mm512_maskz_loadu_ps(mask, b + i), sum0);
+    }
+    return _mm512_reduce_add_ps(_mm512_add_ps(sum0, sum1));
+}
+
+AVX512 static float avx512_l2(const float *a, const float *b, uint32_t dim)
+{
+    __m512 sum0 = _mm512_setzero_ps(), sum1 = sum0;
+    uint32_t i = 0;
+
+    for (; i + 32 <= dim; i += 32) {
+        __m512 d0 = _mm512_sub_ps(_mm512_loadu_ps(a + i), _mm512_loadu_ps(b + i));
+        __m512 d1 = _mm512_sub_ps(_mm512_loadu_ps(a + i + 16), _mm512_loadu_ps(b + i + 16));
+        sum0 = _mm512_fmadd_ps(d0, d0, sum0);
+        sum1 = _mm512_fmadd_ps(d1, d1, sum1);
+    }
+    for (; i < dim; i += 16) {
+        __mmask16 mask = tail_mask(dim - i);
+        __m512 d =
+            _mm512_sub_ps(_mm512_maskz_loadu_ps(mask, a + i), _mm512_maskz_loadu_ps(mask, b + i));
+        sum0 = _mm512_fmadd_ps(d, d, sum0);
+    }
+    return _mm512_reduce_add_ps(_mm512_add_ps(sum0, sum1));
+}
+
+AVX512 static inline __m512i squares(__m512i sums, __m512i a, __m512i b)
+{
+    __m512i difference = _mm512_abs_epi8(_mm512_sub_epi8(a, b));
+
+    return _mm512_dpbusd_epi32(sums, difference, difference);
+}
+
+AVX512 static int32_t avx512_code_l2(const uint8_t *a, const uint8_t *b, uint32_t stride)
+{
+    __m512i sums = _mm512_setzero_si512();
+
+    for (uint32_t i = 0; i < stride; i += 64)
+        sums = squares(sums, _mm512_loadu_si512(a + i), _mm512_loadu_si512(b + i));
+    return _mm512_reduce_add_epi32(sums);
+}
+
+AVX512 static inline __m256i add_halves(__m512i v)
+{
+    return _mm256_add_epi32(_mm512_castsi512_si256(v), _mm512_extracti64x4_epi64(v, 1));
+}
+
+/* The sums of four registers at once: three rounds of pairwise additions instead of four full
+ * reductions. */
+AVX512 static inline void reduce_4(const __m512i sums[4], int32_t out[4])
+{
+    __m256i left = _mm256_hadd_epi32(add_halves(sums[0]), add_halves(sums[1]));
+    __m256i right = _mm256_hadd_epi32(add_halves(sums[2]), add_halves(sums[3]));
+    __m256i all = _mm256_hadd_epi32(left, right);
+
+    _mm_storeu_si128((void *)out,
+                     _mm_add_epi32(_mm256_castsi256_si128(all), _mm256_extracti128_si256(all, 1)));
+}
+
+AVX512 static void avx512_code_l2_4(const uint8_t *query, const uint8_t *const rows[4],
+                                    uint32_t stride, int32_t distances[4])
+{
+    __m512i sums[4] = {_mm512_setzero_si512(), _mm512_setzero_si512(), _mm512_setzero_si512(),
+                       _mm512_setzero_si512()};
+
+    for (uint32_t i = 0; i < stride; i += 64) {
+        __m512i q = _mm512_loadu_si512(query + i);
+        sums[0] = squares(sums[0], q, _mm512_loadu_si512(rows[0] + i));
+        sums[1] = squares(sums[1], q, _mm512_loadu_si512(rows[1] + i));
+        sums[2] = squares(sums[2], q, _mm512_loadu_si512(rows[2] + i));
+        sums[3] = squares(sums[3], q, _mm512_loadu_si512(rows[3] + i));
+    }
+    reduce_4(sums, distances);
+}
+
+AVX512 static void avx512_code_dot_4(const int8_t *query, const uint8_t *const rows[4],
+                                     uint32_t stride, int32_t products[4])
+{
+    __m512i sums[4] = {_mm512_setzero_si512(), _mm512_setzero_si512(), _mm512_setzero_si512(),
+                       _mm512_setzero_si512()};
+
+    for (uint32_t i = 0; i < stride; i += 64) {
+        __m512i q = _mm512_loadu_si512(query + i);
+        sums[0] = _mm512_dpbusd_epi32(sums[0], _mm512_loadu_si512(rows[0] + i), q);
+        sums[1] = _mm512_dpbusd_epi32(sums[1], _mm512_loadu_si512(rows[1] + i), q);
+        sums[2] = _mm512_dpbusd_epi32(sums[2], _mm512_loadu_si512(rows[2] + i), q);
+        sums[3] = _mm512_dpbusd_epi32(sums[3], _mm512_loadu_si512(rows[3] + i), q);
+    }
+    reduce_4(sums, products);
+}
+
+/* TILE_ROWS rows against TILE_PANELS panels of 16 columns, sums in registers throughout. The loops
+ * have constant bounds: the compiler unrolls them. */
+AVX512 static void tile_products(const uint8_t *const rows[TILE_ROWS],
+                                 const uint8_t *const panels[TILE_PANELS], uint32_t stride,
+                                 int32_t products[TILE_ROWS][TILE_PANELS][16])
+{
+    __m512i sums[TILE_ROWS][TILE_PANELS];
+
+#pragma GCC unroll 6
+    for (int row = 0; row < TILE_ROWS; row++)
+#pragma GCC unroll 4
+        for (int panel = 0; panel < TILE_PANELS; panel++)
+            sums[row][panel] = _mm512_setzero_si512();
+    for (uint32_t i = 0; i < stride; i += 4) {
+        __m512i columns[TILE_PANELS];
+#pragma GCC unroll 4
+        for (int panel = 0; panel < TILE_PANELS; panel++)
+            columns[panel] = _mm512_loadu_si512(panels[panel] + (size_t)i * 16);
+#pragma GCC unroll 6
+        for (int row = 0; row < TILE_ROWS; row++) {
+            __m512i four = _mm512_set1_epi32(*(const int32_t *)(const void *)(rows[row] + i));
+#pragma GCC unroll 4
+            for (int panel = 0; panel < TILE_PANELS; panel++)
+                sums[row][panel] = _mm512_dpbusd_epi32(sums[row][panel], columns[panel], four);
+        }
+    }
+#pragma GCC unroll 6
+    for (int row = 0; row < TILE_ROWS; row++)
+#pragma GCC unroll 4
+        for (int panel = 0; panel < TILE_PANELS; panel++)
+            _mm512_storeu_si512(products[row][panel], sums[row][panel]);
+}
+
+/* A tile at the edge repeats its first row and panel; what they compute is not stored. */
+AVX512 static void avx512_code_distances(const uint8_t *rows, const int32_t *row_norms,
+                                         uint32_t row_count, const uint8_t *panels,
+                                         const int32_t *column_norms, uint32_t column_count,
+                                         uint32_t stride, int32_t *distances, uint32_t out_stride)
+{
+    uint32_t panel_count = (column_count + 15) / 16;
+
+    for (uint32_t p = 0; p < panel_count; p += TILE_PANELS) {
+        uint32_t panels_filled = panel_count - p < TILE_PANELS ? panel_count - p : TILE_PANELS;
+        const uint8_t *panel_set[TILE_PANELS];
+
+        for (uint32_t i = 0; i < TILE_PANELS; i++)
+            panel_set[i] = panels + (size_t)(p + (i < panels_filled ? i : 0)) * 16 * stride;
+        for (uint32_t row = 0; row < row_count; row += TILE_ROWS) {
+            uint32_t rows_filled = row_count - row < TILE_ROWS ? row_count - row : TILE_ROWS;
+            const uint8_t *row_set[TILE_ROWS];
+            int32_t products[TILE_ROWS][TILE_PANELS][16];
+
+            for (uint32_t i = 0; i < TILE_ROWS; i++)
+                row_set[i] = rows + (size_t)(row + (i < rows_filled ? i : 0)) * stride;
+            tile_products(row_set, panel_set, stride, products);
+            for (uint32_t i = 0; i < rows_filled; i++)
+                for (uint32_t j = 0; j < panels_filled; j++) {
+                    __m512i norms =
+                        _mm512_add_epi32(_mm512_set1_epi32(row_norms[row + i]),
+                                         _mm512_loadu_si512(column_norms + (p + j) * 16));
+                    __m512i twice = _mm512_slli_epi32(_mm512_loadu_si512(products[i][j]), 1);
+                    _mm512_storeu_si512(distances + (size_t)(row + i) * out_stride + (p + j) * 16,
+                                        _mm512_sub_epi32(norms, twice));
+                }
+        }
+    }
+}
+
+AVX512 static uint32_t avx512_below(const int32_t *values, uint32_t count, int32_t limit,
+                                    uint32_t *positions)
+{
+    const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    __m512i limits = _mm512_set1_epi32(limit);
+    uint32_t found = 0;
+
+    for (uint32_t i = 0; i < count; i += 16) {
+        __mmask16 valid = tail_mask(count - i);
+        __m512i sixteen = _mm512_maskz_loadu_epi32(valid, values + i);
+        __mmask16 mask = _mm512_mask_cmplt_epi32_mask(valid, sixteen, limits);
+        if (mask) {
+            __m512i at = _mm512_add_epi32(lanes, _mm512_set1_epi32((int32_t)i));
+            _mm512_storeu_si512(positions + found, _mm512_maskz_compress_epi32(mask, at));
+            found += (uint32_t)__builtin_popcount(mask);
+        }
+    }
+    return found;
+}
+
+const struct index_kernels index_kernels_avx512 = {
+    .name = "avx512",
+    .dot = avx512_dot,
+    .l2 = avx512_l2,
+    .code_l2_4 = avx512_code_l2_4,
+    .code_dot_4 = avx512_code_dot_4,
+    .code_l2 = avx512_code_l2,
+    .code_distances = avx512_code_distances,
+    .below = avx512_below,
+};
+
+#endif

@@ -1,0 +1,76 @@
+/* top: the best k hits seen so far, as a heap with the worst on top; ties go to the lower row. */
+#ifndef INDEXER_INDEX_TOP_H
+#define INDEXER_INDEX_TOP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "indexer/index/index.h"
+
+struct index_top {
+    struct index_hit *hits; /* the caller's, room for `limit` */
+    uint32_t count, limit;
+};
+
+/* Best first. A score that is not a number is worse than any. */
+static inline bool index_hit_better(const struct index_hit *a, const struct index_hit *b)
+{
+    if (a->score != b->score && !(a->score != a->score && b->score != b->score))
+        return a->score > b->score || b->score != b->score;
+    return a->row < b->row;
+}
+
+static inline void index_top_create(struct index_top *top, struct index_hit *hits, uint32_t limit)
+{
+    top->hits = hits;
+    top->count = 0;
+    top->limit = limit;
+}
+
+static inline void index_top_sink(struct index_top *top, uint32_t at, uint32_t count)
+{
+    struct index_hit moving = top->hits[at];
+
+    for (;;) {
+        uint32_t child = 2 * at + 1;
+        if (child >= count)
+            break;
+        if (child + 1 < count && index_hit_better(&top->hits[child], &top->hits[child + 1]))
+            child++;
+        if (!index_hit_better(&moving, &top->hits[child]))
+            break;
+        top->hits[at] = top->hits[child];
+        at = child;
+    }
+    top->hits[at] = moving;
+}
+
+static inline void index_top_offer(struct index_top *top, uint32_t row, float score)
+{
+    struct index_hit hit = {row, score};
+
+    if (top->count < top->limit) {
+        uint32_t at = top->count++;
+        while (at > 0 && index_hit_better(&top->hits[(at - 1) / 2], &hit)) {
+            top->hits[at] = top->hits[(at - 1) / 2];
+            at = (at - 1) / 2;
+        }
+        top->hits[at] = hit;
+    } else if (top->limit > 0 && index_hit_better(&hit, &top->hits[0])) {
+        top->hits[0] = hit;
+        index_top_sink(top, 0, top->count);
+    }
+}
+
+/* Best first; the heap is used up. */
+static inline void index_top_sort(struct index_top *top)
+{
+    for (uint32_t left = top->count; left > 1;) {
+        struct index_hit worst = top->hits[0];
+        top->hits[0] = top->hits[--left];
+        top->hits[left] = worst;
+        index_top_sink(top, 0, left);
+    }
+}
+
+#endif

@@ -1,0 +1,218 @@
+/* Every kernel set agrees with the scalar one: integers exactly, floats within rounding. */
+#include "indexer/index/kernels.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "indexer/index/index.h"
+#include "tests/support/test_main.h"
+
+static const char *const set_names[] = {"avx2", "avx512"};
+static const uint32_t dims[] = {1,  2,  3,  7,  8,   15,  16,   17,  31,
+                                33, 63, 64, 65, 128, 384, 1000, 1537};
+
+enum { ROWS = 53, DIM_MAX = 65536 };
+
+static float random_float(uint64_t *state)
+{
+    return (float)((double)(test_random(state) >> 11) / 9007199254740992.0 * 4 - 2);
+}
+
+static uint32_t padded(uint32_t dim)
+{
+    return (dim + INDEX_CODE_ALIGN - 1) / INDEX_CODE_ALIGN * INDEX_CODE_ALIGN;
+}
+
+/* Rows of random codes; every eighth row is all zeros or all 127, where overflow would show. */
+static uint8_t *random_codes(uint32_t rows, uint32_t stride, uint64_t *state)
+{
+    uint8_t *codes = aligned_alloc(INDEX_CODE_ALIGN, (size_t)rows * stride);
+
+    for (size_t i = 0; i < (size_t)rows * stride; i++)
+        codes[i] = (uint8_t)(test_random(state) >> 40) & 127;
+    for (uint32_t row = 0; row < rows; row += 8)
+        memset(codes + (size_t)row * stride, row % 16 ? 127 : 0, stride);
+    return codes;
+}
+
+START_TEST(float_kernels_agree_with_scalar_within_rounding)
+{
+    uint64_t state = test_seed();
+
+    for (size_t set = 0; set < 2; set++) {
+        const struct index_kernels *kernels = index_kernels_find(set_names[set]);
+        for (size_t d = 0; kernels && d < sizeof(dims) / sizeof(dims[0]); d++) {
+            float *a = malloc(dims[d] * sizeof(float)), *b = malloc(dims[d] * sizeof(float));
+            double dot = 0, l2 = 0, size = 0;
+            for (uint32_t i = 0; i < dims[d]; i++) {
+                a[i] = random_float(&state);
+                b[i] = random_float(&state);
+                dot += (double)a[i] * b[i];
+                l2 += ((double)a[i] - b[i]) * ((double)a[i] - b[i]);
+                size += fabs((double)a[i] * b[i]);
+            }
+            ck_assert_double_le(fabs(kernels->dot(a, b, dims[d]) - dot), 1e-5 * size + 1e-30);
+            ck_assert_double_le(fabs(kernels->l2(a, b, dims[d]) - l2), 1e-5 * l2);
+            ck_assert_double_le(fabs(index_kernels_scalar.dot(a, b, dims[d]) - dot),
+                                1e-5 * size + 1e-30);
+            free(a);
+            free(b);
+        }
+    }
+}
+END_TEST
+
+START_TEST(code_kernels_agree_with_scalar_exactly)
+{
+    uint64_t state = test_seed();
+
+    for (size_t set = 0; set < 2; set++) {
+        const struct index_kernels *kernels = index_kernels_find(set_names[set]);
+        for (size_t d = 0; kernels && d < sizeof(dims) / sizeof(dims[0]); d++) {
+            uint32_t stride = padded(dims[d]);
+            uint8_t *codes = random_codes(ROWS, stride, &state);
+            int8_t *query = aligned_alloc(INDEX_CODE_ALIGN, stride);
+            for (uint32_t i = 0; i < stride; i++)
+                query[i] = (int8_t)((int)(test_random(&state) >> 40 & 255) % 255 - 127);
+            for (uint32_t row = 0; row + 4 <= ROWS; row++) {
+                const uint8_t *rows[4];
+                int32_t got[4], want[4];
+                for (uint32_t i = 0; i < 4; i++)
+                    rows[i] = codes + (size_t)(row + i) * stride;
+                kernels->code_l2_4(codes, rows, stride, got);
+                index_kernels_scalar.code_l2_4(codes, rows, stride, want);
+                ck_assert_mem_eq(got, want, sizeof(want));
+                ck_assert_int_eq(kernels->code_l2(codes, rows[3], stride), want[3]);
+                kernels->code_dot_4(query, rows, stride, got);
+                index_kernels_scalar.code_dot_4(query, rows, stride, want);
+                ck_assert_mem_eq(got, want, sizeof(want));
+            }
+            free(codes);
+            free(query);
+        }
+    }
+}
+END_TEST
+
+static void check_distances(const struct index_kernels *kernels, uint32_t row_count,
+                            uint32_t column_count, uint32_t stride, uint64_t *state)
+{
+    uint32_t columns = (column_count + 15) / 16 * 16;
+    uint8_t *rows = random_codes(row_count, stride, state);
+    uint8_t *others = random_codes(column_count, stride, state);
+    uint8_t *panels = aligned_alloc(INDEX_CODE_ALIGN, (size_t)columns * stride);
+    const uint8_t **row_of = malloc(column_count * sizeof(*row_of));
+    int32_t *row_norms = calloc(row_count, sizeof(int32_t));
+    int32_t *norms = calloc(columns, sizeof(int32_t));
+    int32_t *distances = malloc((size_t)row_count * columns * sizeof(int32_t));
+    uint8_t *zeros = calloc(1, stride);
+
+    for (uint32_t i = 0; i < column_count; i++) {
+        row_of[i] = others + (size_t)i * stride;
+        norms[i] = index_kernels_scalar.code_l2(row_of[i], zeros, stride);
+    }
+    for (uint32_t i = 0; i < row_count; i++)
+        row_norms[i] = index_kernels_scalar.code_l2(rows + (size_t)i * stride, zeros, stride);
+    index_code_pack(row_of, column_count, stride, panels);
+    kernels->code_distances(rows, row_norms, row_count, panels, norms, column_count, stride,
+                            distances, columns);
+    for (uint32_t i = 0; i < row_count; i++)
+        for (uint32_t j = 0; j < column_count; j++)
+            ck_assert_int_eq(
+                distances[(size_t)i * columns + j],
+                index_kernels_scalar.code_l2(rows + (size_t)i * stride, row_of[j], stride));
+    free(rows);
+    free(others);
+    free(panels);
+    free(row_of);
+    free(row_norms);
+    free(norms);
+    free(distances);
+    free(zeros);
+}
+
+START_TEST(all_pairs_distances_agree_at_every_edge_of_a_tile)
+{
+    static const char *const names[] = {"scalar", "avx2", "avx512"};
+    uint64_t state = test_seed();
+
+    for (size_t set = 0; set < 3; set++) {
+        const struct index_kernels *kernels = index_kernels_find(names[set]);
+        for (uint32_t rows = 1; kernels && rows <= 14; rows++)
+            for (uint32_t columns = 1; columns <= 140; columns += rows == 1 ? 1 : 23)
+                check_distances(kernels, rows, columns, rows % 2 ? 64 : 192, &state);
+        if (kernels)
+            check_distances(kernels, 2, 3, DIM_MAX, &state);
+    }
+}
+END_TEST
+
+START_TEST(positions_below_a_limit_agree_with_scalar)
+{
+    uint64_t state = test_seed();
+    int32_t values[200];
+    uint32_t got[216], want[216];
+
+    for (size_t set = 0; set < 2; set++) {
+        const struct index_kernels *kernels = index_kernels_find(set_names[set]);
+        for (uint32_t count = 0; kernels && count <= 200; count++) {
+            int32_t limit = (int32_t)(test_random(&state) >> 32) / (count % 3 ? 1 : 1 << 20);
+            for (uint32_t i = 0; i < count; i++)
+                values[i] = (int32_t)(test_random(&state) >> 32);
+            if (count > 3)
+                values[3] = limit;
+            uint32_t found = index_kernels_scalar.below(values, count, limit, want);
+            ck_assert_uint_eq(kernels->below(values, count, limit, got), found);
+            ck_assert_mem_eq(got, want, found * sizeof(want[0]));
+        }
+    }
+}
+END_TEST
+
+START_TEST(normalise_gives_unit_length_and_returns_the_former_one)
+{
+    const struct {
+        float vector[4];
+        float length;
+    } cases[] = {
+        {{3, 4, 0, 0}, 5},         {{0, 0, 0, 0}, 0},           {{-2, 0, 0, 0}, 2},
+        {{1e30f, 0, 0, 0}, 1e30f}, {{1e-30f, 0, 0, 0}, 1e-30f},
+    };
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        float vector[4];
+        memcpy(vector, cases[i].vector, sizeof(vector));
+        ck_assert_float_eq(index_normalise(vector, 4), cases[i].length);
+        ck_assert_float_eq_tol(index_score(INDEX_METRIC_DOT, vector, vector, 4),
+                               cases[i].length > 0 ? 1 : 0, 1e-6f);
+    }
+}
+END_TEST
+
+START_TEST(exact_top_is_sorted_with_ties_by_row)
+{
+    const float vectors[] = {0, 1, 2, 1, 5, 1};
+    const float query = 1;
+    struct index_hit hits[4];
+    uint32_t count;
+
+    index_exact_top(INDEX_METRIC_L2, vectors, 6, 1, &query, 4, hits, &count);
+    ck_assert_uint_eq(count, 4);
+    ck_assert_uint_eq(hits[0].row, 1);
+    ck_assert_uint_eq(hits[1].row, 3);
+    ck_assert_uint_eq(hits[2].row, 5);
+    ck_assert_uint_eq(hits[3].row, 0);
+    ck_assert_float_eq(hits[3].score, -1);
+    index_exact_top(INDEX_METRIC_DOT, vectors, 2, 1, &query, 4, hits, &count);
+    ck_assert_uint_eq(count, 2);
+    ck_assert_uint_eq(hits[0].row, 1);
+}
+END_TEST
+
+TEST_TABLE(TEST(float_kernels_agree_with_scalar_within_rounding),
+           TEST(code_kernels_agree_with_scalar_exactly),
+           TEST(all_pairs_distances_agree_at_every_edge_of_a_tile),
+           TEST(positions_below_a_limit_agree_with_scalar),
+           TEST(normalise_gives_unit_length_and_returns_the_former_one),
+           TEST(exact_top_is_sorted_with_ties_by_row))
