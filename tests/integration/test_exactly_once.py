@@ -100,7 +100,8 @@ class ExactlyOnce(unittest.TestCase):
         self.random = harness.seeded_random()
         self.kafka = Kafka().start()
         self.nats = Nats().start()
-        self.windrow = Windrow(self.kafka.address, self.nats.url)
+        # Small memtables, so that flushes and chunks are part of what a kill interrupts.
+        self.windrow = Windrow(self.kafka.address, self.nats.url, store={"memtable_max_bytes": "1MiB"})
         self.windrow.create_topic(PARTITIONS)
 
     def tearDown(self):

@@ -23,7 +23,7 @@ class Reply:
         return json.loads(self.body)
 
 
-def configuration(folder, port, kafka, nats=None, **collection):
+def configuration(folder, port, kafka, nats=None, store=None, **collection):
     """A whole configuration as a tree. Windows close fast here: five seconds of silence or one minute of event time."""
     tree = {
         "node": "test",
@@ -47,18 +47,20 @@ def configuration(folder, port, kafka, nats=None, **collection):
     }
     if nats:
         tree["nats"] = {"url": nats}
+    if store:
+        tree["store"] = store
     return tree
 
 
 class Windrow(Server):
     """`windrow run`; may be stopped, killed and started again on the same data."""
 
-    def __init__(self, kafka, nats=None, **collection):
+    def __init__(self, kafka, nats=None, store=None, **collection):
         super().__init__(harness.scratch_folder("windrow"))
         self.port = harness.free_ports(1)[0]
         self.url = f"http://127.0.0.1:{self.port}"
         self.config_path = os.path.join(self.folder, "windrow.yaml")
-        self.configure(configuration(self.folder, self.port, kafka, nats, **collection))
+        self.configure(configuration(self.folder, self.port, kafka, nats, store, **collection))
 
     def configure(self, tree):
         """JSON is YAML, and needs no writer."""
