@@ -1,0 +1,93 @@
+/* An open table as its parts see it (table.c, table_check.c, table_search.c, table_payload.c,
+ * table_vectors.c, table_verify.c). Read-only after table_open but for the verified bits. */
+#ifndef STORE_TABLE_INTERNAL_H
+#define STORE_TABLE_INTERNAL_H
+
+#include <limits.h>
+#include <stdatomic.h>
+
+#include "base/checksum.h"
+#include "store/table.h"
+#include "store/table_format.h"
+
+/* A file mapped whole. */
+struct table_map {
+    const uint8_t *bytes; /* NULL: not mapped */
+    uint64_t size_bytes;
+    char path[PATH_MAX];
+};
+
+struct table {
+    struct io *io;
+    struct table_description description;
+    struct table_map index;   /* n.chunk or n.run */
+    struct table_map vectors; /* n.vectors or n.log */
+    const struct table_footer *footer;
+    const struct table_block *blocks; /* the block index */
+    uint32_t row_count;
+    size_t vector_size_bytes; /* dim x 4 */
+    const int64_t *event_times;
+    const int64_t *offsets;
+    const int64_t *ttls; /* NULL: no row has one */
+    const uint32_t *key_offsets;
+    const uint8_t *keys;
+    const uint32_t *permutation; /* NULL in a run */
+    const uint64_t *sparse;
+    uint32_t sparse_count;
+    uint32_t bloom_block_count;
+    const uint8_t *bloom;
+    uint32_t uniform_rows; /* rows of each vector block but the last; 0: search for the block */
+    _Atomic uint64_t *vectors_verified; /* a bit per vector block: checksum was right once */
+};
+
+/** "000042.chunk: column keys: block 3: what is wrong", as ERROR_CORRUPT. `block` UINT32_MAX: none.
+ */
+int table_corrupt(const struct table *table, enum table_column_id column, uint32_t block,
+                  struct error *error, const char *format, ...)
+    __attribute__((format(printf, 5, 6)));
+
+const char *table_column_name(enum table_column_id column);
+
+/** The header that the first 64 bytes of a file of this description must equal. */
+void table_header_fill(struct table_header *header, const char *magic,
+                       const struct table_description *description);
+
+/** Maps DIR/n.EXTENSION whole; a file shorter than `min_bytes` is ERROR_CORRUPT. */
+int table_map_open(struct io *io, const char *directory, uint64_t file_number,
+                   const char *extension, uint64_t min_bytes, struct table_map *map,
+                   struct error *error);
+void table_map_close(struct io *io, struct table_map *map);
+
+static inline const struct table_block *table_column_blocks(const struct table *table,
+                                                            enum table_column_id column)
+{
+    return table->blocks + table->footer->columns[column].first_block;
+}
+
+/** Eight key bytes from `prefix_bytes` on as a big-endian number, zeros behind the end. */
+uint64_t table_key_prefix(const uint8_t *key, size_t key_bytes, size_t prefix_bytes);
+
+/** Bytewise order, the shorter of two with a common beginning first. */
+int table_key_compare(const uint8_t *a, size_t a_bytes, const uint8_t *b, size_t b_bytes);
+
+/* table_check.c: all of them treat the bytes as hostile. */
+
+/** Footer and block index: sets footer, blocks, row_count and the column pointers. */
+int table_check_structure(struct table *table, const struct table_description *description,
+                          const struct table_info *info, struct error *error);
+/** Checksums and gaps of a column of this file. */
+int table_check_column(const struct table *table, enum table_column_id column, struct error *error);
+/** What the columns say together: keys ascend, the permutation is one, zone maps are true. */
+int table_check_content(const struct table *table, struct error *error);
+/** Block ranges of payloads and vectors cover the rows; vector blocks lie inside their file. */
+int table_check_ranges(struct table *table, struct error *error);
+
+/** Decodes payload block `block` into `raw` (raw_bytes of the block) after checking its checksum.
+ * `ends` and `bytes` point into it. */
+int table_payload_block(const struct table *table, uint32_t block, uint8_t *raw,
+                        struct error *error);
+
+/** Checks a vector block's checksum, once for good. */
+int table_vector_block_verify(const struct table *table, uint32_t block, struct error *error);
+
+#endif

@@ -1,0 +1,123 @@
+/* Payload blocks: checked, decompressed and cut into rows each time they are read. */
+#include <assert.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <zstd.h>
+
+#include "store/table_internal.h"
+
+/* A decompression context is 95 KiB and costs more to set up than to decode a block with, so each
+ * thread keeps one. */
+static pthread_key_t decoder_key;
+static pthread_once_t decoder_once = PTHREAD_ONCE_INIT;
+
+static void free_decoder(void *decoder)
+{
+    ZSTD_freeDCtx(decoder);
+}
+
+static void create_decoder_key(void)
+{
+    if (pthread_key_create(&decoder_key, free_decoder) != 0)
+        abort();
+}
+
+static ZSTD_DCtx *thread_decoder(void)
+{
+    ZSTD_DCtx *decoder;
+
+    (void)pthread_once(&decoder_once, create_decoder_key);
+    decoder = pthread_getspecific(decoder_key);
+    if (decoder)
+        return decoder;
+    decoder = ZSTD_createDCtx();
+    if (!decoder || pthread_setspecific(decoder_key, decoder) != 0)
+        abort();
+    return decoder;
+}
+
+/* The end offsets ascend and stay inside the block. */
+static bool ends_are_sound(const uint8_t *raw, const struct table_block *block)
+{
+    uint32_t bytes = block->raw_bytes - block->row_count * (uint32_t)sizeof(uint32_t);
+    uint32_t last = 0;
+
+    for (uint32_t i = 0; i < block->row_count; i++) {
+        uint32_t end;
+        memcpy(&end, raw + (size_t)i * sizeof(end), sizeof(end));
+        if (end < last || end > bytes)
+            return false;
+        last = end;
+    }
+    return last == bytes;
+}
+
+int table_payload_block(const struct table *table, uint32_t index, uint8_t *raw,
+                        struct error *error)
+{
+    const struct table_block *block = table_column_blocks(table, TABLE_COLUMN_PAYLOADS) + index;
+    const uint8_t *stored = table->index.bytes + block->offset;
+
+    if (checksum_block(stored, block->size_bytes, table->footer->file_number, TABLE_COLUMN_PAYLOADS,
+                       index) != block->checksum)
+        return table_corrupt(table, TABLE_COLUMN_PAYLOADS, index, error, "checksum mismatch");
+    if (block->size_bytes == block->raw_bytes) {
+        memcpy(raw, stored, block->raw_bytes);
+    } else {
+        size_t got =
+            ZSTD_decompressDCtx(thread_decoder(), raw, block->raw_bytes, stored, block->size_bytes);
+        if (got != block->raw_bytes)
+            return table_corrupt(table, TABLE_COLUMN_PAYLOADS, index, error,
+                                 "it does not decompress: %s",
+                                 ZSTD_isError(got) ? ZSTD_getErrorName(got) : "wrong size");
+    }
+    if (!ends_are_sound(raw, block))
+        return table_corrupt(table, TABLE_COLUMN_PAYLOADS, index, error,
+                             "the rows' end offsets are out of order");
+    return 0;
+}
+
+static uint32_t block_of_row(const struct table *table, uint32_t row)
+{
+    const struct table_block *blocks = table_column_blocks(table, TABLE_COLUMN_PAYLOADS);
+    uint32_t first = 0;
+    uint32_t end = table->footer->columns[TABLE_COLUMN_PAYLOADS].block_count;
+
+    while (end - first > 1) {
+        uint32_t middle = first + (end - first) / 2;
+        if (blocks[middle].first_row <= row)
+            first = middle;
+        else
+            end = middle;
+    }
+    return first;
+}
+
+static void row_slice(const struct table_block *block, const uint8_t *raw, uint32_t row,
+                      const uint8_t **payload, size_t *payload_bytes)
+{
+    uint32_t place = row - block->first_row;
+    const uint32_t *ends = (const uint32_t *)raw;
+    uint32_t first = place > 0 ? ends[place - 1] : 0;
+
+    *payload = raw + (size_t)block->row_count * sizeof(uint32_t) + first;
+    *payload_bytes = ends[place] - first;
+}
+
+int table_payload(const struct table *table, uint32_t row, struct arena *arena,
+                  const uint8_t **payload, size_t *payload_bytes, struct error *error)
+{
+    uint32_t index = block_of_row(table, row);
+    const struct table_block *block = table_column_blocks(table, TABLE_COLUMN_PAYLOADS) + index;
+    uint8_t *raw = arena_alloc(arena, block->raw_bytes, sizeof(uint32_t));
+    int result;
+
+    assert(row < table->row_count);
+    if (!raw)
+        return error_set(error, ERROR_MEMORY, "a payload block of %u bytes", block->raw_bytes);
+    result = table_payload_block(table, index, raw, error);
+    if (result == 0)
+        row_slice(block, raw, row, payload, payload_bytes);
+    return result;
+}
