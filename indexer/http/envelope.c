@@ -50,8 +50,8 @@ void http_reply_from_error(struct http_request *request, const struct error *err
     unsigned status = 500;
 
     switch (error->code) {
-    case ERROR_INVALID:
-        status = 400;
+    case ERROR_INVALID: /* Qdrant tells bad values from bad forms by the status */
+        status = strncmp(error->text, "Validation error", 16) == 0 ? 422 : 400;
         break;
     case ERROR_NOT_FOUND:
         status = 404;

@@ -264,10 +264,11 @@ int parse_u32(const struct doc *body, const char *key, uint32_t fallback, uint32
         return error_set(error, ERROR_INVALID,
                          "Format error in JSON body: $.%s: expected a number, 0 or larger", key);
     if (given > max)
-        return error_set(error, ERROR_INVALID,
-                         "Validation error in JSON body: [%s: value %llu invalid, must be %u or "
-                         "smaller]",
-                         key, (unsigned long long)given, max);
+        return error_set(
+            error, ERROR_INVALID,
+            "Validation error in JSON body: [internal.%s: value %llu invalid, must be %u or "
+            "smaller]",
+            key, (unsigned long long)given, max);
     *value = (uint32_t)given;
     return 0;
 }
@@ -277,9 +278,10 @@ int parse_limit(const struct doc *body, uint32_t fallback, uint32_t *limit, stru
     if (parse_u32(body, "limit", fallback, QUERY_LIMIT_MAX, limit, error) != 0)
         return error->code;
     if (*limit == 0)
-        return error_set(error, ERROR_INVALID,
-                         "Validation error in JSON body: [limit: value 0 invalid, must be 1 or "
-                         "larger]");
+        return error_set(
+            error, ERROR_INVALID,
+            "Validation error in JSON body: [internal.limit: value 0 invalid, must be 1 or "
+            "larger]");
     return 0;
 }
 
@@ -336,4 +338,57 @@ int parse_vector(struct arena *arena, const struct doc *doc, const char *where, 
     }
     *vector = values;
     return 0;
+}
+
+/* ---- order and view
+ * -------------------------------------------------------------------------------- */
+
+int parse_order_by(const struct doc *order_by, struct arena *arena, struct query_scroll *scroll,
+                   struct error *error)
+{
+    static const char *const known[] = {"key", "direction", "start_from", NULL};
+    const struct doc *key = order_by;
+    const struct doc *direction;
+
+    if (!order_by || order_by->type == DOC_NULL)
+        return 0;
+    if (order_by->type == DOC_MAP) {
+        if (parse_known_keys(order_by, "$.order_by", known, error) != 0)
+            return error->code;
+        key = doc_get(order_by, "key");
+        direction = doc_get(order_by, "direction");
+        scroll->start_from = doc_get(order_by, "start_from");
+        scroll->descending = direction && doc_string_equals(direction, "desc");
+        if (direction && direction->type != DOC_NULL && !scroll->descending &&
+            !doc_string_equals(direction, "asc"))
+            return error_set(error, ERROR_INVALID,
+                             "Format error in JSON body: $.order_by.direction: expected `asc` or "
+                             "`desc`");
+    }
+    if (!key || key->type != DOC_STRING)
+        return error_set(error, ERROR_INVALID,
+                         "Format error in JSON body: $.order_by: expected a key or {key, "
+                         "direction, start_from}");
+    scroll->order_by = arena_copy(arena, key->string, key->count);
+    return 0;
+}
+
+int parse_view(struct http_request *request, const struct doc *body,
+               const struct config_collection *collection, struct parse_extras *extras,
+               struct query_view **view, struct error *error)
+{
+    const struct http_options *options = http_request_options(request);
+    struct query_view_options view_options;
+
+    if (parse_extras(request, body, extras, error) != 0)
+        return error->code;
+    view_options = (struct query_view_options){
+        .collection = collection,
+        .host = options->host,
+        .io = options->io,
+        .min_offsets = extras->min_offsets,
+        .min_offset_count = extras->min_offset_count,
+        .timeout_ms = extras->timeout_ms,
+    };
+    return query_view_open(&view_options, view, error);
 }

@@ -58,4 +58,12 @@ int parse_id(const struct doc *doc, struct store_key *key, struct error *error);
 int parse_vector(struct arena *arena, const struct doc *doc, const char *where, uint32_t dim,
                  const float **vector, struct error *error);
 
+/** order_by as "key" or {key, direction, start_from}; absent leaves the scroll in id order. */
+int parse_order_by(const struct doc *order_by, struct arena *arena, struct query_scroll *scroll,
+                   struct error *error);
+/** Reads the extras, then opens the view they ask for. */
+int parse_view(struct http_request *request, const struct doc *body,
+               const struct config_collection *collection, struct parse_extras *extras,
+               struct query_view **view, struct error *error);
+
 #endif

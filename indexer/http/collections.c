@@ -1,0 +1,139 @@
+/* Collections come from the config; over HTTP they are read. */
+#include <string.h>
+
+#include "indexer/http/parse.h"
+#include "indexer/http/render.h"
+
+void http_handle_collections(struct http_request *request)
+{
+    const struct config *config = http_request_options(request)->config;
+
+    http_reply_begin(request);
+    buffer_append_text(&request->reply, "{\"collections\":[");
+    for (size_t i = 0; i < config->collection_count; i++) {
+        buffer_append_text(&request->reply, i > 0 ? ",{\"name\":" : "{\"name\":");
+        doc_write_json_string(&request->reply, config->collections[i].name,
+                              strlen(config->collections[i].name));
+        buffer_append_byte(&request->reply, '}');
+    }
+    buffer_append_text(&request->reply, "]}");
+    http_reply_end(request, NULL);
+}
+
+void http_handle_aliases(struct http_request *request)
+{
+    http_reply_begin(request);
+    buffer_append_text(&request->reply, "{\"aliases\":[]}");
+    http_reply_end(request, NULL);
+}
+
+void http_handle_collection_exists(struct http_request *request)
+{
+    bool exists = config_collection_find(http_request_options(request)->config, request->parts[0]);
+
+    http_reply_begin(request);
+    buffer_append_format(&request->reply, "{\"exists\":%s}", exists ? "true" : "false");
+    http_reply_end(request, NULL);
+}
+
+struct collection_totals {
+    uint64_t points;
+    uint64_t indexed;
+    uint64_t segments;
+    bool building; /* a sealed window waits for its segment */
+    bool damaged;
+};
+
+static void add_shard(struct store_shard *shard, const struct config_collection *collection,
+                      struct arena *arena, struct collection_totals *totals)
+{
+    struct store_shard_info info;
+
+    store_shard_describe(shard, arena, &info);
+    totals->damaged |= store_shard_damage(shard) != NULL || store_shard_stopped(shard) != NULL;
+    for (size_t i = 0; i < info.window_count; i++) {
+        const struct store_window_info *window = &info.windows[i];
+        totals->points += window->live_rows;
+        if (window->segment.file_number) {
+            totals->indexed += window->run.rows - window->masked_rows;
+            totals->segments++;
+        } else if (window->sealed && collection->index_kind != CONFIG_INDEX_FLAT &&
+                   window->run.rows >= collection->flat_below_rows) {
+            totals->building = true;
+        }
+    }
+}
+
+static struct collection_totals totals_of(struct http_request *request,
+                                          const struct config_collection *collection)
+{
+    const struct indexer_host *host = http_request_options(request)->host;
+    struct collection_totals totals = {0};
+    struct indexer_shard_lease *leases;
+    size_t count = host->shards_acquire(host->context, collection->name, &request->arena, &leases);
+
+    for (size_t i = 0; i < count; i++) {
+        add_shard(leases[i].shard, collection, &request->arena, &totals);
+        host->shard_release(host->context, &leases[i]);
+    }
+    return totals;
+}
+
+/* Every key that the clients' models require, and those their users read (points_count,
+ * indexed_vectors_count). red: damage or a stopped shard; yellow: a segment is being built. */
+void http_handle_collection(struct http_request *request)
+{
+    const struct config_collection *collection;
+    struct collection_totals totals;
+    struct error error = {0};
+    const char *status;
+
+    if (parse_collection(request, &collection, &error) != 0) {
+        http_reply_from_error(request, &error);
+        return;
+    }
+    totals = totals_of(request, collection);
+    status = totals.damaged ? "red" : totals.building ? "yellow" : "green";
+    http_reply_begin(request);
+    buffer_append_format(&request->reply,
+                         "{\"status\":\"%s\",\"optimizer_status\":\"ok\","
+                         "\"points_count\":%llu,\"indexed_vectors_count\":%llu,"
+                         "\"segments_count\":%llu,",
+                         status, (unsigned long long)totals.points,
+                         (unsigned long long)totals.indexed, (unsigned long long)totals.segments);
+    buffer_append_format(&request->reply,
+                         "\"config\":{\"params\":{\"vectors\":{\"size\":%u,\"distance\":\"%s\"},"
+                         "\"shard_number\":1,\"replication_factor\":1,"
+                         "\"write_consistency_factor\":1,\"on_disk_payload\":true},",
+                         collection->dim, config_metric_qdrant_name(collection->metric));
+    buffer_append_format(&request->reply,
+                         "\"hnsw_config\":{\"m\":%u,\"ef_construct\":%u,"
+                         "\"full_scan_threshold\":%llu},",
+                         collection->hnsw_m, collection->hnsw_ef_construct,
+                         (unsigned long long)collection->flat_below_rows);
+    buffer_append_text(&request->reply,
+                       "\"optimizer_config\":{\"deleted_threshold\":0.3,"
+                       "\"vacuum_min_vector_number\":1000,\"default_segment_number\":0,"
+                       "\"flush_interval_sec\":5}},\"payload_schema\":{}}");
+    http_reply_end(request, NULL);
+}
+
+void http_handle_collection_create(struct http_request *request)
+{
+    const char *name = request->parts[0];
+
+    if (config_collection_find(http_request_options(request)->config, name))
+        http_reply_error(request, 409, "Wrong input: Collection `%.200s` already exists!", name);
+    else
+        http_reply_error(request, 501,
+                         "Collections are defined in windrow.yaml: add `%.200s` there and restart",
+                         name);
+}
+
+void http_handle_not_available(struct http_request *request)
+{
+    http_reply_error(request, 501,
+                     "windrow does not offer %s %s: records come from Kafka and collections from "
+                     "windrow.yaml",
+                     request->method, request->path);
+}

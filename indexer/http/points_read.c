@@ -1,0 +1,170 @@
+/* Points without a query vector: points/scroll, points/count, POST points. */
+#include <string.h>
+
+#include "indexer/http/parse.h"
+#include "indexer/http/render.h"
+
+enum { LIMIT_DEFAULT = 10, IDS_MAX = 100000 };
+
+static int open_request(struct http_request *request, const char *const *known, struct doc *body,
+                        struct parse_extras *extras, struct query_view **view, struct error *error)
+{
+    const struct config_collection *collection;
+
+    if (parse_collection(request, &collection, error) != 0 ||
+        parse_body(request, body, error) != 0 || parse_known_keys(body, "$", known, error) != 0)
+        return error->code;
+    return parse_view(request, body, collection, extras, view, error);
+}
+
+static int parse_scroll(struct http_request *request, const struct doc *body,
+                        struct store_key *from, struct query_scroll *scroll, struct error *error)
+{
+    const struct doc *offset = doc_get(body, "offset");
+
+    scroll->arena = &request->arena;
+    if (parse_limit(body, LIMIT_DEFAULT, &scroll->limit, error) != 0 ||
+        parse_filter(request, body, &scroll->filter, error) != 0 ||
+        parse_order_by(doc_get(body, "order_by"), &request->arena, scroll, error) != 0)
+        return error->code;
+    if (!offset || offset->type == DOC_NULL)
+        return 0;
+    if (scroll->order_by)
+        return error_set(error, ERROR_INVALID,
+                         "Wrong input: Cannot use an `offset` when using `order_by`. The "
+                         "alternative for paging is to use `order_by.start_from` and a filter to "
+                         "exclude the IDs that you've already seen for the `order_by.start_from` "
+                         "value");
+    if (parse_id(offset, from, error) != 0)
+        return error->code;
+    scroll->from_key = from->bytes;
+    scroll->from_key_bytes = from->size_bytes;
+    return 0;
+}
+
+void http_handle_scroll(struct http_request *request)
+{
+    static const char *const known[] = {"offset",       "limit",       "filter",       "order_by",
+                                        "with_payload", "with_vector", "with_vectors", "shard_key",
+                                        "windrow",      NULL};
+    struct parse_selector selector;
+    struct parse_extras extras;
+    struct query_scroll scroll = {0};
+    struct query_result result = {0};
+    struct query_view *view = NULL;
+    struct error error = {0};
+    struct store_key from;
+    const uint8_t *next_key = NULL;
+    size_t next_key_bytes = 0;
+    struct doc body;
+    int code = open_request(request, known, &body, &extras, &view, &error);
+
+    if (code == 0)
+        code = parse_scroll(request, &body, &from, &scroll, &error);
+    if (code == 0)
+        code = parse_selector(&body, true, &selector, &error);
+    if (code == 0)
+        code = query_scroll_run(view, &scroll, &result, &next_key, &next_key_bytes, &error);
+    if (code == 0) {
+        http_reply_begin(request);
+        buffer_append_text(&request->reply, "{\"points\":");
+        code = render_hits(request, &result, false, &selector, &request->reply, &error);
+    }
+    if (code == 0) {
+        struct doc next = {.type = DOC_NULL};
+        if (next_key)
+            next = store_key_to_doc(next_key, next_key_bytes, &request->arena);
+        buffer_append_text(&request->reply, ",\"next_page_offset\":");
+        doc_write_json(&request->reply, &next);
+        buffer_append_byte(&request->reply, '}');
+        http_reply_end(request, render_windrow(request, view, &result));
+    } else {
+        http_reply_from_error(request, &error);
+    }
+    query_view_close(view);
+}
+
+void http_handle_count(struct http_request *request)
+{
+    static const char *const known[] = {"filter", "exact", "shard_key", "windrow", NULL};
+    const struct query_filter *filter = NULL;
+    struct query_view *view = NULL;
+    struct parse_extras extras;
+    struct error error = {0};
+    uint64_t count = 0;
+    struct doc body;
+    int code = open_request(request, known, &body, &extras, &view, &error);
+
+    if (code == 0)
+        code = parse_filter(request, &body, &filter, &error);
+    if (code == 0)
+        code = query_count(view, filter, &count, &error);
+    if (code == 0) {
+        http_reply_begin(request);
+        buffer_append_format(&request->reply, "{\"count\":%llu}", (unsigned long long)count);
+        http_reply_end(request, render_windrow(request, view, NULL));
+    } else {
+        http_reply_from_error(request, &error);
+    }
+    query_view_close(view);
+}
+
+/* Ids that are not there are left out, as Qdrant does. */
+static int retrieve(struct http_request *request, struct query_view *view, const struct doc *ids,
+                    const struct parse_selector *selector, struct error *error)
+{
+    bool first = true;
+
+    http_reply_begin(request);
+    buffer_append_byte(&request->reply, '[');
+    for (uint32_t i = 0; i < ids->count; i++) {
+        struct store_key key;
+        struct query_row row;
+        int code;
+        if (parse_id(&ids->items[i], &key, error) != 0)
+            return error->code;
+        code = query_find(view, key.bytes, key.size_bytes, &row, error);
+        if (code == ERROR_NOT_FOUND)
+            continue;
+        if (code != 0)
+            return code;
+        if (!first)
+            buffer_append_byte(&request->reply, ',');
+        first = false;
+        if (render_point(request, &row, NULL, selector, &request->reply, error) != 0)
+            return error->code;
+    }
+    buffer_append_byte(&request->reply, ']');
+    return 0;
+}
+
+void http_handle_retrieve(struct http_request *request)
+{
+    static const char *const known[] = {"ids",       "with_payload", "with_vector", "with_vectors",
+                                        "shard_key", "windrow",      NULL};
+    struct parse_selector selector;
+    struct parse_extras extras;
+    struct query_view *view = NULL;
+    struct error error = {0};
+    const struct doc *ids;
+    struct doc body;
+    int code = open_request(request, known, &body, &extras, &view, &error);
+
+    if (code == 0)
+        code = parse_selector(&body, true, &selector, &error);
+    if (code == 0) {
+        ids = doc_get(&body, "ids");
+        if (!ids || ids->type != DOC_ARRAY || ids->count > IDS_MAX)
+            code = error_set(&error, ERROR_INVALID,
+                             "Format error in JSON body: $.ids: expected an array of at most %d "
+                             "point ids",
+                             IDS_MAX);
+        else
+            code = retrieve(request, view, ids, &selector, &error);
+    }
+    if (code == 0)
+        http_reply_end(request, render_windrow(request, view, NULL));
+    else
+        http_reply_from_error(request, &error);
+    query_view_close(view);
+}
