@@ -104,7 +104,7 @@ run_logged() {
 
 # --- small things ---
 
-http_answers() { curl -fsS -o /dev/null --max-time 2 "$1"; }
+http_answers() { curl -fs -o /dev/null --max-time 2 "$1"; }
 
 have() { command -v "$1" >/dev/null 2>&1; }
 
