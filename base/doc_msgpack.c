@@ -5,6 +5,7 @@
  * c7-c9 d4-d8 ext, c1 never used. Everything is big-endian. */
 #include "base/doc.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "base/doc_scratch.h"
@@ -286,7 +287,8 @@ static void write_double(struct buffer *buffer, double value)
     float narrow = (float)value;
     uint64_t bits;
 
-    if ((double)narrow == value) {
+    /* A NaN keeps no more than its kind. */
+    if ((double)narrow == value || isnan(value)) {
         uint32_t narrow_bits;
         memcpy(&narrow_bits, &narrow, sizeof(narrow));
         put(buffer, 0xca, narrow_bits, 4);

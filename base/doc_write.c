@@ -2,6 +2,7 @@
  * the same value, with an exponent below 1e-4 and from 1e16 on. */
 #include "base/doc.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,7 +10,7 @@
 
 #include "base/doc_number.h"
 
-enum { DIGITS_MAX = 17, FLOAT_DIGITS = 6, FLOAT_DIGITS_MAX = 9 };
+enum { DIGITS_MAX = 17, FLOAT_DIGITS_MAX = 9 };
 
 /* 0.d1d2d3... x 10^point */
 struct decimal {
@@ -129,7 +130,8 @@ static void put_printed_double(struct buffer *buffer, bool negative, double valu
     uint64_t digits = 0;
     int exponent = 0;
 
-    for (int count = 15; count <= DIGITS_MAX; count++) {
+    /* All decimals of 15 digits are different doubles, but among the subnormals. */
+    for (int count = value < DBL_MIN ? 1 : DBL_DIG; count <= DIGITS_MAX; count++) {
         char text[40];
         (void)snprintf(text, sizeof(text), "%.*e", count - 1, value);
         split_printed(text, &digits, &exponent);
@@ -167,8 +169,11 @@ static bool reads_back_float(uint64_t digits, int exponent, float value)
     if (!doc_number_scale(digits, exponent, &back))
         return false;
     memcpy(&bits, &back, sizeof(bits));
-    /* Half way between two floats the way matters: the double may have been rounded to there. */
-    return (float)back == value && (bits & 0x1fffffff) != 0x10000000;
+    if ((float)back != value)
+        return false;
+    /* Half way between two floats the way matters: the double may have been rounded to there. An
+     * integer below 2^53 was not. */
+    return (bits & 0x1fffffff) != 0x10000000 || (exponent >= 0 && back < 0x1p53);
 }
 
 /* The decimal exponent of a normal float, at most one too small. */
@@ -194,7 +199,7 @@ static bool put_short_float(struct buffer *buffer, bool negative, float value)
     if ((double)value >=
         (exponent < 0 ? 10 / powers_of_ten[-exponent] : 10 * powers_of_ten[exponent]))
         exponent++;
-    for (int count = FLOAT_DIGITS; count <= FLOAT_DIGITS_MAX; count++) {
+    for (int count = FLT_DIG; count <= FLOAT_DIGITS_MAX; count++) {
         int scale = count - 1 - exponent;
         double scaled = scale < 0 ? (double)value / powers_of_ten[-scale]
                                   : (double)value * powers_of_ten[scale];
@@ -216,7 +221,7 @@ static void put_printed_float(struct buffer *buffer, bool negative, float value)
     uint64_t digits = 0;
     int exponent = 0;
 
-    for (int count = FLOAT_DIGITS; count <= FLOAT_DIGITS_MAX; count++) {
+    for (int count = value < FLT_MIN ? 1 : FLT_DIG; count <= FLOAT_DIGITS_MAX; count++) {
         char text[40];
         (void)snprintf(text, sizeof(text), "%.*e", count - 1, (double)value);
         if (strtof(text, NULL) == value || count == FLOAT_DIGITS_MAX) {
