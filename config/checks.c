@@ -1,0 +1,159 @@
+#include "config/checks.h"
+
+#include <string.h>
+
+#include "base/text.h"
+#include "config/properties.h"
+
+enum { WINDOWS_PER_TTL_MANY = 100, WINDOWS_PER_TTL_FEW = 4 };
+
+static const struct report_mark start_of_file = {1, 1};
+
+static struct report_mark place_of(const struct report_mark *marks, const char *path,
+                                   struct report_mark otherwise)
+{
+    const struct property *property = property_find(path);
+    struct report_mark mark = marks[property - properties];
+
+    return mark.line != 0 ? mark : otherwise;
+}
+
+static bool was_given(const struct report_mark *marks, const char *path)
+{
+    return marks[property_find(path) - properties].line != 0;
+}
+
+static void check_times(const struct config_collection *collection, const struct report_mark *marks,
+                        struct report_mark name_mark, struct report *report)
+{
+    struct report_mark window_mark = place_of(marks, "collections.*.window", name_mark);
+    char window[TEXT_TIME_BYTES];
+    char other[TEXT_TIME_BYTES];
+    int64_t windows_per_ttl;
+
+    text_format_duration(collection->window_ms, window);
+    text_format_duration(collection->ttl_ms, other);
+    if (collection->ttl_ms == 0)
+        return;
+    if (collection->window_ms > collection->ttl_ms) {
+        report_error(report, window_mark,
+                     "collections.%s.window: %s is longer than the ttl of %s (20 to 50 windows per "
+                     "TTL are good practice)",
+                     collection->name, window, other);
+        return;
+    }
+    windows_per_ttl = (collection->ttl_ms + collection->window_ms - 1) / collection->window_ms;
+    if (windows_per_ttl > WINDOWS_PER_TTL_MANY || windows_per_ttl < WINDOWS_PER_TTL_FEW)
+        report_warning(report, window_mark,
+                       "collections.%s.window: %s with a ttl of %s makes %lld windows a shard (20 "
+                       "to 50 are good practice)",
+                       collection->name, window, other, (long long)windows_per_ttl);
+    if (collection->late_allowed_ms > collection->ttl_ms) {
+        text_format_duration(collection->late_allowed_ms, window);
+        report_error(report, place_of(marks, "collections.*.late.allowed", name_mark),
+                     "collections.%s.late.allowed: %s is longer than the ttl of %s (a window must "
+                     "close before it expires)",
+                     collection->name, window, other);
+    }
+}
+
+void check_collection(const struct loaded_config *loaded, size_t index, struct report *report)
+{
+    const struct config_collection *collection = &loaded->config.collections[index];
+    const struct report_mark *marks = loaded->collection_marks[index];
+    struct report_mark name_mark = loaded->collection_name_marks[index];
+
+    check_times(collection, marks, name_mark, report);
+    if (!was_given(marks, "collections.*.dim"))
+        report_warning(report, name_mark,
+                       "collections.%s.dim: left out, %u is assumed (say the dimensions of your "
+                       "vectors)",
+                       collection->name, collection->dim);
+    if (!collection->event_time_field && was_given(marks, "collections.*.event_time.unit"))
+        report_error(report, place_of(marks, "collections.*.event_time.unit", name_mark),
+                     "collections.%s.event_time.unit: means nothing without event_time.field (the "
+                     "Kafka timestamp is in ms)",
+                     collection->name);
+    if (collection->size_tiered_min_threshold > collection->size_tiered_max_threshold)
+        report_error(report,
+                     place_of(marks, "collections.*.compaction.size_tiered.min_threshold",
+                              place_of(marks, "collections.*.compaction.size_tiered.max_threshold",
+                                       name_mark)),
+                     "collections.%s.compaction.size_tiered: min_threshold %u is above "
+                     "max_threshold %u",
+                     collection->name, collection->size_tiered_min_threshold,
+                     collection->size_tiered_max_threshold);
+    if (collection->hnsw_ef_construct < collection->hnsw_m)
+        report_error(report, place_of(marks, "collections.*.index.hnsw.ef_construct", name_mark),
+                     "collections.%s.index.hnsw: ef_construct %u is below m %u (10 times m is good "
+                     "practice)",
+                     collection->name, collection->hnsw_ef_construct, collection->hnsw_m);
+}
+
+/* The collection before `end` that reads `topic`, or NULL. */
+static const struct config_collection *reader_of(const struct config *config, size_t end,
+                                                 const char *topic)
+{
+    for (size_t i = 0; i < end; i++)
+        for (size_t j = 0; j < config->collections[i].topic_count; j++)
+            if (strcmp(config->collections[i].topics[j], topic) == 0)
+                return &config->collections[i];
+    return NULL;
+}
+
+static void check_topics(const struct loaded_config *loaded, struct report *report)
+{
+    const struct config *config = &loaded->config;
+
+    for (size_t i = 0; i < config->collection_count; i++) {
+        const struct config_collection *collection = &config->collections[i];
+        struct report_mark mark = place_of(loaded->collection_marks[i], "collections.*.topics",
+                                           loaded->collection_name_marks[i]);
+        for (size_t j = 0; j < collection->topic_count; j++) {
+            const char *topic = collection->topics[j];
+            const struct config_collection *other = reader_of(config, i, topic);
+            if (other)
+                report_error(report, mark,
+                             "collections.%s.topics: collection %s reads the topic %s already (a "
+                             "topic feeds one collection)",
+                             collection->name, other->name, topic);
+            if (config->kafka_dead_letters && strcmp(topic, config->kafka_dead_letters) == 0)
+                report_error(report, mark,
+                             "collections.%s.topics: %s is kafka.dead_letters (a refused record "
+                             "would come back for ever)",
+                             collection->name, topic);
+        }
+    }
+}
+
+static bool is_loopback(const char *host)
+{
+    return strncmp(host, "127.", 4) == 0 || strcmp(host, "::1") == 0;
+}
+
+void check_config(const struct loaded_config *loaded, struct report *report)
+{
+    const struct config *config = &loaded->config;
+    const struct report_mark *marks = loaded->marks;
+
+    if (!was_given(marks, "kafka.brokers"))
+        report_error(report, start_of_file,
+                     "kafka.brokers is missing (as in kafka: {brokers: 127.0.0.1:9092})");
+    if (config->memory_max_bytes < config->memtable_max_bytes)
+        report_error(report,
+                     place_of(marks, "store.memory_max_bytes",
+                              place_of(marks, "store.memtable_max_bytes", start_of_file)),
+                     "store.memory_max_bytes is below store.memtable_max_bytes (all memtables "
+                     "share it)");
+    if (!config->nats_url && (was_given(marks, "nats.stream") || was_given(marks, "nats.replicas")))
+        report_error(
+            report, place_of(marks, "nats.stream", place_of(marks, "nats.replicas", start_of_file)),
+            "nats.url is missing (leave the whole nats section out for the queue inside "
+            "the process)");
+    if (!config->http_api_key && !is_loopback(config->http_host))
+        report_warning(report, place_of(marks, "http.listen", start_of_file),
+                       "http.listen: %s can be reached from other machines, and everybody may ask "
+                       "(set http.api_key_file)",
+                       config->http_host);
+    check_topics(loaded, report);
+}

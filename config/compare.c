@@ -1,0 +1,85 @@
+/* What a reload would change: values are compared by how they are written. */
+#include <string.h>
+
+#include "config/loaded.h"
+#include "config/properties.h"
+
+struct comparison {
+    struct buffer *restart_needed;
+    bool changed;
+};
+
+static void note(struct comparison *comparison, const char *collection, const char *path)
+{
+    if (collection)
+        buffer_append_format(comparison->restart_needed, "collections.%s%s%s\n", collection,
+                             *path ? "." : "", path);
+    else
+        buffer_append_format(comparison->restart_needed, "%s\n", path);
+}
+
+static bool is_equal(const struct property *property, const void *a, const void *b)
+{
+    struct buffer texts[2] = {0};
+    bool equal;
+
+    property_write(property, a, true, true, &texts[0]);
+    property_write(property, b, true, true, &texts[1]);
+    equal = strcmp(buffer_text(&texts[0]), buffer_text(&texts[1])) == 0;
+    buffer_destroy(&texts[0]);
+    buffer_destroy(&texts[1]);
+    return equal;
+}
+
+static void compare_scope(struct comparison *comparison, const void *a, const void *b,
+                          const char *collection)
+{
+    for (size_t i = 0; i < property_count; i++) {
+        const struct property *property = &properties[i];
+        const char *path = property->path;
+        if (property_is_collection(property) != (collection != NULL) || is_equal(property, a, b))
+            continue;
+        comparison->changed = true;
+        if (!(property->flags & PROPERTY_RELOADABLE))
+            note(comparison, collection, collection ? path + strlen("collections.*.") : path);
+    }
+}
+
+static void note_missing(struct comparison *comparison, const struct config *present,
+                         const struct config *other)
+{
+    for (size_t i = 0; i < present->collection_count; i++) {
+        if (config_collection_find(other, present->collections[i].name))
+            continue;
+        comparison->changed = true;
+        note(comparison, present->collections[i].name, "");
+    }
+}
+
+static bool same_text(const char *a, const char *b)
+{
+    return a == b || (a && b && strcmp(a, b) == 0);
+}
+
+bool config_compare(const struct config *running, const struct config *fresh,
+                    struct buffer *restart_needed)
+{
+    struct comparison comparison = {restart_needed, false};
+
+    compare_scope(&comparison, running, fresh, NULL);
+    /* The file's name may be the same while the key in it is new. */
+    if (!same_text(running->http_api_key, fresh->http_api_key) &&
+        is_equal(property_find("http.api_key_file"), running, fresh)) {
+        comparison.changed = true;
+        note(&comparison, NULL, "http.api_key_file");
+    }
+    for (size_t i = 0; i < running->collection_count; i++) {
+        const struct config_collection *collection = &running->collections[i];
+        const struct config_collection *other = config_collection_find(fresh, collection->name);
+        if (other)
+            compare_scope(&comparison, collection, other, collection->name);
+    }
+    note_missing(&comparison, running, fresh);
+    note_missing(&comparison, fresh, running);
+    return comparison.changed;
+}

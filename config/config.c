@@ -1,0 +1,101 @@
+#include "config/config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "config/loaded.h"
+#include "config/tree.h"
+
+/* Appends at most one byte more than a configuration may have: enough to tell. */
+static int read_file(const char *path, struct buffer *text, struct buffer *report)
+{
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t got = 0;
+    int failure = 0;
+
+    if (file < 0) {
+        failure = errno;
+    } else {
+        while (text->size <= TREE_BYTES_MAX &&
+               (got = read(file, buffer_reserve(text, 65536), 65536)) > 0)
+            text->size += (size_t)got;
+        if (got < 0)
+            failure = errno;
+        (void)close(file);
+    }
+    if (failure == 0)
+        return 0;
+    buffer_append_format(report, "%s: cannot read: %s (name a file with -c FILE)\n", path,
+                         strerror(failure));
+    return failure == ENOENT ? ERROR_NOT_FOUND : ERROR_INVALID;
+}
+
+int config_load(const char *path, struct config **config, struct buffer *report)
+{
+    struct loaded_config *loaded = NULL;
+    struct buffer text = {0};
+    int code = read_file(path, &text, report);
+
+    *config = NULL;
+    if (code == 0)
+        code = loaded_config_parse(path, (const char *)text.data, text.size, &loaded, report);
+    if (code == 0)
+        *config = &loaded->config;
+    buffer_destroy(&text);
+    return code;
+}
+
+void config_free(struct config *config)
+{
+    struct loaded_config *loaded = (struct loaded_config *)config;
+
+    if (!loaded)
+        return;
+    arena_destroy(&loaded->arena);
+    free(loaded);
+}
+
+const char *config_default_path(const char *given)
+{
+    if (given)
+        return given;
+    if (access("./windrow.yaml", F_OK) == 0)
+        return "./windrow.yaml";
+    return "/etc/windrow/windrow.yaml";
+}
+
+const struct config_collection *config_collection_find(const struct config *config,
+                                                       const char *name)
+{
+    for (size_t i = 0; i < config->collection_count; i++)
+        if (strcmp(config->collections[i].name, name) == 0)
+            return &config->collections[i];
+    return NULL;
+}
+
+const char *config_metric_name(enum config_metric metric)
+{
+    switch (metric) {
+    case CONFIG_METRIC_DOT:
+        return "dot";
+    case CONFIG_METRIC_L2:
+        return "l2";
+    default:
+        return "cosine";
+    }
+}
+
+const char *config_metric_qdrant_name(enum config_metric metric)
+{
+    switch (metric) {
+    case CONFIG_METRIC_DOT:
+        return "Dot";
+    case CONFIG_METRIC_L2:
+        return "Euclid";
+    default:
+        return "Cosine";
+    }
+}

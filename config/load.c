@@ -1,0 +1,253 @@
+/* tree -> struct loaded_config, driven by the property table.
+ *
+ * Defaults are YAML texts in the table and go through the same setters as the file's values; then
+ * the tree is walked and overwrites them. Findings gather in one report, so that one run of
+ * check-config shows them all. Checks across values look only at collections whose values are good
+ * by themselves: an error must not cause a second, misleading one. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "config/checks.h"
+#include "config/loaded.h"
+#include "config/properties.h"
+#include "config/property_checks.h"
+#include "config/secrets.h"
+#include "config/suggest.h"
+#include "config/tree.h"
+#include "config/values.h"
+
+enum { PATH_BYTES = 512 };
+
+/* One map of the tree and where its values go. */
+struct section {
+    const char *path;    /* with "*" for a collection's name; "" at the top */
+    const char *display; /* as people know it: "collections.news.late" */
+    void *base;
+    struct report_mark *marks;
+};
+
+struct loader {
+    struct loaded_config *loaded;
+    struct report *report;
+};
+
+static void join(char out[PATH_BYTES], const char *path, const char *key)
+{
+    (void)snprintf(out, PATH_BYTES, "%.380s%s%.120s", path, *path ? "." : "", key);
+}
+
+static void set_defaults(struct loader *loader, bool of_collection, void *base)
+{
+    struct loaded_config *loaded = loader->loaded;
+
+    for (size_t i = 0; i < property_count; i++) {
+        const struct property *property = &properties[i];
+        const struct tree_node *node;
+        if (property_is_collection(property) != of_collection)
+            continue;
+        /* A value that must be given has none; the zero of calloc stands. */
+        if (strcmp(property->default_yaml, "~") == 0 && !(property->flags & PROPERTY_NULLABLE))
+            continue;
+        node = tree_parse(&loaded->arena, property->default_yaml, strlen(property->default_yaml),
+                          loader->report);
+        (void)value_set(loaded, property, node, property->path, base, loader->report);
+    }
+}
+
+/* A value whose feature is missing may only repeat the default. */
+static void set_value(struct loader *loader, const struct property *property,
+                      const struct tree_node *node, const char *display, void *base)
+{
+    struct buffer before = {0};
+    struct buffer after = {0};
+
+    property_write(property, base, true, true, &before);
+    if (value_set(loader->loaded, property, node, display, base, loader->report)) {
+        property_write(property, base, true, true, &after);
+        if (strcmp(buffer_text(&before), buffer_text(&after)) != 0) {
+            if (property->refused)
+                report_error(loader->report, node->mark,
+                             "%s: is not available in this version (%s)", display,
+                             property->refused);
+            if (property->no_effect)
+                report_warning(loader->report, node->mark, "%s: has no effect yet (%s)", display,
+                               property->no_effect);
+        }
+    }
+    buffer_destroy(&before);
+    buffer_destroy(&after);
+}
+
+static void report_unknown(struct loader *loader, const struct section *section,
+                           const struct tree_node *child)
+{
+    char hint[400];
+
+    suggest_key(section->path, child->key, hint, sizeof(hint));
+    report_error(loader->report, child->key_mark, "unknown key %.80s%s%s (%s)", child->key,
+                 *section->display ? " in " : "", section->display, hint);
+}
+
+static void walk(struct loader *loader, const struct section *section,
+                 const struct tree_node *node);
+
+static void walk_child(struct loader *loader, const struct section *section,
+                       const struct tree_node *child)
+{
+    char path[PATH_BYTES];
+    char display[PATH_BYTES];
+    const struct property *property;
+
+    join(path, section->path, child->key);
+    join(display, section->display, child->key);
+    /* A dot or a star inside a key is no way around the nesting. */
+    property = strpbrk(child->key, ".*") ? NULL : property_find(path);
+    if (property) {
+        section->marks[property - properties] = child->mark;
+        set_value(loader, property, child, display, section->base);
+    } else if (!strpbrk(child->key, ".*") && *child->key && property_is_section(path)) {
+        struct section inner = {path, display, section->base, section->marks};
+        walk(loader, &inner, child);
+    } else {
+        report_unknown(loader, section, child);
+    }
+}
+
+static void walk(struct loader *loader, const struct section *section, const struct tree_node *node)
+{
+    if (tree_is_null(node))
+        return; /* a heading without content: as if left out */
+    if (node->kind != TREE_MAP) {
+        report_error(loader->report, node->mark, "%s: expected a map, found %s",
+                     *section->display ? section->display : "the file", tree_kind_name(node));
+        return;
+    }
+    for (const struct tree_node *child = node->first; child; child = child->next)
+        walk_child(loader, section, child);
+}
+
+static void load_collection(struct loader *loader, const struct tree_node *node)
+{
+    struct loaded_config *loaded = loader->loaded;
+    size_t index = loaded->config.collection_count++;
+    struct config_collection *collection = &loaded->config.collections[index];
+    struct property_complaint complaint;
+    struct section section = {"collections.*", NULL, collection, NULL};
+    size_t errors_before = loader->report->error_count;
+    char display[PATH_BYTES];
+
+    collection->name = node->key;
+    if (!check_collection_name(node->key, &complaint))
+        report_error(loader->report, node->key_mark, "collections: %s (%s)", complaint.text,
+                     complaint.hint);
+    loaded->collection_name_marks[index] = node->key_mark;
+    section.marks = arena_calloc(&loaded->arena, property_count, sizeof(*section.marks));
+    loaded->collection_marks[index] = section.marks;
+    set_defaults(loader, true, collection);
+    join(display, "collections", node->key);
+    section.display = display;
+    walk(loader, &section, node);
+    if (collection->topic_count == 0) {
+        collection->topics = arena_calloc(&loaded->arena, 1, sizeof(*collection->topics));
+        collection->topics[0] = collection->name;
+        collection->topic_count = 1;
+    }
+    if (loader->report->error_count == errors_before)
+        check_collection(loaded, index, loader->report);
+}
+
+static void load_collections(struct loader *loader, const struct tree_node *node)
+{
+    struct loaded_config *loaded = loader->loaded;
+    struct arena *arena = &loaded->arena;
+
+    if (node->kind != TREE_MAP) {
+        report_error(loader->report, node->mark,
+                     "collections: expected a map of names, found %s (as in collections: {news: "
+                     "{dim: 384}})",
+                     tree_is_null(node) ? "nothing" : tree_kind_name(node));
+        return;
+    }
+    loaded->config.collections =
+        arena_calloc(arena, node->count + 1, sizeof(struct config_collection));
+    loaded->collection_marks = arena_calloc(arena, node->count + 1, sizeof(struct report_mark *));
+    loaded->collection_name_marks =
+        arena_calloc(arena, node->count + 1, sizeof(struct report_mark));
+    for (const struct tree_node *child = node->first; child; child = child->next)
+        load_collection(loader, child);
+    if (node->count == 0)
+        report_error(loader->report, node->mark,
+                     "collections: none (as in collections: {news: {dim: 384}})");
+}
+
+static void load_root(struct loader *loader, const struct tree_node *root)
+{
+    struct loaded_config *loaded = loader->loaded;
+    struct section section = {"", "", loaded, loaded->marks};
+    bool has_collections = false;
+
+    if (root->kind != TREE_MAP) {
+        report_error(loader->report, root->mark, "the file holds %s, not a map (see %s)",
+                     tree_is_null(root) ? "nothing" : tree_kind_name(root),
+                     "docs/configuration.md");
+        return;
+    }
+    for (const struct tree_node *child = root->first; child; child = child->next) {
+        if (strcmp(child->key, "collections") == 0) {
+            has_collections = true;
+            load_collections(loader, child);
+        } else {
+            walk_child(loader, &section, child);
+        }
+    }
+    if (!has_collections)
+        report_error(loader->report, (struct report_mark){1, 1},
+                     "collections is missing (as in collections: {news: {dim: 384}})");
+    secrets_read(loaded, loader->report);
+    check_config(loaded, loader->report);
+}
+
+static const char *host_name(struct arena *arena)
+{
+    char name[256] = "";
+
+    if (gethostname(name, sizeof(name) - 1) != 0 || name[0] == '\0')
+        return "windrow";
+    return arena_copy(arena, name, strlen(name));
+}
+
+int loaded_config_parse(const char *path, const char *text, size_t size_bytes,
+                        struct loaded_config **out, struct buffer *messages)
+{
+    struct loaded_config *loaded = calloc(1, sizeof(*loaded));
+    struct report *report = calloc(1, sizeof(*report));
+    struct loader loader = {loaded, report};
+    const struct tree_node *root;
+    int code = 0;
+
+    *out = NULL;
+    if (!loaded || !report)
+        abort();
+    arena_create(&loaded->arena, 0);
+    report->arena = &loaded->arena;
+    report->file = path;
+    loaded->config.path = arena_copy(&loaded->arena, path, strlen(path));
+    loaded->marks = arena_calloc(&loaded->arena, property_count, sizeof(*loaded->marks));
+    set_defaults(&loader, false, loaded);
+    root = tree_parse(&loaded->arena, text, size_bytes, report);
+    if (root)
+        load_root(&loader, root);
+    if (!loaded->config.node)
+        loaded->config.node = host_name(&loaded->arena);
+    report_write(report, messages);
+    if (report->error_count > 0) {
+        code = ERROR_INVALID;
+        config_free(&loaded->config);
+    } else {
+        *out = loaded;
+    }
+    free(report);
+    return code;
+}

@@ -1,0 +1,301 @@
+/* The table, and what is read off it. A new property is one row here, one field in config.h. */
+#include "config/properties.h"
+
+#include <string.h>
+#include <strings.h>
+
+#include "config/loaded.h"
+#include "config/property_checks.h"
+
+#define MS_A_DAY 86400000.0
+#define KIB      1024.0
+#define MIB      (1024 * KIB)
+#define TIB      (1024 * 1024 * MIB)
+
+#define CHOICES(table) .choices = table, .choice_count = sizeof(table) / sizeof((table)[0])
+#define GLOBAL(field)  .offset = offsetof(struct config, field)
+#define LOADED(field)  .offset = offsetof(struct loaded_config, field)
+#define OF(field)      .offset = offsetof(struct config_collection, field)
+
+static const struct property_choice formats[] = {
+    {"auto", CONFIG_FORMAT_AUTO, false},       {"json", CONFIG_FORMAT_JSON, false},
+    {"msgpack", CONFIG_FORMAT_MSGPACK, false}, {"protobuf", CONFIG_FORMAT_PROTOBUF, true},
+    {"arrow", CONFIG_FORMAT_ARROW, true},      {"raw", CONFIG_FORMAT_RAW, false},
+};
+
+static const struct property_choice metrics[] = {
+    {"cosine", CONFIG_METRIC_COSINE, false},
+    {"dot", CONFIG_METRIC_DOT, false},
+    {"l2", CONFIG_METRIC_L2, false},
+};
+
+static const struct property_choice time_units[] = {
+    {"ms", CONFIG_TIME_MS, false},           {"s", CONFIG_TIME_S, false},
+    {"us", CONFIG_TIME_US, false},           {"ns", CONFIG_TIME_NS, false},
+    {"rfc3339", CONFIG_TIME_RFC3339, false},
+};
+
+static const struct property_choice late_policies[] = {
+    {"accept", CONFIG_LATE_ACCEPT, false},
+    {"drop", CONFIG_LATE_DROP, false},
+    {"dead_letter", CONFIG_LATE_DEAD_LETTER, false},
+};
+
+static const struct property_choice durabilities[] = {
+    {"log", CONFIG_DURABILITY_LOG, false},
+    {"kafka", CONFIG_DURABILITY_KAFKA, false},
+};
+
+static const struct property_choice codecs[] = {
+    {"raw", CONFIG_CODEC_RAW, false},
+    {"packed", CONFIG_CODEC_PACKED, true},
+};
+
+static const struct property_choice styles[] = {
+    {"time_window", CONFIG_STYLE_TIME_WINDOW, false},
+    {"fifo", CONFIG_STYLE_FIFO, true},
+    {"size_tiered", CONFIG_STYLE_SIZE_TIERED, true},
+    {"leveled", CONFIG_STYLE_LEVELED, true},
+    {"hybrid", CONFIG_STYLE_HYBRID, true},
+};
+
+static const struct property_choice index_kinds[] = {
+    {"auto", CONFIG_INDEX_AUTO, false},
+    {"flat", CONFIG_INDEX_FLAT, false},
+    {"hnsw", CONFIG_INDEX_HNSW, false},
+    {"ivf_pq", CONFIG_INDEX_IVF_PQ, true},
+};
+
+/* clang-format off */
+const struct property properties[] = {
+    {"node", PROPERTY_TEXT, PROPERTY_NULLABLE, GLOBAL(node), .default_yaml = "~",
+     .default_words = "host name", .check = check_not_empty,
+     .documentation = "Name of this node in logs, `/status` and Kafka's client id."},
+    {"data_dir", PROPERTY_TEXT, 0, GLOBAL(data_dir), .default_yaml = "/var/lib/windrow",
+     .check = check_not_empty,
+     .documentation = "Folder with everything windrow stores; one process at a time."},
+    {"roles", PROPERTY_ROLES, 0, GLOBAL(roles), .default_yaml = "[ingest, indexer]",
+     .documentation = "What this process does: `ingest` consumes and stores, `indexer` builds segments. `windrow run --role` overrides it."},
+
+    {"kafka.brokers", PROPERTY_TEXT, 0, GLOBAL(kafka_brokers), .default_yaml = "~",
+     .default_words = "required", .check = check_brokers,
+     .documentation = "Bootstrap brokers, `HOST:PORT`, several with commas."},
+    {"kafka.group", PROPERTY_TEXT, 0, GLOBAL(kafka_group), .default_yaml = "windrow",
+     .check = check_not_empty,
+     .documentation = "Consumer group. Processes of one group share the partitions; offsets are kept with the data, the commit to Kafka is a hint for lag tools."},
+    {"kafka.dead_letters", PROPERTY_TEXT, PROPERTY_NULLABLE, GLOBAL(kafka_dead_letters),
+     .default_yaml = "windrow.dead-letters", .check = check_topic,
+     .documentation = "Topic for records that cannot be stored, with the reason in their headers. `~`: the first bad record stops its partition instead."},
+    {"kafka.properties", PROPERTY_PAIRS, PROPERTY_NAME_SECRET, GLOBAL(kafka_properties),
+     .extra_offset = offsetof(struct config, kafka_property_count), .default_yaml = "{}",
+     .documentation = "Settings handed to librdkafka verbatim (security, timeouts, fetch sizes). See [secrets](#secrets)."},
+
+    {"nats.url", PROPERTY_TEXT, PROPERTY_NULLABLE | PROPERTY_URL_SECRET, GLOBAL(nats_url),
+     .default_yaml = "~", .check = check_nats_url,
+     .documentation = "NATS servers with JetStream that carry the index work. Left out: a queue inside the process, same contract."},
+    {"nats.stream", PROPERTY_TEXT, 0, GLOBAL(nats_stream), .default_yaml = "WINDROW",
+     .check = check_stream,
+     .documentation = "JetStream work-queue stream, created when missing. Dead letters go to the stream of this name with `_DEAD` behind it."},
+    {"nats.replicas", PROPERTY_INTEGER, 0, GLOBAL(nats_replicas), .minimum = 1, .maximum = 5,
+     .default_yaml = "1", .documentation = "Replicas of a stream that windrow creates."},
+
+    {"http.listen", PROPERTY_LISTEN, 0, GLOBAL(http_host),
+     .extra_offset = offsetof(struct config, http_port), .default_yaml = "127.0.0.1:6333",
+     .check = check_listen,
+     .documentation = "Numeric address and port of search, metrics and dashboard; port 0 takes a free one. `windrow search` and `status` ask here."},
+    {"http.api_key_file", PROPERTY_TEXT, PROPERTY_NULLABLE, LOADED(api_key_path),
+     .default_yaml = "~", .check = check_not_empty,
+     .documentation = "File whose first line clients must send as `api-key`. `WINDROW_HTTP_API_KEY` overrides it. `~`: everybody may ask."},
+    {"http.tls.cert_file", PROPERTY_TEXT, PROPERTY_NULLABLE, GLOBAL(http_tls_cert_file),
+     .default_yaml = "~", .check = check_not_empty, .refused = "let a proxy speak TLS in front of windrow",
+     .documentation = "Certificate chain, PEM."},
+    {"http.tls.key_file", PROPERTY_TEXT, PROPERTY_NULLABLE, GLOBAL(http_tls_key_file),
+     .default_yaml = "~", .check = check_not_empty, .refused = "let a proxy speak TLS in front of windrow",
+     .documentation = "Private key of the certificate, PEM."},
+
+    {"store.memtable_max_bytes", PROPERTY_SIZE, 0, GLOBAL(memtable_max_bytes),
+     .minimum = MIB, .maximum = TIB, .default_yaml = "128MiB",
+     .documentation = "A shard's memtable with its log buffer is flushed past this."},
+    {"store.memory_max_bytes", PROPERTY_SIZE, 0, GLOBAL(memory_max_bytes),
+     .minimum = 4 * MIB, .maximum = 16 * TIB, .default_yaml = "2GiB",
+     .documentation = "Memtables, log buffers and caches of all shards together; ingestion waits when it is used up."},
+    {"store.max_background_jobs", PROPERTY_INTEGER, 0, GLOBAL(max_background_jobs),
+     .minimum = 1, .maximum = 256, .default_yaml = "2",
+     .documentation = "Threads for seals and merges, and for index builds."},
+
+    {"collections.*.topics", PROPERTY_TEXT_LIST, 0, OF(topics),
+     .extra_offset = offsetof(struct config_collection, topic_count), .default_yaml = "[]",
+     .default_words = "the collection's name", .check = check_topic,
+     .documentation = "Kafka topics that feed the collection; a topic feeds one collection. Partition 3 of the first topic is shard `3`, of a later one `TOPIC-3`."},
+    {"collections.*.format", PROPERTY_CHOICE, 0, OF(format), .default_yaml = "auto",
+     CHOICES(formats), .documentation = "Encoding of the records' values; `auto` goes by the `content-type` header, then by the first byte."},
+    {"collections.*.dim", PROPERTY_INTEGER, 0, OF(dim), .minimum = 1, .maximum = 65536,
+     .default_yaml = "384", .documentation = "Dimensions of the vectors. Cannot change once data is stored; left out, the default is used with a warning."},
+    {"collections.*.metric", PROPERTY_CHOICE, 0, OF(metric), .default_yaml = "cosine",
+     CHOICES(metrics), .documentation = "Similarity. Under `cosine` vectors are stored at unit length."},
+    {"collections.*.event_time.field", PROPERTY_TEXT, PROPERTY_NULLABLE, OF(event_time_field),
+     .default_yaml = "~", .check = check_not_empty,
+     .documentation = "Key of the record, or path in its payload, that holds the event time. `~`: the Kafka timestamp."},
+    {"collections.*.event_time.unit", PROPERTY_CHOICE, 0, OF(event_time_unit),
+     .default_yaml = "ms", CHOICES(time_units),
+     .documentation = "Unit of that field; `rfc3339` for texts."},
+    {"collections.*.window", PROPERTY_DURATION, 0, OF(window_ms), .minimum = 1000,
+     .maximum = 366 * MS_A_DAY, .default_yaml = "1h",
+     .documentation = "Length of a window: the unit of sealing, indexing, expiry and pruning. 20 to 50 windows per TTL are good practice. Windows that exist keep their length."},
+    {"collections.*.ttl", PROPERTY_DURATION, PROPERTY_NULLABLE | PROPERTY_RELOADABLE, OF(ttl_ms),
+     .minimum = 1000, .maximum = 36525 * MS_A_DAY, .default_yaml = "7d",
+     .documentation = "A record is never returned after event time + TTL; its window's files go as a whole. `~`: keep for ever."},
+    {"collections.*.max_bytes", PROPERTY_SIZE, PROPERTY_NULLABLE, OF(max_bytes), .minimum = MIB,
+     .maximum = 1024 * TIB, .default_yaml = "~",
+     .documentation = "Cap on everything the collection has on disk; past it the oldest whole window goes, loudly."},
+    {"collections.*.max_future", PROPERTY_DURATION, 0, OF(max_future_ms),
+     .maximum = 366 * MS_A_DAY, .default_yaml = "5m",
+     .documentation = "A record further in the future is a dead letter: it must never move the clock."},
+    {"collections.*.idle_timeout", PROPERTY_DURATION, 0, OF(idle_timeout_ms), .minimum = 100,
+     .maximum = 366 * MS_A_DAY, .default_yaml = "1m",
+     .documentation = "After so long without a record a partition's watermark follows the wall clock, so that every window closes."},
+    {"collections.*.late.allowed", PROPERTY_DURATION, 0, OF(late_allowed_ms),
+     .maximum = 366 * MS_A_DAY, .default_yaml = "10m",
+     .documentation = "How long a window stays open behind the watermark."},
+    {"collections.*.late.policy", PROPERTY_CHOICE, 0, OF(late_policy), .default_yaml = "accept",
+     CHOICES(late_policies), .documentation = "What becomes of a record that comes after its window was sealed."},
+    {"collections.*.durability", PROPERTY_CHOICE, 0, OF(durability), .default_yaml = "log",
+     CHOICES(durabilities), .documentation = "`log`: synced to the local log before it is searchable. `kafka`: Kafka is the log, a crash replays from the last flushed offset."},
+    {"collections.*.codec", PROPERTY_CHOICE, 0, OF(codec), .default_yaml = "raw", CHOICES(codecs),
+     .documentation = "Encoding of the vectors of sealed windows."},
+    {"collections.*.compaction.style", PROPERTY_CHOICE, 0, OF(compaction_style),
+     .default_yaml = "time_window", CHOICES(styles),
+     .documentation = "Which runs merge. `time_window`: one major merge per window, when it seals."},
+    {"collections.*.compaction.max_space_amplification", PROPERTY_NUMBER, 0,
+     OF(max_space_amplification), .minimum = 1.01, .maximum = 100, .default_yaml = "1.5",
+     .refused = "leave it out: a window is merged once, when it seals",
+     .documentation = "Bound on bytes stored over bytes live, for styles that keep merging."},
+    {"collections.*.compaction.size_tiered.min_threshold", PROPERTY_INTEGER, 0,
+     OF(size_tiered_min_threshold), .minimum = 2, .maximum = 1000, .default_yaml = "4",
+     .documentation = "So many chunks of similar size inside an open window are merged."},
+    {"collections.*.compaction.size_tiered.max_threshold", PROPERTY_INTEGER, 0,
+     OF(size_tiered_max_threshold), .minimum = 2, .maximum = 1000, .default_yaml = "32",
+     .documentation = "At most so many at once."},
+    {"collections.*.compaction.leveled.target_file_size", PROPERTY_SIZE, 0,
+     OF(leveled_target_file_size_bytes), .minimum = MIB, .maximum = TIB, .default_yaml = "64MiB",
+     .refused = "leave it out: compaction.style: leveled is not available either",
+     .documentation = "Size of a file under `style: leveled`."},
+    {"collections.*.compaction.leveled.size_ratio", PROPERTY_INTEGER, 0, OF(leveled_size_ratio),
+     .minimum = 2, .maximum = 100, .default_yaml = "10",
+     .refused = "leave it out: compaction.style: leveled is not available either",
+     .documentation = "A level's size over that of the level above."},
+    {"collections.*.index.kind", PROPERTY_CHOICE, 0, OF(index_kind), .default_yaml = "auto",
+     CHOICES(index_kinds), .documentation = "Segment of a sealed window. `auto`: HNSW from `flat_below` rows on, a scan below. `flat`: always a scan."},
+    {"collections.*.index.hnsw.m", PROPERTY_INTEGER, 0, OF(hnsw_m), .minimum = 4, .maximum = 128,
+     .default_yaml = "16", .documentation = "Links a node; twice as many on the lowest level."},
+    {"collections.*.index.hnsw.ef_construct", PROPERTY_INTEGER, 0, OF(hnsw_ef_construct),
+     .minimum = 8, .maximum = 10000, .default_yaml = "200",
+     .documentation = "Candidates looked at for each node while building."},
+    {"collections.*.index.hnsw.ef", PROPERTY_INTEGER, 0, OF(hnsw_ef), .minimum = 1,
+     .maximum = 100000, .default_yaml = "64",
+     .documentation = "Candidates kept while searching, unless the query says `hnsw_ef`."},
+    {"collections.*.index.ivf_pq.lists", PROPERTY_INTEGER, PROPERTY_AUTO, OF(ivf_pq_lists),
+     .minimum = 1, .maximum = 1 << 24, .default_yaml = "auto",
+     .refused = "leave it out: index.kind: ivf_pq is not available either",
+     .documentation = "Inverted lists of an IVF-PQ segment."},
+    {"collections.*.index.ivf_pq.nprobe", PROPERTY_INTEGER, PROPERTY_AUTO, OF(ivf_pq_nprobe),
+     .minimum = 1, .maximum = 1 << 24, .default_yaml = "auto",
+     .refused = "leave it out: index.kind: ivf_pq is not available either",
+     .documentation = "Lists read by a search."},
+    {"collections.*.index.ivf_pq_after", PROPERTY_DURATION, PROPERTY_NULLABLE,
+     OF(ivf_pq_after_ms), .minimum = 1000, .maximum = 36525 * MS_A_DAY, .default_yaml = "2d",
+     .refused = "leave it out: windows of any age keep their HNSW segment",
+     .documentation = "With `kind: auto`, windows older than this become IVF-PQ."},
+    {"collections.*.index.flat_below", PROPERTY_ROWS, 0, OF(flat_below_rows), .maximum = 1e12,
+     .default_yaml = "2000", .documentation = "With `kind: auto`, windows with fewer rows get no graph: scanning them is as fast."},
+    {"collections.*.index.recall_floor", PROPERTY_NUMBER, 0, OF(recall_floor), .maximum = 1,
+     .default_yaml = "0.95", .documentation = "A new segment must find this share of the true neighbours of a sample, or it is built again with stronger parameters and then, if need be, not served."},
+    {"collections.*.payload_index", PROPERTY_TEXT_LIST, 0, OF(payload_index),
+     .extra_offset = offsetof(struct config_collection, payload_index_count), .default_yaml = "[]",
+     .check = check_not_empty, .no_effect = "filters give the same results, but scan every field",
+     .documentation = "Payload fields with zone maps and postings; filters on others scan."},
+};
+/* clang-format on */
+
+const size_t property_count = sizeof(properties) / sizeof(properties[0]);
+
+const struct property *property_find(const char *path)
+{
+    for (size_t i = 0; i < property_count; i++)
+        if (strcmp(properties[i].path, path) == 0)
+            return &properties[i];
+    return NULL;
+}
+
+bool property_is_section(const char *path)
+{
+    size_t length = strlen(path);
+
+    for (size_t i = 0; i < property_count; i++)
+        if (strncmp(properties[i].path, path, length) == 0 && properties[i].path[length] == '.')
+            return true;
+    return false;
+}
+
+bool property_is_collection(const struct property *property)
+{
+    return strncmp(property->path, "collections.*.", 14) == 0;
+}
+
+bool property_name_is_secret(const char *name)
+{
+    static const char *const words[] = {"password", "passphrase", "secret",     "token",
+                                        "key",      "credential", "jaas.config"};
+
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+        if (strcasestr(name, words[i]))
+            return true;
+    return strcmp(name, "sasl.oauthbearer.config") == 0;
+}
+
+const char *property_kafka_reserved(const char *name)
+{
+    static const struct {
+        const char *name, *instead;
+    } reserved[] = {
+        {"bootstrap.servers", "kafka.brokers sets it"},
+        {"metadata.broker.list", "kafka.brokers sets it"},
+        {"group.id", "kafka.group sets it"},
+        {"enable.auto.commit", "offsets are kept with the data"},
+        {"enable.auto.offset.store", "offsets are kept with the data"},
+        {"auto.offset.reset", "a lost offset must stop the partition, never skip"},
+        {"enable.idempotence", "writes are always idempotent"},
+        {"acks", "writes always wait for all in-sync replicas"},
+        {"request.required.acks", "writes always wait for all in-sync replicas"},
+        {"partition.assignment.strategy", "windrow needs cooperative-sticky"},
+    };
+
+    for (size_t i = 0; i < sizeof(reserved) / sizeof(reserved[0]); i++)
+        if (strcmp(reserved[i].name, name) == 0)
+            return reserved[i].instead;
+    return NULL;
+}
+
+const char *property_type_name(const struct property *property)
+{
+    switch (property->type) {
+    case PROPERTY_INTEGER:
+    case PROPERTY_ROWS:
+        return "a whole number";
+    case PROPERTY_NUMBER:
+        return "a number";
+    case PROPERTY_DURATION:
+        return "a duration";
+    case PROPERTY_SIZE:
+        return "a size";
+    case PROPERTY_TEXT_LIST:
+    case PROPERTY_ROLES:
+        return "a list";
+    case PROPERTY_PAIRS:
+        return "a map";
+    case PROPERTY_LISTEN:
+        return "an address";
+    default:
+        return "a text";
+    }
+}
