@@ -42,19 +42,23 @@ static void check_times(const struct config_collection *collection, const struct
                      collection->name, window, other);
         return;
     }
+    if (collection->late_allowed_ms > collection->ttl_ms) {
+        char late[TEXT_TIME_BYTES];
+        report_error(report, place_of(marks, "collections.*.late.allowed", name_mark),
+                     "collections.%s.late.allowed: %s is longer than the ttl of %s (a window must "
+                     "close before it expires)",
+                     collection->name, text_format_duration(collection->late_allowed_ms, late),
+                     other);
+    }
+    /* The defaults' own ratio is no doubt of the user's making. */
+    if (!was_given(marks, "collections.*.window") && !was_given(marks, "collections.*.ttl"))
+        return;
     windows_per_ttl = (collection->ttl_ms + collection->window_ms - 1) / collection->window_ms;
     if (windows_per_ttl > WINDOWS_PER_TTL_MANY || windows_per_ttl < WINDOWS_PER_TTL_FEW)
         report_warning(report, window_mark,
                        "collections.%s.window: %s with a ttl of %s makes %lld windows a shard (20 "
                        "to 50 are good practice)",
                        collection->name, window, other, (long long)windows_per_ttl);
-    if (collection->late_allowed_ms > collection->ttl_ms) {
-        text_format_duration(collection->late_allowed_ms, window);
-        report_error(report, place_of(marks, "collections.*.late.allowed", name_mark),
-                     "collections.%s.late.allowed: %s is longer than the ttl of %s (a window must "
-                     "close before it expires)",
-                     collection->name, window, other);
-    }
 }
 
 void check_collection(const struct loaded_config *loaded, size_t index, struct report *report)
@@ -69,7 +73,8 @@ void check_collection(const struct loaded_config *loaded, size_t index, struct r
                        "collections.%s.dim: left out, %u is assumed (say the dimensions of your "
                        "vectors)",
                        collection->name, collection->dim);
-    if (!collection->event_time_field && was_given(marks, "collections.*.event_time.unit"))
+    if (!was_given(marks, "collections.*.event_time.field") &&
+        was_given(marks, "collections.*.event_time.unit"))
         report_error(report, place_of(marks, "collections.*.event_time.unit", name_mark),
                      "collections.%s.event_time.unit: means nothing without event_time.field (the "
                      "Kafka timestamp is in ms)",
@@ -145,7 +150,8 @@ void check_config(const struct loaded_config *loaded, struct report *report)
                               place_of(marks, "store.memtable_max_bytes", start_of_file)),
                      "store.memory_max_bytes is below store.memtable_max_bytes (all memtables "
                      "share it)");
-    if (!config->nats_url && (was_given(marks, "nats.stream") || was_given(marks, "nats.replicas")))
+    if (!was_given(marks, "nats.url") &&
+        (was_given(marks, "nats.stream") || was_given(marks, "nats.replicas")))
         report_error(
             report, place_of(marks, "nats.stream", place_of(marks, "nats.replicas", start_of_file)),
             "nats.url is missing (leave the whole nats section out for the queue inside "

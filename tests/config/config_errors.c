@@ -1,0 +1,349 @@
+/* What is refused, where and with which words. */
+#include "tests/config/config_support.h"
+
+struct refusal {
+    const char *yaml;
+    const char *report; /* all of it */
+};
+
+static void check_refusals(const struct refusal *refusals, size_t count)
+{
+    struct buffer report = {0};
+
+    for (size_t i = 0; i < count; i++) {
+        struct config *config = parse_text(refusals[i].yaml, &report);
+        ck_assert_msg(config == NULL, "accepted:\n%s", refusals[i].yaml);
+        ck_assert_str_eq(buffer_text(&report), refusals[i].report);
+    }
+    buffer_destroy(&report);
+}
+
+#define CHECK_REFUSALS(table) check_refusals(table, sizeof(table) / sizeof((table)[0]))
+
+START_TEST(unknown_keys_are_errors_with_the_nearest_known_one)
+{
+    static const struct refusal table[] = {
+        {MINIMAL "    windw: 1h\n", "w.yaml:5:5: unknown key windw in collections.news (did you "
+                                    "mean window?)\n"},
+        {MINIMAL "    late: {alowed: 1m}\n",
+         "w.yaml:5:12: unknown key alowed in collections.news.late (did you mean allowed?)\n"},
+        {MINIMAL "kafak: {}\n", "w.yaml:5:1: unknown key kafak (did you mean kafka?)\n"},
+        {MINIMAL "brokers: a:1\n",
+         "w.yaml:5:1: unknown key brokers (did you mean kafka.brokers?)\n"},
+        {MINIMAL "http: {api_key: x}\n",
+         "w.yaml:5:8: unknown key api_key in http (did you mean api_key_file?)\n"},
+        {MINIMAL "nats: {zzz: 1, url: 'nats://h:4222'}\n",
+         "w.yaml:5:8: unknown key zzz in nats (known here: url, stream, replicas)\n"},
+        {MINIMAL "ttl: 7d\n", "w.yaml:5:1: unknown key ttl (did you mean collections.NAME.ttl?)\n"},
+        {MINIMAL "kafka.group: x\n", "w.yaml:5:1: unknown key kafka.group (did you mean kafka?)\n"},
+        {MINIMAL "    index: {hnsw: {<<: 1}}\n",
+         "w.yaml:5:20: unknown key << in collections.news.index.hnsw (known here: m, ef_construct, "
+         "ef)\n"},
+    };
+
+    CHECK_REFUSALS(table);
+}
+END_TEST
+
+START_TEST(wrong_types_are_errors)
+{
+    static const struct refusal table[] = {
+        {MINIMAL "    window: [1h]\n",
+         "w.yaml:5:13: collections.news.window: expected a duration, found a list\n"},
+        {MINIMAL "    window: 1x\n",
+         "w.yaml:5:13: collections.news.window: \"1x\" is no duration (a number and a unit, as in "
+         "10ms, 5s, 10m, 1h, 7d or 1h30m)\n"},
+        {MINIMAL "    window: ~\n",
+         "w.yaml:5:13: collections.news.window: expected a duration, found nothing\n"},
+        {MINIMAL "    max_bytes: 12 parsecs\n",
+         "w.yaml:5:16: collections.news.max_bytes: \"12 parsecs\" is no size (a number and a unit, "
+         "as in 64KiB, 128MiB or 1GB)\n"},
+        {MINIMAL "    topics: news\n",
+         "w.yaml:5:13: collections.news.topics: expected a list, found "
+         "a single value (as in [a, b])\n"},
+        {MINIMAL "    topics: [a, {b: c}]\n",
+         "w.yaml:5:17: collections.news.topics: expected a text, found a map\n"},
+        {MINIMAL "    topics: [a, a]\n",
+         "w.yaml:5:17: collections.news.topics: a is there twice\n"},
+        {MINIMAL "    late: accept\n",
+         "w.yaml:5:11: collections.news.late: expected a map, found a single value\n"},
+        {MINIMAL "    index: {hnsw: {m: many}}\n",
+         "w.yaml:5:23: collections.news.index.hnsw.m: \"many\" is no whole number\n"},
+        {MINIMAL "    index: {hnsw: {m: '16'}}\n",
+         "w.yaml:5:23: collections.news.index.hnsw.m: expected a whole number, found a quoted text "
+         "(no quotes)\n"},
+        {MINIMAL "    index: {hnsw: {m: -1}}\n",
+         "w.yaml:5:23: collections.news.index.hnsw.m: \"-1\" is no whole number\n"},
+        {MINIMAL "    index: {recall_floor: nan}\n",
+         "w.yaml:5:27: collections.news.index.recall_floor: \"nan\" is no number\n"},
+        {MINIMAL "    metric: euclid\n",
+         "w.yaml:5:13: collections.news.metric: \"euclid\" is not one "
+         "of its values (use cosine, dot or l2)\n"},
+        {MINIMAL "roles: [cook]\n",
+         "w.yaml:5:9: roles: \"cook\" is no role (use ingest and indexer)\n"},
+        {MINIMAL "roles: []\n", "w.yaml:5:8: roles: no role (use ingest, indexer or both)\n"},
+        {"[]\n", "w.yaml:1:1: the file holds a list, not a map (see docs/configuration.md)\n"},
+        {"", "w.yaml:1:1: the file holds nothing, not a map (see docs/configuration.md)\n"},
+        {"kafka: {brokers: a:1, properties: [x]}\ncollections: {a: {dim: 1}}\n",
+         "w.yaml:1:35: kafka.properties: expected a map, found a list\n"},
+        {"kafka: {brokers: a:1, properties: {x: [y]}}\ncollections: {a: {dim: 1}}\n",
+         "w.yaml:1:39: kafka.properties.x: expected a single value, found a list\n"},
+    };
+
+    CHECK_REFUSALS(table);
+}
+END_TEST
+
+START_TEST(values_out_of_bounds_are_errors)
+{
+    static const struct refusal table[] = {
+        {"kafka: {brokers: a:1}\ncollections: {a: {dim: 0}}\n",
+         "w.yaml:2:24: collections.a.dim: 0 is out of bounds (1 to 65536)\n"},
+        {"kafka: {brokers: a:1}\ncollections: {a: {dim: 65537}}\n",
+         "w.yaml:2:24: collections.a.dim: 65537 is out of bounds (1 to 65536)\n"},
+        {MINIMAL "    window: 0s\n",
+         "w.yaml:5:13: collections.news.window: 0s is out of bounds (1s to 366d)\n"},
+        {MINIMAL "store: {memtable_max_bytes: 1KiB}\n",
+         "w.yaml:5:29: store.memtable_max_bytes: 1KiB is out of bounds (1.0 MiB to 1.0 TiB)\n"},
+        {MINIMAL "    index: {recall_floor: 1.5}\n",
+         "w.yaml:5:27: collections.news.index.recall_floor: 1.5 is out of bounds (0 to 1)\n"},
+        {MINIMAL "    index: {hnsw: {ef: 18446744073709551615}}\n",
+         "w.yaml:5:24: collections.news.index.hnsw.ef: 18446744073709551615 is out of bounds (1 to "
+         "100000)\n"},
+        {MINIMAL "    index: {hnsw: {ef: 18446744073709551616}}\n",
+         "w.yaml:5:24: collections.news.index.hnsw.ef: \"18446744073709551616\" is no whole "
+         "number\n"},
+    };
+
+    CHECK_REFUSALS(table);
+}
+END_TEST
+
+START_TEST(features_that_are_not_there_are_refused)
+{
+    static const struct refusal table[] = {
+        {MINIMAL "    compaction: {style: fifo}\n",
+         "w.yaml:5:25: collections.news.compaction.style: fifo is not available in this version "
+         "(use time_window)\n"},
+        {MINIMAL "    format: arrow\n",
+         "w.yaml:5:13: collections.news.format: arrow is not available "
+         "in this version (use auto, json, msgpack or raw)\n"},
+        {MINIMAL "    index: {kind: ivf_pq}\n",
+         "w.yaml:5:19: collections.news.index.kind: ivf_pq is "
+         "not available in this version (use auto, flat or "
+         "hnsw)\n"},
+        {MINIMAL "    codec: packed\n",
+         "w.yaml:5:12: collections.news.codec: packed is not available "
+         "in this version (use raw)\n"},
+        {MINIMAL "    index: {ivf_pq_after: 3d, ivf_pq: {lists: 4, nprobe: auto}}\n",
+         "w.yaml:5:27: collections.news.index.ivf_pq_after: is not available in this version "
+         "(leave "
+         "it out: windows of any age keep their HNSW segment)\n"
+         "w.yaml:5:47: collections.news.index.ivf_pq.lists: is not available in this version "
+         "(leave "
+         "it out: index.kind: ivf_pq is not available either)\n"},
+        {MINIMAL "http: {tls: {cert_file: /c.pem, key_file: ~}}\n",
+         "w.yaml:5:25: http.tls.cert_file: is not available in this version (let a proxy speak TLS "
+         "in front of windrow)\n"},
+    };
+
+    CHECK_REFUSALS(table);
+}
+END_TEST
+
+START_TEST(impossible_combinations_are_errors)
+{
+    static const struct refusal table[] = {
+        {MINIMAL "    window: 8d\n",
+         "w.yaml:5:13: collections.news.window: 8d is longer than the ttl of 7d (20 to 50 windows "
+         "per TTL are good practice)\n"},
+        {MINIMAL "    window: 1h\n    ttl: 1d\n    late: {allowed: 2d}\n",
+         "w.yaml:7:21: collections.news.late.allowed: 2d is longer than the ttl of 1d (a window "
+         "must close before it expires)\n"},
+        {MINIMAL "    ttl: 2d\n    event_time: {unit: s}\n",
+         "w.yaml:6:24: collections.news.event_time.unit: means nothing without event_time.field "
+         "(the Kafka timestamp is in ms)\n"},
+        {MINIMAL "    ttl: 2d\n    compaction: {size_tiered: {min_threshold: 40}}\n",
+         "w.yaml:6:47: collections.news.compaction.size_tiered: min_threshold 40 is above "
+         "max_threshold 32\n"},
+        {MINIMAL "    ttl: 2d\n    topics: [t]\n  olds: {dim: 4, ttl: 2d, topics: [x, t]}\n",
+         "w.yaml:7:35: collections.olds.topics: collection news reads the topic t already (a topic "
+         "feeds one collection)\n"},
+        {MINIMAL "    ttl: 2d\n    topics: [windrow.dead-letters]\n",
+         "w.yaml:6:13: collections.news.topics: windrow.dead-letters is kafka.dead_letters (a "
+         "refused record would come back for ever)\n"},
+        {MINIMAL "    ttl: 2d\nstore: {memory_max_bytes: 64MiB}\n",
+         "w.yaml:6:27: store.memory_max_bytes is below store.memtable_max_bytes (all memtables "
+         "share it)\n"},
+        {MINIMAL "    ttl: 2d\nnats: {stream: S}\n",
+         "w.yaml:6:16: nats.url is missing (leave the whole nats section out for the queue inside "
+         "the process)\n"},
+        {"collections: {news: {dim: 4, ttl: 2d}}\n",
+         "w.yaml:1:1: kafka.brokers is missing (as in kafka: {brokers: 127.0.0.1:9092})\n"},
+        {"kafka: {brokers: a:1}\n",
+         "w.yaml:1:1: collections is missing (as in collections: {news: {dim: 384}})\n"},
+        {"kafka: {brokers: a:1}\ncollections: {}\n",
+         "w.yaml:2:14: collections: none (as in collections: {news: {dim: 384}})\n"},
+        {"kafka: {brokers: a:1, properties: {group.id: g}}\ncollections: {a: {dim: 4, ttl: 2d}}\n",
+         "w.yaml:1:36: kafka.properties.group.id is windrow's own (kafka.group sets it)\n"},
+    };
+
+    CHECK_REFUSALS(table);
+}
+END_TEST
+
+START_TEST(names_and_addresses_are_checked)
+{
+    static const struct refusal table[] = {
+        {"kafka: {brokers: a:1}\ncollections: {a/b: {dim: 4, topics: [t], ttl: 2d}}\n",
+         "w.yaml:2:15: collections: \"a/b\" cannot name a collection (1 to 100 letters, digits, - "
+         "and _)\n"},
+        {MINIMAL "    topics: ['a b']\n",
+         "w.yaml:5:14: collections.news.topics: \"a b\" cannot name a Kafka topic (1 to 249 "
+         "letters, digits, '.', - and _)\n"},
+        {"kafka: {brokers: 'a:1,:2'}\ncollections: {a: {dim: 4, ttl: 2d}}\n",
+         "w.yaml:1:18: kafka.brokers: \":2\" is no broker address (HOST:PORT, several with commas, "
+         "as in 10.0.0.1:9092,10.0.0.2:9092)\n"},
+        {"kafka: {brokers: 'a:99999'}\ncollections: {a: {dim: 4, ttl: 2d}}\n",
+         "w.yaml:1:18: kafka.brokers: \"a:99999\" is no broker address (HOST:PORT, several with "
+         "commas, as in 10.0.0.1:9092,10.0.0.2:9092)\n"},
+        {MINIMAL "    ttl: 2d\nhttp: {listen: 'localhost:6333'}\n",
+         "w.yaml:6:16: http.listen: \"localhost\" is no numeric address (127.0.0.1 for this "
+         "machine "
+         "only, 0.0.0.0 for every interface)\n"},
+        {MINIMAL "    ttl: 2d\nhttp: {listen: 6333}\n",
+         "w.yaml:6:16: http.listen: \"6333\" is no address (ADDRESS:PORT, as in 127.0.0.1:6333 or "
+         "[::1]:6333)\n"},
+        {MINIMAL "    ttl: 2d\nnats: {url: 'http://u:hush@h:4222'}\n",
+         "w.yaml:6:13: nats.url: this is no NATS address (nats://HOST:PORT, several with commas, "
+         "as "
+         "in nats://127.0.0.1:4222)\n"},
+    };
+
+    CHECK_REFUSALS(table);
+}
+END_TEST
+
+START_TEST(repeated_keys_are_errors)
+{
+    static const struct refusal table[] = {
+        {MINIMAL "    dim: 5\n", "w.yaml:5:5: the key dim is there twice (first in line 4)\n"},
+        {MINIMAL "  news: {dim: 5}\n",
+         "w.yaml:5:3: the key news is there twice (first in line 3)\n"},
+    };
+
+    CHECK_REFUSALS(table);
+}
+END_TEST
+
+START_TEST(anchors_aliases_tags_and_second_documents_are_refused)
+{
+    static const struct refusal table[] = {
+        {MINIMAL "    ttl: &t 2d\n    idle_timeout: *t\n",
+         "w.yaml:5:10: anchors are not supported: &t (write the value out)\n"
+         "w.yaml:6:19: aliases are not supported: *t (write the value out)\n"},
+        {MINIMAL "    ttl: !!str 2d\n",
+         "w.yaml:5:10: tags are not supported: tag:yaml.org,2002:str (write the value without "
+         "it)\n"},
+        {MINIMAL "    ttl: 2d\n    late: &l {allowed: 1m}\n",
+         "w.yaml:6:11: anchors are not supported: &l (write the value out)\n"},
+        {MINIMAL "    ttl: 2d\n---\na: b\n",
+         "w.yaml:6:1: a second YAML document (the configuration is one document)\n"},
+        {MINIMAL "    ttl: 2d\n? [a]\n: b\n",
+         "w.yaml:6:3: a key must be a plain text (as in window: 1h)\n"},
+    };
+
+    CHECK_REFUSALS(table);
+}
+END_TEST
+
+START_TEST(all_errors_come_at_once_in_the_order_of_the_file)
+{
+    static const struct refusal table[] = {
+        {"nodee: x\n"
+         "kafka: {broker: a:1}\n"
+         "collections:\n"
+         "  a: {dim: x, window: 1y, format: xml}\n"
+         "  b: {dim: 4, ttl: 2d, nope: 1}\n",
+         "w.yaml:1:1: unknown key nodee (did you mean node?)\n"
+         "w.yaml:1:1: kafka.brokers is missing (as in kafka: {brokers: 127.0.0.1:9092})\n"
+         "w.yaml:2:9: unknown key broker in kafka (did you mean brokers?)\n"
+         "w.yaml:4:12: collections.a.dim: \"x\" is no whole number\n"
+         "w.yaml:4:23: collections.a.window: \"1y\" is no duration (a number and a unit, as in "
+         "10ms, "
+         "5s, 10m, 1h, 7d or 1h30m)\n"
+         "w.yaml:4:35: collections.a.format: \"xml\" is not one of its values (use auto, json, "
+         "msgpack or raw)\n"
+         "w.yaml:5:24: unknown key nope in collections.b (known here: topics, format, dim, metric, "
+         "event_time, window, ttl, max_bytes, max_future, idle_timeout, late, durability, codec, "
+         "compaction, index, payload_index)\n"},
+    };
+
+    CHECK_REFUSALS(table);
+}
+END_TEST
+
+START_TEST(broken_yaml_names_the_place)
+{
+    struct buffer report = {0};
+
+    ck_assert_ptr_null(parse_text("kafka: {brokers: a\ncollections: [\n", &report));
+    ck_assert_msg(strncmp(buffer_text(&report), "w.yaml:2:", 9) == 0, "%s", buffer_text(&report));
+    ck_assert_ptr_nonnull(strstr(buffer_text(&report), "this is no YAML: "));
+    ck_assert_ptr_null(parse_text("a: \xff\xfe\n", &report));
+    ck_assert_ptr_nonnull(strstr(buffer_text(&report), "UTF-8"));
+    buffer_destroy(&report);
+}
+END_TEST
+
+START_TEST(depth_size_and_number_of_findings_are_bounded)
+{
+    struct buffer report = {0};
+    struct buffer text = {0};
+    size_t lines = 0;
+
+    for (int i = 0; i < 1000; i++)
+        buffer_append_text(&text, "[");
+    ck_assert_ptr_null(parse_text(buffer_text(&text), &report));
+    ck_assert_str_eq(buffer_text(&report), "w.yaml:1:17: nested more than 16 levels deep\n");
+
+    text.size = 0;
+    for (int i = 0; i < 1000; i++)
+        buffer_append_format(&text, "key%d: 1\n", i);
+    ck_assert_ptr_null(parse_text(buffer_text(&text), &report));
+    for (const char *at = buffer_text(&report); (at = strchr(at, '\n')) != NULL; at++)
+        lines++;
+    ck_assert_uint_eq(lines, REPORT_FINDINGS_MAX + 1);
+    ck_assert_ptr_nonnull(strstr(buffer_text(&report), "w.yaml: and 802 more errors\n"));
+
+    text.size = 0;
+    while (text.size <= 1 << 20)
+        buffer_append_text(&text, "# filler filler filler filler filler\n");
+    ck_assert_ptr_null(parse_text(buffer_text(&text), &report));
+    ck_assert_str_eq(buffer_text(&report), "w.yaml:1:1: the file is larger than 1048576 bytes\n");
+    buffer_destroy(&text);
+    buffer_destroy(&report);
+}
+END_TEST
+
+START_TEST(control_characters_cannot_forge_a_line_of_the_report)
+{
+    static const struct refusal table[] = {
+        {MINIMAL "    ttl: 2d\n\"a\\nw.yaml:1:1: all good\\e[2J\": 1\n",
+         "w.yaml:6:1: unknown key a?w.yaml:1:1: all good?[2J (known here: node, data_dir, roles, "
+         "kafka, nats, http, store, collections)\n"},
+        {MINIMAL "    ttl: 2d\nnode: \"a\\0b\"\n", "w.yaml:6:7: a zero byte inside a text\n"},
+    };
+
+    CHECK_REFUSALS(table);
+}
+END_TEST
+
+TEST_TABLE(TEST(unknown_keys_are_errors_with_the_nearest_known_one), TEST(wrong_types_are_errors),
+           TEST(values_out_of_bounds_are_errors), TEST(features_that_are_not_there_are_refused),
+           TEST(impossible_combinations_are_errors), TEST(names_and_addresses_are_checked),
+           TEST(repeated_keys_are_errors),
+           TEST(anchors_aliases_tags_and_second_documents_are_refused),
+           TEST(all_errors_come_at_once_in_the_order_of_the_file),
+           TEST(broken_yaml_names_the_place), TEST(depth_size_and_number_of_findings_are_bounded),
+           TEST(control_characters_cannot_forge_a_line_of_the_report))

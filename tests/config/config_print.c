@@ -1,0 +1,198 @@
+/* What the table writes: --print, the comparison for a reload, the documentation. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/doc.h"
+#include "config/properties.h"
+#include "tests/config/config_support.h"
+
+static const char with_secrets[] =
+    "node: 'n: 1'\n"
+    "kafka:\n"
+    "  brokers: h:1\n"
+    "  properties: {sasl.password: hush1, ssl.key.pem: hush2, sasl.oauthbearer.config: hush3,"
+    " client.rack: 'null'}\n"
+    "nats: {url: 'nats://hush4:hush5@h:4222,nats://i:4222'}\n"
+    "collections:\n"
+    "  b: {dim: 2, ttl: ~, topics: ['~', '1e5', x.y]}\n"
+    "  a: {dim: 3, ttl: 90m, window: 30s, max_bytes: 1000001KiB, index: {recall_floor: 1}}\n";
+
+START_TEST(print_shows_each_value_with_its_origin)
+{
+    struct buffer report = {0};
+    struct buffer out = {0};
+    struct config *config = parse_text(MINIMAL "    ttl: 2d\n", &report);
+
+    config_print(config, false, &out);
+    ck_assert_ptr_nonnull(strstr(buffer_text(&out), "\nkafka:\n  brokers: 127.0.0.1:9092"));
+    ck_assert_ptr_nonnull(strstr(
+        buffer_text(&out), "    ttl: 2d                                             # w.yaml:5\n"));
+    ck_assert_ptr_nonnull(strstr(
+        buffer_text(&out), "    window: 1h                                          # default\n"));
+    config_free(config);
+    buffer_destroy(&out);
+    buffer_destroy(&report);
+}
+END_TEST
+
+START_TEST(print_hides_secrets)
+{
+    struct buffer report = {0};
+    struct config *config = parse_text(with_secrets, &report);
+    struct buffer out = {0};
+
+    ck_assert_msg(config == NULL, "the topic ~ is no name");
+    ck_assert_ptr_null(strstr(buffer_text(&report), "hush"));
+    setenv("WINDROW_KAFKA_SSL_KEYSTORE_PASSWORD", "hush6", 1);
+    setenv("WINDROW_HTTP_API_KEY", "hush7", 1);
+    config = parse_text("kafka: {brokers: h:1, properties: {sasl.password: hush1, a.token: hush2, "
+                        "sasl.jaas.config: hush3, x.SECRET.y: hush4}}\n"
+                        "nats: {url: 'nats://hush5:hush@h:4222,nats://i:4222'}\n"
+                        "collections: {a: {dim: 1, ttl: 2d}}\n",
+                        &report);
+    ck_assert_msg(config != NULL, "%s", buffer_text(&report));
+    config_print(config, false, &out);
+    config_print(config, true, &out);
+    ck_assert_ptr_null(strstr(buffer_text(&out), "hush"));
+    ck_assert_ptr_nonnull(strstr(buffer_text(&out), "nats://(hidden)@h:4222,nats://i:4222"));
+    ck_assert_ptr_nonnull(strstr(buffer_text(&out), "overridden by WINDROW_HTTP_API_KEY"));
+    ck_assert_ptr_nonnull(strstr(buffer_text(&out), "ssl.keystore.password from the environment"));
+    config_free(config);
+    buffer_destroy(&out);
+    buffer_destroy(&report);
+}
+END_TEST
+
+START_TEST(printed_yaml_reads_back_to_the_same_config)
+{
+    struct buffer report = {0};
+    struct buffer first = {0};
+    struct buffer restart = {0};
+    struct config *config = parse_text(
+        "node: 'n: 1'\n"
+        "kafka: {brokers: 'h:1, i', properties: {client.rack: 'null', a: '', b: '- x'}}\n"
+        "http: {listen: '[::1]:7'}\n"
+        "collections:\n"
+        "  b: {dim: 2, ttl: ~, event_time: {field: '#a', unit: s}}\n"
+        "  a: {dim: 3, ttl: 90m, window: 90s, max_bytes: 1000001KiB, topics: [n, '1'], "
+        "index: {recall_floor: 1, flat_below: 0}}\n",
+        &report);
+    struct config *again;
+
+    ck_assert_msg(config != NULL, "%s", buffer_text(&report));
+    config_print(config, false, &first);
+    again = parse_text(buffer_text(&first), &report);
+    ck_assert_msg(again != NULL, "%s", buffer_text(&report));
+    ck_assert(!config_compare(config, again, &restart));
+    ck_assert_uint_eq(restart.size, 0);
+    config_free(config);
+    config_free(again);
+    buffer_destroy(&first);
+    buffer_destroy(&restart);
+    buffer_destroy(&report);
+}
+END_TEST
+
+START_TEST(printed_json_is_json_with_typed_values)
+{
+    struct buffer report = {0};
+    struct buffer out = {0};
+    struct config *config = parse_text(MINIMAL "    ttl: ~\n", &report);
+    struct arena arena;
+    struct error error = {0};
+    struct doc doc;
+    const struct doc *dim;
+
+    arena_create(&arena, 0);
+    config_print(config, true, &out);
+    ck_assert_msg(doc_parse_json(&arena, (const char *)out.data, out.size, NULL, &doc, &error) == 0,
+                  "%s", error.text);
+    ck_assert_uint_eq(doc.count, property_count);
+    dim = doc_get(&doc, "collections.news.dim");
+    ck_assert_int_eq(doc_get(dim, "value")->integer, 4);
+    ck_assert(doc_string_equals(doc_get(dim, "origin"), "w.yaml:4"));
+    ck_assert_uint_eq(doc_get(doc_get(&doc, "collections.news.ttl"), "value")->type, DOC_NULL);
+    ck_assert_uint_eq(doc_get(doc_get(&doc, "roles"), "value")->count, 2);
+    config_free(config);
+    arena_destroy(&arena);
+    buffer_destroy(&out);
+    buffer_destroy(&report);
+}
+END_TEST
+
+START_TEST(comparison_tells_what_needs_a_restart)
+{
+    static const struct {
+        const char *fresh;
+        bool changed;
+        const char *restart;
+    } table[] = {
+        {MINIMAL, false, ""},
+        {"# moved\n\n" MINIMAL "    ttl: 168h\n", false, ""},
+        {MINIMAL "    ttl: 5d\n", true, ""},
+        {MINIMAL "    ttl: 5d\n    metric: dot\n", true, "collections.news.metric\n"},
+        {MINIMAL "  more: {dim: 1}\n", true, "collections.more\n"},
+        {MINIMAL "http: {listen: '127.0.0.1:1'}\nnode: other\n", true, "node\nhttp.listen\n"},
+        {"kafka: {brokers: 127.0.0.1:9092, properties: {a: b}}\ncollections: {other: {dim: 4}}\n",
+         true, "kafka.properties\ncollections.news\ncollections.other\n"},
+    };
+    struct buffer report = {0};
+    struct buffer restart = {0};
+    struct config *running = parse_text(MINIMAL, &report);
+
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        struct config *fresh = parse_text(table[i].fresh, &report);
+        ck_assert_msg(fresh != NULL, "%s", buffer_text(&report));
+        restart.size = 0;
+        ck_assert_msg(config_compare(running, fresh, &restart) == table[i].changed, "%s",
+                      table[i].fresh);
+        ck_assert_str_eq(buffer_text(&restart), table[i].restart);
+        config_free(fresh);
+    }
+    config_free(running);
+    buffer_destroy(&restart);
+    buffer_destroy(&report);
+}
+END_TEST
+
+START_TEST(documentation_is_up_to_date)
+{
+    static const char path[] = TEST_DOCS_DIR "/configuration.md";
+    struct buffer out = {0};
+    struct buffer committed = {0};
+    FILE *file = fopen(path, "r");
+    size_t got;
+
+    ck_assert_msg(file != NULL, "%s is missing", path);
+    while ((got = fread(buffer_reserve(&committed, 4096), 1, 4096, file)) > 0)
+        committed.size += got;
+    fclose(file);
+    config_write_documentation(&out);
+    ck_assert_msg(strcmp(buffer_text(&out), buffer_text(&committed)) == 0,
+                  "run: windrow check-config --documentation > docs/configuration.md");
+    buffer_destroy(&out);
+    buffer_destroy(&committed);
+}
+END_TEST
+
+START_TEST(every_row_of_the_table_is_complete)
+{
+    for (size_t i = 0; i < property_count; i++) {
+        const struct property *property = &properties[i];
+        ck_assert_msg(property_find(property->path) == property, "%s is there twice",
+                      property->path);
+        ck_assert_msg(property->documentation && *property->documentation, "%s", property->path);
+        ck_assert_msg(property->default_yaml != NULL, "%s", property->path);
+        ck_assert_msg((property->type == PROPERTY_CHOICE) == (property->choice_count > 0), "%s",
+                      property->path);
+        ck_assert_msg(property->minimum <= property->maximum, "%s", property->path);
+        ck_assert_msg(!property_is_section(property->path), "%s", property->path);
+    }
+}
+END_TEST
+
+TEST_TABLE(TEST(print_shows_each_value_with_its_origin), TEST(print_hides_secrets),
+           TEST(printed_yaml_reads_back_to_the_same_config),
+           TEST(printed_json_is_json_with_typed_values),
+           TEST(comparison_tells_what_needs_a_restart), TEST(documentation_is_up_to_date),
+           TEST(every_row_of_the_table_is_complete))

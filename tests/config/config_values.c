@@ -1,0 +1,273 @@
+/* What a good file becomes: values, defaults, secrets, warnings. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "tests/config/config_support.h"
+
+static const char full[] = "node: n1\n"
+                           "data_dir: /data\n"
+                           "roles: [indexer]\n"
+                           "kafka:\n"
+                           "  brokers: a:9092, b:9093\n"
+                           "  group: g\n"
+                           "  dead_letters: ~\n"
+                           "  properties: {fetch.min.bytes: 1000, client.rack: 'r 1'}\n"
+                           "nats: {url: 'nats://u:p@h:4222', stream: S, replicas: 3}\n"
+                           "http: {listen: '[::1]:0'}\n"
+                           "store: {memtable_max_bytes: 1MiB, memory_max_bytes: 1GB}\n"
+                           "collections:\n"
+                           "  c:\n"
+                           "    topics: [t1, t.2]\n"
+                           "    format: msgpack\n"
+                           "    dim: 3\n"
+                           "    metric: l2\n"
+                           "    event_time: {field: meta.at, unit: rfc3339}\n"
+                           "    window: 30m\n"
+                           "    ttl: 12h\n"
+                           "    max_bytes: 10GiB\n"
+                           "    max_future: 1s\n"
+                           "    idle_timeout: 250ms\n"
+                           "    late: {allowed: 0s, policy: dead_letter}\n"
+                           "    durability: kafka\n"
+                           "    index: {kind: hnsw, hnsw: {m: 8, ef_construct: 64, ef: 32}, "
+                           "flat_below: 0, recall_floor: 0.5}\n";
+
+START_TEST(every_value_reaches_its_field)
+{
+    struct buffer report = {0};
+    struct config *config = parse_text(full, &report);
+    const struct config_collection *c;
+
+    ck_assert_msg(config != NULL, "%s", buffer_text(&report));
+    ck_assert_str_eq(buffer_text(&report), "");
+    ck_assert_str_eq(config->path, "w.yaml");
+    ck_assert_str_eq(config->node, "n1");
+    ck_assert_uint_eq(config->roles, CONFIG_ROLE_INDEXER);
+    ck_assert_str_eq(config->kafka_brokers, "a:9092, b:9093");
+    ck_assert_ptr_null(config->kafka_dead_letters);
+    ck_assert_uint_eq(config->kafka_property_count, 2);
+    ck_assert_str_eq(config->kafka_properties[1].name, "client.rack");
+    ck_assert_str_eq(config->kafka_properties[1].value, "r 1");
+    ck_assert_str_eq(config->nats_url, "nats://u:p@h:4222");
+    ck_assert_uint_eq(config->nats_replicas, 3);
+    ck_assert_str_eq(config->http_host, "::1");
+    ck_assert_uint_eq(config->http_port, 0);
+    ck_assert_uint_eq(config->memtable_max_bytes, 1 << 20);
+    ck_assert_uint_eq(config->memory_max_bytes, 1000000000);
+    c = config_collection_find(config, "c");
+    ck_assert_uint_eq(c->topic_count, 2);
+    ck_assert_str_eq(c->topics[1], "t.2");
+    ck_assert_int_eq(c->format, CONFIG_FORMAT_MSGPACK);
+    ck_assert_int_eq(c->metric, CONFIG_METRIC_L2);
+    ck_assert_str_eq(c->event_time_field, "meta.at");
+    ck_assert_int_eq(c->event_time_unit, CONFIG_TIME_RFC3339);
+    ck_assert_int_eq(c->window_ms, 1800000);
+    ck_assert_int_eq(c->ttl_ms, 43200000);
+    ck_assert_uint_eq(c->max_bytes, UINT64_C(10) << 30);
+    ck_assert_int_eq(c->idle_timeout_ms, 250);
+    ck_assert_int_eq(c->late_allowed_ms, 0);
+    ck_assert_int_eq(c->late_policy, CONFIG_LATE_DEAD_LETTER);
+    ck_assert_int_eq(c->durability, CONFIG_DURABILITY_KAFKA);
+    ck_assert_int_eq(c->index_kind, CONFIG_INDEX_HNSW);
+    ck_assert_uint_eq(c->hnsw_ef, 32);
+    ck_assert_uint_eq(c->flat_below_rows, 0);
+    ck_assert_double_eq(c->recall_floor, 0.5);
+    ck_assert_ptr_null(config_collection_find(config, "d"));
+    config_free(config);
+    buffer_destroy(&report);
+}
+END_TEST
+
+START_TEST(everything_but_brokers_and_a_collection_has_a_default)
+{
+    struct buffer report = {0};
+    struct config *config = parse_text("kafka: {brokers: h}\ncollections: {news: {}}\n", &report);
+    const struct config_collection *c;
+
+    ck_assert_msg(config != NULL, "%s", buffer_text(&report));
+    ck_assert_uint_gt(strlen(config->node), 0);
+    ck_assert_str_eq(config->data_dir, "/var/lib/windrow");
+    ck_assert_uint_eq(config->roles, CONFIG_ROLE_INGEST | CONFIG_ROLE_INDEXER);
+    ck_assert_str_eq(config->kafka_group, "windrow");
+    ck_assert_str_eq(config->kafka_dead_letters, "windrow.dead-letters");
+    ck_assert_ptr_null(config->nats_url);
+    ck_assert_str_eq(config->nats_stream, "WINDROW");
+    ck_assert_str_eq(config->http_host, "127.0.0.1");
+    ck_assert_uint_eq(config->http_port, 6333);
+    ck_assert_uint_eq(config->memory_max_bytes, UINT64_C(2) << 30);
+    ck_assert_uint_eq(config->max_background_jobs, 2);
+    c = &config->collections[0];
+    ck_assert_str_eq(c->topics[0], "news");
+    ck_assert_uint_eq(c->dim, 384);
+    ck_assert_ptr_null(c->event_time_field);
+    ck_assert_int_eq(c->window_ms, 3600000);
+    ck_assert_int_eq(c->ttl_ms, INT64_C(7) * 86400000);
+    ck_assert_uint_eq(c->max_bytes, 0);
+    ck_assert_int_eq(c->max_future_ms, 300000);
+    ck_assert_int_eq(c->late_allowed_ms, 600000);
+    ck_assert_uint_eq(c->hnsw_m, 16);
+    ck_assert_uint_eq(c->ivf_pq_lists, 0);
+    ck_assert_uint_eq(c->flat_below_rows, 2000);
+    ck_assert_double_eq(c->recall_floor, 0.95);
+    ck_assert_str_eq(
+        buffer_text(&report),
+        "w.yaml:2:15: warning: collections.news.dim: left out, 384 is assumed (say the "
+        "dimensions of your vectors)\n");
+    config_free(config);
+    buffer_destroy(&report);
+}
+END_TEST
+
+START_TEST(doubtful_values_are_warnings)
+{
+    static const struct {
+        const char *lines;
+        const char *warning; /* NULL: none */
+    } table[] = {
+        {"    ttl: 100h\n", NULL},
+        {"    ttl: 4h\n", NULL},
+        {"    ttl: ~\n", NULL},
+        {"    ttl: 101h\n", "w.yaml:3:3: warning: collections.news.window: 1h with a ttl of 4d5h "
+                            "makes 101 windows a shard (20 to 50 are good practice)\n"},
+        {"    ttl: 3h\n", "w.yaml:3:3: warning: collections.news.window: 1h with a ttl of 3h makes "
+                          "3 windows a shard (20 to 50 are good practice)\n"},
+        {"    ttl: 2d\nhttp: {listen: '0.0.0.0:1'}\n",
+         "w.yaml:6:16: warning: http.listen: 0.0.0.0 can be reached from other machines, and "
+         "everybody may ask (set http.api_key_file)\n"},
+        {"    ttl: 2d\n    payload_index: [a.b]\n",
+         "w.yaml:6:20: warning: collections.news.payload_index: has no effect yet (filters give "
+         "the "
+         "same results, but scan every field)\n"},
+    };
+    struct buffer report = {0};
+
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        char yaml[1024];
+        struct config *config;
+        snprintf(yaml, sizeof(yaml), "%s%s", MINIMAL, table[i].lines);
+        config = parse_text(yaml, &report);
+        ck_assert_msg(config != NULL, "%s", buffer_text(&report));
+        ck_assert_str_eq(buffer_text(&report), table[i].warning ? table[i].warning : "");
+        config_free(config);
+    }
+    buffer_destroy(&report);
+}
+END_TEST
+
+START_TEST(defaults_of_missing_features_may_be_written_out)
+{
+    static const char yaml[] =
+        MINIMAL "    ttl: 2d\n"
+                "    codec: raw\n"
+                "    compaction:\n"
+                "      max_space_amplification: 1.50\n"
+                "      leveled: {target_file_size: 65536KiB, size_ratio: 10}\n"
+                "    index:\n"
+                "      ivf_pq: {lists: auto, nprobe: auto}\n"
+                "      ivf_pq_after: 48h\n"
+                "http: {tls: {cert_file: ~, key_file: ~}}\n";
+    struct buffer report = {0};
+    struct config *config = parse_text(yaml, &report);
+
+    ck_assert_msg(config != NULL, "%s", buffer_text(&report));
+    ck_assert_str_eq(buffer_text(&report), "");
+    config_free(config);
+    buffer_destroy(&report);
+}
+END_TEST
+
+static const char *write_file(const char *name, const char *content)
+{
+    static char path[300];
+    FILE *file;
+
+    snprintf(path, sizeof(path), "%s/%s", test_directory(), name);
+    file = fopen(path, "w");
+    ck_assert_ptr_nonnull(file);
+    fputs(content, file);
+    ck_assert_int_eq(fclose(file), 0);
+    return path;
+}
+
+START_TEST(secrets_come_from_files_and_the_environment)
+{
+    struct buffer report = {0};
+    struct config *config;
+    static const char *const variables[] = {"WINDROW_KAFKA_SASL_PASSWORD",
+                                            "WINDROW_KAFKA_SASL_USERNAME", "WINDROW_KAFKA_GROUP_ID",
+                                            "WINDROW_HTTP_API_KEY"};
+    char yaml[1024];
+
+    snprintf(
+        yaml, sizeof(yaml),
+        "kafka:\n  brokers: h:1\n  properties: {ssl.key.password: 'file:%s', sasl.password: x}\n"
+        "http: {api_key_file: %s}\ncollections: {a: {dim: 1, ttl: 2d}}\n",
+        write_file("secret", "swordfish\n"), write_file("secret", "swordfish\n"));
+    setenv("WINDROW_KAFKA_SASL_PASSWORD", "from-environment", 1);
+    setenv("WINDROW_KAFKA_SASL_USERNAME", "me", 1);
+    config = parse_text(yaml, &report);
+    ck_assert_msg(config != NULL, "%s", buffer_text(&report));
+    ck_assert_str_eq(config->http_api_key, "swordfish");
+    ck_assert_uint_eq(config->kafka_property_count, 3);
+    ck_assert_str_eq(config->kafka_properties[0].value, "swordfish");
+    ck_assert_str_eq(config->kafka_properties[1].value, "from-environment");
+    ck_assert_str_eq(config->kafka_properties[2].name, "sasl.username");
+    config_free(config);
+
+    setenv("WINDROW_HTTP_API_KEY", "other", 1);
+    config = parse_text(yaml, &report);
+    ck_assert_ptr_nonnull(config);
+    ck_assert_str_eq(config->http_api_key, "other");
+    config_free(config);
+    setenv("WINDROW_KAFKA_GROUP_ID", "g", 1);
+    ck_assert_ptr_null(parse_text(yaml, &report));
+    ck_assert_ptr_nonnull(strstr(buffer_text(&report), "group.id, which is windrow's own"));
+    for (size_t i = 0; i < sizeof(variables) / sizeof(variables[0]); i++)
+        unsetenv(variables[i]);
+    buffer_destroy(&report);
+}
+END_TEST
+
+START_TEST(a_secret_that_cannot_be_read_is_an_error)
+{
+    struct buffer report = {0};
+    char yaml[1024];
+
+    ck_assert_ptr_null(
+        parse_text(MINIMAL "    ttl: 2d\nhttp: {api_key_file: /no/such}\n", &report));
+    ck_assert_str_eq(buffer_text(&report), "w.yaml:6:22: http.api_key_file: cannot open /no/such: "
+                                           "No such file or directory\n");
+    snprintf(yaml, sizeof(yaml), "%s    ttl: 2d\nhttp: {api_key_file: %s}\n", MINIMAL,
+             write_file("two", "two words\n"));
+    ck_assert_ptr_null(parse_text(yaml, &report));
+    ck_assert_str_eq(buffer_text(&report), "w.yaml:6:22: the API key has blanks or unprintable "
+                                           "characters (one line of printable ASCII)\n");
+    buffer_destroy(&report);
+}
+END_TEST
+
+START_TEST(a_missing_file_is_told_from_a_bad_one)
+{
+    struct buffer report = {0};
+    struct config *config = NULL;
+
+    ck_assert_int_eq(config_load("/no/such.yaml", &config, &report), ERROR_NOT_FOUND);
+    ck_assert_str_eq(buffer_text(&report), "/no/such.yaml: cannot read: No such file or directory "
+                                           "(name a file with -c FILE)\n");
+    ck_assert_ptr_null(config);
+    report.size = 0;
+    ck_assert_int_eq(config_load(write_file("bad.yaml", "x: y\n"), &config, &report),
+                     ERROR_INVALID);
+    ck_assert_int_eq(config_load(write_file("good.yaml", full), &config, &report), 0);
+    config_free(config);
+    buffer_destroy(&report);
+}
+END_TEST
+
+TEST_TABLE(TEST(every_value_reaches_its_field),
+           TEST(everything_but_brokers_and_a_collection_has_a_default),
+           TEST(doubtful_values_are_warnings),
+           TEST(defaults_of_missing_features_may_be_written_out),
+           TEST(secrets_come_from_files_and_the_environment),
+           TEST(a_secret_that_cannot_be_read_is_an_error),
+           TEST(a_missing_file_is_told_from_a_bad_one))
