@@ -32,7 +32,10 @@ function(windrow_add_fuzzer name)
   if(WINDROW_FUZZ)
     target_compile_options(${name} PRIVATE -fsanitize=fuzzer)
     target_link_options(${name} PRIVATE -fsanitize=fuzzer)
-    add_test(NAME fuzz.${name} COMMAND ${name} -runs=20000 -max_total_time=20 ${ARG_CORPUS})
+    # libFuzzer writes what it finds into its first folder: that must not be the committed one.
+    file(MAKE_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR}/found/${name})
+    add_test(NAME fuzz.${name} COMMAND ${name} -runs=20000 -max_total_time=20
+      ${CMAKE_CURRENT_BINARY_DIR}/found/${name} ${ARG_CORPUS})
   else()
     target_sources(${name} PRIVATE ${CMAKE_SOURCE_DIR}/tests/support/replay_corpus.c)
     add_test(NAME fuzz.${name} COMMAND ${name} ${ARG_CORPUS})
