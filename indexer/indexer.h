@@ -32,6 +32,17 @@ struct indexer_shard_lease {
     void *token;                  /* the host's */
 };
 
+/* One point or delete on its way into Kafka. */
+struct indexer_write {
+    const char *key; /* the id's text */
+    size_t key_bytes;
+    const void *value; /* JSON, or NULL: delete */
+    size_t value_bytes;
+    int32_t partition; /* filled: where it went */
+    int64_t offset;
+    int code; /* filled: 0 or enum error_code */
+};
+
 struct indexer_host {
     void *context;
     /** Leases all open shards of a collection into `arena`; each is given back with shard_release.
@@ -46,11 +57,11 @@ struct indexer_host {
     void (*status)(void *context, struct arena *arena, struct doc *out);
     /** Whether the process's loops are alive (/livez). */
     bool (*alive)(void *context);
-    /** Produces one write to the collection's topic; NULL when this process cannot. Returns
-     * partition and offset so that the caller may wait until it is searchable. */
-    int (*write)(void *context, const struct config_collection *collection, const char *key,
-                 size_t key_bytes, const void *value, size_t value_bytes, int32_t *partition,
-                 int64_t *offset, struct error *error);
+    /** Produces writes to the collection's first topic and returns when every one has an answer;
+     * NULL when this process cannot. Each write gets its own outcome; the return is 0 only if all
+     * are in. */
+    int (*write)(void *context, const struct config_collection *collection,
+                 struct indexer_write *writes, size_t count, struct error *error);
 };
 
 struct indexer_options {

@@ -41,6 +41,14 @@ static bool host_alive(void *context)
     return service_alive(context);
 }
 
+static int host_write(void *context, const struct config_collection *collection,
+                      struct indexer_write *writes, size_t count, struct error *error)
+{
+    struct service *service = context;
+
+    return writer_write(service->writer, collection, writes, count, error);
+}
+
 static struct indexer_host indexer_host_of(struct service *service)
 {
     return (struct indexer_host){
@@ -50,6 +58,7 @@ static struct indexer_host indexer_host_of(struct service *service)
         .ready = host_ready,
         .status = host_status,
         .alive = host_alive,
+        .write = host_write,
     };
 }
 
@@ -181,6 +190,7 @@ int service_start(struct config *config, unsigned roles, struct service **servic
     fresh->start_ns = io_monotonic_ns(fresh->io);
     atomic_store(&fresh->ingest_alive_ns, fresh->start_ns);
     atomic_store(&fresh->flush_alive_ns, fresh->start_ns);
+    fresh->writer = writer_new(config, fresh->metrics);
     set_build_info(fresh->metrics);
 
     code = open_store(fresh, error);
@@ -215,6 +225,7 @@ void service_stop(struct service *service)
         catalog_close_all(service->catalog, true);
     if (service->indexer)
         indexer_stop(service->indexer);
+    writer_delete(service->writer);
     catalog_delete(service->catalog);
     if (service->store)
         store_close(service->store);

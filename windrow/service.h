@@ -14,6 +14,7 @@
 #include "store/store.h"
 #include "windrow/catalog.h"
 #include "windrow/maintenance.h"
+#include "windrow/writer.h"
 
 /* A loop is alive while its heartbeat is younger than this; a stuck one stops the watchdog's pings.
  */
@@ -30,6 +31,7 @@ struct service {
     struct catalog *catalog;
     struct indexer *indexer;
     struct maintenance *maintenance;
+    struct writer *writer;
     _Atomic(struct ingest *) ingest; /* NULL until started and after it stopped */
     int64_t start_ns;
     _Atomic int64_t ingest_alive_ns; /* heartbeats, monotonic */

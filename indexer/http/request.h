@@ -100,4 +100,7 @@ void http_handle_scroll(struct http_request *request);
 void http_handle_count(struct http_request *request);
 void http_handle_retrieve(struct http_request *request);
 
+void http_handle_upsert(struct http_request *request);
+void http_handle_delete(struct http_request *request);
+
 #endif

@@ -1,0 +1,388 @@
+/* Writes over REST: points become Kafka messages, one a point, keyed by id. Kafka stays the single
+ * log; with wait=true the reply comes when the write is searchable. Everything is checked before
+ * the first message is sent, so a bad request changes nothing. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "indexer/http/parse.h"
+#include "indexer/http/render.h"
+
+enum { POINTS_MAX = 100000, FILTER_PAGE = 1000 };
+
+struct write_list {
+    struct indexer_write *writes;
+    size_t count;
+    size_t capacity;
+};
+
+static struct indexer_write *list_add(struct arena *arena, struct write_list *list)
+{
+    if (list->count == list->capacity) {
+        size_t capacity = list->capacity ? list->capacity * 2 : 64;
+        struct indexer_write *grown = arena_calloc(arena, capacity, sizeof(*grown));
+        if (!grown)
+            abort();
+        if (list->count)
+            memcpy(grown, list->writes, list->count * sizeof(*grown));
+        list->writes = grown;
+        list->capacity = capacity;
+    }
+    return &list->writes[list->count++];
+}
+
+/* The message key: digits for numbers, the canonical text otherwise. */
+static void set_key(struct arena *arena, const uint8_t *key, size_t key_bytes,
+                    struct indexer_write *write)
+{
+    struct doc id = store_key_to_doc(key, key_bytes, arena);
+    struct buffer text = {0};
+
+    if (id.type == DOC_STRING)
+        buffer_append(&text, id.string, id.count);
+    else
+        doc_write_json(&text, &id);
+    write->key = arena_copy(arena, text.data, text.size);
+    write->key_bytes = text.size;
+    buffer_destroy(&text);
+}
+
+/* ---- upsert
+ * ---------------------------------------------------------------------------------------- */
+
+static double event_time_now(const struct config_collection *collection, int64_t now_ms)
+{
+    switch (collection->event_time_unit) {
+    case CONFIG_TIME_S:
+        return (double)now_ms / 1e3;
+    case CONFIG_TIME_US:
+        return (double)now_ms * 1e3;
+    case CONFIG_TIME_NS:
+        return (double)now_ms * 1e6;
+    case CONFIG_TIME_MS:
+    case CONFIG_TIME_RFC3339:
+        break;
+    }
+    return (double)now_ms;
+}
+
+struct found_value {
+    bool found;
+};
+
+static bool note_value(void *context, const struct doc *value)
+{
+    struct found_value *found = context;
+
+    found->found = value->type != DOC_NULL;
+    return found->found;
+}
+
+/* A point without the collection's event time field happened now. */
+static void append_event_time(struct http_request *request,
+                              const struct config_collection *collection, const struct doc *payload,
+                              struct buffer *out)
+{
+    const char *field = collection->event_time_field;
+    int64_t now_ms = io_wall_ms(http_request_options(request)->io);
+    struct found_value found = {false};
+    char text[TEXT_TIME_BYTES];
+
+    if (!field)
+        return;
+    if (payload)
+        (void)doc_visit_path(payload, field, strlen(field), note_value, &found);
+    if (found.found)
+        return;
+    buffer_append_byte(out, ',');
+    doc_write_json_string(out, field, strlen(field));
+    buffer_append_byte(out, ':');
+    if (collection->event_time_unit == CONFIG_TIME_RFC3339) {
+        text_format_time(now_ms, text);
+        doc_write_json_string(out, text, strlen(text));
+    } else {
+        buffer_append_format(out, "%.0f", event_time_now(collection, now_ms));
+    }
+}
+
+static int add_point(struct http_request *request, const struct config_collection *collection,
+                     const struct doc *id, const struct doc *vector, const struct doc *payload,
+                     struct write_list *list, struct error *error)
+{
+    struct arena *arena = &request->arena;
+    struct indexer_write *write;
+    struct buffer value = {0};
+    struct store_key key;
+    const float *values;
+    struct doc id_doc;
+
+    if (parse_id(id, &key, error) != 0 ||
+        parse_vector(arena, vector, "vector", collection->dim, &values, error) != 0)
+        return error->code;
+    if (payload && payload->type != DOC_MAP && payload->type != DOC_NULL)
+        return error_set(error, ERROR_INVALID,
+                         "Format error in JSON body: payload: expected an object");
+    write = list_add(arena, list);
+    set_key(arena, key.bytes, key.size_bytes, write);
+    id_doc = store_key_to_doc(key.bytes, key.size_bytes, arena);
+    buffer_append_text(&value, "{\"id\":");
+    doc_write_json(&value, &id_doc);
+    buffer_append_text(&value, ",\"vector\":[");
+    for (uint32_t i = 0; i < collection->dim; i++) {
+        if (i > 0)
+            buffer_append_byte(&value, ',');
+        doc_write_json_float(&value, values[i]);
+    }
+    buffer_append_byte(&value, ']');
+    if (payload && payload->type == DOC_MAP) {
+        buffer_append_text(&value, ",\"payload\":");
+        doc_write_json(&value, payload);
+    }
+    append_event_time(request, collection, payload, &value);
+    buffer_append_byte(&value, '}');
+    write->value = arena_copy(arena, value.data, value.size);
+    write->value_bytes = value.size;
+    buffer_destroy(&value);
+    return 0;
+}
+
+static int add_points(struct http_request *request, const struct config_collection *collection,
+                      const struct doc *points, struct write_list *list, struct error *error)
+{
+    static const char *const known[] = {"id", "vector", "payload", NULL};
+
+    if (points->type != DOC_ARRAY || points->count > POINTS_MAX)
+        return error_set(error, ERROR_INVALID,
+                         "Format error in JSON body: $.points: expected an array of at most %d "
+                         "points",
+                         POINTS_MAX);
+    for (uint32_t i = 0; i < points->count; i++) {
+        const struct doc *point = &points->items[i];
+        const struct doc *id = doc_get(point, "id");
+        const struct doc *vector = doc_get(point, "vector");
+        if (!id || !vector)
+            return error_set(error, ERROR_INVALID,
+                             "Format error in JSON body: $.points[%u]: missing field `%s`", i,
+                             id ? "vector" : "id");
+        if (parse_known_keys(point, "$.points[]", known, error) != 0 ||
+            add_point(request, collection, id, vector, doc_get(point, "payload"), list, error) != 0)
+            return error->code;
+    }
+    return 0;
+}
+
+/* {"batch": {"ids", "vectors", "payloads"}}: the same as columns. */
+static int add_batch(struct http_request *request, const struct config_collection *collection,
+                     const struct doc *batch, struct write_list *list, struct error *error)
+{
+    const struct doc *ids = doc_get(batch, "ids");
+    const struct doc *vectors = doc_get(batch, "vectors");
+    const struct doc *payloads = doc_get(batch, "payloads");
+
+    if (vectors && vectors->type == DOC_MAP && doc_get(vectors, ""))
+        vectors = doc_get(vectors, "");
+    if (payloads && payloads->type == DOC_NULL)
+        payloads = NULL;
+    if (!ids || ids->type != DOC_ARRAY || !vectors || vectors->type != DOC_ARRAY ||
+        vectors->count != ids->count || ids->count > POINTS_MAX ||
+        (payloads && (payloads->type != DOC_ARRAY || payloads->count != ids->count)))
+        return error_set(
+            error, ERROR_INVALID,
+            "Format error in JSON body: $.batch: expected ids, vectors and payloads of "
+            "one length");
+    for (uint32_t i = 0; i < ids->count; i++) {
+        if (add_point(request, collection, &ids->items[i], &vectors->items[i],
+                      payloads ? &payloads->items[i] : NULL, list, error) != 0)
+            return error->code;
+    }
+    return 0;
+}
+
+/* ---- delete
+ * ---------------------------------------------------------------------------------------- */
+
+static int add_deletes(struct http_request *request, const struct doc *ids, struct write_list *list,
+                       struct error *error)
+{
+    if (ids->type != DOC_ARRAY || ids->count > POINTS_MAX)
+        return error_set(error, ERROR_INVALID,
+                         "Format error in JSON body: $.points: expected an array of at most %d "
+                         "point ids",
+                         POINTS_MAX);
+    for (uint32_t i = 0; i < ids->count; i++) {
+        struct store_key key;
+        if (parse_id(&ids->items[i], &key, error) != 0)
+            return error->code;
+        set_key(&request->arena, key.bytes, key.size_bytes, list_add(&request->arena, list));
+    }
+    return 0;
+}
+
+/* A filter is resolved to the ids that match now; each becomes a delete. */
+static int add_matching(struct http_request *request, struct query_view *view,
+                        const struct doc *body, struct write_list *list, struct error *error)
+{
+    struct query_scroll scroll = {.limit = FILTER_PAGE, .arena = &request->arena};
+
+    if (parse_filter(request, body, &scroll.filter, error) != 0)
+        return error->code;
+    for (;;) {
+        struct query_result page = {0};
+        const uint8_t *next = NULL;
+        size_t next_bytes = 0;
+        if (query_scroll_run(view, &scroll, &page, &next, &next_bytes, error) != 0)
+            return error->code;
+        for (size_t i = 0; i < page.hit_count; i++) {
+            const struct query_row *row = &page.hits[i].row;
+            size_t key_bytes;
+            const uint8_t *key = store_row_key(row->source, row->row, &key_bytes);
+            set_key(&request->arena, key, key_bytes, list_add(&request->arena, list));
+        }
+        if (!next)
+            return 0;
+        scroll.from_key = next;
+        scroll.from_key_bytes = next_bytes;
+    }
+}
+
+/* ---- sending and waiting
+ * --------------------------------------------------------------------------- */
+
+/* One entry a partition: its last offset. The first topic's shards are named by partition number.
+ */
+static size_t last_offsets(struct arena *arena, const struct write_list *list,
+                           struct query_min_offset **out)
+{
+    struct query_min_offset *offsets = arena_calloc(arena, list->count + 1, sizeof(*offsets));
+    size_t count = 0;
+
+    for (size_t i = 0; i < list->count; i++) {
+        char name[16];
+        size_t k = 0;
+        snprintf(name, sizeof(name), "%d", list->writes[i].partition);
+        while (k < count && strcmp(offsets[k].shard, name) != 0)
+            k++;
+        if (k == count)
+            offsets[count++].shard = arena_copy(arena, name, strlen(name));
+        if (list->writes[i].offset > offsets[k].offset)
+            offsets[k].offset = list->writes[i].offset;
+    }
+    *out = offsets;
+    return count;
+}
+
+static int wait_searchable(struct http_request *request, const struct config_collection *collection,
+                           const struct write_list *list, int64_t timeout_ms, struct error *error)
+{
+    struct query_view_options options = {
+        .collection = collection,
+        .host = http_request_options(request)->host,
+        .io = http_request_options(request)->io,
+        .timeout_ms = timeout_ms,
+    };
+    struct query_min_offset *offsets;
+    struct query_view *view = NULL;
+    int code;
+
+    options.min_offset_count = last_offsets(&request->arena, list, &offsets);
+    options.min_offsets = offsets;
+    code = query_view_open(&options, &view, error);
+    query_view_close(view);
+    return code;
+}
+
+static void send_writes(struct http_request *request, const struct config_collection *collection,
+                        struct write_list *list, int64_t timeout_ms)
+{
+    const struct indexer_host *host = http_request_options(request)->host;
+    const char *wait = http_request_argument(request, "wait");
+    const char *status = "acknowledged";
+    struct error error = {0};
+    int64_t operation = 0;
+
+    if (!host->write) {
+        http_reply_error(request, 501, "This process does not produce to Kafka");
+        return;
+    }
+    if (host->write(host->context, collection, list->writes, list->count, &error) != 0) {
+        http_reply_from_error(request, &error);
+        return;
+    }
+    for (size_t i = 0; i < list->count; i++)
+        operation = list->writes[i].offset > operation ? list->writes[i].offset : operation;
+    if (wait && strcmp(wait, "true") == 0) {
+        int code = wait_searchable(request, collection, list, timeout_ms, &error);
+        if (code != 0 && code != ERROR_TIMEOUT) {
+            http_reply_from_error(request, &error);
+            return;
+        }
+        status = code == 0 ? "completed" : "wait_timeout";
+    }
+    http_reply_begin(request);
+    buffer_append_format(&request->reply, "{\"operation_id\":%lld,\"status\":\"%s\"}",
+                         (long long)operation, status);
+    http_reply_end(request, NULL);
+}
+
+static int open_write(struct http_request *request, const struct config_collection **collection,
+                      struct doc *body, struct parse_extras *extras, struct error *error)
+{
+    if (parse_collection(request, collection, error) != 0 || parse_body(request, body, error) != 0)
+        return error->code;
+    return parse_extras(request, body, extras, error);
+}
+
+void http_handle_upsert(struct http_request *request)
+{
+    const struct config_collection *collection;
+    struct write_list list = {0};
+    struct parse_extras extras;
+    struct error error = {0};
+    struct doc body;
+    int code = open_write(request, &collection, &body, &extras, &error);
+
+    if (code == 0) {
+        const struct doc *points = doc_get(&body, "points");
+        const struct doc *batch = doc_get(&body, "batch");
+        if (points)
+            code = add_points(request, collection, points, &list, &error);
+        else if (batch)
+            code = add_batch(request, collection, batch, &list, &error);
+        else
+            code = error_set(&error, ERROR_INVALID,
+                             "Format error in JSON body: $: expected `points` or `batch`");
+    }
+    if (code == 0)
+        send_writes(request, collection, &list, extras.timeout_ms);
+    else
+        http_reply_from_error(request, &error);
+}
+
+void http_handle_delete(struct http_request *request)
+{
+    const struct config_collection *collection;
+    struct query_view *view = NULL;
+    struct write_list list = {0};
+    struct parse_extras extras;
+    struct error error = {0};
+    struct doc body;
+    int code = open_write(request, &collection, &body, &extras, &error);
+
+    if (code == 0) {
+        const struct doc *points = doc_get(&body, "points");
+        if (points)
+            code = add_deletes(request, points, &list, &error);
+        else if (!doc_get(&body, "filter"))
+            code = error_set(&error, ERROR_INVALID,
+                             "Format error in JSON body: $: expected `points` or `filter`");
+        else if ((code = parse_view(request, &body, collection, &extras, &view, &error)) == 0)
+            code = add_matching(request, view, &body, &list, &error);
+    }
+    query_view_close(view);
+    if (code == 0)
+        send_writes(request, collection, &list, extras.timeout_ms);
+    else
+        http_reply_from_error(request, &error);
+}

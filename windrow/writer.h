@@ -1,0 +1,21 @@
+/* REST writes on their way into Kafka: one idempotent producer for the process, made on first use.
+ */
+#ifndef WINDROW_WRITER_H
+#define WINDROW_WRITER_H
+
+#include "base/error.h"
+#include "base/metrics.h"
+#include "config/config.h"
+#include "indexer/indexer.h"
+
+struct writer;
+
+struct writer *writer_new(const struct config *config, struct metrics *metrics);
+/** Waits a few seconds for what is under way. */
+void writer_delete(struct writer *writer);
+
+/** As indexer_host.write. Any thread; several at once share the producer. */
+int writer_write(struct writer *writer, const struct config_collection *collection,
+                 struct indexer_write *writes, size_t count, struct error *error);
+
+#endif
