@@ -83,6 +83,7 @@ run_logged() {
     local log=$1 what=$2 start=$SECONDS pid status=0
     shift 2
     mkdir -p "$(dirname "$log")"
+    : >"$log"
     set -m
     "$@" >"$log" 2>&1 </dev/null &
     pid=$! running_group=$!
