@@ -76,6 +76,7 @@ struct query_row {
     const struct store_source *source;
     uint32_t row;
     const char *shard;
+    int64_t window_ms; /* the collection's window length: tells a memtable row's window */
 };
 
 /** Whether the row matches; reads the payload only if the filter needs it. `scratch` is reset by
@@ -165,5 +166,7 @@ int query_row_payload(const struct query_row *row, struct arena *arena, struct d
                       struct error *error);
 int query_row_vector(const struct query_row *row, const float **vector, struct error *error);
 struct doc query_row_id(const struct query_row *row, struct arena *arena);
+/** Start of the window the row belongs to. */
+int64_t query_row_window_ms(const struct query_row *row);
 
 #endif

@@ -1,0 +1,56 @@
+/* Counting rows and finding one. */
+#include "indexer/query/each.h"
+
+static int count_row(void *context, size_t shard, const struct query_row *row,
+                     struct arena *scratch, struct error *error)
+{
+    uint64_t *count = context;
+
+    (void)shard;
+    (void)row;
+    (void)scratch;
+    (void)error;
+    (*count)++;
+    return 0;
+}
+
+int query_count(struct query_view *view, const struct query_filter *filter, uint64_t *count,
+                struct error *error)
+{
+    struct each_options options = {
+        .view = view, .filter = filter, .visit = count_row, .context = count};
+
+    *count = 0;
+    return query_each(&options, error);
+}
+
+int query_find(struct query_view *view, const uint8_t *key, size_t key_bytes, struct query_row *row,
+               struct error *error)
+{
+    bool found = false;
+    int64_t found_ms = 0;
+
+    for (size_t i = 0; i < view->shard_count; i++) {
+        const struct store_source *source;
+        struct error local = {0};
+        uint32_t place;
+        int64_t time_ms;
+        int code =
+            store_snapshot_find(view->shards[i].snapshot, key, key_bytes, &source, &place, &local);
+        if (code == ERROR_NOT_FOUND)
+            continue;
+        if (code != 0) {
+            if (error)
+                *error = local;
+            return error_wrap(error, "shard %s", view->shards[i].name);
+        }
+        /* Offsets of two shards do not compare; the newest event is the best guess there is. */
+        time_ms = store_row_event_time_ms(source, place);
+        if (found && time_ms <= found_ms)
+            continue;
+        found = true;
+        found_ms = time_ms;
+        *row = query_view_row(view, i, source, place);
+    }
+    return found ? 0 : error_set(error, ERROR_NOT_FOUND, "no record has this id");
+}

@@ -1,0 +1,22 @@
+/* each: every visible row that matches a filter, source by source. Inside the room only. */
+#ifndef INDEXER_QUERY_EACH_H
+#define INDEXER_QUERY_EACH_H
+
+#include "indexer/query/view.h"
+
+struct each_options {
+    struct query_view *view;
+    const struct query_filter *filter;
+    struct query_result *result; /* windows and `partial`; may be NULL */
+    struct arena *arena;         /* for the windows; NULL without a result */
+    /** `scratch` is reset between rows. */
+    int (*visit)(void *context, size_t shard, const struct query_row *row, struct arena *scratch,
+                 struct error *error);
+    void *context;
+};
+
+/** Visits the rows. A damaged payload is reported; with a result its row is left out and the result
+ * is partial, without one the error is returned. ERROR_TIMEOUT at the view's deadline. */
+int query_each(const struct each_options *options, struct error *error);
+
+#endif

@@ -1,0 +1,167 @@
+/* filter: Qdrant's filter document as a tree that is cheap to evaluate.
+ *
+ *     filter_compile.c  groups and conditions    filter_value.c  match, range, values_count, ids
+ *     filter_match.c    evaluation               filter_text.c   words of a text
+ *     filter_time.c     what a filter demands of @time
+ *
+ * Semantics are Qdrant's without a payload index; tests/indexer/filter_cases.json holds what its
+ * own engine answers. Text matches compare words (letters and digits, lower case): text wants all
+ * of them, text_any one, phrase all in a row. */
+#ifndef INDEXER_QUERY_FILTER_H
+#define INDEXER_QUERY_FILTER_H
+
+#include "indexer/query/query.h"
+
+enum filter_limits {
+    FILTER_DEPTH_MAX = 32,
+    FILTER_CONDITIONS_MAX = 4096,
+    FILTER_VALUES_MAX = 100000 /* of any, except and has_id */
+};
+
+/* Keys that are no payload. */
+enum filter_virtual { FILTER_PAYLOAD, FILTER_TIME, FILTER_WINDOW, FILTER_OFFSET, FILTER_PARTITION };
+
+enum filter_kind {
+    FILTER_FIELD,
+    FILTER_IS_EMPTY, /* {"is_empty": {"key"}} */
+    FILTER_IS_NULL,
+    FILTER_HAS_ID,
+    FILTER_CONSTANT, /* has_vector: known when compiled */
+    FILTER_NESTED,
+    FILTER_GROUP
+};
+
+enum filter_match_kind {
+    FILTER_MATCH_NONE,
+    FILTER_MATCH_BOOL,
+    FILTER_MATCH_INTEGERS, /* value or any */
+    FILTER_MATCH_STRINGS,
+    FILTER_MATCH_EXCEPT_INTEGERS,
+    FILTER_MATCH_EXCEPT_STRINGS,
+    FILTER_MATCH_TEXT,
+    FILTER_MATCH_TEXT_ANY,
+    FILTER_MATCH_PHRASE
+};
+
+struct filter_slice {
+    const char *bytes;
+    size_t size_bytes;
+};
+
+struct filter_match {
+    enum filter_match_kind kind;
+    bool boolean;
+    uint32_t count;
+    const int64_t *integers;           /* ascending */
+    const struct filter_slice *values; /* strings ascending, or words in order */
+};
+
+enum filter_bound { FILTER_LT, FILTER_GT, FILTER_LTE, FILTER_GTE, FILTER_BOUND_COUNT };
+
+enum filter_range_kind { FILTER_RANGE_NONE, FILTER_RANGE_NUMBER, FILTER_RANGE_TIME };
+
+/* Numbers compare exactly: integers as integers, everything else as double. */
+struct filter_range {
+    enum filter_range_kind kind;
+    bool present[FILTER_BOUND_COUNT];
+    struct doc bounds[FILTER_BOUND_COUNT]; /* DOC_INT, DOC_UINT or DOC_DOUBLE */
+    int64_t times_us[FILTER_BOUND_COUNT];  /* FILTER_RANGE_TIME */
+};
+
+struct filter_field {
+    struct filter_match match;
+    struct filter_range range;
+    struct filter_range count; /* values_count: FILTER_RANGE_NUMBER when given */
+    bool has_empty, empty;     /* {"key", "is_empty": bool} */
+    bool has_null, null;
+};
+
+struct filter_condition {
+    enum filter_kind kind;
+    enum filter_virtual virtual_key;
+    bool needs_payload;
+    bool constant;
+    const char *key; /* payload path; of FILTER_NESTED with "[]" at the end */
+    size_t key_bytes;
+    uint32_t id_count;
+    const struct filter_field *field;
+    const struct filter_slice *ids;   /* store keys, ascending by bytes */
+    const struct query_filter *group; /* of FILTER_GROUP and FILTER_NESTED */
+};
+
+struct filter_list {
+    const struct filter_condition *items; /* those that need no payload first */
+    uint32_t count;
+    bool present;
+};
+
+struct query_filter {
+    struct filter_list must, should, must_not, min_should;
+    uint64_t min_count;
+    bool needs_payload;
+    bool accepts_all; /* no condition at all */
+};
+
+/* What a filter is evaluated on; the payload is decoded on first use. */
+struct filter_subject {
+    const struct query_row *row; /* NULL: only `payload` and the fields below are there */
+    struct arena *scratch;
+    const struct doc *payload; /* NULL: not decoded yet */
+    struct doc decoded;
+    int code; /* 0 or why the payload could not be read */
+    struct error *error;
+};
+
+/** Evaluates; a payload that cannot be read leaves its error in `subject->code`. */
+bool filter_group_match(const struct query_filter *filter, struct filter_subject *subject);
+
+/* Where in the request the compiler stands, for error texts. */
+struct filter_place {
+    const struct filter_place *parent;
+    const char *name; /* NULL: an index */
+    size_t name_bytes;
+    uint32_t index;
+};
+
+struct filter_compiler {
+    struct arena *arena;
+    uint32_t condition_count;
+    struct error *error;
+};
+
+/** Returns ERROR_INVALID with "filter.must[1].range: " in front. */
+int filter_error(const struct filter_compiler *compiler, const struct filter_place *place,
+                 const char *format, ...) __attribute__((format(printf, 3, 4)));
+/** ERROR_INVALID unless `doc` is a map with only the keys in `known` (NULL-terminated). */
+int filter_check_keys(const struct filter_compiler *compiler, const struct filter_place *place,
+                      const struct doc *doc, const char *const *known);
+struct filter_place filter_place_name(const struct filter_place *parent, const char *name);
+struct filter_place filter_place_index(const struct filter_place *parent, uint32_t index);
+/** A value that is there and not null. */
+const struct doc *filter_get(const struct doc *map, const char *key);
+
+int filter_compile_match(struct filter_compiler *compiler, const struct filter_place *place,
+                         const struct doc *doc, enum filter_virtual virtual_key,
+                         struct filter_match *match);
+int filter_compile_range(struct filter_compiler *compiler, const struct filter_place *place,
+                         const struct doc *doc, struct filter_range *range);
+int filter_compile_count(struct filter_compiler *compiler, const struct filter_place *place,
+                         const struct doc *doc, struct filter_range *range);
+int filter_compile_ids(struct filter_compiler *compiler, const struct filter_place *place,
+                       const struct doc *doc, struct filter_condition *condition);
+
+/** Order of bytes, the shorter first when one begins the other. */
+int filter_slice_compare(const void *a, const void *b);
+
+/** Microseconds since the epoch of an RFC 3339 text; false when it is none. */
+bool filter_parse_time_us(const char *text, size_t length, int64_t *time_us);
+
+/** The next word at or behind *at: letters and digits, lower case, into `word` (grown in
+ * `arena`). False at the end. */
+bool filter_next_word(const char **at, const char *end, struct arena *arena,
+                      struct filter_slice *word);
+/** Whether the words of `text` satisfy a text match. */
+bool filter_match_words(const struct filter_match *match, const char *text, size_t length,
+                        struct arena *scratch);
+
+#endif

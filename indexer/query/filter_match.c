@@ -1,0 +1,359 @@
+/* Filter evaluation on one record. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "indexer/query/filter.h"
+
+/* ---- values ------------------------------------------------------------------------------- */
+
+static int number_compare(const struct doc *a, const struct doc *b)
+{
+    double left, right;
+
+    if (a->type == DOC_INT && b->type == DOC_INT)
+        return (a->integer > b->integer) - (a->integer < b->integer);
+    if (a->type == DOC_UINT && b->type == DOC_UINT)
+        return (a->unsigned_integer > b->unsigned_integer) -
+               (a->unsigned_integer < b->unsigned_integer);
+    if (a->type == DOC_UINT && b->type == DOC_INT)
+        return 1;
+    if (a->type == DOC_INT && b->type == DOC_UINT)
+        return -1;
+    (void)doc_as_double(a, &left);
+    (void)doc_as_double(b, &right);
+    return (left > right) - (left < right);
+}
+
+static bool bounds_hold(const struct filter_range *range, const int order[FILTER_BOUND_COUNT])
+{
+    return (!range->present[FILTER_LT] || order[FILTER_LT] < 0) &&
+           (!range->present[FILTER_GT] || order[FILTER_GT] > 0) &&
+           (!range->present[FILTER_LTE] || order[FILTER_LTE] <= 0) &&
+           (!range->present[FILTER_GTE] || order[FILTER_GTE] >= 0);
+}
+
+static bool time_in_range(const struct filter_range *range, int64_t time_us)
+{
+    int order[FILTER_BOUND_COUNT];
+
+    for (size_t i = 0; i < FILTER_BOUND_COUNT; i++)
+        order[i] = (time_us > range->times_us[i]) - (time_us < range->times_us[i]);
+    return bounds_hold(range, order);
+}
+
+static bool value_in_range(const struct filter_range *range, const struct doc *value)
+{
+    int order[FILTER_BOUND_COUNT] = {0};
+    int64_t time_us;
+    double number;
+
+    if (range->kind == FILTER_RANGE_TIME)
+        return value->type == DOC_STRING &&
+               filter_parse_time_us(value->string, value->count, &time_us) &&
+               time_in_range(range, time_us);
+    if (!doc_as_double(value, &number) || number != number)
+        return false;
+    for (size_t i = 0; i < FILTER_BOUND_COUNT; i++)
+        if (range->present[i])
+            order[i] = number_compare(value, &range->bounds[i]);
+    return bounds_hold(range, order);
+}
+
+static bool has_integer(const struct filter_match *match, const struct doc *value)
+{
+    uint32_t low = 0;
+    uint32_t high = match->count;
+
+    while (value->type == DOC_INT && low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (match->integers[middle] == value->integer)
+            return true;
+        if (match->integers[middle] < value->integer)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return false;
+}
+
+static bool has_slice(const struct filter_slice *slices, uint32_t count, const void *bytes,
+                      size_t size_bytes)
+{
+    struct filter_slice wanted = {bytes, size_bytes};
+
+    return count > 0 &&
+           bsearch(&wanted, slices, count, sizeof(*slices), filter_slice_compare) != NULL;
+}
+
+static bool value_matches(const struct filter_match *match, const struct doc *value,
+                          struct arena *scratch)
+{
+    bool found;
+
+    switch (match->kind) {
+    case FILTER_MATCH_NONE:
+        return false;
+    case FILTER_MATCH_BOOL:
+        return value->type == DOC_BOOL && value->boolean == match->boolean;
+    case FILTER_MATCH_INTEGERS:
+        return has_integer(match, value);
+    case FILTER_MATCH_EXCEPT_INTEGERS:
+        return value->type != DOC_NULL && !has_integer(match, value);
+    case FILTER_MATCH_STRINGS:
+    case FILTER_MATCH_EXCEPT_STRINGS:
+        found = value->type == DOC_STRING &&
+                has_slice(match->values, match->count, value->string, value->count);
+        return match->kind == FILTER_MATCH_STRINGS ? found : value->type != DOC_NULL && !found;
+    default:
+        return value->type == DOC_STRING &&
+               filter_match_words(match, value->string, value->count, scratch);
+    }
+}
+
+static bool is_empty_value(const struct doc *value)
+{
+    return value->type == DOC_NULL || (value->type == DOC_ARRAY && value->count == 0);
+}
+
+static bool is_null_value(const struct doc *value)
+{
+    if (value->type == DOC_ARRAY) {
+        for (uint32_t i = 0; i < value->count; i++)
+            if (value->items[i].type == DOC_NULL)
+                return true;
+        return false;
+    }
+    return value->type == DOC_NULL;
+}
+
+static bool count_in_range(const struct filter_range *range, const struct doc *value)
+{
+    uint32_t count = !value || value->type == DOC_NULL ? 0
+                     : value->type == DOC_ARRAY        ? value->count
+                                                       : 1;
+    struct doc number = doc_integer(count);
+
+    return range->kind != FILTER_RANGE_NONE && value_in_range(range, &number);
+}
+
+/* ---- conditions --------------------------------------------------------------------------- */
+
+struct field_walk {
+    const struct filter_field *field;
+    struct arena *scratch;
+    bool seen;     /* the path leads to at least one value */
+    bool filled;   /* one of them is neither null nor [] */
+    bool has_null; /* one of them is null or holds a null */
+    bool matches;
+};
+
+static bool value_passes(const struct filter_field *field, const struct doc *value,
+                         struct arena *scratch)
+{
+    return value_matches(&field->match, value, scratch) ||
+           (field->range.kind != FILTER_RANGE_NONE && value_in_range(&field->range, value));
+}
+
+/* An array passes when one of its elements does; arrays inside arrays are not looked into. */
+static bool visit_field(void *context, const struct doc *value)
+{
+    struct field_walk *walk = context;
+    const struct filter_field *field = walk->field;
+
+    walk->seen = true;
+    walk->filled = walk->filled || !is_empty_value(value);
+    walk->has_null = walk->has_null || is_null_value(value);
+    if (count_in_range(&field->count, value))
+        walk->matches = true;
+    if (value->type != DOC_ARRAY) {
+        walk->matches = walk->matches || value_passes(field, value, walk->scratch);
+    } else {
+        for (uint32_t i = 0; i < value->count && !walk->matches; i++)
+            walk->matches = value_passes(field, &value->items[i], walk->scratch);
+    }
+    return walk->matches;
+}
+
+static bool load_payload(struct filter_subject *subject)
+{
+    if (!subject->payload && subject->code == 0) {
+        subject->code =
+            query_row_payload(subject->row, subject->scratch, &subject->decoded, subject->error);
+        if (subject->code == 0)
+            subject->payload = &subject->decoded;
+    }
+    return subject->code == 0;
+}
+
+static bool match_payload_field(const struct filter_condition *condition,
+                                struct filter_subject *subject)
+{
+    struct field_walk walk = {.field = condition->field, .scratch = subject->scratch};
+    const struct filter_field *field = condition->field;
+
+    if (!load_payload(subject))
+        return false;
+    (void)doc_visit_path(subject->payload, condition->key, condition->key_bytes, visit_field,
+                         &walk);
+    if (walk.matches || (!walk.seen && count_in_range(&field->count, NULL)))
+        return true;
+    return (field->has_empty && field->empty == !walk.filled) ||
+           (field->has_null && field->null == walk.has_null);
+}
+
+/* "3", or "topic-3" for topics after the first: the partition as a number. */
+static struct doc partition_number(const char *shard)
+{
+    const char *dash = strrchr(shard, '-');
+    const char *digits = dash ? dash + 1 : shard;
+    uint64_t number;
+
+    if (text_parse_u64(digits, strlen(digits), &number) != 0 || number > INT32_MAX)
+        return (struct doc){.type = DOC_NULL};
+    return doc_integer((int64_t)number);
+}
+
+static struct doc virtual_value(const struct filter_condition *condition,
+                                const struct query_row *row)
+{
+    switch (condition->virtual_key) {
+    case FILTER_TIME:
+        return doc_integer(store_row_event_time_ms(row->source, row->row));
+    case FILTER_WINDOW:
+        return doc_integer(query_row_window_ms(row));
+    case FILTER_OFFSET:
+        return doc_integer(store_row_offset(row->source, row->row));
+    default:
+        return partition_number(row->shard);
+    }
+}
+
+static bool match_virtual_field(const struct filter_condition *condition,
+                                const struct filter_subject *subject)
+{
+    const struct filter_field *field = condition->field;
+    enum filter_match_kind kind = field->match.kind;
+    struct doc value;
+
+    if (!subject->row)
+        return false;
+    value = virtual_value(condition, subject->row);
+    if (field->range.kind == FILTER_RANGE_TIME) {
+        if (condition->virtual_key <= FILTER_WINDOW && value.integer < INT64_MAX / 1000 &&
+            value.integer > INT64_MIN / 1000 && time_in_range(&field->range, value.integer * 1000))
+            return true;
+    } else if (field->range.kind == FILTER_RANGE_NUMBER && value_in_range(&field->range, &value)) {
+        return true;
+    }
+    if (condition->virtual_key == FILTER_PARTITION &&
+        (kind == FILTER_MATCH_STRINGS || kind == FILTER_MATCH_EXCEPT_STRINGS))
+        value = (struct doc){.type = DOC_STRING,
+                             .count = (uint32_t)strlen(subject->row->shard),
+                             .string = subject->row->shard};
+    return value_matches(&field->match, &value, subject->scratch) ||
+           count_in_range(&field->count, &value) || (field->has_empty && !field->empty) ||
+           (field->has_null && !field->null);
+}
+
+static bool match_presence(const struct filter_condition *condition, struct filter_subject *subject)
+{
+    struct filter_field none = {0};
+    struct field_walk walk = {.field = &none, .scratch = subject->scratch};
+
+    if (condition->virtual_key != FILTER_PAYLOAD || !load_payload(subject))
+        return false;
+    (void)doc_visit_path(subject->payload, condition->key, condition->key_bytes, visit_field,
+                         &walk);
+    return condition->kind == FILTER_IS_EMPTY ? !walk.filled : walk.has_null;
+}
+
+struct nested_walk {
+    const struct query_filter *group;
+    struct filter_subject *subject;
+};
+
+static bool visit_nested(void *context, const struct doc *value)
+{
+    struct nested_walk *walk = context;
+    struct filter_subject element = *walk->subject;
+    bool matches;
+
+    if (value->type != DOC_MAP)
+        return false;
+    element.payload = value;
+    matches = filter_group_match(walk->group, &element);
+    walk->subject->code = element.code;
+    return matches;
+}
+
+static bool match_has_id(const struct filter_condition *condition,
+                         const struct filter_subject *subject)
+{
+    const uint8_t *key;
+    size_t key_bytes;
+
+    if (!subject->row)
+        return false;
+    key = store_row_key(subject->row->source, subject->row->row, &key_bytes);
+    return has_slice(condition->ids, condition->id_count, key, key_bytes);
+}
+
+static bool match_condition(const struct filter_condition *condition,
+                            struct filter_subject *subject)
+{
+    struct nested_walk walk = {condition->group, subject};
+
+    switch (condition->kind) {
+    case FILTER_FIELD:
+        return condition->virtual_key == FILTER_PAYLOAD ? match_payload_field(condition, subject)
+                                                        : match_virtual_field(condition, subject);
+    case FILTER_IS_EMPTY:
+    case FILTER_IS_NULL:
+        return match_presence(condition, subject);
+    case FILTER_HAS_ID:
+        return match_has_id(condition, subject);
+    case FILTER_CONSTANT:
+        return condition->constant;
+    case FILTER_NESTED:
+        return load_payload(subject) && doc_visit_path(subject->payload, condition->key,
+                                                       condition->key_bytes, visit_nested, &walk);
+    case FILTER_GROUP:
+        return filter_group_match(condition->group, subject);
+    }
+    return false;
+}
+
+static uint64_t count_matches(const struct filter_list *list, struct filter_subject *subject,
+                              uint64_t enough)
+{
+    uint64_t matched = 0;
+
+    for (uint32_t i = 0; i < list->count && matched < enough && subject->code == 0; i++)
+        matched += match_condition(&list->items[i], subject);
+    return matched;
+}
+
+bool filter_group_match(const struct query_filter *filter, struct filter_subject *subject)
+{
+    for (uint32_t i = 0; i < filter->must.count; i++)
+        if (!match_condition(&filter->must.items[i], subject) || subject->code != 0)
+            return false;
+    if (count_matches(&filter->must_not, subject, 1) > 0 || subject->code != 0)
+        return false;
+    if (filter->should.count > 0 && count_matches(&filter->should, subject, 1) == 0)
+        return false;
+    if (filter->min_count > 0 &&
+        count_matches(&filter->min_should, subject, filter->min_count) < filter->min_count)
+        return false;
+    return subject->code == 0;
+}
+
+int query_filter_match(const struct query_filter *filter, const struct query_row *row,
+                       struct arena *scratch, bool *matches, struct error *error)
+{
+    struct filter_subject subject = {.row = row, .scratch = scratch, .error = error};
+
+    *matches = !filter || filter->accepts_all || filter_group_match(filter, &subject);
+    return subject.code;
+}

@@ -1,0 +1,55 @@
+/* One row of a snapshot, as documents and numbers. */
+#include "indexer/query/query.h"
+
+int query_row_payload(const struct query_row *row, struct arena *arena, struct doc *payload,
+                      struct error *error)
+{
+    const uint8_t *bytes;
+    size_t size_bytes;
+    int code = store_row_payload(row->source, row->row, arena, &bytes, &size_bytes, error);
+
+    if (code != 0)
+        return code;
+    if (size_bytes == 0) {
+        *payload = (struct doc){.type = DOC_MAP};
+        return 0;
+    }
+    if (doc_parse_msgpack(arena, bytes, size_bytes, NULL, payload, error) != 0) {
+        (void)error_wrap(error, "shard %s: payload of row %u", row->shard, row->row);
+        if (error)
+            error->code = ERROR_CORRUPT;
+        return ERROR_CORRUPT;
+    }
+    if (payload->type != DOC_MAP)
+        return error_set(error, ERROR_CORRUPT, "shard %s: payload of row %u is no map", row->shard,
+                         row->row);
+    return 0;
+}
+
+int query_row_vector(const struct query_row *row, const float **vector, struct error *error)
+{
+    uint32_t count;
+
+    return store_row_vectors(row->source, row->row, vector, &count, error);
+}
+
+struct doc query_row_id(const struct query_row *row, struct arena *arena)
+{
+    size_t key_bytes;
+    const uint8_t *key = store_row_key(row->source, row->row, &key_bytes);
+
+    return store_key_to_doc(key, key_bytes, arena);
+}
+
+int64_t query_row_window_ms(const struct query_row *row)
+{
+    int64_t time_ms, over;
+
+    if (row->source->kind != STORE_SOURCE_MEMTABLE)
+        return row->source->window_start_ms;
+    time_ms = store_row_event_time_ms(row->source, row->row);
+    if (row->window_ms <= 0)
+        return time_ms;
+    over = time_ms % row->window_ms;
+    return time_ms - (over < 0 ? over + row->window_ms : over);
+}

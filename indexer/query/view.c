@@ -1,0 +1,151 @@
+/* Views: leases and snapshots of all shards of a collection. */
+#include "indexer/query/view.h"
+
+#include <assert.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/logger.h"
+
+enum { POLL_NS = 1000000, DEFAULT_TIMEOUT_MS = 30000 };
+
+/* Takes what is open right now. Leases and snapshots live in the view's arena. */
+static void view_take(struct query_view *view)
+{
+    struct indexer_shard_lease *leases = NULL;
+
+    view->now_ms = io_wall_ms(view->io);
+    view->shard_count = view->host->shards_acquire(view->host->context, view->collection->name,
+                                                   &view->arena, &leases);
+    view->shards = arena_calloc(&view->arena, view->shard_count + 1, sizeof(*view->shards));
+    view->freshness = arena_calloc(&view->arena, view->shard_count + 1, sizeof(*view->freshness));
+    for (size_t i = 0; i < view->shard_count; i++) {
+        struct view_shard *shard = &view->shards[i];
+        shard->lease = &leases[i];
+        shard->name = store_shard_name(leases[i].shard);
+        shard->snapshot = store_snapshot_acquire(leases[i].shard, view->now_ms);
+        assert(shard->snapshot);
+        shard->sources = store_snapshot_sources(shard->snapshot, &shard->source_count);
+        view->freshness[i] = (struct query_shard_freshness){
+            .shard = shard->name,
+            .next_offset = store_snapshot_next_offset(shard->snapshot),
+            .watermark_ms = store_snapshot_watermark_ms(shard->snapshot)};
+    }
+}
+
+static void view_give_back(struct query_view *view)
+{
+    for (size_t i = 0; i < view->shard_count; i++) {
+        store_snapshot_release(view->shards[i].snapshot);
+        view->host->shard_release(view->host->context, view->shards[i].lease);
+    }
+    view->shard_count = 0;
+    arena_reset(&view->arena);
+}
+
+/* The first offset that is not there yet, or NULL. A shard that is not open here may still come. */
+static const struct query_min_offset *view_missing(const struct query_view *view,
+                                                   const struct query_view_options *options)
+{
+    for (size_t i = 0; i < options->min_offset_count; i++) {
+        const struct query_min_offset *wanted = &options->min_offsets[i];
+        bool there = false;
+        for (size_t j = 0; j < view->shard_count && !there; j++)
+            there = strcmp(view->freshness[j].shard, wanted->shard) == 0 &&
+                    view->freshness[j].next_offset > wanted->offset;
+        if (!there)
+            return wanted;
+    }
+    return NULL;
+}
+
+int query_view_open(const struct query_view_options *options, struct query_view **view,
+                    struct error *error)
+{
+    int64_t timeout_ms = options->timeout_ms > 0 ? options->timeout_ms : DEFAULT_TIMEOUT_MS;
+    const struct query_min_offset *missing;
+    struct query_view *fresh = calloc(1, sizeof(*fresh));
+    struct timespec poll = {0, POLL_NS};
+
+    if (!fresh)
+        abort();
+    arena_create(&fresh->arena, 0);
+    fresh->io = options->io ? options->io : io_posix();
+    fresh->collection = options->collection;
+    fresh->host = options->host;
+    if (timeout_ms > INT64_MAX / 4 / 1000000)
+        timeout_ms = INT64_MAX / 4 / 1000000;
+    fresh->deadline_ns = io_monotonic_ns(fresh->io) + timeout_ms * 1000000;
+    view_take(fresh);
+    /* Nothing is held between two looks: a lease would keep a shard open that has to move. */
+    while ((missing = view_missing(fresh, options)) != NULL) {
+        view_give_back(fresh);
+        if (query_view_expired(fresh)) {
+            (void)error_set(error, ERROR_TIMEOUT,
+                            "offset %lld of partition %s was not searchable within %lld ms",
+                            (long long)missing->offset, missing->shard, (long long)timeout_ms);
+            query_view_close(fresh);
+            return ERROR_TIMEOUT;
+        }
+        (void)nanosleep(&poll, NULL);
+        view_take(fresh);
+    }
+    *view = fresh;
+    return 0;
+}
+
+void query_view_close(struct query_view *view)
+{
+    if (!view)
+        return;
+    view_give_back(view);
+    arena_destroy(&view->arena);
+    free(view);
+}
+
+const struct query_shard_freshness *query_view_freshness(const struct query_view *view,
+                                                         size_t *count)
+{
+    *count = view->shard_count;
+    return view->freshness;
+}
+
+bool query_view_expired(const struct query_view *view)
+{
+    return io_monotonic_ns(view->io) > view->deadline_ns;
+}
+
+struct query_row query_view_row(const struct query_view *view, size_t shard,
+                                const struct store_source *source, uint32_t row)
+{
+    return (struct query_row){.snapshot = view->shards[shard].snapshot,
+                              .source = source,
+                              .row = row,
+                              .shard = view->shards[shard].name,
+                              .window_ms = view->collection->window_ms};
+}
+
+/* A damaged file is met again by every search until its window is rebuilt: one line is enough. The
+ * table forgets by being overwritten, which only repeats a line. */
+void query_view_report(const struct query_view *view, size_t shard,
+                       const struct store_source *source, const struct error *error)
+{
+    enum { REMEMBERED = 256 };
+    static _Atomic uint64_t reported[REMEMBERED];
+    uint64_t name = 1469598103934665603U ^ source->file_number;
+    uint64_t former;
+
+    for (const char *c = view->shards[shard].name; *c; c++)
+        name = (name ^ (uint8_t)*c) * 1099511628211U;
+    for (const char *c = view->collection->name; *c; c++)
+        name = (name ^ (uint8_t)*c) * 1099511628211U;
+    former =
+        atomic_exchange_explicit(&reported[(name >> 32) % REMEMBERED], name, memory_order_relaxed);
+    if (former != name)
+        log_error("query", "left out of searches: collection=%s shard=%s file=%llu window=%lld: %s",
+                  view->collection->name, view->shards[shard].name,
+                  (unsigned long long)source->file_number, (long long)source->window_start_ms,
+                  error->text);
+}

@@ -1,0 +1,63 @@
+/* view: the shards of a collection at one instant. Inside the room only. */
+#ifndef INDEXER_QUERY_VIEW_H
+#define INDEXER_QUERY_VIEW_H
+
+#include "indexer/query/query.h"
+
+struct view_shard {
+    struct indexer_shard_lease *lease;
+    const char *name;
+    struct store_snapshot *snapshot;
+    const struct store_source *sources;
+    size_t source_count;
+};
+
+struct query_view {
+    struct arena arena;
+    struct io *io;
+    const struct config_collection *collection;
+    const struct indexer_host *host;
+    struct view_shard *shards;
+    struct query_shard_freshness *freshness;
+    size_t shard_count;
+    int64_t now_ms;      /* wall clock of the snapshots */
+    int64_t deadline_ns; /* monotonic */
+};
+
+bool query_view_expired(const struct query_view *view);
+
+/** The row as the outside sees it. */
+struct query_row query_view_row(const struct query_view *view, size_t shard,
+                                const struct store_source *source, uint32_t row);
+
+/** Says once per file and process that a source was left out because its bytes are damaged. */
+void query_view_report(const struct query_view *view, size_t shard,
+                       const struct store_source *source, const struct error *error);
+
+/* ---- windows of a view, counted while an operation runs over its sources ---- */
+
+struct window_tally {
+    struct window_entry *entries;
+    size_t count, room;
+};
+
+/** Room for every window of the view, in `arena`. */
+void query_tally_start(struct window_tally *tally, const struct query_view *view,
+                       struct arena *arena);
+/** Notes a chunk or run: searched or pruned. */
+void query_tally_table(struct window_tally *tally, size_t shard, const struct store_source *source,
+                       bool searched);
+/** Notes the windows of a memtable's rows inside [from, to). */
+void query_tally_memtable(struct window_tally *tally, const struct query_view *view, size_t shard,
+                          const struct store_source *source, int64_t from_ms, int64_t to_ms);
+void query_tally_finish(const struct window_tally *tally, struct query_result *result);
+
+/** Whether the source can hold rows of [from, to). */
+static inline bool query_source_overlaps(const struct store_source *source, int64_t from_ms,
+                                         int64_t to_ms)
+{
+    return source->row_count > 0 && source->max_event_ms >= from_ms &&
+           (source->min_event_ms < to_ms || to_ms == INT64_MAX);
+}
+
+#endif
