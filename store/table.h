@@ -108,6 +108,11 @@ bool table_find(const struct table *table, const uint8_t *key, size_t key_bytes,
 
 int table_payload(const struct table *table, uint32_t row, struct arena *arena,
                   const uint8_t **payload, size_t *payload_bytes, struct error *error);
+/** Payloads of `count` rows in any order, copied into `arena`; each block that holds some of them is
+ * decoded once. For merges: ask for as many rows at a time as memory allows. */
+int table_gather_payloads(const struct table *table, const uint32_t *rows, uint32_t count,
+                          struct arena *arena, const uint8_t **payloads, uint32_t *payload_bytes,
+                          struct error *error);
 /** As store_row_vectors. */
 int table_vectors(const struct table *table, uint32_t row, const float **vectors, uint32_t *count,
                   struct error *error);
@@ -115,7 +120,8 @@ int table_vectors(const struct table *table, uint32_t row, const float **vectors
 int table_gather(const struct table *table, const uint32_t *rows, uint32_t count, float *out,
                  struct error *error);
 
-/** Reads every byte and checks every checksum; appends one line a finding. */
+/** Reads every byte and checks every checksum; appends one line a finding and goes on. Returns
+ * ERROR_CORRUPT when there are any. */
 int table_verify(struct table *table, struct buffer *findings, struct error *error);
 int table_inspect(struct io *io, const char *path, bool json, struct buffer *out,
                   struct error *error);

@@ -87,7 +87,7 @@ int table_check_ranges(struct table *table, struct error *error);
 int table_payload_block(const struct table *table, uint32_t block, uint8_t *raw,
                         struct error *error);
 
-/** Checks a vector block's checksum, once for good. */
-int table_vector_block_verify(const struct table *table, uint32_t block, struct error *error);
+/** Checks a vector block now, whether it was checked before or not; a packed one is decoded too. */
+int table_vector_block_check(const struct table *table, uint32_t block, struct error *error);
 
 #endif

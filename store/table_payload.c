@@ -121,3 +121,59 @@ int table_payload(const struct table *table, uint32_t row, struct arena *arena,
         row_slice(block, raw, row, payload, payload_bytes);
     return result;
 }
+
+static int compare_places(const void *a, const void *b)
+{
+    const uint64_t *left = a, *right = b;
+
+    return *left < *right ? -1 : *left > *right;
+}
+
+/* Rows in ascending order with their place in the request: row << 32 | place. */
+static uint64_t *sorted_request(const uint32_t *rows, uint32_t count)
+{
+    uint64_t *request = malloc(sizeof(*request) * ((size_t)count + 1));
+
+    if (!request)
+        abort();
+    for (uint32_t i = 0; i < count; i++)
+        request[i] = (uint64_t)rows[i] << 32 | i;
+    qsort(request, count, sizeof(*request), compare_places);
+    return request;
+}
+
+int table_gather_payloads(const struct table *table, const uint32_t *rows, uint32_t count,
+                          struct arena *arena, const uint8_t **payloads, uint32_t *payload_bytes,
+                          struct error *error)
+{
+    uint64_t *request = sorted_request(rows, count);
+    const struct table_block *blocks = table_column_blocks(table, TABLE_COLUMN_PAYLOADS);
+    const struct table_block *block = NULL;
+    struct buffer raw = {0};
+    int result = 0;
+
+    for (uint32_t i = 0; result == 0 && i < count; i++) {
+        uint32_t row = (uint32_t)(request[i] >> 32);
+        uint32_t place = (uint32_t)request[i];
+        const uint8_t *bytes;
+        size_t size_bytes;
+        assert(row < table->row_count);
+        if (!block || row - block->first_row >= block->row_count) {
+            uint32_t index = block_of_row(table, row);
+            block = blocks + index;
+            raw.size = 0;
+            result =
+                table_payload_block(table, index, buffer_reserve(&raw, block->raw_bytes), error);
+            if (result)
+                break;
+        }
+        row_slice(block, raw.data, row, &bytes, &size_bytes);
+        payloads[place] = (const uint8_t *)arena_copy(arena, bytes, size_bytes);
+        payload_bytes[place] = (uint32_t)size_bytes;
+        if (!payloads[place])
+            result = error_set(error, ERROR_MEMORY, "payloads of %u rows", count);
+    }
+    buffer_destroy(&raw);
+    free(request);
+    return result;
+}

@@ -8,19 +8,28 @@
 
 #include "store/table_internal.h"
 
-int table_vector_block_verify(const struct table *table, uint32_t index, struct error *error)
+int table_vector_block_check(const struct table *table, uint32_t index, struct error *error)
 {
     const struct table_block *block = table_column_blocks(table, TABLE_COLUMN_VECTORS) + index;
-    uint64_t bit = UINT64_C(1) << (index % 64);
-    _Atomic uint64_t *word = &table->vectors_verified[index / 64];
 
-    if (atomic_load_explicit(word, memory_order_relaxed) & bit)
-        return 0;
     if (checksum_block(table->vectors.bytes + block->offset, block->size_bytes,
                        table->footer->file_number, TABLE_COLUMN_VECTORS, index) != block->checksum)
         return table_corrupt(table, TABLE_COLUMN_VECTORS, index, error, "checksum mismatch");
-    (void)atomic_fetch_or_explicit(word, bit, memory_order_relaxed);
     return 0;
+}
+
+static int check_once(const struct table *table, uint32_t index, struct error *error)
+{
+    uint64_t bit = UINT64_C(1) << (index % 64);
+    _Atomic uint64_t *word = &table->vectors_verified[index / 64];
+    int result;
+
+    if (atomic_load_explicit(word, memory_order_relaxed) & bit)
+        return 0;
+    result = table_vector_block_check(table, index, error);
+    if (result == 0)
+        (void)atomic_fetch_or_explicit(word, bit, memory_order_relaxed);
+    return result;
 }
 
 static uint32_t block_of_row(const struct table *table, uint32_t row)
@@ -50,7 +59,7 @@ int table_vectors(const struct table *table, uint32_t row, const float **vectors
     int result;
 
     assert(row < table->row_count);
-    result = table_vector_block_verify(table, index, error);
+    result = check_once(table, index, error);
     if (result)
         return result;
     *vectors =

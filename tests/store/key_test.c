@@ -1,0 +1,145 @@
+/* Ids become keys that sort numbers, then UUIDs, then strings, and come back as they were. */
+#include <string.h>
+
+#include "store/store.h"
+#include "tests/support/test_main.h"
+
+static struct store_key key_of(const char *text)
+{
+    struct store_key key;
+
+    ck_assert_int_eq(store_key_from_text(text, strlen(text), true, &key, NULL), 0);
+    return key;
+}
+
+static int compare(const struct store_key *a, const struct store_key *b)
+{
+    size_t common = a->size_bytes < b->size_bytes ? a->size_bytes : b->size_bytes;
+    int order = memcmp(a->bytes, b->bytes, common);
+
+    return order ? order : (int)a->size_bytes - (int)b->size_bytes;
+}
+
+START_TEST(numbers_sort_before_uuids_before_strings)
+{
+    static const char *const ascending[] = {
+        "0",
+        "1",
+        "255",
+        "256",
+        "18446744073709551615",
+        "00000000-0000-0000-0000-000000000001",
+        "550e8400-e29b-41d4-a716-446655440000",
+        "18446744073709551616", /* too large for a number */
+        "a",
+        "ab",
+        "b",
+        "\xc3\xa4",
+    };
+    size_t count = sizeof(ascending) / sizeof(ascending[0]);
+
+    for (size_t i = 0; i + 1 < count; i++) {
+        struct store_key low = key_of(ascending[i]), high = key_of(ascending[i + 1]);
+        ck_assert_msg(compare(&low, &high) < 0, "%s < %s", ascending[i], ascending[i + 1]);
+    }
+}
+END_TEST
+
+START_TEST(spellings_of_one_uuid_are_one_key)
+{
+    static const char *const spellings[] = {
+        "550e8400-e29b-41d4-a716-446655440000",
+        "550E8400-E29B-41D4-A716-446655440000",
+        "550e8400e29b41d4a716446655440000",
+        "urn:uuid:550e8400-e29b-41d4-a716-446655440000",
+    };
+    struct store_key first = key_of(spellings[0]);
+
+    ck_assert_uint_eq(first.size_bytes, 17);
+    ck_assert_uint_eq(first.bytes[0], 2);
+    for (size_t i = 1; i < 4; i++) {
+        struct store_key key = key_of(spellings[i]);
+        ck_assert_int_eq(compare(&first, &key), 0);
+    }
+}
+END_TEST
+
+START_TEST(digits_are_a_string_unless_asked)
+{
+    struct store_key as_text, as_number;
+
+    ck_assert_int_eq(store_key_from_text("42", 2, false, &as_text, NULL), 0);
+    ck_assert_int_eq(store_key_from_text("42", 2, true, &as_number, NULL), 0);
+    ck_assert_uint_eq(as_text.bytes[0], 3);
+    ck_assert_uint_eq(as_number.bytes[0], 1);
+    ck_assert_mem_eq(as_number.bytes + 1, "\0\0\0\0\0\0\0\x2a", 8);
+    /* "007" is no canonical number: it would come back as 7. */
+    ck_assert_int_eq(store_key_from_text("007", 3, true, &as_text, NULL), 0);
+    ck_assert_uint_eq(as_text.bytes[0], 3);
+}
+END_TEST
+
+START_TEST(ids_that_cannot_be_are_refused)
+{
+    static char longest[257];
+    struct store_key key;
+    struct error error;
+
+    memset(longest, 'x', 256);
+    ck_assert_int_eq(store_key_from_text("", 0, false, &key, &error), ERROR_INVALID);
+    ck_assert_int_eq(store_key_from_text(longest, 256, false, &key, &error), ERROR_INVALID);
+    ck_assert_ptr_nonnull(strstr(error.text, "256"));
+    ck_assert_int_eq(store_key_from_text(longest, 255, false, &key, &error), 0);
+    ck_assert_uint_eq(key.size_bytes, STORE_KEY_MAX_BYTES);
+    ck_assert_int_eq(store_key_from_text("a\xff", 2, false, &key, &error), ERROR_INVALID);
+    ck_assert_int_eq(store_key_from_text("a\xed\xa0\x80", 4, false, &key, &error), ERROR_INVALID);
+}
+END_TEST
+
+START_TEST(documents_give_numbers_and_strings_only)
+{
+    struct doc unsigned_doc = {.type = DOC_UINT, .unsigned_integer = UINT64_MAX};
+    struct doc cases[] = {doc_integer(-1), doc_number(1.0), {.type = DOC_NULL}, {.type = DOC_MAP}};
+    struct doc seven = doc_integer(7);
+    struct doc digits = {.type = DOC_STRING, .count = 1, .string = "7"};
+    struct store_key key;
+
+    ck_assert_int_eq(store_key_from_doc(&seven, &key, NULL), 0);
+    ck_assert_mem_eq(key.bytes, "\1\0\0\0\0\0\0\0\7", 9);
+    ck_assert_int_eq(store_key_from_doc(&digits, &key, NULL), 0);
+    ck_assert_uint_eq(key.bytes[0], 3);
+    ck_assert_int_eq(store_key_from_doc(&unsigned_doc, &key, NULL), 0);
+    ck_assert_mem_eq(key.bytes, "\1\xff\xff\xff\xff\xff\xff\xff\xff", 9);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+        ck_assert_int_eq(store_key_from_doc(&cases[i], &key, NULL), ERROR_INVALID);
+}
+END_TEST
+
+START_TEST(keys_come_back_as_documents)
+{
+    static const char *const ids[] = {"text", "550e8400-e29b-41d4-a716-446655440000", "\xc3\xa4"};
+    struct arena arena;
+    struct store_key key;
+    struct doc doc;
+
+    arena_create(&arena, 0);
+    for (size_t i = 0; i < 3; i++) {
+        key = key_of(ids[i]);
+        doc = store_key_to_doc(key.bytes, key.size_bytes, &arena);
+        ck_assert(doc_string_equals(&doc, ids[i]));
+    }
+    store_key_from_u64(42, &key);
+    doc = store_key_to_doc(key.bytes, key.size_bytes, &arena);
+    ck_assert_int_eq((int)doc.type, DOC_INT);
+    ck_assert_int_eq(doc.integer, 42);
+    store_key_from_u64(UINT64_MAX, &key);
+    doc = store_key_to_doc(key.bytes, key.size_bytes, &arena);
+    ck_assert_int_eq((int)doc.type, DOC_UINT);
+    ck_assert_uint_eq(doc.unsigned_integer, UINT64_MAX);
+    arena_destroy(&arena);
+}
+END_TEST
+
+TEST_TABLE(TEST(numbers_sort_before_uuids_before_strings), TEST(spellings_of_one_uuid_are_one_key),
+           TEST(digits_are_a_string_unless_asked), TEST(ids_that_cannot_be_are_refused),
+           TEST(documents_give_numbers_and_strings_only), TEST(keys_come_back_as_documents))
