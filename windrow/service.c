@@ -1,91 +1,10 @@
 #include "windrow/service.h"
 
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/logger.h"
-#include "windrow/status.h"
+#include "windrow/host.h"
 #include "windrow/version.h"
-
-/* ---- what the indexer asks of the program
- * ---------------------------------------------------------- */
-
-static size_t host_shards_acquire(void *context, const char *collection, struct arena *arena,
-                                  struct indexer_shard_lease **leases)
-{
-    struct service *service = context;
-
-    return catalog_acquire(service->catalog, collection, arena, leases);
-}
-
-static void host_shard_release(void *context, struct indexer_shard_lease *lease)
-{
-    struct service *service = context;
-
-    catalog_release(service->catalog, lease);
-}
-
-static bool host_ready(void *context, char *why, size_t why_bytes)
-{
-    return service_ready(context, why, why_bytes);
-}
-
-static void host_status(void *context, struct arena *arena, struct doc *out)
-{
-    status_build(context, arena, out);
-}
-
-static bool host_alive(void *context)
-{
-    return service_alive(context);
-}
-
-static int host_write(void *context, const struct config_collection *collection,
-                      struct indexer_write *writes, size_t count, struct error *error)
-{
-    struct service *service = context;
-
-    return writer_write(service->writer, collection, writes, count, error);
-}
-
-static struct indexer_host indexer_host_of(struct service *service)
-{
-    return (struct indexer_host){
-        .context = service,
-        .shards_acquire = host_shards_acquire,
-        .shard_release = host_shard_release,
-        .ready = host_ready,
-        .status = host_status,
-        .alive = host_alive,
-        .write = host_write,
-    };
-}
-
-/* ---- what ingest asks of the program
- * --------------------------------------------------------------- */
-
-static int host_shard_open(void *context, const struct config_collection *collection,
-                           const char *name, struct store_shard **shard, struct error *error)
-{
-    struct service *service = context;
-
-    return catalog_claim(service->catalog, collection, name, shard, error);
-}
-
-static void host_shard_close(void *context, struct store_shard *shard, bool flush)
-{
-    struct service *service = context;
-
-    catalog_close(service->catalog, shard, flush);
-}
-
-static void host_ingest_alive(void *context)
-{
-    struct service *service = context;
-
-    atomic_store(&service->ingest_alive_ns, io_monotonic_ns(service->io));
-}
 
 /* ---- start and stop
  * -------------------------------------------------------------------------------- */
@@ -121,7 +40,7 @@ static int start_indexer(struct service *service, struct error *error)
 {
     struct indexer_options options = {
         .config = service->config,
-        .host = indexer_host_of(service),
+        .host = host_for_indexer(service),
         .metrics = service->metrics,
         .io = service->io,
         .build = (service->roles & CONFIG_ROLE_INDEXER) != 0,
@@ -152,10 +71,7 @@ static int start_ingest(struct service *service, struct error *error)
     struct ingest *ingest;
     struct ingest_options options = {
         .config = service->config,
-        .host = {.context = service,
-                 .shard_open = host_shard_open,
-                 .shard_close = host_shard_close,
-                 .alive = host_ingest_alive},
+        .host = host_for_ingest(service),
         .metrics = service->metrics,
         .io = service->io,
     };
@@ -240,17 +156,6 @@ void service_stop(struct service *service)
 /* ---- while it runs
  * --------------------------------------------------------------------------------- */
 
-bool service_ready(struct service *service, char *why, size_t why_bytes)
-{
-    struct ingest *ingest = atomic_load(&service->ingest);
-
-    if (!ingest) {
-        snprintf(why, why_bytes, "starting or stopping");
-        return false;
-    }
-    return ingest_ready(ingest, why, why_bytes);
-}
-
 void service_tick(struct service *service)
 {
     char why[256];
@@ -260,16 +165,4 @@ void service_tick(struct service *service)
         service->unclaimed_closed = true;
         log_info("windrow", "caught up with Kafka");
     }
-}
-
-static bool recent(struct service *service, _Atomic int64_t *alive_ns)
-{
-    int64_t age_ns = io_monotonic_ns(service->io) - atomic_load(alive_ns);
-
-    return age_ns < (int64_t)SERVICE_LOOP_TIMEOUT_MS * 1000000;
-}
-
-bool service_alive(struct service *service)
-{
-    return recent(service, &service->flush_alive_ns) && recent(service, &service->ingest_alive_ns);
 }

@@ -1,0 +1,92 @@
+#include "windrow/host.h"
+
+#include "windrow/status.h"
+
+/* ---- what the indexer asks of the program
+ * ---------------------------------------------------------- */
+
+static size_t host_shards_acquire(void *context, const char *collection, struct arena *arena,
+                                  struct indexer_shard_lease **leases)
+{
+    struct service *service = context;
+
+    return catalog_acquire(service->catalog, collection, arena, leases);
+}
+
+static void host_shard_release(void *context, struct indexer_shard_lease *lease)
+{
+    struct service *service = context;
+
+    catalog_release(service->catalog, lease);
+}
+
+static bool host_ready(void *context, char *why, size_t why_bytes)
+{
+    return service_ready(context, why, why_bytes);
+}
+
+static void host_status(void *context, struct arena *arena, struct doc *out)
+{
+    status_build(context, arena, out);
+}
+
+static bool host_alive(void *context)
+{
+    return service_alive(context);
+}
+
+static int host_write(void *context, const struct config_collection *collection,
+                      struct indexer_write *writes, size_t count, struct error *error)
+{
+    struct service *service = context;
+
+    return writer_write(service->writer, collection, writes, count, error);
+}
+
+struct indexer_host host_for_indexer(struct service *service)
+{
+    return (struct indexer_host){
+        .context = service,
+        .shards_acquire = host_shards_acquire,
+        .shard_release = host_shard_release,
+        .ready = host_ready,
+        .status = host_status,
+        .alive = host_alive,
+        .write = host_write,
+    };
+}
+
+/* ---- what ingest asks of the program
+ * --------------------------------------------------------------- */
+
+static int host_shard_open(void *context, const struct config_collection *collection,
+                           const char *name, struct store_shard **shard, struct error *error)
+{
+    struct service *service = context;
+
+    return catalog_claim(service->catalog, collection, name, shard, error);
+}
+
+static void host_shard_close(void *context, struct store_shard *shard, bool flush)
+{
+    struct service *service = context;
+
+    catalog_close(service->catalog, shard, flush);
+}
+
+static void host_ingest_alive(void *context)
+{
+    struct service *service = context;
+
+    atomic_store(&service->ingest_alive_ns, io_monotonic_ns(service->io));
+}
+
+struct ingest_host host_for_ingest(struct service *service)
+{
+    return (struct ingest_host){
+        .context = service,
+        .shard_open = host_shard_open,
+        .shard_close = host_shard_close,
+        .alive = host_ingest_alive,
+    };
+}
