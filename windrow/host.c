@@ -2,8 +2,7 @@
 
 #include "windrow/status.h"
 
-/* ---- what the indexer asks of the program
- * ---------------------------------------------------------- */
+/* ---- what the indexer asks of the program ---- */
 
 static size_t host_shards_acquire(void *context, const char *collection, struct arena *arena,
                                   struct indexer_shard_lease **leases)
@@ -56,8 +55,7 @@ struct indexer_host host_for_indexer(struct service *service)
     };
 }
 
-/* ---- what ingest asks of the program
- * --------------------------------------------------------------- */
+/* ---- what ingest asks of the program ---- */
 
 static int host_shard_open(void *context, const struct config_collection *collection,
                            const char *name, struct store_shard **shard, struct error *error)

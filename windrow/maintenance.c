@@ -41,8 +41,7 @@ static void pause_ms(int64_t duration_ms)
     (void)nanosleep(&pause, NULL);
 }
 
-/* ---- describing
- * ------------------------------------------------------------------------------------ */
+/* ---- describing ---- */
 
 static struct twcs_run twcs_run_of(const struct store_file_info *file)
 {
@@ -97,8 +96,7 @@ void maintenance_describe(struct store_shard *shard, const struct config_collect
         describe_window(&view->info.windows[i], &view->policy, arena, &view->windows[i]);
 }
 
-/* ---- flushing
- * -------------------------------------------------------------------------------------- */
+/* ---- flushing ---- */
 
 static void flush_due(struct maintenance *maintenance)
 {
@@ -129,8 +127,7 @@ static void *flush_loop(void *context)
     return NULL;
 }
 
-/* ---- deciding and carrying out
- * --------------------------------------------------------------------- */
+/* ---- deciding and carrying out ---- */
 
 static void announce_seal(struct maintenance *maintenance, struct store_shard *shard,
                           const struct store_window_info *window, double seconds)
@@ -232,8 +229,7 @@ static void maintain_shard(struct maintenance *maintenance, struct indexer_shard
     }
 }
 
-/* ---- the byte cap
- * ---------------------------------------------------------------------------------- */
+/* ---- the byte cap ---- */
 
 struct fifo_round {
     struct twcs_fifo_window *windows;
@@ -325,8 +321,7 @@ static void enforce_caps(struct maintenance *maintenance, struct arena *arena)
         catalog_release(maintenance->catalog, &leases[i]);
 }
 
-/* ---- threads
- * --------------------------------------------------------------------------------------- */
+/* ---- threads ---- */
 
 static void job_round(struct maintenance *maintenance, struct arena *arena)
 {

@@ -6,8 +6,7 @@
 #include "windrow/host.h"
 #include "windrow/version.h"
 
-/* ---- start and stop
- * -------------------------------------------------------------------------------- */
+/* ---- start and stop ---- */
 
 static int shard_opened(void *context, struct store_shard *shard, struct error *error)
 {
@@ -153,8 +152,7 @@ void service_stop(struct service *service)
     free(service);
 }
 
-/* ---- while it runs
- * --------------------------------------------------------------------------------- */
+/* ---- while it runs ---- */
 
 void service_tick(struct service *service)
 {

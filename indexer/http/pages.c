@@ -81,8 +81,7 @@ void http_handle_status(struct http_request *request)
     doc_write_json(&request->reply, &status);
 }
 
-/* ---- windows
- * --------------------------------------------------------------------------------------- */
+/* ---- windows ---- */
 
 struct listed_window {
     const struct store_window_info *info;

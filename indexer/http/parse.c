@@ -51,8 +51,7 @@ int parse_known_keys(const struct doc *map, const char *where, const char *const
     return 0;
 }
 
-/* ---- the windrow key
- * ------------------------------------------------------------------------------- */
+/* ---- the windrow key ---- */
 
 static int parse_time(const struct doc *map, const char *key, int64_t *time_ms, struct error *error)
 {
@@ -169,8 +168,7 @@ int parse_extras(struct http_request *request, const struct doc *body, struct pa
     return 0;
 }
 
-/* ---- selectors, numbers, filters
- * ------------------------------------------------------------------- */
+/* ---- selectors, numbers, filters ---- */
 
 static int check_paths(const struct doc *paths, const char *where, struct error *error)
 {
@@ -295,8 +293,7 @@ int parse_filter(struct http_request *request, const struct doc *body,
     return error_set(error, inner.code, "Format error in JSON body: %s", inner.text);
 }
 
-/* ---- ids and vectors
- * ------------------------------------------------------------------------------- */
+/* ---- ids and vectors ---- */
 
 int parse_id(const struct doc *doc, struct store_key *key, struct error *error)
 {
@@ -340,8 +337,7 @@ int parse_vector(struct arena *arena, const struct doc *doc, const char *where, 
     return 0;
 }
 
-/* ---- order and view
- * -------------------------------------------------------------------------------- */
+/* ---- order and view ---- */
 
 int parse_order_by(const struct doc *order_by, struct arena *arena, struct query_scroll *scroll,
                    struct error *error)

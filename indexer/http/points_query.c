@@ -222,8 +222,7 @@ static const char *const query_keys[] = {
     "limit",    "offset",    "with_vector", "with_vectors", "with_payload",
     "prefetch", "shard_key", "windrow",     "lookup_from",  NULL};
 
-/* ---- handlers
- * -------------------------------------------------------------------------------------- */
+/* ---- handlers ---- */
 
 static int query_open(struct http_request *request, struct doc *body,
                       const struct config_collection **collection, struct parse_extras *extras,

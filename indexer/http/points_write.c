@@ -49,8 +49,7 @@ static void set_key(struct arena *arena, const uint8_t *key, size_t key_bytes,
     buffer_destroy(&text);
 }
 
-/* ---- upsert
- * ---------------------------------------------------------------------------------------- */
+/* ---- upsert ---- */
 
 static double event_time_now(const struct config_collection *collection, int64_t now_ms)
 {
@@ -200,8 +199,7 @@ static int add_batch(struct http_request *request, const struct config_collectio
     return 0;
 }
 
-/* ---- delete
- * ---------------------------------------------------------------------------------------- */
+/* ---- delete ---- */
 
 static int add_deletes(struct http_request *request, const struct doc *ids, struct write_list *list,
                        struct error *error)
@@ -247,8 +245,7 @@ static int add_matching(struct http_request *request, struct query_view *view,
     }
 }
 
-/* ---- sending and waiting
- * --------------------------------------------------------------------------- */
+/* ---- sending and waiting ---- */
 
 /* One entry a partition: its last offset. The first topic's shards are named by partition number.
  */

@@ -3,8 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- payload selection
- * ----------------------------------------------------------------------------- */
+/* ---- payload selection ---- */
 
 /* Whether a path of the selector is exactly this key path or lies above (is_prefix) or below it. */
 enum path_relation { PATH_UNRELATED, PATH_COVERS, PATH_LEADS_INTO };
@@ -76,8 +75,7 @@ static struct doc select_payload(struct arena *arena, const struct doc *payload,
     return selected;
 }
 
-/* ---- points
- * ---------------------------------------------------------------------------------------- */
+/* ---- points ---- */
 
 static int render_vector(struct http_request *request, const struct query_row *row,
                          struct buffer *out, struct error *error)
@@ -140,8 +138,7 @@ int render_hits(struct http_request *request, const struct query_result *result,
     return 0;
 }
 
-/* ---- the windrow key
- * ------------------------------------------------------------------------------- */
+/* ---- the windrow key ---- */
 
 static void append_explain(struct buffer *out, const struct query_result *result)
 {

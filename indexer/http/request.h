@@ -74,8 +74,7 @@ void http_route_dispatch(struct http_request *request);
 /** All routes, for the OpenAPI description and tests. */
 const struct http_route *http_routes(size_t *count);
 
-/* ---- handlers
- * ------------------------------------------------------------------------------------- */
+/* ---- handlers ---- */
 
 void http_handle_root(struct http_request *request);
 void http_handle_health(struct http_request *request);

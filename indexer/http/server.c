@@ -65,8 +65,7 @@ const char *http_request_argument(struct http_request *request, const char *name
     return value ? http_percent_decode(&request->arena, value, strlen(value)) : NULL;
 }
 
-/* ---- executing
- * ------------------------------------------------------------------------------------- */
+/* ---- executing ---- */
 
 static void count_request(const struct http_request *request)
 {
@@ -307,8 +306,7 @@ static void on_log(void *context, const char *format, va_list arguments)
     log_debug("http", "%.*s", (int)length, text);
 }
 
-/* ---- start and stop
- * -------------------------------------------------------------------------------- */
+/* ---- start and stop ---- */
 
 static int parse_address(const struct config *config, struct sockaddr_storage *address,
                          struct error *error)
