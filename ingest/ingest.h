@@ -71,8 +71,11 @@ struct ingest_partition_status {
 size_t ingest_status(struct ingest *ingest, struct arena *arena,
                      struct ingest_partition_status **partitions);
 
-/** True when the broker answers, every partition is assigned and what was in Kafka at the start has
- * been read. Otherwise writes why not. Any thread. */
+/** True once a broker has answered, partitions are assigned, every topic exists and what was in
+ * Kafka when each partition came has been read. Otherwise writes why not. It stays true while a
+ * broker is away later: searches go on, and the lag tells. A stopped partition does not make it
+ * false, because waiting does not help: ingest_status and windrow_partition_stopped show it. Any
+ * thread. */
 bool ingest_ready(struct ingest *ingest, char *why, size_t why_bytes);
 
 /* ---- decoding, used by tests, fuzzers and tools
@@ -142,14 +145,16 @@ int ingest_producer_delete(struct ingest_producer *producer, int timeout_ms, str
 /** Creates the topic when it is missing. */
 int ingest_producer_create_topic(struct ingest_producer *producer, const char *topic,
                                  int partition_count, int replication, struct error *error);
-/** Sends one JSON point or (value NULL) a delete, keyed by the id's text. Waits while the queue is
- * full. The callback runs from ingest_producer_poll or _delete. `timestamp_ms` -1: now. */
+/** Sends one JSON point or (value NULL) a delete, keyed by the id's text; copies everything. Waits
+ * up to 10 s while the queue is full, then ERROR_BUSY. The callback runs on the thread that is in
+ * ingest_producer_poll, _delete or a waiting _send, and must not use the producer. `timestamp_ms`
+ * -1: now. Any thread. */
 int ingest_producer_send(struct ingest_producer *producer, const char *topic, const char *key,
                          size_t key_bytes, const void *value, size_t value_bytes,
                          int64_t timestamp_ms, ingest_delivery_function delivered, void *context,
                          struct error *error);
 /** Serves delivery callbacks, waiting up to `timeout_ms`; returns how many messages are under way.
- */
+ * Any thread. */
 int ingest_producer_poll(struct ingest_producer *producer, int timeout_ms);
 
 #endif

@@ -1,0 +1,351 @@
+/* The consumer thread. One message a poll: batches of librdkafka 2.0 can skip offsets around pause
+ * and rebalance. A group is appended when it is full or two milliseconds old, so that a lone record
+ * is searchable at once and a flood shares its syncs.
+ *
+ * A group that cannot be appended is tried again while other partitions go on. Once it is full the
+ * whole loop stalls for up to a second (messages stay in librdkafka's bounded queue), and after
+ * that the partition is paused, so that polling, rebalances and the other partitions go on. */
+#include "ingest/consumer.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/logger.h"
+
+enum { POLL_IDLE_MS = 100, POLL_WAITING_MS = 5, STALL_ROUND_MS = 2, WATERMARK_TIMEOUT_MS = 2000 };
+
+/* ---- errors */
+
+void consumer_client_error(rd_kafka_t *client, int code, const char *reason, void *opaque)
+{
+    struct ingest *ingest = opaque;
+
+    if (code == RD_KAFKA_RESP_ERR__FATAL) {
+        char text[256] = "";
+        rd_kafka_fatal_error(client, text, sizeof(text));
+        log_error("ingest", "the Kafka consumer failed for good: %s; restart windrow", text);
+        pthread_mutex_lock(&ingest->lock);
+        memcpy(ingest->failed, text, sizeof(text));
+        pthread_mutex_unlock(&ingest->lock);
+    } else if (code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN) {
+        pthread_mutex_lock(&ingest->lock);
+        if (ingest->broker_silent_ns == 0)
+            ingest->broker_silent_ns = io_monotonic_ns(ingest->io);
+        pthread_mutex_unlock(&ingest->lock);
+    } else if (code == RD_KAFKA_RESP_ERR__AUTHENTICATION || code == RD_KAFKA_RESP_ERR__SSL) {
+        log_error("ingest", "kafka: %s", reason);
+    } else {
+        log_debug("ingest", "kafka: %s", reason);
+    }
+}
+
+/* Retention passed us, the log was cut, or the topic was made anew: never a silent skip. */
+static void stop_out_of_range(struct ingest *ingest, struct partition *partition)
+{
+    long long ours = (long long)partition->position;
+    int64_t begin = -1;
+    int64_t end = -1;
+
+    (void)rd_kafka_query_watermark_offsets(ingest->consumer, partition->topic, partition->number,
+                                           &begin, &end, WATERMARK_TIMEOUT_MS);
+    partition_drain(partition, CONSUMER_HAND_OVER_NS);
+    if (begin >= 0 && partition->position < begin)
+        partition_stop(partition,
+                       "offset %lld is gone, Kafka begins at %lld: retention passed us and %lld "
+                       "records are lost (remove the shard's folder to read again from what is "
+                       "left)",
+                       ours, (long long)begin, (long long)begin - ours);
+    else if (end >= 0 && partition->position > end)
+        partition_stop(partition,
+                       "offset %lld is beyond Kafka's end at %lld: the topic was made anew or its "
+                       "log was cut (remove the shard's folder to read the new one)",
+                       ours, (long long)end);
+    else
+        partition_stop(partition, "offset %lld is out of range, Kafka has %lld to %lld", ours,
+                       (long long)begin, (long long)end);
+}
+
+static void say_topic_missing(struct ingest *ingest, const char *name)
+{
+    int64_t now_ns = io_monotonic_ns(ingest->io);
+
+    for (size_t i = 0; i < ingest->topic_count; i++) {
+        struct topic *topic = &ingest->topics[i];
+        if (strcmp(topic->name, name) != 0)
+            continue;
+        pthread_mutex_lock(&ingest->lock);
+        topic->missing = true;
+        pthread_mutex_unlock(&ingest->lock);
+        if (topic->said_ns == 0 || now_ns - topic->said_ns >= CONSUMER_COMPLAIN_NS)
+            log_warning("ingest", "topic %s does not exist yet; waiting for it", name);
+        else
+            return;
+        topic->said_ns = now_ns;
+    }
+}
+
+static void take_error(struct ingest *ingest, const rd_kafka_message_t *message)
+{
+    const char *topic = message->rkt ? rd_kafka_topic_name(message->rkt) : "";
+    struct partition *partition = partition_find(ingest, topic, message->partition);
+
+    switch (message->err) {
+    case RD_KAFKA_RESP_ERR__PARTITION_EOF:
+        if (partition)
+            partition_take_end(partition, message->offset);
+        return;
+    case RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET:
+    case RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE:
+        if (partition && !partition->stopped)
+            stop_out_of_range(ingest, partition);
+        return;
+    case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
+    case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
+    case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:
+        say_topic_missing(ingest, topic);
+        return;
+    case RD_KAFKA_RESP_ERR__MAX_POLL_EXCEEDED:
+        log_error("ingest", "kafka: %s", rd_kafka_message_errstr(message));
+        return;
+    default:
+        break;
+    }
+    if (io_monotonic_ns(ingest->io) - ingest->complained_ns < CONSUMER_COMPLAIN_NS)
+        return;
+    ingest->complained_ns = io_monotonic_ns(ingest->io);
+    log_warning("ingest", "kafka: %s%s%s", topic, *topic ? ": " : "",
+                rd_kafka_message_errstr(message));
+}
+
+/* ---- pausing */
+
+static void set_paused(struct partition *partition, bool pause)
+{
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_t *client = partition->ingest->consumer;
+    rd_kafka_resp_err_t code;
+
+    rd_kafka_topic_partition_list_add(list, partition->topic, partition->number);
+    code =
+        pause ? rd_kafka_pause_partitions(client, list) : rd_kafka_resume_partitions(client, list);
+    rd_kafka_topic_partition_list_destroy(list);
+    if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
+        log_warning("ingest", PARTITION_FORMAT ": pause or resume: %s", PARTITION_NAME(partition),
+                    rd_kafka_err2str(code));
+    partition->paused = pause;
+    partition_publish(partition);
+}
+
+/* Hysteresis: a partition that is resumed too early is paused again, and each time its prefetched
+ * messages are thrown away. */
+static bool may_resume(const struct partition *partition, int64_t now_ns)
+{
+    if (!partition->paused || partition->stopped || partition->wait != WAIT_NONE)
+        return false;
+    return !store_shard_needs_flush(partition->shard) ||
+           now_ns - partition->idle_persisted_ns >= CONSUMER_RESUME_NS;
+}
+
+static void pause_or_resume(struct partition *partition, int64_t now_ns)
+{
+    if (partition->pause_pending) {
+        partition->pause_pending = false;
+        set_paused(partition, true);
+    } else if (may_resume(partition, now_ns)) {
+        log_info("ingest", PARTITION_FORMAT " resumed", PARTITION_NAME(partition));
+        set_paused(partition, false);
+    } else if (!partition->paused && partition->wait != WAIT_NONE && partition_full(partition) &&
+               now_ns - partition->wait_since_ns >= CONSUMER_STALL_NS) {
+        log_info("ingest", PARTITION_FORMAT " paused: its records cannot be stored for now",
+                 PARTITION_NAME(partition));
+        set_paused(partition, true);
+    }
+}
+
+/* Whether no more messages can be taken for now. */
+static bool must_stall(const struct ingest *ingest)
+{
+    for (size_t i = 0; ingest->waiting && i < ingest->partition_count; i++) {
+        const struct partition *partition = ingest->partitions[i];
+        if (partition->wait != WAIT_NONE && !partition->paused && !partition->stopped &&
+            partition_full(partition))
+            return true;
+    }
+    return false;
+}
+
+/* ---- groups */
+
+/* Appends what is due, tries again what waits, and finds out what comes next. */
+static void append_due(struct ingest *ingest, int64_t now_ns)
+{
+    ingest->oldest_ns = 0;
+    ingest->waiting = false;
+    for (size_t i = 0; i < ingest->partition_count; i++) {
+        struct partition *partition = ingest->partitions[i];
+        int64_t due_ns = partition->wait == WAIT_NONE ? partition->started_ns + CONSUMER_LINGER_NS
+                                                      : partition->retry_ns;
+        if (partition_pending(partition) && (now_ns >= due_ns || partition_full(partition)))
+            partition_append(partition);
+        if (partition->wait != WAIT_NONE || partition->pause_pending || partition->paused) {
+            pause_or_resume(partition, now_ns);
+            ingest->waiting |= partition->wait != WAIT_NONE;
+        } else if (partition_pending(partition) &&
+                   (ingest->oldest_ns == 0 || partition->started_ns < ingest->oldest_ns)) {
+            ingest->oldest_ns = partition->started_ns;
+        }
+    }
+}
+
+static int poll_timeout_ms(const struct ingest *ingest, int64_t now_ns)
+{
+    int64_t left_ns = POLL_IDLE_MS * NS_PER_MS;
+
+    if (ingest->waiting)
+        left_ns = POLL_WAITING_MS * NS_PER_MS;
+    if (ingest->oldest_ns != 0 && ingest->oldest_ns + CONSUMER_LINGER_NS - now_ns < left_ns)
+        left_ns = ingest->oldest_ns + CONSUMER_LINGER_NS - now_ns;
+    return left_ns <= 0 ? 0 : (int)((left_ns + NS_PER_MS - 1) / NS_PER_MS);
+}
+
+static void take_message(struct ingest *ingest, const rd_kafka_message_t *message)
+{
+    struct partition *partition;
+
+    if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        take_error(ingest, message);
+        ingest->oldest_ns = 1; /* whatever happened, look at the partitions */
+        return;
+    }
+    partition = partition_find(ingest, rd_kafka_topic_name(message->rkt), message->partition);
+    if (!partition)
+        return; /* given back while the message was under way */
+    partition_take(partition, message);
+    if (partition_full(partition) && partition->wait == WAIT_NONE) {
+        partition_append(partition);
+        ingest->waiting |= partition->wait != WAIT_NONE;
+    }
+    if (partition_pending(partition) &&
+        (ingest->oldest_ns == 0 || partition->started_ns < ingest->oldest_ns))
+        ingest->oldest_ns = partition->started_ns;
+}
+
+/* ---- housekeeping */
+
+void consumer_commit(struct ingest *ingest, int wait_ms)
+{
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(8);
+    rd_kafka_queue_t *queue = rd_kafka_queue_new(ingest->consumer);
+    rd_kafka_event_t *event;
+
+    for (size_t i = 0; i < ingest->partition_count; i++) {
+        struct partition *partition = ingest->partitions[i];
+        if (partition->next_offset < 0 || partition->next_offset == partition->committed_offset)
+            continue;
+        partition->committed_offset = partition->next_offset;
+        rd_kafka_topic_partition_list_add(list, partition->topic, partition->number)->offset =
+            partition->next_offset;
+    }
+    /* A failed commit is no failure: our own offsets count. The next one tells more. */
+    if (list->cnt > 0 && wait_ms == 0)
+        (void)rd_kafka_commit(ingest->consumer, list, 1);
+    else if (list->cnt > 0 && rd_kafka_commit_queue(ingest->consumer, list, queue, NULL, NULL) ==
+                                  RD_KAFKA_RESP_ERR_NO_ERROR) {
+        event = rd_kafka_queue_poll(queue, wait_ms);
+        if (event)
+            rd_kafka_event_destroy(event);
+    }
+    rd_kafka_queue_destroy(queue);
+    rd_kafka_topic_partition_list_destroy(list);
+}
+
+static void complain_about_brokers(struct ingest *ingest, int64_t now_ns)
+{
+    int64_t silent_ns;
+
+    pthread_mutex_lock(&ingest->lock);
+    silent_ns = ingest->broker_silent_ns;
+    pthread_mutex_unlock(&ingest->lock);
+    if (silent_ns == 0 || now_ns - ingest->complained_ns < CONSUMER_COMPLAIN_NS)
+        return;
+    ingest->complained_ns = now_ns;
+    log_warning("ingest", "no Kafka broker answers at %s; trying again until one does",
+                ingest->config->kafka_brokers);
+}
+
+static void housekeep(struct ingest *ingest, int64_t now_ns)
+{
+    ingest->housekept_ns = now_ns;
+    if (ingest->letters)
+        dead_letters_poll(ingest->letters, 0);
+    if (ingest->host.alive)
+        ingest->host.alive(ingest->host.context);
+    complain_about_brokers(ingest, now_ns);
+    if (now_ns - ingest->ticked_ns >= NS_PER_S) {
+        int64_t wall_ms = io_wall_ms(ingest->io);
+        ingest->ticked_ns = now_ns;
+        for (size_t i = 0; i < ingest->partition_count; i++)
+            partition_tick(ingest->partitions[i], wall_ms);
+    }
+    if (now_ns - ingest->commit_ns >= CONSUMER_COMMIT_NS) {
+        ingest->commit_ns = now_ns;
+        consumer_commit(ingest, 0);
+    }
+}
+
+static void stall(struct ingest *ingest)
+{
+    if (ingest->letters)
+        dead_letters_poll(ingest->letters, STALL_ROUND_MS);
+    else
+        usleep(STALL_ROUND_MS * 1000);
+}
+
+static void round_once(struct ingest *ingest)
+{
+    int64_t now_ns = io_monotonic_ns(ingest->io);
+    rd_kafka_message_t *message = NULL;
+
+    if (must_stall(ingest)) {
+        stall(ingest);
+    } else {
+        message = rd_kafka_consumer_poll(ingest->consumer, poll_timeout_ms(ingest, now_ns));
+        if (message) {
+            take_message(ingest, message);
+            rd_kafka_message_destroy(message);
+        }
+    }
+    now_ns = io_monotonic_ns(ingest->io);
+    if (ingest->waiting && ingest->letters)
+        dead_letters_poll(ingest->letters, 0);
+    if (!message || ingest->waiting ||
+        (ingest->oldest_ns != 0 && now_ns - ingest->oldest_ns >= CONSUMER_LINGER_NS))
+        append_due(ingest, now_ns);
+    if (now_ns - ingest->housekept_ns >= POLL_IDLE_MS * NS_PER_MS)
+        housekeep(ingest, now_ns);
+}
+
+/* Leaves the group. Closing gives every partition back through the rebalance callback, which makes
+ * them durable. A consumer that was never assigned anything is only destroyed: closing it may crash
+ * librdkafka, and the group forgets it after its session timeout. */
+static void leave(struct ingest *ingest)
+{
+    rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR_NO_ERROR;
+
+    if (ingest->ever_assigned)
+        code = rd_kafka_consumer_close(ingest->consumer);
+    if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
+        log_warning("ingest", "leave the group: %s", rd_kafka_err2str(code));
+    consumer_forget_all(ingest);
+}
+
+void *consumer_main(void *context)
+{
+    struct ingest *ingest = context;
+
+    while (!atomic_load(&ingest->stop))
+        round_once(ingest);
+    leave(ingest);
+    return NULL;
+}

@@ -1,0 +1,215 @@
+/* The consumer's own structures. Private to ingest/{ingest,consumer*}.c.
+ *
+ *     ingest.c              start, stop, status, readiness
+ *     consumer.c            the thread: poll, errors, stalls, housekeeping
+ *     consumer_partition.c  one partition: decode, judge, group, append, stop
+ *     consumer_rebalance.c  assignment: open, seek; revocation: flush, hand over
+ *     consumer_observe.c    a second thread that asks the broker for end offsets
+ *     consumer_metrics.c    the series of a partition
+ *
+ * Threads. The consumer thread owns every partition and touches the store. The observer asks the
+ * broker, so that no query ever delays a poll. What other threads read (struct partition_shared,
+ * the list of partitions, struct broker_view) is guarded by `lock`, which is never held across a
+ * call into the store, the host or librdkafka. */
+#ifndef INGEST_CONSUMER_H
+#define INGEST_CONSUMER_H
+
+#include <librdkafka/rdkafka.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/arena.h"
+#include "base/io.h"
+#include "ingest/dead_letter.h"
+#include "ingest/ingest.h"
+
+enum {
+    CONSUMER_GROUP_RECORDS = 512,           /* a group is appended once it has this many */
+    CONSUMER_GROUP_BYTES = 4 * 1024 * 1024, /* or this much */
+};
+
+#define NS_PER_MS INT64_C(1000000)
+#define NS_PER_S  INT64_C(1000000000)
+
+/* A group waits this long for company, so that one sync serves many records. */
+#define CONSUMER_LINGER_NS (2 * NS_PER_MS)
+/* Without records (control records, aborted transactions) the offset moves less often. */
+#define CONSUMER_GAP_NS (200 * NS_PER_MS)
+/* A full group that cannot be appended stalls the poll loop this long; then its partition is
+ * paused: pausing throws the prefetched messages away, which costs most of a second. */
+#define CONSUMER_STALL_NS NS_PER_S
+/* A partition paused for lack of memory is resumed when no flush is due, or after this long. */
+#define CONSUMER_RESUME_NS   (5 * NS_PER_S)
+#define CONSUMER_COMMIT_NS   (5 * NS_PER_S)
+#define CONSUMER_COMPLAIN_NS (30 * NS_PER_S)
+/* How long a hand-over waits for dead letters to be acknowledged. */
+#define CONSUMER_HAND_OVER_NS (5 * NS_PER_S)
+/* An idle shard's watermark is persisted when a window may close, or this often. */
+#define CONSUMER_IDLE_PERSIST_NS (30 * NS_PER_S)
+
+/* Why a group is not appended yet. */
+enum partition_wait {
+    WAIT_NONE,
+    WAIT_DEAD_LETTERS, /* not acknowledged */
+    WAIT_MEMORY,       /* ERROR_BUSY: flush is behind */
+    WAIT_SPACE         /* ERROR_NO_SPACE */
+};
+
+struct partition_metrics {
+    struct metric *ingested, *deleted;
+    struct metric *late_accepted, *late_dropped, *late_dead_letter, *expired;
+    struct metric *lag_records, *lag_seconds, *watermark, *stalled, *stopped;
+    struct metric *freshness;
+};
+
+/* What other threads see; guarded by ingest->lock. */
+struct partition_shared {
+    int64_t next_offset;   /* durable; -1: nothing known yet */
+    int64_t begin_offset;  /* the oldest that Kafka still has; -1 unknown */
+    int64_t end_offset;    /* last stable offset; -1 unknown */
+    int64_t end_seen_ns;   /* when the broker said so */
+    int64_t target_offset; /* the first end offset seen: what counts as caught up; -1 unknown */
+    int64_t last_timestamp_ms;
+    bool paused;
+    char stopped[512];
+};
+
+struct partition {
+    struct ingest *ingest;
+    const struct config_collection *collection;
+    char *topic;
+    int32_t number;
+    char shard_name[300];
+    struct store_shard *shard; /* NULL when it could not be opened: then stopped */
+    struct twcs_policy policy;
+    struct twcs_clock clock; /* as of the last record in the group */
+    struct partition_metrics metrics;
+
+    /* The group: what was read and is not durable yet. */
+    struct arena arena; /* what the records point to */
+    struct store_record *records;
+    int64_t *timestamps_ms; /* of Kafka, one a record, for freshness */
+    size_t record_count;
+    size_t record_capacity;
+    size_t weight_records; /* records and letters */
+    size_t weight_bytes;
+    struct dead_letter_ticket *ticket; /* letters that must be acknowledged before the group */
+    int64_t started_ns;                /* when the group got its first message; 0: it is empty */
+
+    int64_t position;    /* offset behind the last message read; -1: none yet */
+    int64_t next_offset; /* durable: where a restart goes on; -1: nothing */
+    int64_t committed_offset;
+    int64_t last_timestamp_ms;
+    bool at_end; /* read to the partition's end; nothing came since */
+
+    enum partition_wait wait;
+    int64_t wait_since_ns;
+    int64_t retry_ns; /* next try of a group that waits */
+    int64_t complained_ns;
+    bool paused;        /* asked librdkafka to pause it */
+    bool stopped;       /* will not go on in this assignment */
+    bool pause_pending; /* stopped or stalled inside a callback: pause at the next round */
+    bool revoked;       /* being handed over: no pausing */
+
+    int64_t idle_persisted_ns;
+    int64_t persisted_watermark_ms;
+
+    struct partition_shared shared;
+};
+
+/* One subscribed topic. */
+struct topic {
+    const char *name;
+    const struct config_collection *collection;
+    bool first;      /* of its collection: its shards are named by the partition alone */
+    bool missing;    /* the broker does not know it; guarded by ingest->lock */
+    int64_t said_ns; /* when that was logged */
+};
+
+struct ingest {
+    const struct config *config;
+    struct ingest_host host;
+    struct metrics *metrics;
+    struct io *io;
+    rd_kafka_t *consumer;
+    struct dead_letters *letters; /* NULL: partitions stop instead */
+    pthread_t thread;
+    pthread_t observer;
+    atomic_bool stop;
+
+    /* Consumer thread only. */
+    struct arena scratch;   /* documents of one message */
+    struct partition *last; /* the partition of the last message */
+    int64_t oldest_ns;      /* start of the oldest group that does not wait; 0: none */
+    bool waiting;           /* some group waits */
+    int64_t housekept_ns;
+    int64_t ticked_ns;
+    int64_t commit_ns;
+    int64_t complained_ns; /* about brokers */
+    bool ever_assigned;
+
+    pthread_mutex_t lock;
+    pthread_cond_t wake; /* for the observer */
+    struct partition **partitions;
+    size_t partition_count, partition_capacity;
+    struct topic *topics;
+    size_t topic_count;
+    bool observer_stop;
+    bool observe_now;
+    bool joined;              /* an assignment has come, even an empty one */
+    bool broker_answered;     /* since the start */
+    int64_t broker_silent_ns; /* since when no broker answers; 0: they do */
+    char failed[256];         /* the client failed for good */
+};
+
+/* ---- consumer.c */
+void *consumer_main(void *context);
+/* The error callback of the client: brokers that do not answer, fatal errors. */
+void consumer_client_error(rd_kafka_t *client, int code, const char *reason, void *opaque);
+/* Commits what is durable, as a hint for lag tools. `wait_ms` 0: without waiting for the reply. */
+void consumer_commit(struct ingest *ingest, int wait_ms);
+
+/* ---- consumer_partition.c */
+struct partition *partition_find(struct ingest *ingest, const char *topic, int32_t number);
+/* One message in order. Takes nothing over. */
+void partition_take(struct partition *partition, const rd_kafka_message_t *message);
+/* Everything below `offset` has been read: what lies in between are control records or aborted
+ * transactions. */
+void partition_take_end(struct partition *partition, int64_t offset);
+bool partition_full(const struct partition *partition);
+/* Whether something was read that is not durable. */
+bool partition_pending(const struct partition *partition);
+/* Appends the group if it can; else `wait` says why not. */
+void partition_append(struct partition *partition);
+/* Tries for up to `limit_ns` to get the group durable: before a hand-over. */
+void partition_drain(struct partition *partition, int64_t limit_ns);
+/* The safe clock, and the watermark of an idle shard. About once a second. */
+void partition_tick(struct partition *partition, int64_t wall_ms);
+void partition_stop(struct partition *partition, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+/* Publishes next offset, timestamp and pause for other threads. */
+void partition_publish(struct partition *partition);
+/* Records that are behind the durable offset; -1 unknown. The lock must be held. */
+int64_t partition_lag(const struct partition *partition);
+/* For log lines: "news: topic [3]". */
+#define PARTITION_FORMAT  "%s: %s [%d]"
+#define PARTITION_NAME(p) (p)->collection->name, (p)->topic, (p)->number
+
+/* ---- consumer_rebalance.c */
+void consumer_rebalance(rd_kafka_t *client, rd_kafka_resp_err_t event,
+                        rd_kafka_topic_partition_list_t *list, void *opaque);
+/* Closes what is still open without a flush: after a consumer that never joined. */
+void consumer_forget_all(struct ingest *ingest);
+
+/* ---- consumer_observe.c */
+void *consumer_observe(void *context);
+void consumer_observe_soon(struct ingest *ingest);
+
+/* ---- consumer_metrics.c */
+void partition_metrics_create(struct partition *partition);
+void partition_metrics_remove(struct partition *partition);
+void partition_count_reject(struct partition *partition, const char *reason);
+/* Lag gauges, from what the observer has learnt. */
+void consumer_metrics_refresh(struct ingest *ingest);
+
+#endif

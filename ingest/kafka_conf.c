@@ -1,0 +1,230 @@
+#include "ingest/kafka_conf.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/logger.h"
+
+struct property {
+    const char *name;
+    const char *value;
+    const char *why; /* of a forced one: what to do instead */
+};
+
+/* Below the user's properties. */
+static const struct property consumer_defaults[] = {
+    {"isolation.level", "read_committed", NULL},
+    /* Topics that come later, and partitions that are added, are found within seconds. */
+    {"topic.metadata.refresh.interval.ms", "5000", NULL},
+    {"fetch.wait.max.ms", "100", NULL},
+    {"check.crcs", "true", NULL},
+    {"fetch.error.backoff.ms", "100", NULL},
+    /* What librdkafka may hold for us in all; the default is 64 MiB a partition. */
+    {"queued.max.messages.kbytes", "32768", NULL},
+    {"queued.min.messages", "10000", NULL},
+    {"reconnect.backoff.max.ms", "2000", NULL},
+    {"log.connection.close", "false", NULL},
+};
+
+static const struct property producer_defaults[] = {
+    /* That of Java's clients: an id must live on one partition, whoever writes it. */
+    {"partitioner", "murmur2_random", NULL},
+    {"linger.ms", "1", NULL},
+    /* The topic's own limit decides; librdkafka's default is below the brokers'. */
+    {"message.max.bytes", "16777216", NULL},
+    {"queue.buffering.max.kbytes", "65536", NULL},
+    {"reconnect.backoff.max.ms", "2000", NULL},
+    {"log.connection.close", "false", NULL},
+};
+
+/* Above the user's properties: exactly once hangs on each of them. */
+static const struct property consumer_forced[] = {
+    {"group.id", NULL, "set kafka.group"},
+    {"enable.auto.commit", "false", "offsets live with the data"},
+    {"enable.auto.offset.store", "false", "offsets live with the data"},
+    {"auto.offset.reset", "error", "anything else skips records silently"},
+    {"partition.assignment.strategy", "cooperative-sticky", "partitions move one by one"},
+    {"enable.partition.eof", "true", "it tells when a partition is read to its end"},
+};
+
+static const struct property producer_forced[] = {
+    {"enable.idempotence", "true", "a retry must not write twice"},
+    {"acks", "all", "a write counts once a quorum has it"},
+    {"request.required.acks", NULL, "acks is always all"},
+    {"transactional.id", NULL, "windrow's writes are single records"},
+};
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+static const struct property *forced_find(const struct property *forced, size_t count,
+                                          const char *name)
+{
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(forced[i].name, name) == 0)
+            return &forced[i];
+    return NULL;
+}
+
+static int check_forced(const char *name, struct error *error)
+{
+    const struct property *found = forced_find(consumer_forced, COUNT(consumer_forced), name);
+
+    if (!found)
+        found = forced_find(producer_forced, COUNT(producer_forced), name);
+    if (found)
+        return error_set(error, ERROR_INVALID, "kafka.properties: %s cannot be set (%s)", name,
+                         found->why);
+    if (strcmp(name, "bootstrap.servers") == 0 || strcmp(name, "metadata.broker.list") == 0)
+        return error_set(error, ERROR_INVALID,
+                         "kafka.properties: %s cannot be set (set kafka.brokers)", name);
+    return 0;
+}
+
+static int set_user_property(rd_kafka_conf_t *conf, const struct config_pair *pair,
+                             struct error *error)
+{
+    char text[256];
+    rd_kafka_conf_res_t result;
+
+    if (check_forced(pair->name, error) != 0)
+        return ERROR_INVALID;
+    result = rd_kafka_conf_set(conf, pair->name, pair->value, text, sizeof(text));
+    if (result == RD_KAFKA_CONF_OK)
+        return 0;
+    /* librdkafka's text quotes the value, which may be a secret. */
+    return error_set(error, ERROR_INVALID, "kafka.properties: %s: %s", pair->name,
+                     result == RD_KAFKA_CONF_UNKNOWN
+                         ? "librdkafka knows no such property, or was built without it"
+                         : "librdkafka refuses the value");
+}
+
+static void write_log(const rd_kafka_t *client, int level, const char *facility, const char *text)
+{
+    /* A property of consumers is no mistake in a producer: all clients share kafka.properties. */
+    if (strcmp(facility, "CONFWARN") == 0)
+        return;
+    /* syslog levels; a broker that cannot be reached is said by the consumer itself, once a while,
+     * so that what librdkafka says about each attempt is detail. */
+    if (level <= 2)
+        log_error("ingest", "kafka %s: %s: %s", rd_kafka_name(client), facility, text);
+    else if (level <= 4 && strcmp(facility, "FAIL") != 0 && strcmp(facility, "ERROR") != 0)
+        log_warning("ingest", "kafka %s: %s: %s", rd_kafka_name(client), facility, text);
+    else
+        log_debug("ingest", "kafka %s: %s: %s", rd_kafka_name(client), facility, text);
+}
+
+void kafka_conf_set(rd_kafka_conf_t *conf, const char *name, const char *value)
+{
+    char text[256];
+
+    if (rd_kafka_conf_set(conf, name, value, text, sizeof(text)) != RD_KAFKA_CONF_OK) {
+        log_error("ingest", "librdkafka refuses %s: %s", name, text);
+        abort();
+    }
+}
+
+static void set_all(rd_kafka_conf_t *conf, const struct property *properties, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (properties[i].value)
+            kafka_conf_set(conf, properties[i].name, properties[i].value);
+}
+
+int kafka_conf_new(const struct config *config, enum kafka_role role, void *opaque,
+                   rd_kafka_conf_t **conf, struct error *error)
+{
+    rd_kafka_conf_t *made = rd_kafka_conf_new();
+
+    kafka_conf_set(made, "client.id", "windrow");
+    if (role == KAFKA_CONSUMER)
+        set_all(made, consumer_defaults, COUNT(consumer_defaults));
+    else
+        set_all(made, producer_defaults, COUNT(producer_defaults));
+    for (size_t i = 0; i < config->kafka_property_count; i++) {
+        if (set_user_property(made, &config->kafka_properties[i], error) != 0) {
+            rd_kafka_conf_destroy(made);
+            return ERROR_INVALID;
+        }
+    }
+    kafka_conf_set(made, "bootstrap.servers", config->kafka_brokers);
+    if (role == KAFKA_CONSUMER) {
+        set_all(made, consumer_forced, COUNT(consumer_forced));
+        kafka_conf_set(made, "group.id", config->kafka_group);
+    } else {
+        set_all(made, producer_forced, COUNT(producer_forced));
+    }
+    rd_kafka_conf_set_log_cb(made, write_log);
+    rd_kafka_conf_set_opaque(made, opaque);
+    *conf = made;
+    return 0;
+}
+
+int kafka_client_new(rd_kafka_type_t type, rd_kafka_conf_t *conf, rd_kafka_t **client,
+                     struct error *error)
+{
+    char text[512];
+
+    *client = rd_kafka_new(type, conf, text, sizeof(text));
+    if (*client)
+        return 0;
+    rd_kafka_conf_destroy(conf);
+    return error_set(error, ERROR_INVALID, "kafka: %s", text);
+}
+
+/* The result of one topic's creation out of the reply. */
+static int topic_result(rd_kafka_event_t *event, const char *topic, struct error *error)
+{
+    const rd_kafka_topic_result_t **results;
+    rd_kafka_resp_err_t code;
+    size_t count = 0;
+
+    if (rd_kafka_event_error(event) != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        code = rd_kafka_event_error(event);
+        return error_set(error, code == RD_KAFKA_RESP_ERR__TIMED_OUT ? ERROR_TIMEOUT : ERROR_PEER,
+                         "topic %s: %s", topic, rd_kafka_event_error_string(event));
+    }
+    results =
+        rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(event), &count);
+    if (count != 1)
+        return error_set(error, ERROR_PEER, "topic %s: no result in the broker's reply", topic);
+    code = rd_kafka_topic_result_error(results[0]);
+    if (code == RD_KAFKA_RESP_ERR_NO_ERROR || code == RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS)
+        return 0;
+    return error_set(error, ERROR_PEER, "topic %s: %s", topic,
+                     rd_kafka_topic_result_error_string(results[0])
+                         ? rd_kafka_topic_result_error_string(results[0])
+                         : rd_kafka_err2str(code));
+}
+
+int kafka_create_topic(rd_kafka_t *client, const char *topic, int partition_count, int replication,
+                       const struct config_pair *settings, size_t setting_count, int timeout_ms,
+                       struct error *error)
+{
+    char text[256];
+    rd_kafka_NewTopic_t *wanted;
+    rd_kafka_AdminOptions_t *options;
+    rd_kafka_queue_t *queue;
+    rd_kafka_event_t *event;
+    int code;
+
+    wanted = rd_kafka_NewTopic_new(topic, partition_count, replication > 0 ? replication : -1, text,
+                                   sizeof(text));
+    if (!wanted)
+        return error_set(error, ERROR_INVALID, "topic %s: %s", topic, text);
+    for (size_t i = 0; i < setting_count; i++)
+        (void)rd_kafka_NewTopic_set_config(wanted, settings[i].name, settings[i].value);
+    options = rd_kafka_AdminOptions_new(client, RD_KAFKA_ADMIN_OP_CREATETOPICS);
+    (void)rd_kafka_AdminOptions_set_request_timeout(options, timeout_ms, text, sizeof(text));
+    queue = rd_kafka_queue_new(client);
+    rd_kafka_CreateTopics(client, &wanted, 1, options, queue);
+    event = rd_kafka_queue_poll(queue, timeout_ms + 1000);
+    code = event ? topic_result(event, topic, error)
+                 : error_set(error, ERROR_TIMEOUT, "topic %s: no broker answers", topic);
+    if (event)
+        rd_kafka_event_destroy(event);
+    rd_kafka_queue_destroy(queue);
+    rd_kafka_AdminOptions_destroy(options);
+    rd_kafka_NewTopic_destroy(wanted);
+    return code;
+}

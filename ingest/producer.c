@@ -1,0 +1,226 @@
+/* Writes go to Kafka, which is the log: idempotent, acks=all, keyed by id with the partitioner of
+ * Java's clients, so that all producers agree where an id lives.
+ *
+ * Failure modes. Brokers away: librdkafka tries again until the message's timeout, then its
+ * callback says ERROR_TIMEOUT. The queue fills meanwhile: sends wait, then ERROR_BUSY. A fatal
+ * error of the idempotent client: what is under way fails, the next send makes a new client. */
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/logger.h"
+#include "ingest/ingest.h"
+#include "ingest/kafka_conf.h"
+
+enum { QUEUE_WAIT_MS = 10000, QUEUE_ROUND_MS = 20, CREATE_TIMEOUT_MS = 15000, PURGE_ROUNDS = 250 };
+
+struct ingest_producer {
+    const struct config *config;
+    struct metric *latency;
+    pthread_rwlock_t lock; /* write: the client is replaced */
+    rd_kafka_t *client;
+    atomic_bool fatal; /* the client is to be replaced */
+};
+
+/* One message until its delivery report. */
+struct delivery {
+    ingest_delivery_function delivered;
+    void *context;
+};
+
+static int code_of(rd_kafka_resp_err_t code)
+{
+    switch (code) {
+    case RD_KAFKA_RESP_ERR_NO_ERROR:
+        return 0;
+    case RD_KAFKA_RESP_ERR__MSG_TIMED_OUT:
+        return ERROR_TIMEOUT;
+    case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE:
+    case RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP:
+    case RD_KAFKA_RESP_ERR_INVALID_RECORD:
+        return ERROR_INVALID;
+    case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
+    case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
+        return ERROR_NOT_FOUND;
+    case RD_KAFKA_RESP_ERR__PURGE_QUEUE:
+    case RD_KAFKA_RESP_ERR__PURGE_INFLIGHT:
+        return ERROR_CANCELLED;
+    default:
+        return ERROR_PEER;
+    }
+}
+
+static void delivered(rd_kafka_t *client, const rd_kafka_message_t *message, void *opaque)
+{
+    struct ingest_producer *producer = opaque;
+    struct delivery *delivery = message->_private;
+    struct ingest_produced result = {
+        .partition = message->partition, .offset = message->offset, .code = code_of(message->err)};
+
+    if (message->err == RD_KAFKA_RESP_ERR__FATAL || rd_kafka_fatal_error(client, NULL, 0))
+        atomic_store(&producer->fatal, true);
+    if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR)
+        metric_observe(producer->latency, (double)rd_kafka_message_latency(message) / 1e6);
+    else
+        snprintf(result.text, sizeof(result.text), "topic %s: %s",
+                 rd_kafka_topic_name(message->rkt), rd_kafka_err2str(message->err));
+    if (delivery->delivered)
+        delivery->delivered(delivery->context, &result);
+    free(delivery);
+}
+
+static int client_new(struct ingest_producer *producer, struct error *error)
+{
+    rd_kafka_conf_t *conf;
+
+    if (kafka_conf_new(producer->config, KAFKA_PRODUCER, producer, &conf, error) != 0)
+        return error->code;
+    rd_kafka_conf_set_dr_msg_cb(conf, delivered);
+    return kafka_client_new(RD_KAFKA_PRODUCER, conf, &producer->client, error);
+}
+
+int ingest_producer_new(const struct config *config, struct metrics *metrics,
+                        struct ingest_producer **producer, struct error *error)
+{
+    struct ingest_producer *fresh = calloc(1, sizeof(*fresh));
+    struct error own = {0};
+
+    if (!fresh)
+        abort();
+    if (!error)
+        error = &own;
+    fresh->config = config;
+    fresh->latency =
+        metrics_histogram(metrics, "windrow_quorum_commit_latency_seconds", "Produce to acks=all",
+                          NULL, 0, metrics_seconds_bounds, metrics_seconds_bound_count);
+    if (client_new(fresh, error) != 0) {
+        free(fresh);
+        return error->code;
+    }
+    pthread_rwlock_init(&fresh->lock, NULL);
+    *producer = fresh;
+    return 0;
+}
+
+/* Everything that is left gets its callback. Returns how many that were. */
+static int client_delete(rd_kafka_t *client)
+{
+    int left = rd_kafka_outq_len(client);
+
+    (void)rd_kafka_purge(client, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
+    for (int i = 0; i < PURGE_ROUNDS && rd_kafka_outq_len(client) > 0; i++)
+        (void)rd_kafka_poll(client, QUEUE_ROUND_MS);
+    rd_kafka_destroy(client);
+    return left;
+}
+
+int ingest_producer_delete(struct ingest_producer *producer, int timeout_ms, struct error *error)
+{
+    int left;
+
+    if (!producer)
+        return 0;
+    (void)rd_kafka_flush(producer->client, timeout_ms);
+    left = client_delete(producer->client);
+    pthread_rwlock_destroy(&producer->lock);
+    free(producer);
+    if (left == 0)
+        return 0;
+    return error_set(error, ERROR_TIMEOUT, "kafka: %d messages were not acknowledged in time",
+                     left);
+}
+
+int ingest_producer_create_topic(struct ingest_producer *producer, const char *topic,
+                                 int partition_count, int replication, struct error *error)
+{
+    int code;
+
+    pthread_rwlock_rdlock(&producer->lock);
+    code = kafka_create_topic(producer->client, topic, partition_count, replication, NULL, 0,
+                              CREATE_TIMEOUT_MS, error);
+    pthread_rwlock_unlock(&producer->lock);
+    return code;
+}
+
+static int replace_client(struct ingest_producer *producer, struct error *error)
+{
+    int code = 0;
+
+    pthread_rwlock_wrlock(&producer->lock);
+    if (atomic_load(&producer->fatal)) {
+        rd_kafka_t *old = producer->client;
+        log_warning("ingest", "the producer failed for good; a new one takes over");
+        code = client_new(producer, error);
+        if (code == 0) {
+            (void)client_delete(old);
+            atomic_store(&producer->fatal, false);
+        } else {
+            producer->client = old;
+        }
+    }
+    pthread_rwlock_unlock(&producer->lock);
+    return code;
+}
+
+static rd_kafka_resp_err_t produce(struct ingest_producer *producer, const char *topic,
+                                   const char *key, size_t key_bytes, const void *value,
+                                   size_t value_bytes, int64_t timestamp_ms,
+                                   struct delivery *delivery)
+{
+    rd_kafka_resp_err_t code;
+
+    for (int waited_ms = 0;; waited_ms += QUEUE_ROUND_MS) {
+        code = rd_kafka_producev(producer->client, RD_KAFKA_V_TOPIC(topic),
+                                 RD_KAFKA_V_KEY(key, key_bytes),
+                                 RD_KAFKA_V_VALUE((void *)(uintptr_t)value, value_bytes),
+                                 RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
+                                 RD_KAFKA_V_TIMESTAMP(timestamp_ms < 0 ? 0 : timestamp_ms),
+                                 RD_KAFKA_V_OPAQUE(delivery), RD_KAFKA_V_END);
+        if (code != RD_KAFKA_RESP_ERR__QUEUE_FULL || waited_ms >= QUEUE_WAIT_MS)
+            return code;
+        (void)rd_kafka_poll(producer->client, QUEUE_ROUND_MS);
+    }
+}
+
+int ingest_producer_send(struct ingest_producer *producer, const char *topic, const char *key,
+                         size_t key_bytes, const void *value, size_t value_bytes,
+                         int64_t timestamp_ms, ingest_delivery_function callback, void *context,
+                         struct error *error)
+{
+    struct delivery *delivery;
+    rd_kafka_resp_err_t code;
+
+    if (atomic_load(&producer->fatal)) {
+        int failed = replace_client(producer, error);
+        if (failed != 0)
+            return failed;
+    }
+    delivery = malloc(sizeof(*delivery));
+    if (!delivery)
+        abort();
+    *delivery = (struct delivery){callback, context};
+    pthread_rwlock_rdlock(&producer->lock);
+    code = produce(producer, topic, key, key_bytes, value, value_bytes, timestamp_ms, delivery);
+    pthread_rwlock_unlock(&producer->lock);
+    if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
+        return 0;
+    free(delivery);
+    if (code == RD_KAFKA_RESP_ERR__FATAL)
+        atomic_store(&producer->fatal, true);
+    return error_set(error, code == RD_KAFKA_RESP_ERR__QUEUE_FULL ? ERROR_BUSY : code_of(code),
+                     "topic %s: %s", topic, rd_kafka_err2str(code));
+}
+
+int ingest_producer_poll(struct ingest_producer *producer, int timeout_ms)
+{
+    int under_way;
+
+    pthread_rwlock_rdlock(&producer->lock);
+    (void)rd_kafka_poll(producer->client, timeout_ms);
+    under_way = rd_kafka_outq_len(producer->client);
+    pthread_rwlock_unlock(&producer->lock);
+    return under_way;
+}
