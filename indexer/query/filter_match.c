@@ -164,7 +164,9 @@ static bool visit_field(void *context, const struct doc *value)
     walk->seen = true;
     walk->filled = walk->filled || !is_empty_value(value);
     walk->has_null = walk->has_null || is_null_value(value);
-    if (count_in_range(&field->count, value))
+    if (count_in_range(&field->count, value) ||
+        (field->has_empty && field->empty == is_empty_value(value)) ||
+        (field->has_null && field->null == is_null_value(value)))
         walk->matches = true;
     if (value->type != DOC_ARRAY) {
         walk->matches = walk->matches || value_passes(field, value, walk->scratch);
@@ -196,10 +198,11 @@ static bool match_payload_field(const struct filter_condition *condition,
         return false;
     (void)doc_visit_path(subject->payload, condition->key, condition->key_bytes, visit_field,
                          &walk);
-    if (walk.matches || (!walk.seen && count_in_range(&field->count, NULL)))
-        return true;
-    return (field->has_empty && field->empty == !walk.filled) ||
-           (field->has_null && field->null == walk.has_null);
+    if (walk.seen)
+        return walk.matches;
+    /* Nothing there: no values, empty, and not null. */
+    return count_in_range(&field->count, NULL) || (field->has_empty && field->empty) ||
+           (field->has_null && !field->null);
 }
 
 /* "3", or "topic-3" for topics after the first: the partition as a number. */
