@@ -278,8 +278,8 @@ static bool why_not_ready(struct ingest *ingest, char *why, size_t why_bytes)
         if (ingest->topics[i].missing)
             return not_ready(why, why_bytes, "topic %s does not exist yet", ingest->topics[i].name);
     if (!ingest->joined)
-        return snprintf(why, why_bytes, "waiting for partitions of group %s",
-                        ingest->config->kafka_group);
+        return not_ready(why, why_bytes, "waiting for partitions of group %s",
+                         ingest->config->kafka_group);
     for (size_t i = 0; i < ingest->partition_count; i++) {
         const struct partition *partition = ingest->partitions[i];
         const struct partition_shared *shared = &partition->shared;

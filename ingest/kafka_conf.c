@@ -33,6 +33,7 @@ static const struct property producer_defaults[] = {
     {"linger.ms", "1", NULL},
     /* The topic's own limit decides; librdkafka's default is below the brokers'. */
     {"message.max.bytes", "16777216", NULL},
+    {"message.timeout.ms", "60000", NULL},
     {"queue.buffering.max.kbytes", "65536", NULL},
     {"reconnect.backoff.max.ms", "2000", NULL},
     {"log.connection.close", "false", NULL},
