@@ -33,6 +33,8 @@ struct worker_job {
     uint64_t run_checksum;
     uint64_t rows, bytes;
     int64_t min_offset, max_offset;
+    uint32_t attempts_before; /* failed attempts of former copies of this message */
+    uint32_t passes;          /* how often it was passed on, see worker_queue_operations */
 };
 
 void worker_job_encode(const struct worker_job *job, struct buffer *out);
@@ -50,11 +52,16 @@ struct worker_queue_operations {
     /** Waits up to timeout_ms; ERROR_TIMEOUT when there is nothing. */
     int (*fetch)(struct worker_queue *queue, int timeout_ms, struct worker_delivery **delivery,
                  struct error *error);
-    /** Done: acknowledged, gone. */
+    /** Done: acknowledged, gone. As after `retry` the delivery is no longer the caller's, whatever
+     * the return. */
     int (*ack)(struct worker_delivery *delivery, struct error *error);
     /** Failed: again after the delay; after the last attempt it goes to the dead-letter subject. */
     int (*retry)(struct worker_delivery *delivery, int64_t delay_ms, const char *why,
                  struct error *error);
+    /** Not for this process, whose shards do not include the job's: for somebody else after a
+     * while. Does not count as an attempt. A job that nobody wants is forgotten in the end (its
+     * owner's reconciliation queues it again). Gives the delivery back in any case. */
+    int (*pass)(struct worker_delivery *delivery, struct error *error);
     /** Still at it: restarts the acknowledgement timer. */
     int (*in_progress)(struct worker_delivery *delivery, struct error *error);
     /** Jobs waiting or under way; -1 unknown. */
@@ -100,7 +107,10 @@ struct worker_pool_options {
 
 int worker_pool_start(const struct worker_pool_options *options, struct worker_pool **pool,
                       struct error *error);
-/** Cancels builds and waits for the threads. */
+/** Cancels builds and waits for the threads: no shard is leased after it. Jobs may still be
+ * submitted. */
+void worker_pool_quiesce(struct worker_pool *pool);
+/** Quiesces and frees. */
 void worker_pool_stop(struct worker_pool *pool);
 /** Fills a job from a sealed window and publishes it. */
 int worker_pool_submit(struct worker_pool *pool, struct store_shard *shard,

@@ -1,0 +1,126 @@
+/* The job on the wire: one flat JSON object. Unknown keys are skipped, so that a newer publisher
+ * can add some; everything known is checked, because anybody who reaches NATS can write here. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/doc.h"
+#include "indexer/worker/worker.h"
+
+enum { JOB_BYTES_MAX = 16 * 1024 };
+
+static void put_text(struct buffer *out, const char *key, const char *text)
+{
+    buffer_append_format(out, "\"%s\":", key);
+    doc_write_json_string(out, text, strlen(text));
+    buffer_append_byte(out, ',');
+}
+
+void worker_job_encode(const struct worker_job *job, struct buffer *out)
+{
+    buffer_append_byte(out, '{');
+    put_text(out, "collection", job->collection);
+    put_text(out, "shard", job->shard);
+    buffer_append_format(
+        out,
+        "\"window_start_ms\":%" PRId64 ",\"window_length_ms\":%" PRId64 ",\"generation\":%" PRIu64
+        ",\"run_file_number\":%" PRIu64 ",\"run_checksum\":%" PRIu64 ",\"rows\":%" PRIu64
+        ",\"bytes\":%" PRIu64 ",\"min_offset\":%" PRId64 ",\"max_offset\":%" PRId64,
+        job->window_start_ms, job->window_length_ms, job->generation, job->run_file_number,
+        job->run_checksum, job->rows, job->bytes, job->min_offset, job->max_offset);
+    if (job->attempts_before > 0 || job->passes > 0)
+        buffer_append_format(out, ",\"attempts_before\":%u,\"passes\":%u", job->attempts_before,
+                             job->passes);
+    buffer_append_byte(out, '}');
+}
+
+static int get_text(const struct doc *map, const char *key, char *out, size_t out_bytes,
+                    struct error *error)
+{
+    const struct doc *value = doc_get(map, key);
+
+    if (!value || value->type != DOC_STRING || value->count == 0 || value->count >= out_bytes ||
+        memchr(value->string, 0, value->count))
+        return error_set(error, ERROR_INVALID, "%s: expected a text of 1 to %zu bytes", key,
+                         out_bytes - 1);
+    memcpy(out, value->string, value->count);
+    out[value->count] = '\0';
+    return 0;
+}
+
+static int get_i64(const struct doc *map, const char *key, int64_t *out, struct error *error)
+{
+    const struct doc *value = doc_get(map, key);
+
+    if (!value || !doc_as_i64(value, out))
+        return error_set(error, ERROR_INVALID, "%s: expected a whole number", key);
+    return 0;
+}
+
+static int get_u64(const struct doc *map, const char *key, uint64_t *out, struct error *error)
+{
+    const struct doc *value = doc_get(map, key);
+
+    if (!value || !doc_as_u64(value, out))
+        return error_set(error, ERROR_INVALID, "%s: expected a whole number of at least 0", key);
+    return 0;
+}
+
+static int get_counter(const struct doc *map, const char *key, uint32_t *out, struct error *error)
+{
+    uint64_t number = 0;
+
+    if (doc_get(map, key) && (get_u64(map, key, &number, error) != 0 || number > UINT16_MAX))
+        return error_set(error, ERROR_INVALID, "%s: expected a small whole number", key);
+    *out = (uint32_t)number;
+    return 0;
+}
+
+static int decode_map(const struct doc *map, struct worker_job *job, struct error *error)
+{
+    int64_t end_ms;
+
+    if (map->type != DOC_MAP)
+        return error_set(error, ERROR_INVALID, "expected a map");
+    if (get_text(map, "collection", job->collection, sizeof(job->collection), error) != 0 ||
+        get_text(map, "shard", job->shard, sizeof(job->shard), error) != 0 ||
+        get_i64(map, "window_start_ms", &job->window_start_ms, error) != 0 ||
+        get_i64(map, "window_length_ms", &job->window_length_ms, error) != 0 ||
+        get_u64(map, "generation", &job->generation, error) != 0 ||
+        get_u64(map, "run_file_number", &job->run_file_number, error) != 0 ||
+        get_u64(map, "run_checksum", &job->run_checksum, error) != 0 ||
+        get_u64(map, "rows", &job->rows, error) != 0 ||
+        get_u64(map, "bytes", &job->bytes, error) != 0 ||
+        get_i64(map, "min_offset", &job->min_offset, error) != 0 ||
+        get_i64(map, "max_offset", &job->max_offset, error) != 0 ||
+        get_counter(map, "attempts_before", &job->attempts_before, error) != 0 ||
+        get_counter(map, "passes", &job->passes, error) != 0)
+        return ERROR_INVALID;
+    if (job->window_length_ms <= 0 ||
+        __builtin_add_overflow(job->window_start_ms, job->window_length_ms, &end_ms))
+        return error_set(error, ERROR_INVALID, "window_length_ms: not a window");
+    return 0;
+}
+
+int worker_job_decode(const void *bytes, size_t size_bytes, struct worker_job *job,
+                      struct error *error)
+{
+    const struct doc_limits limits = {.max_bytes = JOB_BYTES_MAX, .max_depth = 8};
+    struct arena arena;
+    struct doc map;
+    int code;
+
+    memset(job, 0, sizeof(*job));
+    arena_create(&arena, 0);
+    code = doc_parse_json(&arena, bytes, size_bytes, &limits, &map, error);
+    if (code == 0)
+        code = decode_map(&map, job, error);
+    arena_destroy(&arena);
+    return code == 0 ? 0 : error_wrap(error, "job");
+}
+
+void worker_job_id(const struct worker_job *job, char *out, size_t out_bytes)
+{
+    (void)snprintf(out, out_bytes, "%s/%s/%" PRId64 "/%" PRIu64, job->collection, job->shard,
+                   job->window_start_ms, job->generation);
+}

@@ -1,0 +1,27 @@
+/* What both queues share. Private to indexer/worker. */
+#ifndef INDEXER_WORKER_QUEUE_H
+#define INDEXER_WORKER_QUEUE_H
+
+#include "indexer/worker/worker.h"
+
+/* collection + shard + two numbers + separators + a suffix of the queue's own */
+enum { WORKER_JOB_ID_BYTES = 512 };
+
+/** Counts a job that was given up after its last attempt. */
+void worker_queue_count_dead(struct metrics *metrics, const char *collection);
+
+struct queue_nats_options {
+    const char *url;    /* several with commas */
+    const char *stream; /* dead letters: <stream>_DEAD */
+    const char *name;   /* of the connection, for the server's monitoring */
+    uint32_t replicas;
+    int64_t ack_wait_ms;   /* how long a silent worker keeps a job; 0: 30 s */
+    int64_t pass_delay_ms; /* first delay of a job that is passed on; 0: 250 ms */
+    struct metrics *metrics;
+};
+
+/** As worker_queue_nats, with times that tests shorten. */
+int queue_nats_open(const struct queue_nats_options *options, struct worker_queue **queue,
+                    struct error *error);
+
+#endif

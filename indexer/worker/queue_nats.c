@@ -1,0 +1,492 @@
+/* The work queue on JetStream.
+ *
+ *     publish   windrow.seal.<collection>.<shard>, message id = window + generation
+ *     fetch     durable pull consumer "workers", explicit ack, shared by all processes
+ *     give up   windrow.dead.<collection>.<shard> in the stream <STREAM>_DEAD, then term
+ *
+ * Deduplication. The server drops a message whose id came within two minutes. That is right for a
+ * seal that is published twice, and wrong for a job that reconciliation queues again because the
+ * first copy was acknowledged in vain: a copy that is dropped while the queue is empty is published
+ * again under another id. An extra copy does no harm, the work is idempotent.
+ *
+ * Attempts. A job that makes workers die is delivered again and again without anybody reporting a
+ * failure: deliveries count, not reports. A job whose shard is not open here is no failure: it is
+ * published anew with one pass more (later each time) and the same attempts, and this copy is
+ * acknowledged. */
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/logger.h"
+#include "indexer/worker/nats_stream.h"
+#include "indexer/worker/queue.h"
+
+enum { PASSES_MAX = 20, PASS_DELAY_MAX_MS = 10000, PASS_DELAY_MS = 250, OFFLINE_PAUSE_MS = 100 };
+
+struct nats_delivery {
+    struct worker_delivery delivery; /* first */
+    natsMsg *message;
+    struct nats_delivery *next; /* in the list of jobs to be passed on */
+    int64_t due_ms;
+};
+
+struct nats_queue {
+    struct worker_queue queue; /* first */
+    struct nats_stream stream;
+    pthread_mutex_t fetch_lock; /* one thread pulls at a time; over the two that follow */
+    natsSubscription *subscription;
+    uint64_t subscribed_consumer; /* stream.consumers when it was made */
+    pthread_mutex_t pass_lock;
+    struct nats_delivery *passing; /* held back until due */
+    _Atomic uint64_t copies;       /* for ids of copies */
+};
+
+static int64_t now_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000;
+}
+
+/* "windrow.seal.news.my_topic-3": a dot would start a new token, two dots are no subject. */
+static void write_subject(const char *prefix, const struct worker_job *job, char *out,
+                          size_t out_bytes)
+{
+    size_t prefix_length = strlen(prefix);
+
+    (void)snprintf(out, out_bytes, "%s%s.%s", prefix, job->collection, job->shard);
+    for (char *c = out + prefix_length + strlen(job->collection) + 1; *c; c++)
+        if (*c == '.' || *c == '*' || *c == '>' || (unsigned char)*c <= ' ')
+            *c = '_';
+}
+
+static natsStatus publish_once(struct nats_queue *queue, const char *subject, const char *id,
+                               const struct buffer *bytes, bool *duplicate, jsErrCode *code)
+{
+    jsPubOptions options;
+    jsPubAck *ack = NULL;
+    natsStatus status = jsPubOptions_Init(&options);
+
+    *code = 0;
+    options.MsgId = id;
+    if (status == NATS_OK)
+        status = js_Publish(&ack, queue->stream.context, subject, bytes->data, (int)bytes->size,
+                            &options, code);
+    *duplicate = ack && ack->Duplicate;
+    jsPubAck_Destroy(ack);
+    return status;
+}
+
+/* A stream that the server has lost shows as a publication that nobody answers: made anew, once. */
+static int publish_bytes(struct nats_queue *queue, const char *subject, const char *id,
+                         const struct buffer *bytes, bool *duplicate, struct error *error)
+{
+    jsErrCode code;
+    natsStatus status;
+
+    if (nats_stream_ensure(&queue->stream, error) != 0)
+        return ERROR_PEER;
+    status = publish_once(queue, subject, id, bytes, duplicate, &code);
+    if (status == NATS_OK)
+        return 0;
+    nats_stream_doubt(&queue->stream);
+    if (nats_stream_ensure(&queue->stream, error) != 0)
+        return ERROR_PEER;
+    status = publish_once(queue, subject, id, bytes, duplicate, &code);
+    return status == NATS_OK ? 0 : nats_stream_error(error, status, code, "publish");
+}
+
+/* An id that was never used: unique over processes and restarts. */
+static void write_copy_id(struct nats_queue *queue, const char *id, char *out, size_t out_bytes)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    (void)snprintf(out, out_bytes, "%s/%d-%lld-%llu", id, (int)getpid(),
+                   (long long)now.tv_sec * 1000000000 + now.tv_nsec,
+                   (unsigned long long)atomic_fetch_add(&queue->copies, 1));
+}
+
+static int publish_copy(struct nats_queue *queue, const struct worker_job *job, const char *subject,
+                        const struct buffer *bytes, struct error *error)
+{
+    char id[WORKER_JOB_ID_BYTES];
+    char copy_id[WORKER_JOB_ID_BYTES + 64];
+    bool duplicate;
+
+    worker_job_id(job, id, sizeof(id));
+    write_copy_id(queue, id, copy_id, sizeof(copy_id));
+    return publish_bytes(queue, subject, copy_id, bytes, &duplicate, error);
+}
+
+static int queue_publish(struct worker_queue *base, const struct worker_job *job,
+                         struct error *error)
+{
+    struct nats_queue *queue = (struct nats_queue *)base;
+    struct buffer bytes = {0};
+    char subject[WORKER_JOB_ID_BYTES];
+    char id[WORKER_JOB_ID_BYTES];
+    bool duplicate = false;
+    int code;
+
+    worker_job_encode(job, &bytes);
+    worker_job_id(job, id, sizeof(id));
+    write_subject("windrow.seal.", job, subject, sizeof(subject));
+    code = publish_bytes(queue, subject, id, &bytes, &duplicate, error);
+    if (code == 0 && duplicate && nats_stream_depth(&queue->stream) == 0)
+        code = publish_copy(queue, job, subject, &bytes, error);
+    buffer_destroy(&bytes);
+    return code;
+}
+
+static void free_delivery(struct nats_delivery *delivery)
+{
+    natsMsg_Destroy(delivery->message);
+    free(delivery);
+}
+
+/* To the dead-letter subject, the bytes as they came, with the reason; then out of the queue. When
+ * the publication fails the message stays and comes again. */
+static int bury(struct nats_queue *queue, natsMsg *message, const char *subject, const char *why,
+                struct error *error)
+{
+    natsMsg *dead = NULL;
+    jsErrCode code = 0;
+    natsStatus status = natsMsg_Create(&dead, subject, NULL, natsMsg_GetData(message),
+                                       natsMsg_GetDataLength(message));
+
+    if (status == NATS_OK)
+        status = natsMsgHeader_Set(dead, "Windrow-Reason", why);
+    if (status == NATS_OK)
+        status = natsMsgHeader_Set(dead, "Windrow-Subject", natsMsg_GetSubject(message));
+    if (status == NATS_OK)
+        status = js_PublishMsg(NULL, queue->stream.context, dead, NULL, &code);
+    natsMsg_Destroy(dead);
+    if (status == NATS_OK)
+        status = natsMsg_Term(message, NULL);
+    if (status == NATS_OK)
+        return 0;
+    nats_stream_doubt(&queue->stream);
+    return nats_stream_error(error, status, code, "publish a dead letter");
+}
+
+/* A header value is one line. */
+static void bury_job(struct nats_queue *queue, struct nats_delivery *delivery, const char *why)
+{
+    const struct worker_job *job = &delivery->delivery.job;
+    struct error error = {0};
+    char subject[WORKER_JOB_ID_BYTES];
+    char id[WORKER_JOB_ID_BYTES];
+    char reason[512];
+
+    (void)snprintf(reason, sizeof(reason), "%u attempts: %s", delivery->delivery.attempt, why);
+    for (char *c = reason; *c; c++)
+        if ((unsigned char)*c < 0x20)
+            *c = ' ';
+    worker_job_id(job, id, sizeof(id));
+    write_subject("windrow.dead.", job, subject, sizeof(subject));
+    log_error("indexer", "giving up on %s after %s", id, reason);
+    if (bury(queue, delivery->message, subject, reason, &error) != 0)
+        log_warning("indexer", "%s: %s", id, error.text);
+    else
+        worker_queue_count_dead(queue->stream.options.metrics, job->collection);
+}
+
+/* What no worker can read ends as a dead letter at once. */
+static void bury_garbage(struct nats_queue *queue, natsMsg *message, const char *why)
+{
+    struct error error = {0};
+
+    log_error("indexer", "a message on %s is no job: %s", natsMsg_GetSubject(message), why);
+    if (bury(queue, message, "windrow.dead.unreadable.job", why, &error) != 0)
+        log_warning("indexer", "%s", error.text);
+    else
+        worker_queue_count_dead(queue->stream.options.metrics, "");
+}
+
+/* Takes over `message`. NULL when it was no job, or one that is given up. */
+static struct nats_delivery *open_message(struct nats_queue *queue, natsMsg *message)
+{
+    struct nats_delivery *delivery = calloc(1, sizeof(*delivery));
+    jsMsgMetaData *meta = NULL;
+    struct error error = {0};
+    uint64_t deliveries = 1;
+
+    if (!delivery)
+        abort();
+    delivery->delivery.queue = &queue->queue;
+    delivery->message = message;
+    if (worker_job_decode(natsMsg_GetData(message), (size_t)natsMsg_GetDataLength(message),
+                          &delivery->delivery.job, &error) != 0) {
+        bury_garbage(queue, message, error.text);
+        free_delivery(delivery);
+        return NULL;
+    }
+    if (natsMsg_GetMetaData(&meta, message) == NATS_OK)
+        deliveries = meta->NumDelivered;
+    jsMsgMetaData_Destroy(meta);
+    delivery->delivery.attempt =
+        delivery->delivery.job.attempts_before +
+        (uint32_t)(deliveries < WORKER_ATTEMPTS_MAX + 1 ? deliveries : WORKER_ATTEMPTS_MAX + 1);
+    if (delivery->delivery.attempt > WORKER_ATTEMPTS_MAX) {
+        bury_job(queue, delivery, "workers die or fall silent over it");
+        free_delivery(delivery);
+        return NULL;
+    }
+    return delivery;
+}
+
+static void pause_ms(int64_t duration_ms)
+{
+    struct timespec pause = {duration_ms / 1000, duration_ms % 1000 * 1000000};
+
+    (void)nanosleep(&pause, NULL);
+}
+
+/* ---- passing on
+ * ------------------------------------------------------------------------------------ */
+
+static int64_t pass_delay_ms(const struct nats_queue *queue, uint32_t passes)
+{
+    int64_t delay_ms = queue->stream.options.pass_delay_ms;
+
+    delay_ms = delay_ms ? delay_ms : PASS_DELAY_MS;
+    delay_ms <<= passes < 6 ? passes : 6;
+    return delay_ms < PASS_DELAY_MAX_MS ? delay_ms : PASS_DELAY_MAX_MS;
+}
+
+/* Publishes the copy, then lets this one go: twice in the queue rather than not at all. */
+static int hand_on(struct nats_queue *queue, struct nats_delivery *delivery, struct error *error)
+{
+    struct worker_job copy = delivery->delivery.job;
+    struct buffer bytes = {0};
+    char subject[WORKER_JOB_ID_BYTES];
+    int code = 0;
+
+    copy.attempts_before = delivery->delivery.attempt - 1;
+    copy.passes++;
+    if (copy.passes <= PASSES_MAX) {
+        worker_job_encode(&copy, &bytes);
+        write_subject("windrow.seal.", &copy, subject, sizeof(subject));
+        code = publish_copy(queue, &copy, subject, &bytes, error);
+        buffer_destroy(&bytes);
+    }
+    if (code == 0)
+        (void)natsMsg_Ack(delivery->message, NULL);
+    free_delivery(delivery);
+    return code;
+}
+
+/* Hands on what is due, or everything. */
+static void hand_on_due(struct nats_queue *queue, bool all)
+{
+    struct nats_delivery *due = NULL;
+    int64_t now = now_ms();
+
+    pthread_mutex_lock(&queue->pass_lock);
+    for (struct nats_delivery **place = &queue->passing; *place;) {
+        struct nats_delivery *delivery = *place;
+        if (!all && delivery->due_ms > now) {
+            place = &delivery->next;
+            continue;
+        }
+        *place = delivery->next;
+        delivery->next = due;
+        due = delivery;
+    }
+    pthread_mutex_unlock(&queue->pass_lock);
+    while (due) {
+        struct nats_delivery *next = due->next;
+        struct error error = {0};
+        if (hand_on(queue, due, &error) != 0)
+            log_debug("indexer", "pass a job on: %s", error.text);
+        due = next;
+    }
+}
+
+static int queue_pass(struct worker_delivery *base, struct error *error)
+{
+    struct nats_queue *queue = (struct nats_queue *)base->queue;
+    struct nats_delivery *delivery = (struct nats_delivery *)base;
+
+    (void)error;
+    delivery->due_ms = now_ms() + pass_delay_ms(queue, base->job.passes);
+    pthread_mutex_lock(&queue->pass_lock);
+    delivery->next = queue->passing;
+    queue->passing = delivery;
+    pthread_mutex_unlock(&queue->pass_lock);
+    return 0;
+}
+
+/* ---- fetching and answering
+ * ------------------------------------------------------------------------ */
+
+/* A consumer that was made anew needs a subscription of its own. */
+static int subscribe(struct nats_queue *queue, struct error *error)
+{
+    uint64_t consumer = atomic_load(&queue->stream.consumers);
+
+    if (queue->subscription && queue->subscribed_consumer == consumer)
+        return 0;
+    natsSubscription_Destroy(queue->subscription);
+    queue->subscription = NULL;
+    queue->subscribed_consumer = consumer;
+    return nats_stream_subscribe(&queue->stream, &queue->subscription, error);
+}
+
+static int fetch_message(struct nats_queue *queue, int timeout_ms, natsMsg **message,
+                         struct error *error)
+{
+    natsMsgList list = {0};
+    jsErrCode code = 0;
+    natsStatus status;
+
+    status = natsSubscription_Fetch(&list, queue->subscription, 1, timeout_ms, &code);
+    if (status == NATS_OK && list.Count == 1) {
+        *message = list.Msgs[0];
+        list.Msgs[0] = NULL;
+        natsMsgList_Destroy(&list);
+        return 0;
+    }
+    natsMsgList_Destroy(&list);
+    if (status == NATS_TIMEOUT)
+        return error_set(error, ERROR_TIMEOUT, "no job");
+    nats_stream_doubt(&queue->stream);
+    return nats_stream_error(error, status, code, "fetch");
+}
+
+static int queue_fetch(struct worker_queue *base, int timeout_ms, struct worker_delivery **delivery,
+                       struct error *error)
+{
+    struct nats_queue *queue = (struct nats_queue *)base;
+    natsMsg *message = NULL;
+    struct nats_delivery *opened;
+    int code;
+
+    hand_on_due(queue, false);
+    pthread_mutex_lock(&queue->fetch_lock);
+    code = nats_stream_ensure(&queue->stream, error);
+    if (code == 0)
+        code = subscribe(queue, error);
+    if (code == 0)
+        code = fetch_message(queue, timeout_ms, &message, error);
+    pthread_mutex_unlock(&queue->fetch_lock);
+    if (code != 0) {
+        if (code == ERROR_PEER)
+            pause_ms(OFFLINE_PAUSE_MS);
+        return code;
+    }
+    opened = open_message(queue, message);
+    if (!opened)
+        return error_set(error, ERROR_TIMEOUT, "no job");
+    *delivery = &opened->delivery;
+    return 0;
+}
+
+static int queue_ack(struct worker_delivery *base, struct error *error)
+{
+    struct nats_queue *queue = (struct nats_queue *)base->queue;
+    struct nats_delivery *delivery = (struct nats_delivery *)base;
+    jsErrCode code = 0;
+    natsStatus status = NATS_CONNECTION_DISCONNECTED;
+
+    if (nats_stream_connected(&queue->stream))
+        status = natsMsg_AckSync(delivery->message, NULL, &code);
+    free_delivery(delivery);
+    return status == NATS_OK ? 0 : nats_stream_error(error, status, code, "acknowledge");
+}
+
+static int queue_retry(struct worker_delivery *base, int64_t delay_ms, const char *why,
+                       struct error *error)
+{
+    struct nats_queue *queue = (struct nats_queue *)base->queue;
+    struct nats_delivery *delivery = (struct nats_delivery *)base;
+    natsStatus status = NATS_OK;
+
+    if (base->attempt >= WORKER_ATTEMPTS_MAX)
+        bury_job(queue, delivery, why);
+    else
+        status = natsMsg_NakWithDelay(delivery->message, delay_ms > 0 ? delay_ms : 1, NULL);
+    free_delivery(delivery);
+    return status == NATS_OK ? 0 : nats_stream_error(error, status, 0, "hand a job back");
+}
+
+static int queue_in_progress(struct worker_delivery *base, struct error *error)
+{
+    struct nats_delivery *delivery = (struct nats_delivery *)base;
+    natsStatus status = natsMsg_InProgress(delivery->message, NULL);
+
+    return status == NATS_OK ? 0 : nats_stream_error(error, status, 0, "report progress");
+}
+
+static int64_t queue_depth(struct worker_queue *base)
+{
+    return nats_stream_depth(&((struct nats_queue *)base)->stream);
+}
+
+static bool queue_connected(struct worker_queue *base, char *why, size_t why_bytes)
+{
+    struct nats_queue *queue = (struct nats_queue *)base;
+    bool connected = nats_stream_connected(&queue->stream);
+
+    if (!connected) {
+        (void)snprintf(why, why_bytes, "NATS does not answer");
+        return false;
+    }
+    /* Whoever holds it is setting up just now, which may take seconds. */
+    if (pthread_mutex_trylock(&queue->stream.lock) != 0)
+        return true;
+    connected = queue->stream.trouble[0] == '\0';
+    if (!connected)
+        (void)snprintf(why, why_bytes, "%s", queue->stream.trouble);
+    pthread_mutex_unlock(&queue->stream.lock);
+    return connected;
+}
+
+static void queue_close(struct worker_queue *base)
+{
+    struct nats_queue *queue = (struct nats_queue *)base;
+
+    hand_on_due(queue, true);
+    if (nats_stream_connected(&queue->stream))
+        (void)natsConnection_FlushTimeout(queue->stream.connection, 1000);
+    natsSubscription_Destroy(queue->subscription);
+    nats_stream_close(&queue->stream);
+    pthread_mutex_destroy(&queue->pass_lock);
+    pthread_mutex_destroy(&queue->fetch_lock);
+    free(queue);
+}
+
+static const struct worker_queue_operations nats_operations = {
+    .publish = queue_publish,
+    .fetch = queue_fetch,
+    .ack = queue_ack,
+    .retry = queue_retry,
+    .pass = queue_pass,
+    .in_progress = queue_in_progress,
+    .depth = queue_depth,
+    .connected = queue_connected,
+    .close = queue_close,
+};
+
+int queue_nats_open(const struct queue_nats_options *options, struct worker_queue **queue,
+                    struct error *error)
+{
+    struct nats_queue *fresh = calloc(1, sizeof(*fresh));
+
+    if (!fresh)
+        abort();
+    fresh->queue.operations = &nats_operations;
+    if (nats_stream_open(options, &fresh->stream, error) != 0) {
+        free(fresh);
+        return ERROR_PEER;
+    }
+    pthread_mutex_init(&fresh->fetch_lock, NULL);
+    pthread_mutex_init(&fresh->pass_lock, NULL);
+    *queue = &fresh->queue;
+    return 0;
+}
