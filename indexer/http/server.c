@@ -178,8 +178,7 @@ static bool enqueue(struct http_server *server, struct pending *pending)
     return accepted;
 }
 
-/* ---- libmicrohttpd's side
- * -------------------------------------------------------------------------- */
+/* ---- libmicrohttpd's side ---- */
 
 static void add_header(struct MHD_Response *response, const char *name, const char *value)
 {
