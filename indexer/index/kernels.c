@@ -65,23 +65,6 @@ const char *index_simd_name(void)
     return index_kernels()->name;
 }
 
-void index_code_pack(const uint8_t *const *rows, uint32_t count, uint32_t stride, uint8_t *panels)
-{
-    for (uint32_t first = 0; first < count; first += INDEX_PANEL_COLUMNS) {
-        uint8_t *panel = panels + (size_t)first * stride;
-        for (uint32_t column = 0; column < INDEX_PANEL_COLUMNS; column++) {
-            const uint8_t *row = first + column < count ? rows[first + column] : NULL;
-            for (uint32_t i = 0; i < stride; i += 4) {
-                uint8_t *four = panel + (size_t)i * INDEX_PANEL_COLUMNS + (size_t)column * 4;
-                if (row)
-                    memcpy(four, row + i, 4);
-                else
-                    memset(four, 0, 4);
-            }
-        }
-    }
-}
-
 float index_score(enum index_metric metric, const float *a, const float *b, uint32_t dim)
 {
     const struct index_kernels *kernels = index_kernels();

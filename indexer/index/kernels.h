@@ -11,7 +11,8 @@
 #include <stdint.h>
 
 enum {
-    INDEX_CODE_ALIGN = 64,   /* bytes: rows of codes start and end on a cache line */
+    INDEX_CODE_ALIGN = 64, /* bytes: rows of codes start and end on a cache line */
+    INDEX_CODE_MAX = 127,
     INDEX_PANEL_COLUMNS = 16 /* rows that index_kernels.code_pack interleaves into one panel */
 };
 
@@ -27,6 +28,11 @@ struct index_kernels {
     void (*code_dot_4)(const int8_t *query, const uint8_t *const rows[4], uint32_t stride,
                        int32_t products[4]);
     int32_t (*code_l2)(const uint8_t *a, const uint8_t *b, uint32_t stride);
+    int32_t (*code_square)(const uint8_t *row, uint32_t stride); /* squared length */
+
+    /* Interleaves rows for code_distances: per panel of 16 rows, 4 bytes of each row in turn.
+     * Columns past `count` are zero. `panels` has room for count rounded up to a whole panel. */
+    void (*code_pack)(const uint8_t *rows, uint32_t count, uint32_t stride, uint8_t *panels);
 
     /* Squared distances of `row_count` rows of codes to every column of a packed block:
      * distances[row * out_stride + column]. `norms` are the squared lengths of rows and columns.
@@ -39,6 +45,10 @@ struct index_kernels {
     /* Writes the positions of values below `limit`, in order; returns how many. `positions` has
      * room for count + 16. */
     uint32_t (*below)(const int32_t *values, uint32_t count, int32_t limit, uint32_t *positions);
+
+    /* codes[i] = round((values[i] - low[i]) * per_step), clamped to 0..127; ties to even. */
+    void (*encode)(const float *values, const float *low, float per_step, uint32_t dim,
+                   uint8_t *codes);
 };
 
 /** The set in use: chosen once from the CPU, or WINDROW_SIMD=scalar|avx2|avx512. Any thread. */
@@ -47,14 +57,11 @@ const struct index_kernels *index_kernels(void);
 /** A set by name, NULL when this CPU cannot run it. For tests and benchmarks. */
 const struct index_kernels *index_kernels_find(const char *name);
 
-/** Interleaves rows for code_distances: per panel of 16 rows, 4 bytes of each row in turn. Columns
- * past `count` are zero. `panels` has room for count rounded up to a whole panel, times stride. */
-void index_code_pack(const uint8_t *const *rows, uint32_t count, uint32_t stride, uint8_t *panels);
-
 extern const struct index_kernels index_kernels_scalar;
 #if defined(__x86_64__)
 extern const struct index_kernels index_kernels_avx2;
 extern const struct index_kernels index_kernels_avx512;
+void index_avx2_code_pack(const uint8_t *rows, uint32_t count, uint32_t stride, uint8_t *panels);
 #endif
 
 #endif

@@ -90,6 +90,54 @@ AVX2 static int32_t avx2_code_l2(const uint8_t *a, const uint8_t *b, uint32_t st
     return sum_integers(sums);
 }
 
+AVX2 static int32_t avx2_code_square(const uint8_t *row, uint32_t stride)
+{
+    __m256i sums = _mm256_setzero_si256();
+
+    for (uint32_t i = 0; i < stride; i += 32)
+        sums = accumulate(sums, load(row + i), load(row + i));
+    return sum_integers(sums);
+}
+
+/* Eight rows, 32 bytes of each: an 8 x 8 transpose of 32-bit words. Rows past the end are zero. */
+AVX2 static void pack_8(const uint8_t *rows, uint32_t count, uint32_t stride, uint32_t i,
+                        uint8_t *out)
+{
+    __m256i r[8], t[8];
+
+    for (uint32_t k = 0; k < 8; k++)
+        r[k] = k < count ? load(rows + (size_t)k * stride + i) : _mm256_setzero_si256();
+    for (uint32_t k = 0; k < 8; k += 2) {
+        t[k] = _mm256_unpacklo_epi32(r[k], r[k + 1]);
+        t[k + 1] = _mm256_unpackhi_epi32(r[k], r[k + 1]);
+    }
+    for (uint32_t k = 0; k < 8; k += 4) {
+        r[k] = _mm256_unpacklo_epi64(t[k], t[k + 2]);
+        r[k + 1] = _mm256_unpackhi_epi64(t[k], t[k + 2]);
+        r[k + 2] = _mm256_unpacklo_epi64(t[k + 1], t[k + 3]);
+        r[k + 3] = _mm256_unpackhi_epi64(t[k + 1], t[k + 3]);
+    }
+    for (uint32_t k = 0; k < 4; k++) {
+        _mm256_storeu_si256((void *)(out + (size_t)k * 64),
+                            _mm256_permute2x128_si256(r[k], r[k + 4], 0x20));
+        _mm256_storeu_si256((void *)(out + (size_t)(k + 4) * 64),
+                            _mm256_permute2x128_si256(r[k], r[k + 4], 0x31));
+    }
+}
+
+AVX2 void index_avx2_code_pack(const uint8_t *rows, uint32_t count, uint32_t stride,
+                               uint8_t *panels)
+{
+    for (uint32_t first = 0; first < count; first += INDEX_PANEL_COLUMNS)
+        for (uint32_t i = 0; i < stride; i += 32) {
+            const uint8_t *from = rows + (size_t)first * stride;
+            uint8_t *out = panels + (size_t)first * stride + (size_t)i * INDEX_PANEL_COLUMNS;
+            uint32_t left = count - first;
+            pack_8(from, left, stride, i, out);
+            pack_8(from + (size_t)8 * stride, left > 8 ? left - 8 : 0, stride, i, out + 32);
+        }
+}
+
 AVX2 static void avx2_code_l2_4(const uint8_t *query, const uint8_t *const rows[4], uint32_t stride,
                                 int32_t distances[4])
 {
@@ -180,6 +228,28 @@ AVX2 static uint32_t avx2_below(const int32_t *values, uint32_t count, int32_t l
     return found;
 }
 
+AVX2 static void avx2_encode(const float *values, const float *low, float per_step, uint32_t dim,
+                             uint8_t *codes)
+{
+    const __m256i pick =
+        _mm256_setr_epi8(0, 4, 8, 12, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, 0, 4, 8, 12,
+                         -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1);
+    uint32_t i = 0;
+
+    for (; i + 8 <= dim; i += 8) {
+        __m256 steps = _mm256_sub_ps(_mm256_loadu_ps(values + i), _mm256_loadu_ps(low + i));
+        __m256i eight;
+        steps = _mm256_mul_ps(steps, _mm256_set1_ps(per_step));
+        steps = _mm256_max_ps(steps, _mm256_setzero_ps());
+        steps = _mm256_min_ps(steps, _mm256_set1_ps(INDEX_CODE_MAX));
+        eight = _mm256_shuffle_epi8(_mm256_cvtps_epi32(steps), pick);
+        eight = _mm256_permutevar8x32_epi32(eight, _mm256_setr_epi32(0, 4, 0, 0, 0, 0, 0, 0));
+        _mm_storel_epi64((void *)(codes + i), _mm256_castsi256_si128(eight));
+    }
+    if (i < dim)
+        index_kernels_scalar.encode(values + i, low + i, per_step, dim - i, codes + i);
+}
+
 const struct index_kernels index_kernels_avx2 = {
     .name = "avx2",
     .dot = avx2_dot,
@@ -187,8 +257,11 @@ const struct index_kernels index_kernels_avx2 = {
     .code_l2_4 = avx2_code_l2_4,
     .code_dot_4 = avx2_code_dot_4,
     .code_l2 = avx2_code_l2,
+    .code_square = avx2_code_square,
+    .code_pack = index_avx2_code_pack,
     .code_distances = avx2_code_distances,
     .below = avx2_below,
+    .encode = avx2_encode,
 };
 
 #endif

@@ -13,7 +13,7 @@ enum { TILE_ROWS = 6, TILE_PANELS = 4 }; /* 24 of the 32 registers hold sums */
 
 AVX512 static inline __mmask16 tail_mask(uint32_t left)
 {
-    return left >= 16 ? (__mmask16)0xffff : (__mmask16)((1u << left) - 1u);
+    return (__mmask16)(left >= 16 ? 0xffffu : (1u << left) - 1u);
 }
 
 AVX512 static float avx512_dot(const float *a, const float *b, uint32_t dim)
@@ -66,6 +66,17 @@ AVX512 static int32_t avx512_code_l2(const uint8_t *a, const uint8_t *b, uint32_
 
     for (uint32_t i = 0; i < stride; i += 64)
         sums = squares(sums, _mm512_loadu_si512(a + i), _mm512_loadu_si512(b + i));
+    return _mm512_reduce_add_epi32(sums);
+}
+
+AVX512 static int32_t avx512_code_square(const uint8_t *row, uint32_t stride)
+{
+    __m512i sums = _mm512_setzero_si512();
+
+    for (uint32_t i = 0; i < stride; i += 64) {
+        __m512i codes = _mm512_loadu_si512(row + i);
+        sums = _mm512_dpbusd_epi32(sums, codes, codes);
+    }
     return _mm512_reduce_add_epi32(sums);
 }
 
@@ -206,6 +217,21 @@ AVX512 static uint32_t avx512_below(const int32_t *values, uint32_t count, int32
     return found;
 }
 
+AVX512 static void avx512_encode(const float *values, const float *low, float per_step,
+                                 uint32_t dim, uint8_t *codes)
+{
+    const __m512 top = _mm512_set1_ps(INDEX_CODE_MAX);
+
+    for (uint32_t i = 0; i < dim; i += 16) {
+        __mmask16 mask = tail_mask(dim - i);
+        __m512 steps = _mm512_sub_ps(_mm512_maskz_loadu_ps(mask, values + i),
+                                     _mm512_maskz_loadu_ps(mask, low + i));
+        steps = _mm512_mul_ps(steps, _mm512_set1_ps(per_step));
+        steps = _mm512_min_ps(_mm512_max_ps(steps, _mm512_setzero_ps()), top);
+        _mm512_mask_cvtepi32_storeu_epi8(codes + i, mask, _mm512_cvtps_epi32(steps));
+    }
+}
+
 const struct index_kernels index_kernels_avx512 = {
     .name = "avx512",
     .dot = avx512_dot,
@@ -213,8 +239,11 @@ const struct index_kernels index_kernels_avx512 = {
     .code_l2_4 = avx512_code_l2_4,
     .code_dot_4 = avx512_code_dot_4,
     .code_l2 = avx512_code_l2,
+    .code_square = avx512_code_square,
+    .code_pack = index_avx2_code_pack, /* moves memory: wider registers gain nothing */
     .code_distances = avx512_code_distances,
     .below = avx512_below,
+    .encode = avx512_encode,
 };
 
 #endif

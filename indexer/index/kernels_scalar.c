@@ -1,7 +1,9 @@
 /* The plain loops: what every other kernel set must agree with, and what runs on other CPUs. */
 #include "indexer/index/kernels.h"
 
+#include <math.h>
 #include <stddef.h>
+#include <string.h>
 
 /* Four partial sums: the compiler may not reorder float additions, so they are written out. */
 static float scalar_dot(const float *a, const float *b, uint32_t dim)
@@ -41,6 +43,30 @@ static int32_t scalar_code_l2(const uint8_t *a, const uint8_t *b, uint32_t strid
         sum += difference * difference;
     }
     return sum;
+}
+
+static int32_t scalar_code_square(const uint8_t *row, uint32_t stride)
+{
+    int32_t sum = 0;
+
+    for (uint32_t i = 0; i < stride; i++)
+        sum += (int32_t)row[i] * (int32_t)row[i];
+    return sum;
+}
+
+static void scalar_code_pack(const uint8_t *rows, uint32_t count, uint32_t stride, uint8_t *panels)
+{
+    for (uint32_t first = 0; first < count; first += INDEX_PANEL_COLUMNS) {
+        uint8_t *four = panels + (size_t)first * stride;
+        for (uint32_t i = 0; i < stride; i += 4)
+            for (uint32_t column = first; column < first + INDEX_PANEL_COLUMNS;
+                 column++, four += 4) {
+                if (column < count)
+                    memcpy(four, rows + (size_t)column * stride + i, 4);
+                else
+                    memset(four, 0, 4);
+            }
+    }
 }
 
 static void scalar_code_l2_4(const uint8_t *query, const uint8_t *const rows[4], uint32_t stride,
@@ -97,6 +123,18 @@ static uint32_t scalar_below(const int32_t *values, uint32_t count, int32_t limi
     return found;
 }
 
+/* What is not a number becomes 0. */
+static void scalar_encode(const float *values, const float *low, float per_step, uint32_t dim,
+                          uint8_t *codes)
+{
+    for (uint32_t i = 0; i < dim; i++) {
+        float steps = (values[i] - low[i]) * per_step;
+        steps = steps > 0 ? steps : 0;
+        steps = steps < INDEX_CODE_MAX ? steps : INDEX_CODE_MAX;
+        codes[i] = (uint8_t)lrintf(steps);
+    }
+}
+
 const struct index_kernels index_kernels_scalar = {
     .name = "scalar",
     .dot = scalar_dot,
@@ -104,6 +142,9 @@ const struct index_kernels index_kernels_scalar = {
     .code_l2_4 = scalar_code_l2_4,
     .code_dot_4 = scalar_code_dot_4,
     .code_l2 = scalar_code_l2,
+    .code_square = scalar_code_square,
+    .code_pack = scalar_code_pack,
     .code_distances = scalar_code_distances,
     .below = scalar_below,
+    .encode = scalar_encode,
 };

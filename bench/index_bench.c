@@ -1,0 +1,378 @@
+#include "bench/index_bench.h"
+
+#include <getopt.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/io.h"
+#include "bench/index_vectors.h"
+#include "indexer/index/index.h"
+
+enum { HITS = 10, ROUNDS = 3, FILE_NUMBER = 1 };
+
+static const char usage[] =
+    "usage: windrow bench index --base F --queries F [options]\n"
+    "\n"
+    "Builds an index over the vectors of a .u8bin, .hbin or .fbin file, searches it with those of\n"
+    "another, and prints build time, size, and recall@10 against queries per second, for windrow\n"
+    "and for every peer that is installed (hnswlib, faiss, usearch; --python says where).\n"
+    "\n"
+    "  --gt F            exact neighbours (.ibin); computed when missing\n"
+    "  --metric M        l2, dot or cosine; default l2\n"
+    "  --kind K          hnsw\n"
+    "  --threads N       for building; searches use one thread; default 1\n"
+    "  --m N, --ef-construct N\n"
+    "  --python FILE     Python that has the peers; default "
+    "~/.cache/windrow/bench-venv/bin/python\n"
+    "  --no-peers        windrow alone\n"
+    "  --json            one JSON object a line\n"
+    "\n"
+    "  windrow bench index --base sift.u8bin --queries sift-query.u8bin --gt sift-gt100.ibin\n";
+
+struct bench {
+    const char *base_path, *query_path, *gt_path, *metric_name, *python;
+    enum index_metric metric;
+    uint32_t threads, m, ef_construct;
+    bool peers, json;
+    struct bench_vectors base, queries;
+    uint32_t *neighbours; /* queries x columns */
+    uint32_t columns;
+};
+
+static double now_s(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+static void exact_neighbours(struct bench *bench)
+{
+    bench->columns = HITS;
+    bench->neighbours = calloc((size_t)bench->queries.count * HITS, sizeof(uint32_t));
+    if (!bench->neighbours)
+        abort();
+    for (uint32_t q = 0; q < bench->queries.count; q++) {
+        struct index_hit hits[HITS];
+        uint32_t count;
+        index_exact_top(bench->metric, bench->base.values, bench->base.count, bench->base.dim,
+                        bench->queries.values + (size_t)q * bench->queries.dim, HITS, hits, &count);
+        for (uint32_t i = 0; i < count; i++)
+            bench->neighbours[(size_t)q * HITS + i] = hits[i].row;
+    }
+}
+
+static int load(struct bench *bench, struct error *error)
+{
+    int status = bench_vectors_load(bench->base_path, &bench->base, error);
+
+    if (status == 0)
+        status = bench_vectors_load(bench->query_path, &bench->queries, error);
+    if (status == 0 && bench->queries.dim != bench->base.dim)
+        status = error_set(error, ERROR_INVALID, "queries have %u dimensions, the base %u",
+                           bench->queries.dim, bench->base.dim);
+    if (status != 0)
+        return status;
+    if (bench->metric == INDEX_METRIC_COSINE) {
+        for (uint32_t i = 0; i < bench->base.count; i++)
+            index_normalise(bench->base.values + (size_t)i * bench->base.dim, bench->base.dim);
+        for (uint32_t i = 0; i < bench->queries.count; i++)
+            index_normalise(bench->queries.values + (size_t)i * bench->base.dim, bench->base.dim);
+    }
+    if (bench->gt_path)
+        return bench_neighbours_load(bench->gt_path, bench->queries.count, &bench->neighbours,
+                                     &bench->columns, error);
+    exact_neighbours(bench);
+    return 0;
+}
+
+static const float *vector_of(void *context, uint32_t row, struct error *error)
+{
+    const struct bench_vectors *base = context;
+
+    (void)error;
+    return base->values + (size_t)row * base->dim;
+}
+
+static uint32_t matches(const struct bench *bench, uint32_t query, const struct index_hit *hits,
+                        uint32_t count)
+{
+    const uint32_t *truth = bench->neighbours + (size_t)query * bench->columns;
+    uint32_t found = 0;
+
+    for (uint32_t i = 0; i < count; i++)
+        for (uint32_t j = 0; j < HITS && j < bench->columns; j++)
+            found += hits[i].row == truth[j];
+    return found;
+}
+
+/* The best of a few rounds: others use the machine too. */
+static int measure(const struct bench *bench, const struct index_segment *segment, uint32_t ef,
+                   double *recall, double *per_second, struct error *error)
+{
+    *per_second = 0;
+    for (int round = 0; round < ROUNDS; round++) {
+        double started = now_s(), took;
+        uint32_t found = 0;
+        for (uint32_t q = 0; q < bench->queries.count; q++) {
+            struct index_search search = {
+                .query = bench->queries.values + (size_t)q * bench->queries.dim,
+                .k = HITS,
+                .ef = ef,
+                .floor_score = -__builtin_inff(),
+                .vector = vector_of,
+                .vector_context = (void *)(uintptr_t)&bench->base,
+            };
+            struct index_hit hits[HITS];
+            uint32_t count;
+            bool exhausted;
+            int status = index_segment_search(segment, &search, hits, &count, &exhausted, error);
+            if (status != 0)
+                return status;
+            found += matches(bench, q, hits, count);
+        }
+        took = now_s() - started;
+        *recall = (double)found / ((double)bench->queries.count * HITS);
+        if (bench->queries.count / took > *per_second)
+            *per_second = bench->queries.count / took;
+    }
+    return 0;
+}
+
+static int curve(const struct bench *bench, const struct index_segment *segment,
+                 struct error *error)
+{
+    static const uint32_t efs[] = {10,  16,  24,  32,  40,  48,  64,  80,  96,  128,
+                                   160, 200, 256, 320, 400, 512, 640, 800, 1000};
+
+    for (size_t i = 0; i < sizeof(efs) / sizeof(efs[0]); i++) {
+        double recall, per_second;
+        int status = measure(bench, segment, efs[i], &recall, &per_second, error);
+        if (status != 0)
+            return status;
+        printf(bench->json ? "{\"library\":\"windrow\",\"ef\":%u,\"recall\":%.4f,\"qps\":%.0f}\n"
+                           : "  ef %5u   recall@10 %.4f   %8.0f queries/s\n",
+               efs[i], recall, per_second);
+        fflush(stdout);
+        if (recall > 0.9995)
+            break;
+    }
+    return 0;
+}
+
+static int build_segment(const struct bench *bench, struct io *io, const char *path,
+                         struct error *error)
+{
+    const struct index_build_options options = {
+        .metric = bench->metric,
+        .dim = bench->base.dim,
+        .m = bench->m,
+        .ef_construct = bench->ef_construct,
+        .thread_count = bench->threads,
+        .seed = 1,
+    };
+    struct index_hnsw_graph *graph;
+    uint64_t size_bytes = 0;
+    double started = now_s(), built;
+    int status = index_hnsw_build(bench->base.values, bench->base.count, &options, &graph, error);
+
+    if (status != 0)
+        return status;
+    built = now_s() - started;
+    status = index_segment_write(io, path, FILE_NUMBER, graph, &size_bytes, error);
+    printf(bench->json
+               ? "{\"library\":\"windrow\",\"simd\":\"%s\",\"m\":%u,\"ef_construct\":%u,"
+                 "\"threads\":%u,\"build_s\":%.2f,\"write_s\":%.2f,\"bytes\":%llu}\n"
+               : "windrow (%s) m %u, ef_construct %u, %u threads: built in %.2f s, written in %.2f "
+                 "s, %llu bytes\n",
+           index_simd_name(), bench->m, bench->ef_construct, bench->threads, built,
+           now_s() - started - built, (unsigned long long)size_bytes);
+    index_hnsw_graph_delete(graph);
+    return status;
+}
+
+static int run_windrow(const struct bench *bench, struct error *error)
+{
+    struct io *io = io_posix();
+    struct index_segment *segment = NULL;
+    char path[64];
+    int status;
+
+    snprintf(path, sizeof(path), "/tmp/windrow-bench-index-%ld", (long)getpid());
+    status = build_segment(bench, io, path, error);
+    if (status == 0)
+        status = index_segment_open(io, path, FILE_NUMBER, bench->metric, bench->base.dim,
+                                    bench->base.count, &segment, error);
+    (void)unlink(path); /* the mapping keeps the content */
+    if (status == 0)
+        status = index_segment_validate(segment, error);
+    if (status == 0)
+        status = curve(bench, segment, error);
+    index_segment_close(segment);
+    return status;
+}
+
+/* The peers are Python packages: a process of its own, on the same files and neighbours. */
+static int run_peers(const struct bench *bench)
+{
+    char threads[16], m[16], ef_construct[16];
+    const char *arguments[24] = {bench->python,
+                                 BENCH_FOLDER "/index_peers.py",
+                                 "--base",
+                                 bench->base_path,
+                                 "--queries",
+                                 bench->query_path,
+                                 "--metric",
+                                 bench->metric_name,
+                                 "--threads",
+                                 threads,
+                                 "--m",
+                                 m,
+                                 "--ef-construct",
+                                 ef_construct};
+    int used = 14, state;
+    pid_t child;
+
+    snprintf(threads, sizeof(threads), "%u", bench->threads);
+    snprintf(m, sizeof(m), "%u", bench->m);
+    snprintf(ef_construct, sizeof(ef_construct), "%u", bench->ef_construct);
+    if (bench->gt_path) {
+        arguments[used++] = "--gt";
+        arguments[used++] = bench->gt_path;
+    }
+    if (bench->json)
+        arguments[used++] = "--json";
+    fflush(stdout);
+    child = fork();
+    if (child == 0) {
+        execv(bench->python, (char *const *)(uintptr_t)arguments);
+        fprintf(stderr,
+                "no peers: %s cannot be run; make it with\n  python3 -m venv "
+                "~/.cache/windrow/bench-venv && ~/.cache/windrow/bench-venv/bin/pip install "
+                "hnswlib faiss-cpu usearch\n",
+                bench->python);
+        _exit(0);
+    }
+    if (child < 0 || waitpid(child, &state, 0) != child)
+        return 1;
+    return WIFEXITED(state) ? WEXITSTATUS(state) : 1;
+}
+
+static int parse_metric(const char *name, enum index_metric *metric)
+{
+    static const char *const names[] = {"cosine", "dot", "l2"};
+
+    for (int i = 0; i < 3; i++)
+        if (strcmp(name, names[i]) == 0) {
+            *metric = (enum index_metric)i;
+            return 0;
+        }
+    return -1;
+}
+
+static bool parse_number(const char *text, uint32_t *number)
+{
+    char *end;
+    unsigned long value = strtoul(text, &end, 10);
+
+    *number = (uint32_t)value;
+    return *text && !*end && value >= 1 && value <= 4096;
+}
+
+static int parse_option(struct bench *bench, int option)
+{
+    switch (option) {
+    case 'b':
+        bench->base_path = optarg;
+        return 0;
+    case 'q':
+        bench->query_path = optarg;
+        return 0;
+    case 'g':
+        bench->gt_path = optarg;
+        return 0;
+    case 'm':
+        bench->metric_name = optarg;
+        return parse_metric(optarg, &bench->metric);
+    case 'k':
+        return strcmp(optarg, "hnsw") == 0 ? 0 : -1;
+    case 't':
+        return parse_number(optarg, &bench->threads) ? 0 : -1;
+    case 'M':
+        return parse_number(optarg, &bench->m) ? 0 : -1;
+    case 'e':
+        return parse_number(optarg, &bench->ef_construct) ? 0 : -1;
+    case 'p':
+        bench->python = optarg;
+        return 0;
+    case 'n':
+        bench->peers = false;
+        return 0;
+    case 'j':
+        bench->json = true;
+        return 0;
+    default:
+        return -1;
+    }
+}
+
+static int parse(struct bench *bench, int argc, char **argv)
+{
+    static const struct option options[] = {
+        {"base", required_argument, NULL, 'b'},   {"queries", required_argument, NULL, 'q'},
+        {"gt", required_argument, NULL, 'g'},     {"metric", required_argument, NULL, 'm'},
+        {"kind", required_argument, NULL, 'k'},   {"threads", required_argument, NULL, 't'},
+        {"m", required_argument, NULL, 'M'},      {"ef-construct", required_argument, NULL, 'e'},
+        {"python", required_argument, NULL, 'p'}, {"no-peers", no_argument, NULL, 'n'},
+        {"json", no_argument, NULL, 'j'},         {NULL, 0, NULL, 0},
+    };
+    int option;
+
+    optind = 1;
+    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1)
+        if (parse_option(bench, option) != 0)
+            return -1;
+    return optind == argc && bench->base_path && bench->query_path ? 0 : -1;
+}
+
+int bench_index_run(int argc, char **argv)
+{
+    struct bench bench = {.metric_name = "l2",
+                          .metric = INDEX_METRIC_L2,
+                          .threads = 1,
+                          .m = 16,
+                          .ef_construct = 200,
+                          .peers = true};
+    struct error error = {0};
+    char python[512];
+    int status;
+
+    snprintf(python, sizeof(python), "%s/.cache/windrow/bench-venv/bin/python",
+             getenv("HOME") ? getenv("HOME") : "");
+    bench.python = python;
+    if (argc == 2 && strcmp(argv[1], "--help") == 0) {
+        fputs(usage, stdout);
+        return 0;
+    }
+    if (parse(&bench, argc, argv) != 0) {
+        fputs(usage, stderr);
+        return 64;
+    }
+    status = load(&bench, &error);
+    if (status == 0)
+        status = run_windrow(&bench, &error);
+    if (status != 0)
+        fprintf(stderr, "bench index: %s\n", error.text);
+    else if (bench.peers)
+        status = run_peers(&bench);
+    bench_vectors_destroy(&bench.base);
+    bench_vectors_destroy(&bench.queries);
+    free(bench.neighbours);
+    return status == 0 ? 0 : 1;
+}

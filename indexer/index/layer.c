@@ -1,0 +1,27 @@
+#include "indexer/index/layer.h"
+
+#include "indexer/index/memory.h"
+
+enum { POOL_ROWS_MIN = 32, POOL_ROWS_MAX = 96 };
+
+static uint32_t pool_capacity(const struct index_layer_options *options)
+{
+    uint32_t wanted = options->ef_construct / 3;
+
+    return wanted < POOL_ROWS_MIN ? POOL_ROWS_MIN : wanted > POOL_ROWS_MAX ? POOL_ROWS_MAX : wanted;
+}
+
+bool index_layer_build(const struct index_codes *codes, const struct index_layer_options *options,
+                       uint32_t *links)
+{
+    struct index_pools pools;
+    bool done;
+
+    index_pools_create(&pools, codes->count, pool_capacity(options));
+    done = index_leaves_fill(codes, options, &pools) &&
+           index_prune_links(codes, options, &pools, links);
+    index_pools_destroy(&pools);
+    if (done)
+        index_repair_links(codes, options->degree, links);
+    return done;
+}

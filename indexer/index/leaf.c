@@ -1,0 +1,130 @@
+#include "indexer/index/leaf.h"
+
+#include <assert.h>
+
+#include "indexer/index/layer.h"
+#include "indexer/index/memory.h"
+
+enum { SELECT_BLOCK = 128 }; /* keys compared with one limit before the limit is renewed */
+
+void index_leaf_create(struct index_leaf *leaf, const struct index_codes *codes,
+                       uint32_t column_limit)
+{
+    uint32_t padded =
+        (column_limit + INDEX_PANEL_COLUMNS - 1) / INDEX_PANEL_COLUMNS * INDEX_PANEL_COLUMNS;
+
+    *leaf = (struct index_leaf){.codes = codes, .column_limit = column_limit, .key_stride = padded};
+    leaf->columns = index_allocate(column_limit, codes->stride);
+    leaf->panels = codes->kind == INDEX_CODE_INT7 ? index_allocate(padded, codes->stride) : NULL;
+    leaf->block = index_allocate(INDEX_LEAF_BLOCK_ROWS, codes->stride);
+    leaf->norms = index_allocate_zeroed(padded, sizeof(int32_t));
+    leaf->keys = index_allocate((size_t)INDEX_LEAF_BLOCK_ROWS * padded, sizeof(int32_t));
+    leaf->positions = index_allocate(SELECT_BLOCK + 16, sizeof(uint32_t));
+}
+
+void index_leaf_destroy(struct index_leaf *leaf)
+{
+    free(leaf->columns);
+    free(leaf->panels);
+    free(leaf->block);
+    free(leaf->norms);
+    free(leaf->keys);
+    free(leaf->positions);
+}
+
+static void gather(const struct index_codes *codes, const uint32_t *rows, uint32_t count,
+                   uint8_t *out)
+{
+    for (uint32_t i = 0; i < count; i++)
+        memcpy(out + (size_t)i * codes->stride, index_codes_row(codes, rows[i]), codes->stride);
+}
+
+/* Squared lengths of rows of codes. */
+static void measure(const struct index_codes *codes, const uint8_t *rows, uint32_t count,
+                    int32_t *norms)
+{
+    for (uint32_t i = 0; i < count; i++)
+        norms[i] = index_kernels()->code_square(rows + (size_t)i * codes->stride, codes->stride);
+}
+
+void index_leaf_columns(struct index_leaf *leaf, const uint32_t *rows, uint32_t count)
+{
+    const struct index_codes *codes = leaf->codes;
+
+    assert(count > 0 && count <= leaf->column_limit);
+    gather(codes, rows, count, leaf->columns);
+    leaf->column_count = count;
+    if (codes->kind == INDEX_CODE_INT7) {
+        index_kernels()->code_pack(leaf->columns, count, codes->stride, leaf->panels);
+        measure(codes, leaf->columns, count, leaf->norms);
+    }
+}
+
+static void block_keys(struct index_leaf *leaf, const uint8_t *rows, const int32_t *norms,
+                       uint32_t count)
+{
+    const struct index_codes *codes = leaf->codes;
+
+    if (codes->kind == INDEX_CODE_INT7) {
+        index_kernels()->code_distances(rows, norms, count, leaf->panels, leaf->norms,
+                                        leaf->column_count, codes->stride, leaf->keys,
+                                        leaf->key_stride);
+        return;
+    }
+    for (uint32_t i = 0; i < count; i++)
+        for (uint32_t j = 0; j < leaf->column_count; j++)
+            leaf->keys[(size_t)i * leaf->key_stride + j] = index_codes_key(
+                codes, rows + (size_t)i * codes->stride, leaf->columns + (size_t)j * codes->stride);
+}
+
+void index_leaf_keys(struct index_leaf *leaf, const uint32_t *rows, uint32_t count)
+{
+    int32_t norms[INDEX_LEAF_BLOCK_ROWS];
+
+    assert(count <= INDEX_LEAF_BLOCK_ROWS);
+    gather(leaf->codes, rows, count, leaf->block);
+    if (leaf->codes->kind == INDEX_CODE_INT7)
+        measure(leaf->codes, leaf->block, count, norms);
+    block_keys(leaf, leaf->block, norms, count);
+}
+
+void index_leaf_own_keys(struct index_leaf *leaf, uint32_t first, uint32_t count)
+{
+    assert(count <= INDEX_LEAF_BLOCK_ROWS && first + count <= leaf->column_count);
+    block_keys(leaf, leaf->columns + (size_t)first * leaf->codes->stride, leaf->norms + first,
+               count);
+}
+
+/* Insertion into a short sorted list. Few keys get here: of s keys in random order about
+ * keep * ln(s / keep) pass the limit. */
+static uint32_t insert(uint64_t *best, uint32_t size, uint32_t keep, uint64_t entry)
+{
+    uint32_t at = size < keep ? size : keep - 1;
+
+    for (; at > 0 && best[at - 1] > entry; at--)
+        best[at] = best[at - 1];
+    best[at] = entry;
+    return size < keep ? size + 1 : keep;
+}
+
+uint32_t index_leaf_select(struct index_leaf *leaf, const int32_t *keys, uint32_t count,
+                           uint32_t keep, uint64_t *best)
+{
+    const struct index_kernels *kernels = index_kernels();
+    int32_t limit = INT32_MAX;
+    uint32_t size = 0;
+
+    for (uint32_t first = 0; first < count; first += SELECT_BLOCK) {
+        uint32_t block = count - first < SELECT_BLOCK ? count - first : SELECT_BLOCK;
+        uint32_t found = kernels->below(keys + first, block, limit, leaf->positions);
+        for (uint32_t i = 0; i < found; i++) {
+            uint32_t at = first + leaf->positions[i];
+            if (keys[at] >= limit)
+                continue;
+            size = insert(best, size, keep, index_pool_entry(keys[at], at));
+            if (size == keep)
+                limit = index_entry_key(best[keep - 1]);
+        }
+    }
+    return size;
+}

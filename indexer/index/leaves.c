@@ -1,0 +1,305 @@
+/* Carving: rows are assigned to the nearest few of some random leaders; a ball that is too large is
+ * carved again. Balls overlap, so that neighbours cut apart by one border meet in another ball. */
+#include <assert.h>
+
+#include "indexer/index/layer.h"
+#include "indexer/index/leaf.h"
+#include "indexer/index/memory.h"
+#include "indexer/index/parallel.h"
+
+enum {
+    LEAF_ROWS_MAX = 1500,
+    LEAF_ROWS_MIN = 96,       /* for very long rows */
+    LEAF_BYTES_MAX = 4 << 20, /* what a thread gathers of a leaf */
+    LEADERS_MAX = 1024,       /* of one carving */
+    FANOUT_MAX = 8,           /* balls that a row is put into, first carving */
+    FANOUT_DEEP = 2,          /* the same, further carvings */
+    DEPTH_MAX = 12,
+    KEEP_MAX = 32
+};
+
+struct carve {
+    const struct index_codes *codes;
+    const struct index_layer_options *options;
+    struct index_pools *pools;
+    struct index_leaf *leaves; /* one a thread */
+    uint32_t leaf_rows;        /* a ball of up to so many rows is a leaf */
+    uint32_t keep;             /* neighbours that a row keeps from one leaf */
+};
+
+/* Balls of one carving: members[offsets[b] .. offsets[b + 1]) */
+struct balls {
+    uint32_t count;
+    uint32_t *offsets;
+    uint32_t *members;
+};
+
+static void balls_destroy(struct balls *balls)
+{
+    free(balls->offsets);
+    free(balls->members);
+}
+
+static uint32_t row_at(const uint32_t *rows, uint32_t i)
+{
+    return rows ? rows[i] : i;
+}
+
+/* One leader from each of `leaders` equal stretches: rows lie in neighbourhood order, so this
+ * spreads the leaders. */
+static void choose_leaders(const uint32_t *rows, uint32_t count, uint32_t leader_count,
+                           uint64_t seed, uint32_t *leaders)
+{
+    for (uint32_t i = 0; i < leader_count; i++) {
+        uint64_t first = (uint64_t)count * i / leader_count;
+        uint64_t end = (uint64_t)count * (i + 1) / leader_count;
+        leaders[i] = row_at(rows, (uint32_t)(first + index_random(&seed) % (end - first)));
+    }
+}
+
+struct assignment {
+    struct index_leaf *leaves; /* one a thread, columns are the leaders */
+    const uint32_t *rows;      /* NULL: all */
+    uint32_t fanout;
+    uint32_t *nearest; /* fanout leaders for each row */
+};
+
+static void assign_rows(void *context, uint32_t thread, uint32_t first, uint32_t end)
+{
+    struct assignment *assignment = context;
+    struct index_leaf *leaf = &assignment->leaves[thread];
+    uint32_t rows[INDEX_LEAF_BLOCK_ROWS];
+
+    for (; first < end; first += INDEX_LEAF_BLOCK_ROWS) {
+        uint32_t count = end - first < INDEX_LEAF_BLOCK_ROWS ? end - first : INDEX_LEAF_BLOCK_ROWS;
+        for (uint32_t i = 0; i < count; i++)
+            rows[i] = row_at(assignment->rows, first + i);
+        index_leaf_keys(leaf, rows, count);
+        for (uint32_t i = 0; i < count; i++) {
+            uint64_t best[FANOUT_MAX];
+            uint32_t found = index_leaf_select(leaf, leaf->keys + (size_t)i * leaf->key_stride,
+                                               leaf->column_count, assignment->fanout, best);
+            assert(found == assignment->fanout);
+            for (uint32_t j = 0; j < found; j++)
+                assignment->nearest[(size_t)(first + i) * found + j] = index_entry_row(best[j]);
+        }
+    }
+}
+
+/* A counting sort by leader; rows keep their order inside a ball. */
+static void collect_balls(const uint32_t *rows, uint32_t count, uint32_t fanout,
+                          const uint32_t *nearest, uint32_t leader_count, struct balls *balls)
+{
+    size_t total = (size_t)count * fanout;
+    uint32_t *offsets = index_allocate_zeroed((size_t)leader_count + 2, sizeof(uint32_t));
+
+    balls->count = leader_count;
+    balls->members = index_allocate(total, sizeof(uint32_t));
+    for (size_t i = 0; i < total; i++)
+        offsets[nearest[i] + 2]++;
+    for (uint32_t i = 0; i < leader_count; i++)
+        offsets[i + 2] += offsets[i + 1];
+    for (size_t i = 0; i < total; i++)
+        balls->members[offsets[nearest[i] + 1]++] = row_at(rows, (uint32_t)(i / fanout));
+    balls->offsets = offsets;
+}
+
+/* Balls around `leader_count` leaders. `leaves` belong to the threads of this carving. */
+static bool carve_rows(const struct index_codes *codes, struct index_leaf *leaves,
+                       uint32_t thread_count, const volatile bool *cancel, const uint32_t *rows,
+                       uint32_t count, uint32_t leader_count, uint32_t fanout, uint64_t seed,
+                       struct balls *balls)
+{
+    uint32_t *leaders = index_allocate(leader_count, sizeof(uint32_t));
+    struct assignment assignment = {leaves, rows, fanout,
+                                    index_allocate((size_t)count * fanout, sizeof(uint32_t))};
+    bool done;
+
+    assert(codes->count >= leader_count && leader_count >= fanout && fanout <= FANOUT_MAX);
+    choose_leaders(rows, count, leader_count, seed, leaders);
+    for (uint32_t i = 0; i < thread_count; i++)
+        index_leaf_columns(&leaves[i], leaders, leader_count);
+    done = index_parallel_for(thread_count, count, 16 * INDEX_LEAF_BLOCK_ROWS, assign_rows,
+                              &assignment, cancel);
+    if (done)
+        collect_balls(rows, count, fanout, assignment.nearest, leader_count, balls);
+    free(leaders);
+    free(assignment.nearest);
+    return done;
+}
+
+static void fill_leaf(const struct carve *carve, uint32_t thread, const uint32_t *rows,
+                      uint32_t count)
+{
+    struct index_leaf *leaf = &carve->leaves[thread];
+
+    if (count < 2)
+        return;
+    index_leaf_columns(leaf, rows, count);
+    for (uint32_t first = 0; first < count; first += INDEX_LEAF_BLOCK_ROWS) {
+        uint32_t block =
+            count - first < INDEX_LEAF_BLOCK_ROWS ? count - first : INDEX_LEAF_BLOCK_ROWS;
+        index_leaf_own_keys(leaf, first, block);
+        for (uint32_t i = 0; i < block; i++) {
+            int32_t *keys = leaf->keys + (size_t)i * leaf->key_stride;
+            uint64_t best[KEEP_MAX];
+            uint32_t found;
+            keys[first + i] = INT32_MAX; /* itself */
+            found = index_leaf_select(leaf, keys, count, carve->keep, best);
+            for (uint32_t j = 0; j < found; j++)
+                best[j] =
+                    index_pool_entry(index_entry_key(best[j]), rows[index_entry_row(best[j])]);
+            index_pools_merge(carve->pools, rows[first + i], best, found);
+        }
+    }
+}
+
+/* Rows that leaders do not tell apart: cut into leaves by position, and once more across the first
+ * cut, so that the pieces hang together. */
+static void fill_in_pieces(const struct carve *carve, uint32_t thread, const uint32_t *rows,
+                           uint32_t count)
+{
+    uint32_t pieces = (count + carve->leaf_rows - 1) / carve->leaf_rows;
+    uint32_t *piece = index_allocate(carve->leaf_rows + 1, sizeof(uint32_t));
+
+    for (uint32_t p = 0; p < pieces; p++) {
+        uint32_t first = (uint32_t)((uint64_t)count * p / pieces), size = 0;
+        fill_leaf(carve, thread, rows + first,
+                  (uint32_t)((uint64_t)count * (p + 1) / pieces) - first);
+        for (uint32_t i = p; i < count; i += pieces)
+            piece[size++] = rows[i];
+        fill_leaf(carve, thread, piece, size);
+    }
+    free(piece);
+}
+
+static uint32_t leaders_for(const struct carve *carve, uint32_t count, uint32_t fanout)
+{
+    uint64_t wanted = (uint64_t)count * fanout * 2 / carve->leaf_rows;
+    uint32_t most = LEADERS_MAX < carve->leaf_rows ? LEADERS_MAX : carve->leaf_rows;
+
+    wanted = wanted < most ? wanted : most;
+    return wanted > 2 * fanout ? (uint32_t)wanted : 2 * fanout;
+}
+
+static void fill_ball(const struct carve *carve, uint32_t thread, const uint32_t *rows,
+                      uint32_t count, uint32_t parent_count, uint32_t depth)
+{
+    struct balls balls;
+    uint64_t seed = carve->options->seed ^ (uint64_t)depth << 56 ^ (uint64_t)count << 28;
+
+    if (carve->options->cancel && *carve->options->cancel)
+        return;
+    if (count <= carve->leaf_rows) {
+        fill_leaf(carve, thread, rows, count);
+        return;
+    }
+    if (depth >= DEPTH_MAX || count > parent_count / 4 * 3) {
+        fill_in_pieces(carve, thread, rows, count);
+        return;
+    }
+    seed ^= rows[0];
+    if (!carve_rows(carve->codes, &carve->leaves[thread], 1, NULL, rows, count,
+                    leaders_for(carve, count, FANOUT_DEEP), FANOUT_DEEP, seed, &balls))
+        return;
+    for (uint32_t i = 0; i < balls.count; i++)
+        fill_ball(carve, thread, balls.members + balls.offsets[i],
+                  balls.offsets[i + 1] - balls.offsets[i], count, depth + 1);
+    balls_destroy(&balls);
+}
+
+struct fill {
+    const struct carve *carve;
+    const struct balls *balls;
+    atomic_uint done;
+};
+
+static void fill_balls(void *context, uint32_t thread, uint32_t first, uint32_t end)
+{
+    struct fill *fill = context;
+    const struct index_layer_options *options = fill->carve->options;
+
+    for (uint32_t i = first; i < end; i++) {
+        const uint32_t *offsets = fill->balls->offsets;
+        fill_ball(fill->carve, thread, fill->balls->members + offsets[i],
+                  offsets[i + 1] - offsets[i], fill->carve->codes->count, 1);
+        if (options->progress)
+            options->progress(options->progress_context,
+                              0.7 * (atomic_fetch_add(&fill->done, 1) + 1) / fill->balls->count);
+    }
+}
+
+static uint32_t clamp(uint32_t value, uint32_t low, uint32_t high)
+{
+    return value < low ? low : value > high ? high : value;
+}
+
+static struct index_leaf *leaves_new(const struct index_codes *codes, uint32_t thread_count,
+                                     uint32_t column_limit)
+{
+    struct index_leaf *leaves = index_allocate(thread_count, sizeof(*leaves));
+
+    for (uint32_t i = 0; i < thread_count; i++)
+        index_leaf_create(&leaves[i], codes, column_limit);
+    return leaves;
+}
+
+static void leaves_delete(struct index_leaf *leaves, uint32_t thread_count)
+{
+    for (uint32_t i = 0; i < thread_count; i++)
+        index_leaf_destroy(&leaves[i]);
+    free(leaves);
+}
+
+bool index_leaves_fill(const struct index_codes *codes, const struct index_layer_options *options,
+                       struct index_pools *pools)
+{
+    uint32_t fanout = clamp(options->ef_construct / 40, 2, FANOUT_MAX);
+    struct carve carve = {
+        .codes = codes,
+        .options = options,
+        .pools = pools,
+        .leaf_rows = clamp(LEAF_BYTES_MAX / codes->stride, LEAF_ROWS_MIN, LEAF_ROWS_MAX),
+        .keep = clamp(options->ef_construct / 16, 8, KEEP_MAX),
+    };
+    struct balls balls;
+    bool done = false;
+
+    carve.leaves = leaves_new(codes, options->thread_count, carve.leaf_rows + 1);
+    if (codes->count <= carve.leaf_rows) {
+        uint32_t *all = index_allocate(codes->count, sizeof(uint32_t));
+        for (uint32_t i = 0; i < codes->count; i++)
+            all[i] = i;
+        fill_leaf(&carve, 0, all, codes->count);
+        free(all);
+        done = !(options->cancel && *options->cancel);
+    } else if (carve_rows(codes, carve.leaves, options->thread_count, options->cancel, NULL,
+                          codes->count, leaders_for(&carve, codes->count, fanout), fanout,
+                          options->seed, &balls)) {
+        struct fill fill = {.carve = &carve, .balls = &balls};
+        done = index_parallel_for(options->thread_count, balls.count, 1, fill_balls, &fill,
+                                  options->cancel);
+        balls_destroy(&balls);
+    }
+    leaves_delete(carve.leaves, options->thread_count);
+    return done;
+}
+
+enum { ORDER_ROWS = 256 }; /* rows of a neighbourhood, about */
+
+bool index_layer_order(const struct index_codes *codes, const struct index_layer_options *options,
+                       uint32_t *order)
+{
+    uint32_t leader_count = clamp(codes->count / ORDER_ROWS, 1, LEADERS_MAX);
+    struct index_leaf *leaves = leaves_new(codes, options->thread_count, leader_count);
+    struct balls balls;
+    bool done = carve_rows(codes, leaves, options->thread_count, options->cancel, NULL,
+                           codes->count, leader_count, 1, options->seed, &balls);
+
+    if (done) {
+        memcpy(order, balls.members, codes->count * sizeof(uint32_t));
+        balls_destroy(&balls);
+    }
+    leaves_delete(leaves, options->thread_count);
+    return done;
+}

@@ -1,0 +1,32 @@
+/* memory: large arrays of a build. Sizes are checked by the caller (32-bit counts times small
+ * strides); running out of memory aborts, as everywhere outside the data plane. */
+#ifndef INDEXER_INDEX_MEMORY_H
+#define INDEXER_INDEX_MEMORY_H
+
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Aligned to a cache line; room for one item even when count is 0. */
+static inline void *index_allocate(size_t count, size_t item_bytes)
+{
+    size_t bytes;
+    void *memory;
+
+    if (__builtin_mul_overflow(count ? count : 1, item_bytes, &bytes) || bytes > SIZE_MAX - 63)
+        abort();
+    memory = aligned_alloc(64, (bytes + 63) / 64 * 64);
+    if (!memory)
+        abort();
+    return memory;
+}
+
+static inline void *index_allocate_zeroed(size_t count, size_t item_bytes)
+{
+    void *memory = index_allocate(count, item_bytes);
+
+    memset(memory, 0, (count ? count : 1) * item_bytes);
+    return memory;
+}
+
+#endif

@@ -1,0 +1,195 @@
+/* From pools to links. A candidate becomes a link unless a link that was taken before is nearer to
+ * it than the row itself is (the relative-neighbourhood rule, alpha 1): such a candidate is reached
+ * through that link. Then every link offers its reverse, and rows with too many links prune again
+ * by the same rule. */
+#include <assert.h>
+
+#include "indexer/index/layer.h"
+#include "indexer/index/memory.h"
+#include "indexer/index/parallel.h"
+
+enum {
+    PRUNE_GRAIN = 256,
+    DEGREE_MAX = 512,
+    REVERSE_MAX = 512 /* nearest incoming links that a row looks at; hubs have thousands */
+};
+
+struct prune {
+    const struct index_codes *codes;
+    const struct index_layer_options *options;
+    struct index_pools *pools; /* candidates, then the links kept of them */
+    uint32_t *links;
+    uint64_t *reverse;           /* incoming links of row r: [offsets[r], offsets[r + 1]) */
+    atomic_uint_least64_t *fill; /* next free place in `reverse` */
+    uint64_t *offsets;
+    atomic_uint done;
+};
+
+static void prefetch_row(const struct index_codes *codes, uint32_t row)
+{
+    const uint8_t *bytes = index_codes_row(codes, row);
+
+    for (uint32_t i = 0; i < codes->stride; i += INDEX_CODE_ALIGN)
+        __builtin_prefetch(bytes + i);
+}
+
+static bool is_occluded(const struct index_codes *codes, uint64_t candidate, const uint64_t *kept,
+                        uint32_t kept_count)
+{
+    const uint8_t *from = index_codes_row(codes, index_entry_row(candidate));
+
+    for (uint32_t i = 0; i < kept_count; i += 4) {
+        const uint8_t *rows[4];
+        int32_t keys[4];
+        for (uint32_t j = 0; j < 4; j++)
+            rows[j] = index_codes_row(codes, index_entry_row(kept[i + j < kept_count ? i + j : i]));
+        index_codes_keys_4(codes, from, rows, keys);
+        for (uint32_t j = 0; j < 4; j++)
+            if (keys[j] < index_entry_key(candidate))
+                return true;
+    }
+    return false;
+}
+
+/* `kept` may be the same array as `sorted`: it is written behind what has been read. */
+static uint32_t select_links(const struct index_codes *codes, const uint64_t *sorted,
+                             uint32_t count, uint32_t limit, uint64_t *kept)
+{
+    uint32_t kept_count = 0;
+
+    if (count > 0)
+        prefetch_row(codes, index_entry_row(sorted[0]));
+    for (uint32_t i = 0; i < count && kept_count < limit; i++) {
+        uint64_t candidate = sorted[i];
+        if (i + 1 < count)
+            prefetch_row(codes, index_entry_row(sorted[i + 1]));
+        if (!is_occluded(codes, candidate, kept, kept_count))
+            kept[kept_count++] = candidate;
+    }
+    return kept_count;
+}
+
+static void prune_pools(void *context, uint32_t thread, uint32_t first, uint32_t end)
+{
+    struct prune *prune = context;
+    struct index_pools *pools = prune->pools;
+
+    (void)thread;
+    for (uint32_t row = first; row < end; row++) {
+        uint64_t *entries = pools->entries + (size_t)row * pools->capacity;
+        uint32_t kept =
+            select_links(prune->codes, entries, pools->sizes[row], prune->options->degree, entries);
+        pools->sizes[row] = kept;
+        for (uint32_t i = 0; i < kept; i++)
+            atomic_fetch_add_explicit(&prune->fill[index_entry_row(entries[i])], 1,
+                                      memory_order_relaxed);
+    }
+}
+
+static void offer_reverse(void *context, uint32_t thread, uint32_t first, uint32_t end)
+{
+    struct prune *prune = context;
+
+    (void)thread;
+    for (uint32_t row = first; row < end; row++) {
+        const uint64_t *entries = prune->pools->entries + (size_t)row * prune->pools->capacity;
+        for (uint32_t i = 0; i < prune->pools->sizes[row]; i++) {
+            uint32_t to = index_entry_row(entries[i]);
+            uint64_t at = atomic_fetch_add_explicit(&prune->fill[to], 1, memory_order_relaxed);
+            prune->reverse[at] = index_pool_entry(index_entry_key(entries[i]), row);
+        }
+    }
+}
+
+static int compare_entries(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+    return (x > y) - (x < y);
+}
+
+static uint32_t unite(const uint64_t *a, uint32_t a_count, const uint64_t *b, uint32_t b_count,
+                      uint64_t *out)
+{
+    uint32_t i = 0, j = 0, size = 0;
+
+    while (i < a_count || j < b_count) {
+        uint64_t entry = j == b_count || (i < a_count && a[i] <= b[j]) ? a[i] : b[j];
+        i += i < a_count && a[i] == entry;
+        j += j < b_count && b[j] == entry;
+        out[size++] = entry;
+    }
+    return size;
+}
+
+static void finish_links(void *context, uint32_t thread, uint32_t first, uint32_t end)
+{
+    struct prune *prune = context;
+    const struct index_layer_options *options = prune->options;
+    uint64_t all[DEGREE_MAX + REVERSE_MAX];
+
+    (void)thread;
+    for (uint32_t row = first; row < end; row++) {
+        const uint64_t *entries = prune->pools->entries + (size_t)row * prune->pools->capacity;
+        uint64_t *reverse = prune->reverse + prune->offsets[row];
+        uint64_t incoming = prune->offsets[row + 1] - prune->offsets[row];
+        uint32_t *links = prune->links + (size_t)row * options->degree;
+        uint32_t count;
+
+        qsort(reverse, incoming, sizeof(*reverse), compare_entries);
+        count = unite(entries, prune->pools->sizes[row], reverse,
+                      incoming < REVERSE_MAX ? (uint32_t)incoming : REVERSE_MAX, all);
+        if (count > options->degree)
+            count = select_links(prune->codes, all, count, options->degree, all);
+        for (uint32_t i = 0; i < options->degree; i++)
+            links[i] = i < count ? index_entry_row(all[i]) : INDEX_NO_LINK;
+    }
+    if (options->progress) {
+        uint32_t done = atomic_fetch_add(&prune->done, end - first) + end - first;
+        options->progress(options->progress_context, 0.8 + 0.2 * done / prune->codes->count);
+    }
+}
+
+/* Where each row's incoming links start; fill[] held their number. */
+static void place_reverse(struct prune *prune)
+{
+    uint64_t total = 0;
+
+    for (uint32_t row = 0; row < prune->codes->count; row++) {
+        uint64_t incoming = atomic_load_explicit(&prune->fill[row], memory_order_relaxed);
+        prune->offsets[row] = total;
+        atomic_store_explicit(&prune->fill[row], total, memory_order_relaxed);
+        total += incoming;
+    }
+    prune->offsets[prune->codes->count] = total;
+    prune->reverse = index_allocate(total, sizeof(uint64_t));
+}
+
+bool index_prune_links(const struct index_codes *codes, const struct index_layer_options *options,
+                       struct index_pools *pools, uint32_t *links)
+{
+    uint32_t count = codes->count, threads = options->thread_count;
+    struct prune prune = {
+        .codes = codes,
+        .options = options,
+        .pools = pools,
+        .links = links,
+        .fill = index_allocate_zeroed(count, sizeof(atomic_uint_least64_t)),
+        .offsets = index_allocate((size_t)count + 1, sizeof(uint64_t)),
+    };
+    bool done;
+
+    assert(options->degree <= DEGREE_MAX);
+    done = index_parallel_for(threads, count, PRUNE_GRAIN, prune_pools, &prune, options->cancel);
+    if (done) {
+        place_reverse(&prune);
+        done =
+            index_parallel_for(threads, count, PRUNE_GRAIN, offer_reverse, &prune,
+                               options->cancel) &&
+            index_parallel_for(threads, count, PRUNE_GRAIN, finish_links, &prune, options->cancel);
+    }
+    free(prune.fill);
+    free(prune.offsets);
+    free(prune.reverse);
+    return done;
+}

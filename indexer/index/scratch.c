@@ -1,0 +1,108 @@
+#include "indexer/index/scratch.h"
+
+#include <pthread.h>
+
+#include "indexer/index/index.h"
+#include "indexer/index/memory.h"
+
+static pthread_once_t key_once = PTHREAD_ONCE_INIT;
+static pthread_key_t key;
+
+static void scratch_delete(void *object)
+{
+    struct index_scratch *scratch = object;
+
+    free(scratch->marks.words);
+    free(scratch->marks.touched);
+    free(scratch->walk.entries);
+    free(scratch->accepted.entries);
+    free(scratch->query);
+    free(scratch->hits);
+    free(scratch);
+}
+
+static void create_key(void)
+{
+    if (pthread_key_create(&key, scratch_delete) != 0)
+        abort();
+}
+
+/* Threads that end free their own; the main thread's dies with the process and would look like a
+ * leak, so it is freed at exit. */
+static void free_at_exit(void) __attribute__((destructor));
+static void free_at_exit(void)
+{
+    struct index_scratch *scratch;
+
+    pthread_once(&key_once, create_key);
+    scratch = pthread_getspecific(key);
+    if (scratch) {
+        (void)pthread_setspecific(key, NULL);
+        scratch_delete(scratch);
+    }
+}
+
+struct index_scratch *index_scratch_get(void)
+{
+    struct index_scratch *scratch;
+
+    pthread_once(&key_once, create_key);
+    scratch = pthread_getspecific(key);
+    if (!scratch) {
+        scratch = index_allocate_zeroed(1, sizeof(*scratch));
+        if (pthread_setspecific(key, scratch) != 0)
+            abort();
+    }
+    return scratch;
+}
+
+void index_scratch_marks(struct index_scratch *scratch, uint32_t node_count)
+{
+    struct index_marks *marks = &scratch->marks;
+    uint32_t words = node_count / 64 + 1;
+
+    if (words <= marks->word_limit)
+        return;
+    free(marks->words);
+    free(marks->touched);
+    marks->words = index_allocate_zeroed(words, sizeof(uint64_t));
+    marks->touched = index_allocate(words, sizeof(uint32_t));
+    marks->touched_count = 0;
+    marks->word_limit = words;
+}
+
+void index_marks_clear(struct index_marks *marks)
+{
+    for (uint32_t i = 0; i < marks->touched_count; i++)
+        marks->words[marks->touched[i]] = 0;
+    marks->touched_count = 0;
+}
+
+void index_scratch_query(struct index_scratch *scratch, uint32_t bytes)
+{
+    if (bytes <= scratch->query_room)
+        return;
+    free(scratch->query);
+    scratch->query = index_allocate(bytes, 1);
+    scratch->query_room = bytes;
+}
+
+void index_scratch_hits(struct index_scratch *scratch, uint32_t count)
+{
+    if (count <= scratch->hit_room)
+        return;
+    free(scratch->hits);
+    scratch->hits = index_allocate(count, sizeof(*scratch->hits));
+    scratch->hit_room = count;
+}
+
+void index_pool_limit(struct index_pool *pool, uint32_t limit)
+{
+    if (limit > pool->room) {
+        free(pool->entries);
+        pool->entries = index_allocate(limit, sizeof(uint64_t));
+        pool->room = limit;
+    }
+    pool->limit = limit;
+    pool->count = 0;
+}

@@ -1,0 +1,90 @@
+/* scratch: what one search writes to; kept by each thread from search to search. */
+#ifndef INDEXER_INDEX_SCRATCH_H
+#define INDEXER_INDEX_SCRATCH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Nodes already looked at: one bit each, so that the marks of a window stay in the nearest cache
+ * (25 kB for 200,000 nodes; epoch numbers of 16 bits would take sixteen times that and miss). Words
+ * that were touched are remembered, and clearing them is cheaper than any epoch bookkeeping. */
+struct index_marks {
+    uint64_t *words;
+    uint32_t word_limit;
+    uint32_t *touched; /* words with a bit set */
+    uint32_t touched_count;
+};
+
+/* A sorted array of candidates, nearest first. Entry: key (order-preserving) in the upper half,
+ * node times two in the lower, plus one once its links were followed. */
+struct index_pool {
+    uint64_t *entries;
+    uint32_t count, limit;
+    uint32_t room;
+};
+
+struct index_scratch {
+    struct index_marks marks;
+    struct index_pool walk;     /* all nodes: decides where to go */
+    struct index_pool accepted; /* what may be returned */
+    uint8_t *query;             /* encoded; 64-byte aligned */
+    uint32_t query_room;
+    struct index_hit *hits; /* re-ranking */
+    uint32_t hit_room;
+};
+
+/** This thread's, freed when the thread ends. */
+struct index_scratch *index_scratch_get(void);
+
+void index_scratch_marks(struct index_scratch *scratch, uint32_t node_count);
+void index_scratch_query(struct index_scratch *scratch, uint32_t bytes);
+void index_scratch_hits(struct index_scratch *scratch, uint32_t count);
+void index_pool_limit(struct index_pool *pool, uint32_t limit);
+void index_marks_clear(struct index_marks *marks);
+
+/** Sets a node's mark; true if it was not set. */
+static inline bool index_mark(struct index_marks *marks, uint32_t node)
+{
+    uint64_t *word = &marks->words[node / 64];
+    uint64_t bit = UINT64_C(1) << node % 64;
+
+    if (*word & bit)
+        return false;
+    if (*word == 0)
+        marks->touched[marks->touched_count++] = node / 64;
+    *word |= bit;
+    return true;
+}
+
+static inline uint64_t index_candidate(int32_t key, uint32_t node)
+{
+    return (uint64_t)((uint32_t)key ^ UINT32_C(0x80000000)) << 32 | node << 1;
+}
+static inline uint32_t index_candidate_node(uint64_t candidate)
+{
+    return (uint32_t)candidate >> 1;
+}
+
+/** Puts a candidate in its place; returns it, or pool->limit when the pool is full of nearer. */
+static inline uint32_t index_pool_insert(struct index_pool *pool, uint64_t candidate)
+{
+    uint32_t low = 0, high = pool->count;
+
+    if (pool->count == pool->limit && candidate >= pool->entries[pool->count - 1])
+        return pool->limit;
+    while (low < high) {
+        uint32_t middle = (low + high) / 2;
+        if (pool->entries[middle] < candidate)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    if (pool->count < pool->limit)
+        pool->count++;
+    __builtin_memmove(&pool->entries[low + 1], &pool->entries[low],
+                      (pool->count - 1 - low) * sizeof(uint64_t));
+    pool->entries[low] = candidate;
+    return low;
+}
+
+#endif

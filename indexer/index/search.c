@@ -1,0 +1,257 @@
+/* Searching: down the levels with a narrow beam, a walk over level 0 with `ef` candidates by the
+ * distance of codes, then the best candidates again by exact float32.
+ *
+ * Unlike the paper's two heaps, one sorted array serves as queue and result, and the distances of
+ * all unseen neighbours of a node are computed together after their codes were prefetched. */
+#include <assert.h>
+#include <math.h>
+
+#include "indexer/index/layer.h"
+#include "indexer/index/scratch.h"
+#include "indexer/index/segment.h"
+#include "indexer/index/top.h"
+
+enum {
+    DEGREE_LIMIT = 512,
+    BEAM = 4,          /* candidates on upper levels, and ways into level 0 */
+    RERANK_FACTOR = 2, /* candidates scored exactly, for each hit wanted */
+    RERANK_MIN = 16,
+    WIDEN_FACTOR = 4, /* a walk that found too few accepted rows starts again so much wider */
+    PREFETCH_AHEAD = 4
+};
+
+/* One level as the walk sees it. */
+struct walk {
+    const struct index_graph *graph;
+    struct index_scratch *scratch;
+    const uint32_t *links;
+    uint32_t degree;
+    const uint32_t *nodes;             /* item to node at level 0; NULL on level 0 */
+    const struct index_search *search; /* level 0: whose accept function is asked, or NULL */
+    uint32_t seen;
+};
+
+static const uint8_t *codes_of(const struct walk *walk, uint32_t item)
+{
+    uint32_t node = walk->nodes ? walk->nodes[item] : item;
+
+    return walk->graph->codes + (size_t)node * walk->graph->quantiser.stride;
+}
+
+static void prefetch_codes(const struct walk *walk, uint32_t item)
+{
+    const uint8_t *codes = codes_of(walk, item);
+
+    for (uint32_t i = 0; i < walk->graph->quantiser.stride; i += INDEX_CODE_ALIGN)
+        __builtin_prefetch(codes + i);
+}
+
+static void keys_4(const struct index_quantiser *quantiser, const uint8_t *query,
+                   const uint8_t *const rows[4], int32_t keys[4])
+{
+    const struct index_kernels *kernels = index_kernels();
+    bool by_distance = quantiser->metric == INDEX_METRIC_L2;
+
+    if (quantiser->kind == INDEX_CODE_FLOAT) {
+        uint32_t dim = quantiser->dim;
+        const float *from = (const void *)query;
+        for (int i = 0; i < 4; i++) {
+            const float *row = (const void *)rows[i];
+            keys[i] = index_key_of_float(by_distance ? kernels->l2(from, row, dim)
+                                                     : -kernels->dot(from, row, dim));
+        }
+    } else if (by_distance) {
+        kernels->code_l2_4(query, rows, quantiser->stride, keys);
+    } else {
+        kernels->code_dot_4((const int8_t *)query, rows, quantiser->stride, keys);
+        for (int i = 0; i < 4; i++)
+            keys[i] = -keys[i];
+    }
+}
+
+/* Computes the keys of unseen items and puts them into the pools; returns the best place taken. */
+static uint32_t offer_items(struct walk *walk, const uint32_t *items, uint32_t count)
+{
+    struct index_scratch *scratch = walk->scratch;
+    const struct index_search *search = walk->search;
+    uint32_t best = UINT32_MAX;
+
+    walk->seen += count;
+    for (uint32_t i = 0; i < count && i < PREFETCH_AHEAD; i++)
+        prefetch_codes(walk, items[i]);
+    for (uint32_t i = 0; i < count; i += 4) {
+        uint32_t filled = count - i < 4 ? count - i : 4;
+        const uint8_t *rows[4];
+        int32_t keys[4];
+
+        for (uint32_t j = i + PREFETCH_AHEAD; j < i + PREFETCH_AHEAD + 4 && j < count; j++)
+            prefetch_codes(walk, items[j]);
+        for (uint32_t j = 0; j < 4; j++)
+            rows[j] = codes_of(walk, items[i + (j < filled ? j : 0)]);
+        keys_4(&walk->graph->quantiser, scratch->query, rows, keys);
+        for (uint32_t j = 0; j < filled; j++) {
+            uint64_t candidate = index_candidate(keys[j], items[i + j]);
+            uint32_t at = index_pool_insert(&scratch->walk, candidate);
+            best = at < best ? at : best;
+            if (search && search->accept &&
+                (scratch->accepted.count < scratch->accepted.limit ||
+                 candidate < scratch->accepted.entries[scratch->accepted.count - 1]) &&
+                search->accept(search->accept_context, walk->graph->rows[items[i + j]]))
+                index_pool_insert(&scratch->accepted, candidate);
+        }
+    }
+    return best;
+}
+
+/* Follows the links of the nearest item not yet followed, until all in the pool are. */
+static void walk_links(struct walk *walk)
+{
+    struct index_scratch *scratch = walk->scratch;
+    struct index_pool *pool = &scratch->walk;
+    uint32_t at = 0;
+
+    assert(walk->degree <= DEGREE_LIMIT);
+    while (at < pool->count) {
+        const uint32_t *links;
+        uint32_t fresh[DEGREE_LIMIT], count = 0, best;
+
+        if (pool->entries[at] & 1) {
+            at++;
+            continue;
+        }
+        links = walk->links + (size_t)index_candidate_node(pool->entries[at]) * walk->degree;
+        pool->entries[at] |= 1;
+        for (uint32_t i = 0; i < walk->degree && links[i] != INDEX_NO_LINK; i++)
+            if (index_mark(&scratch->marks, links[i]))
+                fresh[count++] = links[i];
+        best = offer_items(walk, fresh, count);
+        at = best < at + 1 ? best : at + 1;
+        if (at < pool->count) /* likely the next one */
+            __builtin_prefetch(walk->links +
+                               (size_t)index_candidate_node(pool->entries[at]) * walk->degree);
+    }
+}
+
+static void enter(struct walk *walk, const uint32_t *items, uint32_t count, uint32_t limit)
+{
+    uint32_t fresh[INDEX_LEVEL_ROWS_MIN + BEAM], fresh_count = 0;
+
+    index_marks_clear(&walk->scratch->marks);
+    index_pool_limit(&walk->scratch->walk, limit);
+    for (uint32_t i = 0; i < count; i++)
+        if (index_mark(&walk->scratch->marks, items[i]))
+            fresh[fresh_count++] = items[i];
+    offer_items(walk, fresh, fresh_count);
+}
+
+/* The best few items of level 1 as nodes; node 0 when there is no level above 0. The highest level
+ * is small and looked at as a whole: groups without a way between them are found here. */
+static uint32_t find_entries(const struct index_graph *graph, struct index_scratch *scratch,
+                             uint32_t entries[BEAM])
+{
+    uint32_t count = 1;
+
+    entries[0] = 0;
+    for (uint32_t l = graph->level_count; l-- > 0;) {
+        const struct index_level *level = &graph->levels[l];
+        struct walk walk = {graph, scratch, level->links, graph->m, level->nodes, NULL, 0};
+        if (l + 1 == graph->level_count) {
+            uint32_t all[INDEX_LEVEL_ROWS_MIN];
+            uint32_t looked_at =
+                level->count < INDEX_LEVEL_ROWS_MIN ? level->count : INDEX_LEVEL_ROWS_MIN;
+            for (uint32_t i = 0; i < looked_at; i++)
+                all[i] = i;
+            enter(&walk, all, looked_at, BEAM);
+        } else {
+            enter(&walk, entries, count, BEAM);
+        }
+        walk_links(&walk);
+        count = scratch->walk.count;
+        for (uint32_t i = 0; i < count; i++)
+            entries[i] = level->below[index_candidate_node(scratch->walk.entries[i])];
+    }
+    return count;
+}
+
+/* Exact scores of the pool's first candidates. All vectors are asked for, and fetched towards the
+ * cache, before the first is used. */
+static int rerank(const struct index_graph *graph, const struct index_search *search,
+                  const struct index_pool *pool, struct index_hit *hits, uint32_t *hit_count,
+                  struct error *error)
+{
+    enum { BATCH = 64 };
+    uint32_t wanted =
+        search->k > UINT32_MAX / RERANK_FACTOR ? UINT32_MAX : search->k * RERANK_FACTOR;
+    uint32_t count;
+    struct index_top top;
+
+    wanted = wanted < RERANK_MIN ? RERANK_MIN : wanted;
+    count = pool->count < wanted ? pool->count : wanted;
+    index_top_create(&top, hits, search->k);
+    for (uint32_t first = 0; first < count; first += BATCH) {
+        const float *vectors[BATCH];
+        uint32_t batch = count - first < BATCH ? count - first : BATCH;
+        for (uint32_t i = 0; i < batch; i++) {
+            uint32_t row = graph->rows[index_candidate_node(pool->entries[first + i])];
+            vectors[i] = search->vector(search->vector_context, row, error);
+            if (!vectors[i])
+                return error && error->code != 0 ? error->code : ERROR_CORRUPT;
+            for (uint32_t d = 0; d < graph->quantiser.dim; d += 16)
+                __builtin_prefetch(vectors[i] + d);
+        }
+        for (uint32_t i = 0; i < batch; i++)
+            index_top_offer(&top, graph->rows[index_candidate_node(pool->entries[first + i])],
+                            index_score(graph->quantiser.metric, search->query, vectors[i],
+                                        graph->quantiser.dim));
+    }
+    index_top_sort(&top);
+    while (top.count > 0 && !(hits[top.count - 1].score > search->floor_score))
+        top.count--;
+    *hit_count = top.count;
+    return 0;
+}
+
+/* With a filter, a walk that ends with fewer accepted rows than wanted starts again with a wider
+ * pool, until it is about as dear as a scan. */
+static uint32_t walk_bound(uint32_t ef, uint32_t count)
+{
+    uint64_t bound = (uint64_t)ef * WIDEN_FACTOR * WIDEN_FACTOR;
+
+    return bound < count / 8 ? (uint32_t)bound : count / 8;
+}
+
+int index_segment_search(const struct index_segment *segment, const struct index_search *search,
+                         struct index_hit *hits, uint32_t *hit_count, bool *exhausted,
+                         struct error *error)
+{
+    const struct index_graph *graph = &segment->graph;
+    struct index_scratch *scratch = index_scratch_get();
+    struct index_pool *found = search->accept ? &scratch->accepted : &scratch->walk;
+    uint32_t entries[BEAM], entry_count, seen;
+    uint32_t k = search->k < graph->count ? search->k : graph->count;
+    uint32_t ef = search->ef > k ? search->ef : k;
+
+    *hit_count = 0;
+    *exhausted = true;
+    if (k == 0)
+        return 0;
+    ef = ef < RERANK_MIN ? RERANK_MIN : ef;
+    ef = ef < graph->count ? ef : graph->count;
+    index_scratch_marks(scratch, graph->count);
+    index_scratch_query(scratch, graph->quantiser.stride);
+    index_quantiser_encode_query(&graph->quantiser, search->query, scratch->query);
+    entry_count = find_entries(graph, scratch, entries);
+    for (uint32_t width = ef;;) {
+        struct walk walk = {graph, scratch, graph->links, 2 * graph->m, NULL, search, 0};
+        if (search->accept)
+            index_pool_limit(&scratch->accepted, ef);
+        enter(&walk, entries, entry_count, width);
+        walk_links(&walk);
+        seen = walk.seen;
+        if (found->count >= k || seen == graph->count || width >= walk_bound(ef, graph->count))
+            break;
+        width = width <= graph->count / WIDEN_FACTOR ? width * WIDEN_FACTOR : graph->count;
+    }
+    *exhausted = seen == graph->count || found->count >= k;
+    return rerank(graph, search, found, hits, hit_count, error);
+}

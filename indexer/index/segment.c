@@ -1,0 +1,283 @@
+/* Opening: nothing in the file is believed. The header's counts fix where every section must be, so
+ * offsets and sizes are computed, not read; then checksums; then every number that a search uses
+ * as an index. Only after that may a search run without checks. */
+#include "indexer/index/segment.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "indexer/index/memory.h"
+
+enum { M_LIMIT = 256, DIM_LIMIT = 65536, EXTRA_LIMIT = 512 };
+
+static int corrupt(struct error *error, const char *what)
+{
+    return error_set(error, ERROR_CORRUPT, "index segment: %s", what);
+}
+
+static int check_counts(const struct index_segment_header *header, struct error *error)
+{
+    uint32_t below = header->count;
+
+    if (header->metric > INDEX_METRIC_L2)
+        return corrupt(error, "unknown metric");
+    if (header->code_kind != INDEX_CODE_INT7 && header->code_kind != INDEX_CODE_FLOAT)
+        return corrupt(error, "unknown kind of codes");
+    if (header->dim == 0 || header->dim > DIM_LIMIT || header->extra_dim > EXTRA_LIMIT)
+        return corrupt(error, "dimensions out of bounds");
+    if (header->count == 0 || header->count > INT32_MAX || header->m < 2 || header->m > M_LIMIT)
+        return corrupt(error, "row count or degree out of bounds");
+    if (header->stride !=
+        index_code_stride((enum index_code_kind)header->code_kind, header->dim + header->extra_dim))
+        return corrupt(error, "row length does not fit the dimensions");
+    if (header->code_kind == INDEX_CODE_INT7 && !(isfinite(header->step) && header->step > 0))
+        return corrupt(error, "step of the codes out of bounds");
+    if (header->level_count > INDEX_LEVELS_MAX)
+        return corrupt(error, "too many levels");
+    for (uint32_t i = 0; i < header->level_count; i++) {
+        if (header->level_items[i] == 0 || header->level_items[i] > below)
+            return corrupt(error, "a level has more items than the one below");
+        below = header->level_items[i];
+    }
+    return 0;
+}
+
+/* With counts bounded by 2^31 and strides by 2^19 bytes, sizes stay below 2^51. */
+int index_segment_layout(struct index_segment_header *header, struct error *error)
+{
+    uint64_t sizes[INDEX_SECTION_COUNT] = {0};
+    uint64_t offset = INDEX_SEGMENT_PAGE;
+    int status = check_counts(header, error);
+
+    if (status != 0)
+        return status;
+    if (header->code_kind == INDEX_CODE_INT7)
+        sizes[INDEX_SECTION_LOW] = (uint64_t)header->dim * sizeof(float);
+    sizes[INDEX_SECTION_ROWS] = (uint64_t)header->count * sizeof(uint32_t);
+    sizes[INDEX_SECTION_CODES] = (uint64_t)header->count * header->stride;
+    sizes[INDEX_SECTION_LINKS] = (uint64_t)header->count * 2 * header->m * sizeof(uint32_t);
+    for (uint32_t i = 0; i < header->level_count; i++)
+        sizes[INDEX_SECTION_LEVELS] +=
+            (uint64_t)header->level_items[i] * (2 + header->m) * sizeof(uint32_t);
+    for (uint32_t i = 0; i < INDEX_SECTION_COUNT; i++) {
+        header->sections[i].offset = offset;
+        header->sections[i].size_bytes = sizes[i];
+        offset += (sizes[i] + INDEX_SEGMENT_PAGE - 1) / INDEX_SEGMENT_PAGE * INDEX_SEGMENT_PAGE;
+    }
+    header->file_bytes = offset;
+    return 0;
+}
+
+static int check_header(const struct index_segment_header *header, uint64_t file_number,
+                        uint64_t size_bytes, struct error *error)
+{
+    struct index_segment_header computed;
+    int status;
+
+    if (header->magic != INDEX_SEGMENT_MAGIC)
+        return corrupt(error, "no index segment");
+    if (header->version != INDEX_SEGMENT_VERSION)
+        return error_set(error, ERROR_UNSUPPORTED, "index segment: format version %u",
+                         header->version);
+    if (header->checksum != index_header_checksum(header))
+        return corrupt(error, "the header does not match its checksum");
+    if (header->file_number != file_number)
+        return corrupt(error, "written as another file");
+    computed = *header;
+    status = index_segment_layout(&computed, error);
+    if (status != 0)
+        return status;
+    if (computed.file_bytes != header->file_bytes || header->file_bytes != size_bytes)
+        return corrupt(error, "the file's size does not fit its header");
+    for (uint32_t i = 0; i < INDEX_SECTION_COUNT; i++)
+        if (computed.sections[i].offset != header->sections[i].offset ||
+            computed.sections[i].size_bytes != header->sections[i].size_bytes)
+            return corrupt(error, "a section is not where it must be");
+    return 0;
+}
+
+static int check_sections(const struct index_segment_header *header, const uint8_t *bytes,
+                          struct error *error)
+{
+    for (uint32_t i = 0; i < INDEX_SECTION_COUNT; i++) {
+        const struct index_section_entry *section = &header->sections[i];
+        if (index_section_checksum(bytes + section->offset, section->size_bytes,
+                                   header->file_number, i) != section->checksum)
+            return error_set(error, ERROR_CORRUPT,
+                             "index segment: section %u at byte %llu does not match its checksum",
+                             i, (unsigned long long)section->offset);
+    }
+    return 0;
+}
+
+static void place_graph(const struct index_segment_header *header, const uint8_t *bytes,
+                        struct index_graph *graph)
+{
+    const struct index_section_entry *sections = header->sections;
+    const uint32_t *levels = (const void *)(bytes + sections[INDEX_SECTION_LEVELS].offset);
+
+    *graph = (struct index_graph){
+        .quantiser = {.metric = (enum index_metric)header->metric,
+                      .kind = (enum index_code_kind)header->code_kind,
+                      .dim = header->dim,
+                      .extra_dim = header->extra_dim,
+                      .stride = header->stride,
+                      .step = header->step,
+                      .longest_square = header->longest_square},
+        .count = header->count,
+        .m = header->m,
+        .ef_construct = header->ef_construct,
+        .codes = bytes + sections[INDEX_SECTION_CODES].offset,
+        .rows = (const void *)(bytes + sections[INDEX_SECTION_ROWS].offset),
+        .links = (const void *)(bytes + sections[INDEX_SECTION_LINKS].offset),
+        .level_count = header->level_count,
+    };
+    if (header->code_kind == INDEX_CODE_INT7)
+        graph->quantiser.low = (void *)(uintptr_t)(bytes + sections[INDEX_SECTION_LOW].offset);
+    for (uint32_t i = 0; i < header->level_count; i++) {
+        uint32_t count = header->level_items[i];
+        graph->levels[i] =
+            (struct index_level){count, levels, levels + count, levels + 2 * (size_t)count};
+        levels += (2 + (size_t)header->m) * count;
+    }
+}
+
+static uint32_t largest(const uint32_t *values, size_t count, bool skip_missing)
+{
+    uint32_t most = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        uint32_t value = skip_missing && values[i] == UINT32_MAX ? 0 : values[i];
+        most = value > most ? value : most;
+    }
+    return most;
+}
+
+/* What a search relies on for memory safety, and no row twice. The rest is for validate. */
+static int check_numbers(const struct index_graph *graph, struct error *error)
+{
+    uint64_t *seen;
+    int status = 0;
+
+    if (largest(graph->rows, graph->count, false) >= graph->count)
+        return corrupt(error, "a row number is out of bounds");
+    if (largest(graph->links, (size_t)graph->count * 2 * graph->m, true) >= graph->count)
+        return corrupt(error, "a link is out of bounds");
+    for (uint32_t i = 0; i < graph->level_count; i++) {
+        const struct index_level *level = &graph->levels[i];
+        uint32_t below = i == 0 ? graph->count : graph->levels[i - 1].count;
+        if (largest(level->nodes, level->count, false) >= graph->count ||
+            largest(level->below, level->count, false) >= below ||
+            largest(level->links, (size_t)level->count * graph->m, true) >= level->count)
+            return corrupt(error, "an upper level points out of bounds");
+    }
+    seen = index_allocate_zeroed(graph->count / 64 + 1, sizeof(uint64_t));
+    for (uint32_t node = 0; node < graph->count && status == 0; node++) {
+        uint32_t row = graph->rows[node];
+        if (seen[row / 64] >> row % 64 & 1)
+            status = corrupt(error, "a row appears twice");
+        seen[row / 64] |= UINT64_C(1) << row % 64;
+    }
+    free(seen);
+    return status;
+}
+
+/* Codes are 7-bit: a larger byte would overflow the integer kernels' sums. */
+static int check_codes(const struct index_graph *graph, struct error *error)
+{
+    const uint64_t *words = (const void *)graph->codes;
+    size_t count = (size_t)graph->count * graph->quantiser.stride / sizeof(uint64_t);
+    uint64_t all = 0;
+
+    if (graph->quantiser.kind != INDEX_CODE_INT7)
+        return 0;
+    for (size_t i = 0; i < count; i++)
+        all |= words[i];
+    return all & UINT64_C(0x8080808080808080) ? corrupt(error, "a code is out of bounds") : 0;
+}
+
+static int check_expected(const struct index_segment_header *header, enum index_metric metric,
+                          uint32_t dim, uint32_t row_count, struct error *error)
+{
+    if (header->metric != (uint32_t)metric || header->dim != dim || header->count != row_count)
+        return error_set(error, ERROR_CORRUPT,
+                         "index segment: has metric %u, %u dimensions, %u rows; metric %u, %u "
+                         "dimensions, %u rows expected",
+                         header->metric, header->dim, header->count, (unsigned)metric, dim,
+                         row_count);
+    return 0;
+}
+
+static int map_file(struct io *io, const char *path, uint64_t *size_bytes, const void **bytes,
+                    struct error *error)
+{
+    struct error ignored;
+    int file, status = io_open(io, path, IO_READ, &file, error);
+
+    if (status != 0)
+        return status;
+    status = io_size(io, file, path, size_bytes, error);
+    if (status == 0 && *size_bytes < INDEX_SEGMENT_PAGE)
+        status = corrupt(error, "shorter than its header");
+    if (status == 0)
+        status = io_map(io, file, path, *size_bytes, bytes, error);
+    (void)io_close(io, file, path, &ignored); /* only read; the mapping holds on its own */
+    return status;
+}
+
+int index_segment_open(struct io *io, const char *path, uint64_t file_number,
+                       enum index_metric metric, uint32_t dim, uint32_t row_count,
+                       struct index_segment **segment, struct error *error)
+{
+    struct index_segment opened = {.io = io};
+    const struct index_segment_header *header;
+    const void *bytes;
+    int status;
+
+    *segment = NULL;
+    status = map_file(io, path, &opened.size_bytes, &bytes, error);
+    if (status != 0)
+        return error_wrap(error, "open %s", path);
+    opened.bytes = bytes;
+    header = bytes;
+    status = check_header(header, file_number, opened.size_bytes, error);
+    if (status == 0)
+        status = check_expected(header, metric, dim, row_count, error);
+    if (status == 0)
+        status = check_sections(header, opened.bytes, error);
+    if (status == 0) {
+        place_graph(header, opened.bytes, &opened.graph);
+        status = check_numbers(&opened.graph, error);
+    }
+    if (status == 0)
+        status = check_codes(&opened.graph, error);
+    if (status != 0) {
+        io_unmap(io, bytes, opened.size_bytes);
+        return error_wrap(error, "open %s", path);
+    }
+    *segment = index_allocate(1, sizeof(opened));
+    **segment = opened;
+    return 0;
+}
+
+void index_segment_close(void *object)
+{
+    struct index_segment *segment = object;
+
+    if (!segment)
+        return;
+    io_unmap(segment->io, segment->bytes, segment->size_bytes);
+    free(segment);
+}
+
+const char *index_segment_kind(const struct index_segment *segment)
+{
+    (void)segment;
+    return "hnsw";
+}
+
+uint64_t index_segment_bytes(const struct index_segment *segment)
+{
+    return segment->size_bytes;
+}

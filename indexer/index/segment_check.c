@@ -1,0 +1,167 @@
+/* For people and tests: what is in a segment, and whether its graph is what a build promises. */
+#include <stdlib.h>
+
+#include "indexer/index/layer.h"
+#include "indexer/index/memory.h"
+#include "indexer/index/segment.h"
+
+static int broken(struct error *error, uint32_t level, uint32_t item, const char *what)
+{
+    return error_set(error, ERROR_CORRUPT, "graph: level %u, item %u: %s", level, item, what);
+}
+
+static int check_links(uint32_t level, uint32_t item, const uint32_t *links, uint32_t degree,
+                       uint32_t count, struct error *error)
+{
+    for (uint32_t i = 0; i < degree; i++) {
+        if (links[i] == INDEX_NO_LINK) {
+            for (uint32_t j = i; j < degree; j++)
+                if (links[j] != INDEX_NO_LINK)
+                    return broken(error, level, item, "a gap between links");
+            return 0;
+        }
+        if (links[i] >= count || links[i] == item)
+            return broken(error, level, item, "a link to nothing or to itself");
+        for (uint32_t j = 0; j < i; j++)
+            if (links[j] == links[i])
+                return broken(error, level, item, "the same link twice");
+    }
+    return 0;
+}
+
+static int check_level(uint32_t level, const uint32_t *links, uint32_t degree, uint32_t count,
+                       struct error *error)
+{
+    uint8_t *reached = index_allocate_zeroed(count, 1);
+    uint32_t *queue = index_allocate(count, sizeof(uint32_t));
+    uint32_t queued = 1;
+    int status = 0;
+
+    queue[0] = 0;
+    reached[0] = 1;
+    for (uint32_t item = 0; item < count && status == 0; item++)
+        status = check_links(level, item, links + (size_t)item * degree, degree, count, error);
+    for (uint32_t next = 0; next < queued && status == 0; next++)
+        for (uint32_t i = 0; i < degree; i++) {
+            uint32_t to = links[(size_t)queue[next] * degree + i];
+            if (to == INDEX_NO_LINK)
+                break;
+            if (!reached[to]) {
+                reached[to] = 1;
+                queue[queued++] = to;
+            }
+        }
+    for (uint32_t item = 0; item < count && status == 0; item++)
+        if (!reached[item])
+            status = broken(error, level, item, "not reachable");
+    free(reached);
+    free(queue);
+    return status;
+}
+
+int index_graph_validate(const struct index_graph *graph, struct error *error)
+{
+    uint32_t below_count = graph->count;
+    int status = check_level(0, graph->links, 2 * graph->m, graph->count, error);
+
+    for (uint32_t i = 0; i < graph->level_count && status == 0; i++) {
+        const struct index_level *level = &graph->levels[i];
+        for (uint32_t item = 0; item < level->count; item++) {
+            if (level->below[item] >= below_count)
+                return broken(error, i + 1, item, "points below the level below");
+            if (level->nodes[item] !=
+                (i == 0 ? level->below[item] : graph->levels[i - 1].nodes[level->below[item]]))
+                return broken(error, i + 1, item, "is another node on the level below");
+        }
+        status = check_level(i + 1, level->links, graph->m, level->count, error);
+        below_count = level->count;
+    }
+    return status;
+}
+
+int index_segment_validate(const struct index_segment *segment, struct error *error)
+{
+    return index_graph_validate(&segment->graph, error);
+}
+
+struct degrees {
+    uint32_t least, most;
+    double mean;
+};
+
+static struct degrees measure_degrees(const struct index_graph *graph)
+{
+    uint32_t degree = 2 * graph->m;
+    struct degrees degrees = {degree, 0, 0};
+
+    for (uint32_t node = 0; node < graph->count; node++) {
+        const uint32_t *links = graph->links + (size_t)node * degree;
+        uint32_t used = 0;
+        while (used < degree && links[used] != INDEX_NO_LINK)
+            used++;
+        degrees.least = used < degrees.least ? used : degrees.least;
+        degrees.most = used > degrees.most ? used : degrees.most;
+        degrees.mean += (double)used / graph->count;
+    }
+    return degrees;
+}
+
+static void describe(const struct index_segment *segment, const struct index_segment_header *header,
+                     bool valid, const char *why, bool json, struct buffer *out)
+{
+    static const char *const metrics[] = {"cosine", "dot", "l2"};
+    const struct index_graph *graph = &segment->graph;
+    const struct degrees degrees = measure_degrees(graph);
+    const char *codes = graph->quantiser.kind == INDEX_CODE_INT7 ? "int7" : "float32";
+    uint64_t link_bytes = header->sections[INDEX_SECTION_LINKS].size_bytes +
+                          header->sections[INDEX_SECTION_LEVELS].size_bytes;
+
+    buffer_append_format(
+        out,
+        json ? "{\"kind\":\"hnsw\",\"format\":%u,\"file_number\":%llu,\"bytes\":%llu,\"rows\":%u,"
+               "\"dim\":%u,\"metric\":\"%s\",\"m\":%u,\"ef_construct\":%u,\"codes\":\"%s\","
+               "\"code_bytes\":%llu,\"link_bytes\":%llu,\"links_min\":%u,\"links_mean\":%.2f,"
+               "\"links_max\":%u,\"levels\":["
+             : "kind          hnsw\nformat        %u\nfile number   %llu\nbytes         %llu\n"
+               "rows          %u\ndim           %u\nmetric        %s\nm             %u\n"
+               "ef_construct  %u\ncodes         %s\ncode bytes    %llu\nlink bytes    %llu\n"
+               "links a node  %u least, %.2f mean, %u most\nlevels        ",
+        header->version, (unsigned long long)header->file_number,
+        (unsigned long long)header->file_bytes, graph->count, graph->quantiser.dim,
+        metrics[graph->quantiser.metric], graph->m, graph->ef_construct, codes,
+        (unsigned long long)header->sections[INDEX_SECTION_CODES].size_bytes,
+        (unsigned long long)link_bytes, degrees.least, degrees.mean, degrees.most);
+    buffer_append_format(out, "%u", graph->count);
+    for (uint32_t i = 0; i < graph->level_count; i++)
+        buffer_append_format(out, json ? ",%u" : " %u", graph->levels[i].count);
+    if (json)
+        buffer_append_format(out, "],\"valid\":%s}", valid ? "true" : "false");
+    else
+        buffer_append_format(out, "\ngraph         %s\n", valid ? "valid" : why);
+}
+
+int index_segment_inspect(struct io *io, const char *path, bool json, struct buffer *out,
+                          struct error *error)
+{
+    struct index_segment_header header;
+    struct index_segment *segment;
+    struct error invalid = {0}, ignored;
+    int file, status = io_open(io, path, IO_READ, &file, error);
+    bool valid;
+
+    if (status != 0)
+        return status;
+    status = io_read(io, file, path, &header, sizeof(header), 0, error);
+    (void)io_close(io, file, path, &ignored); /* only read */
+    if (status != 0)
+        return status;
+    /* What is expected is what the header says: opening checks that the rest agrees with it. */
+    status = index_segment_open(io, path, header.file_number, (enum index_metric)header.metric,
+                                header.dim, header.count, &segment, error);
+    if (status != 0)
+        return status;
+    valid = index_segment_validate(segment, &invalid) == 0;
+    describe(segment, &header, valid, invalid.text, json, out);
+    index_segment_close(segment);
+    return 0;
+}

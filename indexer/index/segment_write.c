@@ -1,0 +1,128 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/checksum.h"
+#include "indexer/index/memory.h"
+#include "indexer/index/segment.h"
+
+enum { WRITE_BYTES = 4 << 20 };
+
+uint64_t index_section_checksum(const void *bytes, uint64_t size_bytes, uint64_t file_number,
+                                uint32_t section)
+{
+    return checksum_block(bytes, size_bytes, file_number, section, size_bytes);
+}
+
+uint64_t index_header_checksum(const struct index_segment_header *header)
+{
+    return checksum_block(header, offsetof(struct index_segment_header, checksum),
+                          header->file_number, INDEX_SECTION_COUNT, 0);
+}
+
+static void fill_header(const struct index_graph *graph, uint64_t file_number,
+                        struct index_segment_header *header)
+{
+    const struct index_quantiser *quantiser = &graph->quantiser;
+
+    *header = (struct index_segment_header){
+        .magic = INDEX_SEGMENT_MAGIC,
+        .version = INDEX_SEGMENT_VERSION,
+        .metric = quantiser->metric,
+        .file_number = file_number,
+        .code_kind = quantiser->kind,
+        .dim = quantiser->dim,
+        .extra_dim = quantiser->extra_dim,
+        .stride = quantiser->stride,
+        .count = graph->count,
+        .m = graph->m,
+        .ef_construct = graph->ef_construct,
+        .step = quantiser->step,
+        .longest_square = quantiser->longest_square,
+        .level_count = graph->level_count,
+    };
+    for (uint32_t i = 0; i < graph->level_count; i++)
+        header->level_items[i] = graph->levels[i].count;
+}
+
+/* Levels lie apart in memory and together in the file. */
+static uint8_t *gather_levels(const struct index_graph *graph, uint64_t size_bytes)
+{
+    uint8_t *bytes = index_allocate(size_bytes, 1);
+    uint8_t *out = bytes;
+
+    for (uint32_t i = 0; i < graph->level_count; i++) {
+        const struct index_level *level = &graph->levels[i];
+        size_t items = (size_t)level->count * sizeof(uint32_t);
+        memcpy(out, level->nodes, items);
+        memcpy(out + items, level->below, items);
+        memcpy(out + 2 * items, level->links, items * graph->m);
+        out += items * (2 + graph->m);
+    }
+    return bytes;
+}
+
+static int write_all(struct io *io, int file, const char *path, const void *bytes, uint64_t size,
+                     uint64_t offset, struct error *error)
+{
+    const uint8_t *from = bytes;
+    int status = 0;
+
+    while (size > 0 && status == 0) {
+        uint64_t part = size < WRITE_BYTES ? size : WRITE_BYTES;
+        status = io_write(io, file, path, from, part, offset, error);
+        from += part;
+        offset += part;
+        size -= part;
+    }
+    return status;
+}
+
+/* The header goes last: a file without it is nothing. */
+static int write_sections(struct io *io, int file, const char *path,
+                          struct index_segment_header *header,
+                          const void *const content[INDEX_SECTION_COUNT], struct error *error)
+{
+    int status = io_truncate(io, file, path, header->file_bytes, error);
+
+    for (uint32_t i = 0; i < INDEX_SECTION_COUNT && status == 0; i++) {
+        struct index_section_entry *section = &header->sections[i];
+        section->checksum =
+            index_section_checksum(content[i], section->size_bytes, header->file_number, i);
+        status = write_all(io, file, path, content[i], section->size_bytes, section->offset, error);
+    }
+    if (status != 0)
+        return status;
+    header->checksum = index_header_checksum(header);
+    status = io_write(io, file, path, header, sizeof(*header), 0, error);
+    return status != 0 ? status : io_datasync(io, file, path, error);
+}
+
+int index_segment_write(struct io *io, const char *path, uint64_t file_number,
+                        const struct index_hnsw_graph *hnsw, uint64_t *size_bytes,
+                        struct error *error)
+{
+    const struct index_graph *graph = &hnsw->graph;
+    struct index_segment_header header;
+    uint8_t *levels = NULL;
+    struct error ignored;
+    int file = -1, status;
+
+    fill_header(graph, file_number, &header);
+    status = index_segment_layout(&header, error);
+    assert(status == 0);
+    status = io_open(io, path, IO_WRITE | IO_CREATE | IO_TRUNCATE, &file, error);
+    if (status != 0)
+        return status;
+    levels = gather_levels(graph, header.sections[INDEX_SECTION_LEVELS].size_bytes);
+    const void *content[INDEX_SECTION_COUNT] = {
+        graph->quantiser.low ? (const void *)graph->quantiser.low : "", graph->rows, graph->codes,
+        graph->links, levels};
+    status = write_sections(io, file, path, &header, content, error);
+    free(levels);
+    if (status == 0)
+        status = io_close(io, file, path, error);
+    else
+        (void)io_close(io, file, path, &ignored); /* the first error is the one to report */
+    *size_bytes = header.file_bytes;
+    return status;
+}
