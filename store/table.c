@@ -79,17 +79,13 @@ void table_header_fill(struct table_header *header, const char *magic,
                                       description->file_number, TABLE_PART_HEADER, 0);
 }
 
-int table_map_open(struct io *io, const char *directory, uint64_t file_number,
-                   const char *extension, uint64_t min_bytes, struct table_map *map,
-                   struct error *error)
+int table_map_path(struct io *io, uint64_t min_bytes, struct table_map *map, struct error *error)
 {
     const void *bytes = NULL;
     uint64_t size_bytes = 0;
     int handle;
-    int result;
+    int result = io_open(io, map->path, IO_READ, &handle, error);
 
-    table_path(directory, file_number, extension, map->path, sizeof(map->path));
-    result = io_open(io, map->path, IO_READ, &handle, error);
     if (result)
         return result;
     result = io_size(io, handle, map->path, &size_bytes, error);
@@ -110,6 +106,14 @@ int table_map_open(struct io *io, const char *directory, uint64_t file_number,
     map->bytes = bytes;
     map->size_bytes = size_bytes;
     return 0;
+}
+
+int table_map_open(struct io *io, const char *directory, uint64_t file_number,
+                   const char *extension, uint64_t min_bytes, struct table_map *map,
+                   struct error *error)
+{
+    table_path(directory, file_number, extension, map->path, sizeof(map->path));
+    return table_map_path(io, min_bytes, map, error);
 }
 
 void table_map_close(struct io *io, struct table_map *map)

@@ -52,7 +52,9 @@ const char *table_column_name(enum table_column_id column);
 void table_header_fill(struct table_header *header, const char *magic,
                        const struct table_description *description);
 
-/** Maps DIR/n.EXTENSION whole; a file shorter than `min_bytes` is ERROR_CORRUPT. */
+/** Maps the file at map->path whole; one shorter than `min_bytes` is ERROR_CORRUPT. */
+int table_map_path(struct io *io, uint64_t min_bytes, struct table_map *map, struct error *error);
+/** The same for DIR/n.EXTENSION. */
 int table_map_open(struct io *io, const char *directory, uint64_t file_number,
                    const char *extension, uint64_t min_bytes, struct table_map *map,
                    struct error *error);

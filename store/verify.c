@@ -1,0 +1,382 @@
+/* store_verify: every shard of a data folder, from CURRENT down.
+ *
+ * CURRENT -> manifest -> tables (index, vectors, masks, segments) and logs. What a manifest refers
+ * to must be there and be exactly what it says; what no manifest refers to is an orphan of a crash
+ * that the next opening removes, not damage. Damage is listed and the walk goes on. */
+#include <assert.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "store/log_frame.h"
+#include "store/manifest.h"
+#include "store/manifest_format.h"
+#include "store/store.h"
+#include "store/table_internal.h"
+
+struct verification {
+    struct io *io;
+    struct buffer *findings;
+    uint32_t shard_count;
+};
+
+static void note(struct verification *verification, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+static void note(struct verification *verification, const char *format, ...)
+{
+    char text[1400];
+    va_list arguments;
+
+    va_start(arguments, format);
+    (void)vsnprintf(text, sizeof(text), format, arguments);
+    va_end(arguments);
+    buffer_append_text(verification->findings, text);
+    buffer_append_byte(verification->findings, '\n');
+}
+
+/* ---- tables */
+
+static void verify_mask(struct verification *verification, const char *directory,
+                        const struct manifest_table *table)
+{
+    uint64_t expected = sizeof(struct mask_header) + sizeof(uint64_t);
+    struct mask_entry *entries = NULL;
+    struct error error;
+    uint32_t count;
+
+    if (table->mask_number == 0)
+        return;
+    if (mask_read(verification->io, directory, table->mask_number, table->description.file_number,
+                  (uint32_t)table->info.row_count, &entries, &count, &error) != 0) {
+        note(verification, "%s", error.text);
+        return;
+    }
+    expected += count * sizeof(*entries);
+    if (expected != table->mask_bytes)
+        note(verification, "%s/%06" PRIu64 ".mask: %" PRIu64 " bytes, the manifest says %" PRIu64,
+             directory, table->mask_number, expected, table->mask_bytes);
+    free(entries);
+}
+
+/* The segment's own format is the indexer's; its header's checksum is checked by whoever opens it.
+ */
+static void verify_segment(struct verification *verification, const char *directory,
+                           const struct manifest_table *table)
+{
+    struct table_map map = {0};
+    struct error error;
+
+    if (table->segment.file_number == 0)
+        return;
+    if (table_map_open(verification->io, directory, table->segment.file_number, "segment", 0, &map,
+                       &error) != 0) {
+        note(verification, "%s", error.text);
+        return;
+    }
+    if (map.size_bytes != table->segment.bytes)
+        note(verification, "%s: %" PRIu64 " bytes, the manifest says %" PRIu64, map.path,
+             map.size_bytes, table->segment.bytes);
+    table_map_close(verification->io, &map);
+}
+
+static void verify_table(struct verification *verification, const char *directory, uint32_t dim,
+                         const struct manifest_table *known)
+{
+    struct table_description description = known->description;
+    struct table *table = NULL;
+    struct error error;
+
+    description.dim = dim;
+    if (table_open(verification->io, directory, &description, &known->info, &table, &error) != 0)
+        note(verification, "%s", error.text);
+    else
+        (void)table_verify(table, verification->findings, &error);
+    table_close(table);
+    verify_mask(verification, directory, known);
+    verify_segment(verification, directory, known);
+}
+
+static void verify_windows(struct verification *verification, const char *directory,
+                           const struct manifest_state *state)
+{
+    for (size_t i = 0; i < state->table_count; i++) {
+        const struct manifest_table *one = &state->tables[i];
+        for (size_t j = i + 1; one->sealed && j < state->table_count; j++) {
+            const struct manifest_table *other = &state->tables[j];
+            if (other->sealed &&
+                other->description.window_start_ms == one->description.window_start_ms &&
+                other->description.window_length_ms == one->description.window_length_ms)
+                note(verification, "%s: runs %06" PRIu64 " and %06" PRIu64 " both seal window %lld",
+                     directory, one->description.file_number, other->description.file_number,
+                     (long long)one->description.window_start_ms);
+        }
+    }
+}
+
+/* ---- logs */
+
+/* Whether the bytes are, or were, the header of a frame of this use of the file: one damaged field
+ * does not hide it, and a frame of a former use differs in epoch and salt. */
+static bool is_frame_of(const struct log_frame_header *header,
+                        const struct log_frame_identity *identity)
+{
+    return header->salt == identity->salt ||
+           (header->epoch == identity->epoch && header->magic == LOG_FRAME_MAGIC &&
+            header->file_number == identity->file_number);
+}
+
+static const struct log_frame_header *header_at(const struct table_map *map, uint64_t position)
+{
+    return map->size_bytes - position < sizeof(struct log_frame_header)
+               ? NULL
+               : (const struct log_frame_header *)(map->bytes + position);
+}
+
+/* Behind the last whole frame nothing of this use may follow: neither the beginning of a frame (a
+ * write that was interrupted, or damage: no one can tell) nor a whole one behind a hole. */
+static void verify_log_tail(struct verification *verification, const struct table_map *map,
+                            const struct log_frame_identity *last, uint32_t dim,
+                            const struct error *end)
+{
+    struct log_frame_identity identity = *last;
+    const struct log_frame_header *header = header_at(map, identity.position);
+    struct log_frame frame;
+
+    if (header && is_frame_of(header, &identity)) {
+        note(verification, "%s: byte %" PRIu64 ": an interrupted write or a damaged frame: %s",
+             map->path, identity.position, end->text);
+        return;
+    }
+    for (identity.position += LOG_FRAME_ALIGNMENT;
+         (header = header_at(map, identity.position)) != NULL;
+         identity.position += LOG_FRAME_ALIGNMENT) {
+        if (is_frame_of(header, &identity) &&
+            log_frame_parse(map->bytes + identity.position, map->size_bytes - identity.position,
+                            &identity, dim, &frame, NULL) == 0) {
+            note(verification,
+                 "%s: a frame is missing at byte %" PRIu64 ", before the one at %" PRIu64,
+                 map->path, last->position, identity.position);
+            return;
+        }
+        if (identity.position > map->size_bytes - LOG_FRAME_ALIGNMENT)
+            return;
+    }
+}
+
+/* Sequence number behind the last frame, or the first when the file cannot be read. */
+static int64_t verify_log(struct verification *verification, const char *directory, uint32_t dim,
+                          const struct manifest_log *log)
+{
+    struct log_frame_identity identity = {log->number, log->epoch, log->salt, 0};
+    struct table_map map = {0};
+    struct log_frame frame;
+    struct error error = {0};
+    int64_t sequence = log->first_sequence;
+
+    if (table_map_open(verification->io, directory, log->number, "log", 0, &map, &error) != 0) {
+        note(verification, "%s", error.text);
+        return sequence;
+    }
+    while (identity.position < map.size_bytes &&
+           log_frame_parse(map.bytes + identity.position, map.size_bytes - identity.position,
+                           &identity, dim, &frame, &error) == 0) {
+        if (frame.header->sequence != (uint64_t)sequence)
+            note(verification, "%s: byte %" PRIu64 ": frame %" PRIu64 " where %" PRId64 " belongs",
+                 map.path, identity.position, frame.header->sequence, sequence);
+        sequence = (int64_t)frame.header->sequence + 1;
+        identity.position += frame.header->frame_bytes;
+    }
+    if (identity.position < map.size_bytes)
+        verify_log_tail(verification, &map, &identity, dim, &error);
+    table_map_close(verification->io, &map);
+    return sequence;
+}
+
+static int compare_logs(const void *a, const void *b)
+{
+    const struct manifest_log *left = a, *right = b;
+
+    return left->first_sequence < right->first_sequence
+               ? -1
+               : left->first_sequence > right->first_sequence;
+}
+
+/* Frames of the logs that will be replayed follow one another; flushed logs only serve vectors,
+ * which their chunks have checksums for. */
+static void verify_logs(struct verification *verification, const char *directory,
+                        const struct manifest_state *state)
+{
+    struct manifest_log *logs = malloc(sizeof(*logs) * (state->log_count + 1));
+    size_t active_count = 0;
+
+    if (!logs)
+        abort();
+    for (size_t i = 0; i < state->log_count; i++) {
+        if (state->logs[i].active)
+            logs[active_count++] = state->logs[i];
+    }
+    qsort(logs, active_count, sizeof(*logs), compare_logs);
+    for (size_t i = 0; i < active_count; i++) {
+        int64_t end = verify_log(verification, directory, state->dim, &logs[i]);
+        if (i + 1 < active_count && logs[i + 1].first_sequence != end)
+            note(verification,
+                 "%s/%06" PRIu64 ".log: it ends before frame %" PRId64
+                 ", the next log begins with %" PRId64,
+                 directory, logs[i].number, end, logs[i + 1].first_sequence);
+    }
+    free(logs);
+}
+
+/* ---- shards */
+
+static void verify_state(struct verification *verification, const char *directory, uint64_t number)
+{
+    struct manifest_state state = {0};
+    struct error error;
+    uint64_t end, edits;
+    bool clean = true;
+
+    if (manifest_read(verification->io, directory, number, &state, &end, &edits, &clean, &error) !=
+        0) {
+        note(verification, "%s", error.text);
+        manifest_state_destroy(&state);
+        return;
+    }
+    if (!clean)
+        note(verification,
+             "%s/MANIFEST-%06" PRIu64 ": byte %" PRIu64
+             ": an interrupted write or a damaged edit; opening the store leaves it out",
+             directory, number, end);
+    for (size_t i = 0; i < state.table_count; i++)
+        verify_table(verification, directory, state.dim, &state.tables[i]);
+    verify_windows(verification, directory, &state);
+    verify_logs(verification, directory, &state);
+    manifest_state_destroy(&state);
+}
+
+static void verify_shard(struct verification *verification, const char *directory)
+{
+    struct error error;
+    uint64_t number = 0;
+
+    verification->shard_count++;
+    if (manifest_current_read(verification->io, directory, &number, &error) != 0)
+        note(verification, "%s", error.text);
+    else
+        verify_state(verification, directory, number);
+}
+
+/* ---- folders */
+
+struct names {
+    char **items;
+    size_t count;
+};
+
+static int collect_name(void *context, const char *name)
+{
+    struct names *names = context;
+
+    names->items = realloc(names->items, sizeof(*names->items) * (names->count + 1));
+    if (!names->items)
+        abort();
+    names->items[names->count] = strdup(name);
+    if (!names->items[names->count++])
+        abort();
+    return 0;
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static int list_folder(struct io *io, const char *path, struct names *names, struct error *error)
+{
+    int result;
+
+    *names = (struct names){0};
+    result = io_list(io, path, collect_name, names, error);
+    if (names->count > 0)
+        qsort(names->items, names->count, sizeof(*names->items), compare_names);
+    return result;
+}
+
+static void free_names(struct names *names)
+{
+    for (size_t i = 0; i < names->count; i++)
+        free(names->items[i]);
+    free(names->items);
+}
+
+static bool holds_shard(const struct names *names)
+{
+    for (size_t i = 0; i < names->count; i++) {
+        if (strcmp(names->items[i], "CURRENT") == 0 ||
+            strncmp(names->items[i], "MANIFEST-", 9) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Folders two levels down that hold a manifest are shards; plain files and other folders are not
+ * the store's to judge. */
+static void verify_folder(struct verification *verification, const char *path, int depth)
+{
+    struct names names;
+
+    if (list_folder(verification->io, path, &names, NULL) == 0) {
+        if (depth == 2 && holds_shard(&names))
+            verify_shard(verification, path);
+        for (size_t i = 0; depth < 2 && i < names.count; i++) {
+            char inner[PATH_MAX];
+            int length = snprintf(inner, sizeof(inner), "%s/%s", path, names.items[i]);
+            if (length < 0 || (size_t)length >= sizeof(inner))
+                note(verification, "%s: path too long", path);
+            else
+                verify_folder(verification, inner, depth + 1);
+        }
+    }
+    free_names(&names);
+}
+
+/* Holds the lock while reading, so that no process opens the store in between. */
+static int lock_folder(struct io *io, const char *data_dir, char *path, int *file,
+                       struct error *error)
+{
+    int result;
+
+    (void)snprintf(path, PATH_MAX, "%s/LOCK", data_dir);
+    *file = -1;
+    result = io_open(io, path, IO_READ, file, error);
+    if (result)
+        return result;
+    return io_lock(io, *file, path, error);
+}
+
+int store_verify(struct io *io, const char *data_dir, struct buffer *findings, struct error *error)
+{
+    struct verification verification = {.io = io, .findings = findings};
+    size_t before = findings->size;
+    char lock_path[PATH_MAX];
+    int lock_file;
+    int result;
+
+    if (strlen(data_dir) > PATH_MAX / 2)
+        return error_set(error, ERROR_INVALID, "path too long: %s", data_dir);
+    result = lock_folder(io, data_dir, lock_path, &lock_file, error);
+    if (result == 0) {
+        verify_folder(&verification, data_dir, 0);
+        if (findings->size > before)
+            result = error_set(error, ERROR_CORRUPT, "%s: damaged", data_dir);
+    } else {
+        (void)error_wrap(error, "no data folder to verify");
+    }
+    if (lock_file >= 0)
+        (void)io_close(io, lock_file, lock_path, NULL);
+    return result;
+}
