@@ -3,9 +3,9 @@
  * Only neighbours merge, so that chunks stay in the order of arrival. A group is as long as each
  * further chunk lies between half and one and a half times the mean so far; the group with the
  * smallest mean goes first, because it removes the most chunks per byte. Sizes that never match
- * (large, small, large, small) would leave chunks without bound: past max_threshold the cheapest
- * min_threshold neighbours merge whatever their sizes. So a window has at most max_threshold chunks
- * after its merges have run. */
+ * (large, small, large, small) would leave chunks without bound, and so would small groups while
+ * flushes are faster than merges: past max_threshold a merge takes the whole excess at once, the
+ * cheapest neighbours whatever their sizes when no group is long enough. */
 #include "twcs/rules.h"
 
 /* Below this all chunks count as equal: opening a file costs more than reading it. */
@@ -59,11 +59,14 @@ bool twcs_tier_pick(const struct twcs_policy *policy, const struct twcs_window *
     size_t min_count = policy->tiered_min_threshold < 2 ? 2 : policy->tiered_min_threshold;
     size_t max_count =
         policy->tiered_max_threshold < min_count ? min_count : policy->tiered_max_threshold;
+    bool crowded = window->chunk_count > max_count;
     double best_mean = 0;
     bool found = false;
 
-    if (window->chunk_count < min_count)
-        return false;
+    if (crowded && window->chunk_count - max_count + 1 > min_count)
+        min_count = window->chunk_count - max_count + 1;
+    if (min_count > max_count)
+        min_count = max_count;
     for (size_t first = 0; first + min_count <= window->chunk_count; first++) {
         double mean;
         size_t count = group_length(window, first, max_count, &mean);
@@ -74,7 +77,7 @@ bool twcs_tier_pick(const struct twcs_policy *policy, const struct twcs_window *
         best_mean = mean;
         found = true;
     }
-    if (!found && window->chunk_count > max_count) {
+    if (!found && crowded) {
         decision->first_chunk = cheapest_neighbours(window, min_count);
         decision->chunk_count = min_count;
         found = true;
