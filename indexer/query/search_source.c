@@ -6,6 +6,7 @@
 #include "indexer/query/search.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum {
@@ -14,7 +15,8 @@ enum {
     /* A walk computes about this many code distances for each place in its pool, and a code
      * distance costs about half of a float one: a pool past rows / 8 is slower than a scan. */
     WALK_COST = 8,
-    DECAY_ROUNDS = 4
+    WALK_ROUNDS = 5,
+    FILTER_POOL = 2 /* room in the pool for each row expected before the k-th accepted one */
 };
 
 static bool row_accepted(struct source_search *source, uint32_t row)
@@ -145,84 +147,115 @@ enum walk_outcome { WALK_DONE, WALK_SHORT };
 
 struct walk {
     struct index_hit *hits;
-    uint32_t wanted, found;
-    bool exhausted;
+    double *orders; /* of the hits, decayed */
+    uint32_t wanted, pool, found;
+    bool enough; /* as many as wanted were accepted, or every node was seen */
 };
 
-static int walk_once(struct source_search *source, struct walk *walk, double floor,
-                     struct error *error)
+static int walk_once(struct source_search *source, struct walk *walk, struct error *error)
 {
     struct searcher *searcher = source->searcher;
-    float raw_floor = search_raw_floor(source, floor);
     struct index_search search = {.query = searcher->query,
                                   .k = walk->wanted,
-                                  .ef = walk->wanted > searcher->ef ? walk->wanted : searcher->ef,
-                                  .floor_score = raw_floor,
+                                  .ef = walk->pool,
+                                  .floor_score = search_raw_floor(source, search_floor(searcher)),
                                   .accept = accept_in_walk,
                                   .accept_context = source,
                                   .vector = vector_in_walk,
                                   .vector_context = source};
     int code;
 
+    arena_reset(&source->working);
     source->accepted = 0;
     source->rejected = 0;
     walk->found = 0;
-    walk->exhausted = false;
     walk->hits = arena_calloc(&source->working, walk->wanted, sizeof(*walk->hits));
     code = index_segment_search(source->source->segment->object, &search, walk->hits, &walk->found,
-                                &walk->exhausted, error);
-    for (uint32_t i = 0; code == 0 && i < walk->found; i++) {
-        double order = row_order(source, walk->hits[i].row, walk->hits[i].score);
-        if (order >= search_floor(searcher))
-            search_offer(source, walk->hits[i].row, order);
-    }
+                                &walk->enough, error);
+    walk->enough = walk->enough || walk->found == walk->wanted;
+    walk->orders = arena_calloc(&source->working, walk->wanted, sizeof(*walk->orders));
+    for (uint32_t i = 0; code == 0 && i < walk->found; i++)
+        walk->orders[i] = row_order(source, walk->hits[i].row, walk->hits[i].score);
     return code;
 }
 
-/* Whether what the walk did not bring can be disregarded. With a floor a walk may bring fewer rows
- * because the rest is of no use, and only rows that were turned away raise a doubt. */
-static bool walk_is_enough(const struct source_search *source, const struct walk *walk)
+/* Only the last walk's hits are offered: the top does not look for rows it has already. */
+static void offer_hits(struct source_search *source, const struct walk *walk)
 {
-    return walk->found == walk->wanted || walk->exhausted || source->rejected == 0 ||
-           source->accepted >= walk->wanted;
+    for (uint32_t i = 0; i < walk->found; i++)
+        if (walk->orders[i] >= search_floor(source->searcher))
+            search_offer(source, walk->hits[i].row, walk->orders[i]);
 }
 
-static bool is_too_wide(const struct source_search *source, uint32_t wanted)
+static bool is_too_wide(const struct source_search *source, const struct walk *walk)
 {
-    const struct searcher *searcher = source->searcher;
-    uint32_t pool = wanted > searcher->ef ? wanted : searcher->ef;
+    uint32_t rows = source->source->row_count;
 
-    return wanted >= source->source->row_count || pool > source->source->row_count / WALK_COST;
+    return walk->wanted >= rows || walk->pool > rows / WALK_COST;
 }
 
-static int walk(struct source_search *source, enum walk_outcome *outcome, struct error *error)
+/* When one of ten rows around the query is accepted, the nearest k accepted rows are among the
+ * nearest 10 k, and the pool has to hold those. */
+static bool widen_for_filter(const struct source_search *source, struct walk *walk)
+{
+    uint64_t seen = (uint64_t)source->accepted + source->rejected;
+    uint64_t needed = walk->wanted * FILTER_POOL * seen / (source->accepted ? source->accepted : 1);
+
+    if (needed <= walk->pool)
+        return false;
+    walk->pool = needed < UINT32_MAX ? (uint32_t)needed : UINT32_MAX;
+    return true;
+}
+
+static int order_descending(const void *a, const void *b)
+{
+    double left = *(const double *)a;
+    double right = *(const double *)b;
+
+    return (left < right) - (left > right);
+}
+
+/* Rows behind the last hit score at most as much as it does; with decay a younger one may still be
+ * better than the k-th of what was found. */
+static bool widen_for_decay(struct source_search *source, struct walk *walk)
+{
+    size_t limit = source->searcher->top.limit;
+    double floor = search_floor(source->searcher);
+    double *orders;
+
+    if (source->decay_min == source->decay_max || walk->found < walk->wanted)
+        return false;
+    orders = arena_calloc(&source->working, walk->found, sizeof(*orders));
+    memcpy(orders, walk->orders, walk->found * sizeof(*orders));
+    qsort(orders, walk->found, sizeof(*orders), order_descending);
+    floor = orders[limit - 1] > floor ? orders[limit - 1] : floor;
+    if (search_order_bound(source, (double)walk->hits[walk->found - 1].score) < floor)
+        return false;
+    walk->wanted = walk->wanted < UINT32_MAX / 4 ? walk->wanted * 4 : UINT32_MAX;
+    walk->pool = walk->pool < walk->wanted ? walk->wanted : walk->pool;
+    return true;
+}
+
+static int walk_segment(struct source_search *source, enum walk_outcome *outcome,
+                        struct error *error)
 {
     struct searcher *searcher = source->searcher;
-    bool decays = source->decay_min != source->decay_max;
-    /* With a filter the floor stays out: whether a short answer is the filter's or the floor's
-     * doing could not be told apart. */
-    bool filtered = searcher->filter || searcher->bounded;
     struct walk walk = {.wanted = (uint32_t)searcher->top.limit};
-    int code;
+    bool filtered = searcher->filter || searcher->bounded || source->source->masked_rows > 0;
 
+    walk.pool = walk.wanted > searcher->ef ? walk.wanted : searcher->ef;
     *outcome = WALK_SHORT;
-    for (int round = 0; round < DECAY_ROUNDS && !is_too_wide(source, walk.wanted); round++) {
-        code = walk_once(source, &walk, filtered ? -INFINITY : search_floor(searcher), error);
-        if (code != 0)
+    for (int round = 0; round < WALK_ROUNDS && !is_too_wide(source, &walk); round++) {
+        int code = walk_once(source, &walk, error);
+        if (code != 0 || !walk.enough)
             return code;
-        if (!walk_is_enough(source, &walk) && !filtered)
-            code = walk_once(source, &walk, -INFINITY, error);
-        if (code != 0 || !walk_is_enough(source, &walk))
-            return code;
-        /* Rows behind the last one score at most as much; decay may still carry them past it. */
-        if (!decays || walk.found < walk.wanted ||
-            search_order_bound(source, (double)walk.hits[walk.found - 1].score) <
-                search_floor(searcher)) {
+        if (filtered && widen_for_filter(source, &walk)) {
+            filtered = false;
+        } else if (!widen_for_decay(source, &walk)) {
+            offer_hits(source, &walk);
             *outcome = WALK_DONE;
             return 0;
         }
-        walk.wanted *= 4;
-        arena_reset(&source->working);
     }
     return 0;
 }
@@ -254,7 +287,7 @@ int search_source_run(struct source_search *source, struct error *error)
     if (is_hopeless(source) || out_of_time(searcher))
         return 0;
     if (table->segment && table->segment->object && table->sealed && !searcher->exact) {
-        code = walk(source, &outcome, &local);
+        code = walk_segment(source, &outcome, &local);
         if (code == 0 && outcome == WALK_DONE)
             source->how = index_segment_kind(table->segment->object);
     }
