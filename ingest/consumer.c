@@ -156,7 +156,8 @@ static void pause_or_resume(struct partition *partition, int64_t now_ns)
         log_info("ingest", PARTITION_FORMAT " resumed", PARTITION_NAME(partition));
         set_paused(partition, false);
     } else if (!partition->paused && partition->wait != WAIT_NONE && partition_full(partition) &&
-               now_ns - partition->wait_since_ns >= CONSUMER_STALL_NS) {
+               (partition->ingest->any_paused ||
+                now_ns - partition->wait_since_ns >= CONSUMER_STALL_NS)) {
         log_info("ingest", PARTITION_FORMAT " paused: its records cannot be stored for now",
                  PARTITION_NAME(partition));
         set_paused(partition, true);
@@ -180,6 +181,8 @@ static bool must_stall(const struct ingest *ingest)
 /* Appends what is due, tries again what waits, and finds out what comes next. */
 static void append_due(struct ingest *ingest, int64_t now_ns)
 {
+    bool any_paused = false;
+
     ingest->oldest_ns = 0;
     ingest->waiting = false;
     for (size_t i = 0; i < ingest->partition_count; i++) {
@@ -191,11 +194,13 @@ static void append_due(struct ingest *ingest, int64_t now_ns)
         if (partition->wait != WAIT_NONE || partition->pause_pending || partition->paused) {
             pause_or_resume(partition, now_ns);
             ingest->waiting |= partition->wait != WAIT_NONE;
+            any_paused |= partition->paused && partition->wait != WAIT_NONE;
         } else if (partition_pending(partition) &&
                    (ingest->oldest_ns == 0 || partition->started_ns < ingest->oldest_ns)) {
             ingest->oldest_ns = partition->started_ns;
         }
     }
+    ingest->any_paused = any_paused;
 }
 
 static int poll_timeout_ms(const struct ingest *ingest, int64_t now_ns)

@@ -142,6 +142,7 @@ struct ingest {
     struct partition *last; /* the partition of the last message */
     int64_t oldest_ns;      /* start of the oldest group that does not wait; 0: none */
     bool waiting;           /* some group waits */
+    bool any_paused;        /* one was paused over it: the next need not stall all again */
     int64_t housekept_ns;
     int64_t ticked_ns;
     int64_t commit_ns;

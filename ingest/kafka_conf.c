@@ -19,6 +19,8 @@ static const struct property consumer_defaults[] = {
     {"topic.metadata.refresh.interval.ms", "5000", NULL},
     {"fetch.wait.max.ms", "100", NULL},
     {"check.crcs", "true", NULL},
+    /* A hand-over waits for the next heartbeat of who has to give. */
+    {"heartbeat.interval.ms", "1000", NULL},
     {"fetch.error.backoff.ms", "100", NULL},
     /* What librdkafka may hold for us in all; the default is 64 MiB a partition. */
     {"queued.max.messages.kbytes", "32768", NULL},
