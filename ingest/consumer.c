@@ -272,9 +272,13 @@ static void complain_about_brokers(struct ingest *ingest, int64_t now_ns)
     pthread_mutex_lock(&ingest->lock);
     silent_ns = ingest->broker_silent_ns;
     pthread_mutex_unlock(&ingest->lock);
+    if (silent_ns == 0 && ingest->silence_said)
+        log_info("ingest", "Kafka answers again");
+    ingest->silence_said &= silent_ns != 0;
     if (silent_ns == 0 || now_ns - ingest->complained_ns < CONSUMER_COMPLAIN_NS)
         return;
     ingest->complained_ns = now_ns;
+    ingest->silence_said = true;
     log_warning("ingest", "no Kafka broker answers at %s; trying again until one does",
                 ingest->config->kafka_brokers);
 }

@@ -147,6 +147,7 @@ struct ingest {
     int64_t ticked_ns;
     int64_t commit_ns;
     int64_t complained_ns; /* about brokers */
+    bool silence_said;     /* a line says that no broker answers */
     bool ever_assigned;
 
     pthread_mutex_t lock;
