@@ -86,6 +86,10 @@ void indexer_stop(struct indexer *indexer);
 /** The port HTTP listens on (for `listen: 127.0.0.1:0`). */
 uint16_t indexer_http_port(const struct indexer *indexer);
 
+/** The work queue and the workers, for /status: {"queue", "connected", "why", "depth", "threads",
+ * "building"}. May ask the NATS server. */
+void indexer_status(const struct indexer *indexer, struct arena *arena, struct doc *out);
+
 /** A shard was opened: maps the segments its manifest knows and queues sealed runs without one. */
 int indexer_shard_opened(struct indexer *indexer, struct store_shard *shard, struct error *error);
 

@@ -118,6 +118,10 @@ int worker_pool_submit(struct worker_pool *pool, struct store_shard *shard,
 /** Finds sealed runs that should have a segment and have none (or one of the wrong kind), and
  * queues them unless they are queued or being built. */
 void worker_pool_reconcile(struct worker_pool *pool);
+/** The same for one shard, which the caller keeps open. */
+void worker_pool_reconcile_shard(struct worker_pool *pool, struct store_shard *shard);
+/** Threads that build, and how many of them do so now. */
+void worker_pool_describe(const struct worker_pool *pool, uint32_t *threads, uint32_t *building);
 /** Maps the segments the manifest of a freshly opened shard knows; forgets damaged ones. */
 int worker_pool_load_segments(struct worker_pool *pool, struct store_shard *shard,
                               struct error *error);

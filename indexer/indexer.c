@@ -1,0 +1,145 @@
+/* Puts the rooms together: queue, worker pool, HTTP server. */
+#include "indexer/indexer.h"
+
+#include <stdlib.h>
+
+#include "base/logger.h"
+#include "indexer/http/http.h"
+#include "indexer/worker/worker.h"
+
+struct indexer {
+    struct indexer_options options; /* the HTTP server and the pool point to its host */
+    struct worker_queue *queue;
+    struct worker_pool *pool;
+    struct http_server *http;
+};
+
+static int start_pool(struct indexer *indexer, struct error *error)
+{
+    const struct indexer_options *options = &indexer->options;
+    struct worker_pool_options pool_options = {
+        .config = options->config,
+        .host = &options->host,
+        .metrics = options->metrics,
+        .io = options->io,
+        .thread_count =
+            options->worker_count ? options->worker_count : options->config->max_background_jobs,
+        .build = options->build,
+    };
+    int code = options->config->nats_url
+                   ? worker_queue_nats(options->config, options->metrics, &indexer->queue, error)
+                   : worker_queue_local(options->metrics, &indexer->queue, error);
+
+    if (code != 0)
+        return code;
+    if (!options->build && !options->config->nats_url)
+        log_warning("indexer", "this process has no indexer role and no nats.url: sealed windows "
+                               "stay without an index and are scanned");
+    pool_options.queue = indexer->queue;
+    return worker_pool_start(&pool_options, &indexer->pool, error);
+}
+
+int indexer_start(const struct indexer_options *options, struct indexer **indexer,
+                  struct error *error)
+{
+    struct indexer *fresh = calloc(1, sizeof(*fresh));
+    struct http_options http = {.config = options->config, .metrics = options->metrics};
+    int code;
+
+    if (!fresh)
+        abort();
+    fresh->options = *options;
+    if (!fresh->options.io)
+        fresh->options.io = io_posix();
+    http.host = &fresh->options.host;
+    http.io = fresh->options.io;
+    code = start_pool(fresh, error);
+    if (code == 0)
+        code = http_server_start(&http, &fresh->http, error);
+    if (code != 0) {
+        indexer_stop(fresh);
+        return code;
+    }
+    *indexer = fresh;
+    return 0;
+}
+
+void indexer_stop_accepting(struct indexer *indexer)
+{
+    if (indexer->http)
+        http_server_stop(indexer->http);
+    indexer->http = NULL;
+    worker_pool_quiesce(indexer->pool);
+}
+
+void indexer_stop(struct indexer *indexer)
+{
+    if (!indexer)
+        return;
+    indexer_stop_accepting(indexer);
+    worker_pool_stop(indexer->pool);
+    if (indexer->queue)
+        indexer->queue->operations->close(indexer->queue);
+    free(indexer);
+}
+
+uint16_t indexer_http_port(const struct indexer *indexer)
+{
+    return http_server_port(indexer->http);
+}
+
+static void put(struct doc *map, struct doc *items, struct arena *arena, const char *key,
+                struct doc value)
+{
+    items[2 * map->count] = doc_string(arena, key);
+    items[2 * map->count + 1] = value;
+    map->count++;
+}
+
+void indexer_status(const struct indexer *indexer, struct arena *arena, struct doc *out)
+{
+    const struct worker_queue_operations *queue = indexer->queue->operations;
+    struct doc *items = doc_items(arena, 12);
+    char why[256] = "";
+    bool connected = queue->connected(indexer->queue, why, sizeof(why));
+    int64_t depth = queue->depth(indexer->queue);
+    uint32_t threads;
+    uint32_t building;
+
+    worker_pool_describe(indexer->pool, &threads, &building);
+    *out = (struct doc){.type = DOC_MAP, .items = items};
+    put(out, items, arena, "queue",
+        doc_string(arena, indexer->options.config->nats_url ? "nats" : "local"));
+    put(out, items, arena, "connected", (struct doc){.type = DOC_BOOL, .boolean = connected});
+    put(out, items, arena, "why",
+        connected ? (struct doc){.type = DOC_NULL} : doc_string(arena, why));
+    put(out, items, arena, "depth",
+        depth < 0 ? (struct doc){.type = DOC_NULL} : doc_integer(depth));
+    put(out, items, arena, "threads", doc_integer(threads));
+    put(out, items, arena, "building", doc_integer(building));
+}
+
+int indexer_shard_opened(struct indexer *indexer, struct store_shard *shard, struct error *error)
+{
+    int code = worker_pool_load_segments(indexer->pool, shard, error);
+
+    if (code == 0)
+        worker_pool_reconcile_shard(indexer->pool, shard);
+    return code;
+}
+
+void indexer_window_sealed(struct indexer *indexer, struct store_shard *shard,
+                           const struct store_window_info *window)
+{
+    struct error error = {0};
+
+    if (worker_pool_submit(indexer->pool, shard, window, &error) != 0)
+        log_warning("indexer", "%s/%s window %lld is indexed later: %s",
+                    store_shard_collection(shard), store_shard_name(shard),
+                    (long long)window->start_ms, error.text);
+}
+
+void indexer_reconcile(struct indexer *indexer)
+{
+    worker_pool_reconcile(indexer->pool);
+}

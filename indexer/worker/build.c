@@ -1,0 +1,273 @@
+/* One segment: run -> graph -> file -> recall -> rename -> attach.
+ *
+ *     snapshot of the shard        keeps the run's files while they are read
+ *     index_hnsw_build             over the mapped vectors, cancellable
+ *     DIR/n.segment.tmp            written and synced, opened, measured
+ *     DIR/n.segment                renamed, folder synced
+ *     store_shard_attach           one manifest edit: the swap
+ *
+ * Whatever fails before the attach leaves at most a temporary file, which is removed here, or,
+ * after a crash, by the store when the shard is opened: no manifest names it. A segment below the
+ * recall floor is built once more with stronger parameters and then not attached. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/logger.h"
+#include "indexer/worker/pool.h"
+#include "indexer/worker/recall.h"
+
+enum { PATH_BYTES = 4096, BUILDS_MAX = 2 };
+
+struct build {
+    struct worker_task *task;
+    const struct store_window_info *window;
+    struct store_snapshot *snapshot;
+    const struct store_source *source;
+    const float *vectors;
+    float *copy; /* of the vectors, when they do not lie in one piece */
+    uint64_t file_number;
+    char path[PATH_BYTES]; /* of the file as it is named now; empty: none */
+    struct index_segment *segment;
+    uint64_t segment_bytes;
+    double recall;
+};
+
+static struct io *io_of(const struct build *build)
+{
+    return build->task->pool->options.io;
+}
+
+enum index_metric worker_index_metric(const struct config_collection *collection)
+{
+    switch (collection->metric) {
+    case CONFIG_METRIC_DOT:
+        return INDEX_METRIC_DOT;
+    case CONFIG_METRIC_L2:
+        return INDEX_METRIC_L2;
+    default:
+        return INDEX_METRIC_COSINE;
+    }
+}
+
+static int find_source(struct build *build, struct error *error)
+{
+    size_t count;
+    const struct store_source *sources;
+
+    build->snapshot = store_snapshot_acquire(build->task->lease.shard, io_wall_ms(io_of(build)));
+    sources = store_snapshot_sources(build->snapshot, &count);
+    for (size_t i = 0; i < count; i++) {
+        if (sources[i].kind == STORE_SOURCE_RUN && sources[i].sealed &&
+            sources[i].window_start_ms == build->window->start_ms &&
+            sources[i].window_length_ms == build->window->length_ms &&
+            sources[i].generation == build->window->generation) {
+            build->source = &sources[i];
+            return 0;
+        }
+    }
+    return error_set(error, ERROR_NOT_FOUND, "the generation is no longer current");
+}
+
+/* Looks at every block, which also takes their checksums. A raw run's vectors lie in one piece and
+ * are used in place; others are gathered. */
+static int gather_vectors(struct build *build, uint32_t dim, struct error *error)
+{
+    const float *first = NULL;
+    bool in_one_piece = true;
+
+    for (uint32_t row = 0; row < build->source->row_count;) {
+        const float *vectors;
+        uint32_t count;
+        if (worker_task_cancelled(build->task))
+            return error_set(error, ERROR_CANCELLED, "cancelled");
+        if (store_row_vectors(build->source, row, &vectors, &count, error) != 0)
+            return error->code;
+        if (row == 0)
+            first = vectors;
+        if (in_one_piece && vectors != first + (size_t)row * dim) {
+            in_one_piece = false;
+            build->copy = malloc((size_t)build->source->row_count * dim * sizeof(float));
+            if (!build->copy)
+                return error_set(error, ERROR_MEMORY, "no memory for %u vectors",
+                                 build->source->row_count);
+            row = 0;
+            continue;
+        }
+        if (!in_one_piece)
+            memcpy(build->copy + (size_t)row * dim, vectors, (size_t)count * dim * sizeof(float));
+        row += count;
+    }
+    build->vectors = in_one_piece ? first : build->copy;
+    return 0;
+}
+
+/* Idle workers' share goes to the builds that run. */
+static uint32_t builder_threads(const struct worker_pool *pool)
+{
+    uint32_t building = atomic_load(&pool->building);
+    uint32_t share = pool->thread_count / (building ? building : 1);
+
+    return share ? share : 1;
+}
+
+static int write_segment(struct build *build, const struct index_build_options *options,
+                         struct error *error)
+{
+    const struct config_collection *collection = build->task->collection;
+    struct index_hnsw_graph *graph = NULL;
+    int code = index_hnsw_build(build->vectors, build->source->row_count, options, &graph, error);
+
+    if (code != 0)
+        return code;
+    store_shard_reserve_segment(build->task->lease.shard, &build->file_number, build->path,
+                                sizeof(build->path));
+    code = index_segment_write(io_of(build), build->path, build->file_number, graph,
+                               &build->segment_bytes, error);
+    index_hnsw_graph_delete(graph);
+    if (code == 0)
+        code = index_segment_open(io_of(build), build->path, build->file_number,
+                                  worker_index_metric(collection), collection->dim,
+                                  build->source->row_count, &build->segment, error);
+    return code;
+}
+
+static void remove_segment(struct build *build)
+{
+    struct error error = {0};
+
+    if (build->segment)
+        index_segment_close(build->segment);
+    build->segment = NULL;
+    if (build->path[0] && io_unlink(io_of(build), build->path, &error) != 0)
+        log_warning("indexer", "%s", error.text);
+    build->path[0] = '\0';
+}
+
+static int build_once(struct build *build, uint32_t m, uint32_t ef_construct, struct error *error)
+{
+    const struct config_collection *collection = build->task->collection;
+    struct index_build_options options = {
+        .metric = worker_index_metric(collection),
+        .dim = collection->dim,
+        .m = m,
+        .ef_construct = ef_construct,
+        .thread_count = builder_threads(build->task->pool),
+        .seed = build->window->run_checksum,
+        .cancel = &build->task->cancel,
+    };
+    struct recall_sample sample = {
+        .vectors = build->vectors,
+        .row_count = build->source->row_count,
+        .dim = collection->dim,
+        .metric = options.metric,
+        .ef = collection->hnsw_ef,
+        .cancel = &build->task->cancel,
+    };
+    int code = write_segment(build, &options, error);
+
+    if (code == 0)
+        code = recall_measure(build->segment, &sample, &build->recall, error);
+    return code;
+}
+
+static void report_recall(const struct build *build)
+{
+    struct metric_label labels[] = {{"collection", build->task->collection->name}};
+
+    metric_set(metrics_gauge(build->task->pool->options.metrics, "windrow_index_recall_ratio",
+                             "Recall at 10 of the newest segment, measured on a sample", labels, 1),
+               build->recall);
+}
+
+/* Builds until the recall floor is reached, at most twice. */
+static int build_good(struct build *build, bool *low_recall, struct error *error)
+{
+    const struct config_collection *collection = build->task->collection;
+    uint32_t m = collection->hnsw_m;
+    uint32_t ef_construct = collection->hnsw_ef_construct;
+
+    for (int i = 0; i < BUILDS_MAX; i++) {
+        int code;
+        remove_segment(build);
+        code = build_once(build, m, ef_construct, error);
+        if (code != 0)
+            return code;
+        report_recall(build);
+        *low_recall = build->recall < collection->recall_floor;
+        if (!*low_recall)
+            return 0;
+        log_warning("indexer",
+                    "%s/%s window %lld: recall %.3f with m=%u ef_construct=%u is below the floor "
+                    "of %.3f: %s",
+                    collection->name, store_shard_name(build->task->lease.shard),
+                    (long long)build->window->start_ms, build->recall, m, ef_construct,
+                    collection->recall_floor,
+                    i + 1 < BUILDS_MAX ? "building it again, stronger"
+                                       : "the window stays scanned");
+        m += (m + 1) / 2;
+        ef_construct *= 2;
+    }
+    return 0;
+}
+
+/* The mapping stays valid over the rename. */
+static int rename_segment(struct build *build, struct error *error)
+{
+    const char *directory = store_shard_directory(build->task->lease.shard);
+    size_t length = strlen(build->path);
+    char final[PATH_BYTES];
+
+    if (length < 4 || strcmp(build->path + length - 4, ".tmp") != 0)
+        return error_set(error, ERROR_INVALID, "%s does not end in .tmp", build->path);
+    memcpy(final, build->path, length - 4);
+    final[length - 4] = '\0';
+    if (io_rename(io_of(build), build->path, final, error) != 0)
+        return error->code;
+    memcpy(build->path, final, length - 3);
+    return io_sync_directory(io_of(build), directory, error);
+}
+
+static int attach(struct build *build, struct error *error)
+{
+    struct store_segment segment = {
+        .info = {.file_number = build->file_number,
+                 .bytes = build->segment_bytes,
+                 .recall = build->recall},
+        .object = build->segment,
+        .release = index_segment_close,
+    };
+    int code = rename_segment(build, error);
+
+    (void)strcpy(segment.info.kind, "hnsw");
+    if (code == 0)
+        code = store_shard_attach(build->task->lease.shard, build->window->start_ms,
+                                  build->window->length_ms, build->window->generation, &segment,
+                                  error);
+    if (code == 0) {
+        build->segment = NULL; /* the store's now, file and all */
+        build->path[0] = '\0';
+    }
+    return code;
+}
+
+int worker_build(struct worker_task *task, const struct store_window_info *window, bool *low_recall,
+                 struct error *error)
+{
+    struct build build = {.task = task, .window = window};
+    int code;
+
+    *low_recall = false;
+    code = find_source(&build, error);
+    if (code == 0)
+        code = gather_vectors(&build, task->collection->dim, error);
+    if (code == 0)
+        code = build_good(&build, low_recall, error);
+    if (code == 0 && !*low_recall && worker_task_cancelled(task))
+        code = error_set(error, ERROR_CANCELLED, "cancelled");
+    if (code == 0 && !*low_recall)
+        code = attach(&build, error);
+    remove_segment(&build);
+    free(build.copy);
+    store_snapshot_release(build.snapshot);
+    return code;
+}

@@ -1,0 +1,71 @@
+/* What the files of the pool share. Private to indexer/worker. */
+#ifndef INDEXER_WORKER_POOL_H
+#define INDEXER_WORKER_POOL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "indexer/index/index.h"
+#include "indexer/worker/ledger.h"
+#include "indexer/worker/queue.h"
+#include "indexer/worker/worker.h"
+
+/* One job in the hands of a thread. */
+struct worker_task {
+    struct worker_pool *pool;
+    struct worker_delivery *delivery;
+    const struct config_collection *collection;
+    struct indexer_shard_lease lease;
+    bool cancel;         /* set by the keeper, the builder looks at it: worker_task_cancelled */
+    int64_t reported_ns; /* last in-progress */
+    struct worker_task *next;
+};
+
+struct worker_pool {
+    struct worker_pool_options options;
+    pthread_t *threads;
+    uint32_t thread_count;
+    pthread_t keeper;
+    bool keeper_runs;
+    _Atomic bool stopping;
+    _Atomic bool keeper_stops; /* after the workers, whose builds it cancels */
+    pthread_mutex_t lock;      /* over active */
+    struct worker_task *active;
+    _Atomic uint32_t building; /* tasks inside a build */
+    struct ledger ledger;
+    struct metric *queue_depth;
+};
+
+static inline bool worker_task_cancelled(const struct worker_task *task)
+{
+    return __atomic_load_n(&task->cancel, __ATOMIC_RELAXED);
+}
+
+/* What a task came to. */
+enum worker_outcome {
+    WORKER_DONE,       /* a segment is attached, or there is nothing to do */
+    WORKER_LOW_RECALL, /* built, measured, not good enough: the window stays scanned */
+    WORKER_NOT_HERE,   /* the shard is not open in this process, or is being closed */
+    WORKER_POSTPONED,  /* no space or memory just now */
+    WORKER_FAILED
+};
+
+/** Carries one task out. The lease is taken and given back inside. */
+enum worker_outcome worker_task_run(struct worker_task *task, struct error *error);
+
+/** Builds the segment of a leased shard's window and attaches it. ERROR_CANCELLED, ERROR_NOT_FOUND
+ * when the generation is no longer current; *low_recall when it was built but not attached. */
+int worker_build(struct worker_task *task, const struct store_window_info *window, bool *low_recall,
+                 struct error *error);
+
+/** The window of a description, or NULL. */
+const struct store_window_info *worker_window_find(const struct store_shard_info *info,
+                                                   int64_t start_ms, int64_t length_ms);
+
+/** Whether a sealed window should have a segment and has none of the wanted kind. */
+bool worker_window_lacks_segment(const struct config_collection *collection,
+                                 const struct store_window_info *window);
+
+enum index_metric worker_index_metric(const struct config_collection *collection);
+
+#endif

@@ -1,0 +1,136 @@
+/* One job: is there work, and what came of it. */
+#include <string.h>
+
+#include "base/logger.h"
+#include "indexer/worker/pool.h"
+
+const struct store_window_info *worker_window_find(const struct store_shard_info *info,
+                                                   int64_t start_ms, int64_t length_ms)
+{
+    for (size_t i = 0; i < info->window_count; i++)
+        if (info->windows[i].start_ms == start_ms && info->windows[i].length_ms == length_ms)
+            return &info->windows[i];
+    return NULL;
+}
+
+const char *worker_wanted_kind(const struct config_collection *collection, uint64_t rows,
+                               int64_t age_ms)
+{
+    (void)age_ms; /* only IVF-PQ goes by age */
+    if (collection->index_kind == CONFIG_INDEX_FLAT)
+        return "flat";
+    if (collection->index_kind == CONFIG_INDEX_AUTO && rows < collection->flat_below_rows)
+        return "flat";
+    return "hnsw";
+}
+
+bool worker_window_lacks_segment(const struct config_collection *collection,
+                                 const struct store_window_info *window)
+{
+    const char *wanted;
+
+    if (!window->sealed || window->run.rows == 0 || window->run.rows > UINT32_MAX)
+        return false;
+    wanted = worker_wanted_kind(collection, window->run.rows, 0);
+    if (strcmp(wanted, "flat") == 0)
+        return false;
+    return window->segment.file_number == 0 || strcmp(window->segment.kind, wanted) != 0;
+}
+
+static bool take_lease(struct worker_task *task, struct arena *arena)
+{
+    const struct indexer_host *host = task->pool->options.host;
+    const struct worker_job *job = &task->delivery->job;
+    struct indexer_shard_lease *leases;
+    size_t count = host->shards_acquire(host->context, job->collection, arena, &leases);
+    bool found = false;
+
+    for (size_t i = 0; i < count; i++) {
+        if (!found && strcmp(store_shard_name(leases[i].shard), job->shard) == 0) {
+            task->lease = leases[i];
+            found = true;
+        } else {
+            host->shard_release(host->context, &leases[i]);
+        }
+    }
+    return found;
+}
+
+static void observe_build(struct worker_task *task, const struct store_window_info *window,
+                          int64_t start_ns)
+{
+    struct worker_pool *pool = task->pool;
+    struct metric_label labels[] = {{"collection", task->collection->name}};
+    double seconds = (double)(io_monotonic_ns(pool->options.io) - start_ns) * 1e-9;
+
+    metric_observe(metrics_histogram(pool->options.metrics, "windrow_index_build_seconds",
+                                     "Time to build and attach a segment", labels, 1,
+                                     metrics_seconds_bounds, metrics_seconds_bound_count),
+                   seconds);
+    log_info("indexer", "indexed window %lld of %s/%s: generation %llu, %llu rows, %.2f s",
+             (long long)window->start_ms, task->collection->name,
+             store_shard_name(task->lease.shard), (unsigned long long)window->generation,
+             (unsigned long long)window->run.rows, seconds);
+}
+
+static enum worker_outcome outcome_of(int code, bool low_recall)
+{
+    switch (code) {
+    case 0:
+        return low_recall ? WORKER_LOW_RECALL : WORKER_DONE;
+    case ERROR_NOT_FOUND: /* dropped, or replaced by a newer generation with a job of its own */
+        return WORKER_DONE;
+    case ERROR_CANCELLED:
+        return WORKER_NOT_HERE;
+    case ERROR_NO_SPACE:
+    case ERROR_MEMORY:
+    case ERROR_BUSY:
+        return WORKER_POSTPONED;
+    default:
+        return WORKER_FAILED;
+    }
+}
+
+static enum worker_outcome build_window(struct worker_task *task,
+                                        const struct store_window_info *window, struct error *error)
+{
+    struct worker_pool *pool = task->pool;
+    const struct worker_job *job = &task->delivery->job;
+    int64_t start_ns = io_monotonic_ns(pool->options.io);
+    bool low_recall = false;
+    int code;
+
+    if (!ledger_claim(&pool->ledger, job))
+        return WORKER_DONE; /* another thread has a copy of this job */
+    atomic_fetch_add(&pool->building, 1);
+    code = worker_build(task, window, &low_recall, error);
+    atomic_fetch_sub(&pool->building, 1);
+    ledger_set(&pool->ledger, job, LEDGER_NONE, 0);
+    if (code == 0 && !low_recall)
+        observe_build(task, window, start_ns);
+    return outcome_of(code, low_recall);
+}
+
+enum worker_outcome worker_task_run(struct worker_task *task, struct error *error)
+{
+    struct worker_pool *pool = task->pool;
+    const struct worker_job *job = &task->delivery->job;
+    const struct store_window_info *window;
+    enum worker_outcome outcome = WORKER_NOT_HERE;
+    struct store_shard_info info;
+    struct arena arena;
+
+    arena_create(&arena, 0);
+    task->collection = config_collection_find(pool->options.config, job->collection);
+    if (task->collection && take_lease(task, &arena)) {
+        store_shard_describe(task->lease.shard, &arena, &info);
+        window = worker_window_find(&info, job->window_start_ms, job->window_length_ms);
+        if (window && window->generation == job->generation &&
+            worker_window_lacks_segment(task->collection, window))
+            outcome = build_window(task, window, error);
+        else
+            outcome = WORKER_DONE;
+    }
+    arena_destroy(&arena);
+    return outcome;
+}
