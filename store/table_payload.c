@@ -1,41 +1,11 @@
 /* Payload blocks: checked, decompressed and cut into rows each time they are read. */
 #include <assert.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <zstd.h>
 
+#include "store/codec.h"
 #include "store/table_internal.h"
-
-/* A decompression context is 95 KiB and costs more to set up than to decode a block with, so each
- * thread keeps one. */
-static pthread_key_t decoder_key;
-static pthread_once_t decoder_once = PTHREAD_ONCE_INIT;
-
-static void free_decoder(void *decoder)
-{
-    ZSTD_freeDCtx(decoder);
-}
-
-static void create_decoder_key(void)
-{
-    if (pthread_key_create(&decoder_key, free_decoder) != 0)
-        abort();
-}
-
-static ZSTD_DCtx *thread_decoder(void)
-{
-    ZSTD_DCtx *decoder;
-
-    (void)pthread_once(&decoder_once, create_decoder_key);
-    decoder = pthread_getspecific(decoder_key);
-    if (decoder)
-        return decoder;
-    decoder = ZSTD_createDCtx();
-    if (!decoder || pthread_setspecific(decoder_key, decoder) != 0)
-        abort();
-    return decoder;
-}
 
 /* The end offsets ascend and stay inside the block. */
 static bool ends_are_sound(const uint8_t *raw, const struct table_block *block)
@@ -65,8 +35,8 @@ int table_payload_block(const struct table *table, uint32_t index, uint8_t *raw,
     if (block->size_bytes == block->raw_bytes) {
         memcpy(raw, stored, block->raw_bytes);
     } else {
-        size_t got =
-            ZSTD_decompressDCtx(thread_decoder(), raw, block->raw_bytes, stored, block->size_bytes);
+        size_t got = ZSTD_decompressDCtx(codec_thread()->zstd, raw, block->raw_bytes, stored,
+                                         block->size_bytes);
         if (got != block->raw_bytes)
             return table_corrupt(table, TABLE_COLUMN_PAYLOADS, index, error,
                                  "it does not decompress: %s",

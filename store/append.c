@@ -1,0 +1,524 @@
+/* Append: a group of records becomes one frame, durable, then rows, then visible.
+ *
+ *     plan     which records count (of one id and offset the last), how large the frame is
+ *     room     quota; a log file and memtable with space, or a rotation
+ *     write    build the frame in the memtable's buffer, write it to the log file
+ *     apply    rows into the memtable; the versions they replace are marked dead at their offset
+ *     publish  the next offset, with release: from here on searches see all of it
+ *
+ * A search takes the version and the visible offset of one instant (snapshot.c). Before the publish
+ * it sees none of the new rows (their offsets are not below) and every replaced one (dead at an
+ * offset that is not below); after it, the other way round. Nothing in between exists.
+ *
+ * Failures. Before the write nothing has changed. A write that fails for lack of space leaves bytes
+ * behind the last frame, which the next one overwrites. Any other failure stops the shard. */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/logger.h"
+#include "store/shard.h"
+
+enum { BLOOM_BATCH = 16, WINDOWS_BEFORE_ROTATION = 4 * MEMTABLE_WINDOWS_MAX };
+
+static int check_record(const struct store_shard *shard, const struct store_group *group, size_t i,
+                        int64_t previous, struct error *error)
+{
+    const struct store_record *record = &group->records[i];
+
+    if (record->offset < 0 || record->offset < previous || record->offset >= group->next_offset)
+        return error_set(error, ERROR_INVALID, "record %zu: offset %lld is out of order", i,
+                         (long long)record->offset);
+    if (record->offset < atomic_load_explicit(&shard->visible, memory_order_relaxed))
+        return error_set(error, ERROR_INVALID, "record %zu: offset %lld is stored already", i,
+                         (long long)record->offset);
+    if (!record->key || record->key_bytes == 0 || record->key_bytes > STORE_KEY_MAX_BYTES)
+        return error_set(error, ERROR_INVALID, "record %zu: key of %u bytes", i, record->key_bytes);
+    if (!record->is_delete && !record->vector)
+        return error_set(error, ERROR_INVALID, "record %zu has no vector", i);
+    if (record->payload_bytes > 0 && !record->payload)
+        return error_set(error, ERROR_INVALID, "record %zu has no payload", i);
+    return 0;
+}
+
+static int check_group(const struct store_shard *shard, const struct store_group *group,
+                       struct error *error)
+{
+    int64_t previous = 0;
+
+    if (group->record_count > UINT32_MAX / 2)
+        return error_set(error, ERROR_INVALID, "a group of %zu records", group->record_count);
+    if (group->next_offset < 0 ||
+        group->next_offset < atomic_load_explicit(&shard->visible, memory_order_relaxed))
+        return error_set(error, ERROR_INVALID, "next offset %lld goes back",
+                         (long long)group->next_offset);
+    for (size_t i = 0; i < group->record_count; i++) {
+        int code = check_record(shard, group, i, previous, error);
+        if (code != 0)
+            return code;
+        previous = group->records[i].offset;
+    }
+    return 0;
+}
+
+/* Orders record numbers by key, later records of a key first. */
+static int compare_indices(const void *a, const void *b, void *context)
+{
+    const struct store_record *records = context;
+    uint32_t left = *(const uint32_t *)a;
+    uint32_t right = *(const uint32_t *)b;
+    int order = skiplist_compare(records[left].key, records[left].key_bytes, records[right].key,
+                                 records[right].key_bytes);
+
+    if (order != 0)
+        return order;
+    return left > right ? -1 : 1;
+}
+
+static int compare_u32(const void *a, const void *b)
+{
+    uint32_t left = *(const uint32_t *)a;
+    uint32_t right = *(const uint32_t *)b;
+
+    return left < right ? -1 : left > right;
+}
+
+/* Keeps the last record of each id among indices[0..count), which share one offset. */
+static uint32_t keep_last(const struct store_record *records, uint32_t *indices, uint32_t count)
+{
+    uint32_t kept = 0;
+
+    qsort_r(indices, count, sizeof(*indices), compare_indices, (void *)(uintptr_t)records);
+    for (uint32_t i = 0; i < count; i++) {
+        const struct store_record *record = &records[indices[i]];
+        const struct store_record *last = kept > 0 ? &records[indices[kept - 1]] : NULL;
+        if (!last ||
+            skiplist_compare(record->key, record->key_bytes, last->key, last->key_bytes) != 0)
+            indices[kept++] = indices[i];
+    }
+    qsort(indices, kept, sizeof(*indices), compare_u32);
+    return kept;
+}
+
+/* Numbers of the records that count, in order; malloc'ed. */
+static uint32_t *choose_records(const struct store_group *group, uint32_t *count)
+{
+    uint32_t *indices = malloc((group->record_count ? group->record_count : 1) * sizeof(*indices));
+    uint32_t kept = 0;
+    size_t i = 0;
+
+    if (!indices)
+        abort();
+    while (i < group->record_count) {
+        uint32_t first = kept;
+        int64_t offset = group->records[i].offset;
+        for (; i < group->record_count && group->records[i].offset == offset; i++)
+            indices[kept++] = (uint32_t)i;
+        if (kept - first > 1)
+            kept = first + keep_last(group->records, indices + first, kept - first);
+    }
+    *count = kept;
+    return indices;
+}
+
+void append_rotate(struct store_shard *shard)
+{
+    if (!shard->active)
+        return;
+    memtable_unref(shard->active); /* the version still holds it */
+    shard->active = NULL;
+    atomic_store_explicit(&shard->active_bytes, 0, memory_order_relaxed);
+    atomic_store_explicit(&shard->many_windows, false, memory_order_relaxed);
+    atomic_fetch_add_explicit(&shard->immutable_count, 1, memory_order_release);
+}
+
+/* A log file ready to be written, with its epoch durable in the manifest. */
+static int take_log(struct store_shard *shard, uint64_t first_bytes, struct log_file **out,
+                    struct error *error)
+{
+    struct manifest_edit edit = {0};
+    struct manifest_log use = {.active = 1, .first_sequence = shard->next_sequence};
+    struct log_file *log = garbage_take_spare(shard);
+    bool create = log == NULL;
+    uint64_t number = 0;
+    int code = 0;
+
+    if (create) {
+        code = manifest_reserve(shard->manifest, &number, error);
+        if (code != 0)
+            return code;
+        log = log_file_new(shard, shard->io, shard->directory, number);
+    }
+    code = log_file_open(log, create, shard->durability, first_bytes, error);
+    if (code == 0 && create)
+        code = io_sync_directory(shard->io, shard->directory, error);
+    if (code == 0) {
+        use.number = log->number;
+        use.epoch = log->epoch = manifest_take_epoch(shard->manifest);
+        io_random(shard->io, &log->salt, sizeof(log->salt));
+        use.salt = log->salt;
+        use.durable = log->durable;
+        manifest_edit_log_use(&edit, &use);
+        code = manifest_commit(shard->manifest, &edit, error);
+    }
+    manifest_edit_destroy(&edit);
+    if (code == 0) {
+        *out = log;
+        return 0;
+    }
+    /* With no space left the edit is known not to count: the file stays a spare or an orphan. */
+    (void)log_file_close(log, NULL);
+    if (create && code == ERROR_NO_SPACE) {
+        (void)io_unlink(shard->io, log->path, NULL); /* the opening already reported why */
+        log_file_set_allocated(log, 0);
+    }
+    if (create || code != ERROR_NO_SPACE)
+        log_file_delete(log);
+    else
+        garbage_add_log(shard, log);
+    return code;
+}
+
+/* Opens a memtable with its log file and publishes the version that has it. */
+static int open_memtable(struct store_shard *shard, uint64_t frame_bytes, struct error *error)
+{
+    uint64_t capacity = shard->store->memtable_max_bytes;
+    struct memtable *memtable;
+    struct log_file *log = NULL;
+    struct version *version;
+    uint64_t seed;
+    int code;
+
+    capacity = (capacity + LOG_FRAME_ALIGNMENT - 1) / LOG_FRAME_ALIGNMENT * LOG_FRAME_ALIGNMENT;
+    if (capacity < frame_bytes)
+        capacity = frame_bytes;
+    code = take_log(shard, frame_bytes, &log, error);
+    if (code != 0)
+        return code;
+    io_random(shard->io, &seed, sizeof(seed));
+    memtable = memtable_new(shard->store, log, capacity,
+                            atomic_load_explicit(&shard->window_ms, memory_order_relaxed), seed);
+    memtable->first_sequence = shard->next_sequence;
+    version = version_copy(atomic_load(&shard->current));
+    version_add_memtable(version, memtable);
+    version_publish(shard, version);
+    shard->active = memtable;
+    return 0;
+}
+
+/* Whether the active memtable takes another frame of this size. */
+static bool active_fits(const struct store_shard *shard, uint64_t frame_bytes)
+{
+    const struct memtable *active = shard->active;
+
+    if (active->used_bytes + frame_bytes > active->buffer_bytes)
+        return false;
+    if (active->frame_count == 0)
+        return true;
+    return active->accounted_bytes + frame_bytes <= shard->store->memtable_max_bytes &&
+           active->window_count <= WINDOWS_BEFORE_ROTATION &&
+           active->window_ms == atomic_load_explicit(&shard->window_ms, memory_order_relaxed);
+}
+
+/* Memory of all shards against the quota. What is over it must wait for a flush, but for the first
+ * group of a shard that has nothing to flush. */
+static int check_quota(struct store_shard *shard, uint64_t frame_bytes, struct error *error)
+{
+    uint64_t used = atomic_load_explicit(&shard->store->memory_used_bytes, memory_order_relaxed);
+
+    if (used + frame_bytes <= shard->store->memory_max_bytes)
+        return 0;
+    if (!shard->active && atomic_load_explicit(&shard->immutable_count, memory_order_relaxed) == 0)
+        return 0;
+    return error_set(error, ERROR_BUSY,
+                     "memory quota of %llu bytes is reached, waiting for a flush",
+                     (unsigned long long)shard->store->memory_max_bytes);
+}
+
+static void count_stall(struct store_shard *shard, bool stalled)
+{
+    if (stalled && shard->stalled_since_ns == 0)
+        shard->stalled_since_ns = io_monotonic_ns(shard->io);
+    if (!stalled && shard->stalled_since_ns != 0) {
+        metric_add(shard->metrics.stall_seconds,
+                   (double)(io_monotonic_ns(shard->io) - shard->stalled_since_ns) / 1e9);
+        shard->stalled_since_ns = 0;
+    }
+}
+
+static int make_room(struct store_shard *shard, uint64_t frame_bytes, struct error *error)
+{
+    int code = check_quota(shard, frame_bytes, error);
+
+    count_stall(shard, code != 0);
+    if (code != 0)
+        return code;
+    if (shard->active && !active_fits(shard, frame_bytes))
+        append_rotate(shard);
+    if (!shard->active)
+        code = open_memtable(shard, frame_bytes, error);
+    if (code == 0)
+        code = log_file_grow(shard->active->log, shard->active->used_bytes + frame_bytes,
+                             shard->active->buffer_bytes, error);
+    return code;
+}
+
+static int write_frame(struct store_shard *shard, const struct store_group *group,
+                       const uint32_t *indices, const struct log_frame_layout *layout,
+                       struct error *error)
+{
+    struct memtable *active = shard->active;
+    struct log_file *log = active->log;
+    uint8_t *bytes = active->buffer + active->used_bytes;
+    struct log_frame_identity identity = {log->number, log->epoch, log->salt, active->used_bytes};
+    uint16_t flags = log->durable ? LOG_FRAME_SYNCED : 0;
+    int64_t before;
+    int code;
+
+    log_frame_build(group, indices, shard->dim, layout, &identity, (uint64_t)shard->next_sequence,
+                    flags, bytes);
+    before = io_monotonic_ns(shard->io);
+    code = log_file_write(log, bytes, layout->frame_bytes, active->used_bytes, error);
+    if (code != 0)
+        return code;
+    if (log->durable)
+        metric_observe(shard->metrics.fsync_seconds,
+                       (double)(io_monotonic_ns(shard->io) - before) / 1e9);
+    metric_add(shard->metrics.bytes_log, (double)layout->frame_bytes);
+    metric_add(shard->metrics.user_bytes,
+               (double)(layout->keys_bytes + layout->payloads_bytes) +
+                   (double)layout->vector_count * shard->dim * (double)sizeof(float));
+    return 0;
+}
+
+void append_kill_older(struct store_shard *shard, const struct version *version, const uint8_t *key,
+                       uint16_t key_bytes, uint64_t key_hash, int64_t offset, bool skip_memtables)
+{
+    uint32_t row;
+
+    /* The newest version of a key is found first; when it is dead, all before it are. */
+    for (size_t i = 0; !skip_memtables && i < version->memtable_count; i++) {
+        struct memtable *memtable = version->memtables[i];
+        row = memtable_find(memtable, key, key_bytes);
+        if (row == MEMTABLE_NONE)
+            continue;
+        if (atomic_load_explicit(&memtable_row(memtable, row)->dead_at, memory_order_relaxed) ==
+            MEMTABLE_ALIVE) {
+            pthread_mutex_lock(&shard->window_lock);
+            memtable_kill(memtable, row, offset);
+            pthread_mutex_unlock(&shard->window_lock);
+        }
+        return;
+    }
+    for (size_t i = 0; i < version->entry_count; i++) {
+        struct part *part = version->entries[i].part;
+        if (part_find_living(part, key, key_bytes, key_hash, &row)) {
+            part_kill(part, row, offset);
+            return; /* at most one version of an id lives */
+        }
+    }
+}
+
+/* A record whose older version was not in the memtable it went to. */
+struct pending_kill {
+    const uint8_t *key;
+    uint64_t hash;
+    int64_t offset;
+    uint16_t key_bytes;
+};
+
+/* Looks up a batch in everything but the memtable that the batch went to. */
+static void kill_batch(struct store_shard *shard, const struct memtable *memtable,
+                       const struct version *version, const struct pending_kill *batch,
+                       unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        bool found = false;
+        for (size_t m = 0; m < version->memtable_count && !found; m++) {
+            struct memtable *older = version->memtables[m];
+            uint32_t row = older == memtable
+                               ? MEMTABLE_NONE
+                               : memtable_find(older, batch[i].key, batch[i].key_bytes);
+            if (row == MEMTABLE_NONE)
+                continue;
+            found = true;
+            if (atomic_load_explicit(&memtable_row(older, row)->dead_at, memory_order_relaxed) ==
+                MEMTABLE_ALIVE) {
+                pthread_mutex_lock(&shard->window_lock);
+                memtable_kill(older, row, batch[i].offset);
+                pthread_mutex_unlock(&shard->window_lock);
+            }
+        }
+        if (!found && version->entry_count > 0)
+            append_kill_older(shard, version, batch[i].key, batch[i].key_bytes, batch[i].hash,
+                              batch[i].offset, true);
+    }
+}
+
+static void flush_batch(struct store_shard *shard, const struct memtable *memtable,
+                        const struct version *version, struct pending_kill *batch, unsigned *count)
+{
+    /* The filters of all parts are far apart in memory: ask for all lines before the first look. */
+    for (size_t p = 0; p < version->entry_count; p++)
+        for (unsigned i = 0; i < *count; i++)
+            table_prefetch(version->entries[p].part->table, batch[i].hash);
+    kill_batch(shard, memtable, version, batch, *count);
+    *count = 0;
+}
+
+/* A delete kills the key's newest row here, or waits for the batch. */
+static bool delete_here(struct store_shard *shard, struct memtable *memtable, const uint8_t *key,
+                        uint16_t key_bytes, int64_t offset)
+{
+    uint32_t row = memtable_find(memtable, key, key_bytes);
+
+    if (row == MEMTABLE_NONE)
+        return false;
+    if (atomic_load_explicit(&memtable_row(memtable, row)->dead_at, memory_order_relaxed) ==
+        MEMTABLE_ALIVE) {
+        pthread_mutex_lock(&shard->window_lock);
+        memtable_kill(memtable, row, offset);
+        pthread_mutex_unlock(&shard->window_lock);
+    }
+    return true;
+}
+
+/* Puts a row in; false when an older version in the same memtable was found (and is dead now). */
+static bool insert_here(struct store_shard *shard, struct memtable *memtable,
+                        const struct memtable_row *row, int64_t arrival_wall_ms)
+{
+    uint32_t previous;
+
+    pthread_mutex_lock(&shard->window_lock);
+    (void)memtable_insert(memtable, row, arrival_wall_ms, &previous);
+    if (previous != MEMTABLE_NONE &&
+        atomic_load_explicit(&memtable_row(memtable, previous)->dead_at, memory_order_relaxed) ==
+            MEMTABLE_ALIVE)
+        memtable_kill(memtable, previous, row->offset);
+    pthread_mutex_unlock(&shard->window_lock);
+    return previous == MEMTABLE_NONE;
+}
+
+void append_apply_frame(struct store_shard *shard, struct memtable *memtable,
+                        const struct version *version, const struct log_frame *frame,
+                        int64_t arrival_wall_ms)
+{
+    struct pending_kill batch[BLOOM_BATCH];
+    unsigned pending = 0;
+    const uint8_t *key = frame->keys;
+    const uint8_t *payload = frame->payloads;
+    const float *vector = frame->vectors;
+    uint32_t left = frame->header->vector_count;
+
+    for (uint32_t i = 0; i < frame->header->record_count; i++) {
+        const struct log_frame_record *record = &frame->records[i];
+        bool elsewhere;
+        if (record->flags & LOG_RECORD_DELETE) {
+            elsewhere = !delete_here(shard, memtable, key, record->key_bytes, record->offset);
+        } else {
+            struct memtable_row row = {.key = key,
+                                       .payload = payload,
+                                       .vector = vector,
+                                       .event_time_ms = record->event_time_ms,
+                                       .offset = record->offset,
+                                       .ttl_ms = record->ttl_ms,
+                                       .payload_bytes = record->payload_bytes,
+                                       .contiguous = left--,
+                                       .key_bytes = record->key_bytes};
+            elsewhere = insert_here(shard, memtable, &row, arrival_wall_ms);
+            vector += shard->dim;
+        }
+        if (elsewhere) {
+            batch[pending++] = (struct pending_kill){key, table_key_hash(key, record->key_bytes),
+                                                     record->offset, record->key_bytes};
+            if (pending == BLOOM_BATCH)
+                flush_batch(shard, memtable, version, batch, &pending);
+        }
+        key += record->key_bytes;
+        payload += record->payload_bytes;
+    }
+    flush_batch(shard, memtable, version, batch, &pending);
+    memtable->next_offset = frame->header->next_offset;
+    memtable->clock =
+        (struct store_clock){frame->header->watermark_ms, frame->header->last_record_wall_ms,
+                             frame->header->safe_wall_ms};
+    memtable->used_bytes = frame->header->position + frame->header->frame_bytes;
+    memtable->frame_count++;
+    memtable_account(memtable);
+}
+
+void append_publish(struct store_shard *shard, int64_t next_offset, const struct store_clock *clock)
+{
+    atomic_store_explicit(&shard->watermark_ms, clock->watermark_ms, memory_order_relaxed);
+    atomic_store_explicit(&shard->last_record_wall_ms, clock->last_record_wall_ms,
+                          memory_order_relaxed);
+    atomic_store_explicit(&shard->safe_wall_ms, clock->safe_wall_ms, memory_order_relaxed);
+    atomic_store(&shard->visible, next_offset);
+}
+
+static int append_group(struct store_shard *shard, const struct store_group *group,
+                        const uint32_t *indices, uint32_t count, struct error *error)
+{
+    struct log_frame_layout layout;
+    struct log_frame frame;
+    struct memtable *active;
+    int code = log_frame_plan(group, indices, count, shard->dim, &layout, error);
+
+    if (code == 0)
+        code = make_room(shard, layout.frame_bytes, error);
+    if (code == 0)
+        code = write_frame(shard, group, indices, &layout, error);
+    if (code != 0)
+        return code;
+
+    active = shard->active;
+    log_frame_locate(active->buffer + active->used_bytes, &frame);
+    append_apply_frame(shard, active, atomic_load(&shard->current), &frame, io_wall_ms(shard->io));
+    shard->next_sequence++;
+    append_publish(shard, group->next_offset, &group->clock);
+    atomic_store_explicit(&shard->active_bytes, active->accounted_bytes, memory_order_relaxed);
+    atomic_store_explicit(&shard->many_windows, active->window_count > MEMTABLE_WINDOWS_MAX,
+                          memory_order_relaxed);
+    metric_set(shard->metrics.memtable_bytes, (double)active->accounted_bytes);
+    return 0;
+}
+
+int store_shard_append(struct store_shard *shard, const struct store_group *group,
+                       struct error *error)
+{
+    uint32_t *indices = NULL;
+    uint32_t count = 0;
+    int code;
+
+    pthread_mutex_lock(&shard->append_lock);
+    code = shard_check_running(shard, error);
+    if (code == 0)
+        code = check_group(shard, group, error);
+    if (code == 0) {
+        indices = choose_records(group, &count);
+        code = append_group(shard, group, indices, count, error);
+        (void)shard_check_stop(shard, code, error);
+    }
+    free(indices);
+    pthread_mutex_unlock(&shard->append_lock);
+    if (code != 0 && error)
+        error_wrap(error, "%s/%s: append", shard->collection, shard->name);
+    return code;
+}
+
+bool store_shard_needs_flush(const struct store_shard *shard)
+{
+    const struct store *store = shard->store;
+    uint64_t used = atomic_load_explicit(&store->memory_used_bytes, memory_order_relaxed);
+    uint64_t mine = atomic_load_explicit(&shard->active_bytes, memory_order_relaxed);
+    uint32_t shards = atomic_load_explicit(&store->shard_count, memory_order_relaxed);
+
+    if (atomic_load_explicit(&shard->immutable_count, memory_order_acquire) > 0 ||
+        atomic_load_explicit(&shard->many_windows, memory_order_relaxed))
+        return true;
+    if (mine > 0 && used >= store->memory_max_bytes)
+        return true;
+    /* Soon short of memory: those shards flush that hold at least their share. */
+    return mine > 0 && used > store->memory_max_bytes / 4 * 3 &&
+           mine >= used / (shards ? shards : 1);
+}

@@ -1,0 +1,142 @@
+/* Attaching an index segment to a sealed run: one edit, then one version. A search holds either the
+ * version without it or the one with it. */
+#include <stdio.h>
+#include <string.h>
+
+#include "store/shard.h"
+
+/* The window's sealed run of that generation, or NULL. */
+static struct version_entry *find_run(struct version *version, int64_t start_ms, int64_t length_ms,
+                                      uint64_t generation)
+{
+    size_t first;
+    size_t count = version_window(version, start_ms, length_ms, &first);
+
+    for (size_t i = first; i < first + count; i++)
+        if (version->entries[i].part->sealed &&
+            version->entries[i].part->description.generation == generation)
+            return &version->entries[i];
+    return NULL;
+}
+
+/* Publishes a version in which the part has this attachment (or none). `drop_former`: its file goes
+ * with its last reader. Under the commit lock. */
+static void publish_attachment(struct store_shard *shard, uint64_t part_number,
+                               struct attachment *attachment, bool drop_former)
+{
+    struct version *next;
+    struct version_entry *entry;
+
+    pthread_mutex_lock(&shard->append_lock);
+    next = version_copy(atomic_load(&shard->current));
+    entry = version_find(next, part_number);
+    if (entry->attachment && drop_former)
+        atomic_store(&entry->attachment->dropped, true);
+    attachment_unref(entry->attachment);
+    entry->attachment = attachment;
+    version_publish(shard, next);
+    pthread_mutex_unlock(&shard->append_lock);
+}
+
+/* Edit and version for a segment of a run; `attachment` NULL takes it away. */
+static int change_segment(struct store_shard *shard, uint64_t part_number,
+                          const struct store_segment_info *info, struct attachment *attachment,
+                          struct error *error)
+{
+    struct manifest_edit edit = {0};
+    int code;
+
+    manifest_edit_segment(&edit, part_number, info);
+    code = manifest_commit(shard->manifest, &edit, error);
+    if (code == 0)
+        publish_attachment(shard, part_number, attachment, true);
+    manifest_edit_destroy(&edit);
+    return code;
+}
+
+int store_shard_attach(struct store_shard *shard, int64_t window_start_ms, int64_t window_length_ms,
+                       uint64_t generation, const struct store_segment *segment,
+                       struct error *error)
+{
+    struct attachment *attachment;
+    struct version_entry *entry;
+    struct version *version;
+    uint64_t number = 0;
+    int code;
+
+    garbage_collect(shard);
+    pthread_mutex_lock(&shard->commit_lock);
+    code = shard_check_running(shard, error);
+    version = version_acquire(shard);
+    entry = find_run(version, window_start_ms, window_length_ms, generation);
+    if (code == 0 && !entry)
+        code =
+            error_set(error, ERROR_NOT_FOUND, "generation %llu of window %lld is no longer current",
+                      (unsigned long long)generation, (long long)window_start_ms);
+    if (code == 0) {
+        number = entry->part->description.file_number;
+        attachment = attachment_new(shard, segment);
+        code = change_segment(shard, number, &segment->info, attachment, error);
+        if (code == 0) {
+            shard_pending_done(shard, segment->info.file_number);
+        } else {
+            attachment->segment.object = NULL; /* stays the caller's */
+            attachment_delete(attachment);
+        }
+        (void)shard_check_stop(shard, code, error);
+    }
+    version_unref(version);
+    pthread_mutex_unlock(&shard->commit_lock);
+    garbage_collect(shard);
+    if (code != 0 && error)
+        error_wrap(error, "%s/%s: attach segment", shard->collection, shard->name);
+    return code;
+}
+
+int store_shard_load_segment(struct store_shard *shard, int64_t window_start_ms,
+                             int64_t window_length_ms, uint64_t generation, void *object,
+                             void (*release)(void *object), struct error *error)
+{
+    const struct store_segment_info none = {.recall = -1};
+    struct store_segment segment = {.object = object, .release = release};
+    struct version_entry *entry;
+    struct version *version;
+    int code = 0;
+
+    pthread_mutex_lock(&shard->commit_lock);
+    version = version_acquire(shard);
+    entry = find_run(version, window_start_ms, window_length_ms, generation);
+    if (!entry || !entry->attachment) {
+        code = error_set(error, ERROR_NOT_FOUND, "window %lld has no segment for generation %llu",
+                         (long long)window_start_ms, (unsigned long long)generation);
+    } else if (object) {
+        segment.info = entry->attachment->segment.info;
+        publish_attachment(shard, entry->part->description.file_number,
+                           attachment_new(shard, &segment), false);
+    } else {
+        code = shard_check_running(shard, error);
+        if (code == 0)
+            code = change_segment(shard, entry->part->description.file_number, &none, NULL, error);
+        (void)shard_check_stop(shard, code, error);
+    }
+    version_unref(version);
+    pthread_mutex_unlock(&shard->commit_lock);
+    garbage_collect(shard);
+    if (code != 0 && error)
+        error_wrap(error, "%s/%s: load segment", shard->collection, shard->name);
+    return code;
+}
+
+void store_shard_reserve_segment(struct store_shard *shard, uint64_t *file_number, char *path,
+                                 size_t path_bytes)
+{
+    struct error error;
+    int code = shard_pending_reserve(shard, file_number, &error);
+
+    /* The shard has stopped then: the attach will say so. The number collides with nothing. */
+    if (code != 0) {
+        (void)shard_check_stop(shard, code, &error);
+        *file_number = UINT64_MAX;
+    }
+    table_path(shard->directory, *file_number, "segment.tmp", path, path_bytes);
+}

@@ -1,0 +1,238 @@
+/* What the shard consists of, for the policy and for people. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "store/shard.h"
+
+struct describe_job {
+    struct store_shard *shard;
+    struct arena *arena;
+    struct store_shard_info *info;
+    size_t capacity;
+};
+
+static void *must(void *allocated)
+{
+    if (!allocated)
+        abort(); /* a describe arena has no limit worth speaking of */
+    return allocated;
+}
+
+/* The window's description, made when missing. */
+static struct store_window_info *window_of(struct describe_job *job, int64_t start_ms,
+                                           int64_t length_ms)
+{
+    struct store_shard_info *info = job->info;
+    struct store_window_info *window;
+
+    for (size_t i = info->window_count; i-- > 0;)
+        if (info->windows[i].start_ms == start_ms && info->windows[i].length_ms == length_ms)
+            return &info->windows[i];
+    if (info->window_count == job->capacity) {
+        size_t capacity = job->capacity ? job->capacity * 2 : 32;
+        struct store_window_info *grown = must(arena_calloc(job->arena, capacity, sizeof(*grown)));
+        if (info->window_count > 0)
+            memcpy(grown, info->windows, info->window_count * sizeof(*grown));
+        info->windows = grown;
+        job->capacity = capacity;
+    }
+    window = &info->windows[info->window_count++];
+    *window = (struct store_window_info){.start_ms = start_ms,
+                                         .length_ms = length_ms,
+                                         .segment = {.recall = -1},
+                                         .min_event_ms = INT64_MAX,
+                                         .max_event_ms = INT64_MIN};
+    return window;
+}
+
+static void widen(struct store_window_info *window, int64_t min_ms, int64_t max_ms)
+{
+    if (min_ms < window->min_event_ms)
+        window->min_event_ms = min_ms;
+    if (max_ms > window->max_event_ms)
+        window->max_event_ms = max_ms;
+}
+
+static void add_part(struct describe_job *job, const struct version_entry *entry)
+{
+    const struct part *part = entry->part;
+    uint64_t masked = atomic_load_explicit(&part->masked_rows, memory_order_acquire);
+    uint64_t mask_bytes = atomic_load_explicit(&part->mask_bytes, memory_order_relaxed);
+    struct store_window_info *window =
+        window_of(job, part->description.window_start_ms, part->description.window_length_ms);
+    struct store_file_info file = {.file_number = part->description.file_number,
+                                   .bytes = part->info.index_bytes + part->info.vector_bytes,
+                                   .rows = part->info.row_count,
+                                   .min_event_ms = part->info.min_event_ms,
+                                   .max_event_ms = part->info.max_event_ms,
+                                   .min_offset = part->info.min_offset,
+                                   .max_offset = part->info.max_offset};
+
+    window->total_bytes += file.bytes + mask_bytes;
+    window->live_rows += file.rows - masked;
+    widen(window, file.min_event_ms, file.max_event_ms);
+    job->info->total_bytes += part->info.index_bytes + mask_bytes;
+    if (part->description.kind == TABLE_RUN) /* a chunk's vectors count with the log files */
+        job->info->total_bytes += part->info.vector_bytes;
+    if (!part->sealed) {
+        window->chunks[window->chunk_count++] = file;
+        return;
+    }
+    window->sealed = true;
+    window->generation = part->description.generation;
+    window->run = file;
+    window->run_checksum = part->info.footer_checksum;
+    window->masked_rows = masked;
+    if (entry->attachment) {
+        window->segment = entry->attachment->segment.info;
+        window->total_bytes += window->segment.bytes;
+        job->info->total_bytes += window->segment.bytes;
+    }
+}
+
+static void add_memtable(struct describe_job *job, const struct memtable *memtable)
+{
+    job->info->memtable_bytes +=
+        atomic_load_explicit(&memtable->memory_bytes, memory_order_relaxed);
+    for (uint32_t i = 0; i < memtable->window_count; i++) {
+        const struct memtable_window *from = &memtable->windows[i];
+        struct store_window_info *window = window_of(job, from->start_ms, memtable->window_ms);
+        window->memtable_rows += from->rows;
+        window->live_rows += from->rows - from->dead_rows;
+        widen(window, from->min_event_ms, from->max_event_ms);
+        if (from->last_arrival_wall_ms > window->last_arrival_wall_ms)
+            window->last_arrival_wall_ms = from->last_arrival_wall_ms;
+    }
+}
+
+static uint64_t file_size(struct store_shard *shard, uint64_t number, const char *extension)
+{
+    char path[LOG_PATH_BYTES];
+    uint64_t size_bytes = 0;
+    int file;
+
+    table_path(shard->directory, number, extension, path, sizeof(path));
+    if (io_open(shard->io, path, IO_READ, &file, NULL) != 0)
+        return 0;
+    if (io_size(shard->io, file, path, &size_bytes, NULL) != 0)
+        size_bytes = 0;
+    (void)io_close(shard->io, file, path, NULL); /* nothing was written */
+    return size_bytes;
+}
+
+/* Files that are being written: runs, chunks, masks, segments. */
+static uint64_t pending_bytes(struct store_shard *shard)
+{
+    static const char *const extensions[] = {"chunk", "run",     "vectors",
+                                             "mask",  "segment", "segment.tmp"};
+    uint64_t *numbers;
+    uint64_t bytes = 0;
+    size_t count;
+
+    pthread_mutex_lock(&shard->window_lock);
+    count = shard->pending_count;
+    numbers = malloc((count ? count : 1) * sizeof(*numbers));
+    if (!numbers)
+        abort();
+    if (count > 0)
+        memcpy(numbers, shard->pending, count * sizeof(*numbers));
+    pthread_mutex_unlock(&shard->window_lock);
+    for (size_t i = 0; i < count; i++)
+        for (size_t e = 0; e < sizeof(extensions) / sizeof(extensions[0]); e++)
+            bytes += file_size(shard, numbers[i], extensions[e]);
+    free(numbers);
+    return bytes;
+}
+
+static int compare_windows(const void *a, const void *b)
+{
+    const struct store_window_info *left = a;
+    const struct store_window_info *right = b;
+
+    if (left->start_ms != right->start_ms)
+        return left->start_ms < right->start_ms ? -1 : 1;
+    return left->length_ms < right->length_ms ? -1 : left->length_ms > right->length_ms;
+}
+
+/* Chunk arrays are sized before parts are added: one place for each part of the window. */
+static void reserve_chunks(struct describe_job *job, const struct version *version)
+{
+    for (size_t i = 0; i < version->entry_count; i++) {
+        const struct table_description *description = &version->entries[i].part->description;
+        window_of(job, description->window_start_ms, description->window_length_ms)->chunk_count++;
+    }
+    for (size_t i = 0; i < job->info->window_count; i++) {
+        struct store_window_info *window = &job->info->windows[i];
+        window->chunks =
+            must(arena_calloc(job->arena, window->chunk_count, sizeof(*window->chunks)));
+        window->chunk_count = 0;
+    }
+}
+
+static void add_damages(struct describe_job *job)
+{
+    struct store_shard *shard = job->shard;
+
+    pthread_mutex_lock(&shard->commit_lock);
+    for (size_t i = 0; i < shard->damage_count; i++)
+        job->info->total_bytes += shard->damages[i].bytes;
+    pthread_mutex_unlock(&shard->commit_lock);
+}
+
+static void set_ratios(struct store_shard *shard, const struct store_shard_info *info,
+                       const struct version *version)
+{
+    const struct shard_metrics *metrics = &shard->metrics;
+    double user = metric_value(metrics->user_bytes);
+    double written = metric_value(metrics->bytes_log) + metric_value(metrics->bytes_chunk) +
+                     metric_value(metrics->bytes_run) + metric_value(metrics->bytes_mask) +
+                     (double)shard->manifest->written_bytes;
+    uint64_t live_rows = 0;
+
+    if (!shard->store->metrics)
+        return;
+    for (size_t i = 0; i < info->window_count; i++)
+        live_rows += info->windows[i].live_rows;
+    metric_set(metrics->tables, (double)version->entry_count);
+    if (user > 0)
+        metric_set(metrics->write_amplification, written / user);
+    if (live_rows > 0)
+        metric_set(metrics->space_amplification,
+                   (double)info->total_bytes /
+                       ((double)live_rows * shard->dim * (double)sizeof(float)));
+}
+
+void store_shard_describe(struct store_shard *shard, struct arena *arena,
+                          struct store_shard_info *info)
+{
+    struct describe_job job = {.shard = shard, .arena = arena, .info = info};
+    struct version *version;
+
+    garbage_collect(shard);
+    *info = (struct store_shard_info){0};
+    version = version_acquire(shard);
+    reserve_chunks(&job, version);
+    for (size_t i = 0; i < version->entry_count; i++)
+        add_part(&job, &version->entries[i]);
+    pthread_mutex_lock(&shard->window_lock);
+    for (size_t i = 0; i < version->memtable_count; i++)
+        add_memtable(&job, version->memtables[i]);
+    for (size_t i = 0; i < info->window_count; i++) {
+        struct store_window_info *window = &info->windows[i];
+        const struct shard_window *note = shard_window(shard, window->start_ms, window->length_ms);
+        window->busy = note->busy;
+        if (note->last_arrival_wall_ms > window->last_arrival_wall_ms)
+            window->last_arrival_wall_ms = note->last_arrival_wall_ms;
+    }
+    pthread_mutex_unlock(&shard->window_lock);
+    if (info->window_count > 0)
+        qsort(info->windows, info->window_count, sizeof(*info->windows), compare_windows);
+    info->log_bytes = atomic_load_explicit(&shard->log_bytes, memory_order_relaxed);
+    info->total_bytes += info->log_bytes + manifest_bytes(shard->manifest) + garbage_bytes(shard) +
+                         pending_bytes(shard);
+    add_damages(&job);
+    info->next_offset = store_shard_next_offset(shard);
+    info->clock = store_shard_clock(shard);
+    set_ratios(shard, info, version);
+    version_unref(version);
+}

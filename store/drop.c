@@ -1,0 +1,114 @@
+/* Drop: a whole window goes with one edit. What it costs does not depend on how many rows it has:
+ * files are unlinked later, when the last reader has left (garbage.c). */
+#include <stdlib.h>
+
+#include "base/logger.h"
+#include "store/flush.h"
+#include "store/shard.h"
+
+/* Forgets damaged tables of the window; their files go now. Under the commit lock. */
+static void drop_damaged(struct store_shard *shard, int64_t start_ms, int64_t length_ms)
+{
+    static const char *const extensions[] = {"chunk", "run", "vectors"};
+    char path[LOG_PATH_BYTES];
+    size_t kept = 0;
+
+    for (size_t i = 0; i < shard->damage_count; i++) {
+        const struct shard_damage *damage = &shard->damages[i];
+        if (damage->window_start_ms != start_ms || damage->window_length_ms != length_ms) {
+            shard->damages[kept++] = *damage;
+            continue;
+        }
+        for (size_t e = 0; e < sizeof(extensions) / sizeof(extensions[0]); e++) {
+            table_path(shard->directory, damage->file_number, extensions[e], path, sizeof(path));
+            (void)io_unlink(shard->io, path, NULL); /* else removed at the next opening */
+        }
+        log_file_unref(damage->log);
+    }
+    shard->damage_count = kept;
+}
+
+static void publish_without(struct store_shard *shard, int64_t start_ms, int64_t length_ms)
+{
+    struct version *next;
+    size_t first;
+
+    pthread_mutex_lock(&shard->append_lock);
+    next = version_copy(atomic_load(&shard->current));
+    while (version_window(next, start_ms, length_ms, &first) > 0) {
+        struct version_entry *entry = &next->entries[first];
+        atomic_store(&entry->part->dropped, true);
+        if (entry->attachment)
+            atomic_store(&entry->attachment->dropped, true);
+        version_remove_part(next, entry->part);
+    }
+    version_publish(shard, next);
+    pthread_mutex_unlock(&shard->append_lock);
+}
+
+static int drop_claimed(struct store_shard *shard, int64_t start_ms, int64_t length_ms,
+                        size_t *dropped, struct error *error)
+{
+    struct manifest_edit edit = {0};
+    struct version *version;
+    size_t first;
+    int code = 0;
+
+    if (shard_memtables_touch(shard, start_ms, length_ms))
+        code = flush_all(shard, error);
+    if (code != 0)
+        return code;
+    pthread_mutex_lock(&shard->commit_lock);
+    version = version_acquire(shard);
+    *dropped = version_window(version, start_ms, length_ms, &first);
+    for (size_t i = 0; i < *dropped; i++)
+        manifest_edit_table_drop(&edit, version->entries[first + i].part->description.file_number);
+    for (size_t i = 0; i < shard->damage_count; i++) {
+        if (shard->damages[i].window_start_ms != start_ms ||
+            shard->damages[i].window_length_ms != length_ms)
+            continue;
+        manifest_edit_table_drop(&edit, shard->damages[i].file_number);
+        *dropped += 1;
+    }
+    if (*dropped > 0) {
+        code = manifest_commit(shard->manifest, &edit, error);
+        if (code == 0) {
+            publish_without(shard, start_ms, length_ms);
+            drop_damaged(shard, start_ms, length_ms);
+        }
+    }
+    version_unref(version);
+    pthread_mutex_unlock(&shard->commit_lock);
+    manifest_edit_destroy(&edit);
+    return code;
+}
+
+int store_shard_drop(struct store_shard *shard, int64_t window_start_ms, int64_t window_length_ms,
+                     const char *cause, struct error *error)
+{
+    size_t dropped = 0;
+    int code;
+
+    garbage_collect(shard);
+    code = shard_check_running(shard, error);
+    if (code == 0)
+        code = shard_window_claim(shard, window_start_ms, window_length_ms, error);
+    if (code == 0) {
+        code = drop_claimed(shard, window_start_ms, window_length_ms, &dropped, error);
+        (void)shard_check_stop(shard, code, error);
+        shard_window_free(shard, window_start_ms, window_length_ms);
+    }
+    if (code == 0 && dropped > 0) {
+        struct metric_label labels[] = {
+            {"collection", shard->collection}, {"shard", shard->name}, {"cause", cause}};
+        metric_add(metrics_counter(shard->store->metrics, "windrow_window_drops_total",
+                                   "Windows dropped whole", labels, 3),
+                   1);
+        log_info("store", "%s/%s: dropped window %lld: %s, %zu files", shard->collection,
+                 shard->name, (long long)window_start_ms, cause, dropped);
+    }
+    if (code != 0 && error)
+        error_wrap(error, "%s/%s: drop window %lld", shard->collection, shard->name,
+                   (long long)window_start_ms);
+    return code;
+}

@@ -1,0 +1,322 @@
+/* Flush: an immutable memtable becomes one chunk for each window it touches. Only the index is
+ * written; the vectors stay where the log has them.
+ *
+ * What is written and what is not. Let E be the offset after the memtable's last record. A row that
+ * died below E, or has expired, is left out: whoever can see the chunk has at least E visible. A
+ * row that died at E or later is written, for the record that killed it may not survive a crash
+ * (durability kafka); its mask goes over to the chunk in memory, and replay finds it again.
+ *
+ * Masks that records below E set in other parts were only in the log until now: they are written
+ * as mask files and become durable with the same edit. */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/logger.h"
+#include "store/flush.h"
+#include "store/shard.h"
+
+enum { ROW_NOT_WRITTEN = UINT32_MAX };
+
+/* A chunk that was written and waits for its edit. */
+struct flush_chunk {
+    struct manifest_table table;
+    struct part *part;
+};
+
+struct flush_job {
+    struct store_shard *shard;
+    struct memtable *memtable;
+    int64_t end_offset; /* E */
+    int64_t now_ms;
+    uint32_t row_count;
+    uint32_t *chunk_rows;       /* per memtable row: its number in its window's chunk */
+    struct flush_chunk *chunks; /* one a window of the memtable; file_number 0: no row left */
+    uint32_t chunk_count;
+};
+
+/* Whether the row goes into a chunk. Stable for the whole flush: see above. */
+static bool row_survives(const struct flush_job *job, const struct memtable_row *row)
+{
+    int64_t ttl_ms = atomic_load_explicit(&job->shard->ttl_ms, memory_order_relaxed);
+
+    return atomic_load_explicit(&row->dead_at, memory_order_acquire) >= job->end_offset &&
+           !shard_row_expired(row->event_time_ms, row->ttl_ms, ttl_ms, job->now_ms);
+}
+
+static int write_rows(struct flush_job *job, uint32_t window, struct table_writer *writer,
+                      struct error *error)
+{
+    static const uint8_t empty_map = 0x80;
+    const struct memtable *memtable = job->memtable;
+    uint32_t written = 0;
+
+    for (uint32_t i = 0; i < job->row_count; i++) {
+        const struct memtable_row *from = memtable_row(memtable, i);
+        struct table_row row;
+        int code;
+        if (from->window != window || job->chunk_rows[i] == ROW_NOT_WRITTEN)
+            continue;
+        row = (struct table_row){.key = from->key,
+                                 .key_bytes = from->key_bytes,
+                                 .event_time_ms = from->event_time_ms,
+                                 .offset = from->offset,
+                                 .ttl_ms = from->ttl_ms,
+                                 .payload = from->payload_bytes > 0 ? from->payload : &empty_map,
+                                 .payload_bytes = from->payload_bytes > 0 ? from->payload_bytes : 1,
+                                 .vector = from->vector,
+                                 .log_position =
+                                     (uint64_t)((const uint8_t *)from->vector - memtable->buffer)};
+        job->chunk_rows[i] = written++;
+        code = table_writer_add(writer, &row, error);
+        if (code != 0)
+            return code;
+    }
+    return 0;
+}
+
+static int write_chunk(struct flush_job *job, uint32_t window, struct error *error)
+{
+    struct store_shard *shard = job->shard;
+    struct manifest_table *table = &job->chunks[window].table;
+    struct table_writer *writer;
+    int code = shard_pending_reserve(shard, &table->description.file_number, error);
+
+    if (code != 0)
+        return code;
+    table->description.kind = TABLE_CHUNK;
+    table->description.codec = TABLE_CODEC_RAW;
+    table->description.log_file_number = job->memtable->log->number;
+    table->description.dim = shard->dim;
+    table->description.window_start_ms = job->memtable->windows[window].start_ms;
+    table->description.window_length_ms = job->memtable->window_ms;
+    code = table_writer_open(shard->io, shard->directory, &table->description, &writer, error);
+    if (code != 0)
+        return code;
+    code = write_rows(job, window, writer, error);
+    if (code != 0) {
+        table_writer_abort(writer);
+        return code;
+    }
+    code = table_writer_finish(writer, &table->info, error);
+    if (code == 0)
+        metric_add(shard->metrics.bytes_chunk, (double)table->info.index_bytes);
+    return code;
+}
+
+/* Decides once which rows are written, so that a row that dies meanwhile cannot shift the others.
+ */
+static int write_chunks(struct flush_job *job, struct error *error)
+{
+    uint32_t *rows = calloc(job->chunk_count ? job->chunk_count : 1, sizeof(*rows));
+    int code = 0;
+
+    if (!rows)
+        abort();
+    for (uint32_t i = 0; i < job->row_count; i++) {
+        const struct memtable_row *row = memtable_row(job->memtable, i);
+        bool survives = row_survives(job, row);
+        job->chunk_rows[i] = survives ? 0 : ROW_NOT_WRITTEN;
+        rows[row->window] += survives;
+    }
+    for (uint32_t i = 0; i < job->chunk_count && code == 0; i++)
+        if (rows[i] > 0)
+            code = write_chunk(job, i, error);
+    for (uint32_t i = 0; i < job->chunk_count && code == 0; i++)
+        if (rows[i] > 0)
+            code = part_open(job->shard, &job->chunks[i].table, job->memtable->log,
+                             &job->chunks[i].part, error);
+    free(rows);
+    return code;
+}
+
+int flush_persist_masks(struct store_shard *shard, struct version *version, int64_t below,
+                        struct manifest_edit *edit, struct part_mask_update **updates,
+                        size_t *count, struct error *error)
+{
+    bool written = false;
+    int code = 0;
+
+    *updates = calloc(version->entry_count ? version->entry_count : 1, sizeof(**updates));
+    if (!*updates)
+        abort();
+    *count = 0;
+    for (size_t i = 0; i < version->entry_count && code == 0; i++) {
+        code =
+            part_persist_masks(version->entries[i].part, below, edit, &(*updates)[*count], error);
+        written |= (*updates)[*count].number != 0;
+        *count += 1;
+    }
+    if (code == 0 && written)
+        code = io_sync_directory(shard->io, shard->directory, error);
+    return code;
+}
+
+/* The rows that died since the chunk was written die in it too. Under the append lock. */
+static void carry_masks(const struct flush_job *job)
+{
+    for (uint32_t i = 0; i < job->row_count; i++) {
+        const struct memtable_row *row = memtable_row(job->memtable, i);
+        int64_t dead_at = atomic_load_explicit(&row->dead_at, memory_order_relaxed);
+        if (dead_at != MEMTABLE_ALIVE && job->chunk_rows[i] != ROW_NOT_WRITTEN)
+            part_kill(job->chunks[row->window].part, job->chunk_rows[i], dead_at);
+    }
+}
+
+/* Windows keep what their memtables knew of arrivals. */
+static void keep_arrivals(const struct flush_job *job)
+{
+    struct store_shard *shard = job->shard;
+
+    pthread_mutex_lock(&shard->window_lock);
+    for (uint32_t i = 0; i < job->memtable->window_count; i++) {
+        const struct memtable_window *from = &job->memtable->windows[i];
+        struct shard_window *to = shard_window(shard, from->start_ms, job->memtable->window_ms);
+        if (from->last_arrival_wall_ms > to->last_arrival_wall_ms)
+            to->last_arrival_wall_ms = from->last_arrival_wall_ms;
+    }
+    pthread_mutex_unlock(&shard->window_lock);
+}
+
+static void publish(const struct flush_job *job)
+{
+    struct store_shard *shard = job->shard;
+    struct version *next;
+
+    keep_arrivals(job);
+    pthread_mutex_lock(&shard->append_lock);
+    carry_masks(job);
+    next = version_copy(atomic_load(&shard->current));
+    version_remove_memtable(next, job->memtable);
+    for (uint32_t i = 0; i < job->chunk_count; i++)
+        if (job->chunks[i].part)
+            version_add_part(next, job->chunks[i].part, NULL);
+    version_publish(shard, next);
+    atomic_fetch_sub_explicit(&shard->immutable_count, 1, memory_order_release);
+    pthread_mutex_unlock(&shard->append_lock);
+}
+
+/* Edit, then version. Under the commit lock. */
+static int commit(struct flush_job *job, struct error *error)
+{
+    struct store_shard *shard = job->shard;
+    struct manifest_edit edit = {0};
+    struct part_mask_update *updates = NULL;
+    size_t update_count = 0;
+    struct version *version = version_acquire(shard);
+    int64_t next_sequence = job->memtable->first_sequence + (int64_t)job->memtable->frame_count;
+    int code =
+        flush_persist_masks(shard, version, job->end_offset, &edit, &updates, &update_count, error);
+
+    for (uint32_t i = 0; i < job->chunk_count; i++)
+        if (job->chunks[i].part)
+            manifest_edit_table(&edit, &job->chunks[i].table);
+    manifest_edit_log_done(&edit, job->memtable->log->number);
+    manifest_edit_progress(&edit, job->end_offset, next_sequence, &job->memtable->clock);
+    if (code == 0)
+        code = manifest_commit(shard->manifest, &edit, error);
+    if (code == 0) {
+        shard->flushed_offset = job->end_offset;
+        for (size_t i = 0; i < update_count; i++)
+            part_masks_written(&updates[i]);
+        publish(job);
+    }
+    for (size_t i = 0; i < update_count && code != 0; i++)
+        part_masks_abandoned(&updates[i], code != ERROR_IO);
+    manifest_edit_destroy(&edit);
+    free(updates);
+    version_unref(version);
+    return code;
+}
+
+/* Writes and commits the oldest immutable memtable. */
+static int flush_memtable(struct store_shard *shard, struct memtable *memtable, struct error *error)
+{
+    struct flush_job job = {.shard = shard,
+                            .memtable = memtable,
+                            .end_offset = memtable->next_offset,
+                            .now_ms = io_wall_ms(shard->io),
+                            .row_count =
+                                atomic_load_explicit(&memtable->row_count, memory_order_acquire),
+                            .chunk_count = memtable->window_count};
+    int code;
+
+    job.chunk_rows = calloc(job.row_count ? job.row_count : 1, sizeof(*job.chunk_rows));
+    job.chunks = calloc(job.chunk_count ? job.chunk_count : 1, sizeof(*job.chunks));
+    if (!job.chunk_rows || !job.chunks)
+        abort();
+    /* Chunks point into the log file: it is durable before an edit names them. */
+    code = log_file_sync(memtable->log, error);
+    if (code == 0)
+        code = write_chunks(&job, error);
+    if (code == 0) {
+        pthread_mutex_lock(&shard->commit_lock);
+        code = commit(&job, error);
+        pthread_mutex_unlock(&shard->commit_lock);
+    }
+    for (uint32_t i = 0; i < job.chunk_count; i++) {
+        if (job.chunks[i].table.description.file_number != 0)
+            shard_pending_done(shard, job.chunks[i].table.description.file_number);
+        /* Unless an edit that failed may name it after all, what was written for nothing goes. */
+        if (job.chunks[i].part && code != 0 && code != ERROR_IO)
+            atomic_store(&job.chunks[i].part->dropped, true);
+        part_unref(job.chunks[i].part); /* the version holds it */
+    }
+    if (code == 0)
+        (void)log_file_close(memtable->log, NULL); /* all of it is synced */
+    free(job.chunk_rows);
+    free(job.chunks);
+    return shard_check_stop(shard, code, error);
+}
+
+/* The oldest memtable that takes no appends any more, with a reference, or NULL. */
+static struct memtable *oldest_immutable(struct store_shard *shard)
+{
+    struct memtable *memtable;
+    struct version *version;
+
+    /* Counted after it was published, removed by flushes only: the version has it. */
+    if (atomic_load_explicit(&shard->immutable_count, memory_order_acquire) == 0)
+        return NULL;
+    version = version_acquire(shard);
+    assert(version->memtable_count > 0);
+    memtable = version->memtables[version->memtable_count - 1];
+    memtable_ref(memtable);
+    version_unref(version);
+    return memtable;
+}
+
+int flush_all(struct store_shard *shard, struct error *error)
+{
+    int code;
+
+    pthread_mutex_lock(&shard->flush_lock);
+    code = shard_check_running(shard, error);
+    if (code == 0) {
+        pthread_mutex_lock(&shard->append_lock);
+        if (shard->active && shard->active->frame_count > 0)
+            append_rotate(shard);
+        pthread_mutex_unlock(&shard->append_lock);
+    }
+    while (code == 0) {
+        struct memtable *memtable = oldest_immutable(shard);
+        if (!memtable)
+            break;
+        code = flush_memtable(shard, memtable, error);
+        memtable_unref(memtable);
+    }
+    pthread_mutex_unlock(&shard->flush_lock);
+    return code;
+}
+
+int store_shard_flush(struct store_shard *shard, struct error *error)
+{
+    int code;
+
+    garbage_collect(shard);
+    code = flush_all(shard, error);
+    garbage_collect(shard);
+    if (code != 0 && error)
+        error_wrap(error, "%s/%s: flush", shard->collection, shard->name);
+    return code;
+}

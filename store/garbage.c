@@ -1,0 +1,188 @@
+#include "store/garbage.h"
+
+#include <stdlib.h>
+
+#include "base/logger.h"
+#include "store/shard.h"
+
+void garbage_add_part(struct store_shard *shard, struct part *part)
+{
+    pthread_mutex_lock(&shard->garbage_lock);
+    part->next = shard->garbage_parts;
+    shard->garbage_parts = part;
+    pthread_mutex_unlock(&shard->garbage_lock);
+}
+
+void garbage_add_attachment(struct store_shard *shard, struct attachment *attachment)
+{
+    pthread_mutex_lock(&shard->garbage_lock);
+    attachment->next = shard->garbage_attachments;
+    shard->garbage_attachments = attachment;
+    pthread_mutex_unlock(&shard->garbage_lock);
+}
+
+void garbage_add_log(struct store_shard *shard, struct log_file *log)
+{
+    pthread_mutex_lock(&shard->garbage_lock);
+    log->next = shard->garbage_logs;
+    shard->garbage_logs = log;
+    pthread_mutex_unlock(&shard->garbage_lock);
+}
+
+struct log_file *garbage_take_spare(struct store_shard *shard)
+{
+    struct log_file *log;
+
+    pthread_mutex_lock(&shard->garbage_lock);
+    log = shard->spare_logs;
+    if (log) {
+        shard->spare_logs = log->next;
+        shard->spare_count--;
+        log->next = NULL;
+        atomic_store_explicit(&log->refs, 1, memory_order_relaxed);
+    }
+    pthread_mutex_unlock(&shard->garbage_lock);
+    return log;
+}
+
+/* Unlinks a file; true when it is gone. What cannot be removed stays among the dropped files of the
+ * manifest and is tried again at the next opening. */
+static bool remove_file(struct store_shard *shard, uint64_t number, const char *extension)
+{
+    struct error error;
+    char path[LOG_PATH_BYTES];
+
+    table_path(shard->directory, number, extension, path, sizeof(path));
+    if (io_unlink(shard->io, path, &error) == 0)
+        return true;
+    log_warning("store", "%s", error.text);
+    return false;
+}
+
+void garbage_put_spare(struct store_shard *shard, struct log_file *log)
+{
+    struct manifest_edit edit = {0};
+    bool spare;
+
+    /* Objects of oversized groups would keep too much. */
+    pthread_mutex_lock(&shard->garbage_lock);
+    spare = shard->spare_count < SHARD_SPARE_LOGS &&
+            log->allocated_bytes <= shard->store->memtable_max_bytes + LOG_FRAME_ALIGNMENT;
+    if (spare) {
+        log->next = shard->spare_logs;
+        shard->spare_logs = log;
+        shard->spare_count++;
+    }
+    pthread_mutex_unlock(&shard->garbage_lock);
+    if (spare)
+        return;
+    if (!atomic_load(&shard->stopped)) {
+        struct error error;
+        int code;
+        manifest_edit_log_drop(&edit, log->number);
+        code = manifest_commit(shard->manifest, &edit, &error);
+        if (code == 0) {
+            if (remove_file(shard, log->number, "log"))
+                manifest_forget(shard->manifest, log->number);
+            log_file_set_allocated(log, 0);
+        } else {
+            (void)shard_check_stop(shard, code, &error); /* else stays: found when opened again */
+        }
+        manifest_edit_destroy(&edit);
+    }
+    log_file_delete(log);
+}
+
+static void collect_part(struct store_shard *shard, struct part *part)
+{
+    bool dropped = atomic_load(&part->dropped);
+    uint64_t number = part->description.file_number;
+    uint64_t mask_number = part->mask_number;
+    bool chunk = part->description.kind == TABLE_CHUNK;
+
+    part_delete(part);
+    if (!dropped)
+        return;
+    if (chunk ? remove_file(shard, number, "chunk")
+              : remove_file(shard, number, "vectors") && remove_file(shard, number, "run"))
+        manifest_forget(shard->manifest, number);
+    if (mask_number != 0 && remove_file(shard, mask_number, "mask"))
+        manifest_forget(shard->manifest, mask_number);
+}
+
+static void collect_attachment(struct store_shard *shard, struct attachment *attachment)
+{
+    bool dropped = atomic_load(&attachment->dropped);
+    uint64_t number = attachment->segment.info.file_number;
+
+    attachment_delete(attachment);
+    if (dropped && number != 0 && remove_file(shard, number, "segment"))
+        manifest_forget(shard->manifest, number);
+}
+
+void garbage_collect(struct store_shard *shard)
+{
+    struct part *parts;
+    struct attachment *attachments;
+    struct log_file *logs;
+
+    pthread_mutex_lock(&shard->collect_lock);
+    epoch_collect(shard->epoch);
+    for (;;) {
+        pthread_mutex_lock(&shard->garbage_lock);
+        parts = shard->garbage_parts;
+        attachments = shard->garbage_attachments;
+        logs = shard->garbage_logs;
+        shard->garbage_parts = NULL;
+        shard->garbage_attachments = NULL;
+        shard->garbage_logs = NULL;
+        pthread_mutex_unlock(&shard->garbage_lock);
+        if (!parts && !attachments && !logs)
+            break;
+        while (parts) {
+            struct part *next = parts->next;
+            collect_part(shard, parts);
+            parts = next;
+        }
+        while (attachments) {
+            struct attachment *next = attachments->next;
+            collect_attachment(shard, attachments);
+            attachments = next;
+        }
+        while (logs) {
+            struct log_file *next = logs->next;
+            if (atomic_load(&shard->closing))
+                log_file_delete(logs);
+            else
+                garbage_put_spare(shard, logs);
+            logs = next;
+        }
+    }
+    pthread_mutex_unlock(&shard->collect_lock);
+}
+
+uint64_t garbage_bytes(struct store_shard *shard)
+{
+    uint64_t bytes = 0;
+
+    pthread_mutex_lock(&shard->garbage_lock);
+    for (const struct part *part = shard->garbage_parts; part; part = part->next)
+        if (atomic_load(&part->dropped))
+            bytes += part->info.index_bytes +
+                     (part->description.kind == TABLE_RUN ? part->info.vector_bytes : 0) +
+                     atomic_load_explicit(&part->mask_bytes, memory_order_relaxed);
+    for (const struct attachment *attachment = shard->garbage_attachments; attachment;
+         attachment = attachment->next)
+        if (atomic_load(&attachment->dropped))
+            bytes += attachment->segment.info.bytes;
+    pthread_mutex_unlock(&shard->garbage_lock);
+    return bytes;
+}
+
+void garbage_destroy(struct store_shard *shard)
+{
+    struct log_file *log;
+
+    while ((log = garbage_take_spare(shard)) != NULL)
+        log_file_delete(log);
+}

@@ -1,0 +1,150 @@
+#include "store/log.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "store/io_failed.h"
+#include "store/shard.h"
+#include "store/table.h"
+
+struct log_file *log_file_new(struct store_shard *shard, struct io *io, const char *directory,
+                              uint64_t number)
+{
+    struct log_file *log = calloc(1, sizeof(*log));
+
+    if (!log)
+        abort();
+    atomic_init(&log->refs, 1);
+    log->shard = shard;
+    log->io = io;
+    log->file = -1;
+    log->number = number;
+    table_path(directory, number, "log", log->path, sizeof(log->path));
+    return log;
+}
+
+void log_file_ref(struct log_file *log)
+{
+    uint32_t before = atomic_fetch_add_explicit(&log->refs, 1, memory_order_relaxed);
+
+    assert(before > 0);
+    (void)before;
+}
+
+void log_file_unref(struct log_file *log)
+{
+    if (!log)
+        return;
+    if (atomic_fetch_sub_explicit(&log->refs, 1, memory_order_acq_rel) == 1)
+        garbage_add_log(log->shard, log);
+}
+
+void log_file_delete(struct log_file *log)
+{
+    if (!log)
+        return;
+    if (log->file >= 0)
+        (void)io_close(log->io, log->file, log->path, NULL); /* nothing unsynced matters here */
+    free(log);
+}
+
+void log_file_set_allocated(struct log_file *log, uint64_t bytes)
+{
+    /* Wraps around when it shrinks, as unsigned numbers do. */
+    atomic_fetch_add_explicit(&log->shard->log_bytes, bytes - log->allocated_bytes,
+                              memory_order_relaxed);
+    log->allocated_bytes = bytes;
+}
+
+static int open_handle(struct log_file *log, unsigned flags, struct error *error)
+{
+    int code;
+
+    if (log->durable) {
+        code = io_open(log->io, log->path, flags | IO_DIRECT, &log->file, error);
+        log->direct = code == 0;
+        if (code != ERROR_UNSUPPORTED)
+            return code;
+        /* The file may have been created before O_DIRECT was refused. */
+        flags &= ~(unsigned)IO_EXCLUSIVE;
+    }
+    return io_open(log->io, log->path, flags, &log->file, error);
+}
+
+int log_file_open(struct log_file *log, bool create, enum store_durability durability,
+                  uint64_t allocate_bytes, struct error *error)
+{
+    unsigned flags = create ? IO_WRITE | IO_CREATE | IO_EXCLUSIVE : IO_WRITE;
+    uint64_t size_bytes = 0;
+    int code;
+
+    assert(log->file < 0);
+    log->durable = durability == STORE_DURABILITY_LOG;
+    log->direct = false;
+    code = open_handle(log, flags, error);
+    if (code == 0)
+        code = io_size(log->io, log->file, log->path, &size_bytes, error);
+    if (code == 0)
+        log_file_set_allocated(log, size_bytes);
+    if (code == 0 && allocate_bytes > log->allocated_bytes)
+        code = log_file_grow(log, allocate_bytes, allocate_bytes, error);
+    if (code == 0)
+        return 0;
+    if (log->file >= 0)
+        (void)io_close(log->io, log->file, log->path, NULL); /* the first error is reported */
+    log->file = -1;
+    if (create) {
+        log_file_set_allocated(log, 0);
+        (void)io_unlink(log->io, log->path, NULL); /* else an orphan, removed at the next opening */
+    }
+    return code;
+}
+
+int log_file_close(struct log_file *log, struct error *error)
+{
+    int file = log->file;
+
+    log->file = -1;
+    return file < 0 ? 0 : io_close(log->io, file, log->path, error);
+}
+
+int log_file_grow(struct log_file *log, uint64_t end, uint64_t capacity_bytes, struct error *error)
+{
+    uint64_t want = log->allocated_bytes;
+    int code;
+
+    if (end <= log->allocated_bytes)
+        return 0;
+    want += want < LOG_GROW_MIN_BYTES ? LOG_GROW_MIN_BYTES : want;
+    if (want > capacity_bytes)
+        want = capacity_bytes;
+    if (want < end)
+        want = end;
+    code = io_allocate(log->io, log->file, log->path, want, error);
+    /* The frames that follow change no metadata: it has to be on the device before them. */
+    if (code == 0 && io_datasync(log->io, log->file, log->path, error) != 0)
+        return io_failed(error);
+    if (code == 0)
+        log_file_set_allocated(log, want);
+    return code;
+}
+
+int log_file_write(struct log_file *log, const uint8_t *bytes, uint64_t size_bytes,
+                   uint64_t position, struct error *error)
+{
+    int code = io_write(log->io, log->file, log->path, bytes, size_bytes, position, error);
+
+    if (code != 0 && code != ERROR_NO_SPACE)
+        return io_failed(error);
+    if (code == 0 && log->durable && !log->direct &&
+        io_datasync(log->io, log->file, log->path, error) != 0)
+        return io_failed(error);
+    return code;
+}
+
+int log_file_sync(struct log_file *log, struct error *error)
+{
+    if (log->durable || log->file < 0)
+        return 0;
+    return io_datasync(log->io, log->file, log->path, error) == 0 ? 0 : io_failed(error);
+}

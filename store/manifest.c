@@ -1,0 +1,338 @@
+/* Happy path of a commit: one frame behind the last, one fdatasync, then the state in memory moves.
+ *
+ * Failures. No space while the frame is written: it is incomplete on the device, so it does not
+ * count; the next commit writes over it. Any other failure: the frame may or may not be there after
+ * a restart. The caller stops the shard and must leave alone every file the edit names. */
+#include "store/manifest.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "store/io_failed.h"
+#include "store/manifest_format.h"
+
+enum { NUMBERS_LOW = 16 };
+
+static void manifest_path(const char *directory, uint64_t number, char *path)
+{
+    snprintf(path, PATH_MAX, "%s/MANIFEST-%06" PRIu64, directory, number);
+}
+
+/* Writes MANIFEST-number with the state as its only frame and makes it durable, name included. */
+static int write_file(struct manifest *manifest, uint64_t number, const char *path, int *file,
+                      uint64_t *size_bytes, struct error *error)
+{
+    struct manifest_edit edit = {0};
+    struct buffer frame = {0};
+    int code;
+
+    manifest_state_encode(&manifest->state, &edit);
+    manifest_frame_encode(&frame, number, 0, 0, edit.body.data, edit.body.size);
+    *file = -1;
+    code = io_open(manifest->io, path, IO_WRITE | IO_CREATE | IO_TRUNCATE, file, error);
+    if (code == 0)
+        code = io_write(manifest->io, *file, path, frame.data, frame.size, 0, error);
+    if (code == 0)
+        code = io_datasync(manifest->io, *file, path, error);
+    if (code == 0)
+        code = io_sync_directory(manifest->io, manifest->directory, error);
+    *size_bytes = frame.size;
+    if (code != 0 && *file >= 0) {
+        (void)io_close(manifest->io, *file, path, NULL); /* the first error is reported */
+        *file = -1;
+    }
+    manifest_edit_destroy(&edit);
+    buffer_destroy(&frame);
+    return code;
+}
+
+static int write_current(struct manifest *manifest, uint64_t number, struct error *error)
+{
+    char path[PATH_MAX];
+    char temporary[PATH_MAX];
+    char line[128];
+    int file;
+    int code;
+
+    snprintf(path, sizeof(path), "%s/CURRENT", manifest->directory);
+    snprintf(temporary, sizeof(temporary), "%s/CURRENT.tmp", manifest->directory);
+    manifest_current_format(number, line, sizeof(line));
+    code = io_open(manifest->io, temporary, IO_WRITE | IO_CREATE | IO_TRUNCATE, &file, error);
+    if (code != 0)
+        return code;
+    code = io_write(manifest->io, file, temporary, line, strlen(line), 0, error);
+    if (code == 0)
+        code = io_datasync(manifest->io, file, temporary, error);
+    if (io_close(manifest->io, file, temporary, code == 0 ? error : NULL) != 0 && code == 0)
+        code = ERROR_IO;
+    if (code == 0)
+        code = io_rename(manifest->io, temporary, path, error);
+    if (code != 0)
+        return code;
+    /* From here on nobody knows which manifest a crash would leave as the current one. */
+    if (io_sync_directory(manifest->io, manifest->directory, error) != 0)
+        return io_failed(error);
+    return 0;
+}
+
+/* Starts the next manifest file from the state. ERROR_NO_SPACE leaves the old one in use. */
+static int manifest_roll(struct manifest *manifest, struct error *error)
+{
+    uint64_t number = manifest->manifest_number + 1;
+    char path[PATH_MAX];
+    char *old_path = manifest->path;
+    uint64_t size_bytes;
+    int file;
+    int code;
+
+    manifest_path(manifest->directory, number, path);
+    code = write_file(manifest, number, path, &file, &size_bytes, error);
+    if (code == 0)
+        code = write_current(manifest, number, error);
+    if (code != 0) {
+        if (file >= 0)
+            (void)io_close(manifest->io, file, path, NULL); /* the first error is reported */
+        return code;
+    }
+    if (manifest->file >= 0) {
+        (void)io_close(manifest->io, manifest->file, old_path, NULL); /* synced, not used again */
+        (void)io_unlink(manifest->io, old_path, NULL); /* else an orphan, removed when opened */
+    }
+    manifest->file = file;
+    manifest->path = strdup(path);
+    if (!manifest->path)
+        abort();
+    free(old_path);
+    manifest->manifest_number = number;
+    manifest->sequence = 1;
+    manifest->position = size_bytes;
+    manifest->snapshot_bytes = size_bytes;
+    manifest->written_bytes += size_bytes;
+    return 0;
+}
+
+/* Files that only a shard with a history has: without CURRENT they mean that it was lost. */
+static int find_history(void *context, const char *name)
+{
+    static const char *const endings[] = {".log", ".chunk", ".run", ".mask", ".segment"};
+    size_t length = strlen(name);
+
+    for (size_t i = 0; i < sizeof(endings) / sizeof(endings[0]); i++) {
+        size_t ending = strlen(endings[i]);
+        if (length > ending && strcmp(name + length - ending, endings[i]) == 0) {
+            *(bool *)context = true;
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static int manifest_start(struct manifest *manifest, uint32_t dim, uint32_t metric,
+                          struct error *error)
+{
+    bool history = false;
+    int code = io_list(manifest->io, manifest->directory, find_history, &history, error);
+
+    if (code != 0)
+        return code;
+    if (history)
+        return error_set(error, ERROR_CORRUPT, "%s has data files but no CURRENT",
+                         manifest->directory);
+    manifest->state = (struct manifest_state){.dim = dim,
+                                              .metric = metric,
+                                              .next_file_number = 1 + MANIFEST_NUMBERS_RESERVED,
+                                              .next_epoch = 1,
+                                              .next_offset = -1,
+                                              .clock = {INT64_MIN, 0, 0}};
+    return manifest_roll(manifest, error);
+}
+
+static int manifest_resume(struct manifest *manifest, uint64_t number, struct error *error)
+{
+    char path[PATH_MAX];
+    bool clean = false;
+    int code = manifest_read(manifest->io, manifest->directory, number, &manifest->state,
+                             &manifest->position, &manifest->sequence, &clean, error);
+
+    if (code != 0)
+        return code == ERROR_NOT_FOUND
+                   ? error_set(error, ERROR_CORRUPT,
+                               "CURRENT names manifest %" PRIu64 ", which is not there", number)
+                   : code;
+    manifest_path(manifest->directory, number, path);
+    manifest->manifest_number = number;
+    manifest->path = strdup(path);
+    if (!manifest->path)
+        abort();
+    manifest->snapshot_bytes = MANIFEST_FRAME_ALIGNMENT;
+    code = io_open(manifest->io, path, IO_WRITE, &manifest->file, error);
+    /* What the last process had not synced yet may be read now and lost later. */
+    if (code == 0)
+        code = io_datasync(manifest->io, manifest->file, path, error);
+    if (code == 0)
+        code = io_sync_directory(manifest->io, manifest->directory, error);
+    if (code == 0 && !clean)
+        code = manifest_roll(manifest, error);
+    /* Without space the torn end stays and the next edit is written over it. */
+    return code == ERROR_NO_SPACE ? 0 : code;
+}
+
+int manifest_open(struct io *io, const char *directory, uint32_t dim, uint32_t metric,
+                  struct manifest **out, struct error *error)
+{
+    struct manifest *manifest = calloc(1, sizeof(*manifest));
+    uint64_t number;
+    int code;
+
+    if (!manifest)
+        abort();
+    manifest->io = io;
+    manifest->file = -1;
+    manifest->roll_bytes = MANIFEST_ROLL_BYTES;
+    manifest->directory = strdup(directory);
+    if (!manifest->directory || pthread_mutex_init(&manifest->lock, NULL) != 0)
+        abort();
+    code = manifest_current_read(io, directory, &number, error);
+    if (code == ERROR_NOT_FOUND) {
+        code = manifest_start(manifest, dim, metric, error);
+    } else if (code == 0) {
+        code = manifest_resume(manifest, number, error);
+        /* Numbers that the last process had reserved are not handed out again. */
+        manifest->last_number = manifest->state.next_file_number - 1;
+    }
+    if (code != 0) {
+        manifest_close(manifest);
+        return code;
+    }
+    *out = manifest;
+    return 0;
+}
+
+void manifest_close(struct manifest *manifest)
+{
+    if (!manifest)
+        return;
+    if (manifest->file >= 0)
+        (void)io_close(manifest->io, manifest->file, manifest->path,
+                       NULL); /* all of it is synced */
+    manifest_state_destroy(&manifest->state);
+    pthread_mutex_destroy(&manifest->lock);
+    free(manifest->forgotten);
+    free(manifest->directory);
+    free(manifest->path);
+    free(manifest);
+}
+
+/* Writes one frame and applies it. Under the lock. */
+static int commit_body(struct manifest *manifest, const struct buffer *body, struct error *error)
+{
+    struct buffer frame = {0};
+    int code;
+
+    manifest_frame_encode(&frame, manifest->manifest_number, manifest->sequence, manifest->position,
+                          body->data, body->size);
+    code = io_write(manifest->io, manifest->file, manifest->path, frame.data, frame.size,
+                    manifest->position, error);
+    if (code != 0 && code != ERROR_NO_SPACE)
+        code = io_failed(error);
+    if (code == 0 && io_datasync(manifest->io, manifest->file, manifest->path, error) != 0)
+        code = io_failed(error);
+    if (code == 0) {
+        manifest->position += frame.size;
+        manifest->written_bytes += frame.size;
+        manifest->sequence++;
+        code = manifest_state_apply(&manifest->state, body->data, body->size, error);
+        assert(code == 0); /* we made it ourselves */
+        manifest->forgotten_count = 0;
+    }
+    buffer_destroy(&frame);
+    return code;
+}
+
+/* Adds what waits to be told: unlinked files, and more numbers when few are left. */
+static void complete_edit(struct manifest *manifest, struct manifest_edit *edit)
+{
+    for (size_t i = 0; i < manifest->forgotten_count; i++)
+        manifest_edit_forget(edit, manifest->forgotten[i]);
+    if (manifest->last_number + NUMBERS_LOW >= manifest->state.next_file_number)
+        manifest_edit_numbers(edit, manifest->last_number + 1 + MANIFEST_NUMBERS_RESERVED,
+                              manifest->state.next_epoch);
+}
+
+int manifest_commit(struct manifest *manifest, struct manifest_edit *edit, struct error *error)
+{
+    int code = 0;
+
+    pthread_mutex_lock(&manifest->lock);
+    if (manifest->position > manifest->roll_bytes &&
+        manifest->position > manifest->snapshot_bytes * 4)
+        code = manifest_roll(manifest, error);
+    if (code == ERROR_NO_SPACE)
+        code = 0; /* the old file goes on */
+    if (code == 0) {
+        complete_edit(manifest, edit);
+        code = commit_body(manifest, &edit->body, error);
+    }
+    pthread_mutex_unlock(&manifest->lock);
+    if (code != 0)
+        error_wrap(error, "manifest of %s", manifest->directory);
+    return code;
+}
+
+int manifest_reserve(struct manifest *manifest, uint64_t *number, struct error *error)
+{
+    struct manifest_edit edit = {0};
+    int code = 0;
+
+    pthread_mutex_lock(&manifest->lock);
+    if (manifest->last_number + 1 >= manifest->state.next_file_number) {
+        complete_edit(manifest, &edit);
+        code = commit_body(manifest, &edit.body, error);
+    }
+    if (code == 0) {
+        *number = ++manifest->last_number;
+        assert(*number < manifest->state.next_file_number);
+    }
+    pthread_mutex_unlock(&manifest->lock);
+    manifest_edit_destroy(&edit);
+    return code;
+}
+
+uint64_t manifest_take_epoch(struct manifest *manifest)
+{
+    uint64_t epoch;
+
+    pthread_mutex_lock(&manifest->lock);
+    epoch = manifest->state.next_epoch++;
+    pthread_mutex_unlock(&manifest->lock);
+    return epoch;
+}
+
+void manifest_forget(struct manifest *manifest, uint64_t number)
+{
+    pthread_mutex_lock(&manifest->lock);
+    if (manifest->forgotten_count == manifest->forgotten_capacity) {
+        size_t capacity = manifest->forgotten_capacity ? manifest->forgotten_capacity * 2 : 16;
+        uint64_t *grown = realloc(manifest->forgotten, capacity * sizeof(*grown));
+        if (!grown)
+            abort();
+        manifest->forgotten = grown;
+        manifest->forgotten_capacity = capacity;
+    }
+    manifest->forgotten[manifest->forgotten_count++] = number;
+    pthread_mutex_unlock(&manifest->lock);
+}
+
+uint64_t manifest_bytes(struct manifest *manifest)
+{
+    uint64_t bytes;
+
+    pthread_mutex_lock(&manifest->lock);
+    bytes = manifest->position;
+    pthread_mutex_unlock(&manifest->lock);
+    return bytes;
+}

@@ -1,0 +1,140 @@
+/* The manifest: what a shard consists of, as an append-only file of checksummed edits.
+ *
+ * A file goes through four states: *prepare* (its number is reserved by an edit, so that a file no
+ * edit names is known to be an orphan), *create* (an edit names it: it is part of the shard),
+ * *drop* (an edit takes it out) and *forget* (it is unlinked; told with some later edit). One edit
+ * holds any number of changes and applies as a whole.
+ *
+ * CURRENT names the manifest in use. When that passes a size, the state is written as one edit into
+ * the next manifest, synced, and CURRENT is replaced: write, fsync, rename, fsync of the folder.
+ *
+ * manifest_format.h draws the bytes. */
+#ifndef STORE_MANIFEST_H
+#define STORE_MANIFEST_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buffer.h"
+#include "base/error.h"
+#include "base/io.h"
+#include "store/store.h"
+#include "store/table.h"
+
+/* A chunk or run with what belongs to it. */
+struct manifest_table {
+    struct table_description description;
+    struct table_info info;
+    bool sealed;
+    uint64_t mask_number; /* 0: nothing in it was dead when it was last persisted */
+    uint64_t mask_bytes;
+    struct store_segment_info segment; /* file_number 0: none */
+};
+
+struct manifest_log {
+    uint64_t number;
+    uint64_t epoch;
+    uint64_t salt;
+    int64_t first_sequence; /* of the frames in it */
+    uint8_t active;  /* its frames are replayed; else only chunks refer to it, or it is spare */
+    uint8_t durable; /* its frames were synced one by one */
+};
+
+/* Everything the edits so far add up to. */
+struct manifest_state {
+    uint32_t dim;
+    uint32_t metric;
+    uint64_t next_file_number; /* numbers below are reserved; files above are not ours to judge */
+    uint64_t next_epoch;
+    int64_t next_offset;   /* flushed; -1: nothing */
+    int64_t next_sequence; /* of the first frame that is not flushed */
+    struct store_clock clock;
+    struct manifest_table *tables;
+    size_t table_count, table_capacity;
+    struct manifest_log *logs;
+    size_t log_count, log_capacity;
+    uint64_t *dropped; /* numbers of files that may still exist */
+    size_t dropped_count, dropped_capacity;
+};
+
+/* Changes that apply together. `struct manifest_edit edit = {0}` starts one. */
+struct manifest_edit {
+    struct buffer body;
+};
+
+void manifest_edit_destroy(struct manifest_edit *edit);
+void manifest_edit_identity(struct manifest_edit *edit, uint32_t dim, uint32_t metric);
+void manifest_edit_numbers(struct manifest_edit *edit, uint64_t next_file_number,
+                           uint64_t next_epoch);
+void manifest_edit_progress(struct manifest_edit *edit, int64_t next_offset, int64_t next_sequence,
+                            const struct store_clock *clock);
+void manifest_edit_clock(struct manifest_edit *edit, const struct store_clock *clock);
+/** Creates the table or replaces what is known of it (mask and segment included). */
+void manifest_edit_table(struct manifest_edit *edit, const struct manifest_table *table);
+/** Drops a table with its mask and segment. */
+void manifest_edit_table_drop(struct manifest_edit *edit, uint64_t number);
+void manifest_edit_mask(struct manifest_edit *edit, uint64_t table_number, uint64_t mask_number,
+                        uint64_t mask_bytes);
+/** `segment->file_number` 0 takes the segment away. */
+void manifest_edit_segment(struct manifest_edit *edit, uint64_t table_number,
+                           const struct store_segment_info *segment);
+/** A log file comes into use (again) with this epoch. */
+void manifest_edit_log_use(struct manifest_edit *edit, const struct manifest_log *log);
+void manifest_edit_log_done(struct manifest_edit *edit, uint64_t number);
+void manifest_edit_log_drop(struct manifest_edit *edit, uint64_t number);
+void manifest_edit_dropped(struct manifest_edit *edit, uint64_t number);
+void manifest_edit_forget(struct manifest_edit *edit, uint64_t number);
+
+/** Applies the body of an edit to a state. ERROR_CORRUPT when it makes no sense. */
+int manifest_state_apply(struct manifest_state *state, const uint8_t *body, size_t body_bytes,
+                         struct error *error);
+/** The whole state as one edit. */
+void manifest_state_encode(const struct manifest_state *state, struct manifest_edit *edit);
+void manifest_state_destroy(struct manifest_state *state);
+struct manifest_table *manifest_state_table(const struct manifest_state *state, uint64_t number);
+struct manifest_log *manifest_state_log(const struct manifest_state *state, uint64_t number);
+/** Whether any file of this number belongs to the shard now. */
+bool manifest_state_refers(const struct manifest_state *state, uint64_t number);
+
+enum { MANIFEST_NUMBERS_RESERVED = 64, MANIFEST_ROLL_BYTES = 1024 * 1024 };
+
+struct manifest {
+    struct io *io;
+    char *directory;
+    char *path; /* of the current manifest */
+    int file;
+    uint64_t manifest_number;
+    uint64_t position; /* where the next edit goes */
+    uint64_t sequence; /* of the next edit in this file */
+    uint64_t roll_bytes;
+    uint64_t snapshot_bytes; /* size of the edit the file starts with */
+    uint64_t last_number;    /* file numbers handed out */
+    struct manifest_state state;
+    uint64_t *forgotten; /* unlinked, to be told with the next edit */
+    size_t forgotten_count, forgotten_capacity;
+    uint64_t written_bytes; /* since opening, for write amplification */
+    pthread_mutex_t lock;   /* guards all of it; a leaf */
+};
+
+/** Opens the shard folder's manifest, or starts one with this identity when the folder is new.
+ * ERROR_CORRUPT when CURRENT or an edit is damaged. */
+int manifest_open(struct io *io, const char *directory, uint32_t dim, uint32_t metric,
+                  struct manifest **manifest, struct error *error);
+void manifest_close(struct manifest *manifest);
+
+/** Writes and syncs one edit, then applies it. On any error but ERROR_NO_SPACE nobody knows whether
+ * it will be there after a restart: the shard must stop writing. Any thread. */
+int manifest_commit(struct manifest *manifest, struct manifest_edit *edit, struct error *error);
+
+/** A fresh file number, reserved durably. Any thread. */
+int manifest_reserve(struct manifest *manifest, uint64_t *number, struct error *error);
+/** A fresh epoch for a log; becomes durable with the edit that uses it. Any thread. */
+uint64_t manifest_take_epoch(struct manifest *manifest);
+/** The files of this number are unlinked. Any thread. */
+void manifest_forget(struct manifest *manifest, uint64_t number);
+/** Size of the manifest file. Any thread. */
+uint64_t manifest_bytes(struct manifest *manifest);
+
+#endif

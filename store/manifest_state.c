@@ -1,0 +1,435 @@
+/* Records of an edit: how they are written and what they do to the state. */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "store/manifest.h"
+#include "store/manifest_format.h"
+#include "store/wire.h"
+
+void manifest_edit_destroy(struct manifest_edit *edit)
+{
+    buffer_destroy(&edit->body);
+}
+
+static void put_clock(struct buffer *out, const struct store_clock *clock)
+{
+    wire_put_i64(out, clock->watermark_ms);
+    wire_put_i64(out, clock->last_record_wall_ms);
+    wire_put_i64(out, clock->safe_wall_ms);
+}
+
+static void read_clock(struct wire_reader *in, struct store_clock *clock)
+{
+    clock->watermark_ms = wire_read_i64(in);
+    clock->last_record_wall_ms = wire_read_i64(in);
+    clock->safe_wall_ms = wire_read_i64(in);
+}
+
+static void put_segment(struct buffer *out, const struct store_segment_info *segment)
+{
+    wire_put_u64(out, segment->file_number);
+    wire_put_u64(out, segment->bytes);
+    buffer_append(out, segment->kind, sizeof(segment->kind));
+    wire_put_double(out, segment->recall);
+}
+
+static void read_segment(struct wire_reader *in, struct store_segment_info *segment)
+{
+    segment->file_number = wire_read_u64(in);
+    segment->bytes = wire_read_u64(in);
+    wire_read(in, segment->kind, sizeof(segment->kind));
+    segment->kind[sizeof(segment->kind) - 1] = '\0';
+    segment->recall = wire_read_double(in);
+}
+
+static void put_number(struct manifest_edit *edit, enum manifest_record type, uint64_t number)
+{
+    wire_put_u8(&edit->body, (uint8_t)type);
+    wire_put_u64(&edit->body, number);
+}
+
+void manifest_edit_identity(struct manifest_edit *edit, uint32_t dim, uint32_t metric)
+{
+    wire_put_u8(&edit->body, MANIFEST_IDENTITY);
+    wire_put_u32(&edit->body, dim);
+    wire_put_u32(&edit->body, metric);
+}
+
+void manifest_edit_numbers(struct manifest_edit *edit, uint64_t next_file_number,
+                           uint64_t next_epoch)
+{
+    put_number(edit, MANIFEST_NUMBERS, next_file_number);
+    wire_put_u64(&edit->body, next_epoch);
+}
+
+void manifest_edit_progress(struct manifest_edit *edit, int64_t next_offset, int64_t next_sequence,
+                            const struct store_clock *clock)
+{
+    wire_put_u8(&edit->body, MANIFEST_PROGRESS);
+    wire_put_i64(&edit->body, next_offset);
+    wire_put_i64(&edit->body, next_sequence);
+    put_clock(&edit->body, clock);
+}
+
+void manifest_edit_clock(struct manifest_edit *edit, const struct store_clock *clock)
+{
+    wire_put_u8(&edit->body, MANIFEST_CLOCK);
+    put_clock(&edit->body, clock);
+}
+
+void manifest_edit_table(struct manifest_edit *edit, const struct manifest_table *table)
+{
+    struct buffer *out = &edit->body;
+    const struct table_description *description = &table->description;
+    const struct table_info *info = &table->info;
+
+    wire_put_u8(out, MANIFEST_TABLE);
+    wire_put_u8(out, (uint8_t)description->kind);
+    wire_put_u8(out, (uint8_t)description->codec);
+    wire_put_u8(out, table->sealed);
+    wire_put_u64(out, description->file_number);
+    wire_put_u64(out, description->log_file_number);
+    wire_put_i64(out, description->window_start_ms);
+    wire_put_i64(out, description->window_length_ms);
+    wire_put_u64(out, description->generation);
+    wire_put_u64(out, info->row_count);
+    wire_put_u64(out, info->index_bytes);
+    wire_put_u64(out, info->vector_bytes);
+    wire_put_u64(out, info->footer_checksum);
+    wire_put_i64(out, info->min_event_ms);
+    wire_put_i64(out, info->max_event_ms);
+    wire_put_i64(out, info->min_offset);
+    wire_put_i64(out, info->max_offset);
+    wire_put_i64(out, info->max_row_ttl_ms);
+    wire_put_u64(out, table->mask_number);
+    wire_put_u64(out, table->mask_bytes);
+    put_segment(out, &table->segment);
+}
+
+static void read_table(struct wire_reader *in, struct manifest_table *table)
+{
+    struct table_description *description = &table->description;
+    struct table_info *info = &table->info;
+
+    memset(table, 0, sizeof(*table));
+    description->kind = (enum table_kind)wire_read_u8(in);
+    description->codec = (enum table_codec)wire_read_u8(in);
+    table->sealed = wire_read_u8(in) != 0;
+    description->file_number = wire_read_u64(in);
+    description->log_file_number = wire_read_u64(in);
+    description->window_start_ms = wire_read_i64(in);
+    description->window_length_ms = wire_read_i64(in);
+    description->generation = wire_read_u64(in);
+    info->row_count = wire_read_u64(in);
+    info->index_bytes = wire_read_u64(in);
+    info->vector_bytes = wire_read_u64(in);
+    info->footer_checksum = wire_read_u64(in);
+    info->min_event_ms = wire_read_i64(in);
+    info->max_event_ms = wire_read_i64(in);
+    info->min_offset = wire_read_i64(in);
+    info->max_offset = wire_read_i64(in);
+    info->max_row_ttl_ms = wire_read_i64(in);
+    table->mask_number = wire_read_u64(in);
+    table->mask_bytes = wire_read_u64(in);
+    read_segment(in, &table->segment);
+}
+
+void manifest_edit_table_drop(struct manifest_edit *edit, uint64_t number)
+{
+    put_number(edit, MANIFEST_TABLE_DROP, number);
+}
+
+void manifest_edit_mask(struct manifest_edit *edit, uint64_t table_number, uint64_t mask_number,
+                        uint64_t mask_bytes)
+{
+    put_number(edit, MANIFEST_MASK, table_number);
+    wire_put_u64(&edit->body, mask_number);
+    wire_put_u64(&edit->body, mask_bytes);
+}
+
+void manifest_edit_segment(struct manifest_edit *edit, uint64_t table_number,
+                           const struct store_segment_info *segment)
+{
+    put_number(edit, MANIFEST_SEGMENT, table_number);
+    put_segment(&edit->body, segment);
+}
+
+void manifest_edit_log_use(struct manifest_edit *edit, const struct manifest_log *log)
+{
+    put_number(edit, MANIFEST_LOG_USE, log->number);
+    wire_put_u64(&edit->body, log->epoch);
+    wire_put_u64(&edit->body, log->salt);
+    wire_put_i64(&edit->body, log->first_sequence);
+    wire_put_u8(&edit->body, log->active);
+    wire_put_u8(&edit->body, log->durable);
+}
+
+void manifest_edit_log_done(struct manifest_edit *edit, uint64_t number)
+{
+    put_number(edit, MANIFEST_LOG_DONE, number);
+}
+
+void manifest_edit_log_drop(struct manifest_edit *edit, uint64_t number)
+{
+    put_number(edit, MANIFEST_LOG_DROP, number);
+}
+
+void manifest_edit_dropped(struct manifest_edit *edit, uint64_t number)
+{
+    put_number(edit, MANIFEST_DROPPED, number);
+}
+
+void manifest_edit_forget(struct manifest_edit *edit, uint64_t number)
+{
+    put_number(edit, MANIFEST_FORGET, number);
+}
+
+/* Makes room for one more item of an array in the state. */
+static void *array_grow(void *items, size_t count, size_t *capacity, size_t item_bytes)
+{
+    void *grown = items;
+
+    if (count == *capacity) {
+        *capacity = *capacity ? *capacity * 2 : 16;
+        grown = realloc(items, *capacity * item_bytes);
+        if (!grown)
+            abort();
+    }
+    return grown;
+}
+
+struct manifest_table *manifest_state_table(const struct manifest_state *state, uint64_t number)
+{
+    for (size_t i = 0; i < state->table_count; i++)
+        if (state->tables[i].description.file_number == number)
+            return &state->tables[i];
+    return NULL;
+}
+
+struct manifest_log *manifest_state_log(const struct manifest_state *state, uint64_t number)
+{
+    for (size_t i = 0; i < state->log_count; i++)
+        if (state->logs[i].number == number)
+            return &state->logs[i];
+    return NULL;
+}
+
+bool manifest_state_refers(const struct manifest_state *state, uint64_t number)
+{
+    if (manifest_state_log(state, number))
+        return true;
+    for (size_t i = 0; i < state->table_count; i++) {
+        const struct manifest_table *table = &state->tables[i];
+        if (table->description.file_number == number || table->mask_number == number ||
+            table->segment.file_number == number)
+            return true;
+    }
+    return false;
+}
+
+static void state_drop(struct manifest_state *state, uint64_t number)
+{
+    if (number == 0)
+        return;
+    state->dropped = array_grow(state->dropped, state->dropped_count, &state->dropped_capacity,
+                                sizeof(*state->dropped));
+    state->dropped[state->dropped_count++] = number;
+}
+
+static void state_forget(struct manifest_state *state, uint64_t number)
+{
+    for (size_t i = 0; i < state->dropped_count; i++)
+        if (state->dropped[i] == number) {
+            state->dropped[i] = state->dropped[--state->dropped_count];
+            return;
+        }
+}
+
+static bool apply_table(struct manifest_state *state, struct wire_reader *in)
+{
+    struct manifest_table table;
+    struct manifest_table *slot;
+
+    read_table(in, &table);
+    table.description.dim = state->dim;
+    if (in->failed || table.description.file_number == 0 ||
+        table.description.window_length_ms <= 0 ||
+        (table.description.kind != TABLE_CHUNK && table.description.kind != TABLE_RUN))
+        return false;
+    slot = manifest_state_table(state, table.description.file_number);
+    if (!slot) {
+        state->tables = array_grow(state->tables, state->table_count, &state->table_capacity,
+                                   sizeof(*state->tables));
+        slot = &state->tables[state->table_count++];
+    }
+    *slot = table;
+    return true;
+}
+
+static bool apply_table_drop(struct manifest_state *state, uint64_t number)
+{
+    struct manifest_table *table = manifest_state_table(state, number);
+
+    if (!table)
+        return false;
+    state_drop(state, number);
+    state_drop(state, table->mask_number);
+    state_drop(state, table->segment.file_number);
+    /* Order is kept: tables of a window stay oldest first. */
+    memmove(table, table + 1,
+            (size_t)(state->tables + --state->table_count - table) * sizeof(*table));
+    return true;
+}
+
+static bool apply_mask(struct manifest_state *state, struct wire_reader *in)
+{
+    struct manifest_table *table = manifest_state_table(state, wire_read_u64(in));
+
+    if (!table)
+        return false;
+    state_drop(state, table->mask_number);
+    table->mask_number = wire_read_u64(in);
+    table->mask_bytes = wire_read_u64(in);
+    return true;
+}
+
+static bool apply_segment(struct manifest_state *state, struct wire_reader *in)
+{
+    struct manifest_table *table = manifest_state_table(state, wire_read_u64(in));
+
+    if (!table)
+        return false;
+    state_drop(state, table->segment.file_number);
+    read_segment(in, &table->segment);
+    return true;
+}
+
+static bool apply_log_use(struct manifest_state *state, struct wire_reader *in)
+{
+    struct manifest_log log = {0};
+    struct manifest_log *slot;
+
+    log.number = wire_read_u64(in);
+    log.epoch = wire_read_u64(in);
+    log.salt = wire_read_u64(in);
+    log.first_sequence = wire_read_i64(in);
+    log.active = wire_read_u8(in);
+    log.durable = wire_read_u8(in);
+    if (log.number == 0 || log.epoch == UINT64_MAX)
+        return false;
+    slot = manifest_state_log(state, log.number);
+    if (!slot) {
+        state->logs =
+            array_grow(state->logs, state->log_count, &state->log_capacity, sizeof(*state->logs));
+        slot = &state->logs[state->log_count++];
+    }
+    *slot = log;
+    if (state->next_epoch <= log.epoch)
+        state->next_epoch = log.epoch + 1;
+    return true;
+}
+
+static bool apply_log_end(struct manifest_state *state, uint64_t number, bool drop)
+{
+    struct manifest_log *log = manifest_state_log(state, number);
+
+    if (!log)
+        return false;
+    log->active = 0;
+    if (drop) {
+        state_drop(state, number);
+        *log = state->logs[--state->log_count];
+    }
+    return true;
+}
+
+static bool apply_numbers(struct manifest_state *state, struct wire_reader *in)
+{
+    uint64_t next_file_number = wire_read_u64(in);
+    uint64_t next_epoch = wire_read_u64(in);
+
+    if (next_file_number < state->next_file_number)
+        return false;
+    state->next_file_number = next_file_number;
+    if (next_epoch > state->next_epoch)
+        state->next_epoch = next_epoch;
+    return true;
+}
+
+/* One record; false when it makes no sense in this state. */
+static bool apply_record(struct manifest_state *state, struct wire_reader *in)
+{
+    switch (wire_read_u8(in)) {
+    case MANIFEST_IDENTITY:
+        state->dim = wire_read_u32(in);
+        state->metric = wire_read_u32(in);
+        return true;
+    case MANIFEST_NUMBERS:
+        return apply_numbers(state, in);
+    case MANIFEST_PROGRESS:
+        state->next_offset = wire_read_i64(in);
+        state->next_sequence = wire_read_i64(in);
+        read_clock(in, &state->clock);
+        return true;
+    case MANIFEST_CLOCK:
+        read_clock(in, &state->clock);
+        return true;
+    case MANIFEST_TABLE:
+        return apply_table(state, in);
+    case MANIFEST_TABLE_DROP:
+        return apply_table_drop(state, wire_read_u64(in));
+    case MANIFEST_MASK:
+        return apply_mask(state, in);
+    case MANIFEST_SEGMENT:
+        return apply_segment(state, in);
+    case MANIFEST_LOG_USE:
+        return apply_log_use(state, in);
+    case MANIFEST_LOG_DONE:
+        return apply_log_end(state, wire_read_u64(in), false);
+    case MANIFEST_LOG_DROP:
+        return apply_log_end(state, wire_read_u64(in), true);
+    case MANIFEST_DROPPED:
+        state_drop(state, wire_read_u64(in));
+        return true;
+    case MANIFEST_FORGET:
+        state_forget(state, wire_read_u64(in));
+        return true;
+    default:
+        return false;
+    }
+}
+
+int manifest_state_apply(struct manifest_state *state, const uint8_t *body, size_t body_bytes,
+                         struct error *error)
+{
+    struct wire_reader in = {body, body + body_bytes, false};
+
+    while (in.cursor < in.end) {
+        size_t at = (size_t)(in.cursor - body);
+        if (!apply_record(state, &in) || in.failed)
+            return error_set(error, ERROR_CORRUPT, "the record at byte %zu makes no sense", at);
+    }
+    return 0;
+}
+
+void manifest_state_encode(const struct manifest_state *state, struct manifest_edit *edit)
+{
+    manifest_edit_identity(edit, state->dim, state->metric);
+    manifest_edit_numbers(edit, state->next_file_number, state->next_epoch);
+    manifest_edit_progress(edit, state->next_offset, state->next_sequence, &state->clock);
+    for (size_t i = 0; i < state->log_count; i++)
+        manifest_edit_log_use(edit, &state->logs[i]);
+    for (size_t i = 0; i < state->table_count; i++)
+        manifest_edit_table(edit, &state->tables[i]);
+    for (size_t i = 0; i < state->dropped_count; i++)
+        manifest_edit_dropped(edit, state->dropped[i]);
+}
+
+void manifest_state_destroy(struct manifest_state *state)
+{
+    free(state->tables);
+    free(state->logs);
+    free(state->dropped);
+    *state = (struct manifest_state){0};
+}

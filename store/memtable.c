@@ -1,0 +1,204 @@
+#include "store/memtable.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "store/shard.h"
+
+/* Row r lies in segment k = floor(log2(r / 1024 + 1)), which starts at row (2^k - 1) * 1024. */
+static unsigned segment_of(uint32_t row, uint32_t *first)
+{
+    uint32_t unit = row / MEMTABLE_FIRST_SEGMENT_ROWS + 1;
+    unsigned segment = 31u - (unsigned)__builtin_clz(unit);
+
+    *first = ((UINT32_C(1) << segment) - 1) * MEMTABLE_FIRST_SEGMENT_ROWS;
+    return segment;
+}
+
+struct memtable *memtable_new(struct store *store, struct log_file *log, uint64_t buffer_bytes,
+                              int64_t window_ms, uint64_t seed)
+{
+    struct memtable *memtable = calloc(1, sizeof(*memtable));
+    void *buffer =
+        mmap(NULL, buffer_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    if (!memtable || buffer == MAP_FAILED)
+        abort();
+    /* Fewer page faults while frames are built and fewer TLB misses while they are scanned. */
+    if (buffer_bytes >= (uint64_t)LOG_GROW_MIN_BYTES)
+        (void)madvise(buffer, buffer_bytes, MADV_HUGEPAGE); /* only a hint */
+    atomic_init(&memtable->refs, 1);
+    memtable->store = store;
+    memtable->log = log;
+    memtable->buffer = buffer;
+    memtable->buffer_bytes = buffer_bytes;
+    memtable->window_ms = window_ms;
+    memtable->next_offset = -1;
+    arena_create(&memtable->arena, 0);
+    skiplist_create(&memtable->list, &memtable->arena, seed);
+    return memtable;
+}
+
+void memtable_ref(struct memtable *memtable)
+{
+    uint32_t before = atomic_fetch_add_explicit(&memtable->refs, 1, memory_order_relaxed);
+
+    assert(before > 0);
+    (void)before;
+}
+
+void memtable_unref(struct memtable *memtable)
+{
+    if (!memtable || atomic_fetch_sub_explicit(&memtable->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    atomic_fetch_sub_explicit(&memtable->store->memory_used_bytes, memtable->accounted_bytes,
+                              memory_order_relaxed);
+    for (unsigned i = 0; i < MEMTABLE_SEGMENTS; i++)
+        free(atomic_load_explicit(&memtable->segments[i], memory_order_relaxed));
+    arena_destroy(&memtable->arena);
+    munmap(memtable->buffer, memtable->buffer_bytes);
+    log_file_unref(memtable->log);
+    free(memtable->windows);
+    free(memtable);
+}
+
+struct memtable_row *memtable_row(const struct memtable *memtable, uint32_t row)
+{
+    uint32_t first;
+    unsigned segment = segment_of(row, &first);
+
+    return atomic_load_explicit(&memtable->segments[segment], memory_order_acquire) + (row - first);
+}
+
+int64_t memtable_window_start(int64_t event_time_ms, int64_t window_ms)
+{
+    int64_t rest = event_time_ms % window_ms;
+
+    assert(window_ms > 0);
+    if (rest < 0)
+        rest += window_ms;
+    /* The window that holds INT64_MIN would start below it. */
+    return event_time_ms < INT64_MIN + rest ? INT64_MIN : event_time_ms - rest;
+}
+
+static uint32_t window_find(struct memtable *memtable, int64_t event_time_ms)
+{
+    int64_t start = memtable_window_start(event_time_ms, memtable->window_ms);
+    struct memtable_window *grown;
+
+    if (memtable->window_count > 0 && memtable->windows[memtable->window_last].start_ms == start)
+        return memtable->window_last;
+    for (uint32_t i = 0; i < memtable->window_count; i++)
+        if (memtable->windows[i].start_ms == start)
+            return memtable->window_last = i;
+    if (memtable->window_count == memtable->window_capacity) {
+        memtable->window_capacity = memtable->window_capacity ? memtable->window_capacity * 2 : 8;
+        grown = realloc(memtable->windows, memtable->window_capacity * sizeof(*grown));
+        if (!grown)
+            abort();
+        memtable->windows = grown;
+    }
+    memtable->windows[memtable->window_count] = (struct memtable_window){
+        .start_ms = start, .min_event_ms = INT64_MAX, .max_event_ms = INT64_MIN};
+    return memtable->window_last = memtable->window_count++;
+}
+
+static struct memtable_row *row_new(struct memtable *memtable, uint32_t row)
+{
+    uint32_t first;
+    unsigned segment = segment_of(row, &first);
+    struct memtable_row *rows =
+        atomic_load_explicit(&memtable->segments[segment], memory_order_relaxed);
+
+    if (!rows) {
+        size_t bytes = ((size_t)MEMTABLE_FIRST_SEGMENT_ROWS << segment) * sizeof(*rows);
+        rows = malloc(bytes);
+        if (!rows)
+            abort();
+        atomic_store_explicit(&memtable->segments[segment], rows, memory_order_release);
+    }
+    memtable->segment_bytes += sizeof(*rows);
+    return &rows[row - first];
+}
+
+uint32_t memtable_insert(struct memtable *memtable, const struct memtable_row *row,
+                         int64_t arrival_wall_ms, uint32_t *previous)
+{
+    uint32_t number = atomic_load_explicit(&memtable->row_count, memory_order_relaxed);
+    struct memtable_row *slot = row_new(memtable, number);
+    struct memtable_window *window;
+    struct skiplist_node *node;
+    bool inserted;
+
+    assert(number < MEMTABLE_NONE);
+    slot->key = row->key;
+    slot->payload = row->payload;
+    slot->vector = row->vector;
+    slot->event_time_ms = row->event_time_ms;
+    slot->offset = row->offset;
+    slot->ttl_ms = row->ttl_ms;
+    atomic_init(&slot->dead_at, MEMTABLE_ALIVE);
+    slot->older = MEMTABLE_NONE;
+    slot->payload_bytes = row->payload_bytes;
+    slot->contiguous = row->contiguous;
+    slot->window = window_find(memtable, row->event_time_ms);
+    slot->key_bytes = row->key_bytes;
+
+    window = &memtable->windows[slot->window];
+    window->rows++;
+    if (row->event_time_ms < window->min_event_ms)
+        window->min_event_ms = row->event_time_ms;
+    if (row->event_time_ms > window->max_event_ms)
+        window->max_event_ms = row->event_time_ms;
+    window->last_arrival_wall_ms = arrival_wall_ms;
+
+    /* The row is complete before the release store that lets a reader come to it. */
+    *previous = MEMTABLE_NONE;
+    node = skiplist_insert(&memtable->list, row->key, row->key_bytes, number, &inserted);
+    if (!inserted) {
+        *previous = atomic_load_explicit(&node->newest, memory_order_relaxed);
+        slot->older = *previous;
+        atomic_store_explicit(&node->newest, number, memory_order_release);
+    }
+    atomic_store_explicit(&memtable->row_count, number + 1, memory_order_release);
+    return number;
+}
+
+void memtable_release_tail(struct memtable *memtable)
+{
+    uint64_t tail = memtable->buffer_bytes - memtable->used_bytes;
+
+    if (tail > 0)
+        (void)madvise(memtable->buffer + memtable->used_bytes, tail, MADV_DONTNEED); /* a hint */
+}
+
+void memtable_account(struct memtable *memtable)
+{
+    uint64_t bytes =
+        memtable->used_bytes + memtable->arena.reserved_bytes + memtable->segment_bytes;
+
+    assert(bytes >= memtable->accounted_bytes);
+    atomic_fetch_add_explicit(&memtable->store->memory_used_bytes,
+                              bytes - memtable->accounted_bytes, memory_order_relaxed);
+    memtable->accounted_bytes = bytes;
+    atomic_store_explicit(&memtable->memory_bytes, bytes, memory_order_relaxed);
+}
+
+uint32_t memtable_find(const struct memtable *memtable, const uint8_t *key, size_t key_bytes)
+{
+    const struct skiplist_node *node = skiplist_find(&memtable->list, key, key_bytes);
+
+    return node ? atomic_load_explicit(&node->newest, memory_order_acquire) : MEMTABLE_NONE;
+}
+
+void memtable_kill(struct memtable *memtable, uint32_t row, int64_t offset)
+{
+    struct memtable_row *slot = memtable_row(memtable, row);
+
+    assert(atomic_load_explicit(&slot->dead_at, memory_order_relaxed) == MEMTABLE_ALIVE);
+    assert(slot->offset < offset);
+    atomic_store_explicit(&slot->dead_at, offset, memory_order_release);
+    memtable->windows[slot->window].dead_rows++;
+}

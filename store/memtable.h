@@ -1,0 +1,110 @@
+/* The memtable: the rows of one log file while they are in memory.
+ *
+ * Its buffer is an anonymous mapping of the log file's capacity; frames are built in it and written
+ * from it. Keys, payloads and vectors stay where they lie in the frames; a row is a few pointers
+ * into them. The skip list finds a key's newest row; `older` leads to the versions before it.
+ *
+ * Threads: one writer (the shard's append lock), readers without locks. A row is complete before
+ * row_count is raised (release). What the writer changes later is dead_at alone. A reader that took
+ * its visible offset with acquire sees every dead_at below it. */
+#ifndef STORE_MEMTABLE_H
+#define STORE_MEMTABLE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "store/log.h"
+#include "store/log_frame.h"
+#include "store/skiplist.h"
+#include "store/store.h"
+
+#define MEMTABLE_ALIVE INT64_MAX  /* dead_at of a row that nothing has replaced */
+#define MEMTABLE_NONE  UINT32_MAX /* no row */
+
+enum {
+    MEMTABLE_FIRST_SEGMENT_ROWS = 1024,
+    MEMTABLE_SEGMENTS = 22, /* each twice the one before: 4 G rows */
+    MEMTABLE_WINDOWS_MAX = 25
+};
+
+struct memtable_row {
+    const uint8_t *key;
+    const uint8_t *payload;
+    const float *vector;
+    int64_t event_time_ms;
+    int64_t offset;
+    int64_t ttl_ms;
+    _Atomic int64_t dead_at; /* offset of the record that replaced or deleted it */
+    uint32_t older;          /* the version before, or MEMTABLE_NONE */
+    uint32_t payload_bytes;
+    uint32_t contiguous; /* rows from this one on whose vectors follow without a gap */
+    uint32_t window;     /* index into windows */
+    uint16_t key_bytes;
+};
+
+/* What the memtable holds of one window. */
+struct memtable_window {
+    int64_t start_ms;
+    uint64_t rows;
+    uint64_t dead_rows;
+    int64_t min_event_ms, max_event_ms;
+    int64_t last_arrival_wall_ms; /* 0: replayed */
+};
+
+struct memtable {
+    _Atomic uint32_t refs;
+    struct store *store;  /* memory is accounted there */
+    struct log_file *log; /* until the flush is committed */
+    uint8_t *buffer;
+    uint64_t buffer_bytes;
+    uint64_t used_bytes; /* frames end here */
+    struct arena arena;
+    struct skiplist list;
+    _Atomic(struct memtable_row *) segments[MEMTABLE_SEGMENTS];
+    _Atomic uint32_t row_count;
+    uint64_t segment_bytes;
+    uint64_t accounted_bytes;      /* as told to the store; touched by the writer only */
+    _Atomic uint64_t memory_bytes; /* the same, for readers */
+    int64_t window_ms;
+    struct memtable_window *windows; /* guarded by the shard's window lock */
+    uint32_t window_count;
+    uint32_t window_capacity;
+    uint32_t window_last;   /* where the last row went */
+    int64_t first_sequence; /* of its first frame */
+    uint64_t frame_count;
+    int64_t next_offset; /* after the last frame */
+    struct store_clock clock;
+};
+
+struct memtable *memtable_new(struct store *store, struct log_file *log, uint64_t buffer_bytes,
+                              int64_t window_ms, uint64_t seed);
+void memtable_ref(struct memtable *memtable);
+void memtable_unref(struct memtable *memtable);
+
+/** Row by number; the number must be below row_count. */
+struct memtable_row *memtable_row(const struct memtable *memtable, uint32_t row);
+
+/** Adds a row that points into the buffer; returns its number. `*previous` gets the number of the
+ * key's newest row before (MEMTABLE_NONE: first of this key here). The caller holds the window
+ * lock.. */
+uint32_t memtable_insert(struct memtable *memtable, const struct memtable_row *row,
+                         int64_t arrival_wall_ms, uint32_t *previous);
+
+/** Gives back the memory behind the last frame: nothing more is written (a replayed log). */
+void memtable_release_tail(struct memtable *memtable);
+
+/** Tells the store how much memory is in use now. Writer only. */
+void memtable_account(struct memtable *memtable);
+
+/** Newest row of the key, or MEMTABLE_NONE. Any thread; the row may be newer than a snapshot. */
+uint32_t memtable_find(const struct memtable *memtable, const uint8_t *key, size_t key_bytes);
+
+/** Marks a row dead at an offset. The caller holds the append and window locks. */
+void memtable_kill(struct memtable *memtable, uint32_t row, int64_t offset);
+
+/** Start of the window of length `window_ms` that holds the time: floor, also before 1970. */
+int64_t memtable_window_start(int64_t event_time_ms, int64_t window_ms);
+
+#endif

@@ -1,0 +1,379 @@
+/* Opening a shard after anything.
+ *
+ *     manifest   says which files there are, up to which offset they go, which logs are replayed
+ *     orphans    files of reserved numbers that no edit names are removed
+ *     parts      opened with their masks; one that is damaged takes its window out
+ *     logs       frames are replayed in order into memtables, which are flushed as they are; new
+ *                records go to a new log file, so that nothing stale can follow a recovered frame
+ *
+ * Where a log ends. Frames count up by one without a gap. The first that does not parse, or has
+ * another number, is the torn end, unless a valid one of the same use of the file lies behind it or
+ * the next log goes on with a later number: with `durability: log` each frame was durable before
+ * the next was written, so that is damage of acknowledged data and the opening fails. With
+ * `durability: kafka` a crash may lose any of the frames: all from the gap on are given up, and
+ * Kafka is read again from there.
+ *
+ * What the last process had written but not synced can be read now and lost later: every file that
+ * is gone on with is synced first. */
+#include <assert.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "base/buffer.h"
+#include "base/logger.h"
+#include "store/orphans.h"
+#include "store/shard.h"
+
+struct recovery {
+    struct store_shard *shard;
+    struct log_file **logs; /* one for each log of the manifest, with a reference */
+    size_t log_count;
+    struct manifest_log *active; /* copies, by epoch */
+    size_t active_count;
+    struct part **parts; /* one for each table of the manifest; NULL: damaged */
+    size_t part_count;
+    struct buffer damage;
+    struct manifest_edit edit; /* logs that turned out to hold nothing */
+    bool edited;
+};
+
+static struct log_file *find_log(const struct recovery *recovery, uint64_t number)
+{
+    for (size_t i = 0; i < recovery->log_count; i++)
+        if (recovery->logs[i]->number == number)
+            return recovery->logs[i];
+    return NULL;
+}
+
+/* Objects for all log files; a size of 0 when a file is missing. */
+static void open_logs(struct recovery *recovery)
+{
+    struct store_shard *shard = recovery->shard;
+    const struct manifest_state *state = &shard->manifest->state;
+
+    recovery->logs = calloc(state->log_count ? state->log_count : 1, sizeof(*recovery->logs));
+    if (!recovery->logs)
+        abort();
+    for (size_t i = 0; i < state->log_count; i++) {
+        struct log_file *log =
+            log_file_new(shard, shard->io, shard->directory, state->logs[i].number);
+        uint64_t size_bytes = 0;
+        int file;
+        log->epoch = state->logs[i].epoch;
+        log->salt = state->logs[i].salt;
+        log->durable = state->logs[i].durable != 0;
+        if (io_open(shard->io, log->path, IO_READ, &file, NULL) == 0) {
+            if (io_size(shard->io, file, log->path, &size_bytes, NULL) == 0)
+                log_file_set_allocated(log, size_bytes);
+            (void)io_close(shard->io, file, log->path, NULL); /* nothing was written */
+        }
+        recovery->logs[recovery->log_count++] = log;
+    }
+}
+
+static void note_damage(struct recovery *recovery, const struct manifest_table *table,
+                        const char *text)
+{
+    if (recovery->damage.size > 0)
+        buffer_append_text(&recovery->damage, "; ");
+    buffer_append_format(&recovery->damage, "window %" PRId64 ": %s",
+                         table->description.window_start_ms, text);
+    log_error("store", "%s/%s: window %" PRId64 " is left out: %s", recovery->shard->collection,
+              recovery->shard->name, table->description.window_start_ms, text);
+}
+
+static bool same_window(const struct manifest_table *a, const struct manifest_table *b)
+{
+    return a->description.window_start_ms == b->description.window_start_ms &&
+           a->description.window_length_ms == b->description.window_length_ms;
+}
+
+/* A damaged part takes out every part of its window: half a window would be a wrong answer. */
+static void take_out_damaged(struct recovery *recovery)
+{
+    struct store_shard *shard = recovery->shard;
+    const struct manifest_state *state = &shard->manifest->state;
+
+    shard->damages = calloc(state->table_count ? state->table_count : 1, sizeof(*shard->damages));
+    if (!shard->damages)
+        abort();
+    for (size_t i = 0; i < state->table_count; i++) {
+        const struct manifest_table *table = &state->tables[i];
+        struct log_file *log;
+        bool damaged = false;
+        for (size_t j = 0; j < state->table_count; j++)
+            damaged |= !recovery->parts[j] && same_window(table, &state->tables[j]);
+        if (!damaged)
+            continue;
+        log = find_log(recovery, table->description.log_file_number);
+        if (log)
+            log_file_ref(log); /* never used again while the window may be looked at */
+        shard->damages[shard->damage_count++] = (struct shard_damage){
+            .log = log,
+            .file_number = table->description.file_number,
+            .window_start_ms = table->description.window_start_ms,
+            .window_length_ms = table->description.window_length_ms,
+            .bytes = table->info.index_bytes + table->mask_bytes + table->segment.bytes +
+                     (table->description.kind == TABLE_RUN ? table->info.vector_bytes : 0)};
+    }
+}
+
+static int open_parts(struct recovery *recovery, struct error *error)
+{
+    struct store_shard *shard = recovery->shard;
+    const struct manifest_state *state = &shard->manifest->state;
+
+    recovery->parts = calloc(state->table_count ? state->table_count : 1, sizeof(*recovery->parts));
+    if (!recovery->parts)
+        abort();
+    recovery->part_count = state->table_count;
+    for (size_t i = 0; i < state->table_count; i++) {
+        const struct manifest_table *table = &state->tables[i];
+        struct log_file *log = find_log(recovery, table->description.log_file_number);
+        struct error local = {0};
+        int code = part_open(shard, table, log, &recovery->parts[i], &local);
+        if (code == 0)
+            continue;
+        if (code != ERROR_CORRUPT && code != ERROR_NOT_FOUND)
+            return error_set(error, code, "%s", local.text);
+        recovery->parts[i] = NULL;
+        note_damage(recovery, table, local.text);
+    }
+    take_out_damaged(recovery);
+    if (recovery->damage.size > 0) {
+        shard->damage_text = strdup(buffer_text(&recovery->damage));
+        if (!shard->damage_text)
+            abort();
+    }
+    return 0;
+}
+
+static bool window_damaged(const struct store_shard *shard, const struct manifest_table *table)
+{
+    for (size_t i = 0; i < shard->damage_count; i++)
+        if (shard->damages[i].file_number == table->description.file_number)
+            return true;
+    return false;
+}
+
+/* The version of what is flushed. */
+static void publish_parts(struct recovery *recovery)
+{
+    struct store_shard *shard = recovery->shard;
+    const struct manifest_state *state = &shard->manifest->state;
+    struct version *version = version_copy(NULL);
+
+    for (size_t i = 0; i < state->table_count; i++) {
+        const struct manifest_table *table = &state->tables[i];
+        const struct store_segment segment = {.info = table->segment};
+        struct attachment *attachment = NULL;
+        if (window_damaged(shard, table))
+            continue;
+        if (segment.info.file_number != 0)
+            attachment = attachment_new(shard, &segment);
+        version_add_part(version, recovery->parts[i], attachment);
+        attachment_unref(attachment);
+    }
+    version_publish(shard, version);
+}
+
+static int read_log(struct store_shard *shard, struct log_file *log, uint8_t *bytes,
+                    uint64_t size_bytes, struct error *error)
+{
+    int file;
+    int code = io_open(shard->io, log->path, IO_READ, &file, error);
+
+    if (code != 0)
+        return code;
+    code = io_read(shard->io, file, log->path, bytes, (size_t)size_bytes, 0, error);
+    if (code == 0)
+        code = io_datasync(shard->io, file, log->path, error);
+    if (io_close(shard->io, file, log->path, code == 0 ? error : NULL) != 0 && code == 0)
+        code = ERROR_IO;
+    return code;
+}
+
+/* Whether a valid frame of this use of the log lies behind the place where it seems to end. */
+static bool later_frame_exists(const struct memtable *memtable, const struct log_file *log,
+                               uint64_t from, uint32_t dim)
+{
+    for (uint64_t at = from; at < memtable->buffer_bytes; at += LOG_FRAME_ALIGNMENT) {
+        const struct log_frame_header *header =
+            (const struct log_frame_header *)(memtable->buffer + at);
+        struct log_frame_identity identity = {log->number, log->epoch, log->salt, at};
+        struct log_frame frame;
+        if (header->magic == LOG_FRAME_MAGIC && header->epoch == log->epoch &&
+            log_frame_parse(memtable->buffer + at, memtable->buffer_bytes - at, &identity, dim,
+                            &frame, NULL) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Replays the frames that lie in the memtable's buffer. */
+static int replay_frames(struct store_shard *shard, struct memtable *memtable,
+                         const struct log_file *log, struct error *error)
+{
+    const struct version *version = atomic_load(&shard->current);
+    uint64_t at = 0;
+
+    while (at < memtable->buffer_bytes) {
+        struct log_frame_identity identity = {log->number, log->epoch, log->salt, at};
+        struct log_frame frame;
+        if (log_frame_parse(memtable->buffer + at, memtable->buffer_bytes - at, &identity,
+                            shard->dim, &frame, NULL) != 0 ||
+            frame.header->sequence != (uint64_t)shard->next_sequence)
+            break;
+        if (frame.header->first_offset < atomic_load(&shard->visible))
+            return error_set(error, ERROR_CORRUPT, "%s: the frame at byte %" PRIu64 " goes back",
+                             log->path, at);
+        append_apply_frame(shard, memtable, version, &frame, 0);
+        append_publish(shard, memtable->next_offset, &memtable->clock);
+        shard->next_sequence++;
+        at += frame.header->frame_bytes;
+    }
+    if (log->durable && later_frame_exists(memtable, log, at, shard->dim))
+        return error_set(error, ERROR_CORRUPT,
+                         "%s: damaged at byte %" PRIu64 ", acknowledged records follow", log->path,
+                         at);
+    return 0;
+}
+
+static void log_holds_nothing(struct recovery *recovery, struct log_file *log)
+{
+    manifest_edit_log_done(&recovery->edit, log->number);
+    recovery->edited = true;
+}
+
+static int replay_log(struct recovery *recovery, const struct manifest_log *from,
+                      struct error *error)
+{
+    struct store_shard *shard = recovery->shard;
+    struct log_file *log = find_log(recovery, from->number);
+    uint64_t buffer_bytes = log->allocated_bytes / LOG_FRAME_ALIGNMENT * LOG_FRAME_ALIGNMENT;
+    struct memtable *memtable;
+    struct version *version;
+    uint64_t seed;
+    int code;
+
+    if (buffer_bytes == 0)
+        return error_set(error, ERROR_CORRUPT, "%s is missing or empty", log->path);
+    io_random(shard->io, &seed, sizeof(seed));
+    log_file_ref(log); /* the memtable's */
+    memtable = memtable_new(shard->store, log, buffer_bytes,
+                            atomic_load_explicit(&shard->window_ms, memory_order_relaxed), seed);
+    memtable->first_sequence = shard->next_sequence;
+    version = version_copy(atomic_load(&shard->current));
+    version_add_memtable(version, memtable);
+    version_publish(shard, version);
+    code = read_log(shard, log, memtable->buffer, memtable->buffer_bytes, error);
+    if (code == 0)
+        code = replay_frames(shard, memtable, log, error);
+    if (code == 0 && memtable->frame_count > 0) {
+        memtable_release_tail(memtable);
+        atomic_fetch_add_explicit(&shard->immutable_count, 1, memory_order_release);
+    } else if (code == 0) {
+        version = version_copy(atomic_load(&shard->current));
+        version_remove_memtable(version, memtable);
+        version_publish(shard, version);
+        log_holds_nothing(recovery, log);
+    }
+    memtable_unref(memtable);
+    return code;
+}
+
+static int compare_epochs(const void *a, const void *b)
+{
+    const struct manifest_log *left = a;
+    const struct manifest_log *right = b;
+
+    return left->epoch < right->epoch ? -1 : left->epoch > right->epoch;
+}
+
+static int replay_logs(struct recovery *recovery, struct error *error)
+{
+    struct store_shard *shard = recovery->shard;
+    const struct manifest_state *state = &shard->manifest->state;
+    bool durable_before = true;
+    int code = 0;
+
+    recovery->active = calloc(state->log_count ? state->log_count : 1, sizeof(*recovery->active));
+    if (!recovery->active)
+        abort();
+    for (size_t i = 0; i < state->log_count; i++)
+        if (state->logs[i].active)
+            recovery->active[recovery->active_count++] = state->logs[i];
+    qsort(recovery->active, recovery->active_count, sizeof(*recovery->active), compare_epochs);
+    for (size_t i = 0; i < recovery->active_count && code == 0; i++) {
+        const struct manifest_log *log = &recovery->active[i];
+        if (log->first_sequence != shard->next_sequence) {
+            if (durable_before || log->first_sequence < shard->next_sequence)
+                return error_set(error, ERROR_CORRUPT,
+                                 "log %" PRIu64 " starts with frame %" PRId64 ", expected %" PRId64
+                                 ": acknowledged records are missing",
+                                 log->number, log->first_sequence, shard->next_sequence);
+            /* Everything from the gap on was never durable: Kafka has it. */
+            log_warning("store", "%s/%s: log %" PRIu64 " follows a gap and is given up",
+                        shard->collection, shard->name, log->number);
+            log_holds_nothing(recovery, find_log(recovery, log->number));
+            continue;
+        }
+        code = replay_log(recovery, log, error);
+        durable_before = log->durable != 0;
+    }
+    return code;
+}
+
+/* Tells the manifest about empty logs. Without space they are found again at the next opening;
+ * using them again before that is fine. */
+static int finish_logs(struct recovery *recovery, struct error *error)
+{
+    struct manifest *manifest = recovery->shard->manifest;
+    int code = 0;
+
+    if (recovery->edited) {
+        code = manifest_commit(manifest, &recovery->edit, error);
+        if (code == ERROR_NO_SPACE)
+            code = 0;
+    }
+    return code;
+}
+
+int recovery_run(struct store_shard *shard, struct error *error)
+{
+    struct recovery recovery = {.shard = shard};
+    const struct manifest_state *state = &shard->manifest->state;
+    bool all_removed;
+    int code = orphans_remove(shard->manifest, &all_removed, error);
+
+    if (code == 0 && all_removed)
+        for (size_t i = 0; i < state->dropped_count; i++)
+            manifest_forget(shard->manifest, state->dropped[i]);
+    shard->flushed_offset = state->next_offset;
+    shard->next_sequence = state->next_sequence;
+    append_publish(shard, state->next_offset, &state->clock);
+    open_logs(&recovery);
+    if (code == 0)
+        code = open_parts(&recovery, error);
+    if (code == 0) {
+        publish_parts(&recovery);
+        code = replay_logs(&recovery, error);
+    }
+    if (code == 0)
+        code = finish_logs(&recovery, error);
+    for (size_t i = 0; i < recovery.part_count; i++)
+        part_unref(recovery.parts[i]);
+    for (size_t i = 0; i < recovery.log_count; i++)
+        log_file_unref(recovery.logs[i]);
+    if (code == 0)
+        garbage_collect(shard);
+    free(recovery.logs);
+    free(recovery.active);
+    free(recovery.parts);
+    buffer_destroy(&recovery.damage);
+    manifest_edit_destroy(&recovery.edit);
+    return code;
+}

@@ -1,0 +1,222 @@
+/* Snapshots: a version and a visible offset that were current at one instant.
+ *
+ * The reader loads the version, then the visible offset S, then checks that the version is still
+ * the current one. Rows with offsets below S were put into memtables of the version that was
+ * current when S was published or of an earlier one, and a version is only replaced by one that
+ * holds the same rows: so a version that was current while S was read holds every row below S, and
+ * every mask below S has been set in its parts. Were S read while a newer version was current, rows
+ * below S might lie in a memtable that this version does not have. The check excludes that. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "store/shard.h"
+#include "store/snapshot.h"
+
+static void fill_memtable(struct store_source *source, struct memtable *memtable)
+{
+    *source = (struct store_source){
+        .kind = STORE_SOURCE_MEMTABLE,
+        .row_count = atomic_load_explicit(&memtable->row_count, memory_order_acquire),
+        .min_event_ms = INT64_MIN,
+        .max_event_ms = INT64_MAX,
+        .inner = memtable};
+}
+
+static void fill_part(struct store_source *source, const struct version_entry *entry)
+{
+    struct part *part = entry->part;
+    const struct attachment *attachment = entry->attachment;
+
+    *source = (struct store_source){
+        .kind = part->description.kind == TABLE_CHUNK ? STORE_SOURCE_CHUNK : STORE_SOURCE_RUN,
+        .window_start_ms = part->description.window_start_ms,
+        .window_length_ms = part->description.window_length_ms,
+        .sealed = part->sealed,
+        .generation = part->description.generation,
+        .file_number = part->description.file_number,
+        .row_count = part->row_count,
+        .min_event_ms = part->info.min_event_ms,
+        .max_event_ms = part->info.max_event_ms,
+        .masked_rows = atomic_load_explicit(&part->masked_rows, memory_order_relaxed),
+        .segment = attachment && attachment->segment.object ? &attachment->segment : NULL,
+        .inner = part};
+}
+
+struct store_snapshot *store_snapshot_acquire(struct store_shard *shard, int64_t now_ms)
+{
+    struct store_snapshot *snapshot;
+    struct version *version;
+    int64_t visible;
+    size_t count;
+
+    atomic_fetch_add(&shard->snapshot_count, 1);
+    for (;;) {
+        version = version_acquire(shard);
+        visible = atomic_load(&shard->visible);
+        if (atomic_load(&shard->current) == version)
+            break;
+        version_unref(version);
+    }
+    count = version->memtable_count + version->entry_count;
+    snapshot = malloc(sizeof(*snapshot) + count * sizeof(snapshot->sources[0]));
+    if (!snapshot)
+        abort();
+    snapshot->shard = shard;
+    snapshot->version = version;
+    snapshot->visible = visible;
+    snapshot->now_ms = now_ms;
+    snapshot->ttl_ms = atomic_load_explicit(&shard->ttl_ms, memory_order_relaxed);
+    snapshot->watermark_ms = atomic_load_explicit(&shard->watermark_ms, memory_order_relaxed);
+    snapshot->source_count = count;
+    for (size_t i = 0; i < version->memtable_count; i++)
+        fill_memtable(&snapshot->sources[i], version->memtables[i]);
+    for (size_t i = 0; i < version->entry_count; i++)
+        fill_part(&snapshot->sources[version->memtable_count + i], &version->entries[i]);
+    return snapshot;
+}
+
+void store_snapshot_release(struct store_snapshot *snapshot)
+{
+    struct store_shard *shard;
+
+    if (!snapshot)
+        return;
+    shard = snapshot->shard;
+    version_unref(snapshot->version);
+    free(snapshot);
+    atomic_fetch_sub(&shard->snapshot_count, 1);
+}
+
+int64_t store_snapshot_next_offset(const struct store_snapshot *snapshot)
+{
+    return snapshot->visible;
+}
+
+int64_t store_snapshot_watermark_ms(const struct store_snapshot *snapshot)
+{
+    return snapshot->watermark_ms;
+}
+
+const struct store_source *store_snapshot_sources(const struct store_snapshot *snapshot,
+                                                  size_t *count)
+{
+    *count = snapshot->source_count;
+    return snapshot->sources;
+}
+
+bool store_row_visible(const struct store_snapshot *snapshot, const struct store_source *source,
+                       uint32_t row)
+{
+    if (source->kind == STORE_SOURCE_MEMTABLE) {
+        const struct memtable_row *from = memtable_row(source->inner, row);
+        return from->offset < snapshot->visible &&
+               atomic_load_explicit(&from->dead_at, memory_order_relaxed) >= snapshot->visible &&
+               !shard_row_expired(from->event_time_ms, from->ttl_ms, snapshot->ttl_ms,
+                                  snapshot->now_ms);
+    }
+    const struct part *part = source->inner;
+    return part->offsets[row] < snapshot->visible && part_dead_at(part, row) >= snapshot->visible &&
+           !shard_row_expired(part->event_times[row], part->ttls ? part->ttls[row] : 0,
+                              snapshot->ttl_ms, snapshot->now_ms);
+}
+
+int64_t store_row_event_time_ms(const struct store_source *source, uint32_t row)
+{
+    if (source->kind == STORE_SOURCE_MEMTABLE)
+        return memtable_row(source->inner, row)->event_time_ms;
+    return ((const struct part *)source->inner)->event_times[row];
+}
+
+int64_t store_row_offset(const struct store_source *source, uint32_t row)
+{
+    if (source->kind == STORE_SOURCE_MEMTABLE)
+        return memtable_row(source->inner, row)->offset;
+    return ((const struct part *)source->inner)->offsets[row];
+}
+
+const uint8_t *store_row_key(const struct store_source *source, uint32_t row, size_t *key_bytes)
+{
+    if (source->kind == STORE_SOURCE_MEMTABLE) {
+        const struct memtable_row *from = memtable_row(source->inner, row);
+        *key_bytes = from->key_bytes;
+        return from->key;
+    }
+    return table_key(((const struct part *)source->inner)->table, row, key_bytes);
+}
+
+int store_row_vectors(const struct store_source *source, uint32_t row, const float **vectors,
+                      uint32_t *count, struct error *error)
+{
+    if (source->kind == STORE_SOURCE_MEMTABLE) {
+        const struct memtable_row *from = memtable_row(source->inner, row);
+        uint32_t left = source->row_count - row;
+        *vectors = from->vector;
+        *count = from->contiguous < left ? from->contiguous : left;
+        return 0;
+    }
+    return table_vectors(((const struct part *)source->inner)->table, row, vectors, count, error);
+}
+
+int store_row_payload(const struct store_source *source, uint32_t row, struct arena *arena,
+                      const uint8_t **payload, size_t *payload_bytes, struct error *error)
+{
+    static const uint8_t empty_map = 0x80;
+
+    if (source->kind == STORE_SOURCE_MEMTABLE) {
+        const struct memtable_row *from = memtable_row(source->inner, row);
+        *payload = from->payload_bytes > 0 ? from->payload : &empty_map;
+        *payload_bytes = from->payload_bytes > 0 ? from->payload_bytes : 1;
+        return 0;
+    }
+    return table_payload(((const struct part *)source->inner)->table, row, arena, payload,
+                         payload_bytes, error);
+}
+
+/* The key's newest row below the visible offset in a memtable, or MEMTABLE_NONE. */
+static uint32_t memtable_newest_below(const struct memtable *memtable, const uint8_t *key,
+                                      size_t key_bytes, int64_t visible)
+{
+    uint32_t row = memtable_find(memtable, key, key_bytes);
+
+    while (row != MEMTABLE_NONE && memtable_row(memtable, row)->offset >= visible)
+        row = memtable_row(memtable, row)->older;
+    return row;
+}
+
+int store_snapshot_find(const struct store_snapshot *snapshot, const uint8_t *key, size_t key_bytes,
+                        const struct store_source **source, uint32_t *row, struct error *error)
+{
+    const struct shard_metrics *metrics = &snapshot->shard->metrics;
+    size_t memtables = snapshot->version->memtable_count;
+    uint64_t hash = 0;
+
+    metric_add(metrics->lookups, 1);
+    for (size_t i = 0; i < memtables; i++) {
+        *row = memtable_newest_below(snapshot->version->memtables[i], key, key_bytes,
+                                     snapshot->visible);
+        if (*row == MEMTABLE_NONE)
+            continue;
+        *source = &snapshot->sources[i];
+        /* It is the newest of all: where it is not visible, no older one is. */
+        if (store_row_visible(snapshot, *source, *row))
+            return 0;
+        return error_set(error, ERROR_NOT_FOUND, "no such id");
+    }
+    if (snapshot->source_count > memtables) {
+        hash = table_key_hash(key, key_bytes);
+        for (size_t i = memtables; i < snapshot->source_count; i++)
+            table_prefetch(((struct part *)snapshot->sources[i].inner)->table, hash);
+    }
+    for (size_t i = memtables; i < snapshot->source_count; i++) {
+        const struct part *part = snapshot->sources[i].inner;
+        if (!table_may_contain(part->table, hash))
+            continue;
+        metric_add(metrics->lookup_reads, 1);
+        if (!table_find(part->table, key, key_bytes, hash, row) ||
+            !store_row_visible(snapshot, &snapshot->sources[i], *row))
+            continue;
+        *source = &snapshot->sources[i];
+        return 0;
+    }
+    return error_set(error, ERROR_NOT_FOUND, "no such id");
+}

@@ -1,0 +1,22 @@
+/* The inside of a snapshot, for cursors. */
+#ifndef STORE_SNAPSHOT_H
+#define STORE_SNAPSHOT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "store/shard.h"
+#include "store/store.h"
+
+struct store_snapshot {
+    struct store_shard *shard;
+    struct version *version;
+    int64_t visible;
+    int64_t now_ms;
+    int64_t ttl_ms;
+    int64_t watermark_ms;
+    size_t source_count;
+    struct store_source sources[]; /* memtables in the version's order, then its entries */
+};
+
+#endif

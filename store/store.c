@@ -1,0 +1,150 @@
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "store/shard.h"
+
+enum { MEMORY_DEFAULT_BYTES = 1 << 30, MEMTABLE_DEFAULT_BYTES = 128 << 20 };
+
+/* Creates the data folder and those above it that are missing. */
+static int make_data_dir(struct io *io, const char *data_dir, struct error *error)
+{
+    char path[PATH_MAX];
+    size_t length = strlen(data_dir);
+
+    if (length == 0 || length > PATH_MAX - 600)
+        return error_set(error, ERROR_INVALID, "data folder has a name of %zu bytes", length);
+    memcpy(path, data_dir, length + 1);
+    if (io_make_directory(io, path, error) == 0)
+        return 0;
+    for (size_t i = 1; i < length; i++) {
+        if (path[i] != '/')
+            continue;
+        path[i] = '\0';
+        /* A folder that exists and may not be written answers as well: the last one decides. */
+        (void)io_make_directory(io, path, NULL);
+        path[i] = '/';
+    }
+    return io_make_directory(io, path, error);
+}
+
+static void store_delete(struct store *store)
+{
+    if (store->lock_file >= 0)
+        (void)io_close(store->io, store->lock_file, store->lock_path, NULL); /* unlocks */
+    free(store->data_dir);
+    free(store->lock_path);
+    free(store);
+}
+
+int store_open(const struct store_options *options, struct store **out, struct error *error)
+{
+    struct io *io = options->io ? options->io : io_posix();
+    struct store *store;
+    int code = make_data_dir(io, options->data_dir, error);
+
+    if (code != 0)
+        return code;
+    store = calloc(1, sizeof(*store));
+    if (!store)
+        abort();
+    store->io = io;
+    store->metrics = options->metrics;
+    store->memory_max_bytes =
+        options->memory_max_bytes ? options->memory_max_bytes : MEMORY_DEFAULT_BYTES;
+    store->memtable_max_bytes =
+        options->memtable_max_bytes ? options->memtable_max_bytes : MEMTABLE_DEFAULT_BYTES;
+    store->lock_file = -1;
+    store->data_dir = strdup(options->data_dir);
+    if (!store->data_dir || asprintf(&store->lock_path, "%s/LOCK", options->data_dir) < 0)
+        abort();
+    code = io_open(io, store->lock_path, IO_WRITE | IO_CREATE, &store->lock_file, error);
+    if (code == 0)
+        code = io_lock(io, store->lock_file, store->lock_path, error);
+    if (code != 0) {
+        store_delete(store);
+        return code;
+    }
+    *out = store;
+    return 0;
+}
+
+void store_close(struct store *store)
+{
+    if (store)
+        store_delete(store);
+}
+
+struct name_list {
+    struct arena *arena;
+    const char **names;
+    size_t count, capacity;
+};
+
+static int add_name(void *context, const char *name)
+{
+    struct name_list *list = context;
+
+    if (name[0] == '.')
+        return 0;
+    if (list->count == list->capacity) {
+        size_t capacity = list->capacity ? list->capacity * 2 : 16;
+        const char **grown = arena_calloc(list->arena, capacity, sizeof(*grown));
+        if (!grown)
+            return 1;
+        if (list->count > 0)
+            memcpy(grown, list->names, list->count * sizeof(*grown));
+        list->names = grown;
+        list->capacity = capacity;
+    }
+    list->names[list->count] = arena_copy(list->arena, name, strlen(name));
+    if (!list->names[list->count])
+        return 1;
+    list->count++;
+    return 0;
+}
+
+/* A folder without CURRENT was never a shard, or a crash came before it was one. */
+static bool is_shard(struct store *store, const char *collection, const char *name)
+{
+    char path[PATH_MAX];
+    int file;
+
+    snprintf(path, sizeof(path), "%s/%s/%s/CURRENT", store->data_dir, collection, name);
+    if (io_open(store->io, path, IO_READ, &file, NULL) != 0)
+        return false;
+    (void)io_close(store->io, file, path, NULL); /* nothing was written */
+    return true;
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    return strverscmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+int store_shard_list(struct store *store, const char *collection, struct arena *arena,
+                     const char ***names, size_t *count, struct error *error)
+{
+    struct name_list list = {.arena = arena};
+    char path[PATH_MAX];
+    size_t kept = 0;
+    int code;
+
+    *names = NULL;
+    *count = 0;
+    snprintf(path, sizeof(path), "%s/%s", store->data_dir, collection);
+    code = io_list(store->io, path, add_name, &list, error);
+    if (code == ERROR_NOT_FOUND)
+        return 0;
+    if (code != 0)
+        return code;
+    for (size_t i = 0; i < list.count; i++)
+        if (is_shard(store, collection, list.names[i]))
+            list.names[kept++] = list.names[i];
+    if (kept > 0)
+        qsort(list.names, kept, sizeof(*list.names), compare_names);
+    *names = list.names;
+    *count = kept;
+    return 0;
+}

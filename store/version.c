@@ -1,0 +1,208 @@
+#include "store/version.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "store/shard.h"
+
+struct version *version_copy(const struct version *from)
+{
+    struct version *version = calloc(1, sizeof(*version));
+    size_t memtables = from ? from->memtable_count : 0;
+    size_t entries = from ? from->entry_count : 0;
+
+    if (!version)
+        abort();
+    atomic_init(&version->refs, 1);
+    /* Room for one more of each; version_add_* grow further. */
+    version->memtables = calloc(memtables + 1, sizeof(*version->memtables));
+    version->entries = calloc(entries + 1, sizeof(*version->entries));
+    if (!version->memtables || !version->entries)
+        abort();
+    for (size_t i = 0; i < memtables; i++) {
+        memtable_ref(from->memtables[i]);
+        version->memtables[i] = from->memtables[i];
+    }
+    for (size_t i = 0; i < entries; i++) {
+        version->entries[i] = from->entries[i];
+        part_ref(version->entries[i].part);
+        if (version->entries[i].attachment)
+            attachment_ref(version->entries[i].attachment);
+    }
+    version->memtable_count = memtables;
+    version->entry_count = entries;
+    return version;
+}
+
+void version_ref(struct version *version)
+{
+    atomic_fetch_add_explicit(&version->refs, 1, memory_order_relaxed);
+}
+
+void version_unref(struct version *version)
+{
+    if (!version || atomic_fetch_sub_explicit(&version->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    for (size_t i = 0; i < version->memtable_count; i++)
+        memtable_unref(version->memtables[i]);
+    for (size_t i = 0; i < version->entry_count; i++) {
+        part_unref(version->entries[i].part);
+        attachment_unref(version->entries[i].attachment);
+    }
+    free(version->memtables);
+    free(version->entries);
+    free(version);
+}
+
+void version_add_memtable(struct version *version, struct memtable *memtable)
+{
+    struct memtable **grown =
+        realloc(version->memtables, (version->memtable_count + 1) * sizeof(*version->memtables));
+
+    if (!grown)
+        abort();
+    memmove(grown + 1, grown, version->memtable_count * sizeof(*grown));
+    memtable_ref(memtable);
+    grown[0] = memtable;
+    version->memtables = grown;
+    version->memtable_count++;
+}
+
+void version_remove_memtable(struct version *version, const struct memtable *memtable)
+{
+    for (size_t i = 0; i < version->memtable_count; i++) {
+        if (version->memtables[i] != memtable)
+            continue;
+        memtable_unref(version->memtables[i]);
+        memmove(&version->memtables[i], &version->memtables[i + 1],
+                (version->memtable_count - i - 1) * sizeof(*version->memtables));
+        version->memtable_count--;
+        return;
+    }
+    assert(!"memtable is not in the version");
+}
+
+static int compare_parts(const struct part *a, const struct part *b)
+{
+    if (a->description.window_start_ms != b->description.window_start_ms)
+        return a->description.window_start_ms < b->description.window_start_ms ? -1 : 1;
+    if (a->description.window_length_ms != b->description.window_length_ms)
+        return a->description.window_length_ms < b->description.window_length_ms ? -1 : 1;
+    if (a->sealed != b->sealed)
+        return a->sealed ? -1 : 1;
+    if (a->info.min_offset != b->info.min_offset)
+        return a->info.min_offset < b->info.min_offset ? -1 : 1;
+    return a->description.file_number < b->description.file_number ? -1 : 1;
+}
+
+void version_add_part(struct version *version, struct part *part, struct attachment *attachment)
+{
+    struct version_entry *grown =
+        realloc(version->entries, (version->entry_count + 1) * sizeof(*version->entries));
+    size_t place = version->entry_count;
+
+    if (!grown)
+        abort();
+    while (place > 0 && compare_parts(part, grown[place - 1].part) < 0)
+        place--;
+    memmove(&grown[place + 1], &grown[place], (version->entry_count - place) * sizeof(*grown));
+    part_ref(part);
+    if (attachment)
+        attachment_ref(attachment);
+    grown[place] = (struct version_entry){part, attachment};
+    version->entries = grown;
+    version->entry_count++;
+}
+
+void version_remove_part(struct version *version, const struct part *part)
+{
+    for (size_t i = 0; i < version->entry_count; i++) {
+        if (version->entries[i].part != part)
+            continue;
+        part_unref(version->entries[i].part);
+        attachment_unref(version->entries[i].attachment);
+        memmove(&version->entries[i], &version->entries[i + 1],
+                (version->entry_count - i - 1) * sizeof(*version->entries));
+        version->entry_count--;
+        return;
+    }
+    assert(!"part is not in the version");
+}
+
+struct version_entry *version_find(struct version *version, uint64_t file_number)
+{
+    for (size_t i = 0; i < version->entry_count; i++)
+        if (version->entries[i].part->description.file_number == file_number)
+            return &version->entries[i];
+    return NULL;
+}
+
+size_t version_window(const struct version *version, int64_t start_ms, int64_t length_ms,
+                      size_t *first)
+{
+    size_t count = 0;
+
+    *first = version->entry_count;
+    for (size_t i = 0; i < version->entry_count; i++) {
+        const struct table_description *description = &version->entries[i].part->description;
+        if (description->window_start_ms != start_ms || description->window_length_ms != length_ms)
+            continue;
+        if (count++ == 0)
+            *first = i;
+    }
+    return count;
+}
+
+struct version *version_acquire(struct store_shard *shard)
+{
+    unsigned slot = epoch_enter(shard->epoch);
+    struct version *version = atomic_load(&shard->current);
+
+    version_ref(version);
+    epoch_leave(shard->epoch, slot);
+    return version;
+}
+
+static void release_version(void *version)
+{
+    version_unref(version);
+}
+
+void version_publish(struct store_shard *shard, struct version *version)
+{
+    struct version *old = atomic_exchange(&shard->current, version);
+
+    if (old)
+        epoch_retire(shard->epoch, old, release_version);
+}
+
+struct attachment *attachment_new(struct store_shard *shard, const struct store_segment *segment)
+{
+    struct attachment *attachment = calloc(1, sizeof(*attachment));
+
+    if (!attachment)
+        abort();
+    atomic_init(&attachment->refs, 1);
+    attachment->shard = shard;
+    attachment->segment = *segment;
+    return attachment;
+}
+
+void attachment_ref(struct attachment *attachment)
+{
+    atomic_fetch_add_explicit(&attachment->refs, 1, memory_order_relaxed);
+}
+
+void attachment_unref(struct attachment *attachment)
+{
+    if (attachment && atomic_fetch_sub_explicit(&attachment->refs, 1, memory_order_acq_rel) == 1)
+        garbage_add_attachment(attachment->shard, attachment);
+}
+
+void attachment_delete(struct attachment *attachment)
+{
+    if (attachment->segment.object && attachment->segment.release)
+        attachment->segment.release(attachment->segment.object);
+    free(attachment);
+}

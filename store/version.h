@@ -1,0 +1,63 @@
+/* A version: which memtables, parts and segments make up the shard at one instant. Immutable once
+ * published. Readers take a reference inside an epoch section; a replaced version is released when
+ * the last reader that could be taking it has left. */
+#ifndef STORE_VERSION_H
+#define STORE_VERSION_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "store/memtable.h"
+#include "store/part.h"
+#include "store/store.h"
+
+/* An index attached to a sealed run. `segment.object` is NULL until it is loaded. */
+struct attachment {
+    struct attachment *next; /* in the garbage list */
+    _Atomic uint32_t refs;
+    struct store_shard *shard;
+    struct store_segment segment;
+    _Atomic bool dropped; /* its file goes with the last reference */
+};
+
+struct version_entry {
+    struct part *part;
+    struct attachment *attachment; /* or NULL */
+};
+
+struct version {
+    _Atomic uint32_t refs;
+    struct memtable **memtables; /* newest first; the first is the active one if it takes appends */
+    size_t memtable_count;
+    struct version_entry *entries; /* by window, then sealed run first, then by offset */
+    size_t entry_count;
+};
+
+/** A copy with one reference, to be changed and published; `from` may be NULL (empty). */
+struct version *version_copy(const struct version *from);
+void version_ref(struct version *version);
+void version_unref(struct version *version);
+
+void version_add_memtable(struct version *version, struct memtable *memtable); /* as the newest */
+void version_remove_memtable(struct version *version, const struct memtable *memtable);
+void version_add_part(struct version *version, struct part *part, struct attachment *attachment);
+void version_remove_part(struct version *version, const struct part *part);
+struct version_entry *version_find(struct version *version, uint64_t file_number);
+
+/** Entries of a window: [first, first + count). */
+size_t version_window(const struct version *version, int64_t start_ms, int64_t length_ms,
+                      size_t *first);
+
+/** The current version with a reference. Lock-free, any thread. */
+struct version *version_acquire(struct store_shard *shard);
+/** Makes it the current one; takes over the caller's reference. Under the append lock. */
+void version_publish(struct store_shard *shard, struct version *version);
+
+struct attachment *attachment_new(struct store_shard *shard, const struct store_segment *segment);
+void attachment_ref(struct attachment *attachment);
+void attachment_unref(struct attachment *attachment);
+void attachment_delete(struct attachment *attachment);
+
+#endif
