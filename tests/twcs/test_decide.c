@@ -1,0 +1,238 @@
+#include <string.h>
+
+#include "tests/support/test_main.h"
+#include "twcs/twcs.h"
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+enum { MINUTE = 60000, HOUR = 60 * MINUTE, DAY = 24 * HOUR, NOTHING = -1 };
+
+#define NOW (INT64_C(10) * DAY)
+#define MIB (UINT64_C(1) << 20)
+
+static const struct twcs_policy policy = {
+    .window_ms = HOUR,
+    .ttl_ms = DAY,
+    .late_allowed_ms = 10 * MINUTE,
+    .tiered_min_threshold = 4,
+    .tiered_max_threshold = 32,
+    .reseal_ratio = 0.1,
+    .dead_ratio = 0.3,
+};
+
+static const struct twcs_run chunk_list[] = {
+    {.bytes = 10 * MIB, .rows = 100}, {.bytes = 10 * MIB, .rows = 100},
+    {.bytes = 10 * MIB, .rows = 100}, {.bytes = 10 * MIB, .rows = 100},
+    {.bytes = 10 * MIB, .rows = 100},
+};
+
+/* A window of an hour that ended `age` before now and lives a day after its end. */
+static struct twcs_window window_aged(int64_t age_ms)
+{
+    return (struct twcs_window){.start_ms = NOW - age_ms - HOUR,
+                                .length_ms = HOUR,
+                                .chunks = chunk_list,
+                                .max_expiry_ms = NOW - age_ms + DAY,
+                                .last_arrival_wall_ms = NOW - age_ms};
+}
+
+static int decide_one(const struct twcs_policy *with, const struct twcs_window *window)
+{
+    struct twcs_clock clock = {NOW, NOW, NOW};
+    struct twcs_decision decision;
+
+    if (twcs_decide(with, &clock, window, 1, &decision, 1) == 0)
+        return NOTHING;
+    ck_assert_uint_eq(decision.window, 0);
+    return (int)decision.action;
+}
+
+START_TEST(an_unsealed_window_tiers_seals_or_goes)
+{
+    static const struct {
+        const char *what;
+        int64_t age_ms;
+        size_t chunks;
+        uint64_t memtable_rows;
+        bool busy, pinned;
+        int action;
+    } cases[] = {
+        {"open and empty", -HOUR, 0, 0, false, false, NOTHING},
+        {"open with few chunks", -HOUR, 3, 9, false, false, NOTHING},
+        {"open with many chunks", -HOUR, 4, 0, false, false, TWCS_TIER},
+        {"open, many chunks, busy", -HOUR, 4, 0, true, false, NOTHING},
+        {"ended, late data still allowed", 10 * MINUTE - 1, 1, 0, false, false, NOTHING},
+        {"tiers while late data are allowed", 10 * MINUTE - 1, 4, 0, false, false, TWCS_TIER},
+        {"closed", 10 * MINUTE, 1, 0, false, false, TWCS_SEAL},
+        {"closed, rows only in memory", 10 * MINUTE, 0, 1, false, false, TWCS_SEAL},
+        {"closed: the major comes before tiers", 10 * MINUTE, 5, 0, false, false, TWCS_SEAL},
+        {"closed without rows", 10 * MINUTE, 0, 0, false, false, NOTHING},
+        {"closed and under way", 10 * MINUTE, 5, 0, true, false, NOTHING},
+        {"closed and pinned still seals", 10 * MINUTE, 1, 0, false, true, TWCS_SEAL},
+        {"one millisecond to live", DAY - 1, 1, 0, false, false, TWCS_SEAL},
+        {"expired: not worth a seal", DAY, 5, 0, false, false, TWCS_DROP_TTL},
+        {"expired with rows in memory", DAY, 0, 9, false, false, TWCS_DROP_TTL},
+        {"expired and pinned", DAY, 5, 0, false, true, NOTHING},
+        {"expired and busy", DAY, 5, 0, true, false, NOTHING},
+    };
+
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct twcs_window window = window_aged(cases[i].age_ms);
+        window.chunk_count = cases[i].chunks;
+        window.memtable_rows = cases[i].memtable_rows;
+        window.busy = cases[i].busy;
+        window.pinned_by_hidden = cases[i].pinned;
+        ck_assert_msg(decide_one(&policy, &window) == cases[i].action, "%s: %d", cases[i].what,
+                      decide_one(&policy, &window));
+    }
+}
+END_TEST
+
+START_TEST(a_sealed_window_is_left_alone_until_a_ratio_is_passed)
+{
+    static const struct {
+        const char *what;
+        uint64_t run_mib, run_rows, masked_rows;
+        size_t late_chunks;
+        int64_t age_ms;
+        bool busy;
+        int action;
+    } cases[] = {
+        {"nothing late", 400, 1000, 0, 0, HOUR, false, NOTHING},
+        {"late data below the ratio", 400, 1000, 0, 1, HOUR, false, NOTHING},
+        {"late data at the ratio", 100, 1000, 0, 1, HOUR, false, NOTHING},
+        {"late data past the ratio", 99, 1000, 0, 1, HOUR, false, TWCS_RESEAL},
+        {"late data tier below the ratio", 4000, 1000, 0, 4, HOUR, false, TWCS_TIER},
+        {"the reseal comes before the tier", 300, 1000, 0, 4, HOUR, false, TWCS_RESEAL},
+        {"past the ratio and busy", 99, 1000, 0, 1, HOUR, true, NOTHING},
+        {"few masked rows", 400, 1000, 300, 0, HOUR, false, NOTHING},
+        {"many masked rows", 400, 1000, 301, 0, HOUR, false, TWCS_RESEAL},
+        {"all rows masked", 400, 1000, 1000, 0, HOUR, false, TWCS_RESEAL},
+        {"an empty run with late data", 0, 0, 0, 1, HOUR, false, TWCS_RESEAL},
+        {"expired", 400, 1000, 0, 0, DAY, false, TWCS_DROP_TTL},
+        {"expired: no reseal first", 1, 1000, 900, 4, DAY, false, TWCS_DROP_TTL},
+        {"expired and busy", 400, 1000, 0, 0, DAY, true, NOTHING},
+    };
+
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct twcs_window window = window_aged(cases[i].age_ms);
+        window.sealed = true;
+        window.generation = 1;
+        window.sealed_run =
+            (struct twcs_run){.bytes = cases[i].run_mib * MIB, .rows = cases[i].run_rows};
+        window.masked_rows = cases[i].masked_rows;
+        window.chunk_count = cases[i].late_chunks;
+        window.busy = cases[i].busy;
+        ck_assert_msg(decide_one(&policy, &window) == cases[i].action, "%s: %d", cases[i].what,
+                      decide_one(&policy, &window));
+    }
+}
+END_TEST
+
+START_TEST(late_chunks_are_folded_in_when_no_more_come)
+{
+    static const struct {
+        const char *what;
+        int64_t quiet_ms, last_arrival_ms;
+        size_t late_chunks;
+        int action;
+    } cases[] = {
+        {"off", 0, NOW - 2 * HOUR, 1, NOTHING},
+        {"not yet quiet", HOUR, NOW - HOUR + 1, 1, NOTHING},
+        {"quiet", HOUR, NOW - HOUR, 1, TWCS_RESEAL},
+        {"quiet, nothing late", HOUR, NOW - HOUR, 0, NOTHING},
+        {"arrival on a clock ahead", HOUR, NOW + DAY, 1, NOTHING},
+    };
+
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct twcs_policy quiet = policy;
+        struct twcs_window window = window_aged(HOUR);
+        quiet.reseal_quiet_ms = cases[i].quiet_ms;
+        window.sealed = true;
+        window.sealed_run = (struct twcs_run){.bytes = 4000 * MIB, .rows = 1000};
+        window.chunk_count = cases[i].late_chunks;
+        window.last_arrival_wall_ms = cases[i].last_arrival_ms;
+        ck_assert_msg(decide_one(&quiet, &window) == cases[i].action, "%s", cases[i].what);
+    }
+}
+END_TEST
+
+START_TEST(drops_come_first_then_seals_oldest_first_then_reseals_then_tiers)
+{
+    struct twcs_window windows[8];
+    struct twcs_clock clock = {NOW, NOW, NOW};
+    struct twcs_decision decisions[8];
+    static const struct {
+        enum twcs_action action;
+        size_t window;
+    } expected[] = {
+        {TWCS_DROP_TTL, 0}, {TWCS_DROP_TTL, 1}, {TWCS_SEAL, 3},
+        {TWCS_SEAL, 5},     {TWCS_RESEAL, 4},   {TWCS_TIER, 7},
+    };
+
+    windows[0] = window_aged(DAY + 2 * HOUR);
+    windows[1] = window_aged(DAY);
+    windows[2] = window_aged(20 * HOUR); /* busy */
+    windows[3] = window_aged(9 * HOUR);
+    windows[4] = window_aged(8 * HOUR); /* sealed, many masked */
+    windows[5] = window_aged(7 * HOUR);
+    windows[6] = window_aged(6 * HOUR); /* sealed, nothing due */
+    windows[7] = window_aged(-HOUR);
+    for (size_t i = 0; i < 8; i++)
+        windows[i].chunk_count = 4;
+    windows[2].busy = true;
+    windows[4].sealed = windows[6].sealed = true;
+    windows[4].sealed_run = windows[6].sealed_run =
+        (struct twcs_run){.bytes = 4000 * MIB, .rows = 1000};
+    windows[4].masked_rows = 900;
+    windows[6].chunk_count = 1;
+    for (size_t max = 0; max <= 8; max++) {
+        size_t count = twcs_decide(&policy, &clock, windows, 8, decisions, max);
+        ck_assert_uint_eq(count, max < COUNT(expected) ? max : COUNT(expected));
+        for (size_t i = 0; i < count; i++) {
+            ck_assert_int_eq(decisions[i].action, expected[i].action);
+            ck_assert_uint_eq(decisions[i].window, expected[i].window);
+        }
+    }
+    ck_assert_uint_eq(twcs_decide(&policy, &clock, NULL, 0, decisions, 8), 0);
+}
+END_TEST
+
+START_TEST(status_names_what_keeps_an_expired_window)
+{
+    static const struct {
+        const char *what;
+        int64_t age_ms, expiry_ms;
+        bool busy, pinned;
+        const char *word; /* NULL: nothing blocks */
+    } cases[] = {
+        {"alive", HOUR, NOW + 1, false, false, NULL},
+        {"alive and pinned", HOUR, NOW + 1, false, true, NULL},
+        {"expired and free", DAY, NOW, false, false, NULL},
+        {"pinned", DAY, NOW, false, true, "hides"},
+        {"busy", DAY, NOW, true, false, "under way"},
+        {"pinned and busy", DAY, NOW, true, true, "hides"},
+        {"past the TTL with a row alive", 2 * DAY, NOW + 5, false, false, "not expired"},
+        {"never expires, no TTL was said", 2 * DAY, TWCS_NEVER, false, false, "not expired"},
+    };
+    struct twcs_clock clock = {NOW, NOW, NOW};
+
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct twcs_window window = window_aged(cases[i].age_ms);
+        const char *blocker;
+        window.max_expiry_ms = cases[i].expiry_ms;
+        window.busy = cases[i].busy;
+        window.pinned_by_hidden = cases[i].pinned;
+        blocker = twcs_drop_blocker(&policy, &clock, &window);
+        ck_assert_msg((blocker != NULL) == (cases[i].word != NULL), "%s", cases[i].what);
+        if (blocker)
+            ck_assert_msg(strstr(blocker, cases[i].word) != NULL, "%s: %s", cases[i].what, blocker);
+    }
+}
+END_TEST
+
+TEST_TABLE(TEST(an_unsealed_window_tiers_seals_or_goes),
+           TEST(a_sealed_window_is_left_alone_until_a_ratio_is_passed),
+           TEST(late_chunks_are_folded_in_when_no_more_come),
+           TEST(drops_come_first_then_seals_oldest_first_then_reseals_then_tiers),
+           TEST(status_names_what_keeps_an_expired_window))
