@@ -214,9 +214,11 @@ static void describe_dead(struct nats_stream *stream, jsStreamConfig *config)
 /* Another process may create it between the two calls: an existing name is fine. */
 static int ensure_stream(struct nats_stream *stream, jsStreamConfig *config, struct error *error)
 {
+    jsStreamInfo *info = NULL;
     jsErrCode code = 0;
-    natsStatus status = js_GetStreamInfo(NULL, stream->context, config->Name, NULL, &code);
+    natsStatus status = js_GetStreamInfo(&info, stream->context, config->Name, NULL, &code);
 
+    jsStreamInfo_Destroy(info);
     if (status == NATS_OK)
         return 0;
     if (code != JSStreamNotFoundErr && status != NATS_NOT_FOUND)
@@ -236,10 +238,12 @@ static int ensure_stream(struct nats_stream *stream, jsStreamConfig *config, str
 static int ensure_consumer(struct nats_stream *stream, struct error *error)
 {
     jsConsumerConfig config;
+    jsConsumerInfo *info = NULL;
     jsErrCode code = 0;
     natsStatus status =
-        js_GetConsumerInfo(NULL, stream->context, stream->options.stream, CONSUMER, NULL, &code);
+        js_GetConsumerInfo(&info, stream->context, stream->options.stream, CONSUMER, NULL, &code);
 
+    jsConsumerInfo_Destroy(info);
     if (status == NATS_OK)
         return 0;
     if (code != JSConsumerNotFoundErr && status != NATS_NOT_FOUND)

@@ -253,10 +253,13 @@ static void pause_ms(int64_t duration_ms)
 static int64_t pass_delay_ms(const struct nats_queue *queue, uint32_t passes)
 {
     int64_t delay_ms = queue->stream.options.pass_delay_ms;
+    int64_t max_ms = queue->stream.options.ack_wait_ms / 3;
 
     delay_ms = delay_ms ? delay_ms : PASS_DELAY_MS;
     delay_ms <<= passes < 6 ? passes : 6;
-    return delay_ms < PASS_DELAY_MAX_MS ? delay_ms : PASS_DELAY_MAX_MS;
+    delay_ms = delay_ms < PASS_DELAY_MAX_MS ? delay_ms : PASS_DELAY_MAX_MS;
+    /* Held longer it would be delivered a second time. */
+    return delay_ms < max_ms ? delay_ms : max_ms;
 }
 
 /* Publishes the copy, then lets this one go: twice in the queue rather than not at all. */

@@ -1,0 +1,26 @@
+/* A real nats-server with JetStream on a free port of the loopback interface. */
+#ifndef TESTS_INDEXER_NATS_SERVER_H
+#define TESTS_INDEXER_NATS_SERVER_H
+
+#include <sys/types.h>
+
+struct nats_server {
+    char url[64];
+    char directory[256];
+    int port;
+    pid_t process;
+};
+
+/** Skips the test when nats-server is not installed. Killed at exit. */
+void nats_server_start(struct nats_server *server);
+/** On the same port, with what it stored. */
+void nats_server_restart(struct nats_server *server);
+/** kill -9 */
+void nats_server_kill(struct nats_server *server);
+/** Loses everything that was stored; to be called between kill and restart. */
+void nats_server_wipe(struct nats_server *server);
+
+/** A port nobody listens on just now. */
+int nats_server_free_port(void);
+
+#endif

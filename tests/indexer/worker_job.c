@@ -1,0 +1,149 @@
+/* The job on the wire. */
+#include <string.h>
+
+#include "indexer/worker/ledger.h"
+#include "indexer/worker/worker.h"
+#include "tests/support/test_main.h"
+
+static const struct worker_job sample = {
+    .collection = "news",
+    .shard = "my.topic-3",
+    .window_start_ms = -3600000,
+    .window_length_ms = 3600000,
+    .generation = 7,
+    .run_file_number = 42,
+    .run_checksum = UINT64_MAX,
+    .rows = 1000,
+    .bytes = UINT64_C(1) << 40,
+    .min_offset = 5,
+    .max_offset = INT64_MAX,
+    .attempts_before = 2,
+    .passes = 1,
+};
+
+START_TEST(job_survives_the_wire)
+{
+    struct buffer bytes = {0};
+    struct error error = {0};
+    struct worker_job job;
+
+    worker_job_encode(&sample, &bytes);
+    ck_assert_msg(worker_job_decode(bytes.data, bytes.size, &job, &error) == 0, "%s", error.text);
+    ck_assert_str_eq(job.collection, sample.collection);
+    ck_assert_str_eq(job.shard, sample.shard);
+    ck_assert_int_eq(job.window_start_ms, sample.window_start_ms);
+    ck_assert_int_eq(job.window_length_ms, sample.window_length_ms);
+    ck_assert_uint_eq(job.generation, sample.generation);
+    ck_assert_uint_eq(job.run_file_number, sample.run_file_number);
+    ck_assert_uint_eq(job.run_checksum, sample.run_checksum);
+    ck_assert_uint_eq(job.rows, sample.rows);
+    ck_assert_uint_eq(job.bytes, sample.bytes);
+    ck_assert_int_eq(job.min_offset, sample.min_offset);
+    ck_assert_int_eq(job.max_offset, sample.max_offset);
+    ck_assert_uint_eq(job.attempts_before, 2);
+    ck_assert_uint_eq(job.passes, 1);
+    buffer_destroy(&bytes);
+}
+END_TEST
+
+#define REST                                                                                       \
+    "\"generation\":1,\"run_file_number\":1,\"run_checksum\":1,\"rows\":1,\"bytes\":1,"            \
+    "\"min_offset\":0,\"max_offset\":0}"
+
+START_TEST(what_is_no_job_is_refused_with_a_reason)
+{
+    static const struct {
+        const char *bytes;
+        const char *reason;
+    } table[] = {
+        {"", "job: "},
+        {"[]", "job: expected a map"},
+        {"{}", "job: collection: expected a text of 1 to 103 bytes"},
+        {"{\"collection\":\"\"}", "job: collection: expected a text of 1 to 103 bytes"},
+        {"{\"collection\":\"a\\u0000b\"}", "job: collection: expected a text of 1 to 103 bytes"},
+        {"{\"collection\":\"a\",\"shard\":3}", "job: shard: expected a text of 1 to 299 bytes"},
+        {"{\"collection\":\"a\",\"shard\":\"3\"," REST,
+         "job: window_start_ms: expected a whole number"},
+        {"{\"collection\":\"a\",\"shard\":\"3\",\"window_start_ms\":0,\"window_length_ms\":0," REST,
+         "job: window_length_ms: not a window"},
+        {"{\"collection\":\"a\",\"shard\":\"3\",\"window_start_ms\":9223372036854775807,"
+         "\"window_length_ms\":1," REST,
+         "job: window_length_ms: not a window"},
+        {"{\"collection\":\"a\",\"shard\":\"3\",\"window_start_ms\":0,\"window_length_ms\":1,"
+         "\"passes\":-1," REST,
+         "job: passes: expected a small whole number"},
+        {"[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]", "job: "},
+    };
+    struct worker_job job;
+
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        struct error error = {0};
+        ck_assert_int_ne(worker_job_decode(table[i].bytes, strlen(table[i].bytes), &job, &error),
+                         0);
+        ck_assert_msg(strncmp(error.text, table[i].reason, strlen(table[i].reason)) == 0, "%s: %s",
+                      table[i].bytes, error.text);
+    }
+}
+END_TEST
+
+START_TEST(unknown_keys_of_a_job_are_skipped)
+{
+    static const char bytes[] = "{\"later\":[1],\"collection\":\"a\",\"shard\":\"3\","
+                                "\"window_start_ms\":0,\"window_length_ms\":1," REST;
+    struct worker_job job;
+
+    ck_assert_int_eq(worker_job_decode(bytes, sizeof(bytes) - 1, &job, NULL), 0);
+}
+END_TEST
+
+START_TEST(job_id_tells_windows_and_generations_apart)
+{
+    struct worker_job other = sample;
+    char a[400];
+    char b[400];
+
+    worker_job_id(&sample, a, sizeof(a));
+    ck_assert_str_eq(a, "news/my.topic-3/-3600000/7");
+    other.passes = 9; /* no part of the identity */
+    worker_job_id(&other, b, sizeof(b));
+    ck_assert_str_eq(a, b);
+    other.generation++;
+    worker_job_id(&other, b, sizeof(b));
+    ck_assert_str_ne(a, b);
+}
+END_TEST
+
+START_TEST(ledger_keeps_what_it_is_told_while_it_grows)
+{
+    struct ledger ledger;
+    struct worker_job job = sample;
+
+    ledger_create(&ledger);
+    for (int64_t i = 0; i < 5000; i++) {
+        job.window_start_ms = i;
+        ck_assert_int_eq(ledger_get(&ledger, &job).state, LEDGER_NONE);
+        if (i % 2)
+            ledger_set(&ledger, &job, LEDGER_PUBLISHED, i);
+        else
+            ck_assert(ledger_claim(&ledger, &job));
+    }
+    for (int64_t i = 0; i < 5000; i++) {
+        job.window_start_ms = i;
+        if (i % 2) {
+            ck_assert_int_eq(ledger_get(&ledger, &job).state, LEDGER_PUBLISHED);
+            ck_assert_int_eq(ledger_get(&ledger, &job).time_ms, i);
+        } else {
+            ck_assert(!ledger_claim(&ledger, &job));
+        }
+    }
+    job.window_start_ms = 0;
+    ledger_set(&ledger, &job, LEDGER_NONE, 0);
+    ck_assert(ledger_claim(&ledger, &job));
+    ledger_destroy(&ledger);
+}
+END_TEST
+
+TEST_TABLE(TEST(job_survives_the_wire), TEST(what_is_no_job_is_refused_with_a_reason),
+           TEST(unknown_keys_of_a_job_are_skipped),
+           TEST(job_id_tells_windows_and_generations_apart),
+           TEST(ledger_keeps_what_it_is_told_while_it_grows))
