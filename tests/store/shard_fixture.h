@@ -1,0 +1,81 @@
+/* A shard, and a model of what must be visible in it: a sorted array that is plainly right. */
+#ifndef TESTS_STORE_SHARD_FIXTURE_H
+#define TESTS_STORE_SHARD_FIXTURE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/io.h"
+#include "store/store.h"
+
+enum { FIXTURE_DIM = 6, FIXTURE_GROUP_MAX = 64 };
+
+/* One living row of the model. */
+struct model_row {
+    struct store_key key;
+    int64_t offset;
+    int64_t event_time_ms;
+    int64_t ttl_ms;
+    uint32_t payload_bytes;
+};
+
+struct model {
+    struct model_row *rows; /* by key */
+    size_t count, capacity;
+    int64_t next_offset; /* -1: nothing was ever appended */
+};
+
+void model_copy(struct model *to, const struct model *from);
+void model_destroy(struct model *model);
+/** Puts a row in or replaces the one of its key. */
+void model_put(struct model *model, const struct model_row *row);
+void model_delete(struct model *model, const struct store_key *key);
+/** Applies the records of a group in order. */
+void model_apply(struct model *model, const struct store_group *group);
+/** Removes the rows of a window. */
+void model_drop(struct model *model, int64_t start_ms, int64_t length_ms);
+const struct model_row *model_find(const struct model *model, const struct store_key *key);
+
+/** The operating system's files with a wall clock that the test sets. */
+struct io *fixture_io(int64_t **wall_ms);
+
+/** The i-th id: numbers, UUIDs and other strings in turn. */
+void fixture_key(uint32_t i, struct store_key *key);
+/** The vector and payload that go with a key and an offset. */
+void fixture_vector(const uint8_t *key, size_t key_bytes, int64_t offset, float *vector);
+void fixture_payload(const uint8_t *key, size_t key_bytes, int64_t offset, uint32_t payload_bytes,
+                     uint8_t *payload);
+
+/* Builds groups with storage of their own. */
+struct fixture_group {
+    struct store_group group;
+    struct store_record records[FIXTURE_GROUP_MAX];
+    struct store_key keys[FIXTURE_GROUP_MAX];
+    float vectors[FIXTURE_GROUP_MAX][FIXTURE_DIM];
+    uint8_t payloads[FIXTURE_GROUP_MAX][512];
+};
+
+void fixture_group_start(struct fixture_group *group, int64_t next_offset);
+/** Adds a record at the group's next offset, which moves on unless `same_message`. */
+void fixture_group_put(struct fixture_group *group, uint32_t id, int64_t event_time_ms,
+                       int64_t ttl_ms, uint32_t payload_bytes, bool same_message);
+void fixture_group_delete(struct fixture_group *group, uint32_t id, bool same_message);
+
+/** Random group over `id_count` ids and event times in [from_ms, to_ms). */
+void fixture_group_random(struct fixture_group *group, uint64_t *random, int64_t next_offset,
+                          uint32_t record_count, uint32_t id_count, int64_t from_ms, int64_t to_ms);
+
+struct store *fixture_store(struct io *io, const char *data_dir, uint64_t memtable_max_bytes);
+struct store_shard *fixture_shard(struct store *store, int64_t window_ms, int64_t ttl_ms,
+                                  enum store_durability durability);
+
+/** Compares everything a snapshot can answer with the model at `now_ms`. Returns NULL or what is
+ * wrong, in a static buffer. */
+const char *fixture_compare(const struct store_snapshot *snapshot, const struct model *model,
+                            int64_t now_ms, int64_t ttl_ms);
+/** The same with a fresh snapshot. */
+const char *fixture_check(struct store_shard *shard, const struct model *model, int64_t now_ms,
+                          int64_t ttl_ms);
+
+#endif
