@@ -208,7 +208,7 @@ static void check_shard(struct world *world, struct shard *shard, const struct t
 }
 
 /* Paused ingestion moves no watermark, but silence does: what is open closes and may go. So there
- * is always a window that is still open by its time, or under way, to wait for. */
+ * is always a window to wait for: still open by its time, under way, or next in line. */
 static void check_starvation(struct world *world)
 {
     bool hope = false;
@@ -218,7 +218,8 @@ static void check_starvation(struct world *world)
     for (size_t s = 0; s < world->shard_count; s++)
         for (size_t i = 0; i < world->shards[s].window_count; i++) {
             const struct window *window = world->shards[s].windows[i];
-            hope |= window->job.running || window->pinned_until_ms > world->true_ms ||
+            hope |= window->job.running || window->due_since != 0 ||
+                    window->pinned_until_ms > world->true_ms ||
                     (wide)window->start_ms + window->length_ms + world->policy.late_allowed_ms +
                             world->policy.idle_timeout_ms + 30 * world->step_ms >
                         world->true_ms;

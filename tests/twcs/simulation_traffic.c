@@ -47,8 +47,9 @@ void traffic_choose_policy(struct world *world, bool first)
         policy->max_future_ms = random_ms(world, policy->window_ms / 2);
         policy->idle_timeout_ms = MINUTE_MS + random_ms(world, policy->window_ms);
         policy->tiered_min_threshold = 2 + (uint32_t)world_below(world, 4);
+        /* Merges take up to five steps here and flushes one: pairs would never catch up. */
         policy->tiered_max_threshold =
-            policy->tiered_min_threshold + (uint32_t)world_below(world, 28);
+            2 * policy->tiered_min_threshold + 2 + (uint32_t)world_below(world, 24);
         policy->reseal_ratio = (double)world_below(world, 50) / 100;
         policy->dead_ratio = 0.1 + (double)world_below(world, 50) / 100;
         policy->reseal_quiet_ms = world_chance(world, 50) ? 0 : 2 * policy->window_ms;
