@@ -173,7 +173,7 @@ static struct doc collection_doc(struct service *service,
 void status_build(struct service *service, struct arena *arena, struct doc *out)
 {
     const struct config *config = service->config;
-    struct map_builder map = map_begin(arena, 6);
+    struct map_builder map = map_begin(arena, 7);
     struct ingest *ingest = atomic_load(&service->ingest);
     struct ingest_partition_status *partitions = NULL;
     size_t partition_count = ingest ? ingest_status(ingest, arena, &partitions) : 0;
@@ -190,6 +190,11 @@ void status_build(struct service *service, struct arena *arena, struct doc *out)
             doc_integer((io_monotonic_ns(service->io) - service->start_ns) / 1000000000));
     map_put(&map, "ready", boolean_doc(ready));
     map_put(&map, "why", ready ? null_doc() : text_or_null(arena, why));
+    if (service->indexer) {
+        struct doc workers;
+        indexer_status(service->indexer, arena, &workers);
+        map_put(&map, "workers", workers);
+    }
     map_put(&map, "collections",
             (struct doc){
                 .type = DOC_ARRAY, .count = (uint32_t)config->collection_count, .items = items});

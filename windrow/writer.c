@@ -91,7 +91,7 @@ static void note_failure(struct batch *batch, int code, const char *text)
     if (batch->code != 0)
         return;
     batch->code = code;
-    snprintf(batch->text, sizeof(batch->text), "%s", text);
+    snprintf(batch->text, sizeof(batch->text), "%.255s", text);
 }
 
 static void on_delivered(void *context, const struct ingest_produced *result)
