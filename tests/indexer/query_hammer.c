@@ -249,7 +249,7 @@ static void search_once(struct searcher_state *state)
 
     fresh = query_view_freshness(view, &count);
     ck_assert_int_ge(fresh[0].next_offset, written > 0 ? written : -1);
-    catch_up(state, fresh[0].next_offset);
+    catch_up(state, fresh[0].next_offset > 0 ? fresh[0].next_offset : 0);
     vector_at(hammer, (int64_t)(dice >> 1) % OFFSETS + OFFSETS, query);
     arena_create(&arena, 0);
     ck_assert_msg(query_search_run(view, &search, &result, &error) == 0, "%s", error.text);

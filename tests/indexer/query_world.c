@@ -79,7 +79,7 @@ void world_open(struct world *world, const struct world_options *options)
     store.io = &world->clock.io;
     OK(store_open(&store, &world->store, &ok_error));
     for (size_t i = 0; i < options->shard_count; i++) {
-        char name[8];
+        char name[24];
         struct store_shard_options shard = {.collection = "world",
                                             .name = name,
                                             .dim = options->dim,
