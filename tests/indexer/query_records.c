@@ -326,8 +326,8 @@ START_TEST(virtual_keys_filter_time_window_offset_and_partition)
 {
     static const char *const filters[] = {
         "{\"must\":{\"key\":\"@time\",\"range\":{\"gte\":1759999000000,\"lt\":1760003600000}}}",
-        "{\"must\":{\"key\":\"@time\",\"range\":{\"gte\":\"2025-10-09T08:36:40Z\","
-        "\"lt\":\"2025-10-09T09:53:20Z\"}}}",
+        ("{\"must\":{\"key\":\"@time\",\"range\":{\"gte\":\"2025-10-09T08:36:40Z\","
+         "\"lt\":\"2025-10-09T09:53:20Z\"}}}"),
         "{\"must\":{\"key\":\"@window\",\"match\":{\"value\":\"2025-10-09T09:00:00Z\"}}}",
         "{\"must\":{\"key\":\"@window\",\"range\":{\"gt\":\"2025-10-09T08:00:00Z\"}}}",
         "{\"must\":{\"key\":\"@offset\",\"range\":{\"lt\":50}}}",
