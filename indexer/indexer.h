@@ -11,6 +11,7 @@
 #ifndef INDEXER_INDEXER_H
 #define INDEXER_INDEXER_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -28,8 +29,8 @@ struct indexer;
 /* Shards come and go with Kafka's assignment while searches run. A lease keeps a shard open. */
 struct indexer_shard_lease {
     struct store_shard *shard;
-    const volatile bool *closing; /* becomes true when the shard is wanted back: long work stops */
-    void *token;                  /* the host's */
+    const atomic_bool *closing; /* becomes true when the shard is wanted back: long work stops */
+    void *token;                /* the host's */
 };
 
 /* One point or delete on its way into Kafka. */

@@ -2,6 +2,7 @@
 #ifndef STORE_MERGE_H
 #define STORE_MERGE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -16,7 +17,7 @@ struct merge {
     size_t input_count;
     int64_t dead_below; /* rows that died below go; those that died later stay, with their masks */
     int64_t now_ms;     /* rows expired by then go; INT64_MIN keeps all */
-    const volatile bool *cancel; /* may be NULL */
+    const atomic_bool *cancel; /* may be NULL */
 };
 
 /** Writes the run that `table->description` describes; fills `table->info` and opens it into

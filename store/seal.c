@@ -207,7 +207,7 @@ static int seal_claimed(struct store_shard *shard, struct seal_job *job, struct 
 }
 
 int store_shard_seal(struct store_shard *shard, int64_t window_start_ms, int64_t window_length_ms,
-                     int64_t now_ms, const struct store_clock *clock, const volatile bool *cancel,
+                     int64_t now_ms, const struct store_clock *clock, const atomic_bool *cancel,
                      struct error *error)
 {
     struct seal_job job = {.shard = shard,
@@ -266,7 +266,7 @@ static int tier_claimed(struct store_shard *shard, struct seal_job *job, size_t 
 }
 
 int store_shard_tier(struct store_shard *shard, int64_t window_start_ms, int64_t window_length_ms,
-                     size_t first_chunk, size_t chunk_count, const volatile bool *cancel,
+                     size_t first_chunk, size_t chunk_count, const atomic_bool *cancel,
                      struct error *error)
 {
     struct seal_job job = {.shard = shard,

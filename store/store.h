@@ -26,6 +26,7 @@
 #ifndef STORE_STORE_H
 #define STORE_STORE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -218,13 +219,13 @@ int store_shard_flush(struct store_shard *shard, struct error *error);
  * checked between blocks): ERROR_CANCELLED, nothing changed. A major of the window under way:
  * ERROR_BUSY. `clock` is persisted with the edit when not NULL. */
 int store_shard_seal(struct store_shard *shard, int64_t window_start_ms, int64_t window_length_ms,
-                     int64_t now_ms, const struct store_clock *clock, const volatile bool *cancel,
+                     int64_t now_ms, const struct store_clock *clock, const atomic_bool *cancel,
                      struct error *error);
 
 /** Merges the adjacent chunks [first_chunk, first_chunk + count) of a window (as described) into
  * one chunk-level run that stays unsealed. */
 int store_shard_tier(struct store_shard *shard, int64_t window_start_ms, int64_t window_length_ms,
-                     size_t first_chunk, size_t chunk_count, const volatile bool *cancel,
+                     size_t first_chunk, size_t chunk_count, const atomic_bool *cancel,
                      struct error *error);
 
 /** Drops a whole window (run, chunks, masks, segment) in one manifest edit. Rows of it that are

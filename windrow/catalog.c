@@ -14,7 +14,7 @@ struct catalog_entry {
     const struct config_collection *collection;
     struct store_shard *shard;
     unsigned leases;         /* under the catalog's lock */
-    volatile bool closing;   /* long work on a lease stops when it sees this */
+    atomic_bool closing;     /* long work on a lease stops when it sees this */
     bool claimed;            /* Kafka assigned it to us */
     atomic_bool maintaining; /* one maintenance thread at a time */
 };

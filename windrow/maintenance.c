@@ -1,6 +1,7 @@
 #include "windrow/maintenance.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -26,7 +27,7 @@ struct maintenance {
     struct io *io;
     _Atomic int64_t *flush_alive_ns;
     _Atomic(const struct config *) config; /* NULL until a reload: leases know their collection */
-    volatile bool stopping;
+    atomic_bool stopping;
     pthread_t flush_thread;
     pthread_t job_threads[JOB_THREADS_MAX];
     uint32_t job_count;

@@ -11,6 +11,7 @@
 #ifndef INDEXER_INDEX_INDEX_H
 #define INDEXER_INDEX_INDEX_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -47,9 +48,9 @@ struct index_build_options {
     uint32_t dim;
     uint32_t m; /* links a node above level 0; 2 m at level 0 */
     uint32_t ef_construct;
-    uint32_t thread_count;       /* >= 1 */
-    uint64_t seed;               /* same seed, same input, one thread: same file */
-    const volatile bool *cancel; /* may be NULL */
+    uint32_t thread_count;     /* >= 1 */
+    uint64_t seed;             /* same seed, same input, one thread: same file */
+    const atomic_bool *cancel; /* may be NULL */
     void (*progress)(void *context, uint32_t done,
                      uint32_t total); /* may be NULL; builder threads */
     void *progress_context;

@@ -23,7 +23,7 @@ struct index_layer_options {
     uint32_t ef_construct; /* effort: how many balls a row is in, how many it keeps from each */
     uint32_t thread_count;
     uint64_t seed;
-    const volatile bool *cancel;
+    const atomic_bool *cancel;
     void (*progress)(void *context, double part); /* 0..1, any thread; may be NULL */
     void *progress_context;
 };

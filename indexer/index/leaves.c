@@ -15,7 +15,10 @@ enum {
     FANOUT_MAX = 8,           /* balls that a row is put into, first carving */
     FANOUT_DEEP = 2,          /* the same, further carvings */
     DEPTH_MAX = 12,
-    KEEP_MAX = 32
+    KEEP_MAX = 32,
+    SCALE_COUNT = 2, /* coarser samples of a leaf, see fill_leaf */
+    SCALE_RATIO = 8,
+    SCALE_KEEP = 3
 };
 
 struct carve {
@@ -23,6 +26,7 @@ struct carve {
     const struct index_layer_options *options;
     struct index_pools *pools;
     struct index_leaf *leaves; /* one a thread */
+    uint32_t **shuffled;       /* one a thread: room for the rows of a leaf */
     uint32_t leaf_rows;        /* a ball of up to so many rows is a leaf */
     uint32_t keep;             /* neighbours that a row keeps from one leaf */
 };
@@ -106,7 +110,7 @@ static void collect_balls(const uint32_t *rows, uint32_t count, uint32_t fanout,
 
 /* Balls around `leader_count` leaders. `leaves` belong to the threads of this carving. */
 static bool carve_rows(const struct index_codes *codes, struct index_leaf *leaves,
-                       uint32_t thread_count, const volatile bool *cancel, const uint32_t *rows,
+                       uint32_t thread_count, const atomic_bool *cancel, const uint32_t *rows,
                        uint32_t count, uint32_t leader_count, uint32_t fanout, uint64_t seed,
                        struct balls *balls)
 {
@@ -128,13 +132,67 @@ static bool carve_rows(const struct index_codes *codes, struct index_leaf *leave
     return done;
 }
 
-static void fill_leaf(const struct carve *carve, uint32_t thread, const uint32_t *rows,
+static void shuffle(const uint32_t *rows, uint32_t count, uint64_t seed, uint32_t *out)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t at = (uint32_t)(index_random(&seed) % (i + 1));
+        out[i] = out[at];
+        out[at] = rows[i];
+    }
+}
+
+/* The nearest `keep` of the leaf, then the nearest few of an eighth of it, and of an eighth of
+ * that. In a tight group the nearest of all are inside the group; the coarser samples offer ways
+ * out of it. Where there are no groups the relative-neighbourhood rule drops them again.
+ *
+ * The samples are beginnings of the shuffled leaf. What is nearer than the last entry so far is in
+ * the list already, so the list grows only at its end. */
+static uint32_t select_at_scales(const struct carve *carve, struct index_leaf *leaf,
+                                 const int32_t *keys, uint32_t count, uint64_t *best)
+{
+    uint32_t found = index_leaf_select(leaf, keys, count, carve->keep, best);
+
+    for (uint32_t scale = 0; scale < SCALE_COUNT; scale++) {
+        uint64_t few[SCALE_KEEP];
+        uint32_t few_count;
+        count /= SCALE_RATIO;
+        few_count = index_leaf_select(leaf, keys, count, SCALE_KEEP, few);
+        for (uint32_t i = 0; i < few_count; i++)
+            if (found == 0 || few[i] > best[found - 1])
+                best[found++] = few[i];
+    }
+    return found;
+}
+
+static int compare_entries(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+    return (x > y) - (x < y);
+}
+
+/* Positions become rows; equal keys then order by row, as everywhere. */
+static void name_rows(uint64_t *best, uint32_t count, const uint32_t *rows)
+{
+    bool sorted = true;
+
+    for (uint32_t i = 0; i < count; i++) {
+        best[i] = index_pool_entry(index_entry_key(best[i]), rows[index_entry_row(best[i])]);
+        sorted = sorted && (i == 0 || best[i - 1] < best[i]);
+    }
+    if (!sorted)
+        qsort(best, count, sizeof(*best), compare_entries);
+}
+
+static void fill_leaf(const struct carve *carve, uint32_t thread, const uint32_t *members,
                       uint32_t count)
 {
     struct index_leaf *leaf = &carve->leaves[thread];
+    uint32_t *rows = carve->shuffled[thread];
 
     if (count < 2)
         return;
+    shuffle(members, count, carve->options->seed ^ members[0], rows);
     index_leaf_columns(leaf, rows, count);
     for (uint32_t first = 0; first < count; first += INDEX_LEAF_BLOCK_ROWS) {
         uint32_t block =
@@ -142,13 +200,11 @@ static void fill_leaf(const struct carve *carve, uint32_t thread, const uint32_t
         index_leaf_own_keys(leaf, first, block);
         for (uint32_t i = 0; i < block; i++) {
             int32_t *keys = leaf->keys + (size_t)i * leaf->key_stride;
-            uint64_t best[KEEP_MAX];
+            uint64_t best[KEEP_MAX + SCALE_COUNT * SCALE_KEEP];
             uint32_t found;
             keys[first + i] = INT32_MAX; /* itself */
-            found = index_leaf_select(leaf, keys, count, carve->keep, best);
-            for (uint32_t j = 0; j < found; j++)
-                best[j] =
-                    index_pool_entry(index_entry_key(best[j]), rows[index_entry_row(best[j])]);
+            found = select_at_scales(carve, leaf, keys, count, best);
+            name_rows(best, found, rows);
             index_pools_merge(carve->pools, rows[first + i], best, found);
         }
     }
@@ -254,18 +310,21 @@ static void leaves_delete(struct index_leaf *leaves, uint32_t thread_count)
 bool index_leaves_fill(const struct index_codes *codes, const struct index_layer_options *options,
                        struct index_pools *pools)
 {
-    uint32_t fanout = clamp(options->ef_construct / 40, 2, FANOUT_MAX);
+    uint32_t fanout = clamp(options->ef_construct / 40, 3, FANOUT_MAX);
     struct carve carve = {
         .codes = codes,
         .options = options,
         .pools = pools,
         .leaf_rows = clamp(LEAF_BYTES_MAX / codes->stride, LEAF_ROWS_MIN, LEAF_ROWS_MAX),
-        .keep = clamp(options->ef_construct / 16, 8, KEEP_MAX),
+        .keep = clamp(options->ef_construct / 16, 10, KEEP_MAX),
     };
     struct balls balls;
     bool done = false;
 
     carve.leaves = leaves_new(codes, options->thread_count, carve.leaf_rows + 1);
+    carve.shuffled = index_allocate(options->thread_count, sizeof(*carve.shuffled));
+    for (uint32_t i = 0; i < options->thread_count; i++)
+        carve.shuffled[i] = index_allocate(carve.leaf_rows + 1, sizeof(uint32_t));
     if (codes->count <= carve.leaf_rows) {
         uint32_t *all = index_allocate(codes->count, sizeof(uint32_t));
         for (uint32_t i = 0; i < codes->count; i++)
@@ -281,6 +340,9 @@ bool index_leaves_fill(const struct index_codes *codes, const struct index_layer
                                   options->cancel);
         balls_destroy(&balls);
     }
+    for (uint32_t i = 0; i < options->thread_count; i++)
+        free(carve.shuffled[i]);
+    free(carve.shuffled);
     leaves_delete(carve.leaves, options->thread_count);
     return done;
 }

@@ -11,7 +11,7 @@ struct parallel_loop {
     uint32_t count, grain;
     index_parallel_function function;
     void *context;
-    const volatile bool *cancel;
+    const atomic_bool *cancel;
 };
 
 struct parallel_worker {
@@ -42,8 +42,7 @@ static void *run(void *argument)
 }
 
 bool index_parallel_for(uint32_t thread_count, uint32_t count, uint32_t grain,
-                        index_parallel_function function, void *context,
-                        const volatile bool *cancel)
+                        index_parallel_function function, void *context, const atomic_bool *cancel)
 {
     struct parallel_loop loop = {
         .count = count, .grain = grain, .function = function, .context = context, .cancel = cancel};

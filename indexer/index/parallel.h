@@ -2,6 +2,7 @@
 #ifndef INDEXER_INDEX_PARALLEL_H
 #define INDEXER_INDEX_PARALLEL_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -13,7 +14,6 @@ typedef void (*index_parallel_function)(void *context, uint32_t thread, uint32_t
  * (may be NULL) became true and pieces were left out. The caller's thread takes part; a thread
  * that cannot be started is done without. */
 bool index_parallel_for(uint32_t thread_count, uint32_t count, uint32_t grain,
-                        index_parallel_function function, void *context,
-                        const volatile bool *cancel);
+                        index_parallel_function function, void *context, const atomic_bool *cancel);
 
 #endif

@@ -13,10 +13,14 @@
 
 enum {
     DEGREE_LIMIT = 512,
-    BEAM = 4,          /* candidates on upper levels, and ways into level 0 */
+    BEAM_MIN = 4, /* candidates on upper levels, and ways into level 0 */
+    BEAM_MAX = 64,
+    BEAM_PART = 8,     /* ef to one of the beam: a careful search is careful on all levels */
     RERANK_FACTOR = 2, /* candidates scored exactly, for each hit wanted */
     RERANK_MIN = 16,
-    WIDEN_FACTOR = 4, /* a walk that found too few accepted rows starts again so much wider */
+    WIDEN_MAX = 16,     /* widening of one step, for a filter */
+    WIDTH_LIMIT = 4096, /* a pool wider than this is dearer than a scan */
+    WIDTH_PART = 8,     /* so is one that holds more than an eighth of the rows */
     PREFETCH_AHEAD = 4
 };
 
@@ -134,7 +138,7 @@ static void walk_links(struct walk *walk)
 
 static void enter(struct walk *walk, const uint32_t *items, uint32_t count, uint32_t limit)
 {
-    uint32_t fresh[INDEX_LEVEL_ROWS_MIN + BEAM], fresh_count = 0;
+    uint32_t fresh[INDEX_LEVEL_ROWS_MIN + BEAM_MAX], fresh_count = 0;
 
     index_marks_clear(&walk->scratch->marks);
     index_pool_limit(&walk->scratch->walk, limit);
@@ -147,7 +151,7 @@ static void enter(struct walk *walk, const uint32_t *items, uint32_t count, uint
 /* The best few items of level 1 as nodes; node 0 when there is no level above 0. The highest level
  * is small and looked at as a whole: groups without a way between them are found here. */
 static uint32_t find_entries(const struct index_graph *graph, struct index_scratch *scratch,
-                             uint32_t entries[BEAM])
+                             uint32_t beam, uint32_t entries[BEAM_MAX])
 {
     uint32_t count = 1;
 
@@ -161,9 +165,9 @@ static uint32_t find_entries(const struct index_graph *graph, struct index_scrat
                 level->count < INDEX_LEVEL_ROWS_MIN ? level->count : INDEX_LEVEL_ROWS_MIN;
             for (uint32_t i = 0; i < looked_at; i++)
                 all[i] = i;
-            enter(&walk, all, looked_at, BEAM);
+            enter(&walk, all, looked_at, beam);
         } else {
-            enter(&walk, entries, count, BEAM);
+            enter(&walk, entries, count, beam);
         }
         walk_links(&walk);
         count = scratch->walk.count;
@@ -176,23 +180,18 @@ static uint32_t find_entries(const struct index_graph *graph, struct index_scrat
 /* Exact scores of the pool's first candidates. All vectors are asked for, and fetched towards the
  * cache, before the first is used. */
 static int rerank(const struct index_graph *graph, const struct index_search *search,
-                  const struct index_pool *pool, struct index_hit *hits, uint32_t *hit_count,
-                  struct error *error)
+                  const uint64_t *candidates, uint32_t count, struct index_hit *hits,
+                  uint32_t *hit_count, struct error *error)
 {
     enum { BATCH = 64 };
-    uint32_t wanted =
-        search->k > UINT32_MAX / RERANK_FACTOR ? UINT32_MAX : search->k * RERANK_FACTOR;
-    uint32_t count;
     struct index_top top;
 
-    wanted = wanted < RERANK_MIN ? RERANK_MIN : wanted;
-    count = pool->count < wanted ? pool->count : wanted;
     index_top_create(&top, hits, search->k);
     for (uint32_t first = 0; first < count; first += BATCH) {
         const float *vectors[BATCH];
         uint32_t batch = count - first < BATCH ? count - first : BATCH;
         for (uint32_t i = 0; i < batch; i++) {
-            uint32_t row = graph->rows[index_candidate_node(pool->entries[first + i])];
+            uint32_t row = graph->rows[index_candidate_node(candidates[first + i])];
             vectors[i] = search->vector(search->vector_context, row, error);
             if (!vectors[i])
                 return error && error->code != 0 ? error->code : ERROR_CORRUPT;
@@ -200,7 +199,7 @@ static int rerank(const struct index_graph *graph, const struct index_search *se
                 __builtin_prefetch(vectors[i] + d);
         }
         for (uint32_t i = 0; i < batch; i++)
-            index_top_offer(&top, graph->rows[index_candidate_node(pool->entries[first + i])],
+            index_top_offer(&top, graph->rows[index_candidate_node(candidates[first + i])],
                             index_score(graph->quantiser.metric, search->query, vectors[i],
                                         graph->quantiser.dim));
     }
@@ -211,13 +210,70 @@ static int rerank(const struct index_graph *graph, const struct index_search *se
     return 0;
 }
 
-/* With a filter, a walk that ends with fewer accepted rows than wanted starts again with a wider
- * pool, until it is about as dear as a scan. */
-static uint32_t walk_bound(uint32_t ef, uint32_t count)
+static uint32_t clamp(uint64_t value, uint32_t low, uint32_t high)
 {
-    uint64_t bound = (uint64_t)ef * WIDEN_FACTOR * WIDEN_FACTOR;
+    return value < low ? low : value > high ? high : (uint32_t)value;
+}
 
-    return bound < count / 8 ? (uint32_t)bound : count / 8;
+/* How many candidates lie inside what the walk went through: behind its last one there may be
+ * better ones that it did not see. */
+static uint32_t inside(const struct index_pool *found, const struct index_pool *walked)
+{
+    uint32_t count = found->count;
+
+    if (walked->count == walked->limit)
+        while (count > 0 &&
+               (found->entries[count - 1] | 1) > (walked->entries[walked->count - 1] | 1))
+            count--;
+    return count;
+}
+
+/* What level 0 gave. */
+struct outcome {
+    const struct index_pool *found;
+    uint32_t usable; /* beginning of `found` that may be returned */
+    bool complete;   /* k accepted rows, or every row was seen */
+};
+
+/* With a filter, a walk in which fewer than k accepted rows lie starts again, as much wider as the
+ * share of accepted rows asks for, unless a scan would be cheaper. */
+static struct outcome search_level_0(const struct index_graph *graph,
+                                     const struct index_search *search,
+                                     struct index_scratch *scratch, uint32_t k, uint32_t ef)
+{
+    struct outcome outcome = {search->accept ? &scratch->accepted : &scratch->walk, 0, false};
+    uint32_t width = ef,
+             widest = clamp(graph->count / WIDTH_PART, ef, WIDTH_LIMIT > ef ? WIDTH_LIMIT : ef);
+    uint32_t candidates = clamp((uint64_t)k * RERANK_FACTOR, RERANK_MIN, UINT32_MAX);
+    uint32_t entries[BEAM_MAX];
+    uint32_t entry_count =
+        find_entries(graph, scratch, clamp(ef / BEAM_PART, BEAM_MIN, BEAM_MAX), entries);
+
+    for (;;) {
+        struct walk walk = {graph, scratch, graph->links, 2 * graph->m, NULL, search, 0};
+        uint64_t needed;
+        if (search->accept)
+            index_pool_limit(&scratch->accepted, clamp(candidates, 1, graph->count));
+        enter(&walk, entries, entry_count, width);
+        walk_links(&walk);
+        outcome.usable = outcome.found->count;
+        outcome.complete = walk.seen == graph->count;
+        if (!outcome.complete && search->accept) {
+            uint32_t enough = inside(outcome.found, &scratch->walk);
+            outcome.complete = enough >= k;
+            needed = (uint64_t)width * k * 5 / 4 / (enough ? enough : 1) + 1;
+            needed = needed < (uint64_t)width * WIDEN_MAX ? needed : (uint64_t)width * WIDEN_MAX;
+            if (!outcome.complete && needed <= widest) {
+                width = (uint32_t)needed;
+                continue;
+            }
+            outcome.usable = outcome.complete ? outcome.usable : enough;
+        } else {
+            outcome.complete = outcome.complete || outcome.usable >= k;
+        }
+        outcome.usable = clamp(outcome.usable, 0, candidates);
+        return outcome;
+    }
 }
 
 int index_segment_search(const struct index_segment *segment, const struct index_search *search,
@@ -226,32 +282,19 @@ int index_segment_search(const struct index_segment *segment, const struct index
 {
     const struct index_graph *graph = &segment->graph;
     struct index_scratch *scratch = index_scratch_get();
-    struct index_pool *found = search->accept ? &scratch->accepted : &scratch->walk;
-    uint32_t entries[BEAM], entry_count, seen;
     uint32_t k = search->k < graph->count ? search->k : graph->count;
     uint32_t ef = search->ef > k ? search->ef : k;
+    struct outcome outcome;
 
     *hit_count = 0;
     *exhausted = true;
     if (k == 0)
         return 0;
-    ef = ef < RERANK_MIN ? RERANK_MIN : ef;
-    ef = ef < graph->count ? ef : graph->count;
+    ef = clamp(ef, RERANK_MIN, graph->count > RERANK_MIN ? graph->count : RERANK_MIN);
     index_scratch_marks(scratch, graph->count);
     index_scratch_query(scratch, graph->quantiser.stride);
     index_quantiser_encode_query(&graph->quantiser, search->query, scratch->query);
-    entry_count = find_entries(graph, scratch, entries);
-    for (uint32_t width = ef;;) {
-        struct walk walk = {graph, scratch, graph->links, 2 * graph->m, NULL, search, 0};
-        if (search->accept)
-            index_pool_limit(&scratch->accepted, ef);
-        enter(&walk, entries, entry_count, width);
-        walk_links(&walk);
-        seen = walk.seen;
-        if (found->count >= k || seen == graph->count || width >= walk_bound(ef, graph->count))
-            break;
-        width = width <= graph->count / WIDEN_FACTOR ? width * WIDEN_FACTOR : graph->count;
-    }
-    *exhausted = seen == graph->count || found->count >= k;
-    return rerank(graph, search, found, hits, hit_count, error);
+    outcome = search_level_0(graph, search, scratch, k, ef);
+    *exhausted = outcome.complete;
+    return rerank(graph, search, outcome.found->entries, outcome.usable, hits, hit_count, error);
 }

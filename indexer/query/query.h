@@ -28,6 +28,15 @@
 
 struct query_view;
 
+/* Threads that help searches: a search over many windows shares them out, its own thread works too.
+ * One pool a process; searches that run at the same time share it. */
+struct query_pool;
+
+/** 0 threads: NULL, which every user of a pool takes as "no help". */
+struct query_pool *query_pool_new(uint32_t thread_count);
+/** No search may be running. */
+void query_pool_delete(struct query_pool *pool);
+
 struct query_min_offset {
     const char *shard; /* "0" */
     int64_t offset;    /* wait until this offset is searchable */
@@ -39,7 +48,8 @@ struct query_view_options {
     struct io *io;
     const struct query_min_offset *min_offsets;
     size_t min_offset_count;
-    int64_t timeout_ms; /* for min_offsets and the whole request; 0: 30 s */
+    int64_t timeout_ms;      /* for min_offsets and the whole request; 0: 30 s */
+    struct query_pool *pool; /* may be NULL */
 };
 
 /** Leases and snapshots every shard. Waits for min_offsets: ERROR_TIMEOUT when they do not become

@@ -1,11 +1,17 @@
 #include "indexer/query/search.h"
 #include "indexer/query/filter.h"
+#include "indexer/query/pool.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { VECTOR_ALIGNMENT = 64, DUPLICATE_ROUNDS = 3 };
+enum {
+    VECTOR_ALIGNMENT = 64,
+    DUPLICATE_ROUNDS = 3,
+    PARALLEL_WALK_ROWS = 1000, /* a walk costs as much as a scan of so many rows */
+    PARALLEL_WORK = 2000000    /* multiplications: a tenth of a millisecond and more */
+};
 
 static enum index_metric metric_of(const struct config_collection *collection)
 {
@@ -139,18 +145,56 @@ static int run_source(struct plan *plan, size_t index, struct error *error)
     return code;
 }
 
+/* About how many float32 multiplications it takes. */
+static bool plan_is_large(const struct plan *plan)
+{
+    uint64_t work = 0;
+
+    for (size_t i = 0; i < plan->count; i++) {
+        const struct source_search *source = &plan->sources[i];
+        uint64_t rows = source->source->row_count;
+        if (source->source->segment && !source->searcher->exact && rows > PARALLEL_WALK_ROWS)
+            rows = PARALLEL_WALK_ROWS;
+        work += rows * source->searcher->dim;
+    }
+    return work > PARALLEL_WORK;
+}
+
+struct plan_run {
+    struct plan *plan;
+    pthread_mutex_t lock; /* of `error` */
+    atomic_int code;      /* of the first source that failed; the others are not begun */
+    struct error *error;
+};
+
+static void run_task(void *context, size_t index)
+{
+    struct plan_run *run = context;
+    struct error local = {0};
+    int code;
+
+    if (atomic_load(&run->code) != 0 || (code = run_source(run->plan, index, &local)) == 0)
+        return;
+    (void)pthread_mutex_lock(&run->lock);
+    if (atomic_load(&run->code) == 0 && run->error)
+        *run->error = local;
+    atomic_store(&run->code, code);
+    (void)pthread_mutex_unlock(&run->lock);
+}
+
 static int run_plan(struct searcher *searcher, struct plan *plan, size_t limit, struct error *error)
 {
-    int code = 0;
+    /* Waking a helper costs tens of microseconds: little work is done alone. */
+    struct query_pool *pool = plan_is_large(plan) ? searcher->view->pool : NULL;
+    struct plan_run run = {.plan = plan, .lock = PTHREAD_MUTEX_INITIALIZER, .error = error};
 
     if (limit > plan->rows)
         limit = (size_t)plan->rows;
     query_top_start(&searcher->top, limit, searcher->search->arena);
     atomic_store(&searcher->floor, searcher->threshold_order);
-    for (size_t i = 0; code == 0 && i < plan->count; i++)
-        code = run_source(plan, i, error);
+    query_pool_run(pool, plan->count, run_task, &run);
     query_top_sort(&searcher->top);
-    return code;
+    return atomic_load(&run.code);
 }
 
 /* ---- result ------------------------------------------------------------------------------- */

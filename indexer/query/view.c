@@ -75,6 +75,7 @@ int query_view_open(const struct query_view_options *options, struct query_view 
     fresh->io = options->io ? options->io : io_posix();
     fresh->collection = options->collection;
     fresh->host = options->host;
+    fresh->pool = options->pool;
     if (timeout_ms > INT64_MAX / 4 / 1000000)
         timeout_ms = INT64_MAX / 4 / 1000000;
     fresh->deadline_ns = io_monotonic_ns(fresh->io) + timeout_ms * 1000000;

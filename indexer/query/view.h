@@ -17,6 +17,7 @@ struct query_view {
     struct io *io;
     const struct config_collection *collection;
     const struct indexer_host *host;
+    struct query_pool *pool;
     struct view_shard *shards;
     struct query_shard_freshness *freshness;
     size_t shard_count;

@@ -50,9 +50,8 @@ static void keep_task(struct worker_pool *pool, struct worker_task *task)
     int64_t now_ns = io_monotonic_ns(pool->options.io);
     struct error error = {0};
 
-    if (pool->stopping ||
-        (task->lease.closing && __atomic_load_n(task->lease.closing, __ATOMIC_RELAXED)))
-        __atomic_store_n(&task->cancel, true, __ATOMIC_RELAXED);
+    if (pool->stopping || (task->lease.closing && atomic_load(task->lease.closing)))
+        atomic_store(&task->cancel, true);
     if (now_ns - task->reported_ns < PROGRESS_INTERVAL_MS * INT64_C(1000000))
         return;
     task->reported_ns = now_ns;

@@ -16,7 +16,7 @@ struct worker_task {
     struct worker_delivery *delivery;
     const struct config_collection *collection;
     struct indexer_shard_lease lease;
-    bool cancel;         /* set by the keeper, the builder looks at it: worker_task_cancelled */
+    atomic_bool cancel;  /* set by the keeper, the builder looks at it: worker_task_cancelled */
     int64_t reported_ns; /* last in-progress */
     struct worker_task *next;
 };
@@ -38,7 +38,7 @@ struct worker_pool {
 
 static inline bool worker_task_cancelled(const struct worker_task *task)
 {
-    return __atomic_load_n(&task->cancel, __ATOMIC_RELAXED);
+    return atomic_load(&task->cancel);
 }
 
 /* What a task came to. */

@@ -84,7 +84,7 @@ int recall_measure(const struct index_segment *segment, const struct recall_samp
         return 0;
     for (uint32_t i = 0; i < queries; i++) {
         uint32_t row = (uint32_t)((uint64_t)i * sample->row_count / queries);
-        if (sample->cancel && __atomic_load_n(sample->cancel, __ATOMIC_RELAXED))
+        if (sample->cancel && atomic_load(sample->cancel))
             return error_set(error, ERROR_CANCELLED, "cancelled");
         if (search_one(segment, &own, row, wanted, &found, error) != 0)
             return error->code;

@@ -3,6 +3,8 @@
 #ifndef INDEXER_WORKER_RECALL_H
 #define INDEXER_WORKER_RECALL_H
 
+#include <stdatomic.h>
+
 #include "indexer/index/index.h"
 
 struct recall_sample {
@@ -10,7 +12,7 @@ struct recall_sample {
     uint32_t row_count, dim;
     enum index_metric metric;
     uint32_t ef;
-    const volatile bool *cancel;
+    const atomic_bool *cancel;
 };
 
 /** Share of the true ten nearest neighbours that searches with `ef` find, over at most 100 rows of

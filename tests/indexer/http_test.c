@@ -3,6 +3,7 @@
 
 #include <curl/curl.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,7 +24,7 @@ struct fixture {
     struct metrics *metrics;
     struct http_server *server;
     bool ready;
-    volatile bool closing;
+    atomic_bool closing;
 };
 
 struct answer {
