@@ -13,7 +13,13 @@
 
 #include "base/logger.h"
 
-enum { POLL_IDLE_MS = 100, POLL_WAITING_MS = 5, STALL_ROUND_MS = 2, WATERMARK_TIMEOUT_MS = 2000 };
+enum {
+    POLL_IDLE_MS = 100,
+    POLL_WAITING_MS = 5,
+    STALL_ROUND_MS = 2,
+    WATERMARK_TIMEOUT_MS = 2000,
+    PROBE_TIMEOUT_MS = 500
+};
 
 /* ---- errors */
 
@@ -265,7 +271,8 @@ void consumer_commit(struct ingest *ingest, int wait_ms)
     rd_kafka_topic_partition_list_destroy(list);
 }
 
-static void complain_about_brokers(struct ingest *ingest, int64_t now_ns)
+/* Returns whether some broker answers, and says when none does. */
+static bool check_brokers(struct ingest *ingest, int64_t now_ns)
 {
     int64_t silent_ns;
 
@@ -276,28 +283,30 @@ static void complain_about_brokers(struct ingest *ingest, int64_t now_ns)
         log_info("ingest", "Kafka answers again");
     ingest->silence_said &= silent_ns != 0;
     if (silent_ns == 0 || now_ns - ingest->complained_ns < CONSUMER_COMPLAIN_NS)
-        return;
+        return silent_ns == 0;
     ingest->complained_ns = now_ns;
     ingest->silence_said = true;
     log_warning("ingest", "no Kafka broker answers at %s; trying again until one does",
                 ingest->config->kafka_brokers);
+    return false;
 }
 
 static void housekeep(struct ingest *ingest, int64_t now_ns)
 {
+    bool answered = check_brokers(ingest, now_ns);
+
     ingest->housekept_ns = now_ns;
     if (ingest->letters)
         dead_letters_poll(ingest->letters, 0);
     if (ingest->host.alive)
         ingest->host.alive(ingest->host.context);
-    complain_about_brokers(ingest, now_ns);
     if (now_ns - ingest->ticked_ns >= NS_PER_S) {
         int64_t wall_ms = io_wall_ms(ingest->io);
         ingest->ticked_ns = now_ns;
         for (size_t i = 0; i < ingest->partition_count; i++)
             partition_tick(ingest->partitions[i], wall_ms);
     }
-    if (now_ns - ingest->commit_ns >= CONSUMER_COMMIT_NS) {
+    if (answered && now_ns - ingest->commit_ns >= CONSUMER_COMMIT_NS) {
         ingest->commit_ns = now_ns;
         consumer_commit(ingest, 0);
     }
@@ -335,6 +344,18 @@ static void round_once(struct ingest *ingest)
         housekeep(ingest, now_ns);
 }
 
+/* A commit that finds no coordinator holds the closing up for a whole session timeout. */
+static bool broker_answers(struct ingest *ingest)
+{
+    const struct rd_kafka_metadata *metadata;
+
+    if (rd_kafka_metadata(ingest->consumer, 0, NULL, &metadata, PROBE_TIMEOUT_MS) !=
+        RD_KAFKA_RESP_ERR_NO_ERROR)
+        return false;
+    rd_kafka_metadata_destroy(metadata);
+    return true;
+}
+
 /* Leaves the group. Closing gives every partition back through the rebalance callback, which makes
  * them durable. A consumer that was never assigned anything is only destroyed: closing it may crash
  * librdkafka, and the group forgets it after its session timeout. */
@@ -342,6 +363,7 @@ static void leave(struct ingest *ingest)
 {
     rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR_NO_ERROR;
 
+    ingest->no_commit = !broker_answers(ingest);
     if (ingest->ever_assigned)
         code = rd_kafka_consumer_close(ingest->consumer);
     if (code != RD_KAFKA_RESP_ERR_NO_ERROR)

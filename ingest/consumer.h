@@ -149,6 +149,7 @@ struct ingest {
     int64_t complained_ns; /* about brokers */
     bool silence_said;     /* a line says that no broker answers */
     bool ever_assigned;
+    bool no_commit; /* no broker answers while the consumer closes */
 
     pthread_mutex_t lock;
     pthread_cond_t wake; /* for the observer */

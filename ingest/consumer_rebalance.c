@@ -162,7 +162,7 @@ static void revoked(struct ingest *ingest, const rd_kafka_topic_partition_list_t
         if (partition)
             partition_drain(partition, CONSUMER_HAND_OVER_NS);
     }
-    if (!lost)
+    if (!lost && !ingest->no_commit)
         consumer_commit(ingest, 1000);
     for (int i = 0; i < list->cnt; i++) {
         struct partition *partition =

@@ -1,0 +1,453 @@
+/* The consumer against a broker (librdkafka's mock cluster) and the real store. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tests/ingest/stage.h"
+
+START_TEST(restart_goes_on_at_the_offset_beside_the_data)
+{
+    const char *directory = stage_directory("data");
+    struct stage stage;
+    struct node node;
+
+    stage_create(&stage, 3);
+    stage_send_points(&stage, 3, 0, 300);
+    for (int run = 0; run < 3; run++) {
+        node_create(&node, &stage, directory);
+        node_start(&node);
+        for (int number = 0; number < 3; number++)
+            node_wait_offset(&node, number, 100 * (run + 1));
+        node_wait_ready(&node);
+        node_stop(&node);
+        /* What was there before is not read again: each run ingests its own 300. */
+        ck_assert_uint_eq(node_count_rows(&node, 3), (size_t)300 * (size_t)(run + 1));
+        ck_assert_double_eq(
+            node_metric(&node, "windrow_records_ingested_total{collection=\"points\",shard=\"0\"}"),
+            100);
+        node_destroy(&node);
+        stage_send_points(&stage, 3, 300 * (run + 1), 300 * (run + 2));
+    }
+    stage_destroy(&stage);
+}
+END_TEST
+
+START_TEST(upserts_and_deletes_leave_the_newest)
+{
+    struct stage stage;
+    struct node node;
+
+    stage_create(&stage, 1);
+    stage_send_points(&stage, 1, 0, 10);
+    stage_send_points(&stage, 1, 5, 10);
+    stage_send(&stage, "points", 0, "3", NULL, NULL);
+    stage_send(&stage, "points", 0, "{\"id\": 4}", NULL, NULL);
+    stage_send(&stage, "points", 0, "unknown", NULL, NULL);
+    node_create(&node, &stage, stage_directory("data"));
+    node_start(&node);
+    node_wait_offset(&node, 0, 18);
+    node_stop(&node);
+    ck_assert_uint_eq(node_count_rows(&node, 1), 8);
+    ck_assert_double_eq(
+        node_metric(&node, "windrow_records_deleted_total{collection=\"points\",shard=\"0\"}"), 3);
+    node_destroy(&node);
+    stage_destroy(&stage);
+}
+END_TEST
+
+static size_t partition_count(struct node *node)
+{
+    struct ingest_partition_status *list;
+    struct arena arena;
+    size_t count;
+
+    arena_create(&arena, 0);
+    count = ingest_status(node->ingest, &arena, &list);
+    arena_destroy(&arena);
+    return count;
+}
+
+static bool both_own_two(void *context)
+{
+    struct node *nodes = context;
+
+    return partition_count(&nodes[0]) == 2 && partition_count(&nodes[1]) == 2;
+}
+
+static bool first_owns_all(void *context)
+{
+    struct node *nodes = context;
+
+    return partition_count(&nodes[0]) == 4;
+}
+
+START_TEST(partitions_move_between_nodes_without_two_writers)
+{
+    struct stage stage; /* checks in every opening that no other node has the shard */
+    struct node nodes[2];
+
+    stage_create(&stage, 4);
+    stage_send_points(&stage, 4, 0, 400);
+    node_create(&nodes[0], &stage, stage_directory("a"));
+    node_create(&nodes[1], &stage, stage_directory("b"));
+    node_start(&nodes[0]);
+    node_wait_ready(&nodes[0]);
+    node_start(&nodes[1]);
+    stage_wait(both_own_two, nodes, "both nodes own two partitions");
+    stage_send_points(&stage, 4, 400, 800);
+    node_wait_ready(&nodes[1]);
+    node_stop(&nodes[1]);
+    ck_assert_int_eq(nodes[1].losses, 0);
+    stage_wait(first_owns_all, nodes, "the first node owns all again");
+    stage_send_points(&stage, 4, 800, 1200);
+    for (int number = 0; number < 4; number++)
+        node_wait_offset(&nodes[0], number, 300);
+    node_stop(&nodes[0]);
+    /* The first node was given everything back and read on from its own offsets. */
+    ck_assert_uint_eq(node_count_rows(&nodes[0], 4), 1200);
+    for (int i = 0; i < 2; i++)
+        node_destroy(&nodes[i]);
+    stage_destroy(&stage);
+}
+END_TEST
+
+START_TEST(broker_down_at_the_start_is_waited_for)
+{
+    struct stage stage;
+    struct node node;
+    char why[256];
+
+    stage_create(&stage, 1);
+    stage_send_points(&stage, 1, 0, 10);
+    rd_kafka_mock_broker_set_down(stage.cluster, 1);
+    node_create(&node, &stage, stage_directory("data"));
+    node_start(&node);
+    sleep(1);
+    ck_assert(!ingest_ready(node.ingest, why, sizeof(why)));
+    ck_assert_ptr_nonnull(strstr(why, "no Kafka broker has answered yet"));
+    rd_kafka_mock_broker_set_up(stage.cluster, 1);
+    node_wait_offset(&node, 0, 10);
+    node_wait_ready(&node);
+    node_destroy(&node);
+    stage_destroy(&stage);
+}
+END_TEST
+
+START_TEST(stop_while_no_broker_answers_ends)
+{
+    struct stage stage;
+    struct node node;
+
+    stage_create(&stage, 1);
+    rd_kafka_mock_broker_set_down(stage.cluster, 1);
+    node_create(&node, &stage, stage_directory("data"));
+    node_start(&node);
+    sleep(1);
+    node_stop(&node);
+    rd_kafka_mock_broker_set_up(stage.cluster, 1);
+    stage_send_points(&stage, 1, 0, 10);
+    node_start(&node);
+    node_wait_offset(&node, 0, 10);
+    rd_kafka_mock_broker_set_down(stage.cluster, 1);
+    node_stop(&node);
+    ck_assert_uint_eq(node_count_rows(&node, 1), 10);
+    node_destroy(&node);
+    rd_kafka_mock_broker_set_up(stage.cluster, 1);
+    stage_destroy(&stage);
+}
+END_TEST
+
+START_TEST(topic_made_anew_stops_the_partition_with_both_offsets)
+{
+    const char *directory = stage_directory("data");
+    struct stage stage;
+    struct node node;
+    char text[512];
+
+    stage_create(&stage, 1);
+    stage_send_points(&stage, 1, 0, 50);
+    node_create(&node, &stage, directory);
+    node_start(&node);
+    node_wait_offset(&node, 0, 50);
+    node_destroy(&node);
+    stage_destroy(&stage);
+
+    stage_create(&stage, 1);
+    stage_send_points(&stage, 1, 0, 20);
+    node_create(&node, &stage, directory);
+    node_start(&node);
+    node_wait_stopped(&node, 0, text);
+    ck_assert_msg(strstr(text, "offset 50") && strstr(text, "end at 20"), "%s", text);
+    /* It is for an operator: the rest of the service stays ready. */
+    node_wait_ready(&node);
+    ck_assert_double_eq(
+        node_metric(&node, "windrow_partition_stopped{collection=\"points\",shard=\"0\"}"), 1);
+    node_stop(&node);
+    ck_assert_uint_eq(node_count_rows(&node, 1), 50);
+    node_destroy(&node);
+    stage_destroy(&stage);
+}
+END_TEST
+
+/* The operating system's I/O, with a disk that can be full. */
+static struct io_operations full_operations;
+static struct io full_io = {&full_operations};
+static atomic_bool full;
+
+static int64_t full_pwrite(struct io *io, int file, const void *bytes, size_t size_bytes,
+                           uint64_t offset)
+{
+    (void)io;
+    if (atomic_load(&full))
+        return -ENOSPC;
+    return io_posix()->operations->pwrite(io_posix(), file, bytes, size_bytes, offset);
+}
+
+static int full_allocate(struct io *io, int file, uint64_t size_bytes)
+{
+    (void)io;
+    if (atomic_load(&full))
+        return -ENOSPC;
+    return io_posix()->operations->allocate(io_posix(), file, size_bytes);
+}
+
+static bool is_paused(void *context)
+{
+    struct ingest_partition_status status;
+
+    return node_partition(context, 0, &status) && status.paused;
+}
+
+START_TEST(full_disk_pauses_and_goes_on_by_itself)
+{
+    struct stage stage;
+    struct node node;
+
+    full_operations = *io_posix()->operations;
+    full_operations.pwrite = full_pwrite;
+    full_operations.allocate = full_allocate;
+    stage_create(&stage, 1);
+    stage_send_points(&stage, 1, 0, 100);
+    node_create(&node, &stage, stage_directory("data"));
+    store_close(node.store);
+    node.io = &full_io;
+    node_open_store(&node);
+    node_start(&node);
+    node_wait_offset(&node, 0, 100);
+    atomic_store(&full, true);
+    stage_send_points(&stage, 1, 100, 3000);
+    stage_wait(is_paused, &node, "the partition pauses");
+    sleep(1);
+    atomic_store(&full, false);
+    node_wait_offset(&node, 0, 3000);
+    node_stop(&node);
+    ck_assert_uint_eq(node_count_rows(&node, 1), 3000);
+    ck_assert_double_gt(
+        node_metric(&node, "windrow_ingest_wait_seconds_total{collection=\"points\",shard=\"0\"}"),
+        0);
+    node_destroy(&node);
+    stage_destroy(&stage);
+}
+END_TEST
+
+START_TEST(late_records_are_counted_by_what_became_of_them)
+{
+    static const struct {
+        enum config_late policy;
+        const char *series;
+        size_t rows;
+    } policies[] = {
+        {CONFIG_LATE_ACCEPT,
+         "windrow_records_late_total{collection=\"points\",outcome=\"accepted\"}", 2},
+        {CONFIG_LATE_DROP, "windrow_records_late_total{collection=\"points\",outcome=\"dropped\"}",
+         1},
+        {CONFIG_LATE_DEAD_LETTER,
+         "windrow_records_late_total{collection=\"points\",outcome=\"dead_letter\"}", 1},
+    };
+    const int64_t now_ms = io_wall_ms(io_posix());
+
+    for (size_t i = 0; i < 3; i++) {
+        char name[16];
+        char value[160];
+        struct stage stage;
+        struct node node;
+        const int64_t times_ms[] = {now_ms, now_ms - 5 * 3600000, now_ms - 100 * 3600000,
+                                    now_ms + 3600000};
+        stage_create(&stage, 1);
+        stage.collection.event_time_field = "time_ms";
+        stage.collection.late_policy = policies[i].policy;
+        stage.collection.ttl_ms = 50 * 3600000;
+        for (int id = 0; id < 4; id++) {
+            snprintf(value, sizeof(value), "{\"id\":%d,\"vector\":[1,2,3,4],\"time_ms\":%lld}", id,
+                     (long long)times_ms[id]);
+            stage_send(&stage, "points", 0, NULL, value, NULL);
+        }
+        snprintf(name, sizeof(name), "data-%zu", i);
+        node_create(&node, &stage, stage_directory(name));
+        node_start(&node);
+        node_wait_offset(&node, 0, 4);
+        node_stop(&node);
+        ck_assert_uint_eq(node_count_rows(&node, 1), policies[i].rows);
+        ck_assert_double_eq(node_metric(&node, policies[i].series), 1);
+        ck_assert_double_eq(
+            node_metric(&node,
+                        "windrow_records_late_total{collection=\"points\",outcome=\"expired\"}"),
+            1);
+        ck_assert_double_eq(node_metric(&node, "windrow_dead_letters_total{reason=\"future\"}"), 1);
+        node_destroy(&node);
+        stage_destroy(&stage);
+    }
+}
+END_TEST
+
+static bool watermark_follows_the_wall(void *context)
+{
+    struct node *node = context;
+    struct store_shard *shard = node->shards[0];
+
+    return shard && store_shard_clock(shard).watermark_ms > io_wall_ms(node->io) - 3600000;
+}
+
+START_TEST(idle_partition_lets_its_watermark_follow_the_wall_clock)
+{
+    struct stage stage;
+    struct node node;
+    char value[160];
+
+    stage_create(&stage, 1);
+    stage.collection.event_time_field = "time_ms";
+    stage.collection.idle_timeout_ms = 1000;
+    snprintf(value, sizeof(value), "{\"id\":1,\"vector\":[1,2,3,4],\"time_ms\":%lld}",
+             (long long)io_wall_ms(io_posix()) - 7200000);
+    stage_send(&stage, "points", 0, NULL, value, NULL);
+    node_create(&node, &stage, stage_directory("data"));
+    node_start(&node);
+    node_wait_offset(&node, 0, 1);
+    stage_wait(watermark_follows_the_wall, &node, "the watermark reaches the wall clock");
+    node_destroy(&node);
+    stage_destroy(&stage);
+}
+END_TEST
+
+static bool second_topic_is_there(void *context)
+{
+    struct node *node = context;
+    struct ingest_partition_status *list;
+    struct arena arena;
+    bool found = false;
+    size_t count;
+
+    arena_create(&arena, 0);
+    count = ingest_status(node->ingest, &arena, &list);
+    for (size_t i = 0; i < count; i++)
+        found |= strcmp(list[i].topic, "more") == 0 && strcmp(list[i].shard, "more-0") == 0 &&
+                 list[i].next_offset >= 0;
+    arena_destroy(&arena);
+    return found;
+}
+
+START_TEST(shards_of_further_topics_carry_their_name)
+{
+    struct stage stage;
+    struct node node;
+
+    stage_create(&stage, 1);
+    rd_kafka_mock_topic_create(stage.cluster, "more", 1, 1);
+    stage.topics[1] = "more";
+    stage.collection.topic_count = 2;
+    node_create(&node, &stage, stage_directory("data"));
+    node_start(&node);
+    stage_wait(second_topic_is_there, &node, "the second topic is ingested");
+    node_destroy(&node);
+    stage_destroy(&stage);
+}
+END_TEST
+
+START_TEST(impossible_settings_are_refused_with_a_reason)
+{
+    static const char *const patterns[] = {"^points-.*"};
+    static const char *const letters[] = {"dead"};
+    static const char *const twice[] = {"points", "points"};
+    struct {
+        struct config_pair property;
+        const char *const *topics;
+        size_t topic_count;
+        enum config_format format;
+        const char *text;
+    } cases[] = {
+        {{"enable.auto.commit", "true"}, NULL, 0, CONFIG_FORMAT_AUTO, "enable.auto.commit"},
+        {{"auto.offset.reset", "latest"}, NULL, 0, CONFIG_FORMAT_AUTO, "auto.offset.reset"},
+        {{"group.id", "x"}, NULL, 0, CONFIG_FORMAT_AUTO, "kafka.group"},
+        {{"bootstrap.servers", "x"}, NULL, 0, CONFIG_FORMAT_AUTO, "kafka.brokers"},
+        {{"acks", "1"}, NULL, 0, CONFIG_FORMAT_AUTO, "acks"},
+        {{"no.such.property", "secret"}, NULL, 0, CONFIG_FORMAT_AUTO, "no such property"},
+        {{"session.timeout.ms", "secret"}, NULL, 0, CONFIG_FORMAT_AUTO, "session.timeout.ms"},
+        {{NULL, NULL}, patterns, 1, CONFIG_FORMAT_AUTO, "patterns"},
+        {{NULL, NULL}, letters, 1, CONFIG_FORMAT_AUTO, "kafka.dead_letters"},
+        {{NULL, NULL}, twice, 2, CONFIG_FORMAT_AUTO, "twice"},
+        {{NULL, NULL}, NULL, 0, CONFIG_FORMAT_ARROW, "arrow"},
+    };
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        const char *points[] = {"points"};
+        struct config_collection collection = {.name = "points",
+                                               .topics = points,
+                                               .topic_count = 1,
+                                               .format = cases[i].format,
+                                               .dim = 4,
+                                               .window_ms = 3600000};
+        struct config config = {.kafka_brokers = "127.0.0.1:1",
+                                .kafka_group = "windrow",
+                                .kafka_dead_letters = "dead",
+                                .kafka_properties = &cases[i].property,
+                                .kafka_property_count = cases[i].property.name != NULL,
+                                .collections = &collection,
+                                .collection_count = 1};
+        struct ingest_options options = {.config = &config};
+        struct ingest *ingest;
+        struct error error = {0};
+        if (cases[i].topics) {
+            collection.topics = (const char **)(uintptr_t)cases[i].topics;
+            collection.topic_count = cases[i].topic_count;
+        }
+        ck_assert_int_lt(ingest_start(&options, &ingest, &error), 0);
+        ck_assert_msg(strstr(error.text, cases[i].text), "\"%s\" lacks \"%s\"", error.text,
+                      cases[i].text);
+        ck_assert_ptr_null(strstr(error.text, "secret"));
+    }
+}
+END_TEST
+
+START_TEST(kafka_properties_reach_librdkafka)
+{
+    static const struct config_pair properties[] = {{"client.rack", "r1"},
+                                                    {"isolation.level", "read_uncommitted"},
+                                                    {"compression.type", "zstd"}};
+    struct stage stage;
+    struct node node;
+
+    stage_create(&stage, 1);
+    stage_send_points(&stage, 1, 0, 10);
+    node_create(&node, &stage, stage_directory("data"));
+    node.config.kafka_properties = properties;
+    node.config.kafka_property_count = 3;
+    node_start(&node);
+    node_wait_offset(&node, 0, 10);
+    node_destroy(&node);
+    stage_destroy(&stage);
+}
+END_TEST
+
+TEST_TABLE(TEST(restart_goes_on_at_the_offset_beside_the_data),
+           TEST(upserts_and_deletes_leave_the_newest),
+           TEST(partitions_move_between_nodes_without_two_writers),
+           TEST(broker_down_at_the_start_is_waited_for), TEST(stop_while_no_broker_answers_ends),
+           TEST(topic_made_anew_stops_the_partition_with_both_offsets),
+           TEST(full_disk_pauses_and_goes_on_by_itself),
+           TEST(late_records_are_counted_by_what_became_of_them),
+           TEST(idle_partition_lets_its_watermark_follow_the_wall_clock),
+           TEST(shards_of_further_topics_carry_their_name),
+           TEST(impossible_settings_are_refused_with_a_reason),
+           TEST(kafka_properties_reach_librdkafka))
