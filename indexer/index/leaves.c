@@ -18,7 +18,7 @@ enum {
     KEEP_MAX = 32,
     SCALE_COUNT = 2, /* coarser samples of a leaf, see fill_leaf */
     SCALE_RATIO = 8,
-    SCALE_KEEP = 3
+    SCALE_KEEP = 4
 };
 
 struct carve {

@@ -102,30 +102,33 @@ static void check_distances(const struct index_kernels *kernels, uint32_t row_co
     uint8_t *rows = random_codes(row_count, stride, state);
     uint8_t *others = random_codes(column_count, stride, state);
     uint8_t *panels = aligned_alloc(INDEX_CODE_ALIGN, (size_t)columns * stride);
-    const uint8_t **row_of = malloc(column_count * sizeof(*row_of));
+    uint8_t *scalar_panels = malloc((size_t)columns * stride);
     int32_t *row_norms = calloc(row_count, sizeof(int32_t));
     int32_t *norms = calloc(columns, sizeof(int32_t));
     int32_t *distances = malloc((size_t)row_count * columns * sizeof(int32_t));
     uint8_t *zeros = calloc(1, stride);
 
     for (uint32_t i = 0; i < column_count; i++) {
-        row_of[i] = others + (size_t)i * stride;
-        norms[i] = index_kernels_scalar.code_l2(row_of[i], zeros, stride);
+        const uint8_t *column = others + (size_t)i * stride;
+        norms[i] = index_kernels_scalar.code_l2(column, zeros, stride);
+        ck_assert_int_eq(kernels->code_square(column, stride), norms[i]);
     }
     for (uint32_t i = 0; i < row_count; i++)
         row_norms[i] = index_kernels_scalar.code_l2(rows + (size_t)i * stride, zeros, stride);
-    index_code_pack(row_of, column_count, stride, panels);
+    index_kernels_scalar.code_pack(others, column_count, stride, scalar_panels);
+    kernels->code_pack(others, column_count, stride, panels);
+    ck_assert_mem_eq(panels, scalar_panels, (size_t)columns * stride);
     kernels->code_distances(rows, row_norms, row_count, panels, norms, column_count, stride,
                             distances, columns);
     for (uint32_t i = 0; i < row_count; i++)
         for (uint32_t j = 0; j < column_count; j++)
-            ck_assert_int_eq(
-                distances[(size_t)i * columns + j],
-                index_kernels_scalar.code_l2(rows + (size_t)i * stride, row_of[j], stride));
+            ck_assert_int_eq(distances[(size_t)i * columns + j],
+                             index_kernels_scalar.code_l2(rows + (size_t)i * stride,
+                                                          others + (size_t)j * stride, stride));
     free(rows);
     free(others);
     free(panels);
-    free(row_of);
+    free(scalar_panels);
     free(row_norms);
     free(norms);
     free(distances);
@@ -167,6 +170,35 @@ START_TEST(positions_below_a_limit_agree_with_scalar)
             ck_assert_mem_eq(got, want, found * sizeof(want[0]));
         }
     }
+}
+END_TEST
+
+START_TEST(encoding_agrees_with_scalar_and_clamps)
+{
+    uint64_t state = test_seed();
+    float values[131], low[131];
+    uint8_t got[131], want[131];
+
+    for (uint32_t i = 0; i < 131; i++) {
+        values[i] = random_float(&state);
+        low[i] = random_float(&state) / 4;
+    }
+    values[5] = NAN;
+    values[6] = INFINITY;
+    values[7] = -INFINITY;
+    values[8] = 3e38f;
+    for (size_t set = 0; set < 2; set++) {
+        const struct index_kernels *kernels = index_kernels_find(set_names[set]);
+        for (uint32_t dim = 1; kernels && dim <= 131; dim++) {
+            index_kernels_scalar.encode(values, low, 64.0f, dim, want);
+            kernels->encode(values, low, 64.0f, dim, got);
+            ck_assert_mem_eq(got, want, dim);
+        }
+    }
+    ck_assert_uint_eq(want[5], 0);
+    ck_assert_uint_eq(want[6], 127);
+    ck_assert_uint_eq(want[7], 0);
+    ck_assert_uint_eq(want[8], 127);
 }
 END_TEST
 
@@ -214,5 +246,6 @@ TEST_TABLE(TEST(float_kernels_agree_with_scalar_within_rounding),
            TEST(code_kernels_agree_with_scalar_exactly),
            TEST(all_pairs_distances_agree_at_every_edge_of_a_tile),
            TEST(positions_below_a_limit_agree_with_scalar),
+           TEST(encoding_agrees_with_scalar_and_clamps),
            TEST(normalise_gives_unit_length_and_returns_the_former_one),
            TEST(exact_top_is_sorted_with_ties_by_row))
