@@ -153,7 +153,6 @@ static int open_checked(struct table *table, const char *directory,
                         const struct table_description *description, const struct table_info *info,
                         struct error *error)
 {
-    uint32_t vector_blocks;
     int result;
 
     result = table_map_open(table->io, directory, description->file_number,
@@ -170,13 +169,7 @@ static int open_checked(struct table *table, const char *directory,
         result = open_vectors(table, directory, error);
     if (result == 0)
         result = table_check_ranges(table, error);
-    if (result)
-        return result;
-    vector_blocks = table->footer->columns[TABLE_COLUMN_VECTORS].block_count;
-    table->vectors_verified = calloc(vector_blocks / 64 + 1, sizeof(*table->vectors_verified));
-    if (!table->vectors_verified)
-        abort();
-    return 0;
+    return result ? result : table_vectors_create(table, error);
 }
 
 int table_open(struct io *io, const char *directory, const struct table_description *description,
@@ -204,7 +197,7 @@ void table_close(struct table *table)
         return;
     table_map_close(table->io, &table->index);
     table_map_close(table->io, &table->vectors);
-    free(table->vectors_verified);
+    table_vectors_destroy(table);
     free(table);
 }
 

@@ -108,8 +108,8 @@ bool table_find(const struct table *table, const uint8_t *key, size_t key_bytes,
 
 int table_payload(const struct table *table, uint32_t row, struct arena *arena,
                   const uint8_t **payload, size_t *payload_bytes, struct error *error);
-/** Payloads of `count` rows in any order, copied into `arena`; each block that holds some of them is
- * decoded once. For merges: ask for as many rows at a time as memory allows. */
+/** Payloads of `count` rows in any order, copied into `arena`; each block that holds some of them
+ * is decoded once. For merges: ask for as many rows at a time as memory allows. */
 int table_gather_payloads(const struct table *table, const uint32_t *rows, uint32_t count,
                           struct arena *arena, const uint8_t **payloads, uint32_t *payload_bytes,
                           struct error *error);
@@ -119,6 +119,11 @@ int table_vectors(const struct table *table, uint32_t row, const float **vectors
 /** Gathers the vectors of `count` rows into `out` (count x dim floats); for merges. */
 int table_gather(const struct table *table, const uint32_t *rows, uint32_t count, float *out,
                  struct error *error);
+
+/** Memory that holds decoded blocks of a packed run; 0 when it is raw. */
+uint64_t table_decoded_bytes(const struct table *table);
+/** Gives that memory back. The caller knows that no one holds a pointer from table_vectors. */
+void table_trim(struct table *table);
 
 /** Reads every byte and checks every checksum; appends one line a finding and goes on. Returns
  * ERROR_CORRUPT when there are any. */

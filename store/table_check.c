@@ -454,7 +454,9 @@ int table_check_ranges(struct table *table, struct error *error)
         bool packed = table->description.codec == TABLE_CODEC_PACKED;
         if (blocks[i].row_count > block_rows ||
             blocks[i].raw_bytes != blocks[i].row_count * table->vector_size_bytes ||
-            (!packed && blocks[i].size_bytes != blocks[i].raw_bytes) || (is_run && !full))
+            blocks[i].size_bytes > blocks[i].raw_bytes ||
+            (!packed && blocks[i].size_bytes != blocks[i].raw_bytes) || (is_run && !full) ||
+            blocks[i].offset % sizeof(float) != 0)
             return table_corrupt(table, TABLE_COLUMN_VECTORS, i, error,
                                  "%u rows do not take %u bytes", blocks[i].row_count,
                                  blocks[i].raw_bytes);

@@ -1,14 +1,18 @@
 /* An open table as its parts see it (table.c, table_check.c, table_search.c, table_payload.c,
- * table_vectors.c, table_verify.c). Read-only after table_open but for the verified bits. */
+ * table_vectors.c, table_verify.c). Read-only after table_open but for what is known of vector
+ * blocks. */
 #ifndef STORE_TABLE_INTERNAL_H
 #define STORE_TABLE_INTERNAL_H
 
 #include <limits.h>
+#include <pthread.h>
 #include <stdatomic.h>
 
 #include "base/checksum.h"
 #include "store/table.h"
 #include "store/table_format.h"
+
+enum { TABLE_DECODE_LOCKS = 8 };
 
 /* A file mapped whole. */
 struct table_map {
@@ -37,7 +41,10 @@ struct table {
     uint32_t bloom_block_count;
     const uint8_t *bloom;
     uint32_t uniform_rows; /* rows of each vector block but the last; 0: search for the block */
-    _Atomic uint64_t *vectors_verified; /* a bit per vector block: checksum was right once */
+    _Atomic uint64_t *vectors_ready; /* a bit per vector block: checked, and decoded when packed */
+    uint8_t *decoded;                /* address range of all vectors; NULL when they are raw */
+    _Atomic uint64_t decoded_bytes;  /* of it in use */
+    pthread_mutex_t decode_locks[TABLE_DECODE_LOCKS]; /* by block number; when packed */
 };
 
 /** "000042.chunk: column keys: block 3: what is wrong", as ERROR_CORRUPT. `block` UINT32_MAX: none.
@@ -88,6 +95,10 @@ int table_check_ranges(struct table *table, struct error *error);
  * `ends` and `bytes` point into it. */
 int table_payload_block(const struct table *table, uint32_t block, uint8_t *raw,
                         struct error *error);
+
+/** Bits and, for a packed table, memory of the vector blocks. */
+int table_vectors_create(struct table *table, struct error *error);
+void table_vectors_destroy(struct table *table);
 
 /** Checks a vector block now, whether it was checked before or not; a packed one is decoded too. */
 int table_vector_block_check(const struct table *table, uint32_t block, struct error *error);

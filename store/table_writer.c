@@ -11,6 +11,7 @@
 #include <zstd.h>
 
 #include "store/bloom.h"
+#include "store/codec.h"
 #include "store/table_file.h"
 #include "store/table_internal.h"
 
@@ -44,7 +45,8 @@ struct table_writer {
     uint32_t vector_block_rows; /* its capacity */
     uint32_t vector_rows;       /* in it */
     uint32_t vector_first_row;
-    uint64_t vector_offset; /* where its first row lies */
+    uint64_t vector_offset;        /* where its first row lies */
+    struct codec_encoder *encoder; /* NULL: vectors stay raw */
 };
 
 static const uint8_t *key_of(const struct table_writer *writer, uint32_t row, size_t *key_bytes)
@@ -91,6 +93,7 @@ static void writer_free(struct table_writer *writer)
     buffer_destroy(&writer->payload_bytes);
     buffer_destroy(&writer->packed);
     ZSTD_freeCCtx(writer->compressor);
+    codec_encoder_delete(writer->encoder);
     free(writer->vector_block);
     free(writer);
 }
@@ -127,6 +130,8 @@ int table_writer_open(struct io *io, const char *directory,
     writer->compressor = ZSTD_createCCtx();
     if (!writer->vector_block || !writer->compressor)
         abort();
+    if (description->codec == TABLE_CODEC_PACKED)
+        writer->encoder = codec_encoder_new();
     buffer_append(&writer->columns[TABLE_COLUMN_KEY_OFFSETS], &zero, sizeof(zero));
     if ((size_t)snprintf(writer->directory, sizeof(writer->directory), "%s", directory) >=
         sizeof(writer->directory))
@@ -154,18 +159,25 @@ static int close_vector_block(struct table_writer *writer, struct error *error)
         .first_row = writer->vector_first_row,
         .row_count = writer->vector_rows,
     };
+    const uint8_t *stored = writer->vector_block;
 
     if (writer->vector_rows == 0)
         return 0;
-    block.checksum =
-        checksum_block(writer->vector_block, size_bytes, writer->description.file_number,
-                       TABLE_COLUMN_VECTORS, blocks->size / sizeof(block));
+    if (writer->encoder) {
+        const uint8_t *packed;
+        size_t packed_bytes = codec_encode(writer->encoder, (const float *)writer->vector_block,
+                                           size_bytes / sizeof(float), &packed);
+        stored = packed_bytes > 0 ? packed : stored;
+        block.size_bytes = packed_bytes > 0 ? (uint32_t)packed_bytes : block.size_bytes;
+    }
+    block.checksum = checksum_block(stored, block.size_bytes, writer->description.file_number,
+                                    TABLE_COLUMN_VECTORS, blocks->size / sizeof(block));
     buffer_append(blocks, &block, sizeof(block));
     writer->vector_rows = 0;
     if (writer->description.kind == TABLE_CHUNK)
         return 0;
     assert(table_file_offset(&writer->vectors) == block.offset);
-    return table_file_append(&writer->vectors, writer->vector_block, size_bytes, error);
+    return table_file_append(&writer->vectors, stored, block.size_bytes, error);
 }
 
 static int add_vector(struct table_writer *writer, const struct table_row *row, struct error *error)

@@ -92,6 +92,17 @@ START_TEST(every_flipped_byte_of_a_run_is_found)
 }
 END_TEST
 
+START_TEST(every_flipped_byte_of_a_packed_run_is_found)
+{
+    struct table_fixture fixture;
+    struct memory_io memory;
+
+    create(&fixture, &memory, TABLE_RUN, TABLE_CODEC_PACKED, 64, 40);
+    flip_every_byte(&fixture, &memory, "d/000005.vectors", true);
+    destroy(&fixture, &memory);
+}
+END_TEST
+
 START_TEST(every_shorter_file_is_found)
 {
     static const char *const paths[] = {"d/000005.run", "d/000005.vectors"};
@@ -186,6 +197,17 @@ START_TEST(every_damaged_page_of_a_run_is_found)
 }
 END_TEST
 
+START_TEST(every_damaged_page_of_a_packed_run_is_found)
+{
+    struct table_fixture fixture;
+    struct memory_io memory;
+
+    create(&fixture, &memory, TABLE_RUN, TABLE_CODEC_PACKED, 128, 1500);
+    damage_every_page(&fixture, &memory, "d/000005.vectors");
+    destroy(&fixture, &memory);
+}
+END_TEST
+
 START_TEST(vectors_of_an_older_file_with_the_same_number_are_refused)
 {
     struct table_fixture old, new;
@@ -211,6 +233,7 @@ START_TEST(vectors_of_an_older_file_with_the_same_number_are_refused)
 END_TEST
 
 TEST_TABLE(TEST(every_flipped_byte_of_a_chunk_is_found), TEST(every_flipped_byte_of_a_run_is_found),
-           TEST(every_shorter_file_is_found), TEST(every_damaged_page_of_a_chunk_is_found),
-           TEST(every_damaged_page_of_a_run_is_found),
+           TEST(every_flipped_byte_of_a_packed_run_is_found),
+           TEST(every_damaged_page_of_a_packed_run_is_found), TEST(every_shorter_file_is_found),
+           TEST(every_damaged_page_of_a_chunk_is_found), TEST(every_damaged_page_of_a_run_is_found),
            TEST(vectors_of_an_older_file_with_the_same_number_are_refused))

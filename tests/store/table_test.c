@@ -1,5 +1,5 @@
 /* Tables read back what was written, in every shape, and refuse what is not theirs. */
-#include <limits.h>
+#include <pthread.h>
 #include <string.h>
 
 #include "store/store.h"
@@ -10,13 +10,14 @@
 
 static const uint32_t dims[] = {1, 3, 16, 128, 768, 65536};
 
-static void round_trip(enum table_kind kind, struct io *io, const char *directory, int rounds)
+static void round_trip(enum table_kind kind, enum table_codec codec, struct io *io,
+                       const char *directory, int rounds)
 {
     uint64_t state = test_seed();
 
     for (int i = 0; i < rounds; i++) {
         struct table_fixture fixture;
-        struct table_fixture_options options = {.kind = kind, .file_number = 10};
+        struct table_fixture_options options = {.kind = kind, .codec = codec, .file_number = 10};
         options.dim = dims[test_random(&state) % 6];
         options.row_count = (uint32_t)(1 + test_random(&state) % (options.dim > 1000 ? 20 : 3000));
         options.key_space = test_random(&state) % 2 ? 0 : options.row_count * 10;
@@ -32,7 +33,7 @@ START_TEST(chunk_reads_back_what_was_written)
     struct memory_io memory;
 
     memory_io_create(&memory);
-    round_trip(TABLE_CHUNK, &memory.io, "d", 20);
+    round_trip(TABLE_CHUNK, TABLE_CODEC_RAW, &memory.io, "d", 20);
     memory_io_destroy(&memory);
 }
 END_TEST
@@ -42,15 +43,26 @@ START_TEST(run_reads_back_what_was_written)
     struct memory_io memory;
 
     memory_io_create(&memory);
-    round_trip(TABLE_RUN, &memory.io, "d", 20);
+    round_trip(TABLE_RUN, TABLE_CODEC_RAW, &memory.io, "d", 20);
+    memory_io_destroy(&memory);
+}
+END_TEST
+
+START_TEST(packed_run_reads_back_bit_by_bit)
+{
+    struct memory_io memory;
+
+    memory_io_create(&memory);
+    round_trip(TABLE_RUN, TABLE_CODEC_PACKED, &memory.io, "d", 20);
     memory_io_destroy(&memory);
 }
 END_TEST
 
 START_TEST(tables_on_a_file_system_read_back)
 {
-    round_trip(TABLE_CHUNK, io_posix(), test_directory(), 3);
-    round_trip(TABLE_RUN, io_posix(), test_directory(), 3);
+    round_trip(TABLE_CHUNK, TABLE_CODEC_RAW, io_posix(), test_directory(), 3);
+    round_trip(TABLE_RUN, TABLE_CODEC_RAW, io_posix(), test_directory(), 3);
+    round_trip(TABLE_RUN, TABLE_CODEC_PACKED, io_posix(), test_directory(), 3);
 }
 END_TEST
 
@@ -286,16 +298,20 @@ START_TEST(failed_write_or_sync_leaves_no_file)
 }
 END_TEST
 
-START_TEST(gather_returns_rows_in_the_asked_order)
+static void check_gather(enum table_kind kind, enum table_codec codec)
 {
+    static float out[500 * 96];
     struct memory_io memory;
     uint64_t state = test_seed();
     struct table_fixture fixture;
-    struct table_fixture_options options = {
-        .kind = TABLE_CHUNK, .dim = 96, .row_count = 3000, .file_number = 5, .seed = state};
+    struct table_fixture_options options = {.kind = kind,
+                                            .codec = codec,
+                                            .dim = 96,
+                                            .row_count = 3000,
+                                            .file_number = 5,
+                                            .seed = state};
     struct table *table;
     uint32_t rows[500];
-    static float out[500 * 96];
 
     memory_io_create(&memory);
     table_fixture_create(&fixture, &memory.io, "d", &options);
@@ -306,6 +322,108 @@ START_TEST(gather_returns_rows_in_the_asked_order)
     ck_assert_int_eq(table_gather(table, rows, 500, out, NULL), 0);
     for (int i = 0; i < 500; i++)
         ck_assert_mem_eq(out + i * 96, fixture.rows[rows[i]].vector, 96 * 4);
+    /* A merge must not fill memory with what it reads once. */
+    ck_assert_uint_eq(table_decoded_bytes(table), 0);
+    table_close(table);
+    table_fixture_destroy(&fixture);
+    memory_io_destroy(&memory);
+}
+
+START_TEST(gather_returns_rows_in_the_asked_order)
+{
+    check_gather(TABLE_CHUNK, TABLE_CODEC_RAW);
+    check_gather(TABLE_RUN, TABLE_CODEC_RAW);
+    check_gather(TABLE_RUN, TABLE_CODEC_PACKED);
+}
+END_TEST
+
+START_TEST(decoded_blocks_stay_where_they_are_until_trimmed)
+{
+    struct memory_io memory;
+    struct table_fixture fixture;
+    struct table_fixture_options options = {.kind = TABLE_RUN,
+                                            .codec = TABLE_CODEC_PACKED,
+                                            .dim = 1024,
+                                            .row_count = 300,
+                                            .file_number = 5,
+                                            .seed = test_seed()};
+    struct table *table;
+    const float *first, *last, *again;
+    uint32_t count;
+
+    memory_io_create(&memory);
+    table_fixture_create(&fixture, &memory.io, "d", &options);
+    ck_assert_uint_lt(fixture.info.vector_bytes, fixture.row_count * UINT64_C(4096));
+    ck_assert_int_eq(table_open(&memory.io, "d", &fixture.description, &fixture.info, &table, NULL),
+                     0);
+    ck_assert_int_eq(table_vectors(table, 0, &first, &count, NULL), 0);
+    ck_assert_uint_eq(count, 64);
+    ck_assert_uint_eq(table_decoded_bytes(table), 262144);
+    ck_assert_int_eq(table_vectors(table, fixture.row_count - 1, &last, &count, NULL), 0);
+    ck_assert_uint_eq(count, 1);
+    ck_assert_ptr_eq(last, first + (size_t)(fixture.row_count - 1) * 1024);
+    ck_assert_int_eq(table_vectors(table, 3, &again, &count, NULL), 0);
+    ck_assert_ptr_eq(again, first + 3 * 1024);
+    table_trim(table);
+    ck_assert_uint_eq(table_decoded_bytes(table), 0);
+    ck_assert_int_eq(table_vectors(table, 3, &again, &count, NULL), 0);
+    ck_assert_mem_eq(again, fixture.rows[3].vector, 4096);
+    table_close(table);
+    table_fixture_destroy(&fixture);
+    memory_io_destroy(&memory);
+}
+END_TEST
+
+struct reader {
+    const struct table *table;
+    const struct table_fixture *fixture;
+    uint64_t seed;
+    bool wrong;
+};
+
+static void *read_rows(void *context)
+{
+    struct reader *reader = context;
+    uint64_t state = reader->seed;
+
+    for (int i = 0; i < 2000; i++) {
+        uint32_t row = (uint32_t)(test_random(&state) % reader->fixture->row_count);
+        const float *vector;
+        uint32_t count;
+        if (table_vectors(reader->table, row, &vector, &count, NULL) != 0 ||
+            memcmp(vector, reader->fixture->rows[row].vector,
+                   (size_t)reader->fixture->description.dim * 4) != 0)
+            reader->wrong = true;
+    }
+    return NULL;
+}
+
+START_TEST(threads_that_meet_on_a_packed_block_read_it_whole)
+{
+    struct memory_io memory;
+    struct table_fixture fixture;
+    struct table_fixture_options options = {.kind = TABLE_RUN,
+                                            .codec = TABLE_CODEC_PACKED,
+                                            .dim = 512,
+                                            .row_count = 2000,
+                                            .file_number = 5,
+                                            .seed = test_seed()};
+    struct reader readers[4];
+    pthread_t threads[4];
+    struct table *table;
+
+    memory_io_create(&memory);
+    table_fixture_create(&fixture, &memory.io, "d", &options);
+    ck_assert_int_eq(table_open(&memory.io, "d", &fixture.description, &fixture.info, &table, NULL),
+                     0);
+    for (int i = 0; i < 4; i++) {
+        readers[i] = (struct reader){table, &fixture, options.seed + (uint64_t)i, false};
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, read_rows, &readers[i]), 0);
+    }
+    for (int i = 0; i < 4; i++) {
+        ck_assert_int_eq(pthread_join(threads[i], NULL), 0);
+        ck_assert(!readers[i].wrong);
+    }
     table_close(table);
     table_fixture_destroy(&fixture);
     memory_io_destroy(&memory);
@@ -332,4 +450,7 @@ TEST_TABLE(TEST(chunk_reads_back_what_was_written), TEST(run_reads_back_what_was
            TEST(file_under_another_number_is_refused),
            TEST(writer_refuses_rows_that_no_table_may_hold),
            TEST(failed_write_or_sync_leaves_no_file), TEST(gather_returns_rows_in_the_asked_order),
+           TEST(packed_run_reads_back_bit_by_bit),
+           TEST(decoded_blocks_stay_where_they_are_until_trimmed),
+           TEST(threads_that_meet_on_a_packed_block_read_it_whole),
            TEST(path_that_does_not_fit_is_nobodys))
