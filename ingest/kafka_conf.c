@@ -21,6 +21,9 @@ static const struct property consumer_defaults[] = {
     {"check.crcs", "true", NULL},
     /* A hand-over waits for the next heartbeat of who has to give. */
     {"heartbeat.interval.ms", "1000", NULL},
+    /* After kill -9 the group waits this long for the dead member before the new one gets its
+     * partitions; the brokers' smallest. A false alarm costs a hand-over and nothing else. */
+    {"session.timeout.ms", "6000", NULL},
     {"fetch.error.backoff.ms", "100", NULL},
     /* What librdkafka may hold for us in all; the default is 64 MiB a partition. */
     {"queued.max.messages.kbytes", "32768", NULL},
