@@ -92,7 +92,8 @@ log.retention.ms=-1
 PROPERTIES
     [ -f "$dir/log.dirs/meta.properties" ] && return 0
     local id
-    id=$(python3 -c 'import base64, uuid; print(base64.urlsafe_b64encode(uuid.uuid4().bytes).decode()[:22])')
+    # 22 characters of base64; the first is fixed, because a dash there would be taken for an option.
+    id=W$(python3 -c 'import base64, uuid; print(base64.urlsafe_b64encode(uuid.uuid4().bytes).decode()[1:22])')
     java -Xmx96m "${kafka_jvm_flags[@]}" -cp "$(kafka_classpath)" kafka.tools.StorageTool format -t "$id" -c "$dir/server.properties"
 }
 

@@ -29,7 +29,6 @@ def deep(levels):
 # name: (method, path, body as JSON or bytes, allowed statuses, words of the message)
 BAD_REQUESTS = {
     "malformed_body": ("POST", QUERY, b'{"query": [1, 2', {400}, ["Format error in JSON body"]),
-    "empty_body": ("POST", QUERY, b"", {400}, []),
     "body_that_is_a_list": ("POST", QUERY, b"[]", {400}, []),
     "body_that_is_not_utf8": ("POST", QUERY, b'{"query": "\xff\xfe"}', {400}, []),
     "not_a_number": ("POST", QUERY, b'{"query": {"nearest": [NaN]}}', {400}, []),
@@ -113,16 +112,10 @@ class BadRequests(unittest.TestCase):
         self.assertIn("POST", reply.headers["Allow"])
 
     def test_body_over_the_limit_is_413(self):
-        """The server may answer before the body is through, and close."""
-        with socket.create_connection(("127.0.0.1", self.windrow.port), timeout=30) as connection:
-            connection.sendall(f"POST {QUERY} HTTP/1.1\r\nHost: x\r\nContent-Length: 4000000000\r\n\r\n".encode())
-            try:
-                for _ in range(4000):
-                    connection.sendall(b" " * 65536)
-            except OSError:
-                pass
-            answer = connection.recv(4096)
-        self.assertIn(b" 413 ", answer.split(b"\r\n")[0])
+        body = b'{"query": [' + b"1," * (50 << 20) + b"1]}"
+        reply = self.windrow.request("POST", QUERY, raw=body)
+        self.assertEqual(reply.status, 413)
+        self.assert_envelope(reply, ["larger than"])
 
     def test_bytes_that_are_not_http_end_only_their_connection(self):
         for garbage in (b"\x00" * 1000, b"GET\r\n\r\n", b"POST / HTTP/9.9\r\n\r\n", b"A" * 200_000, b"\x16\x03\x01\x02\x00"):

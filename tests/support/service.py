@@ -28,7 +28,7 @@ def configuration(folder, port, kafka, nats=None, store=None, **collection):
     tree = {
         "node": "test",
         "data_dir": os.path.join(folder, "data"),
-        "kafka": {"brokers": kafka, "group": "windrow-test", "dead_letters": DEAD_LETTERS},
+        "kafka": {"brokers": kafka, "group": "windrow-test", "dead_letters": DEAD_LETTERS, "properties": json.loads(os.environ.get("XPROPS","{}"))},
         "http": {"listen": f"127.0.0.1:{port}"},
         "collections": {
             COLLECTION: {
