@@ -61,9 +61,12 @@ static void on_connected(natsConnection *connection, void *closure)
 
 static void on_disconnected(natsConnection *connection, void *closure)
 {
+    struct nats_stream *stream = closure;
+
     (void)connection;
-    nats_stream_doubt(closure);
-    log_warning("indexer", "lost the connection to NATS: index work waits, nothing is lost");
+    nats_stream_doubt(stream);
+    if (!atomic_load(&stream->closing))
+        log_warning("indexer", "lost the connection to NATS: index work waits, nothing is lost");
 }
 
 /* Without it the library prints asynchronous errors itself. */
@@ -171,6 +174,7 @@ int nats_stream_open(const struct queue_nats_options *options, struct nats_strea
 
 void nats_stream_close(struct nats_stream *stream)
 {
+    atomic_store(&stream->closing, true);
     jsCtx_Destroy(stream->context);
     natsConnection_Destroy(stream->connection);
     natsOptions_Destroy(stream->connect_options);
@@ -231,7 +235,8 @@ static int ensure_stream(struct nats_stream *stream, jsStreamConfig *config, str
                                      ? "another stream has the subject windrow.seal.> or "
                                        "windrow.dead.>; nats.stream must name it"
                                      : "create the stream");
-    log_info("indexer", "created the JetStream stream %s", config->Name);
+    if (status == NATS_OK)
+        log_info("indexer", "created the JetStream stream %s", config->Name);
     return 0;
 }
 

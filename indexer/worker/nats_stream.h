@@ -23,6 +23,7 @@ struct nats_stream {
     pthread_mutex_t lock;       /* over checked_ms and trouble, held while setting up */
     int64_t checked_ms;         /* when the server last confirmed streams and consumer; 0 never */
     char trouble[256];          /* last failure of setting up, for connected() */
+    _Atomic bool closing;       /* a lost connection is wanted */
     _Atomic bool doubtful;      /* a reconnect or an error: look before use */
     _Atomic uint64_t consumers; /* how often the consumer had to be made */
 };

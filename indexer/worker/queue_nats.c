@@ -183,7 +183,7 @@ static void bury_job(struct nats_queue *queue, struct nats_delivery *delivery, c
     char id[WORKER_JOB_ID_BYTES];
     char reason[512];
 
-    (void)snprintf(reason, sizeof(reason), "%u attempts: %s", delivery->delivery.attempt, why);
+    (void)snprintf(reason, sizeof(reason), "%d attempts: %s", WORKER_ATTEMPTS_MAX, why);
     for (char *c = reason; *c; c++)
         if ((unsigned char)*c < 0x20)
             *c = ' ';

@@ -6,3 +6,6 @@ windrow_add_tests(worker_pool_test LABEL component SOURCES worker_pool.c worker_
 # A real server: not under the thread sanitizer, whose runs leave integration tests out.
 windrow_add_tests(worker_queue_nats_test LABEL integration
   SOURCES worker_queue_nats.c nats_server.c LIBRARIES windrow_worker PkgConfig::NATS)
+windrow_add_tests(worker_pool_nats_test LABEL integration
+  SOURCES worker_pool_nats.c worker_fixture.c nats_server.c
+  LIBRARIES windrow_worker PkgConfig::NATS)

@@ -1,0 +1,190 @@
+/* Workers on a real NATS server: processes that die, share the queue, or find it empty. */
+#include <nats/nats.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "indexer/worker/queue.h"
+#include "tests/indexer/nats_server.h"
+#include "tests/indexer/worker_fixture.h"
+
+#define SMALL "dim: 16, metric: l2, index: {flat_below: 100}"
+#define SLOW                                                                                       \
+    "dim: 256, metric: l2, index: {recall_floor: 0, flat_below: 100, hnsw: {ef_construct: 400}}"
+
+enum { ACK_WAIT_MS = 1000, SLOW_ROWS = 20000 };
+
+static struct worker_queue *open_queue(const struct nats_server *server, struct metrics *metrics)
+{
+    struct queue_nats_options options = {.url = server->url,
+                                         .stream = "TEST",
+                                         .replicas = 1,
+                                         .ack_wait_ms = ACK_WAIT_MS,
+                                         .pass_delay_ms = 20,
+                                         .metrics = metrics};
+    struct worker_queue *queue;
+    struct error error = {0};
+
+    ck_assert_msg(queue_nats_open(&options, &queue, &error) == 0, "%s", error.text);
+    return queue;
+}
+
+/* Seals a window, lets a worker begin with it, and dies. */
+static _Noreturn void build_and_die(const struct nats_server *server)
+{
+    struct worker_fixture fixture;
+    struct worker_queue *queue;
+    struct worker_pool *pool;
+    uint32_t threads;
+    uint32_t building = 0;
+
+    fixture_open(&fixture, "killed", "0", SLOW);
+    fixture_seal(&fixture, 5, SLOW_ROWS);
+    queue = open_queue(server, fixture.metrics);
+    pool = fixture_pool(&fixture, queue, 1);
+    fixture_submit(&fixture, pool, 5);
+    while (building == 0)
+        worker_pool_describe(pool, &threads, &building);
+    kill(getpid(), SIGKILL);
+    abort();
+}
+
+START_TEST(job_of_a_killed_worker_is_redelivered_and_done)
+{
+    struct nats_server server;
+    struct worker_fixture fixture;
+    struct worker_queue *queue;
+    struct worker_pool *pool;
+    int status;
+    pid_t child;
+
+    nats_server_start(&server);
+    child = fork();
+    ck_assert_int_ge(child, 0);
+    if (child == 0)
+        build_and_die(&server);
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    ck_assert_msg(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL, "status %d", status);
+
+    fixture_open(&fixture, "killed", "0", SLOW);
+    ck_assert_uint_eq(fixture_window(&fixture, 5).segment.file_number, 0);
+    ck_assert_int_eq(fixture_count_files(&fixture, ".tmp"), 0);
+    queue = open_queue(&server, fixture.metrics);
+    pool = fixture_pool(&fixture, queue, 2);
+    ck_assert_uint_eq(fixture_wait_indexed(&fixture, 5).run.rows, SLOW_ROWS);
+    fixture_wait_drained(queue);
+    worker_pool_stop(pool);
+    queue->operations->close(queue);
+    fixture_close(&fixture);
+}
+END_TEST
+
+START_TEST(two_processes_share_a_queue_and_each_indexes_its_own_shard)
+{
+    static const char *const names[] = {"first", "second"};
+    struct nats_server server;
+    struct worker_fixture fixtures[2];
+    struct worker_queue *queues[2];
+    struct worker_pool *pools[2];
+
+    nats_server_start(&server);
+    for (int i = 0; i < 2; i++) {
+        fixture_open(&fixtures[i], names[i], i ? "1" : "0", SMALL);
+        queues[i] = open_queue(&server, fixtures[i].metrics);
+        pools[i] = fixture_pool(&fixtures[i], queues[i], 2);
+    }
+    for (int64_t number = 1; number <= 5; number++) {
+        for (int i = 0; i < 2; i++) {
+            fixture_seal(&fixtures[i], number, 200);
+            fixture_submit(&fixtures[i], pools[i], number);
+        }
+    }
+    for (int64_t number = 1; number <= 5; number++)
+        for (int i = 0; i < 2; i++)
+            (void)fixture_wait_indexed(&fixtures[i], number);
+    fixture_wait_drained(queues[0]);
+    for (int i = 0; i < 2; i++) {
+        worker_pool_stop(pools[i]);
+        queues[i]->operations->close(queues[i]);
+        ck_assert_int_eq(fixture_count_files(&fixtures[i], ".segment"), 5);
+        ck_assert_double_eq(fixture_counter(&fixtures[i], "windrow_index_dead_letters_total"), 0);
+        fixture_close(&fixtures[i]);
+    }
+}
+END_TEST
+
+START_TEST(emptied_server_only_delays_an_index)
+{
+    struct nats_server server;
+    struct worker_fixture fixture;
+    struct worker_queue *queue;
+    struct worker_pool *pool;
+
+    nats_server_start(&server);
+    fixture_open(&fixture, "emptied", "0", SMALL);
+    queue = open_queue(&server, fixture.metrics);
+    pool = fixture_pool(&fixture, queue, 0); /* publishes only */
+    for (int64_t number = 1; number <= 3; number++) {
+        fixture_seal(&fixture, number, 200);
+        fixture_submit(&fixture, pool, number);
+    }
+    ck_assert_int_eq(queue->operations->depth(queue), 3);
+    worker_pool_stop(pool);
+    nats_server_kill(&server);
+    nats_server_wipe(&server);
+    nats_server_restart(&server);
+    pool = fixture_pool(&fixture, queue, 2);
+    for (int64_t number = 1; number <= 3;) {
+        struct timespec pause = {0, 50 * 1000 * 1000};
+        worker_pool_reconcile(pool);
+        nanosleep(&pause, NULL);
+        number += fixture_window(&fixture, number).segment.file_number != 0;
+    }
+    fixture_wait_drained(queue);
+    worker_pool_stop(pool);
+    queue->operations->close(queue);
+    fixture_close(&fixture);
+}
+END_TEST
+
+START_TEST(poison_job_reaches_the_dead_letter_stream)
+{
+    struct nats_server server;
+    struct worker_fixture fixture;
+    struct worker_queue *queue;
+    struct worker_pool *pool;
+    natsConnection *connection = NULL;
+    jsCtx *context = NULL;
+    jsStreamInfo *info = NULL;
+
+    nats_server_start(&server);
+    fixture_open(&fixture, "poison", "0", SMALL);
+    queue = open_queue(&server, fixture.metrics);
+    pool = fixture_pool(&fixture, queue, 1);
+    atomic_store(&fixture.io.fail, true);
+    fixture_seal(&fixture, 5, 200);
+    fixture_submit(&fixture, pool, 5);
+    fixture_wait_drained(queue);
+    ck_assert_double_eq(fixture_counter(&fixture, "windrow_index_dead_letters_total"), 1);
+    worker_pool_reconcile(pool); /* given up: not queued again */
+    ck_assert_int_eq(queue->operations->depth(queue), 0);
+    ck_assert_int_eq(natsConnection_ConnectTo(&connection, server.url), NATS_OK);
+    ck_assert_int_eq(natsConnection_JetStream(&context, connection, NULL), NATS_OK);
+    ck_assert_int_eq(js_GetStreamInfo(&info, context, "TEST_DEAD", NULL, NULL), NATS_OK);
+    ck_assert_uint_eq(info->State.Msgs, 1);
+    jsStreamInfo_Destroy(info);
+    jsCtx_Destroy(context);
+    natsConnection_Destroy(connection);
+    worker_pool_stop(pool);
+    queue->operations->close(queue);
+    fixture_close(&fixture);
+}
+END_TEST
+
+TEST_TABLE(TEST(job_of_a_killed_worker_is_redelivered_and_done),
+           TEST(two_processes_share_a_queue_and_each_indexes_its_own_shard),
+           TEST(emptied_server_only_delays_an_index),
+           TEST(poison_job_reaches_the_dead_letter_stream))
