@@ -9,9 +9,11 @@
 enum {
     VECTOR_ALIGNMENT = 64,
     DUPLICATE_ROUNDS = 3,
-    PARALLEL_WALK_ROWS = 1000, /* a walk costs as much as a scan of so many rows */
-    PARALLEL_WORK = 2000000    /* multiplications: a tenth of a millisecond and more */
+    PARALLEL_WALK_ROWS = 1000 /* a walk costs as much as a scan of so many rows */
 };
+
+static const double SHARE_DEVIATIONS = 2.0;
+static const double SHARE_POOL_POWER = 0.5;
 
 static enum index_metric metric_of(const struct config_collection *collection)
 {
@@ -141,12 +143,13 @@ static int run_source(struct plan *plan, size_t index, struct error *error)
                                    .source = source->how,
                                    .generation = source->source->generation,
                                    .rows = source->source->row_count,
-                                   .seconds = (double)(io_monotonic_ns(view->io) - start_ns) / 1e9};
+                                   .seconds = plan->explain[index].seconds +
+                                              (double)(io_monotonic_ns(view->io) - start_ns) / 1e9};
     return code;
 }
 
 /* About how many float32 multiplications it takes. */
-static bool plan_is_large(const struct plan *plan)
+static uint64_t plan_work(const struct plan *plan)
 {
     uint64_t work = 0;
 
@@ -157,11 +160,46 @@ static bool plan_is_large(const struct plan *plan)
             rows = PARALLEL_WALK_ROWS;
         work += rows * source->searcher->dim;
     }
-    return work > PARALLEL_WORK;
+    return work;
+}
+
+/* k and ef of each source. A window that holds a tenth of the rows holds about a tenth of the
+ * answer: of many segments each is asked for its share and some more (two standard deviations),
+ * with a pool that shrinks less than the share does. Windows in which the answer is concentrated
+ * show themselves by bringing nothing but good hits and are asked again in full. With a filter or
+ * decay shares say little: every segment is asked in full. */
+static void plan_shares(struct plan *plan, const struct searcher *searcher, uint32_t limit)
+{
+    bool shared = !searcher->filter && !searcher->bounded && searcher->search->half_life_ms == 0;
+    uint64_t rows = 0;
+    size_t segments = 0;
+
+    for (size_t i = 0; i < plan->count; i++) {
+        if (!search_source_walks(&plan->sources[i]))
+            continue;
+        rows += plan->sources[i].source->row_count;
+        segments++;
+    }
+    for (size_t i = 0; i < plan->count; i++) {
+        struct source_search *source = &plan->sources[i];
+        double share = (double)source->source->row_count / (double)(rows ? rows : 1);
+        double expected = share * (double)limit;
+        double wanted = ceil(expected + SHARE_DEVIATIONS * sqrt(expected));
+        source->offered_count = 0;
+        source->last_order = -INFINITY;
+        source->wanted = limit;
+        source->pool = searcher->ef;
+        if (!shared || segments < 2 || wanted >= (double)limit || wanted > SEARCH_SHARE_MAX)
+            continue;
+        source->wanted = (uint32_t)wanted;
+        source->pool = (uint32_t)ceil((double)searcher->ef * pow(share, SHARE_POOL_POWER));
+    }
 }
 
 struct plan_run {
     struct plan *plan;
+    size_t *chosen; /* sources of the second round; NULL: all */
+    size_t count;
     pthread_mutex_t lock; /* of `error` */
     atomic_int code;      /* of the first source that failed; the others are not begun */
     struct error *error;
@@ -173,6 +211,8 @@ static void run_task(void *context, size_t index)
     struct error local = {0};
     int code;
 
+    if (run->chosen)
+        index = run->chosen[index];
     if (atomic_load(&run->code) != 0 || (code = run_source(run->plan, index, &local)) == 0)
         return;
     (void)pthread_mutex_lock(&run->lock);
@@ -182,17 +222,42 @@ static void run_task(void *context, size_t index)
     (void)pthread_mutex_unlock(&run->lock);
 }
 
+/* Chooses the sources whose every hit of the first round is among the best. */
+static bool plan_second_round(struct plan *plan, struct searcher *searcher, struct plan_run *run)
+{
+    uint32_t limit = (uint32_t)searcher->top.limit;
+    double floor = search_floor(searcher);
+
+    run->chosen = arena_calloc(searcher->search->arena, plan->count + 1, sizeof(*run->chosen));
+    run->count = 0;
+    for (size_t i = 0; i < plan->count; i++) {
+        struct source_search *source = &plan->sources[i];
+        if (source->wanted >= limit || source->last_order < floor ||
+            !(source->last_order > -INFINITY))
+            continue;
+        source->wanted = limit;
+        source->pool = searcher->ef;
+        run->chosen[run->count++] = i;
+    }
+    return run->count > 0;
+}
+
 static int run_plan(struct searcher *searcher, struct plan *plan, size_t limit, struct error *error)
 {
-    /* Waking a helper costs tens of microseconds: little work is done alone. */
-    struct query_pool *pool = plan_is_large(plan) ? searcher->view->pool : NULL;
+    struct query_pool *pool = searcher->view->pool;
     struct plan_run run = {.plan = plan, .lock = PTHREAD_MUTEX_INITIALIZER, .error = error};
 
     if (limit > plan->rows)
         limit = (size_t)plan->rows;
     query_top_start(&searcher->top, limit, searcher->search->arena);
     atomic_store(&searcher->floor, searcher->threshold_order);
-    query_pool_run(pool, plan->count, run_task, &run);
+    plan_shares(plan, searcher, (uint32_t)limit);
+    if (pool && plan_work(plan) < query_pool_threshold(pool))
+        pool = NULL;
+    run.count = plan->count;
+    query_pool_run(pool, run.count, run_task, &run);
+    if (atomic_load(&run.code) == 0 && plan_second_round(plan, searcher, &run))
+        query_pool_run(pool, run.count, run_task, &run);
     query_top_sort(&searcher->top);
     return atomic_load(&run.code);
 }

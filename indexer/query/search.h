@@ -16,6 +16,8 @@
 #include "indexer/query/top.h"
 #include "indexer/query/view.h"
 
+enum { SEARCH_SHARE_MAX = 32 };
+
 struct searcher {
     const struct query_view *view;
     const struct query_search *search;
@@ -44,7 +46,13 @@ struct source_search {
     struct arena payloads;       /* for one accept call */
     struct arena working;        /* for this source */
     uint32_t accepted, rejected; /* by accept calls of one walk */
-    const char *how;             /* "memtable", "chunk", "run" (scanned) or "hnsw" */
+    /* Many segments: a first round asks each for its share, a second one those that still compete.
+     */
+    uint32_t wanted, pool;
+    uint32_t offered[SEARCH_SHARE_MAX]; /* rows of the first round */
+    uint32_t offered_count;
+    double last_order; /* of the last hit when as many came as were wanted, else -INFINITY */
+    const char *how;   /* "memtable", "chunk", "run" (scanned) or "hnsw" */
 };
 
 /** How much of the order a row of this event time keeps: (0, 1]. */
@@ -68,6 +76,9 @@ static inline double search_floor(struct searcher *searcher)
 }
 /** Offers an accepted row. Any thread. */
 void search_offer(struct source_search *source, uint32_t row, double order);
+
+/** Whether the source is searched through its segment. */
+bool search_source_walks(const struct source_search *source);
 
 /** Searches one source to the end. Damage and deadline set `partial`; other errors are returned. */
 int search_source_run(struct source_search *source, struct error *error);

@@ -12,9 +12,9 @@
 enum {
     SCAN_BLOCK_ROWS = 256,
     SCAN_DEADLINE_BLOCKS = 64, /* blocks between two looks at the clock */
-    /* A walk computes about this many code distances for each place in its pool, and a code
-     * distance costs about half of a float one: a pool past rows / 8 is slower than a scan. */
-    WALK_COST = 8,
+    /* A place in the pool of a walk costs as much as scanning 20 rows (measured at 384-d, 60,000
+     * rows): wider pools than this are left to the scan, which is exact. */
+    WALK_COST = 12,
     WALK_ROUNDS = 5,
     FILTER_POOL = 2 /* room in the pool for each row expected before the k-th accepted one */
 };
@@ -89,6 +89,14 @@ static bool out_of_time(struct searcher *searcher)
     return true;
 }
 
+static bool was_offered(const struct source_search *source, uint32_t row)
+{
+    for (uint32_t i = 0; i < source->offered_count; i++)
+        if (source->offered[i] == row)
+            return true;
+    return false;
+}
+
 /* ---- scan --------------------------------------------------------------------------------- */
 
 static void scan_block(struct source_search *source, uint32_t first, const float *scores,
@@ -103,7 +111,8 @@ static void scan_block(struct source_search *source, uint32_t first, const float
         if (scores[i] < raw_floor)
             continue;
         order = row_order(source, first + i, scores[i]);
-        if (order < floor || !row_accepted(source, first + i))
+        if (order < floor || (source->offered_count && was_offered(source, first + i)) ||
+            !row_accepted(source, first + i))
             continue;
         search_offer(source, first + i, order);
         floor = search_floor(searcher);
@@ -179,12 +188,26 @@ static int walk_once(struct source_search *source, struct walk *walk, struct err
     return code;
 }
 
-/* Only the last walk's hits are offered: the top does not look for rows it has already. */
+/* Only the last walk's hits are offered, and none again that an earlier round of the search
+ * brought: the top does not look for rows it has already. */
 static void offer_hits(struct source_search *source, const struct walk *walk)
 {
-    for (uint32_t i = 0; i < walk->found; i++)
-        if (walk->orders[i] >= search_floor(source->searcher))
-            search_offer(source, walk->hits[i].row, walk->orders[i]);
+    uint32_t before = source->offered_count;
+    uint32_t fresh = 0;
+
+    for (uint32_t i = 0; i < walk->found; i++) {
+        uint32_t row = walk->hits[i].row;
+        if (walk->orders[i] < search_floor(source->searcher) ||
+            (before && was_offered(source, row)))
+            continue;
+        search_offer(source, row, walk->orders[i]);
+        if (before == 0 && fresh < SEARCH_SHARE_MAX)
+            source->offered[fresh++] = row;
+    }
+    if (before == 0)
+        source->offered_count = fresh;
+    /* All it was asked for, and all of it good: there may be more. */
+    source->last_order = walk->found == walk->wanted ? walk->orders[walk->found - 1] : -INFINITY;
 }
 
 static bool is_too_wide(const struct source_search *source, const struct walk *walk)
@@ -240,10 +263,10 @@ static int walk_segment(struct source_search *source, enum walk_outcome *outcome
                         struct error *error)
 {
     struct searcher *searcher = source->searcher;
-    struct walk walk = {.wanted = (uint32_t)searcher->top.limit};
+    struct walk walk = {.wanted = source->wanted};
     bool filtered = searcher->filter || searcher->bounded || source->source->masked_rows > 0;
 
-    walk.pool = walk.wanted > searcher->ef ? walk.wanted : searcher->ef;
+    walk.pool = walk.wanted > source->pool ? walk.wanted : source->pool;
     *outcome = WALK_SHORT;
     for (int round = 0; round < WALK_ROUNDS && !is_too_wide(source, &walk); round++) {
         int code = walk_once(source, &walk, error);
@@ -258,6 +281,13 @@ static int walk_segment(struct source_search *source, enum walk_outcome *outcome
         }
     }
     return 0;
+}
+
+bool search_source_walks(const struct source_search *source)
+{
+    const struct store_source *table = source->source;
+
+    return table->segment && table->segment->object && table->sealed && !source->searcher->exact;
 }
 
 /* ---- both --------------------------------------------------------------------------------- */
@@ -286,7 +316,7 @@ int search_source_run(struct source_search *source, struct error *error)
     source->decay_max = search_decay(searcher, table->max_event_ms);
     if (is_hopeless(source) || out_of_time(searcher))
         return 0;
-    if (table->segment && table->segment->object && table->sealed && !searcher->exact) {
+    if (search_source_walks(source)) {
         code = walk_segment(source, &outcome, &local);
         if (code == 0 && outcome == WALK_DONE)
             source->how = index_segment_kind(table->segment->object);

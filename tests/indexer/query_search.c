@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "indexer/query/pool.h"
 #include "tests/indexer/query_world.h"
 
 enum { HOUR_MS = 3600000, K_MAX = 200 };
@@ -196,7 +197,7 @@ static void random_question(struct world *world, struct question *question)
     uint64_t dice = test_random(&world->random);
 
     *question = (struct question){.limit = 1 + (uint32_t)(dice % 20),
-                                  .ef = 40,
+                                  .ef = 32,
                                   .exact = dice >> 8 & 1,
                                   .number_below = below[(dice >> 16) % 9]};
     world_random_vector(world, question->vector);
@@ -273,6 +274,13 @@ static void check_lives(enum config_metric metric, size_t shards, int64_t ttl_ms
     for (int hour = 0; hour < 8; hour++) {
         struct query_view *view;
         live_an_hour(&world, hour, 600 * (uint32_t)shards);
+        if (hour % 2) {
+            query_pool_delete(world.pool); /* half of the time alone */
+            world.pool = NULL;
+        } else if (!world.pool) {
+            world.pool = query_pool_new(2);
+            query_pool_set_threshold(world.pool, 0);
+        }
         view = world_view(&world);
         for (int i = 0; i < 40; i++) {
             random_question(&world, &question);

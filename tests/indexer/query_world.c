@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/buffer.h"
+#include "indexer/query/pool.h"
 
 #define OK(call)                                                                                   \
     do {                                                                                           \
@@ -74,6 +75,8 @@ void world_open(struct world *world, const struct world_options *options)
                                                    .hnsw_ef = 32};
     world->host = (struct indexer_host){
         .context = world, .shards_acquire = world_acquire, .shard_release = world_release};
+    world->pool = query_pool_new(2);
+    query_pool_set_threshold(world->pool, 0);
     snprintf(path, sizeof(path), "%s/world-%d", test_directory(), serial++);
     store.data_dir = path;
     store.io = &world->clock.io;
@@ -93,6 +96,7 @@ void world_open(struct world *world, const struct world_options *options)
 
 void world_close(struct world *world)
 {
+    query_pool_delete(world->pool);
     ck_assert_int_eq(atomic_load(&world->leases), 0);
     for (size_t i = 0; i < world->shard_count; i++)
         OK(store_shard_close(world->shards[i], false, &ok_error));
@@ -350,8 +354,10 @@ void world_index(struct world *world, size_t shard, int64_t time_ms)
 
 struct query_view *world_view(struct world *world)
 {
-    struct query_view_options options = {
-        .collection = &world->collection, .host = &world->host, .io = &world->clock.io};
+    struct query_view_options options = {.collection = &world->collection,
+                                         .host = &world->host,
+                                         .io = &world->clock.io,
+                                         .pool = world->pool};
     struct query_view *view;
 
     OK(query_view_open(&options, &view, &ok_error));

@@ -34,6 +34,7 @@ struct world {
     size_t shard_count;
     struct config_collection collection;
     struct indexer_host host;
+    struct query_pool *pool;      /* shares out the smallest search */
     atomic_int leases;            /* given out and not given back */
     struct world_record *records; /* by id: the newest version; not alive when there is none */
     size_t record_count;

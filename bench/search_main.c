@@ -1,0 +1,384 @@
+/* windrow-bench-search: what it costs that a collection is cut into windows, and what filters cost.
+ *
+ *     windrow-bench-search --base F --queries F [--metric cosine|dot|l2] [--windows 1,10] [--ef
+ * LIST]
+ *                          [--shuffle] [--threads N]
+ *                          [--no-filters] [--dir DIR]
+ *
+ * Rows of the base file go through the real store, in file order as time (or shuffled over the
+ * windows with --shuffle), are sealed, indexed and asked through query_search_run. Truth is the
+ * same search with `exact`. One line an experiment: windows, filter, ef, recall@10, queries a
+ * second. */
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/buffer.h"
+#include "bench/index_vectors.h"
+#include "indexer/query/query.h"
+
+enum { K = 10, WINDOW_MS = 3600000, QUERIES_MAX = 500, GROUP = 64 };
+
+struct bench {
+    struct bench_vectors base, queries;
+    struct config_collection collection;
+    struct store *store;
+    struct store_shard *shard;
+    struct indexer_host host;
+    struct query_pool *pool;
+    uint32_t windows;
+    bool shuffle;
+    uint64_t (*truth)[K];
+};
+
+static void check(int code, const struct error *error)
+{
+    if (code == 0)
+        return;
+    fprintf(stderr, "windrow-bench-search: %s\n", error->text);
+    exit(1);
+}
+
+static size_t acquire(void *context, const char *collection, struct arena *arena,
+                      struct indexer_shard_lease **leases)
+{
+    struct bench *bench = context;
+
+    (void)collection;
+    *leases = arena_calloc(arena, 1, sizeof(**leases));
+    (*leases)[0].shard = bench->shard;
+    return 1;
+}
+
+static void release(void *context, struct indexer_shard_lease *lease)
+{
+    (void)context;
+    (void)lease;
+}
+
+static uint32_t mix(uint32_t value)
+{
+    value = (value ^ (value >> 16)) * 0x7FEB352DU;
+    value = (value ^ (value >> 15)) * 0x846CA68BU;
+    return value ^ (value >> 16);
+}
+
+/* About what a changelog entry carries besides its text's first words. */
+static void write_payload(struct buffer *buffer, uint32_t row)
+{
+    struct arena arena;
+    struct doc map;
+    struct doc *items;
+    char text[200];
+
+    arena_create(&arena, 0);
+    snprintf(text, sizeof(text),
+             "entry %u of package-%u: fixes a fault in module %u when option %u is set, thanks to "
+             "reporter %u",
+             row, row % 5000, mix(row) % 100000, mix(row) % 77, row % 900);
+    items = doc_items(&arena, 6);
+    items[0] = doc_string(&arena, "n");
+    items[1] = doc_integer(mix(row + 99) % 10000);
+    items[2] = doc_string(&arena, "package");
+    items[3] = doc_string(&arena, "package");
+    items[4] = doc_string(&arena, "text");
+    items[5] = doc_string(&arena, text);
+    map = (struct doc){.type = DOC_MAP, .count = 3, .items = items};
+    buffer->size = 0;
+    doc_write_msgpack(buffer, &map);
+    arena_destroy(&arena);
+}
+
+static int64_t row_time(const struct bench *bench, uint32_t row)
+{
+    uint64_t window = bench->shuffle ? mix(row) % bench->windows
+                                     : (uint64_t)row * bench->windows / bench->base.count;
+
+    return (int64_t)window * WINDOW_MS + row % WINDOW_MS;
+}
+
+static void load(struct bench *bench)
+{
+    struct store_record records[GROUP];
+    struct store_key keys[GROUP];
+    struct buffer payloads[GROUP] = {{0}};
+    struct error error = {0};
+
+    for (uint32_t first = 0; first < bench->base.count; first += GROUP) {
+        uint32_t count = bench->base.count - first < GROUP ? bench->base.count - first : GROUP;
+        struct store_group group = {
+            .records = records, .record_count = count, .next_offset = (int64_t)first + count};
+        for (uint32_t i = 0; i < count; i++) {
+            uint32_t row = first + i;
+            store_key_from_u64(row, &keys[i]);
+            write_payload(&payloads[i], row);
+            records[i] =
+                (struct store_record){.key = keys[i].bytes,
+                                      .key_bytes = keys[i].size_bytes,
+                                      .offset = row,
+                                      .event_time_ms = row_time(bench, row),
+                                      .vector = bench->base.values + (size_t)row * bench->base.dim,
+                                      .payload = payloads[i].data,
+                                      .payload_bytes = (uint32_t)payloads[i].size};
+        }
+        check(store_shard_append(bench->shard, &group, &error), &error);
+        if (store_shard_needs_flush(bench->shard))
+            check(store_shard_flush(bench->shard, &error), &error);
+    }
+    check(store_shard_flush(bench->shard, &error), &error);
+    for (int i = 0; i < GROUP; i++)
+        buffer_destroy(&payloads[i]);
+}
+
+static enum index_metric metric_of(const struct bench *bench)
+{
+    return bench->collection.metric == CONFIG_METRIC_COSINE ? INDEX_METRIC_COSINE
+           : bench->collection.metric == CONFIG_METRIC_DOT  ? INDEX_METRIC_DOT
+                                                            : INDEX_METRIC_L2;
+}
+
+static void index_source(struct bench *bench, const struct store_source *source)
+{
+    struct index_build_options build = {.metric = metric_of(bench),
+                                        .dim = bench->base.dim,
+                                        .m = 16,
+                                        .ef_construct = 200,
+                                        .thread_count = 2,
+                                        .seed = 7};
+    struct store_segment segment = {.info = {.kind = "hnsw", .recall = -1},
+                                    .release = index_segment_close};
+    struct io *io = io_posix();
+    struct error error = {0};
+    struct index_hnsw_graph *graph;
+    struct index_segment *opened;
+    char temporary[PATH_MAX], final[PATH_MAX];
+    float *vectors = malloc((size_t)source->row_count * build.dim * sizeof(float));
+
+    for (uint32_t row = 0; row < source->row_count; row++) {
+        const float *vector;
+        uint32_t span;
+        check(store_row_vectors(source, row, &vector, &span, &error), &error);
+        memcpy(vectors + (size_t)row * build.dim, vector, build.dim * sizeof(float));
+    }
+    check(index_hnsw_build(vectors, source->row_count, &build, &graph, &error), &error);
+    store_shard_reserve_segment(bench->shard, &segment.info.file_number, temporary,
+                                sizeof(temporary));
+    check(index_segment_write(io, temporary, segment.info.file_number, graph, &segment.info.bytes,
+                              &error),
+          &error);
+    snprintf(final, sizeof(final), "%.*s", (int)(strlen(temporary) - 4), temporary);
+    check(io_rename(io, temporary, final, &error), &error);
+    check(index_segment_open(io, final, segment.info.file_number, build.metric, build.dim,
+                             source->row_count, &opened, &error),
+          &error);
+    segment.object = opened;
+    check(store_shard_attach(bench->shard, source->window_start_ms, source->window_length_ms,
+                             source->generation, &segment, &error),
+          &error);
+    index_hnsw_graph_delete(graph);
+    free(vectors);
+}
+
+static void seal_and_index(struct bench *bench)
+{
+    struct store_snapshot *snapshot;
+    const struct store_source *sources;
+    struct error error = {0};
+    size_t count;
+
+    for (uint32_t i = 0; i < bench->windows; i++)
+        check(store_shard_seal(bench->shard, (int64_t)i * WINDOW_MS, WINDOW_MS, 0, NULL, NULL,
+                               &error),
+              &error);
+    snapshot = store_snapshot_acquire(bench->shard, 0);
+    sources = store_snapshot_sources(snapshot, &count);
+    for (size_t i = 0; i < count; i++)
+        if (sources[i].sealed)
+            index_source(bench, &sources[i]);
+    store_snapshot_release(snapshot);
+}
+
+/* ---- asking ------------------------------------------------------------------------------- */
+
+static uint64_t hit_id(const struct query_row *row)
+{
+    size_t key_bytes;
+    const uint8_t *key = store_row_key(row->source, row->row, &key_bytes);
+    uint64_t id = 0;
+
+    for (size_t i = 1; i < key_bytes; i++)
+        id = id << 8 | key[i];
+    return id;
+}
+
+struct measurement {
+    double recall, queries_per_second;
+};
+
+/* Every query once; with `exact` the answers become the truth. */
+static struct measurement ask_all(struct bench *bench, struct query_view *view, uint32_t ef,
+                                  bool exact, const char *filter_json)
+{
+    uint32_t count = bench->queries.count < QUERIES_MAX ? bench->queries.count : QUERIES_MAX;
+    int64_t start_ns = io_monotonic_ns(io_posix());
+    uint64_t right = 0;
+    double seconds;
+
+    for (uint32_t i = 0; i < count; i++) {
+        struct arena arena;
+        struct error error = {0};
+        struct query_result result;
+        struct doc doc;
+        struct query_search search = {.vector =
+                                          bench->queries.values + (size_t)i * bench->queries.dim,
+                                      .limit = K,
+                                      .ef = ef,
+                                      .exact = exact,
+                                      .from_ms = INT64_MIN,
+                                      .to_ms = INT64_MAX,
+                                      .arena = &arena};
+        arena_create(&arena, 0);
+        if (filter_json) {
+            check(doc_parse_json(&arena, filter_json, strlen(filter_json), NULL, &doc, &error),
+                  &error);
+            check(query_filter_compile(&doc, &arena, &search.filter, &error), &error);
+        }
+        check(query_search_run(view, &search, &result, &error), &error);
+        for (size_t j = 0; j < K; j++) {
+            uint64_t id = j < result.hit_count ? hit_id(&result.hits[j].row) : UINT64_MAX;
+            if (exact)
+                bench->truth[i][j] = id;
+            for (size_t t = 0; t < K; t++)
+                right += bench->truth[i][t] == id;
+        }
+        arena_destroy(&arena);
+    }
+    seconds = (double)(io_monotonic_ns(io_posix()) - start_ns) / 1e9;
+    return (struct measurement){(double)right / ((double)count * K), count / seconds};
+}
+
+static void measure(struct bench *bench, const char *efs, const char *name, const char *filter_json)
+{
+    struct query_view_options options = {.collection = &bench->collection, .host = &bench->host};
+    struct query_view *view;
+    struct error error = {0};
+    struct measurement exact;
+
+    options.pool = bench->pool;
+    options.timeout_ms = 3600000;
+    check(query_view_open(&options, &view, &error), &error);
+    exact = ask_all(bench, view, 0, true, filter_json);
+    printf("%7u  %-8s  %5s  %6s  %9.0f\n", bench->windows, name, "exact", "1",
+           exact.queries_per_second);
+    for (const char *at = efs; *at;) {
+        char *end;
+        uint32_t ef = (uint32_t)strtoul(at, &end, 10);
+        struct measurement warm = ask_all(bench, view, ef, false, filter_json);
+        struct measurement hot = ask_all(bench, view, ef, false, filter_json);
+        printf("%7u  %-8s  %5u  %.4f  %9.0f\n", bench->windows, name, ef, warm.recall,
+               hot.queries_per_second > warm.queries_per_second ? hot.queries_per_second
+                                                                : warm.queries_per_second);
+        fflush(stdout);
+        at = *end == ',' ? end + 1 : end;
+    }
+    query_view_close(view);
+}
+
+static void run(struct bench *bench, const char *parent, const char *efs, bool has_filters)
+{
+    char path[PATH_MAX];
+    struct error error = {0};
+    struct store_options store = {.data_dir = path,
+                                  .memory_max_bytes = (uint64_t)1 << 30,
+                                  .memtable_max_bytes = (uint64_t)128 << 20};
+    struct store_shard_options shard = {
+        .collection = "bench", .name = "0", .dim = bench->base.dim, .window_ms = WINDOW_MS};
+
+    snprintf(path, sizeof(path), "%s/bench-search-%ld-%u", parent, (long)getpid(), bench->windows);
+    check(store_open(&store, &bench->store, &error), &error);
+    check(store_shard_open(bench->store, &shard, &bench->shard, &error), &error);
+    load(bench);
+    seal_and_index(bench);
+    measure(bench, efs, "-", NULL);
+    if (has_filters)
+        measure(bench, efs, "10%", "{\"must\":[{\"key\":\"n\",\"range\":{\"lt\":1000}}]}");
+    if (has_filters)
+        measure(bench, efs, "1%", "{\"must\":[{\"key\":\"n\",\"range\":{\"lt\":100}}]}");
+    check(store_shard_close(bench->shard, false, &error), &error);
+    store_close(bench->store);
+}
+
+static const char *option(int argc, char **argv, const char *name, const char *otherwise)
+{
+    for (int i = 1; i + 1 < argc; i++)
+        if (strcmp(argv[i], name) == 0)
+            return argv[i + 1];
+    return otherwise;
+}
+
+static bool has_flag(int argc, char **argv, const char *name)
+{
+    for (int i = 1; i < argc; i++)
+        if (strcmp(argv[i], name) == 0)
+            return true;
+    return false;
+}
+
+static void normalise(struct bench_vectors *vectors)
+{
+    for (uint32_t i = 0; i < vectors->count; i++)
+        (void)index_normalise(vectors->values + (size_t)i * vectors->dim, vectors->dim);
+}
+
+int main(int argc, char **argv)
+{
+    const char *base = option(argc, argv, "--base", NULL);
+    const char *queries = option(argc, argv, "--queries", NULL);
+    const char *metric = option(argc, argv, "--metric", "cosine");
+    const char *windows = option(argc, argv, "--windows", "1,10");
+    uint32_t threads = (uint32_t)atoi(option(argc, argv, "--threads", "1"));
+    struct bench bench = {.shuffle = has_flag(argc, argv, "--shuffle")};
+    struct error error = {0};
+
+    if (!base || !queries) {
+        fprintf(stderr, "usage: windrow-bench-search --base F --queries F [--metric M] "
+                        "[--windows 1,10] [--ef LIST] [--shuffle] [--threads N] [--dir DIR]\n");
+        return 64;
+    }
+    check(bench_vectors_load(base, &bench.base, &error), &error);
+    check(bench_vectors_load(queries, &bench.queries, &error), &error);
+    bench.collection =
+        (struct config_collection){.name = "bench",
+                                   .dim = bench.base.dim,
+                                   .window_ms = WINDOW_MS,
+                                   .hnsw_ef = 64,
+                                   .metric = strcmp(metric, "l2") == 0    ? CONFIG_METRIC_L2
+                                             : strcmp(metric, "dot") == 0 ? CONFIG_METRIC_DOT
+                                                                          : CONFIG_METRIC_COSINE};
+    if (bench.collection.metric == CONFIG_METRIC_COSINE)
+        normalise(&bench.base);
+    bench.host = (struct indexer_host){
+        .context = &bench, .shards_acquire = acquire, .shard_release = release};
+    bench.truth = calloc(QUERIES_MAX, sizeof(*bench.truth));
+    bench.pool = threads > 1 ? query_pool_new(threads - 1) : NULL;
+    printf("# %s, %u x %u, %s, kernels %s, %u threads\nwindows  filter       ef  recall        "
+           "q/s\n",
+           base, bench.base.count, bench.base.dim, bench.shuffle ? "shuffled" : "by time",
+           index_simd_name(), threads);
+    for (const char *at = windows; *at;) {
+        char *end;
+        bench.windows = (uint32_t)strtoul(at, &end, 10);
+        if (bench.windows == 0)
+            break;
+        run(&bench, option(argc, argv, "--dir", "/tmp"), option(argc, argv, "--ef", "16,32,64,128"),
+            !has_flag(argc, argv, "--no-filters"));
+        at = *end == ',' ? end + 1 : end;
+    }
+    query_pool_delete(bench.pool);
+    bench_vectors_destroy(&bench.base);
+    bench_vectors_destroy(&bench.queries);
+    free(bench.truth);
+    return 0;
+}
