@@ -80,7 +80,7 @@ void version_remove_memtable(struct version *version, const struct memtable *mem
         version->memtable_count--;
         return;
     }
-    assert(!"memtable is not in the version");
+    assert(false && "memtable is not in the version");
 }
 
 static int compare_parts(const struct part *a, const struct part *b)
@@ -127,7 +127,7 @@ void version_remove_part(struct version *version, const struct part *part)
         version->entry_count--;
         return;
     }
-    assert(!"part is not in the version");
+    assert(false && "part is not in the version");
 }
 
 struct version_entry *version_find(struct version *version, uint64_t file_number)
