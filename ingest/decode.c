@@ -268,6 +268,8 @@ static enum config_format format_from_bytes(struct decode *decode)
         at++;
     if (at < message->value_bytes && (message->value[at] == '{' || message->value[at] == '['))
         return CONFIG_FORMAT_JSON;
+    if (decode_looks_protobuf(message->value, message->value_bytes))
+        return CONFIG_FORMAT_PROTOBUF;
     return CONFIG_FORMAT_AUTO;
 }
 
@@ -288,9 +290,10 @@ static void decode_value(struct decode *decode, const struct decode_part *whole)
         decode_raw(decode, whole);
         break;
     case CONFIG_FORMAT_PROTOBUF:
+        decode_protobuf(decode, whole);
+        break;
     case CONFIG_FORMAT_ARROW:
-        decode_reject(decode, whole, "format", "byte 0: %s is not supported by this build",
-                      format == CONFIG_FORMAT_ARROW ? "Arrow" : "Protobuf");
+        decode_reject(decode, whole, "format", "byte 0: Arrow is not supported by this build");
         break;
     case CONFIG_FORMAT_AUTO:
     default:

@@ -2,6 +2,7 @@
  *
  *     decode.c        one message: which format, single or batch, tombstones
  *     decode_point.c  one document -> one record: id, shape, payload
+ *     decode_protobuf.c  the same from Protobuf
  *     decode_vector.c documents and bytes -> finite, normalised float32
  *     decode_time.c   event time and TTL
  *
@@ -54,6 +55,11 @@ void decode_reject(struct decode *decode, const struct decode_part *part, const 
 
 /** A document becomes one record or one reject. */
 void decode_point(struct decode *decode, const struct doc *point, const struct decode_part *part);
+
+/** A Protobuf message of windrow.proto, with or without schema-registry framing. */
+void decode_protobuf(struct decode *decode, const struct decode_part *whole);
+/** Whether it starts like one. */
+bool decode_looks_protobuf(const uint8_t *value, size_t size_bytes);
 
 /** The id from the Kafka key. Rejects and returns ERROR_INVALID when there is none. */
 int decode_key(struct decode *decode, const struct decode_part *part, struct store_key *key);

@@ -68,11 +68,11 @@ static int check_topic(const struct ingest *ingest, const struct config_collecti
 
 static int check_format(const struct config_collection *collection, struct error *error)
 {
-    if (collection->format != CONFIG_FORMAT_ARROW && collection->format != CONFIG_FORMAT_PROTOBUF)
+    if (collection->format != CONFIG_FORMAT_ARROW)
         return 0;
-    return error_set(error, ERROR_UNSUPPORTED, "collection %s: format %s is not supported yet",
-                     collection->name,
-                     collection->format == CONFIG_FORMAT_ARROW ? "arrow" : "protobuf");
+    return error_set(error, ERROR_UNSUPPORTED,
+                     "collection %s: format arrow is not supported by this build",
+                     collection->name);
 }
 
 static int list_topics(struct ingest *ingest, struct error *error)
