@@ -1,0 +1,197 @@
+/* docs/formats.md says what the structs are: every field, its offset and its size, and no other. */
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "store/log_frame.h"
+#include "store/manifest_format.h"
+#include "store/table.h"
+#include "store/table_format.h"
+#include "tests/support/test_main.h"
+
+struct field {
+    const char *structure;
+    const char *name;
+    size_t offset, size_bytes, structure_bytes;
+};
+
+#define FIELD(structure, field)                                                                    \
+    {                                                                                              \
+#structure, #field, offsetof(struct structure, field),                                     \
+            sizeof(((struct structure *)0)->field), sizeof(struct structure)                       \
+    }
+
+static const struct field fields[] = {
+    FIELD(table_header, magic),
+    FIELD(table_header, version),
+    FIELD(table_header, kind),
+    FIELD(table_header, codec),
+    FIELD(table_header, dim),
+    FIELD(table_header, file_number),
+    FIELD(table_header, reserved),
+    FIELD(table_header, checksum),
+    FIELD(table_block, offset),
+    FIELD(table_block, size_bytes),
+    FIELD(table_block, raw_bytes),
+    FIELD(table_block, first_row),
+    FIELD(table_block, row_count),
+    FIELD(table_block, checksum),
+    FIELD(table_extent, offset),
+    FIELD(table_extent, size_bytes),
+    FIELD(table_extent, first_block),
+    FIELD(table_extent, block_count),
+    FIELD(table_extent, reserved),
+    FIELD(table_footer, magic),
+    FIELD(table_footer, version),
+    FIELD(table_footer, kind),
+    FIELD(table_footer, codec),
+    FIELD(table_footer, dim),
+    FIELD(table_footer, file_number),
+    FIELD(table_footer, log_file_number),
+    FIELD(table_footer, window_start_ms),
+    FIELD(table_footer, window_length_ms),
+    FIELD(table_footer, generation),
+    FIELD(table_footer, row_count),
+    FIELD(table_footer, min_event_ms),
+    FIELD(table_footer, max_event_ms),
+    FIELD(table_footer, min_offset),
+    FIELD(table_footer, max_offset),
+    FIELD(table_footer, max_row_ttl_ms),
+    FIELD(table_footer, vector_bytes),
+    FIELD(table_footer, prefix_bytes),
+    FIELD(table_footer, block_count),
+    FIELD(table_footer, index_offset),
+    FIELD(table_footer, index_checksum),
+    FIELD(table_footer, columns),
+    FIELD(table_footer, reserved),
+    FIELD(table_footer, checksum),
+    FIELD(mask_header, magic),
+    FIELD(mask_header, version),
+    FIELD(mask_header, count),
+    FIELD(mask_header, file_number),
+    FIELD(mask_header, table_number),
+    FIELD(mask_entry, row),
+    FIELD(mask_entry, reserved),
+    FIELD(mask_entry, dead_at_offset),
+    FIELD(log_frame_header, checksum),
+    FIELD(log_frame_header, magic),
+    FIELD(log_frame_header, version),
+    FIELD(log_frame_header, flags),
+    FIELD(log_frame_header, file_number),
+    FIELD(log_frame_header, epoch),
+    FIELD(log_frame_header, salt),
+    FIELD(log_frame_header, position),
+    FIELD(log_frame_header, sequence),
+    FIELD(log_frame_header, frame_bytes),
+    FIELD(log_frame_header, used_bytes),
+    FIELD(log_frame_header, first_offset),
+    FIELD(log_frame_header, next_offset),
+    FIELD(log_frame_header, watermark_ms),
+    FIELD(log_frame_header, last_record_wall_ms),
+    FIELD(log_frame_header, safe_wall_ms),
+    FIELD(log_frame_header, record_count),
+    FIELD(log_frame_header, vector_count),
+    FIELD(log_frame_header, dim),
+    FIELD(log_frame_header, keys_bytes),
+    FIELD(log_frame_header, payloads_bytes),
+    FIELD(log_frame_header, reserved),
+    FIELD(log_frame_record, offset),
+    FIELD(log_frame_record, event_time_ms),
+    FIELD(log_frame_record, ttl_ms),
+    FIELD(log_frame_record, payload_bytes),
+    FIELD(log_frame_record, key_bytes),
+    FIELD(log_frame_record, flags),
+    FIELD(manifest_frame_header, checksum),
+    FIELD(manifest_frame_header, magic),
+    FIELD(manifest_frame_header, version),
+    FIELD(manifest_frame_header, reserved16),
+    FIELD(manifest_frame_header, manifest_number),
+    FIELD(manifest_frame_header, sequence),
+    FIELD(manifest_frame_header, position),
+    FIELD(manifest_frame_header, frame_bytes),
+    FIELD(manifest_frame_header, body_bytes),
+    FIELD(manifest_frame_header, reserved),
+};
+
+enum { FIELDS = sizeof(fields) / sizeof(fields[0]) };
+
+static char *read_document(void)
+{
+    FILE *file = fopen(FORMATS_DOCUMENT, "rb");
+    char *text;
+    long size;
+
+    ck_assert_ptr_nonnull(file);
+    ck_assert_int_eq(fseek(file, 0, SEEK_END), 0);
+    size = ftell(file);
+    rewind(file);
+    text = calloc(1, (size_t)size + 1);
+    ck_assert_uint_eq(fread(text, 1, (size_t)size, file), (size_t)size);
+    ck_assert_int_eq(fclose(file), 0);
+    return text;
+}
+
+/* The section of a struct: from its heading to the next. */
+static char *section_of(const char *document, const char *structure, size_t structure_bytes)
+{
+    char heading[128];
+    const char *start, *end;
+
+    (void)snprintf(heading, sizeof(heading), "### struct %s (%zu bytes)\n", structure,
+                   structure_bytes);
+    start = strstr(document, heading);
+    ck_assert_msg(start, "no heading \"%s\"", heading);
+    start += strlen(heading);
+    end = strstr(start, "\n#");
+    return strndup(start, end ? (size_t)(end - start) : strlen(start));
+}
+
+static size_t rows_of(const char *section)
+{
+    size_t rows = 0;
+
+    for (const char *line = section; (line = strstr(line, "\n| ")) != NULL; line++)
+        rows += line[3] >= '0' && line[3] <= '9';
+    return rows;
+}
+
+START_TEST(every_field_is_documented_where_it_lies)
+{
+    char *document = read_document();
+
+    for (size_t i = 0; i < FIELDS; i++) {
+        char *section = section_of(document, fields[i].structure, fields[i].structure_bytes);
+        size_t documented = rows_of(section), known = 0;
+        char row[128];
+        (void)snprintf(row, sizeof(row), "\n| %zu | %zu | `%s` |", fields[i].offset,
+                       fields[i].size_bytes, fields[i].name);
+        ck_assert_msg(strstr(section, row), "struct %s lacks%s", fields[i].structure, row);
+        for (size_t j = 0; j < FIELDS; j++)
+            known += strcmp(fields[j].structure, fields[i].structure) == 0;
+        ck_assert_msg(documented == known, "struct %s: %zu fields, %zu documented",
+                      fields[i].structure, known, documented);
+        free(section);
+    }
+    free(document);
+}
+END_TEST
+
+START_TEST(structs_have_no_bytes_between_fields)
+{
+    size_t end = 0;
+
+    for (size_t i = 0; i < FIELDS; i++) {
+        bool first = i == 0 || strcmp(fields[i - 1].structure, fields[i].structure) != 0;
+        bool last = i + 1 == FIELDS || strcmp(fields[i + 1].structure, fields[i].structure) != 0;
+        ck_assert_msg(fields[i].offset == (first ? 0 : end), "struct %s: a gap before %s",
+                      fields[i].structure, fields[i].name);
+        end = fields[i].offset + fields[i].size_bytes;
+        ck_assert_msg(!last || end == fields[i].structure_bytes, "struct %s ends with a gap",
+                      fields[i].structure);
+    }
+}
+END_TEST
+
+TEST_TABLE(TEST(every_field_is_documented_where_it_lies),
+           TEST(structs_have_no_bytes_between_fields))
