@@ -29,6 +29,24 @@ static int make_data_dir(struct io *io, const char *data_dir, struct error *erro
     return io_make_directory(io, path, error);
 }
 
+/* The folder's own name is durable before anything in it is acknowledged. */
+static int sync_parent(struct io *io, const char *data_dir, struct error *error)
+{
+    char path[PATH_MAX];
+    char *slash;
+
+    snprintf(path, sizeof(path), "%s", data_dir);
+    slash = strrchr(path, '/');
+    if (!slash)
+        snprintf(path, sizeof(path), ".");
+    else if (slash == path)
+        slash[1] = '\0';
+    else
+        *slash = '\0';
+    /* A parent that may not be opened is not one that we have just created the folder in. */
+    return io_sync_directory(io, path, error) == ERROR_IO ? ERROR_IO : 0;
+}
+
 static void store_delete(struct store *store)
 {
     if (store->lock_file >= 0)
@@ -44,6 +62,8 @@ int store_open(const struct store_options *options, struct store **out, struct e
     struct store *store;
     int code = make_data_dir(io, options->data_dir, error);
 
+    if (code == 0)
+        code = sync_parent(io, options->data_dir, error);
     if (code != 0)
         return code;
     store = calloc(1, sizeof(*store));

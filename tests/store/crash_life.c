@@ -1,0 +1,293 @@
+#include "tests/store/crash_life.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "store/shard.h"
+#include "tests/support/test_main.h"
+
+enum { IDS = 24, NOW_MS = 1000000, MEMTABLE_BYTES = 32 * 1024, ROLL_BYTES = 24 * 1024 };
+
+static void make_group(const struct life_event *event, struct fixture_group *group)
+{
+    uint64_t random = event->seed | 1;
+
+    memset(&group->group, 0, sizeof(group->group));
+    fixture_group_random(group, &random, event->next_offset, (uint32_t)(test_random(&random) % 12),
+                         IDS, NOW_MS - 4 * LIFE_WINDOW_MS, NOW_MS);
+    /* Nothing expires here: the wall clock stands still. */
+    for (size_t i = 0; i < group->group.record_count; i++)
+        group->records[i].ttl_ms = 0;
+}
+
+static int life_open(struct life *life, struct error *error)
+{
+    struct store_options store_options = {.data_dir = "/data",
+                                          .memory_max_bytes = UINT64_C(1) << 26,
+                                          .memtable_max_bytes = MEMTABLE_BYTES,
+                                          .io = shadow_disk_io(life->disk)};
+    struct store_shard_options options = {.collection = "c",
+                                          .name = "0",
+                                          .dim = FIXTURE_DIM,
+                                          .window_ms = LIFE_WINDOW_MS,
+                                          .durability = life->durability};
+    int code = store_open(&store_options, &life->store, error);
+
+    if (code != 0)
+        return code;
+    code = store_shard_open(life->store, &options, &life->shard, error);
+    if (code != 0) {
+        store_close(life->store);
+        life->store = NULL;
+        life->shard = NULL;
+        return code;
+    }
+    life->shard->manifest->roll_bytes = ROLL_BYTES;
+    return 0;
+}
+
+void life_stop(struct life *life)
+{
+    if (life->shard)
+        (void)store_shard_close(life->shard, false, NULL);
+    if (life->store)
+        store_close(life->store);
+    life->shard = NULL;
+    life->store = NULL;
+}
+
+static int life_append(struct life *life, struct error *error)
+{
+    static struct fixture_group group;
+    struct life_event *event = &life->events[life->event_count];
+    int code;
+
+    *event = (struct life_event){.kind = LIFE_GROUP,
+                                 .seed = test_random(&life->random),
+                                 .next_offset = store_shard_next_offset(life->shard)};
+    make_group(event, &group);
+    event->after = group.group.next_offset;
+    life->event_count++;
+    code = store_shard_append(life->shard, &group.group, error);
+    if (code == ERROR_NO_SPACE && life->tolerant) {
+        shadow_disk_fail_at(life->disk, SHADOW_NEVER, SHADOW_FAULT_NONE, false);
+        code = store_shard_append(life->shard, &group.group, error);
+    }
+    event->acknowledged = code == 0;
+    return code;
+}
+
+static int life_flush(struct life *life, struct error *error)
+{
+    int64_t next_offset = store_shard_next_offset(life->shard);
+    int code = store_shard_flush(life->shard, error);
+
+    if (code == ERROR_NO_SPACE && life->tolerant) {
+        shadow_disk_fail_at(life->disk, SHADOW_NEVER, SHADOW_FAULT_NONE, false);
+        code = store_shard_flush(life->shard, error);
+    }
+    if (code == 0)
+        life->flushed_offset = next_offset;
+    return code;
+}
+
+/* Seals, tiers or drops one of the windows there are. */
+static int life_window(struct life *life, struct error *error)
+{
+    struct store_shard_info info;
+    struct store_window_info window;
+    struct arena arena;
+    uint64_t chance = test_random(&life->random) % 8;
+    int code = 0;
+
+    arena_create(&arena, 0);
+    store_shard_describe(life->shard, &arena, &info);
+    if (info.window_count == 0)
+        goto out;
+    window = info.windows[test_random(&life->random) % info.window_count];
+    if (chance < 2) {
+        struct life_event *event = &life->events[life->event_count++];
+        *event = (struct life_event){
+            .kind = LIFE_DROP, .next_offset = info.next_offset, .start_ms = window.start_ms};
+        code = store_shard_drop(life->shard, window.start_ms, window.length_ms, "test", error);
+        if (code == ERROR_NO_SPACE && life->tolerant) {
+            shadow_disk_fail_at(life->disk, SHADOW_NEVER, SHADOW_FAULT_NONE, false);
+            code = store_shard_drop(life->shard, window.start_ms, window.length_ms, "test", error);
+        }
+        event->acknowledged = code == 0;
+    } else if (chance < 4 && window.chunk_count > 1) {
+        code = store_shard_tier(life->shard, window.start_ms, window.length_ms, 0,
+                                window.chunk_count, NULL, error);
+    } else {
+        code = store_shard_seal(life->shard, window.start_ms, window.length_ms, NOW_MS, NULL, NULL,
+                                error);
+    }
+    if (code == ERROR_NO_SPACE && life->tolerant) {
+        shadow_disk_fail_at(life->disk, SHADOW_NEVER, SHADOW_FAULT_NONE, false);
+        code = 0;
+    }
+out:
+    arena_destroy(&arena);
+    return code;
+}
+
+static int life_reopen(struct life *life, struct error *error)
+{
+    int64_t next_offset = store_shard_next_offset(life->shard);
+    bool flush = life->durability == STORE_DURABILITY_KAFKA || test_random(&life->random) % 2;
+    int code = store_shard_close(life->shard, flush, error);
+
+    if (code == 0 && flush)
+        life->flushed_offset = next_offset;
+    life->shard = NULL;
+    store_close(life->store);
+    life->store = NULL;
+    if (code == 0)
+        code = life_open(life, error);
+    return code;
+}
+
+static int life_step(struct life *life, struct error *error)
+{
+    uint64_t chance = test_random(&life->random) % 100;
+
+    if (chance < 60)
+        return life_append(life, error);
+    if (chance < 74)
+        return life_flush(life, error);
+    if (chance < 94)
+        return life_window(life, error);
+    return life_reopen(life, error);
+}
+
+void life_run(struct life *life, unsigned steps)
+{
+    struct error error = {0};
+
+    life->flushed_offset = -1;
+    life->code = life_open(life, &error);
+    for (unsigned i = 0; i < steps && life->code == 0; i++)
+        life->code = life_step(life, &error);
+    snprintf(life->text, sizeof(life->text), "%s", error.text);
+}
+
+/* The state after the groups below `next_offset` and the drops: those acknowledged, and the one
+ * that was under way when `with_open_drop`. */
+static void replay_events(const struct life *life, int64_t next_offset, bool with_open_drop,
+                          struct model *model)
+{
+    static struct fixture_group group;
+
+    *model = (struct model){.next_offset = -1};
+    for (size_t i = 0; i < life->event_count; i++) {
+        const struct life_event *event = &life->events[i];
+        if (event->kind == LIFE_GROUP && event->after <= next_offset) {
+            make_group(event, &group);
+            model_apply(model, &group.group);
+        } else if (event->kind == LIFE_DROP && (event->acknowledged || with_open_drop)) {
+            model_drop(model, event->start_ms, LIFE_WINDOW_MS);
+        }
+    }
+    model->next_offset = next_offset;
+}
+
+/* Whether `next_offset` is a state that may come back: where some group ended, nothing
+ * acknowledged missing. */
+static const char *check_prefix(struct life *life, int64_t next_offset)
+{
+    int64_t least = -1;
+    bool known = next_offset == -1;
+
+    for (size_t i = 0; i < life->event_count; i++) {
+        const struct life_event *event = &life->events[i];
+        if (event->kind != LIFE_GROUP)
+            continue;
+        known |= event->after == next_offset;
+        if (event->acknowledged && life->durability == STORE_DURABILITY_LOG)
+            least = event->after;
+    }
+    if (life->durability == STORE_DURABILITY_KAFKA)
+        least = life->flushed_offset;
+    if (known && next_offset >= least)
+        return NULL;
+    snprintf(life->text, sizeof(life->text), "next offset %" PRId64 ", promised %" PRId64 "%s",
+             next_offset, least, known ? "" : ", and no group ends there");
+    return life->text;
+}
+
+const char *life_check(struct life *life)
+{
+    struct error error = {0};
+    const char *problem;
+    struct model model;
+    int64_t next_offset;
+
+    if (life_open(life, &error) != 0) {
+        snprintf(life->text, sizeof(life->text), "%s", error.text);
+        return life->text;
+    }
+    if (store_shard_damage(life->shard)) {
+        snprintf(life->text, sizeof(life->text), "%s", store_shard_damage(life->shard));
+        return life->text;
+    }
+    next_offset = store_shard_next_offset(life->shard);
+    problem = check_prefix(life, next_offset);
+    if (problem)
+        return problem;
+    for (int with_open_drop = 0; with_open_drop < 2; with_open_drop++) {
+        replay_events(life, next_offset, with_open_drop, &model);
+        problem = fixture_check(life->shard, &model, NOW_MS, 0);
+        model_destroy(&model);
+        if (!problem)
+            break;
+    }
+    if (problem)
+        return problem;
+    /* From here on what came back is what is promised. */
+    life->flushed_offset = -1;
+    for (size_t i = 0; i < life->event_count; i++) {
+        struct life_event *event = &life->events[i];
+        if (event->kind == LIFE_GROUP && event->after > next_offset)
+            event->after = INT64_MAX; /* given up: Kafka is read again */
+    }
+    return NULL;
+}
+
+const char *life_go_on(struct life *life)
+{
+    struct buffer findings = {0};
+    struct error error = {0};
+    const char *problem = NULL;
+    struct model model;
+    bool with_open_drop = false;
+
+    replay_events(life, store_shard_next_offset(life->shard), false, &model);
+    with_open_drop = fixture_check(life->shard, &model, NOW_MS, 0) != NULL;
+    model_destroy(&model);
+    replay_events(life, store_shard_next_offset(life->shard), with_open_drop, &model);
+    for (int i = 0; i < 3 && !problem; i++) {
+        static struct fixture_group group;
+        struct life_event event = {.seed = test_random(&life->random),
+                                   .next_offset = store_shard_next_offset(life->shard)};
+        make_group(&event, &group);
+        if (store_shard_append(life->shard, &group.group, &error) != 0 ||
+            (i == 1 && store_shard_flush(life->shard, &error) != 0)) {
+            snprintf(life->text, sizeof(life->text), "going on: %s", error.text);
+            problem = life->text;
+            break;
+        }
+        model_apply(&model, &group.group);
+        problem = fixture_check(life->shard, &model, NOW_MS, 0);
+    }
+    model_destroy(&model);
+    life_stop(life);
+    if (!problem && store_verify(shadow_disk_io(life->disk), "/data", &findings, &error) != 0) {
+        snprintf(life->text, sizeof(life->text), "verify: %.200s: %.800s", error.text,
+                 buffer_text(&findings));
+        problem = life->text;
+    }
+    buffer_destroy(&findings);
+    return problem;
+}

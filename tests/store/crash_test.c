@@ -1,0 +1,221 @@
+/* Crashes and faults at every operation of a scripted life, on a disk that forgets what was not
+ * synced. WINDROW_TEST_SLOW=1 lives longer. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/logger.h"
+#include "tests/store/crash_life.h"
+#include "tests/support/test_main.h"
+
+enum { STEPS = 60, OUTCOMES = 4 };
+
+static void make_root(struct shadow_disk *disk)
+{
+    struct io *io = shadow_disk_io(disk);
+
+    ck_assert_int_eq(io_make_directory(io, "", NULL), 0);
+    ck_assert_int_eq(io_make_directory(io, "/data", NULL), 0);
+    ck_assert_int_eq(io_sync_directory(io, "", NULL), 0);
+}
+
+static void life_start(struct life *life, uint64_t seed, enum store_durability durability)
+{
+    memset(life, 0, sizeof(*life));
+    life->disk = shadow_disk_new(seed);
+    make_root(life->disk);
+    life->random = seed | 1;
+    life->durability = durability;
+}
+
+/* One outcome of the crash; with chance, recovery crashes as well. */
+static void recover(const struct life *dead, uint64_t seed, uint64_t operation)
+{
+    struct life *life = malloc(sizeof(*life));
+    uint64_t random = seed | 1;
+    const char *problem;
+
+    ck_assert_ptr_nonnull(life);
+    *life = *dead;
+    life->disk = shadow_disk_clone(dead->disk, seed);
+    shadow_disk_crash(life->disk);
+    for (int i = 0; i < 2 && test_random(&random) % 3 == 0; i++) {
+        shadow_disk_die_at(life->disk, 1 + test_random(&random) % 12);
+        problem = life_check(life);
+        life_stop(life);
+        ck_assert_msg(!problem || shadow_disk_dead(life->disk), "operation %" PRIu64 ": %s",
+                      operation, problem);
+        shadow_disk_crash(life->disk);
+    }
+    problem = life_check(life);
+    if (!problem)
+        problem = life_go_on(life);
+    ck_assert_msg(!problem, "crash %" PRIu64 " at operation %" PRIu64 ": %s", seed, operation,
+                  problem);
+    life_stop(life);
+    shadow_disk_delete(life->disk);
+    free(life);
+}
+
+/* Dies at one operation after the other until the life completes. */
+static uint64_t crash_everywhere(uint64_t seed, enum store_durability durability)
+{
+    struct life *life = malloc(sizeof(*life));
+    uint64_t crashes = 0;
+    uint64_t operation = 3;
+    bool dead = true;
+
+    ck_assert_ptr_nonnull(life);
+    for (; dead; operation++) {
+        life_start(life, seed, durability);
+        shadow_disk_die_at(life->disk, operation);
+        life_run(life, STEPS);
+        dead = shadow_disk_dead(life->disk);
+        ck_assert_msg(dead || life->code == 0, "seed %" PRIu64 ": %s", seed, life->text);
+        life_stop(life);
+        for (unsigned i = 0; i < OUTCOMES && dead; i++, crashes++)
+            recover(life, seed * 31 + operation * OUTCOMES + i, operation);
+        shadow_disk_delete(life->disk);
+    }
+    free(life);
+    return crashes;
+}
+
+static void crash_lives(enum store_durability durability, uint64_t wanted)
+{
+    uint64_t random = test_seed();
+    uint64_t crashes = 0;
+
+    logger_set_level(LOGGER_ERROR);
+    if (getenv("WINDROW_TEST_SLOW"))
+        wanted *= 20;
+    while (crashes < wanted)
+        crashes += crash_everywhere(test_random(&random) >> 8, durability);
+    printf("%" PRIu64 " crashes\n", crashes);
+}
+
+START_TEST(crash_at_any_operation_keeps_all_that_was_acknowledged)
+{
+    crash_lives(STORE_DURABILITY_LOG, 8000);
+}
+END_TEST
+
+START_TEST(crash_without_synced_log_keeps_a_prefix_and_all_that_was_flushed)
+{
+    crash_lives(STORE_DURABILITY_KAFKA, 4000);
+}
+END_TEST
+
+/* The tests above are worth something only if they notice a sync that is missing. */
+START_TEST(crash_on_a_disk_that_lies_about_syncs_is_noticed)
+{
+    uint64_t random = test_seed();
+    struct life *life = malloc(sizeof(*life));
+    unsigned noticed = 0;
+
+    logger_set_level(LOGGER_ERROR - 1);
+    ck_assert_ptr_nonnull(life);
+    for (int i = 0; i < 20; i++) {
+        life_start(life, test_random(&random) >> 8, STORE_DURABILITY_LOG);
+        shadow_disk_lie(life->disk, true);
+        life_run(life, STEPS);
+        life_stop(life);
+        shadow_disk_crash(life->disk);
+        noticed += life_check(life) != NULL;
+        life_stop(life);
+        shadow_disk_delete(life->disk);
+    }
+    ck_assert_uint_gt(noticed, 15);
+    free(life);
+}
+END_TEST
+
+/* The life with the N-th operation failing; then the same disk without the fault. */
+static bool fault_once(uint64_t seed, uint64_t operation, enum shadow_fault fault, bool for_good)
+{
+    struct life *life = malloc(sizeof(*life));
+    const char *problem;
+    bool struck;
+
+    ck_assert_ptr_nonnull(life);
+    life_start(life, seed, STORE_DURABILITY_LOG);
+    shadow_disk_fail_at(life->disk, operation, fault, for_good);
+    life->tolerant = fault == SHADOW_FAULT_ENOSPC;
+    life_run(life, STEPS);
+    struck = shadow_disk_struck(life->disk);
+    ck_assert_msg(life->code == 0 || life->code == ERROR_IO || life->code == ERROR_NO_SPACE,
+                  "operation %" PRIu64 " of seed %" PRIu64 ": code %d, %s", operation, seed,
+                  life->code, life->text);
+    if (life->code == ERROR_IO && life->shard)
+        ck_assert_ptr_nonnull(store_shard_stopped(life->shard));
+    if (fault == SHADOW_FAULT_ENOSPC && life->shard)
+        ck_assert_msg(!store_shard_stopped(life->shard), "a full disk stopped the shard: %s",
+                      store_shard_stopped(life->shard));
+    life_stop(life);
+    shadow_disk_fail_at(life->disk, SHADOW_NEVER, SHADOW_FAULT_NONE, false);
+    if (operation % 2)
+        shadow_disk_crash(life->disk);
+    problem = life_check(life);
+    if (!problem)
+        problem = life_go_on(life);
+    ck_assert_msg(!problem, "fault %d at operation %" PRIu64 " of seed %" PRIu64 ": %s", (int)fault,
+                  operation, seed, problem);
+    life_stop(life);
+    shadow_disk_delete(life->disk);
+    free(life);
+    return struck;
+}
+
+static void fault_everywhere(enum shadow_fault fault, bool for_good)
+{
+    uint64_t random = test_seed();
+    int lives = getenv("WINDROW_TEST_SLOW") ? 20 : 2;
+
+    logger_set_level(LOGGER_ERROR - 1);
+    for (int i = 0; i < lives; i++) {
+        uint64_t seed = test_random(&random) >> 8;
+        uint64_t operation = 3;
+        while (fault_once(seed, operation, fault, for_good))
+            operation++;
+        ck_assert_uint_gt(operation, 50);
+    }
+}
+
+START_TEST(an_operation_that_fails_stops_writes_and_loses_nothing)
+{
+    fault_everywhere(SHADOW_FAULT_EIO, false);
+}
+END_TEST
+
+START_TEST(a_device_that_fails_for_good_stops_writes_and_loses_nothing)
+{
+    fault_everywhere(SHADOW_FAULT_EIO, true);
+}
+END_TEST
+
+START_TEST(a_full_disk_pauses_and_resumes)
+{
+    fault_everywhere(SHADOW_FAULT_ENOSPC, true);
+}
+END_TEST
+
+START_TEST(a_disk_that_is_full_once_changes_nothing)
+{
+    fault_everywhere(SHADOW_FAULT_ENOSPC, false);
+}
+END_TEST
+
+START_TEST(a_short_write_is_gone_on_with)
+{
+    fault_everywhere(SHADOW_FAULT_SHORT, false);
+}
+END_TEST
+
+TEST_TABLE(TEST(crash_at_any_operation_keeps_all_that_was_acknowledged),
+           TEST(crash_without_synced_log_keeps_a_prefix_and_all_that_was_flushed),
+           TEST(crash_on_a_disk_that_lies_about_syncs_is_noticed),
+           TEST(an_operation_that_fails_stops_writes_and_loses_nothing),
+           TEST(a_device_that_fails_for_good_stops_writes_and_loses_nothing),
+           TEST(a_full_disk_pauses_and_resumes), TEST(a_disk_that_is_full_once_changes_nothing),
+           TEST(a_short_write_is_gone_on_with))
