@@ -12,8 +12,10 @@
 struct catalog_entry {
     struct catalog_entry *next;
     const struct config_collection *collection;
+    char *name; /* outlives the shard while it closes */
     struct store_shard *shard;
     unsigned leases;         /* under the catalog's lock */
+    bool leaving;            /* being closed: no new leases; the name is free again after it */
     atomic_bool closing;     /* long work on a lease stops when it sees this */
     bool claimed;            /* Kafka assigned it to us */
     atomic_bool maintaining; /* one maintenance thread at a time */
@@ -102,8 +104,7 @@ static struct catalog_entry **find(struct catalog *catalog, const char *collecti
 
     *found = false;
     for (; *place; place = &(*place)->next) {
-        int order = compare((*place)->collection->name, store_shard_name((*place)->shard),
-                            collection, name);
+        int order = compare((*place)->collection->name, (*place)->name, collection, name);
         *found = order == 0;
         if (order >= 0)
             break;
@@ -128,7 +129,8 @@ static int open_shard(struct catalog *catalog, const struct config_collection *c
 
 /* Opening replays a log and may take a while, so it runs outside the lock. Only the main thread (at
  * start, before there is a consumer) and the consumer thread open shards: no name is opened twice.
- */
+ * Closing may run on another thread than opening (shards that nobody claimed): a shard that is on
+ * its way out is waited for, so that no folder is ever open twice. */
 static int open_entry(struct catalog *catalog, const struct config_collection *collection,
                       const char *name, bool claimed, struct store_shard **shard,
                       struct error *error)
@@ -139,6 +141,10 @@ static int open_entry(struct catalog *catalog, const struct config_collection *c
 
     pthread_mutex_lock(&catalog->lock);
     place = find(catalog, collection->name, name, &found);
+    while (found && (*place)->leaving) {
+        pthread_cond_wait(&catalog->released, &catalog->lock);
+        place = find(catalog, collection->name, name, &found);
+    }
     if (found) {
         (*place)->claimed |= claimed;
         *shard = (*place)->shard;
@@ -149,7 +155,7 @@ static int open_entry(struct catalog *catalog, const struct config_collection *c
     if (open_shard(catalog, collection, name, shard, error) != 0)
         return error->code;
     entry = calloc(1, sizeof(*entry));
-    if (!entry)
+    if (!entry || !(entry->name = strdup(name)))
         abort();
     entry->collection = collection;
     entry->shard = *shard;
@@ -188,7 +194,21 @@ int catalog_claim(struct catalog *catalog, const struct config_collection *colle
     return open_entry(catalog, collection, name, true, shard, error);
 }
 
-/* Unlinked entries get no new leases; those under way finish. */
+static void forget(struct catalog *catalog, struct catalog_entry *entry)
+{
+    struct catalog_entry **place = &catalog->entries;
+
+    pthread_mutex_lock(&catalog->lock);
+    while (*place != entry)
+        place = &(*place)->next;
+    *place = entry->next;
+    pthread_cond_broadcast(&catalog->released);
+    pthread_mutex_unlock(&catalog->lock);
+    free(entry->name);
+    free(entry);
+}
+
+/* Leaving entries get no new leases; those under way finish. */
 static void close_entry(struct catalog *catalog, struct catalog_entry *entry, bool flush)
 {
     struct error error = {0};
@@ -198,8 +218,8 @@ static void close_entry(struct catalog *catalog, struct catalog_entry *entry, bo
         pthread_cond_wait(&catalog->released, &catalog->lock);
     pthread_mutex_unlock(&catalog->lock);
     if (store_shard_close(entry->shard, flush, &error) != 0)
-        log_error("windrow", "closing shard: %s", error.text);
-    free(entry);
+        log_error("windrow", "closing %s/%s: %s", entry->collection->name, entry->name, error.text);
+    forget(catalog, entry);
 }
 
 static bool is_unclaimed(const struct catalog_entry *entry, const void *unused)
@@ -225,14 +245,13 @@ static void close_matching(struct catalog *catalog, bool flush,
                            const void *context)
 {
     for (;;) {
-        struct catalog_entry **place = &catalog->entries;
         struct catalog_entry *entry;
         pthread_mutex_lock(&catalog->lock);
-        while (*place && !matches(*place, context))
-            place = &(*place)->next;
-        entry = *place;
+        entry = catalog->entries;
+        while (entry && (entry->leaving || !matches(entry, context)))
+            entry = entry->next;
         if (entry) {
-            *place = entry->next;
+            entry->leaving = true;
             entry->closing = true;
         }
         pthread_mutex_unlock(&catalog->lock);
@@ -273,6 +292,11 @@ static struct indexer_shard_lease lease_of(struct catalog_entry *entry)
         .shard = entry->shard, .closing = &entry->closing, .token = entry};
 }
 
+static bool is_wanted(const struct catalog_entry *entry, const char *collection)
+{
+    return !entry->leaving && (!collection || strcmp(entry->collection->name, collection) == 0);
+}
+
 size_t catalog_acquire(struct catalog *catalog, const char *collection, struct arena *arena,
                        struct indexer_shard_lease **leases)
 {
@@ -280,15 +304,14 @@ size_t catalog_acquire(struct catalog *catalog, const char *collection, struct a
 
     pthread_mutex_lock(&catalog->lock);
     for (struct catalog_entry *entry = catalog->entries; entry; entry = entry->next)
-        count += !collection || strcmp(entry->collection->name, collection) == 0;
+        count += is_wanted(entry, collection);
     *leases = arena_calloc(arena, count ? count : 1, sizeof(**leases));
     if (!*leases)
         abort();
     count = 0;
     for (struct catalog_entry *entry = catalog->entries; entry; entry = entry->next) {
-        if (collection && strcmp(entry->collection->name, collection) != 0)
-            continue;
-        (*leases)[count++] = lease_of(entry);
+        if (is_wanted(entry, collection))
+            (*leases)[count++] = lease_of(entry);
     }
     pthread_mutex_unlock(&catalog->lock);
     return count;
@@ -301,13 +324,13 @@ bool catalog_acquire_next(struct catalog *catalog, struct catalog_position *posi
 
     pthread_mutex_lock(&catalog->lock);
     entry = catalog->entries;
-    while (entry && compare(entry->collection->name, store_shard_name(entry->shard),
-                            position->collection, position->name) <= 0)
+    while (entry && (entry->leaving || compare(entry->collection->name, entry->name,
+                                               position->collection, position->name) <= 0))
         entry = entry->next;
     if (entry) {
         *lease = lease_of(entry);
         snprintf(position->collection, sizeof(position->collection), "%s", entry->collection->name);
-        snprintf(position->name, sizeof(position->name), "%s", store_shard_name(entry->shard));
+        snprintf(position->name, sizeof(position->name), "%s", entry->name);
     }
     pthread_mutex_unlock(&catalog->lock);
     return entry != NULL;

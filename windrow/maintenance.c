@@ -42,6 +42,17 @@ static void pause_ms(int64_t duration_ms)
     (void)nanosleep(&pause, NULL);
 }
 
+/* After a failure, so that it is not met again in a busy loop. Ends early when somebody waits for
+ * this thread or its lease. */
+static void pause_after_failure(struct maintenance *maintenance,
+                                const struct indexer_shard_lease *lease)
+{
+    for (int64_t paused_ms = 0;
+         paused_ms < FAILURE_PAUSE_MS && !maintenance->stopping && !atomic_load(lease->closing);
+         paused_ms += FLUSH_POLL_MS)
+        pause_ms(FLUSH_POLL_MS);
+}
+
 /* ---- describing ---- */
 
 static struct twcs_run twcs_run_of(const struct store_file_info *file)
@@ -110,7 +121,7 @@ static void flush_due(struct maintenance *maintenance)
         if (store_shard_needs_flush(lease.shard) && store_shard_flush(lease.shard, &error) != 0 &&
             error.code != ERROR_BUSY) {
             log_error("windrow", "flush: %s", error.text);
-            pause_ms(FAILURE_PAUSE_MS);
+            pause_after_failure(maintenance, &lease);
         }
         catalog_release(maintenance->catalog, &lease);
     }
@@ -225,7 +236,7 @@ static void maintain_shard(struct maintenance *maintenance, struct indexer_shard
             continue;
         log_error("windrow", "%s/%s: %s", store_shard_collection(lease->shard),
                   store_shard_name(lease->shard), error.text);
-        pause_ms(FAILURE_PAUSE_MS);
+        pause_after_failure(maintenance, lease);
         return;
     }
 }

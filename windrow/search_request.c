@@ -160,7 +160,7 @@ static int write_windrow(const struct search_arguments *arguments, int64_t now_m
         doc_write_json_string(body, arguments->half_life, strlen(arguments->half_life));
         buffer_append_byte(body, ',');
     }
-    buffer_append_text(body, "\"explain\":false}");
+    buffer_append_text(body, "\"explain\":true}");
     return 0;
 }
 

@@ -44,10 +44,12 @@ static int start_indexer(struct service *service, struct error *error)
         .io = service->io,
         .build = (service->roles & CONFIG_ROLE_INDEXER) != 0,
     };
+    struct indexer *indexer;
 
     /* HTTP answers from here on: /livez at once, /readyz once the shards are open and caught up. */
-    if (indexer_start(&options, &service->indexer, error) != 0)
+    if (indexer_start(&options, &indexer, error) != 0)
         return error->code;
+    atomic_store(&service->indexer, indexer);
     return catalog_open_existing(service->catalog, service->config, error);
 }
 
@@ -129,6 +131,7 @@ void service_stop(struct service *service)
 {
     struct ingest *ingest = atomic_exchange(&service->ingest, NULL);
 
+    writer_interrupt(service->writer); /* requests that wait for Kafka would hold up the rest */
     if (service->indexer)
         indexer_stop_accepting(service->indexer);
     if (service->catalog)

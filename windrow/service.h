@@ -29,7 +29,7 @@ struct service {
     struct metrics *metrics;
     struct store *store;
     struct catalog *catalog;
-    struct indexer *indexer;
+    _Atomic(struct indexer *) indexer; /* HTTP asks for /status before indexer_start returns */
     struct maintenance *maintenance;
     struct writer *writer;
     _Atomic(struct ingest *) ingest; /* NULL until started and after it stopped */

@@ -6,11 +6,12 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "base/logger.h"
 #include "ingest/ingest.h"
 
-enum { POLL_MS = 100, CLOSE_MS = 5000 };
+enum { POLL_MS = 100, LOOK_MS = 20, CLOSE_MS = 1000 };
 
 struct writer {
     const struct config *config;
@@ -18,21 +19,26 @@ struct writer {
     pthread_mutex_t lock; /* guards creation */
     struct ingest_producer *producer;
     pthread_t thread;
+    bool has_thread;
     atomic_bool stopping;
+    atomic_bool interrupted;
 };
 
-/* One call's writes. */
+/* One call's writes. The caller may leave before the last delivery report; whoever is last frees.
+ */
 struct batch {
     pthread_mutex_t lock;
-    pthread_cond_t done;
-    size_t waiting;
-    int code; /* of the first that failed */
+    pthread_cond_t changed;
+    struct indexer_write *writes; /* the caller's; NULL when it has left */
+    size_t users;                 /* reports that are to come, and the caller */
+    int code;                     /* of the first that failed */
     char text[256];
+    struct ticket *tickets;
 };
 
 struct ticket {
     struct batch *batch;
-    struct indexer_write *write;
+    size_t index;
 };
 
 static void *poll_loop(void *context)
@@ -54,6 +60,11 @@ struct writer *writer_new(const struct config *config, struct metrics *metrics)
     writer->metrics = metrics;
     pthread_mutex_init(&writer->lock, NULL);
     return writer;
+}
+
+void writer_interrupt(struct writer *writer)
+{
+    atomic_store(&writer->interrupted, true);
 }
 
 void writer_delete(struct writer *writer)
@@ -79,13 +90,46 @@ static int ensure_producer(struct writer *writer, struct error *error)
     pthread_mutex_lock(&writer->lock);
     if (!writer->producer)
         code = ingest_producer_new(writer->config, writer->metrics, &writer->producer, error);
-    if (code == 0 && !writer->thread &&
-        pthread_create(&writer->thread, NULL, poll_loop, writer) != 0)
-        abort();
+    if (code == 0 && !writer->has_thread) {
+        if (pthread_create(&writer->thread, NULL, poll_loop, writer) != 0)
+            abort();
+        writer->has_thread = true;
+    }
     pthread_mutex_unlock(&writer->lock);
     return code;
 }
 
+static struct batch *batch_new(struct indexer_write *writes, size_t count)
+{
+    struct batch *batch = calloc(1, sizeof(*batch));
+
+    if (!batch || !(batch->tickets = calloc(count, sizeof(*batch->tickets))))
+        abort();
+    pthread_mutex_init(&batch->lock, NULL);
+    pthread_cond_init(&batch->changed, NULL);
+    batch->writes = writes;
+    batch->users = 1;
+    for (size_t i = 0; i < count; i++)
+        batch->tickets[i] = (struct ticket){.batch = batch, .index = i};
+    return batch;
+}
+
+/* Under the lock, which is given back. */
+static void batch_leave(struct batch *batch)
+{
+    bool is_last = --batch->users == 0;
+
+    pthread_cond_signal(&batch->changed);
+    pthread_mutex_unlock(&batch->lock);
+    if (!is_last)
+        return;
+    pthread_cond_destroy(&batch->changed);
+    pthread_mutex_destroy(&batch->lock);
+    free(batch->tickets);
+    free(batch);
+}
+
+/* Under the lock. */
 static void note_failure(struct batch *batch, int code, const char *text)
 {
     if (batch->code != 0)
@@ -100,60 +144,70 @@ static void on_delivered(void *context, const struct ingest_produced *result)
     struct batch *batch = ticket->batch;
 
     pthread_mutex_lock(&batch->lock);
-    ticket->write->partition = result->partition;
-    ticket->write->offset = result->offset;
-    ticket->write->code = result->code;
+    if (batch->writes) {
+        batch->writes[ticket->index].partition = result->partition;
+        batch->writes[ticket->index].offset = result->offset;
+        batch->writes[ticket->index].code = result->code;
+    }
     if (result->code != 0)
         note_failure(batch, result->code, result->text);
-    if (--batch->waiting == 0)
-        pthread_cond_signal(&batch->done);
-    pthread_mutex_unlock(&batch->lock);
+    batch_leave(batch);
 }
 
-static void send_all(struct writer *writer, const char *topic, struct batch *batch,
-                     struct ticket *tickets, size_t count)
+static void send_one(struct writer *writer, const char *topic, struct batch *batch, size_t i)
 {
-    for (size_t i = 0; i < count; i++) {
-        struct indexer_write *write = tickets[i].write;
-        struct error error = {0};
-        if (ingest_producer_send(writer->producer, topic, write->key, write->key_bytes,
-                                 write->value, write->value_bytes, -1, on_delivered, &tickets[i],
-                                 &error) == 0)
-            continue;
-        pthread_mutex_lock(&batch->lock);
-        write->code = error.code;
-        note_failure(batch, error.code, error.text);
-        batch->waiting--;
-        pthread_mutex_unlock(&batch->lock);
+    const struct indexer_write *write = &batch->writes[i];
+    struct error error = {0};
+
+    pthread_mutex_lock(&batch->lock);
+    batch->users++;
+    pthread_mutex_unlock(&batch->lock);
+    if (ingest_producer_send(writer->producer, topic, write->key, write->key_bytes, write->value,
+                             write->value_bytes, -1, on_delivered, &batch->tickets[i], &error) == 0)
+        return;
+    pthread_mutex_lock(&batch->lock);
+    batch->writes[i].code = error.code;
+    note_failure(batch, error.code, error.text);
+    batch_leave(batch); /* the caller is still there */
+}
+
+/* Until every report is in, or the writer is interrupted. Under the lock. */
+static void wait_for_reports(const struct writer *writer, struct batch *batch)
+{
+    while (batch->users > 1 && !atomic_load(&writer->interrupted)) {
+        struct timespec until;
+        clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_nsec += (long)LOOK_MS * 1000000;
+        until.tv_sec += until.tv_nsec / 1000000000;
+        until.tv_nsec %= 1000000000;
+        (void)pthread_cond_timedwait(&batch->changed, &batch->lock, &until);
     }
+    if (batch->users > 1)
+        note_failure(batch, ERROR_CANCELLED, "the service is stopping");
 }
 
 int writer_write(struct writer *writer, const struct config_collection *collection,
                  struct indexer_write *writes, size_t count, struct error *error)
 {
-    struct batch batch = {.waiting = count};
-    struct ticket *tickets;
+    struct batch *batch;
+    int code;
 
     if (count == 0)
         return 0;
     if (ensure_producer(writer, error) != 0)
         return error->code;
-    tickets = calloc(count, sizeof(*tickets));
-    if (!tickets)
-        abort();
-    for (size_t i = 0; i < count; i++)
-        tickets[i] = (struct ticket){.batch = &batch, .write = &writes[i]};
-    pthread_mutex_init(&batch.lock, NULL);
-    pthread_cond_init(&batch.done, NULL);
-    send_all(writer, collection->topics[0], &batch, tickets, count);
-    pthread_mutex_lock(&batch.lock);
-    while (batch.waiting > 0)
-        pthread_cond_wait(&batch.done, &batch.lock);
-    pthread_mutex_unlock(&batch.lock);
-    pthread_cond_destroy(&batch.done);
-    pthread_mutex_destroy(&batch.lock);
-    free(tickets);
-    if (batch.code != 0)
-        return error_set(error, ERROR_PEER, "Kafka did not take the write: %s", batch.text);
-    return 0;
+    batch = batch_new(writes, count);
+    for (size_t i = 0; i < count && !atomic_load(&writer->interrupted); i++)
+        send_one(writer, collection->topics[0], batch, i);
+    pthread_mutex_lock(&batch->lock);
+    if (atomic_load(&writer->interrupted))
+        note_failure(batch, ERROR_CANCELLED, "the service is stopping");
+    wait_for_reports(writer, batch);
+    code = batch->code;
+    if (code != 0)
+        (void)error_set(error, code == ERROR_CANCELLED ? ERROR_CANCELLED : ERROR_PEER,
+                        "Kafka did not take the write: %s", batch->text);
+    batch->writes = NULL;
+    batch_leave(batch);
+    return code == 0 ? 0 : error->code;
 }

@@ -11,7 +11,10 @@
 struct writer;
 
 struct writer *writer_new(const struct config *config, struct metrics *metrics);
-/** Waits a few seconds for what is under way. */
+/** Whoever waits for Kafka gets ERROR_CANCELLED, now and from now on. What was handed to the client
+ * may still arrive. Any thread. */
+void writer_interrupt(struct writer *writer);
+/** Nobody may be in writer_write any more. Waits a moment for what is under way. */
 void writer_delete(struct writer *writer);
 
 /** As indexer_host.write. Any thread; several at once share the producer. */

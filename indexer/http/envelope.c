@@ -71,6 +71,7 @@ void http_reply_from_error(struct http_request *request, const struct error *err
         status = 501;
         break;
     case ERROR_PEER:
+    case ERROR_CANCELLED: /* the service stops */
     case ERROR_NO_SPACE:
         status = 503;
         request->retry_after_seconds = 1;

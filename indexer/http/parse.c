@@ -373,18 +373,33 @@ int parse_view(struct http_request *request, const struct doc *body,
                const struct config_collection *collection, struct parse_extras *extras,
                struct query_view **view, struct error *error)
 {
-    const struct http_options *options = http_request_options(request);
-    struct query_view_options view_options;
+    struct query_view_options options;
 
     if (parse_extras(request, body, extras, error) != 0)
         return error->code;
-    view_options = (struct query_view_options){
+    options = (struct query_view_options){
         .collection = collection,
-        .host = options->host,
-        .io = options->io,
         .min_offsets = extras->min_offsets,
         .min_offset_count = extras->min_offset_count,
         .timeout_ms = extras->timeout_ms,
     };
-    return query_view_open(&view_options, view, error);
+    return parse_open_view(request, &options, view, error);
+}
+
+int parse_open_view(struct http_request *request, struct query_view_options *options,
+                    struct query_view **view, struct error *error)
+{
+    const struct http_options *http = http_request_options(request);
+    int code;
+
+    options->host = http->host;
+    options->io = http->io;
+    options->cancelled = http_request_cancelled(request);
+    if (options->min_offset_count == 0)
+        return query_view_open(options, view, error);
+    if (!http_request_wait_begin(request))
+        return error_set(error, ERROR_BUSY, "Too many requests wait for offsets");
+    code = query_view_open(options, view, error);
+    http_request_wait_end(request);
+    return code;
 }

@@ -65,5 +65,8 @@ int parse_order_by(const struct doc *order_by, struct arena *arena, struct query
 int parse_view(struct http_request *request, const struct doc *body,
                const struct config_collection *collection, struct parse_extras *extras,
                struct query_view **view, struct error *error);
+/** Fills in what the server knows, then opens the view; others are served while it waits. */
+int parse_open_view(struct http_request *request, struct query_view_options *options,
+                    struct query_view **view, struct error *error);
 
 #endif

@@ -273,37 +273,43 @@ static size_t last_offsets(struct arena *arena, const struct write_list *list,
 static int wait_searchable(struct http_request *request, const struct config_collection *collection,
                            const struct write_list *list, int64_t timeout_ms, struct error *error)
 {
-    struct query_view_options options = {
-        .collection = collection,
-        .host = http_request_options(request)->host,
-        .io = http_request_options(request)->io,
-        .timeout_ms = timeout_ms,
-    };
+    struct query_view_options options = {.collection = collection, .timeout_ms = timeout_ms};
     struct query_min_offset *offsets;
     struct query_view *view = NULL;
     int code;
 
     options.min_offset_count = last_offsets(&request->arena, list, &offsets);
     options.min_offsets = offsets;
-    code = query_view_open(&options, &view, error);
+    code = parse_open_view(request, &options, &view, error);
     query_view_close(view);
+    return code;
+}
+
+/* Returns when Kafka has answered for every message. */
+static int produce(struct http_request *request, const struct config_collection *collection,
+                   struct write_list *list, struct error *error)
+{
+    const struct indexer_host *host = http_request_options(request)->host;
+    int code;
+
+    if (!host->write)
+        return error_set(error, ERROR_UNSUPPORTED, "This process does not produce to Kafka");
+    if (!http_request_wait_begin(request))
+        return error_set(error, ERROR_BUSY, "Too many writes wait for Kafka");
+    code = host->write(host->context, collection, list->writes, list->count, error);
+    http_request_wait_end(request);
     return code;
 }
 
 static void send_writes(struct http_request *request, const struct config_collection *collection,
                         struct write_list *list, int64_t timeout_ms)
 {
-    const struct indexer_host *host = http_request_options(request)->host;
     const char *wait = http_request_argument(request, "wait");
     const char *status = "acknowledged";
     struct error error = {0};
     int64_t operation = 0;
 
-    if (!host->write) {
-        http_reply_error(request, 501, "This process does not produce to Kafka");
-        return;
-    }
-    if (host->write(host->context, collection, list->writes, list->count, &error) != 0) {
+    if (produce(request, collection, list, &error) != 0) {
         http_reply_from_error(request, &error);
         return;
     }

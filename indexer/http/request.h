@@ -2,6 +2,7 @@
 #ifndef INDEXER_HTTP_REQUEST_H
 #define INDEXER_HTTP_REQUEST_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -45,6 +46,13 @@ const char *http_request_argument(struct http_request *request, const char *name
 const char *http_percent_decode(struct arena *arena, const char *text, size_t length);
 
 const struct http_options *http_request_options(const struct http_request *request);
+
+/** Around waiting for somebody else: others are served meanwhile. False when too many wait already;
+ * the request must not wait then. */
+bool http_request_wait_begin(struct http_request *request);
+void http_request_wait_end(struct http_request *request);
+/** True when the server stops: whoever waits gives up. */
+const atomic_bool *http_request_cancelled(const struct http_request *request);
 
 /* ---- the envelope (envelope.c)
  * -------------------------------------------------------------------- */

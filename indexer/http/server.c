@@ -1,6 +1,7 @@
 /* Connections are libmicrohttpd's: its epoll threads read requests and write replies. A complete
  * request is suspended and handed to the executors, so that one that waits (for an offset, for a
- * disk) holds up nobody else's connection; a full queue answers 429 at once.
+ * disk) holds up nobody else's connection; a full queue answers 429 at once. Probes are answered by
+ * the MHD thread itself: they must tell of an overload, not suffer from it.
  *
  *     MHD thread: headers -> body -> suspend -> queue        executor: dispatch -> resume
  *     MHD thread: called again -> send the reply -> completed -> free */
@@ -8,21 +9,20 @@
 #include <assert.h>
 #include <errno.h>
 #include <microhttpd.h>
-#include <pthread.h>
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/logger.h"
+#include "indexer/http/executors.h"
 #include "indexer/http/request.h"
 
 enum {
     IO_THREADS = 2,
-    EXECUTORS_MIN = 4,
-    EXECUTORS_MAX = 64,
-    QUEUE_MAX = 256,
+    BODIES_MAX_BYTES = 256 * 1024 * 1024, /* of all requests that are here at a time */
     CONNECTIONS_MAX = 4096,
     IDLE_TIMEOUT_SECONDS = 120,
     HEADERS_MAX_BYTES = 64 * 1024,
@@ -33,23 +33,20 @@ enum {
 enum pending_state { PENDING_HEADERS, PENDING_BODY, PENDING_QUEUED, PENDING_DONE };
 
 struct pending {
+    struct executors_job job;
     struct http_request request;
     _Atomic int state; /* enum pending_state */
     bool owed;         /* counted in replies_owed */
-    struct pending *next;
+    bool no_room;      /* the body did not fit beside the other requests' */
 };
 
 struct http_server {
     struct http_options options;
     struct MHD_Daemon *daemon;
-    pthread_mutex_t lock;
-    pthread_cond_t wake;
-    struct pending *first, *last; /* waiting for an executor */
-    size_t queued;
-    bool stopping;
-    pthread_t executors[EXECUTORS_MAX];
-    unsigned executor_count;
+    struct executors *executors;
+    atomic_bool stopping;
     atomic_uint replies_owed; /* taken by an executor or waiting for one, not yet sent */
+    atomic_size_t bodies_bytes;
 };
 
 const struct http_options *http_request_options(const struct http_request *request)
@@ -63,6 +60,21 @@ const char *http_request_argument(struct http_request *request, const char *name
         MHD_lookup_connection_value(request->connection, MHD_GET_ARGUMENT_KIND, name);
 
     return value ? http_percent_decode(&request->arena, value, strlen(value)) : NULL;
+}
+
+bool http_request_wait_begin(struct http_request *request)
+{
+    return executors_wait_begin(request->server->executors);
+}
+
+void http_request_wait_end(struct http_request *request)
+{
+    executors_wait_end(request->server->executors);
+}
+
+const atomic_bool *http_request_cancelled(const struct http_request *request)
+{
+    return executors_cancelled(request->server->executors);
 }
 
 /* ---- executing ---- */
@@ -96,14 +108,19 @@ static bool key_matches(const char *given, const char *wanted)
     return difference == 0;
 }
 
+static bool is_probe(const struct http_request *request)
+{
+    return strcmp(request->path, "/livez") == 0 || strcmp(request->path, "/readyz") == 0 ||
+           strcmp(request->path, "/healthz") == 0;
+}
+
 static bool is_authorised(const struct http_request *request)
 {
     const char *wanted = request->server->options.config->http_api_key;
     const char *given;
 
     /* Probes and scrapers come without keys. */
-    if (!wanted || strcmp(request->path, "/livez") == 0 || strcmp(request->path, "/readyz") == 0 ||
-        strcmp(request->path, "/healthz") == 0)
+    if (!wanted || is_probe(request))
         return true;
     given = MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, "api-key");
     if (!given) {
@@ -125,57 +142,30 @@ static void execute(struct http_request *request)
     count_request(request);
 }
 
-static void *executor_loop(void *context)
+static struct pending *pending_of(struct executors_job *job)
 {
-    struct http_server *server = context;
-
-    pthread_mutex_lock(&server->lock);
-    for (;;) {
-        struct pending *pending = server->first;
-        if (!pending) {
-            if (server->stopping)
-                break;
-            pthread_cond_wait(&server->wake, &server->lock);
-            continue;
-        }
-        server->first = pending->next;
-        if (!server->first)
-            server->last = NULL;
-        server->queued--;
-        pthread_mutex_unlock(&server->lock);
-        execute(&pending->request);
-        atomic_store(&pending->state, PENDING_DONE);
-        MHD_resume_connection(pending->request.connection);
-        pthread_mutex_lock(&server->lock);
-    }
-    pthread_mutex_unlock(&server->lock);
-    return NULL;
+    return (struct pending *)((char *)job - offsetof(struct pending, job));
 }
 
-/* False when the queue is full or the server is stopping. */
-static bool enqueue(struct http_server *server, struct pending *pending)
+static void run_job(struct executors_job *job)
 {
-    bool accepted;
+    struct pending *pending = pending_of(job);
+    struct MHD_Connection *connection = pending->request.connection;
 
-    pthread_mutex_lock(&server->lock);
-    accepted = !server->stopping && server->queued < QUEUE_MAX;
-    if (accepted) {
-        /* Suspended before an executor can see it: it may resume at once. */
-        MHD_suspend_connection(pending->request.connection);
-        atomic_store(&pending->state, PENDING_QUEUED);
-        pending->next = NULL;
-        if (server->last)
-            server->last->next = pending;
-        else
-            server->first = pending;
-        server->last = pending;
-        server->queued++;
-        pending->owed = true;
-        atomic_fetch_add(&server->replies_owed, 1);
-        pthread_cond_signal(&server->wake);
-    }
-    pthread_mutex_unlock(&server->lock);
-    return accepted;
+    execute(&pending->request);
+    atomic_store(&pending->state, PENDING_DONE);
+    MHD_resume_connection(connection); /* `pending` may be gone */
+}
+
+/* Suspended before an executor can see it: it may resume at once. */
+static void on_accepted(struct executors_job *job)
+{
+    struct pending *pending = pending_of(job);
+
+    MHD_suspend_connection(pending->request.connection);
+    atomic_store(&pending->state, PENDING_QUEUED);
+    pending->owed = true;
+    atomic_fetch_add(&pending->request.server->replies_owed, 1);
 }
 
 /* ---- libmicrohttpd's side ---- */
@@ -210,15 +200,29 @@ static enum MHD_Result send_reply(struct http_request *request)
     return result;
 }
 
-static void take_body(struct http_request *request, const char *data, size_t size)
+static void drop_body(struct http_request *request)
 {
-    if (request->body_too_large || size > HTTP_BODY_MAX_BYTES - request->body.size) {
-        /* The rest is read and thrown away, so that the client gets to read the 413. */
-        request->body_too_large = true;
-        buffer_destroy(&request->body);
+    atomic_fetch_sub(&request->server->bodies_bytes, request->body.size);
+    buffer_destroy(&request->body);
+}
+
+static void take_body(struct pending *pending, const char *data, size_t size)
+{
+    struct http_request *request = &pending->request;
+    atomic_size_t *total = &request->server->bodies_bytes;
+
+    /* The rest is read and thrown away, so that the client gets to read the 413 or 429. */
+    if (request->body_too_large || pending->no_room)
         return;
-    }
-    buffer_append(&request->body, data, size);
+    request->body_too_large = size > HTTP_BODY_MAX_BYTES - request->body.size;
+    pending->no_room =
+        !request->body_too_large && atomic_fetch_add(total, size) > BODIES_MAX_BYTES - size;
+    if (pending->no_room)
+        atomic_fetch_sub(total, size);
+    if (request->body_too_large || pending->no_room)
+        drop_body(request);
+    else
+        buffer_append(&request->body, data, size);
 }
 
 static struct pending *pending_new(struct http_server *server, struct MHD_Connection *connection,
@@ -240,6 +244,26 @@ static struct pending *pending_new(struct http_server *server, struct MHD_Connec
     return pending;
 }
 
+/* The request is complete: hands it to an executor or replies at once. */
+static enum MHD_Result answer(struct http_server *server, struct pending *pending)
+{
+    struct http_request *request = &pending->request;
+
+    if (is_probe(request)) {
+        execute(request);
+        return send_reply(request);
+    }
+    if (!pending->no_room && executors_submit(server->executors, &pending->job, on_accepted))
+        return MHD_YES;
+    request->retry_after_seconds = 1;
+    if (atomic_load(&server->stopping))
+        http_reply_error(request, 503, "The service is stopping");
+    else
+        http_reply_error(request, 429, "Too many requests wait for an answer");
+    count_request(request);
+    return send_reply(request);
+}
+
 static enum MHD_Result on_request(void *context, struct MHD_Connection *connection,
                                   const char *path, const char *method, const char *version,
                                   const char *data, size_t *size, void **slot)
@@ -255,15 +279,11 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
     if (atomic_load(&pending->state) == PENDING_DONE)
         return send_reply(&pending->request);
     if (*size > 0) {
-        take_body(&pending->request, data, *size);
+        take_body(pending, data, *size);
         *size = 0;
         return MHD_YES;
     }
-    if (enqueue(server, pending))
-        return MHD_YES;
-    pending->request.retry_after_seconds = 1;
-    http_reply_error(&pending->request, 429, "Too many requests wait for an answer");
-    return send_reply(&pending->request);
+    return answer(server, pending);
 }
 
 static void on_completed(void *context, struct MHD_Connection *connection, void **slot,
@@ -279,7 +299,7 @@ static void on_completed(void *context, struct MHD_Connection *connection, void 
     assert(atomic_load(&pending->state) != PENDING_QUEUED);
     if (pending->owed)
         atomic_fetch_sub(&pending->request.server->replies_owed, 1);
-    buffer_destroy(&pending->request.body);
+    drop_body(&pending->request);
     buffer_destroy(&pending->request.reply);
     arena_destroy(&pending->request.arena);
     free(pending);
@@ -353,16 +373,6 @@ static int start_daemon(struct http_server *server, struct error *error)
                            config->http_host, config->http_port);
 }
 
-static unsigned executor_count(void)
-{
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    long count = 2 * cores;
-
-    if (count < EXECUTORS_MIN)
-        count = EXECUTORS_MIN;
-    return (unsigned)(count > EXECUTORS_MAX ? EXECUTORS_MAX : count);
-}
-
 int http_server_start(const struct http_options *options, struct http_server **server,
                       struct error *error)
 {
@@ -373,13 +383,7 @@ int http_server_start(const struct http_options *options, struct http_server **s
     fresh->options = *options;
     if (!fresh->options.io)
         fresh->options.io = io_posix();
-    pthread_mutex_init(&fresh->lock, NULL);
-    pthread_cond_init(&fresh->wake, NULL);
-    for (unsigned i = 0; i < executor_count(); i++) {
-        if (pthread_create(&fresh->executors[i], NULL, executor_loop, fresh) != 0)
-            abort();
-        fresh->executor_count++;
-    }
+    fresh->executors = executors_new(run_job);
     if (start_daemon(fresh, error) != 0) {
         http_server_stop(fresh);
         return error->code;
@@ -397,21 +401,16 @@ void http_server_stop(struct http_server *server)
         if (listener != MHD_INVALID_SOCKET)
             close(listener);
     }
-    /* Executors empty the queue and resume what they took before they end: MHD must not be stopped
-     * while a connection is suspended. */
-    pthread_mutex_lock(&server->lock);
-    server->stopping = true;
-    pthread_cond_broadcast(&server->wake);
-    pthread_mutex_unlock(&server->lock);
-    for (unsigned i = 0; i < server->executor_count; i++)
-        pthread_join(server->executors[i], NULL);
+    /* Waiting requests give up, the others finish; executors resume all that they took before they
+     * end: MHD must not be stopped while a connection is suspended. */
+    atomic_store(&server->stopping, true);
+    executors_stop(server->executors);
     for (int waited_ms = 0; atomic_load(&server->replies_owed) > 0 && waited_ms < STOP_WAIT_MS;
          waited_ms++)
         usleep(1000);
     if (server->daemon)
         MHD_stop_daemon(server->daemon);
-    pthread_cond_destroy(&server->wake);
-    pthread_mutex_destroy(&server->lock);
+    executors_delete(server->executors);
     free(server);
 }
 

@@ -9,6 +9,7 @@
 #ifndef INDEXER_QUERY_QUERY_H
 #define INDEXER_QUERY_QUERY_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -50,6 +51,8 @@ struct query_view_options {
     size_t min_offset_count;
     int64_t timeout_ms;      /* for min_offsets and the whole request; 0: 30 s */
     struct query_pool *pool; /* may be NULL */
+    const atomic_bool
+        *cancelled; /* true: whoever waits gives up with ERROR_CANCELLED; may be NULL */
 };
 
 /** Leases and snapshots every shard. Waits for min_offsets: ERROR_TIMEOUT when they do not become

@@ -9,7 +9,13 @@
 
 #include "base/logger.h"
 
-enum { POLL_NS = 1000000, DEFAULT_TIMEOUT_MS = 30000 };
+/* Looks come quickly at first, for a write that was just made, and rarer the longer it takes. */
+enum {
+    POLL_NS = 1000000,
+    POLL_STEP_NS = 50000,
+    POLL_MAX_NS = 10000000,
+    DEFAULT_TIMEOUT_MS = 30000
+};
 
 /* Takes what is open right now. Leases and snapshots live in the view's arena. */
 static void view_take(struct query_view *view)
@@ -83,6 +89,10 @@ int query_view_open(const struct query_view_options *options, struct query_view 
     /* Nothing is held between two looks: a lease would keep a shard open that has to move. */
     while ((missing = view_missing(fresh, options)) != NULL) {
         view_give_back(fresh);
+        if (options->cancelled && atomic_load(options->cancelled)) {
+            query_view_close(fresh);
+            return error_set(error, ERROR_CANCELLED, "the service is stopping");
+        }
         if (query_view_expired(fresh)) {
             (void)error_set(error, ERROR_TIMEOUT,
                             "offset %lld of partition %s was not searchable within %lld ms",
@@ -91,6 +101,8 @@ int query_view_open(const struct query_view_options *options, struct query_view 
             return ERROR_TIMEOUT;
         }
         (void)nanosleep(&poll, NULL);
+        if (poll.tv_nsec < POLL_MAX_NS)
+            poll.tv_nsec += POLL_STEP_NS;
         view_take(fresh);
     }
     *view = fresh;
