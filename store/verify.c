@@ -136,34 +136,33 @@ static const struct log_frame_header *header_at(const struct table_map *map, uin
                : (const struct log_frame_header *)(map->bytes + position);
 }
 
-/* Behind the last whole frame nothing of this use may follow: neither the beginning of a frame (a
- * write that was interrupted, or damage: no one can tell) nor a whole one behind a hole. */
+/* Behind the last whole frame of this use there may be no whole one (a hole), and in a log that
+ * will be replayed not the beginning of one either: a write that was interrupted or damage, no one
+ * can tell. What a flushed log ends with is of no more interest. */
 static void verify_log_tail(struct verification *verification, const struct table_map *map,
-                            const struct log_frame_identity *last, uint32_t dim,
+                            const struct log_frame_identity *last, uint32_t dim, bool active,
                             const struct error *end)
 {
     struct log_frame_identity identity = *last;
     const struct log_frame_header *header = header_at(map, identity.position);
     struct log_frame frame;
 
-    if (header && is_frame_of(header, &identity)) {
+    if (active && header && is_frame_of(header, &identity)) {
         note(verification, "%s: byte %" PRIu64 ": an interrupted write or a damaged frame: %s",
              map->path, identity.position, end->text);
         return;
     }
-    for (identity.position += LOG_FRAME_ALIGNMENT;
-         (header = header_at(map, identity.position)) != NULL;
-         identity.position += LOG_FRAME_ALIGNMENT) {
-        if (is_frame_of(header, &identity) &&
+    while (map->size_bytes - identity.position > LOG_FRAME_ALIGNMENT) {
+        identity.position += LOG_FRAME_ALIGNMENT;
+        header = header_at(map, identity.position);
+        if (header && is_frame_of(header, &identity) &&
             log_frame_parse(map->bytes + identity.position, map->size_bytes - identity.position,
                             &identity, dim, &frame, NULL) == 0) {
             note(verification,
-                 "%s: a frame is missing at byte %" PRIu64 ", before the one at %" PRIu64,
-                 map->path, last->position, identity.position);
+                 "%s: byte %" PRIu64 ": damaged, a whole frame follows at byte %" PRIu64 ": %s",
+                 map->path, last->position, identity.position, end->text);
             return;
         }
-        if (identity.position > map->size_bytes - LOG_FRAME_ALIGNMENT)
-            return;
     }
 }
 
@@ -191,7 +190,7 @@ static int64_t verify_log(struct verification *verification, const char *directo
         identity.position += frame.header->frame_bytes;
     }
     if (identity.position < map.size_bytes)
-        verify_log_tail(verification, &map, &identity, dim, &error);
+        verify_log_tail(verification, &map, &identity, dim, log->active, &error);
     table_map_close(verification->io, &map);
     return sequence;
 }
@@ -205,28 +204,44 @@ static int compare_logs(const void *a, const void *b)
                : left->first_sequence > right->first_sequence;
 }
 
-/* Frames of the logs that will be replayed follow one another; flushed logs only serve vectors,
- * which their chunks have checksums for. */
+static bool holds_chunk(const struct manifest_state *state, uint64_t log_number)
+{
+    for (size_t i = 0; i < state->table_count; i++) {
+        if (state->tables[i].description.kind == TABLE_CHUNK &&
+            state->tables[i].description.log_file_number == log_number)
+            return true;
+    }
+    return false;
+}
+
+/* Frames of the logs that will be replayed follow one another. Of flushed logs those are read that
+ * hold vectors of a chunk; the others wait to be written over. */
 static void verify_logs(struct verification *verification, const char *directory,
                         const struct manifest_state *state)
 {
+    const struct manifest_log *before = NULL;
     struct manifest_log *logs = malloc(sizeof(*logs) * (state->log_count + 1));
-    size_t active_count = 0;
+    int64_t end = 0;
 
     if (!logs)
         abort();
-    for (size_t i = 0; i < state->log_count; i++) {
-        if (state->logs[i].active)
-            logs[active_count++] = state->logs[i];
+    if (state->log_count > 0) {
+        memcpy(logs, state->logs, sizeof(*logs) * state->log_count);
+        qsort(logs, state->log_count, sizeof(*logs), compare_logs);
     }
-    qsort(logs, active_count, sizeof(*logs), compare_logs);
-    for (size_t i = 0; i < active_count; i++) {
-        int64_t end = verify_log(verification, directory, state->dim, &logs[i]);
-        if (i + 1 < active_count && logs[i + 1].first_sequence != end)
+    for (size_t i = 0; i < state->log_count; i++) {
+        if (!logs[i].active) {
+            if (holds_chunk(state, logs[i].number))
+                (void)verify_log(verification, directory, state->dim, &logs[i]);
+            continue;
+        }
+        if (before && logs[i].first_sequence != end)
             note(verification,
                  "%s/%06" PRIu64 ".log: it ends before frame %" PRId64
                  ", the next log begins with %" PRId64,
-                 directory, logs[i].number, end, logs[i + 1].first_sequence);
+                 directory, before->number, end, logs[i].first_sequence);
+        end = verify_log(verification, directory, state->dim, &logs[i]);
+        before = &logs[i];
     }
     free(logs);
 }
