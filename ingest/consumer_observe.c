@@ -141,7 +141,7 @@ static bool create_letter_topic(struct ingest *ingest)
 
     if (code == ERROR_TIMEOUT)
         return false;
-    if (code != 0)
+    if (code != 0 && !atomic_load(&ingest->stop))
         log_warning("ingest", "dead-letter %s (create it yourself, or bad records will wait)",
                     error.text);
     return true;

@@ -640,6 +640,144 @@ START_TEST(format_is_told_by_header_then_by_first_byte)
 }
 END_TEST
 
+/* A message made by somebody else's serialiser; `prefix` bytes are put in front. */
+static void decode_fixture(struct decoded *decoded, const char *name, const char *prefix,
+                           size_t prefix_bytes)
+{
+    static uint8_t bytes[4096];
+    char path[512];
+    size_t size_bytes;
+    FILE *file;
+
+    snprintf(path, sizeof(path), "%s/%s", FIXTURES, name);
+    file = fopen(path, "rb");
+    ck_assert_msg(file != NULL, "%s", path);
+    memcpy(bytes, prefix, prefix_bytes);
+    size_bytes = prefix_bytes + fread(bytes + prefix_bytes, 1, sizeof(bytes) - prefix_bytes, file);
+    fclose(file);
+    start(decoded);
+    decoded->collection.event_time_field = "time_ms";
+    if (strstr(name, "batch"))
+        decoded->collection.event_time_field = NULL;
+    set_value(decoded, bytes, size_bytes);
+    run(decoded);
+}
+
+START_TEST(msgpack_of_the_python_package_is_read)
+{
+    static const float wanted[] = {1, -2.5F, 0.125F, 4000};
+    static const char *const names[] = {"numbers.msgpack", "bytes.msgpack"};
+    struct decoded decoded;
+
+    for (size_t i = 0; i < 2; i++) {
+        decode_fixture(&decoded, names[i], "", 0);
+        ck_assert_uint_eq(decoded.out.record_count, 1);
+        ck_assert_str_eq(id_text(&decoded, 0), "7");
+        ck_assert_str_eq(payload_text(&decoded, 0), "{\"count\":5,\"title\":\"größer\"}");
+        ck_assert_int_eq(decoded.out.records[0].event_time_ms, 1700000000123);
+        assert_vector(&decoded, 0, wanted);
+        arena_destroy(&decoded.arena);
+    }
+    decode_fixture(&decoded, "batch.msgpack", "", 0);
+    ck_assert_uint_eq(decoded.out.record_count, 2);
+    ck_assert_str_eq(id_text(&decoded, 0), "\"a\"");
+    assert_vector(&decoded, 1, wanted);
+    ck_assert_uint_eq(decoded.out.reject_count, 1);
+    ck_assert_ptr_nonnull(strstr(decoded.out.rejects[0].text, "$[1].vector: 3 values"));
+    arena_destroy(&decoded.arena);
+}
+END_TEST
+
+START_TEST(protobuf_of_protoc_is_read_with_and_without_framing)
+{
+    static const struct {
+        const char *bytes;
+        size_t size_bytes;
+    } frames[] = {{"", 0}, {"\0\0\0\0\x2a\0", 6}, {"\0\0\0\0\x2a\x02\0", 7}};
+    static const float wanted[] = {1, -2.5F, 0.125F, 4000};
+
+    for (size_t i = 0; i < 3; i++) {
+        struct decoded decoded;
+        struct doc payload;
+        decode_fixture(&decoded, "point.pb", frames[i].bytes, frames[i].size_bytes);
+        ck_assert_msg(decoded.out.record_count == 1, "%s",
+                      decoded.out.reject_count ? decoded.out.rejects[0].text : "nothing");
+        ck_assert_str_eq(id_text(&decoded, 0), "7");
+        ck_assert_int_eq(decoded.out.records[0].event_time_ms, 1700000000123);
+        ck_assert_int_eq(decoded.out.records[0].ttl_ms, 60000);
+        assert_vector(&decoded, 0, wanted);
+        ck_assert_int_eq(doc_parse_msgpack(&decoded.arena, decoded.out.records[0].payload,
+                                           decoded.out.records[0].payload_bytes, NULL, &payload,
+                                           NULL),
+                         0);
+        ck_assert_uint_eq(payload.count, 5); /* a map has no order on the wire */
+        ck_assert_int_eq(doc_get(&payload, "count")->type, DOC_INT);
+        ck_assert_int_eq(doc_get(&payload, "count")->integer, 5);
+        ck_assert(doc_get(&payload, "ratio")->number == 0.5);
+        ck_assert(doc_string_equals(doc_get(&payload, "title"), "größer"));
+        ck_assert_uint_eq(doc_get(&payload, "flags")->count, 2);
+        ck_assert_int_eq(doc_get(&payload, "flags")->items[1].type, DOC_NULL);
+        ck_assert(doc_get(doc_get(&payload, "place"), "lat")->number == 52.5);
+        arena_destroy(&decoded.arena);
+    }
+}
+END_TEST
+
+START_TEST(protobuf_batch_splits_like_any_other)
+{
+    static const float last[] = {5, 6, 7, 8};
+    struct decoded decoded;
+
+    decode_fixture(&decoded, "batch.pb", "", 0);
+    ck_assert_uint_eq(decoded.out.record_count, 2);
+    ck_assert_str_eq(id_text(&decoded, 0), "\"550e8400-e29b-41d4-a716-446655440000\"");
+    ck_assert_str_eq(payload_text(&decoded, 0), "{\"big\":9007199254740993}");
+    ck_assert_str_eq(id_text(&decoded, 1), "3");
+    assert_vector(&decoded, 1, last);
+    ck_assert_uint_eq(decoded.out.reject_count, 1);
+    ck_assert_str_eq(decoded.out.rejects[0].reason, "dimension");
+    ck_assert_ptr_nonnull(strstr(decoded.out.rejects[0].text, "$.points[1].vector"));
+    /* The part is a Point of its own, so that it can be sent again. */
+    decoded.message.value = decoded.out.rejects[0].value;
+    decoded.message.value_bytes = decoded.out.rejects[0].value_bytes;
+    run(&decoded);
+    assert_reject(&decoded, "dimension", "$.vector: 3 values");
+    arena_destroy(&decoded.arena);
+}
+END_TEST
+
+START_TEST(broken_protobuf_names_the_byte)
+{
+    static const struct {
+        const char *bytes;
+        size_t size_bytes;
+        const char *text;
+    } broken[] = {
+        {"\x08", 1, "byte 1"},
+        {"\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02", 11, "64 bits"},
+        {"\x08\x01\x1a\x10\0\0", 6, "byte 4: a length beyond"},
+        {"\x08\x01\x1a\x03\0\0\0", 7, "broken length"},
+        {"\x08\x01\x18\x03", 4, "byte 2: the field has another type"},
+        {"\x08\x01\x0b\x0c", 4, "groups"},
+        {"\x12\x02\xff\xff", 4, "not UTF-8"},
+        {"\0\0\0", 3, "framing"},
+        {"\0\0\0\0\x01\x04\x02\x02\x08\x01", 10, "windrow.proto"},
+        {"\x08\x01\x2a\x01{", 5, "payload_json"},
+    };
+
+    for (size_t i = 0; i < sizeof(broken) / sizeof(broken[0]); i++) {
+        struct decoded decoded;
+        start(&decoded);
+        decoded.collection.format = CONFIG_FORMAT_PROTOBUF;
+        set_value(&decoded, broken[i].bytes, broken[i].size_bytes);
+        run(&decoded);
+        printf("case %zu\n", i);
+        assert_reject(&decoded, "syntax", broken[i].text);
+        arena_destroy(&decoded.arena);
+    }
+}
+END_TEST
+
 TEST_TABLE(TEST(json_point_keeps_id_vector_payload_and_kafka_time),
            TEST(json_shapes_give_the_same_record), TEST(bad_record_says_why_and_where),
            TEST(absurd_depth_is_a_reject), TEST(id_may_have_255_bytes_and_no_more),
@@ -652,4 +790,7 @@ TEST_TABLE(TEST(json_point_keeps_id_vector_payload_and_kafka_time),
            TEST(msgpack_nan_and_infinity_are_rejects),
            TEST(msgpack_batch_gives_each_bad_part_its_bytes),
            TEST(raw_vector_takes_id_and_time_from_kafka),
-           TEST(format_is_told_by_header_then_by_first_byte))
+           TEST(format_is_told_by_header_then_by_first_byte),
+           TEST(msgpack_of_the_python_package_is_read),
+           TEST(protobuf_of_protoc_is_read_with_and_without_framing),
+           TEST(protobuf_batch_splits_like_any_other), TEST(broken_protobuf_names_the_byte))

@@ -1,0 +1,92 @@
+/* Any bytes as a message. The first byte chooses format, metric and whether there is a key; nothing
+ * may crash, and what comes out must be what the store may be given: keys within bounds, finite
+ * vectors, payloads that parse, parts inside the message. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ingest/ingest.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+enum { DIM = 4 };
+
+#define CHECK(condition)                                                                           \
+    do {                                                                                           \
+        if (!(condition))                                                                          \
+            abort();                                                                               \
+    } while (0)
+
+static void check_part(const struct ingest_message *message, const uint8_t *value, size_t size)
+{
+    if (!value) {
+        CHECK(!message->value);
+        return;
+    }
+    CHECK(value >= message->value);
+    CHECK(size <= message->value_bytes);
+    CHECK(value + size <= message->value + message->value_bytes);
+}
+
+static void check_record(const struct config_collection *collection,
+                         const struct store_record *record, struct arena *arena)
+{
+    struct doc payload;
+    double length = 0;
+
+    CHECK(record->key_bytes > 0 && record->key_bytes <= STORE_KEY_MAX_BYTES);
+    CHECK(record->offset == 7 && record->ttl_ms >= 0);
+    if (record->is_delete) {
+        CHECK(!record->vector && record->payload_bytes == 0);
+        return;
+    }
+    for (int i = 0; i < DIM; i++) {
+        CHECK(isfinite(record->vector[i]));
+        length += (double)record->vector[i] * (double)record->vector[i];
+    }
+    if (collection->metric == CONFIG_METRIC_COSINE)
+        CHECK(fabs(length - 1) < 1e-4);
+    if (record->payload_bytes > 0) {
+        CHECK(doc_parse_msgpack(arena, record->payload, record->payload_bytes, NULL, &payload,
+                                NULL) == 0);
+        CHECK(payload.type == DOC_MAP);
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static const enum config_format formats[] = {CONFIG_FORMAT_AUTO, CONFIG_FORMAT_JSON,
+                                                 CONFIG_FORMAT_MSGPACK, CONFIG_FORMAT_PROTOBUF,
+                                                 CONFIG_FORMAT_RAW};
+    struct config_collection collection = {.name = "c", .dim = DIM, .window_ms = 1000};
+    struct ingest_message message = {.topic = "t", .offset = 7, .timestamp_ms = 1700000000000};
+    struct ingest_decoded decoded;
+    struct arena arena;
+
+    if (size == 0)
+        return 0;
+    collection.format = formats[data[0] % 5];
+    collection.metric = data[0] & 0x40 ? CONFIG_METRIC_COSINE : CONFIG_METRIC_L2;
+    if (data[0] & 0x20)
+        collection.event_time_field = "time_ms";
+    message.value = data + 1;
+    message.value_bytes = size - 1;
+    if (data[0] & 0x80) {
+        message.key = data + 1;
+        message.key_bytes = (size - 1) / 2;
+        message.value += message.key_bytes;
+        message.value_bytes -= message.key_bytes;
+    }
+    arena_create(&arena, 0);
+    ingest_decode(&collection, &message, &arena, &decoded);
+    for (size_t i = 0; i < decoded.record_count; i++) {
+        check_record(&collection, &decoded.records[i], &arena);
+        check_part(&message, decoded.parts[i].value, decoded.parts[i].value_bytes);
+    }
+    for (size_t i = 0; i < decoded.reject_count; i++) {
+        CHECK(decoded.rejects[i].text[0] != '\0');
+        check_part(&message, decoded.rejects[i].value, decoded.rejects[i].value_bytes);
+    }
+    arena_destroy(&arena);
+    return 0;
+}
