@@ -19,7 +19,8 @@ enum {
     RECONNECT_WAIT_MS = 500,
     RECONNECT_JITTER_MS = 250,
     CHECK_INTERVAL_MS = 5000,
-    URLS_MAX = 16
+    URLS_MAX = 16,
+    CLOSE_WAIT_S = 5
 };
 
 #define NS_A_MS         INT64_C(1000000)
@@ -48,35 +49,47 @@ int nats_stream_error(struct error *error, natsStatus status, jsErrCode code, co
 
 void nats_stream_doubt(struct nats_stream *stream)
 {
-    atomic_store(&stream->doubtful, true);
+    atomic_store(&stream->watch->doubtful, true);
 }
 
-/* The library's threads call these. */
+/* The library's callback thread calls these. */
 static void on_connected(natsConnection *connection, void *closure)
 {
+    struct nats_watch *watch = closure;
+
     (void)connection;
-    nats_stream_doubt(closure);
+    atomic_store(&watch->doubtful, true);
     log_info("indexer", "connected to NATS");
 }
 
 static void on_disconnected(natsConnection *connection, void *closure)
 {
-    struct nats_stream *stream = closure;
+    struct nats_watch *watch = closure;
 
     (void)connection;
-    nats_stream_doubt(stream);
-    if (!atomic_load(&stream->closing))
+    atomic_store(&watch->doubtful, true);
+    if (!atomic_load(&watch->closing))
         log_warning("indexer", "lost the connection to NATS: index work waits, nothing is lost");
+}
+
+static void on_closed(natsConnection *connection, void *closure)
+{
+    struct nats_watch *watch = closure;
+
+    (void)connection;
+    (void)sem_post(&watch->closed);
 }
 
 /* Without it the library prints asynchronous errors itself. */
 static void on_error(natsConnection *connection, natsSubscription *subscription, natsStatus status,
                      void *closure)
 {
+    struct nats_watch *watch = closure;
+
     (void)connection;
     (void)subscription;
+    atomic_store(&watch->doubtful, true);
     log_debug("indexer", "NATS: %s", natsStatus_GetText(status));
-    nats_stream_doubt(closure);
 }
 
 bool nats_stream_connected(const struct nats_stream *stream)
@@ -112,13 +125,15 @@ static natsStatus set_options(struct nats_stream *stream)
     if (status == NATS_OK)
         status = natsOptions_SetReconnectJitter(options, RECONNECT_JITTER_MS, RECONNECT_JITTER_MS);
     if (status == NATS_OK)
-        status = natsOptions_SetRetryOnFailedConnect(options, true, on_connected, stream);
+        status = natsOptions_SetRetryOnFailedConnect(options, true, on_connected, stream->watch);
     if (status == NATS_OK)
-        status = natsOptions_SetReconnectedCB(options, on_connected, stream);
+        status = natsOptions_SetReconnectedCB(options, on_connected, stream->watch);
     if (status == NATS_OK)
-        status = natsOptions_SetDisconnectedCB(options, on_disconnected, stream);
+        status = natsOptions_SetDisconnectedCB(options, on_disconnected, stream->watch);
     if (status == NATS_OK)
-        status = natsOptions_SetErrorHandler(options, on_error, stream);
+        status = natsOptions_SetClosedCB(options, on_closed, stream->watch);
+    if (status == NATS_OK)
+        status = natsOptions_SetErrorHandler(options, on_error, stream->watch);
     return status;
 }
 
@@ -165,19 +180,42 @@ int nats_stream_open(const struct queue_nats_options *options, struct nats_strea
     if (stream->options.ack_wait_ms == 0)
         stream->options.ack_wait_ms = ACK_WAIT_MS;
     pthread_mutex_init(&stream->lock, NULL);
-    atomic_store(&stream->doubtful, true);
+    stream->watch = calloc(1, sizeof(*stream->watch));
+    if (!stream->watch)
+        abort();
+    sem_init(&stream->watch->closed, 0, 0);
+    atomic_store(&stream->watch->doubtful, true);
     if (connect_in_background(stream, error) == 0)
         return 0;
     nats_stream_close(stream);
     return ERROR_PEER;
 }
 
-void nats_stream_close(struct nats_stream *stream)
+/* Race: the callbacks run on a thread of the library, which may call them after the connection was
+ * destroyed. The watch goes after the last of them; should that never come, it is left behind. */
+static void close_connection(struct nats_stream *stream)
 {
-    atomic_store(&stream->closing, true);
+    struct timespec deadline;
+
+    atomic_store(&stream->watch->closing, true);
     jsCtx_Destroy(stream->context);
+    if (stream->connection) {
+        natsConnection_Close(stream->connection);
+        clock_gettime(CLOCK_REALTIME, &deadline);
+        deadline.tv_sec += CLOSE_WAIT_S;
+        if (sem_timedwait(&stream->watch->closed, &deadline) != 0)
+            stream->watch = NULL;
+    }
     natsConnection_Destroy(stream->connection);
     natsOptions_Destroy(stream->connect_options);
+    if (stream->watch)
+        sem_destroy(&stream->watch->closed);
+    free(stream->watch);
+}
+
+void nats_stream_close(struct nats_stream *stream)
+{
+    close_connection(stream);
     pthread_mutex_destroy(&stream->lock);
     free(stream->url);
     free(stream->name);
@@ -310,7 +348,7 @@ int nats_stream_ensure(struct nats_stream *stream, struct error *error)
     if (!nats_stream_connected(stream))
         return error_set(error, ERROR_PEER, "NATS: not connected");
     pthread_mutex_lock(&stream->lock);
-    doubtful = atomic_exchange(&stream->doubtful, false);
+    doubtful = atomic_exchange(&stream->watch->doubtful, false);
     if (doubtful || stream->checked_ms == 0 || now_ms() - stream->checked_ms > CHECK_INTERVAL_MS) {
         struct error local = {0};
         code = set_up(stream, &local);
@@ -318,7 +356,7 @@ int nats_stream_ensure(struct nats_stream *stream, struct error *error)
             stream->checked_ms = now_ms();
             stream->trouble[0] = '\0';
         } else {
-            atomic_store(&stream->doubtful, true);
+            atomic_store(&stream->watch->doubtful, true);
             if (strncmp(stream->trouble, local.text, sizeof(stream->trouble) - 1) != 0)
                 log_warning("indexer", "%s", local.text);
             (void)snprintf(stream->trouble, sizeof(stream->trouble), "%.255s", local.text);

@@ -4,6 +4,7 @@
 
 #include <nats/nats.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -14,17 +15,24 @@
 #define NATS_STREAM_SEAL_SUBJECTS "windrow.seal.>"
 #define NATS_STREAM_DEAD_SUBJECTS "windrow.dead.>"
 
+/* What the library's callback thread writes. It calls for a moment longer than the connection
+ * lives; the closed callback is the last. */
+struct nats_watch {
+    atomic_bool doubtful; /* a reconnect or an error: look before use */
+    atomic_bool closing;  /* a lost connection is wanted */
+    sem_t closed;
+};
+
 struct nats_stream {
     struct queue_nats_options options;
     char *url, *name, *dead_name; /* own copies */
     natsOptions *connect_options;
     natsConnection *connection;
+    struct nats_watch *watch;
     jsCtx *context;
     pthread_mutex_t lock;       /* over checked_ms and trouble, held while setting up */
     int64_t checked_ms;         /* when the server last confirmed streams and consumer; 0 never */
     char trouble[256];          /* last failure of setting up, for connected() */
-    _Atomic bool closing;       /* a lost connection is wanted */
-    _Atomic bool doubtful;      /* a reconnect or an error: look before use */
     _Atomic uint64_t consumers; /* how often the consumer had to be made */
 };
 

@@ -47,7 +47,10 @@ static bool take_lease(struct worker_task *task, struct arena *arena)
 
     for (size_t i = 0; i < count; i++) {
         if (!found && strcmp(store_shard_name(leases[i].shard), job->shard) == 0) {
+            /* The keeper looks at it. */
+            pthread_mutex_lock(&task->pool->lock);
             task->lease = leases[i];
+            pthread_mutex_unlock(&task->pool->lock);
             found = true;
         } else {
             host->shard_release(host->context, &leases[i]);

@@ -231,17 +231,20 @@ START_TEST(job_that_kills_its_workers_ends_as_a_dead_letter)
     struct nats_server server;
     struct observer observer;
     struct worker_queue *queue;
+    struct worker_delivery *silent[WORKER_ATTEMPTS_MAX];
 
     nats_server_start(&server);
     queue = open_queue(&server, NULL);
     publish(queue, 7);
     for (int i = 0; i < WORKER_ATTEMPTS_MAX; i++)
-        (void)fetch_window(queue, 7); /* and never a word again */
+        silent[i] = fetch_window(queue, 7); /* and not a word */
     ck_assert_ptr_null(fetch(queue, 3 * ACK_WAIT_MS));
     check_empty(queue);
     observer = observe(&server);
     natsMsg_Destroy(dead_letter(&observer, 1));
     observer_close(&observer);
+    for (int i = 0; i < WORKER_ATTEMPTS_MAX; i++)
+        (void)queue->operations->ack(silent[i], NULL); /* late, and harmless */
     queue->operations->close(queue);
 }
 END_TEST
@@ -316,6 +319,22 @@ START_TEST(server_that_comes_late_is_found)
     publish(queue, 1);
     ack(fetch_window(queue, 1));
     ck_assert(queue->operations->connected(queue, why, sizeof(why)));
+    queue->operations->close(queue);
+}
+END_TEST
+
+START_TEST(queue_without_a_server_can_be_closed)
+{
+    struct queue_nats_options options = {.stream = "TEST", .replicas = 1};
+    struct worker_queue *queue;
+    struct worker_job job = job_of(1);
+    struct error error = {0};
+    char url[64];
+
+    snprintf(url, sizeof(url), "nats://127.0.0.1:%d", nats_server_free_port());
+    options.url = url;
+    ck_assert_msg(queue_nats_open(&options, &queue, &error) == 0, "%s", error.text);
+    ck_assert_int_eq(queue->operations->publish(queue, &job, &error), ERROR_PEER);
     queue->operations->close(queue);
 }
 END_TEST
@@ -399,5 +418,6 @@ TEST_TABLE(TEST(published_job_is_delivered_acknowledged_and_gone),
            TEST(job_that_kills_its_workers_ends_as_a_dead_letter),
            TEST(message_that_is_no_job_is_buried_at_once),
            TEST(passed_job_reaches_its_owner_without_costing_an_attempt),
-           TEST(server_that_comes_late_is_found), TEST(queued_job_survives_the_servers_death),
-           TEST(wiped_server_gets_its_streams_back), TEST(two_queues_share_the_jobs))
+           TEST(queue_without_a_server_can_be_closed), TEST(server_that_comes_late_is_found),
+           TEST(queued_job_survives_the_servers_death), TEST(wiped_server_gets_its_streams_back),
+           TEST(two_queues_share_the_jobs))
