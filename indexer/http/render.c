@@ -96,8 +96,9 @@ static int render_vector(struct http_request *request, const struct query_row *r
     return 0;
 }
 
-int render_point(struct http_request *request, const struct query_row *row, const float *score,
-                 const struct parse_selector *selector, struct buffer *out, struct error *error)
+static int render_row(struct http_request *request, const struct query_row *row, const float *score,
+                      const struct parse_selector *selector, bool explain, struct buffer *out,
+                      struct error *error)
 {
     struct doc id = query_row_id(row, &request->arena);
 
@@ -118,8 +119,17 @@ int render_point(struct http_request *request, const struct query_row *row, cons
     }
     if (selector->vector && render_vector(request, row, out, error) != 0)
         return error->code;
+    if (explain)
+        buffer_append_format(out, ",\"windrow\":{\"time_ms\":%lld}",
+                             (long long)store_row_event_time_ms(row->source, row->row));
     buffer_append_byte(out, '}');
     return 0;
+}
+
+int render_point(struct http_request *request, const struct query_row *row, const float *score,
+                 const struct parse_selector *selector, struct buffer *out, struct error *error)
+{
+    return render_row(request, row, score, selector, false, out, error);
 }
 
 int render_hits(struct http_request *request, const struct query_result *result, bool scored,
@@ -130,8 +140,8 @@ int render_hits(struct http_request *request, const struct query_result *result,
         const struct query_hit *hit = &result->hits[i];
         if (i > 0)
             buffer_append_byte(out, ',');
-        if (render_point(request, &hit->row, scored ? &hit->score : NULL, selector, out, error) !=
-            0)
+        if (render_row(request, &hit->row, scored ? &hit->score : NULL, selector,
+                       result->explain != NULL, out, error) != 0)
             return error->code;
     }
     buffer_append_byte(out, ']');
