@@ -88,8 +88,12 @@ void report_time(struct report *report, const char *name, int64_t time_ms)
 
 void report_list_begin(struct report *report, const char *name)
 {
-    begin_field(report, name);
-    buffer_append_text(report->out, report->json ? "[" : "\n");
+    if (report->json) {
+        begin_field(report, name);
+        buffer_append_byte(report->out, '[');
+    } else {
+        buffer_append_format(report->out, "%s:\n", name);
+    }
     report->first = true;
 }
 

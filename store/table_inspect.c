@@ -3,10 +3,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/doc.h"
 #include "store/report.h"
+#include "store/store.h"
 #include "store/table_internal.h"
-
-enum { PRINTED_KEY_BYTES = 40 };
 
 static const char *kind_name(uint32_t kind)
 {
@@ -18,21 +18,23 @@ static const char *codec_name(uint32_t codec)
     return codec == TABLE_CODEC_RAW ? "raw" : codec == TABLE_CODEC_PACKED ? "packed" : "unknown";
 }
 
-/* Printable ASCII as it is, the rest as \xNN. */
+/* The id as people write it; a key that is none (only tests make such) as null. */
 static void report_key(struct report *report, const char *name, const uint8_t *key,
                        size_t key_bytes)
 {
-    char text[PRINTED_KEY_BYTES * 4 + 4];
-    size_t used = 0;
+    struct buffer text = {0};
+    struct arena arena;
+    struct doc id;
 
-    for (size_t i = 0; i < key_bytes && i < PRINTED_KEY_BYTES; i++) {
-        bool plain = key[i] >= 0x20 && key[i] < 0x7f && key[i] != '\\';
-        int length = snprintf(text + used, sizeof(text) - used, plain ? "%c" : "\\x%02x", key[i]);
-        used += (size_t)length;
-    }
-    (void)snprintf(text + used, sizeof(text) - used, "%s",
-                   key_bytes > PRINTED_KEY_BYTES ? "..." : "");
-    report_text(report, name, text);
+    arena_create(&arena, 0);
+    id = store_key_to_doc(key, key_bytes, &arena);
+    if (id.type == DOC_STRING)
+        buffer_append(&text, id.string, id.count);
+    else
+        doc_write_json(&text, &id);
+    report_text(report, name, buffer_text(&text));
+    buffer_destroy(&text);
+    arena_destroy(&arena);
 }
 
 static void report_footer(struct report *report, const struct table *table)
@@ -69,9 +71,9 @@ static void report_keys(struct report *report, const struct table *table)
     if (table->row_count == 0)
         return;
     key = table_key(table, table_row_at(table, 0), &key_bytes);
-    report_key(report, "min_key", key, key_bytes);
+    report_key(report, "min_id", key, key_bytes);
     key = table_key(table, table_row_at(table, table->row_count - 1), &key_bytes);
-    report_key(report, "max_key", key, key_bytes);
+    report_key(report, "max_id", key, key_bytes);
 }
 
 /* One line a column; `*damage` keeps the first error. */
