@@ -133,7 +133,7 @@ static void load_collection(struct loader *loader, const struct tree_node *node)
     struct loaded_config *loaded = loader->loaded;
     size_t index = loaded->config.collection_count++;
     struct config_collection *collection = &loaded->config.collections[index];
-    struct property_complaint complaint;
+    struct property_complaint complaint = {0};
     struct section section = {"collections.*", NULL, collection, NULL};
     size_t errors_before = loader->report->error_count;
     char display[PATH_BYTES];

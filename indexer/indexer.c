@@ -103,6 +103,7 @@ void indexer_status(const struct indexer *indexer, struct arena *arena, struct d
     char why[256] = "";
     bool connected = queue->connected(indexer->queue, why, sizeof(why));
     int64_t depth = queue->depth(indexer->queue);
+    const struct doc null = {.type = DOC_NULL};
     uint32_t threads;
     uint32_t building;
 
@@ -111,10 +112,8 @@ void indexer_status(const struct indexer *indexer, struct arena *arena, struct d
     put(out, items, arena, "queue",
         doc_string(arena, indexer->options.config->nats_url ? "nats" : "local"));
     put(out, items, arena, "connected", (struct doc){.type = DOC_BOOL, .boolean = connected});
-    put(out, items, arena, "why",
-        connected ? (struct doc){.type = DOC_NULL} : doc_string(arena, why));
-    put(out, items, arena, "depth",
-        depth < 0 ? (struct doc){.type = DOC_NULL} : doc_integer(depth));
+    put(out, items, arena, "why", connected ? null : doc_string(arena, why));
+    put(out, items, arena, "depth", depth < 0 ? null : doc_integer(depth));
     put(out, items, arena, "threads", doc_integer(threads));
     put(out, items, arena, "building", doc_integer(building));
 }
