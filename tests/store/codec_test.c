@@ -82,7 +82,7 @@ START_TEST(planes_that_repeat_are_found)
         packed_bytes = codec_encode(encoder, values, CODEC_MAX_VALUES, &packed);
         printf("style %d: %.4f\n", (int)cases[i].style, (double)packed_bytes / CODEC_MAX_BYTES);
         ck_assert_uint_gt(packed_bytes, 0);
-        ck_assert(packed_bytes < cases[i].most * CODEC_MAX_BYTES);
+        ck_assert((double)packed_bytes < cases[i].most * CODEC_MAX_BYTES);
     }
     draw(ANY_BITS, CODEC_MAX_VALUES, &state);
     ck_assert_uint_eq(codec_encode(encoder, values, CODEC_MAX_VALUES, &packed), 0);
