@@ -5,6 +5,7 @@
 #include "base/logger.h"
 #include "windrow/host.h"
 #include "windrow/version.h"
+#include "windrow/window_metrics.h"
 
 /* ---- start and stop ---- */
 
@@ -32,6 +33,7 @@ static int open_store(struct service *service, struct error *error)
         return error->code;
     service->catalog = catalog_new(service->store);
     catalog_on_open(service->catalog, shard_opened, service);
+    window_metrics_register(service);
     return 0;
 }
 

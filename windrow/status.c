@@ -5,6 +5,7 @@
 
 #include "windrow/service.h"
 #include "windrow/version.h"
+#include "windrow/window_metrics.h"
 
 /* A map under construction; `items` has room for all its pairs. */
 struct map_builder {
@@ -62,13 +63,6 @@ static struct doc segment_doc(struct arena *arena, const struct store_segment_in
     return map.map;
 }
 
-static const char *state_name(const struct store_window_info *window)
-{
-    if (window->sealed)
-        return window->segment.file_number ? "indexed" : "sealed";
-    return window->busy ? "sealing" : "open";
-}
-
 static struct doc window_doc(struct arena *arena, const struct maintenance_view *view, size_t i)
 {
     const struct store_window_info *window = &view->info.windows[i];
@@ -76,7 +70,7 @@ static struct doc window_doc(struct arena *arena, const struct maintenance_view 
 
     map_put(&map, "start_ms", doc_integer(window->start_ms));
     map_put(&map, "end_ms", doc_integer(window->start_ms + window->length_ms));
-    map_put(&map, "state", doc_string(arena, state_name(window)));
+    map_put(&map, "state", doc_string(arena, window_state_name(window)));
     map_put(&map, "rows", u64_doc(window->live_rows));
     map_put(&map, "bytes", u64_doc(window->total_bytes));
     map_put(&map, "generation", u64_doc(window->generation));

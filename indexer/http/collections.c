@@ -130,6 +130,100 @@ void http_handle_collection_create(struct http_request *request)
                          name);
 }
 
+void http_handle_collection_update(struct http_request *request)
+{
+    const struct config_collection *collection;
+    struct error error = {0};
+
+    if (parse_collection(request, &collection, &error) != 0)
+        http_reply_from_error(request, &error);
+    else
+        http_handle_not_available(request);
+}
+
+/* Frameworks delete what is not there before they begin; that is no failure. */
+void http_handle_collection_delete(struct http_request *request)
+{
+    const char *name = request->parts[0];
+
+    if (config_collection_find(http_request_options(request)->config, name)) {
+        http_reply_error(request, 501,
+                         "Collections are defined in windrow.yaml: remove `%.200s` there and "
+                         "restart",
+                         name);
+        return;
+    }
+    http_reply_begin(request);
+    buffer_append_text(&request->reply, "false");
+    http_reply_end(request, NULL);
+}
+
+void http_handle_collection_aliases(struct http_request *request)
+{
+    const struct config_collection *collection;
+    struct error error = {0};
+
+    if (parse_collection(request, &collection, &error) != 0)
+        http_reply_from_error(request, &error);
+    else
+        http_handle_aliases(request);
+}
+
+/* ---- payload indexes ---- */
+
+/* No answer ever needs one here: filters on any key are exact, with `payload_index` of the config
+ * or without. So there is nothing to do, and it is done at once. */
+static void reply_index_done(struct http_request *request)
+{
+    const char *wait = http_request_argument(request, "wait");
+
+    http_reply_begin(request);
+    buffer_append_format(&request->reply, "{\"operation_id\":0,\"status\":\"%s\"}",
+                         wait && strcmp(wait, "true") == 0 ? "completed" : "acknowledged");
+    http_reply_end(request, NULL);
+}
+
+static int check_index_body(const struct doc *body, struct error *error)
+{
+    static const char *const known[] = {"field_name", "field_schema", "field_type", NULL};
+    const struct doc *name = doc_get(body, "field_name");
+    const struct doc *schema = doc_get(body, "field_schema");
+
+    if (parse_known_keys(body, "$", known, error) != 0)
+        return error->code;
+    if (!name || name->type != DOC_STRING || name->count == 0)
+        return error_set(error, ERROR_INVALID,
+                         "Format error in JSON body: $.field_name: expected a payload key");
+    if (schema && schema->type != DOC_NULL && schema->type != DOC_STRING && schema->type != DOC_MAP)
+        return error_set(error, ERROR_INVALID,
+                         "Format error in JSON body: $.field_schema: expected a type or an object");
+    return 0;
+}
+
+void http_handle_index_create(struct http_request *request)
+{
+    const struct config_collection *collection;
+    struct error error = {0};
+    struct doc body;
+
+    if (parse_collection(request, &collection, &error) != 0 ||
+        parse_body(request, &body, &error) != 0 || check_index_body(&body, &error) != 0)
+        http_reply_from_error(request, &error);
+    else
+        reply_index_done(request);
+}
+
+void http_handle_index_delete(struct http_request *request)
+{
+    const struct config_collection *collection;
+    struct error error = {0};
+
+    if (parse_collection(request, &collection, &error) != 0)
+        http_reply_from_error(request, &error);
+    else
+        reply_index_done(request);
+}
+
 void http_handle_not_available(struct http_request *request)
 {
     http_reply_error(request, 501,

@@ -1,19 +1,48 @@
 /* /openapi.json, made from the route table so that the two cannot disagree. */
+#include <assert.h>
 #include <ctype.h>
 #include <string.h>
 
 #include "indexer/http/request.h"
 
-/* "{}" in a pattern becomes "{collection}": it is the only kind of path parameter there is. */
+/* The first "{}" of a pattern stands for a collection, the second for a field. */
+static const char *const parameters[] = {"collection", "field"};
+
+static size_t hole_count(const char *pattern)
+{
+    size_t count = 0;
+
+    for (const char *hole = pattern; (hole = strstr(hole, "{}")) != NULL; hole += 2)
+        count++;
+    assert(count <= sizeof(parameters) / sizeof(parameters[0]));
+    return count;
+}
+
 static void append_path(struct buffer *out, const char *pattern)
 {
-    const char *hole = strstr(pattern, "{}");
-
-    if (!hole) {
-        doc_write_json_string(out, pattern, strlen(pattern));
-        return;
+    buffer_append_byte(out, '"');
+    for (size_t i = 0; i < hole_count(pattern); i++) {
+        const char *hole = strstr(pattern, "{}");
+        buffer_append(out, pattern, (size_t)(hole - pattern));
+        buffer_append_format(out, "{%s}", parameters[i]);
+        pattern = hole + 2;
     }
-    buffer_append_format(out, "\"%.*s{collection}%s\"", (int)(hole - pattern), pattern, hole + 2);
+    buffer_append_format(out, "%s\"", pattern);
+}
+
+static void append_parameters(struct buffer *out, const char *pattern)
+{
+    size_t count = hole_count(pattern);
+
+    if (count == 0)
+        return;
+    buffer_append_text(out, "\"parameters\":[");
+    for (size_t i = 0; i < count; i++)
+        buffer_append_format(out,
+                             "%s{\"name\":\"%s\",\"in\":\"path\",\"required\":true,"
+                             "\"schema\":{\"type\":\"string\"}}",
+                             i > 0 ? "," : "", parameters[i]);
+    buffer_append_text(out, "],");
 }
 
 static void append_method(struct buffer *out, const char *method)
@@ -26,14 +55,13 @@ static void append_method(struct buffer *out, const char *method)
 
 static void append_operation(struct buffer *out, const struct http_route *route)
 {
-    bool available = route->handle != http_handle_not_available;
+    bool available =
+        route->handle != http_handle_not_available && route->handle != http_handle_partial_update;
 
     append_method(out, route->method);
     buffer_append_text(out, ":{");
-    if (strstr(route->pattern, "{}"))
-        buffer_append_text(out, "\"parameters\":[{\"name\":\"collection\",\"in\":\"path\","
-                                "\"required\":true,\"schema\":{\"type\":\"string\"}}],");
-    if (strcmp(route->method, "GET") != 0)
+    append_parameters(out, route->pattern);
+    if (strcmp(route->method, "GET") != 0 && strcmp(route->method, "DELETE") != 0)
         buffer_append_text(out, "\"requestBody\":{\"content\":{\"application/json\":{\"schema\":"
                                 "{\"type\":\"object\"}}}},");
     if (available)

@@ -403,3 +403,13 @@ int parse_open_view(struct http_request *request, struct query_view_options *opt
     http_request_wait_end(request);
     return code;
 }
+
+int parse_open(struct http_request *request, const char *const *known, struct doc *body,
+               const struct config_collection **collection, struct parse_extras *extras,
+               struct query_view **view, struct error *error)
+{
+    if (parse_collection(request, collection, error) != 0 ||
+        parse_body(request, body, error) != 0 || parse_known_keys(body, "$", known, error) != 0)
+        return error->code;
+    return parse_view(request, body, *collection, extras, view, error);
+}

@@ -69,4 +69,9 @@ int parse_view(struct http_request *request, const struct doc *body,
 int parse_open_view(struct http_request *request, struct query_view_options *options,
                     struct query_view **view, struct error *error);
 
+/** Collection, body with no other keys than the known ones, and the view it asks for. */
+int parse_open(struct http_request *request, const char *const *known, struct doc *body,
+               const struct config_collection **collection, struct parse_extras *extras,
+               struct query_view **view, struct error *error);
+
 #endif

@@ -6,17 +6,6 @@
 
 enum { LIMIT_DEFAULT = 10, IDS_MAX = 100000 };
 
-static int open_request(struct http_request *request, const char *const *known, struct doc *body,
-                        struct parse_extras *extras, struct query_view **view, struct error *error)
-{
-    const struct config_collection *collection;
-
-    if (parse_collection(request, &collection, error) != 0 ||
-        parse_body(request, body, error) != 0 || parse_known_keys(body, "$", known, error) != 0)
-        return error->code;
-    return parse_view(request, body, collection, extras, view, error);
-}
-
 static int parse_scroll(struct http_request *request, const struct doc *body,
                         struct store_key *from, struct query_scroll *scroll, struct error *error)
 {
@@ -48,6 +37,7 @@ void http_handle_scroll(struct http_request *request)
                                         "with_payload", "with_vector", "with_vectors", "shard_key",
                                         "windrow",      NULL};
     struct parse_selector selector;
+    const struct config_collection *collection;
     struct parse_extras extras;
     struct query_scroll scroll = {0};
     struct query_result result = {0};
@@ -57,7 +47,7 @@ void http_handle_scroll(struct http_request *request)
     const uint8_t *next_key = NULL;
     size_t next_key_bytes = 0;
     struct doc body;
-    int code = open_request(request, known, &body, &extras, &view, &error);
+    int code = parse_open(request, known, &body, &collection, &extras, &view, &error);
 
     if (code == 0)
         code = parse_scroll(request, &body, &from, &scroll, &error);
@@ -89,11 +79,12 @@ void http_handle_count(struct http_request *request)
     static const char *const known[] = {"filter", "exact", "shard_key", "windrow", NULL};
     const struct query_filter *filter = NULL;
     struct query_view *view = NULL;
+    const struct config_collection *collection;
     struct parse_extras extras;
     struct error error = {0};
     uint64_t count = 0;
     struct doc body;
-    int code = open_request(request, known, &body, &extras, &view, &error);
+    int code = parse_open(request, known, &body, &collection, &extras, &view, &error);
 
     if (code == 0)
         code = parse_filter(request, &body, &filter, &error);
@@ -143,12 +134,13 @@ void http_handle_retrieve(struct http_request *request)
     static const char *const known[] = {"ids",       "with_payload", "with_vector", "with_vectors",
                                         "shard_key", "windrow",      NULL};
     struct parse_selector selector;
+    const struct config_collection *collection;
     struct parse_extras extras;
     struct query_view *view = NULL;
     struct error error = {0};
     const struct doc *ids;
     struct doc body;
-    int code = open_request(request, known, &body, &extras, &view, &error);
+    int code = parse_open(request, known, &body, &collection, &extras, &view, &error);
 
     if (code == 0)
         code = parse_selector(&body, true, &selector, &error);

@@ -301,27 +301,37 @@ static int produce(struct http_request *request, const struct config_collection 
     return code;
 }
 
+/* Sends, and waits if it is wanted. `operation` is the largest offset. */
+static int commit(struct http_request *request, const struct config_collection *collection,
+                  struct write_list *list, int64_t timeout_ms, int64_t *operation,
+                  const char **status, struct error *error)
+{
+    const char *wait = http_request_argument(request, "wait");
+    int code = produce(request, collection, list, error);
+
+    *operation = 0;
+    *status = "acknowledged";
+    if (code != 0)
+        return code;
+    for (size_t i = 0; i < list->count; i++)
+        *operation = list->writes[i].offset > *operation ? list->writes[i].offset : *operation;
+    if (!wait || strcmp(wait, "true") != 0)
+        return 0;
+    code = wait_searchable(request, collection, list, timeout_ms, error);
+    *status = code == 0 ? "completed" : "wait_timeout";
+    return code == ERROR_TIMEOUT ? 0 : code;
+}
+
 static void send_writes(struct http_request *request, const struct config_collection *collection,
                         struct write_list *list, int64_t timeout_ms)
 {
-    const char *wait = http_request_argument(request, "wait");
-    const char *status = "acknowledged";
     struct error error = {0};
-    int64_t operation = 0;
+    const char *status;
+    int64_t operation;
 
-    if (produce(request, collection, list, &error) != 0) {
+    if (commit(request, collection, list, timeout_ms, &operation, &status, &error) != 0) {
         http_reply_from_error(request, &error);
         return;
-    }
-    for (size_t i = 0; i < list->count; i++)
-        operation = list->writes[i].offset > operation ? list->writes[i].offset : operation;
-    if (wait && strcmp(wait, "true") == 0) {
-        int code = wait_searchable(request, collection, list, timeout_ms, &error);
-        if (code != 0 && code != ERROR_TIMEOUT) {
-            http_reply_from_error(request, &error);
-            return;
-        }
-        status = code == 0 ? "completed" : "wait_timeout";
     }
     http_reply_begin(request);
     buffer_append_format(&request->reply, "{\"operation_id\":%lld,\"status\":\"%s\"}",
@@ -337,6 +347,20 @@ static int open_write(struct http_request *request, const struct config_collecti
     return parse_extras(request, body, extras, error);
 }
 
+static int add_upsert(struct http_request *request, const struct config_collection *collection,
+                      const struct doc *body, struct write_list *list, struct error *error)
+{
+    const struct doc *points = doc_get(body, "points");
+    const struct doc *batch = doc_get(body, "batch");
+
+    if (points)
+        return add_points(request, collection, points, list, error);
+    if (batch)
+        return add_batch(request, collection, batch, list, error);
+    return error_set(error, ERROR_INVALID,
+                     "Format error in JSON body: $: expected `points` or `batch`");
+}
+
 void http_handle_upsert(struct http_request *request)
 {
     const struct config_collection *collection;
@@ -346,17 +370,8 @@ void http_handle_upsert(struct http_request *request)
     struct doc body;
     int code = open_write(request, &collection, &body, &extras, &error);
 
-    if (code == 0) {
-        const struct doc *points = doc_get(&body, "points");
-        const struct doc *batch = doc_get(&body, "batch");
-        if (points)
-            code = add_points(request, collection, points, &list, &error);
-        else if (batch)
-            code = add_batch(request, collection, batch, &list, &error);
-        else
-            code = error_set(&error, ERROR_INVALID,
-                             "Format error in JSON body: $: expected `points` or `batch`");
-    }
+    if (code == 0)
+        code = add_upsert(request, collection, &body, &list, &error);
     if (code == 0)
         send_writes(request, collection, &list, extras.timeout_ms);
     else
@@ -388,4 +403,87 @@ void http_handle_delete(struct http_request *request)
         send_writes(request, collection, &list, extras.timeout_ms);
     else
         http_reply_from_error(request, &error);
+}
+
+/* ---- several operations, and what is not offered ---- */
+
+static int not_offered(struct error *error, const char *what, size_t length)
+{
+    return error_set(error, ERROR_UNSUPPORTED,
+                     "windrow does not change parts of a point (%.*s): a record is replaced as a "
+                     "whole; upsert it with its vector and all of its payload",
+                     (int)length, what);
+}
+
+static int add_operation(struct http_request *request, const struct config_collection *collection,
+                         const struct doc *operation, uint32_t i, struct write_list *list,
+                         struct error *error)
+{
+    const struct doc *name;
+    const struct doc *points;
+
+    if (operation->type != DOC_MAP || operation->count != 1)
+        return error_set(error, ERROR_INVALID,
+                         "Format error in JSON body: $.operations[%u]: expected an object with "
+                         "one operation",
+                         i);
+    name = &operation->items[0];
+    if (doc_string_equals(name, "upsert"))
+        return add_upsert(request, collection, &operation->items[1], list, error);
+    if (!doc_string_equals(name, "delete"))
+        return not_offered(error, name->string, name->count < 60 ? name->count : 60);
+    points = doc_get(&operation->items[1], "points");
+    if (points)
+        return add_deletes(request, points, list, error);
+    /* It would have to see the operations before it, which are not searchable yet. */
+    return error_set(error, ERROR_UNSUPPORTED,
+                     "windrow does not delete by filter inside a batch; use points/delete");
+}
+
+/* All operations are checked before the first message is sent; messages keep their order. */
+void http_handle_write_batch(struct http_request *request)
+{
+    const struct config_collection *collection;
+    const struct doc *operations = NULL;
+    struct write_list list = {0};
+    struct parse_extras extras;
+    struct error error = {0};
+    const char *status;
+    int64_t last_offset;
+    struct doc body;
+    int code = open_write(request, &collection, &body, &extras, &error);
+
+    if (code == 0) {
+        operations = doc_get(&body, "operations");
+        if (!operations || operations->type != DOC_ARRAY || operations->count > POINTS_MAX)
+            code = error_set(&error, ERROR_INVALID,
+                             "Format error in JSON body: $.operations: expected an array of at "
+                             "most %d operations",
+                             POINTS_MAX);
+    }
+    for (uint32_t i = 0; code == 0 && i < operations->count; i++)
+        code = add_operation(request, collection, &operations->items[i], i, &list, &error);
+    if (code == 0)
+        code = commit(request, collection, &list, extras.timeout_ms, &last_offset, &status, &error);
+    if (code != 0) {
+        http_reply_from_error(request, &error);
+        return;
+    }
+    http_reply_begin(request);
+    buffer_append_byte(&request->reply, '[');
+    for (uint32_t i = 0; i < operations->count; i++)
+        buffer_append_format(&request->reply, "%s{\"operation_id\":%lld,\"status\":\"%s\"}",
+                             i > 0 ? "," : "", (long long)last_offset, status);
+    buffer_append_byte(&request->reply, ']');
+    http_reply_end(request, NULL);
+}
+
+void http_handle_partial_update(struct http_request *request)
+{
+    const struct config_collection *collection;
+    struct error error = {0};
+
+    if (parse_collection(request, &collection, &error) == 0)
+        (void)not_offered(&error, request->path, strnlen(request->path, 200));
+    http_reply_from_error(request, &error);
 }

@@ -13,7 +13,12 @@
 #include "base/error.h"
 #include "indexer/http/http.h"
 
-enum { HTTP_BODY_MAX_BYTES = 32 * 1024 * 1024, HTTP_PATH_PARTS_MAX = 8, HTTP_JSON_DEPTH_MAX = 64 };
+enum {
+    HTTP_BODY_MAX_BYTES = 32 * 1024 * 1024,
+    HTTP_REPLY_MAX_BYTES = 256 * 1024 * 1024,
+    HTTP_PATH_PARTS_MAX = 8,
+    HTTP_JSON_DEPTH_MAX = 64
+};
 
 struct http_server;
 struct MHD_Connection;
@@ -98,16 +103,25 @@ void http_handle_aliases(struct http_request *request);
 void http_handle_collection(struct http_request *request);
 void http_handle_collection_exists(struct http_request *request);
 void http_handle_collection_create(struct http_request *request);
+void http_handle_collection_update(struct http_request *request);
+void http_handle_collection_delete(struct http_request *request);
+void http_handle_collection_aliases(struct http_request *request);
+void http_handle_index_create(struct http_request *request);
+void http_handle_index_delete(struct http_request *request);
 void http_handle_not_available(struct http_request *request);
 
 void http_handle_query(struct http_request *request);
 void http_handle_query_batch(struct http_request *request);
+void http_handle_query_groups(struct http_request *request);
 void http_handle_search(struct http_request *request);
 void http_handle_scroll(struct http_request *request);
 void http_handle_count(struct http_request *request);
+void http_handle_facet(struct http_request *request);
 void http_handle_retrieve(struct http_request *request);
 
 void http_handle_upsert(struct http_request *request);
 void http_handle_delete(struct http_request *request);
+void http_handle_write_batch(struct http_request *request);
+void http_handle_partial_update(struct http_request *request);
 
 #endif

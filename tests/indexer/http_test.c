@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 #include "indexer/http/http.h"
 #include "indexer/indexer.h"
@@ -25,6 +26,7 @@ struct fixture {
     struct http_server *server;
     bool ready;
     atomic_bool closing;
+    atomic_uint threads_seen; /* that have run a request */
 };
 
 struct answer {
@@ -37,9 +39,13 @@ struct answer {
 static size_t host_shards_acquire(void *context, const char *collection, struct arena *arena,
                                   struct indexer_shard_lease **leases)
 {
+    static _Thread_local bool seen;
     struct fixture *fixture = context;
 
     (void)collection;
+    if (!seen)
+        atomic_fetch_add(&fixture->threads_seen, 1);
+    seen = true;
     *leases = arena_calloc(arena, 1, sizeof(**leases));
     (*leases)[0] = (struct indexer_shard_lease){.shard = fixture->shard};
     return 1;
@@ -254,6 +260,37 @@ START_TEST(bad_requests_get_the_error_envelope)
         {"PUT", C "/points?wait=true", "{\"points\":[{\"id\":1}]}", 400, "$.points[0]"},
         {"PUT", C "/points", "{\"points\":[{\"id\":1,\"vector\":[1,2,3,4]}]}", 501, "Kafka"},
         {"GET", "/windows?collection=nope", NULL, 404, "`nope`"},
+        {"DELETE", C, NULL, 501, "windrow.yaml"},
+        {"PATCH", C, "{}", 501, "windrow.yaml"},
+        {"PATCH", "/collections/nope", "{}", 404, "`nope`"},
+        {"PUT", C "/index", "{\"field_schema\":\"integer\"}", 400, "$.field_name"},
+        {"PUT", C "/index", "{\"field_name\":\"n\",\"field_schema\":7}", 400, "$.field_schema"},
+        {"POST", C "/facet", "{}", 400, "$.key"},
+        {"POST", C "/facet", "{\"key\":\"n\",\"limit\":0}", 422, "limit"},
+        {"POST", C "/facet", "{\"key\":\"@window\"}", 501, "virtual"},
+        {"POST", C "/points/query/groups", "{\"query\":[1,2,3,4]}", 400, "$.group_by"},
+        {"POST", C "/points/query/groups",
+         "{\"query\":[1,2,3,4],\"group_by\":\"n\",\"group_size\":0}", 422, "group_size"},
+        {"POST", C "/points/query/groups",
+         "{\"query\":[1,2,3,4],\"group_by\":\"n\",\"group_size\":10000,\"limit\":10000}", 422,
+         "group_size"},
+        {"POST", C "/points/query", "{\"query\":{\"nearest\":[1,2,3,4],\"mmr\":{\"diversity\":2}}}",
+         422, "diversity"},
+        {"POST", C "/points/query",
+         "{\"query\":{\"nearest\":[1,2,3,4],\"mmr\":{\"candidates_limit\":99999}}}", 422,
+         "candidates_limit"},
+        {"POST", C "/points/query", "{\"offset\":100000,\"limit\":100000}", 400, "together"},
+        {"POST", C "/points/payload?wait=true", "{\"payload\":{\"a\":1},\"points\":[1]}", 501,
+         "replaced as a whole"},
+        {"PUT", C "/points/vectors", "{\"points\":[]}", 501, "replaced as a whole"},
+        {"POST", "/collections/nope/points/payload", "{}", 404, "`nope`"},
+        {"POST", C "/points/batch", "{\"operations\":7}", 400, "$.operations"},
+        {"POST", C "/points/batch", "{\"operations\":[{}]}", 400, "$.operations[0]"},
+        {"POST", C "/points/batch", "{\"operations\":[{\"set_payload\":{}}]}", 501, "set_payload"},
+        {"POST", C "/points/batch", "{\"operations\":[{\"delete\":{\"filter\":{}}}]}", 501,
+         "delete by filter"},
+        {"PUT", C "/points", "{\"points\":[3]}", 400, "$.points[0]"},
+        {"PUT", C "/points", "{\"batch\":3}", 400, "$.batch"},
     };
     struct fixture fixture;
 
@@ -304,6 +341,128 @@ START_TEST(reads_answer_in_the_dialect)
     fixture_open(&fixture);
     CHECK_ALL(&fixture, cases);
     fixture_close(&fixture);
+}
+END_TEST
+
+START_TEST(clients_start_up_without_a_failure)
+{
+    /* What LangChain and LlamaIndex do before their first search. */
+    static const struct expectation cases[] = {
+        {"DELETE", "/collections/nope", NULL, 200, "{\"result\":false,"},
+        {"PUT", C "/index?wait=true", "{\"field_name\":\"n\",\"field_schema\":\"keyword\"}", 200,
+         "\"status\":\"completed\""},
+        {"PUT", C "/index", "{\"field_name\":\"n\",\"field_schema\":{\"type\":\"integer\"}}", 200,
+         "\"status\":\"acknowledged\""},
+        {"DELETE", C "/index/n?wait=true", NULL, 200, "\"status\":\"completed\""},
+        {"GET", "/aliases", NULL, 200, "{\"aliases\":[]}"},
+        {"GET", C "/aliases", NULL, 200, "{\"aliases\":[]}"},
+    };
+    struct fixture fixture;
+
+    fixture_open(&fixture);
+    CHECK_ALL(&fixture, cases);
+    fixture_close(&fixture);
+}
+END_TEST
+
+START_TEST(facets_and_groups_count_values)
+{
+    /* Every point has n = 1; point i lies at (1, i, 0.5, 0). */
+    static const struct expectation cases[] = {
+        {"POST", C "/facet", "{\"key\":\"n\"}", 200, "{\"hits\":[{\"value\":1,\"count\":50}]}"},
+        {"POST", C "/facet", "{\"key\":\"n\",\"filter\":{\"must\":[{\"has_id\":[1,2]}]}}", 200,
+         "{\"hits\":[{\"value\":1,\"count\":2}]}"},
+        {"POST", C "/facet", "{\"key\":\"nothing\"}", 200, "{\"hits\":[]}"},
+        {"POST", C "/points/query/groups",
+         "{\"query\":[1,7,0.5,0],\"group_by\":\"n\",\"group_size\":2,\"limit\":3}", 200,
+         "{\"groups\":[{\"id\":1,\"hits\":[{\"id\":7,\"version\":7,\"score\":0.0},{\"id\":6,"},
+        {"POST", C "/points/query/groups", "{\"group_by\":\"n\",\"group_size\":1}", 200,
+         "{\"groups\":[{\"id\":1,\"hits\":[{\"id\":0,"},
+        {"POST", C "/points/query/groups", "{\"query\":[1,7,0.5,0],\"group_by\":\"nothing\"}", 200,
+         "{\"groups\":[]}"},
+    };
+    struct fixture fixture;
+
+    fixture_open(&fixture);
+    CHECK_ALL(&fixture, cases);
+    fixture_close(&fixture);
+}
+END_TEST
+
+START_TEST(mmr_prefers_rows_that_differ)
+{
+    /* Rows lie on a line, so relevance alone takes the neighbours 7, 6, 8 and diversity alone the
+     * far ends after 7. */
+    static const struct expectation cases[] = {
+        {"POST", C "/points/query",
+         "{\"query\":{\"nearest\":[1,7,0.5,0],\"mmr\":{\"diversity\":0,\"candidates_limit\":50}},"
+         "\"limit\":2}",
+         200, "[{\"id\":7,\"version\":7,\"score\":0.0},{\"id\":6,"},
+        {"POST", C "/points/query",
+         "{\"query\":{\"nearest\":[1,7,0.5,0],\"mmr\":{\"diversity\":1,\"candidates_limit\":50}},"
+         "\"limit\":3}",
+         200,
+         "[{\"id\":7,\"version\":7,\"score\":0.0},{\"id\":49,\"version\":49,\"score\":42.0},"
+         "{\"id\":28,"},
+        {"POST", C "/points/query",
+         "{\"query\":{\"nearest\":[1,7,0.5,0],\"mmr\":{\"diversity\":1,\"candidates_limit\":50}},"
+         "\"limit\":1,\"offset\":1}",
+         200, "[{\"id\":49,"},
+        {"POST", C "/points/query", "{\"query\":{\"nearest\":[1,7,0.5,0],\"mmr\":{}},\"limit\":1}",
+         200, "[{\"id\":7,"},
+    };
+    struct fixture fixture;
+
+    fixture_open(&fixture);
+    CHECK_ALL(&fixture, cases);
+    fixture_close(&fixture);
+}
+END_TEST
+
+struct waiter {
+    const struct fixture *fixture;
+    long status;
+};
+
+static void *ask_for_the_future(void *context)
+{
+    struct waiter *waiter = context;
+    struct answer answer =
+        ask(waiter->fixture, "POST", C "/points/count",
+            "{\"windrow\":{\"min_offsets\":{\"0\":1000000},\"timeout_ms\":60000}}");
+
+    waiter->status = answer.status;
+    answer_free(&answer);
+    return NULL;
+}
+
+/* Many more than there are executors for computing. */
+START_TEST(requests_that_wait_hold_up_nobody_and_end_with_the_server)
+{
+    enum { WAITERS = 100 };
+    static struct waiter waiters[WAITERS];
+    pthread_t threads[WAITERS];
+    struct fixture fixture;
+
+    fixture_open(&fixture);
+    for (int i = 0; i < WAITERS; i++) {
+        waiters[i].fixture = &fixture;
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, ask_for_the_future, &waiters[i]), 0);
+    }
+    while (atomic_load(&fixture.threads_seen) < WAITERS)
+        usleep(1000); /* each that waits has a thread */
+    for (int i = 0; i < 50; i++) {
+        struct answer answer = ask(&fixture, "POST", C "/points/count", "{}");
+        ck_assert_int_eq(answer.status, 200);
+        answer_free(&answer);
+    }
+    for (int i = 0; i < WAITERS; i++)
+        ck_assert_int_eq(waiters[i].status, 0); /* they still wait */
+    fixture_close(&fixture);
+    for (int i = 0; i < WAITERS; i++) {
+        ck_assert_int_eq(pthread_join(threads[i], NULL), 0);
+        ck_assert_int_eq(waiters[i].status, 503);
+    }
 }
 END_TEST
 
@@ -470,4 +629,6 @@ TEST_TABLE(TEST(bad_requests_get_the_error_envelope), TEST(reads_answer_in_the_d
            TEST(not_ready_is_503_with_the_reason), TEST(wrong_method_names_the_allowed_ones),
            TEST(oversize_body_is_413), TEST(api_key_guards_all_but_the_probes),
            TEST(waiting_for_an_offset_returns_when_it_is_searchable),
-           TEST(many_clients_at_once_are_all_answered))
+           TEST(many_clients_at_once_are_all_answered), TEST(clients_start_up_without_a_failure),
+           TEST(facets_and_groups_count_values), TEST(mmr_prefers_rows_that_differ),
+           TEST(requests_that_wait_hold_up_nobody_and_end_with_the_server))

@@ -1,0 +1,137 @@
+/* Maximal marginal relevance (Carbonell and Goldstein, 1998): of the best candidates, each next row
+ * is the one with the largest
+ *
+ *     (1 - diversity) x relevance - diversity x (similarity to the closest row that is in already)
+ *
+ * so that near copies of one answer do not fill the reply. Scores in the reply stay the relevance.
+ */
+#include <math.h>
+#include <stdlib.h>
+
+#include "indexer/http/search_form.h"
+
+struct candidate {
+    const float *vector;
+    float relevance; /* higher is better, on the scale of the similarities */
+    float closest;   /* similarity to the closest chosen row */
+    bool chosen;
+};
+
+static enum index_metric metric_of(const struct config_collection *collection)
+{
+    switch (collection->metric) {
+    case CONFIG_METRIC_DOT:
+        return INDEX_METRIC_DOT;
+    case CONFIG_METRIC_L2:
+        return INDEX_METRIC_L2;
+    case CONFIG_METRIC_COSINE:
+        break;
+    }
+    return INDEX_METRIC_COSINE;
+}
+
+static int load(const struct search_form *form, const struct query_result *found,
+                struct candidate *candidates, struct error *error)
+{
+    for (size_t i = 0; i < found->hit_count; i++) {
+        float score = found->hits[i].score;
+        candidates[i].closest = -INFINITY;
+        /* A distance becomes what index_score gives: minus its square. */
+        candidates[i].relevance =
+            form->collection->metric == CONFIG_METRIC_L2 ? -score * score : score;
+        if (query_row_vector(&found->hits[i].row, &candidates[i].vector, error) != 0)
+            return error->code;
+    }
+    return 0;
+}
+
+/* The first pick has nothing to differ from. */
+static size_t pick(const struct candidate *candidates, size_t count, float diversity, bool is_first)
+{
+    size_t best = SIZE_MAX;
+    float best_value = -INFINITY;
+
+    for (size_t i = 0; i < count; i++) {
+        float value = candidates[i].relevance;
+        if (candidates[i].chosen)
+            continue;
+        if (!is_first)
+            value = (1.0F - diversity) * value - diversity * candidates[i].closest;
+        if (best == SIZE_MAX || value > best_value) {
+            best = i;
+            best_value = value;
+        }
+    }
+    return best;
+}
+
+static int check_time(struct http_request *request, const struct search_form *form,
+                      struct error *error)
+{
+    if (atomic_load(http_request_cancelled(request)))
+        return error_set(error, ERROR_CANCELLED, "the service is stopping");
+    if (io_monotonic_ns(http_request_options(request)->io) > form->deadline_ns)
+        return error_set(error, ERROR_TIMEOUT, "the search took longer than its timeout");
+    return 0;
+}
+
+static int choose(struct http_request *request, const struct search_form *form,
+                  const struct query_result *found, size_t wanted, struct query_hit *chosen,
+                  struct error *error)
+{
+    struct candidate *candidates =
+        arena_calloc(&request->arena, found->hit_count + 1, sizeof(*candidates));
+    enum index_metric metric = metric_of(form->collection);
+
+    if (!candidates)
+        abort();
+    if (load(form, found, candidates, error) != 0)
+        return error->code;
+    for (size_t n = 0; n < wanted; n++) {
+        size_t best = pick(candidates, found->hit_count, form->mmr_diversity, n == 0);
+        if (check_time(request, form, error) != 0)
+            return error->code;
+        candidates[best].chosen = true;
+        chosen[n] = found->hits[best];
+        for (size_t i = 0; i < found->hit_count; i++) {
+            float similarity;
+            if (candidates[i].chosen)
+                continue;
+            similarity = index_score(metric, candidates[i].vector, candidates[best].vector,
+                                     form->collection->dim);
+            if (similarity > candidates[i].closest)
+                candidates[i].closest = similarity;
+        }
+    }
+    return 0;
+}
+
+int search_mmr_run(struct http_request *request, struct query_view *view,
+                   const struct search_form *form, struct query_result *result, struct error *error)
+{
+    struct query_search search = form->search;
+    size_t wanted = (size_t)search.limit + search.offset;
+    struct query_hit *chosen;
+
+    search.offset = 0;
+    search.limit = form->mmr_candidates > wanted ? form->mmr_candidates : (uint32_t)wanted;
+    if (wanted > QUERY_LIMIT_MAX)
+        return error_set(error, ERROR_INVALID, "limit and offset: together at most %d",
+                         QUERY_LIMIT_MAX);
+    if (query_search_run(view, &search, result, error) != 0)
+        return error->code;
+    if (wanted > result->hit_count)
+        wanted = result->hit_count;
+    chosen = arena_calloc(&request->arena, wanted + 1, sizeof(*chosen));
+    if (!chosen)
+        abort();
+    if (choose(request, form, result, wanted, chosen, error) != 0)
+        return error->code;
+    if (form->search.offset >= wanted) {
+        result->hit_count = 0;
+        return 0;
+    }
+    result->hits = chosen + form->search.offset;
+    result->hit_count = wanted - form->search.offset;
+    return 0;
+}

@@ -1,0 +1,273 @@
+/* What the parts of a search mean, and how it is run. */
+#include "indexer/http/search_form.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { LIMIT_DEFAULT = 10, EF_MAX = 100000, CANDIDATES_MAX = 16384 };
+
+static int unsupported_form(const struct doc *query, struct error *error)
+{
+    static const char *const forms[] = {"recommend", "discover", "context", "fusion",
+                                        "formula",   "sample",   "rrf",     "relevance_feedback"};
+
+    for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
+        if (doc_get(query, forms[i]))
+            return error_set(error, ERROR_UNSUPPORTED,
+                             "windrow does not answer `%s` queries; it answers nearest, order_by "
+                             "and queries without a vector",
+                             forms[i]);
+    }
+    return error_set(error, ERROR_INVALID,
+                     "Format error in JSON body: $.query: expected a vector, a point id, "
+                     "{\"nearest\": ...} or {\"order_by\": ...}");
+}
+
+/* A query by id searches with that point's vector and leaves the point out. */
+static int nearest_to_id(struct query_view *view, const struct doc *id,
+                         const struct config_collection *collection, struct search_form *form,
+                         struct error *error)
+{
+    struct query_row row;
+    const float *vector;
+    float *copy;
+
+    if (parse_id(id, &form->exclude, error) != 0)
+        return error->code;
+    if (query_find(view, form->exclude.bytes, form->exclude.size_bytes, &row, error) != 0) {
+        if (error->code != ERROR_NOT_FOUND)
+            return error->code;
+        return error_set(error, ERROR_NOT_FOUND,
+                         "Not found: No point with the id of the query found");
+    }
+    if (query_row_vector(&row, &vector, error) != 0)
+        return error->code;
+    copy = arena_alloc(form->search.arena, collection->dim * sizeof(float), 64);
+    memcpy(copy, vector, collection->dim * sizeof(float));
+    form->search.vector = copy;
+    form->search.exclude_key = form->exclude.bytes;
+    form->search.exclude_key_bytes = form->exclude.size_bytes;
+    return 0;
+}
+
+static int parse_nearest(struct query_view *view, const struct doc *nearest,
+                         const struct config_collection *collection, struct search_form *form,
+                         struct error *error)
+{
+    form->kind = SEARCH_NEAREST;
+    if (nearest->type == DOC_ARRAY || nearest->type == DOC_MAP)
+        return parse_vector(form->search.arena, nearest, "$.query", collection->dim,
+                            &form->search.vector, error);
+    return nearest_to_id(view, nearest, collection, form, error);
+}
+
+/* {"diversity": 0..1, "candidates_limit": n}, both with defaults. */
+static int parse_mmr(const struct doc *mmr, struct search_form *form, struct error *error)
+{
+    static const char *const known[] = {"diversity", "candidates_limit", NULL};
+    const struct doc *diversity;
+    double value = 0.5;
+
+    if (!mmr || mmr->type == DOC_NULL)
+        return 0;
+    if (mmr->type != DOC_MAP)
+        return error_set(error, ERROR_INVALID,
+                         "Format error in JSON body: $.query.mmr: expected an object");
+    if (parse_known_keys(mmr, "$.query.mmr", known, error) != 0)
+        return error->code;
+    diversity = doc_get(mmr, "diversity");
+    if (diversity && diversity->type != DOC_NULL && !doc_as_double(diversity, &value))
+        return error_set(error, ERROR_INVALID,
+                         "Format error in JSON body: $.query.mmr.diversity: expected a number");
+    if (!(value >= 0 && value <= 1))
+        return error_set(error, ERROR_INVALID,
+                         "Validation error in JSON body: [query.mmr.diversity: value %g invalid, "
+                         "must be from 0.0 to 1.0]",
+                         value);
+    if (parse_u32(mmr, "candidates_limit", form->search.limit + form->search.offset, CANDIDATES_MAX,
+                  &form->mmr_candidates, error) != 0)
+        return error->code;
+    form->mmr = true;
+    form->mmr_diversity = (float)value;
+    return 0;
+}
+
+static int parse_query_form(struct query_view *view, const struct doc *body,
+                            const struct config_collection *collection, struct search_form *form,
+                            struct error *error)
+{
+    static const char *const known[] = {"nearest", "mmr", NULL};
+    const struct doc *query = doc_get(body, "query");
+    const struct doc *nearest;
+
+    if (!query || query->type == DOC_NULL) {
+        form->kind = SEARCH_ALL;
+        return 0;
+    }
+    if (query->type != DOC_MAP)
+        return parse_nearest(view, query, collection, form, error);
+    nearest = doc_get(query, "nearest");
+    if (nearest) {
+        if (parse_known_keys(query, "$.query", known, error) != 0 ||
+            parse_mmr(doc_get(query, "mmr"), form, error) != 0)
+            return error->code;
+        return parse_nearest(view, nearest, collection, form, error);
+    }
+    form->order_by = doc_get(query, "order_by");
+    if (!form->order_by)
+        return unsupported_form(query, error);
+    form->kind = SEARCH_ORDERED;
+    return 0;
+}
+
+/* hnsw_ef and exact are used; the others concern machinery that windrow has no part of and change
+ * no result. */
+static int parse_params(const struct doc *body, struct query_search *search, struct error *error)
+{
+    static const char *const known[] = {"hnsw_ef",      "exact", "indexed_only",
+                                        "quantization", "acorn", NULL};
+    const struct doc *params = doc_get(body, "params");
+    const struct doc *exact;
+
+    if (!params || params->type == DOC_NULL)
+        return 0;
+    if (params->type != DOC_MAP)
+        return error_set(error, ERROR_INVALID,
+                         "Format error in JSON body: $.params: expected an object");
+    if (parse_known_keys(params, "$.params", known, error) != 0 ||
+        parse_u32(params, "hnsw_ef", 0, EF_MAX, &search->ef, error) != 0)
+        return error->code;
+    exact = doc_get(params, "exact");
+    if (exact && exact->type != DOC_BOOL && exact->type != DOC_NULL)
+        return error_set(error, ERROR_INVALID,
+                         "Format error in JSON body: $.params.exact: expected true or false");
+    search->exact = exact && exact->type == DOC_BOOL && exact->boolean;
+    return 0;
+}
+
+static int parse_threshold(const struct doc *body, struct query_search *search, struct error *error)
+{
+    const struct doc *threshold = doc_get(body, "score_threshold");
+    double value;
+
+    if (!threshold || threshold->type == DOC_NULL)
+        return 0;
+    if (!doc_as_double(threshold, &value))
+        return error_set(error, ERROR_INVALID,
+                         "Format error in JSON body: $.score_threshold: expected a number");
+    search->has_threshold = true;
+    search->threshold = (float)value;
+    return 0;
+}
+
+static int parse_using(const struct doc *body, struct error *error)
+{
+    const struct doc *using = doc_get(body, "using");
+
+    if (!using || using->type == DOC_NULL || doc_string_equals(using, ""))
+        return 0;
+    return error_set(error, ERROR_INVALID, "Wrong input: Not existing vector name error: %.*s",
+                     using->type == DOC_STRING ? (int)using->count : 1,
+                     using->type == DOC_STRING ? using->string : "?");
+}
+
+int search_form_common(struct http_request *request, const struct doc *body,
+                       const struct parse_extras *extras, struct search_form *form,
+                       struct error *error)
+{
+    struct query_search *search = &form->search;
+    const struct doc *prefetch = doc_get(body, "prefetch");
+
+    search->from_ms = extras->from_ms;
+    search->to_ms = extras->to_ms;
+    search->half_life_ms = extras->half_life_ms;
+    search->explain = extras->explain;
+    if (prefetch && prefetch->type != DOC_NULL &&
+        !(prefetch->type == DOC_ARRAY && prefetch->count == 0))
+        return error_set(error, ERROR_UNSUPPORTED, "windrow does not answer `prefetch` queries");
+    if (parse_using(body, error) != 0 ||
+        parse_limit(body, LIMIT_DEFAULT, &search->limit, error) != 0 ||
+        parse_u32(body, "offset", 0, QUERY_LIMIT_MAX, &search->offset, error) != 0 ||
+        parse_params(body, search, error) != 0 || parse_threshold(body, search, error) != 0 ||
+        parse_filter(request, body, &search->filter, error) != 0)
+        return error->code;
+    return parse_selector(body, false, &form->selector, error);
+}
+
+/* Without a vector: id order or the order of a field, score 1.0. */
+static int run_listing(struct query_view *view, struct search_form *form,
+                       struct query_result *result, struct error *error)
+{
+    uint64_t wanted = (uint64_t)form->search.limit + form->search.offset;
+    struct query_scroll scroll = {
+        .limit = (uint32_t)wanted, .filter = form->search.filter, .arena = form->search.arena};
+    const uint8_t *next_key;
+    size_t next_key_bytes;
+
+    if (wanted > QUERY_LIMIT_MAX)
+        return error_set(error, ERROR_INVALID, "limit and offset: together at most %d",
+                         QUERY_LIMIT_MAX);
+    if (parse_order_by(form->order_by, form->search.arena, &scroll, error) != 0 ||
+        query_scroll_run(view, &scroll, result, &next_key, &next_key_bytes, error) != 0)
+        return error->code;
+    if (form->search.offset >= result->hit_count) {
+        result->hit_count = 0;
+    } else {
+        result->hits += form->search.offset;
+        result->hit_count -= form->search.offset;
+    }
+    for (size_t i = 0; i < result->hit_count; i++)
+        result->hits[i].score = 1.0F;
+    return 0;
+}
+
+const char *const search_form_keys[] = {
+    "query",    "using",     "filter",      "params",       "score_threshold",
+    "limit",    "offset",    "with_vector", "with_vectors", "with_payload",
+    "prefetch", "shard_key", "windrow",     "lookup_from",  NULL};
+
+int search_form_parse(struct http_request *request, struct query_view *view, const struct doc *body,
+                      const struct config_collection *collection, const struct parse_extras *extras,
+                      struct search_form *form, struct error *error)
+{
+    *form = (struct search_form){.search.arena = &request->arena, .collection = collection};
+    if (search_form_common(request, body, extras, form, error) != 0)
+        return error->code;
+    form->deadline_ns = request->start_ns + extras->timeout_ms * 1000000;
+    return parse_query_form(view, body, collection, form, error);
+}
+
+static void count_search(struct http_request *request, const struct search_form *form,
+                         const struct query_result *result, int64_t start_ns)
+{
+    static const double windows_bounds[] = {0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 1024};
+    const struct http_options *options = http_request_options(request);
+    struct metric_label label[] = {{"collection", form->collection->name}};
+
+    metric_observe(metrics_histogram(options->metrics, "windrow_search_seconds",
+                                     "Time of one search, without waiting for offsets", label, 1,
+                                     metrics_seconds_bounds, metrics_seconds_bound_count),
+                   (double)(io_monotonic_ns(options->io) - start_ns) * 1e-9);
+    metric_observe(metrics_histogram(options->metrics, "windrow_search_windows_searched",
+                                     "Windows that one search looked into", label, 1,
+                                     windows_bounds,
+                                     sizeof(windows_bounds) / sizeof(windows_bounds[0])),
+                   result->windows_searched);
+}
+
+int search_form_run(struct http_request *request, struct query_view *view, struct search_form *form,
+                    struct query_result *result, struct error *error)
+{
+    int64_t start_ns = io_monotonic_ns(http_request_options(request)->io);
+    int code;
+
+    if (form->kind != SEARCH_NEAREST)
+        code = run_listing(view, form, result, error);
+    else if (form->mmr)
+        code = search_mmr_run(request, view, form, result, error);
+    else
+        code = query_search_run(view, &form->search, result, error);
+    if (code == 0)
+        count_search(request, form, result, start_ns);
+    return code;
+}

@@ -1,0 +1,40 @@
+/* search_form: one search of a request (points/query and what is built like it), taken apart. */
+#ifndef INDEXER_HTTP_SEARCH_FORM_H
+#define INDEXER_HTTP_SEARCH_FORM_H
+
+#include "indexer/http/parse.h"
+
+enum search_kind { SEARCH_NEAREST, SEARCH_ALL, SEARCH_ORDERED };
+
+struct search_form {
+    enum search_kind kind;
+    const struct config_collection *collection;
+    struct query_search search;
+    const struct doc *order_by;
+    struct parse_selector selector;
+    struct store_key exclude; /* "nearest to this id" leaves that id out */
+    bool mmr;                 /* nearest, made diverse */
+    float mmr_diversity;      /* 0: relevance only, 1: diversity only */
+    uint32_t mmr_candidates;
+    int64_t deadline_ns; /* monotonic, of the request */
+};
+
+/** The keys of a search, NULL-terminated. */
+extern const char *const search_form_keys[];
+
+/** Reads all but the query itself: filter, limits, parameters, selectors. */
+int search_form_common(struct http_request *request, const struct doc *body,
+                       const struct parse_extras *extras, struct search_form *form,
+                       struct error *error);
+int search_form_parse(struct http_request *request, struct query_view *view, const struct doc *body,
+                      const struct config_collection *collection, const struct parse_extras *extras,
+                      struct search_form *form, struct error *error);
+int search_form_run(struct http_request *request, struct query_view *view, struct search_form *form,
+                    struct query_result *result, struct error *error);
+
+/** Maximal marginal relevance over more candidates than are asked for. */
+int search_mmr_run(struct http_request *request, struct query_view *view,
+                   const struct search_form *form, struct query_result *result,
+                   struct error *error);
+
+#endif
