@@ -172,6 +172,23 @@ int store_row_payload(const struct store_source *source, uint32_t row, struct ar
                          payload_bytes, error);
 }
 
+int store_rows_payloads(const struct store_source *source, const uint32_t *rows, uint32_t count,
+                        struct arena *arena, const uint8_t **payloads, uint32_t *payload_bytes,
+                        struct error *error)
+{
+    if (source->kind != STORE_SOURCE_MEMTABLE)
+        return table_gather_payloads(((const struct part *)source->inner)->table, rows, count,
+                                     arena, payloads, payload_bytes, error);
+    for (uint32_t i = 0; i < count; i++) {
+        size_t size_bytes;
+        int code = store_row_payload(source, rows[i], arena, &payloads[i], &size_bytes, error);
+        if (code != 0)
+            return code;
+        payload_bytes[i] = (uint32_t)size_bytes;
+    }
+    return 0;
+}
+
 /* The key's newest row below the visible offset in a memtable, or MEMTABLE_NONE. */
 static uint32_t memtable_newest_below(const struct memtable *memtable, const uint8_t *key,
                                       size_t key_bytes, int64_t visible)

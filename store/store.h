@@ -315,6 +315,11 @@ int store_row_vectors(const struct store_source *source, uint32_t row, const flo
 int store_row_payload(const struct store_source *source, uint32_t row, struct arena *arena,
                       const uint8_t **payload, size_t *payload_bytes, struct error *error);
 
+/** As store_row_payload for `count` rows in any order: each block is read once. */
+int store_rows_payloads(const struct store_source *source, const uint32_t *rows, uint32_t count,
+                        struct arena *arena, const uint8_t **payloads, uint32_t *payload_bytes,
+                        struct error *error);
+
 /** The visible version of an id. ERROR_NOT_FOUND when there is none. */
 int store_snapshot_find(const struct store_snapshot *snapshot, const uint8_t *key, size_t key_bytes,
                         const struct store_source **source, uint32_t *row, struct error *error);

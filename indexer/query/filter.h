@@ -81,6 +81,7 @@ struct filter_condition {
     enum filter_virtual virtual_key;
     bool needs_payload;
     bool constant;
+    int32_t slot;    /* place in a binding; -1: not bound */
     const char *key; /* payload path; of FILTER_NESTED with "[]" at the end */
     size_t key_bytes;
     uint32_t id_count;
@@ -95,17 +96,39 @@ struct filter_list {
     bool present;
 };
 
+/* A condition whose answer depends on nothing but the values at its path. */
+struct filter_slot {
+    const char *path;
+    size_t path_bytes;
+};
+
 struct query_filter {
     struct filter_list must, should, must_not, min_should;
     uint64_t min_count;
     bool needs_payload;
     bool accepts_all; /* no condition at all */
+    /* Of the whole filter, in its root only. */
+    const struct filter_slot *slots;
+    uint32_t slot_count;
+    bool bindable; /* every condition that needs the payload has a slot */
+};
+
+struct column;
+
+/* Columns of one table for the slots of a filter: a condition is evaluated once for each distinct
+ * value. One thread. */
+struct filter_binding {
+    struct column **columns;
+    uint8_t **answers; /* by slot and code: 0 not known yet, 1 no, 2 yes */
 };
 
 /* What a filter is evaluated on; the payload is decoded on first use. */
 struct filter_subject {
     const struct query_row *row; /* NULL: only `payload` and the fields below are there */
     struct arena *scratch;
+    const struct filter_binding *binding; /* or NULL */
+    const uint8_t *bytes;                 /* the payload as it is stored, or NULL: to be read */
+    size_t size_bytes;
     const struct doc *payload; /* NULL: not decoded yet */
     struct doc decoded;
     int code; /* 0 or why the payload could not be read */
@@ -115,6 +138,10 @@ struct filter_subject {
 /** Evaluates; a payload that cannot be read leaves its error in `subject->code`. */
 bool filter_group_match(const struct query_filter *filter, struct filter_subject *subject);
 
+/** As query_filter_match with what the caller prepared in `subject`: row and scratch at least. */
+int filter_subject_match(const struct query_filter *filter, struct filter_subject *subject,
+                         bool *matches);
+
 /* Where in the request the compiler stands, for error texts. */
 struct filter_place {
     const struct filter_place *parent;
@@ -123,8 +150,15 @@ struct filter_place {
     uint32_t index;
 };
 
+enum { FILTER_SLOTS_MAX = 64 };
+
 struct filter_compiler {
     struct arena *arena;
+    struct filter_slot slots[FILTER_SLOTS_MAX];
+    uint32_t slot_count;
+    uint32_t nested; /* depth of nested conditions around */
+    bool impure;     /* a nested condition looked at more than the payload */
+    bool not_bindable;
     uint32_t condition_count;
     struct error *error;
 };

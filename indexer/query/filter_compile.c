@@ -261,7 +261,10 @@ static int compile_nested(struct filter_compiler *compiler, const struct filter_
     condition->kind = FILTER_NESTED;
     condition->needs_payload = true;
     condition->group = group;
-    return compile_group(compiler, &inside, filter, depth + 1, group);
+    compiler->nested++;
+    code = compile_group(compiler, &inside, filter, depth + 1, group);
+    compiler->nested--;
+    return code;
 }
 
 /* windrow has one unnamed vector, and every record has it. */
@@ -280,9 +283,8 @@ static int compile_has_vector(struct filter_compiler *compiler, const struct fil
     return code;
 }
 
-static int compile_condition(struct filter_compiler *compiler, const struct filter_place *place,
-                             const struct doc *doc, uint32_t depth,
-                             struct filter_condition *condition)
+static int compile_any(struct filter_compiler *compiler, const struct filter_place *place,
+                       const struct doc *doc, uint32_t depth, struct filter_condition *condition)
 {
     static const char *const has_id[] = {"has_id", NULL};
     struct filter_place at = filter_place_name(place, "has_id");
@@ -318,6 +320,33 @@ static int compile_condition(struct filter_compiler *compiler, const struct filt
     condition->kind = FILTER_GROUP;
     condition->group = group;
     condition->needs_payload = group->needs_payload;
+    return code;
+}
+
+/* Gives conditions on payload paths their slots. What stands inside a nested condition is answered
+ * together with it. */
+static int compile_condition(struct filter_compiler *compiler, const struct filter_place *place,
+                             const struct doc *doc, uint32_t depth,
+                             struct filter_condition *condition)
+{
+    int code = compile_any(compiler, place, doc, depth, condition);
+
+    condition->slot = -1;
+    if (compiler->nested > 0) {
+        if (condition->kind == FILTER_HAS_ID || condition->virtual_key != FILTER_PAYLOAD)
+            compiler->impure = true;
+        return code;
+    }
+    if (condition->kind == FILTER_GROUP || !condition->needs_payload)
+        return code;
+    if (compiler->slot_count == FILTER_SLOTS_MAX || compiler->impure) {
+        compiler->not_bindable = true;
+        compiler->impure = false;
+        return code;
+    }
+    condition->slot = (int32_t)compiler->slot_count;
+    compiler->slots[compiler->slot_count++] =
+        (struct filter_slot){condition->key, condition->key_bytes};
     return code;
 }
 
@@ -427,6 +456,7 @@ int query_filter_compile(const struct doc *filter, struct arena *arena,
     struct filter_compiler compiler = {.arena = arena, .error = error};
     struct filter_place root = filter_place_name(NULL, "filter");
     struct query_filter *group = arena_calloc(arena, 1, sizeof(*group));
+    int code;
 
     if (!group)
         return error_set(error, ERROR_MEMORY, "the filter is too large");
@@ -434,5 +464,10 @@ int query_filter_compile(const struct doc *filter, struct arena *arena,
     *compiled = group;
     if (!filter || filter->type == DOC_NULL)
         return 0;
-    return compile_group(&compiler, &root, filter, 0, group);
+    code = compile_group(&compiler, &root, filter, 0, group);
+    group->slots = (const struct filter_slot *)arena_copy(
+        arena, compiler.slots, compiler.slot_count * sizeof(compiler.slots[0]));
+    group->slot_count = compiler.slot_count;
+    group->bindable = code == 0 && group->slots && !compiler.not_bindable;
+    return code;
 }

@@ -3,7 +3,9 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "indexer/query/column.h"
 #include "indexer/query/filter.h"
+#include "indexer/query/view.h"
 
 /* ---- values ------------------------------------------------------------------------------- */
 
@@ -180,26 +182,28 @@ static bool visit_field(void *context, const struct doc *value)
 static bool load_payload(struct filter_subject *subject)
 {
     if (!subject->payload && subject->code == 0) {
-        subject->code =
-            query_row_payload(subject->row, subject->scratch, &subject->decoded, subject->error);
+        subject->code = subject->bytes ? query_payload_decode(subject->row, subject->bytes,
+                                                              subject->size_bytes, subject->scratch,
+                                                              &subject->decoded, subject->error)
+                                       : query_row_payload(subject->row, subject->scratch,
+                                                           &subject->decoded, subject->error);
         if (subject->code == 0)
             subject->payload = &subject->decoded;
     }
     return subject->code == 0;
 }
 
-static bool match_payload_field(const struct filter_condition *condition,
-                                struct filter_subject *subject)
+/* What follows from the values that a path leads to. */
+static bool conclude(const struct filter_condition *condition, const struct field_walk *walk)
 {
-    struct field_walk walk = {.field = condition->field, .scratch = subject->scratch};
-    const struct filter_field *field = condition->field;
+    const struct filter_field *field = walk->field;
 
-    if (!load_payload(subject))
-        return false;
-    (void)doc_visit_path(subject->payload, condition->key, condition->key_bytes, visit_field,
-                         &walk);
-    if (walk.seen)
-        return walk.matches;
+    if (condition->kind == FILTER_IS_EMPTY)
+        return !walk->filled;
+    if (condition->kind == FILTER_IS_NULL)
+        return walk->has_null;
+    if (walk->seen)
+        return walk->matches;
     /* Nothing there: no values, empty, and not null. */
     return count_in_range(&field->count, NULL) || (field->has_empty && field->empty) ||
            (field->has_null && !field->null);
@@ -259,35 +263,24 @@ static bool match_virtual_field(const struct filter_condition *condition,
            (field->has_null && !field->null);
 }
 
-static bool match_presence(const struct filter_condition *condition, struct filter_subject *subject)
-{
-    struct filter_field none = {0};
-    struct field_walk walk = {.field = &none, .scratch = subject->scratch};
-
-    if (condition->virtual_key != FILTER_PAYLOAD || !load_payload(subject))
-        return false;
-    (void)doc_visit_path(subject->payload, condition->key, condition->key_bytes, visit_field,
-                         &walk);
-    return condition->kind == FILTER_IS_EMPTY ? !walk.filled : walk.has_null;
-}
-
 struct nested_walk {
     const struct query_filter *group;
     struct filter_subject *subject;
+    bool matches;
 };
 
 static bool visit_nested(void *context, const struct doc *value)
 {
     struct nested_walk *walk = context;
     struct filter_subject element = *walk->subject;
-    bool matches;
 
     if (value->type != DOC_MAP)
         return false;
     element.payload = value;
-    matches = filter_group_match(walk->group, &element);
+    element.binding = NULL;
+    walk->matches = filter_group_match(walk->group, &element);
     walk->subject->code = element.code;
-    return matches;
+    return walk->matches;
 }
 
 static bool match_has_id(const struct filter_condition *condition,
@@ -302,25 +295,72 @@ static bool match_has_id(const struct filter_condition *condition,
     return has_slice(condition->ids, condition->id_count, key, key_bytes);
 }
 
+typedef bool (*values_visit)(void *context, const struct doc *value);
+
+/* Shows every value at the condition's path to `visit` until it is content: from the payload, or
+ * from a column's entry. */
+static void each_value(const struct filter_condition *condition,
+                       const struct filter_subject *subject, const struct doc *values,
+                       values_visit visit, void *context)
+{
+    if (!values) {
+        (void)doc_visit_path(subject->payload, condition->key, condition->key_bytes, visit,
+                             context);
+        return;
+    }
+    for (uint32_t i = 0; i < values->count; i++)
+        if (visit(context, &values->items[i]))
+            return;
+}
+
+/* Field, presence or nested: conditions on the values at a payload path. */
+static bool match_values(const struct filter_condition *condition, struct filter_subject *subject,
+                         const struct doc *values)
+{
+    static const struct filter_field none = {0};
+    struct field_walk walk = {.field = condition->field ? condition->field : &none,
+                              .scratch = subject->scratch};
+    struct nested_walk nested = {condition->group, subject, false};
+
+    if (!values && !load_payload(subject))
+        return false;
+    if (condition->kind == FILTER_NESTED) {
+        each_value(condition, subject, values, visit_nested, &nested);
+        return nested.matches;
+    }
+    each_value(condition, subject, values, visit_field, &walk);
+    return conclude(condition, &walk);
+}
+
+static bool match_bound(const struct filter_condition *condition, struct filter_subject *subject)
+{
+    const struct column *column = subject->binding->columns[condition->slot];
+    uint32_t code = query_column_code(column, subject->row->row);
+    uint8_t *answer = &subject->binding->answers[condition->slot][code];
+
+    if (*answer == 0)
+        *answer = match_values(condition, subject, query_column_values(column, code)) ? 2 : 1;
+    return *answer == 2;
+}
+
 static bool match_condition(const struct filter_condition *condition,
                             struct filter_subject *subject)
 {
-    struct nested_walk walk = {condition->group, subject};
-
+    if (subject->binding && condition->slot >= 0)
+        return match_bound(condition, subject);
     switch (condition->kind) {
     case FILTER_FIELD:
-        return condition->virtual_key == FILTER_PAYLOAD ? match_payload_field(condition, subject)
+        return condition->virtual_key == FILTER_PAYLOAD ? match_values(condition, subject, NULL)
                                                         : match_virtual_field(condition, subject);
     case FILTER_IS_EMPTY:
     case FILTER_IS_NULL:
-        return match_presence(condition, subject);
+        return condition->virtual_key == FILTER_PAYLOAD && match_values(condition, subject, NULL);
     case FILTER_HAS_ID:
         return match_has_id(condition, subject);
     case FILTER_CONSTANT:
         return condition->constant;
     case FILTER_NESTED:
-        return load_payload(subject) && doc_visit_path(subject->payload, condition->key,
-                                                       condition->key_bytes, visit_nested, &walk);
+        return match_values(condition, subject, NULL);
     case FILTER_GROUP:
         return filter_group_match(condition->group, subject);
     }
@@ -352,11 +392,17 @@ bool filter_group_match(const struct query_filter *filter, struct filter_subject
     return subject->code == 0;
 }
 
+int filter_subject_match(const struct query_filter *filter, struct filter_subject *subject,
+                         bool *matches)
+{
+    *matches = !filter || filter->accepts_all || filter_group_match(filter, subject);
+    return subject->code;
+}
+
 int query_filter_match(const struct query_filter *filter, const struct query_row *row,
                        struct arena *scratch, bool *matches, struct error *error)
 {
     struct filter_subject subject = {.row = row, .scratch = scratch, .error = error};
 
-    *matches = !filter || filter->accepts_all || filter_group_match(filter, &subject);
-    return subject.code;
+    return filter_subject_match(filter, &subject, matches);
 }

@@ -1,15 +1,9 @@
 /* One row of a snapshot, as documents and numbers. */
-#include "indexer/query/query.h"
+#include "indexer/query/view.h"
 
-int query_row_payload(const struct query_row *row, struct arena *arena, struct doc *payload,
-                      struct error *error)
+int query_payload_decode(const struct query_row *row, const uint8_t *bytes, size_t size_bytes,
+                         struct arena *arena, struct doc *payload, struct error *error)
 {
-    const uint8_t *bytes;
-    size_t size_bytes;
-    int code = store_row_payload(row->source, row->row, arena, &bytes, &size_bytes, error);
-
-    if (code != 0)
-        return code;
     if (size_bytes == 0) {
         *payload = (struct doc){.type = DOC_MAP};
         return 0;
@@ -24,6 +18,16 @@ int query_row_payload(const struct query_row *row, struct arena *arena, struct d
         return error_set(error, ERROR_CORRUPT, "shard %s: payload of row %u is no map", row->shard,
                          row->row);
     return 0;
+}
+
+int query_row_payload(const struct query_row *row, struct arena *arena, struct doc *payload,
+                      struct error *error)
+{
+    const uint8_t *bytes;
+    size_t size_bytes;
+    int code = store_row_payload(row->source, row->row, arena, &bytes, &size_bytes, error);
+
+    return code != 0 ? code : query_payload_decode(row, bytes, size_bytes, arena, payload, error);
 }
 
 int query_row_vector(const struct query_row *row, const float **vector, struct error *error)

@@ -132,9 +132,11 @@ static int run_source(struct plan *plan, size_t index, struct error *error)
 
     arena_create(&source->payloads, 0);
     arena_create(&source->working, 0);
+    arena_create(&source->bound, 0);
     code = search_source_run(source, error);
     arena_destroy(&source->payloads);
     arena_destroy(&source->working);
+    arena_destroy(&source->bound);
     if (plan->explain)
         plan->explain[index] =
             (struct query_explain){.window_start_ms = source->source->window_start_ms,

@@ -42,10 +42,12 @@ struct source_search {
     struct searcher *searcher;
     size_t shard;
     const struct store_source *source;
-    double decay_min, decay_max; /* over the source's rows; 1, 1 without decay */
-    struct arena payloads;       /* for one accept call */
-    struct arena working;        /* for this source */
-    uint32_t accepted, rejected; /* by accept calls of one walk */
+    double decay_min, decay_max;    /* over the source's rows; 1, 1 without decay */
+    struct arena payloads;          /* for one accept call, or one block of a scan */
+    struct arena bound;             /* of `binding` */
+    struct filter_binding *binding; /* columns for the filter, or NULL */
+    struct arena working;           /* for this source */
+    uint32_t accepted, rejected;    /* by accept calls of one walk */
     /* Many segments: a first round asks each for its share, a second one those that still compete.
      */
     uint32_t wanted, pool;

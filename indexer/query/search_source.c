@@ -3,6 +3,7 @@
  * A walk is trusted when it brings as many rows as were asked for, or saw everything. When rows
  * that may not be returned (dead, expired, filtered) crowd out the ones that may, the source is
  * scanned: k rows come back whenever k matching rows exist. */
+#include "indexer/query/column.h"
 #include "indexer/query/search.h"
 
 #include <math.h>
@@ -14,20 +15,20 @@ enum {
     SCAN_DEADLINE_BLOCKS = 64, /* blocks between two looks at the clock */
     /* A place in the pool of a walk costs as much as scanning 20 rows (measured at 384-d, 60,000
      * rows): wider pools than this are left to the scan, which is exact. */
+    WALK_PLACE_COST = 20,
     WALK_COST = 12,
+    SAMPLE_ROWS = 512, /* looked at to learn how many rows a filter accepts */
     WALK_ROUNDS = 5,
     FILTER_POOL = 2 /* room in the pool for each row expected before the k-th accepted one */
 };
 
-static bool row_accepted(struct source_search *source, uint32_t row)
+/* Everything but the filter. */
+static bool row_eligible(const struct source_search *source, uint32_t row)
 {
     const struct searcher *searcher = source->searcher;
     const struct query_search *search = searcher->search;
-    struct query_row outside = query_view_row(searcher->view, source->shard, source->source, row);
-    struct error error = {0};
-    bool matches = true;
 
-    if (!store_row_visible(outside.snapshot, source->source, row))
+    if (!store_row_visible(searcher->view->shards[source->shard].snapshot, source->source, row))
         return false;
     if (searcher->bounded) {
         int64_t time_ms = store_row_event_time_ms(source->source, row);
@@ -37,19 +38,52 @@ static bool row_accepted(struct source_search *source, uint32_t row)
     if (search->exclude_key) {
         size_t key_bytes;
         const uint8_t *key = store_row_key(source->source, row, &key_bytes);
-        if (query_key_compare(key, key_bytes, search->exclude_key, search->exclude_key_bytes) == 0)
-            return false;
+        return query_key_compare(key, key_bytes, search->exclude_key, search->exclude_key_bytes) !=
+               0;
     }
-    if (!searcher->filter)
+    return true;
+}
+
+static void report_damage(struct source_search *source, const struct error *error)
+{
+    query_view_report(source->searcher->view, source->shard, source->source, error);
+    atomic_store_explicit(&source->searcher->partial, true, memory_order_relaxed);
+}
+
+/* `bytes` is the row's payload when it was read already, else NULL. A row whose payload is damaged
+ * cannot be said to match. */
+static bool row_passes_filter(struct source_search *source, uint32_t row, const uint8_t *bytes,
+                              size_t size_bytes)
+{
+    const struct searcher *searcher = source->searcher;
+    struct query_row outside = query_view_row(searcher->view, source->shard, source->source, row);
+    struct error error = {0};
+    struct filter_subject subject = {.row = &outside,
+                                     .scratch = &source->payloads,
+                                     .binding = source->binding,
+                                     .bytes = bytes,
+                                     .size_bytes = size_bytes,
+                                     .error = &error};
+    bool matches;
+
+    if (filter_subject_match(searcher->filter, &subject, &matches) == 0)
+        return matches;
+    report_damage(source, &error);
+    return false;
+}
+
+static bool row_accepted(struct source_search *source, uint32_t row)
+{
+    bool accepted;
+
+    if (!row_eligible(source, row))
+        return false;
+    if (!source->searcher->filter)
         return true;
-    if (query_filter_match(searcher->filter, &outside, &source->payloads, &matches, &error) != 0) {
-        /* The row's payload is damaged: it cannot be said to match. */
-        query_view_report(searcher->view, source->shard, source->source, &error);
-        atomic_store_explicit(&source->searcher->partial, true, memory_order_relaxed);
-        matches = false;
-    }
-    arena_reset(&source->payloads);
-    return matches;
+    accepted = row_passes_filter(source, row, NULL, 0);
+    if (source->payloads.used_bytes > 0)
+        arena_reset(&source->payloads);
+    return accepted;
 }
 
 static bool accept_in_walk(void *context, uint32_t row)
@@ -99,12 +133,37 @@ static bool was_offered(const struct source_search *source, uint32_t row)
 
 /* ---- scan --------------------------------------------------------------------------------- */
 
+/* Payloads of a block's candidates are read together: each compressed block once. */
+static void filter_candidates(struct source_search *source, const uint32_t *rows, uint32_t count,
+                              bool *passed)
+{
+    const uint8_t *payloads[SCAN_BLOCK_ROWS];
+    uint32_t payload_bytes[SCAN_BLOCK_ROWS];
+    struct error error = {0};
+
+    if (!source->searcher->filter->needs_payload || source->binding ||
+        store_rows_payloads(source->source, rows, count, &source->payloads, payloads, payload_bytes,
+                            &error) != 0) {
+        for (uint32_t i = 0; i < count; i++)
+            passed[i] = row_passes_filter(source, rows[i], NULL, 0);
+    } else {
+        for (uint32_t i = 0; i < count; i++)
+            passed[i] = row_passes_filter(source, rows[i], payloads[i], payload_bytes[i]);
+    }
+    if (source->payloads.used_bytes > 0)
+        arena_reset(&source->payloads);
+}
+
 static void scan_block(struct source_search *source, uint32_t first, const float *scores,
                        uint32_t count)
 {
     struct searcher *searcher = source->searcher;
     double floor = search_floor(searcher);
     float raw_floor = search_raw_floor(source, floor);
+    uint32_t rows[SCAN_BLOCK_ROWS];
+    double orders[SCAN_BLOCK_ROWS];
+    bool passed[SCAN_BLOCK_ROWS];
+    uint32_t candidates = 0;
 
     for (uint32_t i = 0; i < count; i++) {
         double order;
@@ -112,12 +171,23 @@ static void scan_block(struct source_search *source, uint32_t first, const float
             continue;
         order = row_order(source, first + i, scores[i]);
         if (order < floor || (source->offered_count && was_offered(source, first + i)) ||
-            !row_accepted(source, first + i))
+            !row_eligible(source, first + i))
             continue;
+        if (searcher->filter) {
+            rows[candidates] = first + i;
+            orders[candidates++] = order;
+            continue;
+        }
         search_offer(source, first + i, order);
         floor = search_floor(searcher);
         raw_floor = search_raw_floor(source, floor);
     }
+    if (candidates == 0)
+        return;
+    filter_candidates(source, rows, candidates, passed);
+    for (uint32_t i = 0; i < candidates; i++)
+        if (passed[i] && orders[i] >= search_floor(searcher))
+            search_offer(source, rows[i], orders[i]);
 }
 
 static int scan(struct source_search *source, struct error *error)
@@ -146,6 +216,68 @@ static int scan(struct source_search *source, struct error *error)
             row += count;
             span -= count;
         }
+    }
+    return 0;
+}
+
+/* ---- few rows match ---- */
+
+/* Share of the rows that are accepted, from a sample over the whole source. */
+static double sample_selectivity(struct source_search *source)
+{
+    uint32_t rows = source->source->row_count;
+    uint32_t step = rows / SAMPLE_ROWS + 1;
+    uint32_t looked_at = 0;
+    uint32_t accepted = 0;
+
+    for (uint32_t row = step / 2; row < rows; row += step, looked_at++)
+        accepted += row_accepted(source, row);
+    /* None of so many: below one in so many, say half of that. */
+    return looked_at ? fmax(accepted, 0.5) / looked_at : 1;
+}
+
+/* Whether to look for the accepted rows first and score those alone. Costs are in scored rows: a
+ * look at a row costs as much as some 50 of its dimensions, a row on its own half more than one in
+ * a block, a place in a walk's pool WALK_PLACE_COST. */
+static bool is_sparse(struct source_search *source)
+{
+    const struct searcher *searcher = source->searcher;
+    double rows = source->source->row_count;
+    double share, pool, sparse, otherwise;
+
+    if (!searcher->filter && !searcher->bounded)
+        return false;
+    if (searcher->filter && searcher->filter->needs_payload && !source->binding)
+        return false;
+    share = sample_selectivity(source);
+    sparse = rows * (50.0 / searcher->dim + share * 1.5);
+    otherwise = rows * (1 + share * 50.0 / searcher->dim);
+    pool = fmax(source->pool, source->wanted * FILTER_POOL / share);
+    if (search_source_walks(source) && pool <= rows / WALK_COST)
+        otherwise = pool * WALK_PLACE_COST;
+    return sparse < otherwise;
+}
+
+static int scan_sparse(struct source_search *source, struct error *error)
+{
+    struct searcher *searcher = source->searcher;
+
+    for (uint32_t row = 0; row < source->source->row_count; row++) {
+        const float *vector;
+        uint32_t span;
+        double order;
+        int code;
+        if (row % (SCAN_BLOCK_ROWS * SCAN_DEADLINE_BLOCKS) == 0 && out_of_time(searcher))
+            return 0;
+        if (!row_accepted(source, row))
+            continue;
+        code = store_row_vectors(source->source, row, &vector, &span, error);
+        if (code != 0)
+            return code;
+        order = row_order(source, row,
+                          index_score(searcher->metric, searcher->query, vector, searcher->dim));
+        if (order >= search_floor(searcher))
+            search_offer(source, row, order);
     }
     return 0;
 }
@@ -301,13 +433,36 @@ static bool is_hopeless(const struct source_search *source)
            search_order_bound(source, 1.0 + 1e-4) < search_floor(searcher);
 }
 
+static void bind_filter(struct source_search *source)
+{
+    const struct searcher *searcher = source->searcher;
+
+    if (searcher->filter && searcher->filter->needs_payload)
+        source->binding = query_binding_make(searcher->view, source->shard, source->source,
+                                             searcher->filter, &source->bound);
+}
+
+static int run_fitting(struct source_search *source, struct error *error)
+{
+    enum walk_outcome outcome = WALK_SHORT;
+    int code = 0;
+
+    if (is_sparse(source))
+        return scan_sparse(source, error);
+    if (search_source_walks(source)) {
+        code = walk_segment(source, &outcome, error);
+        if (code == 0 && outcome == WALK_DONE)
+            source->how = index_segment_kind(source->source->segment->object);
+    }
+    return code == 0 && outcome == WALK_SHORT ? scan(source, error) : code;
+}
+
 int search_source_run(struct source_search *source, struct error *error)
 {
     struct searcher *searcher = source->searcher;
     const struct store_source *table = source->source;
-    enum walk_outcome outcome = WALK_SHORT;
     struct error local = {0};
-    int code = 0;
+    int code;
 
     source->how = table->kind == STORE_SOURCE_MEMTABLE ? "memtable"
                   : table->kind == STORE_SOURCE_CHUNK  ? "chunk"
@@ -316,16 +471,12 @@ int search_source_run(struct source_search *source, struct error *error)
     source->decay_max = search_decay(searcher, table->max_event_ms);
     if (is_hopeless(source) || out_of_time(searcher))
         return 0;
-    if (search_source_walks(source)) {
-        code = walk_segment(source, &outcome, &local);
-        if (code == 0 && outcome == WALK_DONE)
-            source->how = index_segment_kind(table->segment->object);
-    }
-    if (code == 0 && outcome == WALK_SHORT)
-        code = scan(source, &local);
+    bind_filter(source);
+    code = run_fitting(source, &local);
+    query_binding_drop(source->binding, searcher->filter);
+    source->binding = NULL;
     if (code == ERROR_CORRUPT || code == ERROR_IO) {
-        query_view_report(searcher->view, source->shard, table, &local);
-        atomic_store_explicit(&searcher->partial, true, memory_order_relaxed);
+        report_damage(source, &local);
         return 0;
     }
     if (code != 0 && error)

@@ -88,7 +88,8 @@ void world_open(struct world *world, const struct world_options *options)
                                             .dim = options->dim,
                                             .metric = store_metric_of(options->metric),
                                             .window_ms = options->window_ms,
-                                            .ttl_ms = options->ttl_ms};
+                                            .ttl_ms = options->ttl_ms,
+                                            .durability = STORE_DURABILITY_KAFKA};
         snprintf(name, sizeof(name), "%zu", i);
         OK(store_shard_open(world->store, &shard, &world->shards[i], &ok_error));
     }

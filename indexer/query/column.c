@@ -1,0 +1,386 @@
+/* Making columns and keeping them. */
+#include "indexer/query/column.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+#include "base/buffer.h"
+
+enum {
+    BATCH_ROWS = 1024,
+    ROWS_MIN = 64,          /* fewer are decoded as fast */
+    ENTRY_BYTES_MAX = 4096, /* of one row's values */
+    /* Allowed for values: so much a row, and so much for any table. */
+    BYTES_A_ROW = 48,
+    BYTES_FREE = 256 * 1024
+};
+static const size_t CACHE_MAX_BYTES = (size_t)256 << 20;
+
+static pthread_mutex_t cache_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_mutex_t build_lock = PTHREAD_MUTEX_INITIALIZER; /* one pass at a time */
+static struct column *cache;
+static size_t cache_bytes;
+
+static void *checked(void *memory)
+{
+    if (!memory)
+        abort();
+    return memory;
+}
+
+/* ---- the cache ---------------------------------------------------------------------------- */
+
+/* With the cache's lock held. */
+static void column_unref(struct column *column)
+{
+    if (--column->references > 0)
+        return;
+    arena_destroy(&column->arena);
+    free(column->codes);
+    free(column->values);
+    free(column->directory);
+    free(column->path);
+    free(column);
+}
+
+static bool is_wanted(const struct column *column, const char *directory,
+                      const struct store_source *source, const struct filter_slot *slot)
+{
+    return column->file_number == source->file_number && column->row_count == source->row_count &&
+           column->path_bytes == slot->path_bytes &&
+           memcmp(column->path, slot->path, slot->path_bytes) == 0 &&
+           strcmp(column->directory, directory) == 0;
+}
+
+/* With the lock held: finds, takes a reference, moves to the front. */
+static struct column *cache_take(const char *directory, const struct store_source *source,
+                                 const struct filter_slot *slot)
+{
+    for (struct column **place = &cache; *place; place = &(*place)->next) {
+        struct column *column = *place;
+        if (!is_wanted(column, directory, source, slot))
+            continue;
+        *place = column->next;
+        column->next = cache;
+        cache = column;
+        column->references++;
+        return column;
+    }
+    return NULL;
+}
+
+static void cache_put(struct column *column)
+{
+    struct column **place;
+    size_t kept = 0;
+
+    column->next = cache;
+    cache = column;
+    column->references++;
+    cache_bytes += column->bytes;
+    if (cache_bytes <= CACHE_MAX_BYTES)
+        return;
+    for (place = &cache; *place;) {
+        struct column *old = *place;
+        kept += old->bytes;
+        if (kept <= CACHE_MAX_BYTES || old == column) {
+            place = &old->next;
+            continue;
+        }
+        *place = old->next;
+        kept -= old->bytes;
+        cache_bytes -= old->bytes;
+        column_unref(old);
+    }
+}
+
+/* ---- making ------------------------------------------------------------------------------- */
+
+/* One column while it is made: the dictionary is found by the encoded values. */
+struct making {
+    struct column *column;
+    const struct filter_slot *slot;
+    uint32_t *places; /* code + 1 by hash */
+    uint64_t *hashes; /* by code */
+    const uint8_t **encoded;
+    uint32_t *encoded_bytes;
+    uint32_t place_count; /* a power of two */
+    struct doc *found;    /* what the path leads to in one row */
+    uint32_t found_count, found_room;
+};
+
+static bool visit_found(void *context, const struct doc *value)
+{
+    struct making *making = context;
+
+    if (making->found_count == making->found_room) {
+        making->found_room = making->found_room ? making->found_room * 2 : 16;
+        making->found =
+            checked(realloc(making->found, making->found_room * sizeof(*making->found)));
+    }
+    making->found[making->found_count++] = *value;
+    return false;
+}
+
+static void dictionary_grow(struct making *making)
+{
+    struct column *column = making->column;
+    uint32_t room = column->value_room ? column->value_room * 2 : 64;
+
+    column->values = checked(realloc(column->values, room * sizeof(*column->values)));
+    making->hashes = checked(realloc(making->hashes, room * sizeof(*making->hashes)));
+    making->encoded = checked(realloc(making->encoded, room * sizeof(*making->encoded)));
+    making->encoded_bytes =
+        checked(realloc(making->encoded_bytes, room * sizeof(*making->encoded_bytes)));
+    column->value_room = room;
+    making->place_count = room * 2;
+    free(making->places);
+    making->places = checked(calloc(making->place_count, sizeof(*making->places)));
+    for (uint32_t code = 0; code < column->value_count; code++) {
+        uint32_t at = (uint32_t)making->hashes[code] & (making->place_count - 1);
+        while (making->places[at])
+            at = (at + 1) & (making->place_count - 1);
+        making->places[at] = code + 1;
+    }
+}
+
+/* The code of the encoded values, new or known; false when the column gets too large. */
+static bool dictionary_code(struct making *making, const struct buffer *encoded, uint32_t *code)
+{
+    struct column *column = making->column;
+    uint64_t hash = XXH3_64bits(encoded->data, encoded->size);
+    uint32_t at;
+
+    if (column->value_count == column->value_room)
+        dictionary_grow(making);
+    at = (uint32_t)hash & (making->place_count - 1);
+    for (; making->places[at]; at = (at + 1) & (making->place_count - 1)) {
+        *code = making->places[at] - 1;
+        if (making->hashes[*code] == hash && making->encoded_bytes[*code] == encoded->size &&
+            memcmp(making->encoded[*code], encoded->data, encoded->size) == 0)
+            return true;
+    }
+    *code = column->value_count;
+    making->encoded[*code] =
+        (const uint8_t *)arena_copy(&column->arena, encoded->data, encoded->size);
+    making->encoded_bytes[*code] = (uint32_t)encoded->size;
+    making->hashes[*code] = hash;
+    if (doc_parse_msgpack(&column->arena, making->encoded[*code], encoded->size, NULL,
+                          &column->values[*code], NULL) != 0)
+        return false;
+    making->places[at] = ++column->value_count;
+    return column->arena.used_bytes + column->value_count * sizeof(*column->values) <=
+           (size_t)column->row_count * BYTES_A_ROW + BYTES_FREE;
+}
+
+static void give_up(struct making *making)
+{
+    free(making->column->codes);
+    making->column->codes = NULL;
+}
+
+static void take_row(struct making *making, uint32_t row, const struct doc *payload,
+                     struct buffer *encoded)
+{
+    struct doc values;
+
+    if (!making->column->codes)
+        return;
+    making->found_count = 0;
+    (void)doc_visit_path(payload, making->slot->path, making->slot->path_bytes, visit_found,
+                         making);
+    values = (struct doc){.type = DOC_ARRAY, .count = making->found_count, .items = making->found};
+    encoded->size = 0;
+    doc_write_msgpack(encoded, &values);
+    if (encoded->size > ENTRY_BYTES_MAX ||
+        !dictionary_code(making, encoded, &making->column->codes[row]))
+        give_up(making);
+}
+
+static void making_start(struct making *making, const char *directory,
+                         const struct store_source *source, const struct filter_slot *slot)
+{
+    struct column *column = checked(calloc(1, sizeof(*column)));
+
+    arena_create(&column->arena, 0);
+    column->references = 1;
+    column->directory = checked(strdup(directory));
+    column->path = checked(malloc(slot->path_bytes + 1));
+    memcpy(column->path, slot->path, slot->path_bytes);
+    column->path_bytes = slot->path_bytes;
+    column->file_number = source->file_number;
+    column->row_count = source->row_count;
+    column->codes = checked(calloc(source->row_count, sizeof(*column->codes)));
+    *making = (struct making){.column = column, .slot = slot};
+}
+
+static struct column *making_finish(struct making *making)
+{
+    struct column *column = making->column;
+
+    free(making->places);
+    free(making->hashes);
+    free(making->encoded);
+    free(making->encoded_bytes);
+    free(making->found);
+    if (!column->codes) {
+        arena_destroy(&column->arena);
+        free(column->values);
+        column->values = NULL;
+        column->value_count = column->value_room = 0;
+    }
+    column->bytes = sizeof(*column) + column->arena.reserved_bytes +
+                    column->value_room * sizeof(*column->values) +
+                    (column->codes ? column->row_count * sizeof(*column->codes) : 0);
+    return column;
+}
+
+static int make_batch(struct making *makings, size_t count, const struct query_row *row,
+                      uint32_t first, uint32_t rows, struct arena *scratch, struct buffer *encoded)
+{
+    uint32_t numbers[BATCH_ROWS];
+    const uint8_t *payloads[BATCH_ROWS];
+    uint32_t payload_bytes[BATCH_ROWS];
+    int code;
+
+    for (uint32_t i = 0; i < rows; i++)
+        numbers[i] = first + i;
+    code = store_rows_payloads(row->source, numbers, rows, scratch, payloads, payload_bytes, NULL);
+    for (uint32_t i = 0; code == 0 && i < rows; i++) {
+        struct doc payload;
+        code = query_payload_decode(row, payloads[i], payload_bytes[i], scratch, &payload, NULL);
+        for (size_t j = 0; code == 0 && j < count; j++)
+            take_row(&makings[j], first + i, &payload, encoded);
+    }
+    return code;
+}
+
+/* All missing columns in one pass over the payloads. */
+static int make_columns(struct making *makings, size_t count, const struct query_row *row)
+{
+    struct buffer encoded = {0};
+    struct arena scratch;
+    int code = 0;
+
+    arena_create(&scratch, 0);
+    for (uint32_t first = 0; code == 0 && first < row->source->row_count; first += BATCH_ROWS) {
+        uint32_t left = row->source->row_count - first;
+        code = make_batch(makings, count, row, first, left < BATCH_ROWS ? left : BATCH_ROWS,
+                          &scratch, &encoded);
+        arena_reset(&scratch);
+    }
+    arena_destroy(&scratch);
+    buffer_destroy(&encoded);
+    return code;
+}
+
+/* ---- acquiring ---------------------------------------------------------------------------- */
+
+/* Takes what the cache has; returns how many are missing. */
+static size_t take_known(const char *directory, const struct store_source *source,
+                         const struct query_filter *filter, struct column **columns)
+{
+    size_t missing = 0;
+
+    (void)pthread_mutex_lock(&cache_lock);
+    for (uint32_t i = 0; i < filter->slot_count; i++) {
+        if (!columns[i])
+            columns[i] = cache_take(directory, source, &filter->slots[i]);
+        missing += !columns[i];
+    }
+    (void)pthread_mutex_unlock(&cache_lock);
+    return missing;
+}
+
+static void make_missing(const struct query_view *view, size_t shard,
+                         const struct store_source *source, const struct query_filter *filter,
+                         struct column **columns)
+{
+    const char *directory = store_shard_directory(view->shards[shard].lease->shard);
+    struct making makings[FILTER_SLOTS_MAX];
+    uint32_t slots[FILTER_SLOTS_MAX];
+    struct query_row row = query_view_row(view, shard, source, 0);
+    size_t count = 0;
+    int code;
+
+    for (uint32_t i = 0; i < filter->slot_count; i++) {
+        bool again = false; /* another condition on the same path */
+        for (size_t j = 0; j < count; j++)
+            again = again || is_wanted(makings[j].column, directory, source, &filter->slots[i]);
+        if (columns[i] || again)
+            continue;
+        slots[count] = i;
+        making_start(&makings[count++], directory, source, &filter->slots[i]);
+    }
+    code = make_columns(makings, count, &row);
+    (void)pthread_mutex_lock(&cache_lock);
+    for (size_t i = 0; i < count; i++) {
+        struct column *column = making_finish(&makings[i]);
+        if (code == 0) {
+            cache_put(column);
+            columns[slots[i]] = column;
+        } else {
+            column_unref(column); /* damage is not remembered: the window may be rebuilt */
+        }
+    }
+    (void)pthread_mutex_unlock(&cache_lock);
+}
+
+bool query_columns_acquire(const struct query_view *view, size_t shard,
+                           const struct store_source *source, const struct query_filter *filter,
+                           struct column **columns)
+{
+    const char *directory = store_shard_directory(view->shards[shard].lease->shard);
+    bool all = true;
+
+    if (!filter->bindable || filter->slot_count == 0 || source->kind == STORE_SOURCE_MEMTABLE ||
+        source->row_count < ROWS_MIN)
+        return false;
+    memset(columns, 0, filter->slot_count * sizeof(*columns));
+    if (take_known(directory, source, filter, columns) > 0) {
+        (void)pthread_mutex_lock(&build_lock);
+        if (take_known(directory, source, filter, columns) > 0)
+            make_missing(view, shard, source, filter, columns);
+        (void)take_known(directory, source, filter, columns);
+        (void)pthread_mutex_unlock(&build_lock);
+    }
+    for (uint32_t i = 0; i < filter->slot_count; i++)
+        all = all && columns[i] && columns[i]->codes;
+    if (!all)
+        query_columns_release(columns, filter->slot_count);
+    return all;
+}
+
+void query_columns_release(struct column **columns, size_t count)
+{
+    (void)pthread_mutex_lock(&cache_lock);
+    for (size_t i = 0; i < count; i++)
+        if (columns[i])
+            column_unref(columns[i]);
+    (void)pthread_mutex_unlock(&cache_lock);
+}
+
+struct filter_binding *query_binding_make(const struct query_view *view, size_t shard,
+                                          const struct store_source *source,
+                                          const struct query_filter *filter, struct arena *arena)
+{
+    struct filter_binding *binding = arena_calloc(arena, 1, sizeof(*binding));
+
+    binding->columns =
+        arena_calloc(arena, (size_t)filter->slot_count + 1, sizeof(*binding->columns));
+    binding->answers =
+        arena_calloc(arena, (size_t)filter->slot_count + 1, sizeof(*binding->answers));
+    if (!query_columns_acquire(view, shard, source, filter, binding->columns))
+        return NULL;
+    for (uint32_t i = 0; i < filter->slot_count; i++)
+        binding->answers[i] = arena_calloc(arena, binding->columns[i]->value_count + 1, 1);
+    return binding;
+}
+
+void query_binding_drop(struct filter_binding *binding, const struct query_filter *filter)
+{
+    if (binding)
+        query_columns_release(binding->columns, filter->slot_count);
+}
