@@ -49,9 +49,10 @@ uint32_t index_code_stride(enum index_code_kind kind, uint32_t dimensions);
 void index_quantiser_encode(const struct index_quantiser *quantiser, const float *vector,
                             uint8_t *codes);
 
-/** What search kernels compare with rows: `stride` bytes at `out` (64-byte aligned). */
-void index_quantiser_encode_query(const struct index_quantiser *quantiser, const float *query,
-                                  uint8_t *out);
+/** What search kernels compare with rows: `stride` bytes at `out` (64-byte aligned). Returns what
+ * one unit of key means: score = constant + returned * key, about; 0 for FLOAT. */
+float index_quantiser_encode_query(const struct index_quantiser *quantiser, const float *query,
+                                   uint8_t *out);
 
 /* Rows of codes in memory. */
 struct index_codes {

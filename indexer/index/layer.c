@@ -2,7 +2,7 @@
 
 #include "indexer/index/memory.h"
 
-enum { POOL_ROWS_MIN = 32, POOL_ROWS_MAX = 96 };
+enum { POOL_ROWS_MIN = 32, POOL_ROWS_MAX = 160 };
 
 static uint32_t pool_capacity(const struct index_layer_options *options)
 {

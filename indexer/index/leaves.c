@@ -15,7 +15,7 @@ enum {
     FANOUT_MAX = 8,           /* balls that a row is put into, first carving */
     FANOUT_DEEP = 2,          /* the same, further carvings */
     DEPTH_MAX = 12,
-    KEEP_MAX = 32,
+    KEEP_MAX = 64,
     SCALE_COUNT = 2, /* coarser samples of a leaf, see fill_leaf */
     SCALE_RATIO = 8,
     SCALE_KEEP = 4

@@ -257,8 +257,8 @@ void index_quantiser_encode(const struct index_quantiser *quantiser, const float
 }
 
 /* Inner products: the sign of each part stays, so the query is signed bytes with a scale of its
- * own, which no comparison sees. */
-static void encode_signed(const float *query, uint32_t dim, uint8_t *out)
+ * own, which no comparison sees. Returns it. */
+static float encode_signed(const float *query, uint32_t dim, uint8_t *out)
 {
     float largest = 0;
     float scale;
@@ -270,20 +270,24 @@ static void encode_signed(const float *query, uint32_t dim, uint8_t *out)
         float scaled = fminf(fmaxf(query[d] * scale, -INDEX_CODE_MAX), INDEX_CODE_MAX);
         out[d] = (uint8_t)(int8_t)lrintf(scaled);
     }
+    return largest / INDEX_CODE_MAX;
 }
 
-void index_quantiser_encode_query(const struct index_quantiser *quantiser, const float *query,
-                                  uint8_t *out)
+float index_quantiser_encode_query(const struct index_quantiser *quantiser, const float *query,
+                                   uint8_t *out)
 {
     uint32_t dim = quantiser->dim;
 
     memset(out, 0, quantiser->stride);
-    if (quantiser->kind == INDEX_CODE_FLOAT)
+    if (quantiser->kind == INDEX_CODE_FLOAT) {
         memcpy(out, query, dim * sizeof(float));
-    else if (quantiser->metric == INDEX_METRIC_L2)
+        return 0;
+    }
+    if (quantiser->metric == INDEX_METRIC_L2) {
         index_kernels()->encode(query, quantiser->low, 1 / quantiser->step, dim, out);
-    else
-        encode_signed(query, dim, out);
+        return -quantiser->step * quantiser->step;
+    }
+    return -quantiser->step * encode_signed(query, dim, out);
 }
 
 int32_t index_codes_key(const struct index_codes *codes, const uint8_t *from, const uint8_t *to)

@@ -17,7 +17,6 @@ static void scratch_delete(void *object)
     free(scratch->walk.entries);
     free(scratch->accepted.entries);
     free(scratch->query);
-    free(scratch->hits);
     free(scratch);
 }
 
@@ -85,15 +84,6 @@ void index_scratch_query(struct index_scratch *scratch, uint32_t bytes)
     free(scratch->query);
     scratch->query = index_allocate(bytes, 1);
     scratch->query_room = bytes;
-}
-
-void index_scratch_hits(struct index_scratch *scratch, uint32_t count)
-{
-    if (count <= scratch->hit_room)
-        return;
-    free(scratch->hits);
-    scratch->hits = index_allocate(count, sizeof(*scratch->hits));
-    scratch->hit_room = count;
 }
 
 void index_pool_limit(struct index_pool *pool, uint32_t limit)

@@ -5,6 +5,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "indexer/index/graph.h"
+
 /* Nodes already looked at: one bit each, so that the marks of a window stay in the nearest cache
  * (25 kB for 200,000 nodes; epoch numbers of 16 bits would take sixteen times that and miss). Words
  * that were touched are remembered, and clearing them is cheaper than any epoch bookkeeping. */
@@ -29,8 +31,6 @@ struct index_scratch {
     struct index_pool accepted; /* what may be returned */
     uint8_t *query;             /* encoded; 64-byte aligned */
     uint32_t query_room;
-    struct index_hit *hits; /* re-ranking */
-    uint32_t hit_room;
 };
 
 /** This thread's, freed when the thread ends. */
@@ -38,7 +38,6 @@ struct index_scratch *index_scratch_get(void);
 
 void index_scratch_marks(struct index_scratch *scratch, uint32_t node_count);
 void index_scratch_query(struct index_scratch *scratch, uint32_t bytes);
-void index_scratch_hits(struct index_scratch *scratch, uint32_t count);
 void index_pool_limit(struct index_pool *pool, uint32_t limit);
 void index_marks_clear(struct index_marks *marks);
 
@@ -60,10 +59,20 @@ static inline uint64_t index_candidate(int32_t key, uint32_t node)
 {
     return (uint64_t)((uint32_t)key ^ UINT32_C(0x80000000)) << 32 | node << 1;
 }
+static inline int32_t index_candidate_key(uint64_t candidate)
+{
+    return (int32_t)((uint32_t)(candidate >> 32) ^ UINT32_C(0x80000000));
+}
 static inline uint32_t index_candidate_node(uint64_t candidate)
 {
     return (uint32_t)candidate >> 1;
 }
+
+/** Exact float32 scores of candidates, nearest by codes first, as many as are needed: the best k in
+ * `hits`, those above the floor only. `score_per_key` as index_quantiser_encode_query gave it. */
+int index_rerank(const struct index_graph *graph, const struct index_search *search,
+                 float score_per_key, const uint64_t *candidates, uint32_t count,
+                 struct index_hit *hits, uint32_t *hit_count, struct error *error);
 
 /** Puts a candidate in its place; returns it, or pool->limit when the pool is full of nearer. */
 static inline uint32_t index_pool_insert(struct index_pool *pool, uint64_t candidate)

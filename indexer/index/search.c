@@ -4,23 +4,21 @@
  * Unlike the paper's two heaps, one sorted array serves as queue and result, and the distances of
  * all unseen neighbours of a node are computed together after their codes were prefetched. */
 #include <assert.h>
-#include <math.h>
 
 #include "indexer/index/layer.h"
 #include "indexer/index/scratch.h"
 #include "indexer/index/segment.h"
-#include "indexer/index/top.h"
 
 enum {
     DEGREE_LIMIT = 512,
     BEAM_MIN = 4, /* candidates on upper levels, and ways into level 0 */
     BEAM_MAX = 64,
-    BEAM_PART = 8,     /* ef to one of the beam: a careful search is careful on all levels */
-    RERANK_FACTOR = 2, /* candidates scored exactly, for each hit wanted */
-    RERANK_MIN = 16,
-    WIDEN_MAX = 16,     /* widening of one step, for a filter */
-    WIDTH_LIMIT = 4096, /* a pool wider than this is dearer than a scan */
-    WIDTH_PART = 8,     /* so is one that holds more than an eighth of the rows */
+    BEAM_PART = 8, /* ef to one of the beam: a careful search is careful on all levels */
+    EF_MIN = 16,
+    CANDIDATES_FACTOR = 4, /* accepted candidates remembered, for each hit wanted */
+    WIDEN_MAX = 16,        /* widening of one step, for a filter */
+    WIDTH_LIMIT = 4096,    /* a pool wider than this is dearer than a scan */
+    WIDTH_PART = 8,        /* so is one that holds more than an eighth of the rows */
     PREFETCH_AHEAD = 4
 };
 
@@ -177,39 +175,6 @@ static uint32_t find_entries(const struct index_graph *graph, struct index_scrat
     return count;
 }
 
-/* Exact scores of the pool's first candidates. All vectors are asked for, and fetched towards the
- * cache, before the first is used. */
-static int rerank(const struct index_graph *graph, const struct index_search *search,
-                  const uint64_t *candidates, uint32_t count, struct index_hit *hits,
-                  uint32_t *hit_count, struct error *error)
-{
-    enum { BATCH = 64 };
-    struct index_top top;
-
-    index_top_create(&top, hits, search->k);
-    for (uint32_t first = 0; first < count; first += BATCH) {
-        const float *vectors[BATCH];
-        uint32_t batch = count - first < BATCH ? count - first : BATCH;
-        for (uint32_t i = 0; i < batch; i++) {
-            uint32_t row = graph->rows[index_candidate_node(candidates[first + i])];
-            vectors[i] = search->vector(search->vector_context, row, error);
-            if (!vectors[i])
-                return error && error->code != 0 ? error->code : ERROR_CORRUPT;
-            for (uint32_t d = 0; d < graph->quantiser.dim; d += 16)
-                __builtin_prefetch(vectors[i] + d);
-        }
-        for (uint32_t i = 0; i < batch; i++)
-            index_top_offer(&top, graph->rows[index_candidate_node(candidates[first + i])],
-                            index_score(graph->quantiser.metric, search->query, vectors[i],
-                                        graph->quantiser.dim));
-    }
-    index_top_sort(&top);
-    while (top.count > 0 && !(hits[top.count - 1].score > search->floor_score))
-        top.count--;
-    *hit_count = top.count;
-    return 0;
-}
-
 static uint32_t clamp(uint64_t value, uint32_t low, uint32_t high)
 {
     return value < low ? low : value > high ? high : (uint32_t)value;
@@ -244,7 +209,7 @@ static struct outcome search_level_0(const struct index_graph *graph,
     struct outcome outcome = {search->accept ? &scratch->accepted : &scratch->walk, 0, false};
     uint32_t width = ef,
              widest = clamp(graph->count / WIDTH_PART, ef, WIDTH_LIMIT > ef ? WIDTH_LIMIT : ef);
-    uint32_t candidates = clamp((uint64_t)k * RERANK_FACTOR, RERANK_MIN, UINT32_MAX);
+    uint32_t candidates = clamp((uint64_t)k * CANDIDATES_FACTOR, EF_MIN, graph->count);
     uint32_t entries[BEAM_MAX];
     uint32_t entry_count =
         find_entries(graph, scratch, clamp(ef / BEAM_PART, BEAM_MIN, BEAM_MAX), entries);
@@ -253,7 +218,7 @@ static struct outcome search_level_0(const struct index_graph *graph,
         struct walk walk = {graph, scratch, graph->links, 2 * graph->m, NULL, search, 0};
         uint64_t needed;
         if (search->accept)
-            index_pool_limit(&scratch->accepted, clamp(candidates, 1, graph->count));
+            index_pool_limit(&scratch->accepted, candidates);
         enter(&walk, entries, entry_count, width);
         walk_links(&walk);
         outcome.usable = outcome.found->count;
@@ -271,7 +236,6 @@ static struct outcome search_level_0(const struct index_graph *graph,
         } else {
             outcome.complete = outcome.complete || outcome.usable >= k;
         }
-        outcome.usable = clamp(outcome.usable, 0, candidates);
         return outcome;
     }
 }
@@ -285,16 +249,18 @@ int index_segment_search(const struct index_segment *segment, const struct index
     uint32_t k = search->k < graph->count ? search->k : graph->count;
     uint32_t ef = search->ef > k ? search->ef : k;
     struct outcome outcome;
+    float score_per_key;
 
     *hit_count = 0;
     *exhausted = true;
     if (k == 0)
         return 0;
-    ef = clamp(ef, RERANK_MIN, graph->count > RERANK_MIN ? graph->count : RERANK_MIN);
+    ef = clamp(ef, EF_MIN, graph->count > EF_MIN ? graph->count : EF_MIN);
     index_scratch_marks(scratch, graph->count);
     index_scratch_query(scratch, graph->quantiser.stride);
-    index_quantiser_encode_query(&graph->quantiser, search->query, scratch->query);
+    score_per_key = index_quantiser_encode_query(&graph->quantiser, search->query, scratch->query);
     outcome = search_level_0(graph, search, scratch, k, ef);
     *exhausted = outcome.complete;
-    return rerank(graph, search, outcome.found->entries, outcome.usable, hits, hit_count, error);
+    return index_rerank(graph, search, score_per_key, outcome.found->entries, outcome.usable, hits,
+                        hit_count, error);
 }
