@@ -1,0 +1,547 @@
+/* windrow-bench-ingest: how close windrow comes to what librdkafka itself can read.
+ *
+ * On one topic of a real broker, in one run: a raw librdkafka consumer that only touches the bytes,
+ * then windrow's consumer down to durable records in the real store. After that freshness: records
+ * are produced at fractions of windrow's own rate, and each one's age is taken when the store's
+ * durable offset passes it. */
+#include <getopt.h>
+#include <librdkafka/rdkafka.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/io.h"
+#include "base/text.h"
+#include "ingest/ingest.h"
+
+enum { SHARDS_MAX = 64, TOPIC_BYTES = 64 };
+
+struct bench {
+    const char *brokers;
+    const char *directory;
+    const char *format; /* "raw", "msgpack", "json" */
+    uint64_t record_count;
+    uint32_t dim;
+    int partition_count;
+    double seconds; /* of each freshness run */
+    bool json;
+
+    char topic[TOPIC_BYTES];
+    const char *topics[1];
+    struct config_collection collection;
+    struct config config;
+    struct buffer value; /* one encoded record; its first floats change */
+
+    struct store *store;
+    _Atomic(struct store_shard *) shards[SHARDS_MAX];
+    atomic_bool stop_flushing;
+};
+
+static _Noreturn void die(const char *what, const char *why)
+{
+    fprintf(stderr, "windrow-bench-ingest: %s: %s\n", what, why);
+    exit(1);
+}
+
+static double now_s(void)
+{
+    return (double)io_monotonic_ns(io_posix()) / 1e9;
+}
+
+/* ---- records */
+
+/* Values as embeddings have them: eight significant digits in JSON. */
+static void encode_record(struct bench *bench, uint64_t id)
+{
+    float *vector = malloc(bench->dim * sizeof(float));
+    uint64_t state = id * UINT64_C(0x9e3779b97f4a7c15) + 1;
+
+    if (!vector)
+        abort();
+    for (uint32_t i = 0; i < bench->dim; i++) {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        vector[i] = (float)((double)(state >> 11) * 0x1p-53 - 0.5);
+    }
+    bench->value.size = 0;
+    if (strcmp(bench->format, "raw") == 0) {
+        buffer_append(&bench->value, vector, bench->dim * sizeof(float));
+    } else if (strcmp(bench->format, "msgpack") == 0) {
+        uint32_t size_bytes = bench->dim * (uint32_t)sizeof(float);
+        const uint8_t head[] = {0x81, 0xa6, 'v', 'e', 'c', 't', 'o', 'r', 0xc6};
+        buffer_append(&bench->value, head, sizeof(head));
+        for (int shift = 24; shift >= 0; shift -= 8)
+            buffer_append_byte(&bench->value, (uint8_t)(size_bytes >> shift));
+        buffer_append(&bench->value, vector, size_bytes);
+    } else {
+        buffer_append_text(&bench->value, "{\"vector\":[");
+        for (uint32_t i = 0; i < bench->dim; i++) {
+            if (i > 0)
+                buffer_append_byte(&bench->value, ',');
+            doc_write_json_float(&bench->value, vector[i]);
+        }
+        buffer_append_text(&bench->value, "]}");
+    }
+    free(vector);
+}
+
+static void take_offset(void *context, const struct ingest_produced *result)
+{
+    if (result->code != 0)
+        die("produce", result->text);
+    if (context)
+        *(int64_t *)context = result->offset;
+}
+
+static void send_record(struct bench *bench, struct ingest_producer *producer, uint64_t id,
+                        int64_t *offset)
+{
+    struct error error = {0};
+    char key[24];
+    int length = snprintf(key, sizeof(key), "%llu", (unsigned long long)id);
+    int code;
+
+    do
+        code = ingest_producer_send(producer, bench->topic, key, (size_t)length, bench->value.data,
+                                    bench->value.size, -1, take_offset, offset, &error);
+    while (code == ERROR_BUSY);
+    if (code != 0)
+        die("produce", error.text);
+}
+
+static struct ingest_producer *producer_new(struct bench *bench)
+{
+    struct ingest_producer *producer;
+    struct error error = {0};
+
+    if (ingest_producer_new(&bench->config, NULL, &producer, &error) != 0 ||
+        ingest_producer_create_topic(producer, bench->topic, bench->partition_count, 1, &error) !=
+            0)
+        die("producer", error.text);
+    return producer;
+}
+
+static void fill_topic(struct bench *bench)
+{
+    struct ingest_producer *producer = producer_new(bench);
+    struct error error = {0};
+    double start_s = now_s();
+
+    for (uint64_t id = 0; id < bench->record_count; id++) {
+        /* Encoding every JSON record anew would be most of the time. */
+        if (id % 64 == 0)
+            encode_record(bench, id);
+        send_record(bench, producer, id, NULL);
+        if (id % 64 == 0)
+            (void)ingest_producer_poll(producer, 0);
+    }
+    if (ingest_producer_delete(producer, 60000, &error) != 0)
+        die("produce", error.text);
+    fprintf(stderr, "%llu %s records of %zu bytes produced in %.1f s\n",
+            (unsigned long long)bench->record_count, bench->format, bench->value.size,
+            now_s() - start_s);
+}
+
+/* ---- raw consumption */
+
+static rd_kafka_t *raw_consumer(struct bench *bench)
+{
+    const char *const settings[] = {
+        "bootstrap.servers",    bench->brokers, "group.id",        "raw",
+        "enable.partition.eof", "true",         "check.crcs",      "true",
+        "enable.auto.commit",   "false",        "isolation.level", "read_committed"};
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    rd_kafka_t *consumer;
+    char text[256];
+
+    for (size_t i = 0; i < sizeof(settings) / sizeof(settings[0]); i += 2)
+        if (rd_kafka_conf_set(conf, settings[i], settings[i + 1], text, sizeof(text)) != 0)
+            die("raw consumer", text);
+    consumer = rd_kafka_new(RD_KAFKA_CONSUMER, conf, text, sizeof(text));
+    if (!consumer)
+        die("raw consumer", text);
+    rd_kafka_poll_set_consumer(consumer);
+    for (int i = 0; i < bench->partition_count; i++)
+        rd_kafka_topic_partition_list_add(list, bench->topic, i)->offset =
+            RD_KAFKA_OFFSET_BEGINNING;
+    rd_kafka_assign(consumer, list);
+    rd_kafka_topic_partition_list_destroy(list);
+    return consumer;
+}
+
+/* Records a second, from the first message to the last. */
+static double measure_raw(struct bench *bench)
+{
+    rd_kafka_t *consumer = raw_consumer(bench);
+    uint64_t seen = 0;
+    uint64_t sum = 0;
+    double start_s = 0;
+    double end_s;
+
+    while (seen < bench->record_count) {
+        rd_kafka_message_t *message = rd_kafka_consumer_poll(consumer, 1000);
+        if (!message)
+            continue;
+        if (message->err == 0) {
+            const uint8_t *bytes = message->payload;
+            if (seen++ == 0)
+                start_s = now_s();
+            for (size_t i = 0; i + 8 <= message->len; i += 8) {
+                uint64_t word;
+                memcpy(&word, bytes + i, sizeof(word));
+                sum += word;
+            }
+        } else if (message->err != RD_KAFKA_RESP_ERR__PARTITION_EOF) {
+            die("raw consumer", rd_kafka_message_errstr(message));
+        }
+        rd_kafka_message_destroy(message);
+    }
+    end_s = now_s();
+    fprintf(stderr, "raw: %.0f records/s (sum %llx)\n",
+            (double)bench->record_count / (end_s - start_s), (unsigned long long)sum);
+    rd_kafka_consumer_close(consumer);
+    rd_kafka_destroy(consumer);
+    return (double)bench->record_count / (end_s - start_s);
+}
+
+/* ---- windrow */
+
+static int host_open(void *context, const struct config_collection *collection, const char *name,
+                     struct store_shard **shard, struct error *error)
+{
+    struct bench *bench = context;
+    struct store_shard_options options = {.collection = collection->name,
+                                          .name = name,
+                                          .dim = collection->dim,
+                                          .metric = STORE_METRIC_COSINE,
+                                          .window_ms = collection->window_ms};
+    int code = store_shard_open(bench->store, &options, shard, error);
+
+    if (code == 0)
+        atomic_store(&bench->shards[atoi(name)], *shard);
+    return code;
+}
+
+static void host_close(void *context, struct store_shard *shard, bool flush)
+{
+    struct bench *bench = context;
+    struct error error = {0};
+
+    atomic_store(&bench->stop_flushing, true); /* everything is revoked at once, at the end */
+    atomic_store(&bench->shards[atoi(store_shard_name(shard))], NULL);
+    usleep(200000);
+    if (store_shard_close(shard, flush, &error) != 0)
+        die("close", error.text);
+}
+
+/* What the program's maintenance does meanwhile. */
+static void *flush_loop(void *context)
+{
+    struct bench *bench = context;
+
+    while (!atomic_load(&bench->stop_flushing)) {
+        for (int i = 0; i < SHARDS_MAX; i++) {
+            struct store_shard *shard = atomic_load(&bench->shards[i]);
+            struct error error = {0};
+            if (shard && store_shard_needs_flush(shard) && store_shard_flush(shard, &error) != 0)
+                die("flush", error.text);
+        }
+        usleep(1000);
+    }
+    return NULL;
+}
+
+static uint64_t durable(struct bench *bench)
+{
+    uint64_t total = 0;
+
+    for (int i = 0; i < bench->partition_count; i++) {
+        struct store_shard *shard = atomic_load(&bench->shards[i]);
+        int64_t next = shard ? store_shard_next_offset(shard) : 0;
+        total += next > 0 ? (uint64_t)next : 0;
+    }
+    return total;
+}
+
+struct windrow {
+    struct ingest *ingest;
+    pthread_t flusher;
+};
+
+static void windrow_start(struct bench *bench, struct windrow *windrow)
+{
+    struct store_options store = {.data_dir = bench->directory,
+                                  .memory_max_bytes = (uint64_t)2 << 30,
+                                  .memtable_max_bytes = 128 << 20};
+    struct ingest_options options = {
+        .config = &bench->config,
+        .host = {.context = bench, .shard_open = host_open, .shard_close = host_close}};
+    struct error error = {0};
+
+    atomic_store(&bench->stop_flushing, false);
+    if (store_open(&store, &bench->store, &error) != 0 ||
+        ingest_start(&options, &windrow->ingest, &error) != 0)
+        die("windrow", error.text);
+    if (pthread_create(&windrow->flusher, NULL, flush_loop, bench) != 0)
+        die("windrow", "no thread");
+}
+
+static void windrow_stop(struct bench *bench, struct windrow *windrow)
+{
+    ingest_stop(windrow->ingest);
+    atomic_store(&bench->stop_flushing, true);
+    pthread_join(windrow->flusher, NULL);
+    store_close(bench->store);
+}
+
+/* Records a second, from the first durable one to the last. */
+static double measure_windrow(struct bench *bench)
+{
+    struct windrow windrow;
+    uint64_t first = 0;
+    double start_s = 0;
+    double end_s;
+
+    windrow_start(bench, &windrow);
+    while ((first = durable(bench)) == 0)
+        usleep(200);
+    start_s = now_s();
+    while (durable(bench) < bench->record_count)
+        usleep(500);
+    end_s = now_s();
+    windrow_stop(bench, &windrow);
+    fprintf(stderr, "windrow: %.0f records/s\n",
+            (double)(bench->record_count - first) / (end_s - start_s));
+    return (double)(bench->record_count - first) / (end_s - start_s);
+}
+
+/* ---- freshness */
+
+struct freshness {
+    double rate;
+    uint64_t record_count;
+    double p50_ms, p99_ms, p999_ms;
+};
+
+struct stamps {
+    struct bench *bench;
+    double *sent_s;
+    double *seen_s;
+    uint64_t base; /* durable offset before the first */
+    uint64_t count;
+    atomic_bool done;
+};
+
+/* When the durable offset passes each record. One partition, one producer: offsets count up. */
+static void *watch(void *context)
+{
+    struct stamps *stamps = context;
+    uint64_t seen = 0;
+
+    while (seen < stamps->count && !atomic_load(&stamps->done)) {
+        uint64_t now = durable(stamps->bench) - stamps->base;
+        double at_s = now_s();
+        for (; seen < now && seen < stamps->count; seen++)
+            stamps->seen_s[seen] = at_s;
+        usleep(50);
+    }
+    return NULL;
+}
+
+static int compare(const void *a, const void *b)
+{
+    double left = *(const double *)a;
+    double right = *(const double *)b;
+
+    return left < right ? -1 : left > right;
+}
+
+static void produce_at(struct stamps *stamps, struct ingest_producer *producer, double rate)
+{
+    double start_s = now_s();
+
+    for (uint64_t i = 0; i < stamps->count; i++) {
+        double ahead_s;
+        while ((ahead_s = start_s + (double)i / rate - now_s()) > 0) {
+            (void)ingest_producer_poll(producer, 0);
+            if (ahead_s > 200e-6)
+                usleep(100);
+        }
+        stamps->sent_s[i] = now_s();
+        send_record(stamps->bench, producer, i, NULL);
+    }
+}
+
+static void measure_freshness(struct bench *bench, struct freshness *result)
+{
+    struct ingest_producer *producer = producer_new(bench);
+    struct stamps stamps = {.bench = bench,
+                            .base = durable(bench),
+                            .count = (uint64_t)(result->rate * bench->seconds) + 1};
+    pthread_t watcher;
+
+    stamps.sent_s = calloc(stamps.count, sizeof(double));
+    stamps.seen_s = calloc(stamps.count, sizeof(double));
+    if (!stamps.sent_s || !stamps.seen_s)
+        abort();
+    /* The idempotent producer's first message waits for its id. */
+    send_record(bench, producer, 0, NULL);
+    while (durable(bench) == stamps.base)
+        (void)ingest_producer_poll(producer, 10);
+    stamps.base = durable(bench);
+    if (pthread_create(&watcher, NULL, watch, &stamps) != 0)
+        die("freshness", "no thread");
+    produce_at(&stamps, producer, result->rate);
+    if (ingest_producer_delete(producer, 60000, NULL) != 0)
+        die("freshness", "not acknowledged");
+    pthread_join(watcher, NULL);
+    for (uint64_t i = 0; i < stamps.count; i++)
+        stamps.seen_s[i] -= stamps.sent_s[i];
+    qsort(stamps.seen_s, stamps.count, sizeof(double), compare);
+    result->record_count = stamps.count;
+    result->p50_ms = stamps.seen_s[stamps.count / 2] * 1e3;
+    result->p99_ms = stamps.seen_s[stamps.count * 99 / 100] * 1e3;
+    result->p999_ms = stamps.seen_s[stamps.count * 999 / 1000] * 1e3;
+    free(stamps.sent_s);
+    free(stamps.seen_s);
+    fprintf(stderr, "freshness at %.0f/s: p50 %.2f ms, p99 %.2f ms, p99.9 %.2f ms\n", result->rate,
+            result->p50_ms, result->p99_ms, result->p999_ms);
+}
+
+/* ---- the program */
+
+static void use_topic(struct bench *bench, const char *suffix)
+{
+    snprintf(bench->topic, sizeof(bench->topic), "bench-%s-%s-%d", bench->format, suffix, getpid());
+    bench->topics[0] = bench->topic;
+    bench->collection = (struct config_collection){
+        .name = bench->topic,
+        .topics = bench->topics,
+        .topic_count = 1,
+        .format = strcmp(bench->format, "raw") == 0 ? CONFIG_FORMAT_RAW : CONFIG_FORMAT_AUTO,
+        .dim = bench->dim,
+        .metric = CONFIG_METRIC_COSINE,
+        .window_ms = 3600000,
+        .max_future_ms = 300000,
+        .idle_timeout_ms = 60000,
+        .late_allowed_ms = 600000};
+    bench->config = (struct config){.kafka_brokers = bench->brokers,
+                                    .kafka_group = bench->topic,
+                                    .collections = &bench->collection,
+                                    .collection_count = 1};
+}
+
+static void report(const struct bench *bench, double raw, double ours,
+                   const struct freshness *freshness, size_t freshness_count)
+{
+    if (!bench->json) {
+        printf("%s, %u dimensions, %llu records, %d partitions: raw %.0f/s, windrow %.0f/s, "
+               "ratio %.2f\n",
+               bench->format, bench->dim, (unsigned long long)bench->record_count,
+               bench->partition_count, raw, ours, ours / raw);
+        return;
+    }
+    printf("{\"format\":\"%s\",\"dim\":%u,\"records\":%llu,\"partitions\":%d,"
+           "\"raw_records_per_second\":%.0f,\"windrow_records_per_second\":%.0f,\"ratio\":%.3f,"
+           "\"freshness\":[",
+           bench->format, bench->dim, (unsigned long long)bench->record_count,
+           bench->partition_count, raw, ours, ours / raw);
+    for (size_t i = 0; i < freshness_count; i++)
+        printf(
+            "%s{\"rate\":%.0f,\"records\":%llu,\"p50_ms\":%.3f,\"p99_ms\":%.3f,\"p999_ms\":%.3f}",
+            i ? "," : "", freshness[i].rate, (unsigned long long)freshness[i].record_count,
+            freshness[i].p50_ms, freshness[i].p99_ms, freshness[i].p999_ms);
+    printf("]}\n");
+}
+
+static void run(struct bench *bench)
+{
+    struct freshness freshness[3] = {0};
+    const double fractions[] = {0.1, 0.5, 0.9};
+    struct windrow windrow;
+    double raw;
+    double ours;
+
+    use_topic(bench, "speed");
+    fill_topic(bench);
+    raw = measure_raw(bench);
+    ours = measure_windrow(bench);
+    if (bench->seconds > 0) {
+        bench->partition_count = 1;
+        use_topic(bench, "fresh");
+        encode_record(bench, 1);
+        (void)ingest_producer_delete(producer_new(bench), 0, NULL);
+        windrow_start(bench, &windrow);
+        for (size_t i = 0; i < 3; i++) {
+            freshness[i].rate = fractions[i] * ours;
+            measure_freshness(bench, &freshness[i]);
+        }
+        windrow_stop(bench, &windrow);
+    }
+    report(bench, raw, ours, freshness, bench->seconds > 0 ? 3 : 0);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct option options[] = {{"brokers", required_argument, NULL, 'b'},
+                                            {"directory", required_argument, NULL, 'd'},
+                                            {"format", required_argument, NULL, 'f'},
+                                            {"records", required_argument, NULL, 'n'},
+                                            {"dim", required_argument, NULL, 'D'},
+                                            {"partitions", required_argument, NULL, 'p'},
+                                            {"freshness-seconds", required_argument, NULL, 's'},
+                                            {"json", no_argument, NULL, 'j'},
+                                            {0}};
+    struct bench bench = {.brokers = "127.0.0.1:9092",
+                          .directory = "/tmp/windrow-bench-ingest",
+                          .format = "msgpack",
+                          .record_count = 200000,
+                          .dim = 768,
+                          .partition_count = 4,
+                          .seconds = 5};
+    int option;
+
+    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+        switch (option) {
+        case 'b':
+            bench.brokers = optarg;
+            break;
+        case 'd':
+            bench.directory = optarg;
+            break;
+        case 'f':
+            bench.format = optarg;
+            break;
+        case 'n':
+            bench.record_count = strtoull(optarg, NULL, 10);
+            break;
+        case 'D':
+            bench.dim = (uint32_t)strtoul(optarg, NULL, 10);
+            break;
+        case 'p':
+            bench.partition_count = atoi(optarg);
+            break;
+        case 's':
+            bench.seconds = strtod(optarg, NULL);
+            break;
+        case 'j':
+            bench.json = true;
+            break;
+        default:
+            return 64;
+        }
+    }
+    if (bench.record_count == 0 || bench.dim == 0 || bench.dim > 65536 ||
+        bench.partition_count < 1 || bench.partition_count > SHARDS_MAX) {
+        fprintf(stderr, "windrow-bench-ingest: a value is out of bounds\n");
+        return 64;
+    }
+    run(&bench);
+    buffer_destroy(&bench.value);
+    return 0;
+}
