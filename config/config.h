@@ -58,8 +58,8 @@ struct config_collection {
     const char *event_time_field; /* payload path or record key; NULL: the Kafka timestamp */
     enum config_time_unit event_time_unit;
     int64_t window_ms;
-    int64_t ttl_ms;     /* 0: keep for ever */
-    uint64_t max_bytes; /* 0: no cap */
+    _Atomic int64_t ttl_ms; /* 0: keep for ever; SIGHUP changes it while the service runs */
+    uint64_t max_bytes;     /* 0: no cap */
     int64_t max_future_ms;
     int64_t idle_timeout_ms;
     int64_t late_allowed_ms;

@@ -8,7 +8,7 @@
 #include "ingest/consumer.h"
 #include "ingest/kafka_conf.h"
 
-enum { QUERY_TIMEOUT_MS = 3000, LETTER_PARTITIONS = 1, CREATE_TIMEOUT_MS = 5000 };
+enum { QUERY_TIMEOUT_MS = 2000, LETTER_PARTITIONS = 1, CREATE_TIMEOUT_MS = 5000 };
 
 /* A partition to be asked about: copied, because partitions may go while the broker answers. */
 struct question {

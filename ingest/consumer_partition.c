@@ -189,6 +189,7 @@ static bool judge(struct partition *partition, const rd_kafka_message_t *message
         group_add(partition, record, timestamp_ms);
         return true;
     }
+    partition->policy.ttl_ms = partition->collection->ttl_ms; /* a reload may have changed it */
     switch (
         twcs_judge(&partition->policy, &partition->clock, record->event_time_ms, record->ttl_ms)) {
     case TWCS_ACCEPT_LATE:

@@ -164,6 +164,7 @@ static int open_entry(struct catalog *catalog, const struct config_collection *c
     place = find(catalog, collection->name, name, &found);
     entry->next = *place;
     *place = entry;
+    store_shard_set_ttl(*shard, collection->ttl_ms); /* a reload may have come while it opened */
     pthread_mutex_unlock(&catalog->lock);
     return 0;
 }

@@ -26,7 +26,6 @@ struct maintenance {
     struct metrics *metrics;
     struct io *io;
     _Atomic int64_t *flush_alive_ns;
-    _Atomic(const struct config *) config; /* NULL until a reload: leases know their collection */
     atomic_bool stopping;
     pthread_t flush_thread;
     pthread_t job_threads[JOB_THREADS_MAX];
@@ -206,17 +205,6 @@ static int carry_out(struct maintenance *maintenance, struct indexer_shard_lease
     return 0;
 }
 
-static const struct config_collection *collection_of(struct maintenance *maintenance,
-                                                     const struct indexer_shard_lease *lease)
-{
-    const struct config_collection *collection = catalog_lease_collection(lease);
-    const struct config *fresh = atomic_load(&maintenance->config);
-    const struct config_collection *reloaded =
-        fresh ? config_collection_find(fresh, collection->name) : NULL;
-
-    return reloaded ? reloaded : collection;
-}
-
 /* A failure of one window must not turn into a busy loop over it: the round ends after a pause. */
 static void maintain_shard(struct maintenance *maintenance, struct indexer_shard_lease *lease,
                            struct arena *arena)
@@ -225,8 +213,8 @@ static void maintain_shard(struct maintenance *maintenance, struct indexer_shard
     struct maintenance_view view;
     size_t count;
 
-    maintenance_describe(lease->shard, collection_of(maintenance, lease),
-                         io_wall_ms(maintenance->io), arena, &view);
+    maintenance_describe(lease->shard, catalog_lease_collection(lease), io_wall_ms(maintenance->io),
+                         arena, &view);
     count = twcs_decide(&view.policy, &view.clock, view.windows, view.info.window_count, decisions,
                         DECISIONS_MAX);
     for (size_t i = 0; i < count && !maintenance->stopping && !*lease->closing; i++) {
@@ -321,7 +309,7 @@ static void enforce_caps(struct maintenance *maintenance, struct arena *arena)
 
     /* Leases come ordered by collection: each group is one collection. */
     for (size_t first = 0, last; first < count; first = last) {
-        const struct config_collection *collection = collection_of(maintenance, &leases[first]);
+        const struct config_collection *collection = catalog_lease_collection(&leases[first]);
         for (last = first + 1; last < count; last++) {
             if (strcmp(catalog_lease_collection(&leases[last])->name, collection->name) != 0)
                 break;
@@ -410,21 +398,4 @@ void maintenance_stop(struct maintenance *maintenance)
     for (uint32_t i = 0; i < maintenance->job_count; i++)
         pthread_join(maintenance->job_threads[i], NULL);
     free(maintenance);
-}
-
-void maintenance_reload(struct maintenance *maintenance, const struct config *config)
-{
-    struct indexer_shard_lease *leases;
-    struct arena arena;
-    size_t count;
-
-    atomic_store(&maintenance->config, config);
-    arena_create(&arena, 0);
-    count = catalog_acquire(maintenance->catalog, NULL, &arena, &leases);
-    for (size_t i = 0; i < count; i++) {
-        const struct config_collection *collection = collection_of(maintenance, &leases[i]);
-        store_shard_set_ttl(leases[i].shard, collection->ttl_ms);
-        catalog_release(maintenance->catalog, &leases[i]);
-    }
-    arena_destroy(&arena);
 }

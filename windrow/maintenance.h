@@ -29,9 +29,6 @@ int maintenance_start(const struct maintenance_options *options, struct maintena
                       struct error *error);
 /** Cancels what is under way (nothing is half done) and joins the threads. */
 void maintenance_stop(struct maintenance *maintenance);
-/** A changed configuration: TTLs and windows apply from the next round on. Keeps the pointer. */
-void maintenance_reload(struct maintenance *maintenance, const struct config *config);
-
 /* One window of one shard as twcs and the store both see it. */
 struct maintenance_view {
     struct store_shard_info info;

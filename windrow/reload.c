@@ -1,5 +1,5 @@
-/* SIGHUP: reads the file again and applies what may change while running. */
-#include <stdlib.h>
+/* SIGHUP: reads the file again and applies what may change while running: the TTLs. Everything else
+ * stays what the process started with, as a whole, and is named in the log. */
 #include <string.h>
 
 #include "base/logger.h"
@@ -16,35 +16,48 @@ static void log_lines(const char *prefix, struct buffer *lines)
     }
 }
 
-/* Threads may still point into former versions: all live until the service ends. */
-static void keep(struct service *service, struct config *config)
+/* Ingest, maintenance and shards that are opened later read the TTL where it stands; shards that
+ * are open are told. */
+static void apply(struct service *service, const struct config *fresh)
 {
-    service->reloads =
-        realloc(service->reloads, (service->reload_count + 1) * sizeof(*service->reloads));
-    if (!service->reloads)
-        abort();
-    service->reloads[service->reload_count++] = config;
+    struct config *running = service->config;
+
+    for (size_t i = 0; i < running->collection_count; i++) {
+        struct config_collection *collection = &running->collections[i];
+        const struct config_collection *changed = config_collection_find(fresh, collection->name);
+        struct indexer_shard_lease *leases;
+        struct arena arena;
+        size_t count;
+        if (!changed || changed->ttl_ms == collection->ttl_ms)
+            continue;
+        collection->ttl_ms = changed->ttl_ms;
+        arena_create(&arena, 0);
+        count = catalog_acquire(service->catalog, collection->name, &arena, &leases);
+        for (size_t k = 0; k < count; k++) {
+            store_shard_set_ttl(leases[k].shard, collection->ttl_ms);
+            catalog_release(service->catalog, &leases[k]);
+        }
+        arena_destroy(&arena);
+    }
 }
 
 void service_reload(struct service *service)
 {
-    const struct config *running =
-        service->reload_count ? service->reloads[service->reload_count - 1] : service->config;
+    const char *path = service->config->path;
     struct buffer report = {0};
     struct buffer restart_needed = {0};
     struct config *fresh = NULL;
 
-    if (config_load(running->path, &fresh, &report) != 0) {
+    if (config_load(path, &fresh, &report) != 0) {
         log_lines("reload refused, going on as before: ", &report);
-    } else if (!config_compare(running, fresh, &restart_needed)) {
-        log_info("windrow", "reloaded %s: nothing changed", running->path);
-        config_free(fresh);
+    } else if (!config_compare(service->config, fresh, &restart_needed)) {
+        log_info("windrow", "reloaded %s: nothing changed", path);
     } else {
         log_lines("a restart is needed for a changed ", &restart_needed);
-        maintenance_reload(service->maintenance, fresh);
-        keep(service, fresh);
-        log_info("windrow", "reloaded %s", running->path);
+        apply(service, fresh);
+        log_info("windrow", "reloaded %s", path);
     }
+    config_free(fresh);
     buffer_destroy(&report);
     buffer_destroy(&restart_needed);
 }

@@ -150,9 +150,6 @@ void service_stop(struct service *service)
     if (service->store)
         store_close(service->store);
     metrics_delete(service->metrics);
-    for (size_t i = 0; i < service->reload_count; i++)
-        config_free(service->reloads[i]);
-    free(service->reloads);
     config_free(service->config);
     free(service);
 }

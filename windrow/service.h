@@ -21,9 +21,7 @@
 enum { SERVICE_LOOP_TIMEOUT_MS = 30000 };
 
 struct service {
-    struct config *config;   /* what the process started with: components point into it */
-    struct config **reloads; /* after each SIGHUP, newest last; kept: pointed into */
-    size_t reload_count;
+    struct config *config; /* what the process started with, TTLs of the last reload */
     unsigned roles;
     struct io *io;
     struct metrics *metrics;
