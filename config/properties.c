@@ -19,7 +19,7 @@
 
 static const struct property_choice formats[] = {
     {"auto", CONFIG_FORMAT_AUTO, false},       {"json", CONFIG_FORMAT_JSON, false},
-    {"msgpack", CONFIG_FORMAT_MSGPACK, false}, {"protobuf", CONFIG_FORMAT_PROTOBUF, true},
+    {"msgpack", CONFIG_FORMAT_MSGPACK, false}, {"protobuf", CONFIG_FORMAT_PROTOBUF, false},
     {"arrow", CONFIG_FORMAT_ARROW, true},      {"raw", CONFIG_FORMAT_RAW, false},
 };
 
@@ -48,7 +48,7 @@ static const struct property_choice durabilities[] = {
 
 static const struct property_choice codecs[] = {
     {"raw", CONFIG_CODEC_RAW, false},
-    {"packed", CONFIG_CODEC_PACKED, true},
+    {"packed", CONFIG_CODEC_PACKED, false},
 };
 
 static const struct property_choice styles[] = {

@@ -5,15 +5,25 @@
 
 #include "base/buffer.h"
 
-int command_load_config(const char *given, struct config **config)
+static int load_config(const char *given, bool warnings, struct config **config)
 {
     struct buffer report = {0};
     int code = config_load(config_default_path(given), config, &report);
 
-    if (report.size > 0)
+    if (report.size > 0 && (warnings || code != 0))
         fputs(buffer_text(&report), stderr);
     buffer_destroy(&report);
     return code == 0 ? COMMAND_OK : COMMAND_CONFIG;
+}
+
+int command_load_config(const char *given, struct config **config)
+{
+    return load_config(given, true, config);
+}
+
+int command_load_config_quietly(const char *given, struct config **config)
+{
+    return load_config(given, false, config);
 }
 
 int command_usage_error(const char *command, const char *format, ...)

@@ -21,6 +21,8 @@ int command_verify(int argc, char **argv);
 /** Loads the config that `given` (-c, may be NULL) names. Problems go to stderr, one a line;
  * returns COMMAND_OK or COMMAND_CONFIG. Free with config_free. */
 int command_load_config(const char *given, struct config **config);
+/** The same for commands that only need an address: warnings are for check-config and run. */
+int command_load_config_quietly(const char *given, struct config **config);
 
 /** Says what is wrong with the command line, and where help is. Returns COMMAND_USAGE. */
 int command_usage_error(const char *command, const char *format, ...)

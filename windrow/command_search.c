@@ -348,7 +348,7 @@ int command_search(int argc, char **argv)
         return command_usage_error("search", "what is %s?", argv[optind]);
     if (!!arguments.vector + !!arguments.like + !!arguments.file != 1)
         return command_usage_error("search", "one of --vector, --like and --file is needed");
-    status = command_load_config(arguments.config_path, &config);
+    status = command_load_config_quietly(arguments.config_path, &config);
     if (status == COMMAND_OK)
         status = search(config, &arguments);
     config_free(config);

@@ -280,7 +280,7 @@ int command_status(int argc, char **argv)
     }
     if (optind < argc)
         return command_usage_error("status", "what is %s?", argv[optind]);
-    status = command_load_config(arguments.config_path, &config);
+    status = command_load_config_quietly(arguments.config_path, &config);
     if (status == COMMAND_OK && arguments.collection &&
         !config_collection_find(config, arguments.collection))
         status = command_usage_error("status", "%s has no collection %s", config->path,

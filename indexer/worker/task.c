@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/logger.h"
+#include "base/text.h"
 #include "indexer/worker/pool.h"
 
 const struct store_window_info *worker_window_find(const struct store_shard_info *info,
@@ -65,13 +66,14 @@ static void observe_build(struct worker_task *task, const struct store_window_in
     struct worker_pool *pool = task->pool;
     struct metric_label labels[] = {{"collection", task->collection->name}};
     double seconds = (double)(io_monotonic_ns(pool->options.io) - start_ns) * 1e-9;
+    char start[TEXT_TIME_BYTES];
 
     metric_observe(metrics_histogram(pool->options.metrics, "windrow_index_build_seconds",
                                      "Time to build and attach a segment", labels, 1,
                                      metrics_seconds_bounds, metrics_seconds_bound_count),
                    seconds);
-    log_info("indexer", "indexed window %lld of %s/%s: generation %llu, %llu rows, %.2f s",
-             (long long)window->start_ms, task->collection->name,
+    log_info("indexer", "indexed window %s of %s/%s: generation %llu, %llu rows, %.2f s",
+             text_format_time(window->start_ms, start), task->collection->name,
              store_shard_name(task->lease.shard), (unsigned long long)window->generation,
              (unsigned long long)window->run.rows, seconds);
 }

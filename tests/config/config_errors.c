@@ -127,14 +127,11 @@ START_TEST(features_that_are_not_there_are_refused)
          "(use time_window)\n"},
         {MINIMAL "    format: arrow\n",
          "w.yaml:5:13: collections.news.format: arrow is not available "
-         "in this version (use auto, json, msgpack or raw)\n"},
+         "in this version (use auto, json, msgpack, protobuf or raw)\n"},
         {MINIMAL "    index: {kind: ivf_pq}\n",
          "w.yaml:5:19: collections.news.index.kind: ivf_pq is "
          "not available in this version (use auto, flat or "
          "hnsw)\n"},
-        {MINIMAL "    codec: packed\n",
-         "w.yaml:5:12: collections.news.codec: packed is not available "
-         "in this version (use raw)\n"},
         {MINIMAL "    index: {ivf_pq_after: 3d, ivf_pq: {lists: 4, nprobe: auto}}\n",
          "w.yaml:5:27: collections.news.index.ivf_pq_after: is not available in this version "
          "(leave "
@@ -273,7 +270,7 @@ START_TEST(all_errors_come_at_once_in_the_order_of_the_file)
          "10ms, "
          "5s, 10m, 1h, 7d or 1h30m)\n"
          "w.yaml:4:35: collections.a.format: \"xml\" is not one of its values (use auto, json, "
-         "msgpack or raw)\n"
+         "msgpack, protobuf or raw)\n"
          "w.yaml:5:24: unknown key nope in collections.b (known here: topics, format, dim, metric, "
          "event_time, window, ttl, max_bytes, max_future, idle_timeout, late, durability, codec, "
          "compaction, index, payload_index)\n"},

@@ -61,11 +61,13 @@ static void open_store(struct worker_fixture *fixture, const char *shard)
     struct store_options options = {.data_dir = fixture->data_dir,
                                     .memory_max_bytes = 256 << 20,
                                     .memtable_max_bytes = 64 << 20};
-    struct store_shard_options shard_options = {.collection = "news",
-                                                .name = shard,
-                                                .dim = collection->dim,
-                                                .metric = STORE_METRIC_L2,
-                                                .window_ms = WINDOW_MS};
+    struct store_shard_options shard_options = {
+        .collection = "news",
+        .name = shard,
+        .dim = collection->dim,
+        .metric = STORE_METRIC_L2,
+        .window_ms = WINDOW_MS,
+        .codec = collection->codec == CONFIG_CODEC_PACKED ? STORE_CODEC_PACKED : STORE_CODEC_RAW};
     struct error error = {0};
 
     ck_assert_msg(store_open(&options, &fixture->store, &error) == 0, "%s", error.text);

@@ -144,6 +144,18 @@ START_TEST(window_whose_job_was_lost_is_found_by_reconciliation)
 }
 END_TEST
 
+START_TEST(packed_run_is_indexed_like_a_raw_one)
+{
+    struct setting *setting =
+        set_up("dim: 16, metric: l2, codec: packed, index: {flat_below: 100}", 1);
+
+    fixture_seal(&setting->fixture, 5, 2000);
+    fixture_submit(&setting->fixture, setting->pool, 5);
+    ck_assert_double_ge(fixture_wait_indexed(&setting->fixture, 5).segment.recall, 0.95);
+    tear_down(setting);
+}
+END_TEST
+
 START_TEST(small_window_stays_flat)
 {
     struct setting *setting = set_up(SMALL, 1);
@@ -322,7 +334,8 @@ TEST_TABLE(TEST(sealed_window_gets_a_segment_that_searches_see),
            TEST(job_of_a_generation_that_is_gone_is_no_failure),
            TEST(reseal_gets_a_segment_of_the_new_generation),
            TEST(window_whose_job_was_lost_is_found_by_reconciliation),
-           TEST(small_window_stays_flat), TEST(kind_and_row_count_decide_what_a_window_gets),
+           TEST(packed_run_is_indexed_like_a_raw_one), TEST(small_window_stays_flat),
+           TEST(kind_and_row_count_decide_what_a_window_gets),
            TEST(segment_below_the_recall_floor_is_never_served),
            TEST(build_that_fails_always_is_given_up_after_the_last_attempt),
            TEST(build_that_fails_once_is_repeated), TEST(segments_are_there_again_after_a_restart),
