@@ -47,6 +47,7 @@ struct source_search {
     struct arena bound;             /* of `binding` */
     struct filter_binding *binding; /* columns for the filter, or NULL */
     struct arena working;           /* for this source */
+    double share;                   /* of the rows that are accepted, by a sample; 1: not known */
     uint32_t accepted, rejected;    /* by accept calls of one walk */
     /* Many segments: a first round asks each for its share, a second one those that still compete.
      */

@@ -57,7 +57,7 @@ static bool row_passes_filter(struct source_search *source, uint32_t row, const 
 {
     const struct searcher *searcher = source->searcher;
     struct query_row outside = query_view_row(searcher->view, source->shard, source->source, row);
-    struct error error = {0};
+    struct error error; /* a kilobyte: zeroing it for every row would cost more than the filter */
     struct filter_subject subject = {.row = &outside,
                                      .scratch = &source->payloads,
                                      .binding = source->binding,
@@ -66,6 +66,7 @@ static bool row_passes_filter(struct source_search *source, uint32_t row, const 
                                      .error = &error};
     bool matches;
 
+    error.text[0] = '\0';
     if (filter_subject_match(searcher->filter, &subject, &matches) == 0)
         return matches;
     report_damage(source, &error);
@@ -76,11 +77,13 @@ static bool row_accepted(struct source_search *source, uint32_t row)
 {
     bool accepted;
 
-    if (!row_eligible(source, row))
-        return false;
     if (!source->searcher->filter)
-        return true;
-    accepted = row_passes_filter(source, row, NULL, 0);
+        return row_eligible(source, row);
+    /* On columns the filter is the cheaper question, on payloads the dearer one. */
+    if (!source->binding && !row_eligible(source, row))
+        return false;
+    accepted =
+        row_passes_filter(source, row, NULL, 0) && (!source->binding || row_eligible(source, row));
     if (source->payloads.used_bytes > 0)
         arena_reset(&source->payloads);
     return accepted;
@@ -250,6 +253,7 @@ static bool is_sparse(struct source_search *source)
     if (searcher->filter && searcher->filter->needs_payload && !source->binding)
         return false;
     share = sample_selectivity(source);
+    source->share = share;
     sparse = rows * (50.0 / searcher->dim + share * 1.5);
     otherwise = rows * (1 + share * 50.0 / searcher->dim);
     pool = fmax(source->pool, source->wanted * FILTER_POOL / share);
@@ -398,7 +402,9 @@ static int walk_segment(struct source_search *source, enum walk_outcome *outcome
     struct walk walk = {.wanted = source->wanted};
     bool filtered = searcher->filter || searcher->bounded || source->source->masked_rows > 0;
 
-    walk.pool = walk.wanted > source->pool ? walk.wanted : source->pool;
+    walk.pool = (uint32_t)fmin(walk.wanted * FILTER_POOL / source->share, UINT32_MAX);
+    if (walk.pool < source->pool || source->share >= 1)
+        walk.pool = walk.wanted > source->pool ? walk.wanted : source->pool;
     *outcome = WALK_SHORT;
     for (int round = 0; round < WALK_ROUNDS && !is_too_wide(source, &walk); round++) {
         int code = walk_once(source, &walk, error);
@@ -467,6 +473,7 @@ int search_source_run(struct source_search *source, struct error *error)
     source->how = table->kind == STORE_SOURCE_MEMTABLE ? "memtable"
                   : table->kind == STORE_SOURCE_CHUNK  ? "chunk"
                                                        : "run";
+    source->share = 1;
     source->decay_min = search_decay(searcher, table->min_event_ms);
     source->decay_max = search_decay(searcher, table->max_event_ms);
     if (is_hopeless(source) || out_of_time(searcher))
