@@ -44,6 +44,8 @@ enum {
 #define CONSUMER_COMPLAIN_NS (30 * NS_PER_S)
 /* How long a hand-over waits for dead letters to be acknowledged. */
 #define CONSUMER_HAND_OVER_NS (5 * NS_PER_S)
+/* The same when the process stops. */
+#define CONSUMER_STOP_NS NS_PER_S
 /* An idle shard's watermark is persisted when a window may close, or this often. */
 #define CONSUMER_IDLE_PERSIST_NS (30 * NS_PER_S)
 

@@ -155,12 +155,15 @@ static void partition_close(struct partition *partition, bool lost)
 
 static void revoked(struct ingest *ingest, const rd_kafka_topic_partition_list_t *list, bool lost)
 {
+    /* A stop is not held up by a full disk: what is not stored is read again. */
+    int64_t limit_ns = atomic_load(&ingest->stop) ? CONSUMER_STOP_NS : CONSUMER_HAND_OVER_NS;
+
     /* All groups first: shards close one after the other, and each may take its time. */
     for (int i = 0; i < list->cnt && !lost; i++) {
         struct partition *partition =
             partition_find(ingest, list->elems[i].topic, list->elems[i].partition);
         if (partition)
-            partition_drain(partition, CONSUMER_HAND_OVER_NS);
+            partition_drain(partition, limit_ns);
     }
     if (!lost && !ingest->no_commit)
         consumer_commit(ingest, 1000);

@@ -138,9 +138,9 @@ void service_stop(struct service *service)
         indexer_stop_accepting(service->indexer);
     if (service->catalog)
         catalog_interrupt(service->catalog);
-    maintenance_stop(service->maintenance);
     if (ingest)
-        ingest_stop(ingest);
+        ingest_stop(ingest); /* its last groups may need a flush to get room */
+    maintenance_stop(service->maintenance);
     if (service->catalog)
         catalog_close_all(service->catalog, true);
     if (service->indexer)
