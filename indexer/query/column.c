@@ -39,6 +39,8 @@ static void column_unref(struct column *column)
         return;
     arena_destroy(&column->arena);
     free(column->codes);
+    free(column->starts);
+    free(column->rows);
     free(column->values);
     free(column->directory);
     free(column->path);
@@ -216,6 +218,23 @@ static void making_start(struct making *making, const char *directory,
     *making = (struct making){.column = column, .slot = slot};
 }
 
+/* Rows by code: a counting sort. */
+static void make_postings(struct column *column)
+{
+    uint32_t *next = checked(calloc((size_t)column->value_count + 1, sizeof(*next)));
+
+    column->starts = checked(calloc((size_t)column->value_count + 1, sizeof(*column->starts)));
+    column->rows = checked(calloc(column->row_count, sizeof(*column->rows)));
+    for (uint32_t row = 0; row < column->row_count; row++)
+        column->starts[column->codes[row] + 1]++;
+    for (uint32_t code = 0; code < column->value_count; code++)
+        column->starts[code + 1] += column->starts[code];
+    memcpy(next, column->starts, column->value_count * sizeof(*next));
+    for (uint32_t row = 0; row < column->row_count; row++)
+        column->rows[next[column->codes[row]]++] = row;
+    free(next);
+}
+
 static struct column *making_finish(struct making *making)
 {
     struct column *column = making->column;
@@ -232,8 +251,10 @@ static struct column *making_finish(struct making *making)
         column->value_count = column->value_room = 0;
     }
     column->bytes = sizeof(*column) + column->arena.reserved_bytes +
-                    column->value_room * sizeof(*column->values) +
-                    (column->codes ? column->row_count * sizeof(*column->codes) : 0);
+                    column->value_room * sizeof(*column->values);
+    if (column->codes)
+        column->bytes +=
+            ((size_t)column->row_count * 2 + column->value_count + 1) * sizeof(*column->codes);
     return column;
 }
 
@@ -300,6 +321,7 @@ static void make_missing(const struct query_view *view, size_t shard,
 {
     const char *directory = store_shard_directory(view->shards[shard].lease->shard);
     struct making makings[FILTER_SLOTS_MAX];
+    struct column *finished[FILTER_SLOTS_MAX];
     uint32_t slots[FILTER_SLOTS_MAX];
     struct query_row row = query_view_row(view, shard, source, 0);
     size_t count = 0;
@@ -315,9 +337,14 @@ static void make_missing(const struct query_view *view, size_t shard,
         making_start(&makings[count++], directory, source, &filter->slots[i]);
     }
     code = make_columns(makings, count, &row);
+    for (size_t i = 0; i < count; i++) {
+        if (code == 0 && makings[i].column->codes)
+            make_postings(makings[i].column);
+        finished[i] = making_finish(&makings[i]);
+    }
     (void)pthread_mutex_lock(&cache_lock);
     for (size_t i = 0; i < count; i++) {
-        struct column *column = making_finish(&makings[i]);
+        struct column *column = finished[i];
         if (code == 0) {
             cache_put(column);
             columns[slots[i]] = column;

@@ -23,6 +23,8 @@ struct column {
     uint32_t *codes;    /* by row; NULL: the path is not fit for a column */
     struct doc *values; /* by code: an array of what the path leads to */
     uint32_t value_count, value_room;
+    uint32_t *starts;   /* value_count + 1: where the rows of a code begin in `rows` */
+    uint32_t *rows;     /* by code, then ascending */
     struct arena arena; /* of the values */
     size_t bytes;
 };

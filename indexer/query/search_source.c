@@ -17,7 +17,9 @@ enum {
      * rows): wider pools than this are left to the scan, which is exact. */
     WALK_PLACE_COST = 20,
     WALK_COST = 12,
-    SAMPLE_ROWS = 512, /* looked at to learn how many rows a filter accepts */
+    NARROW_ROWS_A_VALUE = 8, /* conditions on paths with fewer rows a value are not tried for all */
+    NARROW_CERTAIN = 512,    /* so few rows are looked at without weighing */
+    SAMPLE_ROWS = 512,       /* looked at to learn how many rows a filter accepts */
     WALK_ROUNDS = 5,
     FILTER_POOL = 2 /* room in the pool for each row expected before the k-th accepted one */
 };
@@ -239,51 +241,104 @@ static double sample_selectivity(struct source_search *source)
     return looked_at ? fmax(accepted, 0.5) / looked_at : 1;
 }
 
-/* Whether to look for the accepted rows first and score those alone. Costs are in scored rows: a
- * look at a row costs as much as some 50 of its dimensions, a row on its own half more than one in
- * a block, a place in a walk's pool WALK_PLACE_COST. */
-static bool is_sparse(struct source_search *source)
+enum scan_plan {
+    PLAN_FULL,    /* walk, or score everything and ask the filter about what is good */
+    PLAN_SPARSE,  /* ask the filter about every row, score the accepted ones */
+    PLAN_POSTINGS /* the same for the rows of one condition */
+};
+
+struct sparse_plan {
+    enum scan_plan plan;
+    uint32_t slot; /* PLAN_POSTINGS: the condition's */
+};
+
+/* Costs are in scored rows: a look at a row costs as much as some 50 of its dimensions, a row on
+ * its own half more than one in a block, a place in a walk's pool WALK_PLACE_COST. */
+static void plan_scan(struct source_search *source, struct sparse_plan *out)
 {
     const struct searcher *searcher = source->searcher;
     double rows = source->source->row_count;
-    double share, pool, sparse, otherwise;
+    double look = 50.0 / searcher->dim;
+    double pool, sparse, otherwise;
+    uint64_t narrow_rows;
+    bool narrow = false;
 
+    out->plan = PLAN_FULL;
     if (!searcher->filter && !searcher->bounded)
-        return false;
+        return;
     if (searcher->filter && searcher->filter->needs_payload && !source->binding)
-        return false;
-    share = sample_selectivity(source);
-    source->share = share;
-    sparse = rows * (50.0 / searcher->dim + share * 1.5);
-    otherwise = rows * (1 + share * 50.0 / searcher->dim);
-    pool = fmax(source->pool, source->wanted * FILTER_POOL / share);
+        return;
+    if (source->binding)
+        narrow = filter_binding_narrow(searcher->filter, source->binding, &source->payloads,
+                                       source->source->row_count / NARROW_ROWS_A_VALUE, &out->slot,
+                                       &narrow_rows);
+    if (narrow && narrow_rows < NARROW_CERTAIN) {
+        out->plan = PLAN_POSTINGS;
+        return;
+    }
+    source->share = sample_selectivity(source);
+    sparse = rows * (look + source->share * 1.5);
+    out->plan = PLAN_SPARSE;
+    if (narrow && (double)narrow_rows * look + rows * source->share * 1.5 < sparse) {
+        sparse = (double)narrow_rows * look + rows * source->share * 1.5;
+        out->plan = PLAN_POSTINGS;
+    }
+    otherwise = rows * (1 + source->share * look);
+    pool = fmax(source->pool, source->wanted * FILTER_POOL / source->share);
     if (search_source_walks(source) && pool <= rows / WALK_COST)
         otherwise = pool * WALK_PLACE_COST;
-    return sparse < otherwise;
+    if (sparse >= otherwise)
+        out->plan = PLAN_FULL;
+}
+
+/* Scores one row if it is accepted. */
+static int try_row(struct source_search *source, uint32_t row, struct error *error)
+{
+    const struct searcher *searcher = source->searcher;
+    const float *vector;
+    uint32_t span;
+    double order;
+    int code;
+
+    if (!row_accepted(source, row))
+        return 0;
+    code = store_row_vectors(source->source, row, &vector, &span, error);
+    if (code != 0)
+        return code;
+    order = row_order(source, row,
+                      index_score(searcher->metric, searcher->query, vector, searcher->dim));
+    if (order >= search_floor(source->searcher))
+        search_offer(source, row, order);
+    return 0;
+}
+
+static int scan_postings(struct source_search *source, uint32_t slot, struct error *error)
+{
+    const struct column *column = source->binding->columns[slot];
+    const uint8_t *answers = source->binding->answers[slot];
+    int code = 0;
+
+    for (uint32_t value = 0; value < column->value_count && code == 0; value++) {
+        if (answers[value] != 2)
+            continue;
+        if (out_of_time(source->searcher))
+            return 0;
+        for (uint32_t i = column->starts[value]; i < column->starts[value + 1] && code == 0; i++)
+            code = try_row(source, column->rows[i], error);
+    }
+    return code;
 }
 
 static int scan_sparse(struct source_search *source, struct error *error)
 {
-    struct searcher *searcher = source->searcher;
+    int code = 0;
 
-    for (uint32_t row = 0; row < source->source->row_count; row++) {
-        const float *vector;
-        uint32_t span;
-        double order;
-        int code;
-        if (row % (SCAN_BLOCK_ROWS * SCAN_DEADLINE_BLOCKS) == 0 && out_of_time(searcher))
+    for (uint32_t row = 0; row < source->source->row_count && code == 0; row++) {
+        if (row % (SCAN_BLOCK_ROWS * SCAN_DEADLINE_BLOCKS) == 0 && out_of_time(source->searcher))
             return 0;
-        if (!row_accepted(source, row))
-            continue;
-        code = store_row_vectors(source->source, row, &vector, &span, error);
-        if (code != 0)
-            return code;
-        order = row_order(source, row,
-                          index_score(searcher->metric, searcher->query, vector, searcher->dim));
-        if (order >= search_floor(searcher))
-            search_offer(source, row, order);
+        code = try_row(source, row, error);
     }
-    return 0;
+    return code;
 }
 
 /* ---- walk --------------------------------------------------------------------------------- */
@@ -451,9 +506,13 @@ static void bind_filter(struct source_search *source)
 static int run_fitting(struct source_search *source, struct error *error)
 {
     enum walk_outcome outcome = WALK_SHORT;
+    struct sparse_plan sparse;
     int code = 0;
 
-    if (is_sparse(source))
+    plan_scan(source, &sparse);
+    if (sparse.plan == PLAN_POSTINGS)
+        return scan_postings(source, sparse.slot, error);
+    if (sparse.plan == PLAN_SPARSE)
         return scan_sparse(source, error);
     if (search_source_walks(source)) {
         code = walk_segment(source, &outcome, error);
