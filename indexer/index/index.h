@@ -1,8 +1,9 @@
 /* index: what a segment is. Built once over the vectors of one sealed run, written to one file,
  * mapped for searching; it never changes. Knows vectors and row numbers, nothing of the store.
  *
- * Kinds: HNSW (graph over int8 codes; the float32 vectors stay in the run and re-rank the
- * candidates). A window too small for a graph needs no segment: it is scanned.
+ * Kinds: HNSW (graph over 7-bit codes, over float32 codes where 7 bits lose the neighbours; the
+ * float32 vectors stay in the run and re-rank the candidates). A window too small for a graph needs
+ * no segment: it is scanned.
  *
  * Segment file: header, sections (codes, scales, graph levels), each checksummed with the file's
  * number; written to PATH.tmp by the caller's choice of name, synced, renamed by the caller. Files
@@ -111,9 +112,12 @@ struct index_search {
 };
 
 /** Searches; `hits` has room for k; sorted best first, ties by row; scores are exact float32. Rows
- * that are not accepted are walked through but never returned. Returns fewer than k only when the
- * walk found fewer accepted rows: *exhausted says whether that is all there is (the walk saw every
- * node) or the caller has to go on by scanning. Thread-safe. */
+ * that are not accepted are walked through but never returned. Where few rows are accepted the walk
+ * widens itself, from `ef` up to an eighth of the rows (at most 4096): the caller need not choose a
+ * larger ef for a filter. *exhausted false: fewer than k accepted rows lay within that, the caller
+ * has to go on by scanning (all it got is right, but there may be better). *exhausted true: there
+ * is nothing to be won by a scan; when hit_count is below k, the rest does not exist or is not
+ * above floor_score. Thread-safe; the scratch memory it needs belongs to the thread. */
 int index_segment_search(const struct index_segment *segment, const struct index_search *search,
                          struct index_hit *hits, uint32_t *hit_count, bool *exhausted,
                          struct error *error);
