@@ -1,13 +1,14 @@
 /* Counting rows and finding one. */
 #include "indexer/query/each.h"
 
-static int count_row(void *context, size_t shard, const struct query_row *row,
-                     struct arena *scratch, struct error *error)
+static int count_row(void *context, const struct query_row *row, const uint8_t *bytes,
+                     size_t size_bytes, struct arena *scratch, struct error *error)
 {
     uint64_t *count = context;
 
-    (void)shard;
     (void)row;
+    (void)bytes;
+    (void)size_bytes;
     (void)scratch;
     (void)error;
     (*count)++;

@@ -1,14 +1,28 @@
 #include "indexer/query/each.h"
 
+#include "indexer/query/column.h"
 #include "indexer/query/filter.h"
 
-enum { DEADLINE_ROWS = 4096 }; /* between two looks at the clock */
+enum {
+    BATCH_ROWS = 256,
+    DEADLINE_BATCHES = 16 /* between two looks at the clock */
+};
 
 struct each_state {
     const struct each_options *options;
     const struct query_filter *filter; /* NULL: everything */
+    struct filter_binding *binding;    /* of the source under way, or NULL */
     int64_t from_ms, to_ms;
-    struct arena scratch;
+    struct arena scratch; /* of one batch */
+};
+
+/* Payloads of a batch, when they are needed. */
+struct each_batch {
+    uint32_t rows[BATCH_ROWS];
+    const uint8_t *payloads[BATCH_ROWS];
+    uint32_t payload_bytes[BATCH_ROWS];
+    uint32_t count;
+    bool read;
 };
 
 static int out_of_time(struct error *error)
@@ -16,52 +30,106 @@ static int out_of_time(struct error *error)
     return error_set(error, ERROR_TIMEOUT, "the request took longer than its timeout");
 }
 
-static int each_row(const struct each_state *state, size_t shard, const struct query_row *row,
-                    struct arena *scratch, struct error *error)
+/* Damage: with a result the row is left out, without one the operation fails. */
+static int settle(const struct each_state *state, size_t shard, const struct store_source *source,
+                  int code, const struct error *local, struct error *error)
 {
     const struct each_options *options = state->options;
-    bool matches = true;
+    bool damage = code == ERROR_CORRUPT || code == ERROR_IO;
+
+    if (damage)
+        query_view_report(options->view, shard, source, local);
+    if (damage && options->result) {
+        options->result->partial = true;
+        return 0;
+    }
+    if (error)
+        *error = *local;
+    return code;
+}
+
+static int each_row(struct each_state *state, const struct query_row *row, const uint8_t *bytes,
+                    size_t size_bytes, struct error *error)
+{
+    const struct each_options *options = state->options;
+    struct filter_subject subject = {.row = row,
+                                     .scratch = &state->scratch,
+                                     .binding = state->binding,
+                                     .bytes = bytes,
+                                     .size_bytes = size_bytes,
+                                     .error = error};
+    bool matches;
+    int code = filter_subject_match(state->filter, &subject, &matches);
+
+    if (code != 0 || !matches)
+        return code;
+    if (options->needs_payload && !bytes)
+        code =
+            store_row_payload(row->source, row->row, &state->scratch, &bytes, &size_bytes, error);
+    return code ? code
+                : options->visit(options->context, row, bytes, size_bytes, &state->scratch, error);
+}
+
+static int each_batch(struct each_state *state, size_t shard, struct query_row *row,
+                      struct each_batch *batch, struct error *error)
+{
+    bool payloads = state->options->needs_payload ||
+                    (state->filter && state->filter->needs_payload && !state->binding);
+    struct error local;
     int code = 0;
 
-    if (!store_row_visible(row->snapshot, row->source, row->row))
-        return 0;
-    if (state->filter)
-        code = query_filter_match(state->filter, row, scratch, &matches, error);
-    if (code == 0 && matches)
-        code = options->visit(options->context, shard, row, scratch, error);
+    local.text[0] = '\0';
+    /* When a block is damaged, the rows are read one by one to find those that are not. */
+    batch->read =
+        payloads && store_rows_payloads(row->source, batch->rows, batch->count, &state->scratch,
+                                        batch->payloads, batch->payload_bytes, &local) == 0;
+    for (uint32_t i = 0; i < batch->count && code == 0; i++) {
+        row->row = batch->rows[i];
+        code = each_row(state, row, batch->read ? batch->payloads[i] : NULL,
+                        batch->read ? batch->payload_bytes[i] : 0, &local);
+        if (code != 0)
+            code = settle(state, shard, row->source, code, &local, error);
+    }
+    if (state->scratch.used_bytes > 0)
+        arena_reset(&state->scratch);
     return code;
 }
 
 static int each_source(struct each_state *state, size_t shard, const struct store_source *source,
                        struct error *error)
 {
-    const struct each_options *options = state->options;
-    struct query_row row = query_view_row(options->view, shard, source, 0);
+    const struct query_view *view = state->options->view;
+    struct query_row row = query_view_row(view, shard, source, 0);
+    struct each_batch batch;
+    uint32_t batches = 0;
+    int code = 0;
 
-    for (; row.row < source->row_count; row.row++) {
-        struct error local = {0};
-        int code;
-        if (row.row % DEADLINE_ROWS == DEADLINE_ROWS - 1 && query_view_expired(options->view))
+    for (uint32_t next = 0; next < source->row_count && code == 0;) {
+        if (++batches % DEADLINE_BATCHES == 0 && query_view_expired(view))
             return out_of_time(error);
-        code = each_row(state, shard, &row, &state->scratch, &local);
-        if (state->scratch.used_bytes > 0)
-            arena_reset(&state->scratch);
-        if (code == 0)
-            continue;
-        if (code != ERROR_CORRUPT && code != ERROR_IO) {
-            if (error)
-                *error = local;
-            return code;
-        }
-        query_view_report(options->view, shard, source, &local);
-        if (!options->result) {
-            if (error)
-                *error = local;
-            return code;
-        }
-        options->result->partial = true;
+        for (batch.count = 0; next < source->row_count && batch.count < BATCH_ROWS; next++)
+            if (store_row_visible(row.snapshot, source, next))
+                batch.rows[batch.count++] = next;
+        code = each_batch(state, shard, &row, &batch, error);
     }
-    return 0;
+    return code;
+}
+
+static int each_bound(struct each_state *state, size_t shard, const struct store_source *source,
+                      struct error *error)
+{
+    struct arena bound;
+    int code;
+
+    arena_create(&bound, 0);
+    if (state->filter && state->filter->needs_payload)
+        state->binding =
+            query_binding_make(state->options->view, shard, source, state->filter, &bound);
+    code = each_source(state, shard, source, error);
+    query_binding_drop(state->binding, state->filter);
+    state->binding = NULL;
+    arena_destroy(&bound);
+    return code;
 }
 
 int query_each(const struct each_options *options, struct error *error)
@@ -86,7 +154,7 @@ int query_each(const struct each_options *options, struct error *error)
             else if (options->result && searched)
                 query_tally_memtable(&tally, view, i, source, state.from_ms, state.to_ms);
             if (searched)
-                code = each_source(&state, i, source, error);
+                code = each_bound(&state, i, source, error);
         }
     }
     if (options->result)

@@ -9,9 +9,10 @@ struct each_options {
     const struct query_filter *filter;
     struct query_result *result; /* windows and `partial`; may be NULL */
     struct arena *arena;         /* for the windows; NULL without a result */
-    /** `scratch` is reset between rows. */
-    int (*visit)(void *context, size_t shard, const struct query_row *row, struct arena *scratch,
-                 struct error *error);
+    bool needs_payload;          /* visit wants the stored payload */
+    /** `scratch` lives for the call; `bytes` is the payload, NULL unless it is needed. */
+    int (*visit)(void *context, const struct query_row *row, const uint8_t *bytes,
+                 size_t size_bytes, struct arena *scratch, struct error *error);
     void *context;
 };
 

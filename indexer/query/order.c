@@ -82,7 +82,8 @@ static bool visit_value(void *context, const struct doc *doc)
 }
 
 static int row_value(const struct ordering *ordering, const struct query_row *row,
-                     struct arena *scratch, struct value_walk *walk, struct error *error)
+                     const uint8_t *bytes, size_t size_bytes, struct arena *scratch,
+                     struct value_walk *walk, struct error *error)
 {
     const char *path = ordering->scroll->order_by;
     struct doc payload;
@@ -101,7 +102,7 @@ static int row_value(const struct ordering *ordering, const struct query_row *ro
         return 0;
     default:
         walk->found = false;
-        code = query_row_payload(row, scratch, &payload, error);
+        code = query_payload_decode(row, bytes, size_bytes, scratch, &payload, error);
         if (code == 0)
             (void)doc_visit_path(&payload, path, strlen(path), visit_value, walk);
         return code;
@@ -156,16 +157,15 @@ static void ordering_offer(struct ordering *ordering, const struct ordered *fres
     }
 }
 
-static int order_row(void *context, size_t shard, const struct query_row *row,
-                     struct arena *scratch, struct error *error)
+static int order_row(void *context, const struct query_row *row, const uint8_t *bytes,
+                     size_t size_bytes, struct arena *scratch, struct error *error)
 {
     struct ordering *ordering = context;
     bool descending = ordering->scroll->descending;
     struct value_walk walk = {.descending = descending};
     struct ordered fresh = {.row = *row};
-    int code = row_value(ordering, row, scratch, &walk, error);
+    int code = row_value(ordering, row, bytes, size_bytes, scratch, &walk, error);
 
-    (void)shard;
     if (code != 0 || !walk.found)
         return code;
     if (ordering->has_start &&
@@ -193,6 +193,7 @@ int query_scroll_ordered(struct query_view *view, const struct query_scroll *scr
                                 .filter = scroll->filter,
                                 .result = result,
                                 .arena = scroll->arena,
+                                .needs_payload = ordering.key == FILTER_PAYLOAD,
                                 .visit = order_row,
                                 .context = &ordering};
     int code;

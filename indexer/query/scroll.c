@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "indexer/query/column.h"
 #include "indexer/query/filter.h"
 #include "indexer/query/top.h"
 #include "indexer/query/view.h"
@@ -17,9 +18,17 @@ struct merge_input {
     size_t key_bytes;
 };
 
+/* Columns of a source for the filter; made when its first row is met. */
+struct bound_source {
+    bool tried;
+    struct filter_binding *binding;
+};
+
 struct merge {
     struct query_view *view;
+    const struct query_scroll *scroll;
     struct merge_input *inputs;
+    struct bound_source **bound; /* by shard and source */
 };
 
 static void input_advance(struct merge *merge, size_t shard)
@@ -39,8 +48,12 @@ static void merge_open(struct merge *merge, struct query_view *view,
                        const struct query_scroll *scroll)
 {
     merge->view = view;
+    merge->scroll = scroll;
+    merge->bound = arena_calloc(scroll->arena, view->shard_count + 1, sizeof(*merge->bound));
     merge->inputs = arena_calloc(scroll->arena, view->shard_count + 1, sizeof(*merge->inputs));
     for (size_t i = 0; i < view->shard_count; i++) {
+        merge->bound[i] =
+            arena_calloc(scroll->arena, view->shards[i].source_count + 1, sizeof(*merge->bound[i]));
         merge->inputs[i].cursor =
             store_cursor_open(view->shards[i].snapshot, scroll->from_key, scroll->from_key_bytes);
         input_advance(merge, i);
@@ -49,8 +62,11 @@ static void merge_open(struct merge *merge, struct query_view *view,
 
 static void merge_close(struct merge *merge)
 {
-    for (size_t i = 0; i < merge->view->shard_count; i++)
+    for (size_t i = 0; i < merge->view->shard_count; i++) {
         store_cursor_close(merge->inputs[i].cursor);
+        for (size_t j = 0; j < merge->view->shards[i].source_count; j++)
+            query_binding_drop(merge->bound[i][j].binding, merge->scroll->filter);
+    }
 }
 
 static int compare_inputs(const struct merge_input *a, const struct merge_input *b)
@@ -107,20 +123,39 @@ static void tally_all(struct query_view *view, struct arena *arena, struct query
     query_tally_finish(&tally, result);
 }
 
+static const struct filter_binding *binding_of(struct merge *merge, size_t shard,
+                                               const struct query_row *row)
+{
+    const struct query_filter *filter = merge->scroll->filter;
+    struct bound_source *bound =
+        &merge->bound[shard][row->source - merge->view->shards[shard].sources];
+
+    if (!bound->tried && filter && filter->needs_payload)
+        bound->binding =
+            query_binding_make(merge->view, shard, row->source, filter, merge->scroll->arena);
+    bound->tried = true;
+    return bound->binding;
+}
+
 /* 1: matches, 0: does not, negative: error. A damaged payload leaves its row out. */
-static int row_matches(const struct query_view *view, const struct query_scroll *scroll,
-                       const struct query_row *row, struct arena *scratch,
+static int row_matches(struct merge *merge, const struct query_row *row, struct arena *scratch,
                        struct query_result *result, struct error *error)
 {
-    struct error local = {0};
+    const struct query_view *view = merge->view;
+    struct error local;
+    struct filter_subject subject = {.row = row, .scratch = scratch, .error = &local};
+    size_t shard = 0;
     bool matches;
-    int code = query_filter_match(scroll->filter, row, scratch, &matches, &local);
+    int code;
 
-    arena_reset(scratch);
+    while (view->shards[shard].snapshot != row->snapshot)
+        shard++;
+    subject.binding = binding_of(merge, shard, row);
+    local.text[0] = '\0';
+    code = filter_subject_match(merge->scroll->filter, &subject, &matches);
+    if (scratch->used_bytes > 0)
+        arena_reset(scratch);
     if (code == ERROR_CORRUPT || code == ERROR_IO) {
-        size_t shard = 0;
-        while (view->shards[shard].snapshot != row->snapshot)
-            shard++;
         query_view_report(view, shard, row->source, &local);
         result->partial = true;
         return 0;
@@ -149,7 +184,7 @@ static int scroll_by_id(struct query_view *view, const struct query_scroll *scro
             code = error_set(error, ERROR_TIMEOUT, "the request took longer than its timeout");
             break;
         }
-        code = row_matches(view, scroll, &row, &scratch, result, error);
+        code = row_matches(&merge, &row, &scratch, result, error);
         if (code < 0)
             break;
         if (code == 0)

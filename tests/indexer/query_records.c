@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/buffer.h"
 #include "tests/indexer/query_world.h"
 
 enum { HOUR_MS = 3600000 };
@@ -379,6 +380,108 @@ START_TEST(virtual_keys_filter_time_window_offset_and_partition)
 }
 END_TEST
 
+/* ---- the oracle's cases, on records ------------------------------------------------------- */
+
+enum { COPIES = 3 }; /* of every payload: ids i, i + 1000, i + 2000 */
+
+static void append_payload(struct world *world, uint64_t id, const struct doc *payload)
+{
+    struct buffer bytes = {0};
+    struct store_key key;
+    struct error error = {0};
+    float vector[8] = {1};
+    struct store_record record = {.offset = world->next_offset[0],
+                                  .event_time_ms = START_MS + (int64_t)(id % 1000),
+                                  .vector = vector};
+    struct store_group group = {
+        .records = &record, .record_count = 1, .next_offset = record.offset + 1};
+
+    doc_write_msgpack(&bytes, payload);
+    store_key_from_u64(id, &key);
+    record.key = key.bytes;
+    record.key_bytes = key.size_bytes;
+    record.payload = bytes.data;
+    record.payload_bytes = (uint32_t)bytes.size;
+    ck_assert_int_eq(store_shard_append(world->shards[0], &group, &error), 0);
+    world->next_offset[0]++;
+    buffer_destroy(&bytes);
+}
+
+static void check_case(struct query_view *view, const struct doc *test_case, uint32_t payloads,
+                       uint32_t number)
+{
+    const struct doc *rows = doc_get(test_case, "rows");
+    struct buffer text = {0};
+    struct arena arena;
+    struct query_result result;
+    struct error error = {0};
+    struct query_scroll scroll = {.limit = 1000, .arena = &arena};
+    const uint8_t *next;
+    size_t next_bytes;
+    size_t at = 0;
+    uint64_t count;
+    bool by_id;
+
+    doc_write_json(&text, doc_get(test_case, "filter"));
+    by_id = strstr(buffer_text(&text), "has_id") != NULL;
+    arena_create(&arena, 0);
+    scroll.filter = world_filter(&arena, buffer_text(&text));
+    ck_assert_int_eq(query_scroll_run(view, &scroll, &result, &next, &next_bytes, &error), 0);
+    for (uint32_t i = 0; i < rows->count; i++, at++) {
+        ck_assert_msg(at < result.hit_count, "case %u: too few", number);
+        ck_assert_msg(world_hit_id(&result.hits[at].row) == (uint64_t)rows->items[i].integer,
+                      "case %u: %s", number, buffer_text(&text));
+    }
+    if (at < result.hit_count)
+        ck_assert_msg(world_hit_id(&result.hits[at].row) >= payloads, "case %u: too many", number);
+    if (!by_id)
+        ck_assert_msg(result.hit_count == (size_t)rows->count * COPIES, "case %u", number);
+    ck_assert_int_eq(query_count(view, scroll.filter, &count, &error), 0);
+    ck_assert_uint_eq(count, result.hit_count);
+    arena_destroy(&arena);
+    buffer_destroy(&text);
+}
+
+START_TEST(filters_on_stored_records_match_as_qdrants_engine_does)
+{
+    FILE *file = fopen(WINDROW_FILTER_CASES, "rb");
+    char *text = malloc(1 << 20);
+    struct world world;
+    struct arena arena;
+    struct error error = {0};
+    struct query_view *view;
+    struct doc root;
+    const struct doc *payloads, *cases;
+    size_t size_bytes;
+
+    ck_assert_ptr_nonnull(file);
+    size_bytes = fread(text, 1, 1 << 20, file);
+    fclose(file);
+    arena_create(&arena, 0);
+    ck_assert_int_eq(doc_parse_json(&arena, text, size_bytes, NULL, &root, &error), 0);
+    payloads = doc_get(&root, "payloads");
+    cases = doc_get(&root, "cases");
+    open_world(&world, 1, 0, test_seed());
+    for (uint64_t copy = 0; copy < COPIES; copy++)
+        for (uint32_t i = 0; i < payloads->count; i++)
+            append_payload(&world, i + copy * 1000, &payloads->items[i]);
+    /* From memory, from a chunk, from a run; the last two through columns, made and known. */
+    for (int stage = 0; stage < 3; stage++) {
+        if (stage == 1)
+            world_flush(&world, 0);
+        else if (stage == 2)
+            world_seal(&world, 0, START_MS);
+        view = world_view(&world);
+        for (uint32_t i = 0; i < cases->count; i++)
+            check_case(view, &cases->items[i], payloads->count, i);
+        query_view_close(view);
+    }
+    world_close(&world);
+    arena_destroy(&arena);
+    free(text);
+}
+END_TEST
+
 /* ---- freshness ---------------------------------------------------------------------------- */
 
 static void *write_later(void *context)
@@ -508,5 +611,6 @@ TEST_TABLE(TEST(pages_in_id_order_show_every_record_once), TEST(counts_are_exact
            TEST(a_record_is_found_by_id_in_its_newest_version),
            TEST(expired_records_are_gone_at_once),
            TEST(virtual_keys_filter_time_window_offset_and_partition),
+           TEST(filters_on_stored_records_match_as_qdrants_engine_does),
            TEST(a_view_waits_until_an_offset_is_searchable),
            TEST(a_damaged_window_is_left_out_and_said_so))
