@@ -44,14 +44,16 @@ static double squared_length(const float *vector, uint32_t dim)
 /* Index of the first value that is not finite; `dim` when all are. */
 static uint32_t first_not_finite(const float *vector, uint32_t dim)
 {
+    const uint32_t exponent = 0x7f800000; /* all ones: infinity or NaN */
     uint32_t i = 0;
 
-    /* x - x is 0 for finite numbers and NaN for the others: one test for eight values. */
     for (; i + 8 <= dim; i += 8) {
-        float sum = 0;
+        uint32_t bits[8];
+        uint32_t bad = 0;
+        memcpy(bits, vector + i, sizeof(bits));
         for (uint32_t j = 0; j < 8; j++)
-            sum += vector[i + j] - vector[i + j];
-        if (sum != 0)
+            bad |= (bits[j] & exponent) == exponent;
+        if (bad)
             break;
     }
     while (i < dim && isfinite(vector[i]))
@@ -66,6 +68,7 @@ static const float *finish(struct decode *decode, const struct decode_part *part
     const uint32_t dim = decode->collection->dim;
     uint32_t bad = first_not_finite(vector, dim);
     double length;
+    double scale;
 
     if (bad < dim) {
         decode_reject(decode, part, "not_finite", "%s[%u]: %s is not a finite float32", path, bad,
@@ -82,9 +85,9 @@ static const float *finish(struct decode *decode, const struct decode_part *part
                       "%s: a vector of zeros has no direction (cosine)", path);
         return NULL;
     }
-    length = sqrt(length);
+    scale = 1 / sqrt(length);
     for (uint32_t i = 0; i < dim; i++)
-        vector[i] = (float)((double)vector[i] / length);
+        vector[i] = (float)((double)vector[i] * scale);
     return vector;
 }
 
