@@ -302,6 +302,69 @@ START_TEST(late_records_are_counted_by_what_became_of_them)
 }
 END_TEST
 
+/* Sum of all series of a family, whatever their labels. */
+static double family_sum(struct node *node, const char *family)
+{
+    struct buffer text = {0};
+    size_t length = strlen(family);
+    double sum = 0;
+
+    metrics_render(node->metrics, &text);
+    for (const char *line = buffer_text(&text); line && *line;) {
+        const char *end = strchr(line, '\n');
+        if (strncmp(line, family, length) == 0 && line[length] == '{')
+            sum += strtod(strchr(line, '}') + 1, NULL);
+        line = end ? end + 1 : NULL;
+    }
+    buffer_destroy(&text);
+    return sum;
+}
+
+START_TEST(every_record_is_accounted_for)
+{
+    uint64_t state = test_seed();
+    const int64_t now_ms = io_wall_ms(io_posix());
+    struct stage stage;
+    struct node node;
+    double late;
+
+    stage_create(&stage, 2);
+    stage.collection.event_time_field = "time_ms";
+    stage.collection.late_policy = CONFIG_LATE_DROP;
+    stage.collection.ttl_ms = 50 * 3600000;
+    for (int i = 0; i < 400; i++) {
+        /* Good, upserts, old, expired, from the future, broken; some as tombstones. */
+        static const int64_t hours[] = {0, 0, 0, 5, 100, -1};
+        char value[128];
+        char key[16];
+        uint64_t kind = test_random(&state) % 8;
+        snprintf(key, sizeof(key), "%d", (int)(test_random(&state) % 100));
+        snprintf(value, sizeof(value), "{\"vector\":[1,2,3,4],\"time_ms\":%lld}%s",
+                 (long long)(now_ms - hours[kind % 6] * 3600000), kind == 6 ? "}" : "");
+        stage_send(&stage, "points", i % 2, key, kind == 7 ? NULL : value, NULL);
+    }
+    node_create(&node, &stage, stage_directory("data"));
+    node_start(&node);
+    node_wait_offset(&node, 0, 200);
+    node_wait_offset(&node, 1, 200);
+    node_stop(&node);
+    late =
+        node_metric(&node,
+                    "windrow_records_late_total{collection=\"points\",outcome=\"dropped\"}") +
+        node_metric(&node, "windrow_records_late_total{collection=\"points\",outcome=\"expired\"}");
+    ck_assert_double_gt(late, 0);
+    ck_assert_double_gt(family_sum(&node, "windrow_records_rejected_total"), 0);
+    ck_assert_double_eq(family_sum(&node, "windrow_records_ingested_total") +
+                            family_sum(&node, "windrow_records_deleted_total") +
+                            family_sum(&node, "windrow_records_rejected_total") + late,
+                        400);
+    ck_assert_double_eq(family_sum(&node, "windrow_dead_letters_total"),
+                        family_sum(&node, "windrow_records_rejected_total"));
+    node_destroy(&node);
+    stage_destroy(&stage);
+}
+END_TEST
+
 static bool watermark_follows_the_wall(void *context)
 {
     struct node *node = context;
@@ -447,6 +510,7 @@ TEST_TABLE(TEST(restart_goes_on_at_the_offset_beside_the_data),
            TEST(topic_made_anew_stops_the_partition_with_both_offsets),
            TEST(full_disk_pauses_and_goes_on_by_itself),
            TEST(late_records_are_counted_by_what_became_of_them),
+           TEST(every_record_is_accounted_for),
            TEST(idle_partition_lets_its_watermark_follow_the_wall_clock),
            TEST(shards_of_further_topics_carry_their_name),
            TEST(impossible_settings_are_refused_with_a_reason),
