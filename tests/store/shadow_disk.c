@@ -630,7 +630,8 @@ void shadow_disk_fail_at(struct shadow_disk *disk, uint64_t operation, enum shad
     disk->fail_at = operation;
     disk->fault = fault;
     disk->fault_for_good = for_good;
-    disk->struck = false;
+    if (operation != SHADOW_NEVER)
+        disk->struck = false;
 }
 
 bool shadow_disk_struck(const struct shadow_disk *disk)
