@@ -9,6 +9,8 @@
 /* Pieces of equal prefixes up to this size are sorted by insertion: most have two rows. */
 enum { INSERTION_ROWS = 12 };
 
+enum { PREFETCH_PLACES = 16 };
+
 struct merge_plan {
     const struct table *const *tables;
     uint32_t table_count;
@@ -59,32 +61,43 @@ void merge_plan_delete(struct merge_plan *plan)
 
 /* ---- merging without branches */
 
+/* a or b, by a mask: compilers turn a conditional expression here into a branch that is wrong every
+ * second time. */
+static inline const struct merge_entry *pick(const struct merge_entry *a,
+                                             const struct merge_entry *b, bool take_b)
+{
+    uintptr_t both = (uintptr_t)a ^ (uintptr_t)b;
+
+    return (const struct merge_entry *)((uintptr_t)a ^ (both & -(uintptr_t)take_b));
+}
+
 /* Merges from both ends at once: the two chains of loads and comparisons do not wait for each
- * other. Half of the output is written by each, so that neither runs past its end and no bound is
- * checked: the smallest half cannot need more than what is there. */
+ * other. Each end takes half as many steps as the shorter side has entries, so that together they
+ * cannot run out of either and no bound is checked; the rest is taken from the front. */
 static void merge_two(const struct merge_entry *a, size_t a_count, const struct merge_entry *b,
                       size_t b_count, struct merge_entry *out)
 {
-    size_t total = a_count + b_count;
-    size_t half = a_count < b_count ? a_count : b_count;
+    size_t steps = (a_count < b_count ? a_count : b_count) / 2;
     const struct merge_entry *a_last = a + a_count, *b_last = b + b_count;
-    struct merge_entry *tail = out + total;
-    struct merge_entry *const out_end = tail;
+    struct merge_entry *tail = out + a_count + b_count;
 
-    /* `half` steps at each end use up at most `half` entries of either side. */
-    for (size_t i = 0; i < half / 2; i++) {
-        bool take_b = b->prefix < a->prefix;
-        bool take_a = a_last[-1].prefix > b_last[-1].prefix;
-        *out++ = take_b ? *b : *a;
-        a += !take_b;
-        b += take_b;
-        *--tail = take_a ? a_last[-1] : b_last[-1];
-        a_last -= take_a;
-        b_last -= !take_a;
+    while (steps > 0) {
+        for (; steps > 0; steps--) {
+            bool take_b = b->prefix < a->prefix;
+            bool take_a = a_last[-1].prefix > b_last[-1].prefix;
+            *out++ = *pick(a, b, take_b);
+            a += !take_b;
+            b += take_b;
+            *--tail = *pick(b_last - 1, a_last - 1, take_a);
+            a_last -= take_a;
+            b_last -= !take_a;
+        }
+        /* Random keys use up both sides alike: go on until one is nearly gone. */
+        steps = (size_t)(a_last - a < b_last - b ? a_last - a : b_last - b) / 2;
     }
     while (a < a_last && b < b_last) {
         bool take_b = b->prefix < a->prefix;
-        *out++ = take_b ? *b : *a;
+        *out++ = *pick(a, b, take_b);
         a += !take_b;
         b += take_b;
     }
@@ -92,7 +105,7 @@ static void merge_two(const struct merge_entry *a, size_t a_count, const struct 
     out += a_last - a;
     memcpy(out, b, (size_t)(b_last - b) * sizeof(*b));
     out += b_last - b;
-    assert(out == tail && tail <= out_end);
+    assert(out == tail);
 }
 
 struct merge_entry *merge_entries(struct merge_entry *entries, struct merge_entry *scratch,
@@ -225,6 +238,18 @@ static size_t range_prefix_bytes(const struct merge_plan *plan)
     return shared;
 }
 
+/* A chunk's keys lie in order of arrival, so that key order jumps over all of them: the end offset
+ * of a key and then the key itself are asked for ahead of time. */
+static inline void prefetch_key(const struct table *table, uint32_t place)
+{
+    uint32_t ahead = place + PREFETCH_PLACES;
+
+    if (!table->permutation || ahead + PREFETCH_PLACES >= table->row_count)
+        return;
+    __builtin_prefetch(&table->key_offsets[table->permutation[ahead + PREFETCH_PLACES]]);
+    __builtin_prefetch(table->keys + table->key_offsets[table->permutation[ahead]]);
+}
+
 /* Surviving rows of the range, one sorted piece a table. Returns how many. */
 static size_t load(struct merge_plan *plan, size_t prefix_bytes)
 {
@@ -235,6 +260,7 @@ static size_t load(struct merge_plan *plan, size_t prefix_bytes)
         for (uint32_t place = plan->first[i]; place < plan->end[i]; place++) {
             uint32_t row = table->permutation ? table->permutation[place] : place;
             uint32_t start = table->key_offsets[row];
+            prefetch_key(table, place);
             if (plan->survives && !plan->survives(plan->context, i, row))
                 continue;
             plan->entries[count++] = (struct merge_entry){

@@ -25,6 +25,10 @@ uint64_t table_key_prefix(const uint8_t *key, size_t key_bytes, size_t prefix_by
     uint8_t bytes[8] = {0};
     uint64_t value;
 
+    if (key_bytes >= prefix_bytes + 8) {
+        memcpy(&value, key + prefix_bytes, sizeof(value));
+        return __builtin_bswap64(value);
+    }
     if (key_bytes > prefix_bytes) {
         size_t left = key_bytes - prefix_bytes;
         memcpy(bytes, key + prefix_bytes, left < 8 ? left : 8);
