@@ -394,6 +394,7 @@ int parse_open_view(struct http_request *request, struct query_view_options *opt
 
     options->host = http->host;
     options->io = http->io;
+    options->pool = http_request_pool(request);
     options->cancelled = http_request_cancelled(request);
     if (options->min_offset_count == 0)
         return query_view_open(options, view, error);

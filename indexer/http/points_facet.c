@@ -1,12 +1,12 @@
 /* facet: how many rows have each value of a payload field. Always exact: every matching row is
- * looked at, page by page, so that memory is bounded by the number of values. */
+ * looked at, so that memory is bounded by the number of values. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "indexer/http/parse.h"
 #include "indexer/http/render.h"
 
-enum { LIMIT_DEFAULT = 10, PAGE_ROWS = 2000, VALUES_MAX = 1 << 20, SLOTS_FIRST = 256 };
+enum { LIMIT_DEFAULT = 10, VALUES_MAX = 1 << 20, SLOTS_FIRST = 256 };
 
 struct facet_value {
     struct doc value; /* string, integer or boolean; type DOC_NULL: a free slot */
@@ -16,6 +16,7 @@ struct facet_value {
 };
 
 struct facet {
+    const char *key;
     struct arena *values_arena;
     struct facet_value *slots; /* open addressing, at most half full */
     size_t slot_count;         /* a power of two */
@@ -107,48 +108,19 @@ static bool count_value(void *context, const struct doc *value)
     return false;
 }
 
-static int count_page(struct facet *facet, const struct query_result *page, const char *key,
-                      struct arena *scratch, struct error *error)
+static int count_row(void *context, const struct query_row *row, const struct doc *payload,
+                     struct error *error)
 {
-    for (size_t i = 0; i < page->hit_count; i++) {
-        struct doc payload;
-        if (query_row_payload(&page->hits[i].row, scratch, &payload, error) != 0)
-            return error->code;
-        facet->row++;
-        (void)doc_visit_path(&payload, key, strlen(key), count_value, facet);
-        if (facet->overflow)
-            return error_set(error, ERROR_INVALID,
-                             "Wrong input: `%.100s` has more than %d different values", key,
-                             VALUES_MAX);
-    }
+    struct facet *facet = context;
+
+    (void)row;
+    facet->row++;
+    (void)doc_visit_path(payload, facet->key, strlen(facet->key), count_value, facet);
+    if (facet->overflow)
+        return error_set(error, ERROR_INVALID,
+                         "Wrong input: `%.100s` has more than %d different values", facet->key,
+                         VALUES_MAX);
     return 0;
-}
-
-static int count_all(struct query_view *view, const struct query_filter *filter, const char *key,
-                     struct facet *facet, struct error *error)
-{
-    struct arena scratch;
-    struct store_key from;
-    struct query_scroll scroll = {.limit = PAGE_ROWS, .filter = filter, .arena = &scratch};
-    int code;
-
-    arena_create(&scratch, 0);
-    for (;;) {
-        struct query_result page = {0};
-        const uint8_t *next = NULL;
-        size_t next_bytes = 0;
-        code = query_scroll_run(view, &scroll, &page, &next, &next_bytes, error);
-        if (code == 0)
-            code = count_page(facet, &page, key, &scratch, error);
-        if (code != 0 || !next)
-            break;
-        memcpy(from.bytes, next, next_bytes);
-        scroll.from_key = from.bytes;
-        scroll.from_key_bytes = next_bytes;
-        arena_reset(&scratch);
-    }
-    arena_destroy(&scratch);
-    return code;
 }
 
 static int compare_values(const struct doc *a, const struct doc *b)
@@ -228,19 +200,18 @@ void http_handle_facet(struct http_request *request)
     struct query_view *view = NULL;
     struct parse_extras extras;
     struct error error = {0};
-    const char *key = NULL;
     uint32_t limit = 0;
     struct doc body;
     int code = parse_open(request, known, &body, &collection, &extras, &view, &error);
 
     if (code == 0)
-        code = parse_key(request, &body, &key, &error);
+        code = parse_key(request, &body, &facet.key, &error);
     if (code == 0)
         code = parse_limit(&body, LIMIT_DEFAULT, &limit, &error);
     if (code == 0)
         code = parse_filter(request, &body, &filter, &error);
     if (code == 0)
-        code = count_all(view, filter, key, &facet, &error);
+        code = query_visit(view, filter, count_row, &facet, &error);
     if (code == 0) {
         render(request, &facet, limit);
         http_reply_end(request, render_windrow(request, view, NULL));

@@ -106,6 +106,22 @@ static void append_event_time(struct http_request *request,
     }
 }
 
+/* What ingest would make a dead letter is refused here, while somebody listens. */
+static int check_vector(const struct config_collection *collection, const float *values,
+                        struct error *error)
+{
+    if (collection->metric != CONFIG_METRIC_COSINE)
+        return 0;
+    for (uint32_t i = 0; i < collection->dim; i++) {
+        if (values[i] != 0.0F)
+            return 0;
+    }
+    return error_set(error, ERROR_INVALID,
+                     "Wrong input: a vector of zeros has no direction: collection `%s` compares by "
+                     "cosine",
+                     collection->name);
+}
+
 static int add_point(struct http_request *request, const struct config_collection *collection,
                      const struct doc *id, const struct doc *vector, const struct doc *payload,
                      struct write_list *list, struct error *error)
@@ -118,7 +134,8 @@ static int add_point(struct http_request *request, const struct config_collectio
     struct doc id_doc;
 
     if (parse_id(id, &key, error) != 0 ||
-        parse_vector(arena, vector, "vector", collection->dim, &values, error) != 0)
+        parse_vector(arena, vector, "vector", collection->dim, &values, error) != 0 ||
+        check_vector(collection, values, error) != 0)
         return error->code;
     if (payload && payload->type != DOC_MAP && payload->type != DOC_NULL)
         return error_set(error, ERROR_INVALID,

@@ -56,6 +56,9 @@ const struct http_options *http_request_options(const struct http_request *reque
  * the request must not wait then. */
 bool http_request_wait_begin(struct http_request *request);
 void http_request_wait_end(struct http_request *request);
+struct query_pool;
+/** Threads that help a search; may be NULL. */
+struct query_pool *http_request_pool(const struct http_request *request);
 /** True when the server stops: whoever waits gives up. */
 const atomic_bool *http_request_cancelled(const struct http_request *request);
 

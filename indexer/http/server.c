@@ -14,14 +14,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include "base/logger.h"
 #include "indexer/http/executors.h"
 #include "indexer/http/request.h"
+#include "indexer/query/query.h"
 
 enum {
     IO_THREADS = 2,
+    HELPERS_MAX = 64,
     BODIES_MAX_BYTES = 256 * 1024 * 1024, /* of all requests that are here at a time */
     CONNECTIONS_MAX = 4096,
     IDLE_TIMEOUT_SECONDS = 120,
@@ -44,6 +47,7 @@ struct http_server {
     struct http_options options;
     struct MHD_Daemon *daemon;
     struct executors *executors;
+    struct query_pool *pool; /* helps searches over many windows */
     atomic_bool stopping;
     atomic_uint replies_owed; /* taken by an executor or waiting for one, not yet sent */
     atomic_size_t bodies_bytes;
@@ -75,6 +79,11 @@ void http_request_wait_end(struct http_request *request)
 const atomic_bool *http_request_cancelled(const struct http_request *request)
 {
     return executors_cancelled(request->server->executors);
+}
+
+struct query_pool *http_request_pool(const struct http_request *request)
+{
+    return request->server->pool;
 }
 
 /* ---- executing ---- */
@@ -131,12 +140,23 @@ static bool is_authorised(const struct http_request *request)
     return given && key_matches(given, wanted);
 }
 
+/* Bodies come as they are: no client that is known compresses them. */
+static bool is_encoded(const struct http_request *request)
+{
+    const char *encoding =
+        MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, "Content-Encoding");
+
+    return encoding && *encoding && strcasecmp(encoding, "identity") != 0;
+}
+
 static void execute(struct http_request *request)
 {
     if (request->body_too_large)
         http_reply_error(request, 413, "The body is larger than %d bytes", HTTP_BODY_MAX_BYTES);
     else if (!is_authorised(request))
         http_reply_error(request, 403, "Must provide an API key or an Authorization bearer token");
+    else if (is_encoded(request))
+        http_reply_error(request, 415, "Bodies with a Content-Encoding are not understood");
     else
         http_route_dispatch(request);
     count_request(request);
@@ -363,14 +383,21 @@ static int start_daemon(struct http_server *server, struct error *error)
         flags, config->http_port, NULL, NULL, on_request, server, MHD_OPTION_EXTERNAL_LOGGER,
         on_log, NULL, MHD_OPTION_SOCK_ADDR, &address, MHD_OPTION_THREAD_POOL_SIZE,
         (unsigned)IO_THREADS, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX,
-        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_TIMEOUT_SECONDS,
-        MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEADERS_MAX_BYTES, MHD_OPTION_UNESCAPE_CALLBACK,
-        keep_escapes, NULL, MHD_OPTION_END);
+        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_TIMEOUT_SECONDS, MHD_OPTION_NOTIFY_COMPLETED,
+        on_completed, NULL, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEADERS_MAX_BYTES,
+        MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, NULL, MHD_OPTION_END);
     if (server->daemon)
         return 0;
     return error_set_errno(error, errno ? errno : EADDRINUSE, "http.listen: %s:%u",
                            config->http_host, config->http_port);
+}
+
+/* A search's own thread works too. */
+static uint32_t helper_count(void)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+
+    return cores < 2 ? 0 : cores > HELPERS_MAX ? HELPERS_MAX : (uint32_t)(cores - 1);
 }
 
 int http_server_start(const struct http_options *options, struct http_server **server,
@@ -384,6 +411,7 @@ int http_server_start(const struct http_options *options, struct http_server **s
     if (!fresh->options.io)
         fresh->options.io = io_posix();
     fresh->executors = executors_new(run_job);
+    fresh->pool = query_pool_new(helper_count());
     if (start_daemon(fresh, error) != 0) {
         http_server_stop(fresh);
         return error->code;
@@ -411,6 +439,7 @@ void http_server_stop(struct http_server *server)
     if (server->daemon)
         MHD_stop_daemon(server->daemon);
     executors_delete(server->executors);
+    query_pool_delete(server->pool);
     free(server);
 }
 

@@ -25,6 +25,42 @@ int query_count(struct query_view *view, const struct query_filter *filter, uint
     return query_each(&options, error);
 }
 
+struct visitor {
+    query_visit_function visit;
+    void *context;
+    struct arena payload; /* of one row */
+};
+
+static int visit_row(void *context, const struct query_row *row, const uint8_t *bytes,
+                     size_t size_bytes, struct arena *scratch, struct error *error)
+{
+    struct visitor *visitor = context;
+    struct doc payload;
+
+    (void)scratch;
+    arena_reset(&visitor->payload);
+    if (query_payload_decode(row, bytes, size_bytes, &visitor->payload, &payload, error) != 0)
+        return error->code;
+    return visitor->visit(visitor->context, row, &payload, error);
+}
+
+int query_visit(struct query_view *view, const struct query_filter *filter,
+                query_visit_function visit, void *context, struct error *error)
+{
+    struct visitor visitor = {.visit = visit, .context = context};
+    struct each_options options = {.view = view,
+                                   .filter = filter,
+                                   .needs_payload = true,
+                                   .visit = visit_row,
+                                   .context = &visitor};
+    int code;
+
+    arena_create(&visitor.payload, 0);
+    code = query_each(&options, error);
+    arena_destroy(&visitor.payload);
+    return code;
+}
+
 int query_find(struct query_view *view, const uint8_t *key, size_t key_bytes, struct query_row *row,
                struct error *error)
 {

@@ -170,6 +170,14 @@ int query_scroll_run(struct query_view *view, const struct query_scroll *scroll,
 int query_count(struct query_view *view, const struct query_filter *filter, uint64_t *count,
                 struct error *error);
 
+/** `payload` (a map) lives for the call. Anything but 0 ends the walk. */
+typedef int (*query_visit_function)(void *context, const struct query_row *row,
+                                    const struct doc *payload, struct error *error);
+/** Every matching visible row with its payload, file by file: cheaper than a scroll that reads
+ * payloads. Returns what `visit` returned, or an error of its own. */
+int query_visit(struct query_view *view, const struct query_filter *filter,
+                query_visit_function visit, void *context, struct error *error);
+
 /** The visible version of one id: ERROR_NOT_FOUND when there is none. */
 int query_find(struct query_view *view, const uint8_t *key, size_t key_bytes, struct query_row *row,
                struct error *error);
