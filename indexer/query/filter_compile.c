@@ -456,6 +456,7 @@ int query_filter_compile(const struct doc *filter, struct arena *arena,
     struct filter_compiler compiler = {.arena = arena, .error = error};
     struct filter_place root = filter_place_name(NULL, "filter");
     struct query_filter *group = arena_calloc(arena, 1, sizeof(*group));
+    struct filter_slot *slots;
     int code;
 
     if (!group)
@@ -465,9 +466,12 @@ int query_filter_compile(const struct doc *filter, struct arena *arena,
     if (!filter || filter->type == DOC_NULL)
         return 0;
     code = compile_group(&compiler, &root, filter, 0, group);
-    group->slots = (const struct filter_slot *)arena_copy(
-        arena, compiler.slots, compiler.slot_count * sizeof(compiler.slots[0]));
+    slots = arena_calloc(arena, (size_t)compiler.slot_count + 1, sizeof(*slots));
+    if (!slots)
+        return error_set(error, ERROR_MEMORY, "the filter is too large");
+    memcpy(slots, compiler.slots, compiler.slot_count * sizeof(*slots));
+    group->slots = slots;
     group->slot_count = compiler.slot_count;
-    group->bindable = code == 0 && group->slots && !compiler.not_bindable;
+    group->bindable = code == 0 && !compiler.not_bindable;
     return code;
 }
