@@ -283,6 +283,8 @@ static struct fixture_data load_half(const char *name)
     char path[512];
     uint32_t numbers[2];
     struct fixture_data data = {0};
+    uint16_t *halves;
+    size_t values;
     FILE *file;
 
     snprintf(path, sizeof(path), "%s/examples/%s", SOURCE_DIRECTORY, name);
@@ -292,11 +294,12 @@ static struct fixture_data load_half(const char *name)
     ck_assert_uint_eq(fread(numbers, sizeof(uint32_t), 2, file), 2);
     data = (struct fixture_data){malloc((size_t)numbers[0] * numbers[1] * sizeof(float)),
                                  numbers[0], numbers[1]};
-    for (size_t i = 0; i < (size_t)data.count * data.dim; i++) {
-        uint16_t half;
-        ck_assert_uint_eq(fread(&half, sizeof(half), 1, file), 1);
-        data.vectors[i] = half_to_float(half);
-    }
+    values = (size_t)data.count * data.dim;
+    halves = malloc(values * sizeof(*halves));
+    ck_assert_uint_eq(fread(halves, sizeof(*halves), values, file), values);
+    for (size_t i = 0; i < values; i++)
+        data.vectors[i] = half_to_float(halves[i]);
+    free(halves);
     fclose(file);
     for (uint32_t i = 0; i < data.count; i++)
         index_normalise(data.vectors + (size_t)i * data.dim, data.dim);

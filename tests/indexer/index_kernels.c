@@ -122,9 +122,10 @@ static void check_distances(const struct index_kernels *kernels, uint32_t row_co
                             distances, columns);
     for (uint32_t i = 0; i < row_count; i++)
         for (uint32_t j = 0; j < column_count; j++)
-            ck_assert_int_eq(distances[(size_t)i * columns + j],
-                             index_kernels_scalar.code_l2(rows + (size_t)i * stride,
-                                                          others + (size_t)j * stride, stride));
+            if (distances[(size_t)i * columns + j] !=
+                index_kernels_scalar.code_l2(rows + (size_t)i * stride, others + (size_t)j * stride,
+                                             stride))
+                ck_abort_msg("%s: row %u, column %u of %u bytes", kernels->name, i, j, stride);
     free(rows);
     free(others);
     free(panels);

@@ -19,7 +19,8 @@ static bool accept_row(void *context, uint32_t row)
 {
     struct accept *accept = context;
 
-    ck_assert_uint_lt(row, ROWS);
+    if (row >= ROWS) /* an assertion of check writes a message each time: too slow here */
+        ck_abort_msg("row %u of %u", row, ROWS);
     accept->calls++;
     return accept->accepted[row];
 }
