@@ -482,6 +482,63 @@ START_TEST(filters_on_stored_records_match_as_qdrants_engine_does)
 }
 END_TEST
 
+START_TEST(long_texts_have_no_column_and_are_found_all_the_same)
+{
+    enum { ROWS = 3000 };
+    struct world world;
+    struct arena arena;
+    struct error error = {0};
+    uint64_t count;
+
+    open_world(&world, 1, 0, test_seed());
+    for (uint64_t id = 0; id < ROWS; id++) {
+        char text[300];
+        struct arena payload;
+        struct doc map, *items;
+        arena_create(&payload, 0);
+        snprintf(text, sizeof(text),
+                 "entry %llu with %s and enough words around it that a column of all these texts "
+                 "would cost more memory than it is worth: %llu %llu %llu %llu %llu",
+                 (unsigned long long)id, id % 7 == 0 ? "a Needle" : "hay",
+                 (unsigned long long)test_random(&world.random),
+                 (unsigned long long)test_random(&world.random),
+                 (unsigned long long)test_random(&world.random),
+                 (unsigned long long)test_random(&world.random),
+                 (unsigned long long)test_random(&world.random));
+        items = doc_items(&payload, 2);
+        items[0] = doc_string(&payload, "text");
+        items[1] = doc_string(&payload, text);
+        map = (struct doc){.type = DOC_MAP, .count = 1, .items = items};
+        append_payload(&world, id, &map);
+        arena_destroy(&payload);
+    }
+    world_seal(&world, 0, START_MS);
+    arena_create(&arena, 0);
+    for (int again = 0; again < 2; again++) {
+        const struct query_filter *filter =
+            world_filter(&arena, "{\"must\":{\"key\":\"text\",\"match\":{\"text\":\"needle\"}}}");
+        struct query_view *view = world_view(&world);
+        float vector[8] = {1};
+        struct query_result result;
+        struct query_search search = {.vector = vector,
+                                      .limit = ROWS,
+                                      .filter = filter,
+                                      .from_ms = INT64_MIN,
+                                      .to_ms = INT64_MAX,
+                                      .arena = &arena};
+        ck_assert_int_eq(query_count(view, filter, &count, &error), 0);
+        ck_assert_uint_eq(count, (ROWS + 6) / 7);
+        ck_assert_int_eq(query_search_run(view, &search, &result, &error), 0);
+        ck_assert_uint_eq(result.hit_count, count);
+        for (size_t i = 0; i < result.hit_count; i++)
+            ck_assert_uint_eq(world_hit_id(&result.hits[i].row) % 7, 0);
+        query_view_close(view);
+    }
+    arena_destroy(&arena);
+    world_close(&world);
+}
+END_TEST
+
 /* ---- freshness ---------------------------------------------------------------------------- */
 
 static void *write_later(void *context)
@@ -612,5 +669,6 @@ TEST_TABLE(TEST(pages_in_id_order_show_every_record_once), TEST(counts_are_exact
            TEST(expired_records_are_gone_at_once),
            TEST(virtual_keys_filter_time_window_offset_and_partition),
            TEST(filters_on_stored_records_match_as_qdrants_engine_does),
+           TEST(long_texts_have_no_column_and_are_found_all_the_same),
            TEST(a_view_waits_until_an_offset_is_searchable),
            TEST(a_damaged_window_is_left_out_and_said_so))

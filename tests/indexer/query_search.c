@@ -399,10 +399,8 @@ START_TEST(recency_decay_ranks_by_the_decayed_score)
         open_world(&world, metrics[m], 1, 0, seed);
         for (int hour = 0; hour < 4; hour++) {
             fill_window(&world, hour, (uint64_t)hour * 1500, 1500);
-            if (hour < 3) {
-                world_seal(&world, 0, START_MS + hour * HOUR_MS);
-                world_index(&world, 0, START_MS + hour * HOUR_MS);
-            }
+            world_seal(&world, 0, START_MS + hour * HOUR_MS);
+            world_index(&world, 0, START_MS + hour * HOUR_MS);
         }
         atomic_store(&world.clock.now_ms, START_MS + 4 * HOUR_MS);
         view = world_view(&world);
@@ -418,6 +416,44 @@ START_TEST(recency_decay_ranks_by_the_decayed_score)
         query_view_close(view);
         world_close(&world);
     }
+}
+END_TEST
+
+/* Ten windows, each about something else: the whole answer lies in one of them. */
+START_TEST(an_answer_concentrated_in_one_window_is_found)
+{
+    enum { WINDOWS = 10, ROWS = 600 };
+    struct world world;
+    struct recall recall = {0};
+    struct query_view *view;
+    float centre[WINDOWS][WORLD_DIM_MAX];
+
+    open_world(&world, CONFIG_METRIC_L2, 1, 0, test_seed());
+    for (int window = 0; window < WINDOWS; window++) {
+        world_random_vector(&world, centre[window]);
+        for (uint64_t i = 0; i < ROWS; i++) {
+            float vector[WORLD_DIM_MAX];
+            world_random_vector(&world, vector);
+            for (uint32_t d = 0; d < 12; d++)
+                vector[d] = centre[window][d] + 0.3F * vector[d];
+            world_upsert(&world, 0, (uint64_t)window * ROWS + i,
+                         START_MS + window * HOUR_MS + (int64_t)i, 0, vector);
+        }
+        world_seal(&world, 0, START_MS + window * HOUR_MS);
+        world_index(&world, 0, START_MS + window * HOUR_MS);
+    }
+    view = world_view(&world);
+    for (int i = 0; i < 100; i++) {
+        struct question question = {.limit = 10, .ef = 40};
+        world_random_vector(&world, question.vector);
+        for (uint32_t d = 0; d < 12; d++)
+            question.vector[d] = centre[i % WINDOWS][d] + 0.2F * question.vector[d];
+        ask_and_check(&world, view, &question, &recall);
+    }
+    printf("recall %.4f\n", (double)recall.right / (double)recall.wanted);
+    ck_assert_double_ge((double)recall.right / (double)recall.wanted, 0.95);
+    query_view_close(view);
+    world_close(&world);
 }
 END_TEST
 
@@ -613,7 +649,8 @@ TEST_TABLE(TEST(cosine_searches_equal_brute_force_over_a_random_life),
            TEST(dot_searches_over_three_shards_equal_brute_force),
            TEST(k_rows_come_back_at_every_selectivity),
            TEST(dead_rows_never_take_the_place_of_live_ones),
-           TEST(recency_decay_ranks_by_the_decayed_score), TEST(a_threshold_is_strict),
+           TEST(recency_decay_ranks_by_the_decayed_score),
+           TEST(an_answer_concentrated_in_one_window_is_found), TEST(a_threshold_is_strict),
            TEST(time_ranges_prune_windows), TEST(a_vector_without_direction_scores_zero),
            TEST(the_asking_record_is_left_out), TEST(what_a_search_may_not_ask),
            TEST(an_id_in_two_shards_is_returned_once))
