@@ -236,3 +236,10 @@ void store_shard_describe(struct store_shard *shard, struct arena *arena,
     set_ratios(shard, info, version);
     version_unref(version);
 }
+
+const char *store_window_state(const struct store_window_info *window)
+{
+    if (window->sealed)
+        return window->segment.file_number ? "indexed" : "sealed";
+    return window->busy ? "sealing" : "open";
+}

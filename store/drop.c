@@ -99,11 +99,7 @@ int store_shard_drop(struct store_shard *shard, int64_t window_start_ms, int64_t
         shard_window_free(shard, window_start_ms, window_length_ms);
     }
     if (code == 0 && dropped > 0) {
-        struct metric_label labels[] = {
-            {"collection", shard->collection}, {"shard", shard->name}, {"cause", cause}};
-        metric_add(metrics_counter(shard->store->metrics, "windrow_window_drops_total",
-                                   "Windows dropped whole", labels, 3),
-                   1);
+        metric_add(shard_metrics_drops(shard, cause), 1);
         log_info("store", "%s/%s: dropped window %lld: %s, %zu files", shard->collection,
                  shard->name, (long long)window_start_ms, cause, dropped);
     }

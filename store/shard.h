@@ -165,6 +165,8 @@ bool shard_memtables_touch(struct store_shard *shard, int64_t start_ms, int64_t 
 /** Creates the shard's metric series; no-op without a registry. */
 void shard_metrics_create(struct store_shard *shard);
 void shard_metrics_remove(struct store_shard *shard);
+/** Windows dropped for this cause ("ttl", "fifo"). */
+struct metric *shard_metrics_drops(struct store_shard *shard, const char *cause);
 
 /** Replays logs into memtables; the first version is published. Called once, while opening. */
 int recovery_run(struct store_shard *shard, struct error *error);

@@ -16,6 +16,15 @@ static struct metric *gauge(struct store_shard *shard, const char *name, const c
     return metrics_gauge(shard->store->metrics, name, help, labels, 2);
 }
 
+struct metric *shard_metrics_drops(struct store_shard *shard, const char *cause)
+{
+    struct metric_label labels[] = {
+        {"collection", shard->collection}, {"shard", shard->name}, {"cause", cause}};
+
+    return metrics_counter(shard->store->metrics, "windrow_window_drops_total",
+                           "Windows dropped whole", labels, 3);
+}
+
 void shard_metrics_create(struct store_shard *shard)
 {
     static const char *const bytes_name = "windrow_lsm_bytes_written_total";
@@ -23,6 +32,9 @@ void shard_metrics_create(struct store_shard *shard)
     struct metric_label labels[] = {{"collection", shard->collection}, {"shard", shard->name}};
     struct shard_metrics *metrics = &shard->metrics;
 
+    /* From 0 on: rate() does not see the step of a series that begins with its first event. */
+    (void)shard_metrics_drops(shard, "ttl");
+    (void)shard_metrics_drops(shard, "fifo");
     metrics->bytes_log = counter(shard, bytes_name, bytes_help, "log");
     metrics->bytes_chunk = counter(shard, bytes_name, bytes_help, "chunk");
     metrics->bytes_run = counter(shard, bytes_name, bytes_help, "run");

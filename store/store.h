@@ -206,6 +206,9 @@ struct store_shard_info {
     struct store_clock clock;
 };
 
+/** "open", "sealing", "sealed", or "indexed" once a segment hangs on the run. */
+const char *store_window_state(const struct store_window_info *window);
+
 /** A description at this instant, allocated in `arena`. Any thread. */
 void store_shard_describe(struct store_shard *shard, struct arena *arena,
                           struct store_shard_info *info);

@@ -70,7 +70,7 @@ static struct doc window_doc(struct arena *arena, const struct maintenance_view 
 
     map_put(&map, "start_ms", doc_integer(window->start_ms));
     map_put(&map, "end_ms", doc_integer(window->start_ms + window->length_ms));
-    map_put(&map, "state", doc_string(arena, window_state_name(window)));
+    map_put(&map, "state", doc_string(arena, store_window_state(window)));
     map_put(&map, "rows", u64_doc(window->live_rows));
     map_put(&map, "bytes", u64_doc(window->total_bytes));
     map_put(&map, "generation", u64_doc(window->generation));

@@ -8,13 +8,6 @@ static const char *const states[] = {"open", "sealing", "sealed", "indexed"};
 
 enum { STATE_COUNT = sizeof(states) / sizeof(states[0]) };
 
-const char *window_state_name(const struct store_window_info *window)
-{
-    if (window->sealed)
-        return window->segment.file_number ? "indexed" : "sealed";
-    return window->busy ? "sealing" : "open";
-}
-
 static void count_shard(struct store_shard *shard, struct arena *arena,
                         unsigned counts[STATE_COUNT])
 {
@@ -22,7 +15,7 @@ static void count_shard(struct store_shard *shard, struct arena *arena,
 
     store_shard_describe(shard, arena, &info);
     for (size_t i = 0; i < info.window_count; i++) {
-        const char *state = window_state_name(&info.windows[i]);
+        const char *state = store_window_state(&info.windows[i]);
         for (size_t k = 0; k < STATE_COUNT; k++)
             counts[k] += strcmp(states[k], state) == 0;
     }

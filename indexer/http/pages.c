@@ -99,13 +99,6 @@ static int by_start(const void *a, const void *b)
     return strverscmp(left->shard, right->shard);
 }
 
-static const char *state_name(const struct store_window_info *window)
-{
-    if (window->sealed)
-        return window->segment.file_number ? "indexed" : "sealed";
-    return window->busy ? "sealing" : "open";
-}
-
 static void append_window(struct buffer *out, const struct listed_window *listed)
 {
     const struct store_window_info *window = listed->info;
@@ -119,7 +112,7 @@ static void append_window(struct buffer *out, const struct listed_window *listed
         ",\"start_ms\":%lld,\"end_ms\":%lld,\"state\":\"%s\",\"rows\":%llu,"
         "\"bytes\":%llu,\"generation\":%llu,\"segment\":",
         (long long)window->start_ms, (long long)(window->start_ms + window->length_ms),
-        state_name(window), (unsigned long long)window->live_rows,
+        store_window_state(window), (unsigned long long)window->live_rows,
         (unsigned long long)window->total_bytes, (unsigned long long)window->generation);
     if (window->segment.file_number == 0) {
         buffer_append_text(out, "null}");
