@@ -25,11 +25,6 @@ struct each_batch {
     bool read;
 };
 
-static int out_of_time(struct error *error)
-{
-    return error_set(error, ERROR_TIMEOUT, "the request took longer than its timeout");
-}
-
 /* Damage: with a result the row is left out, without one the operation fails. */
 static int settle(const struct each_state *state, size_t shard, const struct store_source *source,
                   int code, const struct error *local, struct error *error)
@@ -105,8 +100,8 @@ static int each_source(struct each_state *state, size_t shard, const struct stor
     int code = 0;
 
     for (uint32_t next = 0; next < source->row_count && code == 0;) {
-        if (++batches % DEADLINE_BATCHES == 0 && query_view_expired(view))
-            return out_of_time(error);
+        if (++batches % DEADLINE_BATCHES == 0 && (code = query_view_check(view, error)) != 0)
+            return code;
         for (batch.count = 0; next < source->row_count && batch.count < BATCH_ROWS; next++)
             if (store_row_visible(row.snapshot, source, next))
                 batch.rows[batch.count++] = next;

@@ -180,10 +180,8 @@ static int scroll_by_id(struct query_view *view, const struct query_scroll *scro
     arena_create(&scratch, 0);
     merge_open(&merge, view, scroll);
     while (merge_next(&merge, &row, &key, &key_bytes)) {
-        if (++rows % DEADLINE_ROWS == 0 && query_view_expired(view)) {
-            code = error_set(error, ERROR_TIMEOUT, "the request took longer than its timeout");
+        if (++rows % DEADLINE_ROWS == 0 && (code = query_view_check(view, error)) != 0)
             break;
-        }
         code = row_matches(&merge, &row, &scratch, result, error);
         if (code < 0)
             break;

@@ -130,6 +130,17 @@ bool query_view_expired(const struct query_view *view)
     return io_monotonic_ns(view->io) > view->deadline_ns;
 }
 
+int query_view_check(const struct query_view *view, struct error *error)
+{
+    if (query_view_expired(view))
+        return error_set(error, ERROR_TIMEOUT, "the request took longer than its timeout");
+    for (size_t i = 0; i < view->shard_count; i++)
+        if (view->shards[i].lease->closing && atomic_load(view->shards[i].lease->closing))
+            return error_set(error, ERROR_CANCELLED, "partition %s is about to close here",
+                             view->shards[i].name);
+    return 0;
+}
+
 struct query_row query_view_row(const struct query_view *view, size_t shard,
                                 const struct store_source *source, uint32_t row)
 {

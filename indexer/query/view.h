@@ -26,6 +26,9 @@ struct query_view {
 };
 
 bool query_view_expired(const struct query_view *view);
+/** For work that takes long: ERROR_TIMEOUT at the deadline, ERROR_CANCELLED when a shard is wanted
+ * back, else 0. */
+int query_view_check(const struct query_view *view, struct error *error);
 
 /** The row as the outside sees it. */
 struct query_row query_view_row(const struct query_view *view, size_t shard,

@@ -586,6 +586,51 @@ START_TEST(a_view_waits_until_an_offset_is_searchable)
 }
 END_TEST
 
+START_TEST(long_requests_end_at_their_deadline_and_when_a_shard_is_wanted_back)
+{
+    enum { ROWS = 6000 };
+    struct world world;
+    struct arena arena;
+    struct query_result result;
+    struct error error = {0};
+    struct query_view *view;
+    const uint8_t *next;
+    size_t next_bytes;
+    float vector[8] = {1};
+    uint64_t count;
+
+    open_world(&world, 1, 0, test_seed());
+    for (uint64_t id = 0; id < ROWS; id++)
+        world_upsert(&world, 0, id, START_MS, 0, NULL);
+    arena_create(&arena, 0);
+    for (int late = 0; late < 2; late++) {
+        struct query_view_options options = {.collection = &world.collection,
+                                             .host = &world.host,
+                                             .io = &world.clock.io,
+                                             .timeout_ms = late ? 1 : 30000};
+        struct query_scroll scroll = {.limit = ROWS, .arena = &arena};
+        struct query_search search = {.vector = vector,
+                                      .limit = 10,
+                                      .from_ms = INT64_MIN,
+                                      .to_ms = INT64_MAX,
+                                      .arena = &arena};
+        int wanted = late ? ERROR_TIMEOUT : ERROR_CANCELLED;
+        ck_assert_int_eq(query_view_open(&options, &view, &error), 0);
+        usleep(5000);
+        atomic_store(&world.closing, !late);
+        ck_assert_int_eq(query_count(view, NULL, &count, &error), wanted);
+        ck_assert_int_eq(query_scroll_run(view, &scroll, &result, &next, &next_bytes, &error),
+                         wanted);
+        /* A search takes milliseconds: it is only stopped by its deadline, and says so. */
+        ck_assert_int_eq(query_search_run(view, &search, &result, &error), 0);
+        ck_assert_int_eq(result.partial, late);
+        query_view_close(view);
+    }
+    arena_destroy(&arena);
+    world_close(&world);
+}
+END_TEST
+
 /* ---- damage ------------------------------------------------------------------------------- */
 
 /* Flips a byte in the middle of the largest file with this ending. */
@@ -671,4 +716,5 @@ TEST_TABLE(TEST(pages_in_id_order_show_every_record_once), TEST(counts_are_exact
            TEST(filters_on_stored_records_match_as_qdrants_engine_does),
            TEST(long_texts_have_no_column_and_are_found_all_the_same),
            TEST(a_view_waits_until_an_offset_is_searchable),
+           TEST(long_requests_end_at_their_deadline_and_when_a_shard_is_wanted_back),
            TEST(a_damaged_window_is_left_out_and_said_so))

@@ -29,8 +29,8 @@ static size_t world_acquire(void *context, const char *collection, struct arena 
     ck_assert_str_eq(collection, world->collection.name);
     *leases = arena_calloc(arena, world->shard_count, sizeof(**leases));
     for (size_t i = 0; i < world->shard_count; i++)
-        (*leases)[i] =
-            (struct indexer_shard_lease){.shard = world->shards[i], .token = &world->leases};
+        (*leases)[i] = (struct indexer_shard_lease){
+            .shard = world->shards[i], .closing = &world->closing, .token = &world->leases};
     atomic_fetch_add(&world->leases, (int)world->shard_count);
     return world->shard_count;
 }
