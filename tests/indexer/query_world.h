@@ -36,6 +36,7 @@ struct world {
     struct indexer_host host;
     struct query_pool *pool;      /* shares out the smallest search */
     atomic_int leases;            /* given out and not given back */
+    atomic_bool closing;          /* the shards are wanted back */
     struct world_record *records; /* by id: the newest version; not alive when there is none */
     size_t record_count;
     uint64_t random;
