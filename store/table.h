@@ -113,6 +113,8 @@ int table_payload(const struct table *table, uint32_t row, struct arena *arena,
 int table_gather_payloads(const struct table *table, const uint32_t *rows, uint32_t count,
                           struct arena *arena, const uint8_t **payloads, uint32_t *payload_bytes,
                           struct error *error);
+/** Decoded size of all payload blocks: tells how many rows' payloads a merge may hold at a time. */
+uint64_t table_payload_bytes(const struct table *table);
 /** As store_row_vectors. */
 int table_vectors(const struct table *table, uint32_t row, const float **vectors, uint32_t *count,
                   struct error *error);

@@ -92,6 +92,16 @@ int table_payload(const struct table *table, uint32_t row, struct arena *arena,
     return result;
 }
 
+uint64_t table_payload_bytes(const struct table *table)
+{
+    const struct table_block *blocks = table_column_blocks(table, TABLE_COLUMN_PAYLOADS);
+    uint64_t size_bytes = 0;
+
+    for (uint32_t i = 0; i < table->footer->columns[TABLE_COLUMN_PAYLOADS].block_count; i++)
+        size_bytes += blocks[i].raw_bytes;
+    return size_bytes;
+}
+
 static int compare_places(const void *a, const void *b)
 {
     const uint64_t *left = a, *right = b;

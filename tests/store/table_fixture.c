@@ -201,10 +201,14 @@ static int compare_gathered(const struct table_fixture *fixture, const struct ta
     uint32_t *rows = arena_calloc(arena, count + (size_t)1, sizeof(*rows));
     const uint8_t **payloads = arena_calloc(arena, count + (size_t)1, sizeof(*payloads));
     uint32_t *sizes = arena_calloc(arena, count + (size_t)1, sizeof(*sizes));
+    uint64_t raw_bytes = 0;
     int result;
 
-    for (uint32_t i = 0; i < count; i++)
+    for (uint32_t i = 0; i < count; i++) {
         rows[i] = count - 1 - i;
+        raw_bytes += sizeof(uint32_t) + fixture->rows[i].payload_bytes;
+    }
+    ck_assert_uint_eq(table_payload_bytes(table), raw_bytes);
     result = table_gather_payloads(table, rows, count, arena, payloads, sizes, NULL);
     for (uint32_t i = 0; result == 0 && i < count; i++)
         REQUIRE(same_payload(&fixture->rows[rows[i]], payloads[i], sizes[i]));
