@@ -246,13 +246,22 @@ const char *life_check(struct life *life)
     if (problem)
         return problem;
     /* From here on what came back is what is promised. */
-    life->flushed_offset = -1;
     for (size_t i = 0; i < life->event_count; i++) {
         struct life_event *event = &life->events[i];
         if (event->kind == LIFE_GROUP && event->after > next_offset)
-            event->after = INT64_MAX; /* given up: Kafka is read again */
+            *event = (struct life_event){.kind = LIFE_GROUP, .after = INT64_MAX}; /* given up */
     }
     return NULL;
+}
+
+const char *life_append_once(struct life *life)
+{
+    struct error error = {0};
+
+    if (life->event_count == LIFE_EVENTS_MAX || life_append(life, &error) == 0)
+        return NULL;
+    snprintf(life->text, sizeof(life->text), "append: %s", error.text);
+    return life->text;
 }
 
 const char *life_go_on(struct life *life)

@@ -42,6 +42,9 @@ void life_stop(struct life *life);
  * the shard open; `events` then say what turned out to have happened. */
 const char *life_check(struct life *life);
 
+/** Appends one group after a check; it is promised from then on. */
+const char *life_append_once(struct life *life);
+
 /** Appends some groups after a check, checks again, closes, and runs store_verify. */
 const char *life_go_on(struct life *life);
 

@@ -674,6 +674,15 @@ static void crash_inode(struct shadow_disk *disk, struct inode *inode)
     inode->durable_size = inode->now_size = size;
 }
 
+void shadow_disk_kill_process(struct shadow_disk *disk)
+{
+    memset(disk->handles, 0, sizeof(disk->handles));
+    disk->dead = false;
+    disk->operations = 0;
+    disk->die_at = SHADOW_NEVER;
+    disk->fail_at = SHADOW_NEVER;
+}
+
 void shadow_disk_crash(struct shadow_disk *disk)
 {
     for (struct inode *inode = disk->inodes; inode; inode = inode->next)

@@ -44,6 +44,8 @@ bool shadow_disk_struck(const struct shadow_disk *disk);
 
 /** Power off and on: see above. No file may be mapped. */
 void shadow_disk_crash(struct shadow_disk *disk);
+/** The process dies, the disk lives on: nothing is lost yet. */
+void shadow_disk_kill_process(struct shadow_disk *disk);
 /** Syncs that only pretend, as a negative control. */
 void shadow_disk_lie(struct shadow_disk *disk, bool lie);
 
