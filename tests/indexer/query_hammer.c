@@ -297,7 +297,11 @@ START_TEST(searches_stay_right_while_everything_moves)
         ck_assert_int_eq(pthread_create(&searchers[i], NULL, search_always, &states[i]), 0);
     }
     ck_assert_int_eq(pthread_join(writer, NULL), 0);
-    usleep(200000); /* a little of maintenance and searches on the full world */
+    /* Then maintenance and searches on the full world, as long as it takes to build a segment on a
+     * busy machine; ctest's limit is the end of patience. */
+    do
+        usleep(200000);
+    while (atomic_load(&hammer.walked) == 0 || atomic_load(&hammer.searches) <= 20);
     atomic_store(&hammer.stop, true);
     ck_assert_int_eq(pthread_join(maintainer, NULL), 0);
     for (int i = 0; i < SEARCHERS; i++)
