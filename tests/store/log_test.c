@@ -1,0 +1,319 @@
+/* Log frames and what recovery makes of damaged, torn and stale ones. */
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "store/log_frame.h"
+#include "store/shard.h"
+#include "tests/store/shard_fixture.h"
+#include "tests/support/test_main.h"
+
+enum { MEMTABLE_BYTES = 64 * 1024 };
+
+static const struct log_frame_identity identity = {7, 3, 99, 8192};
+
+/* A frame of a random group at an aligned place; freed by the caller. */
+static uint8_t *build(uint64_t *random, struct log_frame_layout *layout)
+{
+    static struct fixture_group group;
+    uint32_t indices[FIXTURE_GROUP_MAX];
+    uint8_t *bytes;
+
+    memset(&group.group, 0, sizeof(group.group));
+    fixture_group_random(&group, random, 5, 20, 64, 0, 1000);
+    for (uint32_t i = 0; i < FIXTURE_GROUP_MAX; i++)
+        indices[i] = i;
+    ck_assert_int_eq(log_frame_plan(&group.group, indices, (uint32_t)group.group.record_count,
+                                    FIXTURE_DIM, layout, NULL),
+                     0);
+    bytes = aligned_alloc(4096, layout->frame_bytes);
+    ck_assert_ptr_nonnull(bytes);
+    memset(bytes, 0xaa, layout->frame_bytes);
+    log_frame_build(&group.group, indices, FIXTURE_DIM, layout, &identity, 11, LOG_FRAME_SYNCED,
+                    bytes);
+    return bytes;
+}
+
+START_TEST(frame_that_was_built_is_taken_apart)
+{
+    uint64_t random = test_seed();
+
+    for (int i = 0; i < 50; i++) {
+        struct log_frame_layout layout;
+        struct log_frame frame;
+        struct error error = {0};
+        uint8_t *bytes = build(&random, &layout);
+        ck_assert_msg(
+            log_frame_parse(bytes, layout.frame_bytes, &identity, FIXTURE_DIM, &frame, &error) == 0,
+            "%s", error.text);
+        ck_assert_uint_eq(layout.frame_bytes % LOG_FRAME_ALIGNMENT, 0);
+        ck_assert_uint_eq((uintptr_t)frame.vectors % LOG_FRAME_VECTOR_ALIGNMENT, 0);
+        ck_assert_uint_eq(frame.header->record_count, 20);
+        free(bytes);
+    }
+}
+END_TEST
+
+START_TEST(every_flipped_byte_of_a_frame_is_noticed)
+{
+    uint64_t random = test_seed();
+    struct log_frame_layout layout;
+    struct log_frame frame;
+    uint8_t *bytes = build(&random, &layout);
+    unsigned missed = 0;
+
+    for (uint64_t i = 0; i < layout.frame_bytes; i++) {
+        uint8_t flip = (uint8_t)(1u << (test_random(&random) % 8));
+        bytes[i] ^= flip;
+        missed += log_frame_parse(bytes, layout.frame_bytes, &identity, FIXTURE_DIM, &frame,
+                                  NULL) != ERROR_CORRUPT;
+        bytes[i] ^= flip;
+    }
+    ck_assert_uint_eq(missed, 0);
+    free(bytes);
+}
+END_TEST
+
+START_TEST(frame_of_another_file_use_or_place_does_not_pass)
+{
+    static const struct log_frame_identity others[] = {
+        {8, 3, 99, 8192}, {7, 4, 99, 8192}, {7, 3, 98, 8192}, {7, 3, 99, 4096}};
+    uint64_t random = test_seed();
+    struct log_frame_layout layout;
+    struct log_frame frame;
+    uint8_t *bytes = build(&random, &layout);
+
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+        ck_assert_int_eq(
+            log_frame_parse(bytes, layout.frame_bytes, &others[i], FIXTURE_DIM, &frame, NULL),
+            ERROR_CORRUPT);
+    ck_assert_int_eq(
+        log_frame_parse(bytes, layout.frame_bytes, &identity, FIXTURE_DIM + 1, &frame, NULL),
+        ERROR_CORRUPT);
+    for (uint64_t cut = 0; cut < layout.frame_bytes; cut += 64)
+        ck_assert_int_eq(log_frame_parse(bytes, cut, &identity, FIXTURE_DIM, &frame, NULL),
+                         ERROR_CORRUPT);
+    free(bytes);
+}
+END_TEST
+
+/* ---- recovery */
+
+struct scene {
+    struct store *store;
+    struct store_shard *shard;
+    struct model models[5]; /* after each group */
+    char log_path[4096];
+    uint64_t ends[5]; /* bytes of the log after each group */
+};
+
+static void scene_open(struct scene *scene)
+{
+    scene->store = fixture_store(fixture_io(NULL), test_directory(), MEMTABLE_BYTES);
+    scene->shard = fixture_shard(scene->store, 1000, 0, STORE_DURABILITY_LOG);
+}
+
+static void scene_close(struct scene *scene)
+{
+    ck_assert_int_eq(store_shard_close(scene->shard, false, NULL), 0);
+    store_close(scene->store);
+}
+
+/* Four groups in one log file, closed without a flush. */
+static void scene_start(struct scene *scene)
+{
+    uint64_t random = test_seed();
+    struct fixture_group *group = calloc(1, sizeof(*group));
+
+    ck_assert_ptr_nonnull(group);
+    memset(scene, 0, sizeof(*scene));
+    scene_open(scene);
+    scene->models[0].next_offset = -1;
+    for (int i = 1; i < 5; i++) {
+        memset(&group->group, 0, sizeof(group->group));
+        fixture_group_random(group, &random, scene->models[i - 1].next_offset, 15, 40, 0, 3000);
+        for (size_t r = 0; r < group->group.record_count; r++)
+            group->records[r].ttl_ms = 0;
+        ck_assert_int_eq(store_shard_append(scene->shard, &group->group, NULL), 0);
+        model_copy(&scene->models[i], &scene->models[i - 1]);
+        model_apply(&scene->models[i], &group->group);
+        scene->ends[i] = scene->shard->active->used_bytes;
+    }
+    snprintf(scene->log_path, sizeof(scene->log_path), "%s", scene->shard->active->log->path);
+    scene_close(scene);
+    free(group);
+}
+
+static void overwrite(const struct scene *scene, uint64_t offset, uint64_t size, uint8_t value)
+{
+    int file = open(scene->log_path, O_WRONLY | O_CLOEXEC);
+    uint8_t *bytes = malloc(size);
+
+    ck_assert_int_ge(file, 0);
+    ck_assert_ptr_nonnull(bytes);
+    memset(bytes, value, size);
+    ck_assert_int_eq(pwrite(file, bytes, size, (off_t)offset), (ssize_t)size);
+    ck_assert_int_eq(close(file), 0);
+    free(bytes);
+}
+
+START_TEST(torn_last_frame_is_the_end_of_the_log)
+{
+    struct scene scene;
+    const char *problem;
+
+    scene_start(&scene);
+    overwrite(&scene, scene.ends[4] - 1500, 600, 0x5a);
+    scene_open(&scene);
+    problem = fixture_check(scene.shard, &scene.models[3], 0, 0);
+    ck_assert_msg(!problem, "%s", problem);
+    scene_close(&scene);
+}
+END_TEST
+
+START_TEST(zeros_from_a_frame_on_are_the_end_of_the_log)
+{
+    struct scene scene;
+    const char *problem;
+
+    scene_start(&scene);
+    overwrite(&scene, scene.ends[2], scene.ends[4] - scene.ends[2], 0);
+    scene_open(&scene);
+    problem = fixture_check(scene.shard, &scene.models[2], 0, 0);
+    ck_assert_msg(!problem, "%s", problem);
+    scene_close(&scene);
+}
+END_TEST
+
+START_TEST(damaged_frame_before_acknowledged_ones_fails_the_opening)
+{
+    struct store_shard_options options = {.collection = "news",
+                                          .name = "3",
+                                          .dim = FIXTURE_DIM,
+                                          .metric = STORE_METRIC_L2,
+                                          .window_ms = 1000};
+    struct scene scene;
+    struct error error = {0};
+
+    scene_start(&scene);
+    overwrite(&scene, scene.ends[1] + 300, 1, 0x77);
+    scene.store = fixture_store(fixture_io(NULL), test_directory(), MEMTABLE_BYTES);
+    ck_assert_int_eq(store_shard_open(scene.store, &options, &scene.shard, &error), ERROR_CORRUPT);
+    ck_assert_msg(strstr(error.text, "acknowledged records follow"), "%s", error.text);
+    store_close(scene.store);
+}
+END_TEST
+
+START_TEST(stale_frames_of_a_recycled_log_are_not_replayed)
+{
+    struct scene scene;
+    struct fixture_group *group = calloc(1, sizeof(*group));
+    struct store_shard_info info;
+    struct arena arena;
+    const char *problem;
+    uint64_t before;
+
+    ck_assert_ptr_nonnull(group);
+    scene_start(&scene);
+    arena_create(&arena, 0);
+    scene_open(&scene);
+    /* Everything goes: the log file is free and holds four whole frames. */
+    ck_assert_int_eq(store_shard_flush(scene.shard, NULL), 0);
+    store_shard_describe(scene.shard, &arena, &info);
+    before = info.log_bytes;
+    for (size_t i = 0; i < info.window_count; i++) {
+        ck_assert_int_eq(
+            store_shard_drop(scene.shard, info.windows[i].start_ms, 1000, "test", NULL), 0);
+        model_drop(&scene.models[4], info.windows[i].start_ms, 1000);
+    }
+    store_shard_describe(scene.shard, &arena, &info);
+    fixture_group_start(group, scene.models[4].next_offset);
+    fixture_group_put(group, 1, 10, 0, 0, false);
+    ck_assert_int_eq(store_shard_append(scene.shard, &group->group, NULL), 0);
+    model_apply(&scene.models[4], &group->group);
+    ck_assert_str_eq(scene.shard->active->log->path, scene.log_path);
+    ck_assert_uint_eq(atomic_load(&scene.shard->log_bytes), before);
+    scene_close(&scene);
+    scene_open(&scene);
+    problem = fixture_check(scene.shard, &scene.models[4], 0, 0);
+    ck_assert_msg(!problem, "%s", problem);
+    scene_close(&scene);
+    arena_destroy(&arena);
+    free(group);
+}
+END_TEST
+
+START_TEST(group_larger_than_the_memtable_gets_a_log_of_its_size)
+{
+    struct fixture_group *group = calloc(1, sizeof(*group));
+    struct store *store = fixture_store(fixture_io(NULL), test_directory(), 8192);
+    struct store_shard *shard = fixture_shard(store, 1000, 0, STORE_DURABILITY_LOG);
+    struct model model = {.next_offset = -1};
+    const char *problem;
+
+    ck_assert_ptr_nonnull(group);
+    for (int round = 0; round < 3; round++) {
+        memset(&group->group, 0, sizeof(group->group));
+        fixture_group_start(group, model.next_offset);
+        for (uint32_t i = 0; i < FIXTURE_GROUP_MAX; i++)
+            fixture_group_put(group, i, 100, 0, 400, false);
+        ck_assert_int_eq(store_shard_append(shard, &group->group, NULL), 0);
+        model_apply(&model, &group->group);
+        problem = fixture_check(shard, &model, 0, 0);
+        ck_assert_msg(!problem, "%s", problem);
+    }
+    ck_assert_int_eq(store_shard_close(shard, true, NULL), 0);
+    shard = fixture_shard(store, 1000, 0, STORE_DURABILITY_LOG);
+    problem = fixture_check(shard, &model, 0, 0);
+    ck_assert_msg(!problem, "%s", problem);
+    ck_assert_int_eq(store_shard_close(shard, false, NULL), 0);
+    store_close(store);
+    model_destroy(&model);
+    free(group);
+}
+END_TEST
+
+START_TEST(full_memory_stalls_the_writer_until_a_flush)
+{
+    struct fixture_group *group = calloc(1, sizeof(*group));
+    struct store_options options = {.data_dir = test_directory(),
+                                    .memory_max_bytes = 256 * 1024,
+                                    .memtable_max_bytes = MEMTABLE_BYTES,
+                                    .io = fixture_io(NULL)};
+    struct store *store;
+    struct store_shard *shard;
+    int code = 0;
+    int groups = 0;
+
+    ck_assert_ptr_nonnull(group);
+    ck_assert_int_eq(store_open(&options, &store, NULL), 0);
+    shard = fixture_shard(store, 1000, 0, STORE_DURABILITY_LOG);
+    while (code == 0 && groups++ < 1000) {
+        memset(&group->group, 0, sizeof(group->group));
+        fixture_group_start(group, store_shard_next_offset(shard));
+        fixture_group_put(group, (uint32_t)groups, 100, 0, 100, false);
+        code = store_shard_append(shard, &group->group, NULL);
+    }
+    ck_assert_int_eq(code, ERROR_BUSY);
+    ck_assert(store_shard_needs_flush(shard));
+    ck_assert_int_eq(store_shard_flush(shard, NULL), 0);
+    ck_assert(!store_shard_needs_flush(shard));
+    ck_assert_int_eq(store_shard_append(shard, &group->group, NULL), 0);
+    ck_assert_int_eq(store_shard_close(shard, true, NULL), 0);
+    store_close(store);
+    free(group);
+}
+END_TEST
+
+TEST_TABLE(TEST(frame_that_was_built_is_taken_apart),
+           TEST(every_flipped_byte_of_a_frame_is_noticed),
+           TEST(frame_of_another_file_use_or_place_does_not_pass),
+           TEST(torn_last_frame_is_the_end_of_the_log),
+           TEST(zeros_from_a_frame_on_are_the_end_of_the_log),
+           TEST(damaged_frame_before_acknowledged_ones_fails_the_opening),
+           TEST(stale_frames_of_a_recycled_log_are_not_replayed),
+           TEST(group_larger_than_the_memtable_gets_a_log_of_its_size),
+           TEST(full_memory_stalls_the_writer_until_a_flush))
