@@ -1,3 +1,11 @@
+/* Why leaves and not insertion: insertion computes the distances of one row to a few hundred
+ * others, one after another, each from another cache line, and needs the graph it is building to
+ * find them. A leaf computes a million at once from registers and nearby cache, and leaves do not
+ * depend on each other. Measured with hnswlib 0.8 (insertion, m 16, ef_construct 200) in the same
+ * run, one thread, processor time, to graphs of about the same recall at the same ef:
+ * docs/benchmarks.md, section Index: 9 to 11 times faster on fashion-784 and changelog-384, 6 times
+ * on sift200k-128, where selecting the nearest and pruning, not the products, take most of the
+ * time. */
 #include "indexer/index/layer.h"
 
 #include "indexer/index/memory.h"

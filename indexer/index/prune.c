@@ -1,7 +1,9 @@
 /* From pools to links. A candidate becomes a link unless a link that was taken before is nearer to
- * it than the row itself is (the relative-neighbourhood rule, alpha 1): such a candidate is reached
- * through that link. Then every link offers its reverse, and rows with too many links prune again
- * by the same rule. */
+ * it than the row itself is, by an eighth of the squared distance (the relative-neighbourhood rule
+ * with alpha 1.06): such a candidate is reached through that link. Without the eighth a search on
+ * changelog-384 and sift200k-128 computes 12 and 20 % more distances for the same recall; with a
+ * fifth or more the links fill up with near ones and recall falls again. Then every link offers its
+ * reverse, and rows with too many links prune again by the same rule. */
 #include <assert.h>
 
 #include "indexer/index/layer.h"
@@ -33,6 +35,20 @@ static void prefetch_row(const struct index_codes *codes, uint32_t row)
         __builtin_prefetch(bytes + i);
 }
 
+/* A key that is larger by an eighth of the distance it stands for; sums stay below 2^31. */
+static int32_t widened(const struct index_codes *codes, int32_t key)
+{
+    union {
+        int32_t key;
+        float value;
+    } both = {.key = key};
+
+    if (codes->kind == INDEX_CODE_INT7)
+        return key + key / 8;
+    both.value *= 1.125f; /* distances are not negative: their keys are their bits */
+    return both.key;
+}
+
 static bool is_occluded(const struct index_codes *codes, uint64_t candidate, const uint64_t *kept,
                         uint32_t kept_count)
 {
@@ -45,7 +61,7 @@ static bool is_occluded(const struct index_codes *codes, uint64_t candidate, con
             rows[j] = index_codes_row(codes, index_entry_row(kept[i + j < kept_count ? i + j : i]));
         index_codes_keys_4(codes, from, rows, keys);
         for (uint32_t j = 0; j < 4; j++)
-            if (keys[j] < index_entry_key(candidate))
+            if (widened(codes, keys[j]) < index_entry_key(candidate))
                 return true;
     }
     return false;
