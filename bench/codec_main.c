@@ -95,7 +95,7 @@ static size_t shuffle_encode(const float *values, size_t count, uint8_t *out)
     uint8_t *const planes[CODEC_PLANES] = {shuffled, shuffled + count, shuffled + 2 * count,
                                            shuffled + 3 * count};
 
-    codec_kernels()->split((const uint32_t *)values, count, planes);
+    codec_kernels()->split((const void *)values, count, planes);
     return zstd_encode(shuffled, count * 4, out, 3);
 }
 
@@ -105,7 +105,7 @@ static void shuffle_decode(const uint8_t *bytes, size_t size_bytes, float *value
                                                  shuffled + 3 * count};
 
     zstd_decode(bytes, size_bytes, shuffled, count * 4);
-    codec_kernels()->join(planes, count, (uint32_t *)values);
+    codec_kernels()->join(planes, count, (void *)values);
 }
 
 /* ---- measuring */
@@ -189,16 +189,13 @@ static void report(const struct set *set)
     free(encoded);
 }
 
-static bool load(const char *path, struct set *set)
+static bool read_set(FILE *file, bool bytes, struct set *set)
 {
-    const char *dot = strrchr(path, '.');
-    bool bytes = dot && strcmp(dot, ".u8bin") == 0;
-    FILE *file = fopen(path, "rb");
     uint32_t header[2];
     size_t total;
     bool whole;
 
-    if (!file || fread(header, sizeof(header), 1, file) != 1)
+    if (fread(header, sizeof(header), 1, file) != 1)
         return false;
     set->rows = header[0] < MAX_ROWS ? header[0] : MAX_ROWS;
     set->dim = header[1];
@@ -212,6 +209,18 @@ static bool load(const char *path, struct set *set)
     /* Widened from the end, so that no byte is overwritten before it is read. */
     for (size_t i = total; bytes && i > 0; i--)
         set->values[i - 1] = ((const uint8_t *)set->values)[i - 1];
+    return whole;
+}
+
+static bool load(const char *path, struct set *set)
+{
+    const char *dot = strrchr(path, '.');
+    FILE *file = fopen(path, "rb");
+    bool whole;
+
+    if (!file)
+        return false;
+    whole = read_set(file, dot && strcmp(dot, ".u8bin") == 0, set);
     fclose(file);
     return whole;
 }

@@ -82,7 +82,7 @@ size_t codec_encode(struct codec_encoder *encoder, const float *values, size_t c
     size_t used = CODEC_HEADER_BYTES;
 
     assert(count >= 1 && count <= CODEC_MAX_VALUES);
-    codec_kernels()->split((const uint32_t *)values, count, planes);
+    codec_kernels()->split((const void *)values, count, planes);
     for (int i = 0; i < CODEC_PLANES; i++) {
         const uint8_t *stored = planes[i];
         size_t size_bytes = count;
@@ -190,6 +190,6 @@ int codec_decode(const uint8_t *bytes, size_t size_bytes, float *values, size_t 
         }
         stored += stored_bytes[i];
     }
-    codec_kernels()->join(planes, count, (uint32_t *)values);
+    codec_kernels()->join(planes, count, (void *)values);
     return 0;
 }

@@ -130,7 +130,7 @@ static int make_ready(struct table *table, uint32_t index, struct error *error)
     }
     pthread_mutex_lock(lock);
     if (!(atomic_load_explicit(word, memory_order_acquire) & bit)) {
-        result = decode_block(table, index, (float *)decoded_place(table, block), error);
+        result = decode_block(table, index, (void *)decoded_place(table, block), error);
         if (result == 0) {
             (void)atomic_fetch_add_explicit(&table->decoded_bytes, block->raw_bytes,
                                             memory_order_relaxed);
@@ -199,9 +199,9 @@ int table_vectors(const struct table *table, uint32_t row, const float **vectors
             return result;
     }
     if (is_packed(block))
-        *vectors = (const float *)(decoded_place(table, block) + place);
+        *vectors = (const void *)(decoded_place(table, block) + place);
     else
-        *vectors = (const float *)(table->vectors.bytes + block->offset + place);
+        *vectors = (const void *)(table->vectors.bytes + block->offset + place);
     *count = block->row_count - (row - block->first_row);
     return 0;
 }

@@ -165,7 +165,7 @@ static int close_vector_block(struct table_writer *writer, struct error *error)
         return 0;
     if (writer->encoder) {
         const uint8_t *packed;
-        size_t packed_bytes = codec_encode(writer->encoder, (const float *)writer->vector_block,
+        size_t packed_bytes = codec_encode(writer->encoder, (const void *)writer->vector_block,
                                            size_bytes / sizeof(float), &packed);
         stored = packed_bytes > 0 ? packed : stored;
         block.size_bytes = packed_bytes > 0 ? (uint32_t)packed_bytes : block.size_bytes;
