@@ -143,7 +143,13 @@ struct query_search {
     struct arena *arena; /* for the result */
 };
 
-/** Nearest neighbours over the whole view, best first; ties by id. */
+/** Nearest neighbours over the whole view, best first; ties by id.
+ *
+ * Decay: a product is multiplied by 2^(-age / half_life), an L2 distance is divided by it; threshold
+ * and order go by the decayed score. Under cosine a vector of zeros scores 0 with everything, as in
+ * Qdrant: the first ids come back. An id that several shards hold comes back once, in the version
+ * with the newest event time among the hits. A damaged window and the view's deadline make the
+ * result partial; they are no error. */
 int query_search_run(struct query_view *view, const struct query_search *search,
                      struct query_result *result, struct error *error);
 
@@ -166,7 +172,7 @@ int query_scroll_run(struct query_view *view, const struct query_scroll *scroll,
                      struct query_result *result, const uint8_t **next_key, size_t *next_key_bytes,
                      struct error *error);
 
-/** Matching visible rows; exact. */
+/** Matching visible rows; exact; an id that several shards hold counts in each. */
 int query_count(struct query_view *view, const struct query_filter *filter, uint64_t *count,
                 struct error *error);
 
