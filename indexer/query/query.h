@@ -145,11 +145,11 @@ struct query_search {
 
 /** Nearest neighbours over the whole view, best first; ties by id.
  *
- * Decay: a product is multiplied by 2^(-age / half_life), an L2 distance is divided by it; threshold
- * and order go by the decayed score. Under cosine a vector of zeros scores 0 with everything, as in
- * Qdrant: the first ids come back. An id that several shards hold comes back once, in the version
- * with the newest event time among the hits. A damaged window and the view's deadline make the
- * result partial; they are no error. */
+ * Decay: a product is multiplied by 2^(-age / half_life), an L2 distance is divided by it;
+ * threshold and order go by the decayed score. Under cosine a vector of zeros scores 0 with
+ * everything, as in Qdrant: the first ids come back. An id that several shards hold comes back
+ * once, in the version with the newest event time among the hits. A damaged window and the view's
+ * deadline make the result partial; they are no error. */
 int query_search_run(struct query_view *view, const struct query_search *search,
                      struct query_result *result, struct error *error);
 
