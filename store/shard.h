@@ -30,7 +30,7 @@
 #include "store/store.h"
 #include "store/version.h"
 
-enum { SHARD_TEXT_BYTES = 1100, SHARD_SPARE_LOGS = 2 };
+enum { SHARD_TEXT_BYTES = 1100, SHARD_SPARE_LOGS = 4 };
 
 struct store {
     struct io *io;
