@@ -16,7 +16,8 @@ enum {
     BEAM_PART = 8, /* ef to one of the beam: a careful search is careful on all levels */
     EF_MIN = 16,
     CANDIDATES_FACTOR = 4, /* accepted candidates remembered, for each hit wanted */
-    WIDEN_MAX = 16,        /* widening of one step, for a filter */
+    WIDEN_MAX = 100,       /* widening of one step, for a filter */
+    ENOUGH_TO_TELL = 4,    /* accepted rows inside a walk that give their share */
     WIDTH_LIMIT = 4096,    /* a pool wider than this is dearer than a scan */
     WIDTH_PART = 8,        /* so is one that holds more than an eighth of the rows */
     PREFETCH_AHEAD = 4
@@ -200,6 +201,20 @@ struct outcome {
     bool complete;   /* k accepted rows, or every row was seen */
 };
 
+/* The width that should hold k accepted rows, a quarter more than by proportion. Where hardly any
+ * lie inside, the share among all rows seen says more; it is the whole truth as long as few were
+ * accepted, for then every row seen was asked about. */
+static uint64_t wider(const struct walk *walk, uint32_t width, uint32_t k, uint32_t enough)
+{
+    uint32_t accepted = walk->scratch->accepted.count;
+    uint64_t needed = (uint64_t)width * k * 5 / 4 / (enough ? enough : 1) + 1;
+
+    if (enough < ENOUGH_TO_TELL && accepted > enough)
+        needed = (uint64_t)walk->seen * k * 5 / 4 / accepted + 1;
+    needed = needed > width ? needed : (uint64_t)width + width / 4 + 1;
+    return needed < (uint64_t)width * WIDEN_MAX ? needed : (uint64_t)width * WIDEN_MAX;
+}
+
 /* With a filter, a walk in which fewer than k accepted rows lie starts again, as much wider as the
  * share of accepted rows asks for, unless a scan would be cheaper. */
 static struct outcome search_level_0(const struct index_graph *graph,
@@ -226,8 +241,7 @@ static struct outcome search_level_0(const struct index_graph *graph,
         if (!outcome.complete && search->accept) {
             uint32_t enough = inside(outcome.found, &scratch->walk);
             outcome.complete = enough >= k;
-            needed = (uint64_t)width * k * 5 / 4 / (enough ? enough : 1) + 1;
-            needed = needed < (uint64_t)width * WIDEN_MAX ? needed : (uint64_t)width * WIDEN_MAX;
+            needed = wider(&walk, width, k, enough);
             if (!outcome.complete && needed <= widest) {
                 width = (uint32_t)needed;
                 continue;
