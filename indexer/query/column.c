@@ -1,6 +1,7 @@
 /* Making columns and keeping them. */
 #include "indexer/query/column.h"
 
+#include <math.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,6 +41,7 @@ static void column_unref(struct column *column)
     arena_destroy(&column->arena);
     free(column->codes);
     free(column->starts);
+    free(column->numbers);
     free(column->rows);
     free(column->values);
     free(column->directory);
@@ -218,6 +220,24 @@ static void making_start(struct making *making, const char *directory,
     *making = (struct making){.column = column, .slot = slot};
 }
 
+static void make_numbers(struct column *column)
+{
+    column->numbers = checked(calloc((size_t)column->value_count + 1, sizeof(*column->numbers)));
+    for (uint32_t code = 0; code < column->value_count; code++) {
+        const struct doc *values = &column->values[code];
+        column->numbers[code] = NAN;
+        if (values->count == 0)
+            continue;
+        if (values->count == 1 && values->items[0].type != DOC_ARRAY &&
+            (!doc_as_double(&values->items[0], &column->numbers[code]) ||
+             values->items[0].type == DOC_DOUBLE || fabs(column->numbers[code]) < FILTER_EXACT_MAX))
+            continue;
+        free(column->numbers);
+        column->numbers = NULL;
+        return;
+    }
+}
+
 /* Rows by code: a counting sort. */
 static void make_postings(struct column *column)
 {
@@ -251,7 +271,7 @@ static struct column *making_finish(struct making *making)
         column->value_count = column->value_room = 0;
     }
     column->bytes = sizeof(*column) + column->arena.reserved_bytes +
-                    column->value_room * sizeof(*column->values);
+                    column->value_room * (sizeof(*column->values) + sizeof(*column->numbers));
     if (column->codes)
         column->bytes +=
             ((size_t)column->row_count * 2 + column->value_count + 1) * sizeof(*column->codes);
@@ -338,8 +358,10 @@ static void make_missing(const struct query_view *view, size_t shard,
     }
     code = make_columns(makings, count, &row);
     for (size_t i = 0; i < count; i++) {
-        if (code == 0 && makings[i].column->codes)
+        if (code == 0 && makings[i].column->codes) {
             make_postings(makings[i].column);
+            make_numbers(makings[i].column);
+        }
         finished[i] = making_finish(&makings[i]);
     }
     (void)pthread_mutex_lock(&cache_lock);

@@ -23,8 +23,10 @@ struct column {
     uint32_t *codes;    /* by row; NULL: the path is not fit for a column */
     struct doc *values; /* by code: an array of what the path leads to */
     uint32_t value_count, value_room;
-    uint32_t *starts;   /* value_count + 1: where the rows of a code begin in `rows` */
-    uint32_t *rows;     /* by code, then ascending */
+    double *numbers;  /* by code, NAN: no number; NULL when a row has several values or one that no
+                         double holds exactly */
+    uint32_t *starts; /* value_count + 1: where the rows of a code begin in `rows` */
+    uint32_t *rows;   /* by code, then ascending */
     struct arena arena; /* of the values */
     size_t bytes;
 };

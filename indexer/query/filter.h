@@ -58,6 +58,9 @@ struct filter_match {
 
 enum filter_bound { FILTER_LT, FILTER_GT, FILTER_LTE, FILTER_GTE, FILTER_BOUND_COUNT };
 
+/* Integers up to here are doubles exactly. */
+#define FILTER_EXACT_MAX 9007199254740992.0
+
 enum filter_range_kind { FILTER_RANGE_NONE, FILTER_RANGE_NUMBER, FILTER_RANGE_TIME };
 
 /* Numbers compare exactly: integers as integers, everything else as double. */
@@ -72,7 +75,9 @@ struct filter_field {
     struct filter_match match;
     struct filter_range range;
     struct filter_range count; /* values_count: FILTER_RANGE_NUMBER when given */
-    bool has_empty, empty;     /* {"key", "is_empty": bool} */
+    bool simple;               /* nothing but a range of numbers that doubles hold exactly */
+    double limits[FILTER_BOUND_COUNT]; /* of a simple range: infinite where there is none */
+    bool has_empty, empty;             /* {"key", "is_empty": bool} */
     bool has_null, null;
 };
 

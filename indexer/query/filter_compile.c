@@ -1,5 +1,6 @@
 /* Filter documents to trees: groups and conditions. Every key that is not known is an error that
  * names its place, so that a misspelt condition never passes as no condition. */
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -173,6 +174,23 @@ static int compile_flag(struct filter_compiler *compiler, const struct filter_pl
     return 0;
 }
 
+/* Most conditions on numbers are this; on columns they need no evaluation of documents. */
+static void find_simple_range(struct filter_field *field)
+{
+    static const double open[FILTER_BOUND_COUNT] = {INFINITY, -INFINITY, INFINITY, -INFINITY};
+    const struct filter_range *range = &field->range;
+
+    field->simple = range->kind == FILTER_RANGE_NUMBER && field->match.kind == FILTER_MATCH_NONE &&
+                    field->count.kind == FILTER_RANGE_NONE && !field->has_empty && !field->has_null;
+    for (size_t i = 0; i < FILTER_BOUND_COUNT; i++) {
+        field->limits[i] = open[i];
+        if (range->present[i] && field->simple) {
+            (void)doc_as_double(&range->bounds[i], &field->limits[i]);
+            field->simple = fabs(field->limits[i]) <= FILTER_EXACT_MAX;
+        }
+    }
+}
+
 static int compile_field(struct filter_compiler *compiler, const struct filter_place *place,
                          const struct doc *doc, struct filter_condition *condition)
 {
@@ -210,6 +228,7 @@ static int compile_field(struct filter_compiler *compiler, const struct filter_p
     code = compile_flag(compiler, place, doc, "is_empty", &field->has_empty, &field->empty);
     if (code == 0)
         code = compile_flag(compiler, place, doc, "is_null", &field->has_null, &field->null);
+    find_simple_range(field);
     if (code == 0 && !match && !range && !count && !field->has_empty && !field->has_null)
         return filter_error(compiler, place, "at least one field condition must be specified");
     return code;

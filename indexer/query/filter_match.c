@@ -332,6 +332,15 @@ static bool match_values(const struct filter_condition *condition, struct filter
     return conclude(condition, &walk);
 }
 
+/* False for NAN, which is no number. */
+static bool number_in_limits(const double limits[FILTER_BOUND_COUNT], double number,
+                             const bool present[FILTER_BOUND_COUNT])
+{
+    return number == number && (!present[FILTER_LT] || number < limits[FILTER_LT]) &&
+           (!present[FILTER_GT] || number > limits[FILTER_GT]) && number <= limits[FILTER_LTE] &&
+           number >= limits[FILTER_GTE];
+}
+
 /* Answered once for each distinct value. */
 static bool match_code(const struct filter_condition *condition, struct filter_subject *subject,
                        uint32_t code)
@@ -339,6 +348,12 @@ static bool match_code(const struct filter_condition *condition, struct filter_s
     const struct column *column = subject->binding->columns[condition->slot];
     uint8_t *answer = &subject->binding->answers[condition->slot][code];
 
+    if (*answer == 0 && column->numbers && condition->kind == FILTER_FIELD &&
+        condition->field->simple)
+        *answer = number_in_limits(condition->field->limits, column->numbers[code],
+                                   condition->field->range.present)
+                      ? 2
+                      : 1;
     if (*answer == 0)
         *answer = match_values(condition, subject, query_column_values(column, code)) ? 2 : 1;
     return *answer == 2;

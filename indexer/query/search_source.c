@@ -19,7 +19,9 @@ enum {
     WALK_COST = 12,
     NARROW_ROWS_A_VALUE = 8, /* conditions on paths with fewer rows a value are not tried for all */
     NARROW_CERTAIN = 512,    /* so few rows are looked at without weighing */
-    SAMPLE_ROWS = 512,       /* looked at to learn how many rows a filter accepts */
+    PENDING_ROWS = 16,
+    CACHE_LINE_FLOATS = 16,
+    SAMPLE_ROWS = 512, /* looked at to learn how many rows a filter accepts */
     WALK_ROUNDS = 5,
     FILTER_POOL = 2 /* room in the pool for each row expected before the k-th accepted one */
 };
@@ -241,6 +243,8 @@ static double sample_selectivity(struct source_search *source)
     return looked_at ? fmax(accepted, 0.5) / looked_at : 1;
 }
 
+static const double ROW_ALONE = 3;
+
 enum scan_plan {
     PLAN_FULL,    /* walk, or score everything and ask the filter about what is good */
     PLAN_SPARSE,  /* ask the filter about every row, score the accepted ones */
@@ -253,7 +257,7 @@ struct sparse_plan {
 };
 
 /* Costs are in scored rows: a look at a row costs as much as some 50 of its dimensions, a row on
- * its own half more than one in a block, a place in a walk's pool WALK_PLACE_COST. */
+ * its own three times one in a block, a place in a walk's pool WALK_PLACE_COST. */
 static void plan_scan(struct source_search *source, struct sparse_plan *out)
 {
     const struct searcher *searcher = source->searcher;
@@ -277,10 +281,10 @@ static void plan_scan(struct source_search *source, struct sparse_plan *out)
         return;
     }
     source->share = sample_selectivity(source);
-    sparse = rows * (look + source->share * 1.5);
+    sparse = rows * (look + source->share * ROW_ALONE);
     out->plan = PLAN_SPARSE;
-    if (narrow && (double)narrow_rows * look + rows * source->share * 1.5 < sparse) {
-        sparse = (double)narrow_rows * look + rows * source->share * 1.5;
+    if (narrow && (double)narrow_rows * look + rows * source->share * ROW_ALONE < sparse) {
+        sparse = (double)narrow_rows * look + rows * source->share * ROW_ALONE;
         out->plan = PLAN_POSTINGS;
     }
     otherwise = rows * (1 + source->share * look);
@@ -291,13 +295,33 @@ static void plan_scan(struct source_search *source, struct sparse_plan *out)
         out->plan = PLAN_FULL;
 }
 
-/* Scores one row if it is accepted. */
-static int try_row(struct source_search *source, uint32_t row, struct error *error)
+/* Accepted rows on their way to being scored: a row on its own is a walk through memory, so that
+ * several are asked for before the first is used. */
+struct pending {
+    uint32_t rows[PENDING_ROWS];
+    const float *vectors[PENDING_ROWS];
+    uint32_t count;
+};
+
+static void pending_score(struct source_search *source, struct pending *pending)
 {
-    const struct searcher *searcher = source->searcher;
+    struct searcher *searcher = source->searcher;
+
+    for (uint32_t i = 0; i < pending->count; i++) {
+        float raw =
+            index_score(searcher->metric, searcher->query, pending->vectors[i], searcher->dim);
+        double order = row_order(source, pending->rows[i], raw);
+        if (order >= search_floor(searcher))
+            search_offer(source, pending->rows[i], order);
+    }
+    pending->count = 0;
+}
+
+static int try_row(struct source_search *source, struct pending *pending, uint32_t row,
+                   struct error *error)
+{
     const float *vector;
     uint32_t span;
-    double order;
     int code;
 
     if (!row_accepted(source, row))
@@ -305,10 +329,12 @@ static int try_row(struct source_search *source, uint32_t row, struct error *err
     code = store_row_vectors(source->source, row, &vector, &span, error);
     if (code != 0)
         return code;
-    order = row_order(source, row,
-                      index_score(searcher->metric, searcher->query, vector, searcher->dim));
-    if (order >= search_floor(source->searcher))
-        search_offer(source, row, order);
+    for (uint32_t i = 0; i < source->searcher->dim; i += CACHE_LINE_FLOATS)
+        __builtin_prefetch(vector + i);
+    pending->rows[pending->count] = row;
+    pending->vectors[pending->count++] = vector;
+    if (pending->count == PENDING_ROWS)
+        pending_score(source, pending);
     return 0;
 }
 
@@ -316,28 +342,32 @@ static int scan_postings(struct source_search *source, uint32_t slot, struct err
 {
     const struct column *column = source->binding->columns[slot];
     const uint8_t *answers = source->binding->answers[slot];
+    struct pending pending = {.count = 0};
     int code = 0;
 
     for (uint32_t value = 0; value < column->value_count && code == 0; value++) {
         if (answers[value] != 2)
             continue;
         if (out_of_time(source->searcher))
-            return 0;
+            break;
         for (uint32_t i = column->starts[value]; i < column->starts[value + 1] && code == 0; i++)
-            code = try_row(source, column->rows[i], error);
+            code = try_row(source, &pending, column->rows[i], error);
     }
+    pending_score(source, &pending);
     return code;
 }
 
 static int scan_sparse(struct source_search *source, struct error *error)
 {
+    struct pending pending = {.count = 0};
     int code = 0;
 
     for (uint32_t row = 0; row < source->source->row_count && code == 0; row++) {
         if (row % (SCAN_BLOCK_ROWS * SCAN_DEADLINE_BLOCKS) == 0 && out_of_time(source->searcher))
-            return 0;
-        code = try_row(source, row, error);
+            break;
+        code = try_row(source, &pending, row, error);
     }
+    pending_score(source, &pending);
     return code;
 }
 
