@@ -149,7 +149,8 @@ static int take_log(struct store_shard *shard, uint64_t first_bytes, struct log_
             return code;
         log = log_file_new(shard, shard->io, shard->directory, number);
     }
-    code = log_file_open(log, create, shard->durability, first_bytes, error);
+    code = log_file_open(log, create, shard->durability,
+                         first_bytes < shard->extend_min_bytes ? first_bytes : 0, error);
     if (code == 0 && create)
         code = io_sync_directory(shard->io, shard->directory, error);
     if (code == 0) {
@@ -257,7 +258,7 @@ static int make_room(struct store_shard *shard, uint64_t frame_bytes, struct err
         append_rotate(shard);
     if (!shard->active)
         code = open_memtable(shard, frame_bytes, error);
-    if (code == 0)
+    if (code == 0 && frame_bytes < shard->extend_min_bytes)
         code = log_file_grow(shard->active->log, shard->active->used_bytes + frame_bytes,
                              shard->active->buffer_bytes, error);
     return code;

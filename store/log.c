@@ -139,6 +139,8 @@ int log_file_write(struct log_file *log, const uint8_t *bytes, uint64_t size_byt
     if (code == 0 && log->durable && !log->direct &&
         io_datasync(log->io, log->file, log->path, error) != 0)
         return io_failed(error);
+    if (code == 0 && position + size_bytes > log->allocated_bytes)
+        log_file_set_allocated(log, position + size_bytes);
     return code;
 }
 

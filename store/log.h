@@ -1,5 +1,5 @@
-/* A log file: preallocated, zero-written, written front to back by one memtable's groups, then kept
- * as the vector column of that memtable's chunks, then used again.
+/* A log file: zero-written ahead of small frames, written front to back by one memtable's groups,
+ * then kept as the vector column of that memtable's chunks, then used again.
  *
  * Happy path of a write: one pwrite of the whole frame with O_DIRECT | O_DSYNC from the memtable's
  * aligned buffer onto bytes that the file already has; nothing of the file system's metadata
@@ -19,7 +19,14 @@
 #include "base/io.h"
 #include "store/store.h"
 
-enum { LOG_GROW_MIN_BYTES = 4 * 1024 * 1024, LOG_PATH_BYTES = 4096 };
+enum {
+    LOG_GROW_MIN_BYTES = 4 * 1024 * 1024,
+    /* Writing zeros first spares each later commit a change of metadata, but writes everything
+     * twice the first time. It pays for small frames, where the commit is what costs; frames of
+     * this size and more extend the file instead, which costs them one journal commit each. */
+    LOG_EXTEND_MIN_BYTES = 64 * 1024,
+    LOG_PATH_BYTES = 4096
+};
 
 struct store_shard;
 

@@ -259,8 +259,17 @@ static int replay_log(struct recovery *recovery, const struct manifest_log *from
     uint64_t seed;
     int code;
 
-    if (buffer_bytes == 0)
-        return error_set(error, ERROR_CORRUPT, "%s is missing or empty", log->path);
+    if (buffer_bytes == 0) {
+        int file;
+        code = io_open(shard->io, log->path, IO_READ, &file, error);
+        if (code != 0)
+            return code == ERROR_NOT_FOUND
+                       ? error_set(error, ERROR_CORRUPT, "%s is missing", log->path)
+                       : code;
+        (void)io_close(shard->io, file, log->path, NULL); /* nothing was written */
+        log_holds_nothing(recovery, log); /* the crash came before its first frame */
+        return 0;
+    }
     io_random(shard->io, &seed, sizeof(seed));
     log_file_ref(log); /* the memtable's */
     memtable = memtable_new(shard->store, log, buffer_bytes,

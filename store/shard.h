@@ -105,9 +105,10 @@ struct store_shard {
     pthread_mutex_t append_lock;
     pthread_mutex_t window_lock;
 
-    struct memtable *active; /* takes appends; NULL between a rotation and the next append */
-    int64_t next_sequence;   /* of the next frame; append lock */
-    int64_t flushed_offset;  /* everything below is in chunks and runs; commit lock */
+    uint64_t extend_min_bytes; /* LOG_EXTEND_MIN_BYTES, but for tests */
+    struct memtable *active;   /* takes appends; NULL between a rotation and the next append */
+    int64_t next_sequence;     /* of the next frame; append lock */
+    int64_t flushed_offset;    /* everything below is in chunks and runs; commit lock */
     _Atomic uint32_t immutable_count;
     _Atomic uint64_t active_bytes; /* memory of the active memtable */
     _Atomic bool many_windows;     /* the active memtable touches more than the bound */

@@ -45,6 +45,8 @@ static int life_open(struct life *life, struct error *error)
         return code;
     }
     life->shard->manifest->roll_bytes = ROLL_BYTES;
+    if (life->extend)
+        life->shard->extend_min_bytes = 0;
     return 0;
 }
 
@@ -167,6 +169,7 @@ void life_run(struct life *life, unsigned steps)
     struct error error = {0};
 
     life->flushed_offset = -1;
+    life->extend = test_random(&life->random) % 2;
     life->code = life_open(life, &error);
     for (unsigned i = 0; i < steps && life->code == 0; i++)
         life->code = life_step(life, &error);

@@ -29,6 +29,7 @@ struct life {
     size_t event_count;
     int64_t flushed_offset; /* acknowledged by a flush */
     int code;               /* of the step that ended the life */
+    bool extend;            /* log files grow with each frame, as they do for large ones */
     bool tolerant;          /* steps that meet a full disk are tried again once it has room */
     char text[1200];
 };
