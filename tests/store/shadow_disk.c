@@ -244,7 +244,7 @@ static int shadow_open(struct io *io, const char *path, unsigned flags)
         inode = name->inode;
         /* A truncation is taken as durable at once: the harder case for whoever relies on the old
          * content. */
-        if (flags & IO_TRUNCATE) {
+        if ((flags & IO_TRUNCATE) && inode->capacity > 0) {
             inode->now_size = inode->durable_size = 0;
             memset(inode->now, 0, inode->capacity);
             memset(inode->durable, 0, inode->capacity);
