@@ -46,6 +46,9 @@ struct index_kernels {
      * room for count + 16. */
     uint32_t (*below)(const int32_t *values, uint32_t count, int32_t limit, uint32_t *positions);
 
+    /* minima[lane] = the smallest of values[lane], values[lane + 16], ... over whole sixteens. */
+    void (*lane_minima)(const int32_t *values, uint32_t count, int32_t minima[16]);
+
     /* codes[i] = round((values[i] - low[i]) * per_step), clamped to 0..127; ties to even. */
     void (*encode)(const float *values, const float *low, float per_step, uint32_t dim,
                    uint8_t *codes);

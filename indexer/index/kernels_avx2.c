@@ -228,6 +228,18 @@ AVX2 static uint32_t avx2_below(const int32_t *values, uint32_t count, int32_t l
     return found;
 }
 
+AVX2 static void avx2_lane_minima(const int32_t *values, uint32_t count, int32_t minima[16])
+{
+    __m256i left = _mm256_set1_epi32(INT32_MAX), right = left;
+
+    for (uint32_t i = 0; i + 16 <= count; i += 16) {
+        left = _mm256_min_epi32(left, load(values + i));
+        right = _mm256_min_epi32(right, load(values + i + 8));
+    }
+    _mm256_storeu_si256((void *)minima, left);
+    _mm256_storeu_si256((void *)(minima + 8), right);
+}
+
 AVX2 static void avx2_encode(const float *values, const float *low, float per_step, uint32_t dim,
                              uint8_t *codes)
 {
@@ -261,6 +273,7 @@ const struct index_kernels index_kernels_avx2 = {
     .code_pack = index_avx2_code_pack,
     .code_distances = avx2_code_distances,
     .below = avx2_below,
+    .lane_minima = avx2_lane_minima,
     .encode = avx2_encode,
 };
 

@@ -217,6 +217,15 @@ AVX512 static uint32_t avx512_below(const int32_t *values, uint32_t count, int32
     return found;
 }
 
+AVX512 static void avx512_lane_minima(const int32_t *values, uint32_t count, int32_t minima[16])
+{
+    __m512i least = _mm512_set1_epi32(INT32_MAX);
+
+    for (uint32_t i = 0; i + 16 <= count; i += 16)
+        least = _mm512_min_epi32(least, _mm512_loadu_si512(values + i));
+    _mm512_storeu_si512(minima, least);
+}
+
 AVX512 static void avx512_encode(const float *values, const float *low, float per_step,
                                  uint32_t dim, uint8_t *codes)
 {
@@ -243,6 +252,7 @@ const struct index_kernels index_kernels_avx512 = {
     .code_pack = index_avx2_code_pack, /* moves memory: wider registers gain nothing */
     .code_distances = avx512_code_distances,
     .below = avx512_below,
+    .lane_minima = avx512_lane_minima,
     .encode = avx512_encode,
 };
 

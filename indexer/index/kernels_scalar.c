@@ -123,6 +123,16 @@ static uint32_t scalar_below(const int32_t *values, uint32_t count, int32_t limi
     return found;
 }
 
+static void scalar_lane_minima(const int32_t *values, uint32_t count, int32_t minima[16])
+{
+    for (uint32_t lane = 0; lane < 16; lane++)
+        minima[lane] = INT32_MAX;
+    for (uint32_t i = 0; i + 16 <= count; i += 16)
+        for (uint32_t lane = 0; lane < 16; lane++)
+            if (values[i + lane] < minima[lane])
+                minima[lane] = values[i + lane];
+}
+
 /* What is not a number becomes 0. */
 static void scalar_encode(const float *values, const float *low, float per_step, uint32_t dim,
                           uint8_t *codes)
@@ -146,5 +156,6 @@ const struct index_kernels index_kernels_scalar = {
     .code_pack = scalar_code_pack,
     .code_distances = scalar_code_distances,
     .below = scalar_below,
+    .lane_minima = scalar_lane_minima,
     .encode = scalar_encode,
 };

@@ -3,9 +3,8 @@
  * find them. A leaf computes a million at once from registers and nearby cache, and leaves do not
  * depend on each other. Measured with hnswlib 0.8 (insertion, m 16, ef_construct 200) in the same
  * run, one thread, processor time, to graphs of about the same recall at the same ef:
- * docs/benchmarks.md, section Index: 9 to 11 times faster on fashion-784 and changelog-384, 6 times
- * on sift200k-128, where selecting the nearest and pruning, not the products, take most of the
- * time. */
+ * docs/benchmarks.md, section Index: 11 to 13 times faster on fashion-784 and changelog-384, 7
+ * times on sift200k-128, where selecting the nearest costs several times what the products cost. */
 #include "indexer/index/layer.h"
 
 #include "indexer/index/memory.h"

@@ -107,11 +107,30 @@ static uint32_t insert(uint64_t *best, uint32_t size, uint32_t keep, uint64_t en
     return size < keep ? size + 1 : keep;
 }
 
+/* A limit that at least `keep` keys are below, and not many more: every lane's smallest key is one
+ * key, so the keep-th smallest of them has keep keys at or before it. */
+static int32_t first_limit(const int32_t *keys, uint32_t count, uint32_t keep)
+{
+    int32_t minima[16];
+
+    if (keep > 16)
+        return INT32_MAX;
+    index_kernels()->lane_minima(keys, count, minima);
+    for (uint32_t i = 1; i < 16; i++) {
+        int32_t moving = minima[i];
+        uint32_t at = i;
+        for (; at > 0 && minima[at - 1] > moving; at--)
+            minima[at] = minima[at - 1];
+        minima[at] = moving;
+    }
+    return minima[keep - 1] < INT32_MAX ? minima[keep - 1] + 1 : INT32_MAX;
+}
+
 uint32_t index_leaf_select(struct index_leaf *leaf, const int32_t *keys, uint32_t count,
                            uint32_t keep, uint64_t *best)
 {
     const struct index_kernels *kernels = index_kernels();
-    int32_t limit = INT32_MAX;
+    int32_t limit = first_limit(keys, count, keep);
     uint32_t size = 0;
 
     for (uint32_t first = 0; first < count; first += SELECT_BLOCK) {

@@ -169,6 +169,9 @@ START_TEST(positions_below_a_limit_agree_with_scalar)
             uint32_t found = index_kernels_scalar.below(values, count, limit, want);
             ck_assert_uint_eq(kernels->below(values, count, limit, got), found);
             ck_assert_mem_eq(got, want, found * sizeof(want[0]));
+            kernels->lane_minima(values, count, (int32_t *)got);
+            index_kernels_scalar.lane_minima(values, count, (int32_t *)want);
+            ck_assert_mem_eq(got, want, 16 * sizeof(want[0]));
         }
     }
 }
