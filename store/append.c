@@ -491,7 +491,7 @@ int store_shard_append(struct store_shard *shard, const struct store_group *grou
     uint32_t count = 0;
     int code;
 
-    pthread_mutex_lock(&shard->append_lock);
+    shard_append_lock(shard);
     code = shard_check_running(shard, error);
     if (code == 0)
         code = check_group(shard, group, error);

@@ -27,7 +27,7 @@ static void publish_attachment(struct store_shard *shard, uint64_t part_number,
     struct version *next;
     struct version_entry *entry;
 
-    pthread_mutex_lock(&shard->append_lock);
+    shard_publish_lock(shard);
     next = version_copy(atomic_load(&shard->current));
     entry = version_find(next, part_number);
     if (entry->attachment && drop_former)

@@ -33,7 +33,7 @@ static void publish_without(struct store_shard *shard, int64_t start_ms, int64_t
     struct version *next;
     size_t first;
 
-    pthread_mutex_lock(&shard->append_lock);
+    shard_publish_lock(shard);
     next = version_copy(atomic_load(&shard->current));
     while (version_window(next, start_ms, length_ms, &first) > 0) {
         struct version_entry *entry = &next->entries[first];

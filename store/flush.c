@@ -184,7 +184,7 @@ static void publish(const struct flush_job *job)
     struct version *next;
 
     keep_arrivals(job);
-    pthread_mutex_lock(&shard->append_lock);
+    shard_publish_lock(shard);
     carry_masks(job);
     next = version_copy(atomic_load(&shard->current));
     version_remove_memtable(next, job->memtable);
@@ -286,19 +286,23 @@ static struct memtable *oldest_immutable(struct store_shard *shard)
     return memtable;
 }
 
+/* Only what is there now: a writer that never pauses would keep a flush going for ever, and the seal
+ * that waits for it. */
 int flush_all(struct store_shard *shard, struct error *error)
 {
+    uint32_t due = 0;
     int code;
 
     pthread_mutex_lock(&shard->flush_lock);
     code = shard_check_running(shard, error);
     if (code == 0) {
-        pthread_mutex_lock(&shard->append_lock);
+        shard_publish_lock(shard);
         if (shard->active && shard->active->frame_count > 0)
             append_rotate(shard);
+        due = atomic_load(&shard->immutable_count);
         pthread_mutex_unlock(&shard->append_lock);
     }
-    while (code == 0) {
+    for (; code == 0 && due > 0; due--) {
         struct memtable *memtable = oldest_immutable(shard);
         if (!memtable)
             break;

@@ -64,7 +64,7 @@ static void publish(struct seal_job *job)
     struct store_shard *shard = job->shard;
     struct version *next;
 
-    pthread_mutex_lock(&shard->append_lock);
+    shard_publish_lock(shard);
     if (job->run)
         merge_carry_masks(&job->merge, job->run, INT64_MAX);
     next = version_copy(atomic_load(&shard->current));

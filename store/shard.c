@@ -333,3 +333,19 @@ const char *store_shard_damage(const struct store_shard *shard)
 {
     return shard->damage_text;
 }
+
+void shard_publish_lock(struct store_shard *shard)
+{
+    atomic_fetch_add(&shard->publishers_waiting, 1);
+    pthread_mutex_lock(&shard->append_lock);
+    atomic_fetch_sub(&shard->publishers_waiting, 1);
+}
+
+void shard_append_lock(struct store_shard *shard)
+{
+    const struct timespec turn = {.tv_nsec = 20000};
+
+    while (atomic_load(&shard->publishers_waiting) > 0)
+        (void)nanosleep(&turn, NULL);
+    pthread_mutex_lock(&shard->append_lock);
+}

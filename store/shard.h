@@ -103,6 +103,7 @@ struct store_shard {
     pthread_mutex_t flush_lock;
     pthread_mutex_t commit_lock;
     pthread_mutex_t append_lock;
+    _Atomic uint32_t publishers_waiting; /* for the append lock: shard_publish_lock */
     pthread_mutex_t window_lock;
 
     uint64_t extend_min_bytes; /* LOG_EXTEND_MIN_BYTES, but for tests */
@@ -162,6 +163,13 @@ void shard_pending_done(struct store_shard *shard, uint64_t number);
 
 /** Whether a memtable holds rows of the window. */
 bool shard_memtables_touch(struct store_shard *shard, int64_t start_ms, int64_t length_ms);
+
+/** Takes the append lock to publish a version. The mutex is not fair: a writer that appends without
+ * a pause holds it through every sync and took it again before a flush woke up (three merges in
+ * twenty seconds), so the writer lets those go first that wait here. */
+void shard_publish_lock(struct store_shard *shard);
+/** The writer's way to the append lock. */
+void shard_append_lock(struct store_shard *shard);
 
 /** Creates the shard's metric series; no-op without a registry. */
 void shard_metrics_create(struct store_shard *shard);

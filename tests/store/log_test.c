@@ -122,6 +122,13 @@ static void scene_close(struct scene *scene)
     store_close(scene->store);
 }
 
+/* The end of a test: what scene_start made goes. */
+static void scene_destroy(struct scene *scene)
+{
+    for (size_t i = 0; i < sizeof(scene->models) / sizeof(scene->models[0]); i++)
+        model_destroy(&scene->models[i]);
+}
+
 /* Four groups in one log file, closed without a flush. */
 static void scene_start(struct scene *scene)
 {
@@ -171,6 +178,7 @@ START_TEST(torn_last_frame_is_the_end_of_the_log)
     problem = fixture_check(scene.shard, &scene.models[3], 0, 0);
     ck_assert_msg(!problem, "%s", problem);
     scene_close(&scene);
+    scene_destroy(&scene);
 }
 END_TEST
 
@@ -185,6 +193,7 @@ START_TEST(zeros_from_a_frame_on_are_the_end_of_the_log)
     problem = fixture_check(scene.shard, &scene.models[2], 0, 0);
     ck_assert_msg(!problem, "%s", problem);
     scene_close(&scene);
+    scene_destroy(&scene);
 }
 END_TEST
 
@@ -204,6 +213,7 @@ START_TEST(damaged_frame_before_acknowledged_ones_fails_the_opening)
     ck_assert_int_eq(store_shard_open(scene.store, &options, &scene.shard, &error), ERROR_CORRUPT);
     ck_assert_msg(strstr(error.text, "acknowledged records follow"), "%s", error.text);
     store_close(scene.store);
+    scene_destroy(&scene);
 }
 END_TEST
 
@@ -243,6 +253,7 @@ START_TEST(stale_frames_of_a_recycled_log_are_not_replayed)
     scene_close(&scene);
     arena_destroy(&arena);
     free(group);
+    scene_destroy(&scene);
 }
 END_TEST
 

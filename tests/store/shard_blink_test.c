@@ -11,7 +11,7 @@
 #include "tests/store/shard_fixture.h"
 #include "tests/support/test_main.h"
 
-enum { IDS = 48, READERS = 4, GROUPS = 1500, MERGES = 20, WINDOW_MS = 1000 };
+enum { IDS = 48, READERS = 4, GROUPS = 400, MERGES = 6, WINDOW_MS = 1000 };
 
 struct blink {
     struct store_shard *shard;
@@ -160,6 +160,7 @@ static void run(enum store_durability durability)
     pthread_t readers[READERS];
     pthread_t merger;
     struct error error = {0};
+    const struct timespec pause = {.tv_nsec = 20000000};
 
     blink.shard = fixture_shard(store, WINDOW_MS, 0, durability);
     upsert(&blink, group, 0, IDS);
@@ -168,9 +169,12 @@ static void run(enum store_durability durability)
     ck_assert_int_eq(pthread_create(&merger, NULL, merge_always, &blink), 0);
     /* On a busy machine merges are few: go on until there were enough beside the readers. */
     for (int i = 0;
-         (i < GROUPS || atomic_load(&blink.merges) <= MERGES) && !atomic_load(&blink.stop); i++)
+         (i < GROUPS || atomic_load(&blink.merges) <= MERGES) && !atomic_load(&blink.stop); i++) {
         upsert(&blink, group, (uint32_t)(test_random(&blink.random) % IDS),
                1 + (uint32_t)(test_random(&blink.random) % 8));
+        if (i >= GROUPS)
+            nanosleep(&pause, NULL);
+    }
     atomic_store(&blink.stop, true);
     for (int i = 0; i < READERS; i++)
         pthread_join(readers[i], NULL);
