@@ -286,8 +286,8 @@ static struct memtable *oldest_immutable(struct store_shard *shard)
     return memtable;
 }
 
-/* Only what is there now: a writer that never pauses would keep a flush going for ever, and the seal
- * that waits for it. */
+/* Only what is there now: a writer that never pauses would keep a flush going for ever, and the
+ * seal that waits for it. */
 int flush_all(struct store_shard *shard, struct error *error)
 {
     uint32_t due = 0;

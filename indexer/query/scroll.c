@@ -151,6 +151,7 @@ static int row_matches(struct merge *merge, const struct query_row *row, struct 
     while (view->shards[shard].snapshot != row->snapshot)
         shard++;
     subject.binding = binding_of(merge, shard, row);
+    local.code = 0;
     local.text[0] = '\0';
     code = filter_subject_match(merge->scroll->filter, &subject, &matches);
     if (scratch->used_bytes > 0)

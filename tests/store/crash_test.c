@@ -103,7 +103,7 @@ static void crash_lives(enum store_durability durability, uint64_t wanted)
     uint64_t random = test_seed();
     uint64_t crashes = 0;
 
-    logger_set_level(LOGGER_ERROR - 1);
+    logger_set_level((enum logger_level)(LOGGER_ERROR - 1));
     if (getenv("WINDROW_TEST_CRASHES"))
         wanted = strtoull(getenv("WINDROW_TEST_CRASHES"), NULL, 10);
     while (crashes < wanted)
@@ -130,7 +130,7 @@ START_TEST(crash_on_a_disk_that_lies_about_syncs_is_noticed)
     struct life *life = malloc(sizeof(*life));
     unsigned noticed = 0;
 
-    logger_set_level(LOGGER_ERROR - 1);
+    logger_set_level((enum logger_level)(LOGGER_ERROR - 1));
     ck_assert_ptr_nonnull(life);
     for (int i = 0; i < 20; i++) {
         life_start(life, test_random(&random) >> 8, STORE_DURABILITY_LOG);
@@ -188,7 +188,7 @@ static void fault_everywhere(enum shadow_fault fault, bool for_good)
     uint64_t random = test_seed();
     int lives = getenv("WINDROW_TEST_SLOW") ? 20 : 2;
 
-    logger_set_level(LOGGER_ERROR - 1);
+    logger_set_level((enum logger_level)(LOGGER_ERROR - 1));
     for (int i = 0; i < lives; i++) {
         uint64_t seed = test_random(&random) >> 8;
         uint64_t operation = FIRST_OPERATION;
