@@ -11,7 +11,7 @@
 #include "tests/store/shard_fixture.h"
 #include "tests/support/test_main.h"
 
-enum { IDS = 48, READERS = 4, GROUPS = 400, MERGES = 6, WINDOW_MS = 1000 };
+enum { IDS = 48, READERS = 4, GROUPS = 1500, MERGES = 20, WINDOW_MS = 1000 };
 
 struct blink {
     struct store_shard *shard;
