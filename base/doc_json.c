@@ -1,32 +1,13 @@
 /* RFC 8259, strict: no comments, no trailing commas, no NaN, no lone surrogates, no bytes that are
  * not UTF-8, nothing behind the value. A number beyond a double's range is an error, because what
  * it meant is lost. Written for arrays of floats: see doc_json_number.c. */
-#include "base/doc_json.h"
+#include "base/doc_json_value.h"
 
 #include <string.h>
 
 enum { MAX_BYTES_DEFAULT = 64 * 1024 * 1024, MAX_DEPTH_DEFAULT = 64 };
 
 static int parse_value(struct json_parser *parser, struct doc *out);
-
-static int fail_code(struct json_parser *parser, int code, const char *at, const char *what)
-{
-    char path[DOC_PATH_BYTES];
-
-    doc_frame_path(parser->frame, &parser->scratch, path);
-    return error_set(parser->error, code, "byte %zu (%s): %s", (size_t)(at - parser->start), path,
-                     what);
-}
-
-int json_fail(struct json_parser *parser, const char *at, const char *what)
-{
-    return fail_code(parser, ERROR_INVALID, at, what);
-}
-
-int json_fail_memory(struct json_parser *parser)
-{
-    return fail_code(parser, ERROR_MEMORY, parser->at, "does not fit the memory limit");
-}
 
 static inline void skip_space(struct json_parser *parser)
 {

@@ -1,6 +1,6 @@
 /* Numbers: the digits are gathered in one pass that also checks the grammar, and the value comes
  * from them without a second look at the text (doc_number.c). */
-#include "base/doc_json.h"
+#include "base/doc_json_value.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 /* Strings: slices of the input where no escape occurs, unescaped copies in the arena otherwise. */
-#include "base/doc_json.h"
+#include "base/doc_json_value.h"
 
 #include <string.h>
 

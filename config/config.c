@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "config/loaded.h"
+#include "config/load.h"
 #include "config/tree.h"
 
 /* Appends at most one byte more than a configuration may have: enough to tell. */
@@ -46,16 +46,6 @@ int config_load(const char *path, struct config **config, struct buffer *report)
         *config = &loaded->config;
     buffer_destroy(&text);
     return code;
-}
-
-void config_free(struct config *config)
-{
-    struct loaded_config *loaded = (struct loaded_config *)config;
-
-    if (!loaded)
-        return;
-    arena_destroy(&loaded->arena);
-    free(loaded);
 }
 
 const char *config_default_path(const char *given)

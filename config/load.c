@@ -4,13 +4,14 @@
  * the tree is walked and overwrites them. Findings gather in one report, so that one run of
  * check-config shows them all. Checks across values look only at collections whose values are good
  * by themselves: an error must not cause a second, misleading one. */
+#include "config/load.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "config/checks.h"
-#include "config/loaded.h"
 #include "config/properties.h"
 #include "config/property_checks.h"
 #include "config/secrets.h"

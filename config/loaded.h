@@ -20,8 +20,4 @@ struct loaded_config {
     struct report_mark *collection_name_marks;
 };
 
-/** As config_load, from memory; `path` is only a name in messages. Secrets in files are read. */
-int loaded_config_parse(const char *path, const char *text, size_t size_bytes,
-                        struct loaded_config **loaded, struct buffer *report);
-
 #endif

@@ -6,7 +6,7 @@
 
 void http_handle_collections(struct http_request *request)
 {
-    const struct config *config = http_request_options(request)->config;
+    const struct config *config = request->options->config;
 
     http_reply_begin(request);
     buffer_append_text(&request->reply, "{\"collections\":[");
@@ -29,7 +29,7 @@ void http_handle_aliases(struct http_request *request)
 
 void http_handle_collection_exists(struct http_request *request)
 {
-    bool exists = config_collection_find(http_request_options(request)->config, request->parts[0]);
+    bool exists = config_collection_find(request->options->config, request->parts[0]);
 
     http_reply_begin(request);
     buffer_append_format(&request->reply, "{\"exists\":%s}", exists ? "true" : "false");
@@ -67,7 +67,7 @@ static void add_shard(struct store_shard *shard, const struct config_collection 
 static struct collection_totals totals_of(struct http_request *request,
                                           const struct config_collection *collection)
 {
-    const struct indexer_host *host = http_request_options(request)->host;
+    const struct indexer_host *host = request->options->host;
     struct collection_totals totals = {0};
     struct indexer_shard_lease *leases;
     size_t count = host->shards_acquire(host->context, collection->name, &request->arena, &leases);
@@ -122,7 +122,7 @@ void http_handle_collection_create(struct http_request *request)
 {
     const char *name = request->parts[0];
 
-    if (config_collection_find(http_request_options(request)->config, name))
+    if (config_collection_find(request->options->config, name))
         http_reply_error(request, 409, "Wrong input: Collection `%.200s` already exists!", name);
     else
         http_reply_error(request, 501,
@@ -146,7 +146,7 @@ void http_handle_collection_delete(struct http_request *request)
 {
     const char *name = request->parts[0];
 
-    if (config_collection_find(http_request_options(request)->config, name)) {
+    if (config_collection_find(request->options->config, name)) {
         http_reply_error(request, 501,
                          "Collections are defined in windrow.yaml: remove `%.200s` there and "
                          "restart",

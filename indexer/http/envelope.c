@@ -8,7 +8,7 @@
 
 static double elapsed_seconds(const struct http_request *request)
 {
-    const struct http_options *options = http_request_options(request);
+    const struct http_options *options = request->options;
 
     return (double)(io_monotonic_ns(options->io) - request->start_ns) * 1e-9;
 }

@@ -70,7 +70,7 @@ static int check_time(struct http_request *request, const struct search_form *fo
 {
     if (atomic_load(http_request_cancelled(request)))
         return error_set(error, ERROR_CANCELLED, "the service is stopping");
-    if (io_monotonic_ns(http_request_options(request)->io) > form->deadline_ns)
+    if (io_monotonic_ns(request->options->io) > form->deadline_ns)
         return error_set(error, ERROR_TIMEOUT, "the search took longer than its timeout");
     return 0;
 }

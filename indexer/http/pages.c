@@ -39,7 +39,7 @@ void http_handle_health(struct http_request *request)
 
 void http_handle_livez(struct http_request *request)
 {
-    const struct indexer_host *host = http_request_options(request)->host;
+    const struct indexer_host *host = request->options->host;
 
     if (!host->alive || host->alive(host->context))
         reply_text(request, 200, "alive\n");
@@ -49,7 +49,7 @@ void http_handle_livez(struct http_request *request)
 
 void http_handle_readyz(struct http_request *request)
 {
-    const struct indexer_host *host = http_request_options(request)->host;
+    const struct indexer_host *host = request->options->host;
     char why[512] = "";
 
     if (!host->ready || host->ready(host->context, why, sizeof(why))) {
@@ -66,12 +66,12 @@ void http_handle_metrics(struct http_request *request)
 {
     request->status = 200;
     request->content_type = "text/plain; version=0.0.4; charset=utf-8";
-    metrics_render(http_request_options(request)->metrics, &request->reply);
+    metrics_render(request->options->metrics, &request->reply);
 }
 
 void http_handle_status(struct http_request *request)
 {
-    const struct indexer_host *host = http_request_options(request)->host;
+    const struct indexer_host *host = request->options->host;
     struct doc status = {.type = DOC_MAP};
 
     if (host->status)
@@ -129,7 +129,7 @@ static void append_window(struct buffer *out, const struct listed_window *listed
 static size_t list_windows(struct http_request *request, const char *collection,
                            struct listed_window **windows)
 {
-    const struct indexer_host *host = http_request_options(request)->host;
+    const struct indexer_host *host = request->options->host;
     struct indexer_shard_lease *leases;
     size_t shard_count = host->shards_acquire(host->context, collection, &request->arena, &leases);
     struct store_shard_info *infos = arena_calloc(&request->arena, shard_count + 1, sizeof(*infos));
@@ -157,7 +157,7 @@ static size_t list_windows(struct http_request *request, const char *collection,
 void http_handle_windows(struct http_request *request)
 {
     const char *name = http_request_argument(request, "collection");
-    const struct config *config = http_request_options(request)->config;
+    const struct config *config = request->options->config;
     const struct config_collection *collection = name ? config_collection_find(config, name) : NULL;
     struct listed_window *windows;
     size_t count;

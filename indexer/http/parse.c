@@ -29,7 +29,7 @@ int parse_collection(struct http_request *request, const struct config_collectio
 {
     const char *name = request->parts[0];
 
-    *collection = config_collection_find(http_request_options(request)->config, name);
+    *collection = config_collection_find(request->options->config, name);
     if (*collection)
         return 0;
     return error_set(error, ERROR_NOT_FOUND, "Not found: Collection `%.200s` doesn't exist!", name);
@@ -389,7 +389,7 @@ int parse_view(struct http_request *request, const struct doc *body,
 int parse_open_view(struct http_request *request, struct query_view_options *options,
                     struct query_view **view, struct error *error)
 {
-    const struct http_options *http = http_request_options(request);
+    const struct http_options *http = request->options;
     int code;
 
     options->host = http->host;

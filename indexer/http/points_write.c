@@ -85,7 +85,7 @@ static void append_event_time(struct http_request *request,
                               struct buffer *out)
 {
     const char *field = collection->event_time_field;
-    int64_t now_ms = io_wall_ms(http_request_options(request)->io);
+    int64_t now_ms = io_wall_ms(request->options->io);
     struct found_value found = {false};
     char text[TEXT_TIME_BYTES];
 
@@ -306,7 +306,7 @@ static int wait_searchable(struct http_request *request, const struct config_col
 static int produce(struct http_request *request, const struct config_collection *collection,
                    struct write_list *list, struct error *error)
 {
-    const struct indexer_host *host = http_request_options(request)->host;
+    const struct indexer_host *host = request->options->host;
     int code;
 
     if (!host->write)

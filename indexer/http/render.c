@@ -81,7 +81,7 @@ static int render_vector(struct http_request *request, const struct query_row *r
                          struct buffer *out, struct error *error)
 {
     const struct config_collection *collection =
-        config_collection_find(http_request_options(request)->config, request->parts[0]);
+        config_collection_find(request->options->config, request->parts[0]);
     const float *vector;
 
     if (query_row_vector(row, &vector, error) != 0)

@@ -25,6 +25,7 @@ struct MHD_Connection;
 
 struct http_request {
     struct http_server *server;
+    const struct http_options *options; /* the server's */
     struct MHD_Connection *connection;
     const char *method;
     const char *path;
@@ -49,8 +50,6 @@ struct http_request {
 const char *http_request_argument(struct http_request *request, const char *name);
 /** Percent-decodes into the arena. */
 const char *http_percent_decode(struct arena *arena, const char *text, size_t length);
-
-const struct http_options *http_request_options(const struct http_request *request);
 
 /** Around waiting for somebody else: others are served meanwhile. False when too many wait already;
  * the request must not wait then. */

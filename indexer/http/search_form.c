@@ -241,7 +241,7 @@ static void count_search(struct http_request *request, const struct search_form 
                          const struct query_result *result, int64_t start_ns)
 {
     static const double windows_bounds[] = {0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 1024};
-    const struct http_options *options = http_request_options(request);
+    const struct http_options *options = request->options;
     struct metric_label label[] = {{"collection", form->collection->name}};
 
     metric_observe(metrics_histogram(options->metrics, "windrow_search_seconds",
@@ -258,7 +258,7 @@ static void count_search(struct http_request *request, const struct search_form 
 int search_form_run(struct http_request *request, struct query_view *view, struct search_form *form,
                     struct query_result *result, struct error *error)
 {
-    int64_t start_ns = io_monotonic_ns(http_request_options(request)->io);
+    int64_t start_ns = io_monotonic_ns(request->options->io);
     int code;
 
     if (form->kind != SEARCH_NEAREST)

@@ -53,11 +53,6 @@ struct http_server {
     atomic_size_t bodies_bytes;
 };
 
-const struct http_options *http_request_options(const struct http_request *request)
-{
-    return &request->server->options;
-}
-
 const char *http_request_argument(struct http_request *request, const char *name)
 {
     const char *value =
@@ -254,6 +249,7 @@ static struct pending *pending_new(struct http_server *server, struct MHD_Connec
     if (!pending)
         abort();
     pending->request.server = server;
+    pending->request.options = &server->options;
     pending->request.connection = connection;
     arena_create(&pending->request.arena, 0);
     pending->request.method = arena_copy(&pending->request.arena, method, strlen(method));

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-#include "config/loaded.h"
+#include "config/load.h"
 #include "tests/support/test_main.h"
 
 /* What a file needs at least; a test appends to it. Lines 1 to 4. */

@@ -1,6 +1,6 @@
-/* What the files of the JSON parser share. Private to doc_json*.c. */
-#ifndef BASE_DOC_JSON_H
-#define BASE_DOC_JSON_H
+/* Where the JSON parser is and how it fails. Private to doc_json*.c. */
+#ifndef BASE_DOC_JSON_PARSER_H
+#define BASE_DOC_JSON_PARSER_H
 
 #include "base/doc_scratch.h"
 
@@ -19,12 +19,6 @@ struct json_parser {
 /* ERROR_INVALID with "byte 12 ($.path): what". */
 int json_fail(struct json_parser *parser, const char *at, const char *what);
 int json_fail_memory(struct json_parser *parser);
-
-/* At a minus or a digit (doc_json_number.c). */
-int json_parse_number(struct json_parser *parser, struct doc *out);
-
-/* At the opening quote (doc_json_string.c). */
-int json_parse_string(struct json_parser *parser, struct doc *out);
 
 static inline bool json_is_digit(char c)
 {

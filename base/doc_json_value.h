@@ -1,0 +1,13 @@
+/* The leaves of the JSON grammar. Private to doc_json*.c. */
+#ifndef BASE_DOC_JSON_VALUE_H
+#define BASE_DOC_JSON_VALUE_H
+
+#include "base/doc_json_parser.h"
+
+/* At a minus or a digit (doc_json_number.c). */
+int json_parse_number(struct json_parser *parser, struct doc *out);
+
+/* At the opening quote (doc_json_string.c). */
+int json_parse_string(struct json_parser *parser, struct doc *out);
+
+#endif
