@@ -15,8 +15,25 @@
 
 enum twcs_late_policy { TWCS_LATE_ACCEPT, TWCS_LATE_DROP, TWCS_LATE_DEAD_LETTER };
 
+/* How the runs of a window that is not sealed merge. What time decides (seals, reseals, drops) is
+ * the same for all of them. */
+enum twcs_style {
+    TWCS_STYLE_TIME_WINDOW, /* size-tiered inside an open window; the default */
+    TWCS_STYLE_FIFO,        /* no merge but the seal; sealed windows are never rewritten */
+    /* The three that also work without windows: */
+    TWCS_STYLE_SIZE_TIERED, /* runs of one size merge */
+    TWCS_STYLE_LEVELED,     /* sorted levels, each size_ratio times the one above */
+    TWCS_STYLE_HYBRID       /* levels 0 to 2 size-tiered, sorted levels below */
+};
+
+enum {
+    TWCS_LEVEL_COUNT = 7,        /* 0 (flushed chunks, whose keys overlap) to 6 */
+    TWCS_LEVEL0_FILES_MAX = 12,  /* ingestion waits before an unbounded window has more */
+    TWCS_COMPACT_INPUTS_MAX = 64 /* runs of one TWCS_COMPACT */
+};
+
 struct twcs_policy {
-    int64_t window_ms;       /* > 0 */
+    int64_t window_ms;       /* > 0; 0 (`window: ~`): one unbounded window that never closes */
     int64_t ttl_ms;          /* 0: never expires */
     int64_t late_allowed_ms; /* a window seals when watermark >= end + late_allowed */
     int64_t max_future_ms;
@@ -28,6 +45,12 @@ struct twcs_policy {
     double reseal_ratio;     /* fold late runs in when late bytes > ratio x sealed bytes; 0.1 */
     double dead_ratio;       /* rebuild when masked rows > ratio x rows; 0.3 */
     int64_t reseal_quiet_ms; /* or when no late record came for this long; 0: only by ratio */
+    enum twcs_style style;
+    double max_space_amplification; /* bytes stored over bytes of live rows; 1.5; 0: no bound */
+    uint64_t target_file_bytes;     /* of sorted levels; 64 MiB */
+    uint32_t size_ratio;            /* a sorted level over the one above; 10 */
+    uint32_t level0_trigger;        /* files in level 0 that start a merge; 4 */
+    uint32_t max_jobs;              /* merges of a shard under way at once; 0: no bound */
 };
 
 /** Window start of an event time: floor division, correct for negative times. */
@@ -89,23 +112,30 @@ bool twcs_window_closed(const struct twcs_policy *policy, const struct twcs_cloc
  * -------------------------------------------------------------------------------------- */
 
 struct twcs_run {
-    uint64_t file_number;
+    uint64_t file_number; /* grows with time: a smaller one was written earlier */
     uint64_t bytes;
     uint64_t rows;
     int64_t max_event_ms;
+    uint8_t level;         /* 0: flushed; always 0 in styles without levels */
+    uint64_t dead_rows;    /* masked or known to have expired */
+    int64_t max_expiry_ms; /* of its surviving rows by the policy of now; TWCS_NEVER: never */
+    const uint8_t *first_key, *last_key; /* smallest and largest key, both inclusive, in memcmp
+                                            order; valid as long as the description */
+    uint16_t first_key_bytes, last_key_bytes;
 };
 
 /* One window of one shard, as the store describes it. A window whose length differs from the
- * policy's (the config changed) keeps its own length until it is gone. */
+ * policy's (the config changed) keeps its own length until it is gone. The unbounded window has
+ * start 0 and length 0. */
 struct twcs_window {
     int64_t start_ms;
-    int64_t length_ms;
+    int64_t length_ms;          /* 0: unbounded */
     bool sealed;                /* a sealed run exists */
     bool busy;                  /* a major or a build of this window is under way: leave it alone */
     uint64_t generation;        /* of the sealed run; 0 without */
     struct twcs_run sealed_run; /* valid when sealed */
     uint64_t masked_rows;       /* of the sealed run */
-    const struct twcs_run *chunks; /* unsealed or late chunks, oldest first */
+    const struct twcs_run *chunks; /* unsealed or late runs of every level, oldest first */
     size_t chunk_count;
     uint64_t memtable_rows; /* rows of this window still in memtables */
     int64_t max_expiry_ms;  /* of surviving rows, memtables included; TWCS_NEVER without TTL */
@@ -118,13 +148,31 @@ enum twcs_action {
     TWCS_DROP_TTL, /* the whole window: every row has expired */
     TWCS_SEAL,     /* the one major: chunks (and memtable rows, flushed first) -> sealed run */
     TWCS_RESEAL,   /* sealed run + late chunks -> next generation; also for many masked rows */
-    TWCS_TIER      /* merge `inputs` chunks of an open window, or late chunks, size-tiered */
+    TWCS_TIER,     /* merge adjacent chunks of an open window, or late chunks, size-tiered */
+    TWCS_COMPACT   /* merge `inputs` of a window that is not sealed into `output_level`. No row of
+                      them may survive: then they are replaced by nothing */
+};
+
+/* Why a TWCS_COMPACT is due, for the log and for tests. */
+enum twcs_reason {
+    TWCS_REASON_NONE,
+    TWCS_REASON_EXPIRED,     /* every row of the inputs has expired */
+    TWCS_REASON_FILES,       /* too many runs of one size, or in level 0 */
+    TWCS_REASON_LEVEL_BYTES, /* a sorted level is larger than its share */
+    TWCS_REASON_SPACE        /* dead rows push space amplification over its bound */
 };
 
 struct twcs_decision {
     enum twcs_action action;
     size_t window;                   /* index into the given windows */
     size_t first_chunk, chunk_count; /* TWCS_TIER: adjacent chunks to merge */
+    /* TWCS_COMPACT: indices into the window's chunks, ascending and distinct. Any set may be
+     * merged: what is masked goes, and no run hides a row of another. */
+    uint32_t inputs[TWCS_COMPACT_INPUTS_MAX];
+    uint32_t input_count;
+    uint8_t output_level;
+    bool trivial_move; /* one input that meets no key of the output level: only its level changes */
+    enum twcs_reason reason;
 };
 
 /** All that is due now, most urgent first (drops, then seals oldest first, then reseals, then

@@ -201,6 +201,8 @@ static int carry_out(struct maintenance *maintenance, struct indexer_shard_lease
         return store_shard_tier(lease->shard, window->start_ms, window->length_ms,
                                 decision->first_chunk, decision->chunk_count, lease->closing,
                                 error);
+    case TWCS_COMPACT: /* of styles that the configuration refuses */
+        return error_set(error, ERROR_UNSUPPORTED, "compaction into levels");
     }
     return 0;
 }

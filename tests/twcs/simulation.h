@@ -26,7 +26,7 @@ struct simulation_report {
     uint64_t steps;
     uint64_t records;
     uint64_t verdicts[6]; /* by enum twcs_verdict */
-    uint64_t actions[4];  /* by enum twcs_action, committed */
+    uint64_t actions[5];  /* by enum twcs_action, committed */
     uint64_t capped;      /* windows taken by the byte cap */
     uint64_t starved;     /* steps in which ingestion had to wait */
     uint64_t restarts;

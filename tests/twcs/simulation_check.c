@@ -85,6 +85,9 @@ static void check_decision(struct world *world, const struct shard *shard,
                        (long long)window->start_ms, decision->first_chunk, decision->chunk_count,
                        window->chunk_count);
         break;
+    case TWCS_COMPACT:
+        world_fail(world, "window %lld compacted into levels", (long long)window->start_ms);
+        break;
     }
 }
 
