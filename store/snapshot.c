@@ -120,6 +120,23 @@ bool store_row_visible(const struct store_snapshot *snapshot, const struct store
                               snapshot->ttl_ms, snapshot->now_ms);
 }
 
+uint64_t store_snapshot_count(const struct store_snapshot *snapshot, int64_t from_ms, int64_t to_ms)
+{
+    uint64_t count = 0;
+
+    for (size_t i = 0; i < snapshot->source_count; i++) {
+        const struct store_source *source = &snapshot->sources[i];
+        if (source->max_event_ms < from_ms || source->min_event_ms >= to_ms)
+            continue;
+        for (uint32_t row = 0; row < source->row_count; row++) {
+            int64_t time_ms = store_row_event_time_ms(source, row);
+            count +=
+                time_ms >= from_ms && time_ms < to_ms && store_row_visible(snapshot, source, row);
+        }
+    }
+    return count;
+}
+
 int64_t store_row_event_time_ms(const struct store_source *source, uint32_t row)
 {
     if (source->kind == STORE_SOURCE_MEMTABLE)
@@ -224,7 +241,10 @@ int store_snapshot_find(const struct store_snapshot *snapshot, const uint8_t *ke
         for (size_t i = memtables; i < snapshot->source_count; i++)
             table_prefetch(((struct part *)snapshot->sources[i].inner)->table, hash);
     }
-    for (size_t i = memtables; i < snapshot->source_count; i++) {
+    /* Newest to oldest: later windows first, in a window its chunks before the run they will join.
+     * At most one version of an id is visible, so that the order saves reads and decides nothing.
+     */
+    for (size_t i = snapshot->source_count; i-- > memtables;) {
         const struct part *part = snapshot->sources[i].inner;
         if (!table_may_contain(part->table, hash))
             continue;

@@ -337,6 +337,23 @@ bool store_cursor_next(struct store_cursor *cursor, const struct store_source **
                        uint32_t *row);
 void store_cursor_close(struct store_cursor *cursor);
 
+/* Visible rows of [from_ms, to_ms) in order of event time, equal times by key, over all sources.
+ * Windows are looked into when the scan reaches them. */
+struct store_time_cursor;
+/** `descending`: the latest first (equal times still by ascending key). Close it before the
+ * snapshot is released. */
+struct store_time_cursor *store_time_cursor_open(const struct store_snapshot *snapshot,
+                                                 int64_t from_ms, int64_t to_ms, bool descending);
+/** The next row. ERROR_NOT_FOUND at the end; ERROR_MEMORY when a window's rows cannot be ordered.
+ */
+int store_time_cursor_next(struct store_time_cursor *cursor, const struct store_source **source,
+                           uint32_t *row, struct error *error);
+void store_time_cursor_close(struct store_time_cursor *cursor);
+
+/** Number of visible rows with event times in [from_ms, to_ms). */
+uint64_t store_snapshot_count(const struct store_snapshot *snapshot, int64_t from_ms,
+                              int64_t to_ms);
+
 /* ---- tools
  * ---------------------------------------------------------------------------------------- */
 
