@@ -30,6 +30,9 @@ static void draw_key(uint64_t id, uint64_t style, struct store_key *key)
     default: /* one key is often the beginning of another */
         length = snprintf(text, sizeof(text), "%.*s", (int)(1 + id % 40),
                           "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa");
+        if (id >= 40)
+            length += snprintf(text + length, sizeof(text) - (size_t)length, "%llu",
+                               (unsigned long long)(id / 40));
     }
     ck_assert_int_eq(store_key_from_text(text, (size_t)length, false, key, NULL), 0);
 }
