@@ -63,7 +63,9 @@ kafka_write_archive() {
     [ -f "$archive.new" ] && mv "$archive.new" "$archive"
 }
 
-# kafka_prepare DIR PORT CONTROLLER_PORT: writes the configuration, formats the log folder the first time.
+# kafka_prepare DIR PORT CONTROLLER_PORT [PROPERTY=VALUE...]: writes the configuration, formats the log folder the first
+# time. The given properties come last, so they win: they can make the node one of several (KAFKA_CLUSTER_ID names the
+# cluster that all of its nodes must be formatted for).
 kafka_prepare() {
     local dir=$1
     mkdir -p "$dir"
@@ -90,14 +92,15 @@ broker.session.timeout.ms=2000
 # Old event times must not make Kafka delete what windrow may want to read again.
 log.retention.ms=-1
 PROPERTIES
+    (($# <= 3)) || printf '%s\n' "${@:4}" >>"$dir/server.properties"
     [ -f "$dir/log.dirs/meta.properties" ] && return 0
-    local id
+    local id=${KAFKA_CLUSTER_ID:-}
     # 22 characters of base64; the first is fixed, because a dash there would be taken for an option.
-    id=W$(python3 -c 'import base64, uuid; print(base64.urlsafe_b64encode(uuid.uuid4().bytes).decode()[1:22])')
+    [ -n "$id" ] || id=W$(python3 -c 'import base64, uuid; print(base64.urlsafe_b64encode(uuid.uuid4().bytes).decode()[1:22])')
     java -Xmx96m "${kafka_jvm_flags[@]}" -cp "$(kafka_classpath)" kafka.tools.StorageTool format -t "$id" -c "$dir/server.properties"
 }
 
-# kafka_exec DIR PORT CONTROLLER_PORT: becomes the broker. The lock is an open file of the JVM itself, so it lasts as
+# kafka_exec DIR PORT CONTROLLER_PORT [PROPERTY=VALUE...]: becomes the broker. The lock is an open file of the JVM itself, so it lasts as
 # long as the JVM does, even after kill -9 of everything else: two JVMs on one log folder would corrupt it.
 kafka_exec() {
     mkdir -p "$1"

@@ -14,21 +14,11 @@ sys.path.insert(0, os.path.join(HERE, "..", "support"))
 sys.path.insert(0, os.path.join(HERE, "..", "..", "examples"))
 import harness
 
-CACHE = os.environ.get("WINDROW_CACHE") or os.path.join(
-    os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache"), "windrow"
-)
-VENV_PYTHON = os.path.join(CACHE, "venv-clients", "bin", "python")
+harness.require_client("qdrant_client")
 
-try:
-    import numpy
-    from qdrant_client import QdrantClient, models
-    from qdrant_client.http.exceptions import UnexpectedResponse
-except ImportError:
-    if os.path.abspath(sys.executable) != os.path.abspath(VENV_PYTHON) and os.path.exists(VENV_PYTHON):
-        os.execv(VENV_PYTHON, [VENV_PYTHON, "-B", *sys.argv])
-    print(f"skipped: no qdrant-client in {VENV_PYTHON}; scripts/test installs it")
-    sys.exit(harness.SKIPPED)
-
+import numpy
+from qdrant_client import QdrantClient, models
+from qdrant_client.http.exceptions import UnexpectedResponse
 from replay_sample import rfc3339
 from servers import Kafka, Nats
 from service import COLLECTION, MS_PER_HOUR, Windrow

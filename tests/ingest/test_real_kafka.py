@@ -1,112 +1,237 @@
-"""What only a real broker does: transactions, retention, topics that are made anew."""
+"""What only a real broker does: transactions, retention, topics that are made anew, a restart in mid-stream.
 
-import json
+Each test has a topic and a windrow of its own on one broker, and ends with every point and with what became of every
+record, by reason.
+"""
+
 import os
+import re
+import shutil
 import subprocess
 import sys
-import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 import harness
-from servers import Kafka
-from service import TOPIC, Windrow
+from kafka_client import Operator, Sender, readable_records
+from model import Stream, assert_stored
+from servers import Kafka, write_records
+from service import COLLECTION, Windrow
 
-# Behind the windrow binary on the command line.
-TOOL = os.path.abspath(sys.argv.pop(2))
-DIM = 4
-
-
-def point(point_id):
-    value = {"id": point_id, "vector": [point_id, 1, 2, 3], "payload": {"n": point_id}, "time_ms": int(time.time() * 1000)}
-    return json.dumps(value)
+PARTITIONS = 3
+RETENTION_CHECKS = ("log.retention.check.interval.ms=500", "log.initial.task.delay.ms=500")
 
 
 class RealKafka(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.kafka = Kafka(*RETENTION_CHECKS).start()
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.kafka.stop()
+
     def setUp(self):
-        self.kafka = Kafka().start()
-        self.windrow = Windrow(self.kafka.address, dim=DIM)
+        self.random = harness.seeded_random()
+        self.topic = self.id().rpartition(".")[2]
+        self.windrow = Windrow(
+            self.kafka.address,
+            topics=[self.topic],
+            group=self.topic,
+            # A static member: a killed process gets its partitions back at once.
+            properties={"group.instance.id": "node-1"},
+            store={"memtable_max_bytes": "1MiB"},
+        )
+        self.operator = Operator(self.kafka.address)
 
     def tearDown(self):
         self.windrow.stop()
-        self.kafka.stop()
 
-    def tool(self, command, *arguments, data=None):
-        done = subprocess.run(
-            [TOOL, command, self.kafka.address, TOPIC, *arguments], input=data, text=True, capture_output=True, timeout=90, check=False
-        )
-        self.assertEqual(done.returncode, 0, done.stderr)
+    def start(self, partitions=PARTITIONS):
+        self.windrow.create_topic(partitions)
+        self.windrow.start()
 
-    def metric(self, series):
-        for line in self.windrow.request("GET", "/metrics").body.decode().splitlines():
-            if line.startswith(series + " "):
-                return float(line.rsplit(" ", 1)[1])
-        return None
+    def send(self, records, partition=-1):
+        Sender(self.kafka.address).send(self.topic, records, partition)
 
-    def stopped_log_line(self, *words):
+    def wait_caught_up(self, *partitions):
+        """All partitions, or those that are named."""
+        ends = self.kafka.end_offsets(self.topic, PARTITIONS)
+        self.windrow.wait_caught_up({p: end for p, end in ends.items() if not partitions or int(p) in partitions}, timeout_s=90)
+        return ends
+
+    def assert_model(self, stream):
+        assert_stored(self, stream.model, self.windrow)
+
+    def assert_accounted(self, outcomes, record_count):
+        """By reason, and together as many as the log has."""
+        self.assertEqual(self.windrow.outcomes(), outcomes)
+        self.assertEqual(sum(outcomes.values()), record_count)
+
+    def shard_metric(self, name, partition):
+        series = self.windrow.metrics(name)
+        return series.get(frozenset((f'collection="{COLLECTION}"', f'shard="{partition}"')))
+
+    def wait_stopped(self, partition, *words):
+        """Until the partition stopped; the log says so with WORDS, and so do /status and a metric."""
+
         def found():
-            return [line for line in self.windrow.log().splitlines() if " stopped: " in line and all(w in line for w in words)]
+            stopped = [line for line in self.windrow.log().splitlines() if f"{self.topic} [{partition}] stopped: " in line]
+            return [line for line in stopped if all(word in line for word in words)]
 
-        return harness.wait_for(found, f"a log line that a partition stopped with {words}", 60)
+        line = harness.wait_for(found, f"a log line that the partition stopped with {words}", 60)[0]
+        status = self.windrow.request("GET", "/status").body.decode()
+        self.assertIn(line.partition("stopped: ")[2][:60], status)
+        self.assertEqual(self.shard_metric("windrow_partition_stopped", partition), 1)
+        return line
+
+    def resume_from_what_kafka_has(self, *partitions):
+        """The way that docs/operations.md gives."""
+        self.assertEqual(self.windrow.stop(), 0, self.windrow.log()[-2000:])
+        for partition in partitions:
+            shutil.rmtree(os.path.join(self.windrow.folder, "data", COLLECTION, str(partition)))
+        self.windrow.start()
+
+    # ---- transactions
+
+    def run_transactions(self, sender, stream, rounds):
+        """Commits two of three; returns the stream as the committed ones left it."""
+        for number in range(rounds):
+            before = stream.copy()
+            sender.begin()
+            sender.send(self.topic, stream.records(15))
+            sender.end(commit=number % 3 != 1)
+            if number % 3 == 1:
+                stream = before
+            yield stream
 
     def test_only_committed_records_are_stored_and_no_lag_is_left(self):
-        self.windrow.create_topic(2)
-        lines, committed = [], set()
-        for batch in range(30):
-            ids = range(10 * batch, 10 * batch + 10)
-            lines += [f"{i % 2}\t{i}\t{point(i)}" for i in ids]
-            lines.append("abort" if batch % 3 == 1 else "commit")
-            if batch % 3 != 1:
-                committed |= set(ids)
-        self.windrow.start()
-        # The last transaction aborts: behind the last record lie aborted ones and control records only.
-        lines += [f"{i % 2}\t{i}\t{point(i)}" for i in range(1000, 1010)]
-        self.tool("transactions", data="\n".join([*lines, "abort", ""]))
-        ends = self.kafka.end_offsets(TOPIC, 2)
-        self.windrow.wait_caught_up(ends)
-        self.assertEqual(set(self.windrow.scroll()), committed)
-        self.assertGreater(sum(ends.values()), len(committed))
-        for shard in "01":
-            lag = f'windrow_kafka_lag_records{{collection="points",shard="{shard}"}}'
-            harness.wait_for(lambda lag=lag: self.metric(lag) == 0, "no lag is left", 30)
+        self.start()
+        # Two producers, so that committed and aborted transactions lie between each other in every partition.
+        streams = [Stream(self.random, spoilt=0.1, name=f"{name}-") for name in ("first", "second")]
+        senders = [Sender(self.kafka.address, f"{self.topic}-{number}") for number in range(2)]
+        for streams in zip(*map(self.run_transactions, senders, streams, (12, 12)), strict=True):
+            pass
+        # A transaction that stays open holds back what was committed behind it.
+        open_one = Sender(self.kafka.address, f"{self.topic}-open")
+        open_one.begin()
+        open_one.send(self.topic, Stream(self.random, name="open-").records(30))
+        streams = [streams[0], [*self.run_transactions(senders[1], streams[1], 1)][0]]
+        # Its successor with the same name fences it, which aborts it: behind the last record lie aborted ones only.
+        Sender(self.kafka.address, f"{self.topic}-open")
+
+        ends = self.wait_caught_up()
+        merged = Stream(self.random)
+        for stream in streams:
+            merged.model.update(stream.model)
+            for outcome, count in stream.outcomes.items():
+                merged.outcomes[outcome] = merged.outcomes.get(outcome, 0) + count
+        self.assert_model(merged)
+        self.assert_accounted(merged.outcomes, readable_records(self.kafka.address, self.topic, PARTITIONS))
+        self.assertGreater(sum(ends.values()), sum(merged.outcomes.values()))
+        for partition in range(PARTITIONS):
+            harness.wait_for(lambda p=partition: self.shard_metric("windrow_kafka_lag_records", p) == 0, "no lag is left", 30)
+
+    # ---- offsets that Kafka does not have
 
     def test_retention_that_passed_us_stops_one_partition_with_both_offsets(self):
-        self.windrow.create_topic(2)
+        self.windrow.create_topic(PARTITIONS)
+        self.operator.configure_topic(self.topic, segment_bytes=1 << 20)
+        streams = [Stream(self.random, name=f"{partition}-") for partition in range(PARTITIONS)]
+        for partition, stream in enumerate(streams):
+            self.send(stream.records(50), partition)
         self.windrow.start()
-        self.tool("transactions", data="".join(f"{i % 2}\t{i}\t{point(i)}\n" for i in range(20)) + "commit\n")
-        self.windrow.wait_caught_up(self.kafka.end_offsets(TOPIC, 2))
-        self.windrow.stop()
-        ours = self.kafka.end_offsets(TOPIC, 2)["0"]
-        self.tool("transactions", data="".join(f"{i % 2}\t{i}\t{point(i)}\n" for i in range(20, 60)) + "commit\n")
-        begin = ours + 7
-        self.tool("delete-records", "0", str(begin))
+        self.wait_caught_up()
+        self.assertEqual(self.windrow.stop(), 0)
+
+        # While windrow is away partition 0 grows by several segments, and retention takes all but the last.
+        filler = "{" + " " * 20_000
+        for stream in streams[1:]:
+            self.send(stream.records(100), streams.index(stream))
+        self.send([(f"filler-{number}", filler) for number in range(300)], 0)
+        self.operator.configure_topic(self.topic, retention_bytes=1)
+        harness.wait_for(lambda: self.operator.begin_offset(self.topic, 0) > 200, "retention has passed", 60)
+        self.operator.configure_topic(self.topic, retention_bytes=-1)
+        left = Stream(self.random, name="left-", spoilt=0.1)
+        self.send(left.records(100), 0)
+        begin = self.operator.begin_offset(self.topic, 0)
+
         self.windrow.start()
-        # The commit's control record may or may not have been passed before the stop.
-        line = self.stopped_log_line("points-topic [0]", f"Kafka begins at {begin}", "retention passed us")[0]
-        self.assertTrue(f"offset {ours} is gone" in line or f"offset {ours - 1} is gone" in line, line)
-        ends = self.kafka.end_offsets(TOPIC, 2)
-        self.windrow.wait_caught_up({"1": ends["1"]})
-        self.assertEqual(self.metric('windrow_partition_stopped{collection="points",shard="0"}'), 1)
-        self.assertEqual(set(self.windrow.scroll()), set(range(20)) | set(range(21, 60, 2)))
+        self.wait_stopped(0, "offset 50 is gone", f"Kafka begins at {begin}", "retention passed us")
+        ends = self.wait_caught_up(1, 2)
+        everything = {}
+        for stream in streams:
+            everything.update(stream.model)
+        assert_stored(self, everything, self.windrow)
+        self.assert_accounted(self.windrow.outcomes(), 200)
+
+        self.resume_from_what_kafka_has(0)
+        self.wait_caught_up()
+        assert_stored(self, left.model | streams[1].model | streams[2].model, self.windrow)
+        left.outcomes['reason="syntax"'] = left.outcomes.get('reason="syntax"', 0) + 350 - begin  # what is left of the filler
+        self.assert_accounted(left.outcomes, ends["0"] - begin)
 
     def test_topic_made_anew_is_not_mistaken_for_the_old_one(self):
-        self.windrow.create_topic(1)
-        self.windrow.start()
-        self.tool("transactions", data="".join(f"0\t{i}\t{point(i)}\n" for i in range(30)) + "commit\n")
-        # Kafka writes the marker of a commit after it has answered: 30 records and the marker.
-        self.windrow.wait_caught_up({"0": 31})
-        self.windrow.stop()
-        self.tool("delete-topic")
+        self.start()
+        old = Stream(self.random)
+        self.send(old.records(300))
+        ends = self.wait_caught_up()
+        self.operator.delete_topic(self.topic)
 
         def created():
-            self.windrow.create_topic(1)
-            return self.kafka.end_offsets(TOPIC, 1) == {"0": 0}
+            self.windrow.create_topic(PARTITIONS)
+            return set(self.kafka.end_offsets(self.topic, PARTITIONS).values()) == {0}
 
-        harness.wait_for(created, "the topic is there again", 30, interval_s=0.5)
-        self.tool("transactions", data="".join(f"0\t{i}\t{point(i)}\n" for i in range(100, 105)) + "commit\n")
+        harness.wait_for(created, "the topic is there again", 60, interval_s=0.2)
+        new = Stream(self.random, spoilt=0.1)
+        self.send(new.records(60))
+        new_ends = self.kafka.end_offsets(self.topic, PARTITIONS)
+        for partition in range(PARTITIONS):
+            line = self.wait_stopped(partition, f"offset {ends[str(partition)]} is beyond Kafka's end at ", "made anew")
+            # It may have been noticed before the new records were there.
+            end = int(re.search(r"Kafka's end at (\d+)", line)[1])
+            self.assertLessEqual(end, new_ends[str(partition)])
+        self.assert_model(old)
+        self.assert_accounted(old.outcomes, 300)
+
+        self.resume_from_what_kafka_has(*range(PARTITIONS))
+        self.wait_caught_up()
+        self.assert_model(new)
+        self.assert_accounted(new.outcomes, 60)
+
+    # ---- what goes away and comes back
+
+    def test_broker_restarted_in_mid_stream_loses_and_doubles_nothing(self):
+        self.start()
+        stream = Stream(self.random, spoilt=0.05)
+        path = write_records(self.kafka.folder, stream.records(12_000))
+        for kill in (self.kafka.kill, self.kafka.stop):
+            before = sum(self.windrow.outcomes().values())
+            if before == 0:
+                producer = subprocess.Popen(self.kafka.produce_command(self.topic, path))
+            harness.wait_for(lambda b=before: sum(self.windrow.outcomes().values()) > b, "the stream is being read", 60)
+            kill()
+            self.kafka.start()
+        self.assertEqual(producer.wait(90), 0)
+        ends = self.wait_caught_up()
+        self.assert_model(stream)
+        self.assert_accounted(stream.outcomes, sum(ends.values()))
+        self.assertEqual(sum(ends.values()), 12_000)
+
+    def test_lost_data_folder_is_read_again_from_kafka(self):
+        self.start()
+        stream = Stream(self.random, spoilt=0.05)
+        self.send(stream.records(3_000))
+        ends = self.wait_caught_up()
+        self.assert_model(stream)
+        self.assert_accounted(stream.outcomes, sum(ends.values()))
+        self.windrow.kill()
+        self.windrow.lose_data()
+        self.send(stream.records(500))
         self.windrow.start()
-        self.stopped_log_line("points-topic [0]", "offset 31 is beyond Kafka's end")
-        self.assertEqual(set(self.windrow.scroll()), set(range(30)))
+        ends = self.wait_caught_up()
+        self.assert_model(stream)
+        self.assert_accounted(stream.outcomes, sum(ends.values()))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ with the reason, where this machine lacks what the test needs.
 """
 
 import atexit
+import importlib.util
 import os
 import random
 import shutil
@@ -17,6 +18,10 @@ import unittest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SKIPPED = 77
+CACHE = os.environ.get("WINDROW_CACHE") or os.path.join(
+    os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache"), "windrow"
+)
+VENV_PYTHON = os.path.join(CACHE, "venv-clients", "bin", "python")
 
 
 class Environment:
@@ -58,6 +63,16 @@ def require_programs(*names):
     missing = [name for name in names if shutil.which(name) is None]
     if missing:
         raise unittest.SkipTest(f"not installed: {', '.join(missing)}; scripts/test installs them")
+
+
+def require_client(module):
+    """For a test file that needs a client from PyPI: starts it again in the private environment that scripts/test makes."""
+    if importlib.util.find_spec(module):
+        return
+    if os.path.abspath(sys.executable) != os.path.abspath(VENV_PYTHON) and os.path.exists(VENV_PYTHON):
+        os.execv(VENV_PYTHON, [VENV_PYTHON, "-B", *sys.argv])
+    print(f"skipped: no {module} in {VENV_PYTHON}; scripts/test installs it")
+    sys.exit(SKIPPED)
 
 
 def scratch_folder(name):

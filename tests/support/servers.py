@@ -18,11 +18,12 @@ class Server:
         self.folder = folder
         self.log_path = os.path.join(folder, "server.log")
         self.process = None
+        self.environment = dict(os.environ)
         atexit.register(self.kill)
 
     def spawn(self, command):
         with open(self.log_path, "ab") as log:
-            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environment)
 
     def log(self):
         with open(self.log_path, encoding="utf-8", errors="replace") as file:
@@ -55,34 +56,46 @@ class Server:
 
 
 class Kafka(Server):
-    """One KRaft node; `scripts/kafka` has the start line. Survives stop() and start() on the same ports."""
+    """One KRaft node; `scripts/kafka` has the start line. Survives stop() and start() on the same ports. PROPERTIES are
+    more lines of server.properties."""
 
-    def __init__(self):
+    SCRIPT = os.path.join(harness.ROOT, "scripts", "kafka")
+
+    def __init__(self, *properties, controller_port=None):
         harness.require_programs("java", "mvn", "kcat")
         super().__init__(harness.scratch_folder("kafka"))
-        self.port, self.controller_port = harness.free_ports(2)
+        self.port, own_controller_port = harness.free_ports(2)
+        self.controller_port = controller_port or own_controller_port
         self.address = f"127.0.0.1:{self.port}"
+        self.properties = properties
 
     def start(self):
-        script = os.path.join(harness.ROOT, "scripts", "kafka")
-        subprocess.run([script, "fetch"], check=True, stdin=subprocess.DEVNULL)
-        self.spawn([script, "run", self.folder, str(self.port), str(self.controller_port)])
+        return self.launch().wait_answering()
+
+    def launch(self):
+        """Only begins to start."""
+        subprocess.run([self.SCRIPT, "fetch"], check=True, stdin=subprocess.DEVNULL)
+        self.spawn([self.SCRIPT, "run", self.folder, str(self.port), str(self.controller_port), *self.properties])
+        return self
+
+    def wait_answering(self):
         self.wait_ready(self.answers, timeout_s=120)
         return self
 
     def answers(self):
-        return self._kcat("-L", "-m", "2", check=False).returncode == 0
+        return self.kcat("-L", "-m", "2", check=False).returncode == 0
 
-    def _kcat(self, *arguments, check=True, data=None):
+    def kcat(self, *arguments, check=True, data=None):
         command = ["kcat", "-b", self.address, *arguments]
         done = subprocess.run(command, input=data, capture_output=True, timeout=90, check=False)
         if check and done.returncode != 0:
-            raise AssertionError(f"{' '.join(command)}: {done.stderr.decode(errors='replace')[-2000:]}")
+            raise ValueError(f"{' '.join(command)}: {done.stderr.decode(errors='replace')[-2000:]}")
         return done
 
     def produce_command(self, topic, path):
         """For a test that does something else meanwhile; lines as in produce()."""
-        return ["kcat", "-b", self.address, "-P", "-t", topic, "-K", "\t", "-Z", "-l", path, "-X", "enable.idempotence=true"]
+        settings = ("-X", "enable.idempotence=true", "-X", "reconnect.backoff.max.ms=1000")
+        return ["kcat", "-b", self.address, "-P", "-t", topic, "-K", "\t", "-Z", "-l", path, *settings]
 
     def produce(self, topic, records):
         """RECORDS: (key, value) texts without tabs and newlines; a value of None is a tombstone. In order per key."""
@@ -96,25 +109,70 @@ class Kafka(Server):
             file.flush()
             key_arguments = ["-k", key] if key is not None else []
             header_arguments = [part for header in headers for part in ("-H", header)]
-            self._kcat("-P", "-t", topic, *key_arguments, *header_arguments, file.name)
+            self.kcat("-P", "-t", topic, *key_arguments, *header_arguments, file.name)
 
     def end_offsets(self, topic, partitions):
         """Per partition, as a text like windrow's replies have it, the offset of the next record."""
         wanted = [part for number in range(partitions) for part in ("-t", f"{topic}:{number}:-1")]
         ends = {}
-        for line in self._kcat("-Q", *wanted).stdout.decode().splitlines():
+        for line in self.kcat("-Q", *wanted).stdout.decode().splitlines():
             name, _, offset = line.partition(" offset ")
             ends[name[name.index("[") + 1 : name.index("]")]] = int(offset)
         return ends
 
     def consume(self, topic):
         """All records there are: dicts with topic, partition, offset, headers (a dict), key and payload."""
-        lines = self._kcat("-C", "-t", topic, "-o", "beginning", "-e", "-q", "-J").stdout.decode(errors="replace")
+        lines = self.kcat("-C", "-t", topic, "-o", "beginning", "-e", "-q", "-J").stdout.decode(errors="replace")
         records = [json.loads(line) for line in lines.splitlines()]
         for record in records:
             pairs = record.get("headers", [])
             record["headers"] = dict(zip(pairs[::2], pairs[1::2], strict=True))
         return records
+
+
+class KafkaCluster:
+    """Three brokers that write to two at least. The first is also the only controller: it must not be stopped."""
+
+    NODES = 3
+    PROPERTIES = (
+        "default.replication.factor=3",
+        "min.insync.replicas=2",
+        "offsets.topic.replication.factor=3",
+        "unclean.leader.election.enable=false",
+        "replica.lag.time.max.ms=3000",
+    )
+
+    def __init__(self):
+        self.nodes = [Kafka(*self.PROPERTIES)]
+        for number in range(2, self.NODES + 1):
+            self.nodes.append(Kafka(*self.PROPERTIES, controller_port=self.nodes[0].controller_port))
+            self.nodes[-1].properties += (
+                "process.roles=broker",
+                f"node.id={number}",
+                f"listeners=PLAINTEXT://{self.nodes[-1].address}",
+            )
+        self.address = ",".join(node.address for node in self.nodes)
+
+    def start(self):
+        for node in self.nodes:
+            node.environment["KAFKA_CLUSTER_ID"] = "windrow-test-cluster-0" # 16 bytes as base64
+            node.launch()
+        self.wait_brokers(self.NODES)
+        return self
+
+    def wait_brokers(self, count):
+        """Until the controller counts so many."""
+
+        def counted():
+            listing = json.loads(self.nodes[0].kcat("-L", "-J", "-m", "5").stdout)
+            return len(listing["brokers"]) == count
+
+        harness.wait_for(counted, f"{count} brokers are in the cluster", 120, interval_s=0.2)
+
+    def stop(self):
+        """The controller last: without it a broker does not end by itself."""
+        for node in reversed(self.nodes):
+            node.stop()
 
 
 class Nats(Server):

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import urllib.error
 import urllib.request
@@ -23,12 +25,12 @@ class Reply:
         return json.loads(self.body)
 
 
-def configuration(folder, port, kafka, nats=None, store=None, **collection):
+def configuration(folder, port, kafka, nats=None, store=None, group="windrow-test", properties=None, **collection):
     """A whole configuration as a tree. Windows close fast here: five seconds of silence or one minute of event time."""
     tree = {
         "node": "test",
         "data_dir": os.path.join(folder, "data"),
-        "kafka": {"brokers": kafka, "group": "windrow-test", "dead_letters": DEAD_LETTERS, "properties": json.loads(os.environ.get("XPROPS","{}"))},
+        "kafka": {"brokers": kafka, "group": group, "dead_letters": DEAD_LETTERS, "properties": properties or {}},
         "http": {"listen": f"127.0.0.1:{port}"},
         "collections": {
             COLLECTION: {
@@ -53,14 +55,18 @@ def configuration(folder, port, kafka, nats=None, store=None, **collection):
 
 
 class Windrow(Server):
-    """`windrow run`; may be stopped, killed and started again on the same data."""
+    """`windrow run`; may be stopped, killed and started again on the same data. OPTIONS as in configuration()."""
 
-    def __init__(self, kafka, nats=None, store=None, **collection):
+    def __init__(self, kafka, nats=None, store=None, **options):
         super().__init__(harness.scratch_folder("windrow"))
         self.port = harness.free_ports(1)[0]
         self.url = f"http://127.0.0.1:{self.port}"
         self.config_path = os.path.join(self.folder, "windrow.yaml")
-        self.configure(configuration(self.folder, self.port, kafka, nats, store, **collection))
+        self.configure(configuration(self.folder, self.port, kafka, nats, store, **options))
+
+    def lose_data(self):
+        """As a new disk would."""
+        shutil.rmtree(os.path.join(self.folder, "data"), ignore_errors=True)
 
     def configure(self, tree):
         """JSON is YAML, and needs no writer."""
@@ -117,6 +123,29 @@ class Windrow(Server):
 
     def ready(self):
         return self.request("GET", "/readyz").status == 200
+
+    def metrics(self, name):
+        """The samples of one metric: {labels: value}, the labels as a frozenset of texts like `shard="0"`."""
+        found = {}
+        for line in self.request("GET", "/metrics").body.decode().splitlines():
+            series, _, value = line.rpartition(" ")
+            head, _, labels = series.partition("{")
+            if head == name:
+                found[frozenset(re.findall(r'\w+="[^"]*"', labels))] = float(value)
+        return found
+
+    def outcomes(self):
+        """What became of the records that were read since the process started: {outcome: count}. Together that is all."""
+        counts = {"ingested": sum(self.metrics("windrow_records_ingested_total").values())}
+        counts["deleted"] = sum(self.metrics("windrow_records_deleted_total").values())
+        for labels, value in self.metrics("windrow_records_late_total").items():
+            for outcome in ("dropped", "expired"):
+                if f'outcome="{outcome}"' in labels:
+                    counts[outcome] = counts.get(outcome, 0) + value
+        for labels, value in self.metrics("windrow_records_rejected_total").items():
+            reason = next(label for label in labels if label.startswith("reason="))
+            counts[reason] = counts.get(reason, 0) + value
+        return {outcome: int(count) for outcome, count in counts.items() if count}
 
     def wait_caught_up(self, end_offsets, timeout_s=60):
         """Until every record before END_OFFSETS (per partition) is searchable, and /readyz says so."""
