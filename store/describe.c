@@ -9,6 +9,7 @@ struct describe_job {
     struct arena *arena;
     struct store_shard_info *info;
     size_t capacity;
+    int64_t flushed_offset; /* rows dead below are so for good */
 };
 
 static void *must(void *allocated)
@@ -41,8 +42,15 @@ static struct store_window_info *window_of(struct describe_job *job, int64_t sta
                                          .length_ms = length_ms,
                                          .segment = {.recall = -1},
                                          .min_event_ms = INT64_MAX,
-                                         .max_event_ms = INT64_MIN};
+                                         .max_event_ms = INT64_MIN,
+                                         .max_expiry_ms = INT64_MIN};
     return window;
+}
+
+static void expire_at(struct store_window_info *window, int64_t expiry_ms)
+{
+    if (expiry_ms > window->max_expiry_ms)
+        window->max_expiry_ms = expiry_ms;
 }
 
 static void widen(struct store_window_info *window, int64_t min_ms, int64_t max_ms)
@@ -60,14 +68,24 @@ static void add_part(struct describe_job *job, const struct version_entry *entry
     uint64_t mask_bytes = atomic_load_explicit(&part->mask_bytes, memory_order_relaxed);
     struct store_window_info *window =
         window_of(job, part->description.window_start_ms, part->description.window_length_ms);
-    struct store_file_info file = {.file_number = part->description.file_number,
-                                   .bytes = part->info.index_bytes + part->info.vector_bytes,
-                                   .rows = part->info.row_count,
-                                   .min_event_ms = part->info.min_event_ms,
-                                   .max_event_ms = part->info.max_event_ms,
-                                   .min_offset = part->info.min_offset,
-                                   .max_offset = part->info.max_offset};
+    struct store_file_info file = {
+        .file_number = part->description.file_number,
+        .bytes = part->info.index_bytes + part->info.vector_bytes,
+        .rows = part->info.row_count,
+        .min_event_ms = part->info.min_event_ms,
+        .max_event_ms = part->info.max_event_ms,
+        .min_offset = part->info.min_offset,
+        .max_offset = part->info.max_offset,
+        .level = atomic_load_explicit(&part->level, memory_order_relaxed),
+        .dead_rows = masked,
+        .max_expiry_ms = part_max_expiry_ms(entry->part, job->flushed_offset),
+        .first_key_bytes = (uint16_t)part->first_key_bytes,
+        .last_key_bytes = (uint16_t)part->last_key_bytes};
 
+    /* The part may go while the description is looked at. */
+    file.first_key = must(arena_copy(job->arena, part->first_key, part->first_key_bytes));
+    file.last_key = must(arena_copy(job->arena, part->last_key, part->last_key_bytes));
+    expire_at(window, file.max_expiry_ms);
     window->total_bytes += file.bytes + mask_bytes;
     window->live_rows += file.rows - masked;
     widen(window, file.min_event_ms, file.max_event_ms);
@@ -92,6 +110,8 @@ static void add_part(struct describe_job *job, const struct version_entry *entry
 
 static void add_memtable(struct describe_job *job, const struct memtable *memtable)
 {
+    int64_t ttl_ms = atomic_load_explicit(&job->shard->ttl_ms, memory_order_relaxed);
+
     job->info->memtable_bytes +=
         atomic_load_explicit(&memtable->memory_bytes, memory_order_relaxed);
     for (uint32_t i = 0; i < memtable->window_count; i++) {
@@ -100,6 +120,8 @@ static void add_memtable(struct describe_job *job, const struct memtable *memtab
         window->memtable_rows += from->rows;
         window->live_rows += from->rows - from->dead_rows;
         widen(window, from->min_event_ms, from->max_event_ms);
+        if (from->rows > from->dead_rows)
+            expire_at(window, shard_row_expiry_ms(from->max_event_ms, 0, ttl_ms));
         if (from->last_arrival_wall_ms > window->last_arrival_wall_ms)
             window->last_arrival_wall_ms = from->last_arrival_wall_ms;
     }
@@ -169,13 +191,14 @@ static void reserve_chunks(struct describe_job *job, const struct version *versi
     }
 }
 
-static void add_damages(struct describe_job *job)
+static void read_committed(struct describe_job *job)
 {
     struct store_shard *shard = job->shard;
 
     pthread_mutex_lock(&shard->commit_lock);
     for (size_t i = 0; i < shard->damage_count; i++)
         job->info->total_bytes += shard->damages[i].bytes;
+    job->flushed_offset = shard->flushed_offset;
     pthread_mutex_unlock(&shard->commit_lock);
 }
 
@@ -210,6 +233,7 @@ void store_shard_describe(struct store_shard *shard, struct arena *arena,
 
     garbage_collect(shard);
     *info = (struct store_shard_info){0};
+    read_committed(&job);
     version = version_acquire(shard);
     reserve_chunks(&job, version);
     for (size_t i = 0; i < version->entry_count; i++)
@@ -230,7 +254,6 @@ void store_shard_describe(struct store_shard *shard, struct arena *arena,
     info->log_bytes = atomic_load_explicit(&shard->log_bytes, memory_order_relaxed);
     info->total_bytes += info->log_bytes + manifest_bytes(shard->manifest) + garbage_bytes(shard) +
                          pending_bytes(shard);
-    add_damages(&job);
     info->next_offset = store_shard_next_offset(shard);
     info->clock = store_shard_clock(shard);
     set_ratios(shard, info, version);

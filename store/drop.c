@@ -5,6 +5,7 @@
 #include "base/logger.h"
 #include "store/flush.h"
 #include "store/shard.h"
+#include "store/window_work.h"
 
 /* Forgets damaged tables of the window; their files go now. Under the commit lock. */
 static void drop_damaged(struct store_shard *shard, int64_t start_ms, int64_t length_ms)
@@ -35,20 +36,23 @@ static void publish_without(struct store_shard *shard, int64_t start_ms, int64_t
 
     shard_publish_lock(shard);
     next = version_copy(atomic_load(&shard->current));
-    while (version_window(next, start_ms, length_ms, &first) > 0) {
-        struct version_entry *entry = &next->entries[first];
-        atomic_store(&entry->part->dropped, true);
-        if (entry->attachment)
-            atomic_store(&entry->attachment->dropped, true);
-        version_remove_part(next, entry->part);
-    }
+    while (version_window(next, start_ms, length_ms, &first) > 0)
+        version_drop_part(next, next->entries[first].part);
     version_publish(shard, next);
     pthread_mutex_unlock(&shard->append_lock);
 }
 
-static int drop_claimed(struct store_shard *shard, int64_t start_ms, int64_t length_ms,
-                        size_t *dropped, struct error *error)
+struct drop_work {
+    struct store_shard *shard;
+    int64_t start_ms, length_ms;
+    size_t dropped; /* filled: files */
+};
+
+static int drop(void *context, struct error *error)
 {
+    struct drop_work *work = context;
+    struct store_shard *shard = work->shard;
+    int64_t start_ms = work->start_ms, length_ms = work->length_ms;
     struct manifest_edit edit = {0};
     struct version *version;
     size_t first;
@@ -60,17 +64,17 @@ static int drop_claimed(struct store_shard *shard, int64_t start_ms, int64_t len
         return code;
     pthread_mutex_lock(&shard->commit_lock);
     version = version_acquire(shard);
-    *dropped = version_window(version, start_ms, length_ms, &first);
-    for (size_t i = 0; i < *dropped; i++)
+    work->dropped = version_window(version, start_ms, length_ms, &first);
+    for (size_t i = 0; i < work->dropped; i++)
         manifest_edit_table_drop(&edit, version->entries[first + i].part->description.file_number);
     for (size_t i = 0; i < shard->damage_count; i++) {
         if (shard->damages[i].window_start_ms != start_ms ||
             shard->damages[i].window_length_ms != length_ms)
             continue;
         manifest_edit_table_drop(&edit, shard->damages[i].file_number);
-        *dropped += 1;
+        work->dropped++;
     }
-    if (*dropped > 0) {
+    if (work->dropped > 0) {
         code = manifest_commit(shard->manifest, &edit, error);
         if (code == 0) {
             publish_without(shard, start_ms, length_ms);
@@ -86,25 +90,14 @@ static int drop_claimed(struct store_shard *shard, int64_t start_ms, int64_t len
 int store_shard_drop(struct store_shard *shard, int64_t window_start_ms, int64_t window_length_ms,
                      const char *cause, struct error *error)
 {
-    size_t dropped = 0;
-    int code;
+    struct drop_work work = {
+        .shard = shard, .start_ms = window_start_ms, .length_ms = window_length_ms};
+    int code = window_work(shard, "drop", window_start_ms, window_length_ms, drop, &work, error);
 
-    garbage_collect(shard);
-    code = shard_check_running(shard, error);
-    if (code == 0)
-        code = shard_window_claim(shard, window_start_ms, window_length_ms, error);
-    if (code == 0) {
-        code = drop_claimed(shard, window_start_ms, window_length_ms, &dropped, error);
-        (void)shard_check_stop(shard, code, error);
-        shard_window_free(shard, window_start_ms, window_length_ms);
-    }
-    if (code == 0 && dropped > 0) {
+    if (code == 0 && work.dropped > 0) {
         metric_add(shard_metrics_drops(shard, cause), 1);
         log_info("store", "%s/%s: dropped window %lld: %s, %zu files", shard->collection,
-                 shard->name, (long long)window_start_ms, cause, dropped);
+                 shard->name, (long long)window_start_ms, cause, work.dropped);
     }
-    if (code != 0 && error)
-        error_wrap(error, "%s/%s: drop window %lld", shard->collection, shard->name,
-                   (long long)window_start_ms);
     return code;
 }

@@ -140,6 +140,7 @@ static void report_table(struct report *report, const struct manifest_table *tab
     report_time(report, "window_start", table->description.window_start_ms);
     report_i64(report, "window_length_ms", table->description.window_length_ms);
     report_bool(report, "sealed", table->sealed);
+    report_u64(report, "level", table->level);
     report_u64(report, "generation", table->description.generation);
     report_u64(report, "rows", table->info.row_count);
     report_u64(report, "index_bytes", table->info.index_bytes);

@@ -28,6 +28,7 @@ struct manifest_table {
     struct table_description description;
     struct table_info info;
     bool sealed;
+    uint8_t level;        /* 0 to STORE_LEVELS - 1; of unsealed runs, 0 of all else */
     uint64_t mask_number; /* 0: nothing in it was dead when it was last persisted */
     uint64_t mask_bytes;
     struct store_segment_info segment; /* file_number 0: none */
@@ -73,6 +74,8 @@ void manifest_edit_progress(struct manifest_edit *edit, int64_t next_offset, int
 void manifest_edit_clock(struct manifest_edit *edit, const struct store_clock *clock);
 /** Creates the table or replaces what is known of it (mask and segment included). */
 void manifest_edit_table(struct manifest_edit *edit, const struct manifest_table *table);
+/** Puts a table that the edit or an earlier one created into a level. */
+void manifest_edit_level(struct manifest_edit *edit, uint64_t table_number, uint8_t level);
 /** Drops a table with its mask and segment. */
 void manifest_edit_table_drop(struct manifest_edit *edit, uint64_t number);
 void manifest_edit_mask(struct manifest_edit *edit, uint64_t table_number, uint64_t mask_number,

@@ -55,7 +55,8 @@ enum manifest_record {
     MANIFEST_LOG_DONE = 10,  /* u64 number: its frames are flushed */
     MANIFEST_LOG_DROP = 11,  /* u64 number */
     MANIFEST_DROPPED = 12,   /* u64 number: dropped before, may still exist */
-    MANIFEST_FORGET = 13     /* u64 number: unlinked */
+    MANIFEST_FORGET = 13,    /* u64 number: unlinked */
+    MANIFEST_LEVEL = 14      /* u64 table, u8 level; a table without one is in level 0 */
 };
 
 /** Appends a whole frame around `body` to `out`. */

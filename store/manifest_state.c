@@ -105,6 +105,8 @@ void manifest_edit_table(struct manifest_edit *edit, const struct manifest_table
     wire_put_u64(out, table->mask_number);
     wire_put_u64(out, table->mask_bytes);
     put_segment(out, &table->segment);
+    if (table->level != 0)
+        manifest_edit_level(edit, description->file_number, table->level);
 }
 
 static void read_table(struct wire_reader *in, struct manifest_table *table)
@@ -138,6 +140,12 @@ static void read_table(struct wire_reader *in, struct manifest_table *table)
 void manifest_edit_table_drop(struct manifest_edit *edit, uint64_t number)
 {
     put_number(edit, MANIFEST_TABLE_DROP, number);
+}
+
+void manifest_edit_level(struct manifest_edit *edit, uint64_t table_number, uint8_t level)
+{
+    put_number(edit, MANIFEST_LEVEL, table_number);
+    wire_put_u8(&edit->body, level);
 }
 
 void manifest_edit_mask(struct manifest_edit *edit, uint64_t table_number, uint64_t mask_number,
@@ -254,7 +262,7 @@ static bool apply_table(struct manifest_state *state, struct wire_reader *in)
     read_table(in, &table);
     table.description.dim = state->dim;
     if (in->failed || table.description.file_number == 0 ||
-        table.description.window_length_ms <= 0 ||
+        !table_window_valid(&table.description) ||
         (table.description.kind != TABLE_CHUNK && table.description.kind != TABLE_RUN))
         return false;
     slot = manifest_state_table(state, table.description.file_number);
@@ -291,6 +299,17 @@ static bool apply_mask(struct manifest_state *state, struct wire_reader *in)
     state_drop(state, table->mask_number);
     table->mask_number = wire_read_u64(in);
     table->mask_bytes = wire_read_u64(in);
+    return true;
+}
+
+static bool apply_level(struct manifest_state *state, struct wire_reader *in)
+{
+    struct manifest_table *table = manifest_state_table(state, wire_read_u64(in));
+    uint8_t level = wire_read_u8(in);
+
+    if (!table || level >= STORE_LEVELS || (table->sealed && level > 0))
+        return false;
+    table->level = level;
     return true;
 }
 
@@ -381,6 +400,8 @@ static bool apply_record(struct manifest_state *state, struct wire_reader *in)
         return apply_table_drop(state, wire_read_u64(in));
     case MANIFEST_MASK:
         return apply_mask(state, in);
+    case MANIFEST_LEVEL:
+        return apply_level(state, in);
     case MANIFEST_SEGMENT:
         return apply_segment(state, in);
     case MANIFEST_LOG_USE:

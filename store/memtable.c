@@ -74,9 +74,12 @@ struct memtable_row *memtable_row(const struct memtable *memtable, uint32_t row)
 
 int64_t memtable_window_start(int64_t event_time_ms, int64_t window_ms)
 {
-    int64_t rest = event_time_ms % window_ms;
+    int64_t rest;
 
-    assert(window_ms > 0);
+    assert(window_ms >= 0);
+    if (window_ms == 0)
+        return 0;
+    rest = event_time_ms % window_ms;
     if (rest < 0)
         rest += window_ms;
     /* The window that holds INT64_MIN would start below it. */

@@ -104,7 +104,8 @@ uint32_t memtable_find(const struct memtable *memtable, const uint8_t *key, size
 /** Marks a row dead at an offset. The caller holds the append and window locks. */
 void memtable_kill(struct memtable *memtable, uint32_t row, int64_t offset);
 
-/** Start of the window of length `window_ms` that holds the time: floor, also before 1970. */
+/** Start of the window of length `window_ms` that holds the time: floor, also before 1970. 0 when
+ * there is only one window, without bounds (`window_ms` 0). */
 int64_t memtable_window_start(int64_t event_time_ms, int64_t window_ms);
 
 #endif

@@ -1,267 +1,261 @@
-/* A k-way merge by key over what each part says is its key order.
- *
- * Rows are taken in batches: the winners of a batch are chosen by a tournament over the parts'
- * cursors (a binary heap), then their vectors are gathered part by part, then they go to the writer
- * in order. Of one id at most one version lives, so that masks alone decide; should two ever live,
- * the larger offset wins. */
+/* A merge of parts, as one range of keys for each output. Ranges are cut where samples of all
+ * inputs' keys say that they hold about as many rows each, so that no key is in two outputs and
+ * threads can take one range after the other. With a single output the threads that are left gather
+ * for the one that writes. */
 #include "store/merge.h"
 
 #include <assert.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "store/merge_range.h"
 #include "store/shard.h"
-#include "store/skiplist.h"
+#include "store/table_internal.h"
 
-enum { MERGE_BATCH_ROWS = 256 };
+enum {
+    SAMPLES_A_RANGE = 64,
+    RANGES_MAX = 4096,
+    JOBS_MAX = 64,
+    PAYLOADS_MAX_BYTES = 128 * 1024 * 1024
+};
 
-struct merge_input {
-    struct part *part;
-    uint32_t place; /* next place of the key order */
-    uint32_t row;   /* the row at it */
+struct merge_job {
+    const struct merge *merge;
+    const struct table **tables;
+    struct merge_range *ranges;
+    struct merge_outputs *outputs;
+    _Atomic size_t next; /* range */
+    unsigned threads;
+    pthread_mutex_t lock;
+    int code; /* the first failure; under the lock */
+    struct error error;
+};
+
+struct sample {
     const uint8_t *key;
     size_t key_bytes;
-    uint32_t *rows;   /* of the batch, in this part */
-    uint32_t *places; /* where they stand in the batch */
-    uint32_t count;
 };
 
-struct merge_state {
-    const struct merge *merge;
-    struct merge_input *inputs;
-    struct merge_input **heap;
-    size_t heap_count;
-    struct table_writer *writer;
-    struct arena arena;
-    struct merge_input **batch_input; /* who has the i-th row of the batch */
-    uint32_t *batch_row;
-    const float **batch_vector;
-    float *vectors;
-    uint32_t batch_count;
-    uint64_t written;
-};
-
-static bool row_survives(const struct merge *merge, const struct part *part, uint32_t row)
+static void *must(void *memory)
 {
-    int64_t ttl_ms = atomic_load_explicit(&merge->shard->ttl_ms, memory_order_relaxed);
-
-    return part_dead_at(part, row) >= merge->dead_below &&
-           !shard_row_expired(part->event_times[row], part->ttls ? part->ttls[row] : 0, ttl_ms,
-                              merge->now_ms);
-}
-
-/* Moves to the next row that survives; false at the end. */
-static bool input_advance(const struct merge *merge, struct merge_input *input)
-{
-    for (; input->place < input->part->row_count; input->place++) {
-        input->row = table_row_at(input->part->table, input->place);
-        if (!row_survives(merge, input->part, input->row))
-            continue;
-        input->key = table_key(input->part->table, input->row, &input->key_bytes);
-        input->place++;
-        return true;
-    }
-    return false;
-}
-
-/* By key, of one key the larger offset first. */
-static bool input_before(const struct merge_input *a, const struct merge_input *b)
-{
-    int order = skiplist_compare(a->key, a->key_bytes, b->key, b->key_bytes);
-
-    if (order != 0)
-        return order < 0;
-    return a->part->offsets[a->row] > b->part->offsets[b->row];
-}
-
-static void heap_sink(struct merge_state *state, size_t at)
-{
-    struct merge_input *item = state->heap[at];
-
-    for (;;) {
-        size_t child = 2 * at + 1;
-        if (child >= state->heap_count)
-            break;
-        if (child + 1 < state->heap_count &&
-            input_before(state->heap[child + 1], state->heap[child]))
-            child++;
-        if (!input_before(state->heap[child], item))
-            break;
-        state->heap[at] = state->heap[child];
-        at = child;
-    }
-    state->heap[at] = item;
-}
-
-static void state_create(struct merge_state *state, const struct merge *merge)
-{
-    uint32_t dim = merge->shard->dim;
-
-    *state = (struct merge_state){.merge = merge};
-    arena_create(&state->arena, 0);
-    state->inputs = calloc(merge->input_count, sizeof(*state->inputs));
-    state->heap = calloc(merge->input_count, sizeof(*state->heap));
-    state->batch_input = calloc(MERGE_BATCH_ROWS, sizeof(*state->batch_input));
-    state->batch_row = calloc(MERGE_BATCH_ROWS, sizeof(*state->batch_row));
-    state->batch_vector = calloc(MERGE_BATCH_ROWS, sizeof(*state->batch_vector));
-    state->vectors =
-        aligned_alloc(64, ((size_t)MERGE_BATCH_ROWS * dim * sizeof(float) + 63) / 64 * 64);
-    if (!state->inputs || !state->heap || !state->batch_input || !state->batch_row ||
-        !state->batch_vector || !state->vectors)
+    if (!memory)
         abort();
+    return memory;
+}
+
+/* ---- ranges */
+
+/* How many outputs there should be: by the rows that are not masked. */
+static size_t count_ranges(const struct merge *merge)
+{
+    double bytes = 0;
+    double ranges;
+
+    if (merge->target_file_bytes == 0)
+        return 1;
     for (size_t i = 0; i < merge->input_count; i++) {
-        struct merge_input *input = &state->inputs[i];
-        input->part = merge->inputs[i];
-        input->rows = calloc(MERGE_BATCH_ROWS, sizeof(*input->rows));
-        input->places = calloc(MERGE_BATCH_ROWS, sizeof(*input->places));
-        if (!input->rows || !input->places)
-            abort();
-        if (input_advance(merge, input))
-            state->heap[state->heap_count++] = input;
+        const struct part *part = merge->inputs[i];
+        double masked = atomic_load_explicit(&part->masked_rows, memory_order_relaxed);
+        bytes += (double)(part->info.index_bytes + part->info.vector_bytes) *
+                 (1 - masked / (double)(part->row_count ? part->row_count : 1));
     }
-    for (size_t i = state->heap_count / 2; i-- > 0;)
-        heap_sink(state, i);
+    ranges = bytes / (double)merge->target_file_bytes + 0.5;
+    if (ranges > RANGES_MAX)
+        return RANGES_MAX;
+    return ranges < 1 ? 1 : (size_t)ranges;
 }
 
-static void state_destroy(struct merge_state *state)
+static int compare_samples(const void *a, const void *b)
 {
-    for (size_t i = 0; i < state->merge->input_count; i++) {
-        free(state->inputs[i].rows);
-        free(state->inputs[i].places);
-    }
-    free(state->inputs);
-    free(state->heap);
-    free(state->batch_input);
-    free(state->batch_row);
-    free(state->batch_vector);
-    free(state->vectors);
-    arena_destroy(&state->arena);
+    const struct sample *left = a, *right = b;
+
+    return table_key_compare(left->key, left->key_bytes, right->key, right->key_bytes);
 }
 
-/* The next winner into the batch; losers of the same key are passed over. */
-static void take_winner(struct merge_state *state)
+/* Every step-th key of every input, sorted. */
+static struct sample *take_samples(const struct merge *merge, size_t range_count, size_t *count)
 {
-    struct merge_input *winner = state->heap[0];
-    const uint8_t *key = winner->key;
-    size_t key_bytes = winner->key_bytes;
+    struct sample *samples;
+    uint64_t rows = 0;
+    uint64_t step;
 
-    state->batch_input[state->batch_count] = winner;
-    state->batch_row[state->batch_count] = winner->row;
-    winner->rows[winner->count] = winner->row;
-    winner->places[winner->count++] = state->batch_count++;
-    do {
-        if (!input_advance(state->merge, state->heap[0]))
-            state->heap[0] = state->heap[--state->heap_count];
-        if (state->heap_count > 0)
-            heap_sink(state, 0);
-    } while (state->heap_count > 0 &&
-             skiplist_compare(state->heap[0]->key, state->heap[0]->key_bytes, key, key_bytes) == 0);
-}
-
-static int gather_vectors(struct merge_state *state, struct error *error)
-{
-    const struct merge *merge = state->merge;
-    uint32_t dim = merge->shard->dim;
-    float *to = state->vectors;
-
+    for (size_t i = 0; i < merge->input_count; i++)
+        rows += merge->inputs[i]->row_count;
+    step = rows / (range_count * SAMPLES_A_RANGE) + 1;
+    samples = must(calloc(rows / step + merge->input_count + 1, sizeof(*samples)));
+    *count = 0;
     for (size_t i = 0; i < merge->input_count; i++) {
-        struct merge_input *input = &state->inputs[i];
-        int code;
-        if (input->count == 0)
+        const struct table *table = merge->inputs[i]->table;
+        for (uint64_t place = step / 2; place < merge->inputs[i]->row_count; place += step) {
+            struct sample *sample = &samples[(*count)++];
+            sample->key =
+                table_key(table, table_row_at(table, (uint32_t)place), &sample->key_bytes);
+        }
+    }
+    qsort(samples, *count, sizeof(*samples), compare_samples);
+    return samples;
+}
+
+static size_t cut_ranges(const struct merge *merge, struct merge_range **ranges)
+{
+    size_t wanted = count_ranges(merge);
+    size_t count = 1;
+    size_t sample_count;
+    struct sample *samples;
+
+    *ranges = must(calloc(wanted, sizeof(**ranges)));
+    if (wanted == 1)
+        return 1;
+    samples = take_samples(merge, wanted, &sample_count);
+    for (size_t i = 1; i < wanted; i++) {
+        const struct sample *cut = &samples[i * sample_count / wanted];
+        struct merge_range *before = &(*ranges)[count - 1];
+        if (before->from &&
+            table_key_compare(before->from, before->from_bytes, cut->key, cut->key_bytes) >= 0)
             continue;
-        code = table_gather(input->part->table, input->rows, input->count, to, error);
+        before->to = cut->key;
+        before->to_bytes = cut->key_bytes;
+        (*ranges)[count++] = (struct merge_range){.from = cut->key, .from_bytes = cut->key_bytes};
+    }
+    free(samples);
+    return count;
+}
+
+/* ---- threads */
+
+static void note_failure(struct merge_job *job, int code, const struct error *error)
+{
+    pthread_mutex_lock(&job->lock);
+    if (job->code == 0) {
+        job->code = code;
+        job->error = *error;
+    }
+    pthread_mutex_unlock(&job->lock);
+    atomic_store(&job->next, job->outputs->count); /* nothing further is begun */
+}
+
+static void *run_ranges(void *context)
+{
+    struct merge_job *job = context;
+    struct store_shard *shard = job->merge->shard;
+    unsigned helpers = job->outputs->count == 1 ? job->threads - 1 : 0;
+    size_t i;
+
+    while ((i = atomic_fetch_add(&job->next, 1)) < job->outputs->count) {
+        struct merge_output *output = &job->outputs->items[i];
+        struct error error = {0};
+        int code = shard_pending_reserve(shard, &output->table.description.file_number, &error);
+        if (code == 0)
+            code = merge_range_run(job->merge, job->tables, &job->ranges[i], helpers,
+                                   PAYLOADS_MAX_BYTES / job->threads, output, &error);
         if (code != 0)
-            return code;
-        for (uint32_t j = 0; j < input->count; j++)
-            state->batch_vector[input->places[j]] = to + (size_t)j * dim;
-        to += (size_t)input->count * dim;
-        input->count = 0;
+            note_failure(job, code, &error);
     }
-    return 0;
+    return NULL;
 }
 
-static int write_batch(struct merge_state *state, struct error *error)
+static void run_threads(struct merge_job *job)
 {
-    int code = gather_vectors(state, error);
+    pthread_t threads[JOBS_MAX];
+    size_t wanted = job->outputs->count < job->threads ? job->outputs->count : job->threads;
+    size_t started = 0;
 
-    for (uint32_t i = 0; i < state->batch_count && code == 0; i++) {
-        const struct part *part = state->batch_input[i]->part;
-        uint32_t row = state->batch_row[i];
-        struct table_row out = {.event_time_ms = part->event_times[row],
-                                .offset = part->offsets[row],
-                                .ttl_ms = part->ttls ? part->ttls[row] : 0,
-                                .vector = state->batch_vector[i]};
-        size_t key_bytes;
-        size_t payload_bytes;
-        out.key = table_key(part->table, row, &key_bytes);
-        out.key_bytes = (uint16_t)key_bytes;
-        code = table_payload(part->table, row, &state->arena, &out.payload, &payload_bytes, error);
-        if (code != 0)
-            break;
-        out.payload_bytes = (uint32_t)payload_bytes;
-        code = table_writer_add(state->writer, &out, error);
-    }
-    state->written += state->batch_count;
-    state->batch_count = 0;
-    arena_reset(&state->arena);
-    return code;
+    while (started + 1 < wanted && pthread_create(&threads[started], NULL, run_ranges, job) == 0)
+        started++;
+    run_ranges(job);
+    for (size_t i = 0; i < started; i++)
+        pthread_join(threads[i], NULL);
 }
 
-static int merge_rows(struct merge_state *state, struct error *error)
+/* Ranges without a row have no part. */
+static void drop_empty(struct store_shard *shard, struct merge_outputs *outputs)
 {
-    int code = 0;
+    size_t kept = 0;
 
-    while (state->heap_count > 0 && code == 0) {
-        if (state->merge->cancel && *state->merge->cancel)
-            return error_set(error, ERROR_CANCELLED, "the merge was cancelled");
-        while (state->heap_count > 0 && state->batch_count < MERGE_BATCH_ROWS)
-            take_winner(state);
-        code = write_batch(state, error);
+    for (size_t i = 0; i < outputs->count; i++) {
+        if (outputs->items[i].part)
+            outputs->items[kept++] = outputs->items[i];
+        else if (outputs->items[i].table.description.file_number != 0)
+            shard_pending_done(shard, outputs->items[i].table.description.file_number);
     }
-    return code;
+    outputs->count = kept;
 }
 
-int merge_run(const struct merge *merge, struct manifest_table *table, struct part **part,
-              struct error *error)
+int merge_run(const struct merge *merge, const struct manifest_table *like,
+              struct merge_outputs *outputs, struct error *error)
 {
-    struct store_shard *shard = merge->shard;
-    struct merge_state state;
-    int code;
+    struct merge_job job = {.merge = merge, .outputs = outputs};
 
-    *part = NULL;
-    state_create(&state, merge);
-    code =
-        table_writer_open(shard->io, shard->directory, &table->description, &state.writer, error);
-    if (code == 0) {
-        code = merge_rows(&state, error);
-        if (code != 0 || state.written == 0)
-            table_writer_abort(state.writer);
-        else
-            code = table_writer_finish(state.writer, &table->info, error);
-    }
-    if (code == 0 && state.written > 0) {
-        assert(table->info.row_count == state.written);
-        metric_add(shard->metrics.bytes_run,
-                   (double)(table->info.index_bytes + table->info.vector_bytes));
-        code = part_open(shard, table, NULL, part, error);
-    }
-    state_destroy(&state);
-    return code;
+    job.threads = merge->jobs < 1 ? 1 : merge->jobs > JOBS_MAX ? JOBS_MAX : merge->jobs;
+    job.tables = must(calloc(merge->input_count, sizeof(*job.tables)));
+    for (size_t i = 0; i < merge->input_count; i++)
+        job.tables[i] = merge->inputs[i]->table;
+    outputs->count = cut_ranges(merge, &job.ranges);
+    outputs->items = must(calloc(outputs->count, sizeof(*outputs->items)));
+    for (size_t i = 0; i < outputs->count; i++)
+        outputs->items[i].table = *like;
+    if (pthread_mutex_init(&job.lock, NULL) != 0)
+        abort();
+    run_threads(&job);
+    pthread_mutex_destroy(&job.lock);
+    free(job.ranges);
+    free(job.tables);
+    drop_empty(merge->shard, outputs);
+    if (job.code == 0)
+        return 0;
+    merge_outputs_release(merge->shard, outputs, true);
+    return error_set(error, job.code, "%s", job.error.text);
 }
 
-static void carry_row(struct part *run, const struct part *input, uint32_t row, int64_t dead_at)
+void merge_outputs_release(struct store_shard *shard, struct merge_outputs *outputs, bool remove)
+{
+    for (size_t i = 0; i < outputs->count; i++) {
+        struct merge_output *output = &outputs->items[i];
+        if (remove)
+            atomic_store(&output->part->dropped, true);
+        shard_pending_done(shard, output->table.description.file_number);
+        part_unref(output->part);
+    }
+    free(outputs->items);
+    *outputs = (struct merge_outputs){0};
+}
+
+/* ---- masks */
+
+static struct part *output_of(const struct merge_outputs *outputs, const uint8_t *key,
+                              size_t key_bytes)
+{
+    size_t first = 0;
+    size_t count = outputs->count;
+
+    /* The last output whose first key is not behind this one. */
+    while (count > 1) {
+        const struct part *middle = outputs->items[first + count / 2].part;
+        bool right =
+            table_key_compare(middle->first_key, middle->first_key_bytes, key, key_bytes) <= 0;
+        first = right ? first + count / 2 : first;
+        count = right ? count - count / 2 : count / 2;
+    }
+    return outputs->count > 0 ? outputs->items[first].part : NULL;
+}
+
+static void carry_row(const struct merge_outputs *outputs, const struct part *input, uint32_t row,
+                      int64_t dead_at)
 {
     size_t key_bytes;
     const uint8_t *key = table_key(input->table, row, &key_bytes);
+    struct part *run = output_of(outputs, key, key_bytes);
     uint32_t found;
 
     /* The run has another version of the key when this row lost, or none when it had expired. */
-    if (table_find(run->table, key, key_bytes, table_key_hash(key, key_bytes), &found) &&
+    if (run && table_find(run->table, key, key_bytes, table_key_hash(key, key_bytes), &found) &&
         run->offsets[found] == input->offsets[row] && part_dead_at(run, found) == PART_ALIVE)
         part_kill(run, found, dead_at);
 }
 
-void merge_carry_masks(const struct merge *merge, struct part *run, int64_t below)
+void merge_carry_masks(const struct merge *merge, const struct merge_outputs *outputs,
+                       int64_t below)
 {
     for (size_t i = 0; i < merge->input_count; i++) {
         const struct part *input = merge->inputs[i];
@@ -273,7 +267,7 @@ void merge_carry_masks(const struct merge *merge, struct part *run, int64_t belo
             for (uint32_t j = 0; j < PART_PAGE_ROWS; j++) {
                 int64_t dead_at = atomic_load_explicit(&page->dead_at[j], memory_order_acquire);
                 if (dead_at >= merge->dead_below && dead_at < below)
-                    carry_row(run, input, p * PART_PAGE_ROWS + j, dead_at);
+                    carry_row(outputs, input, p * PART_PAGE_ROWS + j, dead_at);
             }
         }
     }

@@ -1,4 +1,4 @@
-/* Merging parts of one window into one run. */
+/* Merging parts of one window into runs. */
 #ifndef STORE_MERGE_H
 #define STORE_MERGE_H
 
@@ -17,17 +17,34 @@ struct merge {
     size_t input_count;
     int64_t dead_below; /* rows that died below go; those that died later stay, with their masks */
     int64_t now_ms;     /* rows expired by then go; INT64_MIN keeps all */
-    const atomic_bool *cancel; /* may be NULL */
+    uint64_t target_file_bytes; /* of an output; 0: all into one */
+    unsigned jobs;              /* threads, this one included; 0 is 1 */
+    const atomic_bool *cancel;  /* may be NULL */
 };
 
-/** Writes the run that `table->description` describes; fills `table->info` and opens it into
- * `*part` (NULL when no row is left: then no file is). Newest version of an id wins.
- * ERROR_CANCELLED leaves no file. */
-int merge_run(const struct merge *merge, struct manifest_table *table, struct part **part,
-              struct error *error);
+struct merge_output {
+    struct manifest_table table;
+    struct part *part;
+};
 
-/** Rows of the inputs that died since go on as masks of the run: those not yet marked there are
+/* In key order; no key is in two of them. */
+struct merge_outputs {
+    struct merge_output *items;
+    size_t count;
+};
+
+/** Writes the runs: each as `like` describes it, with a file number of its own. Newest version of
+ * an id wins. No output is left when no row is. On failure (ERROR_CANCELLED among them) no file
+ * stays that an edit does not name. */
+int merge_run(const struct merge *merge, const struct manifest_table *like,
+              struct merge_outputs *outputs, struct error *error);
+
+/** Lets go of the outputs; with `remove`, their files go too. */
+void merge_outputs_release(struct store_shard *shard, struct merge_outputs *outputs, bool remove);
+
+/** Rows of the inputs that died since go on as masks of the runs: those not yet marked there are
  * marked now, when they died below `below`. */
-void merge_carry_masks(const struct merge *merge, struct part *run, int64_t below);
+void merge_carry_masks(const struct merge *merge, const struct merge_outputs *outputs,
+                       int64_t below);
 
 #endif

@@ -18,6 +18,7 @@ struct merge_plan {
     void *context;
     uint32_t *first; /* per table: next place of the key order */
     uint32_t *end;   /* per table: end of the range being cut out */
+    uint32_t *last;  /* per table: end of what the plan is about */
     size_t *ends;    /* of the sorted pieces */
     struct merge_entry *entries, *scratch;
     size_t capacity;
@@ -43,8 +44,22 @@ struct merge_plan *merge_plan_new(const struct table *const *tables, uint32_t ta
     plan->context = context;
     plan->first = allocate(table_count, sizeof(*plan->first));
     plan->end = allocate(table_count, sizeof(*plan->end));
+    plan->last = allocate(table_count, sizeof(*plan->last));
     plan->ends = allocate(table_count, sizeof(*plan->ends));
+    for (uint32_t i = 0; i < table_count; i++)
+        plan->last[i] = tables[i]->row_count;
     return plan;
+}
+
+void merge_plan_limit(struct merge_plan *plan, const uint8_t *from, size_t from_bytes,
+                      const uint8_t *to, size_t to_bytes)
+{
+    for (uint32_t i = 0; i < plan->table_count; i++) {
+        const struct table *table = plan->tables[i];
+        plan->first[i] = from ? table_lower_bound(table, from, from_bytes) : 0;
+        plan->last[i] = to ? table_lower_bound(table, to, to_bytes) : table->row_count;
+        assert(plan->first[i] <= plan->last[i]);
+    }
 }
 
 void merge_plan_delete(struct merge_plan *plan)
@@ -53,6 +68,7 @@ void merge_plan_delete(struct merge_plan *plan)
         return;
     free(plan->first);
     free(plan->end);
+    free(plan->last);
     free(plan->ends);
     free(plan->entries);
     free(plan->scratch);
@@ -141,9 +157,9 @@ static uint64_t rows_left(const struct merge_plan *plan, uint32_t *largest)
 
     *largest = 0;
     for (uint32_t i = 0; i < plan->table_count; i++) {
-        uint32_t left = plan->tables[i]->row_count - plan->first[i];
+        uint32_t left = plan->last[i] - plan->first[i];
         rows += left;
-        if (left > plan->tables[*largest]->row_count - plan->first[*largest])
+        if (left > plan->last[*largest] - plan->first[*largest])
             *largest = i;
     }
     return rows;
@@ -170,7 +186,7 @@ static uint64_t cut_all(struct merge_plan *plan)
     uint64_t rows = 0;
 
     for (uint32_t i = 0; i < plan->table_count; i++) {
-        plan->end[i] = plan->tables[i]->row_count;
+        plan->end[i] = plan->last[i];
         rows += plan->end[i] - plan->first[i];
     }
     return rows;
@@ -183,7 +199,7 @@ static uint64_t cut_range(struct merge_plan *plan)
 {
     uint32_t pivot;
     uint64_t left = rows_left(plan, &pivot);
-    uint64_t of_pivot = plan->tables[pivot]->row_count - plan->first[pivot];
+    uint64_t of_pivot = plan->last[pivot] - plan->first[pivot];
     uint64_t step;
 
     if (left <= MERGE_PLAN_BATCH_ROWS * 3 / 2)

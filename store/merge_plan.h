@@ -35,6 +35,10 @@ struct merge_plan *merge_plan_new(const struct table *const *tables, uint32_t ta
                                   merge_survives survives, void *context);
 void merge_plan_delete(struct merge_plan *plan);
 
+/** Only keys from `from` on and before `to` (NULL: no bound). Before the first batch. */
+void merge_plan_limit(struct merge_plan *plan, const uint8_t *from, size_t from_bytes,
+                      const uint8_t *to, size_t to_bytes);
+
 /** The next batch: ascending keys, each once, greater than those of the batches before. NULL at the
  * end. Valid until the next call. A batch may be empty when no row of its range survives. */
 const struct merge_entry *merge_plan_next(struct merge_plan *plan, size_t *count);

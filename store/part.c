@@ -44,6 +44,9 @@ int part_open(struct store_shard *shard, const struct manifest_table *from, stru
     part->description.dim = shard->dim;
     part->info = from->info;
     part->sealed = from->sealed;
+    atomic_init(&part->level, from->level);
+    if (pthread_mutex_init(&part->expiry_lock, NULL) != 0)
+        abort();
     code = table_open(shard->io, shard->directory, &part->description, &part->info, &part->table,
                       error);
     if (code != 0) {
@@ -105,7 +108,52 @@ void part_delete(struct part *part)
         free(atomic_load_explicit(&part->pages[i], memory_order_relaxed));
     free(part->pages);
     log_file_unref(part->log);
+    pthread_mutex_destroy(&part->expiry_lock);
     free(part);
+}
+
+/* Over the rows that are left. */
+static void find_max_expiry(struct part *part, int64_t dead_below, int64_t ttl_ms)
+{
+    part->max_expiry_ms = INT64_MIN;
+    part->expiry_pending = false;
+    for (uint32_t row = 0; row < part->row_count; row++) {
+        int64_t dead_at = part_dead_at(part, row);
+        int64_t expiry_ms;
+        part->expiry_pending |= dead_at != PART_ALIVE && dead_at >= dead_below;
+        if (dead_at < dead_below)
+            continue;
+        expiry_ms =
+            shard_row_expiry_ms(part->event_times[row], part->ttls ? part->ttls[row] : 0, ttl_ms);
+        part->max_expiry_ms = expiry_ms > part->max_expiry_ms ? expiry_ms : part->max_expiry_ms;
+    }
+}
+
+/* Without rows that are dead or have a TTL of their own the newest row says it. Else all rows are
+ * looked at, again only when the TTL changes, when rows seen dead may be so for good now, or when a
+ * sixteenth more of them has died. */
+int64_t part_max_expiry_ms(struct part *part, int64_t dead_below)
+{
+    int64_t ttl_ms = atomic_load_explicit(&part->shard->ttl_ms, memory_order_relaxed);
+    uint32_t masked = atomic_load_explicit(&part->masked_rows, memory_order_acquire);
+    int64_t max_ms;
+
+    if (masked == 0 && !part->ttls)
+        return shard_row_expiry_ms(part->info.max_event_ms, 0, ttl_ms);
+    pthread_mutex_lock(&part->expiry_lock);
+    if (!part->expiry_known || part->expiry_ttl_ms != ttl_ms ||
+        (part->expiry_pending && part->expiry_dead_below != dead_below) ||
+        masked - part->expiry_masked_rows > part->row_count / 16 ||
+        (masked == part->row_count && part->expiry_masked_rows != masked)) {
+        find_max_expiry(part, dead_below, ttl_ms);
+        part->expiry_ttl_ms = ttl_ms;
+        part->expiry_dead_below = dead_below;
+        part->expiry_masked_rows = masked;
+        part->expiry_known = true;
+    }
+    max_ms = part->max_expiry_ms;
+    pthread_mutex_unlock(&part->expiry_lock);
+    return max_ms;
 }
 
 static struct part_page *page_new(void)

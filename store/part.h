@@ -6,6 +6,7 @@
 #ifndef STORE_PART_H
 #define STORE_PART_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -30,6 +31,7 @@ struct part {
     struct table_description description;
     struct table_info info;
     bool sealed;
+    _Atomic uint8_t level;
     uint32_t row_count;
     const int64_t *event_times;
     const int64_t *offsets;
@@ -44,6 +46,13 @@ struct part {
     uint32_t persisted_rows; /* rows in the persisted mask; commit lock */
     uint64_t mask_number;    /* commit lock */
     _Atomic uint64_t mask_bytes;
+    pthread_mutex_t expiry_lock; /* guards what part_max_expiry_ms remembers */
+    bool expiry_known;
+    bool expiry_pending; /* a row was dead, but not yet below */
+    int64_t expiry_dead_below;
+    int64_t expiry_ttl_ms;
+    uint32_t expiry_masked_rows;
+    int64_t max_expiry_ms;
     _Atomic bool dropped; /* the manifest has dropped it: files go with the last reference */
 };
 
@@ -64,6 +73,11 @@ static inline int64_t part_dead_at(const struct part *part, uint32_t row)
     return page ? atomic_load_explicit(&page->dead_at[row % PART_PAGE_ROWS], memory_order_acquire)
                 : PART_ALIVE;
 }
+
+/** The largest expiry of the rows that did not die below `dead_below`, under the shard's TTL;
+ * INT64_MAX: some row never expires, INT64_MIN: no row is left. Never too early; too late when few
+ * rows died since it was looked at. Any thread. */
+int64_t part_max_expiry_ms(struct part *part, int64_t dead_below);
 
 /** Marks a living row dead. Under the append lock, or before the part is published. */
 void part_kill(struct part *part, uint32_t row, int64_t offset);

@@ -57,7 +57,7 @@ int shard_window_claim(struct store_shard *shard, int64_t start_ms, int64_t leng
     struct shard_window *window;
     int code = 0;
 
-    if (length_ms <= 0)
+    if (length_ms < 0 || (length_ms == 0 && start_ms != 0))
         return error_set(error, ERROR_INVALID, "a window of %lld ms", (long long)length_ms);
     pthread_mutex_lock(&shard->window_lock);
     window = shard_window(shard, start_ms, length_ms);
@@ -208,7 +208,7 @@ static int check_options(const struct store_shard_options *options, struct error
         code = check_name("shard", options->name, error);
     if (code == 0 && (options->dim == 0 || options->dim > 65536))
         code = error_set(error, ERROR_INVALID, "dimension %u", options->dim);
-    if (code == 0 && (options->window_ms <= 0 || options->ttl_ms < 0))
+    if (code == 0 && (options->window_ms < 0 || options->ttl_ms < 0))
         code = error_set(error, ERROR_INVALID, "window of %lld ms, TTL of %lld ms",
                          (long long)options->window_ms, (long long)options->ttl_ms);
     return code;
@@ -325,7 +325,7 @@ void store_shard_set_ttl(struct store_shard *shard, int64_t ttl_ms)
 
 void store_shard_set_window(struct store_shard *shard, int64_t window_ms)
 {
-    assert(window_ms > 0);
+    assert(window_ms >= 0);
     atomic_store_explicit(&shard->window_ms, window_ms, memory_order_relaxed);
 }
 

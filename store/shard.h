@@ -40,6 +40,7 @@ struct store {
     int lock_file;
     uint64_t memory_max_bytes;
     uint64_t memtable_max_bytes;
+    uint32_t merge_threads;             /* of a seal or tier */
     _Atomic uint64_t memory_used_bytes; /* memtables with their log buffers */
     _Atomic uint32_t shard_count;
 };
@@ -196,18 +197,25 @@ void append_publish(struct store_shard *shard, int64_t next_offset,
 /** Makes the active memtable immutable. Under the append lock. */
 void append_rotate(struct store_shard *shard);
 
+/** When a row expires: event time and the shorter of the shard's TTL and its own (0: none).
+ * INT64_MAX: never. */
+static inline int64_t shard_row_expiry_ms(int64_t event_time_ms, int64_t row_ttl_ms, int64_t ttl_ms)
+{
+    int64_t shorter = row_ttl_ms > 0 && (ttl_ms == 0 || row_ttl_ms < ttl_ms) ? row_ttl_ms : ttl_ms;
+    int64_t expiry;
+
+    if (shorter == 0 || __builtin_add_overflow(event_time_ms, shorter, &expiry))
+        return INT64_MAX;
+    return expiry;
+}
+
 /** Whether a row expired at `now_ms`: TTL of the shard (0: none) and its own (0: none). */
 static inline bool shard_row_expired(int64_t event_time_ms, int64_t row_ttl_ms, int64_t ttl_ms,
                                      int64_t now_ms)
 {
-    int64_t shorter = ttl_ms;
-    int64_t expiry;
+    int64_t expiry = shard_row_expiry_ms(event_time_ms, row_ttl_ms, ttl_ms);
 
-    if (row_ttl_ms > 0 && (shorter == 0 || row_ttl_ms < shorter))
-        shorter = row_ttl_ms;
-    if (shorter == 0)
-        return false;
-    return !__builtin_add_overflow(event_time_ms, shorter, &expiry) && expiry <= now_ms;
+    return expiry <= now_ms && expiry != INT64_MAX;
 }
 
 #endif

@@ -73,6 +73,7 @@ int store_open(const struct store_options *options, struct store **out, struct e
     store->metrics = options->metrics;
     store->memory_max_bytes =
         options->memory_max_bytes ? options->memory_max_bytes : MEMORY_DEFAULT_BYTES;
+    store->merge_threads = options->merge_threads;
     store->memtable_max_bytes =
         options->memtable_max_bytes ? options->memtable_max_bytes : MEMTABLE_DEFAULT_BYTES;
     store->lock_file = -1;

@@ -74,6 +74,7 @@ struct store_options {
     const char *data_dir;
     uint64_t memory_max_bytes;   /* all memtables, log buffers and caches of all shards */
     uint64_t memtable_max_bytes; /* a memtable with its log buffer rotates past this */
+    uint32_t merge_threads;      /* of one seal or tier; 0: 1 */
     struct io *io;               /* NULL: io_posix() */
     struct metrics *metrics;     /* may be NULL */
 };
@@ -83,7 +84,8 @@ struct store_shard_options {
     const char *name; /* "3", or "topic-3" for topics after the first */
     uint32_t dim;
     enum store_metric metric; /* cosine: the caller normalises; recorded for checks only */
-    int64_t window_ms;        /* length of new windows; windows that exist keep theirs */
+    int64_t window_ms;        /* length of new windows; windows that exist keep theirs; 0: one
+                                 window without bounds, which has start and length 0 */
     int64_t ttl_ms;           /* 0: none; applied at read */
     enum store_durability durability;
     enum store_codec codec;
@@ -164,12 +166,19 @@ void store_shard_set_window(struct store_shard *shard, int64_t window_ms);
 /* ---- carrying out decisions
  * ----------------------------------------------------------------------- */
 
+enum { STORE_LEVELS = 7 };
+
 struct store_file_info {
     uint64_t file_number;
     uint64_t bytes; /* index and vectors; a log file shared by chunks counts by rows */
     uint64_t rows;
     int64_t min_event_ms, max_event_ms;
     int64_t min_offset, max_offset;
+    uint8_t level;         /* of unsealed runs */
+    uint64_t dead_rows;    /* masked */
+    int64_t max_expiry_ms; /* of the rows that live; INT64_MAX: never, INT64_MIN: none lives */
+    const uint8_t *first_key, *last_key; /* in the describe arena */
+    uint16_t first_key_bytes, last_key_bytes;
 };
 
 struct store_segment_info {
@@ -191,6 +200,7 @@ struct store_window_info {
     size_t chunk_count;
     uint64_t memtable_rows;
     int64_t min_event_ms, max_event_ms; /* over everything */
+    int64_t max_expiry_ms;              /* of rows that live, memtables included */
     uint64_t live_rows;                 /* not masked; expired ones still count */
     uint64_t total_bytes;               /* every file of the window, segment included */
     int64_t last_arrival_wall_ms;       /* 0 when unknown after a restart */
@@ -230,6 +240,21 @@ int store_shard_seal(struct store_shard *shard, int64_t window_start_ms, int64_t
 int store_shard_tier(struct store_shard *shard, int64_t window_start_ms, int64_t window_length_ms,
                      size_t first_chunk, size_t chunk_count, const atomic_bool *cancel,
                      struct error *error);
+
+/** Merges these unsealed files of a window into as many of `output_level` as `target_file_bytes`
+ * asks for (0: one), in one edit. No key comes into two of them; newest version per id wins; rows
+ * masked or expired at `now_ms` go, and when none is left there is no output. `jobs` threads work
+ * on ranges of keys. Nothing changes before the edit: ERROR_CANCELLED, ERROR_BUSY (somebody works
+ * on the window), ERROR_NOT_FOUND (a file is no longer there: describe again). */
+int store_shard_compact(struct store_shard *shard, int64_t window_start_ms,
+                        int64_t window_length_ms, const uint64_t *file_numbers, size_t count,
+                        uint8_t output_level, uint64_t target_file_bytes, int64_t now_ms,
+                        unsigned jobs, const atomic_bool *cancel, struct error *error);
+
+/** Puts an unsealed file into another level as it is. */
+int store_shard_move_level(struct store_shard *shard, int64_t window_start_ms,
+                           int64_t window_length_ms, uint64_t file_number, uint8_t level,
+                           struct error *error);
 
 /** Drops a whole window (run, chunks, masks, segment) in one manifest edit. Rows of it that are
  * still in a memtable are flushed first. `cause` ("ttl", "fifo") is for the log and the metric. */

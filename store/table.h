@@ -35,6 +35,14 @@ struct table_description {
     uint64_t generation; /* of a sealed run, 0 otherwise */
 };
 
+/** Whether the window can be one: of positive length, or the unbounded one, which has start and
+ * length 0. */
+static inline bool table_window_valid(const struct table_description *description)
+{
+    return description->window_length_ms > 0 ||
+           (description->window_length_ms == 0 && description->window_start_ms == 0);
+}
+
 /* Known after writing, kept in the footer and the manifest. */
 struct table_info {
     uint64_t row_count;

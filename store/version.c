@@ -130,6 +130,16 @@ void version_remove_part(struct version *version, const struct part *part)
     assert(false && "part is not in the version");
 }
 
+void version_drop_part(struct version *version, struct part *part)
+{
+    struct version_entry *entry = version_find(version, part->description.file_number);
+
+    atomic_store(&part->dropped, true);
+    if (entry && entry->attachment)
+        atomic_store(&entry->attachment->dropped, true);
+    version_remove_part(version, part);
+}
+
 struct version_entry *version_find(struct version *version, uint64_t file_number)
 {
     for (size_t i = 0; i < version->entry_count; i++)

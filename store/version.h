@@ -44,6 +44,9 @@ void version_add_memtable(struct version *version, struct memtable *memtable); /
 void version_remove_memtable(struct version *version, const struct memtable *memtable);
 void version_add_part(struct version *version, struct part *part, struct attachment *attachment);
 void version_remove_part(struct version *version, const struct part *part);
+/** Removes a part that the manifest has dropped: its files, and those of its segment, go when their
+ * last reader leaves. */
+void version_drop_part(struct version *version, struct part *part);
 struct version_entry *version_find(struct version *version, uint64_t file_number);
 
 /** Entries of a window: [first, first + count). */

@@ -31,7 +31,7 @@ static int life_open(struct life *life, struct error *error)
     struct store_shard_options options = {.collection = "c",
                                           .name = "0",
                                           .dim = FIXTURE_DIM,
-                                          .window_ms = LIFE_WINDOW_MS,
+                                          .window_ms = life->unbounded ? 0 : LIFE_WINDOW_MS,
                                           .durability = life->durability};
     int code = store_open(&store_options, &life->store, error);
 
@@ -95,7 +95,26 @@ static int life_flush(struct life *life, struct error *error)
     return code;
 }
 
-/* Seals, tiers or drops one of the windows there are. */
+/* Some of the window's files into small ones of a level, or one into another level. */
+static int life_compact(struct life *life, const struct store_window_info *window,
+                        struct error *error)
+{
+    uint64_t numbers[LIFE_EVENTS_MAX];
+    uint8_t level = (uint8_t)(test_random(&life->random) % STORE_LEVELS);
+    size_t count = 0;
+
+    for (size_t i = 0; i < window->chunk_count && count < LIFE_EVENTS_MAX; i++)
+        if (count == 0 || test_random(&life->random) % 4)
+            numbers[count++] = window->chunks[i].file_number;
+    if (count == 1 && test_random(&life->random) % 2)
+        return store_shard_move_level(life->shard, window->start_ms, window->length_ms, numbers[0],
+                                      level, error);
+    return store_shard_compact(life->shard, window->start_ms, window->length_ms, numbers, count,
+                               level, test_random(&life->random) % 2 ? 4096 : 0, NOW_MS, 1, NULL,
+                               error);
+}
+
+/* Seals, compacts, tiers or drops one of the windows there are. */
 static int life_window(struct life *life, struct error *error)
 {
     struct store_shard_info info;
@@ -109,7 +128,7 @@ static int life_window(struct life *life, struct error *error)
     if (info.window_count == 0)
         goto out;
     window = info.windows[test_random(&life->random) % info.window_count];
-    if (chance < 2) {
+    if (chance < (life->unbounded ? 1 : 2)) {
         struct life_event *event = &life->events[life->event_count++];
         *event = (struct life_event){
             .kind = LIFE_DROP, .next_offset = info.next_offset, .start_ms = window.start_ms};
@@ -119,7 +138,9 @@ static int life_window(struct life *life, struct error *error)
             code = store_shard_drop(life->shard, window.start_ms, window.length_ms, "test", error);
         }
         event->acknowledged = code == 0;
-    } else if (chance < 4 && window.chunk_count > 1) {
+    } else if (window.chunk_count > 0 && (chance < 3 || life->unbounded)) {
+        code = life_compact(life, &window, error);
+    } else if (chance < 5 && window.chunk_count > 1) {
         code = store_shard_tier(life->shard, window.start_ms, window.length_ms, 0,
                                 window.chunk_count, NULL, error);
     } else {
@@ -190,7 +211,7 @@ static void replay_events(const struct life *life, int64_t next_offset, bool wit
             make_group(event, &group);
             model_apply(model, &group.group);
         } else if (event->kind == LIFE_DROP && (event->acknowledged || with_open_drop)) {
-            model_drop(model, event->start_ms, LIFE_WINDOW_MS);
+            model_drop(model, event->start_ms, life->unbounded ? 0 : LIFE_WINDOW_MS);
         }
     }
     model->next_offset = next_offset;

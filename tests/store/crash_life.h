@@ -28,6 +28,7 @@ struct life {
     struct life_event events[LIFE_EVENTS_MAX];
     size_t event_count;
     int64_t flushed_offset; /* acknowledged by a flush */
+    bool unbounded;         /* one window, no seals: files move through levels */
     int code;               /* of the step that ended the life */
     bool extend;            /* log files grow with each frame, as they do for large ones */
     bool tolerant;          /* steps that meet a full disk are tried again once it has room */

@@ -75,7 +75,8 @@ static void recover(const struct life *dead, uint64_t seed, uint64_t operation)
 }
 
 /* Dies at one operation after the other until the life completes. */
-static uint64_t crash_everywhere(uint64_t seed, enum store_durability durability, uint64_t wanted)
+static uint64_t crash_everywhere(uint64_t seed, enum store_durability durability, bool unbounded,
+                                 uint64_t wanted)
 {
     struct life *life = malloc(sizeof(*life));
     uint64_t crashes = 0;
@@ -85,6 +86,7 @@ static uint64_t crash_everywhere(uint64_t seed, enum store_durability durability
     ck_assert_ptr_nonnull(life);
     for (; dead && crashes < wanted; operation++) {
         life_start(life, seed, durability);
+        life->unbounded = unbounded;
         shadow_disk_die_at(life->disk, operation);
         life_run(life, STEPS);
         dead = shadow_disk_dead(life->disk);
@@ -98,7 +100,7 @@ static uint64_t crash_everywhere(uint64_t seed, enum store_durability durability
     return crashes;
 }
 
-static void crash_lives(enum store_durability durability, uint64_t wanted)
+static void crash_lives(enum store_durability durability, bool unbounded, uint64_t wanted)
 {
     uint64_t random = test_seed();
     uint64_t crashes = 0;
@@ -107,19 +109,26 @@ static void crash_lives(enum store_durability durability, uint64_t wanted)
     if (getenv("WINDROW_TEST_CRASHES"))
         wanted = strtoull(getenv("WINDROW_TEST_CRASHES"), NULL, 10);
     while (crashes < wanted)
-        crashes += crash_everywhere(test_random(&random) >> 8, durability, wanted - crashes);
+        crashes +=
+            crash_everywhere(test_random(&random) >> 8, durability, unbounded, wanted - crashes);
     printf("%" PRIu64 " crashes\n", crashes);
 }
 
 START_TEST(crash_at_any_operation_keeps_all_that_was_acknowledged)
 {
-    crash_lives(STORE_DURABILITY_LOG, 6500);
+    crash_lives(STORE_DURABILITY_LOG, false, 5000);
+}
+END_TEST
+
+START_TEST(crash_of_a_shard_without_windows_keeps_all_that_was_acknowledged)
+{
+    crash_lives(STORE_DURABILITY_LOG, true, 1500);
 }
 END_TEST
 
 START_TEST(crash_without_synced_log_keeps_a_prefix_and_all_that_was_flushed)
 {
-    crash_lives(STORE_DURABILITY_KAFKA, 3500);
+    crash_lives(STORE_DURABILITY_KAFKA, false, 3500);
 }
 END_TEST
 
@@ -229,6 +238,7 @@ START_TEST(a_short_write_is_gone_on_with)
 END_TEST
 
 TEST_TABLE(TEST(crash_at_any_operation_keeps_all_that_was_acknowledged),
+           TEST(crash_of_a_shard_without_windows_keeps_all_that_was_acknowledged),
            TEST(crash_without_synced_log_keeps_a_prefix_and_all_that_was_flushed),
            TEST(crash_on_a_disk_that_lies_about_syncs_is_noticed),
            TEST(an_operation_that_fails_stops_writes_and_loses_nothing),

@@ -112,8 +112,8 @@ void model_drop(struct model *model, int64_t start_ms, int64_t length_ms)
     size_t kept = 0;
 
     for (size_t i = 0; i < model->count; i++)
-        if (model->rows[i].event_time_ms < start_ms ||
-            model->rows[i].event_time_ms >= start_ms + length_ms)
+        if ((length_ms > 0 && model->rows[i].event_time_ms < start_ms) ||
+            (length_ms > 0 && model->rows[i].event_time_ms >= start_ms + length_ms))
             model->rows[kept++] = model->rows[i];
     model->count = kept;
 }

@@ -33,7 +33,7 @@ void model_put(struct model *model, const struct model_row *row);
 void model_delete(struct model *model, const struct store_key *key);
 /** Applies the records of a group in order. */
 void model_apply(struct model *model, const struct store_group *group);
-/** Removes the rows of a window. */
+/** Removes the rows of a window; all of them with length 0. */
 void model_drop(struct model *model, int64_t start_ms, int64_t length_ms);
 const struct model_row *model_find(const struct model *model, const struct store_key *key);
 

@@ -7,7 +7,7 @@
 #include "tests/store/shard_fixture.h"
 #include "tests/support/test_main.h"
 
-enum { WINDOW_MS = 1000, HELD_MAX = 4, STEPS = 1500 };
+enum { WINDOW_MS = 1000, INPUTS_MAX = 64, HELD_MAX = 4, STEPS = 900 };
 
 struct held {
     struct store_snapshot *snapshot;
@@ -22,6 +22,7 @@ struct life {
     struct store *store;
     struct store_shard *shard;
     enum store_durability durability;
+    int64_t window_ms; /* 0: one window without bounds */
     int64_t ttl_ms;
     uint64_t memtable_max_bytes;
     uint32_t id_count;
@@ -30,6 +31,13 @@ struct life {
     size_t held_count;
     unsigned step;
 };
+
+static int compare_bytes(const uint8_t *a, size_t a_bytes, const uint8_t *b, size_t b_bytes)
+{
+    int order = memcmp(a, b, a_bytes < b_bytes ? a_bytes : b_bytes);
+
+    return order ? order : (a_bytes > b_bytes) - (a_bytes < b_bytes);
+}
 
 static void check(struct life *life, const char *what)
 {
@@ -79,6 +87,45 @@ static bool pick_window(struct life *life, struct arena *arena, struct store_win
     return true;
 }
 
+static uint64_t newest_file(struct life *life, struct arena *arena)
+{
+    struct store_shard_info info;
+    uint64_t newest = 0;
+
+    store_shard_describe(life->shard, arena, &info);
+    for (size_t i = 0; i < info.window_count; i++)
+        for (size_t j = 0; j < info.windows[i].chunk_count; j++)
+            if (info.windows[i].chunks[j].file_number > newest)
+                newest = info.windows[i].chunks[j].file_number;
+    return newest;
+}
+
+static bool overlap(const struct store_file_info *a, const struct store_file_info *b)
+{
+    return compare_bytes(a->first_key, a->first_key_bytes, b->last_key, b->last_key_bytes) <= 0 &&
+           compare_bytes(b->first_key, b->first_key_bytes, a->last_key, a->last_key_bytes) <= 0;
+}
+
+/* What a compaction wrote (files behind number `newest`) is in its level and shares no key. */
+static void check_outputs(struct life *life, struct arena *arena, uint64_t newest, uint8_t level)
+{
+    struct store_shard_info info;
+
+    store_shard_describe(life->shard, arena, &info);
+    for (size_t i = 0; i < info.window_count; i++) {
+        const struct store_window_info *window = &info.windows[i];
+        for (size_t j = 0; j < window->chunk_count; j++) {
+            const struct store_file_info *file = &window->chunks[j];
+            if (file->file_number <= newest)
+                continue;
+            ck_assert_uint_eq(file->level, level);
+            for (size_t k = 0; k < j; k++)
+                ck_assert(window->chunks[k].file_number <= newest ||
+                          !overlap(file, &window->chunks[k]));
+        }
+    }
+}
+
 static void merge(struct life *life, struct arena *arena)
 {
     struct store_window_info window;
@@ -95,6 +142,36 @@ static void merge(struct life *life, struct arena *arena)
         code = store_shard_seal(life->shard, window.start_ms, window.length_ms, *life->wall_ms,
                                 NULL, NULL, &error);
     ck_assert_msg(code == 0, "step %u: %s", life->step, error.text);
+}
+
+/* Any of the window's files into files of a few rows of some level, or one moved as it is. */
+static void compact(struct life *life, struct arena *arena)
+{
+    struct store_window_info window;
+    struct error error = {0};
+    uint64_t numbers[INPUTS_MAX];
+    uint8_t level = (uint8_t)(test_random(&life->random) % STORE_LEVELS);
+    uint64_t newest = 0;
+    size_t count = 0;
+    int code;
+
+    if (!pick_window(life, arena, &window))
+        return;
+    for (size_t i = 0; i < window.chunk_count && count < INPUTS_MAX; i++)
+        if (test_random(&life->random) % 3)
+            numbers[count++] = window.chunks[i].file_number;
+    newest = newest_file(life, arena);
+    if (count == 0)
+        return;
+    if (count == 1 && test_random(&life->random) % 2)
+        code = store_shard_move_level(life->shard, window.start_ms, window.length_ms, numbers[0],
+                                      level, &error);
+    else
+        code = store_shard_compact(life->shard, window.start_ms, window.length_ms, numbers, count,
+                                   level, test_random(&life->random) % 2 ? 2048 : 0, *life->wall_ms,
+                                   (unsigned)(1 + test_random(&life->random) % 3), NULL, &error);
+    ck_assert_msg(code == 0, "step %u: %s", life->step, error.text);
+    check_outputs(life, arena, newest, level);
 }
 
 static void drop(struct life *life, struct arena *arena)
@@ -119,7 +196,7 @@ static void reopen(struct life *life)
     ck_assert_msg(store_shard_close(life->shard, flush, &error) == 0, "%s", error.text);
     store_close(life->store);
     life->store = fixture_store(life->io, test_directory(), life->memtable_max_bytes);
-    life->shard = fixture_shard(life->store, WINDOW_MS, life->ttl_ms, life->durability);
+    life->shard = fixture_shard(life->store, life->window_ms, life->ttl_ms, life->durability);
     ck_assert_ptr_null(store_shard_damage(life->shard));
 }
 
@@ -150,11 +227,15 @@ static const char *step(struct life *life, struct arena *arena)
         ck_assert_msg(store_shard_flush(life->shard, &error) == 0, "%s", error.text);
         return "flush";
     }
-    if (chance < 88) {
+    if (chance < 84 && life->window_ms > 0) {
         merge(life, arena);
         return "merge";
     }
-    if (chance < 91) {
+    if (chance < 90) {
+        compact(life, arena);
+        return "compact";
+    }
+    if (chance < 91 + (life->window_ms > 0)) {
         drop(life, arena);
         return "drop";
     }
@@ -166,11 +247,12 @@ static const char *step(struct life *life, struct arena *arena)
     return "hold";
 }
 
-static void live(enum store_durability durability, int64_t ttl_ms, uint64_t memtable_max_bytes,
-                 uint32_t id_count)
+static void live(enum store_durability durability, int64_t window_ms, int64_t ttl_ms,
+                 uint64_t memtable_max_bytes, uint32_t id_count)
 {
     struct life life = {.random = test_seed(),
                         .durability = durability,
+                        .window_ms = window_ms,
                         .ttl_ms = ttl_ms,
                         .memtable_max_bytes = memtable_max_bytes,
                         .id_count = id_count,
@@ -182,7 +264,7 @@ static void live(enum store_durability durability, int64_t ttl_ms, uint64_t memt
     arena_create(&arena, 0);
     life.io = fixture_io(&life.wall_ms);
     life.store = fixture_store(life.io, test_directory(), memtable_max_bytes);
-    life.shard = fixture_shard(life.store, WINDOW_MS, ttl_ms, durability);
+    life.shard = fixture_shard(life.store, window_ms, ttl_ms, durability);
     for (life.step = 0; life.step < STEPS; life.step++) {
         check(&life, step(&life, &arena));
         arena_reset(&arena);
@@ -199,22 +281,29 @@ static void live(enum store_durability durability, int64_t ttl_ms, uint64_t memt
 
 START_TEST(random_life_answers_as_a_sorted_array_does)
 {
-    live(STORE_DURABILITY_LOG, 0, 64 * 1024, 64);
+    live(STORE_DURABILITY_LOG, WINDOW_MS, 0, 64 * 1024, 64);
+}
+END_TEST
+
+START_TEST(random_life_without_windows_answers_as_a_sorted_array_does)
+{
+    live(STORE_DURABILITY_LOG, 0, 3500, 64 * 1024, 200);
 }
 END_TEST
 
 START_TEST(random_life_with_ttl_answers_as_a_sorted_array_does)
 {
-    live(STORE_DURABILITY_LOG, 3500, 32 * 1024, 200);
+    live(STORE_DURABILITY_LOG, WINDOW_MS, 3500, 32 * 1024, 200);
 }
 END_TEST
 
 START_TEST(random_life_without_synced_log_answers_as_a_sorted_array_does)
 {
-    live(STORE_DURABILITY_KAFKA, 0, 128 * 1024, 40);
+    live(STORE_DURABILITY_KAFKA, WINDOW_MS, 0, 128 * 1024, 40);
 }
 END_TEST
 
 TEST_TABLE(TEST(random_life_answers_as_a_sorted_array_does),
+           TEST(random_life_without_windows_answers_as_a_sorted_array_does),
            TEST(random_life_with_ttl_answers_as_a_sorted_array_does),
            TEST(random_life_without_synced_log_answers_as_a_sorted_array_does))

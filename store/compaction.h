@@ -1,0 +1,23 @@
+/* A merge of some parts of one window, from taking its inputs to the edit that swaps them: what
+ * seal, tier and compact have in common. */
+#ifndef STORE_COMPACTION_H
+#define STORE_COMPACTION_H
+
+#include "store/merge.h"
+#include "store/version.h"
+
+struct compaction {
+    struct store_shard *shard;
+    struct merge merge;
+    struct manifest_table like; /* of every output: window, sealed, level, generation */
+    struct merge_outputs outputs;
+    const struct store_clock *clock; /* goes into the edit when not NULL */
+};
+
+/** One more input, with a reference. */
+void compaction_add(struct compaction *compaction, struct part *part);
+
+/** Merges and commits. Lets go of the inputs either way. The window is claimed. */
+int compaction_run(struct compaction *compaction, struct error *error);
+
+#endif

@@ -1,0 +1,450 @@
+/* The rows of a range of keys into one run.
+ *
+ * The plan says which rows survive and in which order, many thousand at a time. Rows are taken over
+ * in loads as large as the memory for payloads allows, because every payload block that holds some
+ * row of a load is decoded once for it: chunks lie in order of arrival, so that any few rows in key
+ * order lie in nearly all of their blocks. Inside a load vectors are brought together in pieces of
+ * a few MiB. Helpers bring pieces together ahead of the thread that writes, in any order; it writes
+ * them in theirs, and gathers itself what no helper has begun. */
+#include "store/merge_range.h"
+
+#include <assert.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "store/merge_plan.h"
+#include "store/shard.h"
+
+enum {
+    LOAD_ROWS_MAX = 1 << 20,
+    PIECE_BYTES = 4 * 1024 * 1024,
+    PIECES_A_HELPER = 2,
+    HELPERS_MAX = 32,
+    PREFETCH_ROWS = 4,
+    PREFETCH_BYTES = 512
+};
+
+enum piece_state { PIECE_FREE, PIECE_TAKEN, PIECE_READY };
+
+/* Vectors of the entries [first, first + count) of the load. */
+struct piece {
+    enum piece_state state; /* under the lock */
+    uint32_t first, count;
+    float *copies;         /* where helpers and packed tables put them; NULL: never needed */
+    const float **vectors; /* one an entry */
+    uint32_t *rows;        /* of one table at a time */
+    uint32_t *places;
+    int code;
+    struct error error;
+};
+
+/* Entries whose payloads are in memory. */
+struct load {
+    struct merge_entry *entries;
+    uint32_t *slots; /* where an entry's payload is among those of its table */
+    uint32_t *rows;  /* table by table */
+    const uint8_t **payloads;
+    uint32_t *payload_bytes;
+    uint32_t count, capacity;
+    struct arena arena;
+};
+
+struct range_job {
+    const struct merge *merge;
+    const struct table *const *tables;
+    struct table_writer *writer;
+    struct merge_plan *plan;
+    int64_t ttl_ms;
+    uint32_t load_rows; /* aimed at */
+    struct load load;
+    uint64_t written;
+
+    /* the pieces of a load, a ring */
+    struct piece *pieces;
+    uint32_t piece_count, piece_rows;
+    bool copies; /* pieces hold copies: a helper's touch of the bytes is what it is for */
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    uint32_t next_piece; /* not taken by anyone yet */
+    uint32_t written_pieces;
+    uint32_t load_pieces; /* in this load */
+    bool stopping;
+    unsigned helper_count;
+    pthread_t helpers[HELPERS_MAX];
+};
+
+static void *must(void *memory)
+{
+    if (!memory)
+        abort();
+    return memory;
+}
+
+/* Masked or expired rows do not go into the run; superseded ones are settled by the plan. */
+static bool row_survives(void *context, uint32_t table, uint32_t row)
+{
+    const struct range_job *job = context;
+    const struct part *part = job->merge->inputs[table];
+
+    return part_dead_at(part, row) >= job->merge->dead_below &&
+           !shard_row_expired(part->event_times[row], part->ttls ? part->ttls[row] : 0, job->ttl_ms,
+                              job->merge->now_ms);
+}
+
+/* ---- loads */
+
+static void load_grow(struct load *load, uint32_t count)
+{
+    if (count <= load->capacity)
+        return;
+    load->capacity = count;
+    load->entries = must(realloc(load->entries, count * sizeof(*load->entries)));
+    load->slots = must(realloc(load->slots, count * sizeof(*load->slots)));
+    load->rows = must(realloc(load->rows, count * sizeof(*load->rows)));
+    load->payloads = must(realloc(load->payloads, count * sizeof(*load->payloads)));
+    load->payload_bytes = must(realloc(load->payload_bytes, count * sizeof(*load->payload_bytes)));
+}
+
+static bool cancelled(const struct range_job *job)
+{
+    return job->merge->cancel && atomic_load(job->merge->cancel);
+}
+
+/* Whole batches of the plan until the load is full; false at the end. */
+static bool load_entries(struct range_job *job)
+{
+    struct load *load = &job->load;
+    const struct merge_entry *batch;
+    size_t count = 0;
+
+    load->count = 0;
+    arena_reset(&load->arena);
+    while (load->count < job->load_rows && !cancelled(job) &&
+           (batch = merge_plan_next(job->plan, &count)) != NULL) {
+        load_grow(load, load->count + (uint32_t)count);
+        memcpy(load->entries + load->count, batch, count * sizeof(*batch));
+        load->count += (uint32_t)count;
+    }
+    return load->count > 0;
+}
+
+static int load_payloads(struct range_job *job, struct error *error)
+{
+    struct load *load = &job->load;
+    size_t table_count = job->merge->input_count;
+    uint32_t *starts = must(calloc(table_count + 2, sizeof(*starts)));
+    int code = 0;
+
+    for (uint32_t i = 0; i < load->count; i++)
+        starts[load->entries[i].table + 2]++;
+    for (size_t i = 2; i < table_count + 2; i++)
+        starts[i] += starts[i - 1];
+    for (uint32_t i = 0; i < load->count; i++) {
+        load->slots[i] = starts[load->entries[i].table + 1]++;
+        load->rows[load->slots[i]] = load->entries[i].row;
+    }
+    for (size_t i = 0; i < table_count && code == 0; i++)
+        if (starts[i + 1] > starts[i])
+            code = table_gather_payloads(
+                job->tables[i], load->rows + starts[i], starts[i + 1] - starts[i], &load->arena,
+                load->payloads + starts[i], load->payload_bytes + starts[i], error);
+    free(starts);
+    return code;
+}
+
+/* ---- pieces */
+
+/* By copy: packed tables, and helpers, who are there to wait for the bytes. */
+static int gather_copies(const struct range_job *job, struct piece *piece, uint32_t table,
+                         float **to, struct error *error)
+{
+    const struct merge_entry *entries = job->load.entries + piece->first;
+    size_t dim = job->merge->shard->dim;
+    uint32_t count = 0;
+    int code;
+
+    for (uint32_t i = 0; i < piece->count; i++) {
+        piece->places[count] = i;
+        piece->rows[count] = entries[i].row;
+        count += entries[i].table == table;
+    }
+    if (count == 0)
+        return 0;
+    code = table_gather(job->tables[table], piece->rows, count, *to, error);
+    for (uint32_t i = 0; i < count; i++)
+        piece->vectors[piece->places[i]] = *to + i * dim;
+    *to += count * dim;
+    return code;
+}
+
+/* Where they lie: the writer copies each once. */
+static int point_to(const struct range_job *job, struct piece *piece, struct error *error)
+{
+    const struct merge_entry *entries = job->load.entries + piece->first;
+
+    for (uint32_t i = 0; i < piece->count; i++) {
+        const struct table *table = job->tables[entries[i].table];
+        uint32_t available;
+        int code;
+        if (table_describe(table)->codec == TABLE_CODEC_PACKED)
+            continue;
+        code = table_vectors(table, entries[i].row, &piece->vectors[i], &available, error);
+        if (code != 0)
+            return code;
+    }
+    return 0;
+}
+
+static void piece_gather(const struct range_job *job, struct piece *piece)
+{
+    float *to = piece->copies;
+
+    piece->code = job->copies ? 0 : point_to(job, piece, &piece->error);
+    for (uint32_t i = 0; i < job->merge->input_count && piece->code == 0; i++)
+        if (job->copies || table_describe(job->tables[i])->codec == TABLE_CODEC_PACKED)
+            piece->code = gather_copies(job, piece, i, &to, &piece->error);
+}
+
+/* Under the lock: the next piece for whoever asks, or NULL when the ring is full or the load done.
+ */
+static struct piece *piece_take(struct range_job *job)
+{
+    uint32_t number = job->next_piece;
+    struct piece *piece = &job->pieces[number % job->piece_count];
+
+    if (number == job->load_pieces || piece->state != PIECE_FREE)
+        return NULL;
+    job->next_piece++;
+    piece->state = PIECE_TAKEN;
+    piece->first = number * job->piece_rows;
+    piece->count = job->load.count - piece->first;
+    if (piece->count > job->piece_rows)
+        piece->count = job->piece_rows;
+    return piece;
+}
+
+static void *help(void *context)
+{
+    struct range_job *job = context;
+
+    pthread_mutex_lock(&job->lock);
+    while (!job->stopping) {
+        struct piece *piece = piece_take(job);
+        if (!piece) {
+            pthread_cond_wait(&job->changed, &job->lock);
+            continue;
+        }
+        pthread_mutex_unlock(&job->lock);
+        piece_gather(job, piece);
+        pthread_mutex_lock(&job->lock);
+        piece->state = PIECE_READY;
+        pthread_cond_broadcast(&job->changed);
+    }
+    pthread_mutex_unlock(&job->lock);
+    return NULL;
+}
+
+/* The piece that is to be written next, gathered. */
+static struct piece *piece_wait(struct range_job *job)
+{
+    struct piece *piece = &job->pieces[job->written_pieces % job->piece_count];
+
+    pthread_mutex_lock(&job->lock);
+    if (job->next_piece == job->written_pieces) {
+        (void)piece_take(job); /* it is free: all before it are written */
+        pthread_mutex_unlock(&job->lock);
+        piece_gather(job, piece);
+        return piece;
+    }
+    while (piece->state != PIECE_READY)
+        pthread_cond_wait(&job->changed, &job->lock);
+    pthread_mutex_unlock(&job->lock);
+    return piece;
+}
+
+static void piece_release(struct range_job *job, struct piece *piece)
+{
+    pthread_mutex_lock(&job->lock);
+    piece->state = PIECE_FREE;
+    job->written_pieces++;
+    pthread_cond_broadcast(&job->changed);
+    pthread_mutex_unlock(&job->lock);
+}
+
+/* Rows of a chunk lie anywhere in its log file. */
+static void prefetch_vector(const float *vector, size_t size_bytes)
+{
+    size_t end = size_bytes < PREFETCH_BYTES ? size_bytes : PREFETCH_BYTES;
+
+    for (size_t at = 0; at < end; at += 64)
+        __builtin_prefetch((const char *)vector + at);
+}
+
+static int piece_write(struct range_job *job, const struct piece *piece, struct error *error)
+{
+    const struct load *load = &job->load;
+    size_t vector_bytes = job->merge->shard->dim * sizeof(float);
+    int code = 0;
+
+    for (uint32_t i = 0; i < piece->count && code == 0; i++) {
+        const struct merge_entry *entry = &load->entries[piece->first + i];
+        const struct part *part = job->merge->inputs[entry->table];
+        uint32_t slot = load->slots[piece->first + i];
+        struct table_row row = {.event_time_ms = part->event_times[entry->row],
+                                .offset = part->offsets[entry->row],
+                                .ttl_ms = part->ttls ? part->ttls[entry->row] : 0,
+                                .payload = load->payloads[slot],
+                                .payload_bytes = load->payload_bytes[slot],
+                                .vector = piece->vectors[i]};
+        size_t key_bytes;
+        if (i + PREFETCH_ROWS < piece->count)
+            prefetch_vector(piece->vectors[i + PREFETCH_ROWS], vector_bytes);
+        row.key = table_key(part->table, entry->row, &key_bytes);
+        row.key_bytes = (uint16_t)key_bytes;
+        code = table_writer_add(job->writer, &row, error);
+    }
+    return code;
+}
+
+static int write_load(struct range_job *job, struct error *error)
+{
+    uint32_t pieces = (job->load.count + job->piece_rows - 1) / job->piece_rows;
+    int code = 0;
+
+    pthread_mutex_lock(&job->lock);
+    job->next_piece = job->written_pieces = 0;
+    job->load_pieces = pieces;
+    pthread_cond_broadcast(&job->changed);
+    pthread_mutex_unlock(&job->lock);
+    /* After a failure the ring is still emptied: helpers work on what they took. */
+    for (uint32_t i = 0; i < pieces; i++) {
+        struct piece *piece = piece_wait(job);
+        if (code == 0 && cancelled(job))
+            code = error_set(error, ERROR_CANCELLED, "the merge was cancelled");
+        if (code == 0 && piece->code != 0)
+            code = error_set(error, piece->code, "%s", piece->error.text);
+        if (code == 0)
+            code = piece_write(job, piece, error);
+        piece_release(job, piece);
+        if (code != 0) {
+            pthread_mutex_lock(&job->lock);
+            pieces = job->load_pieces = job->next_piece; /* no further ones are taken */
+            pthread_mutex_unlock(&job->lock);
+        }
+    }
+    job->written += job->load.count;
+    return code;
+}
+
+/* ---- the whole range */
+
+static void create(struct range_job *job, const struct merge_range *range, unsigned helpers,
+                   uint64_t budget_bytes)
+{
+    const struct merge *merge = job->merge;
+    size_t vector_bytes = merge->shard->dim * sizeof(float);
+    uint64_t rows = 1, payload_bytes = 0;
+    bool any_packed = false;
+
+    for (size_t i = 0; i < merge->input_count; i++) {
+        rows += table_row_count(job->tables[i]);
+        payload_bytes += table_payload_bytes(job->tables[i]);
+        any_packed |= table_describe(job->tables[i])->codec == TABLE_CODEC_PACKED;
+    }
+    job->ttl_ms = atomic_load_explicit(&merge->shard->ttl_ms, memory_order_relaxed);
+    job->load_rows = LOAD_ROWS_MAX;
+    if (payload_bytes / rows > 0 && budget_bytes / (payload_bytes / rows) < LOAD_ROWS_MAX)
+        job->load_rows = (uint32_t)(budget_bytes / (payload_bytes / rows));
+    arena_create(&job->load.arena, 0);
+    job->plan = merge_plan_new(job->tables, (uint32_t)merge->input_count, row_survives, job);
+    merge_plan_limit(job->plan, range->from, range->from_bytes, range->to, range->to_bytes);
+
+    job->copies = helpers > 0;
+    job->piece_count = 1 + helpers * PIECES_A_HELPER;
+    job->piece_rows = (uint32_t)(PIECE_BYTES / vector_bytes) + 1;
+    job->pieces = must(calloc(job->piece_count, sizeof(*job->pieces)));
+    for (uint32_t i = 0; i < job->piece_count; i++) {
+        struct piece *piece = &job->pieces[i];
+        piece->vectors = must(calloc(job->piece_rows, sizeof(*piece->vectors)));
+        piece->rows = must(calloc(job->piece_rows, sizeof(*piece->rows)));
+        piece->places = must(calloc(job->piece_rows, sizeof(*piece->places)));
+        if (job->copies || any_packed)
+            piece->copies =
+                must(aligned_alloc(64, (job->piece_rows * vector_bytes + 63) / 64 * 64));
+    }
+    if (pthread_mutex_init(&job->lock, NULL) != 0 || pthread_cond_init(&job->changed, NULL) != 0)
+        abort();
+    /* A helper that does not start is no failure: the others do its work. */
+    while (job->helper_count < helpers && job->helper_count < HELPERS_MAX &&
+           pthread_create(&job->helpers[job->helper_count], NULL, help, job) == 0)
+        job->helper_count++;
+}
+
+static void destroy(struct range_job *job)
+{
+    pthread_mutex_lock(&job->lock);
+    job->stopping = true;
+    pthread_cond_broadcast(&job->changed);
+    pthread_mutex_unlock(&job->lock);
+    for (unsigned i = 0; i < job->helper_count; i++)
+        pthread_join(job->helpers[i], NULL);
+    pthread_cond_destroy(&job->changed);
+    pthread_mutex_destroy(&job->lock);
+    for (uint32_t i = 0; i < job->piece_count; i++) {
+        free(job->pieces[i].copies);
+        free(job->pieces[i].vectors);
+        free(job->pieces[i].rows);
+        free(job->pieces[i].places);
+    }
+    free(job->pieces);
+    merge_plan_delete(job->plan);
+    arena_destroy(&job->load.arena);
+    free(job->load.entries);
+    free(job->load.slots);
+    free(job->load.rows);
+    free(job->load.payloads);
+    free(job->load.payload_bytes);
+}
+
+static int write_rows(struct range_job *job, struct error *error)
+{
+    int code = 0;
+
+    while (code == 0 && load_entries(job)) {
+        code = load_payloads(job, error);
+        if (code == 0)
+            code = write_load(job, error);
+    }
+    if (code == 0 && cancelled(job))
+        code = error_set(error, ERROR_CANCELLED, "the merge was cancelled");
+    return code;
+}
+
+int merge_range_run(const struct merge *merge, const struct table *const *tables,
+                    const struct merge_range *range, unsigned helpers, uint64_t budget_bytes,
+                    struct merge_output *output, struct error *error)
+{
+    struct store_shard *shard = merge->shard;
+    struct range_job job = {.merge = merge, .tables = tables};
+    struct manifest_table *table = &output->table;
+    int code =
+        table_writer_open(shard->io, shard->directory, &table->description, &job.writer, error);
+
+    if (code != 0)
+        return code;
+    create(&job, range, helpers, budget_bytes);
+    code = write_rows(&job, error);
+    if (code != 0 || job.written == 0)
+        table_writer_abort(job.writer);
+    else
+        code = table_writer_finish(job.writer, &table->info, error);
+    if (code == 0 && job.written > 0) {
+        assert(table->info.row_count == job.written);
+        metric_add(shard->metrics.bytes_run,
+                   (double)(table->info.index_bytes + table->info.vector_bytes));
+        code = part_open(shard, table, NULL, &output->part, error);
+    }
+    destroy(&job);
+    return code;
+}

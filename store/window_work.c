@@ -1,0 +1,36 @@
+#include "store/window_work.h"
+
+#include "store/shard.h"
+
+int window_work(struct store_shard *shard, const char *verb, int64_t start_ms, int64_t length_ms,
+                window_work_function work, void *context, struct error *error)
+{
+    int code;
+
+    garbage_collect(shard);
+    code = shard_check_running(shard, error);
+    if (code == 0)
+        code = shard_window_claim(shard, start_ms, length_ms, error);
+    if (code == 0) {
+        code = shard_check_stop(shard, work(context, error), error);
+        shard_window_free(shard, start_ms, length_ms);
+    }
+    garbage_collect(shard);
+    if (code != 0 && error)
+        error_wrap(error, "%s/%s: %s window %lld", shard->collection, shard->name, verb,
+                   (long long)start_ms);
+    return code;
+}
+
+int window_check_damage(struct store_shard *shard, int64_t start_ms, int64_t length_ms,
+                        struct error *error)
+{
+    bool damaged = false;
+
+    pthread_mutex_lock(&shard->commit_lock);
+    for (size_t i = 0; i < shard->damage_count; i++)
+        damaged |= shard->damages[i].window_start_ms == start_ms &&
+                   shard->damages[i].window_length_ms == length_ms;
+    pthread_mutex_unlock(&shard->commit_lock);
+    return damaged ? error_set(error, ERROR_CORRUPT, "the window has damaged files") : 0;
+}
