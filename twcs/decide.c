@@ -2,6 +2,34 @@
 
 #include "twcs/rules.h"
 
+/* What time does not decide yet: how the runs of a window that is not sealed merge. */
+static bool merge_open(const struct twcs_policy *policy, const struct twcs_clock *clock,
+                       const struct twcs_window *window, struct twcs_decision *decision)
+{
+    bool bounded = window->length_ms > 0;
+
+    if (bounded && policy->style == TWCS_STYLE_FIFO)
+        return false;
+    if (bounded && policy->style == TWCS_STYLE_TIME_WINDOW) {
+        decision->action = TWCS_TIER;
+        return twcs_tier_pick(policy, window, decision);
+    }
+    decision->action = TWCS_COMPACT;
+    return twcs_compact_pick(policy, clock, window, decision);
+}
+
+static bool merge_late(const struct twcs_policy *policy, const struct twcs_clock *clock,
+                       const struct twcs_window *window, struct twcs_decision *decision)
+{
+    if (policy->style == TWCS_STYLE_FIFO)
+        return false;
+    decision->action = TWCS_RESEAL;
+    if (twcs_reseal_due(policy, clock, window))
+        return true;
+    decision->action = TWCS_TIER;
+    return twcs_tier_pick(policy, window, decision);
+}
+
 /* The one thing due for a window; false when there is none. */
 static bool window_decide(const struct twcs_policy *policy, const struct twcs_clock *clock,
                           const struct twcs_window *window, struct twcs_decision *decision)
@@ -18,31 +46,127 @@ static bool window_decide(const struct twcs_policy *policy, const struct twcs_cl
         decision->action = TWCS_SEAL;
         return true;
     }
-    if (twcs_reseal_due(policy, clock, window)) {
-        decision->action = TWCS_RESEAL;
-        return true;
+    return window->sealed ? merge_late(policy, clock, window, decision)
+                          : merge_open(policy, clock, window, decision);
+}
+
+/* ---- in which order ---- */
+
+enum urgency { URGENCY_DROP, URGENCY_OVERLOAD, URGENCY_SEAL, URGENCY_DEBT };
+
+/* Cheaper than the decision itself. */
+static enum urgency urgency_of(const struct twcs_policy *policy, const struct twcs_clock *clock,
+                               const struct twcs_window *window)
+{
+    if (twcs_ttl_expired(clock, window))
+        return URGENCY_DROP;
+    if (twcs_overloaded(window))
+        return URGENCY_OVERLOAD;
+    return twcs_seal_due(policy, clock, window) ? URGENCY_SEAL : URGENCY_DEBT;
+}
+
+/* When the oldest input was written, as a file number. */
+static uint64_t debt_age(const struct twcs_window *window, const struct twcs_decision *decision)
+{
+    uint64_t oldest = UINT64_MAX;
+
+    switch (decision->action) {
+    case TWCS_DROP_TTL:
+    case TWCS_SEAL:
+        break;
+    case TWCS_RESEAL:
+        oldest = window->chunk_count > 0 ? window->chunks[0].file_number
+                                         : window->sealed_run.file_number;
+        break;
+    case TWCS_TIER:
+        oldest = window->chunks[decision->first_chunk].file_number;
+        break;
+    case TWCS_COMPACT:
+        for (uint32_t i = 0; i < decision->input_count; i++)
+            if (window->chunks[decision->inputs[i]].file_number < oldest)
+                oldest = window->chunks[decision->inputs[i]].file_number;
+        break;
     }
-    decision->action = TWCS_TIER;
-    return twcs_tier_pick(policy, window, decision);
+    return oldest;
+}
+
+struct list {
+    struct twcs_decision *items;
+    size_t count, max;
+    size_t merges, merges_max;
+};
+
+static bool list_full(const struct list *list, enum urgency urgency)
+{
+    return list->count == list->max ||
+           (urgency != URGENCY_DROP && list->merges == list->merges_max);
+}
+
+static void list_add(struct list *list, const struct twcs_decision *decision)
+{
+    list->items[list->count++] = *decision;
+    list->merges += decision->action != TWCS_DROP_TTL;
+}
+
+/* Ascending by window, which is oldest first for drops and seals. */
+static void add_in_order(const struct twcs_policy *policy, const struct twcs_clock *clock,
+                         const struct twcs_window *windows, size_t window_count,
+                         enum urgency urgency, struct list *list)
+{
+    for (size_t i = 0; i < window_count && !list_full(list, urgency); i++) {
+        struct twcs_decision decision = {.window = i};
+        if (urgency_of(policy, clock, &windows[i]) == urgency &&
+            window_decide(policy, clock, &windows[i], &decision))
+            list_add(list, &decision);
+    }
+}
+
+/* The next one by age after (age, window), or false. */
+static bool find_next_debt(const struct twcs_policy *policy, const struct twcs_clock *clock,
+                           const struct twcs_window *windows, size_t window_count, uint64_t *age,
+                           size_t *window, struct twcs_decision *next)
+{
+    uint64_t after = *age;
+    size_t after_window = *window;
+    bool found = false;
+
+    for (size_t i = 0; i < window_count; i++) {
+        struct twcs_decision decision = {.window = i};
+        uint64_t its;
+        if (urgency_of(policy, clock, &windows[i]) != URGENCY_DEBT ||
+            !window_decide(policy, clock, &windows[i], &decision))
+            continue;
+        its = debt_age(&windows[i], &decision);
+        if (after_window != SIZE_MAX && (its < after || (its == after && i <= after_window)))
+            continue;
+        if (found && its >= *age)
+            continue;
+        *age = its;
+        *window = i;
+        *next = decision;
+        found = true;
+    }
+    return found;
 }
 
 size_t twcs_decide(const struct twcs_policy *policy, const struct twcs_clock *clock,
                    const struct twcs_window *windows, size_t window_count,
                    struct twcs_decision *decisions, size_t max)
 {
-    static const enum twcs_action order[] = {TWCS_DROP_TTL, TWCS_SEAL, TWCS_RESEAL, TWCS_TIER};
-    size_t count = 0;
+    struct list list = {.items = decisions,
+                        .max = max,
+                        .merges_max = policy->max_jobs > 0 ? policy->max_jobs : SIZE_MAX};
+    struct twcs_decision next;
+    size_t window = SIZE_MAX;
+    uint64_t age = 0;
 
     for (size_t i = 1; i < window_count; i++)
         assert(windows[i - 1].start_ms <= windows[i].start_ms);
-    /* A pass for each action instead of a sort: windows are dozens, and nothing is allocated. */
-    for (size_t pass = 0; pass < sizeof(order) / sizeof(order[0]); pass++) {
-        for (size_t i = 0; i < window_count && count < max; i++) {
-            struct twcs_decision decision = {.window = i};
-            if (window_decide(policy, clock, &windows[i], &decision) &&
-                decision.action == order[pass])
-                decisions[count++] = decision;
-        }
-    }
-    return count;
+    /* A pass for each urgency instead of a sort: windows are dozens, and nothing is allocated. */
+    for (enum urgency urgency = URGENCY_DROP; urgency < URGENCY_DEBT; urgency++)
+        add_in_order(policy, clock, windows, window_count, urgency, &list);
+    while (!list_full(&list, URGENCY_DEBT) &&
+           find_next_debt(policy, clock, windows, window_count, &age, &window, &next))
+        list_add(&list, &next);
+    return list.count;
 }

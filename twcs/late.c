@@ -10,6 +10,8 @@ enum twcs_verdict twcs_judge(const struct twcs_policy *policy, const struct twcs
         return TWCS_FUTURE;
     if (twcs_expiry(policy, event_time_ms, row_ttl_ms) <= clock->safe_wall_ms)
         return TWCS_EXPIRED;
+    if (policy->window_ms == 0) /* a window that never closes is never late */
+        return TWCS_ACCEPT;
     end_ms = twcs_add(twcs_window_start(event_time_ms, policy->window_ms), policy->window_ms);
     if (!twcs_window_closed(policy, clock, end_ms))
         return TWCS_ACCEPT;

@@ -34,8 +34,61 @@ bool twcs_seal_due(const struct twcs_policy *policy, const struct twcs_clock *cl
 bool twcs_reseal_due(const struct twcs_policy *policy, const struct twcs_clock *clock,
                      const struct twcs_window *window);
 
-/* Adjacent chunks worth merging: fills first and count of `decision` (size_tiered.c). */
+/* Adjacent chunks worth merging: fills first and count of `decision` (time_window.c). */
 bool twcs_tier_pick(const struct twcs_policy *policy, const struct twcs_window *window,
                     struct twcs_decision *decision);
+
+/* ---- styles with levels ---- */
+
+/* A merge of level 0 comes before everything else from here on, so that ingestion seldom waits. */
+enum { TWCS_LEVEL0_URGENT = TWCS_LEVEL0_FILES_MAX * 2 / 3 };
+
+/* The TWCS_COMPACT that is most due in a window that is not sealed (compact.c). */
+bool twcs_compact_pick(const struct twcs_policy *policy, const struct twcs_clock *clock,
+                       const struct twcs_window *window, struct twcs_decision *decision);
+
+/* One style: how much a level is in debt (from 1 on a merge is due), and what to merge then. */
+struct twcs_level_rules {
+    uint8_t sorted_from; /* from this level on no key is in two files; TWCS_LEVEL_COUNT: nowhere */
+    double (*debt)(const struct twcs_policy *policy, const struct twcs_window *window,
+                   uint8_t level);
+    bool (*pick)(const struct twcs_policy *policy, const struct twcs_window *window, uint8_t level,
+                 struct twcs_decision *decision);
+};
+
+extern const struct twcs_level_rules twcs_size_tiered_rules; /* size_tiered.c */
+extern const struct twcs_level_rules twcs_leveled_rules;     /* leveled.c */
+extern const struct twcs_level_rules twcs_hybrid_rules;      /* hybrid.c */
+
+/* levels.c */
+size_t twcs_level_files(const struct twcs_window *window, uint8_t level);
+/* Bytes of a sorted level over what it may hold. */
+double twcs_level_debt(const struct twcs_policy *policy, const struct twcs_window *window,
+                       uint8_t level);
+bool twcs_decision_add(struct twcs_decision *decision, size_t chunk);
+/* Moves the files of `level` (SIZE_MAX: all, else that one) into the sorted level below, with what
+ * they meet there; false when these are more than one merge takes. */
+bool twcs_levels_push(const struct twcs_policy *policy, const struct twcs_window *window,
+                      uint8_t level, size_t only, struct twcs_decision *decision);
+/* The file of a sorted level whose push rewrites least for its size. */
+bool twcs_levels_push_best(const struct twcs_policy *policy, const struct twcs_window *window,
+                           uint8_t level, struct twcs_decision *decision);
+/* All files of a level that is not sorted, or as many of them as one merge takes. */
+bool twcs_levels_push_all(const struct twcs_policy *policy, const struct twcs_window *window,
+                          uint8_t level, struct twcs_decision *decision);
+/* A file of a level that is not sorted, of full size, that meets nothing there or below. */
+bool twcs_levels_move_free(const struct twcs_policy *policy, const struct twcs_window *window,
+                           uint8_t level, struct twcs_decision *decision);
+/* Files of a sorted level that share keys since another style left them there. */
+bool twcs_levels_mend(const struct twcs_policy *policy, const struct twcs_window *window,
+                      uint8_t sorted_from, struct twcs_decision *decision);
+
+/* space.c: dead bytes over what is allowed (from 1 on a rewrite is due), and what to rewrite. */
+double twcs_space_debt(const struct twcs_policy *policy, const struct twcs_clock *clock,
+                       const struct twcs_window *window);
+bool twcs_space_pick(const struct twcs_policy *policy, const struct twcs_clock *clock,
+                     const struct twcs_window *window, struct twcs_decision *decision);
+bool twcs_expired_pick(const struct twcs_clock *clock, const struct twcs_window *window,
+                       struct twcs_decision *decision);
 
 #endif

@@ -4,6 +4,9 @@
  * last row's. */
 bool twcs_ttl_expired(const struct twcs_clock *clock, const struct twcs_window *window)
 {
+    /* What is unbounded takes records all the time: its runs go one by one. */
+    if (window->length_ms == 0)
+        return false;
     return window->max_expiry_ms != TWCS_NEVER && window->max_expiry_ms <= clock->safe_wall_ms;
 }
 
@@ -14,7 +17,8 @@ const char *twcs_drop_blocker(const struct twcs_policy *policy, const struct twc
 
     if (!twcs_ttl_expired(clock, window)) {
         /* Past its time by the policy, yet a row lives on. */
-        if (policy->ttl_ms > 0 && twcs_add(end_ms, policy->ttl_ms) <= clock->safe_wall_ms)
+        if (window->length_ms > 0 && policy->ttl_ms > 0 &&
+            twcs_add(end_ms, policy->ttl_ms) <= clock->safe_wall_ms)
             return "a row of it has not expired";
         return NULL;
     }

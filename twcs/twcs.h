@@ -27,9 +27,9 @@ enum twcs_style {
 };
 
 enum {
-    TWCS_LEVEL_COUNT = 7,        /* 0 (flushed chunks, whose keys overlap) to 6 */
-    TWCS_LEVEL0_FILES_MAX = 12,  /* ingestion waits before an unbounded window has more */
-    TWCS_COMPACT_INPUTS_MAX = 64 /* runs of one TWCS_COMPACT */
+    TWCS_LEVEL_COUNT = 7,         /* 0 (flushed chunks, whose keys overlap) to 6 */
+    TWCS_LEVEL0_FILES_MAX = 12,   /* ingestion waits before an unbounded window has more */
+    TWCS_COMPACT_INPUTS_MAX = 256 /* runs of one TWCS_COMPACT */
 };
 
 struct twcs_policy {
@@ -50,10 +50,11 @@ struct twcs_policy {
     uint64_t target_file_bytes;     /* of sorted levels; 64 MiB */
     uint32_t size_ratio;            /* a sorted level over the one above; 10 */
     uint32_t level0_trigger;        /* files in level 0 that start a merge; 4 */
-    uint32_t max_jobs;              /* merges of a shard under way at once; 0: no bound */
+    uint32_t max_jobs;              /* merges that one answer of twcs_decide may ask for; 0: any */
 };
 
-/** Window start of an event time: floor division, correct for negative times. */
+/** Window start of an event time: floor division, correct for negative times. 0 for the unbounded
+ * window. */
 int64_t twcs_window_start(int64_t event_time_ms, int64_t window_ms);
 
 /** Expiry of a row: event time + the shorter of the collection's TTL and the row's own (0: none).
@@ -115,9 +116,9 @@ struct twcs_run {
     uint64_t file_number; /* grows with time: a smaller one was written earlier */
     uint64_t bytes;
     uint64_t rows;
-    int64_t max_event_ms;
+    int64_t min_event_ms, max_event_ms;
     uint8_t level;         /* 0: flushed; always 0 in styles without levels */
-    uint64_t dead_rows;    /* masked or known to have expired */
+    uint64_t dead_rows;    /* masked; how many have expired is reckoned from the event times */
     int64_t max_expiry_ms; /* of its surviving rows by the policy of now; TWCS_NEVER: never */
     const uint8_t *first_key, *last_key; /* smallest and largest key, both inclusive, in memcmp
                                             order; valid as long as the description */
@@ -171,17 +172,30 @@ struct twcs_decision {
     uint32_t inputs[TWCS_COMPACT_INPUTS_MAX];
     uint32_t input_count;
     uint8_t output_level;
+    uint64_t target_file_bytes; /* the output is cut into files of about this size, never between
+                                   versions of one key; 0: one file */
     bool trivial_move; /* one input that meets no key of the output level: only its level changes */
     enum twcs_reason reason;
 };
 
-/** All that is due now, most urgent first (drops, then seals oldest first, then reseals, then
- * tiers), at most one decision a window, at most `max` decisions. Busy windows get none; a drop
- * never touches a window with an unexpired row or one that is pinned. `windows` ascending by start.
- */
+/** All that is due now, most urgent first: drops, then merges that ingestion waits for, then seals
+ * oldest first, then reseals, tiers and compactions together, the one with the oldest input first
+ * (an input waits until it is the oldest of all: nothing starves). At most one decision a window,
+ * at most `max` decisions, at most policy->max_jobs that are no drops: what has become urgent
+ * meanwhile is then asked for in the next answer. Busy windows get none; a drop never touches a
+ * window with an unexpired row or one that is pinned. `windows` ascending by start. */
 size_t twcs_decide(const struct twcs_policy *policy, const struct twcs_clock *clock,
                    const struct twcs_window *windows, size_t window_count,
                    struct twcs_decision *decisions, size_t max);
+
+/** Whether ingestion must wait for a merge: an unbounded window has TWCS_LEVEL0_FILES_MAX runs in
+ * level 0. Whenever it is so and the window is not busy, twcs_decide asks for a merge of them
+ * first.
+ */
+bool twcs_overloaded(const struct twcs_window *window);
+
+/** "files", "level_bytes", ...: for logs. */
+const char *twcs_reason_name(enum twcs_reason reason);
 
 /** Why an expired window is still there, for `status`; NULL when nothing blocks it or it is not
  * due. */

@@ -6,7 +6,9 @@ int64_t twcs_window_start(int64_t event_time_ms, int64_t window_ms)
 {
     int64_t into;
 
-    assert(window_ms > 0);
+    assert(window_ms >= 0);
+    if (window_ms == 0)
+        return 0;
     into = event_time_ms % window_ms;
     if (into < 0)
         into += window_ms;

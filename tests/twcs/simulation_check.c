@@ -91,6 +91,30 @@ static void check_decision(struct world *world, const struct shard *shard,
     }
 }
 
+static uint64_t oldest_input(const struct twcs_window *windows,
+                             const struct twcs_decision *decision)
+{
+    const struct twcs_window *window = &windows[decision->window];
+
+    if (decision->action == TWCS_TIER)
+        return window->chunks[decision->first_chunk].file_number;
+    return window->chunk_count ? window->chunks[0].file_number : window->sealed_run.file_number;
+}
+
+/* Drops and seals oldest first, then what waited longest. */
+static bool in_order(const struct twcs_window *windows, const struct twcs_decision *a,
+                     const struct twcs_decision *b)
+{
+    bool a_timed = a->action == TWCS_DROP_TTL || a->action == TWCS_SEAL;
+    bool b_timed = b->action == TWCS_DROP_TTL || b->action == TWCS_SEAL;
+
+    if (a_timed && b_timed)
+        return a->action < b->action || (a->action == b->action && a->window < b->window);
+    if (a_timed || b_timed)
+        return a_timed;
+    return oldest_input(windows, a) <= oldest_input(windows, b);
+}
+
 void check_decisions(struct world *world, struct shard *shard, const struct twcs_window *windows,
                      const struct twcs_decision *decisions, size_t count, size_t max)
 {
@@ -99,10 +123,7 @@ void check_decisions(struct world *world, struct shard *shard, const struct twcs
     for (size_t i = 0; i < count; i++) {
         const struct twcs_decision *decision = &decisions[i];
         world_digest(world, (uint64_t)decision->action << 32 | decision->window);
-        /* The same order also means: at most one decision a window within an action. */
-        if (i > 0 && (decisions[i - 1].action > decision->action ||
-                      (decisions[i - 1].action == decision->action &&
-                       decisions[i - 1].window >= decision->window)))
+        if (i > 0 && !in_order(windows, &decisions[i - 1], decision))
             world_fail(world, "decision %zu is more urgent than the one before", i);
         for (size_t j = 0; j < i; j++)
             if (decisions[j].window == decision->window)
