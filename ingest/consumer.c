@@ -13,13 +13,7 @@
 
 #include "base/logger.h"
 
-enum {
-    POLL_IDLE_MS = 100,
-    POLL_WAITING_MS = 5,
-    STALL_ROUND_MS = 2,
-    WATERMARK_TIMEOUT_MS = 2000,
-    PROBE_TIMEOUT_MS = 500
-};
+enum { POLL_IDLE_MS = 100, POLL_WAITING_MS = 5, STALL_ROUND_MS = 2, PROBE_TIMEOUT_MS = 500 };
 
 /* ---- errors */
 
@@ -46,30 +40,37 @@ void consumer_client_error(rd_kafka_t *client, int code, const char *reason, voi
     }
 }
 
-/* Retention passed us, the log was cut, or the topic was made anew: never a silent skip. */
+/* Retention passed us, the log was cut, or the topic was made anew: never a silent skip. Said with
+ * both offsets, so it waits until the broker told its own since. */
 static void stop_out_of_range(struct ingest *ingest, struct partition *partition)
 {
     long long ours = (long long)partition->position;
-    int64_t begin = -1;
-    int64_t end = -1;
+    long long begin, end;
 
-    (void)rd_kafka_query_watermark_offsets(ingest->consumer, partition->topic, partition->number,
-                                           &begin, &end, WATERMARK_TIMEOUT_MS);
+    pthread_mutex_lock(&ingest->lock);
+    begin = (long long)partition->shared.begin_offset;
+    end = (long long)partition->shared.end_offset;
+    if (partition->shared.end_seen_ns <= partition->out_of_range_ns)
+        begin = -1;
+    pthread_mutex_unlock(&ingest->lock);
+    if (begin < 0)
+        return;
+    partition->out_of_range_ns = 0;
     partition_drain(partition, CONSUMER_HAND_OVER_NS);
-    if (begin >= 0 && partition->position < begin)
+    if (ours < begin)
         partition_stop(partition,
                        "offset %lld is gone, Kafka begins at %lld: retention passed us and %lld "
                        "records are lost (remove the shard's folder to read again from what is "
                        "left)",
-                       ours, (long long)begin, (long long)begin - ours);
-    else if (end >= 0 && partition->position > end)
+                       ours, begin, begin - ours);
+    else if (ours > end)
         partition_stop(partition,
                        "offset %lld is beyond Kafka's end at %lld: the topic was made anew or its "
                        "log was cut (remove the shard's folder to read the new one)",
-                       ours, (long long)end);
+                       ours, end);
     else
         partition_stop(partition, "offset %lld is out of range, Kafka has %lld to %lld", ours,
-                       (long long)begin, (long long)end);
+                       begin, end);
 }
 
 static void say_topic_missing(struct ingest *ingest, const char *name)
@@ -103,8 +104,10 @@ static void take_error(struct ingest *ingest, const rd_kafka_message_t *message)
         return;
     case RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET:
     case RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE:
-        if (partition && !partition->stopped)
-            stop_out_of_range(ingest, partition);
+        if (partition && !partition->stopped) {
+            partition->out_of_range_ns = io_monotonic_ns(ingest->io);
+            consumer_observe_soon(ingest);
+        }
         return;
     case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
     case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
@@ -300,6 +303,9 @@ static void housekeep(struct ingest *ingest, int64_t now_ns)
         dead_letters_poll(ingest->letters, 0);
     if (ingest->host.alive)
         ingest->host.alive(ingest->host.context);
+    for (size_t i = 0; i < ingest->partition_count; i++)
+        if (ingest->partitions[i]->out_of_range_ns > 0)
+            stop_out_of_range(ingest, ingest->partitions[i]);
     if (now_ns - ingest->ticked_ns >= NS_PER_S) {
         int64_t wall_ms = io_wall_ms(ingest->io);
         ingest->ticked_ns = now_ns;

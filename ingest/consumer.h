@@ -108,10 +108,11 @@ struct partition {
     int64_t wait_since_ns;
     int64_t retry_ns; /* next try of a group that waits */
     int64_t complained_ns;
-    bool paused;        /* asked librdkafka to pause it */
-    bool stopped;       /* will not go on in this assignment */
-    bool pause_pending; /* stopped or stalled inside a callback: pause at the next round */
-    bool revoked;       /* being handed over: no pausing */
+    bool paused;             /* asked librdkafka to pause it */
+    bool stopped;            /* will not go on in this assignment */
+    int64_t out_of_range_ns; /* Kafka refused our offset then; 0: it did not */
+    bool pause_pending;      /* stopped or stalled inside a callback: pause at the next round */
+    bool revoked;            /* being handed over: no pausing */
 
     int64_t idle_persisted_ns;
     int64_t persisted_watermark_ms;
