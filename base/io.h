@@ -18,7 +18,10 @@ enum io_open_flags {
     IO_EXCLUSIVE = 1 << 2, /* with IO_CREATE: fail when it exists */
     IO_TRUNCATE = 1 << 3,
     IO_DIRECT = 1 << 4, /* O_DIRECT | O_DSYNC; ERROR_UNSUPPORTED where the file system refuses */
-    IO_APPEND_SYNC = 1 << 5 /* O_DSYNC without O_DIRECT */
+    IO_APPEND_SYNC = 1 << 5, /* O_DSYNC without O_DIRECT */
+    /* O_DIRECT alone, for much data that nobody reads soon; ignored where the file system refuses.
+     */
+    IO_UNCACHED = 1 << 6
 };
 
 /** Called for each name in a folder, "." and ".." left out, in no order. Non-zero stops the

@@ -15,7 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { ZERO_CHUNK_BYTES = 256 * 1024 };
+enum { ZERO_CHUNK_BYTES = 256 * 1024, ZERO_ALIGNMENT = 4096 };
 
 /* Aligned for O_DIRECT. Never written. */
 static const uint8_t zero_chunk[ZERO_CHUNK_BYTES] __attribute__((aligned(4096)));
@@ -25,10 +25,20 @@ static int result_of(int result)
     return result < 0 ? -errno : result;
 }
 
+static int open_retried(const char *path, int mode)
+{
+    int file;
+
+    do {
+        file = open(path, mode, 0640);
+    } while (file < 0 && errno == EINTR);
+    return file;
+}
+
 static int posix_open(struct io *io, const char *path, unsigned flags)
 {
     int mode = flags & IO_WRITE ? O_RDWR : O_RDONLY;
-    int file;
+    int file = -1;
 
     (void)io;
     mode |= O_CLOEXEC;
@@ -37,9 +47,13 @@ static int posix_open(struct io *io, const char *path, unsigned flags)
     mode |= flags & IO_TRUNCATE ? O_TRUNC : 0;
     mode |= flags & IO_DIRECT ? O_DIRECT | O_DSYNC : 0;
     mode |= flags & IO_APPEND_SYNC ? O_DSYNC : 0;
-    do {
-        file = open(path, mode, 0640);
-    } while (file < 0 && errno == EINTR);
+    if (flags & IO_UNCACHED) {
+        file = open_retried(path, mode | O_DIRECT);
+        /* Refusing O_DIRECT comes after creating the file. */
+        mode &= file < 0 && errno == EINVAL ? ~O_EXCL : ~0;
+    }
+    if (file < 0)
+        file = open_retried(path, mode);
     if (file >= 0)
         return file;
     /* tmpfs and some network file systems answer EINVAL to O_DIRECT alone. */
@@ -105,6 +119,17 @@ static int64_t posix_size(struct io *io, int file)
     return fstat(file, &info) < 0 ? -errno : (int64_t)info.st_size;
 }
 
+static int posix_truncate(struct io *io, int file, uint64_t size_bytes)
+{
+    int result;
+
+    (void)io;
+    do {
+        result = ftruncate(file, (off_t)size_bytes);
+    } while (result < 0 && errno == EINTR);
+    return result_of(result);
+}
+
 /* Bytes that the file has keep their content; the rest is written as zeros. fallocate alone leaves
  * unwritten extents, and the first commit to each would pay for a journal transaction; it is called
  * for contiguity and to learn early that the device is full. */
@@ -115,7 +140,15 @@ static int posix_allocate(struct io *io, int file, uint64_t size_bytes)
 
     if (size < 0)
         return (int)size;
-    offset = (uint64_t)size;
+    offset = ((uint64_t)size + ZERO_ALIGNMENT - 1) / ZERO_ALIGNMENT * ZERO_ALIGNMENT;
+    if ((uint64_t)size >= size_bytes)
+        return 0;
+    /* With O_DIRECT only whole blocks can be written: the rest of the last one becomes zeros. */
+    if (offset > (uint64_t)size) {
+        int result = posix_truncate(io, file, offset < size_bytes ? offset : size_bytes);
+        if (result < 0)
+            return result;
+    }
     if (offset >= size_bytes)
         return 0;
     if (fallocate(file, FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)(size_bytes - offset)) < 0 &&
@@ -130,17 +163,6 @@ static int posix_allocate(struct io *io, int file, uint64_t size_bytes)
         offset += (uint64_t)put;
     }
     return 0;
-}
-
-static int posix_truncate(struct io *io, int file, uint64_t size_bytes)
-{
-    int result;
-
-    (void)io;
-    do {
-        result = ftruncate(file, (off_t)size_bytes);
-    } while (result < 0 && errno == EINTR);
-    return result_of(result);
 }
 
 static int posix_map(struct io *io, int file, uint64_t size_bytes, const void **bytes)

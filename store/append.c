@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "base/logger.h"
+#include "store/keeper.h"
 #include "store/shard.h"
 
 enum { BLOOM_BATCH = 16, WINDOWS_BEFORE_ROTATION = 4 * MEMTABLE_WINDOWS_MAX };
@@ -121,10 +122,21 @@ static uint32_t *choose_records(const struct store_group *group, uint32_t *count
     return indices;
 }
 
+/* Where the keeper finds what it is to make longer. */
+static void set_active_log(struct store_shard *shard, struct log_file *log)
+{
+    pthread_mutex_lock(&shard->garbage_lock);
+    shard->active_log = log;
+    pthread_mutex_unlock(&shard->garbage_lock);
+    if (log)
+        keeper_wake(shard->store->keeper);
+}
+
 void append_rotate(struct store_shard *shard)
 {
     if (!shard->active)
         return;
+    set_active_log(shard, NULL);
     memtable_unref(shard->active); /* the version still holds it */
     shard->active = NULL;
     atomic_store_explicit(&shard->active_bytes, 0, memory_order_relaxed);
@@ -204,6 +216,7 @@ static int open_memtable(struct store_shard *shard, uint64_t frame_bytes, struct
     version_add_memtable(version, memtable);
     version_publish(shard, version);
     shard->active = memtable;
+    set_active_log(shard, log);
     return 0;
 }
 
@@ -258,9 +271,12 @@ static int make_room(struct store_shard *shard, uint64_t frame_bytes, struct err
         append_rotate(shard);
     if (!shard->active)
         code = open_memtable(shard, frame_bytes, error);
-    if (code == 0 && frame_bytes < shard->extend_min_bytes)
-        code = log_file_grow(shard->active->log, shard->active->used_bytes + frame_bytes,
-                             shard->active->buffer_bytes, error);
+    if (code == 0 && frame_bytes < shard->extend_min_bytes) {
+        uint64_t end = shard->active->used_bytes + frame_bytes;
+        uint64_t left = shard->active->buffer_bytes - end;
+        code = log_file_grow(shard->active->log, end,
+                             end + (left < LOG_GROW_BYTES ? left : LOG_GROW_BYTES), error);
+    }
     return code;
 }
 
@@ -286,6 +302,7 @@ static int write_frame(struct store_shard *shard, const struct store_group *grou
         metric_observe(shard->metrics.fsync_seconds,
                        (double)(io_monotonic_ns(shard->io) - before) / 1e9);
     metric_add(shard->metrics.bytes_log, (double)layout->frame_bytes);
+    atomic_fetch_add_explicit(&shard->frames_bytes, layout->frame_bytes, memory_order_relaxed);
     metric_add(shard->metrics.user_bytes,
                (double)(layout->keys_bytes + layout->payloads_bytes) +
                    (double)layout->vector_count * shard->dim * (double)sizeof(float));
@@ -463,6 +480,7 @@ static int append_group(struct store_shard *shard, const struct store_group *gro
     struct log_frame_layout layout;
     struct log_frame frame;
     struct memtable *active;
+    uint64_t before;
     int code = log_frame_plan(group, indices, count, shard->dim, &layout, error);
 
     if (code == 0)
@@ -477,7 +495,10 @@ static int append_group(struct store_shard *shard, const struct store_group *gro
     append_apply_frame(shard, active, atomic_load(&shard->current), &frame, io_wall_ms(shard->io));
     shard->next_sequence++;
     append_publish(shard, group->next_offset, &group->clock);
-    atomic_store_explicit(&shard->active_bytes, active->accounted_bytes, memory_order_relaxed);
+    before = atomic_exchange_explicit(&shard->active_bytes, active->accounted_bytes,
+                                      memory_order_relaxed);
+    if (before / KEEPER_STEP_BYTES != active->accounted_bytes / KEEPER_STEP_BYTES)
+        keeper_wake(shard->store->keeper);
     atomic_store_explicit(&shard->many_windows, active->window_count > MEMTABLE_WINDOWS_MAX,
                           memory_order_relaxed);
     metric_set(shard->metrics.memtable_bytes, (double)active->accounted_bytes);

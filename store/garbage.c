@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/logger.h"
+#include "store/keeper.h"
 #include "store/shard.h"
 
 void garbage_add_part(struct store_shard *shard, struct part *part)
@@ -11,6 +12,7 @@ void garbage_add_part(struct store_shard *shard, struct part *part)
     part->next = shard->garbage_parts;
     shard->garbage_parts = part;
     pthread_mutex_unlock(&shard->garbage_lock);
+    keeper_wake(shard->store->keeper);
 }
 
 void garbage_add_attachment(struct store_shard *shard, struct attachment *attachment)
@@ -19,6 +21,7 @@ void garbage_add_attachment(struct store_shard *shard, struct attachment *attach
     attachment->next = shard->garbage_attachments;
     shard->garbage_attachments = attachment;
     pthread_mutex_unlock(&shard->garbage_lock);
+    keeper_wake(shard->store->keeper);
 }
 
 void garbage_add_log(struct store_shard *shard, struct log_file *log)
@@ -27,6 +30,7 @@ void garbage_add_log(struct store_shard *shard, struct log_file *log)
     log->next = shard->garbage_logs;
     shard->garbage_logs = log;
     pthread_mutex_unlock(&shard->garbage_lock);
+    keeper_wake(shard->store->keeper);
 }
 
 struct log_file *garbage_take_spare(struct store_shard *shard)
@@ -37,12 +41,51 @@ struct log_file *garbage_take_spare(struct store_shard *shard)
     log = shard->spare_logs;
     if (log) {
         shard->spare_logs = log->next;
-        shard->spare_count--;
         log->next = NULL;
-        atomic_store_explicit(&log->refs, 1, memory_order_relaxed);
     }
     pthread_mutex_unlock(&shard->garbage_lock);
     return log;
+}
+
+struct log_file *garbage_next_spare(struct store_shard *shard)
+{
+    struct log_file *log;
+
+    pthread_mutex_lock(&shard->garbage_lock);
+    log = shard->spare_logs;
+    if (log)
+        log_file_ref(log);
+    pthread_mutex_unlock(&shard->garbage_lock);
+    return log;
+}
+
+struct log_file *garbage_active_log(struct store_shard *shard)
+{
+    struct log_file *log;
+
+    pthread_mutex_lock(&shard->garbage_lock);
+    log = shard->active_log;
+    if (log)
+        log_file_ref(log);
+    pthread_mutex_unlock(&shard->garbage_lock);
+    return log;
+}
+
+/* How many bytes of spare files are worth keeping. A sealed window gives back all its log files at
+ * once, and the next window takes as many: what is removed here is zero-written again there. A
+ * twentieth of what is stored is room for that, with the twenty and more windows that a TTL should
+ * have, and keeps space amplification below 1.1. */
+static uint64_t spare_max_bytes(struct store_shard *shard)
+{
+    struct version *version = version_acquire(shard);
+    uint64_t min_bytes = SHARD_SPARE_LOGS * shard->store->memtable_max_bytes;
+    uint64_t bytes = 0;
+
+    for (size_t i = 0; i < version->entry_count; i++)
+        if (version->entries[i].part->description.kind == TABLE_RUN)
+            bytes += version->entries[i].part->info.vector_bytes;
+    version_unref(version);
+    return bytes / 20 > min_bytes ? bytes / 20 : min_bytes;
 }
 
 /* Unlinks a file; true when it is gone. What cannot be removed stays among the dropped files of the
@@ -62,16 +105,21 @@ static bool remove_file(struct store_shard *shard, uint64_t number, const char *
 void garbage_put_spare(struct store_shard *shard, struct log_file *log)
 {
     struct manifest_edit edit = {0};
+    uint64_t max_bytes = spare_max_bytes(shard);
+    uint64_t bytes = log->allocated_bytes;
     bool spare;
 
-    /* Objects of oversized groups would keep too much. */
     pthread_mutex_lock(&shard->garbage_lock);
-    spare = shard->spare_count < SHARD_SPARE_LOGS &&
+    for (const struct log_file *other = shard->spare_logs; other; other = other->next)
+        bytes += other->allocated_bytes;
+    /* Files of oversized groups would keep too much. */
+    spare = bytes <= max_bytes &&
             log->allocated_bytes <= shard->store->memtable_max_bytes + LOG_FRAME_ALIGNMENT;
     if (spare) {
+        log->durable = shard->durability == STORE_DURABILITY_LOG;   /* as it will be opened */
+        atomic_store_explicit(&log->refs, 1, memory_order_relaxed); /* of whoever takes it */
         log->next = shard->spare_logs;
         shard->spare_logs = log;
-        shard->spare_count++;
     }
     pthread_mutex_unlock(&shard->garbage_lock);
     if (spare)

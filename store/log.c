@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "store/io_failed.h"
+#include "store/log_frame.h"
 #include "store/shard.h"
 #include "store/table.h"
 
@@ -19,6 +20,8 @@ struct log_file *log_file_new(struct store_shard *shard, struct io *io, const ch
     log->io = io;
     log->file = -1;
     log->number = number;
+    if (pthread_mutex_init(&log->grow_lock, NULL) != 0)
+        abort();
     table_path(directory, number, "log", log->path, sizeof(log->path));
     return log;
 }
@@ -45,15 +48,21 @@ void log_file_delete(struct log_file *log)
         return;
     if (log->file >= 0)
         (void)io_close(log->io, log->file, log->path, NULL); /* nothing unsynced matters here */
+    pthread_mutex_destroy(&log->grow_lock);
     free(log);
 }
 
 void log_file_set_allocated(struct log_file *log, uint64_t bytes)
 {
+    uint64_t before = atomic_exchange_explicit(&log->allocated_bytes, bytes, memory_order_release);
+
     /* Wraps around when it shrinks, as unsigned numbers do. */
-    atomic_fetch_add_explicit(&log->shard->log_bytes, bytes - log->allocated_bytes,
-                              memory_order_relaxed);
-    log->allocated_bytes = bytes;
+    atomic_fetch_add_explicit(&log->shard->log_bytes, bytes - before, memory_order_relaxed);
+}
+
+static uint64_t allocated(const struct log_file *log)
+{
+    return atomic_load_explicit(&log->allocated_bytes, memory_order_acquire);
 }
 
 static int open_handle(struct log_file *log, unsigned flags, struct error *error)
@@ -82,11 +91,14 @@ int log_file_open(struct log_file *log, bool create, enum store_durability durab
     log->durable = durability == STORE_DURABILITY_LOG;
     log->direct = false;
     code = open_handle(log, flags, error);
+    /* The keeper may be making a spare longer. */
+    pthread_mutex_lock(&log->grow_lock);
     if (code == 0)
         code = io_size(log->io, log->file, log->path, &size_bytes, error);
     if (code == 0)
         log_file_set_allocated(log, size_bytes);
-    if (code == 0 && allocate_bytes > log->allocated_bytes)
+    pthread_mutex_unlock(&log->grow_lock);
+    if (code == 0)
         code = log_file_grow(log, allocate_bytes, allocate_bytes, error);
     if (code == 0)
         return 0;
@@ -108,29 +120,46 @@ int log_file_close(struct log_file *log, struct error *error)
     return file < 0 ? 0 : io_close(log->io, file, log->path, error);
 }
 
-int log_file_grow(struct log_file *log, uint64_t end, uint64_t capacity_bytes, struct error *error)
+/* Writes zeros through a handle of its own: through the log's each piece would be synced by itself.
+ * Holds grow_lock. */
+static int write_zeros(struct log_file *log, uint64_t want, struct error *error)
 {
-    uint64_t want = log->allocated_bytes;
-    int code;
+    int file;
+    int code = io_open(log->io, log->path, IO_WRITE | IO_UNCACHED, &file, error);
 
-    if (end <= log->allocated_bytes)
-        return 0;
-    want += want < LOG_GROW_MIN_BYTES ? LOG_GROW_MIN_BYTES : want;
-    if (want > capacity_bytes)
-        want = capacity_bytes;
-    if (want < end)
-        want = end;
-    code = io_allocate(log->io, log->file, log->path, want, error);
+    if (code != 0)
+        return code;
+    code = io_allocate(log->io, file, log->path, want, error);
     /* The frames that follow change no metadata: it has to be on the device before them. */
-    if (code == 0 && io_datasync(log->io, log->file, log->path, error) != 0)
-        return io_failed(error);
-    if (code == 0)
-        log_file_set_allocated(log, want);
+    if (code == 0 && io_datasync(log->io, file, log->path, error) != 0)
+        code = io_failed(error);
+    (void)io_close(log->io, file, log->path, NULL); /* all of it is synced */
     return code;
 }
 
-int log_file_write(struct log_file *log, const uint8_t *bytes, uint64_t size_bytes,
-                   uint64_t position, struct error *error)
+int log_file_grow(struct log_file *log, uint64_t end, uint64_t want_bytes, struct error *error)
+{
+    int code = 0;
+
+    if (!log->durable || end <= allocated(log))
+        return 0;
+    if (want_bytes < end)
+        want_bytes = end;
+    want_bytes = (want_bytes + LOG_FRAME_ALIGNMENT - 1) / LOG_FRAME_ALIGNMENT * LOG_FRAME_ALIGNMENT;
+    pthread_mutex_lock(&log->grow_lock);
+    if (end > allocated(log)) {
+        uint64_t zeros_bytes = want_bytes - allocated(log);
+        code = write_zeros(log, want_bytes, error);
+        metric_add(log->shard->metrics.bytes_log, (double)zeros_bytes);
+        if (code == 0)
+            log_file_set_allocated(log, want_bytes);
+    }
+    pthread_mutex_unlock(&log->grow_lock);
+    return code;
+}
+
+static int write_frame(struct log_file *log, const uint8_t *bytes, uint64_t size_bytes,
+                       uint64_t position, struct error *error)
 {
     int code = io_write(log->io, log->file, log->path, bytes, size_bytes, position, error);
 
@@ -139,8 +168,21 @@ int log_file_write(struct log_file *log, const uint8_t *bytes, uint64_t size_byt
     if (code == 0 && log->durable && !log->direct &&
         io_datasync(log->io, log->file, log->path, error) != 0)
         return io_failed(error);
-    if (code == 0 && position + size_bytes > log->allocated_bytes)
+    return code;
+}
+
+int log_file_write(struct log_file *log, const uint8_t *bytes, uint64_t size_bytes,
+                   uint64_t position, struct error *error)
+{
+    int code;
+
+    if (position + size_bytes <= allocated(log))
+        return write_frame(log, bytes, size_bytes, position, error);
+    pthread_mutex_lock(&log->grow_lock);
+    code = write_frame(log, bytes, size_bytes, position, error);
+    if (code == 0 && position + size_bytes > allocated(log))
         log_file_set_allocated(log, position + size_bytes);
+    pthread_mutex_unlock(&log->grow_lock);
     return code;
 }
 

@@ -1,16 +1,24 @@
-/* A log file: zero-written ahead of small frames, written front to back by one memtable's groups,
+/* A log file: zero-written ahead of the frames, written front to back by one memtable's groups,
  * then kept as the vector column of that memtable's chunks, then used again.
  *
  * Happy path of a write: one pwrite of the whole frame with O_DIRECT | O_DSYNC from the memtable's
  * aligned buffer onto bytes that the file already has; nothing of the file system's metadata
- * changes. Where O_DIRECT is refused: pwrite, then fdatasync. With durability `kafka`: pwrite, and
- * one fdatasync before the flush.
+ * changes, so that no journal commit stands between the frame and its sync. Zeros are written by
+ * the keeper (keeper.h), behind the appender and without a sync of each write; a file that comes
+ * back from a sealed window has its bytes already. Where O_DIRECT is refused: pwrite, then
+ * fdatasync. With durability `kafka`: pwrite, and one fdatasync before the flush; zeros would be
+ * for nothing.
+ *
+ * Two threads at the end of the file. Whoever makes the file longer, with zeros or with a frame,
+ * holds grow_lock; allocated_bytes is raised (release) when what lies below is on the device. Below
+ * it only the appender writes.
  *
  * Failure: an error of the device leaves the file's content unknown; the shard stops and nothing is
  * retried here. No space (while the file grows) leaves everything as it was. */
 #ifndef STORE_LOG_H
 #define STORE_LOG_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -20,10 +28,10 @@
 #include "store/store.h"
 
 enum {
-    LOG_GROW_MIN_BYTES = 4 * 1024 * 1024,
-    /* Writing zeros first spares each later commit a change of metadata, but writes everything
-     * twice the first time. It pays for small frames, where the commit is what costs; frames of
-     * this size and more extend the file instead, which costs them one journal commit each. */
+    LOG_GROW_BYTES = 4 * 1024 * 1024, /* zeros written at a time */
+    /* Where the keeper has fallen behind, a small frame waits for zeros, which the next hundred
+     * then have too. A frame of this size and more extends the file instead: the journal commit
+     * that this costs is short beside writing so much twice. */
     LOG_EXTEND_MIN_BYTES = 64 * 1024,
     LOG_PATH_BYTES = 4096
 };
@@ -44,7 +52,8 @@ struct log_file {
     uint64_t number;
     uint64_t epoch;
     uint64_t salt;
-    uint64_t allocated_bytes; /* zero-written so far */
+    pthread_mutex_t grow_lock;
+    _Atomic uint64_t allocated_bytes; /* of the file, all of them written once */
 };
 
 /** A file object without a file yet; one reference. */
@@ -65,10 +74,12 @@ int log_file_open(struct log_file *log, bool create, enum store_durability durab
 /** Closes the handle; what was written stays. */
 int log_file_close(struct log_file *log, struct error *error);
 
-/** Makes sure that [0, end) is allocated; grows in steps towards `capacity_bytes`. */
-int log_file_grow(struct log_file *log, uint64_t end, uint64_t capacity_bytes, struct error *error);
+/** Makes sure that [0, end) is zero-written; where it is not, zeros go up to `want_bytes`. Nothing
+ * to do for files that are not durable frame by frame. Any thread with a reference. */
+int log_file_grow(struct log_file *log, uint64_t end, uint64_t want_bytes, struct error *error);
 
-/** Writes a frame; durable on return when the file is `durable`. */
+/** Writes a frame; durable on return when the file is `durable`. What goes beyond the zeros extends
+ * the file. */
 int log_file_write(struct log_file *log, const uint8_t *bytes, uint64_t size_bytes,
                    uint64_t position, struct error *error);
 /** Makes everything written durable (a no-op for durable files). */

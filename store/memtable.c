@@ -27,7 +27,7 @@ struct memtable *memtable_new(struct store *store, struct log_file *log, uint64_
     if (!memtable || buffer == MAP_FAILED)
         abort();
     /* Fewer page faults while frames are built and fewer TLB misses while they are scanned. */
-    if (buffer_bytes >= (uint64_t)LOG_GROW_MIN_BYTES)
+    if (buffer_bytes >= (uint64_t)LOG_GROW_BYTES)
         (void)madvise(buffer, buffer_bytes, MADV_HUGEPAGE); /* only a hint */
     atomic_init(&memtable->refs, 1);
     memtable->store = store;

@@ -9,6 +9,7 @@
 
 #include "base/logger.h"
 #include "store/flush.h"
+#include "store/keeper.h"
 
 int shard_check_stop(struct store_shard *shard, int code, const struct error *error)
 {
@@ -165,6 +166,7 @@ static struct store_shard *shard_new(struct store *store, const struct store_sha
 static void shard_delete(struct store_shard *shard)
 {
     atomic_store(&shard->closing, true);
+    shard->active_log = NULL;
     memtable_unref(shard->active);
     for (size_t i = 0; i < shard->damage_count; i++)
         log_file_unref(shard->damages[i].log);
@@ -259,6 +261,7 @@ int store_shard_open(struct store *store, const struct store_shard_options *opti
         return code;
     }
     atomic_fetch_add(&store->shard_count, 1);
+    keeper_add(store->keeper, shard);
     *out = shard;
     return 0;
 }
@@ -273,6 +276,7 @@ int store_shard_close(struct store_shard *shard, bool flush, struct error *error
         code = store_shard_flush(shard, error);
     while (atomic_load(&shard->snapshot_count) > 0)
         nanosleep(&pause, NULL);
+    keeper_remove(store->keeper, shard);
     garbage_collect(shard);
     shard_metrics_remove(shard);
     shard_delete(shard);

@@ -30,7 +30,7 @@
 #include "store/store.h"
 #include "store/version.h"
 
-enum { SHARD_TEXT_BYTES = 1100, SHARD_SPARE_LOGS = 4 };
+enum { SHARD_TEXT_BYTES = 1100, SHARD_SPARE_LOGS = 2 };
 
 struct store {
     struct io *io;
@@ -43,6 +43,7 @@ struct store {
     uint32_t merge_threads;             /* of a seal or tier */
     _Atomic uint64_t memory_used_bytes; /* memtables with their log buffers */
     _Atomic uint32_t shard_count;
+    struct keeper *keeper; /* NULL: logs are too small for one */
 };
 
 /* What is known of a window apart from its files. */
@@ -81,6 +82,7 @@ struct shard_metrics {
 
 struct store_shard {
     struct store *store;
+    struct store_shard *keeper_next; /* in the keeper's list */
     struct io *io;
     char *directory;
     char *collection;
@@ -113,8 +115,9 @@ struct store_shard {
     int64_t flushed_offset;    /* everything below is in chunks and runs; commit lock */
     _Atomic uint32_t immutable_count;
     _Atomic uint64_t active_bytes; /* memory of the active memtable */
+    _Atomic uint64_t frames_bytes; /* written to logs since the opening */
+    uint64_t zeros_bytes;          /* written by the keeper since the opening; its own */
     _Atomic bool many_windows;     /* the active memtable touches more than the bound */
-    _Atomic bool active_full;      /* the next append would rotate, or did */
     _Atomic bool closing;
 
     struct shard_window *windows; /* window lock */
@@ -125,7 +128,7 @@ struct store_shard {
     struct attachment *garbage_attachments;
     struct log_file *garbage_logs;
     struct log_file *spare_logs;
-    uint32_t spare_count;
+    struct log_file *active_log;  /* of the active memtable, which holds the reference */
     _Atomic uint64_t log_bytes;   /* of all log files, spares included */
     pthread_mutex_t collect_lock; /* one collector at a time */
 

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "store/keeper.h"
 #include "store/shard.h"
 
 enum { MEMORY_DEFAULT_BYTES = 1 << 30, MEMTABLE_DEFAULT_BYTES = 128 << 20 };
@@ -49,6 +50,7 @@ static int sync_parent(struct io *io, const char *data_dir, struct error *error)
 
 static void store_delete(struct store *store)
 {
+    keeper_stop(store->keeper);
     if (store->lock_file >= 0)
         (void)io_close(store->io, store->lock_file, store->lock_path, NULL); /* unlocks */
     free(store->data_dir);
@@ -87,6 +89,8 @@ int store_open(const struct store_options *options, struct store **out, struct e
         store_delete(store);
         return code;
     }
+    if (store->memtable_max_bytes > LOG_GROW_BYTES)
+        store->keeper = keeper_start();
     *out = store;
     return 0;
 }

@@ -1,0 +1,220 @@
+#include "store/keeper.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "base/logger.h"
+#include "store/shard.h"
+
+struct keeper {
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t wake;        /* something is due, or it is time to stop */
+    pthread_cond_t done;        /* `busy` changed */
+    struct store_shard *shards; /* under the lock, as all that follows */
+    struct store_shard *busy;   /* the one that is worked on outside the lock */
+    bool stopping;
+    _Atomic bool due;
+};
+
+/* How far zeros should go: twice as far as what is written, and a step more. */
+static uint64_t zeros_target(uint64_t used_bytes)
+{
+    return 2 * used_bytes + LOG_GROW_BYTES;
+}
+
+static bool may_write_zeros(const struct store_shard *shard)
+{
+    return shard->zeros_bytes <
+           atomic_load_explicit(&shard->frames_bytes, memory_order_relaxed) / KEEPER_ZEROS_SHARE +
+               KEEPER_ZEROS_FREE_LOGS * shard->store->memtable_max_bytes;
+}
+
+/* A step at a time: an appender that comes to the end of the zeros waits for one step at most. */
+static int write_zeros(struct store_shard *shard, struct log_file *log, uint64_t target,
+                       struct error *error)
+{
+    uint64_t at = atomic_load(&log->allocated_bytes);
+    int code = 0;
+
+    while (code == 0 && at < target && may_write_zeros(shard)) {
+        uint64_t end = target - at > LOG_GROW_BYTES ? at + LOG_GROW_BYTES : target;
+        code = log_file_grow(log, end, end, error);
+        if (code == 0)
+            shard->zeros_bytes += end - at;
+        at = end;
+    }
+    return code;
+}
+
+/* A file for the memtable after the active one. It stands in the manifest as one that nothing
+ * refers to, which is what a spare is. */
+static int create_spare(struct store_shard *shard, struct error *error)
+{
+    struct manifest_edit edit = {0};
+    struct manifest_log use = {.durable = 1};
+    struct log_file *log;
+    int code = manifest_reserve(shard->manifest, &use.number, error);
+
+    if (code != 0)
+        return code;
+    log = log_file_new(shard, shard->io, shard->directory, use.number);
+    code = log_file_open(log, true, shard->durability, 0, error);
+    if (code != 0) {
+        log_file_delete(log);
+        return code;
+    }
+    code = io_sync_directory(shard->io, shard->directory, error);
+    if (code == 0) {
+        use.epoch = manifest_take_epoch(shard->manifest);
+        manifest_edit_log_use(&edit, &use);
+        code = manifest_commit(shard->manifest, &edit, error);
+    }
+    manifest_edit_destroy(&edit);
+    (void)log_file_close(log, NULL); /* nothing was written */
+    if (code == 0) {
+        log_file_unref(log);
+        garbage_collect(shard); /* puts it among the spares */
+        return 0;
+    }
+    if (code == ERROR_NO_SPACE) {
+        (void)io_unlink(shard->io, log->path, NULL); /* else an orphan */
+        log_file_set_allocated(log, 0);
+    }
+    log_file_delete(log);
+    return code;
+}
+
+static int prepare_next(struct store_shard *shard, uint64_t target, struct error *error)
+{
+    struct log_file *spare = garbage_next_spare(shard);
+    int code = 0;
+
+    if (!spare && may_write_zeros(shard)) {
+        code = create_spare(shard, error);
+        spare = code == 0 ? garbage_next_spare(shard) : NULL;
+    }
+    if (!spare)
+        return code;
+    code = write_zeros(shard, spare, target, error);
+    log_file_unref(spare);
+    return code;
+}
+
+static void prepare_logs(struct store_shard *shard)
+{
+    uint64_t capacity = shard->store->memtable_max_bytes;
+    uint64_t target = zeros_target(atomic_load(&shard->active_bytes));
+    struct error error = {0};
+    struct log_file *log;
+    int code = 0;
+
+    if (shard->durability != STORE_DURABILITY_LOG || atomic_load(&shard->stopped))
+        return;
+    log = garbage_active_log(shard);
+    if (!log)
+        return;
+    code = write_zeros(shard, log, target < capacity ? target : capacity, &error);
+    log_file_unref(log);
+    if (code == 0 && target > capacity)
+        code = prepare_next(shard, target - capacity < capacity ? target - capacity : capacity,
+                            &error);
+    /* Without space the appender finds out by itself, with the frame that does not fit. */
+    if (code != ERROR_NO_SPACE)
+        (void)shard_check_stop(shard, code, &error);
+}
+
+static void *keeper_loop(void *context)
+{
+    struct keeper *keeper = context;
+
+    pthread_mutex_lock(&keeper->lock);
+    while (!keeper->stopping) {
+        if (!atomic_exchange(&keeper->due, false)) {
+            pthread_cond_wait(&keeper->wake, &keeper->lock);
+            continue;
+        }
+        for (struct store_shard *shard = keeper->shards; shard; shard = shard->keeper_next) {
+            keeper->busy = shard;
+            pthread_mutex_unlock(&keeper->lock);
+            prepare_logs(shard);
+            garbage_collect(shard);
+            pthread_mutex_lock(&keeper->lock);
+            keeper->busy = NULL;
+            pthread_cond_broadcast(&keeper->done);
+            /* Who waits to take this shard out of the list gets the lock after the next one is
+             * busy. */
+        }
+    }
+    pthread_mutex_unlock(&keeper->lock);
+    return NULL;
+}
+
+struct keeper *keeper_start(void)
+{
+    struct keeper *keeper = calloc(1, sizeof(*keeper));
+
+    if (!keeper || pthread_mutex_init(&keeper->lock, NULL) != 0 ||
+        pthread_cond_init(&keeper->wake, NULL) != 0 || pthread_cond_init(&keeper->done, NULL) != 0)
+        abort();
+    if (pthread_create(&keeper->thread, NULL, keeper_loop, keeper) != 0) {
+        /* Appends do without. */
+        log_warning("store", "no thread for the keeper");
+        free(keeper);
+        return NULL;
+    }
+    return keeper;
+}
+
+void keeper_stop(struct keeper *keeper)
+{
+    if (!keeper)
+        return;
+    pthread_mutex_lock(&keeper->lock);
+    keeper->stopping = true;
+    pthread_cond_signal(&keeper->wake);
+    pthread_mutex_unlock(&keeper->lock);
+    pthread_join(keeper->thread, NULL);
+    pthread_cond_destroy(&keeper->wake);
+    pthread_cond_destroy(&keeper->done);
+    pthread_mutex_destroy(&keeper->lock);
+    free(keeper);
+}
+
+void keeper_add(struct keeper *keeper, struct store_shard *shard)
+{
+    if (!keeper)
+        return;
+    pthread_mutex_lock(&keeper->lock);
+    shard->keeper_next = keeper->shards;
+    keeper->shards = shard;
+    pthread_mutex_unlock(&keeper->lock);
+}
+
+void keeper_remove(struct keeper *keeper, struct store_shard *shard)
+{
+    struct store_shard **link;
+
+    if (!keeper)
+        return;
+    pthread_mutex_lock(&keeper->lock);
+    while (keeper->busy == shard)
+        pthread_cond_wait(&keeper->done, &keeper->lock);
+    for (link = &keeper->shards; *link; link = &(*link)->keeper_next)
+        if (*link == shard) {
+            *link = shard->keeper_next;
+            break;
+        }
+    pthread_mutex_unlock(&keeper->lock);
+}
+
+void keeper_wake(struct keeper *keeper)
+{
+    if (!keeper || atomic_exchange(&keeper->due, true))
+        return;
+    /* The flag is looked at under the lock: the signal cannot come between that and the wait. */
+    pthread_mutex_lock(&keeper->lock);
+    pthread_cond_signal(&keeper->wake);
+    pthread_mutex_unlock(&keeper->lock);
+}

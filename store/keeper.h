@@ -1,0 +1,39 @@
+/* The keeper: a store's background thread. It does what appends and readers should not wait for:
+ *
+ *     zeros    writes them ahead of the appender, into the active log file and then into the one
+ *              that follows it, so that a commit never changes the file system's metadata
+ *     garbage  unlinks what was dropped, gives log files back
+ *
+ * Zeros go twice as far as frames did, in small steps: a shard with little to do writes few. They
+ * are a price that is paid once for the files of the open windows, which come back when windows are
+ * sealed. Where seals do not keep up it would be paid for every byte, on a device that has too much
+ * to do already: so zeros stay below a sixteenth of what was appended, and four log files. What is
+ * not ready when the appender comes there, the appender does itself: the keeper only saves time.
+ *
+ * Stores with logs of one step and less have none (there is nothing to be gained), so that tests
+ * with a simulated disk stay single-threaded. */
+#ifndef STORE_KEEPER_H
+#define STORE_KEEPER_H
+
+struct keeper;
+struct store_shard;
+
+enum {
+    KEEPER_ZEROS_SHARE = 16,
+    KEEPER_ZEROS_FREE_LOGS = 4,
+    KEEPER_STEP_BYTES = 1024 * 1024 /* the appender wakes it each time it has written so much */
+};
+
+struct keeper *keeper_start(void);
+/** Waits for the thread. All shards must have been removed. `keeper` may be NULL, here and below.
+ */
+void keeper_stop(struct keeper *keeper);
+
+void keeper_add(struct keeper *keeper, struct store_shard *shard);
+/** Waits while the thread is at work on the shard. */
+void keeper_remove(struct keeper *keeper, struct store_shard *shard);
+/** There is something to do. Any thread, also under the append lock: a flag, and a signal when the
+ * thread sleeps. */
+void keeper_wake(struct keeper *keeper);
+
+#endif
