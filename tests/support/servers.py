@@ -95,7 +95,7 @@ class Kafka(Server):
     def produce_command(self, topic, path):
         """For a test that does something else meanwhile; lines as in produce()."""
         settings = ("-X", "enable.idempotence=true", "-X", "reconnect.backoff.max.ms=1000")
-        return ["kcat", "-b", self.address, "-P", "-t", topic, "-K", "\t", "-Z", "-l", path, *settings]
+        return ["kcat", "-b", self.address, "-P", "-E", "-t", topic, "-K", "\t", "-Z", "-l", path, *settings]
 
     def produce(self, topic, records):
         """RECORDS: (key, value) texts without tabs and newlines; a value of None is a tombstone. In order per key."""
