@@ -16,11 +16,12 @@ def float32(values):
 
 
 class Stream:
-    """Makes records and keeps the model. SPOILT is the share of records that must not be stored. Ids begin with NAME, so
-    that streams with different names can be read into one collection."""
+    """Makes records and keeps the model. SPOILT is the share of records that must not be stored, DELETES of those that
+    delete. With a NAME no two streams have an id in common, so they can be read into one collection."""
 
-    def __init__(self, random, windows=6, spoilt=0.0, name=""):
+    def __init__(self, random, windows=6, spoilt=0.0, deletes=0.05, name=""):
         self.random = random
+        self.deletes = deletes
         self.spoilt = spoilt
         self.name = name
         now_ms = int(time.time() * 1000)
@@ -92,13 +93,13 @@ class Stream:
         if self.random.random() < self.spoilt:
             return self.spoilt_record()
         chance = self.random.random()
-        if chance < 0.05 and self.known:
+        if chance < self.deletes and self.known:
             point_id = self.random.choice(self.known)
             self.model.pop(point_id, None)
             self.counts["delete"] += 1
             self.count("deleted")
             return str(point_id), None
-        if chance < 0.35 and self.known:
+        if chance < self.deletes + 0.3 and self.known:
             point_id = self.random.choice(self.known)
             self.counts["upsert"] += 1
         else:

@@ -161,13 +161,15 @@ class KafkaCluster:
         return self
 
     def wait_brokers(self, count):
-        """Until the controller counts so many."""
+        """Until the controller counts so many, and every partition has a leader and so many replicas in sync."""
 
         def counted():
             listing = json.loads(self.nodes[0].kcat("-L", "-J", "-m", "5").stdout)
-            return len(listing["brokers"]) == count
+            partitions = [partition for topic in listing["topics"] for partition in topic["partitions"]]
+            in_sync = all(partition["leader"] > 0 and len(partition["isrs"]) == count for partition in partitions)
+            return len(listing["brokers"]) == count and in_sync
 
-        harness.wait_for(counted, f"{count} brokers are in the cluster", 120, interval_s=0.2)
+        harness.wait_for(counted, f"{count} brokers are in the cluster and in sync", 120, interval_s=0.2)
 
     def stop(self):
         """The controller last: without it a broker does not end by itself."""

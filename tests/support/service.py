@@ -62,6 +62,7 @@ class Windrow(Server):
         self.port = harness.free_ports(1)[0]
         self.url = f"http://127.0.0.1:{self.port}"
         self.config_path = os.path.join(self.folder, "windrow.yaml")
+        self.tree = None
         self.configure(configuration(self.folder, self.port, kafka, nats, store, **options))
 
     def lose_data(self):
@@ -70,6 +71,7 @@ class Windrow(Server):
 
     def configure(self, tree):
         """JSON is YAML, and needs no writer."""
+        self.tree = tree
         with open(self.config_path, "w", encoding="utf-8") as file:
             json.dump(tree, file, indent=2)
 
