@@ -45,8 +45,22 @@ static void publish_without(struct store_shard *shard, int64_t start_ms, int64_t
 struct drop_work {
     struct store_shard *shard;
     int64_t start_ms, length_ms;
+    int64_t now_ms; /* nothing that lives longer may go; INT64_MAX: everything may */
     size_t dropped; /* filled: files */
 };
+
+/* A record can arrive between the description that asked for the drop and the drop. Under the
+ * commit lock, after the flush: what comes later is in no file that goes. */
+static int check_expired(const struct drop_work *work, const struct version *version, size_t first,
+                         size_t count, struct error *error)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct part *part = version->entries[first + i].part;
+        if (part_max_expiry_ms(part, work->shard->flushed_offset) > work->now_ms)
+            return error_set(error, ERROR_BUSY, "a row of it has not expired");
+    }
+    return 0;
+}
 
 static int drop(void *context, struct error *error)
 {
@@ -65,6 +79,8 @@ static int drop(void *context, struct error *error)
     pthread_mutex_lock(&shard->commit_lock);
     version = version_acquire(shard);
     work->dropped = version_window(version, start_ms, length_ms, &first);
+    if (work->now_ms != INT64_MAX)
+        code = check_expired(work, version, first, work->dropped, error);
     for (size_t i = 0; i < work->dropped; i++)
         manifest_edit_table_drop(&edit, version->entries[first + i].part->description.file_number);
     for (size_t i = 0; i < shard->damage_count; i++) {
@@ -74,7 +90,7 @@ static int drop(void *context, struct error *error)
         manifest_edit_table_drop(&edit, shard->damages[i].file_number);
         work->dropped++;
     }
-    if (work->dropped > 0) {
+    if (code == 0 && work->dropped > 0) {
         code = manifest_commit(shard->manifest, &edit, error);
         if (code == 0) {
             publish_without(shard, start_ms, length_ms);
@@ -87,17 +103,37 @@ static int drop(void *context, struct error *error)
     return code;
 }
 
+static int drop_window(struct drop_work *work, const char *cause, struct error *error)
+{
+    struct store_shard *shard = work->shard;
+    int code = window_work(shard, "drop", work->start_ms, work->length_ms, drop, work, error);
+
+    if (code == 0 && work->dropped > 0) {
+        metric_add(shard_metrics_drops(shard, cause), 1);
+        log_info("store", "%s/%s: dropped window %lld: %s, %zu files", shard->collection,
+                 shard->name, (long long)work->start_ms, cause, work->dropped);
+    }
+    return code;
+}
+
 int store_shard_drop(struct store_shard *shard, int64_t window_start_ms, int64_t window_length_ms,
                      const char *cause, struct error *error)
 {
-    struct drop_work work = {
-        .shard = shard, .start_ms = window_start_ms, .length_ms = window_length_ms};
-    int code = window_work(shard, "drop", window_start_ms, window_length_ms, drop, &work, error);
+    struct drop_work work = {.shard = shard,
+                             .start_ms = window_start_ms,
+                             .length_ms = window_length_ms,
+                             .now_ms = INT64_MAX};
 
-    if (code == 0 && work.dropped > 0) {
-        metric_add(shard_metrics_drops(shard, cause), 1);
-        log_info("store", "%s/%s: dropped window %lld: %s, %zu files", shard->collection,
-                 shard->name, (long long)window_start_ms, cause, work.dropped);
-    }
-    return code;
+    return drop_window(&work, cause, error);
+}
+
+int store_shard_drop_expired(struct store_shard *shard, int64_t window_start_ms,
+                             int64_t window_length_ms, int64_t now_ms, struct error *error)
+{
+    struct drop_work work = {.shard = shard,
+                             .start_ms = window_start_ms,
+                             .length_ms = window_length_ms,
+                             .now_ms = now_ms};
+
+    return drop_window(&work, "ttl", error);
 }

@@ -260,6 +260,10 @@ int store_shard_move_level(struct store_shard *shard, int64_t window_start_ms,
  * still in a memtable are flushed first. `cause` ("ttl", "fifo") is for the log and the metric. */
 int store_shard_drop(struct store_shard *shard, int64_t window_start_ms, int64_t window_length_ms,
                      const char *cause, struct error *error);
+/** The same for the TTL: ERROR_BUSY and nothing changed when a row of it, also one that came a
+ * moment ago, lives past `now_ms`. */
+int store_shard_drop_expired(struct store_shard *shard, int64_t window_start_ms,
+                             int64_t window_length_ms, int64_t now_ms, struct error *error);
 
 /** A number and path ("DIR/000042.segment.tmp") for a segment file about to be built. */
 void store_shard_reserve_segment(struct store_shard *shard, uint64_t *file_number, char *path,

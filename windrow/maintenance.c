@@ -193,7 +193,8 @@ static int carry_out(struct maintenance *maintenance, struct indexer_shard_lease
 
     switch (decision->action) {
     case TWCS_DROP_TTL:
-        return store_shard_drop(lease->shard, window->start_ms, window->length_ms, "ttl", error);
+        return store_shard_drop_expired(lease->shard, window->start_ms, window->length_ms,
+                                        view->clock.safe_wall_ms, error);
     case TWCS_SEAL:
     case TWCS_RESEAL:
         return seal(maintenance, lease, view, window, error);
