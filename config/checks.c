@@ -23,6 +23,20 @@ static bool was_given(const struct report_mark *marks, const char *path)
     return marks[property_find(path) - properties].line != 0;
 }
 
+/* Only styles that go on merging can do without windows. */
+static void check_style(const struct config_collection *collection, const struct report_mark *marks,
+                        struct report_mark name_mark, struct report *report)
+{
+    if (collection->window_ms > 0 || (collection->compaction_style != CONFIG_STYLE_TIME_WINDOW &&
+                                      collection->compaction_style != CONFIG_STYLE_FIFO))
+        return;
+    report_error(report, place_of(marks, "collections.*.window", name_mark),
+                 "collections.%s.window: ~ needs compaction.style size_tiered, leveled or hybrid "
+                 "(%s merges by window)",
+                 collection->name,
+                 collection->compaction_style == CONFIG_STYLE_FIFO ? "fifo" : "time_window");
+}
+
 static void check_times(const struct config_collection *collection, const struct report_mark *marks,
                         struct report_mark name_mark, struct report *report)
 {
@@ -31,6 +45,8 @@ static void check_times(const struct config_collection *collection, const struct
     char other[TEXT_TIME_BYTES];
     int64_t windows_per_ttl;
 
+    if (collection->window_ms == 0)
+        return;
     text_format_duration(collection->window_ms, window);
     text_format_duration(collection->ttl_ms, other);
     if (collection->ttl_ms == 0)
@@ -67,6 +83,7 @@ void check_collection(const struct loaded_config *loaded, size_t index, struct r
     const struct report_mark *marks = loaded->collection_marks[index];
     struct report_mark name_mark = loaded->collection_name_marks[index];
 
+    check_style(collection, marks, name_mark, report);
     check_times(collection, marks, name_mark, report);
     if (!was_given(marks, "collections.*.dim"))
         report_warning(report, name_mark,

@@ -18,6 +18,13 @@ struct twcs_policy ingest_policy(const struct config_collection *collection)
         [CONFIG_LATE_DROP] = TWCS_LATE_DROP,
         [CONFIG_LATE_DEAD_LETTER] = TWCS_LATE_DEAD_LETTER,
     };
+    static const enum twcs_style styles[] = {
+        [CONFIG_STYLE_TIME_WINDOW] = TWCS_STYLE_TIME_WINDOW,
+        [CONFIG_STYLE_FIFO] = TWCS_STYLE_FIFO,
+        [CONFIG_STYLE_SIZE_TIERED] = TWCS_STYLE_SIZE_TIERED,
+        [CONFIG_STYLE_LEVELED] = TWCS_STYLE_LEVELED,
+        [CONFIG_STYLE_HYBRID] = TWCS_STYLE_HYBRID,
+    };
     const int64_t minute_ms = 60 * 1000;
     int64_t quiet_ms = collection->window_ms;
 
@@ -40,6 +47,11 @@ struct twcs_policy ingest_policy(const struct config_collection *collection)
         .reseal_ratio = 0.1,
         .dead_ratio = 0.3,
         .reseal_quiet_ms = quiet_ms,
+        .style = styles[collection->compaction_style],
+        .max_space_amplification = collection->max_space_amplification,
+        .target_file_bytes = collection->leveled_target_file_size_bytes,
+        .size_ratio = collection->leveled_size_ratio,
+        .level0_trigger = 4,
     };
 }
 

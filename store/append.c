@@ -249,12 +249,32 @@ static int check_quota(struct store_shard *shard, uint64_t frame_bytes, struct e
                      (unsigned long long)shard->store->memory_max_bytes);
 }
 
-static void count_stall(struct store_shard *shard, bool stalled)
+bool store_shard_compaction_behind(const struct store_shard *shard)
 {
-    if (stalled && shard->stalled_since_ns == 0)
+    /* Each memtable that waits for its flush is a file to be. */
+    return shard->level0_files_max > 0 &&
+           atomic_load_explicit(&shard->level0_files, memory_order_relaxed) +
+                   atomic_load_explicit(&shard->immutable_count, memory_order_relaxed) >=
+               shard->level0_files_max;
+}
+
+static int check_compaction(const struct store_shard *shard, struct error *error)
+{
+    return store_shard_compaction_behind(shard)
+               ? error_set(error, ERROR_BUSY, "level 0 has its %u files, waiting for a compaction",
+                           shard->level0_files_max)
+               : 0;
+}
+
+/* From the first append that waits, for whatever it was then, to the next that does not. */
+static void count_stall(struct store_shard *shard, struct metric *cause, bool stalled)
+{
+    if (stalled && shard->stalled_since_ns == 0) {
         shard->stalled_since_ns = io_monotonic_ns(shard->io);
+        shard->stalled_for = cause;
+    }
     if (!stalled && shard->stalled_since_ns != 0) {
-        metric_add(shard->metrics.stall_seconds,
+        metric_add(shard->stalled_for,
                    (double)(io_monotonic_ns(shard->io) - shard->stalled_since_ns) / 1e9);
         shard->stalled_since_ns = 0;
     }
@@ -262,12 +282,18 @@ static void count_stall(struct store_shard *shard, bool stalled)
 
 static int make_room(struct store_shard *shard, uint64_t frame_bytes, struct error *error)
 {
+    bool rotates = shard->active && !active_fits(shard, frame_bytes);
+    struct metric *cause = shard->metrics.stall_memory_seconds;
     int code = check_quota(shard, frame_bytes, error);
 
-    count_stall(shard, code != 0);
+    if (code == 0 && rotates) {
+        code = check_compaction(shard, error);
+        cause = shard->metrics.stall_compaction_seconds;
+    }
+    count_stall(shard, cause, code != 0);
     if (code != 0)
         return code;
-    if (shard->active && !active_fits(shard, frame_bytes))
+    if (rotates)
         append_rotate(shard);
     if (!shard->active)
         code = open_memtable(shard, frame_bytes, error);

@@ -96,6 +96,15 @@ struct move_work {
     uint8_t level;
 };
 
+/* Descriptions read it from the part; the new version is for the count of level 0 alone. */
+static void set_level(struct store_shard *shard, struct part *part, uint8_t level)
+{
+    shard_publish_lock(shard);
+    atomic_store_explicit(&part->level, level, memory_order_relaxed);
+    version_publish(shard, version_copy(atomic_load(&shard->current)));
+    pthread_mutex_unlock(&shard->append_lock);
+}
+
 static int move(void *context, struct error *error)
 {
     struct move_work *work = context;
@@ -114,7 +123,7 @@ static int move(void *context, struct error *error)
         code = manifest_commit(shard->manifest, &edit, error);
     }
     if (code == 0)
-        atomic_store_explicit(&part->level, work->level, memory_order_relaxed);
+        set_level(shard, part, work->level);
     version_unref(version);
     pthread_mutex_unlock(&shard->commit_lock);
     manifest_edit_destroy(&edit);

@@ -182,12 +182,27 @@ static void drop_empty(struct store_shard *shard, struct merge_outputs *outputs)
     outputs->count = kept;
 }
 
+/* A merge has the thread that calls it; others as long as few are at work in the whole store. */
+static unsigned take_threads(struct store *store, unsigned wanted)
+{
+    uint32_t running = atomic_fetch_add(&store->merge_running, 1) + 1;
+    unsigned taken = 1;
+
+    while (taken < wanted && running < store->merge_threads)
+        if (atomic_compare_exchange_weak(&store->merge_running, &running, running + 1)) {
+            running++;
+            taken++;
+        }
+    return taken;
+}
+
 int merge_run(const struct merge *merge, const struct manifest_table *like,
               struct merge_outputs *outputs, struct error *error)
 {
     struct merge_job job = {.merge = merge, .outputs = outputs};
 
-    job.threads = merge->jobs < 1 ? 1 : merge->jobs > JOBS_MAX ? JOBS_MAX : merge->jobs;
+    job.threads =
+        take_threads(merge->shard->store, merge->jobs < JOBS_MAX ? merge->jobs : JOBS_MAX);
     job.tables = must(calloc(merge->input_count, sizeof(*job.tables)));
     for (size_t i = 0; i < merge->input_count; i++)
         job.tables[i] = merge->inputs[i]->table;
@@ -198,6 +213,7 @@ int merge_run(const struct merge *merge, const struct manifest_table *like,
     if (pthread_mutex_init(&job.lock, NULL) != 0)
         abort();
     run_threads(&job);
+    atomic_fetch_sub(&merge->shard->store->merge_running, job.threads);
     pthread_mutex_destroy(&job.lock);
     free(job.ranges);
     free(job.tables);

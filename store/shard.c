@@ -149,6 +149,7 @@ static struct store_shard *shard_new(struct store *store, const struct store_sha
     shard->codec = options->codec;
     atomic_init(&shard->window_ms, options->window_ms);
     atomic_init(&shard->ttl_ms, options->ttl_ms);
+    shard->level0_files_max = options->level0_files_max;
     atomic_init(&shard->visible, -1);
     shard->extend_min_bytes = LOG_EXTEND_MIN_BYTES;
     shard->epoch = epoch_new();

@@ -40,7 +40,8 @@ struct store {
     int lock_file;
     uint64_t memory_max_bytes;
     uint64_t memtable_max_bytes;
-    uint32_t merge_threads;             /* of a seal or tier */
+    uint32_t merge_threads;             /* of all merges together, as far as each has one */
+    _Atomic uint32_t merge_running;     /* of them at work */
     _Atomic uint64_t memory_used_bytes; /* memtables with their log buffers */
     _Atomic uint32_t shard_count;
     struct keeper *keeper; /* NULL: logs are too small for one */
@@ -70,7 +71,8 @@ struct shard_metrics {
     struct metric *bytes_manifest;
     struct metric *user_bytes;
     struct metric *fsync_seconds;
-    struct metric *stall_seconds;
+    struct metric *stall_memory_seconds;
+    struct metric *stall_compaction_seconds;
     struct metric *memtable_bytes;
     struct metric *tables;
     struct metric *compactions;
@@ -93,6 +95,8 @@ struct store_shard {
     enum store_codec codec;
     _Atomic int64_t window_ms;
     _Atomic int64_t ttl_ms;
+    uint32_t level0_files_max;     /* 0: any number */
+    _Atomic uint32_t level0_files; /* of the window without bounds, in the current version */
 
     struct manifest *manifest;
     struct epoch *epoch;
@@ -140,7 +144,8 @@ struct store_shard {
     char *damage_text; /* NULL: none */
 
     _Atomic(const char *) stopped; /* points to stopped_text once it is filled */
-    int64_t stalled_since_ns;      /* first append that met the quota; 0: none; append lock */
+    int64_t stalled_since_ns;      /* first append that had to wait; 0: none; append lock */
+    struct metric *stalled_for;    /* what it waits for */
     char stopped_text[SHARD_TEXT_BYTES];
     pthread_mutex_t stop_lock;
 

@@ -9,6 +9,17 @@ static struct metric *counter(struct store_shard *shard, const char *name, const
     return metrics_counter(shard->store->metrics, name, help, labels, kind ? 3 : 2);
 }
 
+static struct metric *stall_counter(struct store_shard *shard, const char *cause)
+{
+    struct metric_label labels[] = {
+        {"collection", shard->collection}, {"shard", shard->name}, {"cause", cause}};
+
+    return metrics_counter(shard->store->metrics, "windrow_write_stall_seconds_total",
+                           "Time from an append that had to wait to the next that did not, by what "
+                           "it waited for",
+                           labels, 3);
+}
+
 static struct metric *gauge(struct store_shard *shard, const char *name, const char *help)
 {
     struct metric_label labels[] = {{"collection", shard->collection}, {"shard", shard->name}};
@@ -42,9 +53,8 @@ void shard_metrics_create(struct store_shard *shard)
     metrics->bytes_manifest = counter(shard, bytes_name, bytes_help, "manifest");
     metrics->user_bytes = counter(shard, "windrow_lsm_user_bytes_total",
                                   "Bytes of keys, payloads and vectors appended", NULL);
-    metrics->stall_seconds =
-        counter(shard, "windrow_write_stall_seconds_total",
-                "Time from an append that met the memory quota to the next that did not", NULL);
+    metrics->stall_memory_seconds = stall_counter(shard, "memory");
+    metrics->stall_compaction_seconds = stall_counter(shard, "compaction");
     metrics->lookups = counter(shard, "windrow_lsm_lookups_total", "Point lookups", NULL);
     metrics->lookup_reads = counter(shard, "windrow_lsm_lookup_reads_total",
                                     "Tables that point lookups had to search", NULL);
@@ -65,13 +75,21 @@ void shard_metrics_create(struct store_shard *shard)
 void shard_metrics_remove(struct store_shard *shard)
 {
     struct metric *const series[] = {
-        shard->metrics.bytes_log,           shard->metrics.bytes_chunk,
-        shard->metrics.bytes_run,           shard->metrics.bytes_mask,
-        shard->metrics.bytes_manifest,      shard->metrics.user_bytes,
-        shard->metrics.stall_seconds,       shard->metrics.lookups,
-        shard->metrics.lookup_reads,        shard->metrics.fsync_seconds,
-        shard->metrics.memtable_bytes,      shard->metrics.tables,
-        shard->metrics.compactions,         shard->metrics.write_amplification,
+        shard->metrics.bytes_log,
+        shard->metrics.bytes_chunk,
+        shard->metrics.bytes_run,
+        shard->metrics.bytes_mask,
+        shard->metrics.bytes_manifest,
+        shard->metrics.user_bytes,
+        shard->metrics.stall_memory_seconds,
+        shard->metrics.stall_compaction_seconds,
+        shard->metrics.lookups,
+        shard->metrics.lookup_reads,
+        shard->metrics.fsync_seconds,
+        shard->metrics.memtable_bytes,
+        shard->metrics.tables,
+        shard->metrics.compactions,
+        shard->metrics.write_amplification,
         shard->metrics.space_amplification,
     };
 

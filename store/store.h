@@ -74,7 +74,7 @@ struct store_options {
     const char *data_dir;
     uint64_t memory_max_bytes;   /* all memtables, log buffers and caches of all shards */
     uint64_t memtable_max_bytes; /* a memtable with its log buffer rotates past this */
-    uint32_t merge_threads;      /* of one seal or tier; 0: 1 */
+    uint32_t merge_threads;      /* of all merges together; each has at least its own; 0: 1 */
     struct io *io;               /* NULL: io_posix() */
     struct metrics *metrics;     /* may be NULL */
 };
@@ -83,10 +83,12 @@ struct store_shard_options {
     const char *collection;
     const char *name; /* "3", or "topic-3" for topics after the first */
     uint32_t dim;
-    enum store_metric metric; /* cosine: the caller normalises; recorded for checks only */
-    int64_t window_ms;        /* length of new windows; windows that exist keep theirs; 0: one
-                                 window without bounds, which has start and length 0 */
-    int64_t ttl_ms;           /* 0: none; applied at read */
+    enum store_metric metric;  /* cosine: the caller normalises; recorded for checks only */
+    int64_t window_ms;         /* length of new windows; windows that exist keep theirs; 0: one
+                                  window without bounds, which has start and length 0 */
+    int64_t ttl_ms;            /* 0: none; applied at read */
+    uint32_t level0_files_max; /* of the window without bounds: appends wait before it has more;
+                                  0: any number */
     enum store_durability durability;
     enum store_codec codec;
 };
@@ -146,9 +148,9 @@ struct store_group {
 };
 
 /** Appends one group: durable under the shard's mode and visible when this returns 0. All of it or
- * nothing. ERROR_BUSY: memory quota reached, flush is behind, try again (stall). ERROR_NO_SPACE:
- * nothing was written, may be tried again later. ERROR_IO: the shard is stopped for writing until
- * it is opened again (store_shard_stopped). */
+ * nothing. ERROR_BUSY: memory quota reached or level 0 full, flush or compaction is behind, try
+ * again (stall). ERROR_NO_SPACE: nothing was written, may be tried again later. ERROR_IO: the shard
+ * is stopped for writing until it is opened again (store_shard_stopped). */
 int store_shard_append(struct store_shard *shard, const struct store_group *group,
                        struct error *error);
 
@@ -159,6 +161,8 @@ struct store_clock store_shard_clock(const struct store_shard *shard);
 const char *store_shard_stopped(const struct store_shard *shard);
 /** Whether a flush is due: memtable full, or it touches too many windows, or memory is short. */
 bool store_shard_needs_flush(const struct store_shard *shard);
+/** Whether appends wait for a compaction: level 0 is full, another flush must wait too. */
+bool store_shard_compaction_behind(const struct store_shard *shard);
 /** Changes what applies from now on (reload). */
 void store_shard_set_ttl(struct store_shard *shard, int64_t ttl_ms);
 void store_shard_set_window(struct store_shard *shard, int64_t window_ms);

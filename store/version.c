@@ -174,6 +174,19 @@ struct version *version_acquire(struct store_shard *shard)
     return version;
 }
 
+/* Files in level 0 of the window without bounds. */
+static uint32_t version_level0_files(const struct version *version)
+{
+    uint32_t count = 0;
+
+    for (size_t i = 0; i < version->entry_count; i++) {
+        const struct part *part = version->entries[i].part;
+        count += part->description.window_length_ms == 0 &&
+                 atomic_load_explicit(&part->level, memory_order_relaxed) == 0;
+    }
+    return count;
+}
+
 static void release_version(void *version)
 {
     version_unref(version);
@@ -181,7 +194,11 @@ static void release_version(void *version)
 
 void version_publish(struct store_shard *shard, struct version *version)
 {
-    struct version *old = atomic_exchange(&shard->current, version);
+    struct version *old;
+
+    if (version)
+        atomic_store(&shard->level0_files, version_level0_files(version));
+    old = atomic_exchange(&shard->current, version);
 
     if (old)
         epoch_retire(shard->epoch, old, release_version);

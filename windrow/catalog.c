@@ -8,17 +8,19 @@
 #include <string.h>
 
 #include "base/logger.h"
+#include "twcs/twcs.h"
 
 struct catalog_entry {
     struct catalog_entry *next;
     const struct config_collection *collection;
     char *name; /* outlives the shard while it closes */
     struct store_shard *shard;
-    unsigned leases;         /* under the catalog's lock */
-    bool leaving;            /* being closed: no new leases; the name is free again after it */
-    atomic_bool closing;     /* long work on a lease stops when it sees this */
-    bool claimed;            /* Kafka assigned it to us */
-    atomic_bool maintaining; /* one maintenance thread at a time */
+    unsigned leases;       /* under the catalog's lock */
+    bool leaving;          /* being closed: no new leases; the name is free again after it */
+    atomic_bool closing;   /* long work on a lease stops when it sees this */
+    bool claimed;          /* Kafka assigned it to us */
+    bool maintaining;      /* one maintenance thread at a time; under the lock */
+    int64_t maintained_ns; /* when the last one was done; under the lock */
 };
 
 struct catalog {
@@ -81,6 +83,7 @@ static struct store_shard_options shard_options(const struct config_collection *
         .metric = metric_of(collection),
         .window_ms = collection->window_ms,
         .ttl_ms = collection->ttl_ms,
+        .level0_files_max = TWCS_LEVEL0_FILES_MAX,
         .durability = collection->durability == CONFIG_DURABILITY_KAFKA ? STORE_DURABILITY_KAFKA
                                                                         : STORE_DURABILITY_LOG,
         .codec = collection->codec == CONFIG_CODEC_PACKED ? STORE_CODEC_PACKED : STORE_CODEC_RAW,
@@ -337,6 +340,36 @@ bool catalog_acquire_next(struct catalog *catalog, struct catalog_position *posi
     return entry != NULL;
 }
 
+bool catalog_begin_maintain(struct catalog *catalog, int64_t before_ns,
+                            struct indexer_shard_lease *lease)
+{
+    struct catalog_entry *longest = NULL;
+
+    pthread_mutex_lock(&catalog->lock);
+    for (struct catalog_entry *entry = catalog->entries; entry; entry = entry->next)
+        if (!entry->leaving && !entry->maintaining && entry->maintained_ns < before_ns &&
+            (!longest || entry->maintained_ns < longest->maintained_ns))
+            longest = entry;
+    if (longest) {
+        longest->maintaining = true;
+        *lease = lease_of(longest);
+    }
+    pthread_mutex_unlock(&catalog->lock);
+    return longest != NULL;
+}
+
+void catalog_end_maintain(struct catalog *catalog, struct indexer_shard_lease *lease,
+                          int64_t now_ns)
+{
+    struct catalog_entry *entry = lease->token;
+
+    pthread_mutex_lock(&catalog->lock);
+    entry->maintaining = false;
+    entry->maintained_ns = now_ns;
+    pthread_mutex_unlock(&catalog->lock);
+    catalog_release(catalog, lease);
+}
+
 void catalog_release(struct catalog *catalog, struct indexer_shard_lease *lease)
 {
     struct catalog_entry *entry = lease->token;
@@ -354,18 +387,4 @@ const struct config_collection *catalog_lease_collection(const struct indexer_sh
     const struct catalog_entry *entry = lease->token;
 
     return entry->collection;
-}
-
-bool catalog_lease_try_maintain(struct indexer_shard_lease *lease)
-{
-    struct catalog_entry *entry = lease->token;
-
-    return !atomic_exchange(&entry->maintaining, true);
-}
-
-void catalog_lease_end_maintain(struct indexer_shard_lease *lease)
-{
-    struct catalog_entry *entry = lease->token;
-
-    atomic_store(&entry->maintaining, false);
 }

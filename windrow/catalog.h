@@ -59,11 +59,15 @@ struct catalog_position {
 bool catalog_acquire_next(struct catalog *catalog, struct catalog_position *position,
                           struct indexer_shard_lease *lease);
 
+/** Leases the shard that has waited longest for maintenance since a time before `before_ns`, for
+ * this thread alone; false when there is none. catalog_end_maintain gives it back: `now_ns` counts
+ * as the end of its turn. */
+bool catalog_begin_maintain(struct catalog *catalog, int64_t before_ns,
+                            struct indexer_shard_lease *lease);
+void catalog_end_maintain(struct catalog *catalog, struct indexer_shard_lease *lease,
+                          int64_t now_ns);
+
 /** The collection's configuration a lease belongs to. */
 const struct config_collection *catalog_lease_collection(const struct indexer_shard_lease *lease);
-
-/** Claims the shard of a lease for one maintenance thread; false when another has it. */
-bool catalog_lease_try_maintain(struct indexer_shard_lease *lease);
-void catalog_lease_end_maintain(struct indexer_shard_lease *lease);
 
 #endif

@@ -193,13 +193,15 @@ static void append_collection(struct buffer *out, const struct doc *collection, 
     char window[TEXT_TIME_BYTES];
     char ttl[TEXT_TIME_BYTES] = "for ever";
     int64_t ttl_ms = number_of(collection, "ttl_ms", 0);
+    int64_t window_ms = number_of(collection, "window_ms", 0);
 
     if (ttl_ms > 0)
         text_format_duration(ttl_ms, ttl);
-    buffer_append_format(out, "\n%.*s  %lld dimensions, %.*s, windows of %s, kept %s\n",
+    buffer_append_format(out, "\n%.*s  %lld dimensions, %.*s, %s%s, kept %s\n",
                          TEXT_OF(collection, "name"), (long long)number_of(collection, "dim", 0),
                          TEXT_OF(collection, "metric"),
-                         text_format_duration(number_of(collection, "window_ms", 0), window), ttl);
+                         window_ms > 0 ? "windows of " : "no windows",
+                         window_ms > 0 ? text_format_duration(window_ms, window) : "", ttl);
     if (shards->type != DOC_ARRAY || shards->count == 0)
         buffer_append_text(out, "  no shards open here\n");
     for (uint32_t i = 0; shards->type == DOC_ARRAY && i < shards->count; i++)

@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "ingest/ingest.h"
 #include "twcs/twcs.h"
+#include "windrow/decision.h"
 
 enum {
     FLUSH_POLL_MS = 20,
@@ -52,61 +53,6 @@ static void pause_after_failure(struct maintenance *maintenance,
         pause_ms(FLUSH_POLL_MS);
 }
 
-/* ---- describing ---- */
-
-static struct twcs_run twcs_run_of(const struct store_file_info *file)
-{
-    return (struct twcs_run){.file_number = file->file_number,
-                             .bytes = file->bytes,
-                             .rows = file->rows,
-                             .max_event_ms = file->max_event_ms};
-}
-
-static void describe_window(const struct store_window_info *from, const struct twcs_policy *policy,
-                            struct arena *arena, struct twcs_window *to)
-{
-    struct twcs_run *chunks = arena_calloc(arena, from->chunk_count + 1, sizeof(*chunks));
-
-    if (!chunks)
-        abort();
-    for (size_t i = 0; i < from->chunk_count; i++)
-        chunks[i] = twcs_run_of(&from->chunks[i]);
-    *to = (struct twcs_window){
-        .start_ms = from->start_ms,
-        .length_ms = from->length_ms,
-        .sealed = from->sealed,
-        .busy = from->busy,
-        .generation = from->generation,
-        .sealed_run = twcs_run_of(&from->run),
-        .masked_rows = from->masked_rows,
-        .chunks = chunks,
-        .chunk_count = from->chunk_count,
-        .memtable_rows = from->memtable_rows,
-        .max_expiry_ms = twcs_expiry(policy, from->max_event_ms, 0),
-        .last_arrival_wall_ms = from->last_arrival_wall_ms,
-        .total_bytes = from->total_bytes,
-        .pinned_by_hidden = false, /* masks are durable: a window hides nothing (store.h) */
-    };
-}
-
-void maintenance_describe(struct store_shard *shard, const struct config_collection *collection,
-                          int64_t now_ms, struct arena *arena, struct maintenance_view *view)
-{
-    store_shard_describe(shard, arena, &view->info);
-    view->policy = ingest_policy(collection);
-    view->clock = (struct twcs_clock){
-        .watermark_ms = view->info.clock.watermark_ms,
-        .last_record_wall_ms = view->info.clock.last_record_wall_ms,
-        .safe_wall_ms = view->info.clock.safe_wall_ms,
-    };
-    (void)twcs_clock_tick(&view->clock, now_ms, view->clock.safe_wall_ms == 0);
-    view->windows = arena_calloc(arena, view->info.window_count + 1, sizeof(*view->windows));
-    if (!view->windows)
-        abort();
-    for (size_t i = 0; i < view->info.window_count; i++)
-        describe_window(&view->info.windows[i], &view->policy, arena, &view->windows[i]);
-}
-
 /* ---- flushing ---- */
 
 static void flush_due(struct maintenance *maintenance)
@@ -117,8 +63,8 @@ static void flush_due(struct maintenance *maintenance)
     while (!maintenance->stopping &&
            catalog_acquire_next(maintenance->catalog, &position, &lease)) {
         struct error error = {0};
-        if (store_shard_needs_flush(lease.shard) && store_shard_flush(lease.shard, &error) != 0 &&
-            error.code != ERROR_BUSY) {
+        if (store_shard_needs_flush(lease.shard) && !store_shard_compaction_behind(lease.shard) &&
+            store_shard_flush(lease.shard, &error) != 0 && error.code != ERROR_BUSY) {
             log_error("windrow", "flush: %s", error.text);
             pause_after_failure(maintenance, &lease);
         }
@@ -168,68 +114,48 @@ static void announce_seal(struct maintenance *maintenance, struct store_shard *s
     arena_destroy(&arena);
 }
 
-static int seal(struct maintenance *maintenance, struct indexer_shard_lease *lease,
-                const struct maintenance_view *view, const struct store_window_info *window,
-                struct error *error)
-{
-    int64_t start_ns = io_monotonic_ns(maintenance->io);
-    struct store_clock clock = {.watermark_ms = view->clock.watermark_ms,
-                                .last_record_wall_ms = view->clock.last_record_wall_ms,
-                                .safe_wall_ms = view->clock.safe_wall_ms};
-    int code = store_shard_seal(lease->shard, window->start_ms, window->length_ms,
-                                view->clock.safe_wall_ms, &clock, lease->closing, error);
-
-    if (code == 0)
-        announce_seal(maintenance, lease->shard, window,
-                      (double)(io_monotonic_ns(maintenance->io) - start_ns) * 1e-9);
-    return code;
-}
-
 static int carry_out(struct maintenance *maintenance, struct indexer_shard_lease *lease,
                      const struct maintenance_view *view, const struct twcs_decision *decision,
                      struct error *error)
 {
-    const struct store_window_info *window = &view->info.windows[decision->window];
+    int64_t start_ns = io_monotonic_ns(maintenance->io);
+    int code = decision_carry_out(lease->shard, view, decision, maintenance->job_count,
+                                  lease->closing, error);
 
-    switch (decision->action) {
-    case TWCS_DROP_TTL:
-        return store_shard_drop_expired(lease->shard, window->start_ms, window->length_ms,
-                                        view->clock.safe_wall_ms, error);
-    case TWCS_SEAL:
-    case TWCS_RESEAL:
-        return seal(maintenance, lease, view, window, error);
-    case TWCS_TIER:
-        return store_shard_tier(lease->shard, window->start_ms, window->length_ms,
-                                decision->first_chunk, decision->chunk_count, lease->closing,
-                                error);
-    case TWCS_COMPACT: /* of styles that the configuration refuses */
-        return error_set(error, ERROR_UNSUPPORTED, "compaction into levels");
-    }
-    return 0;
+    if (code == 0 && (decision->action == TWCS_SEAL || decision->action == TWCS_RESEAL))
+        announce_seal(maintenance, lease->shard, &view->info.windows[decision->window],
+                      (double)(io_monotonic_ns(maintenance->io) - start_ns) * 1e-9);
+    return code;
 }
 
-/* A failure of one window must not turn into a busy loop over it: the round ends after a pause. */
-static void maintain_shard(struct maintenance *maintenance, struct indexer_shard_lease *lease,
+/* What is due, the drops and one merge: then it is another shard's turn. Returns whether anything
+ * was done. A failure of one window must not turn into a busy loop over it: the round ends after a
+ * pause. */
+static bool maintain_shard(struct maintenance *maintenance, struct indexer_shard_lease *lease,
                            struct arena *arena)
 {
     struct twcs_decision decisions[DECISIONS_MAX];
     struct maintenance_view view;
+    bool done = false;
     size_t count;
 
     maintenance_describe(lease->shard, catalog_lease_collection(lease), io_wall_ms(maintenance->io),
                          arena, &view);
+    view.policy.max_jobs = 1;
     count = twcs_decide(&view.policy, &view.clock, view.windows, view.info.window_count, decisions,
                         DECISIONS_MAX);
     for (size_t i = 0; i < count && !maintenance->stopping && !*lease->closing; i++) {
         struct error error = {0};
         int code = carry_out(maintenance, lease, &view, &decisions[i], &error);
+        done |= code == 0;
         if (code == 0 || code == ERROR_BUSY || code == ERROR_CANCELLED || code == ERROR_NOT_FOUND)
             continue;
         log_error("windrow", "%s/%s: %s", store_shard_collection(lease->shard),
                   store_shard_name(lease->shard), error.text);
         pause_after_failure(maintenance, lease);
-        return;
+        return false;
     }
+    return done;
 }
 
 /* ---- the byte cap ---- */
@@ -326,20 +252,21 @@ static void enforce_caps(struct maintenance *maintenance, struct arena *arena)
 
 /* ---- threads ---- */
 
-static void job_round(struct maintenance *maintenance, struct arena *arena)
+/* One turn for each shard that has had none since the round began, the one that waited longest
+ * first. Returns whether anything was done: then there may be more. */
+static bool job_round(struct maintenance *maintenance, struct arena *arena)
 {
-    struct catalog_position position = {0};
+    int64_t began_ns = io_monotonic_ns(maintenance->io);
     struct indexer_shard_lease lease;
+    bool done = false;
 
     while (!maintenance->stopping &&
-           catalog_acquire_next(maintenance->catalog, &position, &lease)) {
-        if (catalog_lease_try_maintain(&lease)) {
-            maintain_shard(maintenance, &lease, arena);
-            catalog_lease_end_maintain(&lease);
-        }
-        catalog_release(maintenance->catalog, &lease);
+           catalog_begin_maintain(maintenance->catalog, began_ns, &lease)) {
+        done |= maintain_shard(maintenance, &lease, arena);
+        catalog_end_maintain(maintenance->catalog, &lease, io_monotonic_ns(maintenance->io));
         arena_reset(arena);
     }
+    return done;
 }
 
 static void *job_loop(void *context)
@@ -350,7 +277,7 @@ static void *job_loop(void *context)
 
     arena_create(&arena, 0);
     while (!maintenance->stopping) {
-        job_round(maintenance, &arena);
+        bool done = job_round(maintenance, &arena);
         /* What concerns all shards at once is done by one thread at a time. */
         if (!atomic_exchange(&maintenance->leading, true)) {
             enforce_caps(maintenance, &arena);
@@ -359,7 +286,8 @@ static void *job_loop(void *context)
             atomic_store(&maintenance->leading, false);
         }
         arena_reset(&arena);
-        pause_ms(DECIDE_POLL_MS);
+        if (!done)
+            pause_ms(DECIDE_POLL_MS);
     }
     arena_destroy(&arena);
     return NULL;

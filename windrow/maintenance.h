@@ -29,16 +29,5 @@ int maintenance_start(const struct maintenance_options *options, struct maintena
                       struct error *error);
 /** Cancels what is under way (nothing is half done) and joins the threads. */
 void maintenance_stop(struct maintenance *maintenance);
-/* One window of one shard as twcs and the store both see it. */
-struct maintenance_view {
-    struct store_shard_info info;
-    struct twcs_window *windows; /* same order and count as info.windows */
-    struct twcs_policy policy;
-    struct twcs_clock clock;
-};
-
-/** Describes a shard for twcs. Everything lives in `arena`. */
-void maintenance_describe(struct store_shard *shard, const struct config_collection *collection,
-                          int64_t now_ms, struct arena *arena, struct maintenance_view *view);
 
 #endif

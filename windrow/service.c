@@ -25,6 +25,7 @@ static int open_store(struct service *service, struct error *error)
         .data_dir = config->data_dir,
         .memory_max_bytes = config->memory_max_bytes,
         .memtable_max_bytes = config->memtable_max_bytes,
+        .merge_threads = config->max_background_jobs,
         .io = service->io,
         .metrics = service->metrics,
     };

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "windrow/decision.h"
 #include "windrow/service.h"
 #include "windrow/version.h"
 #include "windrow/window_metrics.h"

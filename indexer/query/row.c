@@ -53,7 +53,7 @@ int64_t query_row_window_ms(const struct query_row *row)
         return row->source->window_start_ms;
     time_ms = store_row_event_time_ms(row->source, row->row);
     if (row->window_ms <= 0)
-        return time_ms;
+        return 0; /* the window without bounds */
     over = time_ms % row->window_ms;
     return time_ms - (over < 0 ? over + row->window_ms : over);
 }

@@ -70,6 +70,10 @@ void query_tally_memtable(struct window_tally *tally, const struct query_view *v
         start_ms = query_row_window_ms(&row);
         end_ms = start_ms + row.window_ms;
         entry = entry_for(tally, shard, start_ms);
+        if (row.window_ms <= 0) {
+            start_ms = INT64_MIN;
+            end_ms = INT64_MAX;
+        }
         if (entry)
             entry->live = true;
         /* One window only, as nearly always: no need to look at the other rows. */

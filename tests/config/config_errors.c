@@ -53,8 +53,8 @@ START_TEST(wrong_types_are_errors)
         {MINIMAL "    window: 1x\n",
          "w.yaml:5:13: collections.news.window: \"1x\" is no duration (a number and a unit, as in "
          "10ms, 5s, 10m, 1h, 7d or 1h30m)\n"},
-        {MINIMAL "    window: ~\n",
-         "w.yaml:5:13: collections.news.window: expected a duration, found nothing\n"},
+        {MINIMAL "    max_future: ~\n",
+         "w.yaml:5:17: collections.news.max_future: expected a duration, found nothing\n"},
         {MINIMAL "    max_bytes: 12 parsecs\n",
          "w.yaml:5:16: collections.news.max_bytes: \"12 parsecs\" is no size (a number and a unit, "
          "as in 64KiB, 128MiB or 1GB)\n"},
@@ -119,12 +119,27 @@ START_TEST(values_out_of_bounds_are_errors)
 }
 END_TEST
 
+START_TEST(styles_that_merge_by_window_need_windows)
+{
+    static const struct refusal table[] = {
+        {MINIMAL "    window: ~\n",
+         "w.yaml:5:13: collections.news.window: ~ needs compaction.style size_tiered, leveled or "
+         "hybrid (time_window merges by window)\n"},
+        {MINIMAL "    compaction: {style: fifo}\n    window: ~\n",
+         "w.yaml:6:13: collections.news.window: ~ needs compaction.style size_tiered, leveled or "
+         "hybrid (fifo merges by window)\n"},
+        {MINIMAL "    compaction: {max_space_amplification: 1}\n",
+         "w.yaml:5:43: collections.news.compaction.max_space_amplification: 1 is out of bounds "
+         "(1.01 to 100)\n"},
+    };
+
+    CHECK_REFUSALS(table);
+}
+END_TEST
+
 START_TEST(features_that_are_not_there_are_refused)
 {
     static const struct refusal table[] = {
-        {MINIMAL "    compaction: {style: fifo}\n",
-         "w.yaml:5:25: collections.news.compaction.style: fifo is not available in this version "
-         "(use time_window)\n"},
         {MINIMAL "    format: arrow\n",
          "w.yaml:5:13: collections.news.format: arrow is not available "
          "in this version (use auto, json, msgpack, protobuf or raw)\n"},
@@ -337,9 +352,9 @@ START_TEST(control_characters_cannot_forge_a_line_of_the_report)
 END_TEST
 
 TEST_TABLE(TEST(unknown_keys_are_errors_with_the_nearest_known_one), TEST(wrong_types_are_errors),
-           TEST(values_out_of_bounds_are_errors), TEST(features_that_are_not_there_are_refused),
-           TEST(impossible_combinations_are_errors), TEST(names_and_addresses_are_checked),
-           TEST(repeated_keys_are_errors),
+           TEST(values_out_of_bounds_are_errors), TEST(styles_that_merge_by_window_need_windows),
+           TEST(features_that_are_not_there_are_refused), TEST(impossible_combinations_are_errors),
+           TEST(names_and_addresses_are_checked), TEST(repeated_keys_are_errors),
            TEST(anchors_aliases_tags_and_second_documents_are_refused),
            TEST(all_errors_come_at_once_in_the_order_of_the_file),
            TEST(broken_yaml_names_the_place), TEST(depth_size_and_number_of_findings_are_bounded),
