@@ -1,9 +1,14 @@
 /* windrow-bench-ingest: how close windrow comes to what librdkafka itself can read.
  *
- * On one topic of a real broker, in one run: a raw librdkafka consumer that only touches the bytes,
- * then windrow's consumer down to durable records in the real store. After that freshness: records
- * are produced at fractions of windrow's own rate, and each one's age is taken when the store's
- * durable offset passes it. */
+ * On one topic of a real broker, in one run and in turns: a raw librdkafka consumer that only
+ * touches the bytes, then windrow's consumer down to durable records in the real store, in an empty
+ * folder each time. Both are taken from the first record to the last; the medians of all rounds
+ * count, and of both the processor time a record, which tells more on a machine that does other
+ * things too. What the device takes with the log's own kind of write is measured beside them: no
+ * durable rate can pass it.
+ *
+ * After that freshness: records are produced at fractions of windrow's own rate, and each one's age
+ * is taken when the store's durable offset passes it. */
 #include <getopt.h>
 #include <librdkafka/rdkafka.h>
 #include <pthread.h>
@@ -11,13 +16,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/io.h"
 #include "base/text.h"
+#include "bench/ingest_device.h"
 #include "ingest/ingest.h"
 
-enum { SHARDS_MAX = 64, TOPIC_BYTES = 64 };
+enum { SHARDS_MAX = 64, TOPIC_BYTES = 64, ROUNDS_MAX = 15, GROUP_RECORDS = 512 };
 
 struct bench {
     const char *brokers;
@@ -26,7 +33,9 @@ struct bench {
     uint64_t record_count;
     uint32_t dim;
     int partition_count;
+    int round_count;
     double seconds; /* of each freshness run */
+    enum store_durability durability;
     bool json;
 
     char topic[TOPIC_BYTES];
@@ -49,6 +58,29 @@ static _Noreturn void die(const char *what, const char *why)
 static double now_s(void)
 {
     return (double)io_monotonic_ns(io_posix()) / 1e9;
+}
+
+/* One way to read the topic. */
+struct speed {
+    double records_per_s;
+    double cpu_us; /* processor time of all threads, a record */
+};
+
+static double cpu_s(void)
+{
+    struct rusage usage;
+
+    (void)getrusage(RUSAGE_SELF, &usage);
+    return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+           (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
+}
+
+static int compare(const void *a, const void *b)
+{
+    double left = *(const double *)a;
+    double right = *(const double *)b;
+
+    return left < right ? -1 : left > right;
 }
 
 /* ---- records */
@@ -174,14 +206,15 @@ static rd_kafka_t *raw_consumer(struct bench *bench)
     return consumer;
 }
 
-/* Records a second, from the first message to the last. */
-static double measure_raw(struct bench *bench)
+/* From the first message to the last. */
+static struct speed measure_raw(struct bench *bench)
 {
     rd_kafka_t *consumer = raw_consumer(bench);
+    struct speed speed;
     uint64_t seen = 0;
     uint64_t sum = 0;
     double start_s = 0;
-    double end_s;
+    double start_cpu_s = cpu_s();
 
     while (seen < bench->record_count) {
         rd_kafka_message_t *message = rd_kafka_consumer_poll(consumer, 1000);
@@ -201,12 +234,13 @@ static double measure_raw(struct bench *bench)
         }
         rd_kafka_message_destroy(message);
     }
-    end_s = now_s();
-    fprintf(stderr, "raw: %.0f records/s (sum %llx)\n",
-            (double)bench->record_count / (end_s - start_s), (unsigned long long)sum);
+    speed.records_per_s = (double)bench->record_count / (now_s() - start_s);
+    speed.cpu_us = (cpu_s() - start_cpu_s) / (double)bench->record_count * 1e6;
+    fprintf(stderr, "raw: %.0f records/s, %.2f us of processor time each (sum %llx)\n",
+            speed.records_per_s, speed.cpu_us, (unsigned long long)sum);
     rd_kafka_consumer_close(consumer);
     rd_kafka_destroy(consumer);
-    return (double)bench->record_count / (end_s - start_s);
+    return speed;
 }
 
 /* ---- windrow */
@@ -219,7 +253,8 @@ static int host_open(void *context, const struct config_collection *collection, 
                                           .name = name,
                                           .dim = collection->dim,
                                           .metric = STORE_METRIC_COSINE,
-                                          .window_ms = collection->window_ms};
+                                          .window_ms = collection->window_ms,
+                                          .durability = bench->durability};
     int code = store_shard_open(bench->store, &options, shard, error);
 
     if (code == 0)
@@ -283,6 +318,7 @@ static void windrow_start(struct bench *bench, struct windrow *windrow)
         .host = {.context = bench, .shard_open = host_open, .shard_close = host_close}};
     struct error error = {0};
 
+    folder_remove(bench->directory);
     atomic_store(&bench->stop_flushing, false);
     if (store_open(&store, &bench->store, &error) != 0 ||
         ingest_start(&options, &windrow->ingest, &error) != 0)
@@ -299,25 +335,28 @@ static void windrow_stop(struct bench *bench, struct windrow *windrow)
     store_close(bench->store);
 }
 
-/* Records a second, from the first durable one to the last. */
-static double measure_windrow(struct bench *bench)
+/* From the first durable record to the last. */
+static struct speed measure_windrow(struct bench *bench)
 {
     struct windrow windrow;
+    struct speed speed;
     uint64_t first = 0;
-    double start_s = 0;
-    double end_s;
+    double start_s;
+    double start_cpu_s = cpu_s();
 
     windrow_start(bench, &windrow);
     while ((first = durable(bench)) == 0)
         usleep(200);
     start_s = now_s();
     while (durable(bench) < bench->record_count)
-        usleep(500);
-    end_s = now_s();
+        usleep(2000);
+    speed.records_per_s = (double)(bench->record_count - first) / (now_s() - start_s);
+    speed.cpu_us = (cpu_s() - start_cpu_s) / (double)bench->record_count * 1e6;
     windrow_stop(bench, &windrow);
-    fprintf(stderr, "windrow: %.0f records/s\n",
-            (double)(bench->record_count - first) / (end_s - start_s));
-    return (double)(bench->record_count - first) / (end_s - start_s);
+    folder_remove(bench->directory);
+    fprintf(stderr, "windrow: %.0f records/s, %.2f us of processor time each\n",
+            speed.records_per_s, speed.cpu_us);
+    return speed;
 }
 
 /* ---- freshness */
@@ -348,17 +387,9 @@ static void *watch(void *context)
         double at_s = now_s();
         for (; seen < now && seen < stamps->count; seen++)
             stamps->seen_s[seen] = at_s;
-        usleep(50);
+        usleep(100);
     }
     return NULL;
-}
-
-static int compare(const void *a, const void *b)
-{
-    double left = *(const double *)a;
-    double right = *(const double *)b;
-
-    return left < right ? -1 : left > right;
 }
 
 static void produce_at(struct stamps *stamps, struct ingest_producer *producer, double rate)
@@ -436,54 +467,133 @@ static void use_topic(struct bench *bench, const char *suffix)
                                     .collection_count = 1};
 }
 
-static void report(const struct bench *bench, double raw, double ours,
-                   const struct freshness *freshness, size_t freshness_count)
+/* What a run found. */
+struct result {
+    struct speed raw, ours; /* medians */
+    struct device_speed device;
+    struct freshness freshness[3];
+    size_t freshness_count;
+    size_t record_bytes;
+};
+
+static double ratio(const struct result *result)
 {
-    if (!bench->json) {
-        printf("%s, %u dimensions, %llu records, %d partitions: raw %.0f/s, windrow %.0f/s, "
-               "ratio %.2f\n",
-               bench->format, bench->dim, (unsigned long long)bench->record_count,
-               bench->partition_count, raw, ours, ours / raw);
-        return;
-    }
-    printf("{\"format\":\"%s\",\"dim\":%u,\"records\":%llu,\"partitions\":%d,"
-           "\"raw_records_per_second\":%.0f,\"windrow_records_per_second\":%.0f,\"ratio\":%.3f,"
-           "\"freshness\":[",
-           bench->format, bench->dim, (unsigned long long)bench->record_count,
-           bench->partition_count, raw, ours, ours / raw);
-    for (size_t i = 0; i < freshness_count; i++)
+    return result->ours.records_per_s / result->raw.records_per_s;
+}
+
+/* Of what can be had at all: the slower one of reading and of the log's writes. */
+static double bound_records_per_s(const struct bench *bench, const struct result *result)
+{
+    double device =
+        result->device.bytes_per_s / ((double)bench->dim * sizeof(float)); /* at least that */
+
+    if (bench->durability != STORE_DURABILITY_LOG || device > result->raw.records_per_s)
+        return result->raw.records_per_s;
+    return device;
+}
+
+static void report_text(const struct bench *bench, const struct result *result)
+{
+    printf("%s, %u dimensions, %llu records of %zu bytes, %d partitions, %d rounds: raw %.0f/s "
+           "(%.2f us), windrow %.0f/s (%.2f us), ratio %.2f, processor time %.1f times; device "
+           "%.0f MB/s, a small sync %.2f ms (p99 %.2f), %.2f of what it lets\n",
+           bench->format, bench->dim, (unsigned long long)bench->record_count, result->record_bytes,
+           bench->partition_count, bench->round_count, result->raw.records_per_s,
+           result->raw.cpu_us, result->ours.records_per_s, result->ours.cpu_us, ratio(result),
+           result->ours.cpu_us / result->raw.cpu_us, result->device.bytes_per_s / 1e6,
+           result->device.sync_p50_ms, result->device.sync_p99_ms,
+           result->ours.records_per_s / bound_records_per_s(bench, result));
+    for (size_t i = 0; i < result->freshness_count; i++)
+        printf("fresh at %.0f/s: p50 %.2f ms, p99 %.2f ms, p99.9 %.2f ms\n",
+               result->freshness[i].rate, result->freshness[i].p50_ms, result->freshness[i].p99_ms,
+               result->freshness[i].p999_ms);
+}
+
+static void report_json(const struct bench *bench, const struct result *result)
+{
+    printf("{\"format\":\"%s\",\"dim\":%u,\"records\":%llu,\"record_bytes\":%zu,"
+           "\"partitions\":%d,\"rounds\":%d,\"durability\":\"%s\","
+           "\"raw_records_per_second\":%.0f,\"raw_cpu_us\":%.3f,"
+           "\"windrow_records_per_second\":%.0f,\"windrow_cpu_us\":%.3f,\"ratio\":%.3f,"
+           "\"ratio_of_bound\":%.3f,\"device_bytes_per_second\":%.0f,\"sync_p50_ms\":%.3f,"
+           "\"sync_p99_ms\":%.3f,\"freshness\":[",
+           bench->format, bench->dim, (unsigned long long)bench->record_count, result->record_bytes,
+           bench->partition_count, bench->round_count,
+           bench->durability == STORE_DURABILITY_LOG ? "log" : "kafka", result->raw.records_per_s,
+           result->raw.cpu_us, result->ours.records_per_s, result->ours.cpu_us, ratio(result),
+           result->ours.records_per_s / bound_records_per_s(bench, result),
+           result->device.bytes_per_s, result->device.sync_p50_ms, result->device.sync_p99_ms);
+    for (size_t i = 0; i < result->freshness_count; i++)
         printf(
             "%s{\"rate\":%.0f,\"records\":%llu,\"p50_ms\":%.3f,\"p99_ms\":%.3f,\"p999_ms\":%.3f}",
-            i ? "," : "", freshness[i].rate, (unsigned long long)freshness[i].record_count,
-            freshness[i].p50_ms, freshness[i].p99_ms, freshness[i].p999_ms);
+            i ? "," : "", result->freshness[i].rate,
+            (unsigned long long)result->freshness[i].record_count, result->freshness[i].p50_ms,
+            result->freshness[i].p99_ms, result->freshness[i].p999_ms);
     printf("]}\n");
+}
+
+static struct speed median(struct speed *speeds, int count)
+{
+    double rates[ROUNDS_MAX];
+    double cpus[ROUNDS_MAX];
+
+    for (int i = 0; i < count; i++) {
+        rates[i] = speeds[i].records_per_s;
+        cpus[i] = speeds[i].cpu_us;
+    }
+    qsort(rates, (size_t)count, sizeof(double), compare);
+    qsort(cpus, (size_t)count, sizeof(double), compare);
+    return (struct speed){rates[count / 2], cpus[count / 2]};
+}
+
+static void measure_speed(struct bench *bench, struct result *result)
+{
+    struct speed raw[ROUNDS_MAX];
+    struct speed ours[ROUNDS_MAX];
+    struct device_speed device;
+    size_t group_bytes = GROUP_RECORDS * bench->dim * sizeof(float);
+
+    use_topic(bench, "speed");
+    fill_topic(bench);
+    result->record_bytes = bench->value.size;
+    for (int i = 0; i < bench->round_count; i++) {
+        raw[i] = measure_raw(bench);
+        ours[i] = measure_windrow(bench);
+        device = device_measure(bench->directory, group_bytes);
+        fprintf(stderr, "device: %.0f MB/s, a small sync %.2f ms (p99 %.2f)\n",
+                device.bytes_per_s / 1e6, device.sync_p50_ms, device.sync_p99_ms);
+        if (i == 0 || device.bytes_per_s > result->device.bytes_per_s)
+            result->device = device;
+    }
+    result->raw = median(raw, bench->round_count);
+    result->ours = median(ours, bench->round_count);
 }
 
 static void run(struct bench *bench)
 {
-    struct freshness freshness[3] = {0};
     const double fractions[] = {0.1, 0.5, 0.9};
+    struct result result = {0};
     struct windrow windrow;
-    double raw;
-    double ours;
 
-    use_topic(bench, "speed");
-    fill_topic(bench);
-    raw = measure_raw(bench);
-    ours = measure_windrow(bench);
+    measure_speed(bench, &result);
     if (bench->seconds > 0) {
         bench->partition_count = 1;
         use_topic(bench, "fresh");
         encode_record(bench, 1);
         (void)ingest_producer_delete(producer_new(bench), 0, NULL);
         windrow_start(bench, &windrow);
-        for (size_t i = 0; i < 3; i++) {
-            freshness[i].rate = fractions[i] * ours;
-            measure_freshness(bench, &freshness[i]);
+        result.freshness_count = 3;
+        for (size_t i = 0; i < result.freshness_count; i++) {
+            result.freshness[i].rate = fractions[i] * result.ours.records_per_s;
+            measure_freshness(bench, &result.freshness[i]);
         }
         windrow_stop(bench, &windrow);
     }
-    report(bench, raw, ours, freshness, bench->seconds > 0 ? 3 : 0);
+    folder_remove(bench->directory);
+    if (bench->json)
+        report_json(bench, &result);
+    else
+        report_text(bench, &result);
 }
 
 int main(int argc, char **argv)
@@ -494,16 +604,20 @@ int main(int argc, char **argv)
                                             {"records", required_argument, NULL, 'n'},
                                             {"dim", required_argument, NULL, 'D'},
                                             {"partitions", required_argument, NULL, 'p'},
+                                            {"rounds", required_argument, NULL, 'r'},
+                                            {"durability", required_argument, NULL, 'u'},
                                             {"freshness-seconds", required_argument, NULL, 's'},
                                             {"json", no_argument, NULL, 'j'},
                                             {0}};
     struct bench bench = {.brokers = "127.0.0.1:9092",
-                          .directory = "/tmp/windrow-bench-ingest",
+                          .directory = "/tmp",
                           .format = "msgpack",
-                          .record_count = 200000,
+                          .record_count = 1000000,
+                          .round_count = 3,
                           .dim = 768,
                           .partition_count = 4,
                           .seconds = 5};
+    char folder[4096];
     int option;
 
     while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -526,6 +640,13 @@ int main(int argc, char **argv)
         case 'p':
             bench.partition_count = atoi(optarg);
             break;
+        case 'r':
+            bench.round_count = atoi(optarg);
+            break;
+        case 'u':
+            bench.durability =
+                strcmp(optarg, "kafka") == 0 ? STORE_DURABILITY_KAFKA : STORE_DURABILITY_LOG;
+            break;
         case 's':
             bench.seconds = strtod(optarg, NULL);
             break;
@@ -537,10 +658,14 @@ int main(int argc, char **argv)
         }
     }
     if (bench.record_count == 0 || bench.dim == 0 || bench.dim > 65536 ||
-        bench.partition_count < 1 || bench.partition_count > SHARDS_MAX) {
+        bench.partition_count < 1 || bench.partition_count > SHARDS_MAX || bench.round_count < 1 ||
+        bench.round_count > ROUNDS_MAX) {
         fprintf(stderr, "windrow-bench-ingest: a value is out of bounds\n");
         return 64;
     }
+    /* It is emptied before each round: a folder of our own. */
+    snprintf(folder, sizeof(folder), "%s/windrow-bench-ingest-%d", bench.directory, getpid());
+    bench.directory = folder;
     run(&bench);
     buffer_destroy(&bench.value);
     return 0;

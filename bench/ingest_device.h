@@ -1,0 +1,21 @@
+/* What the device under a folder gives, with the writes that the store's log makes: the bound of
+ * everything that is to be durable. */
+#ifndef BENCH_INGEST_DEVICE_H
+#define BENCH_INGEST_DEVICE_H
+
+#include <stddef.h>
+
+struct device_speed {
+    double bytes_per_s; /* synced writes of `write_bytes`, one behind the other */
+    double sync_p50_ms; /* one synced write of a single record's frame */
+    double sync_p99_ms;
+};
+
+/** Writes 128 MiB and a few hundred small frames into a file of `directory`, twice, and removes it:
+ * the second pass, over blocks that exist, counts. Ends the process on an error. */
+struct device_speed device_measure(const char *directory, size_t write_bytes);
+
+/** Removes a folder and everything in it; a missing one is no error. */
+void folder_remove(const char *path);
+
+#endif
