@@ -16,21 +16,30 @@ void buffer_destroy(struct buffer *buffer)
     *buffer = (struct buffer){0};
 }
 
-uint8_t *buffer_reserve(struct buffer *buffer, size_t extra_bytes)
+bool buffer_try_reserve(struct buffer *buffer, size_t extra_bytes)
 {
+    size_t capacity = buffer->capacity ? buffer->capacity : 256;
+    uint8_t *data;
     size_t need;
 
     if (__builtin_add_overflow(buffer->size, extra_bytes, &need))
+        return false;
+    if (need <= buffer->capacity)
+        return true;
+    while (capacity < need)
+        capacity = capacity > SIZE_MAX / 2 ? need : capacity * 2;
+    data = realloc(buffer->data, capacity);
+    if (!data)
+        return false;
+    buffer->data = data;
+    buffer->capacity = capacity;
+    return true;
+}
+
+uint8_t *buffer_reserve(struct buffer *buffer, size_t extra_bytes)
+{
+    if (!buffer_try_reserve(buffer, extra_bytes))
         abort();
-    if (need > buffer->capacity) {
-        size_t capacity = buffer->capacity ? buffer->capacity : 256;
-        while (capacity < need)
-            capacity = capacity > SIZE_MAX / 2 ? need : capacity * 2;
-        buffer->data = realloc(buffer->data, capacity);
-        if (!buffer->data)
-            abort();
-        buffer->capacity = capacity;
-    }
     return buffer->data + buffer->size;
 }
 

@@ -2,6 +2,7 @@
 #ifndef BASE_BUFFER_H
 #define BASE_BUFFER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -17,6 +18,8 @@ void buffer_destroy(struct buffer *buffer);
 
 /** Makes room for `extra_bytes` more and returns where they go; size does not change. */
 uint8_t *buffer_reserve(struct buffer *buffer, size_t extra_bytes);
+/** The same for those that can go on without: false and nothing changed when there is no memory. */
+bool buffer_try_reserve(struct buffer *buffer, size_t extra_bytes);
 void buffer_append(struct buffer *buffer, const void *bytes, size_t size_bytes);
 void buffer_append_byte(struct buffer *buffer, uint8_t byte);
 void buffer_append_text(struct buffer *buffer, const char *text);

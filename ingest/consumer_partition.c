@@ -2,9 +2,9 @@
  * next offset and clock durable together.
  *
  * Failure modes. A bad record goes to the dead letters, and the group waits for their
- * acknowledgement. ERROR_BUSY and ERROR_NO_SPACE leave the group as it is, to be tried again. Any
- * other failure of the store stops the partition; what is in the group was not acknowledged to
- * anyone and is read again from Kafka by the next owner. */
+ * acknowledgement. ERROR_BUSY, ERROR_MEMORY and ERROR_NO_SPACE leave the group as it is, to be
+ * tried again. Any other failure of the store stops the partition; what is in the group was not
+ * acknowledged to anyone and is read again from Kafka by the next owner. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -391,12 +391,13 @@ static void append_group(struct partition *partition)
     };
     struct error error = {0};
     int code = store_shard_append(partition->shard, &group, &error);
+    bool busy = code == ERROR_BUSY || code == ERROR_MEMORY;
 
     if (code == 0)
         append_done(partition);
-    else if ((code == ERROR_BUSY || code == ERROR_NO_SPACE) && !partition_pending(partition))
+    else if ((busy || code == ERROR_NO_SPACE) && !partition_pending(partition))
         return; /* only the clock moved: the next tick tells it */
-    else if (code == ERROR_BUSY)
+    else if (busy)
         wait_for(partition, WAIT_MEMORY, RETRY_MEMORY_NS, error.text);
     else if (code == ERROR_NO_SPACE)
         wait_for(partition, WAIT_SPACE, RETRY_SPACE_NS, error.text);

@@ -101,7 +101,7 @@ static uint32_t keep_last(const struct store_record *records, uint32_t *indices,
     return kept;
 }
 
-/* Numbers of the records that count, in order; malloc'ed. */
+/* Numbers of the records that count, in order; malloc'ed, NULL without memory. */
 static uint32_t *choose_records(const struct store_group *group, uint32_t *count)
 {
     uint32_t *indices = malloc((group->record_count ? group->record_count : 1) * sizeof(*indices));
@@ -109,7 +109,7 @@ static uint32_t *choose_records(const struct store_group *group, uint32_t *count
     size_t i = 0;
 
     if (!indices)
-        abort();
+        return NULL;
     while (i < group->record_count) {
         uint32_t first = kept;
         int64_t offset = group->records[i].offset;
@@ -205,12 +205,20 @@ static int open_memtable(struct store_shard *shard, uint64_t frame_bytes, struct
     capacity = (capacity + LOG_FRAME_ALIGNMENT - 1) / LOG_FRAME_ALIGNMENT * LOG_FRAME_ALIGNMENT;
     if (capacity < frame_bytes)
         capacity = frame_bytes;
-    code = take_log(shard, frame_bytes, &log, error);
-    if (code != 0)
-        return code;
     io_random(shard->io, &seed, sizeof(seed));
-    memtable = memtable_new(shard->store, log, capacity,
+    /* First what may fail without a trace: a log in use that gets no frame would have a place in
+     * the order of frames that others take. */
+    memtable = memtable_new(shard->store, NULL, capacity,
                             atomic_load_explicit(&shard->window_ms, memory_order_relaxed), seed);
+    if (!memtable)
+        return error_set(error, ERROR_MEMORY, "no memory for a memtable of %llu bytes",
+                         (unsigned long long)capacity);
+    code = take_log(shard, frame_bytes, &log, error);
+    if (code != 0) {
+        memtable_unref(memtable);
+        return code;
+    }
+    memtable->log = log;
     memtable->first_sequence = shard->next_sequence;
     version = version_copy(atomic_load(&shard->current));
     version_add_memtable(version, memtable);
@@ -511,6 +519,9 @@ static int append_group(struct store_shard *shard, const struct store_group *gro
 
     if (code == 0)
         code = make_room(shard, layout.frame_bytes, error);
+    /* Once the frame is durable there is no way back. */
+    if (code == 0 && !memtable_reserve_rows(shard->active, layout.vector_count))
+        code = error_set(error, ERROR_MEMORY, "no memory for %u rows", layout.vector_count);
     if (code == 0)
         code = write_frame(shard, group, indices, &layout, error);
     if (code != 0)
@@ -544,7 +555,9 @@ int store_shard_append(struct store_shard *shard, const struct store_group *grou
         code = check_group(shard, group, error);
     if (code == 0) {
         indices = choose_records(group, &count);
-        code = append_group(shard, group, indices, count, error);
+        code = indices ? append_group(shard, group, indices, count, error)
+                       : error_set(error, ERROR_MEMORY, "no memory for a group of %zu records",
+                                   group->record_count);
         (void)shard_check_stop(shard, code, error);
     }
     free(indices);

@@ -112,7 +112,7 @@ static int write_chunks(struct flush_job *job, struct error *error)
     int code = 0;
 
     if (!rows)
-        abort();
+        return error_set(error, ERROR_MEMORY, "no memory to flush %u windows", job->chunk_count);
     for (uint32_t i = 0; i < job->row_count; i++) {
         const struct memtable_row *row = memtable_row(job->memtable, i);
         bool survives = row_survives(job, row);
@@ -243,8 +243,11 @@ static int flush_memtable(struct store_shard *shard, struct memtable *memtable, 
 
     job.chunk_rows = calloc(job.row_count ? job.row_count : 1, sizeof(*job.chunk_rows));
     job.chunks = calloc(job.chunk_count ? job.chunk_count : 1, sizeof(*job.chunks));
-    if (!job.chunk_rows || !job.chunks)
-        abort();
+    if (!job.chunk_rows || !job.chunks) {
+        free(job.chunk_rows);
+        free(job.chunks);
+        return error_set(error, ERROR_MEMORY, "no memory to flush %u rows", job.row_count);
+    }
     /* Chunks point into the log file: it is durable before an edit names them. */
     code = log_file_sync(memtable->log, error);
     if (code == 0)

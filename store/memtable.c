@@ -24,8 +24,12 @@ struct memtable *memtable_new(struct store *store, struct log_file *log, uint64_
     void *buffer =
         mmap(NULL, buffer_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
-    if (!memtable || buffer == MAP_FAILED)
-        abort();
+    if (!memtable || buffer == MAP_FAILED) {
+        if (buffer != MAP_FAILED)
+            (void)munmap(buffer, buffer_bytes);
+        free(memtable);
+        return NULL;
+    }
     /* Fewer page faults while frames are built and fewer TLB misses while they are scanned. */
     if (buffer_bytes >= (uint64_t)LOG_GROW_BYTES)
         (void)madvise(buffer, buffer_bytes, MADV_HUGEPAGE); /* only a hint */
@@ -108,6 +112,26 @@ static uint32_t window_find(struct memtable *memtable, int64_t event_time_ms)
     return memtable->window_last = memtable->window_count++;
 }
 
+bool memtable_reserve_rows(struct memtable *memtable, uint32_t count)
+{
+    uint32_t from = atomic_load_explicit(&memtable->row_count, memory_order_relaxed);
+    uint32_t first;
+
+    if (count == 0)
+        return true;
+    for (unsigned i = segment_of(from, &first); i <= segment_of(from + count - 1, &first); i++) {
+        struct memtable_row *rows =
+            atomic_load_explicit(&memtable->segments[i], memory_order_relaxed);
+        if (rows)
+            continue;
+        rows = malloc(((size_t)MEMTABLE_FIRST_SEGMENT_ROWS << i) * sizeof(*rows));
+        if (!rows)
+            return false;
+        atomic_store_explicit(&memtable->segments[i], rows, memory_order_release);
+    }
+    return true;
+}
+
 static struct memtable_row *row_new(struct memtable *memtable, uint32_t row)
 {
     uint32_t first;
@@ -115,13 +139,7 @@ static struct memtable_row *row_new(struct memtable *memtable, uint32_t row)
     struct memtable_row *rows =
         atomic_load_explicit(&memtable->segments[segment], memory_order_relaxed);
 
-    if (!rows) {
-        size_t bytes = ((size_t)MEMTABLE_FIRST_SEGMENT_ROWS << segment) * sizeof(*rows);
-        rows = malloc(bytes);
-        if (!rows)
-            abort();
-        atomic_store_explicit(&memtable->segments[segment], rows, memory_order_release);
-    }
+    assert(rows); /* memtable_reserve_rows */
     memtable->segment_bytes += sizeof(*rows);
     return &rows[row - first];
 }

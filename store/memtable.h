@@ -78,6 +78,7 @@ struct memtable {
     struct store_clock clock;
 };
 
+/** Takes over the reference to `log`, which may be set later. NULL without memory. */
 struct memtable *memtable_new(struct store *store, struct log_file *log, uint64_t buffer_bytes,
                               int64_t window_ms, uint64_t seed);
 void memtable_ref(struct memtable *memtable);
@@ -91,6 +92,9 @@ struct memtable_row *memtable_row(const struct memtable *memtable, uint32_t row)
  * lock.. */
 uint32_t memtable_insert(struct memtable *memtable, const struct memtable_row *row,
                          int64_t arrival_wall_ms, uint32_t *previous);
+
+/** Makes room for `count` more rows, so that adding them cannot fail for it. False: no memory. */
+bool memtable_reserve_rows(struct memtable *memtable, uint32_t count);
 
 /** Gives back the memory behind the last frame: nothing more is written (a replayed log). */
 void memtable_release_tail(struct memtable *memtable);

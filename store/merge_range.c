@@ -339,11 +339,35 @@ static int write_load(struct range_job *job, struct error *error)
 
 /* ---- the whole range */
 
-static void create(struct range_job *job, const struct merge_range *range, unsigned helpers,
-                   uint64_t budget_bytes)
+/* The largest memory of a merge; false when there is none. */
+static bool create_pieces(struct range_job *job, bool any_packed)
+{
+    size_t vector_bytes = job->merge->shard->dim * sizeof(float);
+
+    job->piece_rows = (uint32_t)(PIECE_BYTES / vector_bytes) + 1;
+    job->pieces = calloc(job->piece_count, sizeof(*job->pieces));
+    if (!job->pieces) {
+        job->piece_count = 0;
+        return false;
+    }
+    for (uint32_t i = 0; i < job->piece_count; i++) {
+        struct piece *piece = &job->pieces[i];
+        piece->vectors = calloc(job->piece_rows, sizeof(*piece->vectors));
+        piece->rows = calloc(job->piece_rows, sizeof(*piece->rows));
+        piece->places = calloc(job->piece_rows, sizeof(*piece->places));
+        if (job->copies || any_packed)
+            piece->copies = aligned_alloc(64, (job->piece_rows * vector_bytes + 63) / 64 * 64);
+        if (!piece->vectors || !piece->rows || !piece->places ||
+            ((job->copies || any_packed) && !piece->copies))
+            return false;
+    }
+    return true;
+}
+
+static int create(struct range_job *job, const struct merge_range *range, unsigned helpers,
+                  uint64_t budget_bytes, struct error *error)
 {
     const struct merge *merge = job->merge;
-    size_t vector_bytes = merge->shard->dim * sizeof(float);
     uint64_t rows = 1, payload_bytes = 0;
     bool any_packed = false;
 
@@ -362,23 +386,15 @@ static void create(struct range_job *job, const struct merge_range *range, unsig
 
     job->copies = helpers > 0;
     job->piece_count = 1 + helpers * PIECES_A_HELPER;
-    job->piece_rows = (uint32_t)(PIECE_BYTES / vector_bytes) + 1;
-    job->pieces = must(calloc(job->piece_count, sizeof(*job->pieces)));
-    for (uint32_t i = 0; i < job->piece_count; i++) {
-        struct piece *piece = &job->pieces[i];
-        piece->vectors = must(calloc(job->piece_rows, sizeof(*piece->vectors)));
-        piece->rows = must(calloc(job->piece_rows, sizeof(*piece->rows)));
-        piece->places = must(calloc(job->piece_rows, sizeof(*piece->places)));
-        if (job->copies || any_packed)
-            piece->copies =
-                must(aligned_alloc(64, (job->piece_rows * vector_bytes + 63) / 64 * 64));
-    }
     if (pthread_mutex_init(&job->lock, NULL) != 0 || pthread_cond_init(&job->changed, NULL) != 0)
         abort();
+    if (!create_pieces(job, any_packed))
+        return error_set(error, ERROR_MEMORY, "no memory to merge %zu tables", merge->input_count);
     /* A helper that does not start is no failure: the others do its work. */
     while (job->helper_count < helpers && job->helper_count < HELPERS_MAX &&
            pthread_create(&job->helpers[job->helper_count], NULL, help, job) == 0)
         job->helper_count++;
+    return 0;
 }
 
 static void destroy(struct range_job *job)
@@ -433,8 +449,9 @@ int merge_range_run(const struct merge *merge, const struct table *const *tables
 
     if (code != 0)
         return code;
-    create(&job, range, helpers, budget_bytes);
-    code = write_rows(&job, error);
+    code = create(&job, range, helpers, budget_bytes, error);
+    if (code == 0)
+        code = write_rows(&job, error);
     if (code != 0 || job.written == 0)
         table_writer_abort(job.writer);
     else

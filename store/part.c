@@ -37,7 +37,7 @@ int part_open(struct store_shard *shard, const struct manifest_table *from, stru
     int code;
 
     if (!part)
-        abort();
+        return error_set(error, ERROR_MEMORY, "no memory to open a table");
     atomic_init(&part->refs, 1);
     part->shard = shard;
     part->description = from->description;
@@ -65,8 +65,13 @@ int part_open(struct store_shard *shard, const struct manifest_table *from, stru
     }
     part->page_count = (part->row_count + PART_PAGE_ROWS - 1) / PART_PAGE_ROWS;
     part->pages = calloc(part->page_count ? part->page_count : 1, sizeof(*part->pages));
-    if (!part->pages)
-        abort();
+    if (!part->pages) {
+        code =
+            error_set(error, ERROR_MEMORY, "no memory for the masks of %u rows", part->row_count);
+        part->page_count = 0;
+        part_delete(part);
+        return code;
+    }
     if (from->mask_number != 0) {
         part->mask_number = from->mask_number;
         atomic_store_explicit(&part->mask_bytes, from->mask_bytes, memory_order_relaxed);

@@ -230,6 +230,9 @@ static int replay_frames(struct store_shard *shard, struct memtable *memtable,
         if (frame.header->first_offset < atomic_load(&shard->visible))
             return error_set(error, ERROR_CORRUPT, "%s: the frame at byte %" PRIu64 " goes back",
                              log->path, at);
+        if (!memtable_reserve_rows(memtable, frame.header->vector_count))
+            return error_set(error, ERROR_MEMORY, "%s: no memory for %u rows", log->path,
+                             frame.header->vector_count);
         append_apply_frame(shard, memtable, version, &frame, 0);
         append_publish(shard, memtable->next_offset, &memtable->clock);
         shard->next_sequence++;
@@ -274,6 +277,11 @@ static int replay_log(struct recovery *recovery, const struct manifest_log *from
     log_file_ref(log); /* the memtable's */
     memtable = memtable_new(shard->store, log, buffer_bytes,
                             atomic_load_explicit(&shard->window_ms, memory_order_relaxed), seed);
+    if (!memtable) {
+        log_file_unref(log);
+        return error_set(error, ERROR_MEMORY, "%s: no memory to replay %" PRIu64 " bytes",
+                         log->path, buffer_bytes);
+    }
     memtable->first_sequence = shard->next_sequence;
     version = version_copy(atomic_load(&shard->current));
     version_add_memtable(version, memtable);

@@ -179,7 +179,7 @@ int table_open(struct io *io, const char *directory, const struct table_descript
     int result;
 
     if (!table)
-        abort();
+        return error_set(error, ERROR_MEMORY, "no memory to open a table");
     table->io = io;
     table->description = *description;
     result = open_checked(table, directory, description, info, error);

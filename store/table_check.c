@@ -275,7 +275,8 @@ static int check_permutation(const struct table *table, struct error *error)
         return 0;
     seen = calloc(table->row_count / 64 + 1, sizeof(*seen));
     if (!seen)
-        abort();
+        return error_set(error, ERROR_MEMORY, "%s: no memory to check %u rows", table->index.path,
+                         table->row_count);
     for (uint32_t place = 0; place < table->row_count; place++) {
         uint32_t row = table->permutation[place];
         if (row >= table->row_count || seen[row / 64] >> (row % 64) & 1) {

@@ -109,13 +109,14 @@ static int compare_places(const void *a, const void *b)
     return *left < *right ? -1 : *left > *right;
 }
 
-/* Rows in ascending order with their place in the request: row << 32 | place. */
+/* Rows in ascending order with their place in the request: row << 32 | place. NULL without memory.
+ */
 static uint64_t *sorted_request(const uint32_t *rows, uint32_t count)
 {
     uint64_t *request = malloc(sizeof(*request) * ((size_t)count + 1));
 
     if (!request)
-        abort();
+        return NULL;
     for (uint32_t i = 0; i < count; i++)
         request[i] = (uint64_t)rows[i] << 32 | i;
     qsort(request, count, sizeof(*request), compare_places);
@@ -132,6 +133,8 @@ int table_gather_payloads(const struct table *table, const uint32_t *rows, uint3
     struct buffer raw = {0};
     int result = 0;
 
+    if (!request)
+        return error_set(error, ERROR_MEMORY, "payloads of %u rows", count);
     for (uint32_t i = 0; result == 0 && i < count; i++) {
         uint32_t row = (uint32_t)(request[i] >> 32);
         uint32_t place = (uint32_t)request[i];

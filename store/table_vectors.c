@@ -67,7 +67,8 @@ int table_vector_block_check(const struct table *table, uint32_t index, struct e
         return check_checksum(table, index, error);
     scratch = malloc(vector_block(table, index)->raw_bytes);
     if (!scratch)
-        abort();
+        return error_set(error, ERROR_MEMORY, "%s: no memory to decode a block",
+                         table->vectors.path);
     result = decode_block(table, index, scratch, error);
     free(scratch);
     return result;
@@ -83,7 +84,8 @@ int table_vectors_create(struct table *table, struct error *error)
 
     table->vectors_ready = calloc(block_count / 64 + 1, sizeof(*table->vectors_ready));
     if (!table->vectors_ready)
-        abort();
+        return error_set(error, ERROR_MEMORY, "%s: no memory for %u blocks", table->vectors.path,
+                         block_count);
     if (table->description.codec != TABLE_CODEC_PACKED || size_bytes == 0)
         return 0;
     range = mmap(NULL, size_bytes, PROT_READ | PROT_WRITE,
@@ -217,7 +219,8 @@ static int gather_packed(const struct table *table, const uint32_t *rows, uint32
     int result = 0;
 
     if (!scratch)
-        abort();
+        return error_set(error, ERROR_MEMORY, "%s: no memory to decode blocks",
+                         table->vectors.path);
     for (uint32_t i = 0; result == 0 && i < count; i++) {
         uint32_t index = block_of_row(table, rows[i]);
         assert(rows[i] < table->row_count);

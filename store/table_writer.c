@@ -120,7 +120,7 @@ int table_writer_open(struct io *io, const char *directory,
         return error_set(error, ERROR_INVALID, "a chunk's vectors lie raw in its log file");
     writer = calloc(1, sizeof(*writer));
     if (!writer)
-        abort();
+        return error_set(error, ERROR_MEMORY, "no memory to write a table");
     writer->io = io;
     writer->description = *description;
     writer->index.handle = writer->vectors.handle = -1;
@@ -128,8 +128,10 @@ int table_writer_open(struct io *io, const char *directory,
     writer->vector_block_rows = table_vector_block_rows(description->dim);
     writer->vector_block = malloc(writer->vector_size_bytes * writer->vector_block_rows);
     writer->compressor = ZSTD_createCCtx();
-    if (!writer->vector_block || !writer->compressor)
-        abort();
+    if (!writer->vector_block || !writer->compressor) {
+        writer_free(writer);
+        return error_set(error, ERROR_MEMORY, "no memory to write a table");
+    }
     if (description->codec == TABLE_CODEC_PACKED)
         writer->encoder = codec_encoder_new();
     buffer_append(&writer->columns[TABLE_COLUMN_KEY_OFFSETS], &zero, sizeof(zero));
@@ -320,6 +322,19 @@ static void add_key(struct table_writer *writer, const struct table_row *row)
     buffer_append(&writer->hashes, &hash, sizeof(hash));
 }
 
+/* Room for a row in everything that is held until the end: what grows with the rows may run out of
+ * memory, and that is no reason to die. */
+static bool reserve_row(struct table_writer *writer, const struct table_row *row)
+{
+    return buffer_try_reserve(&writer->columns[TABLE_COLUMN_KEYS], row->key_bytes) &&
+           buffer_try_reserve(&writer->columns[TABLE_COLUMN_KEY_OFFSETS], sizeof(uint32_t)) &&
+           buffer_try_reserve(&writer->columns[TABLE_COLUMN_EVENT_TIMES], sizeof(int64_t)) &&
+           buffer_try_reserve(&writer->columns[TABLE_COLUMN_OFFSETS], sizeof(int64_t)) &&
+           buffer_try_reserve(&writer->columns[TABLE_COLUMN_TTLS], sizeof(int64_t)) &&
+           buffer_try_reserve(&writer->hashes, sizeof(uint64_t)) &&
+           buffer_try_reserve(&writer->payload_bytes, row->payload_bytes);
+}
+
 int table_writer_add(struct table_writer *writer, const struct table_row *row, struct error *error)
 {
     int result;
@@ -327,6 +342,8 @@ int table_writer_add(struct table_writer *writer, const struct table_row *row, s
     if (writer->failed)
         return error_set(error, writer->failed, "an earlier row could not be written");
     result = check_row(writer, row, error);
+    if (result == 0 && !reserve_row(writer, row))
+        result = error_set(error, ERROR_MEMORY, "no memory for row %u", writer->row_count);
     if (result == 0)
         result = add_vector(writer, row, error);
     if (result == 0)
@@ -373,13 +390,13 @@ static int compare_entries(const void *a, const void *b, void *context)
     return left->row > right->row ? -1 : left->row < right->row;
 }
 
-static void build_permutation(struct table_writer *writer)
+static int build_permutation(struct table_writer *writer, struct error *error)
 {
     struct buffer *permutation = &writer->columns[TABLE_COLUMN_PERMUTATION];
     struct sort_entry *entries = malloc(sizeof(*entries) * (writer->row_count + (size_t)1));
 
     if (!entries)
-        abort();
+        return error_set(error, ERROR_MEMORY, "no memory to sort %u rows", writer->row_count);
     for (uint32_t row = 0; row < writer->row_count; row++) {
         size_t key_bytes;
         const uint8_t *key = key_of(writer, row, &key_bytes);
@@ -390,6 +407,7 @@ static void build_permutation(struct table_writer *writer)
     for (uint32_t place = 0; place < writer->row_count; place++)
         buffer_append(permutation, &entries[place].row, sizeof(uint32_t));
     free(entries);
+    return 0;
 }
 
 static void build_sparse(struct table_writer *writer)
@@ -543,10 +561,12 @@ static int write_footer(struct table_writer *writer, struct table_footer *footer
 
 static int write_end(struct table_writer *writer, struct table_footer *footer, struct error *error)
 {
-    int result;
+    int result = 0;
 
     if (writer->description.kind == TABLE_CHUNK)
-        build_permutation(writer);
+        result = build_permutation(writer, error);
+    if (result)
+        return result;
     if (!writer->has_ttl)
         writer->columns[TABLE_COLUMN_TTLS].size = 0;
     build_sparse(writer);

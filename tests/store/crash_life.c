@@ -24,10 +24,10 @@ static void make_group(const struct life_event *event, struct fixture_group *gro
 
 static int life_open(struct life *life, struct error *error)
 {
-    struct store_options store_options = {.data_dir = "/data",
+    struct store_options store_options = {.data_dir = life->data_dir,
                                           .memory_max_bytes = UINT64_C(1) << 26,
                                           .memtable_max_bytes = MEMTABLE_BYTES,
-                                          .io = shadow_disk_io(life->disk)};
+                                          .io = life->io};
     struct store_shard_options options = {.collection = "c",
                                           .name = "0",
                                           .dim = FIXTURE_DIM,
@@ -60,6 +60,18 @@ void life_stop(struct life *life)
     life->store = NULL;
 }
 
+/* Whether a step that failed is worth another try: what was short is there again. */
+static bool life_relieved(struct life *life, int code)
+{
+    if (!life->tolerant || (code != ERROR_NO_SPACE && code != ERROR_MEMORY))
+        return false;
+    if (life->disk)
+        shadow_disk_fail_at(life->disk, SHADOW_NEVER, SHADOW_FAULT_NONE, false);
+    if (life->relieve)
+        life->relieve();
+    return true;
+}
+
 static int life_append(struct life *life, struct error *error)
 {
     static struct fixture_group group;
@@ -73,11 +85,9 @@ static int life_append(struct life *life, struct error *error)
     event->after = group.group.next_offset;
     life->event_count++;
     code = store_shard_append(life->shard, &group.group, error);
-    if (code == ERROR_NO_SPACE && life->tolerant) {
-        shadow_disk_fail_at(life->disk, SHADOW_NEVER, SHADOW_FAULT_NONE, false);
+    if (life_relieved(life, code))
         code = store_shard_append(life->shard, &group.group, error);
-    }
-    event->acknowledged = code == 0;
+    event->acknowledged = code == 0 && !atomic_load(&life->cutting);
     return code;
 }
 
@@ -86,10 +96,8 @@ static int life_flush(struct life *life, struct error *error)
     int64_t next_offset = store_shard_next_offset(life->shard);
     int code = store_shard_flush(life->shard, error);
 
-    if (code == ERROR_NO_SPACE && life->tolerant) {
-        shadow_disk_fail_at(life->disk, SHADOW_NEVER, SHADOW_FAULT_NONE, false);
+    if (life_relieved(life, code))
         code = store_shard_flush(life->shard, error);
-    }
     if (code == 0)
         life->flushed_offset = next_offset;
     return code;
@@ -133,11 +141,9 @@ static int life_window(struct life *life, struct error *error)
         *event = (struct life_event){
             .kind = LIFE_DROP, .next_offset = info.next_offset, .start_ms = window.start_ms};
         code = store_shard_drop(life->shard, window.start_ms, window.length_ms, "test", error);
-        if (code == ERROR_NO_SPACE && life->tolerant) {
-            shadow_disk_fail_at(life->disk, SHADOW_NEVER, SHADOW_FAULT_NONE, false);
+        if (life_relieved(life, code))
             code = store_shard_drop(life->shard, window.start_ms, window.length_ms, "test", error);
-        }
-        event->acknowledged = code == 0;
+        event->acknowledged = code == 0 && !atomic_load(&life->cutting);
     } else if (window.chunk_count > 0 && (chance < 3 || life->unbounded)) {
         code = life_compact(life, &window, error);
     } else if (chance < 5 && window.chunk_count > 1) {
@@ -147,10 +153,8 @@ static int life_window(struct life *life, struct error *error)
         code = store_shard_seal(life->shard, window.start_ms, window.length_ms, NOW_MS, NULL, NULL,
                                 error);
     }
-    if (code == ERROR_NO_SPACE && life->tolerant) {
-        shadow_disk_fail_at(life->disk, SHADOW_NEVER, SHADOW_FAULT_NONE, false);
+    if (life_relieved(life, code))
         code = 0;
-    }
 out:
     arena_destroy(&arena);
     return code;
@@ -192,7 +196,7 @@ void life_run(struct life *life, unsigned steps)
     life->flushed_offset = -1;
     life->extend = test_random(&life->random) % 2;
     life->code = life_open(life, &error);
-    for (unsigned i = 0; i < steps && life->code == 0; i++)
+    for (unsigned i = 0; i < steps && life->code == 0 && !atomic_load(&life->cutting); i++)
         life->code = life_step(life, &error);
     snprintf(life->text, sizeof(life->text), "%s", error.text);
 }
@@ -316,7 +320,7 @@ const char *life_go_on(struct life *life)
     }
     model_destroy(&model);
     life_stop(life);
-    if (!problem && store_verify(shadow_disk_io(life->disk), "/data", &findings, &error) != 0) {
+    if (!problem && store_verify(life->io, life->data_dir, &findings, &error) != 0) {
         snprintf(life->text, sizeof(life->text), "verify: %.200s: %.800s", error.text,
                  buffer_text(&findings));
         problem = life->text;

@@ -1,6 +1,8 @@
-/* A scripted life of a shard on a shadow disk, and what it has promised so far. */
+/* A scripted life of a shard on a shadow disk (or a real one), and what it has promised so far. */
 #ifndef TESTS_STORE_CRASH_LIFE_H
 #define TESTS_STORE_CRASH_LIFE_H
+
+#include <stdatomic.h>
 
 #include "tests/store/shadow_disk.h"
 #include "tests/store/shard_fixture.h"
@@ -20,7 +22,9 @@ struct life_event {
 };
 
 struct life {
-    struct shadow_disk *disk;
+    struct io *io;
+    const char *data_dir;
+    struct shadow_disk *disk; /* behind `io`; NULL: a real one */
     uint64_t random;
     enum store_durability durability;
     struct store *store;
@@ -29,9 +33,11 @@ struct life {
     size_t event_count;
     int64_t flushed_offset; /* acknowledged by a flush */
     bool unbounded;         /* one window, no seals: files move through levels */
+    _Atomic bool cutting;   /* the power is going: what succeeds from now on is no promise */
     int code;               /* of the step that ended the life */
     bool extend;            /* log files grow with each frame, as they do for large ones */
-    bool tolerant;          /* steps that meet a full disk are tried again once it has room */
+    bool tolerant; /* steps that meet a full disk or no memory are tried again once there is some */
+    void (*relieve)(void); /* called before that; may be NULL */
     char text[1200];
 };
 

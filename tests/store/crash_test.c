@@ -25,6 +25,8 @@ static void life_start(struct life *life, uint64_t seed, enum store_durability d
 {
     memset(life, 0, sizeof(*life));
     life->disk = shadow_disk_new(seed);
+    life->io = shadow_disk_io(life->disk);
+    life->data_dir = "/data";
     make_root(life->disk);
     life->random = seed | 1;
     life->durability = durability;
@@ -42,6 +44,7 @@ static void recover(const struct life *dead, uint64_t seed, uint64_t operation)
         abort();
     *life = *dead;
     life->disk = shadow_disk_clone(dead->disk, seed);
+    life->io = shadow_disk_io(life->disk);
     /* Sometimes only the process dies: what it had not synced is read by the next one, which goes
      * on with it, and is lost after that. */
     if (test_random(&random) % 4 == 0) {

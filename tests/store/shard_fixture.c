@@ -294,8 +294,14 @@ static const char *compare_row(const struct store_source *source, uint32_t row,
     size_t expected_bytes = expected->payload_bytes ? expected->payload_bytes : 1;
 
     key = store_row_key(source, row, &key_bytes);
-    if (compare_keys(key, key_bytes, expected->key.bytes, expected->key.size_bytes) != 0)
-        return "another key";
+    if (compare_keys(key, key_bytes, expected->key.bytes, expected->key.size_bytes) != 0) {
+        snprintf(complaint, sizeof(complaint),
+                 "another key: offset %" PRId64 ", time %" PRId64 " instead of offset %" PRId64
+                 ", time %" PRId64,
+                 store_row_offset(source, row), store_row_event_time_ms(source, row),
+                 expected->offset, expected->event_time_ms);
+        return complaint;
+    }
     if (store_row_offset(source, row) != expected->offset) {
         snprintf(complaint, sizeof(complaint), "offset %" PRId64 " instead of %" PRId64,
                  store_row_offset(source, row), expected->offset);
