@@ -338,13 +338,14 @@ static void round_once(struct ingest *ingest)
         if (message) {
             take_message(ingest, message);
             rd_kafka_message_destroy(message);
+            consumer_fetch_keep_up(ingest);
         }
     }
     now_ns = io_monotonic_ns(ingest->io);
     if (ingest->waiting && ingest->letters)
         dead_letters_poll(ingest->letters, 0);
     if (!message || ingest->waiting ||
-        (ingest->oldest_ns != 0 && now_ns - ingest->oldest_ns >= CONSUMER_LINGER_NS))
+        (ingest->oldest_ns != 0 && now_ns - ingest->oldest_ns >= CONSUMER_BUSY_LINGER_NS))
         append_due(ingest, now_ns);
     if (now_ns - ingest->housekept_ns >= POLL_IDLE_MS * NS_PER_MS)
         housekeep(ingest, now_ns);

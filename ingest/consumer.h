@@ -4,6 +4,7 @@
  *     consumer.c            the thread: poll, errors, stalls, housekeeping
  *     consumer_partition.c  one partition: decode, judge, group, append, stop
  *     consumer_rebalance.c  assignment: open, seek; revocation: flush, hand over
+ *     consumer_fetch.c      keeps librdkafka fetching
  *     consumer_observe.c    a second thread that asks the broker for end offsets
  *     consumer_metrics.c    the series of a partition
  *
@@ -33,6 +34,9 @@ enum {
 
 /* A group waits this long for company, so that one sync serves many records. */
 #define CONSUMER_LINGER_NS (2 * NS_PER_MS)
+/* While messages keep coming without a pause it may grow this long: in a backlog a sync for what
+ * was read in two milliseconds costs more than the reading. */
+#define CONSUMER_BUSY_LINGER_NS (25 * NS_PER_MS)
 /* Without records (control records, aborted transactions) the offset moves less often. */
 #define CONSUMER_GAP_NS (200 * NS_PER_MS)
 /* A full group that cannot be appended stalls the poll loop this long; then its partition is
@@ -153,6 +157,12 @@ struct ingest {
     bool silence_said;     /* a line says that no broker answers */
     bool ever_assigned;
     bool no_commit; /* no broker answers while the consumer closes */
+    struct {
+        rd_kafka_queue_t *queue; /* of fetched messages */
+        size_t peak;             /* its greatest length since the fetching was woken */
+        unsigned unlooked;       /* messages taken since its length was looked at */
+        int64_t woken_ns;
+    } fetch;
 
     pthread_mutex_t lock;
     pthread_cond_t wake; /* for the observer */
@@ -200,6 +210,10 @@ int64_t partition_lag(const struct partition *partition);
 /* For log lines: "news: topic [3]". */
 #define PARTITION_FORMAT  "%s: %s [%d]"
 #define PARTITION_NAME(p) (p)->collection->name, (p)->topic, (p)->number
+
+/* ---- consumer_fetch.c */
+/* After each message. */
+void consumer_fetch_keep_up(struct ingest *ingest);
 
 /* ---- consumer_rebalance.c */
 void consumer_rebalance(rd_kafka_t *client, rd_kafka_resp_err_t event,

@@ -124,6 +124,7 @@ static int connect_consumer(struct ingest *ingest, struct error *error)
     if (kafka_client_new(RD_KAFKA_CONSUMER, conf, &ingest->consumer, error) != 0)
         return error->code;
     (void)rd_kafka_poll_set_consumer(ingest->consumer);
+    ingest->fetch.queue = rd_kafka_queue_get_consumer(ingest->consumer);
     list = rd_kafka_topic_partition_list_new((int)ingest->topic_count);
     for (size_t i = 0; i < ingest->topic_count; i++)
         rd_kafka_topic_partition_list_add(list, ingest->topics[i].name, RD_KAFKA_PARTITION_UA);
@@ -137,6 +138,8 @@ static int connect_consumer(struct ingest *ingest, struct error *error)
 static void ingest_delete(struct ingest *ingest)
 {
     dead_letters_delete(ingest->letters, LETTERS_FLUSH_MS);
+    if (ingest->fetch.queue)
+        rd_kafka_queue_destroy(ingest->fetch.queue);
     if (ingest->consumer)
         rd_kafka_destroy_flags(ingest->consumer, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
     pthread_cond_destroy(&ingest->wake);
