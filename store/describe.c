@@ -77,7 +77,7 @@ static void add_part(struct describe_job *job, const struct version_entry *entry
         .min_offset = part->info.min_offset,
         .max_offset = part->info.max_offset,
         .level = atomic_load_explicit(&part->level, memory_order_relaxed),
-        .dead_rows = masked,
+        .dead_rows = atomic_load_explicit(&part->persisted_rows, memory_order_relaxed),
         .max_expiry_ms = part_max_expiry_ms(entry->part, job->flushed_offset),
         .first_key_bytes = (uint16_t)part->first_key_bytes,
         .last_key_bytes = (uint16_t)part->last_key_bytes};
@@ -100,7 +100,7 @@ static void add_part(struct describe_job *job, const struct version_entry *entry
     window->generation = part->description.generation;
     window->run = file;
     window->run_checksum = part->info.footer_checksum;
-    window->masked_rows = masked;
+    window->masked_rows = file.dead_rows;
     if (entry->attachment) {
         window->segment = entry->attachment->segment.info;
         window->total_bytes += window->segment.bytes;

@@ -42,9 +42,9 @@ struct part {
     _Atomic(struct part_page *) *pages;
     uint32_t page_count;
     _Atomic uint32_t masked_rows;
-    uint32_t masked_last;    /* masked_rows when masks were last persisted; commit lock */
-    uint32_t persisted_rows; /* rows in the persisted mask; commit lock */
-    uint64_t mask_number;    /* commit lock */
+    uint32_t masked_last;            /* masked_rows when masks were last persisted; commit lock */
+    _Atomic uint32_t persisted_rows; /* rows in the persisted mask; changed under the commit lock */
+    uint64_t mask_number;            /* commit lock */
     _Atomic uint64_t mask_bytes;
     pthread_mutex_t expiry_lock; /* guards what part_max_expiry_ms remembers */
     bool expiry_known;

@@ -180,7 +180,7 @@ struct store_file_info {
     int64_t min_event_ms, max_event_ms;
     int64_t min_offset, max_offset;
     uint8_t level;         /* of unsealed runs */
-    uint64_t dead_rows;    /* masked */
+    uint64_t dead_rows;    /* masked for good: a merge leaves them out */
     int64_t max_expiry_ms; /* of the rows that live; INT64_MAX: never, INT64_MIN: none lives */
     const uint8_t *first_key, *last_key; /* in the describe arena */
     uint16_t first_key_bytes, last_key_bytes;
@@ -199,7 +199,7 @@ struct store_window_info {
     uint64_t generation;        /* of the sealed run, 1 for the first; 0 without */
     struct store_file_info run; /* valid when sealed */
     uint64_t run_checksum;      /* of the run's footer */
-    uint64_t masked_rows;       /* of the run */
+    uint64_t masked_rows;       /* of the run, for good: a reseal leaves them out */
     struct store_segment_info segment;
     struct store_file_info *chunks; /* in the describe arena, oldest first */
     size_t chunk_count;
