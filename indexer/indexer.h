@@ -44,6 +44,19 @@ struct indexer_write {
     int code; /* filled: 0 or enum error_code */
 };
 
+/* Which windows of a collection an operator means. */
+struct indexer_window_choice {
+    bool has_time; /* the window that holds time_ms; else all of them */
+    int64_t time_ms;
+    const char *shard;            /* NULL: all */
+    const atomic_bool *cancelled; /* nobody waits for the answer any more */
+};
+
+/** Does something to windows and appends what was done to `out`, as one JSON value. */
+typedef int (*indexer_window_function)(void *context, const struct config_collection *collection,
+                                       const struct indexer_window_choice *choice,
+                                       struct buffer *out, struct error *error);
+
 struct indexer_host {
     void *context;
     /** Leases all open shards of a collection into `arena`; each is given back with shard_release.
@@ -63,6 +76,8 @@ struct indexer_host {
      * are in. */
     int (*write)(void *context, const struct config_collection *collection,
                  struct indexer_write *writes, size_t count, struct error *error);
+    /** Seals, reseals or merges now; NULL when this process keeps no windows. */
+    indexer_window_function compact;
 };
 
 struct indexer_options {

@@ -11,6 +11,7 @@ struct client {
     CURL *curl;
     struct curl_slist *headers;
     char address[128];
+    long timeout_s;
     char curl_error[CURL_ERROR_SIZE];
 };
 
@@ -67,6 +68,7 @@ int client_open(const struct config *config, struct client **client, struct erro
         free(fresh);
         return error_set(error, ERROR_MEMORY, "libcurl does not start");
     }
+    fresh->timeout_s = TIMEOUT_S;
     write_address(config, fresh->address, sizeof(fresh->address));
     add_header(fresh, "Content-Type: application/json");
     add_header(fresh, "Expect:"); /* no round trip before a large body */
@@ -89,6 +91,11 @@ void client_close(struct client *client)
     free(client);
 }
 
+void client_set_timeout(struct client *client, long seconds)
+{
+    client->timeout_s = seconds;
+}
+
 const char *client_address(const struct client *client)
 {
     return client->address;
@@ -107,7 +114,7 @@ static CURLcode perform(struct client *client, const char *path, const struct bu
     curl_easy_setopt(curl, CURLOPT_HTTPHEADER, client->headers);
     curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, client->curl_error);
     curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, (long)CONNECT_TIMEOUT_S);
-    curl_easy_setopt(curl, CURLOPT_TIMEOUT, (long)TIMEOUT_S);
+    curl_easy_setopt(curl, CURLOPT_TIMEOUT, client->timeout_s);
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
     /* The address is the service's own; a proxy of the environment is for other places. */
     curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");

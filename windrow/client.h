@@ -15,6 +15,9 @@ struct client;
 int client_open(const struct config *config, struct client **client, struct error *error);
 void client_close(struct client *client);
 
+/** How long a request may take; 120 s unless told. */
+void client_set_timeout(struct client *client, long seconds);
+
 /** The address, "http://127.0.0.1:6333". */
 const char *client_address(const struct client *client);
 

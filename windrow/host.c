@@ -1,5 +1,6 @@
 #include "windrow/host.h"
 
+#include "windrow/on_demand.h"
 #include "windrow/status.h"
 
 /* ---- what the indexer asks of the program ---- */
@@ -42,6 +43,13 @@ static int host_write(void *context, const struct config_collection *collection,
     return writer_write(service->writer, collection, writes, count, error);
 }
 
+static int host_compact(void *context, const struct config_collection *collection,
+                        const struct indexer_window_choice *choice, struct buffer *out,
+                        struct error *error)
+{
+    return on_demand_compact(context, collection, choice, out, error);
+}
+
 struct indexer_host host_for_indexer(struct service *service)
 {
     return (struct indexer_host){
@@ -52,6 +60,7 @@ struct indexer_host host_for_indexer(struct service *service)
         .status = host_status,
         .alive = host_alive,
         .write = host_write,
+        .compact = host_compact,
     };
 }
 

@@ -17,6 +17,7 @@ static const struct command commands[] = {
     {"produce", command_produce, "send JSON lines or .fbin vectors to a collection's topic"},
     {"search", command_search, "nearest neighbours from the running service"},
     {"status", command_status, "collections, shards, lag, windows and segments"},
+    {"compact", command_compact, "seal, reseal or merge now"},
     {"inspect", command_inspect, "decode any windrow file"},
     {"verify", command_verify, "read every byte of a data folder and check every checksum"},
 };

@@ -86,8 +86,8 @@ static void *flush_loop(void *context)
 
 /* ---- deciding and carrying out ---- */
 
-static void announce_seal(struct maintenance *maintenance, struct store_shard *shard,
-                          const struct store_window_info *window, double seconds)
+void maintenance_announce_seal(struct maintenance *maintenance, struct store_shard *shard,
+                               const struct store_window_info *window, double seconds)
 {
     struct metric_label labels[] = {{"collection", store_shard_collection(shard)}};
     struct arena arena;
@@ -123,8 +123,8 @@ static int carry_out(struct maintenance *maintenance, struct indexer_shard_lease
                                   lease->closing, error);
 
     if (code == 0 && (decision->action == TWCS_SEAL || decision->action == TWCS_RESEAL))
-        announce_seal(maintenance, lease->shard, &view->info.windows[decision->window],
-                      (double)(io_monotonic_ns(maintenance->io) - start_ns) * 1e-9);
+        maintenance_announce_seal(maintenance, lease->shard, &view->info.windows[decision->window],
+                                  (double)(io_monotonic_ns(maintenance->io) - start_ns) * 1e-9);
     return code;
 }
 

@@ -25,6 +25,10 @@ struct maintenance_options {
     _Atomic int64_t *flush_alive_ns; /* heartbeat of the flush thread, for the watchdog */
 };
 
+/** A window was sealed or resealed in `seconds`: counts it and tells the indexer. Any thread. */
+void maintenance_announce_seal(struct maintenance *maintenance, struct store_shard *shard,
+                               const struct store_window_info *window, double seconds);
+
 int maintenance_start(const struct maintenance_options *options, struct maintenance **maintenance,
                       struct error *error);
 /** Cancels what is under way (nothing is half done) and joins the threads. */

@@ -8,6 +8,7 @@
 #include "base/arena.h"
 #include "base/doc.h"
 #include "base/text.h"
+#include "windrow/argument.h"
 
 enum { FILE_BYTES_MAX = 16 << 20, DIM_MAX = 65536 };
 
@@ -121,22 +122,13 @@ static int write_query(struct arena *arena, const struct search_arguments *argum
     return write_vector(&doc, "--vector", body, error);
 }
 
-/* RFC 3339, milliseconds since the epoch, or a duration before now. */
 static int write_time(const char *name, const char *text, int64_t now_ms, struct buffer *body,
                       struct error *error)
 {
     int64_t time_ms;
-    uint64_t number;
 
-    if (text_parse_u64(text, strlen(text), &number) == 0 && number <= INT64_MAX)
-        time_ms = (int64_t)number;
-    else if (text_parse_duration_ms(text, &time_ms, NULL) == 0)
-        time_ms = now_ms - time_ms;
-    else if (text_parse_time_ms(text, strlen(text), &time_ms, NULL) != 0)
-        return error_set(error, ERROR_INVALID,
-                         "--%s: \"%.60s\" is no time (2026-11-21T03:04:05Z, 2026-11-21, "
-                         "milliseconds since the epoch, or 2h for two hours ago)",
-                         name, text);
+    if (argument_parse_time(name, text, now_ms, &time_ms, error) != 0)
+        return ERROR_INVALID;
     buffer_append_format(body, "\"%s\":%lld,", name, (long long)time_ms);
     return 0;
 }

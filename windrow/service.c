@@ -58,6 +58,7 @@ static int start_indexer(struct service *service, struct error *error)
 
 static int start_maintenance(struct service *service, struct error *error)
 {
+    struct maintenance *maintenance;
     struct maintenance_options options = {
         .catalog = service->catalog,
         .indexer = service->indexer,
@@ -67,7 +68,10 @@ static int start_maintenance(struct service *service, struct error *error)
         .flush_alive_ns = &service->flush_alive_ns,
     };
 
-    return maintenance_start(&options, &service->maintenance, error);
+    if (maintenance_start(&options, &maintenance, error) != 0)
+        return error->code;
+    atomic_store(&service->maintenance, maintenance);
+    return 0;
 }
 
 static int start_ingest(struct service *service, struct error *error)

@@ -28,7 +28,7 @@ struct service {
     struct store *store;
     struct catalog *catalog;
     _Atomic(struct indexer *) indexer; /* HTTP asks for /status before indexer_start returns */
-    struct maintenance *maintenance;
+    _Atomic(struct maintenance *) maintenance; /* NULL until started */
     struct writer *writer;
     _Atomic(struct ingest *) ingest; /* NULL until started and after it stopped */
     int64_t start_ns;

@@ -20,6 +20,7 @@ static const struct http_route routes[] = {
     {"DELETE", "/collections/{}", http_handle_collection_delete},
     {"GET", "/collections/{}/exists", http_handle_collection_exists},
     {"GET", "/collections/{}/aliases", http_handle_collection_aliases},
+    {"POST", "/collections/{}/compact", http_handle_compact},
     {"PUT", "/collections/{}/index", http_handle_index_create},
     {"DELETE", "/collections/{}/index/{}", http_handle_index_delete},
     {"POST", "/collections/{}/facet", http_handle_facet},

@@ -1,0 +1,233 @@
+#include "windrow/on_demand.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/doc.h"
+#include "base/text.h"
+#include "windrow/decision.h"
+
+enum { BUSY_POLL_MS = 50, SORTED_LEVEL_LEVELED = 1, SORTED_LEVEL_HYBRID = 3 };
+
+struct request {
+    struct service *service;
+    const struct config_collection *collection;
+    const struct indexer_window_choice *choice;
+    struct buffer *out;
+    struct arena arena;
+    size_t found; /* windows */
+};
+
+/* ---- choosing ---- */
+
+static bool holds(const struct store_window_info *window, int64_t time_ms)
+{
+    /* Windows start at multiples of their length: the end is as safe as a longer window is. */
+    return window->length_ms == 0 ||
+           (time_ms >= window->start_ms && time_ms - window->length_ms < window->start_ms);
+}
+
+static bool is_chosen(const struct request *request, const struct maintenance_view *view,
+                      const struct store_window_info *window)
+{
+    if (request->choice->has_time)
+        return holds(window, request->choice->time_ms);
+    return window->length_ms == 0 || window->sealed ||
+           twcs_window_closed(&view->policy, &view->clock, window->start_ms + window->length_ms);
+}
+
+/* ---- one window ---- */
+
+/* The level that the rows of all runs go to: the deepest there is. */
+static uint8_t output_level(const struct maintenance_view *view,
+                            const struct store_window_info *window, uint64_t *target_file_bytes)
+{
+    uint8_t level = 0;
+
+    *target_file_bytes = 0;
+    for (size_t i = 0; i < window->chunk_count; i++)
+        if (window->chunks[i].level > level)
+            level = window->chunks[i].level;
+    if (view->policy.style == TWCS_STYLE_LEVELED && level < SORTED_LEVEL_LEVELED)
+        level = SORTED_LEVEL_LEVELED;
+    if (view->policy.style == TWCS_STYLE_HYBRID && level < SORTED_LEVEL_HYBRID)
+        level = SORTED_LEVEL_HYBRID;
+    if (view->policy.style == TWCS_STYLE_LEVELED || view->policy.style == TWCS_STYLE_HYBRID)
+        *target_file_bytes = view->policy.target_file_bytes;
+    return level;
+}
+
+static int merge_all(struct store_shard *shard, const struct maintenance_view *view,
+                     const struct store_window_info *window, struct arena *arena, unsigned jobs,
+                     const atomic_bool *cancel, struct error *error)
+{
+    uint64_t *numbers = arena_calloc(arena, window->chunk_count + 1, sizeof(*numbers));
+    uint64_t target_file_bytes;
+    uint8_t level = output_level(view, window, &target_file_bytes);
+
+    if (!numbers)
+        abort();
+    for (size_t i = 0; i < window->chunk_count; i++)
+        numbers[i] = window->chunks[i].file_number;
+    return store_shard_compact(shard, window->start_ms, window->length_ms, numbers,
+                               window->chunk_count, level, target_file_bytes,
+                               view->clock.safe_wall_ms, jobs, cancel, error);
+}
+
+static const char *action_of(const struct store_window_info *window)
+{
+    if (window->length_ms == 0)
+        return window->chunk_count > 0 ? "merge" : "none";
+    if (!window->sealed)
+        return "seal";
+    return window->chunk_count > 0 || window->memtable_rows > 0 || window->masked_rows > 0
+               ? "reseal"
+               : "none";
+}
+
+static int act(struct request *request, struct indexer_shard_lease *lease,
+               const struct maintenance_view *view, size_t index, const char *action,
+               struct error *error)
+{
+    const struct store_window_info *window = &view->info.windows[index];
+    struct service *service = request->service;
+    int64_t start_ns = io_monotonic_ns(service->io);
+    struct maintenance *maintenance = atomic_load(&service->maintenance);
+    const struct twcs_decision seal = {.action = window->sealed ? TWCS_RESEAL : TWCS_SEAL,
+                                       .window = index};
+    unsigned jobs = service->config->max_background_jobs;
+    int code;
+
+    if (strcmp(action, "none") == 0)
+        return 0;
+    if (strcmp(action, "merge") == 0)
+        return merge_all(lease->shard, view, window, &request->arena, jobs, lease->closing, error);
+    code = decision_carry_out(lease->shard, view, &seal, jobs, lease->closing, error);
+    if (code == 0 && maintenance)
+        maintenance_announce_seal(maintenance, lease->shard, window,
+                                  (double)(io_monotonic_ns(service->io) - start_ns) * 1e-9);
+    return code;
+}
+
+/* What became of it. */
+static void append_window(struct request *request, struct store_shard *shard, int64_t start_ms,
+                          int64_t length_ms, const char *action)
+{
+    struct store_window_info window = {0};
+    struct store_shard_info info;
+    struct buffer *out = request->out;
+
+    store_shard_describe(shard, &request->arena, &info);
+    for (size_t i = 0; i < info.window_count; i++)
+        if (info.windows[i].start_ms == start_ms && info.windows[i].length_ms == length_ms)
+            window = info.windows[i];
+    buffer_append_text(out, request->found++ > 0 ? ",{\"shard\":" : "{\"shard\":");
+    doc_write_json_string(out, store_shard_name(shard), strlen(store_shard_name(shard)));
+    buffer_append_format(
+        out,
+        ",\"window_start_ms\":%lld,\"window_length_ms\":%lld,\"action\":\"%s\","
+        "\"generation\":%llu,\"rows\":%llu,\"bytes\":%llu}",
+        (long long)start_ms, (long long)length_ms, action, (unsigned long long)window.generation,
+        (unsigned long long)window.live_rows, (unsigned long long)window.total_bytes);
+}
+
+static bool gives_up(const struct request *request, const struct indexer_shard_lease *lease)
+{
+    return atomic_load(lease->closing) ||
+           (request->choice->cancelled && atomic_load(request->choice->cancelled));
+}
+
+/* The maintenance threads may be at work on the window: then it is looked at again. */
+static int compact_window(struct request *request, struct indexer_shard_lease *lease,
+                          int64_t start_ms, int64_t length_ms, struct error *error)
+{
+    const struct timespec pause = {.tv_nsec = BUSY_POLL_MS * 1000000};
+    const char *action = "none";
+    int code = ERROR_BUSY;
+
+    while (code == ERROR_BUSY || code == ERROR_NOT_FOUND) {
+        struct maintenance_view view;
+        size_t i = 0;
+        if (gives_up(request, lease))
+            return error_set(error, ERROR_CANCELLED, "shard %s is about to close here",
+                             store_shard_name(lease->shard));
+        maintenance_describe(lease->shard, request->collection, io_wall_ms(request->service->io),
+                             &request->arena, &view);
+        while (i < view.info.window_count && (view.info.windows[i].start_ms != start_ms ||
+                                              view.info.windows[i].length_ms != length_ms))
+            i++;
+        if (i == view.info.window_count)
+            return 0; /* it expired meanwhile */
+        action = action_of(&view.info.windows[i]);
+        code = act(request, lease, &view, i, action, error);
+        if (code == ERROR_BUSY)
+            (void)nanosleep(&pause, NULL);
+    }
+    if (code == 0)
+        append_window(request, lease->shard, start_ms, length_ms, action);
+    return code;
+}
+
+/* ---- shards ---- */
+
+static int compact_shard(struct request *request, struct indexer_shard_lease *lease,
+                         struct error *error)
+{
+    struct maintenance_view view;
+    int code = 0;
+
+    /* Rows in memory belong to it as well. */
+    if (store_shard_flush(lease->shard, error) != 0)
+        return error->code;
+    maintenance_describe(lease->shard, request->collection, io_wall_ms(request->service->io),
+                         &request->arena, &view);
+    for (size_t i = 0; i < view.info.window_count && code == 0; i++)
+        if (is_chosen(request, &view, &view.info.windows[i]))
+            code = compact_window(request, lease, view.info.windows[i].start_ms,
+                                  view.info.windows[i].length_ms, error);
+    return code;
+}
+
+static int nothing_found(const struct request *request, bool shard_found, struct error *error)
+{
+    char time[TEXT_TIME_BYTES];
+
+    if (!shard_found && request->choice->shard)
+        return error_set(error, ERROR_NOT_FOUND, "Not found: shard %s of %s is not open here",
+                         request->choice->shard, request->collection->name);
+    if (request->choice->has_time)
+        return error_set(error, ERROR_NOT_FOUND, "Not found: %s has no window that holds %s",
+                         request->collection->name,
+                         text_format_time(request->choice->time_ms, time));
+    return 0;
+}
+
+int on_demand_compact(struct service *service, const struct config_collection *collection,
+                      const struct indexer_window_choice *choice, struct buffer *out,
+                      struct error *error)
+{
+    struct request request = {
+        .service = service, .collection = collection, .choice = choice, .out = out};
+    struct indexer_shard_lease *leases;
+    bool shard_found = false;
+    size_t count;
+    int code = 0;
+
+    arena_create(&request.arena, 0);
+    count = catalog_acquire(service->catalog, collection->name, &request.arena, &leases);
+    buffer_append_byte(out, '[');
+    for (size_t i = 0; i < count; i++) {
+        bool wanted =
+            !choice->shard || strcmp(choice->shard, store_shard_name(leases[i].shard)) == 0;
+        shard_found |= wanted;
+        if (wanted && code == 0)
+            code = compact_shard(&request, &leases[i], error);
+        catalog_release(service->catalog, &leases[i]);
+    }
+    buffer_append_byte(out, ']');
+    if (code == 0 && request.found == 0)
+        code = nothing_found(&request, shard_found, error);
+    arena_destroy(&request.arena);
+    return code;
+}

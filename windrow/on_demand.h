@@ -1,0 +1,15 @@
+/* What operators ask of windows, over HTTP. Any thread; each call returns when it is done. */
+#ifndef WINDROW_ON_DEMAND_H
+#define WINDROW_ON_DEMAND_H
+
+#include "windrow/service.h"
+
+/** Seals the chosen windows, or folds late and dead rows of sealed ones in, or merges all runs of a
+ * collection without windows. Without a time, only windows that are closed are sealed. Appends
+ * [{"shard", "window_start_ms", "window_length_ms", "action", "generation", "rows", "bytes"}] with
+ * action seal, reseal, merge or none. ERROR_NOT_FOUND: no such shard or window here. */
+int on_demand_compact(struct service *service, const struct config_collection *collection,
+                      const struct indexer_window_choice *choice, struct buffer *out,
+                      struct error *error);
+
+#endif
