@@ -54,6 +54,9 @@ void index_quantiser_encode(const struct index_quantiser *quantiser, const float
 float index_quantiser_encode_query(const struct index_quantiser *quantiser, const float *query,
                                    uint8_t *out);
 
+/** The score, about, at key 0 of an encoded query. */
+float index_quantiser_key_zero(const struct index_quantiser *quantiser, const float *query);
+
 /* Rows of codes in memory. */
 struct index_codes {
     enum index_code_kind kind;

@@ -111,6 +111,34 @@ struct index_search {
     void *vector_context;
 };
 
+/** Segments of one metric and dim that give the same number above 0 can be searched as one. */
+uint32_t index_segment_family(const struct index_segment *segment);
+
+/** Whether a walk goes over matching rows alone: where from a half to a sixteenth match. With
+ * more a plain walk meets enough of them, with fewer they hardly hang together. Such a walk finds
+ * more with the same ef; its `ef` is of matching rows. */
+bool index_walks_matching(uint64_t matching_rows, uint64_t rows);
+
+/* One of several segments of one family. */
+struct index_member {
+    const struct index_segment *segment;
+    const uint64_t *matching;     /* a bit a row: others are never accepted; NULL: all may be */
+    uint64_t matching_rows;       /* bits set, when there are any */
+    index_accept_function accept; /* asked about matching rows; may be NULL: all */
+    void *accept_context;
+    index_vector_function vector;
+    void *vector_context;
+};
+
+/** As index_segment_search over all members at once: one pool of candidates is shared, so that the
+ * work goes to the members that hold the answer and ten members cost little more than one of ten
+ * times the rows. Of `search` only query, k, ef and floor_score count. hit_members[i] says whose
+ * row hits[i].row is. All members together have less than 2^30 rows. */
+int index_members_search(const struct index_member *members, uint32_t member_count,
+                         const struct index_search *search, struct index_hit *hits,
+                         uint32_t *hit_members, uint32_t *hit_count, bool *exhausted,
+                         struct error *error);
+
 /** Searches; `hits` has room for k; sorted best first, ties by row; scores are exact float32. Rows
  * that are not accepted are walked through but never returned. Where few rows are accepted the walk
  * widens itself, from `ef` up to an eighth of the rows (at most 4096): the caller need not choose a

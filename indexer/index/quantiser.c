@@ -264,10 +264,12 @@ static float encode_signed(const float *query, uint32_t dim, uint8_t *out)
     float scale;
 
     for (uint32_t d = 0; d < dim; d++)
-        largest = fmaxf(largest, fabsf(query[d]));
+        largest = largest > fabsf(query[d]) ? largest : fabsf(query[d]);
     scale = largest > 0 ? INDEX_CODE_MAX / largest : 0;
     for (uint32_t d = 0; d < dim; d++) {
-        float scaled = fminf(fmaxf(query[d] * scale, -INDEX_CODE_MAX), INDEX_CODE_MAX);
+        float scaled = query[d] * scale;
+        scaled = scaled < INDEX_CODE_MAX ? scaled : INDEX_CODE_MAX;
+        scaled = scaled > -INDEX_CODE_MAX ? scaled : -INDEX_CODE_MAX;
         out[d] = (uint8_t)(int8_t)lrintf(scaled);
     }
     return largest / INDEX_CODE_MAX;
@@ -288,6 +290,31 @@ float index_quantiser_encode_query(const struct index_quantiser *quantiser, cons
         return -quantiser->step * quantiser->step;
     }
     return -quantiser->step * encode_signed(query, dim, out);
+}
+
+/* Squared distance to the box that codes can stand for: a query outside of it is moved to its edge
+ * by the encoding, which makes all distances about that much too small. */
+static float outside_square(const struct index_quantiser *quantiser, const float *query)
+{
+    float width = quantiser->step * INDEX_CODE_MAX;
+    float sum = 0;
+
+    for (uint32_t d = 0; d < quantiser->dim; d++) {
+        float below = quantiser->low[d] - query[d];
+        float above = -below - width;
+        float outside = below > above ? below : above;
+        sum += outside > 0 ? outside * outside : 0;
+    }
+    return sum;
+}
+
+float index_quantiser_key_zero(const struct index_quantiser *quantiser, const float *query)
+{
+    if (quantiser->kind == INDEX_CODE_FLOAT)
+        return 0;
+    if (quantiser->metric == INDEX_METRIC_L2)
+        return -outside_square(quantiser, query);
+    return index_kernels()->dot(query, quantiser->low, quantiser->dim);
 }
 
 int32_t index_codes_key(const struct index_codes *codes, const uint8_t *from, const uint8_t *to)

@@ -24,6 +24,7 @@ struct rerank {
     struct index_top top;
     double count, sum, sum_of_squares; /* of exact scores minus scores by codes */
     int32_t first_key;
+    bool by_node; /* the caller knows nodes, not rows */
 };
 
 /* Keys are taken relative to the first one: the differences are what matters, and are small. */
@@ -41,7 +42,8 @@ static int score_batch(struct rerank *rerank, uint32_t first, uint32_t count, st
     const float *vectors[BATCH];
 
     for (uint32_t i = 0; i < count; i++) {
-        uint32_t row = graph->rows[index_candidate_node(rerank->candidates[first + i])];
+        uint32_t node = index_candidate_node(rerank->candidates[first + i]);
+        uint32_t row = rerank->by_node ? node : graph->rows[node];
         vectors[i] = search->vector(search->vector_context, row, error);
         if (!vectors[i])
             return error && error->code != 0 ? error->code : ERROR_CORRUPT;
@@ -52,7 +54,8 @@ static int score_batch(struct rerank *rerank, uint32_t first, uint32_t count, st
         uint64_t candidate = rerank->candidates[first + i];
         float score = index_score(graph->quantiser.metric, search->query, vectors[i], dim);
         double difference = (double)score - score_by_codes(rerank, candidate);
-        index_top_offer(&rerank->top, graph->rows[index_candidate_node(candidate)], score);
+        uint32_t node = index_candidate_node(candidate);
+        index_top_offer(&rerank->top, rerank->by_node ? node : graph->rows[node], score);
         rerank->count += 1;
         rerank->sum += difference;
         rerank->sum_of_squares += difference * difference;
@@ -76,10 +79,11 @@ static bool may_belong(const struct rerank *rerank, uint64_t candidate)
 }
 
 int index_rerank(const struct index_graph *graph, const struct index_search *search,
-                 float score_per_key, const uint64_t *candidates, uint32_t count,
+                 float score_per_key, bool by_node, const uint64_t *candidates, uint32_t count,
                  struct index_hit *hits, uint32_t *hit_count, struct error *error)
 {
     struct rerank rerank = {.graph = graph,
+                            .by_node = by_node,
                             .search = search,
                             .score_per_key = (double)score_per_key,
                             .candidates = candidates};

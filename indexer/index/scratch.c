@@ -16,7 +16,12 @@ static void scratch_delete(void *object)
     free(scratch->marks.touched);
     free(scratch->walk.entries);
     free(scratch->accepted.entries);
+    free(scratch->merged.entries);
+    free(scratch->spare.entries);
     free(scratch->query);
+    free(scratch->forest.trees);
+    free(scratch->forest.owners);
+    free(scratch->forest.entries);
     free(scratch);
 }
 
@@ -95,4 +100,22 @@ void index_pool_limit(struct index_pool *pool, uint32_t limit)
     }
     pool->limit = limit;
     pool->count = 0;
+}
+
+static void *grow(void *memory, uint32_t *room, uint32_t wanted, size_t item_bytes)
+{
+    if (wanted <= *room)
+        return memory;
+    free(memory);
+    *room = wanted;
+    return index_allocate(wanted, item_bytes);
+}
+
+void index_forest_room(struct index_forest *forest, uint32_t trees, uint32_t entries,
+                       uint32_t blocks)
+{
+    forest->trees = grow(forest->trees, &forest->tree_room, trees, sizeof(*forest->trees));
+    forest->owners = grow(forest->owners, &forest->owner_room, blocks, sizeof(*forest->owners));
+    forest->entries =
+        grow(forest->entries, &forest->entry_room, trees * entries, sizeof(*forest->entries));
 }

@@ -18,18 +18,44 @@ struct index_marks {
 };
 
 /* A sorted array of candidates, nearest first. Entry: key (order-preserving) in the upper half,
- * node times two in the lower, plus one once its links were followed. */
+ * node times two in the lower, plus one once its links were followed. Nodes are numbered through
+ * all trees of a forest, keys are on one scale. */
 struct index_pool {
     uint64_t *entries;
     uint32_t count, limit;
     uint32_t room;
 };
 
+/* One segment of a search. */
+struct index_tree {
+    const struct index_graph *graph;
+    const struct index_member *member;
+    const uint8_t *query;       /* encoded for it */
+    float key_scale, key_shift; /* from its keys to the scale of the forest; 1, 0 when alone */
+    uint32_t base;              /* number of its node 0 */
+    uint32_t first_entry, entry_count; /* ways into level 0, among the forest's */
+    bool sparse;                       /* only matching nodes are walked over */
+};
+
+enum { INDEX_TREE_BLOCK = 4096 }; /* bases are multiples: the block tells the tree */
+
+struct index_forest {
+    struct index_tree *trees;
+    uint32_t tree_count, tree_room;
+    uint32_t *owners; /* tree by block of nodes */
+    uint32_t owner_room;
+    uint32_t *entries;
+    uint32_t entry_room;
+    uint32_t node_count; /* of all trees */
+};
+
 struct index_scratch {
+    struct index_forest forest;
     struct index_marks marks;
-    struct index_pool walk;     /* all nodes: decides where to go */
-    struct index_pool accepted; /* what may be returned */
-    uint8_t *query;             /* encoded; 64-byte aligned */
+    struct index_pool walk;          /* all nodes: decides where to go */
+    struct index_pool accepted;      /* what may be returned */
+    struct index_pool merged, spare; /* walks of several trees on their way into one */
+    uint8_t *query;                  /* encoded; 64-byte aligned */
     uint32_t query_room;
 };
 
@@ -55,6 +81,11 @@ static inline bool index_mark(struct index_marks *marks, uint32_t node)
     return true;
 }
 
+static inline bool index_is_marked(const struct index_marks *marks, uint32_t node)
+{
+    return marks->words[node / 64] >> node % 64 & 1;
+}
+
 static inline uint64_t index_candidate(int32_t key, uint32_t node)
 {
     return (uint64_t)((uint32_t)key ^ UINT32_C(0x80000000)) << 32 | node << 1;
@@ -68,10 +99,22 @@ static inline uint32_t index_candidate_node(uint64_t candidate)
     return (uint32_t)candidate >> 1;
 }
 
+/** Room for so many trees (with so many ways into each), blocks of nodes. */
+void index_forest_room(struct index_forest *forest, uint32_t trees, uint32_t entries,
+                       uint32_t blocks);
+
+static inline const struct index_tree *index_forest_tree(const struct index_forest *forest,
+                                                         uint32_t node)
+{
+    return forest->tree_count == 1 ? forest->trees
+                                   : &forest->trees[forest->owners[node / INDEX_TREE_BLOCK]];
+}
+
 /** Exact float32 scores of candidates, nearest by codes first, as many as are needed: the best k in
- * `hits`, those above the floor only. `score_per_key` as index_quantiser_encode_query gave it. */
+ * `hits`, those above the floor only. `score_per_key` as index_quantiser_encode_query gave it. With
+ * `by_node` the candidates' nodes take the place of rows, for hits and for the vector function. */
 int index_rerank(const struct index_graph *graph, const struct index_search *search,
-                 float score_per_key, const uint64_t *candidates, uint32_t count,
+                 float score_per_key, bool by_node, const uint64_t *candidates, uint32_t count,
                  struct index_hit *hits, uint32_t *hit_count, struct error *error);
 
 /** Puts a candidate in its place; returns it, or pool->limit when the pool is full of nearer. */

@@ -220,24 +220,6 @@ static void making_start(struct making *making, const char *directory,
     *making = (struct making){.column = column, .slot = slot};
 }
 
-static void make_numbers(struct column *column)
-{
-    column->numbers = checked(calloc((size_t)column->value_count + 1, sizeof(*column->numbers)));
-    for (uint32_t code = 0; code < column->value_count; code++) {
-        const struct doc *values = &column->values[code];
-        column->numbers[code] = NAN;
-        if (values->count == 0)
-            continue;
-        if (values->count == 1 && values->items[0].type != DOC_ARRAY &&
-            (!doc_as_double(&values->items[0], &column->numbers[code]) ||
-             values->items[0].type == DOC_DOUBLE || fabs(column->numbers[code]) < FILTER_EXACT_MAX))
-            continue;
-        free(column->numbers);
-        column->numbers = NULL;
-        return;
-    }
-}
-
 /* Rows by code: a counting sort. */
 static void make_postings(struct column *column)
 {
@@ -359,8 +341,8 @@ static void make_missing(const struct query_view *view, size_t shard,
     code = make_columns(makings, count, &row);
     for (size_t i = 0; i < count; i++) {
         if (code == 0 && makings[i].column->codes) {
+            query_column_arrange(makings[i].column);
             make_postings(makings[i].column);
-            make_numbers(makings[i].column);
         }
         finished[i] = making_finish(&makings[i]);
     }

@@ -23,13 +23,24 @@ struct column {
     uint32_t *codes;    /* by row; NULL: the path is not fit for a column */
     struct doc *values; /* by code: an array of what the path leads to */
     uint32_t value_count, value_room;
-    double *numbers;  /* by code, NAN: no number; NULL when a row has several values or one that no
-                         double holds exactly */
-    uint32_t *starts; /* value_count + 1: where the rows of a code begin in `rows` */
-    uint32_t *rows;   /* by code, then ascending */
+    /* Codes ascend with the values: one number that a double holds exactly, then one string, then
+     * everything else. */
+    uint32_t number_count, string_count;
+    double *numbers;    /* of the first number_count codes */
+    uint32_t *starts;   /* value_count + 1: where the rows of a code begin in `rows` */
+    uint32_t *rows;     /* by code, then ascending */
     struct arena arena; /* of the values */
     size_t bytes;
 };
+
+/** Numbers the codes of a fresh column by their values. */
+void query_column_arrange(struct column *column);
+
+/** The rows of the source that match, as bits (zeroed by the caller), and their number, found
+ * through postings. False when no condition leaves at most `rows_max` rows: then nothing is set. */
+bool query_binding_matching(const struct query_filter *filter, const struct filter_binding *binding,
+                            const struct query_row *row, uint64_t rows_max, struct arena *scratch,
+                            uint64_t *bits, uint64_t *count);
 
 /** Columns for all slots of a filter over a chunk or run; builds what is missing. False when one of
  * them cannot be had (not fit, or a damaged payload): the caller decodes payloads. Any thread. */

@@ -147,12 +147,9 @@ bool filter_group_match(const struct query_filter *filter, struct filter_subject
 int filter_subject_match(const struct query_filter *filter, struct filter_subject *subject,
                          bool *matches);
 
-/** The bound condition that every match has to pass (in `must`) and that leaves the fewest rows.
- * Conditions on paths with more than `values_max` distinct values are not looked at. False when
- * there is none; then *rows is untouched. */
-bool filter_binding_narrow(const struct query_filter *filter, struct filter_binding *binding,
-                           struct arena *scratch, uint32_t values_max, uint32_t *slot,
-                           uint64_t *rows);
+/** Whether the values of a code pass a bound condition; remembered in the binding. */
+bool filter_code_match(const struct filter_condition *condition, struct filter_subject *subject,
+                       uint32_t code);
 
 /* Where in the request the compiler stands, for error texts. */
 struct filter_place {

@@ -342,13 +342,13 @@ static bool number_in_limits(const double limits[FILTER_BOUND_COUNT], double num
 }
 
 /* Answered once for each distinct value. */
-static bool match_code(const struct filter_condition *condition, struct filter_subject *subject,
+bool filter_code_match(const struct filter_condition *condition, struct filter_subject *subject,
                        uint32_t code)
 {
     const struct column *column = subject->binding->columns[condition->slot];
     uint8_t *answer = &subject->binding->answers[condition->slot][code];
 
-    if (*answer == 0 && column->numbers && condition->kind == FILTER_FIELD &&
+    if (*answer == 0 && code < column->number_count && condition->kind == FILTER_FIELD &&
         condition->field->simple)
         *answer = number_in_limits(condition->field->limits, column->numbers[code],
                                    condition->field->range.present)
@@ -363,7 +363,7 @@ static bool match_bound(const struct filter_condition *condition, struct filter_
 {
     const struct column *column = subject->binding->columns[condition->slot];
 
-    return match_code(condition, subject, query_column_code(column, subject->row->row));
+    return filter_code_match(condition, subject, query_column_code(column, subject->row->row));
 }
 
 static bool match_condition(const struct filter_condition *condition,
@@ -428,42 +428,4 @@ int query_filter_match(const struct query_filter *filter, const struct query_row
     struct filter_subject subject = {.row = row, .scratch = scratch, .error = error};
 
     return filter_subject_match(filter, &subject, matches);
-}
-
-static void narrow_group(const struct query_filter *filter, struct filter_subject *subject,
-                         uint32_t values_max, uint32_t *slot, uint64_t *fewest)
-{
-    for (uint32_t i = 0; i < filter->must.count; i++) {
-        const struct filter_condition *condition = &filter->must.items[i];
-        const struct column *column;
-        uint64_t rows = 0;
-        if (condition->kind == FILTER_GROUP)
-            narrow_group(condition->group, subject, values_max, slot, fewest);
-        if (condition->slot < 0)
-            continue;
-        column = subject->binding->columns[condition->slot];
-        if (column->value_count > values_max)
-            continue;
-        for (uint32_t code = 0; code < column->value_count; code++)
-            if (match_code(condition, subject, code))
-                rows += column->starts[code + 1] - column->starts[code];
-        if (rows < *fewest) {
-            *fewest = rows;
-            *slot = (uint32_t)condition->slot;
-        }
-    }
-}
-
-bool filter_binding_narrow(const struct query_filter *filter, struct filter_binding *binding,
-                           struct arena *scratch, uint32_t values_max, uint32_t *slot,
-                           uint64_t *rows)
-{
-    struct filter_subject subject = {.binding = binding, .scratch = scratch};
-    uint64_t fewest = UINT64_MAX;
-
-    narrow_group(filter, &subject, values_max, slot, &fewest);
-    if (fewest == UINT64_MAX)
-        return false;
-    *rows = fewest;
-    return true;
 }

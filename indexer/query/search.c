@@ -9,11 +9,10 @@
 enum {
     VECTOR_ALIGNMENT = 64,
     DUPLICATE_ROUNDS = 3,
-    PARALLEL_WALK_ROWS = 1000 /* a walk costs as much as a scan of so many rows */
+    PARALLEL_WALK_ROWS = 1000, /* a walk costs as much as a scan of so many rows */
+    WALK_SEGMENTS = 32, /* walked as one; of more, finding the ways in takes longest: shared out */
+    WALK_NODES_MAX = 1 << 30 /* the same */
 };
-
-static const double SHARE_DEVIATIONS = 2.0;
-static const double SHARE_POOL_POWER = 0.5;
 
 static enum index_metric metric_of(const struct config_collection *collection)
 {
@@ -62,7 +61,6 @@ static void prepare_query(struct searcher *searcher)
 
 struct plan {
     struct source_search *sources;
-    struct query_explain *explain; /* one a source, or NULL */
     size_t count;
     uint64_t rows;
 };
@@ -117,38 +115,9 @@ static void plan_make(struct plan *plan, struct searcher *searcher, struct query
         }
     }
     query_tally_finish(&tally, result);
-    if (searcher->search->explain)
-        plan->explain = arena_calloc(arena, plan->count + 1, sizeof(*plan->explain));
 }
 
 /* ---- run ---------------------------------------------------------------------------------- */
-
-static int run_source(struct plan *plan, size_t index, struct error *error)
-{
-    struct source_search *source = &plan->sources[index];
-    const struct query_view *view = source->searcher->view;
-    int64_t start_ns = plan->explain ? io_monotonic_ns(view->io) : 0;
-    int code;
-
-    arena_create(&source->payloads, 0);
-    arena_create(&source->working, 0);
-    arena_create(&source->bound, 0);
-    code = search_source_run(source, error);
-    arena_destroy(&source->payloads);
-    arena_destroy(&source->working);
-    arena_destroy(&source->bound);
-    if (plan->explain)
-        plan->explain[index] =
-            (struct query_explain){.window_start_ms = source->source->window_start_ms,
-                                   .window_length_ms = source->source->window_length_ms,
-                                   .shard = view->shards[source->shard].name,
-                                   .source = source->how,
-                                   .generation = source->source->generation,
-                                   .rows = source->source->row_count,
-                                   .seconds = plan->explain[index].seconds +
-                                              (double)(io_monotonic_ns(view->io) - start_ns) / 1e9};
-    return code;
-}
 
 /* About how many float32 multiplications it takes. */
 static uint64_t plan_work(const struct plan *plan)
@@ -165,47 +134,54 @@ static uint64_t plan_work(const struct plan *plan)
     return work;
 }
 
-/* k and ef of each source. A window that holds a tenth of the rows holds about a tenth of the
- * answer: of many segments each is asked for its share and some more (two standard deviations),
- * with a pool that shrinks less than the share does. Windows in which the answer is concentrated
- * show themselves by bringing nothing but good hits and are asked again in full. With a filter or
- * decay shares say little: every segment is asked in full. */
-static void plan_shares(struct plan *plan, const struct searcher *searcher, uint32_t limit)
-{
-    bool shared = !searcher->filter && !searcher->bounded && searcher->search->half_life_ms == 0;
-    uint64_t rows = 0;
-    size_t segments = 0;
-
-    for (size_t i = 0; i < plan->count; i++) {
-        if (!search_source_walks(&plan->sources[i]))
-            continue;
-        rows += plan->sources[i].source->row_count;
-        segments++;
-    }
-    for (size_t i = 0; i < plan->count; i++) {
-        struct source_search *source = &plan->sources[i];
-        double share = (double)source->source->row_count / (double)(rows ? rows : 1);
-        double expected = share * (double)limit;
-        double wanted = ceil(expected + SHARE_DEVIATIONS * sqrt(expected));
-        source->offered_count = 0;
-        source->last_order = -INFINITY;
-        source->wanted = limit;
-        source->pool = searcher->ef;
-        if (!shared || segments < 2 || wanted >= (double)limit || wanted > SEARCH_SHARE_MAX)
-            continue;
-        source->wanted = (uint32_t)wanted;
-        source->pool = (uint32_t)ceil((double)searcher->ef * pow(share, SHARE_POOL_POWER));
-    }
-}
-
+/* One round of tasks over the plan: sources alone, then groups that are walked as one. */
 struct plan_run {
+    struct searcher *searcher;
     struct plan *plan;
-    size_t *chosen; /* sources of the second round; NULL: all */
-    size_t count;
+    struct source_search **alone;
+    size_t alone_count;
+    struct source_search **walked; /* group after group */
+    uint32_t *group_ends;
+    bool *enough; /* by group */
+    size_t group_count;
     pthread_mutex_t lock; /* of `error` */
-    atomic_int code;      /* of the first source that failed; the others are not begun */
+    atomic_int code;      /* of the first task that failed; the others are not begun */
     struct error *error;
 };
+
+static void prepare_task(void *context, size_t index)
+{
+    struct plan_run *run = context;
+    struct source_search *source = &run->plan->sources[index];
+    int64_t start_ns = io_monotonic_ns(run->searcher->view->io);
+
+    search_source_prepare(source);
+    source->seconds += (double)(io_monotonic_ns(run->searcher->view->io) - start_ns) / 1e9;
+}
+
+static int run_group(struct plan_run *run, size_t group, struct error *error)
+{
+    uint32_t first = group > 0 ? run->group_ends[group - 1] : 0;
+    uint32_t count = run->group_ends[group] - first;
+    int64_t start_ns = io_monotonic_ns(run->searcher->view->io);
+    int code =
+        search_walk_run(run->searcher, run->walked + first, count, &run->enough[group], error);
+    double seconds = (double)(io_monotonic_ns(run->searcher->view->io) - start_ns) / 1e9;
+
+    for (uint32_t i = first; i < first + count; i++)
+        run->walked[i]->seconds += seconds / count;
+    return code;
+}
+
+static int run_alone(const struct plan_run *run, size_t index, struct error *error)
+{
+    int64_t start_ns = io_monotonic_ns(run->searcher->view->io);
+    int code = search_source_run(run->alone[index], error);
+
+    run->alone[index]->seconds +=
+        (double)(io_monotonic_ns(run->searcher->view->io) - start_ns) / 1e9;
+    return code;
+}
 
 static void run_task(void *context, size_t index)
 {
@@ -213,9 +189,11 @@ static void run_task(void *context, size_t index)
     struct error local = {0};
     int code;
 
-    if (run->chosen)
-        index = run->chosen[index];
-    if (atomic_load(&run->code) != 0 || (code = run_source(run->plan, index, &local)) == 0)
+    if (atomic_load(&run->code) != 0)
+        return;
+    code = index < run->alone_count ? run_alone(run, index, &local)
+                                    : run_group(run, index - run->alone_count, &local);
+    if (code == 0)
         return;
     (void)pthread_mutex_lock(&run->lock);
     if (atomic_load(&run->code) == 0 && run->error)
@@ -224,42 +202,84 @@ static void run_task(void *context, size_t index)
     (void)pthread_mutex_unlock(&run->lock);
 }
 
-/* Chooses the sources whose every hit of the first round is among the best. */
-static bool plan_second_round(struct plan *plan, struct searcher *searcher, struct plan_run *run)
+static bool is_kin(const struct source_search *a, const struct source_search *b)
 {
-    uint32_t limit = (uint32_t)searcher->top.limit;
-    double floor = search_floor(searcher);
+    uint32_t family = index_segment_family(a->source->segment->object);
 
-    run->chosen = arena_calloc(searcher->search->arena, plan->count + 1, sizeof(*run->chosen));
-    run->count = 0;
+    return family > 0 && family == index_segment_family(b->source->segment->object);
+}
+
+/* Puts every source to those that are asked alone or into a group. */
+static void make_tasks(struct plan_run *run)
+{
+    struct plan *plan = run->plan;
+    bool together = run->searcher->search->half_life_ms == 0;
+    uint64_t nodes = 0;
+    uint32_t first = 0, end = 0;
+
+    run->alone_count = run->group_count = 0;
     for (size_t i = 0; i < plan->count; i++) {
         struct source_search *source = &plan->sources[i];
-        if (source->wanted >= limit || source->last_order < floor ||
-            !(source->last_order > -INFINITY))
+        uint64_t more = (uint64_t)source->source->row_count + 2 * PARALLEL_WALK_ROWS;
+        if (!source->walked && source->way != SOURCE_SKIPPED)
+            run->alone[run->alone_count++] = source;
+        if (!source->walked)
             continue;
-        source->wanted = limit;
-        source->pool = searcher->ef;
-        run->chosen[run->count++] = i;
+        if (end > first && (!together || end - first == WALK_SEGMENTS ||
+                            nodes + more > WALK_NODES_MAX || !is_kin(run->walked[first], source))) {
+            run->group_ends[run->group_count++] = first = end;
+            nodes = 0;
+        }
+        run->walked[end++] = source;
+        nodes += more;
     }
-    return run->count > 0;
+    if (end > first)
+        run->group_ends[run->group_count++] = end;
+}
+
+/* Sources whose walk came back short are asked without their segments. */
+static void make_second_tasks(struct plan_run *run)
+{
+    uint32_t at = 0;
+
+    run->alone_count = 0;
+    for (size_t i = 0; i < run->group_count; i++)
+        for (; at < run->group_ends[i]; at++)
+            if (!run->enough[i])
+                run->alone[run->alone_count++] = run->walked[at];
+    run->group_count = 0;
+}
+
+static void run_prepared(struct plan_run *run, struct query_pool *pool)
+{
+    search_plan_walks(run->searcher, run->plan->sources, run->plan->count);
+    make_tasks(run);
+    query_pool_run(pool, run->alone_count + run->group_count, run_task, run);
+    make_second_tasks(run);
+    query_pool_run(pool, run->alone_count, run_task, run);
 }
 
 static int run_plan(struct searcher *searcher, struct plan *plan, size_t limit, struct error *error)
 {
+    struct arena *arena = searcher->search->arena;
     struct query_pool *pool = searcher->view->pool;
-    struct plan_run run = {.plan = plan, .lock = PTHREAD_MUTEX_INITIALIZER, .error = error};
+    struct plan_run run = {
+        .searcher = searcher, .plan = plan, .lock = PTHREAD_MUTEX_INITIALIZER, .error = error};
 
     if (limit > plan->rows)
         limit = (size_t)plan->rows;
-    query_top_start(&searcher->top, limit, searcher->search->arena);
+    query_top_start(&searcher->top, limit, arena);
     atomic_store(&searcher->floor, searcher->threshold_order);
-    plan_shares(plan, searcher, (uint32_t)limit);
+    run.alone = arena_calloc(arena, plan->count + 1, sizeof(struct source_search *));
+    run.walked = arena_calloc(arena, plan->count + 1, sizeof(struct source_search *));
+    run.group_ends = arena_calloc(arena, plan->count + 1, sizeof(*run.group_ends));
+    run.enough = arena_calloc(arena, plan->count + 1, sizeof(*run.enough));
     if (pool && plan_work(plan) < query_pool_threshold(pool))
         pool = NULL;
-    run.count = plan->count;
-    query_pool_run(pool, run.count, run_task, &run);
-    if (atomic_load(&run.code) == 0 && plan_second_round(plan, searcher, &run))
-        query_pool_run(pool, run.count, run_task, &run);
+    query_pool_run(searcher->filter ? pool : NULL, plan->count, prepare_task, &run);
+    run_prepared(&run, pool);
+    for (size_t i = 0; i < plan->count; i++)
+        search_source_finish(&plan->sources[i]);
     query_top_sort(&searcher->top);
     return atomic_load(&run.code);
 }
@@ -309,6 +329,26 @@ static size_t drop_duplicates(struct searcher *searcher)
     return dropped;
 }
 
+static void explain_fill(const struct searcher *searcher, const struct plan *plan,
+                         struct query_result *result)
+{
+    struct query_explain *explain =
+        arena_calloc(searcher->search->arena, plan->count + 1, sizeof(*explain));
+
+    for (size_t i = 0; i < plan->count; i++) {
+        const struct source_search *source = &plan->sources[i];
+        explain[i] = (struct query_explain){.window_start_ms = source->source->window_start_ms,
+                                            .window_length_ms = source->source->window_length_ms,
+                                            .shard = searcher->view->shards[source->shard].name,
+                                            .source = source->how,
+                                            .generation = source->source->generation,
+                                            .rows = source->source->row_count,
+                                            .seconds = source->seconds};
+    }
+    result->explain = explain;
+    result->explain_count = plan->count;
+}
+
 static void result_fill(const struct searcher *searcher, const struct plan *plan,
                         struct query_result *result)
 {
@@ -327,8 +367,8 @@ static void result_fill(const struct searcher *searcher, const struct plan *plan
             .score = entry->score};
     }
     result->partial = atomic_load(&searcher->partial);
-    result->explain = plan->explain;
-    result->explain_count = plan->explain ? plan->count : 0;
+    if (searcher->search->explain)
+        explain_fill(searcher, plan, result);
 }
 
 int query_search_run(struct query_view *view, const struct query_search *search,

@@ -1,8 +1,8 @@
 /* search: one nearest-neighbour search over a view. Inside the room only.
  *
- *     search.c          checks, plan (which source how), result     search_score.c  scores and
- * decay search_source.c   one source: scan it or walk its segment     top.c           the best k so
- * far
+ *     search.c         checks, plan, tasks, result        search_score.c   scores and decay
+ *     search_plan.c    what each source is asked, and how search_source.c  one source, scanned
+ *     search_walk.c    segments, walked as one            top.c            the best k so far
  *
  * Every metric has an internal order in which higher is better: the inner product, or minus the
  * squared distance. Recency decay d = 2^(-age / half_life) multiplies a product, and divides a
@@ -15,8 +15,6 @@
 
 #include "indexer/query/top.h"
 #include "indexer/query/view.h"
-
-enum { SEARCH_SHARE_MAX = 32 };
 
 struct searcher {
     const struct query_view *view;
@@ -37,25 +35,31 @@ struct searcher {
     atomic_bool partial;
 };
 
-/* One source while it is searched; one thread. */
+enum source_way {
+    SOURCE_SKIPPED, /* nothing in it can be wanted */
+    SOURCE_SCANNED, /* every vector scored, the filter asked about what is good */
+    SOURCE_SPARSE,  /* the filter asked about every row, what it accepts scored */
+    SOURCE_LISTED   /* the matching rows scored */
+};
+
+/* One source while it is searched; one thread at a time. */
 struct source_search {
     struct searcher *searcher;
     size_t shard;
     const struct store_source *source;
+    enum source_way way;            /* without its segment */
+    bool walked;                    /* through its segment: search_walk.c */
+    bool bounded;                   /* it has rows outside of the time range */
     double decay_min, decay_max;    /* over the source's rows; 1, 1 without decay */
     struct arena payloads;          /* for one accept call, or one block of a scan */
-    struct arena bound;             /* of `binding` */
+    struct arena bound;             /* of `binding` and `matching` */
     struct filter_binding *binding; /* columns for the filter, or NULL */
-    struct arena working;           /* for this source */
-    double share;                   /* of the rows that are accepted, by a sample; 1: not known */
-    uint32_t accepted, rejected;    /* by accept calls of one walk */
-    /* Many segments: a first round asks each for its share, a second one those that still compete.
-     */
-    uint32_t wanted, pool;
-    uint32_t offered[SEARCH_SHARE_MAX]; /* rows of the first round */
-    uint32_t offered_count;
-    double last_order; /* of the last hit when as many came as were wanted, else -INFINITY */
-    const char *how;   /* "memtable", "chunk", "run" (scanned) or "hnsw" */
+    uint64_t *matching;             /* a bit for each row that the filter accepts; or NULL */
+    uint64_t matching_rows;         /* about how many rows the filter accepts; all without one */
+    double cost;                    /* of its way, in rows scored one after another */
+    bool damaged;                   /* a walk met damaged vectors; reported */
+    const char *how;                /* "memtable", "chunk", "run" (scanned) or the segment's kind */
+    double seconds;
 };
 
 /** How much of the order a row of this event time keeps: (0, 1]. */
@@ -80,10 +84,36 @@ static inline double search_floor(struct searcher *searcher)
 /** Offers an accepted row. Any thread. */
 void search_offer(struct source_search *source, uint32_t row, double order);
 
-/** Whether the source is searched through its segment. */
-bool search_source_walks(const struct source_search *source);
+/** Whether a row may be returned: visible, in the time range, accepted by the filter. */
+bool search_row_accepted(struct source_search *source, uint32_t row);
+/** The same without the filter. */
+bool search_row_eligible(const struct source_search *source, uint32_t row);
+/** Order of a row whose raw score is known. */
+double search_row_order(const struct source_search *source, uint32_t row, float raw);
+/** True at the deadline; marks the result partial. */
+bool search_out_of_time(struct searcher *searcher);
+/** Says once that bytes of the source are damaged and marks the result partial. */
+void search_report_damage(struct source_search *source, const struct error *error);
 
-/** Searches one source to the end. Damage and deadline set `partial`; other errors are returned. */
+/** Looks at one source: decay, columns, matching rows, and the cheapest way without its segment.
+ * Different sources on different threads. */
+void search_source_prepare(struct source_search *source);
+/** With all prepared: marks the sources that are walked because that is cheaper for all together.
+ */
+void search_plan_walks(struct searcher *searcher, struct source_search *sources, size_t count);
+/** Places in the pool of a walk over the sources that bring `wanted` accepted rows, about. */
+uint32_t search_walk_width(const struct searcher *searcher, struct source_search *const *sources,
+                           size_t count, uint32_t wanted);
+/** Gives back what prepare took. */
+void search_source_finish(struct source_search *source);
+
+/** Searches a source that is not walked to the end. Damage and deadline set `partial`; other errors
+ * are returned. */
 int search_source_run(struct source_search *source, struct error *error);
+
+/** Walks the segments of the sources as one (of one source only under decay). Not *enough: k rows
+ * may exist that it did not see, each has to be scanned. */
+int search_walk_run(struct searcher *searcher, struct source_search *const *sources, uint32_t count,
+                    bool *enough, struct error *error);
 
 #endif

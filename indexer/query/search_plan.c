@@ -1,0 +1,203 @@
+/* How each source of a search is asked.
+ *
+ * Costs are counted in rows scored one after another. Constants were measured with
+ * windrow-bench-search at 384 dimensions (docs/benchmarks.md, section Search). */
+#include "indexer/query/column.h"
+#include "indexer/query/search.h"
+
+#include <math.h>
+#include <string.h>
+
+enum {
+    SAMPLE_ROWS = 512, /* looked at to learn how many rows are accepted */
+    FILTER_POOL = 2,   /* room in the pool for each row expected before the k-th accepted one */
+    WALK_ROWS_MIN = 12 /* rows to a place in the pool: below that a scan, which is exact */
+};
+static const double WALK_PLACE_COST = 20; /* a place in the pool of a walk */
+static const double WALK_ENTER_COST = 60; /* finding the ways into a segment */
+static const double WALK_SPARSE_COST = 4; /* a place costs so much more when few rows match ... */
+static const double SPARSE_WIDTH = 0.625; /* ... and so many of them do as well */
+static const double ROW_ALONE_COST = 1.2; /* scoring a row that has no neighbour in the scan */
+static const double LOOK_DIMENSIONS = 50; /* a look at a row costs as much as so many of its dims */
+
+/* Nothing in the source can reach the floor: a cosine is at most 1, decay takes its part. */
+static bool is_hopeless(const struct source_search *source)
+{
+    struct searcher *searcher = source->searcher;
+
+    return searcher->metric == INDEX_METRIC_COSINE &&
+           search_order_bound(source, 1.0 + 1e-4) < search_floor(searcher);
+}
+
+static void bind_filter(struct source_search *source)
+{
+    const struct searcher *searcher = source->searcher;
+
+    if (searcher->filter && searcher->filter->needs_payload)
+        source->binding = query_binding_make(searcher->view, source->shard, source->source,
+                                             searcher->filter, &source->bound);
+}
+
+/* Share of the rows that are accepted, from a sample over the whole source. */
+static double sample_share(struct source_search *source)
+{
+    uint32_t rows = source->source->row_count;
+    uint32_t step = rows / SAMPLE_ROWS + 1;
+    uint32_t looked_at = 0;
+    uint32_t accepted = 0;
+
+    for (uint32_t row = step / 2; row < rows; row += step, looked_at++)
+        accepted += search_row_accepted(source, row);
+    /* None of so many: below one in so many, say half of that. */
+    return looked_at ? fmax(accepted, 0.5) / looked_at : 1;
+}
+
+/* The exact set when the postings of some condition leave at most half of the rows. */
+static bool find_matching(struct source_search *source)
+{
+    const struct searcher *searcher = source->searcher;
+    uint32_t rows = source->source->row_count;
+    uint64_t *matching = arena_calloc(&source->bound, rows / 64 + 1, sizeof(*matching));
+    struct query_row row = query_view_row(searcher->view, source->shard, source->source, 0);
+
+    if (!query_binding_matching(searcher->filter, source->binding, &row, rows / 2,
+                                &source->payloads, matching, &source->matching_rows))
+        return false;
+    source->matching = matching;
+    return true;
+}
+
+/* The cheapest way without the segment. */
+static void choose_way(struct source_search *source)
+{
+    const struct searcher *searcher = source->searcher;
+    double rows = source->source->row_count;
+    double look = LOOK_DIMENSIONS / searcher->dim;
+    double sparse;
+
+    source->way = SOURCE_SCANNED;
+    source->cost = rows;
+    source->matching_rows = source->source->row_count;
+    if ((!searcher->filter && !source->bounded) ||
+        (searcher->filter && searcher->filter->needs_payload && !source->binding))
+        return;
+    if (source->binding && find_matching(source)) {
+        sparse = (double)source->matching_rows * ROW_ALONE_COST;
+        source->way = source->matching_rows == 0 ? SOURCE_SKIPPED : SOURCE_LISTED;
+    } else {
+        double share = sample_share(source);
+        source->matching_rows = (uint64_t)ceil(rows * share);
+        sparse = rows * (look + share * ROW_ALONE_COST);
+        source->way = SOURCE_SPARSE;
+    }
+    if (sparse < rows || source->way == SOURCE_SKIPPED)
+        source->cost = sparse;
+    else
+        source->way = SOURCE_SCANNED;
+}
+
+void search_source_prepare(struct source_search *source)
+{
+    const struct searcher *searcher = source->searcher;
+    const struct store_source *table = source->source;
+
+    arena_create(&source->payloads, 0);
+    arena_create(&source->bound, 0);
+    source->how = table->kind == STORE_SOURCE_MEMTABLE ? "memtable"
+                  : table->kind == STORE_SOURCE_CHUNK  ? "chunk"
+                                                       : "run";
+    source->decay_min = search_decay(searcher, table->min_event_ms);
+    source->decay_max = search_decay(searcher, table->max_event_ms);
+    source->bounded = searcher->bounded && (table->min_event_ms < searcher->from_ms ||
+                                            table->max_event_ms >= searcher->to_ms);
+    source->way = SOURCE_SKIPPED;
+    if (is_hopeless(source))
+        return;
+    bind_filter(source);
+    choose_way(source);
+}
+
+void search_source_finish(struct source_search *source)
+{
+    query_binding_drop(source->binding, source->searcher->filter);
+    source->binding = NULL;
+    source->matching = NULL;
+    arena_destroy(&source->payloads);
+    arena_destroy(&source->bound);
+}
+
+/* ---- walks -------------------------------------------------------------------------------- */
+
+static bool may_be_walked(const struct source_search *source)
+{
+    const struct store_source *table = source->source;
+
+    return source->way != SOURCE_SKIPPED && !source->searcher->exact && table->segment &&
+           table->segment->object;
+}
+
+/* A walk that goes over matching rows only needs no room for others. */
+static bool walks_on_matching(const struct source_search *source)
+{
+    return source->matching &&
+           index_walks_matching(source->matching_rows, source->source->row_count);
+}
+
+/* When one of ten rows around the query is accepted, the nearest k accepted rows are among the
+ * nearest 10 k, and the pool has to hold those. */
+uint32_t search_walk_width(const struct searcher *searcher, struct source_search *const *sources,
+                           size_t count, uint32_t wanted)
+{
+    double met = 0, accepted = 0, width;
+    bool sparse = true;
+
+    for (size_t i = 0; i < count; i++) {
+        bool walks = walks_on_matching(sources[i]);
+        sparse = sparse && walks;
+        accepted += (double)sources[i]->matching_rows;
+        met += walks ? (double)sources[i]->matching_rows : sources[i]->source->row_count;
+    }
+    width = accepted >= met ? wanted : wanted * FILTER_POOL * met / fmax(accepted, 1);
+    return (uint32_t)fmin(fmax(width, searcher->ef * (sparse ? SPARSE_WIDTH : 1)), UINT32_MAX);
+}
+
+/* What a walk over these sources costs; INFINITY when it would hardly leave anything out. */
+static double walk_cost(const struct searcher *searcher, struct source_search *const *sources,
+                        size_t count)
+{
+    double width = search_walk_width(searcher, sources, count, (uint32_t)searcher->top.limit);
+    double met = 0;
+    bool sparse = false;
+
+    for (size_t i = 0; i < count; i++) {
+        sparse = sparse || walks_on_matching(sources[i]);
+        met += walks_on_matching(sources[i]) ? (double)sources[i]->matching_rows
+                                             : sources[i]->source->row_count;
+    }
+    if (width > met / WALK_ROWS_MIN)
+        return INFINITY;
+    return width * WALK_PLACE_COST * (sparse ? WALK_SPARSE_COST : 1) +
+           WALK_ENTER_COST * (double)count;
+}
+
+void search_plan_walks(struct searcher *searcher, struct source_search *sources, size_t count)
+{
+    struct source_search **chosen =
+        arena_calloc(searcher->search->arena, count + 1, sizeof(struct source_search *));
+    bool together = searcher->search->half_life_ms == 0;
+    double alone = 0;
+    size_t chosen_count = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        struct source_search *source = &sources[i];
+        source->walked = false;
+        if (!may_be_walked(source) || source->cost <= WALK_ENTER_COST)
+            continue;
+        source->walked = !together && walk_cost(searcher, &source, 1) < source->cost;
+        alone += source->cost;
+        chosen[chosen_count++] = source;
+    }
+    if (together && walk_cost(searcher, chosen, chosen_count) < alone)
+        for (size_t i = 0; i < chosen_count; i++)
+            chosen[i]->walked = true;
+}

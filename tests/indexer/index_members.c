@@ -1,0 +1,181 @@
+/* Several segments searched as one: the same answers as one segment over all rows. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tests/indexer/index_fixture.h"
+#include "tests/support/test_main.h"
+
+enum { ROWS = 6000, PARTS = 5, DIM = 32, QUERIES = 40, K = 10 };
+
+/* Parts of different sizes, the last too small to have levels. */
+static const uint32_t part_rows[PARTS] = {2500, 1800, 1100, 550, 50};
+
+struct forest {
+    struct fixture_data data, parts[PARTS], queries;
+    struct index_segment *segments[PARTS];
+    uint32_t first[PARTS];
+    uint64_t *matching[PARTS];
+    uint64_t matching_rows[PARTS];
+    enum index_metric metric;
+};
+
+static void forest_open(struct forest *forest, enum index_metric metric, uint64_t *state)
+{
+    struct index_build_options options = fixture_options(metric, DIM);
+    uint32_t first = 0;
+
+    *forest = (struct forest){.metric = metric};
+    forest->data = fixture_clusters(metric, ROWS + QUERIES, DIM, 15, 0.5f, state);
+    forest->data.count = ROWS;
+    forest->queries = forest->data;
+    forest->queries.vectors += (size_t)ROWS * DIM;
+    for (int i = 0; i < PARTS; i++) {
+        forest->parts[i] =
+            (struct fixture_data){forest->data.vectors + (size_t)first * DIM, part_rows[i], DIM};
+        forest->segments[i] = fixture_segment(&forest->parts[i], &options);
+        (void)unlink(fixture_path()); /* the mapping stays */
+        forest->first[i] = first;
+        forest->matching[i] = calloc(part_rows[i] / 64 + 1, sizeof(uint64_t));
+        first += part_rows[i];
+    }
+    ck_assert_uint_eq(first, ROWS);
+}
+
+static void forest_close(struct forest *forest)
+{
+    for (int i = 0; i < PARTS; i++) {
+        index_segment_close(forest->segments[i]);
+        free(forest->matching[i]);
+    }
+    fixture_data_destroy(&forest->data);
+}
+
+static bool is_set(const struct forest *forest, uint32_t part, uint32_t row)
+{
+    return forest->matching[part][row / 64] >> row % 64 & 1;
+}
+
+/* `percent` of the rows match: any, or, with `side`, those whose first coordinate is small or large
+ * for the most part. */
+static void choose_matching(struct forest *forest, uint32_t percent, int side, uint64_t *state)
+{
+    for (uint32_t i = 0; i < PARTS; i++) {
+        memset(forest->matching[i], 0, (part_rows[i] / 64 + 1) * sizeof(uint64_t));
+        forest->matching_rows[i] = 0;
+        for (uint32_t row = 0; row < part_rows[i]; row++) {
+            float value = forest->parts[i].vectors[(size_t)row * DIM];
+            uint64_t chance = side && (value > 0) != (side > 0) ? percent / 8 : percent;
+            if (test_random(state) % 100 >= chance)
+                continue;
+            forest->matching[i][row / 64] |= UINT64_C(1) << row % 64;
+            forest->matching_rows[i]++;
+        }
+    }
+}
+
+static uint32_t truth(const struct forest *forest, const float *query, bool filtered,
+                      struct index_hit *out)
+{
+    struct index_hit *all = malloc(ROWS * sizeof(*all));
+    uint32_t count, found = 0;
+
+    index_exact_top(forest->metric, forest->data.vectors, ROWS, DIM, query, ROWS, all, &count);
+    for (uint32_t i = 0; i < count && found < K; i++) {
+        uint32_t part = 0;
+        while (part + 1 < PARTS && all[i].row >= forest->first[part + 1])
+            part++;
+        if (!filtered || is_set(forest, part, all[i].row - forest->first[part]))
+            out[found++] = all[i];
+    }
+    free(all);
+    return found;
+}
+
+/* Returns how many of the true hits came. */
+static uint32_t search(const struct forest *forest, const float *query, uint32_t ef, bool filtered,
+                       uint32_t *wanted)
+{
+    struct index_member members[PARTS];
+    struct index_search asked = fixture_search(&forest->data, query, K, ef);
+    struct index_hit hits[K], exact[K];
+    struct error error = {0};
+    uint32_t owners[K], count, found = 0;
+    bool exhausted;
+
+    for (int i = 0; i < PARTS; i++)
+        members[i] = (struct index_member){.segment = forest->segments[i],
+                                           .matching = filtered ? forest->matching[i] : NULL,
+                                           .matching_rows = forest->matching_rows[i],
+                                           .vector = fixture_vector,
+                                           .vector_context = (void *)&forest->parts[i]};
+    *wanted = truth(forest, query, filtered, exact);
+    ck_assert_int_eq(
+        index_members_search(members, PARTS, &asked, hits, owners, &count, &exhausted, &error), 0);
+    ck_assert(count == *wanted || !exhausted);
+    for (uint32_t i = 0; i < count; i++) {
+        const float *vector;
+        ck_assert_uint_lt(owners[i], PARTS);
+        ck_assert_uint_lt(hits[i].row, part_rows[owners[i]]);
+        ck_assert(!filtered || is_set(forest, owners[i], hits[i].row));
+        vector = forest->parts[owners[i]].vectors + (size_t)hits[i].row * DIM;
+        ck_assert_float_eq(hits[i].score, index_score(forest->metric, query, vector, DIM));
+        ck_assert(i == 0 || hits[i].score <= hits[i - 1].score);
+        for (uint32_t j = 0; j < i; j++)
+            ck_assert(owners[i] != owners[j] || hits[i].row != hits[j].row);
+        found += *wanted > 0 && hits[i].score >= exact[*wanted - 1].score;
+    }
+    /* What is not exhausted is finished by its caller's scan. */
+    return exhausted ? found : *wanted;
+}
+
+static double recall(const struct forest *forest, uint32_t ef, bool filtered)
+{
+    uint32_t found = 0, wanted = 0;
+
+    for (uint32_t q = 0; q < QUERIES; q++) {
+        uint32_t more;
+        found += search(forest, forest->queries.vectors + (size_t)q * DIM, ef, filtered, &more);
+        wanted += more;
+    }
+    return wanted ? (double)found / wanted : 1;
+}
+
+START_TEST(segments_searched_as_one_find_what_one_segment_would)
+{
+    static const enum index_metric metrics[] = {INDEX_METRIC_L2, INDEX_METRIC_COSINE,
+                                                INDEX_METRIC_DOT};
+    uint64_t state = test_seed();
+
+    for (int i = 0; i < 3; i++) {
+        struct forest forest;
+        forest_open(&forest, metrics[i], &state);
+        ck_assert_double_ge(recall(&forest, 64, false), 0.95);
+        ck_assert_double_ge(recall(&forest, 200, false), 0.95);
+    }
+}
+END_TEST
+
+START_TEST(only_matching_rows_come_back_at_every_share)
+{
+    static const uint32_t percents[] = {1, 3, 5, 10, 25, 45, 60, 100};
+    uint64_t state = test_seed();
+    struct forest forest;
+
+    forest_open(&forest, INDEX_METRIC_L2, &state);
+    for (size_t i = 0; i < sizeof(percents) / sizeof(percents[0]); i++)
+        for (int side = -1; side <= 1; side++) {
+            double reached;
+            choose_matching(&forest, percents[i], side, &state);
+            reached = recall(&forest, 64, true);
+            ck_assert_msg(reached >= 0.93, "%u %% on side %d: recall %.3f", percents[i], side,
+                          reached);
+        }
+    forest_close(&forest);
+}
+END_TEST
+
+TEST_TABLE(TEST(segments_searched_as_one_find_what_one_segment_would),
+           TEST(only_matching_rows_come_back_at_every_share))
