@@ -154,6 +154,7 @@ START_TEST(segments_searched_as_one_find_what_one_segment_would)
         forest_open(&forest, metrics[i], &state);
         ck_assert_double_ge(recall(&forest, 64, false), 0.95);
         ck_assert_double_ge(recall(&forest, 200, false), 0.95);
+        forest_close(&forest);
     }
 }
 END_TEST
