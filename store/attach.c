@@ -3,7 +3,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "store/manifest_format.h"
 #include "store/shard.h"
+#include "store/table_internal.h"
 
 /* The window's sealed run of that generation, or NULL. */
 static struct version_entry *find_run(struct version *version, int64_t start_ms, int64_t length_ms,
@@ -38,6 +40,25 @@ static void publish_attachment(struct store_shard *shard, uint64_t part_number,
     pthread_mutex_unlock(&shard->append_lock);
 }
 
+/* Takes the checksum of the file that is about to be attached, so that verify can tell it from
+ * another one. */
+static int read_checksum(struct store_shard *shard, struct store_segment_info *info,
+                         struct error *error)
+{
+    struct table_map map = {0};
+    int code =
+        table_map_open(shard->io, shard->directory, info->file_number, "segment", 1, &map, error);
+
+    if (code != 0)
+        return code;
+    if (map.size_bytes != info->bytes)
+        code = error_set(error, ERROR_INVALID, "%s: %llu bytes, not %llu", map.path,
+                         (unsigned long long)map.size_bytes, (unsigned long long)info->bytes);
+    info->checksum = manifest_segment_checksum(map.bytes, map.size_bytes, info->file_number);
+    table_map_close(shard->io, &map);
+    return code;
+}
+
 /* Edit and version for a segment of a run; `attachment` NULL takes it away. */
 static int change_segment(struct store_shard *shard, uint64_t part_number,
                           const struct store_segment_info *info, struct attachment *attachment,
@@ -58,6 +79,7 @@ int store_shard_attach(struct store_shard *shard, int64_t window_start_ms, int64
                        uint64_t generation, const struct store_segment *segment,
                        struct error *error)
 {
+    struct store_segment known = *segment;
     struct attachment *attachment;
     struct version_entry *entry;
     struct version *version;
@@ -65,8 +87,10 @@ int store_shard_attach(struct store_shard *shard, int64_t window_start_ms, int64
     int code;
 
     garbage_collect(shard);
+    code = read_checksum(shard, &known.info, error);
     pthread_mutex_lock(&shard->commit_lock);
-    code = shard_check_running(shard, error);
+    if (code == 0)
+        code = shard_check_running(shard, error);
     version = version_acquire(shard);
     entry = find_run(version, window_start_ms, window_length_ms, generation);
     if (code == 0 && !entry)
@@ -75,10 +99,10 @@ int store_shard_attach(struct store_shard *shard, int64_t window_start_ms, int64
                       (unsigned long long)generation, (long long)window_start_ms);
     if (code == 0) {
         number = entry->part->description.file_number;
-        attachment = attachment_new(shard, segment);
-        code = change_segment(shard, number, &segment->info, attachment, error);
+        attachment = attachment_new(shard, &known);
+        code = change_segment(shard, number, &known.info, attachment, error);
         if (code == 0) {
-            shard_pending_done(shard, segment->info.file_number);
+            shard_pending_done(shard, known.info.file_number);
         } else {
             attachment->segment.object = NULL; /* stays the caller's */
             attachment_delete(attachment);

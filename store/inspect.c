@@ -149,6 +149,7 @@ static void report_table(struct report *report, const struct manifest_table *tab
     report_u64(report, "log_file_number", table->description.log_file_number);
     report_u64(report, "mask_number", table->mask_number);
     report_u64(report, "segment_number", table->segment.file_number);
+    report_hex(report, "segment_checksum", table->segment.checksum);
     report_item_end(report);
 }
 

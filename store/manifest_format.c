@@ -70,6 +70,13 @@ const struct manifest_frame_header *manifest_frame_parse(const uint8_t *bytes, u
     return header;
 }
 
+uint64_t manifest_segment_checksum(const uint8_t *bytes, uint64_t size_bytes, uint64_t number)
+{
+    uint64_t checksum = checksum_block(bytes, size_bytes, number, MANIFEST_SEGMENT, 0);
+
+    return checksum ? checksum : 1;
+}
+
 int manifest_current_read(struct io *io, const char *directory, uint64_t *number,
                           struct error *error)
 {

@@ -56,7 +56,8 @@ enum manifest_record {
     MANIFEST_LOG_DROP = 11,  /* u64 number */
     MANIFEST_DROPPED = 12,   /* u64 number: dropped before, may still exist */
     MANIFEST_FORGET = 13,    /* u64 number: unlinked */
-    MANIFEST_LEVEL = 14      /* u64 table, u8 level; a table without one is in level 0 */
+    MANIFEST_LEVEL = 14,     /* u64 table, u8 level; a table without one is in level 0 */
+    MANIFEST_SEGMENT_CHECKSUM = 15 /* u64 table, u64 checksum of the segment's whole file */
 };
 
 /** Appends a whole frame around `body` to `out`. */
@@ -68,6 +69,10 @@ const struct manifest_frame_header *manifest_frame_parse(const uint8_t *bytes, u
                                                          uint64_t manifest_number,
                                                          uint64_t sequence, uint64_t position,
                                                          struct error *error);
+
+/** Checksum of a segment file as the manifest keeps it: the store knows nothing of what is inside.
+ * Never 0. */
+uint64_t manifest_segment_checksum(const uint8_t *bytes, uint64_t size_bytes, uint64_t number);
 
 /** The line that CURRENT holds. */
 void manifest_current_format(uint64_t number, char *out, size_t out_bytes);

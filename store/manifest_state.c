@@ -34,8 +34,10 @@ static void put_segment(struct buffer *out, const struct store_segment_info *seg
     wire_put_double(out, segment->recall);
 }
 
+/* Its checksum follows in a record of its own, or is not known. */
 static void read_segment(struct wire_reader *in, struct store_segment_info *segment)
 {
+    segment->checksum = 0;
     segment->file_number = wire_read_u64(in);
     segment->bytes = wire_read_u64(in);
     wire_read(in, segment->kind, sizeof(segment->kind));
@@ -78,6 +80,15 @@ void manifest_edit_clock(struct manifest_edit *edit, const struct store_clock *c
     put_clock(&edit->body, clock);
 }
 
+static void put_segment_checksum(struct manifest_edit *edit, uint64_t table_number,
+                                 const struct store_segment_info *segment)
+{
+    if (segment->file_number == 0 || segment->checksum == 0)
+        return;
+    put_number(edit, MANIFEST_SEGMENT_CHECKSUM, table_number);
+    wire_put_u64(&edit->body, segment->checksum);
+}
+
 void manifest_edit_table(struct manifest_edit *edit, const struct manifest_table *table)
 {
     struct buffer *out = &edit->body;
@@ -105,6 +116,7 @@ void manifest_edit_table(struct manifest_edit *edit, const struct manifest_table
     wire_put_u64(out, table->mask_number);
     wire_put_u64(out, table->mask_bytes);
     put_segment(out, &table->segment);
+    put_segment_checksum(edit, description->file_number, &table->segment);
     if (table->level != 0)
         manifest_edit_level(edit, description->file_number, table->level);
 }
@@ -161,6 +173,7 @@ void manifest_edit_segment(struct manifest_edit *edit, uint64_t table_number,
 {
     put_number(edit, MANIFEST_SEGMENT, table_number);
     put_segment(&edit->body, segment);
+    put_segment_checksum(edit, table_number, segment);
 }
 
 void manifest_edit_log_use(struct manifest_edit *edit, const struct manifest_log *log)
@@ -324,6 +337,16 @@ static bool apply_segment(struct manifest_state *state, struct wire_reader *in)
     return true;
 }
 
+static bool apply_segment_checksum(struct manifest_state *state, struct wire_reader *in)
+{
+    struct manifest_table *table = manifest_state_table(state, wire_read_u64(in));
+
+    if (!table || table->segment.file_number == 0)
+        return false;
+    table->segment.checksum = wire_read_u64(in);
+    return true;
+}
+
 static bool apply_log_use(struct manifest_state *state, struct wire_reader *in)
 {
     struct manifest_log log = {0};
@@ -402,6 +425,8 @@ static bool apply_record(struct manifest_state *state, struct wire_reader *in)
         return apply_mask(state, in);
     case MANIFEST_LEVEL:
         return apply_level(state, in);
+    case MANIFEST_SEGMENT_CHECKSUM:
+        return apply_segment_checksum(state, in);
     case MANIFEST_SEGMENT:
         return apply_segment(state, in);
     case MANIFEST_LOG_USE:

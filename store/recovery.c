@@ -1,6 +1,7 @@
 /* Opening a shard after anything.
  *
  *     manifest   says which files there are, up to which offset they go, which logs are replayed
+ *     lost edits no log file may hold frames of a use that the manifest has not heard of
  *     orphans    files of reserved numbers that no edit names are removed
  *     parts      opened with their masks; one that is damaged takes its window out
  *     logs       frames are replayed in order into memtables, which are flushed as they are; new
@@ -24,6 +25,7 @@
 
 #include "base/buffer.h"
 #include "base/logger.h"
+#include "store/lost_edits.h"
 #include "store/orphans.h"
 #include "store/shard.h"
 
@@ -196,7 +198,8 @@ static int read_log(struct store_shard *shard, struct log_file *log, uint8_t *by
     return code;
 }
 
-/* Whether a valid frame of this use of the log lies behind the place where it seems to end. */
+/* Whether a valid frame of this use of the log lies behind the place where it seems to end, or one
+ * that was written to another place: an interrupted write leaves neither. */
 static bool later_frame_exists(const struct memtable *memtable, const struct log_file *log,
                                uint64_t from, uint32_t dim)
 {
@@ -205,7 +208,9 @@ static bool later_frame_exists(const struct memtable *memtable, const struct log
             (const struct log_frame_header *)(memtable->buffer + at);
         struct log_frame_identity identity = {log->number, log->epoch, log->salt, at};
         struct log_frame frame;
-        if (header->magic == LOG_FRAME_MAGIC && header->epoch == log->epoch &&
+        if (header->magic != LOG_FRAME_MAGIC || header->epoch != log->epoch)
+            continue;
+        if ((header->salt == log->salt && header->position != at) ||
             log_frame_parse(memtable->buffer + at, memtable->buffer_bytes - at, &identity, dim,
                             &frame, NULL) == 0)
             return true;
@@ -363,9 +368,11 @@ int recovery_run(struct store_shard *shard, struct error *error)
 {
     struct recovery recovery = {.shard = shard};
     const struct manifest_state *state = &shard->manifest->state;
-    bool all_removed;
-    int code = orphans_remove(shard->manifest, &all_removed, error);
+    bool all_removed = false;
+    int code = lost_edits_check(shard->io, shard->directory, state, error);
 
+    if (code == 0)
+        code = orphans_remove(shard->manifest, &all_removed, error);
     if (code == 0 && all_removed)
         for (size_t i = 0; i < state->dropped_count; i++)
             manifest_forget(shard->manifest, state->dropped[i]);

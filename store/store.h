@@ -189,8 +189,9 @@ struct store_file_info {
 struct store_segment_info {
     uint64_t file_number; /* 0: none */
     uint64_t bytes;
-    char kind[16]; /* "hnsw", "ivf_pq", "flat" */
-    double recall; /* measured at build; -1: not measured */
+    char kind[16];     /* "hnsw", "ivf_pq", "flat" */
+    double recall;     /* measured at build; -1: not measured */
+    uint64_t checksum; /* of the whole file, taken when it was attached; 0: before that was done */
 };
 
 struct store_window_info {
@@ -397,7 +398,7 @@ int store_inspect(struct io *io, const char *path, bool json, struct buffer *out
 
 /** Reads every byte of a data folder that no process has open and checks every checksum and
  * cross-reference. Appends one line a finding; returns ERROR_CORRUPT when there are any. Segment
- * files are only checked for presence, size and checksum here. */
+ * files are checked for presence, size and checksum here; their structure is the indexer's. */
 int store_verify(struct io *io, const char *data_dir, struct buffer *findings, struct error *error);
 
 #endif

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "store/log_frame.h"
+#include "store/lost_edits.h"
 #include "store/manifest.h"
 #include "store/manifest_format.h"
 #include "store/store.h"
@@ -62,8 +63,7 @@ static void verify_mask(struct verification *verification, const char *directory
     free(entries);
 }
 
-/* The segment's own format is the indexer's; its header's checksum is checked by whoever opens it.
- */
+/* The segment's own format is the indexer's: here it is the bytes that were attached, or not. */
 static void verify_segment(struct verification *verification, const char *directory,
                            const struct manifest_table *table)
 {
@@ -80,6 +80,10 @@ static void verify_segment(struct verification *verification, const char *direct
     if (map.size_bytes != table->segment.bytes)
         note(verification, "%s: %" PRIu64 " bytes, the manifest says %" PRIu64, map.path,
              map.size_bytes, table->segment.bytes);
+    else if (table->segment.checksum != 0 &&
+             manifest_segment_checksum(map.bytes, map.size_bytes, table->segment.file_number) !=
+                 table->segment.checksum)
+        note(verification, "%s: checksum of the file does not match", map.path);
     table_map_close(verification->io, &map);
 }
 
@@ -268,6 +272,8 @@ static void verify_state(struct verification *verification, const char *director
              "%s/MANIFEST-%06" PRIu64 ": byte %" PRIu64
              ": an interrupted write or a damaged edit; opening the store leaves it out",
              directory, number, end);
+    if (lost_edits_check(verification->io, directory, &state, &error) != 0)
+        note(verification, "%s", error.text);
     for (size_t i = 0; i < state.table_count; i++)
         verify_table(verification, directory, state.dim, &state.tables[i]);
     verify_windows(verification, directory, &state);

@@ -193,5 +193,69 @@ START_TEST(structs_have_no_bytes_between_fields)
 }
 END_TEST
 
+/* Bytes of the fields that a row of the table of records lists. */
+static size_t documented_bytes(const char *row)
+{
+    static const struct {
+        const char *type;
+        size_t size_bytes;
+    } types[] = {{" u8 ", 1},  {" u32 ", 4}, {" u64 ", 8},
+                 {" i64 ", 8}, {" f64 ", 8}, {" 16 bytes ", 16}};
+    const char *end = strchr(row, '\n');
+    size_t size_bytes = 0;
+
+    for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
+        for (const char *at = row; (at = strstr(at, types[i].type)) != NULL && at < end; at++)
+            size_bytes += types[i].size_bytes;
+    return size_bytes;
+}
+
+START_TEST(every_record_of_an_edit_is_documented_with_its_fields)
+{
+    const struct store_clock clock = {0};
+    const struct manifest_log log = {0};
+    const struct store_segment_info segment = {.file_number = 1};
+    struct manifest_table table = {.segment = segment};
+    struct manifest_edit edits[MANIFEST_SEGMENT_CHECKSUM + 2] = {{{0}}};
+    char *document = read_document();
+
+    manifest_edit_identity(&edits[MANIFEST_IDENTITY], 1, 1);
+    manifest_edit_numbers(&edits[MANIFEST_NUMBERS], 1, 1);
+    manifest_edit_progress(&edits[MANIFEST_PROGRESS], 1, 1, &clock);
+    manifest_edit_clock(&edits[MANIFEST_CLOCK], &clock);
+    manifest_edit_table(&edits[MANIFEST_TABLE], &table);
+    manifest_edit_table_drop(&edits[MANIFEST_TABLE_DROP], 1);
+    manifest_edit_mask(&edits[MANIFEST_MASK], 1, 1, 1);
+    manifest_edit_segment(&edits[MANIFEST_SEGMENT], 1, &segment);
+    manifest_edit_log_use(&edits[MANIFEST_LOG_USE], &log);
+    manifest_edit_log_done(&edits[MANIFEST_LOG_DONE], 1);
+    manifest_edit_log_drop(&edits[MANIFEST_LOG_DROP], 1);
+    manifest_edit_dropped(&edits[MANIFEST_DROPPED], 1);
+    manifest_edit_forget(&edits[MANIFEST_FORGET], 1);
+    manifest_edit_level(&edits[MANIFEST_LEVEL], 1, 1);
+    /* The checksum is a record behind the one that names the segment: what comes on top. */
+    table.segment.checksum = 1;
+    manifest_edit_table(&edits[MANIFEST_SEGMENT_CHECKSUM], &table);
+    memmove(edits[MANIFEST_SEGMENT_CHECKSUM].body.data,
+            edits[MANIFEST_SEGMENT_CHECKSUM].body.data + edits[MANIFEST_TABLE].body.size,
+            edits[MANIFEST_SEGMENT_CHECKSUM].body.size -= edits[MANIFEST_TABLE].body.size);
+    for (int type = 1; type <= MANIFEST_SEGMENT_CHECKSUM; type++) {
+        const struct buffer *body = &edits[type].body;
+        char heading[32];
+        const char *row;
+        (void)snprintf(heading, sizeof(heading), "\n| %d | ", type);
+        row = strstr(strstr(document, "### Records of an edit"), heading);
+        ck_assert_msg(row, "record %d is not documented", type);
+        ck_assert_int_eq(body->data[0], type);
+        ck_assert_msg(body->size == 1 + documented_bytes(row + 1),
+                      "record %d: %zu bytes, documented are 1 + %zu", type, body->size,
+                      documented_bytes(row + 1));
+        manifest_edit_destroy(&edits[type]);
+    }
+    free(document);
+}
+END_TEST
+
 TEST_TABLE(TEST(every_field_is_documented_where_it_lies),
-           TEST(structs_have_no_bytes_between_fields))
+           TEST(structs_have_no_bytes_between_fields),
+           TEST(every_record_of_an_edit_is_documented_with_its_fields))

@@ -327,6 +327,51 @@ static const char *compare_row(const struct store_source *source, uint32_t row,
     return NULL;
 }
 
+bool fixture_row_is_right(const struct store_source *source, uint32_t row,
+                          const struct model *model, struct arena *arena)
+{
+    const struct model_row *expected;
+    struct store_key key;
+    const char *problem;
+    size_t key_bytes;
+    const uint8_t *bytes = store_row_key(source, row, &key_bytes);
+
+    if (key_bytes > sizeof(key.bytes))
+        return false;
+    key.size_bytes = (uint16_t)key_bytes;
+    memcpy(key.bytes, bytes, key_bytes);
+    expected = model_find(model, &key);
+    problem = expected ? compare_row(source, row, expected, arena) : "no such row";
+    return !problem || strncmp(problem, "no vector", 9) == 0 ||
+           strncmp(problem, "no payload", 10) == 0;
+}
+
+bool fixture_read_error(struct store_shard *shard, int64_t now_ms)
+{
+    struct store_snapshot *snapshot = store_snapshot_acquire(shard, now_ms);
+    size_t count;
+    const struct store_source *sources = store_snapshot_sources(snapshot, &count);
+    bool failed = false;
+    struct arena arena;
+
+    arena_create(&arena, 0);
+    for (size_t s = 0; s < count; s++)
+        for (uint32_t row = 0; row < sources[s].row_count; row++) {
+            const float *vectors;
+            const uint8_t *payload;
+            size_t payload_bytes;
+            uint32_t rows;
+            if (!store_row_visible(snapshot, &sources[s], row))
+                continue;
+            failed |= store_row_vectors(&sources[s], row, &vectors, &rows, NULL) != 0 ||
+                      store_row_payload(&sources[s], row, &arena, &payload, &payload_bytes, NULL);
+            arena_reset(&arena);
+        }
+    arena_destroy(&arena);
+    store_snapshot_release(snapshot);
+    return failed;
+}
+
 static const char *compare_scan(const struct store_snapshot *snapshot, const struct model *model,
                                 int64_t now_ms, int64_t ttl_ms, struct arena *arena)
 {

@@ -74,6 +74,12 @@ struct store_shard *fixture_shard(struct store *store, int64_t window_ms, int64_
  * wrong, in a static buffer. */
 const char *fixture_compare(const struct store_snapshot *snapshot, const struct model *model,
                             int64_t now_ms, int64_t ttl_ms);
+/** Whether a visible row is the model's of its key, bit by bit; vectors and payloads that cannot be
+ * read are not wrong. */
+bool fixture_row_is_right(const struct store_source *source, uint32_t row,
+                          const struct model *model, struct arena *arena);
+/** Whether some visible row cannot be read. */
+bool fixture_read_error(struct store_shard *shard, int64_t now_ms);
 /** The same with a fresh snapshot. */
 const char *fixture_check(struct store_shard *shard, const struct model *model, int64_t now_ms,
                           int64_t ttl_ms);

@@ -218,8 +218,6 @@ START_TEST(every_damaged_page_of_a_store_is_found)
         size_t size_bytes, end, last = 0;
         uint8_t *bytes = read_whole(path, &size_bytes);
         end = size_bytes;
-        if (has_suffix(folder.names[i], ".segment"))
-            end = 0; /* the indexer's: only its size is known here */
         if (has_suffix(folder.names[i], ".log") && size_bytes > 0)
             end = end_of_frames(bytes, size_bytes, &last);
         for (size_t at = 0; at < end; at += PAGE_BYTES) {

@@ -1,0 +1,92 @@
+#include "store/lost_edits.h"
+
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "store/log_frame.h"
+
+struct search {
+    struct io *io;
+    const char *directory;
+    const struct manifest_state *state;
+    struct error *error;
+    int code;
+};
+
+/* Whether the file begins with a whole frame of the use that the header names. */
+static int is_whole(struct io *io, int file, const char *path, uint64_t size_bytes,
+                    const struct log_frame_header *header, bool *whole, struct error *error)
+{
+    const struct log_frame_identity identity = {header->file_number, header->epoch, header->salt,
+                                                0};
+    struct log_frame frame;
+    uint8_t *bytes;
+    int code;
+
+    *whole = false;
+    if (header->frame_bytes > size_bytes || header->frame_bytes % LOG_FRAME_ALIGNMENT != 0)
+        return 0;
+    bytes = aligned_alloc(LOG_FRAME_ALIGNMENT, (size_t)header->frame_bytes);
+    if (!bytes)
+        return error_set(error, ERROR_MEMORY, "%s: no memory for a frame", path);
+    code = io_read(io, file, path, bytes, (size_t)header->frame_bytes, 0, error);
+    if (code == 0)
+        *whole = log_frame_parse(bytes, header->frame_bytes, &identity, 0, &frame, NULL) == 0;
+    free(bytes);
+    return code;
+}
+
+static int check_open_log(const struct search *search, int file, const char *path, uint64_t number)
+{
+    struct log_frame_header header;
+    uint64_t size_bytes = 0;
+    bool whole = false;
+    int code = io_size(search->io, file, path, &size_bytes, search->error);
+
+    if (code != 0 || size_bytes < sizeof(header))
+        return code;
+    code = io_read(search->io, file, path, &header, sizeof(header), 0, search->error);
+    if (code != 0 || header.magic != LOG_FRAME_MAGIC || header.file_number != number ||
+        header.epoch < search->state->next_epoch)
+        return code;
+    code = is_whole(search->io, file, path, size_bytes, &header, &whole, search->error);
+    if (code == 0 && whole)
+        code = error_set(search->error, ERROR_CORRUPT,
+                         "%s holds records of its use %" PRIu64
+                         ", the manifest knows none from %" PRIu64
+                         " on: the manifest has lost its last edits",
+                         path, header.epoch, search->state->next_epoch);
+    return code;
+}
+
+static int check_log(void *context, const char *name)
+{
+    struct search *search = context;
+    char path[PATH_MAX];
+    uint64_t number;
+    int end = 0;
+    int file;
+
+    if (sscanf(name, "%" SCNu64 ".log%n", &number, &end) != 1 || name[end] != '\0' || end == 0)
+        return 0;
+    if ((size_t)snprintf(path, sizeof(path), "%s/%s", search->directory, name) >= sizeof(path))
+        return 0;
+    search->code = io_open(search->io, path, IO_READ, &file, search->error);
+    if (search->code != 0)
+        return 1;
+    search->code = check_open_log(search, file, path, number);
+    (void)io_close(search->io, file, path, NULL); /* nothing was written */
+    return search->code != 0;
+}
+
+int lost_edits_check(struct io *io, const char *directory, const struct manifest_state *state,
+                     struct error *error)
+{
+    struct search search = {.io = io, .directory = directory, .state = state, .error = error};
+    int code = io_list(io, directory, check_log, &search, error);
+
+    return code != 0 ? code : search.code;
+}
