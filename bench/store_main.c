@@ -1,87 +1,55 @@
-/* The store beside RocksDB and beside what the device can do, all in one run on one folder.
+/* The store beside RocksDB and beside what the device can do, in one run on one folder.
  *
- *   windrow-bench-store FOLDER [MEGABYTES]
- *
- * 768-d float32 vectors, 16-byte keys, 64-byte payloads, one writer. windrow flushes and seals
- * behind the writer, ten windows over the run; its time is until the last window is sealed. Bytes
- * written are the kernel's count for this process. Times of a shared machine mean little: read the
- * ratios. */
-#include <fcntl.h>
-#include <ftw.h>
-#include <pthread.h>
-#include <stdatomic.h>
+ * The three take turns, a slice each: what else the machine does meets all of them. Both stores
+ * flush behind the writer; a slice ends when nothing is left to do behind it, so that no one pays
+ * for another's work. windrow seals at the end of each slice, as it does at the end of each window:
+ * the first rate is that of the appends, the second has flushes and seals in it (RocksDB: flushes).
+ * Times of a shared machine mean little: read the ratios. */
+#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/logger.h"
 #include "bench/store.h"
-#include "store/store.h"
 
-enum { GROUP = 64, WINDOWS = 10, WINDOW_MS = 1000, LOOKUPS = 20000, SINGLES = 3000 };
+static const char help[] =
+    "Usage: windrow bench store [--megabytes N] [--json] FOLDER\n\n"
+    "Measures windrow's store beside RocksDB (FIFO, WAL synced for each batch) and beside the\n"
+    "device (O_DIRECT | O_DSYNC onto zero-written files), in turns on FOLDER: 768-d float32\n"
+    "vectors, 16-byte keys, 64-byte payloads, one writer, 40 windows. N is 2000 when not given.\n\n"
+    "Example:\n  windrow bench store /var/tmp/bench\n";
 
-struct run {
-    struct store *store;
-    struct store_shard *shard;
-    _Atomic bool written;
-    _Atomic int64_t watermark_ms;
+enum {
+    SLICES = 40, /* each a window */
+    SINGLE_SLICES = 20,
+    SINGLES = 100,     /* commits of one record in a slice */
+    FLOOR_WRITES = 64, /* of the device in a slice */
+    LOOKUP_SLICES = 20,
+    LOOKUPS = 2000,
+    FRAME_BYTES = 204800, /* of a group of 64: what windrow's log writes */
+    SINGLE_FRAME_BYTES = 4096,
+    DROP_FEW = 1000,
+    DROP_MANY = 1000000,
+    DROP_ROUNDS = 3
+};
+
+struct report {
+    uint64_t user_bytes;
+    struct bench_side ours, theirs, our_singles, their_singles;
+    struct bench_floor floor, single_floor;
+    double our_space, their_space; /* bytes on the device for each user byte */
+    double read_amplification;
+    double recovery_bytes, recovery_seconds, recovery_floor_seconds;
+    double few_seconds, many_seconds; /* to drop a window */
 };
 
 void bench_fail(const char *what, const char *text)
 {
-    fprintf(stderr, "windrow-bench-store: %s: %s\n", what, text);
+    fprintf(stderr, "windrow bench store: %s: %s\n", what, text);
     exit(1);
-}
-
-double bench_now(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
-}
-
-uint64_t bench_device_bytes(void)
-{
-    FILE *file = fopen("/proc/self/io", "re");
-    char line[128];
-    unsigned long long bytes = 0;
-
-    sync();
-    while (file && fgets(line, sizeof(line), file))
-        if (sscanf(line, "write_bytes: %llu", &bytes) == 1)
-            break;
-    if (file)
-        fclose(file);
-    return bytes;
-}
-
-static uint64_t folder_sum;
-
-static int add_size(const char *path, const struct stat *info, int kind, struct FTW *walk)
-{
-    (void)path;
-    (void)walk;
-    folder_sum += kind == FTW_F ? (uint64_t)info->st_blocks * 512 : 0;
-    return 0;
-}
-
-uint64_t bench_folder_bytes(const char *folder)
-{
-    folder_sum = 0;
-    (void)nftw(folder, add_size, 16, FTW_PHYS);
-    return folder_sum;
-}
-
-static int remove_entry(const char *path, const struct stat *info, int kind, struct FTW *walk)
-{
-    (void)info;
-    (void)kind;
-    (void)walk;
-    return remove(path);
 }
 
 static uint64_t mix(uint64_t number)
@@ -114,255 +82,260 @@ void bench_key(uint64_t number, uint8_t key[BENCH_KEY_BYTES])
     memcpy(key, halves, BENCH_KEY_BYTES);
 }
 
-/* What the device does with the same sizes: O_DIRECT | O_DSYNC onto zero-written bytes. */
-static double device_floor(const char *folder, uint64_t bytes, size_t write_bytes)
+uint64_t bench_random(uint64_t *state)
 {
-    char path[4096];
-    uint8_t *block = aligned_alloc(4096, write_bytes);
-    double seconds;
-    int file;
-
-    if (!block)
-        abort();
-    snprintf(path, sizeof(path), "%s/floor", folder);
-    memset(block, 0, write_bytes);
-    file = open(path, O_CREAT | O_RDWR | O_CLOEXEC, 0600);
-    for (uint64_t at = 0; file >= 0 && at < bytes; at += write_bytes)
-        if (pwrite(file, block, write_bytes, (off_t)at) < 0)
-            bench_fail("floor", "write failed");
-    if (file < 0 || fsync(file) < 0 || close(file) < 0)
-        bench_fail("floor", "cannot prepare the file");
-    file = open(path, O_RDWR | O_DIRECT | O_DSYNC | O_CLOEXEC);
-    if (file < 0)
-        bench_fail("floor", "no O_DIRECT here");
-    memset(block, 0x3f, write_bytes);
-    seconds = bench_now();
-    for (uint64_t at = 0; at < bytes; at += write_bytes)
-        if (pwrite(file, block, write_bytes, (off_t)at) < 0)
-            bench_fail("floor", "write failed");
-    seconds = bench_now() - seconds;
-    (void)close(file);
-    (void)unlink(path);
-    free(block);
-    return (double)bytes / 1e6 / seconds;
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    return *state;
 }
 
-static void run_open(struct run *run, const char *folder)
+static void progress(const char *what, int slice, int slices)
 {
-    struct store_options options = {
-        .data_dir = folder, .memory_max_bytes = UINT64_C(1) << 30, .memtable_max_bytes = 32 << 20};
-    struct store_shard_options shard = {
-        .collection = "bench", .name = "0", .dim = BENCH_DIM, .window_ms = WINDOW_MS};
-    struct error error = {0};
+    static bool shown;
 
-    if (store_open(&options, &run->store, &error) != 0 ||
-        store_shard_open(run->store, &shard, &run->shard, &error) != 0)
-        bench_fail("windrow", error.text);
+    if (slice < slices && isatty(fileno(stderr))) {
+        fprintf(stderr, "\r%s %d/%d   ", what, slice + 1, slices);
+        shown = true;
+    } else if (shown && slice == slices) {
+        fputs("\r\033[K", stderr);
+        shown = false;
+    }
 }
 
-static void run_close(struct run *run, bool flush)
+static void measure_groups(const char *folder, uint64_t records, struct report *report)
 {
-    struct error error = {0};
+    char *ours = strdup(bench_subfolder(folder, "windrow"));
+    char *theirs = strdup(bench_subfolder(folder, "rocksdb"));
+    struct bench_windrow_options options = {.folder = ours,
+                                            .records = records,
+                                            .windows = SLICES,
+                                            .memory_bytes = UINT64_C(1) << 30,
+                                            .behind = true};
+    struct bench_windrow *windrow = bench_windrow_open(&options);
+    struct bench_rocksdb *rocksdb = bench_rocksdb_open(theirs);
+    uint64_t our_random = 88172645463325252u;
+    uint64_t their_random = our_random;
 
-    if (store_shard_close(run->shard, flush, &error) != 0)
-        bench_fail("windrow", error.text);
-    store_close(run->store);
+    bench_floor_open(&report->floor, folder, FRAME_BYTES, UINT64_C(64) << 20);
+    for (int i = 0; i < SLICES; i++) {
+        progress("groups", i, SLICES);
+        bench_floor_slice(&report->floor, FLOOR_WRITES);
+        bench_windrow_write(windrow, records / SLICES, BENCH_GROUP, &report->ours);
+        bench_rocksdb_write(rocksdb, records / SLICES, BENCH_GROUP, &report->theirs);
+    }
+    bench_windrow_finish(windrow, &report->ours);
+    bench_rocksdb_finish(rocksdb, &report->theirs);
+    report->user_bytes = report->ours.records * BENCH_RECORD_BYTES;
+    report->our_space = (double)bench_folder_bytes(ours) / (double)report->user_bytes;
+    report->their_space = (double)bench_folder_bytes(theirs) / (double)report->user_bytes;
+    for (int i = 0; i < LOOKUP_SLICES; i++) {
+        progress("lookups", i, LOOKUP_SLICES);
+        bench_windrow_look_up(windrow, LOOKUPS, &our_random, &report->ours);
+        bench_rocksdb_look_up(rocksdb, LOOKUPS, &their_random, &report->theirs);
+    }
+    progress("lookups", LOOKUP_SLICES, LOOKUP_SLICES);
+    report->read_amplification = bench_windrow_read_amplification(windrow);
+    bench_windrow_close(windrow);
+    bench_rocksdb_close(rocksdb);
+    bench_floor_close(&report->floor);
+    free(ours);
+    free(theirs);
 }
 
-/* Flushes when it is due and seals what the writer has passed. */
-static void *work_behind(void *context)
+static void measure_singles(const char *folder, struct report *report)
 {
-    const struct timespec pause = {.tv_nsec = 1000000};
-    struct run *run = context;
-    struct error error = {0};
-    bool last;
+    char *ours = strdup(bench_subfolder(folder, "windrow"));
+    char *theirs = strdup(bench_subfolder(folder, "rocksdb"));
+    struct bench_windrow_options options = {.folder = ours,
+                                            .records = (uint64_t)SINGLES * SINGLE_SLICES,
+                                            .memory_bytes = UINT64_C(1) << 30};
+    struct bench_windrow *windrow = bench_windrow_open(&options);
+    struct bench_rocksdb *rocksdb = bench_rocksdb_open(theirs);
 
-    do {
-        struct store_shard_info info;
-        struct arena arena;
-        last = atomic_load(&run->written);
-        if ((last || store_shard_needs_flush(run->shard)) &&
-            store_shard_flush(run->shard, &error) != 0)
-            bench_fail("windrow", error.text);
-        arena_create(&arena, 0);
-        store_shard_describe(run->shard, &arena, &info);
-        for (size_t i = 0; i < info.window_count; i++) {
-            const struct store_window_info *window = &info.windows[i];
-            if (window->chunk_count == 0 ||
-                (!last && window->start_ms + 2 * WINDOW_MS > atomic_load(&run->watermark_ms)))
-                continue;
-            if (store_shard_seal(run->shard, window->start_ms, WINDOW_MS, 0, NULL, NULL, &error))
-                bench_fail("windrow", error.text);
+    bench_floor_open(&report->single_floor, folder, SINGLE_FRAME_BYTES, UINT64_C(64) << 20);
+    for (int i = 0; i < SINGLE_SLICES; i++) {
+        progress("commits of one record", i, SINGLE_SLICES);
+        bench_floor_slice(&report->single_floor, SINGLES);
+        bench_windrow_write(windrow, SINGLES, 1, &report->our_singles);
+        bench_rocksdb_write(rocksdb, SINGLES, 1, &report->their_singles);
+    }
+    progress("", SINGLE_SLICES, SINGLE_SLICES);
+    bench_windrow_close(windrow);
+    bench_rocksdb_close(rocksdb);
+    bench_floor_close(&report->single_floor);
+    free(ours);
+    free(theirs);
+}
+
+static void measure_recovery(const char *folder, uint64_t records, struct report *report)
+{
+    struct bench_windrow_options options = {.folder = bench_subfolder(folder, "windrow"),
+                                            .records = records,
+                                            .memory_bytes = UINT64_C(3) << 30};
+    struct bench_side side = {0};
+    struct bench_windrow *windrow = bench_windrow_open(&options);
+    double before;
+
+    bench_windrow_write(windrow, records, BENCH_GROUP, &side);
+    bench_windrow_close(windrow);
+    report->recovery_bytes = (double)records * BENCH_RECORD_BYTES;
+    report->recovery_floor_seconds = bench_floor_read(folder, (uint64_t)report->recovery_bytes / 2);
+    before = bench_now();
+    windrow = bench_windrow_open(&options);
+    report->recovery_seconds = bench_now() - before;
+    report->recovery_floor_seconds +=
+        bench_floor_read(folder, (uint64_t)report->recovery_bytes / 2);
+    bench_windrow_close(windrow);
+}
+
+/* ---- the report */
+
+static double rate(const struct bench_side *side, double seconds)
+{
+    return (double)side->records * BENCH_RECORD_BYTES / 1e6 / seconds;
+}
+
+static double amplification(const struct bench_side *side)
+{
+    return (double)side->device_bytes / ((double)side->records * BENCH_RECORD_BYTES);
+}
+
+static double floor_rate(const struct bench_floor *floor)
+{
+    return (double)floor->writes * (double)floor->write_bytes / 1e6 / floor->seconds;
+}
+
+static double commits(const struct bench_side *side)
+{
+    return (double)side->records / side->write_seconds;
+}
+
+static double lookup_rate(const struct bench_side *side)
+{
+    return (double)side->lookups / side->lookup_seconds;
+}
+
+static void print_json(const struct report *report)
+{
+    const struct bench_side *ours = &report->ours;
+    const struct bench_side *theirs = &report->theirs;
+    double single_floor = (double)report->single_floor.writes / report->single_floor.seconds;
+
+    printf("{\"user_bytes\":%llu,\"group\":%d,", (unsigned long long)report->user_bytes,
+           BENCH_GROUP);
+    printf("\"floor_mb_s\":%.1f,\"windrow_mb_s\":%.1f,\"rocksdb_mb_s\":%.1f,"
+           "\"ratio\":%.2f,\"of_floor\":%.2f,",
+           floor_rate(&report->floor), rate(ours, ours->write_seconds),
+           rate(theirs, theirs->write_seconds), theirs->write_seconds / ours->write_seconds,
+           rate(ours, ours->write_seconds) / floor_rate(&report->floor));
+    printf("\"windrow_sealed_mb_s\":%.1f,\"rocksdb_flushed_mb_s\":%.1f,\"sealed_ratio\":%.2f,",
+           rate(ours, ours->wall_seconds), rate(theirs, theirs->wall_seconds),
+           theirs->wall_seconds / ours->wall_seconds);
+    printf("\"windrow_write_amplification\":%.3f,\"rocksdb_write_amplification\":%.3f,"
+           "\"windrow_space\":%.3f,\"rocksdb_space\":%.3f,",
+           amplification(ours), amplification(theirs), report->our_space, report->their_space);
+    printf("\"windrow_lookups_s\":%.0f,\"rocksdb_lookups_s\":%.0f,\"lookup_ratio\":%.2f,"
+           "\"read_amplification\":%.3f,",
+           lookup_rate(ours), lookup_rate(theirs), lookup_rate(ours) / lookup_rate(theirs),
+           report->read_amplification);
+    printf("\"floor_commits_s\":%.0f,\"windrow_commits_s\":%.0f,\"rocksdb_commits_s\":%.0f,"
+           "\"commit_ratio\":%.2f,\"commits_of_floor\":%.2f,",
+           single_floor, commits(&report->our_singles), commits(&report->their_singles),
+           commits(&report->our_singles) / commits(&report->their_singles),
+           commits(&report->our_singles) / single_floor);
+    printf("\"recovery_bytes\":%.0f,\"recovery_seconds\":%.3f,\"recovery_read_floor_seconds\":%.3f,"
+           "\"drop_1000_seconds\":%.6f,\"drop_1000000_seconds\":%.6f}\n",
+           report->recovery_bytes, report->recovery_seconds, report->recovery_floor_seconds,
+           report->few_seconds, report->many_seconds);
+}
+
+static void print_text(const struct report *report)
+{
+    const struct bench_side *ours = &report->ours;
+    const struct bench_side *theirs = &report->theirs;
+    double single_floor = (double)report->single_floor.writes / report->single_floor.seconds;
+
+    printf("%.0f MB in synced groups of %d; device %.0f MB/s\n", (double)report->user_bytes / 1e6,
+           BENCH_GROUP, floor_rate(&report->floor));
+    printf("%-10s %10s %12s %14s %8s %12s\n", "", "MB/s", "MB/s, all", "device/user", "space",
+           "lookups/s");
+    printf("%-10s %10.0f %12.0f %14.2f %8.2f %12.0f\n", "windrow", rate(ours, ours->write_seconds),
+           rate(ours, ours->wall_seconds), amplification(ours), report->our_space,
+           lookup_rate(ours));
+    printf("%-10s %10.0f %12.0f %14.2f %8.2f %12.0f\n", "rocksdb",
+           rate(theirs, theirs->write_seconds), rate(theirs, theirs->wall_seconds),
+           amplification(theirs), report->their_space, lookup_rate(theirs));
+    printf("%-10s %9.1fx %11.1fx %14s %8s %11.1fx\n", "ratio",
+           theirs->write_seconds / ours->write_seconds, theirs->wall_seconds / ours->wall_seconds,
+           "", "", lookup_rate(ours) / lookup_rate(theirs));
+    printf("of the device's rate: windrow %.2f, rocksdb %.2f\n",
+           rate(ours, ours->write_seconds) / floor_rate(&report->floor),
+           rate(theirs, theirs->write_seconds) / floor_rate(&report->floor));
+    printf("tables searched for a lookup: %.3f\n", report->read_amplification);
+    printf("commits of one record: windrow %.0f/s, rocksdb %.0f/s: %.1fx; device %.0f/s: %.2f\n",
+           commits(&report->our_singles), commits(&report->their_singles),
+           commits(&report->our_singles) / commits(&report->their_singles), single_floor,
+           commits(&report->our_singles) / single_floor);
+    printf("recovery of a log tail of %.0f MB: %.2f s; reading as much from the device: %.2f s\n",
+           report->recovery_bytes / 1e6, report->recovery_seconds, report->recovery_floor_seconds);
+    printf("dropping a window of %d rows: %.2f ms, of %d rows: %.2f ms\n", DROP_FEW,
+           report->few_seconds * 1e3, DROP_MANY, report->many_seconds * 1e3);
+}
+
+static int parse(int argc, char **argv, uint64_t *megabytes, bool *json)
+{
+    static const struct option options[] = {{"megabytes", required_argument, NULL, 'm'},
+                                            {"json", no_argument, NULL, 'j'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {0}};
+    int option;
+
+    while ((option = getopt_long(argc, argv, "m:jh", options, NULL)) != -1) {
+        if (option == 'h') {
+            fputs(help, stdout);
+            exit(0);
         }
-        arena_destroy(&arena);
-        nanosleep(&pause, NULL);
-    } while (!last);
-    return NULL;
-}
-
-static void append(struct run *run, uint64_t first, uint32_t count, uint64_t total)
-{
-    static const uint8_t payload[BENCH_PAYLOAD_BYTES] = {0x81, 0xa1, 'p', 0xd9, 59};
-    static uint8_t keys[GROUP][BENCH_KEY_BYTES];
-    struct store_record records[GROUP];
-    struct store_group group = {.records = records, .record_count = count};
-    const struct timespec pause = {.tv_nsec = 200000};
-    struct error error = {0};
-    int code;
-
-    for (uint32_t i = 0; i < count; i++) {
-        bench_key(first + i, keys[i]);
-        records[i] = (struct store_record){.key = keys[i],
-                                           .key_bytes = BENCH_KEY_BYTES,
-                                           .offset = (int64_t)(first + i),
-                                           .event_time_ms =
-                                               (int64_t)((first + i) * WINDOWS * WINDOW_MS / total),
-                                           .vector = bench_vector(first + i),
-                                           .payload = payload,
-                                           .payload_bytes = BENCH_PAYLOAD_BYTES};
+        if (option == 'm')
+            *megabytes = strtoull(optarg, NULL, 10);
+        else if (option == 'j')
+            *json = true;
+        else
+            return 64;
     }
-    group.next_offset = (int64_t)(first + count);
-    while ((code = store_shard_append(run->shard, &group, &error)) == ERROR_BUSY)
-        nanosleep(&pause, NULL);
-    if (code != 0)
-        bench_fail("windrow", error.text);
-    atomic_store(&run->watermark_ms, records[count - 1].event_time_ms);
-}
-
-static double look_up(struct run *run, uint64_t records)
-{
-    struct store_snapshot *snapshot = store_snapshot_acquire(run->shard, 0);
-    double before = bench_now();
-    uint64_t random = 88172645463325252u;
-
-    for (uint64_t i = 0; i < LOOKUPS; i++) {
-        uint8_t key[BENCH_KEY_BYTES];
-        const struct store_source *source;
-        const float *vector;
-        uint32_t row;
-        uint32_t count;
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        bench_key(random % records, key);
-        if (store_snapshot_find(snapshot, key, sizeof(key), &source, &row, NULL) != 0 ||
-            store_row_vectors(source, row, &vector, &count, NULL) != 0 ||
-            vector[0] != bench_vector(random % records)[0])
-            bench_fail("windrow", "a key was not found");
-    }
-    before = bench_now() - before;
-    store_snapshot_release(snapshot);
-    return LOOKUPS / before;
-}
-
-static void measure_windrow(const char *folder, uint64_t records, struct bench_result *result,
-                            double *append_seconds, double *lookup_rate)
-{
-    struct run run = {0};
-    uint64_t device = bench_device_bytes();
-    double user = (double)records * BENCH_RECORD_BYTES;
-    double before;
-    pthread_t thread;
-
-    run_open(&run, folder);
-    if (pthread_create(&thread, NULL, work_behind, &run) != 0)
-        abort();
-    before = bench_now();
-    for (uint64_t i = 0; i < records; i += GROUP)
-        append(&run, i, records - i < GROUP ? (uint32_t)(records - i) : GROUP, records);
-    *append_seconds = bench_now() - before;
-    atomic_store(&run.written, true);
-    pthread_join(thread, NULL);
-    result->seconds = bench_now() - before;
-    result->megabytes = user / 1e6;
-    result->device_ratio = (double)(bench_device_bytes() - device) / user;
-    result->space_ratio = (double)bench_folder_bytes(folder) / user;
-    *lookup_rate = look_up(&run, records);
-    run_close(&run, true);
-}
-
-/* Groups of one, and how long it takes to open what they left in the log. */
-static double measure_singles(const char *folder)
-{
-    struct run run = {0};
-    double before;
-
-    run_open(&run, folder);
-    append(&run, 0, 1, SINGLES);
-    before = bench_now();
-    for (uint64_t i = 1; i < SINGLES; i++)
-        append(&run, i, 1, SINGLES);
-    before = bench_now() - before;
-    run_close(&run, false);
-    return SINGLES / before;
-}
-
-static void measure_recovery(const char *folder, uint64_t records)
-{
-    struct run run = {0};
-    double before;
-
-    run_open(&run, folder);
-    for (uint64_t i = 0; i < records; i += GROUP)
-        append(&run, i, GROUP, records);
-    run_close(&run, false);
-    before = bench_now();
-    run_open(&run, folder);
-    printf("recovery of a log tail of %.0f MB: %.2f s\n",
-           (double)records * BENCH_RECORD_BYTES / 1e6, bench_now() - before);
-    run_close(&run, false);
-}
-
-static const char *subfolder(const char *folder, const char *name)
-{
-    static char path[4096];
-
-    snprintf(path, sizeof(path), "%s/%s", folder, name);
-    (void)nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
-    return path;
+    return optind + 1 == argc && *megabytes >= 10 && *megabytes <= 1000000 ? 0 : 64;
 }
 
 int main(int argc, char **argv)
 {
-    const char *folder = argc > 1 ? argv[1] : NULL;
-    uint64_t megabytes = argc > 2 ? strtoull(argv[2], NULL, 10) : 2000;
-    uint64_t records = megabytes * 1000000 / BENCH_RECORD_BYTES / GROUP * GROUP;
-    struct bench_result ours = {0};
-    struct bench_result theirs = {0};
-    struct bench_result single = {0};
-    double appended = 0;
-    double our_lookups;
-    double their_lookups;
-    double unused;
-    double rate;
+    uint64_t megabytes = 2000;
+    struct report report = {0};
+    bool json = false;
+    const char *folder;
+    uint64_t records;
 
-    if (!folder || records == 0) {
-        fprintf(stderr, "usage: windrow-bench-store FOLDER [MEGABYTES]\n");
+    if (parse(argc, argv, &megabytes, &json) != 0) {
+        fputs(help, stderr);
         return 64;
     }
+    folder = argv[optind];
+    records =
+        megabytes * 1000000 / BENCH_RECORD_BYTES / (SLICES * BENCH_GROUP) * (SLICES * BENCH_GROUP);
+    records = records ? records : SLICES * BENCH_GROUP;
     logger_set_level(LOGGER_WARNING);
     (void)mkdir(folder, 0700);
     (void)bench_vector(0);
-    rate = device_floor(folder, records * BENCH_RECORD_BYTES / 2, 200 * 1024);
-    measure_windrow(subfolder(folder, "windrow"), records, &ours, &appended, &our_lookups);
-    bench_rocksdb(subfolder(folder, "rocksdb"), records, GROUP, LOOKUPS, &theirs, &their_lookups);
-    printf("%.0f MB in groups of %d, device floor %.0f MB/s\n", ours.megabytes, GROUP, rate);
-    printf("%-10s %10s %14s %14s %8s %12s\n", "", "MB/s", "MB/s sealed", "device/user", "space",
-           "lookups/s");
-    printf("%-10s %10.0f %14.0f %14.2f %8.2f %12.0f\n", "windrow", ours.megabytes / appended,
-           ours.megabytes / ours.seconds, ours.device_ratio, ours.space_ratio, our_lookups);
-    printf("%-10s %10.0f %14s %14.2f %8.2f %12.0f\n", "rocksdb", theirs.megabytes / theirs.seconds,
-           "-", theirs.device_ratio, theirs.space_ratio, their_lookups);
-    printf("%-10s %9.1fx %14s %14s %8s %11.1fx; of the floor %.2f\n", "ratio",
-           theirs.seconds / appended, "", "", "", our_lookups / their_lookups,
-           ours.megabytes / appended / rate);
-    rate = measure_singles(subfolder(folder, "windrow"));
-    bench_rocksdb(subfolder(folder, "rocksdb"), SINGLES, 1, 0, &single, &unused);
-    printf("groups of one: windrow %.0f/s, rocksdb %.0f/s: %.1fx\n", rate, SINGLES / single.seconds,
-           rate * single.seconds / SINGLES);
-    measure_recovery(subfolder(folder, "windrow"),
-                     records < 300000 ? records / 2 / GROUP * GROUP : 300032);
-    (void)subfolder(folder, "windrow");
-    (void)subfolder(folder, "rocksdb");
+    measure_groups(folder, records, &report);
+    measure_singles(folder, &report);
+    measure_recovery(folder, records < 317440 ? records : 317440, &report);
+    bench_windrow_drops(bench_subfolder(folder, "windrow"), DROP_FEW, DROP_MANY, DROP_ROUNDS,
+                        &report.few_seconds, &report.many_seconds);
+    (void)bench_subfolder(folder, "windrow");
+    (void)bench_subfolder(folder, "rocksdb");
+    (void)bench_subfolder(folder, "floor");
+    if (json)
+        print_json(&report);
+    else
+        print_text(&report);
     return 0;
 }

@@ -1,11 +1,22 @@
-/* The peer: RocksDB of the distribution through its C interface, set as ANCHORS of this project and
- * its own guide for time-ordered data say: FIFO, large memtables, bloom filter, no compression
- * (float32 vectors do not shrink under its block compressors). */
+/* The peer: RocksDB of the distribution through its C interface, set as its own guide for
+ * time-ordered data says: FIFO, large memtables, bloom filter, no compression (float32 vectors do
+ * not shrink under its block compressors). */
 #include <rocksdb/c.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "bench/store.h"
+
+struct bench_rocksdb {
+    rocksdb_t *db;
+    rocksdb_options_t *options;
+    rocksdb_writeoptions_t *write;
+    rocksdb_readoptions_t *read;
+    rocksdb_flushoptions_t *flush;
+    rocksdb_writebatch_t *group;
+    uint64_t next;
+};
 
 static rocksdb_options_t *make_options(void)
 {
@@ -34,71 +45,113 @@ static void check(char *problem)
         bench_fail("rocksdb", problem);
 }
 
-static double look_up(rocksdb_t *db, uint64_t records, uint64_t lookups)
+struct bench_rocksdb *bench_rocksdb_open(const char *folder)
 {
-    rocksdb_readoptions_t *options = rocksdb_readoptions_create();
+    struct bench_rocksdb *run = calloc(1, sizeof(*run));
+    char *problem = NULL;
+
+    if (!run)
+        abort();
+    run->options = make_options();
+    run->write = rocksdb_writeoptions_create();
+    run->read = rocksdb_readoptions_create();
+    run->flush = rocksdb_flushoptions_create();
+    run->group = rocksdb_writebatch_create();
+    rocksdb_writeoptions_set_sync(run->write, 1);
+    run->db = rocksdb_open(run->options, folder, &problem);
+    check(problem);
+    return run;
+}
+
+/* Until no memtable waits for a flush or is being flushed. */
+static void wait_behind(struct bench_rocksdb *run)
+{
+    static const char *const names[] = {"rocksdb.mem-table-flush-pending",
+                                        "rocksdb.num-running-flushes"};
+    const struct timespec pause = {.tv_nsec = 200000};
+    bool busy = true;
+
+    while (busy) {
+        busy = false;
+        for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+            uint64_t value = 0;
+            if (rocksdb_property_int(run->db, names[i], &value) == 0)
+                busy |= value > 0;
+        }
+        nanosleep(&pause, NULL);
+    }
+}
+
+void bench_rocksdb_write(struct bench_rocksdb *run, uint64_t records, uint32_t batch,
+                         struct bench_side *side)
+{
+    static uint8_t value[BENCH_VALUE_BYTES];
+    uint64_t device = bench_device_bytes();
     double before = bench_now();
-    uint64_t random = 88172645463325252u;
+    uint64_t end = run->next + records;
+    char *problem = NULL;
+
+    while (run->next < end) {
+        rocksdb_writebatch_clear(run->group);
+        for (uint32_t i = 0; i < batch && run->next < end; i++, run->next++) {
+            uint8_t key[BENCH_KEY_BYTES];
+            bench_key(run->next, key);
+            memcpy(value, bench_vector(run->next), BENCH_DIM * sizeof(float));
+            rocksdb_writebatch_put(run->group, (const char *)key, sizeof(key), (const char *)value,
+                                   sizeof(value));
+        }
+        rocksdb_write(run->db, run->write, run->group, &problem);
+        check(problem);
+    }
+    side->write_seconds += bench_now() - before;
+    wait_behind(run);
+    side->wall_seconds += bench_now() - before;
+    side->device_bytes += bench_device_bytes() - device;
+    side->records += records;
+}
+
+void bench_rocksdb_look_up(struct bench_rocksdb *run, uint64_t lookups, uint64_t *random,
+                           struct bench_side *side)
+{
+    double before = bench_now();
 
     for (uint64_t i = 0; i < lookups; i++) {
+        uint64_t number = bench_random(random) % run->next;
         uint8_t key[BENCH_KEY_BYTES];
         char *problem = NULL;
         rocksdb_pinnableslice_t *value;
         size_t length;
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        bench_key(random % records, key);
-        value = rocksdb_get_pinned(db, options, (const char *)key, sizeof(key), &problem);
+        bench_key(number, key);
+        value = rocksdb_get_pinned(run->db, run->read, (const char *)key, sizeof(key), &problem);
         check(problem);
-        if (!value || memcmp(rocksdb_pinnableslice_value(value, &length),
-                             bench_vector(random % records), sizeof(float)) != 0)
+        if (!value || memcmp(rocksdb_pinnableslice_value(value, &length), bench_vector(number),
+                             sizeof(float)) != 0)
             bench_fail("rocksdb", "a key was not found");
         rocksdb_pinnableslice_destroy(value);
     }
-    rocksdb_readoptions_destroy(options);
-    return (double)lookups / (bench_now() - before);
+    side->lookup_seconds += bench_now() - before;
+    side->lookups += lookups;
 }
 
-void bench_rocksdb(const char *folder, uint64_t records, uint32_t batch, uint64_t lookups,
-                   struct bench_result *result, double *lookup_rate)
+void bench_rocksdb_finish(struct bench_rocksdb *run, struct bench_side *side)
 {
-    rocksdb_options_t *options = make_options();
-    rocksdb_writeoptions_t *write = rocksdb_writeoptions_create();
-    rocksdb_flushoptions_t *flush = rocksdb_flushoptions_create();
-    rocksdb_writebatch_t *group = rocksdb_writebatch_create();
-    char *problem = NULL;
     uint64_t device = bench_device_bytes();
-    double user = (double)records * BENCH_RECORD_BYTES;
-    double before;
-    static uint8_t value[BENCH_VALUE_BYTES];
-    rocksdb_t *db = rocksdb_open(options, folder, &problem);
+    double before = bench_now();
+    char *problem = NULL;
 
+    rocksdb_flush(run->db, run->flush, &problem);
     check(problem);
-    rocksdb_writeoptions_set_sync(write, 1);
-    before = bench_now();
-    for (uint64_t i = 0; i < records; i += batch) {
-        rocksdb_writebatch_clear(group);
-        for (uint64_t j = i; j < i + batch && j < records; j++) {
-            uint8_t key[BENCH_KEY_BYTES];
-            bench_key(j, key);
-            memcpy(value, bench_vector(j), BENCH_DIM * sizeof(float));
-            rocksdb_writebatch_put(group, (const char *)key, sizeof(key), (const char *)value,
-                                   sizeof(value));
-        }
-        rocksdb_write(db, write, group, &problem);
-        check(problem);
-    }
-    result->seconds = bench_now() - before;
-    result->megabytes = user / 1e6;
-    rocksdb_flush(db, flush, &problem);
-    check(problem);
-    result->device_ratio = (double)(bench_device_bytes() - device) / user;
-    result->space_ratio = (double)bench_folder_bytes(folder) / user;
-    *lookup_rate = lookups ? look_up(db, records, lookups) : 0;
-    rocksdb_close(db);
-    rocksdb_writebatch_destroy(group);
-    rocksdb_writeoptions_destroy(write);
-    rocksdb_flushoptions_destroy(flush);
-    rocksdb_options_destroy(options);
+    side->wall_seconds += bench_now() - before;
+    side->device_bytes += bench_device_bytes() - device;
+}
+
+void bench_rocksdb_close(struct bench_rocksdb *run)
+{
+    rocksdb_close(run->db);
+    rocksdb_writebatch_destroy(run->group);
+    rocksdb_writeoptions_destroy(run->write);
+    rocksdb_readoptions_destroy(run->read);
+    rocksdb_flushoptions_destroy(run->flush);
+    rocksdb_options_destroy(run->options);
+    free(run);
 }

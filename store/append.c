@@ -195,14 +195,13 @@ static int take_log(struct store_shard *shard, uint64_t first_bytes, struct log_
 /* Opens a memtable with its log file and publishes the version that has it. */
 static int open_memtable(struct store_shard *shard, uint64_t frame_bytes, struct error *error)
 {
-    uint64_t capacity = shard->store->memtable_max_bytes;
+    uint64_t capacity = memtable_buffer_bytes(shard->store->memtable_max_bytes);
     struct memtable *memtable;
     struct log_file *log = NULL;
     struct version *version;
     uint64_t seed;
     int code;
 
-    capacity = (capacity + LOG_FRAME_ALIGNMENT - 1) / LOG_FRAME_ALIGNMENT * LOG_FRAME_ALIGNMENT;
     if (capacity < frame_bytes)
         capacity = frame_bytes;
     io_random(shard->io, &seed, sizeof(seed));
@@ -246,15 +245,18 @@ static bool active_fits(const struct store_shard *shard, uint64_t frame_bytes)
  * group of a shard that has nothing to flush. */
 static int check_quota(struct store_shard *shard, uint64_t frame_bytes, struct error *error)
 {
-    uint64_t used = atomic_load_explicit(&shard->store->memory_used_bytes, memory_order_relaxed);
+    struct store *store = shard->store;
 
-    if (used + frame_bytes <= shard->store->memory_max_bytes)
+    if (atomic_load(&store->memory_used_bytes) + frame_bytes <= store->memory_max_bytes)
+        return 0;
+    buffers_release(store);
+    if (atomic_load(&store->memory_used_bytes) + frame_bytes <= store->memory_max_bytes)
         return 0;
     if (!shard->active && atomic_load_explicit(&shard->immutable_count, memory_order_relaxed) == 0)
         return 0;
     return error_set(error, ERROR_BUSY,
                      "memory quota of %llu bytes is reached, waiting for a flush",
-                     (unsigned long long)shard->store->memory_max_bytes);
+                     (unsigned long long)store->memory_max_bytes);
 }
 
 bool store_shard_compaction_behind(const struct store_shard *shard)
@@ -343,27 +345,13 @@ static int write_frame(struct store_shard *shard, const struct store_group *grou
     return 0;
 }
 
-void append_kill_older(struct store_shard *shard, const struct version *version, const uint8_t *key,
-                       uint16_t key_bytes, uint64_t key_hash, int64_t offset, bool skip_memtables)
+/* Marks the living version in chunks and runs dead, if there is one. */
+static void kill_in_parts(const struct version *version, const uint8_t *key, uint16_t key_bytes,
+                          uint64_t key_hash, int64_t offset)
 {
-    uint32_t row;
-
-    /* The newest version of a key is found first; when it is dead, all before it are. */
-    for (size_t i = 0; !skip_memtables && i < version->memtable_count; i++) {
-        struct memtable *memtable = version->memtables[i];
-        row = memtable_find(memtable, key, key_bytes);
-        if (row == MEMTABLE_NONE)
-            continue;
-        if (atomic_load_explicit(&memtable_row(memtable, row)->dead_at, memory_order_relaxed) ==
-            MEMTABLE_ALIVE) {
-            pthread_mutex_lock(&shard->window_lock);
-            memtable_kill(memtable, row, offset);
-            pthread_mutex_unlock(&shard->window_lock);
-        }
-        return;
-    }
     for (size_t i = 0; i < version->entry_count; i++) {
         struct part *part = version->entries[i].part;
+        uint32_t row;
         if (part_find_living(part, key, key_bytes, key_hash, &row)) {
             part_kill(part, row, offset);
             return; /* at most one version of an id lives */
@@ -386,9 +374,10 @@ static void kill_batch(struct store_shard *shard, const struct memtable *memtabl
 {
     for (unsigned i = 0; i < count; i++) {
         bool found = false;
+        /* The newest version of a key is found first; when it is dead, all before it are. */
         for (size_t m = 0; m < version->memtable_count && !found; m++) {
             struct memtable *older = version->memtables[m];
-            uint32_t row = older == memtable
+            uint32_t row = older == memtable || !memtable_may_contain(older, batch[i].hash)
                                ? MEMTABLE_NONE
                                : memtable_find(older, batch[i].key, batch[i].key_bytes);
             if (row == MEMTABLE_NONE)
@@ -401,9 +390,9 @@ static void kill_batch(struct store_shard *shard, const struct memtable *memtabl
                 pthread_mutex_unlock(&shard->window_lock);
             }
         }
-        if (!found && version->entry_count > 0)
-            append_kill_older(shard, version, batch[i].key, batch[i].key_bytes, batch[i].hash,
-                              batch[i].offset, true);
+        if (!found)
+            kill_in_parts(version, batch[i].key, batch[i].key_bytes, batch[i].hash,
+                          batch[i].offset);
     }
 }
 
@@ -411,6 +400,9 @@ static void flush_batch(struct store_shard *shard, const struct memtable *memtab
                         const struct version *version, struct pending_kill *batch, unsigned *count)
 {
     /* The filters of all parts are far apart in memory: ask for all lines before the first look. */
+    for (size_t m = 0; m < version->memtable_count; m++)
+        for (unsigned i = 0; i < *count; i++)
+            memtable_prefetch(version->memtables[m], batch[i].hash);
     for (size_t p = 0; p < version->entry_count; p++)
         for (unsigned i = 0; i < *count; i++)
             table_prefetch(version->entries[p].part->table, batch[i].hash);

@@ -5,7 +5,10 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "store/bloom.h"
+#include "store/buffers.h"
 #include "store/shard.h"
+#include "store/table.h"
 
 /* Row r lies in segment k = floor(log2(r / 1024 + 1)), which starts at row (2^k - 1) * 1024. */
 static unsigned segment_of(uint32_t row, uint32_t *first)
@@ -21,18 +24,14 @@ struct memtable *memtable_new(struct store *store, struct log_file *log, uint64_
                               int64_t window_ms, uint64_t seed)
 {
     struct memtable *memtable = calloc(1, sizeof(*memtable));
-    void *buffer =
-        mmap(NULL, buffer_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    uint8_t *buffer = buffers_take(store, buffer_bytes);
 
-    if (!memtable || buffer == MAP_FAILED) {
-        if (buffer != MAP_FAILED)
-            (void)munmap(buffer, buffer_bytes);
+    if (!memtable || !buffer) {
+        if (buffer)
+            buffers_give(store, buffer, buffer_bytes);
         free(memtable);
         return NULL;
     }
-    /* Fewer page faults while frames are built and fewer TLB misses while they are scanned. */
-    if (buffer_bytes >= (uint64_t)LOG_GROW_BYTES)
-        (void)madvise(buffer, buffer_bytes, MADV_HUGEPAGE); /* only a hint */
     atomic_init(&memtable->refs, 1);
     memtable->store = store;
     memtable->log = log;
@@ -62,7 +61,8 @@ void memtable_unref(struct memtable *memtable)
     for (unsigned i = 0; i < MEMTABLE_SEGMENTS; i++)
         free(atomic_load_explicit(&memtable->segments[i], memory_order_relaxed));
     arena_destroy(&memtable->arena);
-    munmap(memtable->buffer, memtable->buffer_bytes);
+    free(memtable->filter);
+    buffers_give(memtable->store, memtable->buffer, memtable->buffer_bytes);
     log_file_unref(memtable->log);
     free(memtable->windows);
     free(memtable);
@@ -112,6 +112,27 @@ static uint32_t window_find(struct memtable *memtable, int64_t event_time_ms)
     return memtable->window_last = memtable->window_count++;
 }
 
+/* A filter for so many keys, with those of all rows. */
+static bool filter_grow(struct memtable *memtable, uint32_t keys)
+{
+    uint32_t row_count = atomic_load_explicit(&memtable->row_count, memory_order_relaxed);
+    uint32_t blocks = bloom_block_count(keys);
+    uint8_t *filter = aligned_alloc(BLOOM_BLOCK_BYTES, (size_t)blocks * BLOOM_BLOCK_BYTES);
+
+    if (!filter)
+        return false;
+    memset(filter, 0, (size_t)blocks * BLOOM_BLOCK_BYTES);
+    for (uint32_t i = 0; i < row_count; i++) {
+        const struct memtable_row *row = memtable_row(memtable, i);
+        bloom_add(filter, blocks, table_key_hash(row->key, row->key_bytes));
+    }
+    free(memtable->filter);
+    memtable->filter = filter;
+    memtable->filter_blocks = blocks;
+    memtable->filter_keys = keys;
+    return true;
+}
+
 bool memtable_reserve_rows(struct memtable *memtable, uint32_t count)
 {
     uint32_t from = atomic_load_explicit(&memtable->row_count, memory_order_relaxed);
@@ -129,7 +150,12 @@ bool memtable_reserve_rows(struct memtable *memtable, uint32_t count)
             return false;
         atomic_store_explicit(&memtable->segments[i], rows, memory_order_release);
     }
-    return true;
+    if (from + count <= memtable->filter_keys)
+        return true;
+    /* Twice as many each time: a key is put into filters about twice. */
+    first = from + count > MEMTABLE_FIRST_SEGMENT_ROWS / 2 ? 2 * (from + count)
+                                                           : MEMTABLE_FIRST_SEGMENT_ROWS;
+    return filter_grow(memtable, first);
 }
 
 static struct memtable_row *row_new(struct memtable *memtable, uint32_t row)
@@ -142,6 +168,17 @@ static struct memtable_row *row_new(struct memtable *memtable, uint32_t row)
     assert(rows); /* memtable_reserve_rows */
     memtable->segment_bytes += sizeof(*rows);
     return &rows[row - first];
+}
+
+bool memtable_may_contain(const struct memtable *memtable, uint64_t key_hash)
+{
+    return bloom_may_contain(memtable->filter, memtable->filter_blocks, key_hash);
+}
+
+void memtable_prefetch(const struct memtable *memtable, uint64_t key_hash)
+{
+    if (memtable->filter)
+        bloom_prefetch(memtable->filter, memtable->filter_blocks, key_hash);
 }
 
 uint32_t memtable_insert(struct memtable *memtable, const struct memtable_row *row,
@@ -175,6 +212,9 @@ uint32_t memtable_insert(struct memtable *memtable, const struct memtable_row *r
         window->max_event_ms = row->event_time_ms;
     window->last_arrival_wall_ms = arrival_wall_ms;
 
+    assert(number < memtable->filter_keys); /* memtable_reserve_rows */
+    bloom_add(memtable->filter, memtable->filter_blocks, table_key_hash(row->key, row->key_bytes));
+
     /* The row is complete before the release store that lets a reader come to it. */
     *previous = MEMTABLE_NONE;
     node = skiplist_insert(&memtable->list, row->key, row->key_bytes, number, &inserted);
@@ -197,8 +237,9 @@ void memtable_release_tail(struct memtable *memtable)
 
 void memtable_account(struct memtable *memtable)
 {
-    uint64_t bytes =
-        memtable->used_bytes + memtable->arena.reserved_bytes + memtable->segment_bytes;
+    uint64_t bytes = memtable->used_bytes + memtable->arena.reserved_bytes +
+                     memtable->segment_bytes +
+                     (uint64_t)memtable->filter_blocks * BLOOM_BLOCK_BYTES;
 
     assert(bytes >= memtable->accounted_bytes);
     atomic_fetch_add_explicit(&memtable->store->memory_used_bytes,

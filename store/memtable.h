@@ -64,6 +64,10 @@ struct memtable {
     struct skiplist list;
     _Atomic(struct memtable_row *) segments[MEMTABLE_SEGMENTS];
     _Atomic uint32_t row_count;
+    uint8_t *filter; /* bloom filter of the keys; the writer's own: it asks all memtables for each
+                        key, and nearly always none has it */
+    uint32_t filter_blocks;
+    uint32_t filter_keys; /* it is made for so many */
     uint64_t segment_bytes;
     uint64_t accounted_bytes;      /* as told to the store; touched by the writer only */
     _Atomic uint64_t memory_bytes; /* the same, for readers */
@@ -78,6 +82,13 @@ struct memtable {
     struct store_clock clock;
 };
 
+/** Size of the buffer of a memtable that is to hold so much: whole frames fit. */
+static inline uint64_t memtable_buffer_bytes(uint64_t memtable_max_bytes)
+{
+    return (memtable_max_bytes + LOG_FRAME_ALIGNMENT - 1) / LOG_FRAME_ALIGNMENT *
+           LOG_FRAME_ALIGNMENT;
+}
+
 /** Takes over the reference to `log`, which may be set later. NULL without memory. */
 struct memtable *memtable_new(struct store *store, struct log_file *log, uint64_t buffer_bytes,
                               int64_t window_ms, uint64_t seed);
@@ -89,7 +100,7 @@ struct memtable_row *memtable_row(const struct memtable *memtable, uint32_t row)
 
 /** Adds a row that points into the buffer; returns its number. `*previous` gets the number of the
  * key's newest row before (MEMTABLE_NONE: first of this key here). The caller holds the window
- * lock.. */
+ * lock. */
 uint32_t memtable_insert(struct memtable *memtable, const struct memtable_row *row,
                          int64_t arrival_wall_ms, uint32_t *previous);
 
@@ -101,6 +112,10 @@ void memtable_release_tail(struct memtable *memtable);
 
 /** Tells the store how much memory is in use now. Writer only. */
 void memtable_account(struct memtable *memtable);
+
+/** False: no row has the key. Writer only (the shard's append lock). */
+bool memtable_may_contain(const struct memtable *memtable, uint64_t key_hash);
+void memtable_prefetch(const struct memtable *memtable, uint64_t key_hash);
 
 /** Newest row of the key, or MEMTABLE_NONE. Any thread; the row may be newer than a snapshot. */
 uint32_t memtable_find(const struct memtable *memtable, const uint8_t *key, size_t key_bytes);

@@ -23,6 +23,7 @@
 #include "base/epoch.h"
 #include "base/io.h"
 #include "base/metrics.h"
+#include "store/buffers.h"
 #include "store/garbage.h"
 #include "store/manifest.h"
 #include "store/memtable.h"
@@ -42,7 +43,8 @@ struct store {
     uint64_t memtable_max_bytes;
     uint32_t merge_threads;             /* of all merges together, as far as each has one */
     _Atomic uint32_t merge_running;     /* of them at work */
-    _Atomic uint64_t memory_used_bytes; /* memtables with their log buffers */
+    _Atomic uint64_t memory_used_bytes; /* memtables with their log buffers, kept buffers */
+    struct buffers buffers;
     _Atomic uint32_t shard_count;
     struct keeper *keeper; /* NULL: logs are too small for one */
 };
@@ -188,11 +190,6 @@ struct metric *shard_metrics_drops(struct store_shard *shard, const char *cause)
 
 /** Replays logs into memtables; the first version is published. Called once, while opening. */
 int recovery_run(struct store_shard *shard, struct error *error);
-
-/** Marks the older living version of the key dead at `offset`, if there is one. `skip_memtables`:
- * the caller knows that none of them holds the key. Under the append lock. */
-void append_kill_older(struct store_shard *shard, const struct version *version, const uint8_t *key,
-                       uint16_t key_bytes, uint64_t key_hash, int64_t offset, bool skip_memtables);
 
 /** Puts the rows of a frame that lies in the memtable's buffer into the memtable and marks what
  * they replace as dead. Under the append lock. */

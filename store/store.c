@@ -53,6 +53,7 @@ static void store_delete(struct store *store)
     keeper_stop(store->keeper);
     if (store->lock_file >= 0)
         (void)io_close(store->io, store->lock_file, store->lock_path, NULL); /* unlocks */
+    buffers_destroy(&store->buffers);
     free(store->data_dir);
     free(store->lock_path);
     free(store);
@@ -78,6 +79,7 @@ int store_open(const struct store_options *options, struct store **out, struct e
     store->merge_threads = options->merge_threads;
     store->memtable_max_bytes =
         options->memtable_max_bytes ? options->memtable_max_bytes : MEMTABLE_DEFAULT_BYTES;
+    buffers_create(&store->buffers, memtable_buffer_bytes(store->memtable_max_bytes));
     store->lock_file = -1;
     store->data_dir = strdup(options->data_dir);
     if (!store->data_dir || asprintf(&store->lock_path, "%s/LOCK", options->data_dir) < 0)
