@@ -2,15 +2,19 @@
 
 #include "twcs/rules.h"
 
+/* Whether the runs of a window that is not sealed merge by one of the styles with levels. */
+static bool has_levels(const struct twcs_policy *policy, const struct twcs_window *window)
+{
+    return !window->sealed && (window->length_ms == 0 || policy->style >= TWCS_STYLE_SIZE_TIERED);
+}
+
 /* What time does not decide yet: how the runs of a window that is not sealed merge. */
 static bool merge_open(const struct twcs_policy *policy, const struct twcs_clock *clock,
                        const struct twcs_window *window, struct twcs_decision *decision)
 {
-    bool bounded = window->length_ms > 0;
-
-    if (bounded && policy->style == TWCS_STYLE_FIFO)
-        return false;
-    if (bounded && policy->style == TWCS_STYLE_TIME_WINDOW) {
+    if (!has_levels(policy, window)) {
+        if (policy->style == TWCS_STYLE_FIFO)
+            return false;
         decision->action = TWCS_TIER;
         return twcs_tier_pick(policy, window, decision);
     }
@@ -58,7 +62,12 @@ enum urgency { URGENCY_DROP, URGENCY_OVERLOAD, URGENCY_SEAL, URGENCY_DEBT };
 static enum urgency urgency_of(const struct twcs_policy *policy, const struct twcs_clock *clock,
                                const struct twcs_window *window)
 {
+    struct twcs_decision unused;
+
     if (twcs_ttl_expired(clock, window))
+        return URGENCY_DROP;
+    if (has_levels(policy, window) && !twcs_seal_due(policy, clock, window) &&
+        twcs_expired_pick(clock, window, &unused))
         return URGENCY_DROP;
     if (twcs_overloaded(window))
         return URGENCY_OVERLOAD;
@@ -102,10 +111,10 @@ static bool list_full(const struct list *list, enum urgency urgency)
            (urgency != URGENCY_DROP && list->merges == list->merges_max);
 }
 
-static void list_add(struct list *list, const struct twcs_decision *decision)
+static void list_add(struct list *list, const struct twcs_decision *decision, enum urgency urgency)
 {
     list->items[list->count++] = *decision;
-    list->merges += decision->action != TWCS_DROP_TTL;
+    list->merges += urgency != URGENCY_DROP;
 }
 
 /* Ascending by window, which is oldest first for drops and seals. */
@@ -117,7 +126,7 @@ static void add_in_order(const struct twcs_policy *policy, const struct twcs_clo
         struct twcs_decision decision = {.window = i};
         if (urgency_of(policy, clock, &windows[i]) == urgency &&
             window_decide(policy, clock, &windows[i], &decision))
-            list_add(list, &decision);
+            list_add(list, &decision, urgency);
     }
 }
 
@@ -167,6 +176,6 @@ size_t twcs_decide(const struct twcs_policy *policy, const struct twcs_clock *cl
         add_in_order(policy, clock, windows, window_count, urgency, &list);
     while (!list_full(&list, URGENCY_DEBT) &&
            find_next_debt(policy, clock, windows, window_count, &age, &window, &next))
-        list_add(&list, &next);
+        list_add(&list, &next, URGENCY_DEBT);
     return list.count;
 }

@@ -178,12 +178,13 @@ struct twcs_decision {
     enum twcs_reason reason;
 };
 
-/** All that is due now, most urgent first: drops, then merges that ingestion waits for, then seals
- * oldest first, then reseals, tiers and compactions together, the one with the oldest input first
- * (an input waits until it is the oldest of all: nothing starves). At most one decision a window,
- * at most `max` decisions, at most policy->max_jobs that are no drops: what has become urgent
- * meanwhile is then asked for in the next answer. Busy windows get none; a drop never touches a
- * window with an unexpired row or one that is pinned. `windows` ascending by start. */
+/** All that is due now, most urgent first: drops (of windows, and of expired runs), then merges
+ * that ingestion waits for, then seals oldest first, then reseals, tiers and compactions together,
+ * the one with the oldest input first (an input waits until it is the oldest of all: nothing
+ * starves). At most one decision a window, at most `max` decisions, at most policy->max_jobs that
+ * are no drops: what has become urgent meanwhile is then asked for in the next answer. Busy windows
+ * get none; a drop never touches a window with an unexpired row or one that is pinned. `windows`
+ * ascending by start. */
 size_t twcs_decide(const struct twcs_policy *policy, const struct twcs_clock *clock,
                    const struct twcs_window *windows, size_t window_count,
                    struct twcs_decision *decisions, size_t max);

@@ -141,20 +141,21 @@ static void restart(struct world *world)
         if (shard->last_heard_ms != INT64_MIN)
             shard->last_heard_ms = world->true_ms;
         store_abandon_jobs(shard);
-        store_forget_expiries(shard);
+        store_take_policy(shard);
         tick(world, shard, true, true);
     }
 }
 
-static void decide(struct world *world, struct shard *shard)
+/* False when nothing is due. */
+static bool decide(struct world *world, struct shard *shard)
 {
     static struct twcs_window windows[WINDOWS_MAX];
     struct twcs_decision decisions[DECISIONS_MAX];
     size_t max = 1 + world_below(world, DECISIONS_MAX);
     size_t count;
 
-    if (shard->window_count > WINDOWS_MAX)
-        return;
+    if (shard->window_count > WINDOWS_MAX || world_failed(world))
+        return false;
     store_describe(world, shard, windows);
     count =
         twcs_decide(&world->policy, &shard->clock, windows, shard->window_count, decisions, max);
@@ -163,11 +164,18 @@ static void decide(struct world *world, struct shard *shard)
     for (size_t i = count; i-- > 0;)
         if (!world_failed(world))
             store_begin(world, shard, &decisions[i]);
+    return count > 0;
 }
+
+enum { LOOKS_MAX = 3 };
 
 static void step_shard(struct world *world, struct shard *shard)
 {
-    if (world->starved) {
+    bool overloaded = store_overloaded(shard);
+
+    world->report->stalls += overloaded;
+    world->report->windowless += world->windowless;
+    if (world->starved || overloaded) {
         shard->waited = true;
     } else {
         traffic_produce(world, shard);
@@ -187,7 +195,9 @@ static void step_shard(struct world *world, struct shard *shard)
     if (world_chance(world, 50))
         store_flush(world, shard);
     store_advance_jobs(world, shard);
-    decide(world, shard);
+    /* A step is long beside the second between two looks. */
+    for (int look = 0; look < LOOKS_MAX && decide(world, shard); look++)
+        ;
 }
 
 static size_t list_windows(struct world *world, struct twcs_fifo_window *list, size_t *shards,
@@ -242,7 +252,7 @@ static void create(struct world *world, uint64_t seed)
     for (int i = 0; i < 8; i++)
         (void)world_random(world);
     traffic_choose_policy(world, true);
-    world->step_ms = world->policy.window_ms / (int64_t)(1 + world_below(world, 12));
+    world->step_ms = world->unit_ms / (int64_t)(1 + world_below(world, 12));
     /* From 1960 on, so that time is negative for some. */
     world->true_ms = -10 * 365 * DAY_MS + (int64_t)world_below(world, 140) * 365 * DAY_MS +
                      (int64_t)world_below(world, 365 * DAY_MS);
@@ -252,7 +262,7 @@ static void create(struct world *world, uint64_t seed)
     for (size_t s = 0; s < world->shard_count; s++) {
         struct shard *shard = &world->shards[s];
         shard->behaviour = (enum behaviour)world_below(world, BEHAVIOUR_COUNT);
-        shard->skew_ms = (int64_t)world_below(world, (uint64_t)world->policy.window_ms * 3 / 2);
+        shard->skew_ms = (int64_t)world_below(world, (uint64_t)world->unit_ms * 3 / 2);
         shard->produced_until_ms = world->true_ms;
         shard->last_heard_ms = INT64_MIN;
         shard->silent_until_ms = world->true_ms;

@@ -24,12 +24,15 @@ static enum twcs_verdict expected_verdict(const struct twcs_policy *policy,
                                           const struct twcs_clock *clock, int64_t event_ms,
                                           int64_t ttl_ms)
 {
-    wide end_ms = floor_to(event_ms, policy->window_ms) + policy->window_ms;
+    wide end_ms;
 
     if ((wide)event_ms > (wide)clock->safe_wall_ms + policy->max_future_ms)
         return TWCS_FUTURE;
     if (row_expired(policy, event_ms, ttl_ms, clock->safe_wall_ms))
         return TWCS_EXPIRED;
+    if (policy->window_ms == 0)
+        return TWCS_ACCEPT;
+    end_ms = floor_to(event_ms, policy->window_ms) + policy->window_ms;
     if (clock->watermark_ms == TWCS_NO_TIME ||
         (wide)clock->watermark_ms < end_ms + policy->late_allowed_ms)
         return TWCS_ACCEPT;
@@ -65,28 +68,32 @@ static void check_decision(struct world *world, const struct shard *shard,
 
     switch (decision->action) {
     case TWCS_DROP_TTL:
-        if (!expired || window->pinned_by_hidden)
+        if (!expired || window->pinned_by_hidden || window->length_ms == 0)
             world_fail(world, "window %lld dropped while it is needed",
                        (long long)window->start_ms);
         break;
     case TWCS_SEAL:
         if (window->sealed || window->chunk_count + window->memtable_rows == 0 ||
+            window->length_ms == 0 ||
             (wide)shard->clock.watermark_ms < end_ms + world->policy.late_allowed_ms)
             world_fail(world, "window %lld sealed out of turn", (long long)window->start_ms);
         break;
     case TWCS_RESEAL:
-        if (!window->sealed || (window->chunk_count == 0 && window->masked_rows == 0))
+        if (!window->sealed || world->policy.style == TWCS_STYLE_FIFO ||
+            (window->chunk_count == 0 && window->masked_rows == 0))
             world_fail(world, "window %lld resealed for nothing", (long long)window->start_ms);
         break;
     case TWCS_TIER:
-        if (decision->chunk_count < 2 ||
+        if (decision->chunk_count < 2 || world->policy.style == TWCS_STYLE_FIFO ||
             decision->first_chunk + decision->chunk_count > window->chunk_count)
             world_fail(world, "window %lld: a merge of chunks %zu+%zu of %zu",
                        (long long)window->start_ms, decision->first_chunk, decision->chunk_count,
                        window->chunk_count);
         break;
     case TWCS_COMPACT:
-        world_fail(world, "window %lld compacted into levels", (long long)window->start_ms);
+        if (window->length_ms > 0 && world->policy.style < TWCS_STYLE_SIZE_TIERED)
+            world_fail(world, "window %lld compacted into levels", (long long)window->start_ms);
+        compact_check_decision(world, window, decision);
         break;
     }
 }
@@ -98,26 +105,44 @@ static uint64_t oldest_input(const struct twcs_window *windows,
 
     if (decision->action == TWCS_TIER)
         return window->chunks[decision->first_chunk].file_number;
+    if (decision->action == TWCS_COMPACT) {
+        uint64_t oldest = UINT64_MAX;
+        for (uint32_t i = 0; i < decision->input_count; i++)
+            if (window->chunks[decision->inputs[i]].file_number < oldest)
+                oldest = window->chunks[decision->inputs[i]].file_number;
+        return oldest;
+    }
     return window->chunk_count ? window->chunks[0].file_number : window->sealed_run.file_number;
 }
 
-/* Drops and seals oldest first, then what waited longest. */
+static int rank_of(const struct twcs_window *windows, const struct twcs_decision *decision)
+{
+    if (decision->action == TWCS_DROP_TTL || decision->reason == TWCS_REASON_EXPIRED)
+        return 0;
+    if (twcs_overloaded(&windows[decision->window]))
+        return 1;
+    return decision->action == TWCS_SEAL ? 2 : 3;
+}
+
+/* Drops, overloads and seals oldest first, then what waited longest. */
 static bool in_order(const struct twcs_window *windows, const struct twcs_decision *a,
                      const struct twcs_decision *b)
 {
-    bool a_timed = a->action == TWCS_DROP_TTL || a->action == TWCS_SEAL;
-    bool b_timed = b->action == TWCS_DROP_TTL || b->action == TWCS_SEAL;
+    int a_rank = rank_of(windows, a);
+    int b_rank = rank_of(windows, b);
 
-    if (a_timed && b_timed)
-        return a->action < b->action || (a->action == b->action && a->window < b->window);
-    if (a_timed || b_timed)
-        return a_timed;
+    if (a_rank != b_rank)
+        return a_rank < b_rank;
+    if (a_rank < 3)
+        return a->window < b->window;
     return oldest_input(windows, a) <= oldest_input(windows, b);
 }
 
 void check_decisions(struct world *world, struct shard *shard, const struct twcs_window *windows,
                      const struct twcs_decision *decisions, size_t count, size_t max)
 {
+    size_t merges = 0;
+
     if (count > max)
         world_fail(world, "%zu decisions of at most %zu", count, max);
     for (size_t i = 0; i < count; i++) {
@@ -130,10 +155,17 @@ void check_decisions(struct world *world, struct shard *shard, const struct twcs
                 world_fail(world, "two decisions for one window");
         check_decision(world, shard, &windows[decision->window], decision);
     }
+    for (size_t i = 0; i < count; i++)
+        merges += rank_of(windows, &decisions[i]) != 0;
+    if (world->policy.max_jobs && merges > world->policy.max_jobs)
+        world_fail(world, "%zu merges of at most %u", merges, world->policy.max_jobs);
     for (size_t i = 0; i < shard->window_count; i++) {
         const char *blocker = twcs_drop_blocker(&world->policy, &shard->clock, &windows[i]);
         bool expired = windows[i].max_expiry_ms <= shard->clock.safe_wall_ms;
-        if (expired && (windows[i].pinned_by_hidden || windows[i].busy) != (blocker != NULL))
+        if (windows[i].length_ms == 0) {
+            if (blocker)
+                world_fail(world, "an unbounded window's drop is blocked: \"%s\"", blocker);
+        } else if (expired && (windows[i].pinned_by_hidden || windows[i].busy) != (blocker != NULL))
             world_fail(world, "window %lld: blocker \"%s\"", (long long)windows[i].start_ms,
                        blocker ? blocker : "none");
     }
@@ -169,9 +201,8 @@ void check_cap_pick(struct world *world, const struct twcs_fifo_window *windows,
     }
 }
 
-static void check_window(struct world *world, struct shard *shard, size_t index)
+static void check_due(struct world *world, struct shard *shard, struct window *window)
 {
-    struct window *window = shard->windows[index];
     wide end_ms = (wide)window->start_ms + window->length_ms;
     bool expired = store_max_expiry(world, window) <= shard->clock.safe_wall_ms;
     bool free_to_drop =
@@ -179,19 +210,6 @@ static void check_window(struct world *world, struct shard *shard, size_t index)
     bool free_to_seal = !expired && !window->sealed && !window->job.running &&
                         (wide)shard->clock.watermark_ms >= end_ms + world->policy.late_allowed_ms;
 
-    if (index > 0 && shard->windows[index - 1]->start_ms == window->start_ms &&
-        shard->windows[index - 1]->length_ms == window->length_ms)
-        world_fail(world, "window %lld exists twice", (long long)window->start_ms);
-    for (size_t i = 0; i < window->row_count; i++)
-        if (window->rows[i].event_ms < window->start_ms || window->rows[i].event_ms >= end_ms)
-            world_fail(world, "window %lld spans a row of %lld", (long long)window->start_ms,
-                       (long long)window->rows[i].event_ms);
-    if (window->sealed && shard->clock.watermark_ms < window->sealed_watermark_ms)
-        world_fail(world, "the watermark fell below that of sealed window %lld",
-                   (long long)window->start_ms);
-    if (!window->job.running && window->chunk_count > world->policy.tiered_max_threshold + 20)
-        world_fail(world, "window %lld has %zu chunks", (long long)window->start_ms,
-                   window->chunk_count);
     if (!free_to_drop && !free_to_seal)
         window->due_since = 0;
     else if (window->due_since == 0) {
@@ -201,6 +219,32 @@ static void check_window(struct world *world, struct shard *shard, size_t index)
     } else if (world->step > window->due_until)
         world_fail(world, "window %lld has been due for %llu steps", (long long)window->start_ms,
                    (unsigned long long)(world->step - window->due_since));
+}
+
+static void check_window(struct world *world, struct shard *shard, size_t index)
+{
+    struct window *window = shard->windows[index];
+    wide end_ms = (wide)window->start_ms + window->length_ms;
+
+    if (index > 0 && shard->windows[index - 1]->start_ms == window->start_ms &&
+        shard->windows[index - 1]->length_ms == window->length_ms)
+        world_fail(world, "window %lld exists twice", (long long)window->start_ms);
+    if (window->sealed && shard->clock.watermark_ms < window->sealed_watermark_ms)
+        world_fail(world, "the watermark fell below that of sealed window %lld",
+                   (long long)window->start_ms);
+    if (!window->job.running && world->policy.style == TWCS_STYLE_TIME_WINDOW &&
+        window->length_ms > 0 && window->chunk_count > window->chunks_at_change + 20 &&
+        window->chunk_count > world->policy.tiered_max_threshold + 20)
+        world_fail(world, "window %lld has %zu chunks", (long long)window->start_ms,
+                   window->chunk_count);
+    compact_check(world, shard, window);
+    if (window->length_ms == 0)
+        return;
+    for (size_t i = 0; i < window->row_count; i++)
+        if (window->rows[i].event_ms < window->start_ms || window->rows[i].event_ms >= end_ms)
+            world_fail(world, "window %lld spans a row of %lld", (long long)window->start_ms,
+                       (long long)window->rows[i].event_ms);
+    check_due(world, shard, window);
 }
 
 /* A shard that went silent on a clock that runs: its watermark follows. */

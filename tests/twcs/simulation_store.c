@@ -5,17 +5,6 @@
 
 #include "tests/twcs/simulation_world.h"
 
-static void *grown(void *items, size_t count, size_t *capacity, size_t size_bytes)
-{
-    if (count < *capacity)
-        return items;
-    *capacity = *capacity ? *capacity * 2 : 8;
-    items = realloc(items, *capacity * size_bytes);
-    if (!items)
-        abort();
-    return items;
-}
-
 static struct window *window_find(struct world *world, struct shard *shard, int64_t start_ms,
                                   int64_t length_ms)
 {
@@ -31,29 +20,20 @@ static struct window *window_find(struct world *world, struct shard *shard, int6
         return shard->windows[at];
     if (shard->window_count == WINDOWS_MAX)
         world_fail(world, "more than %d windows in a shard", WINDOWS_MAX);
-    shard->windows = grown(shard->windows, shard->window_count, &shard->window_capacity,
-                           sizeof(struct window *));
+    if (shard->window_count == shard->window_capacity) {
+        shard->window_capacity = shard->window_capacity ? 2 * shard->window_capacity : 8;
+        shard->windows = realloc(shard->windows, shard->window_capacity * sizeof(struct window *));
+        if (!shard->windows)
+            abort();
+    }
     memmove(shard->windows + at + 1, shard->windows + at,
             (shard->window_count - at) * sizeof(struct window *));
-    window = calloc(1, sizeof(*window));
-    if (!window)
-        abort();
-    window->start_ms = start_ms;
-    window->length_ms = length_ms;
-    window->pinned_until_ms = INT64_MIN;
-    if (world_chance(world, 5))
-        window->pinned_until_ms =
-            start_ms + length_ms + world->policy.ttl_ms + 3 * world->policy.window_ms;
+    window = window_new(start_ms, length_ms);
+    if (length_ms > 0 && world_chance(world, 5))
+        window->pinned_until_ms = start_ms + length_ms + world->policy.ttl_ms + 3 * world->unit_ms;
     shard->windows[at] = window;
     shard->window_count++;
     return window;
-}
-
-static void window_delete(struct window *window)
-{
-    free(window->rows);
-    free(window->chunks);
-    free(window);
 }
 
 void store_remove_window(struct shard *shard, size_t index)
@@ -71,7 +51,7 @@ void store_destroy(struct shard *shard)
     free(shard->windows);
 }
 
-static int64_t row_expiry(const struct world *world, const struct row *row)
+int64_t store_row_expiry(const struct world *world, const struct row *row)
 {
     return twcs_expiry(&world->policy, row->event_ms, row->ttl_ms);
 }
@@ -82,7 +62,7 @@ int64_t store_max_expiry(const struct world *world, struct window *window)
         int64_t first_ms = TWCS_NEVER;
         window->max_expiry_ms = TWCS_NO_TIME;
         for (size_t i = 0; i < window->row_count; i++) {
-            int64_t expiry_ms = row_expiry(world, &window->rows[i]);
+            int64_t expiry_ms = store_row_expiry(world, &window->rows[i]);
             if (expiry_ms > window->max_expiry_ms)
                 window->max_expiry_ms = expiry_ms;
             if (expiry_ms < first_ms)
@@ -95,10 +75,14 @@ int64_t store_max_expiry(const struct world *world, struct window *window)
     return window->max_expiry_ms;
 }
 
-void store_forget_expiries(struct shard *shard)
+/* Another TTL means other expiries, another style another order of files. */
+void store_take_policy(struct shard *shard)
 {
-    for (size_t i = 0; i < shard->window_count; i++)
+    for (size_t i = 0; i < shard->window_count; i++) {
         shard->windows[i]->expiry_known = false;
+        shard->windows[i]->mending = true;
+        shard->windows[i]->chunks_at_change = shard->windows[i]->chunk_count;
+    }
 }
 
 void store_accept(struct world *world, struct shard *shard, int64_t event_ms, int64_t ttl_ms,
@@ -108,10 +92,15 @@ void store_accept(struct world *world, struct shard *shard, int64_t event_ms, in
     struct window *window =
         window_find(world, shard, twcs_window_start(event_ms, length_ms), length_ms);
 
-    window->rows =
-        grown(window->rows, window->row_count, &window->row_capacity, sizeof(struct row));
-    window->rows[window->row_count++] =
-        (struct row){.event_ms = event_ms, .ttl_ms = ttl_ms, .bytes = bytes};
+    struct row row = {.event_ms = event_ms, .ttl_ms = ttl_ms, .bytes = bytes};
+
+    row.key = (uint16_t)world_below(world, length_ms == 0 ? world->key_count : KEYS_MAX);
+    if (window->row_of_key && window->row_of_key[row.key]) {
+        window_mask_row(window, window->row_of_key[row.key] - 1);
+        world->masked++;
+        world->present--;
+    }
+    (void)window_add_row(window, row);
     window->memtable_rows++;
     window->memtable_bytes += bytes;
     window->last_arrival_ms = world->wall_ms;
@@ -120,66 +109,58 @@ void store_accept(struct world *world, struct shard *shard, int64_t event_ms, in
     world->present++;
 }
 
-static void row_remove(struct window *window, size_t index)
-{
-    window->rows[index] = window->rows[--window->row_count];
-    window->expiry_known = false;
-}
-
 /* An upsert or a delete of some id: its older version is dead wherever it lies. */
 void store_mask_one(struct world *world, struct shard *shard)
 {
     struct window *window;
-    struct row *row;
-    size_t index;
 
     if (shard->window_count == 0)
         return;
     window = shard->windows[world_below(world, shard->window_count)];
     if (window->row_count == 0)
         return;
-    index = world_below(world, window->row_count);
-    row = &window->rows[index];
-    if (row->place == PLACE_RUN) {
-        window->masked_rows++;
-    } else if (row->place == PLACE_MEMTABLE) {
-        window->memtable_rows--;
-    }
-    row_remove(window, index);
+    window_mask_row(window, world_below(world, window->row_count));
     world->masked++;
     world->present--;
 }
 
-static void chunk_add(struct window *window, struct twcs_run chunk)
-{
-    window->chunks =
-        grown(window->chunks, window->chunk_count, &window->chunk_capacity, sizeof(chunk));
-    window->chunks[window->chunk_count++] = chunk;
-}
-
 static void window_flush(struct world *world, struct window *window)
 {
-    struct twcs_run chunk = {.file_number = world->step, .max_event_ms = window->start_ms};
+    uint32_t *rows;
+    size_t count = 0;
 
-    if (window->memtable_bytes == 0)
+    if (window->memtable_rows == 0)
         return;
-    for (size_t i = 0; i < window->row_count; i++) {
-        struct row *row = &window->rows[i];
-        if (row->place != PLACE_MEMTABLE)
-            continue;
-        row->place = PLACE_CHUNK;
-        chunk.rows++;
-        if (row->event_ms > chunk.max_event_ms)
-            chunk.max_event_ms = row->event_ms;
-    }
-    chunk.bytes = window->memtable_bytes;
+    rows = malloc(window->row_count * sizeof(*rows));
+    if (!rows)
+        abort();
+    for (size_t i = 0; i < window->row_count; i++)
+        if (window->rows[i].place == PLACE_MEMTABLE)
+            rows[count++] = (uint32_t)i;
+    window_write_chunk(world, window, rows, count, 0);
     window->memtable_rows = 0;
     window->memtable_bytes = 0;
-    chunk_add(window, chunk);
+    free(rows);
+}
+
+/* As the store's append does: what would bring level 0 over its bound waits. */
+bool store_overloaded(const struct shard *shard)
+{
+    for (size_t i = 0; i < shard->window_count; i++) {
+        const struct window *window = shard->windows[i];
+        struct twcs_window described = {.length_ms = window->length_ms,
+                                        .chunks = window->chunks,
+                                        .chunk_count = window->chunk_count};
+        if (twcs_overloaded(&described))
+            return true;
+    }
+    return false;
 }
 
 void store_flush(struct world *world, struct shard *shard)
 {
+    if (store_overloaded(shard))
+        return;
     for (size_t i = 0; i < shard->window_count; i++)
         window_flush(world, shard->windows[i]);
 }
@@ -207,10 +188,42 @@ uint64_t store_bytes(const struct world *world)
     return bytes;
 }
 
+/* The largest expiry of each chunk's rows, and what a fault hides. */
+static void describe_chunks(struct world *world, struct window *window)
+{
+    static uint32_t chunk_of[FILES_MAX]; /* by file number */
+    bool merges = window->length_ms == 0 || world->policy.style >= TWCS_STYLE_SIZE_TIERED;
+
+    if (world->next_file >= FILES_MAX)
+        world_fail(world, "more than %d files", FILES_MAX);
+    if (!merges || world_failed(world))
+        return;
+    for (size_t i = 0; i < window->chunk_count; i++) {
+        struct twcs_run *chunk = &window->chunks[i];
+        chunk->max_expiry_ms = TWCS_NO_TIME;
+        chunk_of[chunk->file_number] = (uint32_t)i;
+        if (world->fault == SIMULATION_NARROW_RANGES)
+            chunk->last_key = chunk->first_key;
+        if (world->fault == SIMULATION_HIDDEN_MASKS)
+            chunk->dead_rows = 0;
+    }
+    for (size_t i = 0; i < window->row_count; i++) {
+        const struct row *row = &window->rows[i];
+        int64_t expiry_ms = store_row_expiry(world, row);
+        struct twcs_run *chunk;
+        if (row->place != PLACE_CHUNK)
+            continue;
+        chunk = &window->chunks[chunk_of[row->run]];
+        if (expiry_ms > chunk->max_expiry_ms)
+            chunk->max_expiry_ms = expiry_ms;
+    }
+}
+
 void store_describe(struct world *world, struct shard *shard, struct twcs_window *windows)
 {
     for (size_t i = 0; i < shard->window_count; i++) {
         struct window *window = shard->windows[i];
+        describe_chunks(world, window);
         windows[i] = (struct twcs_window){
             .start_ms = window->start_ms,
             .length_ms = window->length_ms,
@@ -235,15 +248,15 @@ static void rows_expire(struct world *world, const struct shard *shard, struct w
                         bool all, const char *cause)
 {
     for (size_t i = window->row_count; i-- > 0;) {
-        bool expired = row_expiry(world, &window->rows[i]) <= shard->clock.safe_wall_ms;
+        bool expired = store_row_expiry(world, &window->rows[i]) <= shard->clock.safe_wall_ms;
         if (!all && (!expired || !window->rows[i].covered))
             continue;
         if (!expired)
             world_fail(world, "%s lost a row with event time %lld that expires at %lld, at %lld",
                        cause, (long long)window->rows[i].event_ms,
-                       (long long)row_expiry(world, &window->rows[i]),
+                       (long long)store_row_expiry(world, &window->rows[i]),
                        (long long)shard->clock.safe_wall_ms);
-        row_remove(window, i);
+        window_remove_row(window, i);
         world->expired++;
         world->present--;
     }
@@ -267,6 +280,10 @@ static void job_begin(struct world *world, struct window *window,
 
     if (window->job.running) {
         world_fail(world, "two jobs of window %lld at once", (long long)window->start_ms);
+        return;
+    }
+    if (decision->action == TWCS_COMPACT) {
+        compact_begin(world, window, decision);
         return;
     }
     if (major)
@@ -296,23 +313,31 @@ static void chunks_replace(struct window *window, const struct twcs_run *output)
         window->chunks[first] = *output;
 }
 
-static void commit_tier(struct window *window)
+static void commit_tier(struct world *world, struct window *window)
 {
-    struct twcs_run output = {.max_event_ms = INT64_MIN};
+    struct twcs_run output = {.file_number = ++world->next_file};
+    size_t first = window->job.first_chunk;
+    uint32_t *rows = malloc((window->row_count + 1) * sizeof(*rows));
+    size_t count = 0;
 
-    for (size_t i = 0; i < window->job.chunk_count; i++) {
-        const struct twcs_run *input = &window->chunks[window->job.first_chunk + i];
-        output.bytes += input->bytes;
-        output.rows += input->rows;
-        if (input->max_event_ms > output.max_event_ms)
-            output.max_event_ms = input->max_event_ms;
+    if (!rows)
+        abort();
+    for (size_t i = 0; i < window->row_count; i++)
+        for (size_t c = first; c < first + window->job.chunk_count; c++)
+            if (window->rows[i].place == PLACE_CHUNK &&
+                window->rows[i].run == window->chunks[c].file_number)
+                rows[count++] = (uint32_t)i;
+    if (count > 0) { /* written behind the others, then put where its inputs were */
+        window_write_chunk(world, window, rows, count, 0);
+        output = window->chunks[--window->chunk_count];
     }
-    chunks_replace(window, &output);
+    chunks_replace(window, count > 0 ? &output : NULL);
+    free(rows);
 }
 
 static void commit_major(struct world *world, struct shard *shard, struct window *window)
 {
-    struct twcs_run output = {.file_number = world->step, .max_event_ms = INT64_MIN};
+    struct twcs_run output = {.file_number = ++world->next_file, .max_event_ms = INT64_MIN};
 
     if (window->sealed != (window->job.action == TWCS_RESEAL))
         world_fail(world, "window %lld: a second first major", (long long)window->start_ms);
@@ -346,13 +371,15 @@ void store_advance_jobs(struct world *world, struct shard *shard)
         if (!window->job.running || window->job.steps_left-- > 0)
             continue;
         if (window->job.action == TWCS_TIER)
-            commit_tier(window);
+            commit_tier(world, window);
+        else if (window->job.action == TWCS_COMPACT)
+            compact_commit(world, shard, window);
         else
             commit_major(world, shard, window);
         world->report->actions[window->job.action]++;
         window->job = (struct job){0};
         window->due_since = 0;
-        if (window->row_count == 0)
+        if (window->row_count == 0 && window->chunk_count == 0)
             store_remove_window(shard, i);
     }
 }

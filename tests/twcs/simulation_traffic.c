@@ -1,6 +1,9 @@
 /* What the producers send and what the operator configures. */
 #include "tests/twcs/simulation_world.h"
 
+/* What a few windows hold. */
+#define BYTES_MANY UINT64_C(200000000)
+
 static int64_t random_ms(struct world *world, int64_t limit_ms)
 {
     return limit_ms > 0 ? (int64_t)world_below(world, (uint64_t)limit_ms) : 0;
@@ -15,50 +18,87 @@ static int64_t choose_window(struct world *world)
     return lengths[world_below(world, sizeof(lengths) / sizeof(lengths[0]))];
 }
 
+static void choose_style(struct world *world, bool first)
+{
+    struct twcs_policy *policy = &world->policy;
+
+    if (first || world_chance(world, 30))
+        policy->style = (enum twcs_style)world_below(world, 5);
+    if (policy->window_ms == 0 && policy->style < TWCS_STYLE_SIZE_TIERED)
+        policy->style = (enum twcs_style)(TWCS_STYLE_SIZE_TIERED + world_below(world, 3));
+    if (!first)
+        return;
+    policy->max_space_amplification = 1.2 + (double)world_below(world, 20) / 10;
+    policy->target_file_bytes = (4 + world_below(world, 40)) << 20;
+    policy->size_ratio = 2 + (uint32_t)world_below(world, 9);
+    policy->level0_trigger = 1 + (uint32_t)world_below(world, 6);
+    policy->max_jobs = (uint32_t)world_below(world, 5);
+}
+
+/* Something must bound the collection: the TTL or the cap; without windows only the TTL or the
+ * number of ids. */
+static void choose_bounds(struct world *world, bool first)
+{
+    struct twcs_policy *policy = &world->policy;
+
+    if (first || world_chance(world, 50))
+        policy->ttl_ms = world->unit_ms * (int64_t)(4 + world_below(world, 30)) +
+                         random_ms(world, world->unit_ms);
+    if (first || world_chance(world, 50)) {
+        policy->max_bytes =
+            world_chance(world, 50) ? 0 : BYTES_MANY + world_below(world, 2000000000);
+        if (world_chance(world, 20)) {
+            policy->ttl_ms = 0;
+            policy->max_bytes = BYTES_MANY + world_below(world, 300000000);
+        }
+    }
+    /* Changes of the window length must not make a thousand windows of one TTL. */
+    if (policy->ttl_ms > 200 * world->unit_ms)
+        policy->ttl_ms = 100 * world->unit_ms;
+    if (policy->window_ms > 0 && policy->ttl_ms == 0 && policy->max_bytes == 0)
+        policy->max_bytes = BYTES_MANY + 100000000;
+    if (!world->ever_windowless)
+        return;
+    policy->max_bytes = 0;
+    if (policy->window_ms > 0 && policy->ttl_ms == 0)
+        policy->ttl_ms = 20 * world->unit_ms;
+}
+
 void traffic_choose_policy(struct world *world, bool first)
 {
     struct twcs_policy *policy = &world->policy;
 
     if (first || world_chance(world, 30))
-        policy->window_ms = choose_window(world);
-    if (first || world_chance(world, 50)) {
-        policy->ttl_ms = policy->window_ms * (int64_t)(4 + world_below(world, 30)) +
-                         random_ms(world, policy->window_ms);
-    }
+        world->unit_ms = choose_window(world);
+    if (first ? world_chance(world, 30) : world_chance(world, 5))
+        world->windowless = !world->windowless;
+    policy->window_ms = world->windowless ? 0 : world->unit_ms;
+    world->ever_windowless |= world->windowless;
+    choose_style(world, first);
+    choose_bounds(world, first);
     if (first || world_chance(world, 50))
         policy->late_allowed_ms =
-            world_chance(world, 20) ? 0 : random_ms(world, policy->window_ms * 3 / 2);
+            world_chance(world, 20) ? 0 : random_ms(world, world->unit_ms * 3 / 2);
     if (first || world_chance(world, 50))
         policy->late_policy = (enum twcs_late_policy)world_below(world, 3);
-    if (first || world_chance(world, 50)) {
-        policy->max_bytes = world_chance(world, 50) ? 0 : 200000 + world_below(world, 2000000);
-        if (world_chance(world, 20)) {
-            policy->ttl_ms = 0;
-            policy->max_bytes = 200000 + world_below(world, 300000);
-        }
-    }
-    /* Changes of the window length must not make a thousand windows of one TTL, and something must
-     * bound the collection. */
-    if (policy->ttl_ms > 200 * policy->window_ms)
-        policy->ttl_ms = 100 * policy->window_ms;
-    if (policy->ttl_ms == 0 && policy->max_bytes == 0)
-        policy->max_bytes = 300000;
     if (first) {
-        policy->max_future_ms = random_ms(world, policy->window_ms / 2);
-        policy->idle_timeout_ms = MINUTE_MS + random_ms(world, policy->window_ms);
+        world->key_count = 50 + (uint32_t)world_below(world, KEYS_MAX - 50);
+        policy->max_future_ms = random_ms(world, world->unit_ms / 2);
+        policy->idle_timeout_ms = MINUTE_MS + random_ms(world, world->unit_ms);
         policy->tiered_min_threshold = 2 + (uint32_t)world_below(world, 4);
         /* Merges take up to five steps here and flushes one: pairs would never catch up. */
         policy->tiered_max_threshold =
             2 * policy->tiered_min_threshold + 2 + (uint32_t)world_below(world, 24);
         policy->reseal_ratio = (double)world_below(world, 50) / 100;
         policy->dead_ratio = 0.1 + (double)world_below(world, 50) / 100;
-        policy->reseal_quiet_ms = world_chance(world, 50) ? 0 : 2 * policy->window_ms;
+        policy->reseal_quiet_ms = world_chance(world, 50) ? 0 : 2 * world->unit_ms;
     }
 }
 
 static void send(struct world *world, struct shard *shard, int64_t event_ms, int64_t ttl_ms)
 {
-    uint32_t bytes = 100 + (uint32_t)world_below(world, 3000);
+    /* Large enough for sizes to matter: runs below 1 MiB are all alike to twcs. */
+    uint32_t bytes = 100000 + (uint32_t)world_below(world, 3000000);
     enum twcs_verdict verdict = twcs_judge(&world->policy, &shard->clock, event_ms, ttl_ms);
 
     world->report->records++;
@@ -102,7 +142,7 @@ static int64_t random_ttl(struct world *world)
 {
     if (!world_chance(world, 15))
         return 0;
-    return 1 + random_ms(world, world->policy.window_ms * 20);
+    return 1 + random_ms(world, world->unit_ms * 20);
 }
 
 static unsigned record_count(struct world *world, struct shard *shard)
@@ -112,8 +152,7 @@ static unsigned record_count(struct world *world, struct shard *shard)
         if (world->true_ms < shard->silent_until_ms)
             return 0;
         if (world_chance(world, 10))
-            shard->silent_until_ms =
-                world->true_ms + random_ms(world, 20 * world->policy.window_ms);
+            shard->silent_until_ms = world->true_ms + random_ms(world, 20 * world->unit_ms);
         return 3;
     case BURSTY:
         return world_chance(world, 5) ? 60 : world_chance(world, 50) ? 1 : 0;
@@ -124,13 +163,11 @@ static unsigned record_count(struct world *world, struct shard *shard)
 
 static void send_backfill(struct world *world, struct shard *shard)
 {
-    int64_t reach_ms =
-        world->policy.ttl_ms ? world->policy.ttl_ms * 13 / 10 : 20 * world->policy.window_ms;
+    int64_t reach_ms = world->policy.ttl_ms ? world->policy.ttl_ms * 13 / 10 : 20 * world->unit_ms;
     int64_t from_ms = world->true_ms - random_ms(world, reach_ms);
 
     for (unsigned i = 0; i < 20; i++)
-        send(world, shard, from_ms + random_ms(world, world->policy.window_ms * 2),
-             random_ttl(world));
+        send(world, shard, from_ms + random_ms(world, world->unit_ms * 2), random_ttl(world));
 }
 
 /* Everything that was produced since the last call: also what piled up while the process was down.
@@ -143,6 +180,11 @@ void traffic_produce(struct world *world, struct shard *shard)
 
     if (span_ms <= 0)
         return;
+    if (shard->quiet_steps > 0) {
+        shard->quiet_steps--;
+        shard->produced_until_ms = world->true_ms;
+        return;
+    }
     for (unsigned i = 0; i < count; i++) {
         int64_t event_ms = from_ms + span_ms * (int64_t)(i + 1) / (int64_t)count;
         if (shard->behaviour == SKEWED)
@@ -152,6 +194,12 @@ void traffic_produce(struct world *world, struct shard *shard)
         send(world, shard, event_ms, random_ttl(world));
         if (world_chance(world, 10))
             store_mask_one(world, shard);
+    }
+    /* A tenant leaves: most of what there is goes, and nothing comes for a while. */
+    if (world->windowless && world_below(world, 200) == 0) {
+        for (uint32_t i = 0; i < 2 * world->key_count; i++)
+            store_mask_one(world, shard);
+        shard->quiet_steps = 80;
     }
     if (shard->behaviour == BACKFILLED && world_chance(world, 3))
         send_backfill(world, shard);

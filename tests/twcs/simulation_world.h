@@ -14,14 +14,22 @@
 #define HOUR_MS   (60 * MINUTE_MS)
 #define DAY_MS    (24 * HOUR_MS)
 
-enum { SHARDS_MAX = 4, DECISIONS_MAX = 8, WINDOWS_MAX = 4096 };
+enum {
+    SHARDS_MAX = 4,
+    DECISIONS_MAX = 8,
+    WINDOWS_MAX = 4096,
+    KEYS_MAX = 1500,
+    FILES_MAX = 1 << 18
+};
 
 enum place { PLACE_MEMTABLE, PLACE_CHUNK, PLACE_RUN };
 
 struct row {
     int64_t event_ms;
     int64_t ttl_ms; /* its own, 0: none */
+    uint64_t run;   /* file number of the chunk that holds it */
     uint32_t bytes;
+    uint16_t key;
     uint8_t place;
     bool covered; /* an input of the major under way */
 };
@@ -32,6 +40,7 @@ struct job {
     enum twcs_action action;
     unsigned steps_left;
     size_t first_chunk, chunk_count;
+    struct twcs_decision compact; /* TWCS_COMPACT: as it was asked for */
     uint64_t temporary_bytes;
 };
 
@@ -54,6 +63,15 @@ struct window {
     struct job job;
     uint64_t due_since; /* step since which a drop or a seal is due and free to go; 0: none */
     uint64_t due_until; /* and by which it must have begun */
+    /* Of the unbounded window: row of each key, plus one. */
+    uint32_t *row_of_key;
+    uint64_t disorder_since; /* step since which keys are in two files of a sorted level; 0: not */
+    uint64_t disorder_until; /* and by which they must not be */
+    uint64_t waste_since;    /* ... since which dead rows are over their bound */
+    uint64_t waste_until;    /* and by which they must be under it again */
+    uint64_t expired_since, expired_until; /* a run of expired rows */
+    size_t chunks_at_change;               /* when the policy changed last */
+    bool mending; /* another style was chosen: its files may still share keys */
 };
 
 enum behaviour { STEADY, SKEWED, SILENT, BURSTY, DISORDERED, BACKFILLED, BEHAVIOUR_COUNT };
@@ -64,6 +82,7 @@ struct shard {
     enum behaviour behaviour;
     int64_t skew_ms;
     int64_t silent_until_ms;
+    unsigned quiet_steps;      /* left of a pause */
     int64_t produced_until_ms; /* records up to this true time have been read */
     bool waited;               /* for the cap, since records were last read */
     int64_t last_heard_ms;     /* true time of the last record or restart; INT64_MIN: none yet */
@@ -76,6 +95,11 @@ struct world {
     enum simulation_fault fault;
     struct simulation_report *report;
     struct twcs_policy policy;
+    int64_t unit_ms; /* the window's length, or what stands for it without windows */
+    bool windowless;
+    bool ever_windowless; /* an unbounded window may be left, which no cap can drop */
+    uint32_t key_count;   /* ids in use without windows */
+    uint64_t next_file;
     int64_t step_ms;
     int64_t true_ms;
     int64_t wall_ms;
@@ -117,9 +141,31 @@ void store_begin(struct world *world, struct shard *shard, const struct twcs_dec
 void store_remove_window(struct shard *shard, size_t index);
 uint64_t store_window_bytes(const struct world *world, const struct window *window);
 uint64_t store_bytes(const struct world *world);
+int64_t store_row_expiry(const struct world *world, const struct row *row);
+bool store_overloaded(const struct shard *shard);
 int64_t store_max_expiry(const struct world *world, struct window *window);
-void store_forget_expiries(struct shard *shard);
+void store_take_policy(struct shard *shard);
 void store_destroy(struct shard *shard);
+
+/* simulation_window.c: rows and chunks of one window */
+struct window *window_new(int64_t start_ms, int64_t length_ms);
+void window_delete(struct window *window);
+struct row *window_add_row(struct window *window, struct row row);
+void window_remove_row(struct window *window, size_t index);
+/** The row was superseded or deleted: it counts as dead where it lies. */
+void window_mask_row(struct window *window, size_t index);
+void window_add_chunk(struct window *window, struct twcs_run chunk);
+/** A chunk of these rows; `place` and `run` of the rows are set. */
+void window_write_chunk(struct world *world, struct window *window, const uint32_t *rows,
+                        size_t count, uint8_t level);
+
+/* simulation_compact.c */
+void compact_begin(struct world *world, struct window *window,
+                   const struct twcs_decision *decision);
+void compact_commit(struct world *world, struct shard *shard, struct window *window);
+void compact_check(struct world *world, const struct shard *shard, struct window *window);
+void compact_check_decision(struct world *world, const struct twcs_window *window,
+                            const struct twcs_decision *decision);
 
 /* simulation_check.c */
 void check_verdict(struct world *world, const struct shard *shard, int64_t event_ms, int64_t ttl_ms,

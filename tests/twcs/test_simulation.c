@@ -11,15 +11,21 @@ static void print_report(const struct simulation_report *report)
     printf(
         "%.0f years, %llu steps, %llu records; accepted %llu, late %llu, dropped late %llu, dead "
         "letters %llu, expired %llu, future %llu; TTL drops %llu, seals %llu, reseals %llu, "
-        "tiers %llu; cap took %llu, waited %llu steps; %llu restarts, %llu changes\n",
+        "tiers %llu; compactions: expired %llu, files %llu, level bytes %llu, space %llu, of them "
+        "moves %llu; cap took %llu, waited %llu steps, for level 0 %llu; %llu steps without "
+        "windows; %llu restarts, %llu changes\n",
         report->years, (unsigned long long)report->steps, (unsigned long long)report->records,
         (unsigned long long)report->verdicts[0], (unsigned long long)report->verdicts[1],
         (unsigned long long)report->verdicts[2], (unsigned long long)report->verdicts[3],
         (unsigned long long)report->verdicts[4], (unsigned long long)report->verdicts[5],
         (unsigned long long)report->actions[0], (unsigned long long)report->actions[1],
         (unsigned long long)report->actions[2], (unsigned long long)report->actions[3],
-        (unsigned long long)report->capped, (unsigned long long)report->starved,
-        (unsigned long long)report->restarts, (unsigned long long)report->changes);
+        (unsigned long long)report->reasons[1], (unsigned long long)report->reasons[2],
+        (unsigned long long)report->reasons[3], (unsigned long long)report->reasons[4],
+        (unsigned long long)report->moves, (unsigned long long)report->capped,
+        (unsigned long long)report->starved, (unsigned long long)report->stalls,
+        (unsigned long long)report->windowless, (unsigned long long)report->restarts,
+        (unsigned long long)report->changes);
 }
 
 /* WINDROW_TWCS_WORLD=0x... runs that world alone. */
@@ -74,6 +80,8 @@ START_TEST(every_injected_fault_is_found)
         {SIMULATION_NO_IDLENESS, "the watermark stands"},
         {SIMULATION_LOST_WATERMARK, "the watermark fell"},
         {SIMULATION_FORGOTTEN_BYTES, "over the cap"},
+        {SIMULATION_NARROW_RANGES, "two files of one level"},
+        {SIMULATION_HIDDEN_MASKS, "bytes stored for"},
     };
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
