@@ -21,8 +21,7 @@ enum simulation_fault {
     SIMULATION_LOST_WATERMARK,  /* the clock is not persisted with a seal */
     SIMULATION_FORGOTTEN_BYTES, /* temporary files do not count */
     SIMULATION_NARROW_RANGES,   /* runs are described by their first key alone */
-    SIMULATION_HIDDEN_MASKS,    /* runs are described without their masked rows */
-    SIMULATION_CUT_TIERS        /* every output is cut at the target size, also of tiers */
+    SIMULATION_HIDDEN_MASKS     /* runs are described without their masked rows */
 };
 
 struct simulation_report {

@@ -56,8 +56,6 @@ static void write_outputs(struct world *world, struct window *window, uint32_t *
     size_t first = 0;
     uint64_t bytes = 0;
 
-    if (world->fault == SIMULATION_CUT_TIERS)
-        target = world->policy.target_file_bytes;
     sorted_window = window;
     qsort(rows, count, sizeof(*rows), by_key);
     for (size_t i = 0; i < count; i++) {

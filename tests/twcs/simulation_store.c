@@ -273,33 +273,6 @@ static uint64_t input_bytes(const struct window *window, const struct twcs_decis
     return bytes;
 }
 
-static void job_begin(struct world *world, struct window *window,
-                      const struct twcs_decision *decision)
-{
-    bool major = decision->action != TWCS_TIER;
-
-    if (window->job.running) {
-        world_fail(world, "two jobs of window %lld at once", (long long)window->start_ms);
-        return;
-    }
-    if (decision->action == TWCS_COMPACT) {
-        compact_begin(world, window, decision);
-        return;
-    }
-    if (major)
-        window_flush(world, window);
-    window->job = (struct job){
-        .running = true,
-        .action = decision->action,
-        .steps_left = (unsigned)world_below(world, 4),
-        .first_chunk = major ? 0 : decision->first_chunk,
-        .chunk_count = major ? window->chunk_count : decision->chunk_count,
-        .temporary_bytes = input_bytes(window, decision),
-    };
-    for (size_t i = 0; i < window->row_count; i++)
-        window->rows[i].covered = major;
-}
-
 /* Inputs out, output in: what came meanwhile stays behind them. */
 static void chunks_replace(struct window *window, const struct twcs_run *output)
 {
@@ -364,22 +337,56 @@ static void commit_major(struct world *world, struct shard *shard, struct window
         shard->persisted = shard->clock;
 }
 
+static void job_commit(struct world *world, struct shard *shard, struct window *window)
+{
+    if (window->job.action == TWCS_TIER)
+        commit_tier(world, window);
+    else if (window->job.action == TWCS_COMPACT)
+        compact_commit(world, shard, window);
+    else
+        commit_major(world, shard, window);
+    world->report->actions[window->job.action]++;
+    window->job = (struct job){0};
+    window->due_since = 0;
+}
+
+static void job_begin(struct world *world, struct shard *shard, struct window *window,
+                      const struct twcs_decision *decision)
+{
+    bool major = decision->action != TWCS_TIER;
+
+    if (window->job.running) {
+        world_fail(world, "two jobs of window %lld at once", (long long)window->start_ms);
+        return;
+    }
+    if (decision->action == TWCS_COMPACT) {
+        compact_begin(world, window, decision);
+        /* What reads nothing is done at once. */
+        if (decision->trivial_move || decision->reason == TWCS_REASON_EXPIRED)
+            job_commit(world, shard, window);
+        return;
+    }
+    if (major)
+        window_flush(world, window);
+    window->job = (struct job){
+        .running = true,
+        .action = decision->action,
+        .steps_left = (unsigned)world_below(world, 4),
+        .first_chunk = major ? 0 : decision->first_chunk,
+        .chunk_count = major ? window->chunk_count : decision->chunk_count,
+        .temporary_bytes = input_bytes(window, decision),
+    };
+    for (size_t i = 0; i < window->row_count; i++)
+        window->rows[i].covered = major;
+}
+
 void store_advance_jobs(struct world *world, struct shard *shard)
 {
     for (size_t i = shard->window_count; i-- > 0;) {
         struct window *window = shard->windows[i];
-        if (!window->job.running || window->job.steps_left-- > 0)
-            continue;
-        if (window->job.action == TWCS_TIER)
-            commit_tier(world, window);
-        else if (window->job.action == TWCS_COMPACT)
-            compact_commit(world, shard, window);
-        else
-            commit_major(world, shard, window);
-        world->report->actions[window->job.action]++;
-        window->job = (struct job){0};
-        window->due_since = 0;
-        if (window->row_count == 0 && window->chunk_count == 0)
+        if (window->job.running && window->job.steps_left-- == 0)
+            job_commit(world, shard, window);
+        if (!window->job.running && window->row_count == 0 && window->chunk_count == 0)
             store_remove_window(shard, i);
     }
 }
@@ -400,7 +407,7 @@ void store_begin(struct world *world, struct shard *shard, const struct twcs_dec
     struct window *window = shard->windows[decision->window];
 
     if (decision->action != TWCS_DROP_TTL) {
-        job_begin(world, window, decision);
+        job_begin(world, shard, window, decision);
         return;
     }
     if (window->job.running)

@@ -197,7 +197,10 @@ void traffic_produce(struct world *world, struct shard *shard)
     }
     /* A tenant leaves: most of what there is goes, and nothing comes for a while. */
     if (world->windowless && world_below(world, 200) == 0) {
-        for (uint32_t i = 0; i < 2 * world->key_count; i++)
+        size_t rows = 0;
+        for (size_t i = 0; i < shard->window_count; i++)
+            rows += shard->windows[i]->row_count;
+        for (size_t i = 0; i < rows * 4 / 5; i++)
             store_mask_one(world, shard);
         shard->quiet_steps = 80;
     }
