@@ -24,7 +24,7 @@ static const char usage[] =
     "\n"
     "  --gt F            exact neighbours (.ibin); computed when missing\n"
     "  --metric M        l2, dot or cosine; default l2\n"
-    "  --kind K          hnsw\n"
+    "  --kind K          hnsw or ivf_pq; default hnsw\n"
     "  --threads N       for building; searches use one thread; default 1\n"
     "  --m N, --ef-construct N\n"
     "  --python FILE     Python that has the peers; default "
@@ -38,7 +38,7 @@ struct bench {
     const char *base_path, *query_path, *gt_path, *metric_name, *python;
     enum index_metric metric;
     uint32_t threads, m, ef_construct;
-    bool peers, json;
+    bool peers, json, lists;
     struct bench_vectors base, queries;
     uint32_t *neighbours; /* queries x columns */
     uint32_t columns;
@@ -145,6 +145,11 @@ static int measure(const struct bench *bench, const struct index_segment *segmen
     return 0;
 }
 
+static const char *name_of(const struct bench *bench)
+{
+    return bench->lists ? "windrow ivf_pq" : "windrow";
+}
+
 static int curve(const struct bench *bench, const struct index_segment *segment,
                  struct error *error)
 {
@@ -156,9 +161,11 @@ static int curve(const struct bench *bench, const struct index_segment *segment,
         int status = measure(bench, segment, efs[i], &recall, &per_second, error);
         if (status != 0)
             return status;
-        printf(bench->json ? "{\"library\":\"windrow\",\"ef\":%u,\"recall\":%.4f,\"qps\":%.0f}\n"
-                           : "  ef %5u   recall@10 %.4f   %8.0f queries/s\n",
-               efs[i], recall, per_second);
+        if (bench->json)
+            printf("{\"library\":\"%s\",\"ef\":%u,\"recall\":%.4f,\"qps\":%.0f}\n", name_of(bench),
+                   efs[i], recall, per_second);
+        else
+            printf("  ef %5u   recall@10 %.4f   %8.0f queries/s\n", efs[i], recall, per_second);
         fflush(stdout);
         if (recall > 0.9995)
             break;
@@ -177,25 +184,30 @@ static int build_segment(const struct bench *bench, struct io *io, const char *p
         .thread_count = bench->threads,
         .seed = 1,
     };
-    struct index_hnsw_graph *graph;
+    struct index_hnsw_graph *graph = NULL;
+    struct index_ivf *ivf = NULL;
     uint64_t size_bytes = 0;
     double started = now_s(CLOCK_MONOTONIC), started_cpu = now_s(CLOCK_PROCESS_CPUTIME_ID);
     double built, built_cpu;
-    int status = index_hnsw_build(bench->base.values, bench->base.count, &options, &graph, error);
+    int status =
+        bench->lists
+            ? index_ivf_build(bench->base.values, bench->base.count, &options, &ivf, error)
+            : index_hnsw_build(bench->base.values, bench->base.count, &options, &graph, error);
 
     if (status != 0)
         return status;
     built = now_s(CLOCK_MONOTONIC) - started;
     built_cpu = now_s(CLOCK_PROCESS_CPUTIME_ID) - started_cpu;
-    status = index_segment_write(io, path, FILE_NUMBER, graph, &size_bytes, error);
-    printf(bench->json ? "{\"library\":\"windrow\",\"simd\":\"%s\",\"m\":%u,\"ef_construct\":%u,"
+    status = ivf ? index_ivf_write(io, path, FILE_NUMBER, ivf, &size_bytes, error)
+                 : index_segment_write(io, path, FILE_NUMBER, graph, &size_bytes, error);
+    printf(bench->json ? "{\"library\":\"%s\",\"simd\":\"%s\",\"m\":%u,\"ef_construct\":%u,"
                          "\"threads\":%u,\"build_s\":%.2f,\"build_cpu_s\":%.2f,\"bytes\":%llu}\n"
-                       : "windrow (%s) m %u, ef_construct %u, %u threads: built in %.2f s (%.2f s "
-                         "of processor "
-                         "time), %llu bytes\n",
-           index_simd_name(), bench->m, bench->ef_construct, bench->threads, built, built_cpu,
-           (unsigned long long)size_bytes);
+                       : "%s (%s) m %u, ef_construct %u, %u threads: built in %.2f s (%.2f s "
+                         "of processor time), %llu bytes\n",
+           name_of(bench), index_simd_name(), bench->m, bench->ef_construct, bench->threads, built,
+           built_cpu, (unsigned long long)size_bytes);
     index_hnsw_graph_delete(graph);
+    index_ivf_delete(ivf);
     return status;
 }
 
@@ -303,7 +315,8 @@ static int parse_option(struct bench *bench, int option)
         bench->metric_name = optarg;
         return parse_metric(optarg, &bench->metric);
     case 'k':
-        return strcmp(optarg, "hnsw") == 0 ? 0 : -1;
+        bench->lists = strcmp(optarg, "ivf_pq") == 0;
+        return bench->lists || strcmp(optarg, "hnsw") == 0 ? 0 : -1;
     case 't':
         return parse_number(optarg, &bench->threads) ? 0 : -1;
     case 'M':

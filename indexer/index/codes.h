@@ -56,6 +56,9 @@ float index_quantiser_encode_query(const struct index_quantiser *quantiser, cons
 
 /** The score, about, at key 0 of an encoded query. */
 float index_quantiser_key_zero(const struct index_quantiser *quantiser, const float *query);
+/** Keys of four rows for an encoded query: by squared distance for L2, else by inner product. */
+void index_quantiser_keys_4(const struct index_quantiser *quantiser, const uint8_t *query,
+                            const uint8_t *const rows[4], int32_t keys[4]);
 
 /* Rows of codes in memory. */
 struct index_codes {

@@ -1,9 +1,10 @@
 /* index: what a segment is. Built once over the vectors of one sealed run, written to one file,
  * mapped for searching; it never changes. Knows vectors and row numbers, nothing of the store.
  *
- * Kinds: HNSW (graph over 7-bit codes, over float32 codes where 7 bits lose the neighbours; the
- * float32 vectors stay in the run and re-rank the candidates). A window too small for a graph needs
- * no segment: it is scanned.
+ * Kinds: HNSW (graph over 7-bit codes, over float32 codes where 7 bits lose the neighbours) and
+ * IVF-PQ (lists of 4-bit product codes: a fraction of the size and of the build time, a few times
+ * the time of a search). The float32 vectors stay in the run and re-rank the candidates of both. A
+ * window too small for a graph needs no segment: it is scanned.
  *
  * Segment file: header, sections (codes, scales, graph levels), each checksummed with the file's
  * number; written to PATH.tmp by the caller's choice of name, synced, renamed by the caller. Files
@@ -47,8 +48,13 @@ const char *index_simd_name(void);
 struct index_build_options {
     enum index_metric metric;
     uint32_t dim;
-    uint32_t m; /* links a node above level 0; 2 m at level 0 */
-    uint32_t ef_construct;
+    uint32_t m;            /* HNSW: links a node above level 0; 2 m at level 0 */
+    uint32_t ef_construct; /* effort; IVF-PQ: how sure searches are to read enough lists */
+    uint32_t lists;        /* IVF-PQ; 0: by the number of rows */
+    uint32_t probes;       /* IVF-PQ: lists that every search reads; 0: as many as it needs */
+    /* IVF-PQ: an earlier segment whose centroids and codebook are used while they fit; may be NULL
+     * or of another kind. Not needed after the build. */
+    const struct index_segment *epoch;
     uint32_t thread_count;     /* >= 1 */
     uint64_t seed;             /* same seed, same input, one thread: same file */
     const atomic_bool *cancel; /* may be NULL */
@@ -57,7 +63,10 @@ struct index_build_options {
     void *progress_context;
 };
 
+struct index_segment;
+
 struct index_hnsw_graph; /* in memory, while building */
+struct index_ivf;
 
 /** Builds over `count` vectors (rows of dim floats, contiguous, e.g. a mapped run column). */
 int index_hnsw_build(const float *vectors, uint32_t count,
@@ -65,15 +74,26 @@ int index_hnsw_build(const float *vectors, uint32_t count,
                      struct error *error);
 void index_hnsw_graph_delete(struct index_hnsw_graph *graph);
 
+/** Lists instead of a graph; otherwise the same. */
+int index_ivf_build(const float *vectors, uint32_t count, const struct index_build_options *options,
+                    struct index_ivf **ivf, struct error *error);
+void index_ivf_delete(struct index_ivf *ivf);
+
+/** Puts segments of one epoch (index_segment_epoch) together without looking at a vector: lists are
+ * concatenated. Row r of part i becomes first_rows[i] + r; the parts' rows must fill 0..count-1. */
+int index_ivf_merge(const struct index_segment *const *parts, const uint32_t *first_rows,
+                    uint32_t part_count, struct index_ivf **ivf, struct error *error);
+
 /** Writes the segment file and syncs it (not its folder). */
 int index_segment_write(struct io *io, const char *path, uint64_t file_number,
                         const struct index_hnsw_graph *graph, uint64_t *size_bytes,
                         struct error *error);
 
+int index_ivf_write(struct io *io, const char *path, uint64_t file_number,
+                    const struct index_ivf *ivf, uint64_t *size_bytes, struct error *error);
+
 /* ---- a segment
  * ------------------------------------------------------------------------------------ */
-
-struct index_segment;
 
 /** Maps and checks a segment file; dim, metric, file number and row count must match. */
 int index_segment_open(struct io *io, const char *path, uint64_t file_number,
@@ -81,9 +101,12 @@ int index_segment_open(struct io *io, const char *path, uint64_t file_number,
                        struct index_segment **segment, struct error *error);
 /** Matches store_segment.release. */
 void index_segment_close(void *segment);
-const char *index_segment_kind(const struct index_segment *segment); /* "hnsw" */
+const char *index_segment_kind(const struct index_segment *segment); /* "hnsw", "ivf_pq" */
+/** IVF-PQ: the same number, the same centroids and codebook; 0 for HNSW. */
+uint64_t index_segment_epoch(const struct index_segment *segment);
 uint64_t index_segment_bytes(const struct index_segment *segment);
-/** Full structural check: degrees, levels, every node reachable at level 0. For tests and verify.
+/** Full structural check: degrees, levels, every node reachable at level 0; lists. For tests,
+ * verify.
  */
 int index_segment_validate(const struct index_segment *segment, struct error *error);
 /** Human or JSON description for `windrow inspect`. */

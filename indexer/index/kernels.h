@@ -13,7 +13,23 @@
 enum {
     INDEX_CODE_ALIGN = 64, /* bytes: rows of codes start and end on a cache line */
     INDEX_CODE_MAX = 127,
-    INDEX_PANEL_COLUMNS = 16 /* rows that index_kernels.code_pack interleaves into one panel */
+    INDEX_PANEL_COLUMNS = 16, /* rows that index_kernels.code_pack interleaves into one panel */
+    INDEX_PQ_CODEWORDS = 16,  /* 4 bits */
+    INDEX_PQ_BLOCK_ROWS = 32, /* rows whose product codes are interleaved */
+    INDEX_PQ_QUAD = 4,        /* parts that are looked up together: 64 bytes of a block */
+    INDEX_PQ_PARTS_MAX = 256, /* so that a row's sum stays below 2^15 */
+    INDEX_PQ_TABLE_MAX = 127  /* largest entry: two of them still fit a byte */
+};
+
+/* A run through blocks of 4-bit product codes (pq.h), 32 rows each. */
+struct index_pq_scan {
+    const uint8_t *blocks;  /* block_count x quad_count x 64 bytes */
+    const uint16_t *biases; /* a number a row, block_count x 32; NULL: zeros */
+    const uint8_t *tables;  /* quad_count x 128 bytes, as index_pq_tables leaves them */
+    uint32_t quad_count;
+    uint32_t block_count;
+    uint16_t bias_scale; /* a row's sum also gets bias * bias_scale / 65536 */
+    uint16_t limit;
 };
 
 struct index_kernels {
@@ -52,6 +68,20 @@ struct index_kernels {
     /* codes[i] = round((values[i] - low[i]) * per_step), clamped to 0..127; ties to even. */
     void (*encode)(const float *values, const float *low, float per_step, uint32_t dim,
                    uint8_t *codes);
+
+    /* The codeword nearest to each of `count` vectors of `part_dim` dimensions. Dimension d of
+     * vector i is columns[d * column_stride + i], codeword j's is codewords[d * 16 + j]. Works in
+     * sixteens: columns are readable and codes writable up to count rounded up to 16. */
+    void (*pq_assign)(const float *columns, uint32_t column_stride, uint32_t count,
+                      const float *codewords, uint32_t part_dim, uint8_t *codes);
+
+    /* products[part * 16 + j] = inner product of the vector's part with the part's codeword j. */
+    void (*pq_products)(const float *vector, const float *codebook, uint32_t part_count,
+                        uint32_t part_dim, float *products);
+
+    /* sums[row]: table entries of the row's codes, plus its bias; at most 65535. masks[block]: bit
+     * i is set when row i of the block has a sum below `limit`. */
+    void (*pq_scan)(const struct index_pq_scan *scan, uint16_t *sums, uint32_t *masks);
 };
 
 /** The set in use: chosen once from the CPU, or WINDROW_SIMD=scalar|avx2|avx512. Any thread. */

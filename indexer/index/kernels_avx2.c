@@ -262,6 +262,115 @@ AVX2 static void avx2_encode(const float *values, const float *low, float per_st
         index_kernels_scalar.encode(values + i, low + i, per_step, dim - i, codes + i);
 }
 
+/* Eight codewords at a time: their distances are all the registers there are. */
+AVX2 static void assign_eight(const float *columns, uint32_t column_stride, const float *codewords,
+                              const float halves[8], uint32_t part_dim, uint32_t first,
+                              __m256 *best, __m256i *chosen)
+{
+    __m256 distances[8];
+
+#pragma GCC unroll 8
+    for (uint32_t j = 0; j < 8; j++)
+        distances[j] = _mm256_set1_ps(halves[j]);
+    for (uint32_t d = 0; d < part_dim; d++) {
+        __m256 values = _mm256_loadu_ps(columns + (size_t)d * column_stride);
+#pragma GCC unroll 8
+        for (uint32_t j = 0; j < 8; j++)
+            distances[j] =
+                _mm256_fnmadd_ps(values, _mm256_set1_ps(codewords[d * 16 + j]), distances[j]);
+    }
+#pragma GCC unroll 8
+    for (uint32_t j = 0; j < 8; j++) {
+        __m256 nearer = _mm256_cmp_ps(distances[j], *best, _CMP_LT_OQ);
+        __m256i number = _mm256_set1_epi32((int32_t)(first + j));
+        *best = _mm256_blendv_ps(*best, distances[j], nearer);
+        *chosen = _mm256_blendv_epi8(*chosen, number, _mm256_castps_si256(nearer));
+    }
+}
+
+AVX2 static void avx2_pq_assign(const float *columns, uint32_t column_stride, uint32_t count,
+                                const float *codewords, uint32_t part_dim, uint8_t *codes)
+{
+    float halves[INDEX_PQ_CODEWORDS];
+    __m256 sums[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
+
+    for (uint32_t d = 0; d < part_dim; d++)
+        for (int half = 0; half < 2; half++) {
+            __m256 words = _mm256_loadu_ps(codewords + (size_t)d * 16 + half * 8);
+            sums[half] = _mm256_fmadd_ps(words, words, sums[half]);
+        }
+    for (int half = 0; half < 2; half++)
+        _mm256_storeu_ps(halves + half * 8, _mm256_mul_ps(sums[half], _mm256_set1_ps(0.5f)));
+    for (uint32_t i = 0; i < count; i += 8) {
+        __m256 best = _mm256_set1_ps(__builtin_inff());
+        __m256i chosen = _mm256_setzero_si256();
+        int32_t eight[8];
+        assign_eight(columns + i, column_stride, codewords, halves, part_dim, 0, &best, &chosen);
+        assign_eight(columns + i, column_stride, codewords + 8, halves + 8, part_dim, 8, &best,
+                     &chosen);
+        _mm256_storeu_si256((void *)eight, chosen);
+        for (uint32_t j = 0; j < 8; j++)
+            codes[i + j] = (uint8_t)eight[j];
+    }
+}
+
+AVX2 static void avx2_pq_products(const float *vector, const float *codebook, uint32_t part_count,
+                                  uint32_t part_dim, float *products)
+{
+    for (uint32_t part = 0; part < part_count; part++, products += INDEX_PQ_CODEWORDS) {
+        __m256 left = _mm256_setzero_ps(), right = left;
+        for (uint32_t d = 0; d < part_dim; d++, vector++, codebook += INDEX_PQ_CODEWORDS) {
+            __m256 value = _mm256_set1_ps(*vector);
+            left = _mm256_fmadd_ps(value, _mm256_loadu_ps(codebook), left);
+            right = _mm256_fmadd_ps(value, _mm256_loadu_ps(codebook + 8), right);
+        }
+        _mm256_storeu_ps(products, left);
+        _mm256_storeu_ps(products + 8, right);
+    }
+}
+
+/* Adds the bias of sixteen rows, stores their sums, returns which are below the limit. */
+AVX2 static inline uint32_t finish_sixteen(const struct index_pq_scan *scan, __m256i all,
+                                           size_t first, uint16_t *sums)
+{
+    __m256i last = _mm256_set1_epi16((short)(scan->limit - 1)), at_most;
+
+    if (scan->biases) {
+        __m256i scale = _mm256_set1_epi16((short)scan->bias_scale);
+        all = _mm256_adds_epu16(all, _mm256_mulhi_epu16(load(scan->biases + first), scale));
+    }
+    _mm256_storeu_si256((void *)(sums + first), all);
+    at_most = _mm256_cmpeq_epi16(_mm256_min_epu16(all, last), all);
+    at_most = _mm256_packs_epi16(at_most, _mm256_setzero_si256());
+    at_most = _mm256_permute4x64_epi64(at_most, 0xd8);
+    return scan->limit == 0 ? 0 : (uint32_t)_mm256_movemask_epi8(at_most);
+}
+
+AVX2 static void avx2_pq_scan(const struct index_pq_scan *scan, uint16_t *sums, uint32_t *masks)
+{
+    const __m256i nibble = _mm256_set1_epi8(15);
+
+    for (uint32_t block = 0; block < scan->block_count; block++) {
+        const uint8_t *codes = scan->blocks + (size_t)block * scan->quad_count * 64;
+        const uint8_t *tables = scan->tables;
+        __m256i pairs = _mm256_setzero_si256(), odd = pairs, even;
+        size_t first = (size_t)block * INDEX_PQ_BLOCK_ROWS;
+        for (uint32_t quad = 0; quad < scan->quad_count; quad++, codes += 64, tables += 128)
+            for (int half = 0; half < 64; half += 32) {
+                __m256i both = load(codes + half);
+                __m256i high = _mm256_and_si256(_mm256_srli_epi16(both, 4), nibble);
+                __m256i bytes = _mm256_add_epi8(
+                    _mm256_shuffle_epi8(load(tables + half), _mm256_and_si256(both, nibble)),
+                    _mm256_shuffle_epi8(load(tables + 64 + half), high));
+                pairs = _mm256_add_epi16(pairs, bytes);
+                odd = _mm256_add_epi16(odd, _mm256_srli_epi16(bytes, 8));
+            }
+        even = _mm256_sub_epi16(pairs, _mm256_slli_epi16(odd, 8));
+        masks[block] = finish_sixteen(scan, even, first, sums) |
+                       finish_sixteen(scan, odd, first + 16, sums) << 16;
+    }
+}
+
 const struct index_kernels index_kernels_avx2 = {
     .name = "avx2",
     .dot = avx2_dot,
@@ -275,6 +384,9 @@ const struct index_kernels index_kernels_avx2 = {
     .below = avx2_below,
     .lane_minima = avx2_lane_minima,
     .encode = avx2_encode,
+    .pq_assign = avx2_pq_assign,
+    .pq_products = avx2_pq_products,
+    .pq_scan = avx2_pq_scan,
 };
 
 #endif

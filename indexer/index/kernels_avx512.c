@@ -241,6 +241,118 @@ AVX512 static void avx512_encode(const float *values, const float *low, float pe
     }
 }
 
+AVX512 static void avx512_pq_assign(const float *columns, uint32_t column_stride, uint32_t count,
+                                    const float *codewords, uint32_t part_dim, uint8_t *codes)
+{
+    float halves[INDEX_PQ_CODEWORDS];
+    __m512 squares_sum = _mm512_setzero_ps();
+
+    for (uint32_t d = 0; d < part_dim; d++) {
+        __m512 words = _mm512_loadu_ps(codewords + (size_t)d * 16);
+        squares_sum = _mm512_fmadd_ps(words, words, squares_sum);
+    }
+    _mm512_storeu_ps(halves, _mm512_mul_ps(squares_sum, _mm512_set1_ps(0.5f)));
+    for (uint32_t i = 0; i < count; i += 16) {
+        __m512 distances[INDEX_PQ_CODEWORDS], best;
+        __m512i chosen = _mm512_setzero_si512();
+#pragma GCC unroll 16
+        for (uint32_t j = 0; j < INDEX_PQ_CODEWORDS; j++)
+            distances[j] = _mm512_set1_ps(halves[j]);
+        for (uint32_t d = 0; d < part_dim; d++) {
+            __m512 values = _mm512_loadu_ps(columns + (size_t)d * column_stride + i);
+#pragma GCC unroll 16
+            for (uint32_t j = 0; j < INDEX_PQ_CODEWORDS; j++)
+                distances[j] =
+                    _mm512_fnmadd_ps(values, _mm512_set1_ps(codewords[d * 16 + j]), distances[j]);
+        }
+        best = distances[0];
+#pragma GCC unroll 16
+        for (uint32_t j = 1; j < INDEX_PQ_CODEWORDS; j++) {
+            __mmask16 nearer = _mm512_cmp_ps_mask(distances[j], best, _CMP_LT_OQ);
+            best = _mm512_mask_mov_ps(best, nearer, distances[j]);
+            chosen = _mm512_mask_mov_epi32(chosen, nearer, _mm512_set1_epi32((int32_t)j));
+        }
+        _mm_storeu_si128((void *)(codes + i), _mm512_cvtepi32_epi8(chosen));
+    }
+}
+
+AVX512 static void avx512_pq_products(const float *vector, const float *codebook,
+                                      uint32_t part_count, uint32_t part_dim, float *products)
+{
+    for (uint32_t part = 0; part < part_count; part++) {
+        __m512 sums = _mm512_setzero_ps();
+        for (uint32_t d = 0; d < part_dim; d++, vector++, codebook += INDEX_PQ_CODEWORDS)
+            sums = _mm512_fmadd_ps(_mm512_set1_ps(*vector), _mm512_loadu_ps(codebook), sums);
+        _mm512_storeu_ps(products + (size_t)part * INDEX_PQ_CODEWORDS, sums);
+    }
+}
+
+/* The sums of even and of odd bytes of 64: an addition of pairs as 16-bit numbers leaves the odd
+ * bytes' sums in the way of the even bytes', and they are taken off at the end. */
+struct byte_sums {
+    __m512i pairs, odd;
+};
+
+AVX512 static inline void add_bytes(struct byte_sums *sums, __m512i bytes)
+{
+    sums->pairs = _mm512_add_epi16(sums->pairs, bytes);
+    sums->odd = _mm512_add_epi16(sums->odd, _mm512_srli_epi16(bytes, 8));
+}
+
+AVX512 static inline __m512i look_up(const uint8_t *codes, __m512i low_table, __m512i high_table)
+{
+    const __m512i nibble = _mm512_set1_epi8(15);
+    __m512i both = _mm512_loadu_si512(codes);
+    __m512i high = _mm512_and_si512(_mm512_srli_epi16(both, 4), nibble);
+
+    return _mm512_add_epi8(_mm512_shuffle_epi8(low_table, _mm512_and_si512(both, nibble)),
+                           _mm512_shuffle_epi8(high_table, high));
+}
+
+/* Adds the biases of a block, stores its 32 sums, returns which are below the limit. */
+AVX512 static inline uint32_t finish_block(const struct index_pq_scan *scan,
+                                           const struct byte_sums *bytes, uint32_t block,
+                                           uint16_t *sums)
+{
+    size_t first = (size_t)block * INDEX_PQ_BLOCK_ROWS;
+    __m512i even = _mm512_sub_epi16(bytes->pairs, _mm512_slli_epi16(bytes->odd, 8));
+    __m512i odd = bytes->odd;
+    __m256i low =
+        _mm256_add_epi16(_mm512_castsi512_si256(even), _mm512_extracti64x4_epi64(even, 1));
+    __m256i high = _mm256_add_epi16(_mm512_castsi512_si256(odd), _mm512_extracti64x4_epi64(odd, 1));
+    __m512i all = _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
+
+    if (scan->biases) {
+        __m512i biases = _mm512_loadu_si512(scan->biases + first);
+        __m512i scale = _mm512_set1_epi16((short)scan->bias_scale);
+        all = _mm512_adds_epu16(all, _mm512_mulhi_epu16(biases, scale));
+    }
+    _mm512_storeu_si512(sums + first, all);
+    return _mm512_cmplt_epu16_mask(all, _mm512_set1_epi16((short)scan->limit));
+}
+
+/* Two blocks at a time share the loads of the tables. */
+AVX512 static void avx512_pq_scan(const struct index_pq_scan *scan, uint16_t *sums, uint32_t *masks)
+{
+    const struct byte_sums none = {_mm512_setzero_si512(), _mm512_setzero_si512()};
+    size_t block_bytes = (size_t)scan->quad_count * 64;
+
+    for (uint32_t block = 0; block < scan->block_count; block += 2) {
+        const uint8_t *codes = scan->blocks + block * block_bytes;
+        size_t second = block + 1 < scan->block_count ? block_bytes : 0;
+        struct byte_sums left = none, right = none;
+        for (uint32_t quad = 0; quad < scan->quad_count; quad++) {
+            __m512i low = _mm512_loadu_si512(scan->tables + (size_t)quad * 128);
+            __m512i high = _mm512_loadu_si512(scan->tables + (size_t)quad * 128 + 64);
+            add_bytes(&left, look_up(codes + (size_t)quad * 64, low, high));
+            add_bytes(&right, look_up(codes + second + (size_t)quad * 64, low, high));
+        }
+        masks[block] = finish_block(scan, &left, block, sums);
+        if (second)
+            masks[block + 1] = finish_block(scan, &right, block + 1, sums);
+    }
+}
+
 const struct index_kernels index_kernels_avx512 = {
     .name = "avx512",
     .dot = avx512_dot,
@@ -254,6 +366,9 @@ const struct index_kernels index_kernels_avx512 = {
     .below = avx512_below,
     .lane_minima = avx512_lane_minima,
     .encode = avx512_encode,
+    .pq_assign = avx512_pq_assign,
+    .pq_products = avx512_pq_products,
+    .pq_scan = avx512_pq_scan,
 };
 
 #endif

@@ -145,6 +145,90 @@ static void scalar_encode(const float *values, const float *low, float per_step,
     }
 }
 
+static float half_square(const float *codewords, uint32_t part_dim, uint32_t j)
+{
+    float sum = 0;
+
+    for (uint32_t d = 0; d < part_dim; d++)
+        sum += codewords[d * INDEX_PQ_CODEWORDS + j] * codewords[d * INDEX_PQ_CODEWORDS + j];
+    return sum / 2;
+}
+
+/* Half the squared distance without the vector's own square, which is the same for all. */
+static void scalar_pq_assign(const float *columns, uint32_t column_stride, uint32_t count,
+                             const float *codewords, uint32_t part_dim, uint8_t *codes)
+{
+    float halves[INDEX_PQ_CODEWORDS];
+
+    for (uint32_t j = 0; j < INDEX_PQ_CODEWORDS; j++)
+        halves[j] = half_square(codewords, part_dim, j);
+    for (uint32_t i = 0; i < count; i++) {
+        float best = 0;
+        uint32_t chosen = 0;
+        for (uint32_t j = 0; j < INDEX_PQ_CODEWORDS; j++) {
+            float distance = halves[j];
+            for (uint32_t d = 0; d < part_dim; d++)
+                distance -=
+                    columns[(size_t)d * column_stride + i] * codewords[d * INDEX_PQ_CODEWORDS + j];
+            if (j == 0 || distance < best) {
+                best = distance;
+                chosen = j;
+            }
+        }
+        codes[i] = (uint8_t)chosen;
+    }
+}
+
+static void scalar_pq_products(const float *vector, const float *codebook, uint32_t part_count,
+                               uint32_t part_dim, float *products)
+{
+    for (uint32_t part = 0; part < part_count; part++, products += INDEX_PQ_CODEWORDS) {
+        for (uint32_t j = 0; j < INDEX_PQ_CODEWORDS; j++)
+            products[j] = 0;
+        for (uint32_t d = 0; d < part_dim; d++, vector++, codebook += INDEX_PQ_CODEWORDS)
+            for (uint32_t j = 0; j < INDEX_PQ_CODEWORDS; j++)
+                products[j] += *vector * codebook[j];
+    }
+}
+
+/* Byte of a quad's 32-byte half that holds a row: even bytes are rows 0..15, odd ones 16..31, so
+ * that wide kernels get rows in order from the sums of even and of odd bytes. */
+static uint32_t byte_of_row(uint32_t row)
+{
+    return row < 16 ? 2 * row : 2 * (row - 16) + 1;
+}
+
+static uint32_t quad_sum(const uint8_t *codes, const uint8_t *tables, uint32_t at)
+{
+    uint32_t sum = 0;
+
+    for (uint32_t half = 0; half < 2; half++) {
+        uint32_t two = codes[32 * half + at];
+        sum += tables[32 * half + (two & 15)];
+        sum += tables[64 + 32 * half + (two >> 4)];
+    }
+    return sum;
+}
+
+static void scalar_pq_scan(const struct index_pq_scan *scan, uint16_t *sums, uint32_t *masks)
+{
+    for (uint32_t block = 0; block < scan->block_count; block++) {
+        const uint8_t *codes = scan->blocks + (size_t)block * scan->quad_count * 64;
+        masks[block] = 0;
+        for (uint32_t row = 0; row < INDEX_PQ_BLOCK_ROWS; row++) {
+            size_t at = (size_t)block * INDEX_PQ_BLOCK_ROWS + row;
+            uint32_t sum = 0;
+            for (uint32_t quad = 0; quad < scan->quad_count; quad++)
+                sum += quad_sum(codes + (size_t)quad * 64, scan->tables + (size_t)quad * 128,
+                                byte_of_row(row));
+            if (scan->biases)
+                sum += (uint32_t)scan->biases[at] * scan->bias_scale >> 16;
+            sums[at] = (uint16_t)(sum < UINT16_MAX ? sum : UINT16_MAX);
+            masks[block] |= (uint32_t)(sums[at] < scan->limit) << row;
+        }
+    }
+}
+
 const struct index_kernels index_kernels_scalar = {
     .name = "scalar",
     .dot = scalar_dot,
@@ -158,4 +242,7 @@ const struct index_kernels index_kernels_scalar = {
     .below = scalar_below,
     .lane_minima = scalar_lane_minima,
     .encode = scalar_encode,
+    .pq_assign = scalar_pq_assign,
+    .pq_products = scalar_pq_products,
+    .pq_scan = scalar_pq_scan,
 };

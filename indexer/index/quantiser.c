@@ -317,6 +317,29 @@ float index_quantiser_key_zero(const struct index_quantiser *quantiser, const fl
     return index_kernels()->dot(query, quantiser->low, quantiser->dim);
 }
 
+void index_quantiser_keys_4(const struct index_quantiser *quantiser, const uint8_t *query,
+                            const uint8_t *const rows[4], int32_t keys[4])
+{
+    const struct index_kernels *kernels = index_kernels();
+    bool by_distance = quantiser->metric == INDEX_METRIC_L2;
+
+    if (quantiser->kind == INDEX_CODE_FLOAT) {
+        uint32_t dim = quantiser->dim;
+        const float *from = (const void *)query;
+        for (int i = 0; i < 4; i++) {
+            const float *row = (const void *)rows[i];
+            keys[i] = index_key_of_float(by_distance ? kernels->l2(from, row, dim)
+                                                     : -kernels->dot(from, row, dim));
+        }
+    } else if (by_distance) {
+        kernels->code_l2_4(query, rows, quantiser->stride, keys);
+    } else {
+        kernels->code_dot_4((const int8_t *)query, rows, quantiser->stride, keys);
+        for (int i = 0; i < 4; i++)
+            keys[i] = -keys[i];
+    }
+}
+
 int32_t index_codes_key(const struct index_codes *codes, const uint8_t *from, const uint8_t *to)
 {
     if (codes->kind == INDEX_CODE_INT7)

@@ -22,6 +22,7 @@ static void scratch_delete(void *object)
     free(scratch->forest.trees);
     free(scratch->forest.owners);
     free(scratch->forest.entries);
+    free(scratch->tables);
     free(scratch);
 }
 
@@ -89,6 +90,15 @@ void index_scratch_query(struct index_scratch *scratch, uint32_t bytes)
     free(scratch->query);
     scratch->query = index_allocate(bytes, 1);
     scratch->query_room = bytes;
+}
+
+void index_scratch_tables(struct index_scratch *scratch, size_t bytes)
+{
+    if (bytes <= scratch->tables_room)
+        return;
+    free(scratch->tables);
+    scratch->tables = index_allocate(bytes, 1);
+    scratch->tables_room = bytes;
 }
 
 void index_pool_limit(struct index_pool *pool, uint32_t limit)

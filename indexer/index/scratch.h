@@ -57,6 +57,8 @@ struct index_scratch {
     struct index_pool merged, spare; /* walks of several trees on their way into one */
     uint8_t *query;                  /* encoded; 64-byte aligned */
     uint32_t query_room;
+    uint8_t *tables; /* of a search through lists (ivf_search.c); 64-byte aligned */
+    size_t tables_room;
 };
 
 /** This thread's, freed when the thread ends. */
@@ -64,6 +66,7 @@ struct index_scratch *index_scratch_get(void);
 
 void index_scratch_marks(struct index_scratch *scratch, uint32_t node_count);
 void index_scratch_query(struct index_scratch *scratch, uint32_t bytes);
+void index_scratch_tables(struct index_scratch *scratch, size_t bytes);
 void index_pool_limit(struct index_pool *pool, uint32_t limit);
 void index_marks_clear(struct index_marks *marks);
 
@@ -110,12 +113,25 @@ static inline const struct index_tree *index_forest_tree(const struct index_fore
                                    : &forest->trees[forest->owners[node / INDEX_TREE_BLOCK]];
 }
 
-/** Exact float32 scores of candidates, nearest by codes first, as many as are needed: the best k in
- * `hits`, those above the floor only. `score_per_key` as index_quantiser_encode_query gave it. With
- * `by_node` the candidates' nodes take the place of rows, for hits and for the vector function. */
-int index_rerank(const struct index_graph *graph, const struct index_search *search,
-                 float score_per_key, bool by_node, const uint64_t *candidates, uint32_t count,
-                 struct index_hit *hits, uint32_t *hit_count, struct error *error);
+/* What a search by codes found: candidates (see index_candidate), nearest first. */
+struct index_candidates {
+    const uint32_t *rows; /* node to row; NULL: nodes take the place of rows, in hits, too */
+    enum index_metric metric;
+    uint32_t dim;
+    float score_per_key; /* score = constant + this * key, about; 0: codes are the vectors */
+    bool coarse;         /* codes say little about a row */
+    /* Coarse, and a filter that accepts few rows: how little is known. 0: not used. */
+    float constant;     /* the score of a row whose key is 0 */
+    float error_square; /* mean square of the length of what codes leave out of a row */
+    const uint64_t *entries;
+    uint32_t count;
+};
+
+/** Exact float32 scores of candidates, as many as are needed: the best k in `hits`, those above the
+ * floor only. *open (may be NULL): even the last candidate might have been among them, there may be
+ * better ones that are no candidates. */
+int index_rerank(const struct index_candidates *candidates, const struct index_search *search,
+                 struct index_hit *hits, uint32_t *hit_count, bool *open, struct error *error);
 
 /** Puts a candidate in its place; returns it, or pool->limit when the pool is full of nearer. */
 static inline uint32_t index_pool_insert(struct index_pool *pool, uint64_t candidate)

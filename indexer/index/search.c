@@ -79,25 +79,10 @@ static void prefetch_codes(const struct walk *walk, uint32_t item)
 static void keys_4(const struct index_tree *tree, const uint8_t *const rows[4], int32_t keys[4])
 {
     const struct index_quantiser *quantiser = &tree->graph->quantiser;
-    const struct index_kernels *kernels = index_kernels();
-    bool by_distance = quantiser->metric == INDEX_METRIC_L2;
 
-    if (quantiser->kind == INDEX_CODE_FLOAT) {
-        uint32_t dim = quantiser->dim;
-        const float *from = (const void *)tree->query;
-        for (int i = 0; i < 4; i++) {
-            const float *row = (const void *)rows[i];
-            keys[i] = index_key_of_float(by_distance ? kernels->l2(from, row, dim)
-                                                     : -kernels->dot(from, row, dim));
-        }
+    index_quantiser_keys_4(quantiser, tree->query, rows, keys);
+    if (quantiser->kind == INDEX_CODE_FLOAT)
         return;
-    }
-    if (by_distance)
-        kernels->code_l2_4(tree->query, rows, quantiser->stride, keys);
-    else
-        kernels->code_dot_4((const int8_t *)tree->query, rows, quantiser->stride, keys);
-    for (int i = 0; i < 4; i++)
-        keys[i] = by_distance ? keys[i] : -keys[i];
     if (tree->key_scale == 1 && tree->key_shift == 0)
         return;
     for (int i = 0; i < 4; i++) {
@@ -540,18 +525,14 @@ static const float *vector_of_node(void *context, uint32_t node, struct error *e
                                 error);
 }
 
-uint32_t index_segment_family(const struct index_segment *segment)
-{
-    return segment->graph.quantiser.kind;
-}
-
-int index_members_search(const struct index_member *members, uint32_t member_count,
-                         const struct index_search *search, struct index_hit *hits,
-                         uint32_t *hit_members, uint32_t *hit_count, bool *exhausted,
-                         struct error *error)
+int index_forest_search(const struct index_member *members, uint32_t member_count,
+                        const struct index_search *search, struct index_hit *hits,
+                        uint32_t *hit_members, uint32_t *hit_count, bool *exhausted,
+                        struct error *error)
 {
     struct index_scratch *scratch = index_scratch_get();
     struct index_search by_node = *search;
+    const struct index_quantiser *quantiser;
     struct outcome outcome;
     uint32_t rows = 0, k, ef;
     float score_per_key;
@@ -575,8 +556,13 @@ int index_members_search(const struct index_member *members, uint32_t member_cou
     *exhausted = outcome.complete;
     by_node.vector = vector_of_node;
     by_node.vector_context = &scratch->forest;
-    status = index_rerank(&members[0].segment->graph, &by_node, score_per_key, true,
-                          outcome.found->entries, outcome.usable, hits, hit_count, error);
+    quantiser = &members[0].segment->graph.quantiser;
+    status = index_rerank(&(struct index_candidates){.metric = quantiser->metric,
+                                                     .dim = quantiser->dim,
+                                                     .score_per_key = score_per_key,
+                                                     .entries = outcome.found->entries,
+                                                     .count = outcome.usable},
+                          &by_node, hits, hit_count, NULL, error);
     for (uint32_t i = 0; status == 0 && i < *hit_count; i++) {
         const struct index_tree *tree = index_forest_tree(&scratch->forest, hits[i].row);
         hits[i].row = tree->graph->rows[hits[i].row - tree->base];
@@ -584,17 +570,4 @@ int index_members_search(const struct index_member *members, uint32_t member_cou
             hit_members[i] = (uint32_t)(tree - scratch->forest.trees);
     }
     return status;
-}
-
-int index_segment_search(const struct index_segment *segment, const struct index_search *search,
-                         struct index_hit *hits, uint32_t *hit_count, bool *exhausted,
-                         struct error *error)
-{
-    struct index_member member = {.segment = segment,
-                                  .accept = search->accept,
-                                  .accept_context = search->accept_context,
-                                  .vector = search->vector,
-                                  .vector_context = search->vector_context};
-
-    return index_members_search(&member, 1, search, hits, NULL, hit_count, exhausted, error);
 }

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "indexer/index/ivf_file.h"
 #include "indexer/index/memory.h"
 
 enum { M_LIMIT = 256, DIM_LIMIT = 65536, EXTRA_LIMIT = 512 };
@@ -197,16 +198,55 @@ static int check_codes(const struct index_graph *graph, struct error *error)
     return all & UINT64_C(0x8080808080808080) ? corrupt(error, "a code is out of bounds") : 0;
 }
 
-static int check_expected(const struct index_segment_header *header, enum index_metric metric,
-                          uint32_t dim, uint32_t row_count, struct error *error)
+/* What a segment must be of. */
+struct expected {
+    enum index_metric metric;
+    uint32_t dim, rows;
+};
+
+static int check_expected(uint32_t metric, uint32_t dim, uint32_t rows,
+                          const struct expected *expected, struct error *error)
 {
-    if (header->metric != (uint32_t)metric || header->dim != dim || header->count != row_count)
+    if (metric != (uint32_t)expected->metric || dim != expected->dim || rows != expected->rows)
         return error_set(error, ERROR_CORRUPT,
                          "index segment: has metric %u, %u dimensions, %u rows; metric %u, %u "
                          "dimensions, %u rows expected",
-                         header->metric, header->dim, header->count, (unsigned)metric, dim,
-                         row_count);
+                         metric, dim, rows, (unsigned)expected->metric, expected->dim,
+                         expected->rows);
     return 0;
+}
+
+static int open_graph(struct index_segment *opened, uint64_t file_number,
+                      const struct expected *expected, struct error *error)
+{
+    const struct index_segment_header *header = (const void *)opened->bytes;
+    int status = check_header(header, file_number, opened->size_bytes, error);
+
+    if (status == 0)
+        status = check_expected(header->metric, header->dim, header->count, expected, error);
+    if (status == 0)
+        status = check_sections(header, opened->bytes, error);
+    if (status != 0)
+        return status;
+    place_graph(header, opened->bytes, &opened->graph);
+    status = check_numbers(&opened->graph, error);
+    return status != 0 ? status : check_codes(&opened->graph, error);
+}
+
+static int open_ivf(struct index_segment *opened, uint64_t file_number,
+                    const struct expected *expected, struct error *error)
+{
+    const struct index_ivf_header *header = (const void *)opened->bytes;
+    struct index_ivf *ivf = index_allocate_zeroed(1, sizeof(*ivf));
+    int status = index_ivf_open(opened->bytes, opened->size_bytes, file_number, ivf, error);
+
+    if (status == 0)
+        status = check_expected(header->metric, header->dim, header->count, expected, error);
+    if (status == 0)
+        opened->ivf = ivf;
+    else
+        free(ivf);
+    return status;
 }
 
 static int map_file(struct io *io, const char *path, uint64_t *size_bytes, const void **bytes,
@@ -231,7 +271,7 @@ int index_segment_open(struct io *io, const char *path, uint64_t file_number,
                        struct index_segment **segment, struct error *error)
 {
     struct index_segment opened = {.io = io};
-    const struct index_segment_header *header;
+    const struct expected expected = {metric, dim, row_count};
     const void *bytes;
     int status;
 
@@ -240,18 +280,10 @@ int index_segment_open(struct io *io, const char *path, uint64_t file_number,
     if (status != 0)
         return error_wrap(error, "open %s", path);
     opened.bytes = bytes;
-    header = bytes;
-    status = check_header(header, file_number, opened.size_bytes, error);
-    if (status == 0)
-        status = check_expected(header, metric, dim, row_count, error);
-    if (status == 0)
-        status = check_sections(header, opened.bytes, error);
-    if (status == 0) {
-        place_graph(header, opened.bytes, &opened.graph);
-        status = check_numbers(&opened.graph, error);
-    }
-    if (status == 0)
-        status = check_codes(&opened.graph, error);
+    if (*(const uint64_t *)bytes == INDEX_IVF_MAGIC)
+        status = open_ivf(&opened, file_number, &expected, error);
+    else
+        status = open_graph(&opened, file_number, &expected, error);
     if (status != 0) {
         io_unmap(io, bytes, opened.size_bytes);
         return error_wrap(error, "open %s", path);
@@ -268,16 +300,58 @@ void index_segment_close(void *object)
     if (!segment)
         return;
     io_unmap(segment->io, segment->bytes, segment->size_bytes);
+    free(segment->ivf);
     free(segment);
 }
 
 const char *index_segment_kind(const struct index_segment *segment)
 {
-    (void)segment;
-    return "hnsw";
+    return segment->ivf ? "ivf_pq" : "hnsw";
+}
+
+uint64_t index_segment_epoch(const struct index_segment *segment)
+{
+    return segment->ivf ? segment->ivf->epoch.id : 0;
 }
 
 uint64_t index_segment_bytes(const struct index_segment *segment)
 {
     return segment->size_bytes;
+}
+
+/* Lists of one epoch share tables and centroids; a number for its lowest bits, beyond those of the
+ * kinds of codes. That different epochs get the same number is unlikely, and index_ivf_search copes
+ * with it. */
+uint32_t index_segment_family(const struct index_segment *segment)
+{
+    return segment->ivf ? (uint32_t)segment->ivf->epoch.id | UINT32_C(1) << 31
+                        : (uint32_t)segment->graph.quantiser.kind;
+}
+
+int index_members_search(const struct index_member *members, uint32_t member_count,
+                         const struct index_search *search, struct index_hit *hits,
+                         uint32_t *hit_members, uint32_t *hit_count, bool *exhausted,
+                         struct error *error)
+{
+    *hit_count = 0;
+    *exhausted = true;
+    if (member_count == 0)
+        return 0;
+    return members[0].segment->ivf ? index_ivf_search(members, member_count, search, hits,
+                                                      hit_members, hit_count, exhausted, error)
+                                   : index_forest_search(members, member_count, search, hits,
+                                                         hit_members, hit_count, exhausted, error);
+}
+
+int index_segment_search(const struct index_segment *segment, const struct index_search *search,
+                         struct index_hit *hits, uint32_t *hit_count, bool *exhausted,
+                         struct error *error)
+{
+    struct index_member member = {.segment = segment,
+                                  .accept = search->accept,
+                                  .accept_context = search->accept_context,
+                                  .vector = search->vector,
+                                  .vector_context = search->vector_context};
+
+    return index_members_search(&member, 1, search, hits, NULL, hit_count, exhausted, error);
 }

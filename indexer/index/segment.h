@@ -1,4 +1,4 @@
-/* segment: the file of a graph.
+/* segment: the file of a graph; ivf_file.h draws that of the other kind.
  *
  *     0        header (4096 bytes, the last 8 its checksum)
  *     4096     section LOW      dim floats                   (INT7 only, else empty)
@@ -67,8 +67,11 @@ static_assert(offsetof(struct index_segment_header, sections) == 104, "layout");
 static_assert(offsetof(struct index_segment_header, checksum) == 4088, "layout");
 static_assert(sizeof(struct index_segment_header) == INDEX_SEGMENT_PAGE, "layout");
 
+struct index_ivf;
+
 struct index_segment {
-    struct index_graph graph; /* arrays inside the mapping */
+    struct index_graph graph; /* arrays inside the mapping; unused when there are lists */
+    struct index_ivf *ivf; /* lists: its arrays inside the mapping, itself on the heap, or NULL */
     struct io *io;
     const uint8_t *bytes; /* the mapping */
     uint64_t size_bytes;
@@ -78,6 +81,20 @@ struct index_segment {
 int index_segment_layout(struct index_segment_header *header, struct error *error);
 uint64_t index_section_checksum(const void *bytes, uint64_t size_bytes, uint64_t file_number,
                                 uint32_t section);
+/** Creates the file and syncs it (not its folder): sections first, the header, a page, last. */
+int index_sections_write(struct io *io, const char *path, const void *header,
+                         const struct index_section_entry *sections, const void *const *content,
+                         uint32_t section_count, uint64_t file_bytes, struct error *error);
 uint64_t index_header_checksum(const struct index_segment_header *header);
+
+/** index_members_search of the two kinds: graphs; lists of one epoch. */
+int index_forest_search(const struct index_member *members, uint32_t member_count,
+                        const struct index_search *search, struct index_hit *hits,
+                        uint32_t *hit_members, uint32_t *hit_count, bool *exhausted,
+                        struct error *error);
+int index_ivf_search(const struct index_member *members, uint32_t member_count,
+                     const struct index_search *search, struct index_hit *hits,
+                     uint32_t *hit_members, uint32_t *hit_count, bool *exhausted,
+                     struct error *error);
 
 #endif

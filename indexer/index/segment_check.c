@@ -1,6 +1,7 @@
 /* For people and tests: what is in a segment, and whether its graph is what a build promises. */
 #include <stdlib.h>
 
+#include "indexer/index/ivf_file.h"
 #include "indexer/index/layer.h"
 #include "indexer/index/memory.h"
 #include "indexer/index/segment.h"
@@ -81,7 +82,8 @@ int index_graph_validate(const struct index_graph *graph, struct error *error)
 
 int index_segment_validate(const struct index_segment *segment, struct error *error)
 {
-    return index_graph_validate(&segment->graph, error);
+    return segment->ivf ? index_ivf_validate(segment->ivf, error)
+                        : index_graph_validate(&segment->graph, error);
 }
 
 struct degrees {
@@ -106,10 +108,43 @@ static struct degrees measure_degrees(const struct index_graph *graph)
     return degrees;
 }
 
+static const char *const metric_names[] = {"cosine", "dot", "l2"};
+
+static void describe_lists(const struct index_segment *segment, uint64_t file_number, bool json,
+                           struct buffer *out)
+{
+    const struct index_ivf *ivf = segment->ivf;
+    const struct index_ivf_epoch *epoch = &ivf->epoch;
+    uint32_t least = UINT32_MAX, most = 0;
+
+    for (uint32_t list = 0; list < epoch->list_count; list++) {
+        least = ivf->sizes[list] < least ? ivf->sizes[list] : least;
+        most = ivf->sizes[list] > most ? ivf->sizes[list] : most;
+    }
+    buffer_append_format(
+        out,
+        json ? "{\"kind\":\"ivf_pq\",\"format\":%u,\"file_number\":%llu,\"bytes\":%llu,\"rows\":%u,"
+               "\"dim\":%u,\"metric\":\"%s\",\"lists\":%u,\"list_min\":%u,\"list_max\":%u,"
+               "\"parts\":%u,\"part_dim\":%u,\"code_bytes\":%llu,\"probes_10\":%u,"
+               "\"probes_100\":%u,\"fixed_probes\":%u,\"epoch\":\"%016llx\",\"epoch_error\":%.6g,"
+               "\"error\":%.6g,\"valid\":true}"
+             : "kind          ivf_pq\nformat        %u\nfile number   %llu\nbytes         %llu\n"
+               "rows          %u\ndim           %u\nmetric        %s\nlists         %u\n"
+               "rows a list   %u least, %u most\nparts         %u of %u dimensions\n"
+               "code bytes    %llu\nprobes        %u for 10 hits, %u for 100; fixed: %u\n"
+               "epoch         %016llx\ncoding error  %.6g in the epoch's first window, %.6g here\n"
+               "lists         valid\n",
+        INDEX_IVF_VERSION, (unsigned long long)file_number, (unsigned long long)segment->size_bytes,
+        ivf->count, epoch->quantiser.dim, metric_names[epoch->metric], epoch->list_count, least,
+        most, epoch->pq.part_count, epoch->pq.part_dim,
+        (unsigned long long)(ivf->block_count * (uint64_t)index_pq_block_bytes(&epoch->pq)),
+        ivf->probes_10, ivf->probes_100, ivf->fixed_probes, (unsigned long long)epoch->id,
+        (double)epoch->error, (double)ivf->error);
+}
+
 static void describe(const struct index_segment *segment, const struct index_segment_header *header,
                      bool valid, const char *why, bool json, struct buffer *out)
 {
-    static const char *const metrics[] = {"cosine", "dot", "l2"};
     const struct index_graph *graph = &segment->graph;
     const struct degrees degrees = measure_degrees(graph);
     const char *codes = graph->quantiser.kind == INDEX_CODE_INT7 ? "int7" : "float32";
@@ -128,7 +163,7 @@ static void describe(const struct index_segment *segment, const struct index_seg
                "links a node  %u least, %.2f mean, %u most\nlevels        ",
         header->version, (unsigned long long)header->file_number,
         (unsigned long long)header->file_bytes, graph->count, graph->quantiser.dim,
-        metrics[graph->quantiser.metric], graph->m, graph->ef_construct, codes,
+        metric_names[graph->quantiser.metric], graph->m, graph->ef_construct, codes,
         (unsigned long long)header->sections[INDEX_SECTION_CODES].size_bytes,
         (unsigned long long)link_bytes, degrees.least, degrees.mean, degrees.most);
     buffer_append_format(out, "%u", graph->count);
@@ -138,6 +173,21 @@ static void describe(const struct index_segment *segment, const struct index_seg
         buffer_append_format(out, "],\"valid\":%s}", valid ? "true" : "false");
     else
         buffer_append_format(out, "\ngraph         %s\n", valid ? "valid" : why);
+}
+
+/* What is expected is what the header says: opening checks that the rest agrees with it. The places
+ * of metric, file number, dimensions and rows differ between the kinds. */
+static int open_as_described(struct io *io, const char *path,
+                             const struct index_segment_header *header,
+                             struct index_segment **segment, struct error *error)
+{
+    const struct index_ivf_header *lists = (const void *)header;
+
+    if (header->magic == INDEX_IVF_MAGIC)
+        return index_segment_open(io, path, lists->file_number, (enum index_metric)lists->metric,
+                                  lists->dim, lists->count, segment, error);
+    return index_segment_open(io, path, header->file_number, (enum index_metric)header->metric,
+                              header->dim, header->count, segment, error);
 }
 
 int index_segment_inspect(struct io *io, const char *path, bool json, struct buffer *out,
@@ -155,13 +205,14 @@ int index_segment_inspect(struct io *io, const char *path, bool json, struct buf
     (void)io_close(io, file, path, &ignored); /* only read */
     if (status != 0)
         return status;
-    /* What is expected is what the header says: opening checks that the rest agrees with it. */
-    status = index_segment_open(io, path, header.file_number, (enum index_metric)header.metric,
-                                header.dim, header.count, &segment, error);
+    status = open_as_described(io, path, &header, &segment, error);
     if (status != 0)
         return status;
     valid = index_segment_validate(segment, &invalid) == 0;
-    describe(segment, &header, valid, invalid.text, json, out);
+    if (segment->ivf) /* opening has validated it */
+        describe_lists(segment, header.file_number, json, out);
+    else
+        describe(segment, &header, valid, invalid.text, json, out);
     index_segment_close(segment);
     return 0;
 }

@@ -78,23 +78,27 @@ static int write_all(struct io *io, int file, const char *path, const void *byte
 }
 
 /* The header goes last: a file without it is nothing. */
-static int write_sections(struct io *io, int file, const char *path,
-                          struct index_segment_header *header,
-                          const void *const content[INDEX_SECTION_COUNT], struct error *error)
+int index_sections_write(struct io *io, const char *path, const void *header,
+                         const struct index_section_entry *sections, const void *const *content,
+                         uint32_t section_count, uint64_t file_bytes, struct error *error)
 {
-    int status = io_truncate(io, file, path, header->file_bytes, error);
+    struct error ignored;
+    int file, status = io_open(io, path, IO_WRITE | IO_CREATE | IO_TRUNCATE, &file, error);
 
-    for (uint32_t i = 0; i < INDEX_SECTION_COUNT && status == 0; i++) {
-        struct index_section_entry *section = &header->sections[i];
-        section->checksum =
-            index_section_checksum(content[i], section->size_bytes, header->file_number, i);
-        status = write_all(io, file, path, content[i], section->size_bytes, section->offset, error);
-    }
     if (status != 0)
         return status;
-    header->checksum = index_header_checksum(header);
-    status = io_write(io, file, path, header, sizeof(*header), 0, error);
-    return status != 0 ? status : io_datasync(io, file, path, error);
+    status = io_truncate(io, file, path, file_bytes, error);
+    for (uint32_t i = 0; i < section_count && status == 0; i++)
+        status = write_all(io, file, path, content[i], sections[i].size_bytes, sections[i].offset,
+                           error);
+    if (status == 0)
+        status = io_write(io, file, path, header, INDEX_SEGMENT_PAGE, 0, error);
+    if (status == 0)
+        status = io_datasync(io, file, path, error);
+    if (status == 0)
+        return io_close(io, file, path, error);
+    (void)io_close(io, file, path, &ignored); /* the first error is the one to report */
+    return status;
 }
 
 int index_segment_write(struct io *io, const char *path, uint64_t file_number,
@@ -103,26 +107,23 @@ int index_segment_write(struct io *io, const char *path, uint64_t file_number,
 {
     const struct index_graph *graph = &hnsw->graph;
     struct index_segment_header header;
-    uint8_t *levels = NULL;
-    struct error ignored;
-    int file = -1, status;
+    uint8_t *levels;
+    int status;
 
     fill_header(graph, file_number, &header);
     status = index_segment_layout(&header, error);
     assert(status == 0);
-    status = io_open(io, path, IO_WRITE | IO_CREATE | IO_TRUNCATE, &file, error);
-    if (status != 0)
-        return status;
     levels = gather_levels(graph, header.sections[INDEX_SECTION_LEVELS].size_bytes);
     const void *content[INDEX_SECTION_COUNT] = {
         graph->quantiser.low ? (const void *)graph->quantiser.low : "", graph->rows, graph->codes,
         graph->links, levels};
-    status = write_sections(io, file, path, &header, content, error);
+    for (uint32_t i = 0; i < INDEX_SECTION_COUNT; i++)
+        header.sections[i].checksum =
+            index_section_checksum(content[i], header.sections[i].size_bytes, file_number, i);
+    header.checksum = index_header_checksum(&header);
+    status = index_sections_write(io, path, &header, header.sections, content, INDEX_SECTION_COUNT,
+                                  header.file_bytes, error);
     free(levels);
-    if (status == 0)
-        status = io_close(io, file, path, error);
-    else
-        (void)io_close(io, file, path, &ignored); /* the first error is the one to report */
     *size_bytes = header.file_bytes;
     return status;
 }

@@ -61,12 +61,43 @@ const char *fixture_path(void)
     return path;
 }
 
+static struct index_segment *open_segment(const struct fixture_data *data, enum index_metric metric,
+                                          uint64_t size_bytes)
+{
+    struct index_segment *segment;
+    struct error error = {0};
+    int status = index_segment_open(io_posix(), fixture_path(), FIXTURE_FILE_NUMBER, metric,
+                                    data->dim, data->count, &segment, &error);
+
+    ck_assert_msg(status == 0, "%s", error.text);
+    ck_assert_uint_eq(index_segment_bytes(segment), size_bytes);
+    status = index_segment_validate(segment, &error);
+    ck_assert_msg(status == 0, "%s", error.text);
+    return segment;
+}
+
+struct index_segment *fixture_ivf_segment(const struct fixture_data *data,
+                                          const struct index_build_options *options)
+{
+    struct error error = {0};
+    struct index_ivf *ivf;
+    uint64_t size_bytes;
+    int status = index_ivf_build(data->vectors, data->count, options, &ivf, &error);
+
+    ck_assert_msg(status == 0, "%s", error.text);
+    (void)remove(fixture_path()); /* a former segment may still be mapped: it keeps its file */
+    status =
+        index_ivf_write(io_posix(), fixture_path(), FIXTURE_FILE_NUMBER, ivf, &size_bytes, &error);
+    ck_assert_msg(status == 0, "%s", error.text);
+    index_ivf_delete(ivf);
+    return open_segment(data, options->metric, size_bytes);
+}
+
 struct index_segment *fixture_segment(const struct fixture_data *data,
                                       const struct index_build_options *options)
 {
     struct error error = {0};
     struct index_hnsw_graph *graph;
-    struct index_segment *segment;
     uint64_t size_bytes;
     int status = index_hnsw_build(data->vectors, data->count, options, &graph, &error);
 
@@ -75,13 +106,7 @@ struct index_segment *fixture_segment(const struct fixture_data *data,
                                  &size_bytes, &error);
     ck_assert_msg(status == 0, "%s", error.text);
     index_hnsw_graph_delete(graph);
-    status = index_segment_open(io_posix(), fixture_path(), FIXTURE_FILE_NUMBER, options->metric,
-                                data->dim, data->count, &segment, &error);
-    ck_assert_msg(status == 0, "%s", error.text);
-    ck_assert_uint_eq(index_segment_bytes(segment), size_bytes);
-    status = index_segment_validate(segment, &error);
-    ck_assert_msg(status == 0, "%s", error.text);
-    return segment;
+    return open_segment(data, options->metric, size_bytes);
 }
 
 const float *fixture_vector(void *context, uint32_t row, struct error *error)

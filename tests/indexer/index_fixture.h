@@ -25,6 +25,9 @@ struct index_build_options fixture_options(enum index_metric metric, uint32_t di
 /** Builds, writes to a file in the test's folder, opens and validates. Fails the test on error. */
 struct index_segment *fixture_segment(const struct fixture_data *data,
                                       const struct index_build_options *options);
+/** The same with lists. */
+struct index_segment *fixture_ivf_segment(const struct fixture_data *data,
+                                          const struct index_build_options *options);
 /** The path of that file. */
 const char *fixture_path(void);
 

@@ -206,6 +206,94 @@ START_TEST(encoding_agrees_with_scalar_and_clamps)
 }
 END_TEST
 
+/* Distances of a vector to codewords, half and without its own square. */
+static double codeword_distance(const float *columns, uint32_t stride, uint32_t i,
+                                const float *codewords, uint32_t part_dim, uint32_t j)
+{
+    double distance = 0;
+
+    for (uint32_t d = 0; d < part_dim; d++) {
+        double word = codewords[d * 16 + j];
+        distance += word * word / 2 - word * columns[(size_t)d * stride + i];
+    }
+    return distance;
+}
+
+START_TEST(product_codes_choose_the_nearest_codeword_and_products_agree)
+{
+    static const char *const names[] = {"scalar", "avx2", "avx512"};
+    uint64_t state = test_seed();
+    float columns[9 * 64], codewords[9 * 16 * 8], products[8 * 16], want[8 * 16];
+    uint8_t codes[64];
+
+    for (size_t i = 0; i < sizeof(columns) / sizeof(columns[0]); i++)
+        columns[i] = random_float(&state);
+    for (size_t i = 0; i < sizeof(codewords) / sizeof(codewords[0]); i++)
+        codewords[i] = random_float(&state);
+    for (size_t set = 0; set < 3; set++) {
+        const struct index_kernels *kernels = index_kernels_find(names[set]);
+        for (uint32_t part_dim = 1; kernels && part_dim <= 9; part_dim++) {
+            kernels->pq_assign(columns, 64, 50, codewords, part_dim, codes);
+            for (uint32_t i = 0; i < 50; i++)
+                for (uint32_t j = 0; j < 16; j++)
+                    ck_assert_double_le(
+                        codeword_distance(columns, 64, i, codewords, part_dim, codes[i]),
+                        codeword_distance(columns, 64, i, codewords, part_dim, j) + 1e-4);
+            kernels->pq_products(columns, codewords, 8, part_dim, products);
+            index_kernels_scalar.pq_products(columns, codewords, 8, part_dim, want);
+            for (uint32_t i = 0; i < 8 * 16; i++)
+                ck_assert_float_eq_tol(products[i], want[i], 1e-4f);
+        }
+    }
+}
+END_TEST
+
+START_TEST(scans_of_product_codes_agree_with_scalar_exactly)
+{
+    enum { BLOCKS = 5, QUADS_MAX = 64 };
+    uint64_t state = test_seed();
+    uint8_t *blocks = aligned_alloc(64, (size_t)BLOCKS * QUADS_MAX * 64);
+    uint8_t *tables = aligned_alloc(64, (size_t)QUADS_MAX * 128);
+    uint16_t biases[BLOCKS * 32], got[BLOCKS * 32], want[BLOCKS * 32];
+    uint32_t got_masks[BLOCKS], want_masks[BLOCKS];
+
+    for (uint32_t i = 0; i < BLOCKS * QUADS_MAX * 64; i++)
+        blocks[i] = (uint8_t)(test_random(&state) >> 40);
+    for (uint32_t i = 0; i < QUADS_MAX * 128; i++) /* both copies of a table are alike */
+        tables[i] = i & 16 ? tables[i - 16] : (uint8_t)(test_random(&state) >> 40) & 127;
+    for (uint32_t i = 0; i < BLOCKS * 32; i++)
+        biases[i] = (uint16_t)(test_random(&state) >> 40);
+    for (uint32_t quads = 1; quads <= QUADS_MAX; quads++)
+        for (uint32_t variant = 0; variant < 8; variant++) {
+            struct index_pq_scan scan = {.blocks = blocks,
+                                         .biases = variant & 1 ? biases : NULL,
+                                         .tables = tables,
+                                         .quad_count = quads,
+                                         .block_count = variant & 2 ? BLOCKS : BLOCKS - 1,
+                                         .bias_scale = variant & 4 ? 65535 : 1000,
+                                         .limit = (uint16_t)(test_random(&state) >> 40)};
+            index_kernels_scalar.pq_scan(&scan, want, want_masks);
+            for (size_t set = 0; set < 2; set++) {
+                const struct index_kernels *kernels = index_kernels_find(set_names[set]);
+                if (!kernels)
+                    continue;
+                kernels->pq_scan(&scan, got, got_masks);
+                ck_assert_mem_eq(got, want, scan.block_count * 32 * sizeof(got[0]));
+                ck_assert_mem_eq(got_masks, want_masks, scan.block_count * sizeof(uint32_t));
+                scan.limit = 0;
+                kernels->pq_scan(&scan, got, got_masks);
+                ck_assert_uint_eq(got_masks[0], 0);
+                scan.limit = 65535;
+                kernels->pq_scan(&scan, got, got_masks);
+                index_kernels_scalar.pq_scan(&scan, want, want_masks);
+                ck_assert_mem_eq(got_masks, want_masks, scan.block_count * sizeof(uint32_t));
+            }
+        }
+    free(blocks);
+    free(tables);
+}
+END_TEST
+
 START_TEST(normalise_gives_unit_length_and_returns_the_former_one)
 {
     const struct {
@@ -251,5 +339,7 @@ TEST_TABLE(TEST(float_kernels_agree_with_scalar_within_rounding),
            TEST(all_pairs_distances_agree_at_every_edge_of_a_tile),
            TEST(positions_below_a_limit_agree_with_scalar),
            TEST(encoding_agrees_with_scalar_and_clamps),
+           TEST(product_codes_choose_the_nearest_codeword_and_products_agree),
+           TEST(scans_of_product_codes_agree_with_scalar_exactly),
            TEST(normalise_gives_unit_length_and_returns_the_former_one),
            TEST(exact_top_is_sorted_with_ties_by_row))

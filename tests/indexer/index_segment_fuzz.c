@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "indexer/index/segment.h"
+#include "indexer/index/ivf_file.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -59,17 +59,27 @@ static const struct io_operations operations = {.open = memory_open,
                                                 .map = memory_map,
                                                 .unmap = memory_unmap};
 
+static void sign_sections(uint8_t *bytes, size_t size, uint64_t file_number,
+                          struct index_section_entry *sections, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (sections[i].offset <= size && sections[i].size_bytes <= size - sections[i].offset)
+            sections[i].checksum = index_section_checksum(bytes + sections[i].offset,
+                                                          sections[i].size_bytes, file_number, i);
+}
+
 static void sign(uint8_t *bytes, size_t size)
 {
     struct index_segment_header *header = (void *)bytes;
+    struct index_ivf_header *lists = (void *)bytes;
 
-    for (uint32_t i = 0; i < INDEX_SECTION_COUNT; i++) {
-        struct index_section_entry *section = &header->sections[i];
-        if (section->offset <= size && section->size_bytes <= size - section->offset)
-            section->checksum = index_section_checksum(bytes + section->offset, section->size_bytes,
-                                                       header->file_number, i);
+    if (header->magic == INDEX_SEGMENT_MAGIC) {
+        sign_sections(bytes, size, header->file_number, header->sections, INDEX_SECTION_COUNT);
+        header->checksum = index_header_checksum(header);
+    } else if (header->magic == INDEX_IVF_MAGIC) {
+        sign_sections(bytes, size, lists->file_number, lists->sections, INDEX_IVF_SECTION_COUNT);
+        lists->checksum = index_ivf_header_checksum(lists);
     }
-    header->checksum = index_header_checksum(header);
 }
 
 static const float *vector_of(void *context, uint32_t row, struct error *error)
@@ -117,6 +127,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct index_segment_header *header;
     struct index_segment *segment;
     struct error error;
+    uint32_t rows;
     uint8_t *bytes;
 
     if (size < sizeof(*header) || size > 1 << 22)
@@ -127,10 +138,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memcpy(bytes, data, size);
     memory.bytes = bytes;
     header = (void *)bytes;
-    if (header->magic == INDEX_SEGMENT_MAGIC)
-        sign(bytes, size);
+    sign(bytes, size);
+    rows = header->magic == INDEX_IVF_MAGIC
+               ? ((const struct index_ivf_header *)(const void *)bytes)->count
+               : header->count;
     if (index_segment_open(&memory.io, "fuzz", header->file_number,
-                           (enum index_metric)header->metric, header->dim, header->count, &segment,
+                           (enum index_metric)header->metric, header->dim, rows, &segment,
                            &error) == 0) {
         use(segment, header->dim);
         index_segment_close(segment);

@@ -1,0 +1,112 @@
+/* ivf: rows in lists around centroids, as 4-bit product codes of what is left of a row when its
+ * centroid is taken off.
+ *
+ * For a query q, a row x in the list of centroid c with residual r, coded as r':
+ *
+ *     dot, cosine   score = <q, c> + <q, r'>
+ *     l2            -score = |q - c|^2 + (|r'|^2 + 2 <c - o, r'>) - 2 <q - o, r'>
+ *
+ * so that the tables, <q, codeword> or -2 <q - o, codeword>, are the same for all lists; what
+ * depends on the row alone, in brackets, is kept with it as 16 bits (the bias), and what depends on
+ * the list alone is added to the limit. o, the mean of the centroids, keeps the numbers small.
+ *
+ * Epoch: centroids and codebook are trained on one window and used for those after it for as long
+ * as the error of coding stays within a tenth. Windows of one epoch have the same lists; merging
+ * them concatenates lists. Every file carries its own copy: a segment is one file, and an epoch
+ * ends when its last file goes. */
+#ifndef INDEXER_INDEX_IVF_H
+#define INDEXER_INDEX_IVF_H
+
+#include <stdint.h>
+
+#include "indexer/index/codes.h"
+#include "indexer/index/pq.h"
+
+enum {
+    INDEX_IVF_COUNT_MAX = 1 << 30, /* rows and padding: a slot times two fits 32 bits */
+    INDEX_IVF_LISTS_MAX = 1 << 24
+};
+
+#define INDEX_IVF_NO_ROW UINT32_MAX
+
+/* What windows of an epoch have in common. */
+struct index_ivf_epoch {
+    uint64_t id; /* checksum of centroids, codebook and biases' scale */
+    enum index_metric metric;
+    struct index_quantiser quantiser; /* of centroids and queries, by distance; dot: by product */
+    struct index_pq pq;
+    uint32_t list_count;
+    float bias_low, bias_step;     /* L2: bias = low + step * number */
+    float error;                   /* mean squared error of coding when it was trained */
+    const float *centroids;        /* (list_count + 1) x dim, the last is the origin */
+    const uint8_t *centroid_codes; /* list_count x quantiser.stride */
+};
+
+struct index_ivf {
+    struct index_ivf_epoch epoch;
+    uint32_t count;
+    uint32_t block_count;
+    float error; /* of this window */
+    /* Lists that hold nearly all of the nearest 10 and 100 rows, measured when it was built. */
+    uint32_t probes_10, probes_100;
+    uint32_t fixed_probes;        /* that a search reads, whatever it wants; 0: by the above */
+    const uint32_t *first_blocks; /* list_count + 1 */
+    const uint32_t *sizes;        /* list_count: rows */
+    const uint32_t *rows;         /* block_count x 32, INDEX_IVF_NO_ROW behind a list's last */
+    const uint16_t *biases;       /* the same; NULL unless L2 */
+    const uint8_t *blocks;        /* block_count x index_pq_block_bytes */
+};
+
+static inline const float *index_ivf_centroid(const struct index_ivf_epoch *epoch, uint32_t list)
+{
+    return epoch->centroids + (size_t)list * epoch->quantiser.dim;
+}
+static inline const float *index_ivf_origin(const struct index_ivf_epoch *epoch)
+{
+    return index_ivf_centroid(epoch, epoch->list_count);
+}
+
+/* ---- building ---- */
+
+struct index_ivf_build {
+    const float *vectors;
+    uint32_t count;
+    const struct index_build_options *options;
+    struct index_ivf *ivf; /* arrays are its own */
+    uint32_t *nearest;     /* of each row: its list */
+};
+
+/** Lists of a window: `wanted`, or by its rows when 0. */
+uint32_t index_ivf_lists(uint32_t count, uint32_t wanted);
+/** Trains centroids and codebook on a sample of the rows. False: cancelled. */
+bool index_ivf_train(const struct index_ivf_build *build, struct index_ivf_epoch *epoch);
+/** A copy, of one from a mapped file, say. */
+void index_ivf_epoch_copy(const struct index_ivf_epoch *epoch, struct index_ivf_epoch *copy);
+void index_ivf_epoch_destroy(struct index_ivf_epoch *epoch);
+/** Mean squared error of coding a sample of the rows. False: cancelled. */
+bool index_ivf_measure_error(const struct index_ivf_build *build,
+                             const struct index_ivf_epoch *epoch, float *error);
+/** Codes all rows, list by list; `nearest` is filled. False: cancelled. */
+bool index_ivf_encode(const struct index_ivf_build *build);
+/** Places of lists: first_blocks from sizes. Returns the number of blocks, 0: too many. */
+uint32_t index_ivf_place_lists(const uint32_t *sizes, uint32_t list_count, uint32_t *first_blocks);
+/** Fills probes_10 and probes_100. False: cancelled. */
+bool index_ivf_measure_probes(const struct index_ivf_build *build);
+
+/** What a row's codes add up to besides the query: [part][16], for rows of one list (L2). */
+void index_ivf_bias_table(const struct index_ivf_epoch *epoch, uint32_t list, float *origin_room,
+                          float *table);
+
+/* ---- searching ---- */
+
+/** How far lists are from a query: entries[i] has a key in the upper half, the list in the lower.
+ * `query_codes` has room for quantiser.stride bytes. */
+void index_ivf_list_keys(const struct index_ivf_epoch *epoch, const float *query,
+                         uint8_t *query_codes, uint64_t *entries);
+/** Sorts entries from..to-1, when those before are sorted already. */
+void index_ivf_sort_lists(uint64_t *entries, uint32_t list_count, uint32_t from, uint32_t to);
+
+/** Structure: offsets, sizes, rows a permutation, finite numbers. */
+int index_ivf_validate(const struct index_ivf *ivf, struct error *error);
+
+#endif

@@ -1,0 +1,250 @@
+/* Building: an epoch's tables, or new ones when they no longer fit; every row to its list; codes,
+ * list by list. Besides the result it needs eight bytes a row and the samples (ivf_train.c). */
+#include <math.h>
+#include <string.h>
+
+#include "indexer/index/index.h"
+#include "indexer/index/ivf.h"
+#include "indexer/index/kmeans.h"
+#include "indexer/index/memory.h"
+#include "indexer/index/parallel.h"
+#include "indexer/index/segment.h"
+
+enum { LISTS_DRIFT = 4 }; /* an epoch for windows of up to four times more or fewer lists */
+static const float error_drift = 1.1f;
+
+static void report(const struct index_ivf_build *build, double part)
+{
+    const struct index_build_options *options = build->options;
+
+    if (options->progress)
+        options->progress(options->progress_context, (uint32_t)(part * build->count), build->count);
+}
+
+/* Whether the tables of an older segment do for this window. False also when cancelled. */
+static bool epoch_fits(const struct index_ivf_build *build, const struct index_ivf_epoch *epoch)
+{
+    uint32_t wanted = index_ivf_lists(build->count, build->options->lists);
+    float error;
+
+    if (epoch->metric != build->options->metric || epoch->quantiser.dim != build->options->dim ||
+        epoch->list_count > (uint64_t)wanted * LISTS_DRIFT ||
+        wanted > (uint64_t)epoch->list_count * LISTS_DRIFT)
+        return false;
+    if (build->options->lists != 0 && build->options->lists != epoch->list_count)
+        return false;
+    return index_ivf_measure_error(build, epoch, &error) && error <= epoch->error * error_drift;
+}
+
+static bool find_epoch(const struct index_ivf_build *build)
+{
+    const struct index_segment *former = build->options->epoch;
+    struct index_ivf *ivf = build->ivf;
+
+    if (former && former->ivf && epoch_fits(build, &former->ivf->epoch)) {
+        index_ivf_epoch_copy(&former->ivf->epoch, &ivf->epoch);
+        return index_ivf_measure_error(build, &ivf->epoch, &ivf->error);
+    }
+    if (!index_ivf_train(build, &ivf->epoch))
+        return false;
+    ivf->error = ivf->epoch.error;
+    return true;
+}
+
+uint32_t index_ivf_place_lists(const uint32_t *sizes, uint32_t list_count, uint32_t *first_blocks)
+{
+    uint64_t blocks = 0;
+
+    for (uint32_t list = 0; list < list_count; list++) {
+        first_blocks[list] = (uint32_t)blocks;
+        blocks += ((uint64_t)sizes[list] + INDEX_PQ_BLOCK_ROWS - 1) / INDEX_PQ_BLOCK_ROWS;
+        if (blocks > INDEX_IVF_COUNT_MAX / INDEX_PQ_BLOCK_ROWS)
+            return 0;
+    }
+    first_blocks[list_count] = (uint32_t)blocks;
+    return (uint32_t)blocks;
+}
+
+struct encoding {
+    const struct index_ivf_build *build;
+    const uint32_t *offsets, *members; /* rows of each list */
+    uint32_t *rows;
+    uint16_t *biases;
+    uint8_t *blocks;
+};
+
+/* A thread's room for one block. */
+struct block_room {
+    float *columns;     /* padded_dim x 32 */
+    uint8_t *codes;     /* part_count x 32 */
+    float *origin_room; /* padded_dim */
+    float *bias_table;  /* part_count x 16 */
+};
+
+static uint16_t quantise_bias(const struct index_ivf_epoch *epoch, float bias)
+{
+    float number = (bias - epoch->bias_low) / epoch->bias_step;
+
+    if (!(number > 0))
+        return 0;
+    return number < (float)UINT16_MAX ? (uint16_t)(number + 0.5f) : UINT16_MAX;
+}
+
+static void encode_block(const struct encoding *encoding, const struct block_room *room,
+                         uint32_t list, const uint32_t *members, uint32_t count, size_t block)
+{
+    const struct index_ivf_epoch *epoch = &encoding->build->ivf->epoch;
+    const struct index_pq *pq = &epoch->pq;
+    const float *centroid = index_ivf_centroid(epoch, list);
+    size_t first = block * INDEX_PQ_BLOCK_ROWS;
+
+    for (uint32_t i = 0; i < count; i++) {
+        const float *vector = encoding->build->vectors + (size_t)members[i] * pq->dim;
+        for (uint32_t d = 0; d < pq->dim; d++)
+            room->columns[(size_t)d * INDEX_PQ_BLOCK_ROWS + i] = vector[d] - centroid[d];
+        encoding->rows[first + i] = members[i];
+    }
+    index_pq_encode(pq, room->columns, room->codes);
+    index_pq_pack(pq, room->codes, count, encoding->blocks + block * index_pq_block_bytes(pq));
+    for (uint32_t i = count; i < INDEX_PQ_BLOCK_ROWS; i++)
+        encoding->rows[first + i] = INDEX_IVF_NO_ROW;
+    for (uint32_t i = 0; i < INDEX_PQ_BLOCK_ROWS && encoding->biases; i++) {
+        float bias = 0;
+        for (uint32_t part = 0; part < pq->part_count; part++)
+            bias += room->bias_table[(size_t)part * INDEX_PQ_CODEWORDS +
+                                     room->codes[(size_t)part * INDEX_PQ_BLOCK_ROWS + i]];
+        encoding->biases[first + i] = i < count ? quantise_bias(epoch, bias) : 0;
+    }
+}
+
+static void encode_lists(void *context, uint32_t thread, uint32_t first, uint32_t end)
+{
+    const struct encoding *encoding = context;
+    const struct index_ivf *ivf = encoding->build->ivf;
+    const struct index_pq *pq = &ivf->epoch.pq;
+    uint32_t padded_dim = index_pq_padded_dim(pq);
+    struct block_room room = {
+        index_allocate_zeroed((size_t)padded_dim * INDEX_PQ_BLOCK_ROWS, sizeof(float)),
+        index_allocate(pq->part_count, INDEX_PQ_BLOCK_ROWS),
+        index_allocate(padded_dim, sizeof(float)),
+        index_allocate((size_t)pq->part_count * INDEX_PQ_CODEWORDS, sizeof(float)),
+    };
+
+    (void)thread;
+    for (uint32_t list = first; list < end; list++) {
+        uint32_t size = ivf->sizes[list];
+        if (encoding->biases)
+            index_ivf_bias_table(&ivf->epoch, list, room.origin_room, room.bias_table);
+        for (uint32_t at = 0; at < size; at += INDEX_PQ_BLOCK_ROWS)
+            encode_block(encoding, &room, list, encoding->members + encoding->offsets[list] + at,
+                         size - at < INDEX_PQ_BLOCK_ROWS ? size - at : INDEX_PQ_BLOCK_ROWS,
+                         (size_t)ivf->first_blocks[list] + at / INDEX_PQ_BLOCK_ROWS);
+    }
+    free(room.columns);
+    free(room.codes);
+    free(room.origin_room);
+    free(room.bias_table);
+}
+
+static bool place_rows(struct index_ivf *ivf, uint32_t count, const uint32_t *offsets)
+{
+    uint32_t lists = ivf->epoch.list_count;
+    uint32_t *sizes = index_allocate(lists, sizeof(uint32_t));
+    uint32_t *first_blocks = index_allocate((size_t)lists + 1, sizeof(uint32_t));
+
+    for (uint32_t list = 0; list < lists; list++)
+        sizes[list] = offsets[list + 1] - offsets[list];
+    ivf->count = count;
+    ivf->sizes = sizes;
+    ivf->first_blocks = first_blocks;
+    ivf->block_count = index_ivf_place_lists(sizes, lists, first_blocks);
+    return ivf->block_count > 0;
+}
+
+bool index_ivf_encode(const struct index_ivf_build *build)
+{
+    struct index_ivf *ivf = build->ivf;
+    struct encoding encoding = {.build = build};
+    uint32_t *offsets = index_allocate((size_t)ivf->epoch.list_count + 2, sizeof(uint32_t));
+    uint32_t *members = index_allocate(build->count, sizeof(uint32_t));
+    bool done;
+
+    index_kmeans_collect(build->nearest, build->count, ivf->epoch.list_count, offsets, members);
+    done = place_rows(ivf, build->count, offsets);
+    if (done) {
+        size_t slots = (size_t)ivf->block_count * INDEX_PQ_BLOCK_ROWS;
+        encoding.offsets = offsets;
+        encoding.members = members;
+        ivf->rows = encoding.rows = index_allocate(slots, sizeof(uint32_t));
+        if (ivf->epoch.metric == INDEX_METRIC_L2)
+            ivf->biases = encoding.biases = index_allocate(slots, sizeof(uint16_t));
+        ivf->blocks = encoding.blocks =
+            index_allocate(ivf->block_count, index_pq_block_bytes(&ivf->epoch.pq));
+        done = index_parallel_for(build->options->thread_count, ivf->epoch.list_count, 4,
+                                  encode_lists, &encoding, build->options->cancel);
+    }
+    free(offsets);
+    free(members);
+    return done;
+}
+
+static bool run(const struct index_ivf_build *build)
+{
+    struct index_ivf *ivf = build->ivf;
+    struct index_kmeans kmeans = {.quantiser = &ivf->epoch.quantiser,
+                                  .vectors = build->vectors,
+                                  .count = build->count,
+                                  .thread_count = build->options->thread_count,
+                                  .cancel = build->options->cancel};
+
+    if (!find_epoch(build))
+        return false;
+    report(build, 0.3);
+    kmeans.centroid_count = ivf->epoch.list_count;
+    if (!index_kmeans_assign(&kmeans, ivf->epoch.centroids, build->nearest))
+        return false;
+    report(build, 0.5);
+    if (!index_ivf_encode(build))
+        return false;
+    report(build, 0.8);
+    return index_ivf_measure_probes(build);
+}
+
+int index_ivf_build(const float *vectors, uint32_t count, const struct index_build_options *options,
+                    struct index_ivf **ivf, struct error *error)
+{
+    struct index_ivf_build build = {.vectors = vectors, .count = count, .options = options};
+    bool done;
+
+    *ivf = NULL;
+    if (count == 0 || count > INDEX_IVF_COUNT_MAX / 2)
+        return error_set(error, ERROR_INVALID, "lists of %u vectors", count);
+    if (options->dim == 0 || options->dim > 65536 || options->thread_count == 0)
+        return error_set(error, ERROR_INVALID, "%u dimensions, %u threads", options->dim,
+                         options->thread_count);
+    build.ivf = index_allocate_zeroed(1, sizeof(*build.ivf));
+    build.ivf->fixed_probes = options->probes;
+    build.nearest = index_allocate(count, sizeof(uint32_t));
+    done = run(&build);
+    free(build.nearest);
+    if (!done) {
+        index_ivf_delete(build.ivf);
+        return error_set(error, ERROR_CANCELLED, "the build was cancelled");
+    }
+    report(&build, 1);
+    *ivf = build.ivf;
+    return 0;
+}
+
+void index_ivf_delete(struct index_ivf *ivf)
+{
+    if (!ivf)
+        return;
+    index_ivf_epoch_destroy(&ivf->epoch);
+    free((void *)(uintptr_t)ivf->first_blocks);
+    free((void *)(uintptr_t)ivf->sizes);
+    free((void *)(uintptr_t)ivf->rows);
+    free((void *)(uintptr_t)ivf->biases);
+    free((void *)(uintptr_t)ivf->blocks);
+    free(ivf);
+}

@@ -1,0 +1,317 @@
+/* Opening and writing IVF-PQ files; the happy path and the checks are those of segment.c. */
+#include "indexer/index/ivf_file.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/checksum.h"
+#include "indexer/index/memory.h"
+
+enum { DIM_LIMIT = 65536 };
+
+static int corrupt(struct error *error, const char *what)
+{
+    return error_set(error, ERROR_CORRUPT, "index segment: %s", what);
+}
+
+uint64_t index_ivf_header_checksum(const struct index_ivf_header *header)
+{
+    return checksum_block(header, offsetof(struct index_ivf_header, checksum), header->file_number,
+                          INDEX_IVF_SECTION_COUNT, 0);
+}
+
+static int check_counts(const struct index_ivf_header *header, struct error *error)
+{
+    uint32_t blocks_max = INDEX_IVF_COUNT_MAX / INDEX_PQ_BLOCK_ROWS;
+
+    if (header->metric > INDEX_METRIC_L2)
+        return corrupt(error, "unknown metric");
+    if (header->code_kind != INDEX_CODE_INT7 && header->code_kind != INDEX_CODE_FLOAT)
+        return corrupt(error, "unknown kind of codes");
+    if (header->dim == 0 || header->dim > DIM_LIMIT)
+        return corrupt(error, "dimensions out of bounds");
+    if (header->stride != index_code_stride((enum index_code_kind)header->code_kind, header->dim))
+        return corrupt(error, "row length does not fit the dimensions");
+    if (header->part_dim == 0 || header->part_dim > DIM_LIMIT || header->part_count == 0 ||
+        header->part_count > INDEX_PQ_PARTS_MAX || header->part_count % INDEX_PQ_QUAD != 0 ||
+        (uint64_t)header->part_dim * header->part_count < header->dim ||
+        (uint64_t)header->part_dim * (header->part_count - INDEX_PQ_QUAD) >= header->dim)
+        return corrupt(error, "parts out of bounds");
+    if (header->block_count == 0 || header->block_count > blocks_max || header->count == 0 ||
+        header->count > (uint64_t)header->block_count * INDEX_PQ_BLOCK_ROWS)
+        return corrupt(error, "row count out of bounds");
+    if (header->list_count == 0 || header->list_count > INDEX_IVF_LISTS_MAX)
+        return corrupt(error, "list count out of bounds");
+    if (header->code_kind == INDEX_CODE_INT7 && !(isfinite(header->step) && header->step > 0))
+        return corrupt(error, "step of the codes out of bounds");
+    if (!isfinite(header->bias_low) || !isfinite(header->bias_step) || !(header->bias_step >= 0) ||
+        !isfinite(header->error) || !isfinite(header->epoch_error))
+        return corrupt(error, "a number is not finite");
+    return 0;
+}
+
+/* With lists and blocks below 2^25, and at most 2^24 dimensions in all parts, sizes stay below
+ * 2^43. */
+int index_ivf_layout(struct index_ivf_header *header, struct error *error)
+{
+    uint64_t sizes[INDEX_IVF_SECTION_COUNT] = {0}, offset = INDEX_SEGMENT_PAGE;
+    uint64_t lists = header->list_count, blocks = header->block_count;
+    uint64_t slots = blocks * INDEX_PQ_BLOCK_ROWS;
+    int status = check_counts(header, error);
+
+    if (status != 0)
+        return status;
+    if (header->code_kind == INDEX_CODE_INT7)
+        sizes[INDEX_IVF_LOW] = (uint64_t)header->dim * sizeof(float);
+    sizes[INDEX_IVF_CENTROIDS] = (lists + 1) * header->dim * sizeof(float);
+    sizes[INDEX_IVF_CODES] = lists * header->stride;
+    sizes[INDEX_IVF_CODEBOOK] =
+        (uint64_t)header->part_count * header->part_dim * INDEX_PQ_CODEWORDS * sizeof(float);
+    sizes[INDEX_IVF_LISTS] = (2 * lists + 1) * sizeof(uint32_t);
+    sizes[INDEX_IVF_ROWS] = slots * sizeof(uint32_t);
+    sizes[INDEX_IVF_BIASES] = header->metric == INDEX_METRIC_L2 ? slots * sizeof(uint16_t) : 0;
+    sizes[INDEX_IVF_BLOCKS] = slots * header->part_count / 2;
+    for (uint32_t i = 0; i < INDEX_IVF_SECTION_COUNT; i++) {
+        header->sections[i].offset = offset;
+        header->sections[i].size_bytes = sizes[i];
+        offset += (sizes[i] + INDEX_SEGMENT_PAGE - 1) / INDEX_SEGMENT_PAGE * INDEX_SEGMENT_PAGE;
+    }
+    header->file_bytes = offset;
+    return 0;
+}
+
+static int check_header(const struct index_ivf_header *header, uint64_t file_number,
+                        uint64_t size_bytes, struct error *error)
+{
+    struct index_ivf_header computed;
+    int status;
+
+    if (header->version != INDEX_IVF_VERSION)
+        return error_set(error, ERROR_UNSUPPORTED, "index segment: format version %u",
+                         header->version);
+    if (header->checksum != index_ivf_header_checksum(header))
+        return corrupt(error, "the header does not match its checksum");
+    if (header->file_number != file_number)
+        return corrupt(error, "written as another file");
+    computed = *header;
+    status = index_ivf_layout(&computed, error);
+    if (status != 0)
+        return status;
+    if (computed.file_bytes != header->file_bytes || header->file_bytes != size_bytes)
+        return corrupt(error, "the file's size does not fit its header");
+    for (uint32_t i = 0; i < INDEX_IVF_SECTION_COUNT; i++)
+        if (computed.sections[i].offset != header->sections[i].offset ||
+            computed.sections[i].size_bytes != header->sections[i].size_bytes)
+            return corrupt(error, "a section is not where it must be");
+    return 0;
+}
+
+static void place(const struct index_ivf_header *header, const uint8_t *bytes,
+                  struct index_ivf *ivf)
+{
+    const void *sections[INDEX_IVF_SECTION_COUNT];
+    const uint32_t *lists;
+
+    for (uint32_t i = 0; i < INDEX_IVF_SECTION_COUNT; i++)
+        sections[i] = bytes + header->sections[i].offset;
+    lists = sections[INDEX_IVF_LISTS];
+    *ivf = (struct index_ivf){
+        .epoch = {.id = header->epoch,
+                  .metric = (enum index_metric)header->metric,
+                  .quantiser = {.metric = INDEX_METRIC_L2,
+                                .kind = (enum index_code_kind)header->code_kind,
+                                .dim = header->dim,
+                                .stride = header->stride,
+                                .step = header->step},
+                  .pq = {.dim = header->dim,
+                         .part_dim = header->part_dim,
+                         .part_count = header->part_count,
+                         .codebook = sections[INDEX_IVF_CODEBOOK]},
+                  .list_count = header->list_count,
+                  .bias_low = header->bias_low,
+                  .bias_step = header->bias_step,
+                  .error = header->epoch_error,
+                  .centroids = sections[INDEX_IVF_CENTROIDS],
+                  .centroid_codes = sections[INDEX_IVF_CODES]},
+        .count = header->count,
+        .block_count = header->block_count,
+        .error = header->error,
+        .probes_10 = header->probes_10,
+        .probes_100 = header->probes_100,
+        .fixed_probes = header->fixed_probes,
+        .first_blocks = lists,
+        .sizes = lists + header->list_count + 1,
+        .rows = sections[INDEX_IVF_ROWS],
+        .blocks = sections[INDEX_IVF_BLOCKS],
+    };
+    if (header->metric == INDEX_METRIC_L2)
+        ivf->biases = sections[INDEX_IVF_BIASES];
+    if (header->code_kind == INDEX_CODE_INT7)
+        ivf->epoch.quantiser.low = (void *)(uintptr_t)sections[INDEX_IVF_LOW];
+}
+
+/* Lists follow each other without gaps, and have the blocks that their rows need. */
+static int check_lists(const struct index_ivf *ivf, struct error *error)
+{
+    uint64_t next = 0, rows = 0;
+
+    for (uint32_t list = 0; list < ivf->epoch.list_count; list++) {
+        if (ivf->first_blocks[list] != next)
+            return corrupt(error, "a list is not where it must be");
+        next += ((uint64_t)ivf->sizes[list] + INDEX_PQ_BLOCK_ROWS - 1) / INDEX_PQ_BLOCK_ROWS;
+        rows += ivf->sizes[list];
+        if (next > ivf->block_count)
+            return corrupt(error, "a list is longer than the file");
+    }
+    if (next != ivf->block_count || ivf->first_blocks[ivf->epoch.list_count] != next ||
+        rows != ivf->count)
+        return corrupt(error, "the lists do not add up to the rows");
+    return 0;
+}
+
+static int check_rows(const struct index_ivf *ivf, struct error *error)
+{
+    uint64_t *seen = index_allocate_zeroed(ivf->count / 64 + 1, sizeof(uint64_t));
+    int status = 0;
+
+    for (uint32_t list = 0; list < ivf->epoch.list_count && status == 0; list++) {
+        const uint32_t *rows = ivf->rows + (size_t)ivf->first_blocks[list] * INDEX_PQ_BLOCK_ROWS;
+        const uint32_t *end = ivf->rows + (size_t)ivf->first_blocks[list + 1] * INDEX_PQ_BLOCK_ROWS;
+        for (uint32_t i = 0; i < ivf->sizes[list] && status == 0; i++) {
+            uint32_t row = rows[i];
+            if (row >= ivf->count)
+                status = corrupt(error, "a row number is out of bounds");
+            else if (seen[row / 64] >> row % 64 & 1)
+                status = corrupt(error, "a row appears twice");
+            else
+                seen[row / 64] |= UINT64_C(1) << row % 64;
+        }
+        for (rows += ivf->sizes[list]; rows < end && status == 0; rows++)
+            if (*rows != INDEX_IVF_NO_ROW)
+                status = corrupt(error, "a row lies behind the end of its list");
+    }
+    free(seen);
+    return status;
+}
+
+static bool all_finite(const float *values, size_t count)
+{
+    bool finite = true;
+
+    for (size_t i = 0; i < count; i++)
+        finite &= (bool)isfinite(values[i]);
+    return finite;
+}
+
+static int check_tables(const struct index_ivf_epoch *epoch, struct error *error)
+{
+    const struct index_quantiser *quantiser = &epoch->quantiser;
+    size_t items = ((size_t)epoch->list_count + 1) * quantiser->dim;
+    uint8_t all = 0;
+
+    if (!all_finite(epoch->centroids, items) ||
+        !all_finite(epoch->pq.codebook, index_pq_codebook_items(&epoch->pq)) ||
+        (quantiser->low && !all_finite(quantiser->low, quantiser->dim)))
+        return corrupt(error, "a number is not finite");
+    /* Codes are 7-bit: a larger byte would overflow the integer kernels' sums. */
+    for (size_t i = 0; i < (size_t)epoch->list_count * quantiser->stride; i++)
+        all |= epoch->centroid_codes[i];
+    return quantiser->kind == INDEX_CODE_INT7 && all & 128
+               ? corrupt(error, "a code is out of bounds")
+               : 0;
+}
+
+int index_ivf_validate(const struct index_ivf *ivf, struct error *error)
+{
+    int status = check_lists(ivf, error);
+
+    if (status == 0)
+        status = check_rows(ivf, error);
+    return status != 0 ? status : check_tables(&ivf->epoch, error);
+}
+
+int index_ivf_open(const void *bytes, uint64_t size_bytes, uint64_t file_number,
+                   struct index_ivf *ivf, struct error *error)
+{
+    const struct index_ivf_header *header = bytes;
+    int status = check_header(header, file_number, size_bytes, error);
+
+    for (uint32_t i = 0; i < INDEX_IVF_SECTION_COUNT && status == 0; i++) {
+        const struct index_section_entry *section = &header->sections[i];
+        if (index_section_checksum((const uint8_t *)bytes + section->offset, section->size_bytes,
+                                   header->file_number, i) != section->checksum)
+            status = error_set(error, ERROR_CORRUPT,
+                               "index segment: section %u at byte %llu does not match its checksum",
+                               i, (unsigned long long)section->offset);
+    }
+    if (status != 0)
+        return status;
+    place(header, bytes, ivf);
+    return index_ivf_validate(ivf, error);
+}
+
+static void fill_header(const struct index_ivf *ivf, uint64_t file_number,
+                        struct index_ivf_header *header)
+{
+    const struct index_ivf_epoch *epoch = &ivf->epoch;
+
+    *header = (struct index_ivf_header){
+        .magic = INDEX_IVF_MAGIC,
+        .version = INDEX_IVF_VERSION,
+        .metric = epoch->metric,
+        .file_number = file_number,
+        .code_kind = epoch->quantiser.kind,
+        .dim = epoch->quantiser.dim,
+        .stride = epoch->quantiser.stride,
+        .part_dim = epoch->pq.part_dim,
+        .part_count = epoch->pq.part_count,
+        .count = ivf->count,
+        .list_count = epoch->list_count,
+        .block_count = ivf->block_count,
+        .probes_10 = ivf->probes_10,
+        .probes_100 = ivf->probes_100,
+        .fixed_probes = ivf->fixed_probes,
+        .step = epoch->quantiser.step,
+        .bias_low = epoch->bias_low,
+        .bias_step = epoch->bias_step,
+        .epoch_error = epoch->error,
+        .error = ivf->error,
+        .epoch = epoch->id,
+    };
+}
+
+int index_ivf_write(struct io *io, const char *path, uint64_t file_number,
+                    const struct index_ivf *ivf, uint64_t *size_bytes, struct error *error)
+{
+    const struct index_ivf_epoch *epoch = &ivf->epoch;
+    struct index_ivf_header header;
+    uint32_t lists = epoch->list_count, *places;
+    int status;
+
+    fill_header(ivf, file_number, &header);
+    status = index_ivf_layout(&header, error);
+    if (status != 0) /* vectors that are not finite */
+        return status;
+    places = index_allocate(2 * (size_t)lists + 1, sizeof(uint32_t));
+    memcpy(places, ivf->first_blocks, ((size_t)lists + 1) * sizeof(uint32_t));
+    memcpy(places + lists + 1, ivf->sizes, (size_t)lists * sizeof(uint32_t));
+    const void *content[INDEX_IVF_SECTION_COUNT] = {
+        epoch->quantiser.low ? (const void *)epoch->quantiser.low : "",
+        epoch->centroids,
+        epoch->centroid_codes,
+        epoch->pq.codebook,
+        places,
+        ivf->rows,
+        ivf->biases ? (const void *)ivf->biases : "",
+        ivf->blocks};
+    for (uint32_t i = 0; i < INDEX_IVF_SECTION_COUNT; i++)
+        header.sections[i].checksum =
+            index_section_checksum(content[i], header.sections[i].size_bytes, file_number, i);
+    header.checksum = index_ivf_header_checksum(&header);
+    status = index_sections_write(io, path, &header, header.sections, content,
+                                  INDEX_IVF_SECTION_COUNT, header.file_bytes, error);
+    free(places);
+    *size_bytes = header.file_bytes;
+    return status;
+}

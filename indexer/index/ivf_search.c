@@ -1,0 +1,466 @@
+/* Searching lists: the nearest by their centroids, all rows in them by product codes, the best by
+ * exact float32. Windows of one epoch have the same centroids and codewords: lists are ranked and
+ * tables made once for all of them, and each list is read in all.
+ *
+ * Rows that codes put before the limit go to a reservoir of twice as many as are kept; when it is
+ * full, the better half stays and the limit falls: cheaper than a heap, for most rows fail the
+ * comparison that the scan makes anyway. */
+#include <math.h>
+#include <string.h>
+
+#include "indexer/index/ivf.h"
+#include "indexer/index/layer.h"
+#include "indexer/index/scratch.h"
+#include "indexer/index/segment.h"
+#include "indexer/index/select.h"
+
+enum {
+    CHUNK_BLOCKS = 8,     /* scanned with one limit */
+    EF_DEFAULT = 64,      /* an ef for which the lists measured at the build are read */
+    KEEP_MIN = 64,        /* candidates: codes of 4 bits are coarse */
+    KEEP_PER_HIT = 8,     /* candidates for each hit wanted */
+    SELECTIVE = 3,        /* a filter that accepts fewer than one in so many near rows */
+    REJECTED_KEEP = 1024, /* rejected rows remembered, the nearest */
+    KEEP_FACTOR = 4,      /* more candidates in a repetition */
+    KEEP_MAX = 8192,      /* of a repetition */
+    OFFSET_MAX = 1 << 28, /* of a list, in units of a sum */
+    MEASURED_HITS = 128 /* for so many nearest rows, about, it is known how many lists are needed */
+};
+
+/* Memory of one search, in the thread's scratch. */
+struct room {
+    uint8_t *tables;
+    float *products; /* part_count x 16 */
+    float *query;    /* padded, less the origin */
+    uint64_t *lists; /* list_count entries */
+    uint16_t sums[CHUNK_BLOCKS * INDEX_PQ_BLOCK_ROWS];
+};
+
+struct search {
+    const struct index_member *members; /* of one epoch */
+    uint32_t member_count;
+    const struct index_ivf_epoch *epoch;
+    const struct index_search *wanted;
+    uint32_t count; /* rows of all members */
+    bool asks;      /* a row may have to be rejected */
+    struct index_scratch *scratch;
+    struct room room;
+    float unit;        /* of a sum */
+    float constant;    /* of all rows, besides units and lists */
+    float first_value; /* of the nearest list: offsets of the others are relative to it */
+    uint16_t bias_scale;
+    uint32_t keep;  /* candidates to have in the end */
+    int64_t limit;  /* rows at or above it are not among them */
+    bool selective; /* the filter rejects most of what is near the query */
+};
+
+void index_ivf_list_keys(const struct index_ivf_epoch *epoch, const float *query,
+                         uint8_t *query_codes, uint64_t *entries)
+{
+    struct index_quantiser quantiser = epoch->quantiser;
+    uint32_t count = epoch->list_count;
+
+    quantiser.metric = epoch->metric == INDEX_METRIC_DOT ? INDEX_METRIC_DOT : INDEX_METRIC_L2;
+    (void)index_quantiser_encode_query(&quantiser, query, query_codes);
+    for (uint32_t list = 0; list < count; list += 4) {
+        uint32_t filled = count - list < 4 ? count - list : 4;
+        const uint8_t *rows[4];
+        int32_t keys[4];
+        for (uint32_t i = 0; i < 4; i++)
+            rows[i] =
+                epoch->centroid_codes + (size_t)(list + (i < filled ? i : 0)) * quantiser.stride;
+        index_quantiser_keys_4(&quantiser, query_codes, rows, keys);
+        for (uint32_t i = 0; i < filled; i++)
+            entries[list + i] = index_candidate(keys[i], 0) | (list + i);
+    }
+}
+
+void index_ivf_sort_lists(uint64_t *entries, uint32_t list_count, uint32_t from, uint32_t to)
+{
+    index_entries_select(entries + from, list_count - from, to - from);
+    index_entries_sort(entries + from, to - from);
+}
+
+static size_t round_up(size_t bytes)
+{
+    return (bytes + 63) / 64 * 64;
+}
+
+static void make_room(struct search *search)
+{
+    const struct index_ivf_epoch *epoch = search->epoch;
+    size_t tables = round_up(index_pq_table_bytes(&epoch->pq));
+    size_t products = round_up((size_t)epoch->pq.part_count * INDEX_PQ_CODEWORDS * sizeof(float));
+    size_t query = round_up(index_pq_padded_dim(&epoch->pq) * sizeof(float));
+    uint8_t *at;
+
+    index_scratch_query(search->scratch, epoch->quantiser.stride);
+    index_scratch_tables(search->scratch,
+                         tables + products + query + epoch->list_count * sizeof(uint64_t));
+    at = search->scratch->tables;
+    search->room.tables = at;
+    search->room.products = (void *)(at + tables);
+    search->room.query = (void *)(at + tables + products);
+    search->room.lists = (void *)(at + tables + products + query);
+}
+
+/* What all rows of a list have in common, smaller is nearer. */
+static float list_value(const struct search *search, uint32_t list)
+{
+    const struct index_ivf_epoch *epoch = search->epoch;
+    const float *centroid = index_ivf_centroid(epoch, list);
+    float score = index_score(epoch->metric, search->wanted->query, centroid, epoch->quantiser.dim);
+
+    return -score;
+}
+
+static void make_tables(struct search *search)
+{
+    const struct index_ivf_epoch *epoch = search->epoch;
+    const struct index_pq *pq = &epoch->pq;
+    const float *origin = index_ivf_origin(epoch);
+    bool by_distance = epoch->metric == INDEX_METRIC_L2;
+    uint32_t padded_dim = index_pq_padded_dim(pq);
+    float share;
+
+    for (uint32_t d = 0; d < pq->dim; d++)
+        search->room.query[d] = search->wanted->query[d] - origin[d];
+    for (uint32_t d = pq->dim; d < padded_dim; d++)
+        search->room.query[d] = 0;
+    index_kernels()->pq_products(search->room.query, pq->codebook, pq->part_count, pq->part_dim,
+                                 search->room.products);
+    /* Sums of entries stay below 2^15, and so do biases: together they fit 16 bits. */
+    search->unit = index_pq_tables(pq, search->room.products, by_distance ? -2.0f : -1.0f,
+                                   by_distance ? 2.001f * epoch->bias_step : 0, search->room.tables,
+                                   &search->constant);
+    share = by_distance ? epoch->bias_step / search->unit : 0;
+    search->bias_scale = share > 0 && share < 0.5f ? (uint16_t)(share * 65536.0f) : 0;
+    search->first_value = list_value(search, (uint32_t)search->room.lists[0]);
+}
+
+/* A list's value in units of sums; what is not a number is nearest, and its rows are scored. */
+static int64_t list_offset(const struct search *search, uint32_t list)
+{
+    float units = (list_value(search, list) - search->first_value) / search->unit;
+
+    if (!(units > -OFFSET_MAX))
+        return -OFFSET_MAX;
+    return units < OFFSET_MAX ? (int64_t)lrintf(units) : OFFSET_MAX;
+}
+
+/* Keeps the `keep` smallest entries of a pool, and returns the largest of those. */
+static uint64_t keep_smallest(struct index_pool *pool, uint32_t keep)
+{
+    uint64_t worst = 0;
+
+    index_entries_select(pool->entries, pool->count, keep);
+    pool->count = keep;
+    for (uint32_t i = 0; i < keep; i++)
+        worst = pool->entries[i] > worst ? pool->entries[i] : worst;
+    return worst;
+}
+
+static void shrink(struct search *search)
+{
+    struct index_pool *pool = &search->scratch->walk;
+
+    if (pool->count > search->keep)
+        search->limit = index_candidate_key(keep_smallest(pool, search->keep));
+}
+
+/* Remembers how near rows that the filter rejects are. */
+static void reject(struct search *search, uint64_t candidate)
+{
+    struct index_pool *rejected = &search->scratch->accepted;
+
+    rejected->entries[rejected->count++] = candidate;
+    if (rejected->count == 2 * REJECTED_KEEP)
+        (void)keep_smallest(rejected, REJECTED_KEEP);
+}
+
+static const struct index_ivf *lists_of(const struct index_member *member)
+{
+    return member->segment->ivf;
+}
+
+static bool is_accepted(const struct index_member *member, uint32_t row)
+{
+    if (member->matching && !(member->matching[row / 64] >> row % 64 & 1))
+        return false;
+    return !member->accept || member->accept(member->accept_context, row);
+}
+
+/* A block's rows; `base` is the number of the member's slot 0 among all. */
+static void offer_rows(struct search *search, const struct index_member *member, uint32_t base,
+                       uint32_t mask, const uint16_t *sums, uint32_t first_slot, int64_t offset)
+{
+    struct index_pool *pool = &search->scratch->walk;
+    const uint32_t *rows = lists_of(member)->rows + first_slot;
+
+    for (; mask; mask &= mask - 1) {
+        uint32_t i = (uint32_t)__builtin_ctz(mask);
+        uint64_t candidate = index_candidate((int32_t)(offset + sums[i]), base + first_slot + i);
+        if (search->asks && !is_accepted(member, rows[i]))
+            reject(search, candidate);
+        else
+            pool->entries[pool->count++] = candidate;
+    }
+    if (pool->count >= 2 * search->keep)
+        shrink(search);
+}
+
+static uint16_t limit_in_list(const struct search *search, int64_t offset)
+{
+    int64_t limit = search->limit - offset;
+
+    return limit <= 0 ? 0 : limit < UINT16_MAX ? (uint16_t)limit : UINT16_MAX;
+}
+
+static void scan_list(struct search *search, const struct index_member *member, uint32_t base,
+                      uint32_t list, int64_t offset)
+{
+    const struct index_ivf *ivf = lists_of(member);
+    uint32_t block = ivf->first_blocks[list], end = ivf->first_blocks[list + 1];
+    uint32_t last_rows = ivf->sizes[list] % INDEX_PQ_BLOCK_ROWS;
+
+    for (; block < end; block += CHUNK_BLOCKS) {
+        uint32_t masks[CHUNK_BLOCKS];
+        size_t first = (size_t)block * INDEX_PQ_BLOCK_ROWS;
+        struct index_pq_scan scan = {
+            .blocks = ivf->blocks + block * index_pq_block_bytes(&ivf->epoch.pq),
+            .biases = ivf->biases ? ivf->biases + first : NULL,
+            .tables = search->room.tables,
+            .quad_count = ivf->epoch.pq.part_count / INDEX_PQ_QUAD,
+            .block_count = end - block < CHUNK_BLOCKS ? end - block : CHUNK_BLOCKS,
+            .bias_scale = search->bias_scale,
+            .limit = limit_in_list(search, offset),
+        };
+        if (scan.limit == 0)
+            return;
+        index_kernels()->pq_scan(&scan, search->room.sums, masks);
+        if (block + scan.block_count == end && last_rows > 0)
+            masks[scan.block_count - 1] &= (UINT32_C(1) << last_rows) - 1;
+        for (uint32_t i = 0; i < scan.block_count; i++)
+            if (masks[i])
+                offer_rows(search, member, base, masks[i],
+                           search->room.sums + i * INDEX_PQ_BLOCK_ROWS,
+                           (uint32_t)first + i * INDEX_PQ_BLOCK_ROWS, offset);
+    }
+}
+
+static uint32_t slots_of(const struct index_member *member)
+{
+    return lists_of(member)->block_count * INDEX_PQ_BLOCK_ROWS;
+}
+
+static void scan_in_all(struct search *search, uint32_t list)
+{
+    int64_t offset = list_offset(search, list);
+    uint32_t base = 0;
+
+    for (uint32_t i = 0; i < search->member_count; i++) {
+        scan_list(search, &search->members[i], base, list, offset);
+        base += slots_of(&search->members[i]);
+    }
+}
+
+/* Lists that hold nearly all of the nearest k rows, by what was measured for 10 and for 100; an ef
+ * above or below the default makes it more or less. */
+static uint32_t lists_for(const struct search *search, double k, uint32_t ef)
+{
+    uint32_t count = search->epoch->list_count, most = 1;
+
+    for (uint32_t i = 0; i < search->member_count; i++) {
+        const struct index_ivf *ivf = lists_of(&search->members[i]);
+        double near = ivf->probes_10 ? ivf->probes_10 : 1, lists = near;
+        double far = ivf->probes_100 > ivf->probes_10 ? ivf->probes_100 : near;
+        double default_ef = k > EF_DEFAULT ? fmin(k, ef) : EF_DEFAULT;
+        if (k > 10)
+            lists = near * pow(far / near, log10(k / 10));
+        lists = ivf->fixed_probes ? ivf->fixed_probes : ceil(lists * ef / default_ef);
+        lists = lists < count ? lists : count;
+        most = lists > most ? (uint32_t)lists : most;
+    }
+    return most;
+}
+
+/* With a filter, the nearest k that match are the nearest K of all rows, K being k and what was
+ * rejected nearer than the last of them. */
+static uint32_t nearest_rows(struct search *search, uint32_t k)
+{
+    struct index_pool *pool = &search->scratch->walk, *rejected = &search->scratch->accepted;
+    uint64_t worst = 0;
+    uint32_t nearer = k;
+
+    index_entries_select(pool->entries, pool->count, k);
+    for (uint32_t i = 0; i < k; i++)
+        worst = pool->entries[i] > worst ? pool->entries[i] : worst;
+    for (uint32_t i = 0; i < rejected->count; i++)
+        nearer += rejected->entries[i] < worst;
+    return nearer;
+}
+
+/* How many lists to read after `done` of them: as many as K needs. Beyond what was measured only
+ * all lists are enough. */
+static uint32_t next_lists(struct search *search, uint32_t k, uint32_t ef, uint32_t done)
+{
+    uint32_t count = search->epoch->list_count, needed = 0, nearest;
+
+    if (search->scratch->walk.count < k)
+        return 2 * done < count ? 2 * done : count;
+    if (search->scratch->accepted.count > 0) {
+        nearest = nearest_rows(search, k);
+        search->selective = nearest / SELECTIVE > k;
+        if (lists_of(search->members)->fixed_probes == 0)
+            needed = nearest <= MEASURED_HITS || nearest < 2 * k ? lists_for(search, nearest, ef)
+                                                                 : count;
+    }
+    return needed;
+}
+
+static void scan_lists(struct search *search, uint32_t k, uint32_t ef)
+{
+    uint32_t count = search->epoch->list_count, done = 0;
+    uint32_t wanted = lists_for(search, k, ef);
+
+    while (done < wanted) {
+        index_ivf_sort_lists(search->room.lists, count, done, wanted);
+        if (done == 0)
+            make_tables(search);
+        for (; done < wanted; done++)
+            scan_in_all(search, (uint32_t)search->room.lists[done]);
+        wanted = next_lists(search, k, ef, done);
+    }
+}
+
+/* The member that a slot is of; *slot becomes its own number. */
+static const struct index_member *member_of(const struct search *search, uint32_t *slot)
+{
+    const struct index_member *member = search->members;
+
+    for (; *slot >= slots_of(member); member++)
+        *slot -= slots_of(member);
+    return member;
+}
+
+static const float *vector_of_slot(void *context, uint32_t slot, struct error *error)
+{
+    const struct index_member *member = member_of(context, &slot);
+
+    return member->vector(member->vector_context, lists_of(member)->rows[slot], error);
+}
+
+/* Reads lists and scores what they gave; hits have slots instead of rows. *open: candidates were
+ * dropped that might be hits. */
+static int search_once(struct search *search, uint32_t k, uint32_t ef, struct index_hit *hits,
+                       uint32_t *hit_count, bool *open, struct error *error)
+{
+    struct index_pool *pool = &search->scratch->walk;
+    struct index_search by_slot = *search->wanted;
+    float constant, error_square = lists_of(search->members)->error;
+    int status;
+
+    index_pool_limit(pool, 2 * search->keep + INDEX_PQ_BLOCK_ROWS);
+    search->limit = INT32_MAX;
+    search->selective = false;
+    search->scratch->accepted.count = 0;
+    scan_lists(search, k, ef);
+    shrink(search);
+    index_entries_sort(pool->entries, pool->count);
+    by_slot.vector = vector_of_slot;
+    by_slot.vector_context = search;
+    constant = search->first_value + search->constant;
+    if (search->epoch->metric == INDEX_METRIC_L2)
+        constant += search->epoch->bias_low;
+    status = index_rerank(
+        &(struct index_candidates){.metric = search->epoch->metric,
+                                   .dim = search->epoch->quantiser.dim,
+                                   .score_per_key = -search->unit,
+                                   .coarse = true,
+                                   .constant = -constant,
+                                   .error_square = search->selective ? error_square : 0,
+                                   .entries = pool->entries,
+                                   .count = pool->count},
+        &by_slot, hits, hit_count, open, error);
+    *open = *open && pool->count == search->keep;
+    return status;
+}
+
+/* Slots become rows; of equal scores the lower row of a member goes first. */
+static void name_rows(const struct search *search, struct index_hit *hits, uint32_t *hit_members,
+                      uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        const struct index_member *member = member_of(search, &hits[i].row);
+        struct index_hit hit = {lists_of(member)->rows[hits[i].row], hits[i].score};
+        uint32_t number = (uint32_t)(member - search->members), at = i;
+        for (; at > 0 && hits[at - 1].score == hit.score &&
+               (hit_members ? hit_members[at - 1] : 0) == number && hits[at - 1].row > hit.row;
+             at--)
+            hits[at] = hits[at - 1];
+        hits[at] = hit;
+        if (hit_members)
+            hit_members[i] = number; /* moves are among hits of one member */
+    }
+}
+
+static bool have_one_shape(const struct index_member *members, uint32_t member_count)
+{
+    const struct index_ivf_epoch *first = &members[0].segment->ivf->epoch;
+
+    for (uint32_t i = 1; i < member_count; i++) {
+        const struct index_ivf_epoch *other =
+            members[i].segment->ivf ? &members[i].segment->ivf->epoch : NULL;
+        if (!other || other->id != first->id || other->metric != first->metric ||
+            other->list_count != first->list_count ||
+            other->quantiser.dim != first->quantiser.dim ||
+            other->pq.part_dim != first->pq.part_dim ||
+            other->pq.part_count != first->pq.part_count)
+            return false;
+    }
+    return true;
+}
+
+/* With a filter the nearest that match may lie far from the query, where rows are many and codes do
+ * not tell them apart: the search is repeated with more candidates. Without one, `ef` says how many
+ * candidates the caller wants to pay for. */
+int index_ivf_search(const struct index_member *members, uint32_t member_count,
+                     const struct index_search *wanted, struct index_hit *hits,
+                     uint32_t *hit_members, uint32_t *hit_count, bool *exhausted,
+                     struct error *error)
+{
+    struct search search = {.members = members,
+                            .member_count = member_count,
+                            .epoch = &members[0].segment->ivf->epoch,
+                            .wanted = wanted,
+                            .scratch = index_scratch_get()};
+    uint32_t k, ef;
+    uint64_t keep;
+    bool open = true;
+
+    if (!have_one_shape(members, member_count))
+        return error_set(error, ERROR_UNSUPPORTED, "segments of different epochs with one number");
+    for (uint32_t i = 0; i < member_count; i++) {
+        search.count += lists_of(&members[i])->count;
+        search.asks = search.asks || members[i].accept || members[i].matching;
+    }
+    k = wanted->k < search.count ? wanted->k : search.count;
+    ef = wanted->ef > k ? wanted->ef : k;
+    if (k == 0)
+        return 0;
+    keep = ef > KEEP_MIN ? ef : KEEP_MIN;
+    keep = keep > (uint64_t)k * KEEP_PER_HIT ? keep : (uint64_t)k * KEEP_PER_HIT;
+    make_room(&search);
+    index_ivf_list_keys(search.epoch, wanted->query, search.scratch->query, search.room.lists);
+    index_pool_limit(&search.scratch->accepted, 2 * REJECTED_KEEP);
+    for (; open; keep *= KEEP_FACTOR) {
+        int status;
+        search.keep = keep < search.count ? (uint32_t)keep : search.count;
+        status = search_once(&search, k, ef, hits, hit_count, &open, error);
+        if (status != 0)
+            return status;
+        open = open && search.asks && keep * KEEP_FACTOR <= KEEP_MAX;
+    }
+    name_rows(&search, hits, hit_members, *hit_count);
+    return 0;
+}
