@@ -94,7 +94,7 @@ static uint32_t lists_for(uint64_t *ranks, uint32_t count, uint32_t ef_construct
     if (count == 0)
         return 1;
     index_entries_sort(ranks, count);
-    return (uint32_t)ranks[keep - 1] + 1;
+    return (uint32_t)ranks[keep - 1] + 2; /* one more: the sample is small */
 }
 
 static void count_lists(struct probing *probing)
