@@ -435,15 +435,21 @@ int index_ivf_search(const struct index_member *members, uint32_t member_count,
                             .wanted = wanted,
                             .scratch = index_scratch_get()};
     uint32_t k, ef;
-    uint64_t keep;
+    uint64_t keep, slots = 0;
     bool open = true;
 
+    *hit_count = 0;
+    *exhausted = true; /* all lists are read before less than k rows are returned */
     if (!have_one_shape(members, member_count))
         return error_set(error, ERROR_UNSUPPORTED, "segments of different epochs with one number");
     for (uint32_t i = 0; i < member_count; i++) {
         search.count += lists_of(&members[i])->count;
+        slots += slots_of(&members[i]);
         search.asks = search.asks || members[i].accept || members[i].matching;
     }
+    if (slots > INT32_MAX)
+        return error_set(error, ERROR_UNSUPPORTED, "%llu rows in one search",
+                         (unsigned long long)slots);
     k = wanted->k < search.count ? wanted->k : search.count;
     ef = wanted->ef > k ? wanted->ef : k;
     if (k == 0)

@@ -320,8 +320,7 @@ uint64_t index_segment_bytes(const struct index_segment *segment)
 }
 
 /* Lists of one epoch share tables and centroids; a number for its lowest bits, beyond those of the
- * kinds of codes. That different epochs get the same number is unlikely, and index_ivf_search copes
- * with it. */
+ * kinds of codes. */
 uint32_t index_segment_family(const struct index_segment *segment)
 {
     return segment->ivf ? (uint32_t)segment->ivf->epoch.id | UINT32_C(1) << 31
