@@ -93,6 +93,8 @@ struct config {
     const struct config_pair *kafka_properties; /* verbatim, secrets included */
     size_t kafka_property_count;
 
+    uint32_t decode_threads; /* 0: one a core */
+
     const char *nats_url; /* NULL: in-process queue */
     const char *nats_stream;
     uint32_t nats_replicas;

@@ -36,7 +36,7 @@ static const char secrets[] =
     "- Under systemd, `LoadCredential=` provides such files.\n\n"
     "`kafka.properties` cannot set what windrow relies on: `bootstrap.servers`, `group.id`, "
     "`enable.auto.commit`, `enable.auto.offset.store`, `auto.offset.reset`, `enable.idempotence`, "
-    "`acks`, `partition.assignment.strategy`.\n";
+    "`enable.partition.eof`, `acks`, `transactional.id`, `partition.assignment.strategy`.\n";
 
 struct section {
     const char *prefix; /* of the paths in it */
@@ -44,8 +44,13 @@ struct section {
 };
 
 static const struct section sections[] = {
-    {"", "Top level"}, {"kafka.", "kafka"}, {"nats.", "nats"},
-    {"http.", "http"}, {"store.", "store"}, {"collections.*.", "collections.NAME"},
+    {"", "Top level"},
+    {"kafka.", "kafka"},
+    {"ingest.", "ingest"},
+    {"nats.", "nats"},
+    {"http.", "http"},
+    {"store.", "store"},
+    {"collections.*.", "collections.NAME"},
 };
 
 static void write_bound(const struct property *property, double bound, struct buffer *out)

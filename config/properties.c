@@ -88,6 +88,10 @@ const struct property properties[] = {
      .extra_offset = offsetof(struct config, kafka_property_count), .default_yaml = "{}",
      .documentation = "Settings handed to librdkafka verbatim (security, timeouts, fetch sizes). See [secrets](#secrets)."},
 
+    {"ingest.decode_threads", PROPERTY_INTEGER, PROPERTY_AUTO, GLOBAL(decode_threads),
+     .minimum = 1, .maximum = 64, .default_yaml = "auto",
+     .documentation = "Threads that decode records; `auto`: one a core. The order of a partition is kept."},
+
     {"nats.url", PROPERTY_TEXT, PROPERTY_NULLABLE | PROPERTY_URL_SECRET, GLOBAL(nats_url),
      .default_yaml = "~", .check = check_nats_url,
      .documentation = "NATS servers with JetStream that carry the index work. Left out: a queue inside the process, same contract."},
@@ -262,6 +266,8 @@ const char *property_kafka_reserved(const char *name)
         {"enable.idempotence", "writes are always idempotent"},
         {"acks", "writes always wait for all in-sync replicas"},
         {"request.required.acks", "writes always wait for all in-sync replicas"},
+        {"enable.partition.eof", "windrow has to know when a partition is read to its end"},
+        {"transactional.id", "writes are single records"},
         {"partition.assignment.strategy", "windrow needs cooperative-sticky"},
     };
 

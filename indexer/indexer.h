@@ -57,6 +57,14 @@ typedef int (*indexer_window_function)(void *context, const struct config_collec
                                        const struct indexer_window_choice *choice,
                                        struct buffer *out, struct error *error);
 
+/* What an operator asks of ingestion. */
+enum indexer_control {
+    INDEXER_CONTROL_PAUSE,
+    INDEXER_CONTROL_RESUME,
+    INDEXER_CONTROL_SKIP,   /* a stopped shard goes on behind what Kafka lost */
+    INDEXER_CONTROL_REBUILD /* a stopped shard is read anew */
+};
+
 struct indexer_host {
     void *context;
     /** Leases all open shards of a collection into `arena`; each is given back with shard_release.
@@ -78,6 +86,10 @@ struct indexer_host {
                  struct indexer_write *writes, size_t count, struct error *error);
     /** Seals, reseals or merges now; NULL when this process keeps no windows. */
     indexer_window_function compact;
+    /** Pauses or resumes the ingestion of a collection, or of one stopped shard of it; NULL when
+     * this process does not ingest. */
+    int (*control)(void *context, const struct config_collection *collection, const char *shard,
+                   enum indexer_control control, struct error *error);
 };
 
 struct indexer_options {

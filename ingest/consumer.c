@@ -24,7 +24,8 @@ void consumer_client_error(rd_kafka_t *client, int code, const char *reason, voi
     if (code == RD_KAFKA_RESP_ERR__FATAL) {
         char text[256] = "";
         rd_kafka_fatal_error(client, text, sizeof(text));
-        log_error("ingest", "the Kafka consumer failed for good: %s; restart windrow", text);
+        log_error("ingest", "the Kafka consumer failed for good: %s; a new one takes over", text);
+        ingest->fatal = true;
         pthread_mutex_lock(&ingest->lock);
         memcpy(ingest->failed, text, sizeof(text));
         pthread_mutex_unlock(&ingest->lock);
@@ -44,8 +45,7 @@ void consumer_client_error(rd_kafka_t *client, int code, const char *reason, voi
  * both offsets, so it waits until the broker told its own since. */
 static void stop_out_of_range(struct ingest *ingest, struct partition *partition)
 {
-    long long ours = (long long)partition->position;
-    long long begin, end;
+    long long ours, begin, end;
 
     pthread_mutex_lock(&ingest->lock);
     begin = (long long)partition->shared.begin_offset;
@@ -57,20 +57,30 @@ static void stop_out_of_range(struct ingest *ingest, struct partition *partition
         return;
     partition->out_of_range_ns = 0;
     partition_drain(partition, CONSUMER_HAND_OVER_NS);
+    ours = (long long)partition->position;
     if (ours < begin)
-        partition_stop(partition,
+        partition_stop(partition, STOP_RANGE,
                        "offset %lld is gone, Kafka begins at %lld: retention passed us and %lld "
-                       "records are lost (remove the shard's folder to read again from what is "
-                       "left)",
-                       ours, begin, begin - ours);
+                       "offsets are lost (`windrow resume --shard %s` with --skip or --rebuild)",
+                       ours, begin, begin - ours, partition->shard_name);
     else if (ours > end)
-        partition_stop(partition,
+        partition_stop(partition, STOP_RANGE,
                        "offset %lld is beyond Kafka's end at %lld: the topic was made anew or its "
-                       "log was cut (remove the shard's folder to read the new one)",
-                       ours, end);
+                       "log was cut (`windrow resume --shard %s --rebuild` reads the new one)",
+                       ours, end, partition->shard_name);
     else
-        partition_stop(partition, "offset %lld is out of range, Kafka has %lld to %lld", ours,
-                       begin, end);
+        partition_stop(partition, STOP_RANGE, "offset %lld is out of range, Kafka has %lld to %lld",
+                       ours, begin, end);
+}
+
+/* Retention passed the offset where a replay was to begin, while it was asked for. */
+static void start_again(struct partition *partition)
+{
+    struct error error = {0};
+
+    if (consumer_assign_again(partition, &error) != 0)
+        partition_stop(partition, STOP_RANGE, "it cannot be read from its beginning: %s",
+                       error.text);
 }
 
 static void say_topic_missing(struct ingest *ingest, const char *name)
@@ -100,11 +110,13 @@ static void take_error(struct ingest *ingest, const rd_kafka_message_t *message)
     switch (message->err) {
     case RD_KAFKA_RESP_ERR__PARTITION_EOF:
         if (partition)
-            partition_take_end(partition, message->offset);
+            partition_read_end(partition, message->offset);
         return;
     case RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET:
     case RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE:
-        if (partition && !partition->stopped) {
+        if (partition && !partition->stopped && partition->read_offset < 0) {
+            start_again(partition); /* nothing was read, so nothing can be lost */
+        } else if (partition && !partition->stopped) {
             partition->out_of_range_ns = io_monotonic_ns(ingest->io);
             consumer_observe_soon(ingest);
         }
@@ -129,7 +141,7 @@ static void take_error(struct ingest *ingest, const rd_kafka_message_t *message)
 
 /* ---- pausing */
 
-static void set_paused(struct partition *partition, bool pause)
+void consumer_set_paused(struct partition *partition, bool pause)
 {
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
     rd_kafka_t *client = partition->ingest->consumer;
@@ -150,7 +162,8 @@ static void set_paused(struct partition *partition, bool pause)
  * messages are thrown away. */
 static bool may_resume(const struct partition *partition, int64_t now_ns)
 {
-    if (!partition->paused || partition->stopped || partition->wait != WAIT_NONE)
+    if (!partition->paused || partition->stopped || partition->wait != WAIT_NONE ||
+        partition_held(partition))
         return false;
     return !store_shard_needs_flush(partition->shard) ||
            now_ns - partition->idle_persisted_ns >= CONSUMER_RESUME_NS;
@@ -160,16 +173,16 @@ static void pause_or_resume(struct partition *partition, int64_t now_ns)
 {
     if (partition->pause_pending) {
         partition->pause_pending = false;
-        set_paused(partition, true);
+        consumer_set_paused(partition, true);
     } else if (may_resume(partition, now_ns)) {
         log_info("ingest", PARTITION_FORMAT " resumed", PARTITION_NAME(partition));
-        set_paused(partition, false);
+        consumer_set_paused(partition, false);
     } else if (!partition->paused && partition->wait != WAIT_NONE && partition_full(partition) &&
                (partition->ingest->any_paused ||
                 now_ns - partition->wait_since_ns >= CONSUMER_STALL_NS)) {
         log_info("ingest", PARTITION_FORMAT " paused: its records cannot be stored for now",
                  PARTITION_NAME(partition));
-        set_paused(partition, true);
+        consumer_set_paused(partition, true);
     }
 }
 
@@ -216,6 +229,8 @@ static int poll_timeout_ms(const struct ingest *ingest, int64_t now_ns)
 {
     int64_t left_ns = POLL_IDLE_MS * NS_PER_MS;
 
+    if (ingest->undecoded)
+        return 0; /* what was read comes first, unless there is more to read */
     if (ingest->waiting)
         left_ns = POLL_WAITING_MS * NS_PER_MS;
     if (ingest->oldest_ns != 0 && ingest->oldest_ns + CONSUMER_LINGER_NS - now_ns < left_ns)
@@ -223,26 +238,55 @@ static int poll_timeout_ms(const struct ingest *ingest, int64_t now_ns)
     return left_ns <= 0 ? 0 : (int)((left_ns + NS_PER_MS - 1) / NS_PER_MS);
 }
 
-static void take_message(struct ingest *ingest, const rd_kafka_message_t *message)
+/* Takes over what is decoded; with `finish`, decodes all that was read before. */
+static void take_decoded(struct ingest *ingest, bool finish)
+{
+    for (size_t i = 0; i < ingest->partition_count; i++) {
+        struct partition *partition = ingest->partitions[i];
+        if (partition->tasks && finish)
+            partition_finish(partition);
+        else if (partition->tasks)
+            partition_take(partition);
+        ingest->waiting |= partition->wait != WAIT_NONE;
+        if (partition_pending(partition) &&
+            (ingest->oldest_ns == 0 || partition->started_ns < ingest->oldest_ns))
+            ingest->oldest_ns = partition->started_ns;
+    }
+}
+
+/* Nothing more lies ready to be read: the consumer decodes with the workers. Waking them for a
+ * handful of records would take longer than decoding it. */
+static void finish_decoding(struct ingest *ingest)
+{
+    for (size_t i = 0; i < ingest->partition_count && ingest->decoding_bytes > DECODE_TASK_BYTES;
+         i++)
+        partition_submit(ingest->partitions[i]);
+    take_decoded(ingest, true);
+    ingest->undecoded = false;
+}
+
+static void take_message(struct ingest *ingest, rd_kafka_message_t *message)
 {
     struct partition *partition;
 
     if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
         take_error(ingest, message);
+        rd_kafka_message_destroy(message);
         ingest->oldest_ns = 1; /* whatever happened, look at the partitions */
         return;
     }
     partition = partition_find(ingest, rd_kafka_topic_name(message->rkt), message->partition);
-    if (!partition)
-        return; /* given back while the message was under way */
-    partition_take(partition, message);
-    if (partition_full(partition) && partition->wait == WAIT_NONE) {
-        partition_append(partition);
-        ingest->waiting |= partition->wait != WAIT_NONE;
+    /* Without one: given back while the message was under way. */
+    if (!partition || !partition_read(partition, message)) {
+        rd_kafka_message_destroy(message);
+        return;
     }
-    if (partition_pending(partition) &&
-        (ingest->oldest_ns == 0 || partition->started_ns < ingest->oldest_ns))
-        ingest->oldest_ns = partition->started_ns;
+    ingest->undecoded = true;
+    if (!partition->submitted)
+        return;
+    take_decoded(ingest, false);
+    while (ingest->decoding_bytes > CONSUMER_DECODING_BYTES && decode_pool_help(ingest->pool))
+        take_decoded(ingest, false);
 }
 
 /* ---- housekeeping */
@@ -306,6 +350,7 @@ static void housekeep(struct ingest *ingest, int64_t now_ns)
     for (size_t i = 0; i < ingest->partition_count; i++)
         if (ingest->partitions[i]->out_of_range_ns > 0)
             stop_out_of_range(ingest, ingest->partitions[i]);
+    consumer_control(ingest);
     if (now_ns - ingest->ticked_ns >= NS_PER_S) {
         int64_t wall_ms = io_wall_ms(ingest->io);
         ingest->ticked_ns = now_ns;
@@ -326,6 +371,42 @@ static void stall(struct ingest *ingest)
         usleep(STALL_ROUND_MS * 1000);
 }
 
+/* A client with a fatal error does nothing any more. The usual one: a static member that was away
+ * for longer than its session has joined anew, and a commit that was still under way under its old
+ * name is taken for that of another process (librdkafka 2.0.2). When it really is another process,
+ * the two would throw each other out for ever: each wait is twice as long as the one before. What
+ * was not durable is read again. */
+static void renew(struct ingest *ingest, int64_t now_ns)
+{
+    rd_kafka_t *client = NULL;
+    struct error error = {0};
+
+    if (now_ns - ingest->renewed_ns < ingest->renew_wait_ns)
+        return;
+    if (now_ns - ingest->renewed_ns > CONSUMER_RENEW_MAX_NS)
+        ingest->renew_wait_ns = 0;
+    ingest->renewed_ns = now_ns;
+    ingest->renew_wait_ns = ingest->renew_wait_ns ? 2 * ingest->renew_wait_ns : NS_PER_S;
+    if (ingest->renew_wait_ns > CONSUMER_RENEW_MAX_NS)
+        ingest->renew_wait_ns = CONSUMER_RENEW_MAX_NS;
+    consumer_forget_all(ingest);
+    if (consumer_connect(ingest, &client, &error) != 0) {
+        log_error("ingest", "%s", error.text);
+        return;
+    }
+    pthread_rwlock_wrlock(&ingest->client_lock);
+    rd_kafka_queue_destroy(ingest->fetch.queue);
+    rd_kafka_destroy_flags(ingest->consumer, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    ingest->consumer = client;
+    ingest->fetch.queue = rd_kafka_queue_get_consumer(client);
+    pthread_rwlock_unlock(&ingest->client_lock);
+    ingest->ever_assigned = ingest->fatal = false;
+    pthread_mutex_lock(&ingest->lock);
+    ingest->failed[0] = '\0';
+    ingest->joined = false;
+    pthread_mutex_unlock(&ingest->lock);
+}
+
 static void round_once(struct ingest *ingest)
 {
     int64_t now_ns = io_monotonic_ns(ingest->io);
@@ -337,18 +418,22 @@ static void round_once(struct ingest *ingest)
         message = rd_kafka_consumer_poll(ingest->consumer, poll_timeout_ms(ingest, now_ns));
         if (message) {
             take_message(ingest, message);
-            rd_kafka_message_destroy(message);
             consumer_fetch_keep_up(ingest);
         }
     }
+    if (!message)
+        finish_decoding(ingest);
     now_ns = io_monotonic_ns(ingest->io);
     if (ingest->waiting && ingest->letters)
         dead_letters_poll(ingest->letters, 0);
     if (!message || ingest->waiting ||
         (ingest->oldest_ns != 0 && now_ns - ingest->oldest_ns >= CONSUMER_BUSY_LINGER_NS))
         append_due(ingest, now_ns);
-    if (now_ns - ingest->housekept_ns >= POLL_IDLE_MS * NS_PER_MS)
+    if (now_ns - ingest->housekept_ns >= POLL_IDLE_MS * NS_PER_MS) {
         housekeep(ingest, now_ns);
+        if (ingest->fatal)
+            renew(ingest, now_ns);
+    }
 }
 
 /* A commit that finds no coordinator holds the closing up for a whole session timeout. */
@@ -384,6 +469,7 @@ void *consumer_main(void *context)
 
     while (!atomic_load(&ingest->stop))
         round_once(ingest);
+    consumer_control_close(ingest);
     leave(ingest);
     return NULL;
 }

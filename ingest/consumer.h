@@ -2,16 +2,19 @@
  *
  *     ingest.c              start, stop, status, readiness
  *     consumer.c            the thread: poll, errors, stalls, housekeeping
- *     consumer_partition.c  one partition: decode, judge, group, append, stop
+ *     consumer_take.c       one partition: read, decode in tasks, judge, into the group
+ *     consumer_partition.c  one partition: append the group, wait, stop
+ *     consumer_start.c      where a partition is read from
  *     consumer_rebalance.c  assignment: open, seek; revocation: flush, hand over
  *     consumer_fetch.c      keeps librdkafka fetching
+ *     consumer_control.c    what operators ask for: pause, resume
  *     consumer_observe.c    a second thread that asks the broker for end offsets
  *     consumer_metrics.c    the series of a partition
  *
- * Threads. The consumer thread owns every partition and touches the store. The observer asks the
- * broker, so that no query ever delays a poll. What other threads read (struct partition_shared,
- * the list of partitions, struct broker_view) is guarded by `lock`, which is never held across a
- * call into the store, the host or librdkafka. */
+ * Threads. The consumer thread owns every partition and touches the store. Workers decode
+ * (decode_pool.h). The observer asks the broker, so that no query ever delays a poll. What other
+ * threads read (struct partition_shared, the list of partitions, struct broker_view) is guarded by
+ * `lock`, which is never held across a call into the store, the host or librdkafka. */
 #ifndef INGEST_CONSUMER_H
 #define INGEST_CONSUMER_H
 
@@ -22,11 +25,14 @@
 #include "base/arena.h"
 #include "base/io.h"
 #include "ingest/dead_letter.h"
+#include "ingest/decode_pool.h"
 #include "ingest/ingest.h"
 
 enum {
     CONSUMER_GROUP_RECORDS = 512,           /* a group is appended once it has this many */
     CONSUMER_GROUP_BYTES = 4 * 1024 * 1024, /* or this much */
+    /* What is read and not taken: beyond it the consumer decodes instead of reading. */
+    CONSUMER_DECODING_BYTES = 8 * 1024 * 1024,
 };
 
 #define NS_PER_MS INT64_C(1000000)
@@ -43,9 +49,11 @@ enum {
  * paused: pausing throws the prefetched messages away, which costs most of a second. */
 #define CONSUMER_STALL_NS NS_PER_S
 /* A partition paused for lack of memory is resumed when no flush is due, or after this long. */
-#define CONSUMER_RESUME_NS   (5 * NS_PER_S)
-#define CONSUMER_COMMIT_NS   (5 * NS_PER_S)
-#define CONSUMER_COMPLAIN_NS (30 * NS_PER_S)
+#define CONSUMER_RESUME_NS (5 * NS_PER_S)
+/* The longest wait between two clients, when one after the other fails for good. */
+#define CONSUMER_RENEW_MAX_NS (60 * NS_PER_S)
+#define CONSUMER_COMMIT_NS    (5 * NS_PER_S)
+#define CONSUMER_COMPLAIN_NS  (30 * NS_PER_S)
 /* How long a hand-over waits for dead letters to be acknowledged. */
 #define CONSUMER_HAND_OVER_NS (5 * NS_PER_S)
 /* The same when the process stops. */
@@ -61,10 +69,33 @@ enum partition_wait {
     WAIT_SPACE         /* ERROR_NO_SPACE */
 };
 
+/* Why a partition will not go on by itself. */
+enum partition_stop_cause {
+    STOP_NONE,
+    STOP_OPEN,   /* its shard cannot be opened */
+    STOP_STORE,  /* a write failed for good */
+    STOP_RANGE,  /* Kafka no longer has its offset, or not yet: the topic was made anew */
+    STOP_RECORD, /* a bad record, and no dead-letter topic */
+};
+
+enum { REJECT_REASONS_MAX = 24 }; /* more than decoding and judging have */
+
+/* What became of the records of a group that are not in it. Counted once the group is durable: what
+ * is lost before is read, and counted, again. */
+struct partition_counts {
+    size_t late_accepted, late_dropped, late_dead_letter, expired;
+    size_t reason_count;
+    struct {
+        const char *reason; /* a literal */
+        size_t count;
+    } rejects[REJECT_REASONS_MAX];
+};
+
 struct partition_metrics {
-    struct metric *ingested, *deleted;
+    struct metric *ingested, *superseded, *deleted;
     struct metric *late_accepted, *late_dropped, *late_dead_letter, *expired;
     struct metric *lag_records, *lag_seconds, *watermark, *stalled, *stopped;
+    struct metric *next_offset, *begin_offset, *end_offset;
     struct metric *freshness;
 };
 
@@ -91,8 +122,15 @@ struct partition {
     struct twcs_clock clock; /* as of the last record in the group */
     struct partition_metrics metrics;
 
-    /* The group: what was read and is not durable yet. */
-    struct arena arena; /* what the records point to */
+    /* What was read and not taken yet, in order. The last one is open until it is submitted, or
+     * until the consumer decodes it itself. */
+    struct decode_task *tasks, *last_task;
+    bool submitted;      /* the last one was */
+    int64_t read_offset; /* offset behind the last message read; -1: none yet */
+
+    /* The group: what was taken and is not durable yet. */
+    struct decode_task *group_tasks; /* the records lie in them */
+    struct partition_counts counts;
     struct store_record *records;
     int64_t *timestamps_ms; /* of Kafka, one a record, for freshness */
     size_t record_count;
@@ -102,7 +140,7 @@ struct partition {
     struct dead_letter_ticket *ticket; /* letters that must be acknowledged before the group */
     int64_t started_ns;                /* when the group got its first message; 0: it is empty */
 
-    int64_t position;    /* offset behind the last message read; -1: none yet */
+    int64_t position;    /* offset behind the last message taken; -1: none yet */
     int64_t next_offset; /* durable: where a restart goes on; -1: nothing */
     int64_t committed_offset;
     int64_t last_timestamp_ms;
@@ -112,11 +150,12 @@ struct partition {
     int64_t wait_since_ns;
     int64_t retry_ns; /* next try of a group that waits */
     int64_t complained_ns;
-    bool paused;             /* asked librdkafka to pause it */
-    bool stopped;            /* will not go on in this assignment */
-    int64_t out_of_range_ns; /* Kafka refused our offset then; 0: it did not */
+    bool paused;  /* asked librdkafka to pause it */
+    bool stopped; /* will not go on until an operator says so */
+    enum partition_stop_cause stop_cause;
+    int64_t bad_offset;      /* of STOP_RECORD */
     bool pause_pending;      /* stopped or stalled inside a callback: pause at the next round */
-    bool revoked;            /* being handed over: no pausing */
+    int64_t out_of_range_ns; /* Kafka refused our offset then; 0: it did not */
 
     int64_t idle_persisted_ns;
     int64_t persisted_watermark_ms;
@@ -133,19 +172,25 @@ struct topic {
     int64_t said_ns; /* when that was logged */
 };
 
+struct control;
+
 struct ingest {
     const struct config *config;
     struct ingest_host host;
     struct metrics *metrics;
     struct io *io;
     rd_kafka_t *consumer;
+    pthread_rwlock_t client_lock; /* write: the consumer thread replaces `consumer`; the observer
+                                     reads it */
     struct dead_letters *letters; /* NULL: partitions stop instead */
     pthread_t thread;
     pthread_t observer;
     atomic_bool stop;
 
     /* Consumer thread only. */
-    struct arena scratch;   /* documents of one message */
+    struct decode_pool *pool;
+    bool undecoded;         /* something was read since all was decoded */
+    size_t decoding_bytes;  /* read and not taken */
     struct partition *last; /* the partition of the last message */
     int64_t oldest_ns;      /* start of the oldest group that does not wait; 0: none */
     bool waiting;           /* some group waits */
@@ -156,6 +201,9 @@ struct ingest {
     int64_t complained_ns; /* about brokers */
     bool silence_said;     /* a line says that no broker answers */
     bool ever_assigned;
+    bool fatal;         /* the client failed for good: a new one has to take over */
+    int64_t renewed_ns; /* when that was last done */
+    int64_t renew_wait_ns;
     bool no_commit; /* no broker answers while the consumer closes */
     struct {
         rd_kafka_queue_t *queue; /* of fetched messages */
@@ -163,6 +211,7 @@ struct ingest {
         unsigned unlooked;       /* messages taken since its length was looked at */
         int64_t woken_ns;
     } fetch;
+    bool *held; /* one a collection: an operator paused it. Written under `lock` */
 
     pthread_mutex_t lock;
     pthread_cond_t wake; /* for the observer */
@@ -170,13 +219,21 @@ struct ingest {
     size_t partition_count, partition_capacity;
     struct topic *topics;
     size_t topic_count;
+    struct control *control;   /* what an operator waits for */
+    size_t control_users;      /* threads that wait */
+    bool control_closed;       /* nobody will serve them any more */
+    pthread_cond_t controlled; /* any of these changed */
     bool observer_stop;
     bool observe_now;
     bool joined;              /* an assignment has come, even an empty one */
     bool broker_answered;     /* since the start */
     int64_t broker_silent_ns; /* since when no broker answers; 0: they do */
-    char failed[256];         /* the client failed for good */
+    char failed[256];         /* why the client failed for good, until a new one takes over */
 };
+
+/* ---- ingest.c */
+/* A client that has subscribed. */
+int consumer_connect(struct ingest *ingest, rd_kafka_t **client, struct error *error);
 
 /* ---- consumer.c */
 void *consumer_main(void *context);
@@ -185,24 +242,32 @@ void consumer_client_error(rd_kafka_t *client, int code, const char *reason, voi
 /* Commits what is durable, as a hint for lag tools. `wait_ms` 0: without waiting for the reply. */
 void consumer_commit(struct ingest *ingest, int wait_ms);
 
+/* Tells librdkafka; pausing throws away what it has fetched. Not inside an assignment. */
+void consumer_set_paused(struct partition *partition, bool pause);
+
 /* ---- consumer_partition.c */
 struct partition *partition_find(struct ingest *ingest, const char *topic, int32_t number);
-/* One message in order. Takes nothing over. */
-void partition_take(struct partition *partition, const rd_kafka_message_t *message);
-/* Everything below `offset` has been read: what lies in between are control records or aborted
- * transactions. */
-void partition_take_end(struct partition *partition, int64_t offset);
 bool partition_full(const struct partition *partition);
-/* Whether something was read that is not durable. */
+/* Whether something was taken that is not durable. */
 bool partition_pending(const struct partition *partition);
 /* Appends the group if it can; else `wait` says why not. */
 void partition_append(struct partition *partition);
-/* Tries for up to `limit_ns` to get the group durable: before a hand-over. */
+/* Tries that for up to `limit_ns`. */
+void partition_append_for(struct partition *partition, int64_t limit_ns);
+/* Tries for up to `limit_ns` to get all that was read durable: before a hand-over. */
 void partition_drain(struct partition *partition, int64_t limit_ns);
 /* The safe clock, and the watermark of an idle shard. About once a second. */
 void partition_tick(struct partition *partition, int64_t wall_ms);
-void partition_stop(struct partition *partition, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+void partition_stop(struct partition *partition, enum partition_stop_cause cause,
+                    const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* Moves the durable offset of an idle or stopped partition without a record. */
+int partition_move(struct partition *partition, int64_t next_offset, struct error *error);
+/* Forgets what was read and is not durable. */
+void partition_forget(struct partition *partition);
+/* No longer stopped; it is read from its position. */
+void partition_go_on(struct partition *partition);
+/* Whether an operator paused its collection. */
+bool partition_held(const struct partition *partition);
 /* Publishes next offset, timestamp and pause for other threads. */
 void partition_publish(struct partition *partition);
 /* Records that are behind the durable offset; -1 unknown. The lock must be held. */
@@ -214,12 +279,43 @@ int64_t partition_lag(const struct partition *partition);
 /* ---- consumer_fetch.c */
 /* After each message. */
 void consumer_fetch_keep_up(struct ingest *ingest);
+/* ---- consumer_take.c */
+/* One message in order. Takes it over and returns true, unless it is not wanted. */
+bool partition_read(struct partition *partition, rd_kafka_message_t *message);
+/* The partition ends at `offset`. */
+void partition_read_end(struct partition *partition, int64_t offset);
+/* Hands what was read to the workers. */
+void partition_submit(struct partition *partition);
+/* Takes what is decoded, as far as the group has room; appends full groups. */
+void partition_take(struct partition *partition);
+/* The same, and decodes what is not yet. */
+void partition_finish(struct partition *partition);
+/* Forgets what was read and not taken. */
+void partition_drop_tasks(struct partition *partition);
+
+/* ---- consumer_start.c */
+/* Sets each partition's offset to where it is to be read from: our own next offset, or the earliest
+ * one whose event time can still be unexpired. May ask the broker. */
+void consumer_set_starts(struct ingest *ingest, rd_kafka_topic_partition_list_t *list);
+/* Begins to read the partition anew, from there. Not inside the rebalance callback. */
+int consumer_assign_again(struct partition *partition, struct error *error);
 
 /* ---- consumer_rebalance.c */
 void consumer_rebalance(rd_kafka_t *client, rd_kafka_resp_err_t event,
                         rd_kafka_topic_partition_list_t *list, void *opaque);
 /* Closes what is still open without a flush: after a consumer that never joined. */
 void consumer_forget_all(struct ingest *ingest);
+
+/* Opens its shard, or finds why not. */
+void partition_open(struct partition *partition);
+
+/* ---- consumer_control.c */
+/* Serves a waiting request, if there is one. */
+void consumer_control(struct ingest *ingest);
+/* The consumer ends: whoever waits is told so, and nobody waits any more when this returns. */
+void consumer_control_close(struct ingest *ingest);
+/* Which collections were paused when the process last ran. */
+void consumer_control_load(struct ingest *ingest);
 
 /* ---- consumer_observe.c */
 void *consumer_observe(void *context);
@@ -229,6 +325,8 @@ void consumer_observe_soon(struct ingest *ingest);
 void partition_metrics_create(struct partition *partition);
 void partition_metrics_remove(struct partition *partition);
 void partition_count_reject(struct partition *partition, const char *reason);
+/* The group is durable: what was in it, and what was not, is counted. */
+void partition_count_durable(struct partition *partition);
 /* Lag gauges, from what the observer has learnt. */
 void consumer_metrics_refresh(struct ingest *ingest);
 

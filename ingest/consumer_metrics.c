@@ -1,5 +1,9 @@
 #include "ingest/consumer.h"
 
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
 static struct metric *late(struct partition *partition, const char *outcome)
 {
     struct metric_label labels[] = {{"collection", partition->collection->name},
@@ -19,6 +23,9 @@ void partition_metrics_create(struct partition *partition)
 
     series->ingested = metrics_counter(metrics, "windrow_records_ingested_total",
                                        "Records made durable and searchable", labels, 2);
+    series->superseded = metrics_counter(
+        metrics, "windrow_records_superseded_total",
+        "Records of a batch that a later one of the same id in it replaced", labels, 2);
     series->deleted = metrics_counter(metrics, "windrow_records_deleted_total",
                                       "Tombstones made durable", labels, 2);
     series->late_accepted = late(partition, "accepted");
@@ -43,6 +50,12 @@ void partition_metrics_create(struct partition *partition)
                                     "1 while the partition is stopped by an error that only an "
                                     "operator can resolve",
                                     labels, 2);
+    series->next_offset = metrics_gauge(metrics, "windrow_kafka_next_offset",
+                                        "Offset behind the last durable record", labels, 2);
+    series->begin_offset = metrics_gauge(metrics, "windrow_kafka_begin_offset",
+                                         "Oldest offset that Kafka still has", labels, 2);
+    series->end_offset = metrics_gauge(metrics, "windrow_kafka_end_offset",
+                                       "Last stable offset of the partition", labels, 2);
     series->freshness =
         metrics_histogram(metrics, "windrow_freshness_seconds", "Kafka timestamp to searchable",
                           labels, 1, metrics_seconds_bounds, metrics_seconds_bound_count);
@@ -58,16 +71,89 @@ void partition_metrics_remove(struct partition *partition)
     metrics_remove(metrics, series->lag_seconds);
     metrics_remove(metrics, series->watermark);
     metrics_remove(metrics, series->stopped);
+    metrics_remove(metrics, series->next_offset);
+    metrics_remove(metrics, series->begin_offset);
+    metrics_remove(metrics, series->end_offset);
 }
 
 void partition_count_reject(struct partition *partition, const char *reason)
 {
-    struct metric_label labels[] = {{"collection", partition->collection->name},
-                                    {"reason", reason}};
+    struct partition_counts *counts = &partition->counts;
+    size_t i = 0;
 
-    metric_add(metrics_counter(partition->ingest->metrics, "windrow_records_rejected_total",
-                               "Records that could not be stored", labels, 2),
-               1);
+    while (i < counts->reason_count && strcmp(counts->rejects[i].reason, reason) != 0)
+        i++;
+    assert(i < REJECT_REASONS_MAX);
+    if (i == counts->reason_count)
+        counts->rejects[counts->reason_count++].reason = reason;
+    counts->rejects[i].count++;
+}
+
+static int by_key(const void *a, const void *b)
+{
+    const struct store_record *left = a;
+    const struct store_record *right = b;
+    size_t size = left->key_bytes < right->key_bytes ? left->key_bytes : right->key_bytes;
+    int order = memcmp(left->key, right->key, size);
+
+    return order ? order
+                 : (left->key_bytes > right->key_bytes) - (left->key_bytes < right->key_bytes);
+}
+
+/* Records of one batch that a later one of the same id replaced. The group is not needed any more:
+ * it may be sorted. */
+static size_t superseded_count(struct store_record *records, size_t count)
+{
+    size_t superseded = 0;
+
+    for (size_t from = 0, to; from < count; from = to) {
+        for (to = from + 1; to < count && records[to].offset == records[from].offset;)
+            to++;
+        if (to - from == 1)
+            continue;
+        qsort(records + from, to - from, sizeof(*records), by_key);
+        for (size_t i = from + 1; i < to; i++)
+            superseded += by_key(&records[i - 1], &records[i]) == 0;
+    }
+    return superseded;
+}
+
+static void count_rejects(struct partition *partition)
+{
+    struct partition_counts *counts = &partition->counts;
+
+    for (size_t i = 0; i < counts->reason_count; i++) {
+        struct metric_label labels[] = {{"collection", partition->collection->name},
+                                        {"reason", counts->rejects[i].reason}};
+        metric_add(metrics_counter(partition->ingest->metrics, "windrow_records_rejected_total",
+                                   "Records that could not be stored", labels, 2),
+                   (double)counts->rejects[i].count);
+    }
+}
+
+void partition_count_durable(struct partition *partition)
+{
+    const struct partition_metrics *series = &partition->metrics;
+    const struct partition_counts *counts = &partition->counts;
+    int64_t wall_ms = io_wall_ms(partition->ingest->io);
+    size_t deleted = 0;
+    size_t superseded;
+
+    for (size_t i = 0; i < partition->record_count; i++) {
+        int64_t age_ms = wall_ms - partition->timestamps_ms[i];
+        deleted += partition->records[i].is_delete;
+        if (partition->timestamps_ms[i] > 0)
+            metric_observe(series->freshness, age_ms > 0 ? (double)age_ms / 1e3 : 0);
+    }
+    superseded = superseded_count(partition->records, partition->record_count);
+    metric_add(series->deleted, (double)deleted);
+    metric_add(series->superseded, (double)superseded);
+    metric_add(series->ingested, (double)(partition->record_count - deleted - superseded));
+    metric_add(series->late_accepted, (double)counts->late_accepted);
+    metric_add(series->late_dropped, (double)counts->late_dropped);
+    metric_add(series->late_dead_letter, (double)counts->late_dead_letter);
+    metric_add(series->expired, (double)counts->expired);
+    count_rejects(partition);
 }
 
 void consumer_metrics_refresh(struct ingest *ingest)
@@ -82,6 +168,9 @@ void consumer_metrics_refresh(struct ingest *ingest)
         if (lag < 0)
             continue;
         metric_set(partition->metrics.lag_records, (double)lag);
+        metric_set(partition->metrics.next_offset, (double)partition->shared.next_offset);
+        metric_set(partition->metrics.begin_offset, (double)partition->shared.begin_offset);
+        metric_set(partition->metrics.end_offset, (double)partition->shared.end_offset);
         metric_set(partition->metrics.lag_seconds, lag > 0 && newest_ms > 0 && wall_ms > newest_ms
                                                        ? (double)(wall_ms - newest_ms) / 1e3
                                                        : 0);

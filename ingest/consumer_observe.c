@@ -179,8 +179,10 @@ void *consumer_observe(void *context)
     bool created = ingest->letters == NULL;
 
     do {
+        pthread_rwlock_rdlock(&ingest->client_lock);
         if (observe(ingest) && !created)
             created = create_letter_topic(ingest);
+        pthread_rwlock_unlock(&ingest->client_lock);
     } while (sleep_a_second(ingest));
     return NULL;
 }

@@ -27,7 +27,7 @@ static void take_over_shard(struct partition *partition)
     int64_t next_offset = store_shard_next_offset(partition->shard);
     struct store_clock clock = store_shard_clock(partition->shard);
 
-    partition->next_offset = partition->position = next_offset;
+    partition->next_offset = partition->position = partition->read_offset = next_offset;
     partition->clock = next_offset < 0
                            ? (struct twcs_clock){.watermark_ms = TWCS_NO_TIME}
                            : (struct twcs_clock){clock.watermark_ms, clock.last_record_wall_ms,
@@ -36,7 +36,7 @@ static void take_over_shard(struct partition *partition)
     twcs_clock_tick(&partition->clock, io_wall_ms(partition->ingest->io), true);
 }
 
-static void partition_open(struct partition *partition)
+void partition_open(struct partition *partition)
 {
     struct ingest *ingest = partition->ingest;
     struct error error = {0};
@@ -45,7 +45,7 @@ static void partition_open(struct partition *partition)
                                 &partition->shard, &error) == 0)
         take_over_shard(partition);
     else
-        partition_stop(partition, "its shard cannot be opened: %s", error.text);
+        partition_stop(partition, STOP_OPEN, "its shard cannot be opened: %s", error.text);
     partition_publish(partition);
 }
 
@@ -98,10 +98,10 @@ static struct partition *partition_new(struct ingest *ingest, const struct topic
                  number);
     partition->policy = ingest_policy(topic->collection);
     partition->next_offset = partition->position = partition->committed_offset = -1;
+    partition->read_offset = -1;
     partition->clock.watermark_ms = TWCS_NO_TIME;
     partition->shared.next_offset = partition->shared.begin_offset = -1;
     partition->shared.end_offset = partition->shared.target_offset = -1;
-    arena_create(&partition->arena, 0);
     partition_metrics_create(partition);
     return partition;
 }
@@ -109,8 +109,8 @@ static struct partition *partition_new(struct ingest *ingest, const struct topic
 static void partition_delete(struct partition *partition)
 {
     partition_metrics_remove(partition);
+    partition_forget(partition);
     dead_letter_ticket_delete(partition->ticket);
-    arena_destroy(&partition->arena);
     free(partition->records);
     free(partition->timestamps_ms);
     free(partition->topic);
@@ -128,14 +128,14 @@ static void assigned(struct ingest *ingest, rd_kafka_topic_partition_list_t *lis
         partition = partition_new(ingest, topic, place->partition);
         list_add(ingest, partition);
         partition_open(partition);
-        place->offset =
-            partition->next_offset < 0 ? RD_KAFKA_OFFSET_BEGINNING : partition->next_offset;
+        partition->pause_pending |= partition_held(partition);
         log_info("ingest", PARTITION_FORMAT " assigned, shard %s, from offset %lld",
                  PARTITION_NAME(partition), partition->shard_name,
                  (long long)partition->next_offset);
         if (ingest->host.alive)
             ingest->host.alive(ingest->host.context);
     }
+    consumer_set_starts(ingest, list);
 }
 
 static void partition_close(struct partition *partition, bool lost)
@@ -145,6 +145,9 @@ static void partition_close(struct partition *partition, bool lost)
 
     log_info("ingest", PARTITION_FORMAT " %s at offset %lld", PARTITION_NAME(partition),
              lost ? "lost" : "given back", (long long)partition->next_offset);
+    /* librdkafka would remember the pause for the next time that we own it. */
+    if (partition->paused)
+        consumer_set_paused(partition, false);
     list_remove(ingest, partition);
     if (partition->shard)
         ingest->host.shard_close(ingest->host.context, partition->shard, flush);

@@ -14,6 +14,7 @@
 
 #include "base/logger.h"
 #include "ingest/kafka_conf.h"
+#include "ingest/kafka_stats.h"
 
 #define RETRY_NS     INT64_C(1000000000)
 #define LOG_EVERY_NS INT64_C(5000000000)
@@ -158,6 +159,15 @@ static void delivered(rd_kafka_t *client, const rd_kafka_message_t *message, voi
     letter_delete(letter);
 }
 
+static int take_statistics(rd_kafka_t *client, char *json, size_t json_bytes, void *opaque)
+{
+    struct dead_letters *letters = opaque;
+
+    (void)client;
+    kafka_stats_publish(letters->metrics, "dead_letters", json, json_bytes);
+    return 0; /* librdkafka frees the text */
+}
+
 static int client_new(struct dead_letters *letters, struct error *error)
 {
     char timeout[16];
@@ -169,6 +179,7 @@ static int client_new(struct dead_letters *letters, struct error *error)
     snprintf(timeout, sizeof(timeout), "%d", ACK_TIMEOUT_MS);
     kafka_conf_set(conf, "message.timeout.ms", timeout);
     rd_kafka_conf_set_dr_msg_cb(conf, delivered);
+    rd_kafka_conf_set_stats_cb(conf, take_statistics);
     return kafka_client_new(RD_KAFKA_PRODUCER, conf, &letters->client, error);
 }
 

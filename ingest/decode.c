@@ -338,3 +338,27 @@ void ingest_decode(const struct config_collection *collection, const struct inge
 {
     decode_message(collection, message, arena, arena, decoded);
 }
+
+const char *ingest_complaint(const struct config_collection *collection,
+                             const struct ingest_message *message, int64_t now_ms,
+                             struct arena *arena, struct ingest_decoded *decoded)
+{
+    char time[TEXT_TIME_BYTES];
+    char limit[TEXT_TIME_BYTES];
+    char text[160];
+
+    ingest_decode(collection, message, arena, decoded);
+    if (decoded->reject_count > 0)
+        return decoded->rejects[0].text;
+    for (size_t i = 0; i < decoded->record_count; i++) {
+        const struct store_record *record = &decoded->records[i];
+        if (record->is_delete || record->event_time_ms - collection->max_future_ms <= now_ms)
+            continue;
+        snprintf(text, sizeof(text),
+                 "event time %s lies further in the future than max_future (%s)",
+                 text_format_time(record->event_time_ms, time),
+                 text_format_duration(collection->max_future_ms, limit));
+        return arena_copy(arena, text, strlen(text));
+    }
+    return NULL;
+}

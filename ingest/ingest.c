@@ -8,6 +8,7 @@
 #include "base/logger.h"
 #include "ingest/consumer.h"
 #include "ingest/kafka_conf.h"
+#include "ingest/kafka_stats.h"
 
 enum { LETTERS_FLUSH_MS = 2000 };
 
@@ -111,7 +112,16 @@ static int list_topics(struct ingest *ingest, struct error *error)
     return 0;
 }
 
-static int connect_consumer(struct ingest *ingest, struct error *error)
+static int take_statistics(rd_kafka_t *client, char *json, size_t json_bytes, void *opaque)
+{
+    struct ingest *ingest = opaque;
+
+    (void)client;
+    kafka_stats_publish(ingest->metrics, "consumer", json, json_bytes);
+    return 0; /* librdkafka frees the text */
+}
+
+int consumer_connect(struct ingest *ingest, rd_kafka_t **client, struct error *error)
 {
     rd_kafka_topic_partition_list_t *list;
     rd_kafka_conf_t *conf;
@@ -121,18 +131,20 @@ static int connect_consumer(struct ingest *ingest, struct error *error)
         return error->code;
     rd_kafka_conf_set_rebalance_cb(conf, consumer_rebalance);
     rd_kafka_conf_set_error_cb(conf, consumer_client_error);
-    if (kafka_client_new(RD_KAFKA_CONSUMER, conf, &ingest->consumer, error) != 0)
+    rd_kafka_conf_set_stats_cb(conf, take_statistics);
+    if (kafka_client_new(RD_KAFKA_CONSUMER, conf, client, error) != 0)
         return error->code;
-    (void)rd_kafka_poll_set_consumer(ingest->consumer);
-    ingest->fetch.queue = rd_kafka_queue_get_consumer(ingest->consumer);
+    (void)rd_kafka_poll_set_consumer(*client);
     list = rd_kafka_topic_partition_list_new((int)ingest->topic_count);
     for (size_t i = 0; i < ingest->topic_count; i++)
         rd_kafka_topic_partition_list_add(list, ingest->topics[i].name, RD_KAFKA_PARTITION_UA);
-    code = rd_kafka_subscribe(ingest->consumer, list);
+    code = rd_kafka_subscribe(*client, list);
     rd_kafka_topic_partition_list_destroy(list);
-    if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
-        return error_set(error, ERROR_INVALID, "kafka: subscribe: %s", rd_kafka_err2str(code));
-    return 0;
+    if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
+        return 0;
+    rd_kafka_destroy_flags(*client, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    *client = NULL;
+    return error_set(error, ERROR_INVALID, "kafka: subscribe: %s", rd_kafka_err2str(code));
 }
 
 static void ingest_delete(struct ingest *ingest)
@@ -142,11 +154,14 @@ static void ingest_delete(struct ingest *ingest)
         rd_kafka_queue_destroy(ingest->fetch.queue);
     if (ingest->consumer)
         rd_kafka_destroy_flags(ingest->consumer, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    pthread_cond_destroy(&ingest->controlled);
     pthread_cond_destroy(&ingest->wake);
     pthread_mutex_destroy(&ingest->lock);
-    arena_destroy(&ingest->scratch);
+    pthread_rwlock_destroy(&ingest->client_lock);
+    decode_pool_delete(ingest->pool);
     free(ingest->partitions);
     free(ingest->topics);
+    free(ingest->held);
     free(ingest);
 }
 
@@ -162,11 +177,15 @@ static struct ingest *ingest_new(const struct ingest_options *options)
     ingest->metrics = options->metrics;
     ingest->io = options->io ? options->io : io_posix();
     ingest->complained_ns = INT64_MIN / 2;
-    arena_create(&ingest->scratch, 0);
+    ingest->held = calloc(options->config->collection_count + 1, sizeof(*ingest->held));
+    if (!ingest->held)
+        abort();
     pthread_mutex_init(&ingest->lock, NULL);
+    pthread_rwlock_init(&ingest->client_lock, NULL);
     pthread_condattr_init(&attributes);
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
     pthread_cond_init(&ingest->wake, &attributes);
+    pthread_cond_init(&ingest->controlled, &attributes);
     pthread_condattr_destroy(&attributes);
     return ingest;
 }
@@ -196,11 +215,16 @@ int ingest_start(const struct ingest_options *options, struct ingest **ingest, s
 
     if (!error)
         error = &own;
+    consumer_control_load(fresh);
     code = list_topics(fresh, error);
     if (code == 0 && options->config->kafka_dead_letters)
         code = dead_letters_new(options->config, fresh->metrics, fresh->io, &fresh->letters, error);
     if (code == 0)
-        code = connect_consumer(fresh, error);
+        code = decode_pool_new(options->config->decode_threads, &fresh->pool, error);
+    if (code == 0)
+        code = consumer_connect(fresh, &fresh->consumer, error);
+    if (code == 0)
+        fresh->fetch.queue = rd_kafka_queue_get_consumer(fresh->consumer);
     if (code == 0)
         code = start_threads(fresh, error);
     if (code != 0) {
@@ -243,6 +267,7 @@ size_t ingest_status(struct ingest *ingest, struct arena *arena,
             .topic = arena_copy(arena, partition->topic, strlen(partition->topic)),
             .partition = partition->number,
             .next_offset = partition->shared.next_offset,
+            .begin_offset = partition->shared.begin_offset,
             .end_offset = partition->shared.end_offset,
             .lag_records = partition_lag(partition),
             .last_timestamp_ms = partition->shared.last_timestamp_ms,
@@ -256,13 +281,13 @@ size_t ingest_status(struct ingest *ingest, struct arena *arena,
     return count;
 }
 
-/* A stopped partition is caught up in the sense that waiting will not help: it is for an operator,
- * and /status and a metric show it; the others must go on serving. */
+/* A stopped or held partition is caught up in the sense that waiting will not help: it is for an
+ * operator, and /status and a metric show it; the others must go on serving. */
 static bool caught_up(const struct partition *partition)
 {
     const struct partition_shared *shared = &partition->shared;
 
-    if (shared->stopped[0] != '\0')
+    if (shared->stopped[0] != '\0' || partition_held(partition))
         return true;
     return shared->target_offset >= 0 &&
            (shared->next_offset >= shared->target_offset ||

@@ -32,6 +32,9 @@ struct ingest_host {
                       struct store_shard **shard, struct error *error);
     /** A partition was revoked or lost: flush when `flush`, and close. */
     void (*shard_close)(void *context, struct store_shard *shard, bool flush);
+    /** Closes the shard and removes everything it stored: it is read again from Kafka. The shard is
+     * closed in any case. NULL: not offered. */
+    int (*shard_discard)(void *context, struct store_shard *shard, struct error *error);
     /** Called about once a second and after each poll round: keeps the watchdog fed. May be NULL.
      */
     void (*alive)(void *context);
@@ -54,12 +57,38 @@ int ingest_start(const struct ingest_options *options, struct ingest **ingest, s
  * the shards through the host. */
 void ingest_stop(struct ingest *ingest);
 
+/* ---- an operator's word
+ * ------------------------------------------------------------------------------------ */
+
+/** Stops or goes on reading the partitions of one collection in this process; the group membership,
+ * and all other collections, are not touched. Kept over restarts in DATA_DIR/COLLECTION.paused.
+ * Returns when the consumer has done it. Any thread. */
+int ingest_pause(struct ingest *ingest, const char *collection, bool pause, struct error *error);
+/** Whether ingest_pause stopped it. Any thread. */
+bool ingest_paused(struct ingest *ingest, const char *collection);
+
+enum ingest_resume {
+    INGEST_RESUME_SKIP,   /* go on behind the records that Kafka no longer has, or behind the bad
+                             record; what is stored stays */
+    INGEST_RESUME_REBUILD /* forget what the shard stored, read again from what Kafka has */
+};
+
+/** Resumes a stopped partition on purpose. ERROR_INVALID with the reason when that cannot be: it is
+ * not stopped, it was stopped by its disk, or the topic was made anew and has to be rebuilt. Any
+ * thread. */
+int ingest_resume_stopped(struct ingest *ingest, const char *collection, const char *shard,
+                          enum ingest_resume how, struct error *error);
+
+/* ---- what others see
+ * --------------------------------------------------------------------------------------- */
+
 struct ingest_partition_status {
     const char *collection;
     const char *topic;
     int32_t partition;
     char shard[300];
     int64_t next_offset;       /* ours */
+    int64_t begin_offset;      /* the oldest that Kafka still has; -1 unknown */
     int64_t end_offset;        /* last stable offset of the broker; -1 unknown */
     int64_t lag_records;       /* -1 unknown */
     int64_t last_timestamp_ms; /* Kafka timestamp of the newest record read; 0 none */
@@ -122,6 +151,13 @@ struct ingest_decoded {
  * The arena must have no limit. */
 void ingest_decode(const struct config_collection *collection, const struct ingest_message *message,
                    struct arena *arena, struct ingest_decoded *decoded);
+
+/** Why the consumer would not store all of a message that it read at `now_ms`, in the arena; NULL:
+ * it would. For those who send, so that a bad record is refused instead of becoming a dead letter.
+ * Fills `decoded` as ingest_decode does. */
+const char *ingest_complaint(const struct config_collection *collection,
+                             const struct ingest_message *message, int64_t now_ms,
+                             struct arena *arena, struct ingest_decoded *decoded);
 
 /* ---- producing
  * ------------------------------------------------------------------------------------ */

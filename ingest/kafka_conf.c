@@ -1,9 +1,11 @@
 #include "ingest/kafka_conf.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/checksum.h"
 #include "base/logger.h"
 
 struct property {
@@ -30,6 +32,7 @@ static const struct property consumer_defaults[] = {
     {"queued.min.messages", "10000", NULL},
     {"reconnect.backoff.max.ms", "2000", NULL},
     {"log.connection.close", "false", NULL},
+    {"statistics.interval.ms", "10000", NULL},
 };
 
 static const struct property producer_defaults[] = {
@@ -42,6 +45,7 @@ static const struct property producer_defaults[] = {
     {"queue.buffering.max.kbytes", "65536", NULL},
     {"reconnect.backoff.max.ms", "2000", NULL},
     {"log.connection.close", "false", NULL},
+    {"statistics.interval.ms", "10000", NULL},
 };
 
 /* Above the user's properties: exactly once hangs on each of them. */
@@ -137,6 +141,24 @@ static void set_all(rd_kafka_conf_t *conf, const struct property *properties, si
             kafka_conf_set(conf, properties[i].name, properties[i].value);
 }
 
+/* Static membership: a restart within the session timeout gets its partitions back without a
+ * rebalance. The name is the node's; the data folder's, which one process at a time may have, tells
+ * two processes of one machine apart. An empty value of the user's switches it off. */
+static void set_instance(rd_kafka_conf_t *conf, const struct config *config)
+{
+    char path[PATH_MAX];
+    char name[256];
+
+    for (size_t i = 0; i < config->kafka_property_count; i++)
+        if (strcmp(config->kafka_properties[i].name, "group.instance.id") == 0)
+            return;
+    if (!config->node || !config->data_dir || !realpath(config->data_dir, path))
+        return;
+    snprintf(name, sizeof(name), "%.200s-%08x", config->node,
+             (unsigned)XXH3_64bits(path, strlen(path)));
+    kafka_conf_set(conf, "group.instance.id", name);
+}
+
 int kafka_conf_new(const struct config *config, enum kafka_role role, void *opaque,
                    rd_kafka_conf_t **conf, struct error *error)
 {
@@ -157,6 +179,7 @@ int kafka_conf_new(const struct config *config, enum kafka_role role, void *opaq
     if (role == KAFKA_CONSUMER) {
         set_all(made, consumer_forced, COUNT(consumer_forced));
         kafka_conf_set(made, "group.id", config->kafka_group);
+        set_instance(made, config);
     } else {
         set_all(made, producer_forced, COUNT(producer_forced));
     }

@@ -14,11 +14,13 @@
 #include "base/logger.h"
 #include "ingest/ingest.h"
 #include "ingest/kafka_conf.h"
+#include "ingest/kafka_stats.h"
 
 enum { QUEUE_WAIT_MS = 10000, QUEUE_ROUND_MS = 20, CREATE_TIMEOUT_MS = 15000, PURGE_ROUNDS = 250 };
 
 struct ingest_producer {
     const struct config *config;
+    struct metrics *metrics;
     struct metric *latency;
     pthread_rwlock_t lock; /* write: the client is replaced */
     rd_kafka_t *client;
@@ -72,6 +74,15 @@ static void delivered(rd_kafka_t *client, const rd_kafka_message_t *message, voi
     free(delivery);
 }
 
+static int take_statistics(rd_kafka_t *client, char *json, size_t json_bytes, void *opaque)
+{
+    struct ingest_producer *producer = opaque;
+
+    (void)client;
+    kafka_stats_publish(producer->metrics, "producer", json, json_bytes);
+    return 0; /* librdkafka frees the text */
+}
+
 static int client_new(struct ingest_producer *producer, struct error *error)
 {
     rd_kafka_conf_t *conf;
@@ -79,6 +90,7 @@ static int client_new(struct ingest_producer *producer, struct error *error)
     if (kafka_conf_new(producer->config, KAFKA_PRODUCER, producer, &conf, error) != 0)
         return error->code;
     rd_kafka_conf_set_dr_msg_cb(conf, delivered);
+    rd_kafka_conf_set_stats_cb(conf, take_statistics);
     return kafka_client_new(RD_KAFKA_PRODUCER, conf, &producer->client, error);
 }
 
@@ -93,6 +105,7 @@ int ingest_producer_new(const struct config *config, struct metrics *metrics,
     if (!error)
         error = &own;
     fresh->config = config;
+    fresh->metrics = metrics;
     fresh->latency =
         metrics_histogram(metrics, "windrow_quorum_commit_latency_seconds", "Produce to acks=all",
                           NULL, 0, metrics_seconds_bounds, metrics_seconds_bound_count);

@@ -103,6 +103,41 @@ void store_close(struct store *store)
         store_delete(store);
 }
 
+struct removal {
+    struct io *io;
+    const char *directory;
+    struct error *error;
+};
+
+static int remove_file(void *context, const char *name)
+{
+    struct removal *removal = context;
+    char path[PATH_MAX];
+
+    snprintf(path, sizeof(path), "%s/%s", removal->directory, name);
+    return io_unlink(removal->io, path, removal->error);
+}
+
+/* CURRENT goes first: without it the folder is no shard, and what a crash leaves of it is removed
+ * by whoever makes a shard of that name. */
+int store_shard_remove(struct store *store, const char *collection, const char *name,
+                       struct error *error)
+{
+    char directory[PATH_MAX];
+    struct removal removal = {store->io, directory, error};
+    int code;
+
+    snprintf(directory, sizeof(directory), "%s/%s/%s", store->data_dir, collection, name);
+    code = remove_file(&removal, "CURRENT");
+    if (code == 0)
+        code = io_sync_directory(store->io, directory, error);
+    if (code == ERROR_NOT_FOUND)
+        return 0;
+    if (code == 0)
+        code = io_list(store->io, directory, remove_file, &removal, error);
+    return code == 0 ? io_remove_directory(store->io, directory, error) : code;
+}
+
 struct name_list {
     struct arena *arena;
     const char **names;

@@ -107,6 +107,11 @@ int store_shard_open(struct store *store, const struct store_shard_options *opti
 /** Flushes what is in memory when `flush`, waits for snapshots to be released, closes. */
 int store_shard_close(struct store_shard *shard, bool flush, struct error *error);
 
+/** Removes a shard that is closed, with everything it stored. After a crash in between the shard is
+ * either all there or gone. A shard that is not there is not an error. */
+int store_shard_remove(struct store *store, const char *collection, const char *name,
+                       struct error *error);
+
 /** Names of shards of a collection that exist on disk, as an array of strings in `arena`. */
 int store_shard_list(struct store *store, const char *collection, struct arena *arena,
                      const char ***names, size_t *count, struct error *error);

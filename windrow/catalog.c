@@ -270,6 +270,21 @@ void catalog_close(struct catalog *catalog, struct store_shard *shard, bool flus
     close_matching(catalog, flush, is_shard, shard);
 }
 
+int catalog_discard(struct catalog *catalog, struct store_shard *shard, struct error *error)
+{
+    char *collection = strdup(store_shard_collection(shard));
+    char *name = strdup(store_shard_name(shard));
+    int code;
+
+    if (!collection || !name)
+        abort();
+    catalog_close(catalog, shard, false);
+    code = store_shard_remove(catalog->store, collection, name, error);
+    free(collection);
+    free(name);
+    return code;
+}
+
 void catalog_close_unclaimed(struct catalog *catalog)
 {
     close_matching(catalog, true, is_unclaimed, NULL);

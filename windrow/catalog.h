@@ -35,6 +35,8 @@ int catalog_claim(struct catalog *catalog, const struct config_collection *colle
                   const char *name, struct store_shard **shard, struct error *error);
 /** Takes the shard out, waits for its leases, closes it. */
 void catalog_close(struct catalog *catalog, struct store_shard *shard, bool flush);
+/** The same, and removes what it stored. */
+int catalog_discard(struct catalog *catalog, struct store_shard *shard, struct error *error);
 /** Closes shards that nobody claimed (they moved to another process). */
 void catalog_close_unclaimed(struct catalog *catalog);
 /** Tells long work on all shards to stop: the process is about to close them. */

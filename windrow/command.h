@@ -14,6 +14,8 @@ int command_run(int argc, char **argv);
 int command_check_config(int argc, char **argv);
 int command_compact(int argc, char **argv);
 int command_produce(int argc, char **argv);
+int command_pause(int argc, char **argv);
+int command_resume(int argc, char **argv);
 int command_search(int argc, char **argv);
 int command_status(int argc, char **argv);
 int command_inspect(int argc, char **argv);

@@ -323,14 +323,16 @@ static void send_line(struct produce *run, const char *file, uint64_t line, cons
                                      .value = (const uint8_t *)text,
                                      .value_bytes = length};
     struct ingest_decoded decoded;
+    const char *complaint;
     struct doc point;
     struct doc id;
 
     collection.format = CONFIG_FORMAT_JSON;
     arena_reset(&run->arena);
-    ingest_decode(&collection, &message, &run->arena, &decoded);
-    if (decoded.reject_count > 0) {
-        bad_line(run, file, line, decoded.rejects[0].text);
+    complaint =
+        ingest_complaint(&collection, &message, message.timestamp_ms, &run->arena, &decoded);
+    if (complaint) {
+        bad_line(run, file, line, complaint);
         return;
     }
     if (decoded.record_count != 1 || decoded.parts[0].value_bytes != length) {

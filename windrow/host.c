@@ -50,6 +50,26 @@ static int host_compact(void *context, const struct config_collection *collectio
     return on_demand_compact(context, collection, choice, out, error);
 }
 
+static int host_control(void *context, const struct config_collection *collection,
+                        const char *shard, enum indexer_control control, struct error *error)
+{
+    struct service *service = context;
+    struct ingest *ingest = atomic_load(&service->ingest);
+
+    if (!ingest)
+        return error_set(error, ERROR_BUSY, "the service is starting or stopping");
+    switch (control) {
+    case INDEXER_CONTROL_SKIP:
+        return ingest_resume_stopped(ingest, collection->name, shard, INGEST_RESUME_SKIP, error);
+    case INDEXER_CONTROL_REBUILD:
+        return ingest_resume_stopped(ingest, collection->name, shard, INGEST_RESUME_REBUILD, error);
+    case INDEXER_CONTROL_PAUSE:
+    case INDEXER_CONTROL_RESUME:
+    default:
+        return ingest_pause(ingest, collection->name, control == INDEXER_CONTROL_PAUSE, error);
+    }
+}
+
 struct indexer_host host_for_indexer(struct service *service)
 {
     return (struct indexer_host){
@@ -61,6 +81,7 @@ struct indexer_host host_for_indexer(struct service *service)
         .alive = host_alive,
         .write = host_write,
         .compact = host_compact,
+        .control = host_control,
     };
 }
 
@@ -81,6 +102,13 @@ static void host_shard_close(void *context, struct store_shard *shard, bool flus
     catalog_close(service->catalog, shard, flush);
 }
 
+static int host_shard_discard(void *context, struct store_shard *shard, struct error *error)
+{
+    struct service *service = context;
+
+    return catalog_discard(service->catalog, shard, error);
+}
+
 static void host_ingest_alive(void *context)
 {
     struct service *service = context;
@@ -94,6 +122,7 @@ struct ingest_host host_for_ingest(struct service *service)
         .context = service,
         .shard_open = host_shard_open,
         .shard_close = host_shard_close,
+        .shard_discard = host_shard_discard,
         .alive = host_ingest_alive,
     };
 }

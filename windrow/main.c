@@ -18,6 +18,8 @@ static const struct command commands[] = {
     {"search", command_search, "nearest neighbours from the running service"},
     {"status", command_status, "collections, shards, lag, windows and segments"},
     {"compact", command_compact, "seal, reseal or merge now"},
+    {"pause", command_pause, "stop reading a collection from Kafka"},
+    {"resume", command_resume, "read it again, or resume a stopped shard on purpose"},
     {"inspect", command_inspect, "decode any windrow file"},
     {"verify", command_verify, "read every byte of a data folder and check every checksum"},
 };

@@ -103,6 +103,7 @@ static void put_partition(struct map_builder *map, const struct ingest_partition
         stopped = partition->stopped;
     map_put(map, "topic", partition ? doc_string(arena, partition->topic) : none);
     map_put(map, "partition", partition ? doc_integer(partition->partition) : none);
+    map_put(map, "begin_offset", partition ? doc_integer(partition->begin_offset) : none);
     map_put(map, "end_offset", partition ? doc_integer(partition->end_offset) : none);
     map_put(map, "lag_records", partition ? doc_integer(partition->lag_records) : none);
     map_put(map, "last_timestamp_ms", partition ? doc_integer(partition->last_timestamp_ms) : none);
@@ -114,7 +115,7 @@ static struct doc shard_doc(struct service *service, struct indexer_shard_lease 
                             const struct ingest_partition_status *partition, struct arena *arena)
 {
     const struct config_collection *collection = catalog_lease_collection(lease);
-    struct map_builder map = map_begin(arena, 16);
+    struct map_builder map = map_begin(arena, 17);
     struct maintenance_view view;
     struct doc windows = {.type = DOC_ARRAY};
     struct doc *items;
@@ -145,7 +146,8 @@ static struct doc collection_doc(struct service *service,
                                  const struct ingest_partition_status *partitions,
                                  size_t partition_count, struct arena *arena)
 {
-    struct map_builder map = map_begin(arena, 6);
+    struct map_builder map = map_begin(arena, 7);
+    struct ingest *ingest = atomic_load(&service->ingest);
     struct indexer_shard_lease *leases;
     size_t count = catalog_acquire(service->catalog, collection->name, arena, &leases);
     struct doc *items = doc_items(arena, (uint32_t)count);
@@ -159,6 +161,7 @@ static struct doc collection_doc(struct service *service,
     map_put(&map, "dim", doc_integer(collection->dim));
     map_put(&map, "metric", doc_string(arena, config_metric_name(collection->metric)));
     map_put(&map, "window_ms", doc_integer(collection->window_ms));
+    map_put(&map, "paused", boolean_doc(ingest && ingest_paused(ingest, collection->name)));
     map_put(&map, "ttl_ms", doc_integer(collection->ttl_ms));
     map_put(&map, "shards",
             (struct doc){.type = DOC_ARRAY, .count = (uint32_t)count, .items = items});

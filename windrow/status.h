@@ -2,11 +2,12 @@
  *
  *   {"node", "version", "uptime_seconds", "ready", "why": text when not ready,
  *    "collections": [
- *      {"name", "dim", "metric", "window_ms", "ttl_ms",
+ *      {"name", "dim", "metric", "window_ms", "paused" (by an operator), "ttl_ms",
  *       "shards": [
- *         {"shard", "topic", "partition", "next_offset", "end_offset", "lag_records" (-1 unknown),
- *          "watermark_ms" (null: none yet), "last_timestamp_ms", "paused", "stopped" (text or
- * null), "damage" (text or null), "memtable_bytes", "log_bytes", "total_bytes", "windows":
+ *         {"shard", "topic", "partition", "next_offset", "begin_offset", "end_offset",
+ * "lag_records" (-1 unknown), "watermark_ms" (null: none yet), "last_timestamp_ms", "paused",
+ * "stopped" (text or null), "damage" (text or null), "memtable_bytes", "log_bytes", "total_bytes",
+ * "windows":
  * [{"start_ms", "end_ms", "state", "rows", "bytes", "generation", "segment": {"kind", "bytes",
  * "recall"} or null, "drop_blocked_by": text or null}]}]}]}
  *

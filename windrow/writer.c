@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "base/arena.h"
+#include "base/io.h"
 #include "base/logger.h"
 #include "ingest/ingest.h"
 
@@ -96,6 +98,34 @@ static int ensure_producer(struct writer *writer, struct error *error)
         writer->has_thread = true;
     }
     pthread_mutex_unlock(&writer->lock);
+    return code;
+}
+
+/* What would become a dead letter after the acknowledgement is refused while somebody listens. */
+static int check_all(const struct config_collection *collection, const struct indexer_write *writes,
+                     size_t count, struct error *error)
+{
+    int64_t now_ms = io_wall_ms(io_posix());
+    struct arena arena;
+    int code = 0;
+
+    arena_create(&arena, 0);
+    for (size_t i = 0; i < count && code == 0; i++) {
+        struct ingest_message message = {.topic = collection->topics[0],
+                                         .timestamp_ms = now_ms,
+                                         .key = (const uint8_t *)writes[i].key,
+                                         .key_bytes = writes[i].key_bytes,
+                                         .value = writes[i].value,
+                                         .value_bytes = writes[i].value_bytes};
+        struct ingest_decoded decoded;
+        const char *complaint;
+        arena_reset(&arena);
+        complaint = ingest_complaint(collection, &message, now_ms, &arena, &decoded);
+        if (complaint)
+            code = error_set(error, ERROR_INVALID, "Wrong input: point %.*s: %s",
+                             (int)writes[i].key_bytes, writes[i].key, complaint);
+    }
+    arena_destroy(&arena);
     return code;
 }
 
@@ -194,6 +224,8 @@ int writer_write(struct writer *writer, const struct config_collection *collecti
 
     if (count == 0)
         return 0;
+    if (check_all(collection, writes, count, error) != 0)
+        return error->code;
     if (ensure_producer(writer, error) != 0)
         return error->code;
     batch = batch_new(writes, count);

@@ -122,6 +122,9 @@ void http_handle_count(struct http_request *request);
 void http_handle_facet(struct http_request *request);
 void http_handle_retrieve(struct http_request *request);
 
+void http_handle_pause(struct http_request *request);
+void http_handle_resume(struct http_request *request);
+
 void http_handle_upsert(struct http_request *request);
 void http_handle_delete(struct http_request *request);
 void http_handle_write_batch(struct http_request *request);

@@ -23,6 +23,8 @@ static const struct http_route routes[] = {
     {"POST", "/collections/{}/compact", http_handle_compact},
     {"PUT", "/collections/{}/index", http_handle_index_create},
     {"DELETE", "/collections/{}/index/{}", http_handle_index_delete},
+    {"POST", "/collections/{}/pause", http_handle_pause},
+    {"POST", "/collections/{}/resume", http_handle_resume},
     {"POST", "/collections/{}/facet", http_handle_facet},
     {"POST", "/collections/{}/points", http_handle_retrieve},
     {"PUT", "/collections/{}/points", http_handle_upsert},

@@ -149,6 +149,16 @@ static void host_close(void *context, struct store_shard *shard, bool flush)
     ck_assert_int_eq(atomic_fetch_sub(&node->stage->owners[number], 1), 1);
 }
 
+static int host_discard(void *context, struct store_shard *shard, struct error *error)
+{
+    struct node *node = context;
+    char name[300];
+
+    snprintf(name, sizeof(name), "%s", store_shard_name(shard));
+    host_close(node, shard, false);
+    return store_shard_remove(node->store, node->stage->collection.name, name, error);
+}
+
 void node_open_store(struct node *node)
 {
     struct store_options options = {.data_dir = node->data_dir,
@@ -168,16 +178,19 @@ void node_create(struct node *node, struct stage *stage, const char *data_dir)
                           .data_dir = data_dir,
                           .io = io_posix(),
                           .metrics = metrics_new()};
+    node->config.data_dir = data_dir;
     node_open_store(node);
 }
 
 void node_start(struct node *node)
 {
-    struct ingest_options options = {
-        .config = &node->config,
-        .host = {.context = node, .shard_open = host_open, .shard_close = host_close},
-        .metrics = node->metrics,
-        .io = node->io};
+    struct ingest_options options = {.config = &node->config,
+                                     .host = {.context = node,
+                                              .shard_open = host_open,
+                                              .shard_close = host_close,
+                                              .shard_discard = host_discard},
+                                     .metrics = node->metrics,
+                                     .io = node->io};
     struct error error = {0};
 
     ck_assert_msg(ingest_start(&options, &node->ingest, &error) == 0, "%s", error.text);

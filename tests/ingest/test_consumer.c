@@ -87,6 +87,7 @@ START_TEST(partitions_move_between_nodes_without_two_writers)
 {
     struct stage stage; /* checks in every opening that no other node has the shard */
     struct node nodes[2];
+    struct error error = {0};
 
     stage_create(&stage, 4);
     stage_send_points(&stage, 4, 0, 400);
@@ -94,8 +95,11 @@ START_TEST(partitions_move_between_nodes_without_two_writers)
     node_create(&nodes[1], &stage, stage_directory("b"));
     node_start(&nodes[0]);
     node_wait_ready(&nodes[0]);
+    /* A pause does not outlive the ownership of a partition. */
+    ck_assert_int_eq(ingest_pause(nodes[0].ingest, "points", true, &error), 0);
     node_start(&nodes[1]);
     stage_wait(both_own_two, nodes, "both nodes own two partitions");
+    ck_assert_int_eq(ingest_pause(nodes[0].ingest, "points", false, &error), 0);
     stage_send_points(&stage, 4, 400, 800);
     node_wait_ready(&nodes[1]);
     node_stop(&nodes[1]);
@@ -343,10 +347,19 @@ START_TEST(every_record_is_accounted_for)
                  (long long)(now_ms - hours[kind % 6] * 3600000), kind == 6 ? "}" : "");
         stage_send(&stage, "points", i % 2, key, kind == 7 ? NULL : value, NULL);
     }
+    for (int i = 0; i < 2; i++) {
+        char batch[400];
+        snprintf(batch, sizeof(batch),
+                 "[{\"id\":1,\"vector\":[1,2,3,4],\"time_ms\":%lld},"
+                 "{\"id\":2,\"vector\":[1,2,3,4],\"time_ms\":%lld},"
+                 "{\"id\":1,\"vector\":[1,2,3,5],\"time_ms\":%lld}]",
+                 (long long)now_ms, (long long)now_ms, (long long)now_ms);
+        stage_send(&stage, "points", i, NULL, batch, NULL);
+    }
     node_create(&node, &stage, stage_directory("data"));
     node_start(&node);
-    node_wait_offset(&node, 0, 200);
-    node_wait_offset(&node, 1, 200);
+    node_wait_offset(&node, 0, 201);
+    node_wait_offset(&node, 1, 201);
     node_stop(&node);
     late =
         node_metric(&node,
@@ -356,8 +369,10 @@ START_TEST(every_record_is_accounted_for)
     ck_assert_double_gt(family_sum(&node, "windrow_records_rejected_total"), 0);
     ck_assert_double_eq(family_sum(&node, "windrow_records_ingested_total") +
                             family_sum(&node, "windrow_records_deleted_total") +
+                            family_sum(&node, "windrow_records_superseded_total") +
                             family_sum(&node, "windrow_records_rejected_total") + late,
-                        400);
+                        400 + 2 * 3);
+    ck_assert_double_eq(family_sum(&node, "windrow_records_superseded_total"), 2);
     ck_assert_double_eq(family_sum(&node, "windrow_dead_letters_total"),
                         family_sum(&node, "windrow_records_rejected_total"));
     node_destroy(&node);
@@ -483,10 +498,19 @@ START_TEST(impossible_settings_are_refused_with_a_reason)
 }
 END_TEST
 
+static bool statistics_are_there(void *context)
+{
+    return node_metric(context, "windrow_kafka_consumer_received_bytes_total") > 0 &&
+           node_metric(context, "windrow_kafka_consumer_connects_total") > 0 &&
+           node_metric(context, "windrow_kafka_consumer_rebalances_total") > 0 &&
+           node_metric(context, "windrow_kafka_dead_letters_queue_messages") == 0;
+}
+
 START_TEST(kafka_properties_reach_librdkafka)
 {
     static const struct config_pair properties[] = {{"client.rack", "r1"},
                                                     {"isolation.level", "read_uncommitted"},
+                                                    {"statistics.interval.ms", "100"},
                                                     {"compression.type", "zstd"}};
     struct stage stage;
     struct node node;
@@ -495,9 +519,10 @@ START_TEST(kafka_properties_reach_librdkafka)
     stage_send_points(&stage, 1, 0, 10);
     node_create(&node, &stage, stage_directory("data"));
     node.config.kafka_properties = properties;
-    node.config.kafka_property_count = 3;
+    node.config.kafka_property_count = 4;
     node_start(&node);
     node_wait_offset(&node, 0, 10);
+    stage_wait(statistics_are_there, &node, "librdkafka's statistics are metrics");
     node_destroy(&node);
     stage_destroy(&stage);
 }

@@ -57,6 +57,16 @@ BAD_REQUESTS = {
     "named_vector": ("POST", QUERY, query(using="other"), {400, 501}, []),
     "sparse_vector": ("POST", QUERY, {"query": {"nearest": {"indices": [1], "values": [1.0]}}, "limit": 1}, {400, 501}, []),
     "bad_time": ("POST", QUERY, query(windrow={"from": "whenever"}), {400}, []),
+    "write_from_the_future": (
+        "PUT", POINTS, {"points": [{"id": 1, "vector": VECTOR, "payload": {"time_ms": 99999999999999}}]}, {400},
+        ["point 1", "further in the future than max_future"],
+    ),
+    "pause_of_unknown_collection": ("POST", "/collections/other/pause", {}, {404}, ["Collection `other` doesn't exist"]),
+    "resume_in_an_unknown_way": ("POST", f"/collections/{COLLECTION}/resume", {"shard": "0", "how": "x"}, {400}, ["$.how"]),
+    "resume_of_no_shard": ("POST", f"/collections/{COLLECTION}/resume", {"how": "skip"}, {400}, ["$.shard"]),
+    "resume_of_a_shard_that_runs": (
+        "POST", f"/collections/{COLLECTION}/resume", {"shard": "0", "how": "skip"}, {400, 404}, ["shard 0"],
+    ),
     "windows_of_unknown_collection": ("GET", "/windows?collection=other", None, {404}, []),
     "collection_name_that_climbs": ("GET", "/collections/..%2f..%2fetc", None, {400, 404}, []),
 }

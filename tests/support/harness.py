@@ -21,7 +21,6 @@ SKIPPED = 77
 CACHE = os.environ.get("WINDROW_CACHE") or os.path.join(
     os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache"), "windrow"
 )
-VENV_PYTHON = os.path.join(CACHE, "venv-clients", "bin", "python")
 
 
 class Environment:
@@ -65,13 +64,14 @@ def require_programs(*names):
         raise unittest.SkipTest(f"not installed: {', '.join(missing)}; scripts/test installs them")
 
 
-def require_client(module):
+def require_client(module, environment="clients"):
     """For a test file that needs a client from PyPI: starts it again in the private environment that scripts/test makes."""
+    python = os.path.join(CACHE, f"venv-{environment}", "bin", "python")
     if importlib.util.find_spec(module):
         return
-    if os.path.abspath(sys.executable) != os.path.abspath(VENV_PYTHON) and os.path.exists(VENV_PYTHON):
-        os.execv(VENV_PYTHON, [VENV_PYTHON, "-B", *sys.argv])
-    print(f"skipped: no {module} in {VENV_PYTHON}; scripts/test installs it")
+    if os.path.abspath(sys.executable) != os.path.abspath(python) and os.path.exists(python):
+        os.execv(python, [python, "-B", *sys.argv])
+    print(f"skipped: no {module} in {python}; scripts/test installs it")
     sys.exit(SKIPPED)
 
 
