@@ -281,6 +281,8 @@ static void take_message(struct ingest *ingest, rd_kafka_message_t *message)
         rd_kafka_message_destroy(message);
         return;
     }
+    if (!ingest->undecoded)
+        ingest->undecoded_ns = io_monotonic_ns(ingest->io);
     ingest->undecoded = true;
     if (!partition->submitted)
         return;
@@ -421,9 +423,10 @@ static void round_once(struct ingest *ingest)
             consumer_fetch_keep_up(ingest);
         }
     }
-    if (!message)
-        finish_decoding(ingest);
     now_ns = io_monotonic_ns(ingest->io);
+    /* A partition with few records does not wait until one with many is read. */
+    if (!message || (ingest->undecoded && now_ns - ingest->undecoded_ns >= CONSUMER_BUSY_LINGER_NS))
+        finish_decoding(ingest);
     if (ingest->waiting && ingest->letters)
         dead_letters_poll(ingest->letters, 0);
     if (!message || ingest->waiting ||

@@ -189,6 +189,7 @@ struct ingest {
 
     /* Consumer thread only. */
     struct decode_pool *pool;
+    int64_t undecoded_ns;
     bool undecoded;         /* something was read since all was decoded */
     size_t decoding_bytes;  /* read and not taken */
     struct partition *last; /* the partition of the last message */
