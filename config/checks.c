@@ -9,8 +9,8 @@ enum { WINDOWS_PER_TTL_MANY = 100, WINDOWS_PER_TTL_FEW = 4 };
 
 static const struct report_mark start_of_file = {1, 1};
 
-static struct report_mark place_of(const struct report_mark *marks, const char *path,
-                                   struct report_mark otherwise)
+struct report_mark check_place(const struct report_mark *marks, const char *path,
+                               struct report_mark otherwise)
 {
     const struct property *property = property_find(path);
     struct report_mark mark = marks[property - properties];
@@ -18,35 +18,42 @@ static struct report_mark place_of(const struct report_mark *marks, const char *
     return mark.line != 0 ? mark : otherwise;
 }
 
-static bool was_given(const struct report_mark *marks, const char *path)
+bool check_was_given(const struct report_mark *marks, const char *path)
 {
     return marks[property_find(path) - properties].line != 0;
 }
 
-/* Only styles that go on merging can do without windows. */
-static void check_style(const struct config_collection *collection, const struct report_mark *marks,
-                        struct report_mark name_mark, struct report *report)
+/* The furthest record that is accepted moves the watermark: it must not close the window that is
+ * being written. */
+static void check_future(const struct config_collection *collection,
+                         const struct report_mark *marks, struct report_mark name_mark,
+                         struct report *report)
 {
-    if (collection->window_ms > 0 || (collection->compaction_style != CONFIG_STYLE_TIME_WINDOW &&
-                                      collection->compaction_style != CONFIG_STYLE_FIFO))
+    char future[TEXT_TIME_BYTES];
+    char late[TEXT_TIME_BYTES];
+
+    if (collection->max_future_ms <= collection->late_allowed_ms)
         return;
-    report_error(report, place_of(marks, "collections.*.window", name_mark),
-                 "collections.%s.window: ~ needs compaction.style size_tiered, leveled or hybrid "
-                 "(%s merges by window)",
-                 collection->name,
-                 collection->compaction_style == CONFIG_STYLE_FIFO ? "fifo" : "time_window");
+    report_warning(report,
+                   check_place(marks, "collections.*.late.allowed",
+                               check_place(marks, "collections.*.max_future", name_mark)),
+                   "collections.%s.late.allowed: %s is shorter than max_future of %s (one record "
+                   "from the future closes the window that is being written)",
+                   collection->name, text_format_duration(collection->late_allowed_ms, late),
+                   text_format_duration(collection->max_future_ms, future));
 }
 
 static void check_times(const struct config_collection *collection, const struct report_mark *marks,
                         struct report_mark name_mark, struct report *report)
 {
-    struct report_mark window_mark = place_of(marks, "collections.*.window", name_mark);
+    struct report_mark window_mark = check_place(marks, "collections.*.window", name_mark);
     char window[TEXT_TIME_BYTES];
     char other[TEXT_TIME_BYTES];
     int64_t windows_per_ttl;
 
     if (collection->window_ms == 0)
         return;
+    check_future(collection, marks, name_mark, report);
     text_format_duration(collection->window_ms, window);
     text_format_duration(collection->ttl_ms, other);
     if (collection->ttl_ms == 0)
@@ -60,14 +67,15 @@ static void check_times(const struct config_collection *collection, const struct
     }
     if (collection->late_allowed_ms > collection->ttl_ms) {
         char late[TEXT_TIME_BYTES];
-        report_error(report, place_of(marks, "collections.*.late.allowed", name_mark),
+        report_error(report, check_place(marks, "collections.*.late.allowed", name_mark),
                      "collections.%s.late.allowed: %s is longer than the ttl of %s (a window must "
                      "close before it expires)",
                      collection->name, text_format_duration(collection->late_allowed_ms, late),
                      other);
     }
     /* The defaults' own ratio is no doubt of the user's making. */
-    if (!was_given(marks, "collections.*.window") && !was_given(marks, "collections.*.ttl"))
+    if (!check_was_given(marks, "collections.*.window") &&
+        !check_was_given(marks, "collections.*.ttl"))
         return;
     windows_per_ttl = (collection->ttl_ms + collection->window_ms - 1) / collection->window_ms;
     if (windows_per_ttl > WINDOWS_PER_TTL_MANY || windows_per_ttl < WINDOWS_PER_TTL_FEW)
@@ -83,30 +91,21 @@ void check_collection(const struct loaded_config *loaded, size_t index, struct r
     const struct report_mark *marks = loaded->collection_marks[index];
     struct report_mark name_mark = loaded->collection_name_marks[index];
 
-    check_style(collection, marks, name_mark, report);
+    check_compaction(collection, marks, name_mark, report);
     check_times(collection, marks, name_mark, report);
-    if (!was_given(marks, "collections.*.dim"))
+    if (!check_was_given(marks, "collections.*.dim"))
         report_warning(report, name_mark,
                        "collections.%s.dim: left out, %u is assumed (say the dimensions of your "
                        "vectors)",
                        collection->name, collection->dim);
-    if (!was_given(marks, "collections.*.event_time.field") &&
-        was_given(marks, "collections.*.event_time.unit"))
-        report_error(report, place_of(marks, "collections.*.event_time.unit", name_mark),
+    if (!check_was_given(marks, "collections.*.event_time.field") &&
+        check_was_given(marks, "collections.*.event_time.unit"))
+        report_error(report, check_place(marks, "collections.*.event_time.unit", name_mark),
                      "collections.%s.event_time.unit: means nothing without event_time.field (the "
                      "Kafka timestamp is in ms)",
                      collection->name);
-    if (collection->size_tiered_min_threshold > collection->size_tiered_max_threshold)
-        report_error(report,
-                     place_of(marks, "collections.*.compaction.size_tiered.min_threshold",
-                              place_of(marks, "collections.*.compaction.size_tiered.max_threshold",
-                                       name_mark)),
-                     "collections.%s.compaction.size_tiered: min_threshold %u is above "
-                     "max_threshold %u",
-                     collection->name, collection->size_tiered_min_threshold,
-                     collection->size_tiered_max_threshold);
     if (collection->hnsw_ef_construct < collection->hnsw_m)
-        report_error(report, place_of(marks, "collections.*.index.hnsw.ef_construct", name_mark),
+        report_error(report, check_place(marks, "collections.*.index.hnsw.ef_construct", name_mark),
                      "collections.%s.index.hnsw: ef_construct %u is below m %u (10 times m is good "
                      "practice)",
                      collection->name, collection->hnsw_ef_construct, collection->hnsw_m);
@@ -129,8 +128,8 @@ static void check_topics(const struct loaded_config *loaded, struct report *repo
 
     for (size_t i = 0; i < config->collection_count; i++) {
         const struct config_collection *collection = &config->collections[i];
-        struct report_mark mark = place_of(loaded->collection_marks[i], "collections.*.topics",
-                                           loaded->collection_name_marks[i]);
+        struct report_mark mark = check_place(loaded->collection_marks[i], "collections.*.topics",
+                                              loaded->collection_name_marks[i]);
         for (size_t j = 0; j < collection->topic_count; j++) {
             const char *topic = collection->topics[j];
             const struct config_collection *other = reader_of(config, i, topic);
@@ -158,23 +157,24 @@ void check_config(const struct loaded_config *loaded, struct report *report)
     const struct config *config = &loaded->config;
     const struct report_mark *marks = loaded->marks;
 
-    if (!was_given(marks, "kafka.brokers"))
+    if (!check_was_given(marks, "kafka.brokers"))
         report_error(report, start_of_file,
                      "kafka.brokers is missing (as in kafka: {brokers: 127.0.0.1:9092})");
     if (config->memory_max_bytes < config->memtable_max_bytes)
         report_error(report,
-                     place_of(marks, "store.memory_max_bytes",
-                              place_of(marks, "store.memtable_max_bytes", start_of_file)),
+                     check_place(marks, "store.memory_max_bytes",
+                                 check_place(marks, "store.memtable_max_bytes", start_of_file)),
                      "store.memory_max_bytes is below store.memtable_max_bytes (all memtables "
                      "share it)");
-    if (!was_given(marks, "nats.url") &&
-        (was_given(marks, "nats.stream") || was_given(marks, "nats.replicas")))
+    if (!check_was_given(marks, "nats.url") &&
+        (check_was_given(marks, "nats.stream") || check_was_given(marks, "nats.replicas")))
         report_error(
-            report, place_of(marks, "nats.stream", place_of(marks, "nats.replicas", start_of_file)),
+            report,
+            check_place(marks, "nats.stream", check_place(marks, "nats.replicas", start_of_file)),
             "nats.url is missing (leave the whole nats section out for the queue inside "
             "the process)");
     if (!config->http_api_key && !is_loopback(config->http_host))
-        report_warning(report, place_of(marks, "http.listen", start_of_file),
+        report_warning(report, check_place(marks, "http.listen", start_of_file),
                        "http.listen: %s can be reached from other machines, and everybody may ask "
                        "(set http.api_key_file)",
                        config->http_host);

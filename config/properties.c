@@ -167,7 +167,7 @@ const struct property properties[] = {
      .documentation = "Encoding of the vectors of sealed windows."},
     {"collections.*.compaction.style", PROPERTY_CHOICE, 0, OF(compaction_style),
      .default_yaml = "time_window", CHOICES(styles),
-     .documentation = "Which runs merge. `time_window`: one major merge per window, when it seals, and size-tiered ones before. `fifo`: the major only. `size_tiered`, `leveled` (level 0 and sorted levels below) and `hybrid` (tiers in levels 0 to 2, sorted levels below): inside a window until it seals, or for ever with `window: ~`."},
+     .documentation = "Which runs merge. `time_window`: one major merge per window, when it seals, and size-tiered ones before. `fifo`: the major only, and `max_bytes` is required. `size_tiered`, `leveled` (level 0 and sorted levels below) and `hybrid` (tiers in levels 0 to 2, sorted levels below): inside a window until it seals, or for ever with `window: ~`."},
     {"collections.*.compaction.max_space_amplification", PROPERTY_NUMBER, 0,
      OF(max_space_amplification), .minimum = 1.01, .maximum = 100, .default_yaml = "1.5",
      .documentation = "Bound on bytes stored over bytes of living rows, for `size_tiered`, `leveled` and `hybrid`: past it the runs with most dead rows merge."},

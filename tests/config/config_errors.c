@@ -128,6 +128,19 @@ START_TEST(styles_that_merge_by_window_need_windows)
         {MINIMAL "    compaction: {style: fifo}\n    window: ~\n",
          "w.yaml:6:13: collections.news.window: ~ needs compaction.style size_tiered, leveled or "
          "hybrid (fifo merges by window)\n"},
+        {MINIMAL "    compaction: {style: leveled}\n    window: ~\n    max_bytes: 1GiB\n",
+         "w.yaml:7:16: collections.news.max_bytes: there is no window to drop with window: ~ (set "
+         "a "
+         "window, or bound the collection by ttl)\n"},
+        {MINIMAL "    compaction: {style: hybrid}\n    window: ~\n    late: {policy: drop}\n",
+         "w.yaml:7:20: collections.news.late.policy: means nothing with window: ~ (a window that "
+         "never closes is never late)\n"},
+        {MINIMAL "    compaction: {style: hybrid}\n    window: ~\n    index: {kind: hnsw}\n",
+         "w.yaml:7:19: collections.news.index.kind: hnsw segments are built from sealed windows, "
+         "and window: ~ has none (set a window, or index.kind: flat)\n"},
+        {MINIMAL "    compaction: {style: fifo}\n",
+         "w.yaml:5:25: collections.news.compaction.style: fifo drops the oldest window by bytes, "
+         "and there is no max_bytes (set it, as in max_bytes: 100GiB, or take time_window)\n"},
         {MINIMAL "    compaction: {max_space_amplification: 1}\n",
          "w.yaml:5:43: collections.news.compaction.max_space_amplification: 1 is out of bounds "
          "(1.01 to 100)\n"},

@@ -27,7 +27,7 @@ static const char full[] = "node: n1\n"
                            "    max_bytes: 10GiB\n"
                            "    max_future: 1s\n"
                            "    idle_timeout: 250ms\n"
-                           "    late: {allowed: 0s, policy: dead_letter}\n"
+                           "    late: {allowed: 2s, policy: dead_letter}\n"
                            "    durability: kafka\n"
                            "    index: {kind: hnsw, hnsw: {m: 8, ef_construct: 64, ef: 32}, "
                            "flat_below: 0, recall_floor: 0.5}\n";
@@ -65,7 +65,7 @@ START_TEST(every_value_reaches_its_field)
     ck_assert_int_eq(c->ttl_ms, 43200000);
     ck_assert_uint_eq(c->max_bytes, UINT64_C(10) << 30);
     ck_assert_int_eq(c->idle_timeout_ms, 250);
-    ck_assert_int_eq(c->late_allowed_ms, 0);
+    ck_assert_int_eq(c->late_allowed_ms, 2000);
     ck_assert_int_eq(c->late_policy, CONFIG_LATE_DEAD_LETTER);
     ck_assert_int_eq(c->durability, CONFIG_DURABILITY_KAFKA);
     ck_assert_int_eq(c->index_kind, CONFIG_INDEX_HNSW);
@@ -127,6 +127,23 @@ START_TEST(doubtful_values_are_warnings)
         {"    ttl: 100h\n", NULL},
         {"    ttl: 4h\n", NULL},
         {"    ttl: ~\n", NULL},
+        {"    ttl: 2d\n    late: {allowed: 1m}\n",
+         "w.yaml:6:21: warning: collections.news.late.allowed: 1m is shorter than max_future of 5m "
+         "(one record from the future closes the window that is being written)\n"},
+        {"    ttl: 2d\n    max_future: 1h\n",
+         "w.yaml:6:17: warning: collections.news.late.allowed: 10m is shorter than max_future of "
+         "1h "
+         "(one record from the future closes the window that is being written)\n"},
+        {"    ttl: 2d\n    max_future: 10m\n", NULL},
+        {"    ttl: 2d\n    compaction: {leveled: {size_ratio: 4}}\n",
+         "w.yaml:6:40: warning: collections.news.compaction.leveled.size_ratio: has no effect with "
+         "compaction.style time_window (it is for leveled and hybrid)\n"},
+        {"    ttl: 2d\n    compaction: {style: hybrid, leveled: {size_ratio: 4}}\n", NULL},
+        {"    ttl: 2d\n    max_bytes: 1GiB\n    compaction: {style: fifo, size_tiered: "
+         "{min_threshold: 5}}\n",
+         "w.yaml:7:60: warning: collections.news.compaction.size_tiered.min_threshold: has no "
+         "effect "
+         "with compaction.style fifo (it is for all styles but fifo)\n"},
         {"    ttl: 101h\n", "w.yaml:3:3: warning: collections.news.window: 1h with a ttl of 4d5h "
                             "makes 101 windows a shard (20 to 50 are good practice)\n"},
         {"    ttl: 3h\n", "w.yaml:3:3: warning: collections.news.window: 1h with a ttl of 3h makes "

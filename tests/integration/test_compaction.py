@@ -95,7 +95,7 @@ class Compaction(unittest.TestCase):
         self.live_without_windows("hybrid")
 
     def test_windows_are_sealed_and_resealed_when_asked(self):
-        self.start(window="1h", ttl=None, idle_timeout="1h", compaction={"style": "fifo"})
+        self.start(window="1h", ttl=None, max_bytes="1GiB", idle_timeout="1h", compaction={"style": "fifo"})
         now_ms = int(time.time() * 1000)
         start_ms = now_ms // HOUR_MS * HOUR_MS
         self.produce(ROUND_ROWS, now_ms)
