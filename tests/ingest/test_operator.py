@@ -1,0 +1,137 @@
+"""What an operator does: pause, resume, skip what Kafka lost; and what a shard without data reads."""
+
+import json
+import os
+import sys
+import time
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+import harness
+
+harness.require_client("confluent_kafka")
+
+from confluent_kafka import Producer, TopicPartition
+from kafka_client import Operator
+from servers import Kafka
+from service import COLLECTION, MS_PER_HOUR, Windrow
+
+DIM = 4
+# The broker's and librdkafka's smallest: who does not poll for so long loses its partitions.
+POLL_INTERVAL_MS = 6000
+
+
+class Operators(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.kafka = Kafka().start()
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.kafka.stop()
+
+    def setUp(self):
+        self.topic = self.id().rpartition(".")[2]
+        self.producer = Producer({"bootstrap.servers": self.kafka.address})
+
+    def tearDown(self):
+        self.windrow.stop()
+
+    def configure(self, properties=None, **collection):
+        self.windrow = Windrow(
+            self.kafka.address, dim=DIM, topics=[self.topic], group=self.topic, properties=properties or {}, **collection
+        )
+        self.windrow.create_topic(1)
+
+    def send(self, ids, age_ms=0):
+        now_ms = int(time.time() * 1000)
+        for point_id in ids:
+            value = json.dumps({"id": point_id, "vector": [point_id, 1, 2, 3], "time_ms": now_ms - age_ms})
+            self.producer.produce(self.topic, value, str(point_id), timestamp=now_ms - age_ms)
+        self.assertEqual(self.producer.flush(30), 0)
+
+    def wait_caught_up(self):
+        self.windrow.wait_caught_up(self.kafka.end_offsets(self.topic, 1))
+
+    def command(self, *arguments):
+        done = self.windrow.command(arguments[0], "-C", COLLECTION, *arguments[1:])
+        self.assertEqual(done.returncode, 0, done.stderr)
+
+    def collection_status(self):
+        return self.windrow.request("GET", "/status").json()["collections"][0]
+
+    def shard_status(self):
+        return self.collection_status()["shards"][0]
+
+    def test_paused_collection_polls_on_and_stays_paused_over_a_restart(self):
+        self.configure({"max.poll.interval.ms": str(POLL_INTERVAL_MS), "session.timeout.ms": str(POLL_INTERVAL_MS)})
+        self.windrow.start()
+        self.send(range(10))
+        self.wait_caught_up()
+        self.command("pause")
+        self.assertTrue(self.collection_status()["paused"])
+        harness.wait_for(lambda: self.shard_status()["paused"], "the shard pauses")
+        self.send(range(10, 20))
+        time.sleep(POLL_INTERVAL_MS / 1000 + 1)
+        self.assertEqual(self.shard_status()["next_offset"], 10)
+        self.assertTrue(self.windrow.ready())
+        for words in (" lost at offset", "max.poll.interval.ms"):
+            self.assertNotIn(words, self.windrow.log())
+        self.assertEqual(self.windrow.stop(), 0)
+
+        self.windrow.start()
+        harness.wait_for(lambda: self.shard_status()["paused"], "the shard pauses again")
+        self.assertEqual(self.shard_status()["next_offset"], 10)
+        self.command("resume")
+        self.wait_caught_up()
+        self.assertEqual(set(self.windrow.scroll()), set(range(20)))
+
+    def test_what_retention_took_is_skipped_on_an_operators_word(self):
+        self.configure()
+        self.windrow.start()
+        self.send(range(20))
+        self.wait_caught_up()
+        refused = self.windrow.command("resume", "-C", COLLECTION, "--shard", "0", "--skip")
+        self.assertEqual((refused.returncode, "shard 0 is not stopped" in refused.stderr), (1, True), refused.stderr)
+        self.windrow.stop()
+        self.send(range(20, 60))
+        admin = Operator(self.kafka.address).admin
+        place = TopicPartition(self.topic, 0, 30)
+        admin.delete_records([place])[place].result(60)
+        self.windrow.start()
+        why = harness.wait_for(lambda: self.shard_status()["stopped"], "the shard stops")
+        self.assertIn("offset 20 is gone, Kafka begins at 30", why)
+        self.assertEqual((self.shard_status()["next_offset"], self.shard_status()["begin_offset"]), (20, 30))
+        self.command("resume", "--shard", "0", "--skip")
+        self.wait_caught_up()
+        self.assertIsNone(self.shard_status()["stopped"])
+        self.assertEqual(set(self.windrow.scroll()), set(range(20)) | set(range(30, 60)))
+
+    def test_shard_without_data_is_read_from_what_can_be_unexpired(self):
+        self.configure(event_time={"field": None}, ttl="1h", window="5m", late={"allowed": "1h", "policy": "accept"})
+        self.send(range(200), 3 * MS_PER_HOUR)
+        self.send(range(200, 250))
+        self.send(range(250, 280), 3 * MS_PER_HOUR)  # order in time is not promised
+        self.send(range(280, 300))
+        for _ in range(2):
+            self.windrow.start()
+            self.wait_caught_up()
+            self.assertEqual(set(self.windrow.scroll()), set(range(200, 250)) | set(range(280, 300)))
+            self.assertEqual(self.windrow.outcomes(), {"ingested": 70, "expired": 30})
+            self.assertIn("begins at offset 200 of 0 to 300", self.windrow.log())
+            self.windrow.kill()
+            self.windrow.lose_data()
+
+    def test_shard_whose_records_have_all_expired_reads_only_what_comes(self):
+        self.configure(event_time={"field": None}, ttl="1h", window="5m")
+        self.send(range(100), 3 * MS_PER_HOUR)
+        self.windrow.start()
+        self.wait_caught_up()
+        self.send(range(100, 110))
+        self.wait_caught_up()
+        self.assertEqual(set(self.windrow.scroll()), set(range(100, 110)))
+        self.assertEqual(self.windrow.outcomes(), {"ingested": 10})
+
+
+if __name__ == "__main__":
+    harness.main()
