@@ -317,7 +317,7 @@ void partition_tick(struct partition *partition, int64_t wall_ms)
 
     if (partition->stopped)
         return;
-    twcs_clock_tick(&partition->clock, wall_ms, false);
+    twcs_clock_follow(&partition->clock, wall_ms);
     if (!is_idle(partition, now_ns))
         return;
     if (twcs_clock_idle(&partition->clock, &partition->policy) &&

@@ -115,7 +115,7 @@ static bool take_parts(struct partition *partition, const rd_kafka_message_t *me
 {
     int64_t wall_ms = io_wall_ms(partition->ingest->io);
 
-    twcs_clock_tick(&partition->clock, wall_ms, false);
+    twcs_clock_follow(&partition->clock, wall_ms);
     for (size_t i = 0; i < decoded->reject_count; i++) {
         const struct ingest_reject *reject = &decoded->rejects[i];
         struct ingest_part part = {reject->value, reject->value_bytes};

@@ -44,7 +44,7 @@ struct ingest_options {
     const struct config *config;
     struct ingest_host host;
     struct metrics *metrics;
-    struct io *io; /* clock; NULL: io_posix() */
+    struct io *io; /* its wall clock is believed: a safe one; NULL: io_posix() */
 };
 
 /** The policy of a collection as twcs wants it. */

@@ -80,6 +80,10 @@ enum { TWCS_CLOCK_STEP_MAX_MS = 24 * 60 * 60 * 1000 };
  * or an operator's word). Returns the new safe time. */
 int64_t twcs_clock_tick(struct twcs_clock *clock, int64_t wall_ms, bool trusted);
 
+/** The same under a wall clock that is safe already (windrow/safe_clock.h): a leap of it was told.
+ */
+int64_t twcs_clock_follow(struct twcs_clock *clock, int64_t safe_ms);
+
 /** A record of this event time was accepted. */
 void twcs_clock_observe(struct twcs_clock *clock, int64_t event_time_ms, int64_t wall_ms);
 

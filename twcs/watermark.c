@@ -20,6 +20,13 @@ int64_t twcs_clock_tick(struct twcs_clock *clock, int64_t wall_ms, bool trusted)
     return wall_ms;
 }
 
+int64_t twcs_clock_follow(struct twcs_clock *clock, int64_t safe_ms)
+{
+    /* An ordinary step is no time that nobody listened. */
+    return twcs_clock_tick(clock, safe_ms,
+                           twcs_subtract(safe_ms, clock->safe_wall_ms) > TWCS_CLOCK_STEP_MAX_MS);
+}
+
 void twcs_clock_observe(struct twcs_clock *clock, int64_t event_time_ms, int64_t wall_ms)
 {
     if (event_time_ms > clock->watermark_ms)

@@ -96,6 +96,13 @@ static void append_head(struct buffer *out, const struct doc *status)
         buffer_append_text(out, "ready\n");
     else
         buffer_append_format(out, "NOT READY: %.*s\n", TEXT_OF(status, "why"));
+    if (is_true(get(status, "clock"), "stands")) {
+        buffer_append_text(out, "CLOCK STANDS at ");
+        append_time(out, get(status, "clock"), "safe_ms");
+        buffer_append_text(out, " because the wall clock leapt to ");
+        append_time(out, get(status, "clock"), "wall_ms");
+        buffer_append_text(out, "; SIGHUP says that the leap is right\n");
+    }
     if (workers->type != DOC_MAP)
         return;
     buffer_append_format(out, "workers: %lld building of %lld, ",

@@ -60,7 +60,7 @@ void maintenance_describe(struct store_shard *shard, const struct config_collect
         .last_record_wall_ms = view->info.clock.last_record_wall_ms,
         .safe_wall_ms = view->info.clock.safe_wall_ms,
     };
-    (void)twcs_clock_tick(&view->clock, now_ms, view->clock.safe_wall_ms == 0);
+    (void)twcs_clock_follow(&view->clock, now_ms);
     view->windows = arena_calloc(arena, view->info.window_count + 1, sizeof(*view->windows));
     if (!view->windows)
         abort();

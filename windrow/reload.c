@@ -1,4 +1,5 @@
-/* SIGHUP: reads the file again and applies what may change while running: the TTLs. Everything else
+/* SIGHUP: the wall clock is right, also when it leapt; reads the file again and applies what may
+ * change while running: the TTLs. Everything else
  * stays what the process started with, as a whole, and is named in the log. */
 #include <string.h>
 
@@ -48,6 +49,8 @@ void service_reload(struct service *service)
     struct buffer restart_needed = {0};
     struct config *fresh = NULL;
 
+    if (safe_clock_trust(service->clock))
+        log_warning("windrow", "the wall clock is trusted again, after its leap");
     if (config_load(path, &fresh, &report) != 0) {
         log_lines("reload refused, going on as before: ", &report);
     } else if (!config_compare(service->config, fresh, &restart_needed)) {

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/logger.h"
+#include "base/text.h"
 #include "windrow/host.h"
 #include "windrow/version.h"
 #include "windrow/window_metrics.h"
@@ -13,6 +14,7 @@ static int shard_opened(void *context, struct store_shard *shard, struct error *
 {
     struct service *service = context;
 
+    safe_clock_raise(service->clock, store_shard_clock(shard).safe_wall_ms);
     /* Shards found on disk at start are opened before the indexer runs; it is told about them then.
      */
     return service->indexer ? indexer_shard_opened(service->indexer, shard, error) : 0;
@@ -109,7 +111,8 @@ int service_start(struct config *config, unsigned roles, struct service **servic
         abort();
     fresh->config = config;
     fresh->roles = roles;
-    fresh->io = io_posix();
+    fresh->clock = safe_clock_new(NULL);
+    fresh->io = safe_clock_io(fresh->clock);
     fresh->metrics = metrics_new();
     fresh->start_ns = io_monotonic_ns(fresh->io);
     atomic_store(&fresh->ingest_alive_ns, fresh->start_ns);
@@ -156,15 +159,40 @@ void service_stop(struct service *service)
         store_close(service->store);
     metrics_delete(service->metrics);
     config_free(service->config);
+    safe_clock_delete(service->clock);
     free(service);
 }
 
 /* ---- while it runs ---- */
 
+/* Once in ten minutes while it lasts. */
+static void watch_clock(struct service *service)
+{
+    enum { REPEAT_S = 600 };
+    int64_t now_ns = io_monotonic_ns(service->io);
+    char safe[TEXT_TIME_BYTES];
+    char wall[TEXT_TIME_BYTES];
+    int64_t safe_ms, wall_ms;
+
+    if (!safe_clock_stands(service->clock, &safe_ms, &wall_ms)) {
+        service->clock_told_ns = 0;
+        return;
+    }
+    if (service->clock_told_ns != 0 &&
+        now_ns - service->clock_told_ns < REPEAT_S * INT64_C(1000000000))
+        return;
+    service->clock_told_ns = now_ns;
+    log_warning("windrow",
+                "the wall clock leapt to %s; it is taken to be %s until SIGHUP says that the leap "
+                "is right: nothing expires, and newer records are dead letters",
+                text_format_time(wall_ms, wall), text_format_time(safe_ms, safe));
+}
+
 void service_tick(struct service *service)
 {
     char why[256];
 
+    watch_clock(service);
     if (!service->unclaimed_closed && service_ready(service, why, sizeof(why))) {
         catalog_close_unclaimed(service->catalog);
         service->unclaimed_closed = true;

@@ -14,6 +14,7 @@
 #include "store/store.h"
 #include "windrow/catalog.h"
 #include "windrow/maintenance.h"
+#include "windrow/safe_clock.h"
 #include "windrow/writer.h"
 
 /* A loop is alive while its heartbeat is younger than this; a stuck one stops the watchdog's pings.
@@ -23,7 +24,8 @@ enum { SERVICE_LOOP_TIMEOUT_MS = 30000 };
 struct service {
     struct config *config; /* what the process started with, TTLs of the last reload */
     unsigned roles;
-    struct io *io;
+    struct safe_clock *clock;
+    struct io *io; /* the operating system's, with the safe clock as its wall clock */
     struct metrics *metrics;
     struct store *store;
     struct catalog *catalog;
@@ -34,6 +36,7 @@ struct service {
     int64_t start_ns;
     _Atomic int64_t ingest_alive_ns; /* heartbeats, monotonic */
     _Atomic int64_t flush_alive_ns;
+    int64_t clock_told_ns; /* when the log last said that the clock stands; 0: it does not */
     bool unclaimed_closed; /* shards of other processes were let go */
 };
 
@@ -44,7 +47,8 @@ int service_start(struct config *config, unsigned roles, struct service **servic
 void service_stop(struct service *service);
 /** Called about twice a second by the main thread: what needs a look now and then. */
 void service_tick(struct service *service);
-/** Reads the file again and applies what may change while running; logs what needs a restart. */
+/** Reads the file again and applies what may change while running; logs what needs a restart. Also
+ * the operator's word that the wall clock is right (safe_clock.h). */
 void service_reload(struct service *service);
 /** Every loop gave a sign of life lately. Any thread. */
 bool service_alive(struct service *service);

@@ -146,7 +146,7 @@ static struct doc collection_doc(struct service *service,
                                  const struct ingest_partition_status *partitions,
                                  size_t partition_count, struct arena *arena)
 {
-    struct map_builder map = map_begin(arena, 7);
+    struct map_builder map = map_begin(arena, 8);
     struct ingest *ingest = atomic_load(&service->ingest);
     struct indexer_shard_lease *leases;
     size_t count = catalog_acquire(service->catalog, collection->name, arena, &leases);
@@ -165,6 +165,18 @@ static struct doc collection_doc(struct service *service,
     map_put(&map, "ttl_ms", doc_integer(collection->ttl_ms));
     map_put(&map, "shards",
             (struct doc){.type = DOC_ARRAY, .count = (uint32_t)count, .items = items});
+    return map.map;
+}
+
+static struct doc clock_doc(struct service *service, struct arena *arena)
+{
+    struct map_builder map = map_begin(arena, 3);
+    int64_t safe_ms, wall_ms;
+    bool stands = safe_clock_stands(service->clock, &safe_ms, &wall_ms);
+
+    map_put(&map, "safe_ms", doc_integer(safe_ms));
+    map_put(&map, "wall_ms", doc_integer(wall_ms));
+    map_put(&map, "stands", boolean_doc(stands));
     return map.map;
 }
 
@@ -188,6 +200,7 @@ void status_build(struct service *service, struct arena *arena, struct doc *out)
             doc_integer((io_monotonic_ns(service->io) - service->start_ns) / 1000000000));
     map_put(&map, "ready", boolean_doc(ready));
     map_put(&map, "why", ready ? null_doc() : text_or_null(arena, why));
+    map_put(&map, "clock", clock_doc(service, arena));
     if (service->indexer) {
         struct doc workers;
         indexer_status(service->indexer, arena, &workers);

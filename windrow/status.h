@@ -1,6 +1,7 @@
 /* The document behind GET /status and `windrow status`:
  *
  *   {"node", "version", "uptime_seconds", "ready", "why": text when not ready,
+ *    "clock": {"safe_ms", "wall_ms", "stands"},
  *    "collections": [
  *      {"name", "dim", "metric", "window_ms", "paused" (by an operator), "ttl_ms",
  *       "shards": [

@@ -134,9 +134,28 @@ START_TEST(a_wall_clock_that_leapt_for_one_record_delays_idleness_by_one_timeout
 }
 END_TEST
 
+START_TEST(a_leap_that_was_told_is_not_silence)
+{
+    struct twcs_clock clock = {DAY, DAY, DAY};
+
+    /* An ordinary step is: the shard is idle after it. */
+    twcs_clock_follow(&clock, DAY + TWCS_CLOCK_STEP_MAX_MS);
+    ck_assert_int_eq(clock.safe_wall_ms, 2 * (int64_t)DAY);
+    ck_assert_int_eq(clock.last_record_wall_ms, DAY);
+    ck_assert(twcs_clock_idle(&clock, &policy));
+    twcs_clock_observe(&clock, 2 * (int64_t)DAY, 2 * (int64_t)DAY);
+    twcs_clock_follow(&clock, 9 * (int64_t)DAY);
+    ck_assert_int_eq(clock.safe_wall_ms, 9 * (int64_t)DAY);
+    ck_assert(!twcs_clock_idle(&clock, &policy));
+    twcs_clock_follow(&clock, 3 * (int64_t)DAY);
+    ck_assert_int_eq(clock.safe_wall_ms, 9 * (int64_t)DAY);
+}
+END_TEST
+
 TEST_TABLE(TEST(the_safe_clock_never_falls_and_never_leaps_untold),
            TEST(the_watermark_is_the_largest_event_time),
            TEST(an_idle_watermark_follows_the_safe_clock), TEST(downtime_is_not_idleness),
+           TEST(a_leap_that_was_told_is_not_silence),
            TEST(silence_before_a_crash_counts_on_after_it),
            TEST(a_wall_clock_that_falls_back_makes_no_shard_idle),
            TEST(a_wall_clock_that_leapt_for_one_record_delays_idleness_by_one_timeout_only))
