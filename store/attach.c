@@ -86,7 +86,7 @@ int store_shard_attach(struct store_shard *shard, int64_t window_start_ms, int64
     uint64_t number = 0;
     int code;
 
-    garbage_collect(shard);
+    garbage_collect_behind(shard);
     code = read_checksum(shard, &known.info, error);
     pthread_mutex_lock(&shard->commit_lock);
     if (code == 0)
@@ -111,7 +111,7 @@ int store_shard_attach(struct store_shard *shard, int64_t window_start_ms, int64
     }
     version_unref(version);
     pthread_mutex_unlock(&shard->commit_lock);
-    garbage_collect(shard);
+    garbage_collect_behind(shard);
     if (code != 0 && error)
         error_wrap(error, "%s/%s: attach segment", shard->collection, shard->name);
     return code;
@@ -145,7 +145,7 @@ int store_shard_load_segment(struct store_shard *shard, int64_t window_start_ms,
     }
     version_unref(version);
     pthread_mutex_unlock(&shard->commit_lock);
-    garbage_collect(shard);
+    garbage_collect_behind(shard);
     if (code != 0 && error)
         error_wrap(error, "%s/%s: load segment", shard->collection, shard->name);
     return code;

@@ -231,7 +231,7 @@ void store_shard_describe(struct store_shard *shard, struct arena *arena,
     struct describe_job job = {.shard = shard, .arena = arena, .info = info};
     struct version *version;
 
-    garbage_collect(shard);
+    garbage_collect_behind(shard);
     *info = (struct store_shard_info){0};
     read_committed(&job);
     version = version_acquire(shard);

@@ -320,9 +320,9 @@ int store_shard_flush(struct store_shard *shard, struct error *error)
 {
     int code;
 
-    garbage_collect(shard);
+    garbage_collect_behind(shard);
     code = flush_all(shard, error);
-    garbage_collect(shard);
+    garbage_collect_behind(shard);
     if (code != 0 && error)
         error_wrap(error, "%s/%s: flush", shard->collection, shard->name);
     return code;

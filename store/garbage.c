@@ -209,6 +209,14 @@ void garbage_collect(struct store_shard *shard)
     pthread_mutex_unlock(&shard->collect_lock);
 }
 
+void garbage_collect_behind(struct store_shard *shard)
+{
+    if (shard->store->keeper)
+        keeper_wake(shard->store->keeper);
+    else
+        garbage_collect(shard);
+}
+
 uint64_t garbage_bytes(struct store_shard *shard)
 {
     uint64_t bytes = 0;

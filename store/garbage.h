@@ -21,6 +21,10 @@ void garbage_add_log(struct store_shard *shard, struct log_file *log);
 /** Closes, unlinks and recycles what is on the lists. Any thread, not under the append lock. */
 void garbage_collect(struct store_shard *shard);
 
+/** The same, but for the caller who should not wait for unlinks: the keeper does it, if there is
+ * one. */
+void garbage_collect_behind(struct store_shard *shard);
+
 /** Bytes of files that wait to be unlinked, and of spare log files. */
 uint64_t garbage_bytes(struct store_shard *shard);
 

@@ -25,6 +25,7 @@
 
 #include "base/buffer.h"
 #include "base/logger.h"
+#include "store/log_reader.h"
 #include "store/lost_edits.h"
 #include "store/orphans.h"
 #include "store/shard.h"
@@ -182,22 +183,6 @@ static void publish_parts(struct recovery *recovery)
     version_publish(shard, version);
 }
 
-static int read_log(struct store_shard *shard, struct log_file *log, uint8_t *bytes,
-                    uint64_t size_bytes, struct error *error)
-{
-    int file;
-    int code = io_open(shard->io, log->path, IO_READ, &file, error);
-
-    if (code != 0)
-        return code;
-    code = io_read(shard->io, file, log->path, bytes, (size_t)size_bytes, 0, error);
-    if (code == 0)
-        code = io_datasync(shard->io, file, log->path, error);
-    if (io_close(shard->io, file, log->path, code == 0 ? error : NULL) != 0 && code == 0)
-        code = ERROR_IO;
-    return code;
-}
-
 /* Whether a valid frame of this use of the log lies behind the place where it seems to end, or one
  * that was written to another place: an interrupted write leaves neither. */
 static bool later_frame_exists(const struct memtable *memtable, const struct log_file *log,
@@ -256,44 +241,37 @@ static void log_holds_nothing(struct recovery *recovery, struct log_file *log)
     recovery->edited = true;
 }
 
-static int replay_log(struct recovery *recovery, const struct manifest_log *from,
-                      struct error *error)
+/* A log without a byte: the crash came before its first frame. */
+static int check_empty(struct recovery *recovery, struct log_file *log, struct error *error)
+{
+    struct io *io = recovery->shard->io;
+    int file;
+    int code = io_open(io, log->path, IO_READ, &file, error);
+
+    if (code == ERROR_NOT_FOUND)
+        return error_set(error, ERROR_CORRUPT, "%s is missing", log->path);
+    if (code != 0)
+        return code;
+    (void)io_close(io, file, log->path, NULL); /* nothing was written */
+    log_holds_nothing(recovery, log);
+    return 0;
+}
+
+static int replay_log(struct recovery *recovery, struct log_reader *reader, struct error *error)
 {
     struct store_shard *shard = recovery->shard;
-    struct log_file *log = find_log(recovery, from->number);
-    uint64_t buffer_bytes = log->allocated_bytes / LOG_FRAME_ALIGNMENT * LOG_FRAME_ALIGNMENT;
+    struct log_file *log = reader->log;
     struct memtable *memtable;
     struct version *version;
-    uint64_t seed;
-    int code;
+    int code = log_reader_wait(reader, &memtable, error);
 
-    if (buffer_bytes == 0) {
-        int file;
-        code = io_open(shard->io, log->path, IO_READ, &file, error);
-        if (code != 0)
-            return code == ERROR_NOT_FOUND
-                       ? error_set(error, ERROR_CORRUPT, "%s is missing", log->path)
-                       : code;
-        (void)io_close(shard->io, file, log->path, NULL); /* nothing was written */
-        log_holds_nothing(recovery, log); /* the crash came before its first frame */
-        return 0;
-    }
-    io_random(shard->io, &seed, sizeof(seed));
-    log_file_ref(log); /* the memtable's */
-    memtable = memtable_new(shard->store, log, buffer_bytes,
-                            atomic_load_explicit(&shard->window_ms, memory_order_relaxed), seed);
-    if (!memtable) {
-        log_file_unref(log);
-        return error_set(error, ERROR_MEMORY, "%s: no memory to replay %" PRIu64 " bytes",
-                         log->path, buffer_bytes);
-    }
+    if (code != 0)
+        return code;
     memtable->first_sequence = shard->next_sequence;
     version = version_copy(atomic_load(&shard->current));
     version_add_memtable(version, memtable);
     version_publish(shard, version);
-    code = read_log(shard, log, memtable->buffer, memtable->buffer_bytes, error);
-    if (code == 0)
-        code = replay_frames(shard, memtable, log, error);
+    code = replay_frames(shard, memtable, log, error);
     if (code == 0 && memtable->frame_count > 0) {
         memtable_release_tail(memtable);
         atomic_fetch_add_explicit(&shard->immutable_count, 1, memory_order_release);
@@ -319,6 +297,8 @@ static int replay_logs(struct recovery *recovery, struct error *error)
 {
     struct store_shard *shard = recovery->shard;
     const struct manifest_state *state = &shard->manifest->state;
+    struct log_reader *readers;
+    size_t started = 0;
     bool durable_before = true;
     int code = 0;
 
@@ -329,23 +309,38 @@ static int replay_logs(struct recovery *recovery, struct error *error)
         if (state->logs[i].active)
             recovery->active[recovery->active_count++] = state->logs[i];
     qsort(recovery->active, recovery->active_count, sizeof(*recovery->active), compare_epochs);
+    readers = calloc(recovery->active_count ? recovery->active_count : 1, sizeof(*readers));
+    if (!readers)
+        abort();
     for (size_t i = 0; i < recovery->active_count && code == 0; i++) {
         const struct manifest_log *log = &recovery->active[i];
         if (log->first_sequence != shard->next_sequence) {
-            if (durable_before || log->first_sequence < shard->next_sequence)
-                return error_set(error, ERROR_CORRUPT,
+            if (durable_before || log->first_sequence < shard->next_sequence) {
+                code = error_set(error, ERROR_CORRUPT,
                                  "log %" PRIu64 " starts with frame %" PRId64 ", expected %" PRId64
                                  ": acknowledged records are missing",
                                  log->number, log->first_sequence, shard->next_sequence);
+                break;
+            }
             /* Everything from the gap on was never durable: Kafka has it. */
             log_warning("store", "%s/%s: log %" PRIu64 " follows a gap and is given up",
                         shard->collection, shard->name, log->number);
             log_holds_nothing(recovery, find_log(recovery, log->number));
             continue;
         }
-        code = replay_log(recovery, log, error);
+        started = started < i ? i : started;
+        for (; started <= i + LOG_READERS_AHEAD && started < recovery->active_count; started++) {
+            struct log_file *next = find_log(recovery, recovery->active[started].number);
+            if (next->allocated_bytes >= LOG_FRAME_ALIGNMENT)
+                log_reader_start(&readers[started], shard, next);
+        }
+        code = readers[i].log ? replay_log(recovery, &readers[i], error)
+                              : check_empty(recovery, find_log(recovery, log->number), error);
         durable_before = log->durable != 0;
     }
+    for (size_t i = 0; i < started; i++)
+        log_reader_destroy(&readers[i]);
+    free(readers);
     return code;
 }
 

@@ -7,7 +7,7 @@ int window_work(struct store_shard *shard, const char *verb, int64_t start_ms, i
 {
     int code;
 
-    garbage_collect(shard);
+    garbage_collect_behind(shard);
     code = shard_check_running(shard, error);
     if (code == 0)
         code = shard_window_claim(shard, start_ms, length_ms, error);
@@ -15,7 +15,7 @@ int window_work(struct store_shard *shard, const char *verb, int64_t start_ms, i
         code = shard_check_stop(shard, work(context, error), error);
         shard_window_free(shard, start_ms, length_ms);
     }
-    garbage_collect(shard);
+    garbage_collect_behind(shard);
     if (code != 0 && error)
         error_wrap(error, "%s/%s: %s window %lld", shard->collection, shard->name, verb,
                    (long long)start_ms);
