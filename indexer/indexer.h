@@ -1,6 +1,6 @@
 /* indexer: builds segments for sealed windows in the background, swaps them in, answers searches.
  *
- *     rooms   index/   what a segment is: kernels, HNSW, flat; build, search, file format
+ *     rooms   index/   what a segment is: kernels, HNSW, IVF-PQ; build, search, file format
  *             worker/  the work queue (NATS JetStream or in process), build workers, reconciliation
  *             query/   a request over snapshots: prune, search, filter, merge, re-rank
  *             http/    the Qdrant REST dialect, metrics, health, dashboard

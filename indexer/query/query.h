@@ -112,7 +112,7 @@ struct query_hit {
 struct query_explain {
     int64_t window_start_ms, window_length_ms;
     const char *shard;
-    const char *source; /* "memtable", "chunk", "run", "hnsw" */
+    const char *source; /* "memtable", "chunk", "run", "hnsw", "ivf_pq" */
     uint64_t generation;
     uint64_t rows;
     double seconds;

@@ -1,7 +1,7 @@
 /* One segment: run -> graph -> file -> recall -> rename -> attach.
  *
  *     snapshot of the shard        keeps the run's files while they are read
- *     index_hnsw_build             over the mapped vectors, cancellable
+ *     index_hnsw_build, _ivf_build over the mapped vectors, cancellable
  *     DIR/n.segment.tmp            written and synced, opened, measured
  *     DIR/n.segment                renamed, folder synced
  *     store_shard_attach           one manifest edit: the swap
@@ -30,6 +30,7 @@ struct build {
     struct index_segment *segment;
     uint64_t segment_bytes;
     double recall;
+    bool lists; /* IVF-PQ instead of a graph */
 };
 
 static struct io *io_of(const struct build *build)
@@ -110,10 +111,25 @@ static uint32_t builder_threads(const struct worker_pool *pool)
     return share ? share : 1;
 }
 
-static int write_segment(struct build *build, const struct index_build_options *options,
-                         struct error *error)
+static int write_lists(struct build *build, const struct index_build_options *options,
+                       struct error *error)
 {
-    const struct config_collection *collection = build->task->collection;
+    struct index_ivf *ivf = NULL;
+    int code = index_ivf_build(build->vectors, build->source->row_count, options, &ivf, error);
+
+    if (code != 0)
+        return code;
+    store_shard_reserve_segment(build->task->lease.shard, &build->file_number, build->path,
+                                sizeof(build->path));
+    code = index_ivf_write(io_of(build), build->path, build->file_number, ivf,
+                           &build->segment_bytes, error);
+    index_ivf_delete(ivf);
+    return code;
+}
+
+static int write_graph(struct build *build, const struct index_build_options *options,
+                       struct error *error)
+{
     struct index_hnsw_graph *graph = NULL;
     int code = index_hnsw_build(build->vectors, build->source->row_count, options, &graph, error);
 
@@ -124,11 +140,44 @@ static int write_segment(struct build *build, const struct index_build_options *
     code = index_segment_write(io_of(build), build->path, build->file_number, graph,
                                &build->segment_bytes, error);
     index_hnsw_graph_delete(graph);
+    return code;
+}
+
+static int write_segment(struct build *build, const struct index_build_options *options,
+                         struct error *error)
+{
+    const struct config_collection *collection = build->task->collection;
+    int code =
+        build->lists ? write_lists(build, options, error) : write_graph(build, options, error);
+
     if (code == 0)
         code = index_segment_open(io_of(build), build->path, build->file_number,
                                   worker_index_metric(collection), collection->dim,
                                   build->source->row_count, &build->segment, error);
     return code;
+}
+
+/* The IVF-PQ segment of the youngest window before this one, or of the oldest behind it: its epoch
+ * goes on. It stays mapped as long as the snapshot is held. */
+static const struct index_segment *find_epoch(const struct build *build)
+{
+    size_t count;
+    const struct store_source *sources = store_snapshot_sources(build->snapshot, &count);
+    const struct index_segment *epoch = NULL;
+    int64_t own = build->window->start_ms, best = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        int64_t start = sources[i].window_start_ms;
+        const struct index_segment *segment =
+            sources[i].segment ? sources[i].segment->object : NULL;
+        if (!segment || index_segment_epoch(segment) == 0)
+            continue;
+        if (!epoch || (start <= own ? best > own || start > best : best > own && start < best)) {
+            epoch = segment;
+            best = start;
+        }
+    }
+    return epoch;
 }
 
 static void remove_segment(struct build *build)
@@ -151,6 +200,9 @@ static int build_once(struct build *build, uint32_t m, uint32_t ef_construct, st
         .dim = collection->dim,
         .m = m,
         .ef_construct = ef_construct,
+        .lists = collection->ivf_pq_lists,
+        .probes = collection->ivf_pq_nprobe,
+        .epoch = build->lists ? find_epoch(build) : NULL,
         .thread_count = builder_threads(build->task->pool),
         .seed = build->window->run_checksum,
         .cancel = &build->task->cancel,
@@ -238,7 +290,7 @@ static int attach(struct build *build, struct error *error)
     };
     int code = rename_segment(build, error);
 
-    (void)strcpy(segment.info.kind, "hnsw");
+    (void)strcpy(segment.info.kind, index_segment_kind(build->segment));
     if (code == 0)
         code = store_shard_attach(build->task->lease.shard, build->window->start_ms,
                                   build->window->length_ms, build->window->generation, &segment,
@@ -254,8 +306,11 @@ int worker_build(struct worker_task *task, const struct store_window_info *windo
                  struct error *error)
 {
     struct build build = {.task = task, .window = window};
+    const char *kind =
+        worker_window_kind(task->collection, window, io_wall_ms(task->pool->options.io));
     int code;
 
+    build.lists = strcmp(kind, "ivf_pq") == 0;
     *low_recall = false;
     code = find_source(&build, error);
     if (code == 0)

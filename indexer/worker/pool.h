@@ -62,9 +62,12 @@ int worker_build(struct worker_task *task, const struct store_window_info *windo
 const struct store_window_info *worker_window_find(const struct store_shard_info *info,
                                                    int64_t start_ms, int64_t length_ms);
 
+/** The kind a window's segment should be of at that wall clock time; "flat": none. */
+const char *worker_window_kind(const struct config_collection *collection,
+                               const struct store_window_info *window, int64_t now_ms);
 /** Whether a sealed window should have a segment and has none of the wanted kind. */
 bool worker_window_lacks_segment(const struct config_collection *collection,
-                                 const struct store_window_info *window);
+                                 const struct store_window_info *window, int64_t now_ms);
 
 enum index_metric worker_index_metric(const struct config_collection *collection);
 

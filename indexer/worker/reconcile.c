@@ -54,7 +54,8 @@ int worker_pool_submit(struct worker_pool *pool, struct store_shard *shard,
         config_collection_find(pool->options.config, store_shard_collection(shard));
     struct worker_job job;
 
-    if (!collection || !worker_window_lacks_segment(collection, window))
+    if (!collection ||
+        !worker_window_lacks_segment(collection, window, io_wall_ms(pool->options.io)))
         return 0;
     fill_job(&job, shard, window);
     return publish(pool, &job, error);
@@ -95,7 +96,8 @@ static int reconcile_shard(struct worker_pool *pool, struct store_shard *shard, 
     store_shard_describe(shard, &arena, &info);
     for (size_t i = 0; i < info.window_count && code == 0; i++) {
         struct worker_job job;
-        if (info.windows[i].busy || !worker_window_lacks_segment(collection, &info.windows[i]))
+        if (info.windows[i].busy || !worker_window_lacks_segment(collection, &info.windows[i],
+                                                                 io_wall_ms(pool->options.io)))
             continue;
         fill_job(&job, shard, &info.windows[i]);
         if (is_taken_care_of(pool, &job, depth))

@@ -14,25 +14,46 @@ const struct store_window_info *worker_window_find(const struct store_shard_info
     return NULL;
 }
 
+enum { IVF_PQ_ROWS = 10 * 1000 * 1000 }; /* a graph over more takes too much memory to build */
+
 const char *worker_wanted_kind(const struct config_collection *collection, uint64_t rows,
                                int64_t age_ms)
 {
-    (void)age_ms; /* only IVF-PQ goes by age */
-    if (collection->index_kind == CONFIG_INDEX_FLAT)
+    switch (collection->index_kind) {
+    case CONFIG_INDEX_FLAT:
         return "flat";
-    if (collection->index_kind == CONFIG_INDEX_AUTO && rows < collection->flat_below_rows)
+    case CONFIG_INDEX_HNSW:
+        return "hnsw";
+    case CONFIG_INDEX_IVF_PQ:
+        return "ivf_pq";
+    default:
+        break;
+    }
+    if (rows < collection->flat_below_rows)
         return "flat";
+    if (rows >= IVF_PQ_ROWS ||
+        (collection->ivf_pq_after_ms > 0 && age_ms > collection->ivf_pq_after_ms))
+        return "ivf_pq";
     return "hnsw";
 }
 
+const char *worker_window_kind(const struct config_collection *collection,
+                               const struct store_window_info *window, int64_t now_ms)
+{
+    /* A shard without windows is one window that does not age. */
+    int64_t age_ms = collection->window_ms > 0 ? now_ms - window->start_ms - window->length_ms : 0;
+
+    return worker_wanted_kind(collection, window->run.rows, age_ms);
+}
+
 bool worker_window_lacks_segment(const struct config_collection *collection,
-                                 const struct store_window_info *window)
+                                 const struct store_window_info *window, int64_t now_ms)
 {
     const char *wanted;
 
     if (!window->sealed || window->run.rows == 0 || window->run.rows > UINT32_MAX)
         return false;
-    wanted = worker_wanted_kind(collection, window->run.rows, 0);
+    wanted = worker_window_kind(collection, window, now_ms);
     if (strcmp(wanted, "flat") == 0)
         return false;
     return window->segment.file_number == 0 || strcmp(window->segment.kind, wanted) != 0;
@@ -131,7 +152,7 @@ enum worker_outcome worker_task_run(struct worker_task *task, struct error *erro
         store_shard_describe(task->lease.shard, &arena, &info);
         window = worker_window_find(&info, job->window_start_ms, job->window_length_ms);
         if (window && window->generation == job->generation &&
-            worker_window_lacks_segment(task->collection, window))
+            worker_window_lacks_segment(task->collection, window, io_wall_ms(pool->options.io)))
             outcome = build_window(task, window, error);
         else
             outcome = WORKER_DONE;

@@ -33,7 +33,7 @@ def searchable_offsets(url, collection):
 def look(arguments):
     """Returns (done, sentence)."""
     windows = get(f"{arguments.url}/windows?" + urllib.parse.urlencode({"collection": arguments.collection}))["windows"]
-    indexed = [w for w in windows if w["state"] == "indexed" and w["segment"] and w["segment"]["kind"] == "hnsw"]
+    indexed = [w for w in windows if w["state"] == "indexed" and w["segment"] and w["segment"]["kind"] in ("hnsw", "ivf_pq")]
     live = [w for w in windows if w["state"] == "open" and w["rows"] > 0]
     sealed = [w for w in windows if w["state"] in ("sealing", "sealed")]
     searchable = sum(searchable_offsets(arguments.url, arguments.collection).values())

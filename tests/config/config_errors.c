@@ -156,17 +156,6 @@ START_TEST(features_that_are_not_there_are_refused)
         {MINIMAL "    format: arrow\n",
          "w.yaml:5:13: collections.news.format: arrow is not available "
          "in this version (use auto, json, msgpack, protobuf or raw)\n"},
-        {MINIMAL "    index: {kind: ivf_pq}\n",
-         "w.yaml:5:19: collections.news.index.kind: ivf_pq is "
-         "not available in this version (use auto, flat or "
-         "hnsw)\n"},
-        {MINIMAL "    index: {ivf_pq_after: 3d, ivf_pq: {lists: 4, nprobe: auto}}\n",
-         "w.yaml:5:27: collections.news.index.ivf_pq_after: is not available in this version "
-         "(leave "
-         "it out: windows of any age keep their HNSW segment)\n"
-         "w.yaml:5:47: collections.news.index.ivf_pq.lists: is not available in this version "
-         "(leave "
-         "it out: index.kind: ivf_pq is not available either)\n"},
         {MINIMAL "http: {tls: {cert_file: /c.pem, key_file: ~}}\n",
          "w.yaml:5:25: http.tls.cert_file: is not available in this version (let a proxy speak TLS "
          "in front of windrow)\n"},

@@ -171,6 +171,23 @@ START_TEST(doubtful_values_are_warnings)
 }
 END_TEST
 
+START_TEST(lists_and_their_age_are_read)
+{
+    static const char yaml[] = MINIMAL "    index: {kind: ivf_pq, ivf_pq_after: 3d, "
+                                       "ivf_pq: {lists: 400, nprobe: 12}}\n";
+    struct buffer report = {0};
+    struct config *config = parse_text(yaml, &report);
+
+    ck_assert_msg(config != NULL, "%s", buffer_text(&report));
+    ck_assert_int_eq(config->collections[0].index_kind, CONFIG_INDEX_IVF_PQ);
+    ck_assert_int_eq(config->collections[0].ivf_pq_after_ms, INT64_C(3) * 86400000);
+    ck_assert_uint_eq(config->collections[0].ivf_pq_lists, 400);
+    ck_assert_uint_eq(config->collections[0].ivf_pq_nprobe, 12);
+    config_free(config);
+    buffer_destroy(&report);
+}
+END_TEST
+
 START_TEST(defaults_of_missing_features_may_be_written_out)
 {
     static const char yaml[] =
@@ -179,9 +196,6 @@ START_TEST(defaults_of_missing_features_may_be_written_out)
                 "    compaction:\n"
                 "      max_space_amplification: 1.50\n"
                 "      leveled: {target_file_size: 65536KiB, size_ratio: 10}\n"
-                "    index:\n"
-                "      ivf_pq: {lists: auto, nprobe: auto}\n"
-                "      ivf_pq_after: 48h\n"
                 "http: {tls: {cert_file: ~, key_file: ~}}\n";
     struct buffer report = {0};
     struct config *config = parse_text(yaml, &report);
@@ -283,7 +297,7 @@ END_TEST
 
 TEST_TABLE(TEST(every_value_reaches_its_field),
            TEST(everything_but_brokers_and_a_collection_has_a_default),
-           TEST(doubtful_values_are_warnings),
+           TEST(doubtful_values_are_warnings), TEST(lists_and_their_age_are_read),
            TEST(defaults_of_missing_features_may_be_written_out),
            TEST(secrets_come_from_files_and_the_environment),
            TEST(a_secret_that_cannot_be_read_is_an_error),

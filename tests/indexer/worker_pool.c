@@ -4,6 +4,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "indexer/index/index.h"
 #include "tests/indexer/worker_fixture.h"
 
 #define SMALL "dim: 16, metric: l2, index: {flat_below: 100}"
@@ -175,10 +176,65 @@ START_TEST(kind_and_row_count_decide_what_a_window_gets)
 
     ck_assert_str_eq(worker_wanted_kind(&collection, 9, 0), "flat");
     ck_assert_str_eq(worker_wanted_kind(&collection, 10, 0), "hnsw");
+    ck_assert_str_eq(worker_wanted_kind(&collection, 10, INT64_MAX),
+                     "hnsw"); /* never for its age */
+    ck_assert_str_eq(worker_wanted_kind(&collection, 100000000, 0), "ivf_pq");
+    collection.ivf_pq_after_ms = 1000;
+    ck_assert_str_eq(worker_wanted_kind(&collection, 9, 1001), "flat");
+    ck_assert_str_eq(worker_wanted_kind(&collection, 10, 1000), "hnsw");
+    ck_assert_str_eq(worker_wanted_kind(&collection, 10, 1001), "ivf_pq");
     collection.index_kind = CONFIG_INDEX_FLAT;
     ck_assert_str_eq(worker_wanted_kind(&collection, 1000000, 0), "flat");
     collection.index_kind = CONFIG_INDEX_HNSW;
     ck_assert_str_eq(worker_wanted_kind(&collection, 1, 0), "hnsw");
+    collection.index_kind = CONFIG_INDEX_IVF_PQ;
+    ck_assert_str_eq(worker_wanted_kind(&collection, 1, 0), "ivf_pq");
+}
+END_TEST
+
+static uint64_t epoch_of(struct worker_fixture *fixture, int64_t number)
+{
+    struct store_snapshot *snapshot =
+        store_snapshot_acquire(fixture->shard, io_wall_ms(io_posix()));
+    uint64_t epoch = 0;
+    size_t count;
+    const struct store_source *sources = store_snapshot_sources(snapshot, &count);
+
+    for (size_t i = 0; i < count; i++)
+        if (sources[i].segment && sources[i].window_start_ms == number * WINDOW_MS)
+            epoch = index_segment_epoch(sources[i].segment->object);
+    store_snapshot_release(snapshot);
+    return epoch;
+}
+
+/* Young windows get a graph; when they are old it is replaced in the background, and later windows
+ * take over the centroids of earlier ones. */
+START_TEST(windows_that_grow_old_become_lists_of_one_epoch)
+{
+    struct setting *setting = set_up("dim: 16, metric: l2, index: {flat_below: 0}", 1);
+    struct config_collection *collection = &setting->fixture.config->collections[0];
+
+    for (int64_t number = 1; number <= 2; number++) {
+        fixture_seal(&setting->fixture, number, 3000);
+        fixture_submit(&setting->fixture, setting->pool, number);
+        ck_assert_str_eq(fixture_wait_indexed(&setting->fixture, number).segment.kind, "hnsw");
+    }
+    fixture_wait_drained(setting->queue);
+    collection->ivf_pq_after_ms = 1000;
+    for (int i = 0; i < 2000; i++) {
+        worker_pool_reconcile(setting->pool);
+        fixture_wait_drained(setting->queue);
+        if (strcmp(fixture_window(&setting->fixture, 1).segment.kind, "ivf_pq") == 0 &&
+            strcmp(fixture_window(&setting->fixture, 2).segment.kind, "ivf_pq") == 0)
+            break;
+        nanosleep(&(struct timespec){0, 5000000}, NULL);
+    }
+    ck_assert_str_eq(fixture_window(&setting->fixture, 1).segment.kind, "ivf_pq");
+    ck_assert_str_eq(fixture_window(&setting->fixture, 2).segment.kind, "ivf_pq");
+    ck_assert_uint_ne(epoch_of(&setting->fixture, 1), 0);
+    ck_assert_uint_eq(epoch_of(&setting->fixture, 1), epoch_of(&setting->fixture, 2));
+    ck_assert_int_eq(fixture_count_files(&setting->fixture, ".segment"), 2);
+    tear_down(setting);
 }
 END_TEST
 
@@ -336,6 +392,7 @@ TEST_TABLE(TEST(sealed_window_gets_a_segment_that_searches_see),
            TEST(window_whose_job_was_lost_is_found_by_reconciliation),
            TEST(packed_run_is_indexed_like_a_raw_one), TEST(small_window_stays_flat),
            TEST(kind_and_row_count_decide_what_a_window_gets),
+           TEST(windows_that_grow_old_become_lists_of_one_epoch),
            TEST(segment_below_the_recall_floor_is_never_served),
            TEST(build_that_fails_always_is_given_up_after_the_last_attempt),
            TEST(build_that_fails_once_is_repeated), TEST(segments_are_there_again_after_a_restart),

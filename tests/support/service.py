@@ -169,7 +169,7 @@ class Windrow(Server):
         """Until COUNT windows (of all shards) are served from HNSW segments."""
 
         def enough():
-            found = [w for w in self.windows() if w["state"] == "indexed" and w["segment"]["kind"] == "hnsw"]
+            found = [w for w in self.windows() if w["state"] == "indexed" and w["segment"]["kind"] in ("hnsw", "ivf_pq")]
             if len(found) < count:
                 raise ValueError([(w["shard"], w["start_ms"], w["state"], w["rows"]) for w in self.windows()])
             return found
