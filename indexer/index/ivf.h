@@ -83,9 +83,10 @@ bool index_ivf_train(const struct index_ivf_build *build, struct index_ivf_epoch
 /** A copy, of one from a mapped file, say. */
 void index_ivf_epoch_copy(const struct index_ivf_epoch *epoch, struct index_ivf_epoch *copy);
 void index_ivf_epoch_destroy(struct index_ivf_epoch *epoch);
-/** Mean squared error of coding a sample of the rows. False: cancelled. */
+/** Mean squared error of coding a sample of the rows, and the standard error of that mean. False:
+ * cancelled. */
 bool index_ivf_measure_error(const struct index_ivf_build *build,
-                             const struct index_ivf_epoch *epoch, float *error);
+                             const struct index_ivf_epoch *epoch, float *error, float *doubt);
 /** Codes all rows, list by list; `nearest` is filled. False: cancelled. */
 bool index_ivf_encode(const struct index_ivf_build *build);
 /** Places of lists: first_blocks from sizes. Returns the number of blocks, 0: too many. */

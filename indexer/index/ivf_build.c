@@ -12,6 +12,7 @@
 
 enum { LISTS_DRIFT = 4 }; /* an epoch for windows of up to four times more or fewer lists */
 static const float error_drift = 1.1f;
+static const float doubts = 3; /* standard errors: a drift must be certain */
 
 static void report(const struct index_ivf_build *build, double part)
 {
@@ -25,7 +26,7 @@ static void report(const struct index_ivf_build *build, double part)
 static bool epoch_fits(const struct index_ivf_build *build, const struct index_ivf_epoch *epoch)
 {
     uint32_t wanted = index_ivf_lists(build->count, build->options->lists);
-    float error;
+    float error, doubt;
 
     if (epoch->metric != build->options->metric || epoch->quantiser.dim != build->options->dim ||
         epoch->list_count > (uint64_t)wanted * LISTS_DRIFT ||
@@ -33,17 +34,19 @@ static bool epoch_fits(const struct index_ivf_build *build, const struct index_i
         return false;
     if (build->options->lists != 0 && build->options->lists != epoch->list_count)
         return false;
-    return index_ivf_measure_error(build, epoch, &error) && error <= epoch->error * error_drift;
+    return index_ivf_measure_error(build, epoch, &error, &doubt) &&
+           error - doubts * doubt <= epoch->error * error_drift;
 }
 
 static bool find_epoch(const struct index_ivf_build *build)
 {
     const struct index_segment *former = build->options->epoch;
     struct index_ivf *ivf = build->ivf;
+    float doubt;
 
     if (former && former->ivf && epoch_fits(build, &former->ivf->epoch)) {
         index_ivf_epoch_copy(&former->ivf->epoch, &ivf->epoch);
-        return index_ivf_measure_error(build, &ivf->epoch, &ivf->error);
+        return index_ivf_measure_error(build, &ivf->epoch, &ivf->error, &doubt);
     }
     if (!index_ivf_train(build, &ivf->epoch))
         return false;

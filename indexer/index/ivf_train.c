@@ -96,13 +96,16 @@ static bool sample_create(struct sample *sample, const struct index_ivf_build *b
                           const struct index_ivf_epoch *epoch, uint32_t most, bool held_out)
 {
     uint64_t seed = build->options->seed + 1 + held_out;
+    uint32_t spread = held_out ? 8 : 2;
     struct index_kmeans kmeans = {.quantiser = &epoch->quantiser,
                                   .vectors = build->vectors,
                                   .centroid_count = epoch->list_count,
                                   .thread_count = build->options->thread_count,
                                   .cancel = build->options->cancel};
 
-    sample->count = build->count < 2 * (uint64_t)most ? build->count - build->count / 2 : most;
+    /* Held out is a quarter: stretches of eight rows nearly always have one. */
+    sample->count = (build->count + spread - 1) / spread;
+    sample->count = sample->count < most ? sample->count : most;
     sample->rows = choose_rows(build->count, sample->count, held_out, seed);
     sample->nearest = index_allocate(sample->count, sizeof(uint32_t));
     kmeans.rows = sample->rows;
@@ -181,7 +184,8 @@ void index_ivf_bias_table(const struct index_ivf_epoch *epoch, uint32_t list, fl
 }
 
 struct coding {
-    double error;
+    double error;  /* mean square */
+    double square; /* mean of the squares of that, a row */
     float bias_least, bias_most;
 };
 
@@ -195,7 +199,7 @@ static void code_sample(const struct index_ivf_build *build, const struct index_
     uint8_t *codes = index_allocate(pq->part_count, INDEX_PQ_BLOCK_ROWS);
     float *decoded = index_allocate(padded_dim, sizeof(float));
 
-    *coding = (struct coding){0, FLT_MAX, -FLT_MAX};
+    *coding = (struct coding){0, 0, FLT_MAX, -FLT_MAX};
     for (uint32_t first = 0; first < sample->count; first += INDEX_PQ_BLOCK_ROWS) {
         uint32_t left = sample->count - first;
         uint32_t filled = left < INDEX_PQ_BLOCK_ROWS ? left : INDEX_PQ_BLOCK_ROWS;
@@ -206,12 +210,15 @@ static void code_sample(const struct index_ivf_build *build, const struct index_
             const float *centroid = index_ivf_centroid(epoch, sample->nearest[first + i]);
             const float *origin = index_ivf_origin(epoch);
             float bias = 0;
+            double error = 0;
             index_pq_decode(pq, codes, i, decoded);
             for (uint32_t d = 0; d < dim; d++) {
                 float wrong = columns[(size_t)d * INDEX_PQ_BLOCK_ROWS + i] - decoded[d];
-                coding->error += (double)(wrong * wrong) / sample->count;
+                error += (double)(wrong * wrong);
                 bias += decoded[d] * (decoded[d] + 2 * (centroid[d] - origin[d]));
             }
+            coding->error += error / sample->count;
+            coding->square += error * error / sample->count;
             coding->bias_least = fminf(coding->bias_least, bias);
             coding->bias_most = fmaxf(coding->bias_most, bias);
         }
@@ -222,7 +229,7 @@ static void code_sample(const struct index_ivf_build *build, const struct index_
 }
 
 bool index_ivf_measure_error(const struct index_ivf_build *build,
-                             const struct index_ivf_epoch *epoch, float *error)
+                             const struct index_ivf_epoch *epoch, float *error, float *doubt)
 {
     struct sample sample;
     struct coding coding;
@@ -231,6 +238,7 @@ bool index_ivf_measure_error(const struct index_ivf_build *build,
     if (done) {
         code_sample(build, epoch, &sample, &coding);
         *error = (float)fmin(coding.error, (double)FLT_MAX);
+        *doubt = (float)sqrt(fmax(coding.square - coding.error * coding.error, 0) / sample.count);
     }
     sample_destroy(&sample);
     return done;

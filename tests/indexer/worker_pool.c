@@ -215,7 +215,7 @@ START_TEST(windows_that_grow_old_become_lists_of_one_epoch)
     struct config_collection *collection = &setting->fixture.config->collections[0];
 
     for (int64_t number = 1; number <= 2; number++) {
-        fixture_seal(&setting->fixture, number, 3000);
+        fixture_seal(&setting->fixture, number, 8000);
         fixture_submit(&setting->fixture, setting->pool, number);
         ck_assert_str_eq(fixture_wait_indexed(&setting->fixture, number).segment.kind, "hnsw");
     }
