@@ -44,6 +44,12 @@ static void fill_part(struct store_source *source, const struct version_entry *e
 
 struct store_snapshot *store_snapshot_acquire(struct store_shard *shard, int64_t now_ms)
 {
+    return snapshot_acquire_between(shard, now_ms, NULL, NULL);
+}
+
+struct store_snapshot *snapshot_acquire_between(struct store_shard *shard, int64_t now_ms,
+                                                void (*between)(void *context), void *context)
+{
     struct store_snapshot *snapshot;
     struct version *version;
     int64_t visible;
@@ -52,6 +58,8 @@ struct store_snapshot *store_snapshot_acquire(struct store_shard *shard, int64_t
     atomic_fetch_add(&shard->snapshot_count, 1);
     for (;;) {
         version = version_acquire(shard);
+        if (between)
+            between(context);
         visible = atomic_load(&shard->visible);
         if (atomic_load(&shard->current) == version)
             break;

@@ -19,4 +19,9 @@ struct store_snapshot {
     struct store_source sources[]; /* memtables in the version's order, then its entries */
 };
 
+/** store_snapshot_acquire, for a test of its race: `between` (may be NULL) is called where the
+ * version is loaded and the visible offset is not. */
+struct store_snapshot *snapshot_acquire_between(struct store_shard *shard, int64_t now_ms,
+                                                void (*between)(void *context), void *context);
+
 #endif
