@@ -33,8 +33,10 @@ static int life_open(struct life *life, struct error *error)
                                           .dim = FIXTURE_DIM,
                                           .window_ms = life->unbounded ? 0 : LIFE_WINDOW_MS,
                                           .durability = life->durability};
-    int code = store_open(&store_options, &life->store, error);
+    int code;
 
+    life->doing = LIFE_OPENING;
+    code = store_open(&store_options, &life->store, error);
     if (code != 0)
         return code;
     code = store_shard_open(life->store, &options, &life->shard, error);
@@ -84,6 +86,7 @@ static int life_append(struct life *life, struct error *error)
     make_group(event, &group);
     event->after = group.group.next_offset;
     life->event_count++;
+    life->doing = LIFE_APPENDING;
     code = store_shard_append(life->shard, &group.group, error);
     if (life_relieved(life, code))
         code = store_shard_append(life->shard, &group.group, error);
@@ -94,12 +97,47 @@ static int life_append(struct life *life, struct error *error)
 static int life_flush(struct life *life, struct error *error)
 {
     int64_t next_offset = store_shard_next_offset(life->shard);
-    int code = store_shard_flush(life->shard, error);
+    int code;
 
+    life->doing = LIFE_FLUSHING;
+    code = store_shard_flush(life->shard, error);
     if (life_relieved(life, code))
         code = store_shard_flush(life->shard, error);
     if (code == 0)
         life->flushed_offset = next_offset;
+    return code;
+}
+
+/* Records come, and may be flushed, while a file is being written. */
+static void life_in_between(void *context)
+{
+    struct life *life = context;
+    enum life_doing doing = life->doing;
+    struct error error = {0};
+
+    life->meanwhile_code = life_append(life, &error);
+    if (life->meanwhile_code == 0 && doing != LIFE_FLUSHING && test_random(&life->random) % 2)
+        life->meanwhile_code = life_flush(life, &error);
+    life->doing = doing;
+}
+
+/* Every other time something happens in between. */
+static void life_begin_long_work(struct life *life, enum life_doing doing)
+{
+    life->doing = doing;
+    life->meanwhile_code = 0;
+    if (life->disk && test_random(&life->random) % 2)
+        shadow_disk_meanwhile(life->disk, doing == LIFE_FLUSHING ? ".chunk" : ".run",
+                              life_in_between, life);
+}
+
+static int life_end_long_work(struct life *life, int code)
+{
+    if (life->disk)
+        shadow_disk_meanwhile(life->disk, NULL, NULL, NULL);
+    if (code == 0)
+        code = life->meanwhile_code;
+    life->meanwhile_code = 0;
     return code;
 }
 
@@ -111,6 +149,7 @@ static int life_compact(struct life *life, const struct store_window_info *windo
     uint8_t level = (uint8_t)(test_random(&life->random) % STORE_LEVELS);
     size_t count = 0;
 
+    life_begin_long_work(life, LIFE_COMPACTING);
     for (size_t i = 0; i < window->chunk_count && count < LIFE_EVENTS_MAX; i++)
         if (count == 0 || test_random(&life->random) % 4)
             numbers[count++] = window->chunks[i].file_number;
@@ -122,7 +161,43 @@ static int life_compact(struct life *life, const struct store_window_info *windo
                                error);
 }
 
-/* Seals, compacts, tiers or drops one of the windows there are. */
+/* A segment of a few bytes for a sealed window, as a worker hands it in. */
+static int life_attach(struct life *life, const struct store_window_info *window,
+                       struct error *error)
+{
+    struct store_segment segment = {.info = {.kind = "flat", .recall = 1}};
+    uint8_t bytes[700];
+    char path[128];
+    char final[128];
+    int file;
+    int code;
+
+    life->doing = LIFE_ATTACHING;
+    for (size_t i = 0; i < sizeof(bytes); i++)
+        bytes[i] = (uint8_t)test_random(&life->random);
+    segment.info.bytes = 1 + test_random(&life->random) % sizeof(bytes);
+    store_shard_reserve_segment(life->shard, &segment.info.file_number, path, sizeof(path));
+    if (store_shard_stopped(life->shard))
+        return error_set(error, ERROR_IO, "%s", store_shard_stopped(life->shard));
+    snprintf(final, sizeof(final), "%.*s", (int)(strlen(path) - strlen(".tmp")), path);
+    code = io_open(life->io, path, IO_WRITE | IO_CREATE | IO_TRUNCATE, &file, error);
+    if (code != 0)
+        return 0; /* a worker that cannot write its file gives up: not the store's failure */
+    code = io_write(life->io, file, path, bytes, segment.info.bytes, 0, error);
+    if (code == 0)
+        code = io_datasync(life->io, file, path, error);
+    (void)io_close(life->io, file, path, NULL); /* the first error counts */
+    if (code == 0)
+        code = io_rename(life->io, path, final, error);
+    if (code == 0)
+        code = io_sync_directory(life->io, store_shard_directory(life->shard), error);
+    if (code != 0)
+        return 0;
+    return store_shard_attach(life->shard, window->start_ms, window->length_ms, window->generation,
+                              &segment, error);
+}
+
+/* Seals, compacts, tiers, drops or indexes one of the windows there are. */
 static int life_window(struct life *life, struct error *error)
 {
     struct store_shard_info info;
@@ -140,19 +215,25 @@ static int life_window(struct life *life, struct error *error)
         struct life_event *event = &life->events[life->event_count++];
         *event = (struct life_event){
             .kind = LIFE_DROP, .next_offset = info.next_offset, .start_ms = window.start_ms};
+        life->doing = LIFE_DROPPING;
         code = store_shard_drop(life->shard, window.start_ms, window.length_ms, "test", error);
         if (life_relieved(life, code))
             code = store_shard_drop(life->shard, window.start_ms, window.length_ms, "test", error);
         event->acknowledged = code == 0 && !atomic_load(&life->cutting);
     } else if (window.chunk_count > 0 && (chance < 3 || life->unbounded)) {
         code = life_compact(life, &window, error);
+    } else if (chance == 7 && window.sealed) {
+        code = life_attach(life, &window, error);
     } else if (chance < 5 && window.chunk_count > 1) {
+        life_begin_long_work(life, LIFE_TIERING);
         code = store_shard_tier(life->shard, window.start_ms, window.length_ms, 0,
                                 window.chunk_count, NULL, error);
-    } else {
+    } else if (!life->unbounded) {
+        life_begin_long_work(life, LIFE_SEALING);
         code = store_shard_seal(life->shard, window.start_ms, window.length_ms, NOW_MS, NULL, NULL,
                                 error);
     }
+    code = life_end_long_work(life, code);
     if (life_relieved(life, code))
         code = 0;
 out:
@@ -164,8 +245,10 @@ static int life_reopen(struct life *life, struct error *error)
 {
     int64_t next_offset = store_shard_next_offset(life->shard);
     bool flush = life->durability == STORE_DURABILITY_KAFKA || test_random(&life->random) % 2;
-    int code = store_shard_close(life->shard, flush, error);
+    int code;
 
+    life->doing = LIFE_CLOSING;
+    code = store_shard_close(life->shard, flush, error);
     if (code == 0 && flush)
         life->flushed_offset = next_offset;
     life->shard = NULL;

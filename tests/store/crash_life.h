@@ -9,6 +9,20 @@
 
 enum { LIFE_EVENTS_MAX = 256, LIFE_WINDOW_MS = 1000 };
 
+/* What a life was at when it ended. */
+enum life_doing {
+    LIFE_OPENING,
+    LIFE_APPENDING,
+    LIFE_FLUSHING,
+    LIFE_SEALING,
+    LIFE_TIERING,
+    LIFE_COMPACTING,
+    LIFE_ATTACHING,
+    LIFE_DROPPING,
+    LIFE_CLOSING,
+    LIFE_DOINGS
+};
+
 enum life_event_kind { LIFE_GROUP, LIFE_DROP };
 
 /* What changed the visible state: a group, or the drop of a window. */
@@ -34,8 +48,10 @@ struct life {
     int64_t flushed_offset; /* acknowledged by a flush */
     bool unbounded;         /* one window, no seals: files move through levels */
     _Atomic bool cutting;   /* the power is going: what succeeds from now on is no promise */
-    int code;               /* of the step that ended the life */
-    bool extend;            /* log files grow with each frame, as they do for large ones */
+    enum life_doing doing;
+    int meanwhile_code; /* of what happened in the middle of something else */
+    int code;           /* of the step that ended the life */
+    bool extend;        /* log files grow with each frame, as they do for large ones */
     bool tolerant; /* steps that meet a full disk or no memory are tried again once there is some */
     void (*relieve)(void); /* called before that; may be NULL */
     char text[1200];

@@ -10,7 +10,38 @@
 #include "tests/support/test_main.h"
 
 /* The first three operations make the folders. */
-enum { STEPS = 40, OUTCOMES = 10, FIRST_OPERATION = 4 };
+enum { STEPS = 40, OUTCOMES = 3, FIRST_OPERATION = 4 };
+
+/* Crashes by what they hit. */
+static struct {
+    uint64_t doing[LIFE_DOINGS];
+    uint64_t rolling;    /* of all these: while a manifest was replaced */
+    uint64_t recovering; /* on top of them: while the next process recovered from one */
+} tally;
+
+/* Whether crashes hit everything that this kind of life does. */
+static bool tally_is_whole(bool unbounded)
+{
+    bool whole = tally.rolling > 0 && tally.recovering > 0;
+
+    for (int i = 0; i < LIFE_DOINGS; i++)
+        whole &= tally.doing[i] > 0 ||
+                 (unbounded && (i == LIFE_SEALING || i == LIFE_TIERING || i == LIFE_ATTACHING));
+    return whole;
+}
+
+static void tally_report(uint64_t crashes)
+{
+    static const char *const names[LIFE_DOINGS] = {"opening",   "appending", "flushing",
+                                                   "sealing",   "tiering",   "compacting",
+                                                   "attaching", "dropping",  "closing"};
+
+    printf("%" PRIu64 " crashes:", crashes);
+    for (int i = 0; i < LIFE_DOINGS; i++)
+        printf(" %s %" PRIu64 ",", names[i], tally.doing[i]);
+    printf(" while a manifest rolled %" PRIu64 "; and in recovery %" PRIu64 "\n", tally.rolling,
+           tally.recovering);
+}
 
 static void make_root(struct shadow_disk *disk)
 {
@@ -62,6 +93,7 @@ static void recover(const struct life *dead, uint64_t seed, uint64_t operation)
         shadow_disk_die_at(life->disk, 1 + test_random(&random) % 12);
         problem = life_check(life);
         was_dead = shadow_disk_dead(life->disk);
+        tally.recovering += was_dead;
         life_stop(life);
         if (problem && !was_dead)
             ck_abort_msg("operation %" PRIu64 ": %s", operation, problem);
@@ -95,6 +127,10 @@ static uint64_t crash_everywhere(uint64_t seed, enum store_durability durability
         dead = shadow_disk_dead(life->disk);
         ck_assert_msg(dead || life->code == 0, "seed %" PRIu64 ": %s", seed, life->text);
         life_stop(life);
+        if (dead) {
+            tally.doing[life->doing] += OUTCOMES;
+            tally.rolling += shadow_disk_has(life->disk, "/data/c/0/CURRENT.tmp") ? OUTCOMES : 0;
+        }
         for (unsigned i = 0; i < OUTCOMES && dead; i++, crashes++)
             recover(life, seed * 31 + operation * OUTCOMES + i, operation);
         shadow_disk_delete(life->disk);
@@ -111,10 +147,11 @@ static void crash_lives(enum store_durability durability, bool unbounded, uint64
     logger_set_level((enum logger_level)(LOGGER_ERROR - 1));
     if (getenv("WINDROW_TEST_CRASHES"))
         wanted = strtoull(getenv("WINDROW_TEST_CRASHES"), NULL, 10);
-    while (crashes < wanted)
-        crashes +=
-            crash_everywhere(test_random(&random) >> 8, durability, unbounded, wanted - crashes);
-    printf("%" PRIu64 " crashes\n", crashes);
+    while (crashes < wanted || (!tally_is_whole(unbounded) && crashes < 4 * wanted))
+        crashes += crash_everywhere(test_random(&random) >> 8, durability, unbounded,
+                                    crashes < wanted ? wanted - crashes : wanted);
+    tally_report(crashes);
+    ck_assert(tally_is_whole(unbounded));
 }
 
 START_TEST(crash_at_any_operation_keeps_all_that_was_acknowledged)

@@ -222,6 +222,30 @@ START_TEST(rows_that_die_while_they_are_compacted_stay_dead)
 }
 END_TEST
 
+/* A reader may learn of a memtable's rows before the offset that makes them visible. */
+START_TEST(row_at_the_visible_offset_is_not_visible_yet)
+{
+    struct world world;
+    struct store_snapshot *snapshot;
+    struct store_source source;
+    size_t count;
+
+    start(&world);
+    snapshot = store_snapshot_acquire(world.shard, 0);
+    source = *store_snapshot_sources(snapshot, &count);
+    ck_assert_int_eq(source.kind, STORE_SOURCE_MEMTABLE);
+    put_all(&world, 30);
+    for (uint32_t i = 0; i < IDS; i++) {
+        ck_assert_int_eq(store_row_offset(&source, source.row_count + i),
+                         store_snapshot_next_offset(snapshot) + i);
+        ck_assert(!store_row_visible(snapshot, &source, source.row_count + i));
+    }
+    store_snapshot_release(snapshot);
+    model_destroy(&world.model);
+    close_world(&world);
+}
+END_TEST
+
 /* Everything is replaced, in memtables that the version at hand does not have. */
 static void replace_all(void *context)
 {
@@ -256,4 +280,5 @@ TEST_TABLE(TEST(rows_that_die_while_they_are_flushed_stay_dead),
            TEST(rows_that_die_while_they_are_sealed_stay_dead),
            TEST(rows_that_die_while_they_are_tiered_stay_dead),
            TEST(rows_that_die_while_they_are_compacted_stay_dead),
+           TEST(row_at_the_visible_offset_is_not_visible_yet),
            TEST(version_replaced_while_a_snapshot_is_taken_is_not_the_one_it_holds))

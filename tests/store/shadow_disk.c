@@ -53,6 +53,9 @@ struct shadow_disk {
     enum shadow_fault fault;
     bool fault_for_good, dead, struck, lie;
     int64_t wall_ms;
+    const char *moment_suffix; /* shadow_disk_meanwhile */
+    void (*moment)(void *context);
+    void *moment_context;
 };
 
 static struct shadow_disk *disk_of(struct io *io)
@@ -218,13 +221,27 @@ static bool coin(struct shadow_disk *disk)
     return test_random(&disk->random) & 1024;
 }
 
+static void call_moment(struct shadow_disk *disk, const char *path)
+{
+    size_t length = strlen(path);
+    size_t suffix_length = strlen(disk->moment_suffix);
+
+    if (length < suffix_length || strcmp(path + length - suffix_length, disk->moment_suffix) != 0)
+        return;
+    disk->moment_suffix = NULL;
+    disk->moment(disk->moment_context);
+}
+
 static int shadow_open(struct io *io, const char *path, unsigned flags)
 {
     struct shadow_disk *disk = disk_of(io);
-    struct name *name = names_find(&disk->now, path);
+    struct name *name;
     struct inode *inode;
     int handle = 0;
 
+    if ((flags & IO_CREATE) && disk->moment_suffix)
+        call_moment(disk, path);
+    name = names_find(&disk->now, path);
     if (disk->dead)
         return -EIO;
     if (!name && !(flags & IO_CREATE))
@@ -634,6 +651,19 @@ void shadow_disk_fail_at(struct shadow_disk *disk, uint64_t operation, enum shad
         disk->struck = false;
 }
 
+void shadow_disk_meanwhile(struct shadow_disk *disk, const char *suffix, void (*moment)(void *),
+                           void *context)
+{
+    disk->moment_suffix = suffix;
+    disk->moment = moment;
+    disk->moment_context = context;
+}
+
+bool shadow_disk_has(const struct shadow_disk *disk, const char *path)
+{
+    return names_find(&disk->now, path) != NULL;
+}
+
 bool shadow_disk_struck(const struct shadow_disk *disk)
 {
     return disk->struck;
@@ -677,6 +707,7 @@ static void crash_inode(struct shadow_disk *disk, struct inode *inode)
 void shadow_disk_kill_process(struct shadow_disk *disk)
 {
     memset(disk->handles, 0, sizeof(disk->handles));
+    disk->moment_suffix = NULL;
     disk->dead = false;
     disk->operations = 0;
     disk->die_at = SHADOW_NEVER;
@@ -695,6 +726,7 @@ void shadow_disk_crash(struct shadow_disk *disk)
     for (size_t i = 0; i < disk->durable.count; i++)
         names_put(&disk->now, disk->durable.items[i].path, disk->durable.items[i].inode);
     memset(disk->handles, 0, sizeof(disk->handles));
+    disk->moment_suffix = NULL;
     disk->dead = false;
     disk->operations = 0;
     disk->die_at = SHADOW_NEVER;

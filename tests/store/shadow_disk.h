@@ -42,6 +42,13 @@ void shadow_disk_fail_at(struct shadow_disk *disk, uint64_t operation, enum shad
 /** Whether the fault has struck. */
 bool shadow_disk_struck(const struct shadow_disk *disk);
 
+/** Calls `moment` once, when next a file is created whose name ends with `suffix`; NULL: no more.
+ */
+void shadow_disk_meanwhile(struct shadow_disk *disk, const char *suffix, void (*moment)(void *),
+                           void *context);
+/** Whether the process sees a file of this name now. */
+bool shadow_disk_has(const struct shadow_disk *disk, const char *path);
+
 /** Power off and on: see above. No file may be mapped. */
 void shadow_disk_crash(struct shadow_disk *disk);
 /** The process dies, the disk lives on: nothing is lost yet. */
