@@ -50,6 +50,8 @@ enum {
 #define CONSUMER_STALL_NS NS_PER_S
 /* A partition paused for lack of memory is resumed when no flush is due, or after this long. */
 #define CONSUMER_RESUME_NS (5 * NS_PER_S)
+/* One id so often, whatever the rate, is looked for in the other shards. */
+#define CONSUMER_SAMPLE_NS (100 * NS_PER_MS)
 /* The longest wait between two clients, when one after the other fails for good. */
 #define CONSUMER_RENEW_MAX_NS (60 * NS_PER_S)
 #define CONSUMER_COMMIT_NS    (5 * NS_PER_S)
@@ -200,6 +202,8 @@ struct ingest {
     int64_t ticked_ns;
     int64_t commit_ns;
     int64_t complained_ns; /* about brokers */
+    int64_t sampled_ns;    /* when an id was last looked for in other shards */
+    int64_t twice_said_ns; /* when one that was found there was last logged */
     bool silence_said;     /* a line says that no broker answers */
     bool ever_assigned;
     bool fatal;         /* the client failed for good: a new one has to take over */

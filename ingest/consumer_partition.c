@@ -179,8 +179,47 @@ static void wait_ended(struct partition *partition)
     partition->wait = WAIT_NONE;
 }
 
+/* Producers that disagree about the partitioner send versions of one id to two partitions, where
+ * none can replace the other. A sample finds that soon without a lookup for each record. */
+static void look_elsewhere(struct partition *partition, const struct store_record *record)
+{
+    struct ingest *ingest = partition->ingest;
+    int64_t now_ns = io_monotonic_ns(ingest->io);
+    struct metric_label label = {"collection", partition->collection->name};
+    struct buffer id = {0};
+    struct arena arena;
+    struct doc doc;
+    char name[300];
+
+    if (!ingest->host.id_elsewhere || record->is_delete ||
+        now_ns - ingest->sampled_ns < CONSUMER_SAMPLE_NS)
+        return;
+    ingest->sampled_ns = now_ns;
+    if (!ingest->host.id_elsewhere(ingest->host.context, partition->collection, partition->shard,
+                                   record->key, record->key_bytes, name, sizeof(name)))
+        return;
+    metric_add(metrics_counter(ingest->metrics, "windrow_ids_in_two_shards_total",
+                               "Sampled ids that another shard of the collection holds too", &label,
+                               1),
+               1);
+    if (ingest->twice_said_ns != 0 && now_ns - ingest->twice_said_ns < CONSUMER_COMPLAIN_NS)
+        return;
+    ingest->twice_said_ns = now_ns;
+    arena_create(&arena, 0);
+    doc = store_key_to_doc(record->key, record->key_bytes, &arena);
+    doc_write_json(&id, &doc);
+    log_warning("ingest",
+                PARTITION_FORMAT " holds id %s, and so does shard %s: neither version replaces the "
+                                 "other; producers must agree on the partitioner",
+                PARTITION_NAME(partition), buffer_text(&id), name);
+    buffer_destroy(&id);
+    arena_destroy(&arena);
+}
+
 static void append_done(struct partition *partition)
 {
+    if (partition->record_count > 0)
+        look_elsewhere(partition, &partition->records[partition->record_count - 1]);
     wait_ended(partition);
     partition_count_durable(partition);
     partition->next_offset = partition->position;

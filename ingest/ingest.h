@@ -35,6 +35,11 @@ struct ingest_host {
     /** Closes the shard and removes everything it stored: it is read again from Kafka. The shard is
      * closed in any case. NULL: not offered. */
     int (*shard_discard)(void *context, struct store_shard *shard, struct error *error);
+    /** Whether another open shard of the collection holds a visible version of this id; then its
+     * name. NULL: not offered. */
+    bool (*id_elsewhere)(void *context, const struct config_collection *collection,
+                         const struct store_shard *own, const uint8_t *key, size_t key_bytes,
+                         char *name, size_t name_bytes);
     /** Called about once a second and after each poll round: keeps the watchdog fed. May be NULL.
      */
     void (*alive)(void *context);

@@ -336,6 +336,39 @@ size_t catalog_acquire(struct catalog *catalog, const char *collection, struct a
     return count;
 }
 
+static bool holds(struct store_shard *shard, const uint8_t *key, size_t key_bytes, int64_t now_ms)
+{
+    struct store_snapshot *snapshot = store_snapshot_acquire(shard, now_ms);
+    const struct store_source *source;
+    uint32_t row;
+    bool found = store_snapshot_find(snapshot, key, key_bytes, &source, &row, NULL) == 0;
+
+    store_snapshot_release(snapshot);
+    return found;
+}
+
+bool catalog_find_elsewhere(struct catalog *catalog, const struct config_collection *collection,
+                            const struct store_shard *own, const uint8_t *key, size_t key_bytes,
+                            int64_t now_ms, char *name, size_t name_bytes)
+{
+    struct indexer_shard_lease *leases;
+    struct arena arena;
+    bool found = false;
+    size_t count;
+
+    arena_create(&arena, 0);
+    count = catalog_acquire(catalog, collection->name, &arena, &leases);
+    for (size_t i = 0; i < count; i++) {
+        if (!found && leases[i].shard != own && holds(leases[i].shard, key, key_bytes, now_ms)) {
+            snprintf(name, name_bytes, "%s", store_shard_name(leases[i].shard));
+            found = true;
+        }
+        catalog_release(catalog, &leases[i]);
+    }
+    arena_destroy(&arena);
+    return found;
+}
+
 bool catalog_acquire_next(struct catalog *catalog, struct catalog_position *position,
                           struct indexer_shard_lease *lease)
 {

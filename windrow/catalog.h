@@ -50,6 +50,12 @@ size_t catalog_acquire(struct catalog *catalog, const char *collection, struct a
                        struct indexer_shard_lease **leases);
 void catalog_release(struct catalog *catalog, struct indexer_shard_lease *lease);
 
+/** The name of a shard of the collection other than `own` that holds a visible version of the id;
+ * false when none does. */
+bool catalog_find_elsewhere(struct catalog *catalog, const struct config_collection *collection,
+                            const struct store_shard *own, const uint8_t *key, size_t key_bytes,
+                            int64_t now_ms, char *name, size_t name_bytes);
+
 /* Where a walk over the shards is; zeroed at the start. */
 struct catalog_position {
     char collection[104];

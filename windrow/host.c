@@ -109,6 +109,16 @@ static int host_shard_discard(void *context, struct store_shard *shard, struct e
     return catalog_discard(service->catalog, shard, error);
 }
 
+static bool host_id_elsewhere(void *context, const struct config_collection *collection,
+                              const struct store_shard *own, const uint8_t *key, size_t key_bytes,
+                              char *name, size_t name_bytes)
+{
+    struct service *service = context;
+
+    return catalog_find_elsewhere(service->catalog, collection, own, key, key_bytes,
+                                  io_wall_ms(service->io), name, name_bytes);
+}
+
 static void host_ingest_alive(void *context)
 {
     struct service *service = context;
@@ -123,6 +133,7 @@ struct ingest_host host_for_ingest(struct service *service)
         .shard_open = host_shard_open,
         .shard_close = host_shard_close,
         .shard_discard = host_shard_discard,
+        .id_elsewhere = host_id_elsewhere,
         .alive = host_ingest_alive,
     };
 }

@@ -57,6 +57,58 @@ START_TEST(upserts_and_deletes_leave_the_newest)
 }
 END_TEST
 
+enum { UPSERTS = 9000, UPSERTED_IDS = 90, UPSERT_PARTITIONS = 3 };
+
+static void send_upserts(struct stage *stage)
+{
+    for (int i = 0; i < UPSERTS; i++) {
+        int id = i % UPSERTED_IDS;
+        char value[128];
+        rd_kafka_resp_err_t code;
+        snprintf(value, sizeof(value), "{\"id\":%d,\"vector\":[%d,1,2,3],\"payload\":{\"n\":%d}}",
+                 id, i, i);
+        code = rd_kafka_producev(stage->client, RD_KAFKA_V_TOPIC("points"),
+                                 RD_KAFKA_V_PARTITION(id % UPSERT_PARTITIONS),
+                                 RD_KAFKA_V_VALUE(value, strlen(value)),
+                                 RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END);
+        ck_assert_msg(code == 0, "%s", rd_kafka_err2str(code));
+    }
+    ck_assert_int_eq(rd_kafka_flush(stage->client, STAGE_WAIT_MS), 0);
+}
+
+START_TEST(order_of_a_partition_survives_many_decoding_threads)
+{
+    struct stage stage;
+    struct node node;
+
+    stage_create(&stage, UPSERT_PARTITIONS);
+    send_upserts(&stage);
+    node_create(&node, &stage, stage_directory("data"));
+    node.config.decode_threads = 4;
+    node_start(&node);
+    for (int number = 0; number < UPSERT_PARTITIONS; number++)
+        node_wait_offset(&node, number, UPSERTS / UPSERT_PARTITIONS);
+    /* The last version of each id is the visible one: its vector begins with its number. */
+    for (int number = 0; number < UPSERT_PARTITIONS; number++) {
+        struct store_snapshot *snapshot = store_snapshot_acquire(node.shards[number], 0);
+        for (int id = number; id < UPSERTED_IDS; id += UPSERT_PARTITIONS) {
+            const struct store_source *source;
+            const float *vector;
+            struct store_key key;
+            uint32_t row, count;
+            store_key_from_u64((uint64_t)id, &key);
+            ck_assert_int_eq(
+                store_snapshot_find(snapshot, key.bytes, key.size_bytes, &source, &row, NULL), 0);
+            ck_assert_int_eq(store_row_vectors(source, row, &vector, &count, NULL), 0);
+            ck_assert_int_eq((int)vector[0], UPSERTS - UPSERTED_IDS + id);
+        }
+        store_snapshot_release(snapshot);
+    }
+    node_destroy(&node);
+    stage_destroy(&stage);
+}
+END_TEST
+
 static size_t partition_count(struct node *node)
 {
     struct ingest_partition_status *list;
@@ -113,6 +165,36 @@ START_TEST(partitions_move_between_nodes_without_two_writers)
     ck_assert_uint_eq(node_count_rows(&nodes[0], 4), 1200);
     for (int i = 0; i < 2; i++)
         node_destroy(&nodes[i]);
+    stage_destroy(&stage);
+}
+END_TEST
+
+static bool shard_was_lost(void *context)
+{
+    struct node *node = context;
+
+    return atomic_load(&node->losses) > 0;
+}
+
+START_TEST(consumer_that_failed_for_good_is_replaced)
+{
+    struct stage stage;
+    struct node node;
+
+    stage_create(&stage, 1);
+    stage_send_points(&stage, 1, 0, 10);
+    node_create(&node, &stage, stage_directory("data"));
+    node_start(&node);
+    node_wait_offset(&node, 0, 10);
+    rd_kafka_mock_push_request_errors(stage.cluster, 12 /* Heartbeat */, 1,
+                                      RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID);
+    stage_wait(shard_was_lost, &node, "the failed consumer lets its shard go");
+    stage_send_points(&stage, 1, 10, 20);
+    node_wait_offset(&node, 0, 20);
+    node_wait_ready(&node);
+    node_stop(&node);
+    ck_assert_uint_eq(node_count_rows(&node, 1), 20);
+    node_destroy(&node);
     stage_destroy(&stage);
 }
 END_TEST
@@ -530,7 +612,9 @@ END_TEST
 
 TEST_TABLE(TEST(restart_goes_on_at_the_offset_beside_the_data),
            TEST(upserts_and_deletes_leave_the_newest),
+           TEST(order_of_a_partition_survives_many_decoding_threads),
            TEST(partitions_move_between_nodes_without_two_writers),
+           TEST(consumer_that_failed_for_good_is_replaced),
            TEST(broker_down_at_the_start_is_waited_for), TEST(stop_while_no_broker_answers_ends),
            TEST(topic_made_anew_stops_the_partition_with_both_offsets),
            TEST(full_disk_pauses_and_goes_on_by_itself),

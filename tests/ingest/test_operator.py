@@ -37,11 +37,11 @@ class Operators(unittest.TestCase):
     def tearDown(self):
         self.windrow.stop()
 
-    def configure(self, properties=None, **collection):
+    def configure(self, properties=None, partitions=1, **collection):
         self.windrow = Windrow(
             self.kafka.address, dim=DIM, topics=[self.topic], group=self.topic, properties=properties or {}, **collection
         )
-        self.windrow.create_topic(1)
+        self.windrow.create_topic(partitions)
 
     def send(self, ids, age_ms=0):
         now_ms = int(time.time() * 1000)
@@ -121,6 +121,19 @@ class Operators(unittest.TestCase):
             self.assertIn("begins at offset 200 of 0 to 300", self.windrow.log())
             self.windrow.kill()
             self.windrow.lose_data()
+
+    def test_id_in_two_shards_is_noticed(self):
+        self.configure(partitions=2)
+        self.windrow.start()
+        for round_number in range(20):
+            for partition in range(2):
+                value = json.dumps({"id": 7, "vector": [round_number, 1, 2, 3], "time_ms": int(time.time() * 1000)})
+                self.producer.produce(self.topic, value, "7", partition=partition)
+            self.producer.flush(30)
+            time.sleep(0.12)
+        counted = harness.wait_for(lambda: self.windrow.metrics("windrow_ids_in_two_shards_total"), "the id is noticed")
+        self.assertGreater(sum(counted.values()), 0)
+        self.assertIn("holds id 7, and so does shard", self.windrow.log())
 
     def test_shard_whose_records_have_all_expired_reads_only_what_comes(self):
         self.configure(event_time={"field": None}, ttl="1h", window="5m")
