@@ -7,8 +7,8 @@
  * things too. What the device takes with the log's own kind of write is measured beside them: no
  * durable rate can pass it.
  *
- * After that freshness: records are produced at fractions of windrow's own rate, and each one's age
- * is taken when the store's durable offset passes it. */
+ * After that freshness: records are produced at fractions of the rate at which producer, broker and
+ * windrow run together, and each one's age is taken when the store's durable offset passes it. */
 #include <getopt.h>
 #include <librdkafka/rdkafka.h>
 #include <pthread.h>
@@ -121,16 +121,17 @@ static void encode_record(struct bench *bench, uint64_t id)
     free(vector);
 }
 
-static void take_offset(void *context, const struct ingest_produced *result)
+static void acknowledged(void *context, const struct ingest_produced *result)
 {
     if (result->code != 0)
         die("produce", result->text);
     if (context)
-        *(int64_t *)context = result->offset;
+        *(double *)context = now_s();
 }
 
+/* `at_s`: when it was acknowledged, or NULL. */
 static void send_record(struct bench *bench, struct ingest_producer *producer, uint64_t id,
-                        int64_t *offset)
+                        double *at_s)
 {
     struct error error = {0};
     char key[24];
@@ -139,7 +140,7 @@ static void send_record(struct bench *bench, struct ingest_producer *producer, u
 
     do
         code = ingest_producer_send(producer, bench->topic, key, (size_t)length, bench->value.data,
-                                    bench->value.size, -1, take_offset, offset, &error);
+                                    bench->value.size, -1, acknowledged, at_s, &error);
     while (code == ERROR_BUSY);
     if (code != 0)
         die("produce", error.text);
@@ -365,31 +366,58 @@ struct freshness {
     double rate;
     uint64_t record_count;
     double p50_ms, p99_ms, p999_ms;
+    double acknowledged_p50_ms, acknowledged_p99_ms; /* what of it is the producer's and Kafka's */
+    double after_p50_ms, after_p99_ms;               /* from the acknowledgement on */
+    double noise_ms; /* a hundredth of the time lay in sleeps of 0.1 ms that took this or longer */
 };
 
 struct stamps {
     struct bench *bench;
     double *sent_s;
+    double *acknowledged_s;
     double *seen_s;
     uint64_t base; /* durable offset before the first */
     uint64_t count;
+    double *sleeps_s; /* how long each of the watcher's sleeps took */
+    size_t sleep_count;
     atomic_bool done;
 };
+
+enum { SLEEPS_MAX = 1 << 18 };
 
 /* When the durable offset passes each record. One partition, one producer: offsets count up. */
 static void *watch(void *context)
 {
     struct stamps *stamps = context;
     uint64_t seen = 0;
+    double slept_s = now_s();
 
     while (seen < stamps->count && !atomic_load(&stamps->done)) {
         uint64_t now = durable(stamps->bench) - stamps->base;
         double at_s = now_s();
         for (; seen < now && seen < stamps->count; seen++)
             stamps->seen_s[seen] = at_s;
+        if (stamps->sleep_count < SLEEPS_MAX)
+            stamps->sleeps_s[stamps->sleep_count++] = at_s - slept_s;
+        slept_s = at_s;
         usleep(100);
     }
     return NULL;
+}
+
+/* What the machine alone does to a thread that wants to run now. */
+static double noise_ms(const struct stamps *stamps)
+{
+    double total_s = 0;
+    double sum_s = 0;
+    size_t i = stamps->sleep_count;
+
+    qsort(stamps->sleeps_s, stamps->sleep_count, sizeof(double), compare);
+    for (size_t k = 0; k < stamps->sleep_count; k++)
+        total_s += stamps->sleeps_s[k];
+    while (i > 0 && sum_s < total_s / 100)
+        sum_s += stamps->sleeps_s[--i];
+    return i < stamps->sleep_count ? stamps->sleeps_s[i] * 1e3 : 0;
 }
 
 static void produce_at(struct stamps *stamps, struct ingest_producer *producer, double rate)
@@ -404,8 +432,43 @@ static void produce_at(struct stamps *stamps, struct ingest_producer *producer, 
                 usleep(100);
         }
         stamps->sent_s[i] = now_s();
-        send_record(stamps->bench, producer, i, NULL);
+        send_record(stamps->bench, producer, i, &stamps->acknowledged_s[i]);
     }
+}
+
+static void sort(double *values, uint64_t count)
+{
+    qsort(values, count, sizeof(double), compare);
+}
+
+static double quantile_ms(const double *values_s, uint64_t count, double quantile)
+{
+    return values_s[(uint64_t)((double)count * quantile)] * 1e3;
+}
+
+/* Makes ages of the times, and of the acknowledgements what came after them. */
+static void take_quantiles(const struct stamps *stamps, struct freshness *result)
+{
+    uint64_t count = stamps->count;
+
+    for (uint64_t i = 0; i < count; i++) {
+        double sent_s = stamps->sent_s[i];
+        stamps->sent_s[i] = stamps->seen_s[i] - stamps->acknowledged_s[i];
+        stamps->seen_s[i] -= sent_s;
+        stamps->acknowledged_s[i] -= sent_s;
+    }
+    sort(stamps->seen_s, count);
+    sort(stamps->acknowledged_s, count);
+    sort(stamps->sent_s, count);
+    result->record_count = count;
+    result->p50_ms = quantile_ms(stamps->seen_s, count, 0.5);
+    result->p99_ms = quantile_ms(stamps->seen_s, count, 0.99);
+    result->p999_ms = quantile_ms(stamps->seen_s, count, 0.999);
+    result->acknowledged_p50_ms = quantile_ms(stamps->acknowledged_s, count, 0.5);
+    result->acknowledged_p99_ms = quantile_ms(stamps->acknowledged_s, count, 0.99);
+    result->after_p50_ms = quantile_ms(stamps->sent_s, count, 0.5);
+    result->after_p99_ms = quantile_ms(stamps->sent_s, count, 0.99);
+    result->noise_ms = noise_ms(stamps);
 }
 
 static void measure_freshness(struct bench *bench, struct freshness *result)
@@ -418,7 +481,9 @@ static void measure_freshness(struct bench *bench, struct freshness *result)
 
     stamps.sent_s = calloc(stamps.count, sizeof(double));
     stamps.seen_s = calloc(stamps.count, sizeof(double));
-    if (!stamps.sent_s || !stamps.seen_s)
+    stamps.sleeps_s = calloc(SLEEPS_MAX, sizeof(double));
+    stamps.acknowledged_s = calloc(stamps.count, sizeof(double));
+    if (!stamps.sent_s || !stamps.seen_s || !stamps.acknowledged_s || !stamps.sleeps_s)
         abort();
     /* The idempotent producer's first message waits for its id. */
     send_record(bench, producer, 0, NULL);
@@ -431,17 +496,12 @@ static void measure_freshness(struct bench *bench, struct freshness *result)
     if (ingest_producer_delete(producer, 60000, NULL) != 0)
         die("freshness", "not acknowledged");
     pthread_join(watcher, NULL);
-    for (uint64_t i = 0; i < stamps.count; i++)
-        stamps.seen_s[i] -= stamps.sent_s[i];
-    qsort(stamps.seen_s, stamps.count, sizeof(double), compare);
-    result->record_count = stamps.count;
-    result->p50_ms = stamps.seen_s[stamps.count / 2] * 1e3;
-    result->p99_ms = stamps.seen_s[stamps.count * 99 / 100] * 1e3;
-    result->p999_ms = stamps.seen_s[stamps.count * 999 / 1000] * 1e3;
+    take_quantiles(&stamps, result);
     free(stamps.sent_s);
     free(stamps.seen_s);
-    fprintf(stderr, "freshness at %.0f/s: p50 %.2f ms, p99 %.2f ms, p99.9 %.2f ms\n", result->rate,
-            result->p50_ms, result->p99_ms, result->p999_ms);
+    free(stamps.acknowledged_s);
+    free(stamps.sleeps_s);
+    fprintf(stderr, "freshness at %.0f/s measured\n", result->rate);
 }
 
 /* ---- the program */
@@ -465,6 +525,28 @@ static void use_topic(struct bench *bench, const char *suffix)
                                     .kafka_group = bench->topic,
                                     .collections = &bench->collection,
                                     .collection_count = 1};
+}
+
+/* Records a second that producer, broker and windrow manage on this machine, all at once. */
+static double measure_chain(struct bench *bench)
+{
+    struct ingest_producer *producer = producer_new(bench);
+    uint64_t before = durable(bench);
+    double start_s = now_s();
+    uint64_t sent = 0;
+    double rate;
+
+    for (; sent % 256 != 0 || now_s() - start_s < bench->seconds; sent++) {
+        send_record(bench, producer, sent, NULL);
+        (void)ingest_producer_poll(producer, 0);
+    }
+    rate = (double)(durable(bench) - before) / (now_s() - start_s);
+    if (ingest_producer_delete(producer, 60000, NULL) != 0)
+        die("freshness", "not acknowledged");
+    while (durable(bench) < before + sent)
+        usleep(2000);
+    fprintf(stderr, "producer, broker and windrow together: %.0f records/s\n", rate);
+    return rate;
 }
 
 /* What a run found. */
@@ -504,9 +586,12 @@ static void report_text(const struct bench *bench, const struct result *result)
            result->device.sync_p50_ms, result->device.sync_p99_ms,
            result->ours.records_per_s / bound_records_per_s(bench, result));
     for (size_t i = 0; i < result->freshness_count; i++)
-        printf("fresh at %.0f/s: p50 %.2f ms, p99 %.2f ms, p99.9 %.2f ms\n",
+        printf("fresh at %.0f/s: p50 %.2f ms, p99 %.2f ms, p99.9 %.2f ms; acknowledged p50 %.2f "
+               "ms, p99 %.2f ms; from there p50 %.2f ms, p99 %.2f ms; noise %.2f ms\n",
                result->freshness[i].rate, result->freshness[i].p50_ms, result->freshness[i].p99_ms,
-               result->freshness[i].p999_ms);
+               result->freshness[i].p999_ms, result->freshness[i].acknowledged_p50_ms,
+               result->freshness[i].acknowledged_p99_ms, result->freshness[i].after_p50_ms,
+               result->freshness[i].after_p99_ms, result->freshness[i].noise_ms);
 }
 
 static void report_json(const struct bench *bench, const struct result *result)
@@ -524,11 +609,16 @@ static void report_json(const struct bench *bench, const struct result *result)
            result->ours.records_per_s / bound_records_per_s(bench, result),
            result->device.bytes_per_s, result->device.sync_p50_ms, result->device.sync_p99_ms);
     for (size_t i = 0; i < result->freshness_count; i++)
-        printf(
-            "%s{\"rate\":%.0f,\"records\":%llu,\"p50_ms\":%.3f,\"p99_ms\":%.3f,\"p999_ms\":%.3f}",
-            i ? "," : "", result->freshness[i].rate,
-            (unsigned long long)result->freshness[i].record_count, result->freshness[i].p50_ms,
-            result->freshness[i].p99_ms, result->freshness[i].p999_ms);
+        printf("%s{\"rate\":%.0f,\"records\":%llu,\"p50_ms\":%.3f,\"p99_ms\":%.3f,\"p999_ms\":%.3f,"
+               "\"acknowledged_p50_ms\":%.3f,\"acknowledged_p99_ms\":%.3f,\"after_p50_ms\":%.3f,"
+               "\"after_p99_ms\":%.3f,"
+               "\"noise_ms\":%.3f}",
+               i ? "," : "", result->freshness[i].rate,
+               (unsigned long long)result->freshness[i].record_count, result->freshness[i].p50_ms,
+               result->freshness[i].p99_ms, result->freshness[i].p999_ms,
+               result->freshness[i].acknowledged_p50_ms, result->freshness[i].acknowledged_p99_ms,
+               result->freshness[i].after_p50_ms, result->freshness[i].after_p99_ms,
+               result->freshness[i].noise_ms);
     printf("]}\n");
 }
 
@@ -574,6 +664,7 @@ static void run(struct bench *bench)
     const double fractions[] = {0.1, 0.5, 0.9};
     struct result result = {0};
     struct windrow windrow;
+    double peak;
 
     measure_speed(bench, &result);
     if (bench->seconds > 0) {
@@ -583,8 +674,9 @@ static void run(struct bench *bench)
         (void)ingest_producer_delete(producer_new(bench), 0, NULL);
         windrow_start(bench, &windrow);
         result.freshness_count = 3;
+        peak = measure_chain(bench);
         for (size_t i = 0; i < result.freshness_count; i++) {
-            result.freshness[i].rate = fractions[i] * result.ours.records_per_s;
+            result.freshness[i].rate = fractions[i] * peak;
             measure_freshness(bench, &result.freshness[i]);
         }
         windrow_stop(bench, &windrow);
