@@ -42,7 +42,7 @@ class ThreeBrokers(unittest.TestCase):
         """Every point, and every record of the log ingested."""
         self.cluster.wait_brokers(brokers)
         ends = harness.wait_for(lambda: self.cluster.nodes[0].end_offsets(TOPIC, PARTITIONS), "the ends are known")
-        self.windrow.wait_caught_up(ends, timeout_s=120)
+        self.windrow.wait_caught_up(ends, timeout_s=60)
         assert_stored(self, self.stream.model, self.windrow)
         self.assertEqual(self.windrow.outcomes(), {"ingested": sum(ends.values())})
         self.assertEqual(self.stream.outcomes, self.windrow.outcomes())

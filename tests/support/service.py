@@ -158,7 +158,10 @@ class Windrow(Server):
             behind = {p: (offsets.get(p, 0), end) for p, end in end_offsets.items() if offsets.get(p, 0) < end}
             if behind:
                 raise ValueError(f"searchable offset and end per partition: {behind}")
-            return self.ready()
+            reply = self.request("GET", "/readyz")
+            if reply.status != 200:
+                raise ValueError(f"everything is searchable, but not ready: {reply.body[:300]}")
+            return True
 
         harness.wait_for(caught_up, "windrow has caught up with Kafka", timeout_s)
 
