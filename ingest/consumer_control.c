@@ -10,6 +10,7 @@
 
 #include "base/logger.h"
 #include "ingest/consumer.h"
+#include "ingest/kafka_offsets.h"
 
 enum { WATERMARK_TIMEOUT_MS = 5000 };
 
@@ -160,9 +161,8 @@ static int skip(struct partition *partition, struct error *error)
     rd_kafka_resp_err_t code;
 
     if (partition->stop_cause == STOP_RANGE) {
-        code =
-            rd_kafka_query_watermark_offsets(partition->ingest->consumer, partition->topic,
-                                             partition->number, &begin, &end, WATERMARK_TIMEOUT_MS);
+        code = kafka_query_offsets(partition->ingest->consumer, partition->topic, partition->number,
+                                   &begin, &end, WATERMARK_TIMEOUT_MS);
         if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
             return error_set(error, ERROR_PEER, "kafka: %s", rd_kafka_err2str(code));
         next = begin;

@@ -7,8 +7,14 @@
 #include "base/logger.h"
 #include "ingest/consumer.h"
 #include "ingest/kafka_conf.h"
+#include "ingest/kafka_offsets.h"
 
-enum { QUERY_TIMEOUT_MS = 2000, LETTER_PARTITIONS = 1, CREATE_TIMEOUT_MS = 5000 };
+enum {
+    QUERY_TIMEOUT_MS = 2000,
+    QUERY_AGAIN_TIMEOUT_MS = 200,
+    LETTER_PARTITIONS = 1,
+    CREATE_TIMEOUT_MS = 5000
+};
 
 /* A partition to be asked about: copied, because partitions may go while the broker answers. */
 struct question {
@@ -100,24 +106,38 @@ static void silent(struct ingest *ingest)
     pthread_mutex_unlock(&ingest->lock);
 }
 
+static bool stopping(struct ingest *ingest)
+{
+    bool stop;
+
+    pthread_mutex_lock(&ingest->lock);
+    stop = ingest->observer_stop;
+    pthread_mutex_unlock(&ingest->lock);
+    return stop;
+}
+
 /* Whether a broker answered. */
 static bool observe(struct ingest *ingest)
 {
     size_t count;
     struct question *list = questions(ingest, &count);
-    bool answered = true;
+    bool answered = count == 0;
+    int timeout_ms = QUERY_TIMEOUT_MS;
 
     if (count == 0 || any_topic_missing(ingest))
         answered = ask_topics(ingest);
-    for (size_t i = 0; i < count && answered; i++) {
+    for (size_t i = 0; i < count && !stopping(ingest); i++) {
         int64_t begin = -1;
         int64_t end = -1;
-        rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(
-            ingest->consumer, list[i].topic, list[i].number, &begin, &end, QUERY_TIMEOUT_MS);
+        rd_kafka_resp_err_t code = kafka_query_offsets(ingest->consumer, list[i].topic,
+                                                       list[i].number, &begin, &end, timeout_ms);
         if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
             answer(ingest, &list[i], begin, end);
+        /* One broker may be away while the others answer, or all of them. */
+        if (code == RD_KAFKA_RESP_ERR__TIMED_OUT || code == RD_KAFKA_RESP_ERR__TRANSPORT)
+            timeout_ms = QUERY_AGAIN_TIMEOUT_MS;
         else
-            answered = code != RD_KAFKA_RESP_ERR__TIMED_OUT && code != RD_KAFKA_RESP_ERR__TRANSPORT;
+            answered = true;
     }
     if (!answered)
         silent(ingest);

@@ -11,6 +11,7 @@
 #include "base/logger.h"
 #include "base/text.h"
 #include "ingest/consumer.h"
+#include "ingest/kafka_offsets.h"
 
 enum { QUERY_TIMEOUT_MS = 5000 };
 
@@ -55,8 +56,8 @@ static int64_t replay_start(struct ingest *ingest, const struct partition *parti
 
     if (!can_skip_expired(partition->collection) || from_ms <= 0)
         return RD_KAFKA_OFFSET_BEGINNING;
-    if (rd_kafka_query_watermark_offsets(ingest->consumer, place->topic, place->partition, &begin,
-                                         &end, QUERY_TIMEOUT_MS) != RD_KAFKA_RESP_ERR_NO_ERROR ||
+    if (kafka_query_offsets(ingest->consumer, place->topic, place->partition, &begin, &end,
+                            QUERY_TIMEOUT_MS) != RD_KAFKA_RESP_ERR_NO_ERROR ||
         end <= begin || !ask(ingest, place, from_ms, &offset))
         return RD_KAFKA_OFFSET_BEGINNING;
     if (offset < 0)
