@@ -56,23 +56,29 @@ static const char *content_type(const rd_kafka_message_t *message)
     return value;
 }
 
+struct ingest_message decode_message_of(const struct config_collection *collection,
+                                        const char *topic, const rd_kafka_message_t *message)
+{
+    rd_kafka_timestamp_type_t type;
+
+    return (struct ingest_message){
+        .topic = topic,
+        .partition = message->partition,
+        .offset = message->offset,
+        .timestamp_ms = rd_kafka_message_timestamp(message, &type),
+        .key = message->key,
+        .key_bytes = message->key_len,
+        .value = message->payload,
+        .value_bytes = message->len,
+        .content_type = collection->format == CONFIG_FORMAT_AUTO ? content_type(message) : NULL,
+    };
+}
+
 static void run(struct decode_task *task, struct arena *scratch)
 {
     for (size_t i = 0; i < task->message_count; i++) {
-        const rd_kafka_message_t *message = task->messages[i];
-        rd_kafka_timestamp_type_t type;
-        struct ingest_message decodable = {
-            .topic = task->topic,
-            .partition = task->partition,
-            .offset = message->offset,
-            .timestamp_ms = rd_kafka_message_timestamp(message, &type),
-            .key = message->key,
-            .key_bytes = message->key_len,
-            .value = message->payload,
-            .value_bytes = message->len,
-        };
-        if (task->collection->format == CONFIG_FORMAT_AUTO)
-            decodable.content_type = content_type(message);
+        const struct ingest_message decodable =
+            decode_message_of(task->collection, task->topic, task->messages[i]);
         arena_forget(scratch);
         decode_message(task->collection, &decodable, scratch, &task->arena, &task->decoded[i]);
     }

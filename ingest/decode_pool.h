@@ -36,6 +36,10 @@ struct decode_task {
 
 struct decode_pool;
 
+/** A message as the decoder wants it; points into it. Any thread. */
+struct ingest_message decode_message_of(const struct config_collection *collection,
+                                        const char *topic, const rd_kafka_message_t *message);
+
 /** `thread_count` 0: one a core this process may use. */
 int decode_pool_new(uint32_t thread_count, struct decode_pool **pool, struct error *error);
 /** All tasks must be deleted. */

@@ -9,6 +9,7 @@
 #ifndef INGEST_INGEST_H
 #define INGEST_INGEST_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -111,6 +112,28 @@ size_t ingest_status(struct ingest *ingest, struct arena *arena,
  * false, because waiting does not help: ingest_status and windrow_partition_stopped show it. Any
  * thread. */
 bool ingest_ready(struct ingest *ingest, char *why, size_t why_bytes);
+
+/* ---- reading again
+ * --------------------------------------------------------------------------------------- */
+
+struct ingest_replay {
+    const struct config *config;
+    const struct config_collection *collection;
+    const char *shard;               /* its name tells topic and partition */
+    int64_t from_offset, to_offset;  /* [from, to) */
+    const atomic_bool *cancelled[2]; /* any of them ends it; may be NULL */
+};
+
+/** Records of one message, or none; everything below `next_offset` has been given. */
+typedef int (*ingest_replay_function)(void *context, const struct store_record *records,
+                                      size_t count, int64_t next_offset, struct error *error);
+
+/** Reads a range of a partition again, beside the consumer, and gives the records that ingestion
+ * took then to `take`, in order. Judged is by the message's timestamp as the time of arrival.
+ * ERROR_NOT_FOUND: Kafka no longer holds the range; the text names both offsets. ERROR_PEER: no
+ * broker answers. */
+int ingest_replay(const struct ingest_replay *replay, ingest_replay_function take, void *context,
+                  struct error *error);
 
 /* ---- decoding, used by tests, fuzzers and tools
  * --------------------------------------------------- */

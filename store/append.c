@@ -276,6 +276,19 @@ static int check_compaction(const struct store_shard *shard, struct error *error
                : 0;
 }
 
+static int check_held(const struct store_shard *shard, struct error *error)
+{
+    const char *reason = atomic_load(&shard->held) ? "a window is being swapped in"
+                                                   : atomic_load(&shard->held_reason);
+
+    return reason ? error_set(error, ERROR_BUSY, "%s", reason) : 0;
+}
+
+void store_shard_hold(struct store_shard *shard, const char *reason)
+{
+    atomic_store(&shard->held_reason, reason);
+}
+
 /* From the first append that waits, for whatever it was then, to the next that does not. */
 static void count_stall(struct store_shard *shard, struct metric *cause, bool stalled)
 {
@@ -294,8 +307,12 @@ static int make_room(struct store_shard *shard, uint64_t frame_bytes, struct err
 {
     bool rotates = shard->active && !active_fits(shard, frame_bytes);
     struct metric *cause = shard->metrics.stall_memory_seconds;
-    int code = check_quota(shard, frame_bytes, error);
+    int code = check_held(shard, error);
 
+    if (code != 0)
+        cause = shard->metrics.stall_held_seconds;
+    else
+        code = check_quota(shard, frame_bytes, error);
     if (code == 0 && rotates) {
         code = check_compaction(shard, error);
         cause = shard->metrics.stall_compaction_seconds;

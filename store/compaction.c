@@ -13,27 +13,34 @@
 
 #include <stdlib.h>
 
-#include "store/shard.h"
+#include "store/damage.h"
 
-void compaction_add(struct compaction *compaction, struct part *part)
+static void add(struct part ***parts, size_t *count, struct part *part)
 {
-    struct merge *merge = &compaction->merge;
-    struct part **grown = realloc(merge->inputs, (merge->input_count + 1) * sizeof(*merge->inputs));
+    struct part **grown = realloc(*parts, (*count + 1) * sizeof(**parts));
 
     if (!grown)
         abort();
-    merge->inputs = grown;
-    merge->inputs[merge->input_count++] = part;
+    *parts = grown;
+    grown[(*count)++] = part;
     part_ref(part);
 }
 
-static void release_inputs(struct compaction *compaction)
+void compaction_add(struct compaction *compaction, struct part *part)
 {
-    for (size_t i = 0; i < compaction->merge.input_count; i++)
-        part_unref(compaction->merge.inputs[i]);
-    free(compaction->merge.inputs);
-    compaction->merge.inputs = NULL;
-    compaction->merge.input_count = 0;
+    add(&compaction->merge.inputs, &compaction->merge.input_count, part);
+}
+
+void compaction_replace(struct compaction *compaction, struct part *part)
+{
+    add(&compaction->replaced, &compaction->replaced_count, part);
+}
+
+/* The parts that go. */
+static struct part **replaced(const struct compaction *compaction, size_t *count)
+{
+    *count = compaction->rebuilds ? compaction->replaced_count : compaction->merge.input_count;
+    return compaction->rebuilds ? compaction->replaced : compaction->merge.inputs;
 }
 
 /* The offset below which everything is flushed, and the window's next generation. */
@@ -43,10 +50,12 @@ static void read_bounds(struct compaction *compaction)
     struct table_description *description = &compaction->like.description;
     struct shard_window *window;
     uint64_t generation = 0;
+    size_t count;
+    struct part **parts = replaced(compaction, &count);
 
-    for (size_t i = 0; i < compaction->merge.input_count; i++)
-        if (compaction->merge.inputs[i]->description.generation > generation)
-            generation = compaction->merge.inputs[i]->description.generation;
+    for (size_t i = 0; i < count; i++)
+        if (parts[i]->description.generation > generation)
+            generation = parts[i]->description.generation;
     pthread_mutex_lock(&shard->window_lock);
     window = shard_window(shard, description->window_start_ms, description->window_length_ms);
     if (window->last_generation > generation)
@@ -54,9 +63,17 @@ static void read_bounds(struct compaction *compaction)
     if (compaction->like.sealed)
         description->generation = window->last_generation = generation + 1;
     pthread_mutex_unlock(&shard->window_lock);
+    if (compaction->rebuilds)
+        return;
     pthread_mutex_lock(&shard->commit_lock);
     compaction->merge.dead_below = shard->flushed_offset;
     pthread_mutex_unlock(&shard->commit_lock);
+}
+
+static void carry_masks(const struct compaction *compaction, int64_t below)
+{
+    if (!compaction->rebuilds)
+        merge_carry_masks(&compaction->merge, &compaction->outputs, below);
 }
 
 /* Marks what died and collects the edit. Under the commit lock. */
@@ -64,11 +81,13 @@ static int prepare_edit(struct compaction *compaction, struct manifest_edit *edi
                         struct part_mask_update *updates, struct error *error)
 {
     struct store_shard *shard = compaction->shard;
-    const struct merge *merge = &compaction->merge;
+    const struct table_description *window = &compaction->like.description;
     bool masks_written = false;
+    size_t count;
+    struct part **parts = replaced(compaction, &count);
     int code = 0;
 
-    merge_carry_masks(merge, &compaction->outputs, shard->flushed_offset);
+    carry_masks(compaction, shard->flushed_offset);
     for (size_t i = 0; i < compaction->outputs.count && code == 0; i++) {
         const struct merge_output *output = &compaction->outputs.items[i];
         manifest_edit_table(edit, &output->table);
@@ -77,8 +96,10 @@ static int prepare_edit(struct compaction *compaction, struct manifest_edit *edi
     }
     if (code == 0 && masks_written)
         code = io_sync_directory(shard->io, shard->directory, error);
-    for (size_t i = 0; i < merge->input_count; i++)
-        manifest_edit_table_drop(edit, merge->inputs[i]->description.file_number);
+    for (size_t i = 0; i < count; i++)
+        manifest_edit_table_drop(edit, parts[i]->description.file_number);
+    if (compaction->rebuilds)
+        (void)damage_edit_drop(shard, window->window_start_ms, window->window_length_ms, edit);
     if (compaction->clock)
         manifest_edit_clock(edit, compaction->clock);
     return code;
@@ -87,21 +108,25 @@ static int prepare_edit(struct compaction *compaction, struct manifest_edit *edi
 static void publish(struct compaction *compaction)
 {
     struct store_shard *shard = compaction->shard;
-    const struct merge *merge = &compaction->merge;
+    const struct table_description *window = &compaction->like.description;
     struct version *next;
+    size_t count;
+    struct part **parts = replaced(compaction, &count);
 
     shard_publish_lock(shard);
-    merge_carry_masks(merge, &compaction->outputs, INT64_MAX);
+    carry_masks(compaction, INT64_MAX);
     next = version_copy(atomic_load(&shard->current));
-    for (size_t i = 0; i < merge->input_count; i++)
-        version_drop_part(next, merge->inputs[i]);
+    for (size_t i = 0; i < count; i++)
+        version_drop_part(next, parts[i]);
     for (size_t i = 0; i < compaction->outputs.count; i++)
         version_add_part(next, compaction->outputs.items[i].part, NULL);
     version_publish(shard, next);
     pthread_mutex_unlock(&shard->append_lock);
+    if (compaction->rebuilds)
+        damage_forget(shard, window->window_start_ms, window->window_length_ms);
 }
 
-static int commit(struct compaction *compaction, struct error *error)
+int compaction_commit(struct compaction *compaction, struct error *error)
 {
     struct store_shard *shard = compaction->shard;
     size_t count = compaction->outputs.count;
@@ -133,7 +158,7 @@ static int commit(struct compaction *compaction, struct error *error)
     return code;
 }
 
-int compaction_run(struct compaction *compaction, struct error *error)
+int compaction_merge(struct compaction *compaction, struct error *error)
 {
     struct store_shard *shard = compaction->shard;
     struct manifest_table *like = &compaction->like;
@@ -146,12 +171,33 @@ int compaction_run(struct compaction *compaction, struct error *error)
     like->description.dim = shard->dim;
     metric_add(shard->metrics.compactions, 1);
     code = merge_run(&compaction->merge, like, &compaction->outputs, error);
-    if (code == 0) {
-        code = commit(compaction, error);
-        /* Unless the edit may count after all, what was written for nothing goes. */
-        merge_outputs_release(shard, &compaction->outputs, code != 0 && code != ERROR_IO);
-    }
-    release_inputs(compaction);
     metric_add(shard->metrics.compactions, -1);
+    return code;
+}
+
+static void release(struct part **parts, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        part_unref(parts[i]);
+    free(parts);
+}
+
+void compaction_end(struct compaction *compaction, bool remove)
+{
+    merge_outputs_release(compaction->shard, &compaction->outputs, remove);
+    release(compaction->merge.inputs, compaction->merge.input_count);
+    release(compaction->replaced, compaction->replaced_count);
+    compaction->merge.inputs = compaction->replaced = NULL;
+    compaction->merge.input_count = compaction->replaced_count = 0;
+}
+
+int compaction_run(struct compaction *compaction, struct error *error)
+{
+    int code = compaction_merge(compaction, error);
+
+    if (code == 0)
+        code = compaction_commit(compaction, error);
+    /* Unless the edit may count after all, what was written for nothing goes. */
+    compaction_end(compaction, code != 0 && code != ERROR_IO);
     return code;
 }

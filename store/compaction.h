@@ -11,11 +11,23 @@ struct compaction {
     struct merge merge;
     struct manifest_table like; /* of every output: window, sealed, level, generation */
     struct merge_outputs outputs;
+    bool rebuilds; /* the inputs are another shard's: `replaced` and damaged tables go instead */
+    struct part **replaced;
+    size_t replaced_count;
     const struct store_clock *clock; /* goes into the edit when not NULL */
 };
 
 /** One more input, with a reference. */
 void compaction_add(struct compaction *compaction, struct part *part);
+
+/** One more part that goes, with a reference. */
+void compaction_replace(struct compaction *compaction, struct part *part);
+
+/** The two halves of compaction_run, and its end, for who has something to do in between. */
+int compaction_merge(struct compaction *compaction, struct error *error);
+int compaction_commit(struct compaction *compaction, struct error *error);
+/** Lets go of inputs and outputs; with `remove`, files of outputs go. */
+void compaction_end(struct compaction *compaction, bool remove);
 
 /** Merges and commits. Lets go of the inputs either way. The window is claimed. */
 int compaction_run(struct compaction *compaction, struct error *error);

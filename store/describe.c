@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "store/shard.h"
+#include "store/damage.h"
 
 struct describe_job {
     struct store_shard *shard;
@@ -191,6 +191,24 @@ static void reserve_chunks(struct describe_job *job, const struct version *versi
     }
 }
 
+/* Each window once. */
+static void add_damages(struct describe_job *job)
+{
+    const struct store_shard *shard = job->shard;
+    struct store_shard_info *info = job->info;
+
+    info->damages = must(arena_calloc(job->arena, shard->damage_count + 1, sizeof(*info->damages)));
+    for (size_t i = 0; i < shard->damage_count; i++) {
+        const struct shard_damage *damage = &shard->damages[i];
+        bool known = false;
+        for (size_t k = 0; k < info->damage_count; k++)
+            known |= damage_is_of(damage, info->damages[k].start_ms, info->damages[k].length_ms);
+        if (!known)
+            info->damages[info->damage_count++] = (struct store_damage_info){
+                .start_ms = damage->window_start_ms, .length_ms = damage->window_length_ms};
+    }
+}
+
 static void read_committed(struct describe_job *job)
 {
     struct store_shard *shard = job->shard;
@@ -199,6 +217,7 @@ static void read_committed(struct describe_job *job)
     for (size_t i = 0; i < shard->damage_count; i++)
         job->info->total_bytes += shard->damages[i].bytes;
     job->flushed_offset = shard->flushed_offset;
+    add_damages(job);
     pthread_mutex_unlock(&shard->commit_lock);
 }
 

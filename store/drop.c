@@ -3,31 +3,10 @@
 #include <stdlib.h>
 
 #include "base/logger.h"
+#include "store/damage.h"
 #include "store/flush.h"
 #include "store/shard.h"
 #include "store/window_work.h"
-
-/* Forgets damaged tables of the window; their files go now. Under the commit lock. */
-static void drop_damaged(struct store_shard *shard, int64_t start_ms, int64_t length_ms)
-{
-    static const char *const extensions[] = {"chunk", "run", "vectors"};
-    char path[LOG_PATH_BYTES];
-    size_t kept = 0;
-
-    for (size_t i = 0; i < shard->damage_count; i++) {
-        const struct shard_damage *damage = &shard->damages[i];
-        if (damage->window_start_ms != start_ms || damage->window_length_ms != length_ms) {
-            shard->damages[kept++] = *damage;
-            continue;
-        }
-        for (size_t e = 0; e < sizeof(extensions) / sizeof(extensions[0]); e++) {
-            table_path(shard->directory, damage->file_number, extensions[e], path, sizeof(path));
-            (void)io_unlink(shard->io, path, NULL); /* else removed at the next opening */
-        }
-        log_file_unref(damage->log);
-    }
-    shard->damage_count = kept;
-}
 
 static void publish_without(struct store_shard *shard, int64_t start_ms, int64_t length_ms)
 {
@@ -83,18 +62,12 @@ static int drop(void *context, struct error *error)
         code = check_expired(work, version, first, work->dropped, error);
     for (size_t i = 0; i < work->dropped; i++)
         manifest_edit_table_drop(&edit, version->entries[first + i].part->description.file_number);
-    for (size_t i = 0; i < shard->damage_count; i++) {
-        if (shard->damages[i].window_start_ms != start_ms ||
-            shard->damages[i].window_length_ms != length_ms)
-            continue;
-        manifest_edit_table_drop(&edit, shard->damages[i].file_number);
-        work->dropped++;
-    }
+    work->dropped += damage_edit_drop(shard, start_ms, length_ms, &edit);
     if (code == 0 && work->dropped > 0) {
         code = manifest_commit(shard->manifest, &edit, error);
         if (code == 0) {
             publish_without(shard, start_ms, length_ms);
-            drop_damaged(shard, start_ms, length_ms);
+            damage_forget(shard, start_ms, length_ms);
         }
     }
     version_unref(version);

@@ -119,6 +119,9 @@ static void take_out_damaged(struct recovery *recovery)
             .file_number = table->description.file_number,
             .window_start_ms = table->description.window_start_ms,
             .window_length_ms = table->description.window_length_ms,
+            .min_offset = table->info.min_offset,
+            .generation = table->description.generation,
+            .sealed = table->sealed,
             .bytes = table->info.index_bytes + table->mask_bytes + table->segment.bytes +
                      (table->description.kind == TABLE_RUN ? table->info.vector_bytes : 0)};
     }
@@ -150,6 +153,7 @@ static int open_parts(struct recovery *recovery, struct error *error)
         shard->damage_text = strdup(buffer_text(&recovery->damage));
         if (!shard->damage_text)
             abort();
+        atomic_store(&shard->damage_shown, shard->damage_text);
     }
     return 0;
 }

@@ -10,6 +10,7 @@
 #include "base/logger.h"
 #include "store/flush.h"
 #include "store/keeper.h"
+#include "store/rebuild.h"
 
 int shard_check_stop(struct store_shard *shard, int code, const struct error *error)
 {
@@ -252,6 +253,7 @@ int store_shard_open(struct store *store, const struct store_shard_options *opti
                          shard->manifest->state.dim, shard->dim);
     if (code == 0) {
         shard_metrics_create(shard);
+        rebuild_remove_shadow(shard);
         code = recovery_run(shard, error);
     }
     if (code != 0) {
@@ -336,7 +338,7 @@ void store_shard_set_window(struct store_shard *shard, int64_t window_ms)
 
 const char *store_shard_damage(const struct store_shard *shard)
 {
-    return shard->damage_text;
+    return atomic_load(&shard->damage_shown);
 }
 
 void shard_publish_lock(struct store_shard *shard)

@@ -61,6 +61,9 @@ struct shard_window {
 struct shard_damage {
     uint64_t file_number;
     int64_t window_start_ms, window_length_ms;
+    int64_t min_offset;
+    uint64_t generation;
+    bool sealed;
     uint64_t bytes;
     struct log_file *log; /* of a chunk; referenced */
 };
@@ -75,6 +78,7 @@ struct shard_metrics {
     struct metric *fsync_seconds;
     struct metric *stall_memory_seconds;
     struct metric *stall_compaction_seconds;
+    struct metric *stall_held_seconds;
     struct metric *memtable_bytes;
     struct metric *tables;
     struct metric *compactions;
@@ -125,6 +129,8 @@ struct store_shard {
     uint64_t zeros_bytes;          /* written by the keeper since the opening; its own */
     _Atomic bool many_windows;     /* the active memtable touches more than the bound */
     _Atomic bool closing;
+    _Atomic bool held;                 /* appends wait: a rebuild swaps its window in */
+    _Atomic(const char *) held_reason; /* appends wait: NULL, or why (store_shard_hold) */
 
     struct shard_window *windows; /* window lock */
     size_t window_count, window_capacity;
@@ -143,7 +149,8 @@ struct store_shard {
 
     struct shard_damage *damages; /* filled when opened; commit lock later */
     size_t damage_count;
-    char *damage_text; /* NULL: none */
+    char *damage_text;                  /* NULL: none; kept until the end, readers may hold it */
+    _Atomic(const char *) damage_shown; /* it, until the last window is mended or dropped */
 
     _Atomic(const char *) stopped; /* points to stopped_text once it is filled */
     int64_t stalled_since_ns;      /* first append that had to wait; 0: none; append lock */

@@ -55,6 +55,7 @@ void shard_metrics_create(struct store_shard *shard)
                                   "Bytes of keys, payloads and vectors appended", NULL);
     metrics->stall_memory_seconds = stall_counter(shard, "memory");
     metrics->stall_compaction_seconds = stall_counter(shard, "compaction");
+    metrics->stall_held_seconds = stall_counter(shard, "held");
     metrics->lookups = counter(shard, "windrow_lsm_lookups_total", "Point lookups", NULL);
     metrics->lookup_reads = counter(shard, "windrow_lsm_lookup_reads_total",
                                     "Tables that point lookups had to search", NULL);
@@ -83,6 +84,7 @@ void shard_metrics_remove(struct store_shard *shard)
         shard->metrics.user_bytes,
         shard->metrics.stall_memory_seconds,
         shard->metrics.stall_compaction_seconds,
+        shard->metrics.stall_held_seconds,
         shard->metrics.lookups,
         shard->metrics.lookup_reads,
         shard->metrics.fsync_seconds,

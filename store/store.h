@@ -217,10 +217,17 @@ struct store_window_info {
     int64_t last_arrival_wall_ms;       /* 0 when unknown after a restart */
 };
 
+/* A window that is taken out because of damaged bytes. */
+struct store_damage_info {
+    int64_t start_ms, length_ms;
+};
+
 struct store_shard_info {
     struct store_window_info *windows; /* ascending by start */
     size_t window_count;
     uint64_t total_bytes; /* logs, chunks, runs, masks, segments, manifests, temporary files */
+    struct store_damage_info *damages;
+    size_t damage_count;
     uint64_t memtable_bytes;
     uint64_t log_bytes;
     int64_t next_offset;
@@ -275,6 +282,41 @@ int store_shard_drop(struct store_shard *shard, int64_t window_start_ms, int64_t
  * moment ago, lives past `now_ms`. */
 int store_shard_drop_expired(struct store_shard *shard, int64_t window_start_ms,
                              int64_t window_length_ms, int64_t now_ms, struct error *error);
+
+/** Makes appends wait (ERROR_BUSY with `reason`, a static text) until told NULL. */
+void store_shard_hold(struct store_shard *shard, const char *reason);
+
+/* ---- rebuilding a window from the records it was made of
+ * --------------------------------------------------------- */
+
+/* One window anew, beside the shard that goes on: records from the first of the window on are
+ * appended to a shadow shard, where what lies in other windows counts as a delete, so that what is
+ * left is what the window should hold. Then appends to the shard wait for a moment, and one edit
+ * swaps the window in. A window that is damaged comes back. One thread. */
+struct store_rebuild;
+
+/** Claims the window. Records of the offsets [*from_offset, *to_offset) must be given to
+ * store_rebuild_append in order. ERROR_NOT_FOUND: no such window; ERROR_BUSY: it is being worked
+ * on.
+ */
+int store_rebuild_begin(struct store_shard *shard, int64_t window_start_ms,
+                        int64_t window_length_ms, struct store_rebuild **rebuild,
+                        int64_t *from_offset, int64_t *to_offset, struct error *error);
+/** Records as they were appended to the shard, those of all windows. Everything below `next_offset`
+ * has been given after it. */
+int store_rebuild_append(struct store_rebuild *rebuild, const struct store_record *records,
+                         size_t count, int64_t next_offset, const atomic_bool *cancel,
+                         struct error *error);
+/** Writes the window; rows expired at `now_ms` go. *to_offset: what came to the shard meanwhile, up
+ * to which records must be given now, to see what they hide. */
+int store_rebuild_write(struct store_rebuild *rebuild, int64_t now_ms, const atomic_bool *cancel,
+                        int64_t *to_offset, struct error *error);
+/** Appends to the shard wait from here to the end; *to_offset: the last records to be given. */
+int store_rebuild_hold(struct store_rebuild *rebuild, int64_t *to_offset, struct error *error);
+/** Swaps the window in. */
+int store_rebuild_commit(struct store_rebuild *rebuild, struct error *error);
+/** Frees it; without a commit nothing has changed. */
+void store_rebuild_end(struct store_rebuild *rebuild);
 
 /** A number and path ("DIR/000042.segment.tmp") for a segment file about to be built. */
 void store_shard_reserve_segment(struct store_shard *shard, uint64_t *file_number, char *path,

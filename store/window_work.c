@@ -1,6 +1,6 @@
 #include "store/window_work.h"
 
-#include "store/shard.h"
+#include "store/damage.h"
 
 int window_work(struct store_shard *shard, const char *verb, int64_t start_ms, int64_t length_ms,
                 window_work_function work, void *context, struct error *error)
@@ -29,8 +29,7 @@ int window_check_damage(struct store_shard *shard, int64_t start_ms, int64_t len
 
     pthread_mutex_lock(&shard->commit_lock);
     for (size_t i = 0; i < shard->damage_count; i++)
-        damaged |= shard->damages[i].window_start_ms == start_ms &&
-                   shard->damages[i].window_length_ms == length_ms;
+        damaged |= damage_is_of(&shard->damages[i], start_ms, length_ms);
     pthread_mutex_unlock(&shard->commit_lock);
     return damaged ? error_set(error, ERROR_CORRUPT, "the window has damaged files") : 0;
 }

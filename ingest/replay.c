@@ -1,0 +1,234 @@
+/* A range of a partition, read again beside the consumer: for windows that are made anew.
+ *
+ * A client of its own with the partition assigned by hand: it joins no group and commits nothing.
+ * The range ends where the next message lies behind it, or at the partition's end (control records
+ * and aborted transactions take offsets that are never delivered). */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "ingest/decode_pool.h"
+#include "ingest/kafka_conf.h"
+
+enum { ASK_TIMEOUT_MS = 15000, POLL_MS = 100, SILENCE_MAX_MS = 60000 };
+
+struct replay_job {
+    const struct ingest_replay *replay;
+    ingest_replay_function take;
+    void *context;
+    rd_kafka_t *client;
+    const char *topic;
+    int32_t partition;
+    struct twcs_policy policy;
+    struct twcs_clock clock; /* as it was when the messages came, as far as they tell */
+    int64_t next_offset;
+    struct arena arena;
+    struct store_record *records; /* of one message that were taken */
+    size_t capacity;
+};
+
+/* "3" is of the first topic, "other-3" of another one. */
+static int find_partition(struct replay_job *job, struct error *error)
+{
+    const struct config_collection *collection = job->replay->collection;
+    const char *shard = job->replay->shard;
+    const char *number = strrchr(shard, '-');
+    uint64_t value;
+
+    number = number ? number + 1 : shard;
+    if (text_parse_u64(number, strlen(number), &value) != 0 || value > INT32_MAX)
+        return error_set(error, ERROR_INVALID, "shard %s names no partition", shard);
+    job->partition = (int32_t)value;
+    job->topic = number == shard ? collection->topics[0] : NULL;
+    for (size_t i = 1; i < collection->topic_count && !job->topic; i++) {
+        size_t length = strlen(collection->topics[i]);
+        if ((size_t)(number - shard) == length + 1 &&
+            strncmp(collection->topics[i], shard, length) == 0)
+            job->topic = collection->topics[i];
+    }
+    return job->topic ? 0
+                      : error_set(error, ERROR_NOT_FOUND, "shard %s is of no topic of %s", shard,
+                                  collection->name);
+}
+
+static int open_client(struct replay_job *job, struct error *error)
+{
+    rd_kafka_conf_t *conf;
+    int code = kafka_conf_new(job->replay->config, KAFKA_CONSUMER, job, &conf, error);
+
+    if (code == 0)
+        code = kafka_client_new(RD_KAFKA_CONSUMER, conf, &job->client, error);
+    if (code == 0)
+        (void)rd_kafka_poll_set_consumer(job->client);
+    return code;
+}
+
+static int check_range(const struct replay_job *job, struct error *error)
+{
+    const struct ingest_replay *replay = job->replay;
+    int64_t low = -1, high = -1;
+    rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(
+        job->client, job->topic, job->partition, &low, &high, ASK_TIMEOUT_MS);
+
+    if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
+        return error_set(error, ERROR_PEER, "%s [%d]: %s", job->topic, job->partition,
+                         rd_kafka_err2str(code));
+    if (low > replay->from_offset)
+        return error_set(error, ERROR_NOT_FOUND,
+                         "%s [%d]: offset %lld is needed and Kafka begins at %lld (retention "
+                         "passed it)",
+                         job->topic, job->partition, (long long)replay->from_offset,
+                         (long long)low);
+    if (high < replay->to_offset)
+        return error_set(error, ERROR_NOT_FOUND,
+                         "%s [%d]: offsets up to %lld are needed and Kafka ends at %lld (is it "
+                         "another topic of that name?)",
+                         job->topic, job->partition, (long long)replay->to_offset, (long long)high);
+    return 0;
+}
+
+static int assign(const struct replay_job *job, struct error *error)
+{
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_resp_err_t code;
+
+    rd_kafka_topic_partition_list_add(list, job->topic, job->partition)->offset =
+        job->replay->from_offset;
+    code = rd_kafka_assign(job->client, list);
+    rd_kafka_topic_partition_list_destroy(list);
+    return code == RD_KAFKA_RESP_ERR_NO_ERROR
+               ? 0
+               : error_set(error, ERROR_PEER, "%s [%d]: %s", job->topic, job->partition,
+                           rd_kafka_err2str(code));
+}
+
+/* Whether ingestion took it. */
+static bool was_taken(struct replay_job *job, const struct store_record *record, int64_t wall_ms)
+{
+    if (record->is_delete)
+        return true;
+    switch (twcs_judge(&job->policy, &job->clock, record->event_time_ms, record->ttl_ms)) {
+    case TWCS_ACCEPT:
+    case TWCS_ACCEPT_LATE:
+        twcs_clock_observe(&job->clock, record->event_time_ms, wall_ms);
+        return true;
+    case TWCS_DROP_LATE:
+    case TWCS_DEAD_LETTER_LATE:
+    case TWCS_EXPIRED:
+    case TWCS_FUTURE:
+        break;
+    }
+    return false;
+}
+
+static int take_message(struct replay_job *job, const rd_kafka_message_t *message,
+                        struct error *error)
+{
+    const struct ingest_message decodable =
+        decode_message_of(job->replay->collection, job->topic, message);
+    struct ingest_decoded decoded;
+    size_t count = 0;
+
+    arena_reset(&job->arena);
+    ingest_decode(job->replay->collection, &decodable, &job->arena, &decoded);
+    if (decodable.timestamp_ms >= 0)
+        (void)twcs_clock_tick(&job->clock, decodable.timestamp_ms, true);
+    if (decoded.record_count > job->capacity) {
+        job->capacity = decoded.record_count;
+        free(job->records);
+        job->records = calloc(job->capacity, sizeof(*job->records));
+        if (!job->records)
+            abort();
+    }
+    for (size_t i = 0; i < decoded.record_count; i++)
+        if (was_taken(job, &decoded.records[i], job->clock.safe_wall_ms))
+            job->records[count++] = decoded.records[i];
+    job->next_offset = message->offset + 1;
+    return job->take(job->context, job->records, count, job->next_offset, error);
+}
+
+static bool is_cancelled(const struct ingest_replay *replay)
+{
+    return (replay->cancelled[0] && atomic_load(replay->cancelled[0])) ||
+           (replay->cancelled[1] && atomic_load(replay->cancelled[1]));
+}
+
+/* One message or event; *done when the range ends. */
+static int take_next(struct replay_job *job, const rd_kafka_message_t *message, bool *done,
+                     struct error *error)
+{
+    switch (message->err) {
+    case RD_KAFKA_RESP_ERR_NO_ERROR:
+        *done = message->offset >= job->replay->to_offset;
+        return *done ? 0 : take_message(job, message, error);
+    case RD_KAFKA_RESP_ERR__PARTITION_EOF:
+        *done = message->offset >= job->replay->to_offset;
+        return 0;
+    case RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET:
+    case RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE:
+        return error_set(error, ERROR_NOT_FOUND,
+                         "%s [%d]: Kafka no longer has what follows offset %lld", job->topic,
+                         job->partition, (long long)job->next_offset);
+    default:
+        return 0; /* brokers that are away: silence ends it */
+    }
+}
+
+static int read_range(struct replay_job *job, struct error *error)
+{
+    const struct ingest_replay *replay = job->replay;
+    int64_t silent_ms = 0;
+    bool done = job->next_offset >= replay->to_offset;
+    int code = 0;
+
+    while (!done && code == 0) {
+        rd_kafka_message_t *message = rd_kafka_consumer_poll(job->client, POLL_MS);
+        if (is_cancelled(replay))
+            code = error_set(error, ERROR_CANCELLED, "reading %s again was cancelled", job->topic);
+        else if (message)
+            code = take_next(job, message, &done, error);
+        silent_ms = message && !message->err ? 0 : silent_ms + POLL_MS;
+        if (code == 0 && silent_ms > SILENCE_MAX_MS)
+            code = error_set(error, ERROR_PEER, "%s [%d]: nothing came for %d s", job->topic,
+                             job->partition, SILENCE_MAX_MS / 1000);
+        done = done || job->next_offset >= replay->to_offset;
+        if (message)
+            rd_kafka_message_destroy(message);
+    }
+    /* What the range ends with may be no record. */
+    if (code == 0 && job->next_offset < replay->to_offset)
+        code = job->take(job->context, NULL, 0, replay->to_offset, error);
+    return code;
+}
+
+int ingest_replay(const struct ingest_replay *replay, ingest_replay_function take, void *context,
+                  struct error *error)
+{
+    struct replay_job job = {.replay = replay,
+                             .take = take,
+                             .context = context,
+                             .policy = ingest_policy(replay->collection),
+                             .clock = {.watermark_ms = TWCS_NO_TIME},
+                             .next_offset = replay->from_offset};
+    int code;
+
+    if (replay->from_offset >= replay->to_offset)
+        return 0;
+    arena_create(&job.arena, 0);
+    code = find_partition(&job, error);
+    if (code == 0)
+        code = open_client(&job, error);
+    if (code == 0)
+        code = check_range(&job, error);
+    if (code == 0)
+        code = assign(&job, error);
+    if (code == 0)
+        code = read_range(&job, error);
+    if (job.client) {
+        (void)rd_kafka_consumer_close(job.client);
+        rd_kafka_destroy(job.client);
+    }
+    free(job.records);
+    arena_destroy(&job.arena);
+    return code;
+}

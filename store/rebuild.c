@@ -1,0 +1,364 @@
+/* Rebuild: a window anew from the records it was made of.
+ *
+ *     begin    flush; the window is claimed; S is the flushed offset: the window's files, which are
+ *              all replaced, hold rows below S only. Rows that come later go to memtables and
+ *              chunks, as ever, and stay
+ *     append   records [from, S) go into a shadow shard in a folder of its own. A record of another
+ *              window is a delete there: newest wins, in whichever window it lies. So the shadow
+ *              ends with the rows of the window that live at S, and needs no mask of the old files,
+ *              which may be damaged
+ *     write    the shadow's rows merge into a run of the shard
+ *     append   records from S on: what they hide in the run is marked
+ *     hold     appends wait, a flush makes all that was appended durable: the last records to mark
+ *     commit   one edit: run and masks in, old files and damaged ones out
+ *
+ * A crash before the edit leaves the shadow's folder, which the next opening of the shard removes,
+ * and files that no edit names. */
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "store/compaction.h"
+#include "store/damage.h"
+#include "store/flush.h"
+#include "store/rebuild.h"
+#include "store/table_internal.h"
+
+enum { GROUP_RECORDS = 512, BUSY_POLL_MS = 5 };
+
+struct store_rebuild {
+    struct store_shard *shard;
+    struct store_shard *shadow; /* NULL once its rows are in the run */
+    struct compaction compaction;
+    int64_t start_ms, length_ms;
+    int64_t given_offset; /* records below were given */
+    int64_t needed_offset;
+    bool written;
+    bool committed;
+    bool maybe_committed; /* the device failed: the edit may count */
+};
+
+/* ---- the shadow's folder ---- */
+
+static int collect_name(void *context, const char *name)
+{
+    struct buffer *names = context;
+
+    buffer_append(names, name, strlen(name) + 1);
+    return 0;
+}
+
+static void shadow_collection(const struct store_shard *shard, char out[NAME_MAX + 1])
+{
+    /* No collection can have that name. */
+    snprintf(out, NAME_MAX + 1, "rebuild~%s", shard->collection);
+}
+
+void rebuild_remove_shadow(struct store_shard *shard)
+{
+    char collection[NAME_MAX + 1];
+    char folder[PATH_MAX];
+    char path[PATH_MAX];
+    struct buffer names = {0};
+
+    shadow_collection(shard, collection);
+    snprintf(folder, sizeof(folder), "%s/%s/%s", shard->store->data_dir, collection, shard->name);
+    /* Usually there is none; what cannot be removed is tried again. */
+    if (io_list(shard->io, folder, collect_name, &names, NULL) == 0) {
+        for (size_t at = 0; at < names.size; at += strlen((char *)names.data + at) + 1) {
+            snprintf(path, sizeof(path), "%.2000s/%.250s", folder, (char *)names.data + at);
+            (void)io_unlink(shard->io, path, NULL);
+        }
+        (void)io_remove_directory(shard->io, folder, NULL);
+        snprintf(path, sizeof(path), "%.3000s/%s", shard->store->data_dir, collection);
+        (void)io_remove_directory(shard->io, path, NULL); /* another shard may use it */
+    }
+    buffer_destroy(&names);
+}
+
+static int open_shadow(struct store_rebuild *rebuild, struct error *error)
+{
+    struct store_shard *shard = rebuild->shard;
+    char collection[NAME_MAX + 1];
+    struct store_shard_options options = {
+        .collection = collection,
+        .name = shard->name,
+        .dim = shard->dim,
+        .metric = shard->metric,
+        .window_ms = rebuild->length_ms,
+        .durability = STORE_DURABILITY_KAFKA, /* nothing of it must outlive a crash */
+    };
+
+    shadow_collection(shard, collection);
+    rebuild_remove_shadow(shard);
+    return store_shard_open(shard->store, &options, &rebuild->shadow, error);
+}
+
+static void close_shadow(struct store_rebuild *rebuild)
+{
+    if (!rebuild->shadow)
+        return;
+    (void)store_shard_close(rebuild->shadow, false, NULL);
+    rebuild->shadow = NULL;
+    rebuild_remove_shadow(rebuild->shard);
+}
+
+/* ---- begin ---- */
+
+/* What is replaced, and the first offset of it. Under the commit lock. */
+static int64_t take_replaced(struct store_rebuild *rebuild)
+{
+    struct store_shard *shard = rebuild->shard;
+    struct compaction *compaction = &rebuild->compaction;
+    struct version *version = version_acquire(shard);
+    int64_t from_offset = INT64_MAX;
+    uint64_t generation = 0;
+    size_t first;
+    size_t count = version_window(version, rebuild->start_ms, rebuild->length_ms, &first);
+
+    for (size_t i = first; i < first + count; i++) {
+        struct part *part = version->entries[i].part;
+        compaction_replace(compaction, part);
+        compaction->like.sealed |= part->sealed;
+        if (part->info.min_offset < from_offset)
+            from_offset = part->info.min_offset;
+    }
+    version_unref(version);
+    for (size_t i = 0; i < shard->damage_count; i++) {
+        const struct shard_damage *damage = &shard->damages[i];
+        if (!damage_is_of(damage, rebuild->start_ms, rebuild->length_ms))
+            continue;
+        compaction->like.sealed |= damage->sealed;
+        if (damage->generation > generation)
+            generation = damage->generation;
+        if (damage->min_offset < from_offset)
+            from_offset = damage->min_offset;
+    }
+    pthread_mutex_lock(&shard->window_lock);
+    if (shard_window(shard, rebuild->start_ms, rebuild->length_ms)->last_generation < generation)
+        shard_window(shard, rebuild->start_ms, rebuild->length_ms)->last_generation = generation;
+    pthread_mutex_unlock(&shard->window_lock);
+    return from_offset;
+}
+
+static int begin(struct store_rebuild *rebuild, int64_t *from_offset, int64_t *to_offset,
+                 struct error *error)
+{
+    struct store_shard *shard = rebuild->shard;
+    int code = flush_all(shard, error);
+
+    if (code != 0)
+        return code;
+    pthread_mutex_lock(&shard->commit_lock);
+    *from_offset = take_replaced(rebuild);
+    *to_offset = shard->flushed_offset;
+    pthread_mutex_unlock(&shard->commit_lock);
+    if (*from_offset == INT64_MAX)
+        return error_set(error, ERROR_NOT_FOUND, "there is no such window");
+    rebuild->given_offset = *from_offset;
+    rebuild->needed_offset = *to_offset;
+    return open_shadow(rebuild, error);
+}
+
+int store_rebuild_begin(struct store_shard *shard, int64_t window_start_ms,
+                        int64_t window_length_ms, struct store_rebuild **out, int64_t *from_offset,
+                        int64_t *to_offset, struct error *error)
+{
+    struct store_rebuild *rebuild;
+    int code = shard_check_running(shard, error);
+
+    if (code == 0 && window_length_ms <= 0)
+        code = error_set(error, ERROR_INVALID, "only a window of some length can be rebuilt");
+    if (code == 0)
+        code = shard_window_claim(shard, window_start_ms, window_length_ms, error);
+    if (code != 0)
+        return code;
+    rebuild = calloc(1, sizeof(*rebuild));
+    if (!rebuild)
+        abort();
+    *rebuild = (struct store_rebuild){
+        .shard = shard,
+        .start_ms = window_start_ms,
+        .length_ms = window_length_ms,
+        .compaction = {.shard = shard,
+                       .rebuilds = true,
+                       .merge = {.shard = shard, .jobs = shard->store->merge_threads},
+                       .like = {.description = {.window_start_ms = window_start_ms,
+                                                .window_length_ms = window_length_ms}}}};
+    code = begin(rebuild, from_offset, to_offset, error);
+    if (code != 0) {
+        (void)shard_check_stop(shard, code, error);
+        store_rebuild_end(rebuild);
+        return code;
+    }
+    *out = rebuild;
+    return 0;
+}
+
+/* ---- records ---- */
+
+static int append_group(struct store_rebuild *rebuild, const struct store_group *group,
+                        const atomic_bool *cancel, struct error *error)
+{
+    const struct timespec pause = {.tv_nsec = BUSY_POLL_MS * 1000000};
+    int code;
+
+    while ((code = store_shard_append(rebuild->shadow, group, error)) == ERROR_BUSY) {
+        if (cancel && atomic_load(cancel))
+            return error_set(error, ERROR_CANCELLED, "the rebuild was cancelled");
+        if (store_shard_flush(rebuild->shadow, error) != 0)
+            return error->code;
+        (void)nanosleep(&pause, NULL); /* other shards may hold the memory */
+    }
+    if (code == 0 && store_shard_needs_flush(rebuild->shadow))
+        code = store_shard_flush(rebuild->shadow, error);
+    return code;
+}
+
+static int append_to_shadow(struct store_rebuild *rebuild, const struct store_record *records,
+                            size_t count, int64_t next_offset, const atomic_bool *cancel,
+                            struct error *error)
+{
+    struct store_record changed[GROUP_RECORDS];
+    size_t done = 0;
+    int code = 0;
+
+    do {
+        size_t size = count - done < GROUP_RECORDS ? count - done : GROUP_RECORDS;
+        struct store_group group = {.records = changed, .record_count = size};
+        /* Records of one offset are one message: a group ends behind it. */
+        while (done + size < count && size > 1 &&
+               records[done + size - 1].offset == records[done + size].offset)
+            size--;
+        if (done + size < count && records[done + size - 1].offset == records[done + size].offset)
+            return error_set(error, ERROR_INVALID, "a message of too many records");
+        for (size_t i = 0; i < size; i++) {
+            changed[i] = records[done + i];
+            if (!changed[i].is_delete &&
+                memtable_window_start(changed[i].event_time_ms, rebuild->length_ms) !=
+                    rebuild->start_ms) {
+                changed[i].is_delete = true;
+                changed[i].vector = NULL;
+                changed[i].payload = NULL;
+                changed[i].payload_bytes = 0;
+            }
+        }
+        done += size;
+        group.record_count = size;
+        group.next_offset = done < count ? records[done].offset : next_offset;
+        code = append_group(rebuild, &group, cancel, error);
+    } while (code == 0 && done < count);
+    return code;
+}
+
+/* A record that came after the run was begun hides the row of its id. */
+static void mark(struct store_rebuild *rebuild, const struct store_record *record)
+{
+    uint64_t hash = table_key_hash(record->key, record->key_bytes);
+
+    for (size_t i = 0; i < rebuild->compaction.outputs.count; i++) {
+        struct part *part = rebuild->compaction.outputs.items[i].part;
+        uint32_t row;
+        if (part_find_living(part, record->key, record->key_bytes, hash, &row) &&
+            part->offsets[row] < record->offset)
+            part_kill(part, row, record->offset);
+    }
+}
+
+int store_rebuild_append(struct store_rebuild *rebuild, const struct store_record *records,
+                         size_t count, int64_t next_offset, const atomic_bool *cancel,
+                         struct error *error)
+{
+    int code = 0;
+
+    if (next_offset < rebuild->given_offset)
+        return error_set(error, ERROR_INVALID, "offset %lld goes back", (long long)next_offset);
+    if (rebuild->written)
+        for (size_t i = 0; i < count; i++)
+            mark(rebuild, &records[i]);
+    else
+        code = append_to_shadow(rebuild, records, count, next_offset, cancel, error);
+    if (code == 0)
+        rebuild->given_offset = next_offset;
+    return code;
+}
+
+static int check_given(const struct store_rebuild *rebuild, struct error *error)
+{
+    return rebuild->given_offset < rebuild->needed_offset
+               ? error_set(error, ERROR_INVALID, "records from offset %lld to %lld are missing",
+                           (long long)rebuild->given_offset, (long long)rebuild->needed_offset)
+               : 0;
+}
+
+/* ---- the run ---- */
+
+int store_rebuild_write(struct store_rebuild *rebuild, int64_t now_ms, const atomic_bool *cancel,
+                        int64_t *to_offset, struct error *error)
+{
+    struct compaction *compaction = &rebuild->compaction;
+    struct version *version;
+    size_t first;
+    size_t count;
+    int code = check_given(rebuild, error);
+
+    if (code == 0)
+        code = store_shard_flush(rebuild->shadow, error);
+    if (code != 0)
+        return code;
+    version = version_acquire(rebuild->shadow);
+    count = version_window(version, rebuild->start_ms, rebuild->length_ms, &first);
+    for (size_t i = first; i < first + count; i++)
+        compaction_add(compaction, version->entries[i].part);
+    version_unref(version);
+    compaction->merge.now_ms = now_ms;
+    compaction->merge.cancel = cancel;
+    compaction->merge.dead_below = INT64_MAX; /* whatever died in the shadow */
+    if (count > 0)
+        code = compaction_merge(compaction, error);
+    rebuild->written = code == 0;
+    *to_offset = rebuild->needed_offset = store_shard_next_offset(rebuild->shard);
+    return code;
+}
+
+int store_rebuild_hold(struct store_rebuild *rebuild, int64_t *to_offset, struct error *error)
+{
+    struct store_shard *shard = rebuild->shard;
+    int code = check_given(rebuild, error);
+
+    if (code != 0)
+        return code;
+    atomic_store(&shard->held, true);
+    code = flush_all(shard, error); /* it takes the append lock: no append is under way behind it */
+    *to_offset = rebuild->needed_offset = store_shard_next_offset(shard);
+    return code;
+}
+
+int store_rebuild_commit(struct store_rebuild *rebuild, struct error *error)
+{
+    struct store_shard *shard = rebuild->shard;
+    int code = check_given(rebuild, error);
+
+    if (code == 0 && (!rebuild->written || !atomic_load(&shard->held)))
+        code = error_set(error, ERROR_INVALID, "the rebuild is not that far");
+    if (code != 0)
+        return code;
+    code = shard_check_stop(shard, compaction_commit(&rebuild->compaction, error), error);
+    rebuild->committed = code == 0;
+    rebuild->maybe_committed = code == ERROR_IO;
+    return code;
+}
+
+void store_rebuild_end(struct store_rebuild *rebuild)
+{
+    struct store_shard *shard = rebuild->shard;
+
+    atomic_store(&shard->held, false);
+    compaction_end(&rebuild->compaction, !rebuild->committed && !rebuild->maybe_committed);
+    close_shadow(rebuild);
+    shard_window_free(shard, rebuild->start_ms, rebuild->length_ms);
+    garbage_collect(shard);
+    free(rebuild);
+}
