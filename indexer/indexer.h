@@ -86,6 +86,8 @@ struct indexer_host {
                  struct indexer_write *writes, size_t count, struct error *error);
     /** Seals, reseals or merges now; NULL when this process keeps no windows. */
     indexer_window_function compact;
+    /** Reads one window again from Kafka and swaps it in; NULL when this process cannot. */
+    indexer_window_function rebuild;
     /** Pauses or resumes the ingestion of a collection, or of one stopped shard of it; NULL when
      * this process does not ingest. */
     int (*control)(void *context, const struct config_collection *collection, const char *shard,

@@ -1,5 +1,4 @@
 /* windrow compact: asks the running service for merges now. */
-#include <getopt.h>
 #include <stdio.h>
 
 #include "windrow/command.h"

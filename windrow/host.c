@@ -70,6 +70,13 @@ static int host_control(void *context, const struct config_collection *collectio
     }
 }
 
+static int host_rebuild(void *context, const struct config_collection *collection,
+                        const struct indexer_window_choice *choice, struct buffer *out,
+                        struct error *error)
+{
+    return on_demand_rebuild(context, collection, choice, out, error);
+}
+
 struct indexer_host host_for_indexer(struct service *service)
 {
     return (struct indexer_host){
@@ -81,6 +88,7 @@ struct indexer_host host_for_indexer(struct service *service)
         .alive = host_alive,
         .write = host_write,
         .compact = host_compact,
+        .rebuild = host_rebuild,
         .control = host_control,
     };
 }

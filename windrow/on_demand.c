@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "base/doc.h"
+#include "base/logger.h"
 #include "base/text.h"
 #include "windrow/decision.h"
 
@@ -169,6 +170,121 @@ static int compact_window(struct request *request, struct indexer_shard_lease *l
     return code;
 }
 
+/* ---- rebuilding ---- */
+
+struct replay_target {
+    struct store_rebuild *rebuild;
+    const atomic_bool *cancel;
+};
+
+static int take_records(void *context, const struct store_record *records, size_t count,
+                        int64_t next_offset, struct error *error)
+{
+    const struct replay_target *target = context;
+
+    return store_rebuild_append(target->rebuild, records, count, next_offset, target->cancel,
+                                error);
+}
+
+static int replay(struct request *request, struct indexer_shard_lease *lease,
+                  struct store_rebuild *rebuild, int64_t from_offset, int64_t to_offset,
+                  struct error *error)
+{
+    struct replay_target target = {.rebuild = rebuild, .cancel = lease->closing};
+    const struct ingest_replay range = {.config = request->service->config,
+                                        .collection = request->collection,
+                                        .shard = store_shard_name(lease->shard),
+                                        .from_offset = from_offset,
+                                        .to_offset = to_offset,
+                                        .cancelled = {lease->closing, request->choice->cancelled}};
+
+    return ingest_replay(&range, take_records, &target, error);
+}
+
+/* What comes to the shard while the window is written is read before appends are held, so that they
+ * wait for little. */
+static int make_anew(struct request *request, struct indexer_shard_lease *lease,
+                     struct store_rebuild *rebuild, int64_t from_offset, int64_t to_offset,
+                     struct error *error)
+{
+    struct service *service = request->service;
+    int64_t next_offset;
+    int code = replay(request, lease, rebuild, from_offset, to_offset, error);
+
+    if (code == 0)
+        code = store_rebuild_write(rebuild, io_wall_ms(service->io), lease->closing, &next_offset,
+                                   error);
+    if (code == 0)
+        code = replay(request, lease, rebuild, to_offset, next_offset, error);
+    if (code != 0)
+        return code;
+    to_offset = next_offset;
+    code = store_rebuild_hold(rebuild, &next_offset, error);
+    if (code == 0)
+        code = replay(request, lease, rebuild, to_offset, next_offset, error);
+    return code == 0 ? store_rebuild_commit(rebuild, error) : code;
+}
+
+static int rebuild_window(struct request *request, struct indexer_shard_lease *lease,
+                          int64_t start_ms, int64_t length_ms, struct error *error)
+{
+    const struct timespec pause = {.tv_nsec = BUSY_POLL_MS * 1000000};
+    struct maintenance *maintenance = atomic_load(&request->service->maintenance);
+    const struct store_window_info window = {.start_ms = start_ms, .length_ms = length_ms};
+    int64_t start_ns = io_monotonic_ns(request->service->io);
+    struct store_rebuild *rebuild;
+    int64_t from_offset, to_offset;
+    int code;
+
+    while ((code = store_rebuild_begin(lease->shard, start_ms, length_ms, &rebuild, &from_offset,
+                                       &to_offset, error)) == ERROR_BUSY &&
+           !gives_up(request, lease))
+        (void)nanosleep(&pause, NULL);
+    if (code != 0)
+        return code;
+    code = make_anew(request, lease, rebuild, from_offset, to_offset, error);
+    store_rebuild_end(rebuild);
+    if (code != 0)
+        return code;
+    log_info("windrow", "%s/%s: window %lld rebuilt from offset %lld on", request->collection->name,
+             store_shard_name(lease->shard), (long long)start_ms, (long long)from_offset);
+    /* An open window stays open: then there is nothing to index. */
+    if (maintenance)
+        maintenance_announce_seal(maintenance, lease->shard, &window,
+                                  (double)(io_monotonic_ns(request->service->io) - start_ns) *
+                                      1e-9);
+    append_window(request, lease->shard, start_ms, length_ms, "rebuild");
+    return 0;
+}
+
+/* A window that is damaged is in no version: it is looked for among the damages as well. */
+static int rebuild_shard(struct request *request, struct indexer_shard_lease *lease,
+                         struct error *error)
+{
+    struct store_shard_info info;
+    int code = store_shard_flush(lease->shard, error);
+
+    if (code != 0)
+        return code;
+    store_shard_describe(lease->shard, &request->arena, &info);
+    for (size_t i = 0; i < info.damage_count && code == 0; i++) {
+        const struct store_window_info damaged = {.start_ms = info.damages[i].start_ms,
+                                                  .length_ms = info.damages[i].length_ms};
+        if (holds(&damaged, request->choice->time_ms))
+            code = rebuild_window(request, lease, damaged.start_ms, damaged.length_ms, error);
+    }
+    for (size_t i = 0; i < info.window_count && code == 0; i++) {
+        bool damaged = false;
+        for (size_t k = 0; k < info.damage_count; k++)
+            damaged |= info.damages[k].start_ms == info.windows[i].start_ms &&
+                       info.damages[k].length_ms == info.windows[i].length_ms;
+        if (!damaged && holds(&info.windows[i], request->choice->time_ms))
+            code = rebuild_window(request, lease, info.windows[i].start_ms,
+                                  info.windows[i].length_ms, error);
+    }
+    return code;
+}
+
 /* ---- shards ---- */
 
 static int compact_shard(struct request *request, struct indexer_shard_lease *lease,
@@ -203,9 +319,12 @@ static int nothing_found(const struct request *request, bool shard_found, struct
     return 0;
 }
 
-int on_demand_compact(struct service *service, const struct config_collection *collection,
+typedef int (*shard_function)(struct request *request, struct indexer_shard_lease *lease,
+                              struct error *error);
+
+static int for_shards(struct service *service, const struct config_collection *collection,
                       const struct indexer_window_choice *choice, struct buffer *out,
-                      struct error *error)
+                      shard_function function, struct error *error)
 {
     struct request request = {
         .service = service, .collection = collection, .choice = choice, .out = out};
@@ -222,7 +341,7 @@ int on_demand_compact(struct service *service, const struct config_collection *c
             !choice->shard || strcmp(choice->shard, store_shard_name(leases[i].shard)) == 0;
         shard_found |= wanted;
         if (wanted && code == 0)
-            code = compact_shard(&request, &leases[i], error);
+            code = function(&request, &leases[i], error);
         catalog_release(service->catalog, &leases[i]);
     }
     buffer_append_byte(out, ']');
@@ -230,4 +349,22 @@ int on_demand_compact(struct service *service, const struct config_collection *c
         code = nothing_found(&request, shard_found, error);
     arena_destroy(&request.arena);
     return code;
+}
+
+int on_demand_compact(struct service *service, const struct config_collection *collection,
+                      const struct indexer_window_choice *choice, struct buffer *out,
+                      struct error *error)
+{
+    return for_shards(service, collection, choice, out, compact_shard, error);
+}
+
+int on_demand_rebuild(struct service *service, const struct config_collection *collection,
+                      const struct indexer_window_choice *choice, struct buffer *out,
+                      struct error *error)
+{
+    if (!choice->has_time)
+        return error_set(error, ERROR_INVALID, "Wrong input: window: which one? (a time in it)");
+    if (collection->window_ms == 0)
+        return error_set(error, ERROR_INVALID, "Wrong input: %s has no windows", collection->name);
+    return for_shards(service, collection, choice, out, rebuild_shard, error);
 }

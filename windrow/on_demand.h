@@ -12,4 +12,12 @@ int on_demand_compact(struct service *service, const struct config_collection *c
                       const struct indexer_window_choice *choice, struct buffer *out,
                       struct error *error);
 
+/** Reads the chosen windows again from Kafka, beside the consumer, and swaps each in with one edit;
+ * windows that are damaged come back. A time is needed. Appends the same, with action rebuild.
+ * ERROR_NOT_FOUND: no such window, or Kafka no longer holds what it was made of: the text names
+ * both offsets and nothing has changed. */
+int on_demand_rebuild(struct service *service, const struct config_collection *collection,
+                      const struct indexer_window_choice *choice, struct buffer *out,
+                      struct error *error);
+
 #endif

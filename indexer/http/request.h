@@ -109,6 +109,7 @@ void http_handle_collection_update(struct http_request *request);
 void http_handle_collection_delete(struct http_request *request);
 void http_handle_collection_aliases(struct http_request *request);
 void http_handle_compact(struct http_request *request);
+void http_handle_rebuild(struct http_request *request);
 void http_handle_index_create(struct http_request *request);
 void http_handle_index_delete(struct http_request *request);
 void http_handle_not_available(struct http_request *request);

@@ -21,6 +21,7 @@ static const struct http_route routes[] = {
     {"GET", "/collections/{}/exists", http_handle_collection_exists},
     {"GET", "/collections/{}/aliases", http_handle_collection_aliases},
     {"POST", "/collections/{}/compact", http_handle_compact},
+    {"POST", "/collections/{}/rebuild", http_handle_rebuild},
     {"PUT", "/collections/{}/index", http_handle_index_create},
     {"DELETE", "/collections/{}/index/{}", http_handle_index_delete},
     {"POST", "/collections/{}/pause", http_handle_pause},

@@ -58,6 +58,11 @@ static void handle(struct http_request *request, indexer_window_function functio
         http_reply_from_error(request, &error);
 }
 
+void http_handle_rebuild(struct http_request *request)
+{
+    handle(request, request->options->host->rebuild);
+}
+
 void http_handle_compact(struct http_request *request)
 {
     handle(request, request->options->host->compact);

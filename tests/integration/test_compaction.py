@@ -39,6 +39,9 @@ class Compaction(unittest.TestCase):
         topic = f"{TOPIC}-{self.id().rpartition('.')[2]}"
         self.windrow = Windrow(self.kafka.address, store=STORE, group=topic, topics=[topic], **options)
         self.topic = topic
+        if options["window"] is None:
+            del self.windrow.tree["collections"][COLLECTION]["late"]  # nothing is late without windows
+            self.windrow.configure(self.windrow.tree)
         self.addCleanup(self.windrow.stop)
         self.windrow.create_topic(1)
         self.windrow.start()
@@ -65,7 +68,8 @@ class Compaction(unittest.TestCase):
         return self.windrow.command("compact", "-C", COLLECTION, *arguments)
 
     def live_without_windows(self, style):
-        self.start(window=None, ttl=None, compaction={"style": style, "leveled": {"target_file_size": "1MiB"}})
+        levels = {} if style == "size_tiered" else {"leveled": {"target_file_size": "1MiB"}}
+        self.start(window=None, ttl=None, compaction={"style": style, **levels})
         for turn in range(ROUNDS):
             self.produce(ROUND_ROWS, 1_700_000_000_000 + turn * HOUR_MS)
             self.check()
