@@ -262,6 +262,10 @@ static int run_peers(const struct bench *bench)
     }
     if (bench->json)
         arguments[used++] = "--json";
+    if (access(arguments[1], R_OK) != 0) {
+        fprintf(stderr, "no peers: %s is not there\n", arguments[1]);
+        return 0;
+    }
     fflush(stdout);
     child = fork();
     if (child == 0) {

@@ -87,7 +87,7 @@ class FaissHnsw(Faiss):
 
 class FaissIvf(Faiss):
     name = "faiss IVF,PQfs,RFlat"
-    settings = [("nprobe", count) for count in (2, 4, 8, 12, 16, 24, 32, 64)]
+    settings = [("nprobe", count) for count in (2, 4, 8, 12, 16, 24, 32, 64, 96, 128)]
 
     def make(self, options, base):
         metric = self.module.METRIC_L2 if options.metric == "l2" else self.module.METRIC_INNER_PRODUCT

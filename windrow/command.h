@@ -11,6 +11,7 @@ enum command_exit { COMMAND_OK = 0, COMMAND_FAILED = 1, COMMAND_USAGE = 64, COMM
 
 /* Each gets its own name as argv[0] and returns an exit status. */
 int command_run(int argc, char **argv);
+int command_bench(int argc, char **argv);
 int command_check_config(int argc, char **argv);
 int command_compact(int argc, char **argv);
 int command_produce(int argc, char **argv);

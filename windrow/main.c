@@ -23,6 +23,7 @@ static const struct command commands[] = {
     {"rebuild", command_rebuild, "read a window again from Kafka"},
     {"inspect", command_inspect, "decode any windrow file"},
     {"verify", command_verify, "read every byte of a data folder and check every checksum"},
+    {"bench", command_bench, "build an index over vectors in a file and measure it"},
 };
 
 static void print_help(FILE *out)

@@ -334,6 +334,52 @@ START_TEST(merging_windows_of_one_epoch_concatenates_their_lists)
 }
 END_TEST
 
+/* Three windows are searched as one: rows of the right window, as good as in one segment. */
+START_TEST(windows_of_one_epoch_are_searched_as_one)
+{
+    enum { PARTS = 3, PART_ROWS = ROWS / PARTS };
+    uint64_t state = test_seed();
+    struct fixture_data all = fixture_clusters(INDEX_METRIC_L2, ROWS, DIM, 30, 0.7f, &state);
+    struct fixture_data parts[PARTS];
+    struct index_member members[PARTS];
+    uint32_t found = 0;
+
+    for (uint32_t i = 0; i < PARTS; i++) {
+        parts[i] = (struct fixture_data){all.vectors + (size_t)i * PART_ROWS * DIM, PART_ROWS, DIM};
+        members[i] =
+            (struct index_member){.segment = built_after(i ? members[0].segment : NULL, &parts[i]),
+                                  .vector = fixture_vector,
+                                  .vector_context = &parts[i]};
+        ck_assert_uint_eq(index_segment_family(members[i].segment),
+                          index_segment_family(members[0].segment));
+    }
+    for (uint32_t q = 0; q < QUERIES; q++) {
+        const float *query = all.vectors + (size_t)q * 149 * DIM;
+        struct index_search search = fixture_search(&all, query, K, 64);
+        struct index_hit hits[K], truth[K];
+        uint32_t owners[K], count, truth_count;
+        struct error error;
+        bool exhausted;
+        ck_assert_int_eq(
+            index_members_search(members, PARTS, &search, hits, owners, &count, &exhausted, &error),
+            0);
+        ck_assert_uint_eq(count, K);
+        index_exact_top(INDEX_METRIC_L2, all.vectors, ROWS, DIM, query, K, truth, &truth_count);
+        for (uint32_t i = 0; i < K; i++) {
+            uint32_t row = owners[i] * PART_ROWS + hits[i].row;
+            ck_assert_float_eq(hits[i].score, index_score(INDEX_METRIC_L2, query,
+                                                          all.vectors + (size_t)row * DIM, DIM));
+            found += hits[i].score >= truth[K - 1].score;
+        }
+    }
+    printf("%u of %u found\n", found, QUERIES * K);
+    ck_assert_uint_ge(found, QUERIES * K * 93 / 100);
+    for (uint32_t i = 0; i < PARTS; i++)
+        index_segment_close((void *)(uintptr_t)members[i].segment);
+    fixture_data_destroy(&all);
+}
+END_TEST
+
 START_TEST(segments_of_different_epochs_or_kinds_are_not_merged)
 {
     uint64_t state = test_seed();
@@ -435,6 +481,7 @@ TEST_TABLE(TEST(recall_is_high_for_all_metrics_and_thread_counts),
            TEST(hits_at_or_below_the_floor_are_left_out),
            TEST(windows_share_an_epoch_until_the_data_drift),
            TEST(merging_windows_of_one_epoch_concatenates_their_lists),
+           TEST(windows_of_one_epoch_are_searched_as_one),
            TEST(segments_of_different_epochs_or_kinds_are_not_merged),
            TEST(a_build_reports_progress_and_can_be_cancelled),
            TEST(lists_and_probes_are_what_was_asked_for))
