@@ -289,6 +289,29 @@ START_TEST(folder_that_is_open_or_none_is_not_verified)
 }
 END_TEST
 
+START_TEST(only_files_with_numbers_that_were_given_out_are_orphans)
+{
+    static const struct {
+        const char *name;
+        bool stays;
+    } cases[] = {{"000060.chunk", false}, {"999999.chunk", true}, {"notes.txt", true}};
+    struct folder folder;
+    struct store *store;
+    struct store_shard *shard;
+
+    create(&folder);
+    for (size_t i = 0; i < 3; i++)
+        ck_assert_int_eq(close(open(path_of(&folder, cases[i].name), O_WRONLY | O_CREAT, 0600)), 0);
+    store = fixture_store(folder.io, folder.data_dir, 1 << 20);
+    shard = fixture_shard(store, WINDOW_MS, 0, STORE_DURABILITY_LOG);
+    for (size_t i = 0; i < 3; i++)
+        ck_assert_msg((access(path_of(&folder, cases[i].name), F_OK) == 0) == cases[i].stays, "%s",
+                      cases[i].name);
+    ck_assert_int_eq(store_shard_close(shard, false, NULL), 0);
+    store_close(store);
+}
+END_TEST
+
 START_TEST(inspect_describes_every_file_in_both_forms)
 {
     struct folder folder;
@@ -349,5 +372,6 @@ END_TEST
 TEST_TABLE(TEST(sound_folder_has_no_findings), TEST(every_damaged_page_of_a_store_is_found),
            TEST(every_missing_or_shorter_file_is_found),
            TEST(folder_that_is_open_or_none_is_not_verified),
+           TEST(only_files_with_numbers_that_were_given_out_are_orphans),
            TEST(inspect_describes_every_file_in_both_forms),
            TEST(inspect_of_damaged_files_neither_crashes_nor_hides_it))

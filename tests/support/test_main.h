@@ -14,6 +14,13 @@
 #include <check.h>
 #include <stdint.h>
 
+/* Under a sanitizer everything takes ten times as long: exhaustive loops leave some rounds out. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define TEST_SANITIZED 1
+#else
+#define TEST_SANITIZED 0
+#endif
+
 struct test_entry {
     const char *name;
     const TTest *test;
