@@ -337,7 +337,8 @@ START_TEST(k_rows_come_back_at_every_selectivity)
     for (size_t i = 0; i < sizeof(below) / sizeof(below[0]); i++)
         for (int sign = -1; sign <= 1; sign++)
             for (int round = 0; round < 5; round++) {
-                struct question question = {.limit = 10, .ef = 32, .number_below = below[i]};
+                struct question question = {
+                    .limit = 10, .ef = round % 2 ? 32 : 16, .number_below = below[i]};
                 world_random_vector(&world, question.vector);
                 if (sign != 0) {
                     question.vector[0] = 1;
