@@ -1,7 +1,9 @@
 /* Puts the rooms together: queue, worker pool, HTTP server. */
 #include "indexer/indexer.h"
 
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/logger.h"
 #include "indexer/http/http.h"
@@ -39,6 +41,20 @@ static int start_pool(struct indexer *indexer, struct error *error)
     return worker_pool_start(&pool_options, &indexer->pool, error);
 }
 
+/* Where builders on other machines find this one: the address it listens on, or its name. */
+static void tell_address(struct indexer *indexer)
+{
+    const struct config *config = indexer->options.config;
+    const char *host = config->http_host;
+    char address[300];
+
+    if (strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0)
+        host = config->node;
+    (void)snprintf(address, sizeof(address), strchr(host, ':') ? "[%s]:%u" : "%s:%u", host,
+                   http_server_port(indexer->http));
+    worker_pool_set_address(indexer->pool, address);
+}
+
 int indexer_start(const struct indexer_options *options, struct indexer **indexer,
                   struct error *error)
 {
@@ -54,8 +70,11 @@ int indexer_start(const struct indexer_options *options, struct indexer **indexe
     http.host = &fresh->options.host;
     http.io = fresh->options.io;
     code = start_pool(fresh, error);
+    http.workers = fresh->pool;
     if (code == 0)
         code = http_server_start(&http, &fresh->http, error);
+    if (code == 0)
+        tell_address(fresh);
     if (code != 0) {
         indexer_stop(fresh);
         return code;

@@ -124,10 +124,10 @@ int command_run(int argc, char **argv)
         return status;
     if (roles == 0)
         roles = config->roles;
-    if ((roles & CONFIG_ROLE_INGEST) == 0) {
+    if ((roles & CONFIG_ROLE_INGEST) == 0 && !config->nats_url) {
         config_free(config);
-        command_fail("the role indexer alone (building for other machines) is not available in "
-                     "this version; use --role all or ingest");
+        command_fail("the role indexer alone builds for other machines and gets its work from "
+                     "NATS: give nats.url");
         return COMMAND_CONFIG;
     }
     return run(config, roles);

@@ -55,6 +55,9 @@ static int start_indexer(struct service *service, struct error *error)
     if (indexer_start(&options, &indexer, error) != 0)
         return error->code;
     atomic_store(&service->indexer, indexer);
+    /* A builder for other machines owns nothing. */
+    if ((service->roles & CONFIG_ROLE_INGEST) == 0)
+        return 0;
     return catalog_open_existing(service->catalog, service->config, error);
 }
 
@@ -125,7 +128,7 @@ int service_start(struct config *config, unsigned roles, struct service **servic
         code = start_indexer(fresh, error);
     if (code == 0)
         code = start_maintenance(fresh, error);
-    if (code == 0)
+    if (code == 0 && (roles & CONFIG_ROLE_INGEST) != 0)
         code = start_ingest(fresh, error);
     if (code != 0) {
         service_stop(fresh);
@@ -196,6 +199,8 @@ void service_tick(struct service *service)
     if (!service->unclaimed_closed && service_ready(service, why, sizeof(why))) {
         catalog_close_unclaimed(service->catalog);
         service->unclaimed_closed = true;
-        log_info("windrow", "caught up with Kafka");
+        log_info("windrow", "%s",
+                 service->roles & CONFIG_ROLE_INGEST ? "caught up with Kafka"
+                                                     : "builds segments for other machines");
     }
 }

@@ -16,12 +16,14 @@
 #include "indexer/indexer.h"
 
 struct http_server;
+struct worker_pool;
 
 struct http_options {
     const struct config *config;
     const struct indexer_host *host;
     struct metrics *metrics;
     struct io *io;
+    struct worker_pool *workers; /* what builders elsewhere hand back goes there; may be NULL */
 };
 
 /** Listens and serves from a thread pool. ERROR_IO with the address when it is in use. */

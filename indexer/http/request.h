@@ -100,6 +100,10 @@ void http_handle_status(struct http_request *request);
 void http_handle_windows(struct http_request *request);
 void http_handle_openapi(struct http_request *request);
 
+void http_handle_run(struct http_request *request);
+void http_handle_segment_begin(struct http_request *request);
+void http_handle_segment_part(struct http_request *request);
+
 void http_handle_collections(struct http_request *request);
 void http_handle_aliases(struct http_request *request);
 void http_handle_collection(struct http_request *request);

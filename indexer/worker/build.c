@@ -9,29 +9,15 @@
  * Whatever fails before the attach leaves at most a temporary file, which is removed here, or,
  * after a crash, by the store when the shard is opened: no manifest names it. A segment below the
  * recall floor is built once more with stronger parameters and then not attached. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/logger.h"
-#include "indexer/worker/pool.h"
+#include "indexer/worker/build.h"
 #include "indexer/worker/recall.h"
 
-enum { PATH_BYTES = 4096, BUILDS_MAX = 2 };
-
-struct build {
-    struct worker_task *task;
-    const struct store_window_info *window;
-    struct store_snapshot *snapshot;
-    const struct store_source *source;
-    const float *vectors;
-    float *copy; /* of the vectors, when they do not lie in one piece */
-    uint64_t file_number;
-    char path[PATH_BYTES]; /* of the file as it is named now; empty: none */
-    struct index_segment *segment;
-    uint64_t segment_bytes;
-    double recall;
-    bool lists; /* IVF-PQ instead of a graph */
-};
+enum { BUILDS_MAX = 2 };
 
 static struct io *io_of(const struct build *build)
 {
@@ -50,58 +36,6 @@ enum index_metric worker_index_metric(const struct config_collection *collection
     }
 }
 
-static int find_source(struct build *build, struct error *error)
-{
-    size_t count;
-    const struct store_source *sources;
-
-    build->snapshot = store_snapshot_acquire(build->task->lease.shard, io_wall_ms(io_of(build)));
-    sources = store_snapshot_sources(build->snapshot, &count);
-    for (size_t i = 0; i < count; i++) {
-        if (sources[i].kind == STORE_SOURCE_RUN && sources[i].sealed &&
-            sources[i].window_start_ms == build->window->start_ms &&
-            sources[i].window_length_ms == build->window->length_ms &&
-            sources[i].generation == build->window->generation) {
-            build->source = &sources[i];
-            return 0;
-        }
-    }
-    return error_set(error, ERROR_NOT_FOUND, "the generation is no longer current");
-}
-
-/* Looks at every block, which also takes their checksums. A raw run's vectors lie in one piece and
- * are used in place; others are gathered. */
-static int gather_vectors(struct build *build, uint32_t dim, struct error *error)
-{
-    const float *first = NULL;
-    bool in_one_piece = true;
-
-    for (uint32_t row = 0; row < build->source->row_count;) {
-        const float *vectors;
-        uint32_t count;
-        if (worker_task_cancelled(build->task))
-            return error_set(error, ERROR_CANCELLED, "cancelled");
-        if (store_row_vectors(build->source, row, &vectors, &count, error) != 0)
-            return error->code;
-        if (row == 0)
-            first = vectors;
-        if (in_one_piece && vectors != first + (size_t)row * dim) {
-            in_one_piece = false;
-            build->copy = malloc((size_t)build->source->row_count * dim * sizeof(float));
-            if (!build->copy)
-                return error_set(error, ERROR_MEMORY, "no memory for %u vectors",
-                                 build->source->row_count);
-            row = 0;
-            continue;
-        }
-        if (!in_one_piece)
-            memcpy(build->copy + (size_t)row * dim, vectors, (size_t)count * dim * sizeof(float));
-        row += count;
-    }
-    build->vectors = in_one_piece ? first : build->copy;
-    return 0;
-}
-
 /* Idle workers' share goes to the builds that run. */
 static uint32_t builder_threads(const struct worker_pool *pool)
 {
@@ -115,14 +49,14 @@ static int write_lists(struct build *build, const struct index_build_options *op
                        struct error *error)
 {
     struct index_ivf *ivf = NULL;
-    int code = index_ivf_build(build->vectors, build->source->row_count, options, &ivf, error);
+    int code = index_ivf_build(build->vectors, build->row_count, options, &ivf, error);
 
     if (code != 0)
         return code;
-    store_shard_reserve_segment(build->task->lease.shard, &build->file_number, build->path,
-                                sizeof(build->path));
-    code = index_ivf_write(io_of(build), build->path, build->file_number, ivf,
-                           &build->segment_bytes, error);
+    code = build->reserve(build, error);
+    if (code == 0)
+        code = index_ivf_write(io_of(build), build->path, build->file_number, ivf,
+                               &build->segment_bytes, error);
     index_ivf_delete(ivf);
     return code;
 }
@@ -131,14 +65,14 @@ static int write_graph(struct build *build, const struct index_build_options *op
                        struct error *error)
 {
     struct index_hnsw_graph *graph = NULL;
-    int code = index_hnsw_build(build->vectors, build->source->row_count, options, &graph, error);
+    int code = index_hnsw_build(build->vectors, build->row_count, options, &graph, error);
 
     if (code != 0)
         return code;
-    store_shard_reserve_segment(build->task->lease.shard, &build->file_number, build->path,
-                                sizeof(build->path));
-    code = index_segment_write(io_of(build), build->path, build->file_number, graph,
-                               &build->segment_bytes, error);
+    code = build->reserve(build, error);
+    if (code == 0)
+        code = index_segment_write(io_of(build), build->path, build->file_number, graph,
+                                   &build->segment_bytes, error);
     index_hnsw_graph_delete(graph);
     return code;
 }
@@ -153,31 +87,8 @@ static int write_segment(struct build *build, const struct index_build_options *
     if (code == 0)
         code = index_segment_open(io_of(build), build->path, build->file_number,
                                   worker_index_metric(collection), collection->dim,
-                                  build->source->row_count, &build->segment, error);
+                                  build->row_count, &build->segment, error);
     return code;
-}
-
-/* The IVF-PQ segment of the youngest window before this one, or of the oldest behind it: its epoch
- * goes on. It stays mapped as long as the snapshot is held. */
-static const struct index_segment *find_epoch(const struct build *build)
-{
-    size_t count;
-    const struct store_source *sources = store_snapshot_sources(build->snapshot, &count);
-    const struct index_segment *epoch = NULL;
-    int64_t own = build->window->start_ms, best = 0;
-
-    for (size_t i = 0; i < count; i++) {
-        int64_t start = sources[i].window_start_ms;
-        const struct index_segment *segment =
-            sources[i].segment ? sources[i].segment->object : NULL;
-        if (!segment || index_segment_epoch(segment) == 0)
-            continue;
-        if (!epoch || (start <= own ? best > own || start > best : best > own && start < best)) {
-            epoch = segment;
-            best = start;
-        }
-    }
-    return epoch;
 }
 
 static void remove_segment(struct build *build)
@@ -202,14 +113,14 @@ static int build_once(struct build *build, uint32_t m, uint32_t ef_construct, st
         .ef_construct = ef_construct,
         .lists = collection->ivf_pq_lists,
         .probes = collection->ivf_pq_nprobe,
-        .epoch = build->lists ? find_epoch(build) : NULL,
+        .epoch = build->epoch,
         .thread_count = builder_threads(build->task->pool),
-        .seed = build->window->run_checksum,
+        .seed = build->seed,
         .cancel = &build->task->cancel,
     };
     struct recall_sample sample = {
         .vectors = build->vectors,
-        .row_count = build->source->row_count,
+        .row_count = build->row_count,
         .dim = collection->dim,
         .metric = options.metric,
         .ef = collection->hnsw_ef,
@@ -231,8 +142,7 @@ static void report_recall(const struct build *build)
                build->recall);
 }
 
-/* Builds until the recall floor is reached, at most twice. */
-static int build_good(struct build *build, bool *low_recall, struct error *error)
+int worker_build_good(struct build *build, bool *low_recall, struct error *error)
 {
     const struct config_collection *collection = build->task->collection;
     uint32_t m = collection->hnsw_m;
@@ -248,14 +158,13 @@ static int build_good(struct build *build, bool *low_recall, struct error *error
         *low_recall = build->recall < collection->recall_floor;
         if (!*low_recall)
             return 0;
-        log_warning("indexer",
-                    "%s/%s window %lld: recall %.3f with m=%u ef_construct=%u is below the floor "
-                    "of %.3f: %s",
-                    collection->name, store_shard_name(build->task->lease.shard),
-                    (long long)build->window->start_ms, build->recall, m, ef_construct,
-                    collection->recall_floor,
-                    i + 1 < BUILDS_MAX ? "building it again, stronger"
-                                       : "the window stays scanned");
+        log_warning(
+            "indexer",
+            "%s/%s window %lld: recall %.3f with m=%u ef_construct=%u is below the floor "
+            "of %.3f: %s",
+            collection->name, build->shard, (long long)build->task->delivery->job.window_start_ms,
+            build->recall, m, ef_construct, collection->recall_floor,
+            i + 1 < BUILDS_MAX ? "building it again, stronger" : "the window stays scanned");
         m += (m + 1) / 2;
         ef_construct *= 2;
     }
@@ -263,11 +172,10 @@ static int build_good(struct build *build, bool *low_recall, struct error *error
 }
 
 /* The mapping stays valid over the rename. */
-static int rename_segment(struct build *build, struct error *error)
+static int rename_segment(struct build *build, const char *directory, struct error *error)
 {
-    const char *directory = store_shard_directory(build->task->lease.shard);
     size_t length = strlen(build->path);
-    char final[PATH_BYTES];
+    char final[BUILD_PATH_BYTES];
 
     if (length < 4 || strcmp(build->path + length - 4, ".tmp") != 0)
         return error_set(error, ERROR_INVALID, "%s does not end in .tmp", build->path);
@@ -279,7 +187,8 @@ static int rename_segment(struct build *build, struct error *error)
     return io_sync_directory(io_of(build), directory, error);
 }
 
-static int attach(struct build *build, struct error *error)
+int worker_build_attach(struct build *build, struct store_shard *shard, int64_t start_ms,
+                        int64_t length_ms, uint64_t generation, struct error *error)
 {
     struct store_segment segment = {
         .info = {.file_number = build->file_number,
@@ -288,13 +197,12 @@ static int attach(struct build *build, struct error *error)
         .object = build->segment,
         .release = index_segment_close,
     };
-    int code = rename_segment(build, error);
+    int code = rename_segment(build, store_shard_directory(shard), error);
 
-    (void)strcpy(segment.info.kind, index_segment_kind(build->segment));
+    (void)snprintf(segment.info.kind, sizeof(segment.info.kind), "%s",
+                   index_segment_kind(build->segment));
     if (code == 0)
-        code = store_shard_attach(build->task->lease.shard, build->window->start_ms,
-                                  build->window->length_ms, build->window->generation, &segment,
-                                  error);
+        code = store_shard_attach(shard, start_ms, length_ms, generation, &segment, error);
     if (code == 0) {
         build->segment = NULL; /* the store's now, file and all */
         build->path[0] = '\0';
@@ -302,27 +210,129 @@ static int attach(struct build *build, struct error *error)
     return code;
 }
 
+void worker_build_end(struct build *build)
+{
+    remove_segment(build);
+    free(build->copy);
+    build->copy = NULL;
+}
+
+/* ---- of a shard that is open here ---- */
+
+int worker_build_find(const struct store_window_info *window, struct store_snapshot *snapshot,
+                      const struct store_source **source, struct error *error)
+{
+    size_t count;
+    const struct store_source *sources = store_snapshot_sources(snapshot, &count);
+
+    for (size_t i = 0; i < count; i++) {
+        if (sources[i].kind == STORE_SOURCE_RUN && sources[i].sealed &&
+            sources[i].window_start_ms == window->start_ms &&
+            sources[i].window_length_ms == window->length_ms &&
+            sources[i].generation == window->generation) {
+            *source = &sources[i];
+            return 0;
+        }
+    }
+    return error_set(error, ERROR_NOT_FOUND, "the generation is no longer current");
+}
+
+/* Looks at every block, which also takes their checksums. A raw run's vectors lie in one piece and
+ * are used in place; others are gathered. */
+int worker_build_gather(struct build *build, const struct store_source *source, uint32_t dim,
+                        struct error *error)
+{
+    const float *first = NULL;
+    bool in_one_piece = true;
+
+    for (uint32_t row = 0; row < source->row_count;) {
+        const float *vectors;
+        uint32_t count;
+        if (worker_task_cancelled(build->task))
+            return error_set(error, ERROR_CANCELLED, "cancelled");
+        if (store_row_vectors(source, row, &vectors, &count, error) != 0)
+            return error->code;
+        if (row == 0)
+            first = vectors;
+        if (in_one_piece && vectors != first + (size_t)row * dim) {
+            in_one_piece = false;
+            build->copy = malloc((size_t)source->row_count * dim * sizeof(float));
+            if (!build->copy)
+                return error_set(error, ERROR_MEMORY, "no memory for %u vectors",
+                                 source->row_count);
+            row = 0;
+            continue;
+        }
+        if (!in_one_piece)
+            memcpy(build->copy + (size_t)row * dim, vectors, (size_t)count * dim * sizeof(float));
+        row += count;
+    }
+    build->vectors = in_one_piece ? first : build->copy;
+    return 0;
+}
+
+/* The IVF-PQ segment of the youngest window before this one, or of the oldest behind it: its epoch
+ * goes on. It stays mapped as long as the snapshot is held. */
+static const struct index_segment *find_epoch(const struct store_snapshot *snapshot, int64_t own)
+{
+    size_t count;
+    const struct store_source *sources = store_snapshot_sources(snapshot, &count);
+    const struct index_segment *epoch = NULL;
+    int64_t best = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        int64_t start = sources[i].window_start_ms;
+        const struct index_segment *segment =
+            sources[i].segment ? sources[i].segment->object : NULL;
+        if (!segment || index_segment_epoch(segment) == 0)
+            continue;
+        if (!epoch || (start <= own ? best > own || start > best : best > own && start < best)) {
+            epoch = segment;
+            best = start;
+        }
+    }
+    return epoch;
+}
+
+static int reserve_here(struct build *build, struct error *error)
+{
+    (void)error;
+    store_shard_reserve_segment(build->task->lease.shard, &build->file_number, build->path,
+                                sizeof(build->path));
+    return 0;
+}
+
 int worker_build(struct worker_task *task, const struct store_window_info *window, bool *low_recall,
                  struct error *error)
 {
-    struct build build = {.task = task, .window = window};
-    const char *kind =
-        worker_window_kind(task->collection, window, io_wall_ms(task->pool->options.io));
+    struct store_shard *shard = task->lease.shard;
+    struct store_snapshot *snapshot =
+        store_snapshot_acquire(shard, io_wall_ms(task->pool->options.io));
+    struct build build = {.task = task,
+                          .shard = store_shard_name(shard),
+                          .seed = window->run_checksum,
+                          .reserve = reserve_here};
+    const struct store_source *source = NULL;
     int code;
 
-    build.lists = strcmp(kind, "ivf_pq") == 0;
+    build.lists =
+        strcmp(worker_window_kind(task->collection, window, io_wall_ms(task->pool->options.io)),
+               "ivf_pq") == 0;
+    build.epoch = build.lists ? find_epoch(snapshot, window->start_ms) : NULL;
     *low_recall = false;
-    code = find_source(&build, error);
+    code = worker_build_find(window, snapshot, &source, error);
+    if (code == 0) {
+        build.row_count = source->row_count;
+        code = worker_build_gather(&build, source, task->collection->dim, error);
+    }
     if (code == 0)
-        code = gather_vectors(&build, task->collection->dim, error);
-    if (code == 0)
-        code = build_good(&build, low_recall, error);
+        code = worker_build_good(&build, low_recall, error);
     if (code == 0 && !*low_recall && worker_task_cancelled(task))
         code = error_set(error, ERROR_CANCELLED, "cancelled");
     if (code == 0 && !*low_recall)
-        code = attach(&build, error);
-    remove_segment(&build);
-    free(build.copy);
-    store_snapshot_release(build.snapshot);
+        code = worker_build_attach(&build, shard, window->start_ms, window->length_ms,
+                                   window->generation, error);
+    worker_build_end(&build);
+    store_snapshot_release(snapshot);
     return code;
 }

@@ -28,6 +28,10 @@ void worker_job_encode(const struct worker_job *job, struct buffer *out)
         ",\"bytes\":%" PRIu64 ",\"min_offset\":%" PRId64 ",\"max_offset\":%" PRId64,
         job->window_start_ms, job->window_length_ms, job->generation, job->run_file_number,
         job->run_checksum, job->rows, job->bytes, job->min_offset, job->max_offset);
+    if (job->owner[0]) {
+        buffer_append_text(out, ",\"owner\":");
+        doc_write_json_string(out, job->owner, strlen(job->owner));
+    }
     if (job->attempts_before > 0 || job->passes > 0)
         buffer_append_format(out, ",\"attempts_before\":%u,\"passes\":%u", job->attempts_before,
                              job->passes);
@@ -76,6 +80,21 @@ static int get_counter(const struct doc *map, const char *key, uint32_t *out, st
     return 0;
 }
 
+/* Goes into a URL: nothing but a host and a port. */
+static int get_owner(const struct doc *map, struct worker_job *job, struct error *error)
+{
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                  "0123456789-._:[]";
+
+    if (!doc_get(map, "owner"))
+        return 0;
+    if (get_text(map, "owner", job->owner, sizeof(job->owner), error) != 0)
+        return error->code;
+    if (job->owner[strspn(job->owner, allowed)] != '\0')
+        return error_set(error, ERROR_INVALID, "owner: expected a host and a port");
+    return 0;
+}
+
 static int decode_map(const struct doc *map, struct worker_job *job, struct error *error)
 {
     int64_t end_ms;
@@ -94,7 +113,7 @@ static int decode_map(const struct doc *map, struct worker_job *job, struct erro
         get_i64(map, "min_offset", &job->min_offset, error) != 0 ||
         get_i64(map, "max_offset", &job->max_offset, error) != 0 ||
         get_counter(map, "attempts_before", &job->attempts_before, error) != 0 ||
-        get_counter(map, "passes", &job->passes, error) != 0)
+        get_counter(map, "passes", &job->passes, error) != 0 || get_owner(map, job, error) != 0)
         return ERROR_INVALID;
     if (job->window_length_ms <= 0 ||
         __builtin_add_overflow(job->window_start_ms, job->window_length_ms, &end_ms))

@@ -11,9 +11,10 @@
  * Race: the keeper reports progress on a delivery that its worker is about to acknowledge, which
  * frees it. The worker takes its task off the active list, under the lock, before it answers; the
  * keeper touches deliveries under the same lock. */
-#include "indexer/worker/pool.h"
+#include "indexer/worker/build.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <time.h>
@@ -224,18 +225,26 @@ int worker_pool_start(const struct worker_pool_options *options, struct worker_p
         abort();
     fresh->options = *options;
     pthread_mutex_init(&fresh->lock, NULL);
+    pthread_mutex_init(&fresh->handoff_lock, NULL);
     ledger_create(&fresh->ledger);
     fresh->threads = calloc(wanted, sizeof(*fresh->threads));
     if (!fresh->threads)
         abort();
     fresh->queue_depth = metrics_gauge(options->metrics, "windrow_index_queue_depth",
                                        "Index jobs waiting or under way", NULL, 0);
+    if (options->build)
+        worker_remote_clean(fresh);
     if (options->build && start_threads(fresh, wanted, error) != 0) {
         worker_pool_stop(fresh);
         return error->code;
     }
     *pool = fresh;
     return 0;
+}
+
+void worker_pool_set_address(struct worker_pool *pool, const char *address)
+{
+    (void)snprintf(pool->address, sizeof(pool->address), "%s", address);
 }
 
 void worker_pool_describe(const struct worker_pool *pool, uint32_t *threads, uint32_t *building)
@@ -263,6 +272,8 @@ void worker_pool_stop(struct worker_pool *pool)
     if (!pool)
         return;
     worker_pool_quiesce(pool);
+    worker_handoff_close(pool);
+    pthread_mutex_destroy(&pool->handoff_lock);
     ledger_destroy(&pool->ledger);
     pthread_mutex_destroy(&pool->lock);
     free(pool->threads);

@@ -21,7 +21,12 @@ struct worker_task {
     struct worker_task *next;
 };
 
+struct handoff_session;
+
 struct worker_pool {
+    char address[WORKER_OWNER_BYTES]; /* of this process's HTTP server; empty: not reachable */
+    pthread_mutex_t handoff_lock;     /* over sessions */
+    struct handoff_session *sessions; /* segments on their way in: handoff.c */
     struct worker_pool_options options;
     pthread_t *threads;
     uint32_t thread_count;
@@ -50,6 +55,10 @@ enum worker_outcome {
     WORKER_FAILED
 };
 
+/** Leases one shard, if it is open here. */
+bool worker_lease_take(const struct indexer_host *host, const char *collection, const char *shard,
+                       struct arena *arena, struct indexer_shard_lease *lease);
+
 /** Carries one task out. The lease is taken and given back inside. */
 enum worker_outcome worker_task_run(struct worker_task *task, struct error *error);
 
@@ -68,6 +77,9 @@ const char *worker_window_kind(const struct config_collection *collection,
 /** Whether a sealed window should have a segment and has none of the wanted kind. */
 bool worker_window_lacks_segment(const struct config_collection *collection,
                                  const struct store_window_info *window, int64_t now_ms);
+
+/** Forgets all segments on their way in. */
+void worker_handoff_close(struct worker_pool *pool);
 
 enum index_metric worker_index_metric(const struct config_collection *collection);
 

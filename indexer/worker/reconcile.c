@@ -11,10 +11,11 @@ enum {
     PATH_BYTES = 4096
 };
 
-static void fill_job(struct worker_job *job, struct store_shard *shard,
-                     const struct store_window_info *window)
+static void fill_job(struct worker_job *job, const struct worker_pool *pool,
+                     struct store_shard *shard, const struct store_window_info *window)
 {
     memset(job, 0, sizeof(*job));
+    (void)snprintf(job->owner, sizeof(job->owner), "%s", pool->address);
     (void)snprintf(job->collection, sizeof(job->collection), "%s", store_shard_collection(shard));
     (void)snprintf(job->shard, sizeof(job->shard), "%s", store_shard_name(shard));
     job->window_start_ms = window->start_ms;
@@ -57,7 +58,7 @@ int worker_pool_submit(struct worker_pool *pool, struct store_shard *shard,
     if (!collection ||
         !worker_window_lacks_segment(collection, window, io_wall_ms(pool->options.io)))
         return 0;
-    fill_job(&job, shard, window);
+    fill_job(&job, pool, shard, window);
     return publish(pool, &job, error);
 }
 
@@ -99,7 +100,7 @@ static int reconcile_shard(struct worker_pool *pool, struct store_shard *shard, 
         if (info.windows[i].busy || !worker_window_lacks_segment(collection, &info.windows[i],
                                                                  io_wall_ms(pool->options.io)))
             continue;
-        fill_job(&job, shard, &info.windows[i]);
+        fill_job(&job, pool, shard, &info.windows[i]);
         if (is_taken_care_of(pool, &job, depth))
             continue;
         code = publish(pool, &job, error);

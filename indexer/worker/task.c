@@ -3,7 +3,7 @@
 
 #include "base/logger.h"
 #include "base/text.h"
-#include "indexer/worker/pool.h"
+#include "indexer/worker/build.h"
 
 const struct store_window_info *worker_window_find(const struct store_shard_info *info,
                                                    int64_t start_ms, int64_t length_ms)
@@ -59,26 +59,36 @@ bool worker_window_lacks_segment(const struct config_collection *collection,
     return window->segment.file_number == 0 || strcmp(window->segment.kind, wanted) != 0;
 }
 
-static bool take_lease(struct worker_task *task, struct arena *arena)
+bool worker_lease_take(const struct indexer_host *host, const char *collection, const char *shard,
+                       struct arena *arena, struct indexer_shard_lease *lease)
 {
-    const struct indexer_host *host = task->pool->options.host;
-    const struct worker_job *job = &task->delivery->job;
     struct indexer_shard_lease *leases;
-    size_t count = host->shards_acquire(host->context, job->collection, arena, &leases);
+    size_t count = host->shards_acquire(host->context, collection, arena, &leases);
     bool found = false;
 
     for (size_t i = 0; i < count; i++) {
-        if (!found && strcmp(store_shard_name(leases[i].shard), job->shard) == 0) {
-            /* The keeper looks at it. */
-            pthread_mutex_lock(&task->pool->lock);
-            task->lease = leases[i];
-            pthread_mutex_unlock(&task->pool->lock);
+        if (!found && strcmp(store_shard_name(leases[i].shard), shard) == 0) {
+            *lease = leases[i];
             found = true;
         } else {
             host->shard_release(host->context, &leases[i]);
         }
     }
     return found;
+}
+
+static bool take_lease(struct worker_task *task, struct arena *arena)
+{
+    const struct worker_job *job = &task->delivery->job;
+    struct indexer_shard_lease lease;
+
+    if (!worker_lease_take(task->pool->options.host, job->collection, job->shard, arena, &lease))
+        return false;
+    /* The keeper looks at it. */
+    pthread_mutex_lock(&task->pool->lock);
+    task->lease = lease;
+    pthread_mutex_unlock(&task->pool->lock);
+    return true;
 }
 
 static void observe_build(struct worker_task *task, const struct store_window_info *window,
@@ -137,6 +147,33 @@ static enum worker_outcome build_window(struct worker_task *task,
     return outcome_of(code, low_recall);
 }
 
+/* The shard is elsewhere, and its owner can be asked for the run. Whoever cannot be reached now may
+ * be later, or the shard has moved. */
+static enum worker_outcome build_for_owner(struct worker_task *task, struct error *error)
+{
+    struct worker_pool *pool = task->pool;
+    const struct worker_job *job = &task->delivery->job;
+    bool low_recall = false;
+    enum worker_outcome outcome;
+    int code;
+
+    if (!ledger_claim(&pool->ledger, job))
+        return WORKER_DONE;
+    atomic_fetch_add(&pool->building, 1);
+    code = worker_build_remote(task, &low_recall, error);
+    atomic_fetch_sub(&pool->building, 1);
+    ledger_set(&pool->ledger, job, LEDGER_NONE, 0);
+    if (code == ERROR_NOT_FOUND)
+        log_info("indexer", "window %lld of %s/%s is no longer wanted: %s",
+                 (long long)job->window_start_ms, job->collection, job->shard, error->text);
+    outcome = code == ERROR_PEER ? WORKER_POSTPONED : outcome_of(code, low_recall);
+    if (code == 0 && !low_recall)
+        log_info("indexer", "indexed window %lld of %s/%s for %s: generation %llu, %llu rows",
+                 (long long)job->window_start_ms, job->collection, job->shard, job->owner,
+                 (unsigned long long)job->generation, (unsigned long long)job->rows);
+    return outcome;
+}
+
 enum worker_outcome worker_task_run(struct worker_task *task, struct error *error)
 {
     struct worker_pool *pool = task->pool;
@@ -156,6 +193,8 @@ enum worker_outcome worker_task_run(struct worker_task *task, struct error *erro
             outcome = build_window(task, window, error);
         else
             outcome = WORKER_DONE;
+    } else if (task->collection && job->owner[0] && strcmp(job->owner, pool->address) != 0) {
+        outcome = build_for_owner(task, error);
     }
     arena_destroy(&arena);
     return outcome;

@@ -23,6 +23,8 @@
 /* ---- the queue
  * ------------------------------------------------------------------------------------ */
 
+enum { WORKER_OWNER_BYTES = 280 };
+
 /* What a seal says; JSON on the wire, on subject windrow.seal.<collection>.<shard>. */
 struct worker_job {
     char collection[104];
@@ -33,8 +35,9 @@ struct worker_job {
     uint64_t run_checksum;
     uint64_t rows, bytes;
     int64_t min_offset, max_offset;
-    uint32_t attempts_before; /* failed attempts of former copies of this message */
-    uint32_t passes;          /* how often it was passed on, see worker_queue_operations */
+    uint32_t attempts_before;       /* failed attempts of former copies of this message */
+    uint32_t passes;                /* how often it was passed on, see worker_queue_operations */
+    char owner[WORKER_OWNER_BYTES]; /* "host:port" of who has the shard; empty: not told */
 };
 
 void worker_job_encode(const struct worker_job *job, struct buffer *out);
@@ -107,6 +110,9 @@ struct worker_pool_options {
 
 int worker_pool_start(const struct worker_pool_options *options, struct worker_pool **pool,
                       struct error *error);
+/** Where other machines' builders reach this process over HTTP ("host:port"); goes into the jobs
+ * that are published from then on. Before any shard is opened. */
+void worker_pool_set_address(struct worker_pool *pool, const char *address);
 /** Cancels builds and waits for the threads: no shard is leased after it. Jobs may still be
  * submitted. */
 void worker_pool_quiesce(struct worker_pool *pool);

@@ -9,3 +9,6 @@ windrow_add_tests(worker_queue_nats_test LABEL integration
 windrow_add_tests(worker_pool_nats_test LABEL integration
   SOURCES worker_pool_nats.c worker_fixture.c nats_server.c
   LIBRARIES windrow_worker PkgConfig::NATS)
+windrow_add_tests(worker_remote_test LABEL integration
+  SOURCES worker_remote.c worker_fixture.c nats_server.c
+  LIBRARIES windrow_worker windrow_http PkgConfig::NATS)

@@ -49,7 +49,8 @@ static void load_config(struct worker_fixture *fixture, const char *name, const 
     snprintf(path, sizeof(path), "%s/%s.yaml", test_directory(), name);
     file = fopen(path, "w");
     ck_assert_ptr_nonnull(file);
-    fprintf(file, "kafka: {brokers: 'h:1'}\ncollections: {news: {ttl: ~, %s}}\n", yaml);
+    fprintf(file, "kafka: {brokers: 'h:1'}\ndata_dir: %s\ncollections: {news: {ttl: ~, %s}}\n",
+            fixture->data_dir, yaml);
     ck_assert_int_eq(fclose(file), 0);
     ck_assert_msg(config_load(path, &fixture->config, &report) == 0, "%s", buffer_text(&report));
     buffer_destroy(&report);

@@ -1,0 +1,106 @@
+/* What builders on other machines ask the owner of a window: indexer/worker/handoff.h. */
+#include "indexer/worker/handoff.h"
+
+#include <string.h>
+
+#include "base/text.h"
+#include "indexer/http/request.h"
+
+static bool get_number(struct http_request *request, const char *name, uint64_t *value)
+{
+    const char *text = http_request_argument(request, name);
+
+    return text && text_parse_u64(text, strlen(text), value) == 0;
+}
+
+static bool get_time(struct http_request *request, const char *name, int64_t *value)
+{
+    const char *text = http_request_argument(request, name);
+    bool negative = text && *text == '-';
+    uint64_t number;
+
+    if (!text || text_parse_u64(text + negative, strlen(text + negative), &number) != 0 ||
+        number > INT64_MAX)
+        return false;
+    *value = negative ? -(int64_t)number : (int64_t)number;
+    return true;
+}
+
+static bool get_run(struct http_request *request, struct worker_run *run)
+{
+    *run = (struct worker_run){.collection = http_request_argument(request, "collection"),
+                               .shard = http_request_argument(request, "shard")};
+    if (request->options->workers && run->collection && run->shard &&
+        get_time(request, "start_ms", &run->start_ms) &&
+        get_time(request, "length_ms", &run->length_ms) && run->length_ms > 0 &&
+        get_number(request, "generation", &run->generation))
+        return true;
+    http_reply_error(request, 400,
+                     "collection, shard, start_ms, length_ms and generation are needed");
+    return false;
+}
+
+void http_handle_run(struct http_request *request)
+{
+    struct error error = {0};
+    struct worker_run run;
+    uint64_t first, count;
+
+    if (!get_run(request, &run))
+        return;
+    if (!get_number(request, "first", &first) || !get_number(request, "count", &count) ||
+        first > UINT32_MAX || count > UINT32_MAX) {
+        http_reply_error(request, 400, "first and count: expected numbers of rows");
+    } else if (worker_handoff_vectors(request->options->workers, &run, first, count,
+                                      &request->reply, &error) != 0) {
+        http_reply_from_error(request, &error);
+    } else {
+        request->status = 200;
+        request->content_type = "application/octet-stream";
+    }
+}
+
+void http_handle_segment_begin(struct http_request *request)
+{
+    struct error error = {0};
+    struct worker_run run;
+    uint64_t file_number = 0;
+    int code;
+
+    if (!get_run(request, &run))
+        return;
+    code = http_request_argument(request, "give_up")
+               ? worker_handoff_give_up(request->options->workers, &run, &error)
+               : worker_handoff_begin(request->options->workers, &run, &file_number, &error);
+    if (code != 0) {
+        http_reply_from_error(request, &error);
+        return;
+    }
+    http_reply_begin(request);
+    buffer_append_format(&request->reply, "{\"file_number\":%llu}",
+                         (unsigned long long)file_number);
+    http_reply_end(request, NULL);
+}
+
+void http_handle_segment_part(struct http_request *request)
+{
+    struct worker_part part = {.bytes = request->body.data, .size_bytes = request->body.size};
+    struct error error = {0};
+    struct worker_run run;
+    bool attached;
+
+    if (!get_run(request, &run))
+        return;
+    if (!get_number(request, "file_number", &part.file_number) ||
+        !get_number(request, "offset", &part.offset) ||
+        !get_number(request, "total", &part.total_bytes)) {
+        http_reply_error(request, 400, "file_number, offset and total: expected numbers");
+    } else if (worker_handoff_part(request->options->workers, &run, &part, &attached, &error) !=
+               0) {
+        http_reply_from_error(request, &error);
+    } else {
+        http_reply_begin(request);
+        buffer_append_format(&request->reply, "{\"attached\":%s}", attached ? "true" : "false");
+        http_reply_end(request, NULL);
+    }
+}

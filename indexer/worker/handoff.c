@@ -1,0 +1,370 @@
+/* The owner's side of a build on another machine; handoff.h has the order of calls. What comes is
+ * hostile until the whole file is checked: parts have to follow each other, the size is bounded,
+ * the file has to open, its graph to be whole and its recall to be what the collection wants. */
+#include "indexer/worker/handoff.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/checksum.h"
+#include "base/logger.h"
+#include "indexer/worker/build.h"
+#include "indexer/worker/recall.h"
+
+enum {
+    SESSION_IDLE_MS = 10 * 60 * 1000,
+    SESSIONS_MAX = 64,
+    SEGMENT_BYTES_A_ROW = 64 * 1024 /* more is no segment of ours */
+};
+
+struct handoff_session {
+    struct handoff_session *next;
+    char collection[104], shard[300];
+    int64_t start_ms;
+    uint64_t generation;
+    uint64_t file_number;
+    uint64_t written_bytes;
+    int64_t used_ms;
+    char path[BUILD_PATH_BYTES];
+};
+
+uint64_t worker_handoff_checksum(const void *bytes, size_t size_bytes, uint64_t generation,
+                                 uint64_t number, uint64_t offset)
+{
+    return checksum_block(bytes, size_bytes, generation, number, offset);
+}
+
+/* ---- sessions ---- */
+
+static void session_end(struct worker_pool *pool, struct handoff_session *session, bool keep_file)
+{
+    struct error error = {0};
+
+    if (!keep_file && io_unlink(pool->options.io, session->path, &error) != 0)
+        log_warning("indexer", "%s", error.text);
+    free(session);
+}
+
+static bool is_of(const struct handoff_session *session, const struct worker_run *run)
+{
+    return session->start_ms == run->start_ms && strcmp(session->shard, run->shard) == 0 &&
+           strcmp(session->collection, run->collection) == 0;
+}
+
+/* Takes a session out of the list: only one caller works on it. */
+static struct handoff_session *session_take(struct worker_pool *pool, const struct worker_run *run,
+                                            uint64_t file_number)
+{
+    struct handoff_session *found = NULL;
+
+    pthread_mutex_lock(&pool->handoff_lock);
+    for (struct handoff_session **place = &pool->sessions; *place; place = &(*place)->next) {
+        if (!is_of(*place, run) || (*place)->generation != run->generation ||
+            (*place)->file_number != file_number)
+            continue;
+        found = *place;
+        *place = found->next;
+        break;
+    }
+    pthread_mutex_unlock(&pool->handoff_lock);
+    return found;
+}
+
+static void session_put(struct worker_pool *pool, struct handoff_session *session)
+{
+    session->used_ms = io_monotonic_ns(pool->options.io) / 1000000;
+    pthread_mutex_lock(&pool->handoff_lock);
+    session->next = pool->sessions;
+    pool->sessions = session;
+    pthread_mutex_unlock(&pool->handoff_lock);
+}
+
+/* Ends those of the run's window (NULL: all) and those that nobody goes on with. Returns how many
+ * are left. */
+static size_t sessions_drop(struct worker_pool *pool, const struct worker_run *run, bool all)
+{
+    int64_t now_ms = io_monotonic_ns(pool->options.io) / 1000000;
+    struct handoff_session *dropped = NULL;
+    size_t left = 0;
+
+    pthread_mutex_lock(&pool->handoff_lock);
+    for (struct handoff_session **place = &pool->sessions; *place;) {
+        struct handoff_session *session = *place;
+        if (!all && !is_of(session, run) && now_ms - session->used_ms < SESSION_IDLE_MS) {
+            place = &session->next;
+            left++;
+            continue;
+        }
+        *place = session->next;
+        session->next = dropped;
+        dropped = session;
+    }
+    pthread_mutex_unlock(&pool->handoff_lock);
+    while (dropped) {
+        struct handoff_session *next = dropped->next;
+        session_end(pool, dropped, false);
+        dropped = next;
+    }
+    return left;
+}
+
+void worker_handoff_close(struct worker_pool *pool)
+{
+    (void)sessions_drop(pool, NULL, true);
+}
+
+/* ---- the run ---- */
+
+/* A shard that is open here, and the window's generation in it. */
+struct here {
+    struct worker_pool *pool;
+    struct arena arena;
+    struct indexer_shard_lease lease;
+    const struct config_collection *collection;
+    struct store_snapshot *snapshot;
+    const struct store_source *source;
+    struct store_window_info window;
+};
+
+static void here_leave(struct here *here)
+{
+    const struct indexer_host *host = here->pool->options.host;
+
+    if (here->snapshot)
+        store_snapshot_release(here->snapshot);
+    if (here->lease.shard)
+        host->shard_release(host->context, &here->lease);
+    arena_destroy(&here->arena);
+}
+
+static int here_enter(struct here *here, struct worker_pool *pool, const struct worker_run *run,
+                      struct error *error)
+{
+    *here = (struct here){.pool = pool,
+                          .window = {.start_ms = run->start_ms,
+                                     .length_ms = run->length_ms,
+                                     .generation = run->generation}};
+    arena_create(&here->arena, 0);
+    here->collection = config_collection_find(pool->options.config, run->collection);
+    if (!here->collection || !worker_lease_take(pool->options.host, run->collection, run->shard,
+                                                &here->arena, &here->lease))
+        return error_set(error, ERROR_NOT_FOUND, "%s/%s is not open here", run->collection,
+                         run->shard);
+    here->snapshot = store_snapshot_acquire(here->lease.shard, io_wall_ms(pool->options.io));
+    return worker_build_find(&here->window, here->snapshot, &here->source, error);
+}
+
+static int append_vectors(const struct here *here, uint64_t first, uint64_t count,
+                          struct buffer *out, struct error *error)
+{
+    size_t row_bytes = here->collection->dim * sizeof(float);
+
+    for (uint64_t row = first; row < first + count;) {
+        const float *vectors;
+        uint32_t span;
+        if (store_row_vectors(here->source, (uint32_t)row, &vectors, &span, error) != 0)
+            return error->code;
+        if (span > first + count - row)
+            span = (uint32_t)(first + count - row);
+        buffer_append(out, vectors, span * row_bytes);
+        row += span;
+    }
+    return 0;
+}
+
+int worker_handoff_vectors(struct worker_pool *pool, const struct worker_run *run, uint64_t first,
+                           uint64_t count, struct buffer *out, struct error *error)
+{
+    struct here here;
+    size_t start = out->size;
+    uint64_t checksum = 0;
+    int code = here_enter(&here, pool, run, error);
+
+    if (code == 0 &&
+        (count == 0 || first >= here.source->row_count || count > here.source->row_count - first ||
+         count * here.collection->dim * sizeof(float) >
+             (uint64_t)HANDOFF_PART_BYTES + here.collection->dim * sizeof(float)))
+        code = error_set(error, ERROR_INVALID, "rows %llu to %llu of %u: not there, or too many",
+                         (unsigned long long)first, (unsigned long long)(first + count),
+                         here.source->row_count);
+    if (code == 0) {
+        buffer_append(out, &checksum, sizeof(checksum));
+        code = append_vectors(&here, first, count, out, error);
+    }
+    if (code == 0) {
+        const uint8_t *bytes = out->data + start + sizeof(checksum);
+        checksum = worker_handoff_checksum(bytes, out->size - start - sizeof(checksum),
+                                           run->generation, here.source->row_count, first);
+        memcpy(out->data + start, &checksum, sizeof(checksum));
+    }
+    here_leave(&here);
+    return code;
+}
+
+/* ---- the segment ---- */
+
+int worker_handoff_begin(struct worker_pool *pool, const struct worker_run *run,
+                         uint64_t *file_number, struct error *error)
+{
+    struct handoff_session *session;
+    struct here here;
+    int file;
+    int code = here_enter(&here, pool, run, error);
+
+    if (code == 0 && sessions_drop(pool, run, false) >= SESSIONS_MAX)
+        code = error_set(error, ERROR_BUSY, "too many segments are on their way in");
+    if (code != 0) {
+        here_leave(&here);
+        return code;
+    }
+    session = calloc(1, sizeof(*session));
+    if (!session)
+        abort();
+    (void)snprintf(session->collection, sizeof(session->collection), "%s", run->collection);
+    (void)snprintf(session->shard, sizeof(session->shard), "%s", run->shard);
+    session->start_ms = run->start_ms;
+    session->generation = run->generation;
+    store_shard_reserve_segment(here.lease.shard, &session->file_number, session->path,
+                                sizeof(session->path));
+    *file_number = session->file_number;
+    code = io_open(pool->options.io, session->path, IO_WRITE | IO_CREATE, &file, error);
+    if (code == 0)
+        code = io_close(pool->options.io, file, session->path, error);
+    if (code == 0)
+        session_put(pool, session);
+    else
+        session_end(pool, session, false);
+    here_leave(&here);
+    return code;
+}
+
+static int write_part(struct worker_pool *pool, struct handoff_session *session,
+                      const struct worker_part *part, struct error *error)
+{
+    const uint8_t *bytes = part->bytes + HANDOFF_CHECKSUM_BYTES;
+    size_t size_bytes = part->size_bytes - HANDOFF_CHECKSUM_BYTES;
+    struct io *io = pool->options.io;
+    struct error ignored = {0};
+    uint64_t checksum;
+    int file;
+    int code;
+
+    memcpy(&checksum, part->bytes, sizeof(checksum));
+    if (part->offset != session->written_bytes)
+        return error_set(error, ERROR_INVALID, "offset: expected %llu",
+                         (unsigned long long)session->written_bytes);
+    if (checksum != worker_handoff_checksum(bytes, size_bytes, session->generation,
+                                            session->file_number, part->offset))
+        return error_set(error, ERROR_CORRUPT, "the part's checksum is wrong");
+    code = io_open(io, session->path, IO_WRITE, &file, error);
+    if (code != 0)
+        return code;
+    code = io_write(io, file, session->path, bytes, size_bytes, part->offset, error);
+    session->written_bytes += size_bytes;
+    if (code == 0 && session->written_bytes == part->total_bytes)
+        code = io_datasync(io, file, session->path, error);
+    if (io_close(io, file, session->path, code == 0 ? error : &ignored) != 0 && code == 0)
+        code = error->code;
+    return code;
+}
+
+/* Never served bad: whoever built it. */
+static int verify_segment(const struct here *here, struct build *build, struct error *error)
+{
+    const struct config_collection *collection = here->collection;
+    struct recall_sample sample = {.row_count = here->source->row_count,
+                                   .dim = collection->dim,
+                                   .metric = worker_index_metric(collection),
+                                   .ef = collection->hnsw_ef,
+                                   .cancel = here->lease.closing};
+    int code =
+        index_segment_open(here->pool->options.io, build->path, build->file_number, sample.metric,
+                           sample.dim, sample.row_count, &build->segment, error);
+
+    if (code == 0)
+        code = index_segment_validate(build->segment, error);
+    if (code == 0)
+        code = worker_build_gather(build, here->source, collection->dim, error);
+    sample.vectors = build->vectors;
+    if (code == 0)
+        code = recall_measure(build->segment, &sample, &build->recall, error);
+    if (code == 0 && build->recall < collection->recall_floor)
+        code = error_set(error, ERROR_INVALID, "recall %.3f is below the floor of %.3f",
+                         build->recall, collection->recall_floor);
+    return code;
+}
+
+static int finish(const struct here *here, const struct handoff_session *session,
+                  struct error *error)
+{
+    struct worker_task task = {.pool = here->pool, .collection = here->collection};
+    struct build build = {.task = &task,
+                          .shard = session->shard,
+                          .row_count = here->source->row_count,
+                          .file_number = session->file_number,
+                          .segment_bytes = session->written_bytes};
+    int code;
+
+    (void)snprintf(build.path, sizeof(build.path), "%s", session->path);
+    code = verify_segment(here, &build, error);
+    if (code == 0)
+        code = worker_build_attach(&build, here->lease.shard, here->window.start_ms,
+                                   here->window.length_ms, here->window.generation, error);
+    worker_build_end(&build);
+    if (code == 0)
+        log_info("indexer",
+                 "window %lld of %s/%s: a segment built elsewhere is served, recall %.3f",
+                 (long long)session->start_ms, session->collection, session->shard, build.recall);
+    return code;
+}
+
+int worker_handoff_part(struct worker_pool *pool, const struct worker_run *run,
+                        const struct worker_part *part, bool *attached, struct error *error)
+{
+    struct handoff_session *session;
+    struct here here;
+    bool finishing = false;
+    int code = here_enter(&here, pool, run, error);
+
+    *attached = false;
+    session = code == 0 ? session_take(pool, run, part->file_number) : NULL;
+    if (code == 0 && !session)
+        code = error_set(error, ERROR_NOT_FOUND, "nobody began with this segment");
+    if (code == 0 && (part->size_bytes <= HANDOFF_CHECKSUM_BYTES ||
+                      part->total_bytes > (uint64_t)here.source->row_count * SEGMENT_BYTES_A_ROW ||
+                      part->offset > part->total_bytes ||
+                      part->size_bytes - HANDOFF_CHECKSUM_BYTES > part->total_bytes - part->offset))
+        code = error_set(error, ERROR_INVALID, "not a part of a segment");
+    if (code == 0)
+        code = write_part(pool, session, part, error);
+    if (code == 0 && session->written_bytes == part->total_bytes) {
+        finishing = true;
+        code = finish(&here, session, error);
+        *attached = code == 0;
+    }
+    if (session && code == 0 && !finishing)
+        session_put(pool, session);
+    else if (session)
+        session_end(pool, session, finishing); /* finish renamed or removed the file */
+    here_leave(&here);
+    return code;
+}
+
+int worker_handoff_give_up(struct worker_pool *pool, const struct worker_run *run,
+                           struct error *error)
+{
+    struct worker_job job = {.window_start_ms = run->start_ms,
+                             .window_length_ms = run->length_ms,
+                             .generation = run->generation};
+    struct here here;
+    int code = here_enter(&here, pool, run, error);
+
+    (void)snprintf(job.collection, sizeof(job.collection), "%s", run->collection);
+    (void)snprintf(job.shard, sizeof(job.shard), "%s", run->shard);
+    (void)sessions_drop(pool, run, false);
+    if (code == 0)
+        ledger_set(&pool->ledger, &job, LEDGER_GIVEN_UP, INT64_MAX);
+    here_leave(&here);
+    return code;
+}

@@ -1,0 +1,60 @@
+/* handoff: a sealed window on its way to a builder on another machine and back.
+ *
+ *     builder                                        owner (these functions, behind HTTP)
+ *     GET  /internal/run      rows first, count  ->  vectors, checksum in front
+ *     POST /internal/segment                     ->  a file number, which the file carries
+ *     PUT  /internal/segment  offset, total      ->  a part of the file, checksum in front; with
+ * the last the file is verified and swapped in
+ *
+ * Every call names window and generation and takes a lease of its own: a shard that moves away, or
+ * a newer generation, ends the matter with ERROR_NOT_FOUND. What a dead builder left is removed
+ * when somebody else begins with the window, after a while, or when the shard is opened again. */
+#ifndef INDEXER_WORKER_HANDOFF_H
+#define INDEXER_WORKER_HANDOFF_H
+
+#include "base/buffer.h"
+#include "base/error.h"
+#include "indexer/worker/worker.h"
+
+struct worker_run {
+    const char *collection, *shard;
+    int64_t start_ms, length_ms;
+    uint64_t generation;
+};
+
+struct worker_part {
+    uint64_t file_number;
+    uint64_t offset, total_bytes; /* of the file */
+    const uint8_t *bytes;         /* 8 of checksum, then the part */
+    size_t size_bytes;
+};
+
+enum {
+    HANDOFF_CHECKSUM_BYTES = 8,
+    HANDOFF_PART_BYTES = 4 * 1024 * 1024 /* of vectors or of a segment in one message */
+};
+
+/** Checksum of a message: of which run, and from where. */
+uint64_t worker_handoff_checksum(const void *bytes, size_t size_bytes, uint64_t generation,
+                                 uint64_t number, uint64_t offset);
+
+/** Appends the checksum and `count` vectors from row `first` on. ERROR_NOT_FOUND when that
+ * generation is not here; ERROR_INVALID for rows that do not exist. */
+int worker_handoff_vectors(struct worker_pool *pool, const struct worker_run *run, uint64_t first,
+                           uint64_t count, struct buffer *out, struct error *error);
+
+/** Begins: the number that the segment file has to carry. Another beginning of the same window ends
+ * the former. */
+int worker_handoff_begin(struct worker_pool *pool, const struct worker_run *run,
+                         uint64_t *file_number, struct error *error);
+
+/** Takes the next part. *attached when it was the last and the segment is served now. A file that
+ * is damaged, or whose recall is too low, is ERROR_CORRUPT or ERROR_INVALID and gone. */
+int worker_handoff_part(struct worker_pool *pool, const struct worker_run *run,
+                        const struct worker_part *part, bool *attached, struct error *error);
+
+/** The builder cannot reach the recall floor: the window stays scanned. */
+int worker_handoff_give_up(struct worker_pool *pool, const struct worker_run *run,
+                           struct error *error);
+
+#endif
