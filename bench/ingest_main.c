@@ -664,6 +664,7 @@ static void run(struct bench *bench)
     const double fractions[] = {0.1, 0.5, 0.9};
     struct result result = {0};
     struct windrow windrow;
+    int partition_count = bench->partition_count;
     double peak;
 
     measure_speed(bench, &result);
@@ -681,6 +682,7 @@ static void run(struct bench *bench)
         }
         windrow_stop(bench, &windrow);
     }
+    bench->partition_count = partition_count;
     folder_remove(bench->directory);
     if (bench->json)
         report_json(bench, &result);
