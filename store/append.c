@@ -303,6 +303,17 @@ static void count_stall(struct store_shard *shard, struct metric *cause, bool st
     }
 }
 
+/* The clock still moves, so that what is open closes and may go. */
+static int check_cap(struct store_shard *shard, const struct store_group *group,
+                     struct error *error)
+{
+    if (group->record_count == 0 || !atomic_load_explicit(&shard->over_cap, memory_order_relaxed))
+        return 0;
+    count_stall(shard, shard->metrics.stall_cap_seconds, true);
+    return error_set(error, ERROR_BUSY,
+                     "the collection is over max_bytes and none of its windows may go");
+}
+
 static int make_room(struct store_shard *shard, uint64_t frame_bytes, struct error *error)
 {
     bool rotates = shard->active && !active_fits(shard, frame_bytes);
@@ -562,6 +573,8 @@ int store_shard_append(struct store_shard *shard, const struct store_group *grou
     code = shard_check_running(shard, error);
     if (code == 0)
         code = check_group(shard, group, error);
+    if (code == 0)
+        code = check_cap(shard, group, error);
     if (code == 0) {
         indices = choose_records(group, &count);
         code = indices ? append_group(shard, group, indices, count, error)

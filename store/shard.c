@@ -330,6 +330,11 @@ void store_shard_set_ttl(struct store_shard *shard, int64_t ttl_ms)
     atomic_store_explicit(&shard->ttl_ms, ttl_ms, memory_order_relaxed);
 }
 
+bool store_shard_set_over_cap(struct store_shard *shard, bool over)
+{
+    return atomic_exchange(&shard->over_cap, over);
+}
+
 void store_shard_set_window(struct store_shard *shard, int64_t window_ms)
 {
     assert(window_ms >= 0);

@@ -79,6 +79,7 @@ struct shard_metrics {
     struct metric *stall_memory_seconds;
     struct metric *stall_compaction_seconds;
     struct metric *stall_held_seconds;
+    struct metric *stall_cap_seconds;
     struct metric *memtable_bytes;
     struct metric *tables;
     struct metric *compactions;
@@ -101,6 +102,7 @@ struct store_shard {
     enum store_codec codec;
     _Atomic int64_t window_ms;
     _Atomic int64_t ttl_ms;
+    atomic_bool over_cap;          /* appends of records wait */
     uint32_t level0_files_max;     /* 0: any number */
     _Atomic uint32_t level0_files; /* of the window without bounds, in the current version */
 

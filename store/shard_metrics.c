@@ -56,6 +56,7 @@ void shard_metrics_create(struct store_shard *shard)
     metrics->stall_memory_seconds = stall_counter(shard, "memory");
     metrics->stall_compaction_seconds = stall_counter(shard, "compaction");
     metrics->stall_held_seconds = stall_counter(shard, "held");
+    metrics->stall_cap_seconds = stall_counter(shard, "cap");
     metrics->lookups = counter(shard, "windrow_lsm_lookups_total", "Point lookups", NULL);
     metrics->lookup_reads = counter(shard, "windrow_lsm_lookup_reads_total",
                                     "Tables that point lookups had to search", NULL);
@@ -85,6 +86,7 @@ void shard_metrics_remove(struct store_shard *shard)
         shard->metrics.stall_memory_seconds,
         shard->metrics.stall_compaction_seconds,
         shard->metrics.stall_held_seconds,
+        shard->metrics.stall_cap_seconds,
         shard->metrics.lookups,
         shard->metrics.lookup_reads,
         shard->metrics.fsync_seconds,

@@ -172,6 +172,9 @@ bool store_shard_compaction_behind(const struct store_shard *shard);
 /** Changes what applies from now on (reload). */
 void store_shard_set_ttl(struct store_shard *shard, int64_t ttl_ms);
 void store_shard_set_window(struct store_shard *shard, int64_t window_ms);
+/** While `over`, appends of records are ERROR_BUSY: the byte cap is passed and nothing may be
+ * dropped. Returns what it was. Any thread. */
+bool store_shard_set_over_cap(struct store_shard *shard, bool over);
 
 /* ---- carrying out decisions
  * ----------------------------------------------------------------------- */

@@ -210,6 +210,7 @@ static void enforce_cap(struct maintenance *maintenance, const struct config_col
                                .infos = arena_calloc(arena, WINDOWS_MAX, sizeof(*round.infos)),
                                .owners = arena_calloc(arena, WINDOWS_MAX, sizeof(*round.owners))};
     bool starved = false;
+    bool was_starved = false;
     size_t pick;
 
     if (!round.windows || !round.infos || !round.owners)
@@ -224,11 +225,12 @@ static void enforce_cap(struct maintenance *maintenance, const struct config_col
     if (pick != SIZE_MAX)
         fifo_drop(&leases[round.owners[pick]], &round.infos[pick], round.total_bytes,
                   policy.max_bytes);
-    else if (starved)
-        log_warning("windrow",
-                    "%s holds %llu bytes, its cap is %llu, and only open windows are left",
-                    collection->name, (unsigned long long)round.total_bytes,
-                    (unsigned long long)policy.max_bytes);
+    for (size_t i = 0; i < count; i++)
+        was_starved |= store_shard_set_over_cap(leases[i].shard, starved);
+    if (starved != was_starved)
+        log_warning("windrow", "%s holds %llu bytes, its cap is %llu: %s", collection->name,
+                    (unsigned long long)round.total_bytes, (unsigned long long)policy.max_bytes,
+                    starved ? "none of its windows may go, ingestion waits" : "ingestion goes on");
 }
 
 static void enforce_caps(struct maintenance *maintenance, struct arena *arena)

@@ -243,6 +243,30 @@ START_TEST(a_flush_makes_one_run_a_window_also_after_the_length_changed)
 }
 END_TEST
 
+/* Past the cap with nothing to drop: records wait, time goes on. */
+START_TEST(over_the_cap_records_wait_and_the_clock_moves)
+{
+    struct scene scene;
+    static struct fixture_group group;
+
+    scene_create(&scene);
+    put(&scene, 1, START + 1, 0);
+    ck_assert(!store_shard_set_over_cap(scene.shard, true));
+    fixture_group_start(&group, scene.next_offset);
+    fixture_group_put(&group, 2, START + 2, 0, 8, false);
+    ck_assert_int_eq(store_shard_append(scene.shard, &group.group, NULL), ERROR_BUSY);
+    ck_assert_int_eq(store_shard_next_offset(scene.shard), scene.next_offset);
+    fixture_group_start(&group, scene.next_offset);
+    group.group.clock.watermark_ms = START + HOUR;
+    append(&scene, &group);
+    ck_assert_int_eq(store_shard_clock(scene.shard).watermark_ms, START + HOUR);
+    ck_assert(store_shard_set_over_cap(scene.shard, false));
+    put(&scene, 2, START + 2, 0);
+    ck_assert(is_visible(&scene, 2, START + 3));
+    scene_destroy(&scene);
+}
+END_TEST
+
 START_TEST(the_clock_that_a_group_brought_is_there_after_recovery)
 {
     struct scene scene;
@@ -268,4 +292,5 @@ TEST_TABLE(TEST(the_largest_expiry_is_that_of_surviving_rows_through_every_recov
            TEST(a_record_that_comes_while_its_window_goes_is_kept),
            TEST(a_window_whose_rows_were_all_deleted_may_go_but_not_with_a_new_one),
            TEST(a_flush_makes_one_run_a_window_also_after_the_length_changed),
+           TEST(over_the_cap_records_wait_and_the_clock_moves),
            TEST(the_clock_that_a_group_brought_is_there_after_recovery))
