@@ -198,6 +198,115 @@ START_TEST(drops_come_first_then_seals_oldest_first_then_reseals_then_tiers)
 }
 END_TEST
 
+/* Five windows: two expired, three closed. */
+START_TEST(merges_are_asked_for_a_few_at_a_time_and_drops_all_at_once)
+{
+    struct twcs_policy with = policy;
+    struct twcs_window windows[5];
+    struct twcs_clock clock = {NOW, NOW, NOW};
+    struct twcs_decision decisions[8];
+
+    for (size_t i = 0; i < 5; i++) {
+        windows[i] = window_aged(i < 2 ? DAY + (2 - (int64_t)i) * HOUR : (9 - (int64_t)i) * HOUR);
+        windows[i].chunk_count = 1;
+    }
+    for (uint32_t max_jobs = 0; max_jobs < 5; max_jobs++) {
+        size_t merges = max_jobs == 0 || max_jobs > 3 ? 3 : max_jobs;
+        with.max_jobs = max_jobs;
+        ck_assert_uint_eq(twcs_decide(&with, &clock, windows, 5, decisions, 8), 2 + merges);
+        for (size_t i = 0; i < 2 + merges; i++)
+            ck_assert_uint_eq(decisions[i].window, i);
+    }
+}
+END_TEST
+
+/* Windows that went on asking kept others waiting for ever. */
+START_TEST(the_oldest_debt_is_paid_first)
+{
+    struct twcs_run chunks[3][4];
+    struct twcs_window windows[3];
+    struct twcs_clock clock = {NOW, NOW, NOW};
+    struct twcs_decision decisions[8];
+    static const uint64_t oldest[3] = {40, 70, 10};
+    static const size_t expected[3] = {2, 0, 1};
+
+    for (size_t i = 0; i < 3; i++) {
+        windows[i] = window_aged(-(int64_t)(1 + i) * HOUR);
+        for (size_t c = 0; c < 4; c++)
+            chunks[i][c] =
+                (struct twcs_run){.file_number = oldest[i] + c, .bytes = 10 * MIB, .rows = 100};
+        windows[i].chunks = chunks[i];
+        windows[i].chunk_count = 4;
+    }
+    ck_assert_uint_eq(twcs_decide(&policy, &clock, windows, 3, decisions, 8), 3);
+    for (size_t i = 0; i < 3; i++)
+        ck_assert_uint_eq(decisions[i].window, expected[i]);
+}
+END_TEST
+
+START_TEST(a_merge_that_ingestion_waits_for_comes_before_seals)
+{
+    struct twcs_run level0[TWCS_LEVEL0_FILES_MAX];
+    struct twcs_window windows[2];
+    struct twcs_clock clock = {NOW, NOW, NOW};
+    struct twcs_decision decisions[2];
+
+    for (uint64_t i = 0; i < TWCS_LEVEL0_FILES_MAX; i++)
+        level0[i] = (struct twcs_run){.file_number = 100 + i,
+                                      .bytes = 10 * MIB,
+                                      .rows = 100,
+                                      .max_expiry_ms = TWCS_NEVER,
+                                      .max_event_ms = NOW,
+                                      .min_event_ms = NOW};
+    windows[0] = (struct twcs_window){
+        .chunks = level0, .chunk_count = TWCS_LEVEL0_FILES_MAX, .max_expiry_ms = TWCS_NEVER};
+    windows[1] = window_aged(HOUR);
+    windows[1].chunk_count = 1;
+    ck_assert_uint_eq(twcs_decide(&policy, &clock, windows, 2, decisions, 2), 2);
+    ck_assert_int_eq(decisions[0].action, TWCS_COMPACT);
+    ck_assert_int_eq(decisions[1].action, TWCS_SEAL);
+    windows[0].chunk_count--; /* no longer waited for */
+    ck_assert_uint_eq(twcs_decide(&policy, &clock, windows, 2, decisions, 2), 2);
+    ck_assert_int_eq(decisions[0].action, TWCS_SEAL);
+}
+END_TEST
+
+/* Policies of the former kind of window hold for what is left of it. */
+START_TEST(an_unbounded_window_never_seals_and_never_goes_whole)
+{
+    struct twcs_window window = {.max_expiry_ms = NOW - DAY, .memtable_rows = 5};
+    struct twcs_clock clock = {NOW, NOW, NOW};
+
+    for (int style = TWCS_STYLE_TIME_WINDOW; style <= TWCS_STYLE_HYBRID; style++) {
+        struct twcs_policy with = policy;
+        with.style = (enum twcs_style)style;
+        ck_assert_int_eq(decide_one(&with, &window), NOTHING);
+        ck_assert_ptr_null(twcs_drop_blocker(&with, &clock, &window));
+    }
+}
+END_TEST
+
+START_TEST(fifo_seals_once_and_rewrites_nothing)
+{
+    struct twcs_policy fifo = policy;
+    struct twcs_window window = window_aged(-HOUR);
+
+    fifo.style = TWCS_STYLE_FIFO;
+    window.chunk_count = 5;
+    ck_assert_int_eq(decide_one(&fifo, &window), NOTHING);
+    window = window_aged(HOUR);
+    window.chunk_count = 5;
+    ck_assert_int_eq(decide_one(&fifo, &window), TWCS_SEAL);
+    window.sealed = true;
+    window.sealed_run = (struct twcs_run){.bytes = MIB, .rows = 10};
+    window.masked_rows = 10;
+    ck_assert_int_eq(decide_one(&fifo, &window), NOTHING);
+    window = window_aged(DAY);
+    window.chunk_count = 5;
+    ck_assert_int_eq(decide_one(&fifo, &window), TWCS_DROP_TTL);
+}
+END_TEST
+
 START_TEST(status_names_what_keeps_an_expired_window)
 {
     static const struct {
@@ -231,7 +340,11 @@ START_TEST(status_names_what_keeps_an_expired_window)
 }
 END_TEST
 
-TEST_TABLE(TEST(an_unsealed_window_tiers_seals_or_goes),
+TEST_TABLE(TEST(merges_are_asked_for_a_few_at_a_time_and_drops_all_at_once),
+           TEST(the_oldest_debt_is_paid_first),
+           TEST(a_merge_that_ingestion_waits_for_comes_before_seals),
+           TEST(an_unbounded_window_never_seals_and_never_goes_whole),
+           TEST(fifo_seals_once_and_rewrites_nothing), TEST(an_unsealed_window_tiers_seals_or_goes),
            TEST(a_sealed_window_is_left_alone_until_a_ratio_is_passed),
            TEST(late_chunks_are_folded_in_when_no_more_come),
            TEST(drops_come_first_then_seals_oldest_first_then_reseals_then_tiers),

@@ -39,4 +39,17 @@ START_TEST(young_levels_are_tiers_and_old_ones_sorted)
 END_TEST
 /* clang-format on */
 
-TEST_TABLE(TEST(young_levels_are_tiers_and_old_ones_sorted))
+START_TEST(a_tier_stays_one_run)
+{
+    struct twcs_run runs[8];
+    struct twcs_clock clock = {0};
+    struct twcs_decision decision;
+    struct twcs_window window =
+        runs_window(runs, runs_parse("0:9:a-z 0:9:a-z 0:9:a-z 0:9:a-z", runs));
+
+    ck_assert_uint_eq(twcs_decide(&policy, &clock, &window, 1, &decision, 1), 1);
+    ck_assert_uint_eq(decision.target_file_bytes, 0);
+}
+END_TEST
+
+TEST_TABLE(TEST(a_tier_stays_one_run), TEST(young_levels_are_tiers_and_old_ones_sorted))

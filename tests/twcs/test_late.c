@@ -92,6 +92,17 @@ START_TEST(without_a_ttl_only_a_records_own_expires_it)
 }
 END_TEST
 
-TEST_TABLE(TEST(a_record_is_judged_by_its_time),
+START_TEST(without_windows_nothing_is_late)
+{
+    struct twcs_policy windowless = {.ttl_ms = 1000, .late_policy = TWCS_LATE_DROP};
+    struct twcs_clock clock = {5000, 5000, 5000};
+
+    ck_assert_int_eq(twcs_judge(&windowless, &clock, 4001, 0), TWCS_ACCEPT);
+    ck_assert_int_eq(twcs_judge(&windowless, &clock, 4000, 0), TWCS_EXPIRED);
+    ck_assert_int_eq(twcs_judge(&windowless, &clock, 5001, 0), TWCS_FUTURE);
+}
+END_TEST
+
+TEST_TABLE(TEST(without_windows_nothing_is_late), TEST(a_record_is_judged_by_its_time),
            TEST(late_records_follow_the_policy_and_nothing_else_does),
            TEST(without_a_ttl_only_a_records_own_expires_it))

@@ -44,6 +44,7 @@ START_TEST(a_file_that_meets_nothing_below_only_changes_its_level)
         {"keys that only grow: the oldest goes down", "0:64:a-b 0:64:c-d 0:64:e-f 0:64:g-h", "files 0 moves to 1"},
         {"one that meets a sister merges with it", "0:64:a-d 0:64:c-f 0:64:c-f 0:64:b-h", "files 0 1 2 3 -> 1"},
         {"the one that meets none", "0:64:a-d 0:64:c-f 0:64:b-f 0:64:x-z", "files 3 moves to 1"},
+        {"one that meets something below does not, a later one does", "1:64:a-b 0:64:a-b 0:64:c-d 0:64:e-f 0:64:g-h", "files 2 moves to 1"},
         {"small ones are joined rather than moved", "0:9:a-b 0:9:c-d 0:9:e-f 0:9:g-h", "files 0 1 2 3 -> 1"},
         {"down one level", "1:64:a-b 1:64:c-d 1:64:e-f 1:64:g-h 1:64:i-j 2:64:a-d 2:64:g-z", "level_bytes 2 moves to 2"},
         {"unless it meets something", "1:64:a-b 1:64:c-d 1:64:e-f 1:64:g-h 1:64:i-j 2:64:a-z", "level_bytes 0 5 -> 2"},
@@ -130,7 +131,21 @@ START_TEST(a_merge_that_would_be_too_wide_joins_crumbs_or_waits)
 }
 END_TEST
 
-TEST_TABLE(TEST(level_0_merges_at_its_trigger_with_what_it_meets),
+START_TEST(a_sorted_level_is_cut_into_files)
+{
+    struct twcs_run runs[8];
+    struct twcs_clock clock = {0};
+    struct twcs_decision decision;
+    struct twcs_window window =
+        runs_window(runs, runs_parse("0:9:a-z 0:9:a-z 0:9:a-z 0:9:a-z", runs));
+
+    ck_assert_uint_eq(twcs_decide(&policy, &clock, &window, 1, &decision, 1), 1);
+    ck_assert_uint_eq(decision.target_file_bytes, policy.target_file_bytes);
+}
+END_TEST
+
+TEST_TABLE(TEST(a_sorted_level_is_cut_into_files),
+           TEST(level_0_merges_at_its_trigger_with_what_it_meets),
            TEST(a_file_that_meets_nothing_below_only_changes_its_level),
            TEST(a_level_over_its_share_gives_the_file_that_meets_least),
            TEST(the_largest_debt_is_paid_first),

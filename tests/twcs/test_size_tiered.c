@@ -64,6 +64,9 @@ START_TEST(level_0_never_fills_up_without_a_merge)
                 window.chunk_count++;
             }
             ck_assert(twcs_overloaded(&window));
+            window.length_ms = RUNS_HOUR_MS; /* a window that seals needs no bound */
+            ck_assert(!twcs_overloaded(&window));
+            window.length_ms = 0;
             ck_assert_uint_eq(twcs_decide(&with, &clock, &window, 1, &decision, 1), 1);
             ck_assert_int_eq(decision.action, TWCS_COMPACT);
             ck_assert_uint_gt(decision.output_level, 0);
@@ -73,5 +76,18 @@ START_TEST(level_0_never_fills_up_without_a_merge)
 }
 END_TEST
 
-TEST_TABLE(TEST(runs_of_one_size_merge_wherever_they_lie),
+START_TEST(a_merged_run_stays_whole)
+{
+    struct twcs_run runs[8];
+    struct twcs_clock clock = {0};
+    struct twcs_decision decision;
+    struct twcs_window window =
+        runs_window(runs, runs_parse("0:9:a-z 0:9:a-z 0:9:a-z 0:9:a-z", runs));
+
+    ck_assert_uint_eq(twcs_decide(&policy, &clock, &window, 1, &decision, 1), 1);
+    ck_assert_uint_eq(decision.target_file_bytes, 0);
+}
+END_TEST
+
+TEST_TABLE(TEST(a_merged_run_stays_whole), TEST(runs_of_one_size_merge_wherever_they_lie),
            TEST(level_0_never_fills_up_without_a_merge))

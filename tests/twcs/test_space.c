@@ -84,7 +84,33 @@ START_TEST(without_a_bound_dead_rows_stay)
 }
 END_TEST
 
-TEST_TABLE(TEST(past_the_bound_the_run_with_most_dead_rows_is_rewritten),
+START_TEST(a_run_goes_at_the_millisecond_its_last_row_expires)
+{
+    static const struct runs_case early = {"one too early", "1:64:a-z~200", ""};
+    static const struct runs_case due = {"now", "1:64:a-z~200", "expired 0 -> 1"};
+    struct twcs_policy by_record = policy;
+
+    by_record.ttl_ms = 0;
+    runs_check(&by_record, 200 * (int64_t)RUNS_HOUR_MS - 1, &early, 1);
+    runs_check(&by_record, 200 * (int64_t)RUNS_HOUR_MS, &due, 1);
+}
+END_TEST
+
+START_TEST(at_the_bound_nothing_is_rewritten)
+{
+    static const struct runs_case at = {"half dead, bound of two", "1:64:a-z!50", ""};
+    static const struct runs_case past = {"one in a hundred more", "1:64:a-z!51", "space 0 -> 1"};
+    struct twcs_policy with = policy;
+
+    with.max_space_amplification = 2;
+    runs_check(&with, 0, &at, 1);
+    runs_check(&with, 0, &past, 1);
+}
+END_TEST
+
+TEST_TABLE(TEST(a_run_goes_at_the_millisecond_its_last_row_expires),
+           TEST(at_the_bound_nothing_is_rewritten),
+           TEST(past_the_bound_the_run_with_most_dead_rows_is_rewritten),
            TEST(rows_that_have_expired_are_dead_too),
            TEST(runs_that_have_expired_whole_go_before_anything_is_merged),
            TEST(without_a_bound_dead_rows_stay))
