@@ -247,10 +247,10 @@ static int check_quota(struct store_shard *shard, uint64_t frame_bytes, struct e
 {
     struct store *store = shard->store;
 
-    if (atomic_load(&store->memory_used_bytes) + frame_bytes <= store->memory_max_bytes)
+    if (store_memory_used(store) + frame_bytes <= store->memory_max_bytes)
         return 0;
     buffers_release(store);
-    if (atomic_load(&store->memory_used_bytes) + frame_bytes <= store->memory_max_bytes)
+    if (store_memory_used(store) + frame_bytes <= store->memory_max_bytes)
         return 0;
     if (!shard->active && atomic_load_explicit(&shard->immutable_count, memory_order_relaxed) == 0)
         return 0;
@@ -592,7 +592,7 @@ int store_shard_append(struct store_shard *shard, const struct store_group *grou
 bool store_shard_needs_flush(const struct store_shard *shard)
 {
     const struct store *store = shard->store;
-    uint64_t used = atomic_load_explicit(&store->memory_used_bytes, memory_order_relaxed);
+    uint64_t used = store_memory_used(store);
     uint64_t mine = atomic_load_explicit(&shard->active_bytes, memory_order_relaxed);
     uint32_t shards = atomic_load_explicit(&store->shard_count, memory_order_relaxed);
 

@@ -53,6 +53,7 @@ int part_open(struct store_shard *shard, const struct manifest_table *from, stru
         part_delete(part);
         return code;
     }
+    table_count_decoded(part->table, &shard->store->decoded_bytes);
     part->row_count = table_row_count(part->table);
     part->event_times = table_event_times(part->table);
     part->offsets = table_offsets(part->table);

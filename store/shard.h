@@ -44,6 +44,7 @@ struct store {
     uint32_t merge_threads;             /* of all merges together, as far as each has one */
     _Atomic uint32_t merge_running;     /* of them at work */
     _Atomic uint64_t memory_used_bytes; /* memtables with their log buffers, kept buffers */
+    _Atomic uint64_t decoded_bytes;     /* blocks of packed runs that searches asked for */
     struct buffers buffers;
     _Atomic uint32_t shard_count;
     struct keeper *keeper; /* NULL: logs are too small for one */
@@ -114,6 +115,7 @@ struct store_shard {
     _Atomic int64_t last_record_wall_ms;
     _Atomic int64_t safe_wall_ms;
     _Atomic uint32_t snapshot_count;
+    _Atomic bool trimming; /* decoded blocks are given back: a snapshot waits for it */
 
     pthread_mutex_t flush_lock;
     pthread_mutex_t commit_lock;
@@ -162,6 +164,23 @@ struct store_shard {
 
     struct shard_metrics metrics;
 };
+
+/** How much of the memory decoded blocks may hold before they are given back. */
+static inline uint64_t store_decoded_max(const struct store *store)
+{
+    return store->memory_max_bytes / 4;
+}
+
+/** What counts against memory_max_bytes. Decoded blocks go when no search is under way, so that
+ * more of them than their share must not hold the writer back. */
+static inline uint64_t store_memory_used(const struct store *store)
+{
+    uint64_t decoded = atomic_load_explicit(&store->decoded_bytes, memory_order_relaxed);
+    uint64_t most = store_decoded_max(store);
+
+    return atomic_load_explicit(&store->memory_used_bytes, memory_order_relaxed) +
+           (decoded < most ? decoded : most);
+}
 
 /** Stops writes for good when `code` says that the device failed (ERROR_IO); returns `code`. */
 int shard_check_stop(struct store_shard *shard, int code, const struct error *error);

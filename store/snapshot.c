@@ -6,6 +6,7 @@
  * holds the same rows: so a version that was current while S was read holds every row below S, and
  * every mask below S has been set in its parts. Were S read while a newer version was current, rows
  * below S might lie in a memtable that this version does not have. The check excludes that. */
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -56,6 +57,8 @@ struct store_snapshot *snapshot_acquire_between(struct store_shard *shard, int64
     size_t count;
 
     atomic_fetch_add(&shard->snapshot_count, 1);
+    while (atomic_load(&shard->trimming))
+        (void)sched_yield();
     for (;;) {
         version = version_acquire(shard);
         if (between)
@@ -83,6 +86,27 @@ struct store_snapshot *snapshot_acquire_between(struct store_shard *shard, int64
     return snapshot;
 }
 
+/* Gives the memory of decoded blocks back when there is too much of it and nobody can hold a
+ * pointer into it. The caller's snapshot is released but for its count, which keeps the shard.
+ * Either a snapshot that is being taken sees `trimming`, or this sees its count. */
+static void trim_decoded(struct store_shard *shard)
+{
+    struct version *version;
+
+    if (atomic_load_explicit(&shard->store->decoded_bytes, memory_order_relaxed) <=
+            store_decoded_max(shard->store) ||
+        atomic_exchange(&shard->trimming, true))
+        return;
+    if (atomic_load(&shard->snapshot_count) == 1) {
+        version = version_acquire(shard);
+        for (size_t i = 0; i < version->entry_count; i++)
+            if (table_decoded_bytes(version->entries[i].part->table) > 0)
+                table_trim(version->entries[i].part->table);
+        version_unref(version);
+    }
+    atomic_store(&shard->trimming, false);
+}
+
 void store_snapshot_release(struct store_snapshot *snapshot)
 {
     struct store_shard *shard;
@@ -92,6 +116,7 @@ void store_snapshot_release(struct store_snapshot *snapshot)
     shard = snapshot->shard;
     version_unref(snapshot->version);
     free(snapshot);
+    trim_decoded(shard);
     atomic_fetch_sub(&shard->snapshot_count, 1);
 }
 

@@ -13,6 +13,7 @@
 #ifndef STORE_TABLE_H
 #define STORE_TABLE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -132,6 +133,8 @@ int table_gather(const struct table *table, const uint32_t *rows, uint32_t count
 
 /** Memory that holds decoded blocks of a packed run; 0 when it is raw. */
 uint64_t table_decoded_bytes(const struct table *table);
+/** Counts that memory in `*total` as well, until the table is closed. Before it is read. */
+void table_count_decoded(struct table *table, _Atomic uint64_t *total);
 /** Gives that memory back. The caller knows that no one holds a pointer from table_vectors. */
 void table_trim(struct table *table);
 

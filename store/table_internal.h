@@ -44,6 +44,7 @@ struct table {
     _Atomic uint64_t *vectors_ready; /* a bit per vector block: checked, and decoded when packed */
     uint8_t *decoded;                /* address range of all vectors; NULL when they are raw */
     _Atomic uint64_t decoded_bytes;  /* of it in use */
+    _Atomic uint64_t *decoded_total; /* counts it too; NULL: nobody does */
     pthread_mutex_t decode_locks[TABLE_DECODE_LOCKS]; /* by block number; when packed */
 };
 

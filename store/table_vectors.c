@@ -101,8 +101,23 @@ int table_vectors_create(struct table *table, struct error *error)
     return 0;
 }
 
+/* `bytes` wraps around for less, as unsigned numbers do. */
+static void count_decoded(struct table *table, uint64_t bytes)
+{
+    (void)atomic_fetch_add_explicit(&table->decoded_bytes, bytes, memory_order_relaxed);
+    if (table->decoded_total)
+        (void)atomic_fetch_add_explicit(table->decoded_total, bytes, memory_order_relaxed);
+}
+
+void table_count_decoded(struct table *table, _Atomic uint64_t *total)
+{
+    assert(table_decoded_bytes(table) == 0);
+    table->decoded_total = total;
+}
+
 void table_vectors_destroy(struct table *table)
 {
+    count_decoded(table, -table_decoded_bytes(table));
     free(table->vectors_ready);
     if (!table->decoded)
         return;
@@ -134,8 +149,7 @@ static int make_ready(struct table *table, uint32_t index, struct error *error)
     if (!(atomic_load_explicit(word, memory_order_acquire) & bit)) {
         result = decode_block(table, index, (void *)decoded_place(table, block), error);
         if (result == 0) {
-            (void)atomic_fetch_add_explicit(&table->decoded_bytes, block->raw_bytes,
-                                            memory_order_relaxed);
+            count_decoded(table, block->raw_bytes);
             (void)atomic_fetch_or_explicit(word, bit, memory_order_release);
         }
     }
@@ -164,7 +178,7 @@ void table_trim(struct table *table)
     for (uint32_t i = 0; i < block_count / 64 + 1; i++)
         atomic_store_explicit(&table->vectors_ready[i], 0, memory_order_relaxed);
     (void)madvise(table->decoded, table->row_count * table->vector_size_bytes, MADV_DONTNEED);
-    atomic_store_explicit(&table->decoded_bytes, 0, memory_order_relaxed);
+    count_decoded(table, -table_decoded_bytes(table));
 }
 
 /* ---- rows */

@@ -1,12 +1,48 @@
+/* `bench index` is part of the program. The others are programs of their own: they link peers
+ * (RocksDB) that the service must not depend on. */
+#include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "bench/index_bench.h"
 #include "windrow/command.h"
 
-static const char help[] = "Usage: windrow bench index --base FILE --queries FILE [options]\n\n"
-                           "Builds an index over vectors in a file and measures its searches:\n"
-                           "windrow bench index --help says more.\n";
+static const char help[] =
+    "Usage: windrow bench index --base FILE --queries FILE [options]\n"
+    "       windrow bench NAME [options]\n\n"
+    "index builds an index over vectors in a file and measures its searches. Other measurements\n"
+    "(store) are programs windrow-bench-NAME, beside windrow or in the PATH.\n"
+    "windrow bench NAME --help says more.\n";
+
+/* Only letters: the name becomes part of a path. */
+static int check_name(const char *name)
+{
+    size_t length = strspn(name, "abcdefghijklmnopqrstuvwxyz");
+
+    return length > 0 && length <= 32 && name[length] == '\0' ? 0 : -1;
+}
+
+static int run_program(char **argv)
+{
+    char path[PATH_MAX];
+    char program[64];
+    ssize_t length = readlink("/proc/self/exe", path, sizeof(path) - sizeof(program));
+    char *slash;
+
+    (void)snprintf(program, sizeof(program), "windrow-bench-%s", argv[0]);
+    argv[0] = program;
+    if (length > 0) {
+        path[length] = '\0';
+        slash = strrchr(path, '/');
+        (void)snprintf(slash ? slash + 1 : path, sizeof(program), "%s", program);
+        (void)execv(path, argv);
+    }
+    (void)execvp(program, argv);
+    return command_fail("bench: %s: %s; it is a target of the build of its own", program,
+                        strerror(errno));
+}
 
 int command_bench(int argc, char **argv)
 {
@@ -16,6 +52,7 @@ int command_bench(int argc, char **argv)
         fputs(help, stdout);
         return COMMAND_OK;
     }
-    return argc < 2 ? command_usage_error("bench", "say what to measure: index")
-                    : command_usage_error("bench", "there is no bench %s", argv[1]);
+    if (argc < 2 || check_name(argv[1]) != 0)
+        return command_usage_error("bench", "say what to measure: index, store");
+    return run_program(argv + 1);
 }
