@@ -278,15 +278,8 @@ static int check_compaction(const struct store_shard *shard, struct error *error
 
 static int check_held(const struct store_shard *shard, struct error *error)
 {
-    const char *reason = atomic_load(&shard->held) ? "a window is being swapped in"
-                                                   : atomic_load(&shard->held_reason);
-
-    return reason ? error_set(error, ERROR_BUSY, "%s", reason) : 0;
-}
-
-void store_shard_hold(struct store_shard *shard, const char *reason)
-{
-    atomic_store(&shard->held_reason, reason);
+    return atomic_load(&shard->held) ? error_set(error, ERROR_BUSY, "a window is being swapped in")
+                                     : 0;
 }
 
 /* From the first append that waits, for whatever it was then, to the next that does not. */

@@ -133,8 +133,7 @@ struct store_shard {
     uint64_t zeros_bytes;          /* written by the keeper since the opening; its own */
     _Atomic bool many_windows;     /* the active memtable touches more than the bound */
     _Atomic bool closing;
-    _Atomic bool held;                 /* appends wait: a rebuild swaps its window in */
-    _Atomic(const char *) held_reason; /* appends wait: NULL, or why (store_shard_hold) */
+    _Atomic bool held; /* appends wait: a rebuild swaps its window in */
 
     struct shard_window *windows; /* window lock */
     size_t window_count, window_capacity;

@@ -286,9 +286,6 @@ int store_shard_drop(struct store_shard *shard, int64_t window_start_ms, int64_t
 int store_shard_drop_expired(struct store_shard *shard, int64_t window_start_ms,
                              int64_t window_length_ms, int64_t now_ms, struct error *error);
 
-/** Makes appends wait (ERROR_BUSY with `reason`, a static text) until told NULL. */
-void store_shard_hold(struct store_shard *shard, const char *reason);
-
 /* ---- rebuilding a window from the records it was made of
  * --------------------------------------------------------- */
 
