@@ -43,8 +43,8 @@ bool twcs_compact_pick(const struct twcs_policy *policy, const struct twcs_clock
     decision->reason = TWCS_REASON_FILES;
     if (twcs_levels_mend(policy, window, rules->sorted_from, decision))
         return true;
-    for (uint8_t level = 0; level < TWCS_LEVEL_COUNT; level++)
-        debts[level] = rules->debt(policy, window, level);
+    for (int level = 0; level < TWCS_LEVEL_COUNT; level++)
+        debts[level] = rules->debt(policy, window, (uint8_t)level);
     debts[SPACE] = twcs_space_debt(policy, clock, window);
     if (twcs_level_files(window, 0) >= TWCS_LEVEL0_URGENT)
         debts[0] = (double)UINT64_MAX;

@@ -90,7 +90,7 @@ static uint16_t quantise_bias(const struct index_ivf_epoch *epoch, float bias)
 
     if (!(number > 0))
         return 0;
-    return number < (float)UINT16_MAX ? (uint16_t)(number + 0.5f) : UINT16_MAX;
+    return number < (float)UINT16_MAX ? (uint16_t)((uint32_t)(2 * number + 1) / 2) : UINT16_MAX;
 }
 
 static void encode_block(const struct encoding *encoding, const struct block_room *room,

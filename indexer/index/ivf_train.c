@@ -47,10 +47,11 @@ static uint32_t *choose_rows(uint32_t count, uint32_t sample_count, bool held_ou
 
 uint32_t index_ivf_lists(uint32_t count, uint32_t wanted)
 {
+    uint32_t trained = count - count / 2;
     double lists = wanted ? (double)wanted : LISTS_FACTOR * sqrt((double)count);
 
     lists = fmin(lists, (double)INDEX_IVF_LISTS_MAX);
-    lists = fmin(lists, (double)(count - count / 2)); /* no more than rows to train on */
+    lists = fmin(lists, (double)trained); /* no more than rows to train on */
     return lists < 1 ? 1 : (uint32_t)lists;
 }
 

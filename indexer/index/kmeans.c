@@ -153,15 +153,16 @@ static void move_centroids(void *context, uint32_t thread, uint32_t first, uint3
 static void reseed_empty(const struct update *update, uint64_t *state)
 {
     const struct index_kmeans *kmeans = update->kmeans;
-    uint32_t dim = kmeans->quantiser->dim, largest = 0;
+    uint32_t dim = kmeans->quantiser->dim, largest = 0, size;
 
     for (uint32_t c = 1; c < kmeans->centroid_count; c++)
         if (update->offsets[c + 1] - update->offsets[c] >
             update->offsets[largest + 1] - update->offsets[largest])
             largest = c;
+    size = update->offsets[largest + 1] - update->offsets[largest];
     for (uint32_t c = 0; c < kmeans->centroid_count; c++) {
-        uint32_t size = update->offsets[largest + 1] - update->offsets[largest];
-        uint32_t at = update->offsets[largest] + (uint32_t)(index_random(state) % size);
+        uint32_t at =
+            update->offsets[largest] + (uint32_t)((index_random(state) >> 32) * size >> 32);
         if (update->offsets[c + 1] == update->offsets[c])
             memcpy(update->centroids + (size_t)c * dim, row_of(kmeans, update->members[at]),
                    dim * sizeof(float));

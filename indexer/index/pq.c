@@ -1,5 +1,6 @@
 #include "indexer/index/pq.h"
 
+#include <assert.h>
 #include <float.h>
 #include <math.h>
 #include <string.h>
@@ -44,6 +45,7 @@ static void move_codewords(const struct training *training, const float *columns
 {
     uint32_t counts[INDEX_PQ_CODEWORDS] = {0};
 
+    assert(training->sample_count > 0);
     for (uint32_t i = 0; i < training->sample_count; i++)
         counts[codes[i]]++;
     for (uint32_t d = 0; d < training->pq->part_dim; d++) {
@@ -153,7 +155,8 @@ static uint8_t round_entry(float units)
 {
     if (!(units > 0))
         return 0;
-    return units < INDEX_PQ_TABLE_MAX ? (uint8_t)(units + 0.5f) : INDEX_PQ_TABLE_MAX;
+    return units < INDEX_PQ_TABLE_MAX ? (uint8_t)((uint32_t)(2 * units + 1) / 2)
+                                      : INDEX_PQ_TABLE_MAX;
 }
 
 float index_pq_tables(const struct index_pq *pq, const float *products, float factor,
