@@ -3,25 +3,12 @@
 #include <string.h>
 
 #include "base/text.h"
-#include "config/properties.h"
+#include "config/compaction_checks.h"
+#include "config/marks.h"
 
 enum { WINDOWS_PER_TTL_MANY = 100, WINDOWS_PER_TTL_FEW = 4 };
 
 static const struct report_mark start_of_file = {1, 1};
-
-struct report_mark check_place(const struct report_mark *marks, const char *path,
-                               struct report_mark otherwise)
-{
-    const struct property *property = property_find(path);
-    struct report_mark mark = marks[property - properties];
-
-    return mark.line != 0 ? mark : otherwise;
-}
-
-bool check_was_given(const struct report_mark *marks, const char *path)
-{
-    return marks[property_find(path) - properties].line != 0;
-}
 
 /* The furthest record that is accepted moves the watermark: it must not close the window that is
  * being written. */
@@ -35,8 +22,8 @@ static void check_future(const struct config_collection *collection,
     if (collection->max_future_ms <= collection->late_allowed_ms)
         return;
     report_warning(report,
-                   check_place(marks, "collections.*.late.allowed",
-                               check_place(marks, "collections.*.max_future", name_mark)),
+                   mark_place(marks, "collections.*.late.allowed",
+                              mark_place(marks, "collections.*.max_future", name_mark)),
                    "collections.%s.late.allowed: %s is shorter than max_future of %s (one record "
                    "from the future closes the window that is being written)",
                    collection->name, text_format_duration(collection->late_allowed_ms, late),
@@ -46,7 +33,7 @@ static void check_future(const struct config_collection *collection,
 static void check_times(const struct config_collection *collection, const struct report_mark *marks,
                         struct report_mark name_mark, struct report *report)
 {
-    struct report_mark window_mark = check_place(marks, "collections.*.window", name_mark);
+    struct report_mark window_mark = mark_place(marks, "collections.*.window", name_mark);
     char window[TEXT_TIME_BYTES];
     char other[TEXT_TIME_BYTES];
     int64_t windows_per_ttl;
@@ -67,15 +54,15 @@ static void check_times(const struct config_collection *collection, const struct
     }
     if (collection->late_allowed_ms > collection->ttl_ms) {
         char late[TEXT_TIME_BYTES];
-        report_error(report, check_place(marks, "collections.*.late.allowed", name_mark),
+        report_error(report, mark_place(marks, "collections.*.late.allowed", name_mark),
                      "collections.%s.late.allowed: %s is longer than the ttl of %s (a window must "
                      "close before it expires)",
                      collection->name, text_format_duration(collection->late_allowed_ms, late),
                      other);
     }
     /* The defaults' own ratio is no doubt of the user's making. */
-    if (!check_was_given(marks, "collections.*.window") &&
-        !check_was_given(marks, "collections.*.ttl"))
+    if (!mark_was_given(marks, "collections.*.window") &&
+        !mark_was_given(marks, "collections.*.ttl"))
         return;
     windows_per_ttl = (collection->ttl_ms + collection->window_ms - 1) / collection->window_ms;
     if (windows_per_ttl > WINDOWS_PER_TTL_MANY || windows_per_ttl < WINDOWS_PER_TTL_FEW)
@@ -93,19 +80,19 @@ void check_collection(const struct loaded_config *loaded, size_t index, struct r
 
     check_compaction(collection, marks, name_mark, report);
     check_times(collection, marks, name_mark, report);
-    if (!check_was_given(marks, "collections.*.dim"))
+    if (!mark_was_given(marks, "collections.*.dim"))
         report_warning(report, name_mark,
                        "collections.%s.dim: left out, %u is assumed (say the dimensions of your "
                        "vectors)",
                        collection->name, collection->dim);
-    if (!check_was_given(marks, "collections.*.event_time.field") &&
-        check_was_given(marks, "collections.*.event_time.unit"))
-        report_error(report, check_place(marks, "collections.*.event_time.unit", name_mark),
+    if (!mark_was_given(marks, "collections.*.event_time.field") &&
+        mark_was_given(marks, "collections.*.event_time.unit"))
+        report_error(report, mark_place(marks, "collections.*.event_time.unit", name_mark),
                      "collections.%s.event_time.unit: means nothing without event_time.field (the "
                      "Kafka timestamp is in ms)",
                      collection->name);
     if (collection->hnsw_ef_construct < collection->hnsw_m)
-        report_error(report, check_place(marks, "collections.*.index.hnsw.ef_construct", name_mark),
+        report_error(report, mark_place(marks, "collections.*.index.hnsw.ef_construct", name_mark),
                      "collections.%s.index.hnsw: ef_construct %u is below m %u (10 times m is good "
                      "practice)",
                      collection->name, collection->hnsw_ef_construct, collection->hnsw_m);
@@ -128,8 +115,8 @@ static void check_topics(const struct loaded_config *loaded, struct report *repo
 
     for (size_t i = 0; i < config->collection_count; i++) {
         const struct config_collection *collection = &config->collections[i];
-        struct report_mark mark = check_place(loaded->collection_marks[i], "collections.*.topics",
-                                              loaded->collection_name_marks[i]);
+        struct report_mark mark = mark_place(loaded->collection_marks[i], "collections.*.topics",
+                                             loaded->collection_name_marks[i]);
         for (size_t j = 0; j < collection->topic_count; j++) {
             const char *topic = collection->topics[j];
             const struct config_collection *other = reader_of(config, i, topic);
@@ -157,24 +144,24 @@ void check_config(const struct loaded_config *loaded, struct report *report)
     const struct config *config = &loaded->config;
     const struct report_mark *marks = loaded->marks;
 
-    if (!check_was_given(marks, "kafka.brokers"))
+    if (!mark_was_given(marks, "kafka.brokers"))
         report_error(report, start_of_file,
                      "kafka.brokers is missing (as in kafka: {brokers: 127.0.0.1:9092})");
     if (config->memory_max_bytes < config->memtable_max_bytes)
         report_error(report,
-                     check_place(marks, "store.memory_max_bytes",
-                                 check_place(marks, "store.memtable_max_bytes", start_of_file)),
+                     mark_place(marks, "store.memory_max_bytes",
+                                mark_place(marks, "store.memtable_max_bytes", start_of_file)),
                      "store.memory_max_bytes is below store.memtable_max_bytes (all memtables "
                      "share it)");
-    if (!check_was_given(marks, "nats.url") &&
-        (check_was_given(marks, "nats.stream") || check_was_given(marks, "nats.replicas")))
+    if (!mark_was_given(marks, "nats.url") &&
+        (mark_was_given(marks, "nats.stream") || mark_was_given(marks, "nats.replicas")))
         report_error(
             report,
-            check_place(marks, "nats.stream", check_place(marks, "nats.replicas", start_of_file)),
+            mark_place(marks, "nats.stream", mark_place(marks, "nats.replicas", start_of_file)),
             "nats.url is missing (leave the whole nats section out for the queue inside "
             "the process)");
     if (!config->http_api_key && !is_loopback(config->http_host))
-        report_warning(report, check_place(marks, "http.listen", start_of_file),
+        report_warning(report, mark_place(marks, "http.listen", start_of_file),
                        "http.listen: %s can be reached from other machines, and everybody may ask "
                        "(set http.api_key_file)",
                        config->http_host);

@@ -1,6 +1,7 @@
-/* Whether a style of compaction, the windows and what bounds the collection go together. */
+#include "config/compaction_checks.h"
+
 #include "base/text.h"
-#include "config/checks.h"
+#include "config/marks.h"
 
 static const char *style_name(enum config_style style)
 {
@@ -24,23 +25,23 @@ static void check_windowless(const struct config_collection *collection,
 
     if (collection->compaction_style == CONFIG_STYLE_TIME_WINDOW ||
         collection->compaction_style == CONFIG_STYLE_FIFO)
-        report_error(report, check_place(marks, "collections.*.window", name_mark),
+        report_error(report, mark_place(marks, "collections.*.window", name_mark),
                      "collections.%s.window: ~ needs compaction.style size_tiered, leveled or "
                      "hybrid (%s merges by window)",
                      collection->name, style_name(collection->compaction_style));
     if (collection->max_bytes > 0)
-        report_error(report, check_place(marks, "collections.*.max_bytes", name_mark),
+        report_error(report, mark_place(marks, "collections.*.max_bytes", name_mark),
                      "collections.%s.max_bytes: there is no window to drop with window: ~ (set a "
                      "window, or bound the collection by ttl)",
                      collection->name);
     for (size_t i = 0; i < sizeof(of_windows) / sizeof(of_windows[0]); i++)
-        if (check_was_given(marks, of_windows[i]))
-            report_error(report, check_place(marks, of_windows[i], name_mark),
+        if (mark_was_given(marks, of_windows[i]))
+            report_error(report, mark_place(marks, of_windows[i], name_mark),
                          "collections.%s.%s: means nothing with window: ~ (a window that never "
                          "closes is never late)",
                          collection->name, of_windows[i] + sizeof("collections.*.") - 1);
     if (collection->index_kind == CONFIG_INDEX_HNSW)
-        report_error(report, check_place(marks, "collections.*.index.kind", name_mark),
+        report_error(report, mark_place(marks, "collections.*.index.kind", name_mark),
                      "collections.%s.index.kind: hnsw segments are built from sealed windows, and "
                      "window: ~ has none (set a window, or index.kind: flat)",
                      collection->name);
@@ -74,7 +75,7 @@ static void check_unused(const struct config_collection *collection,
 
     for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
         if (!keys[i].used && !keys[i].is_default)
-            report_warning(report, check_place(marks, keys[i].path, (struct report_mark){1, 1}),
+            report_warning(report, mark_place(marks, keys[i].path, (struct report_mark){1, 1}),
                            "collections.%s.%s: has no effect with compaction.style %s (it is for "
                            "%s)",
                            collection->name, keys[i].path + sizeof("collections.*.") - 1,
@@ -87,7 +88,7 @@ void check_compaction(const struct config_collection *collection, const struct r
     if (collection->window_ms == 0)
         check_windowless(collection, marks, name_mark, report);
     else if (collection->compaction_style == CONFIG_STYLE_FIFO && collection->max_bytes == 0)
-        report_error(report, check_place(marks, "collections.*.compaction.style", name_mark),
+        report_error(report, mark_place(marks, "collections.*.compaction.style", name_mark),
                      "collections.%s.compaction.style: fifo drops the oldest window by bytes, and "
                      "there is no max_bytes (set it, as in max_bytes: 100GiB, or take "
                      "time_window)",
@@ -96,9 +97,9 @@ void check_compaction(const struct config_collection *collection, const struct r
     if (collection->size_tiered_min_threshold > collection->size_tiered_max_threshold)
         report_error(
             report,
-            check_place(marks, "collections.*.compaction.size_tiered.min_threshold",
-                        check_place(marks, "collections.*.compaction.size_tiered.max_threshold",
-                                    name_mark)),
+            mark_place(
+                marks, "collections.*.compaction.size_tiered.min_threshold",
+                mark_place(marks, "collections.*.compaction.size_tiered.max_threshold", name_mark)),
             "collections.%s.compaction.size_tiered: min_threshold %u is above "
             "max_threshold %u",
             collection->name, collection->size_tiered_min_threshold,

@@ -122,6 +122,8 @@ static bool load_entries(struct range_job *job)
     arena_reset(&load->arena);
     while (load->count < job->load_rows && !cancelled(job) &&
            (batch = merge_plan_next(job->plan, &count)) != NULL) {
+        if (count == 0) /* a batch of rows that all go */
+            continue;
         load_grow(load, load->count + (uint32_t)count);
         memcpy(load->entries + load->count, batch, count * sizeof(*batch));
         load->count += (uint32_t)count;

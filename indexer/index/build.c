@@ -10,6 +10,7 @@
 #include "indexer/index/layer.h"
 #include "indexer/index/memory.h"
 #include "indexer/index/parallel.h"
+#include "indexer/index/random.h"
 
 enum {
     M_MIN = 4,

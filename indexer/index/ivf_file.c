@@ -7,6 +7,7 @@
 
 #include "base/checksum.h"
 #include "indexer/index/memory.h"
+#include "indexer/index/segment_write.h"
 
 enum { DIM_LIMIT = 65536 };
 

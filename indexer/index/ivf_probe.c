@@ -4,9 +4,10 @@
 
 #include "indexer/index/index.h"
 #include "indexer/index/ivf.h"
-#include "indexer/index/layer.h"
 #include "indexer/index/memory.h"
 #include "indexer/index/parallel.h"
+#include "indexer/index/pools.h"
+#include "indexer/index/random.h"
 #include "indexer/index/select.h"
 #include "indexer/index/top.h"
 

@@ -9,7 +9,6 @@
 #include <string.h>
 
 #include "indexer/index/ivf.h"
-#include "indexer/index/layer.h"
 #include "indexer/index/scratch.h"
 #include "indexer/index/segment.h"
 #include "indexer/index/select.h"

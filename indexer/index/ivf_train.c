@@ -7,8 +7,8 @@
 #include "indexer/index/index.h"
 #include "indexer/index/ivf.h"
 #include "indexer/index/kmeans.h"
-#include "indexer/index/layer.h"
 #include "indexer/index/memory.h"
+#include "indexer/index/random.h"
 
 enum {
     ROWS_PER_CENTROID = 64,    /* of the sample */

@@ -3,10 +3,11 @@
 #include <assert.h>
 #include <string.h>
 
-#include "indexer/index/layer.h"
 #include "indexer/index/leaf.h"
 #include "indexer/index/memory.h"
 #include "indexer/index/parallel.h"
+#include "indexer/index/pools.h"
+#include "indexer/index/random.h"
 
 enum { ITERATIONS = 10 };
 

@@ -2,8 +2,8 @@
 
 #include <assert.h>
 
-#include "indexer/index/layer.h"
 #include "indexer/index/memory.h"
+#include "indexer/index/pools.h"
 
 enum { SELECT_BLOCK = 128 }; /* keys compared with one limit before the limit is renewed */
 

@@ -2,10 +2,11 @@
  * carved again. Balls overlap, so that neighbours cut apart by one border meet in another ball. */
 #include <assert.h>
 
-#include "indexer/index/layer.h"
+#include "indexer/index/layer_steps.h"
 #include "indexer/index/leaf.h"
 #include "indexer/index/memory.h"
 #include "indexer/index/parallel.h"
+#include "indexer/index/random.h"
 
 enum {
     LEAF_ROWS_MAX = 1500,

@@ -4,6 +4,7 @@
 #define INDEXER_INDEX_MEMORY_H
 
 #include <stddef.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,8 +1,8 @@
 #include <assert.h>
 #include <sched.h>
 
-#include "indexer/index/layer.h"
 #include "indexer/index/memory.h"
+#include "indexer/index/pools.h"
 
 enum { CAPACITY_MAX = 256 };
 

@@ -5,9 +5,9 @@
 #include <math.h>
 #include <string.h>
 
-#include "indexer/index/layer.h"
 #include "indexer/index/memory.h"
 #include "indexer/index/parallel.h"
+#include "indexer/index/random.h"
 
 enum { ITERATIONS = 8 };
 

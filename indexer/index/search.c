@@ -12,7 +12,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "indexer/index/layer.h"
+#include "indexer/index/layer_steps.h"
 #include "indexer/index/scratch.h"
 #include "indexer/index/segment.h"
 

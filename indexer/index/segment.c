@@ -3,71 +3,16 @@
  * as an index. Only after that may a search run without checks. */
 #include "indexer/index/segment.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "indexer/index/ivf_file.h"
 #include "indexer/index/memory.h"
-
-enum { M_LIMIT = 256, DIM_LIMIT = 65536, EXTRA_LIMIT = 512 };
+#include "indexer/index/segment_format.h"
 
 static int corrupt(struct error *error, const char *what)
 {
     return error_set(error, ERROR_CORRUPT, "index segment: %s", what);
-}
-
-static int check_counts(const struct index_segment_header *header, struct error *error)
-{
-    uint32_t below = header->count;
-
-    if (header->metric > INDEX_METRIC_L2)
-        return corrupt(error, "unknown metric");
-    if (header->code_kind != INDEX_CODE_INT7 && header->code_kind != INDEX_CODE_FLOAT)
-        return corrupt(error, "unknown kind of codes");
-    if (header->dim == 0 || header->dim > DIM_LIMIT || header->extra_dim > EXTRA_LIMIT)
-        return corrupt(error, "dimensions out of bounds");
-    if (header->count == 0 || header->count > INT32_MAX || header->m < 2 || header->m > M_LIMIT)
-        return corrupt(error, "row count or degree out of bounds");
-    if (header->stride !=
-        index_code_stride((enum index_code_kind)header->code_kind, header->dim + header->extra_dim))
-        return corrupt(error, "row length does not fit the dimensions");
-    if (header->code_kind == INDEX_CODE_INT7 && !(isfinite(header->step) && header->step > 0))
-        return corrupt(error, "step of the codes out of bounds");
-    if (header->level_count > INDEX_LEVELS_MAX)
-        return corrupt(error, "too many levels");
-    for (uint32_t i = 0; i < header->level_count; i++) {
-        if (header->level_items[i] == 0 || header->level_items[i] > below)
-            return corrupt(error, "a level has more items than the one below");
-        below = header->level_items[i];
-    }
-    return 0;
-}
-
-/* With counts bounded by 2^31 and strides by 2^19 bytes, sizes stay below 2^51. */
-int index_segment_layout(struct index_segment_header *header, struct error *error)
-{
-    uint64_t sizes[INDEX_SECTION_COUNT] = {0};
-    uint64_t offset = INDEX_SEGMENT_PAGE;
-    int status = check_counts(header, error);
-
-    if (status != 0)
-        return status;
-    if (header->code_kind == INDEX_CODE_INT7)
-        sizes[INDEX_SECTION_LOW] = (uint64_t)header->dim * sizeof(float);
-    sizes[INDEX_SECTION_ROWS] = (uint64_t)header->count * sizeof(uint32_t);
-    sizes[INDEX_SECTION_CODES] = (uint64_t)header->count * header->stride;
-    sizes[INDEX_SECTION_LINKS] = (uint64_t)header->count * 2 * header->m * sizeof(uint32_t);
-    for (uint32_t i = 0; i < header->level_count; i++)
-        sizes[INDEX_SECTION_LEVELS] +=
-            (uint64_t)header->level_items[i] * (2 + header->m) * sizeof(uint32_t);
-    for (uint32_t i = 0; i < INDEX_SECTION_COUNT; i++) {
-        header->sections[i].offset = offset;
-        header->sections[i].size_bytes = sizes[i];
-        offset += (sizes[i] + INDEX_SEGMENT_PAGE - 1) / INDEX_SEGMENT_PAGE * INDEX_SEGMENT_PAGE;
-    }
-    header->file_bytes = offset;
-    return 0;
 }
 
 static int check_header(const struct index_segment_header *header, uint64_t file_number,

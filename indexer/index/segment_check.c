@@ -2,9 +2,10 @@
 #include <stdlib.h>
 
 #include "indexer/index/ivf_file.h"
-#include "indexer/index/layer.h"
+#include "indexer/index/layer_steps.h"
 #include "indexer/index/memory.h"
 #include "indexer/index/segment.h"
+#include "indexer/index/segment_format.h"
 
 static int broken(struct error *error, uint32_t level, uint32_t item, const char *what)
 {

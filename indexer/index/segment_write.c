@@ -1,23 +1,12 @@
+#include "indexer/index/segment_write.h"
+
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/checksum.h"
 #include "indexer/index/memory.h"
-#include "indexer/index/segment.h"
 
 enum { WRITE_BYTES = 4 << 20 };
-
-uint64_t index_section_checksum(const void *bytes, uint64_t size_bytes, uint64_t file_number,
-                                uint32_t section)
-{
-    return checksum_block(bytes, size_bytes, file_number, section, size_bytes);
-}
-
-uint64_t index_header_checksum(const struct index_segment_header *header)
-{
-    return checksum_block(header, offsetof(struct index_segment_header, checksum),
-                          header->file_number, INDEX_SECTION_COUNT, 0);
-}
 
 static void fill_header(const struct index_graph *graph, uint64_t file_number,
                         struct index_segment_header *header)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "indexer/index/segment.h"
+#include "indexer/index/segment_format.h"
 #include "tests/indexer/index_fixture.h"
 #include "tests/support/test_main.h"
 

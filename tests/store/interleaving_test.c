@@ -164,11 +164,11 @@ static void die_meanwhile(const char *suffix, int (*work)(struct world *, struct
         struct model model_before;
         struct error error = {0};
         const char *problem;
+        if (work == work_flush && flushed)
+            break; /* a flush waits for the one under way */
         start(&world);
         if (work != work_flush)
             flush(&world);
-        else if (flushed)
-            break; /* a flush waits for the one under way */
         model_copy(&model_before, &world.model);
         before = store_snapshot_acquire(world.shard, 0);
         world.flush_in_moment = flushed;

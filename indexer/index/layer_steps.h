@@ -1,0 +1,36 @@
+/* The steps of building a layer, in their order: see layer.h. */
+#ifndef INDEXER_INDEX_LAYER_STEPS_H
+#define INDEXER_INDEX_LAYER_STEPS_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "indexer/index/codes.h"
+#include "indexer/index/pools.h"
+
+#define INDEX_NO_LINK UINT32_MAX
+
+struct index_layer_options {
+    uint32_t degree;       /* most links of a row */
+    uint32_t ef_construct; /* effort: how many balls a row is in, how many it keeps from each */
+    uint32_t thread_count;
+    uint64_t seed;
+    const atomic_bool *cancel;
+    void (*progress)(void *context, double part); /* 0..1, any thread; may be NULL */
+    void *progress_context;
+};
+
+bool index_leaves_fill(const struct index_codes *codes, const struct index_layer_options *options,
+                       struct index_pools *pools);
+bool index_prune_links(const struct index_codes *codes, const struct index_layer_options *options,
+                       struct index_pools *pools, uint32_t *links);
+/** Adds links until every row is reachable from row 0. Links may leave out others, none that a row
+ * needs to be reached. */
+void index_repair_links(const struct index_codes *codes, uint32_t degree, uint32_t *links);
+
+/** order[i]: the row to be put at place i, so that rows of one neighbourhood lie together. */
+bool index_layer_order(const struct index_codes *codes, const struct index_layer_options *options,
+                       uint32_t *order);
+
+#endif

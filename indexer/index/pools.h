@@ -1,0 +1,36 @@
+/* What a build found so far for each row. */
+#ifndef INDEXER_INDEX_POOLS_H
+#define INDEXER_INDEX_POOLS_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+/* For each row its nearest found so far: key in the upper half, row in the lower, sorted. */
+struct index_pools {
+    uint64_t *entries; /* count x capacity */
+    uint32_t *sizes;
+    atomic_uchar *locks; /* a byte a row */
+    uint32_t count, capacity;
+};
+
+void index_pools_create(struct index_pools *pools, uint32_t count, uint32_t capacity);
+void index_pools_destroy(struct index_pools *pools);
+/** Merges sorted entries into a row's pool. Takes the row's lock. The order of merges does not
+ * matter: the pool is always the smallest `capacity` of all entries ever given. */
+void index_pools_merge(struct index_pools *pools, uint32_t row, const uint64_t *sorted,
+                       uint32_t count);
+
+static inline uint64_t index_pool_entry(int32_t key, uint32_t row)
+{
+    return (uint64_t)(uint32_t)key << 32 | row;
+}
+static inline int32_t index_entry_key(uint64_t entry)
+{
+    return (int32_t)(entry >> 32);
+}
+static inline uint32_t index_entry_row(uint64_t entry)
+{
+    return (uint32_t)entry;
+}
+
+#endif
