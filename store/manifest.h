@@ -71,7 +71,10 @@ void manifest_edit_numbers(struct manifest_edit *edit, uint64_t next_file_number
                            uint64_t next_epoch);
 void manifest_edit_progress(struct manifest_edit *edit, int64_t next_offset, int64_t next_sequence,
                             const struct store_clock *clock);
+/** Each time of the clock counts only if it is later than what was there. */
 void manifest_edit_clock(struct manifest_edit *edit, const struct store_clock *clock);
+/** Takes over each time of `to` that is later. */
+void manifest_clock_advance(struct store_clock *clock, const struct store_clock *to);
 /** Creates the table or replaces what is known of it (mask and segment included). */
 void manifest_edit_table(struct manifest_edit *edit, const struct manifest_table *table);
 /** Puts a table that the edit or an earlier one created into a level. */

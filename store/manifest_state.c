@@ -26,6 +26,26 @@ static void read_clock(struct wire_reader *in, struct store_clock *clock)
     clock->safe_wall_ms = wire_read_i64(in);
 }
 
+void manifest_clock_advance(struct store_clock *clock, const struct store_clock *to)
+{
+    if (to->watermark_ms > clock->watermark_ms)
+        clock->watermark_ms = to->watermark_ms;
+    if (to->last_record_wall_ms > clock->last_record_wall_ms)
+        clock->last_record_wall_ms = to->last_record_wall_ms;
+    if (to->safe_wall_ms > clock->safe_wall_ms)
+        clock->safe_wall_ms = to->safe_wall_ms;
+}
+
+/* A seal brings the clock that it began with: records that were flushed meanwhile brought a later
+ * one. */
+static void apply_clock(struct manifest_state *state, struct wire_reader *in)
+{
+    struct store_clock clock;
+
+    read_clock(in, &clock);
+    manifest_clock_advance(&state->clock, &clock);
+}
+
 static void put_segment(struct buffer *out, const struct store_segment_info *segment)
 {
     wire_put_u64(out, segment->file_number);
@@ -412,10 +432,10 @@ static bool apply_record(struct manifest_state *state, struct wire_reader *in)
     case MANIFEST_PROGRESS:
         state->next_offset = wire_read_i64(in);
         state->next_sequence = wire_read_i64(in);
-        read_clock(in, &state->clock);
+        apply_clock(state, in);
         return true;
     case MANIFEST_CLOCK:
-        read_clock(in, &state->clock);
+        apply_clock(state, in);
         return true;
     case MANIFEST_TABLE:
         return apply_table(state, in);

@@ -217,6 +217,7 @@ static int replay_frames(struct store_shard *shard, struct memtable *memtable,
     while (at < memtable->buffer_bytes) {
         struct log_frame_identity identity = {log->number, log->epoch, log->salt, at};
         struct log_frame frame;
+        struct store_clock clock;
         if (log_frame_parse(memtable->buffer + at, memtable->buffer_bytes - at, &identity,
                             shard->dim, &frame, NULL) != 0 ||
             frame.header->sequence != (uint64_t)shard->next_sequence)
@@ -228,7 +229,9 @@ static int replay_frames(struct store_shard *shard, struct memtable *memtable,
             return error_set(error, ERROR_MEMORY, "%s: no memory for %u rows", log->path,
                              frame.header->vector_count);
         append_apply_frame(shard, memtable, version, &frame, 0);
-        append_publish(shard, memtable->next_offset, &memtable->clock);
+        clock = store_shard_clock(shard);
+        manifest_clock_advance(&clock, &memtable->clock);
+        append_publish(shard, memtable->next_offset, &clock);
         shard->next_sequence++;
         at += frame.header->frame_bytes;
     }

@@ -286,6 +286,30 @@ START_TEST(the_clock_that_a_group_brought_is_there_after_recovery)
 }
 END_TEST
 
+/* The seal began before the records came, and its edit is written after theirs. */
+START_TEST(a_seal_takes_no_clock_back)
+{
+    struct scene scene;
+    static struct fixture_group group;
+    const struct store_clock begun = {START + 1, START + 20, START + 1};
+    struct store_clock clock;
+
+    scene_create(&scene);
+    put(&scene, 1, START + 1, 0);
+    fixture_group_start(&group, scene.next_offset);
+    group.group.clock = (struct store_clock){START + 7, START + 8, START + 9};
+    append(&scene, &group);
+    ck_assert_int_eq(store_shard_flush(scene.shard, NULL), 0);
+    ck_assert_int_eq(store_shard_seal(scene.shard, START, HOUR, START + 6, &begun, NULL, NULL), 0);
+    scene_reopen(&scene);
+    clock = store_shard_clock(scene.shard);
+    ck_assert_int_eq(clock.watermark_ms, START + 7);
+    ck_assert_int_eq(clock.last_record_wall_ms, START + 20);
+    ck_assert_int_eq(clock.safe_wall_ms, START + 9);
+    scene_destroy(&scene);
+}
+END_TEST
+
 TEST_TABLE(TEST(the_largest_expiry_is_that_of_surviving_rows_through_every_recovery),
            TEST(a_changed_ttl_moves_the_largest_expiry_of_data_that_exists),
            TEST(a_records_own_ttl_hides_it_on_time_wherever_it_lies),
@@ -293,4 +317,5 @@ TEST_TABLE(TEST(the_largest_expiry_is_that_of_surviving_rows_through_every_recov
            TEST(a_window_whose_rows_were_all_deleted_may_go_but_not_with_a_new_one),
            TEST(a_flush_makes_one_run_a_window_also_after_the_length_changed),
            TEST(over_the_cap_records_wait_and_the_clock_moves),
-           TEST(the_clock_that_a_group_brought_is_there_after_recovery))
+           TEST(the_clock_that_a_group_brought_is_there_after_recovery),
+           TEST(a_seal_takes_no_clock_back))
