@@ -636,6 +636,11 @@ void shadow_disk_die_at(struct shadow_disk *disk, uint64_t operation)
     disk->die_at = operation;
 }
 
+void shadow_disk_set_wall_ms(struct shadow_disk *disk, int64_t wall_ms)
+{
+    disk->wall_ms = wall_ms;
+}
+
 bool shadow_disk_dead(const struct shadow_disk *disk)
 {
     return disk->dead;

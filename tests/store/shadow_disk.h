@@ -49,6 +49,9 @@ void shadow_disk_meanwhile(struct shadow_disk *disk, const char *suffix, void (*
 /** Whether the process sees a file of this name now. */
 bool shadow_disk_has(const struct shadow_disk *disk, const char *path);
 
+/** Sets the wall clock that the disk's users read; it stands still otherwise. */
+void shadow_disk_set_wall_ms(struct shadow_disk *disk, int64_t wall_ms);
+
 /** Power off and on: see above. No file may be mapped. */
 void shadow_disk_crash(struct shadow_disk *disk);
 /** The process dies, the disk lives on: nothing is lost yet. */
