@@ -215,6 +215,23 @@ void crash_check(struct crash_world *world)
     arena_destroy(&arena);
 }
 
+void crash_check_sealed(struct crash_world *world)
+{
+    const struct store_window_info *window;
+    struct store_shard_info info;
+    struct arena arena;
+
+    arena_create(&arena, 0);
+    store_shard_describe(world->shard, &arena, &info);
+    window = find_window(&info, world->working_on_ms);
+    if (window) {
+        ck_assert(window->sealed);
+        ck_assert_uint_eq(window->chunk_count, 0);
+        ck_assert_uint_eq(window->memtable_rows, 0);
+    }
+    arena_destroy(&arena);
+}
+
 /* ---- when nothing is due ---- */
 
 /* What the store says of a window's rows is what the model knows of them. */

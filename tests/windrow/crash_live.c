@@ -73,7 +73,9 @@ void crash_live(const struct crash_style *style, uint64_t wanted)
         crash_world_finish(world);
         tally_add(&tally, &world->tally);
     }
-    printf("%" PRIu64 " crashes; ", crashes_of(&tally));
+    printf("style %d%s%s: %" PRIu64 " crashes; ", (int)style->style,
+           style->windows ? "" : " without windows", style->max_bytes > 0 ? " under a cap" : "",
+           crashes_of(&tally));
     tally_print(&tally);
     free(world);
 }

@@ -287,7 +287,9 @@ static bool carry_out(struct crash_world *world, const struct maintenance_view *
                       const struct twcs_decision *decision)
 {
     struct error error = {0};
+    uint64_t meanwhile = world->tally.meanwhile;
     uint64_t operations;
+    bool done;
     int code;
 
     crash_check_decision(world, view, decision);
@@ -297,11 +299,14 @@ static bool carry_out(struct crash_world *world, const struct maintenance_view *
         shadow_disk_meanwhile(world->disk, ".run", in_between, world);
     operations = begin(world, doing_of(decision), 4);
     code = decision_carry_out(world->shard, view, decision, 1, NULL, &error);
+    done = code == 0;
     if (!shadow_disk_dead(world->disk) && (code == ERROR_BUSY || code == ERROR_NOT_FOUND))
         code = 0; /* the view is no longer true: records came in between */
     if (!end(world, operations, code, &error))
         return false;
     crash_check(world);
+    if (done && meanwhile == world->tally.meanwhile)
+        crash_check_sealed(world);
     world->working_on_ms = INT64_MAX;
     return true;
 }
