@@ -130,6 +130,32 @@ static int inspect_log(const struct table_map *map, bool json, struct buffer *ou
     return 0;
 }
 
+/* Log files are made of zeros before their first use. */
+static bool is_unused_log(const struct table_map *map, const char *name)
+{
+    const char *dot = strrchr(name, '.');
+
+    if (!dot || strcmp(dot, ".log") != 0)
+        return false;
+    for (uint64_t i = 0; i < map->size_bytes; i++)
+        if (map->bytes[i] != 0)
+            return false;
+    return true;
+}
+
+static int inspect_unused_log(const struct table_map *map, bool json, struct buffer *out)
+{
+    struct report report;
+
+    report_begin(&report, out, json);
+    report_text(&report, "kind", "log");
+    report_text(&report, "state", "never used: all zeros");
+    report_u64(&report, "file_bytes", map->size_bytes);
+    report_u64(&report, "frame_count", 0);
+    report_end(&report);
+    return 0;
+}
+
 /* ---- manifests */
 
 static void report_table(struct report *report, const struct manifest_table *table)
@@ -254,10 +280,10 @@ static int inspect_mapped(struct io *io, const struct table_map *map, bool json,
     case FILE_UNKNOWN:
         break;
     }
+    if (is_unused_log(map, name))
+        return inspect_unused_log(map, json, out);
     return error_set(error, ERROR_UNSUPPORTED,
-                     "%s: its first bytes are of no file that the store writes (a log file that "
-                     "was never used begins with zeros)",
-                     map->path);
+                     "%s: its first bytes are of no file that the store writes", map->path);
 }
 
 int store_inspect(struct io *io, const char *path, bool json, struct buffer *out,

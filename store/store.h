@@ -443,9 +443,15 @@ uint64_t store_snapshot_count(const struct store_snapshot *snapshot, int64_t fro
 int store_inspect(struct io *io, const char *path, bool json, struct buffer *out,
                   struct error *error);
 
+/* Checks a segment file of a run: its structure is the indexer's. */
+typedef int (*store_segment_check)(struct io *io, const char *path, uint64_t file_number,
+                                   uint32_t dim, uint32_t row_count, struct error *error);
+
 /** Reads every byte of a data folder that no process has open and checks every checksum and
  * cross-reference. Appends one line a finding; returns ERROR_CORRUPT when there are any. Segment
- * files are checked for presence, size and checksum here; their structure is the indexer's. */
-int store_verify(struct io *io, const char *data_dir, struct buffer *findings, struct error *error);
+ * files are checked for presence, size and checksum here, and by `check` (may be NULL) when these
+ * are right. */
+int store_verify(struct io *io, const char *data_dir, store_segment_check check,
+                 struct buffer *findings, struct error *error);
 
 #endif

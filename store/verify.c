@@ -20,6 +20,7 @@
 
 struct verification {
     struct io *io;
+    store_segment_check check; /* may be NULL */
     struct buffer *findings;
     uint32_t shard_count;
 };
@@ -63,12 +64,13 @@ static void verify_mask(struct verification *verification, const char *directory
     free(entries);
 }
 
-/* The segment's own format is the indexer's: here it is the bytes that were attached, or not. */
-static void verify_segment(struct verification *verification, const char *directory,
+/* The segment's own format is the indexer's, which is asked once the bytes are those that were
+ * attached. */
+static void verify_segment(struct verification *verification, const char *directory, uint32_t dim,
                            const struct manifest_table *table)
 {
     struct table_map map = {0};
-    struct error error;
+    struct error error = {0};
 
     if (table->segment.file_number == 0)
         return;
@@ -84,6 +86,10 @@ static void verify_segment(struct verification *verification, const char *direct
              manifest_segment_checksum(map.bytes, map.size_bytes, table->segment.file_number) !=
                  table->segment.checksum)
         note(verification, "%s: checksum of the file does not match", map.path);
+    else if (verification->check &&
+             verification->check(verification->io, map.path, table->segment.file_number, dim,
+                                 (uint32_t)table->info.row_count, &error) != 0)
+        note(verification, "%s: %s", map.path, error.text);
     table_map_close(verification->io, &map);
 }
 
@@ -101,7 +107,7 @@ static void verify_table(struct verification *verification, const char *director
         (void)table_verify(table, verification->findings, &error);
     table_close(table);
     verify_mask(verification, directory, known);
-    verify_segment(verification, directory, known);
+    verify_segment(verification, directory, dim, known);
 }
 
 static void verify_windows(struct verification *verification, const char *directory,
@@ -381,9 +387,10 @@ static int lock_folder(struct io *io, const char *data_dir, char *path, int *fil
     return io_lock(io, *file, path, error);
 }
 
-int store_verify(struct io *io, const char *data_dir, struct buffer *findings, struct error *error)
+int store_verify(struct io *io, const char *data_dir, store_segment_check check,
+                 struct buffer *findings, struct error *error)
 {
-    struct verification verification = {.io = io, .findings = findings};
+    struct verification verification = {.io = io, .check = check, .findings = findings};
     size_t before = findings->size;
     char lock_path[PATH_MAX];
     int lock_file;

@@ -4,6 +4,7 @@
 
 #include "base/doc.h"
 #include "base/io.h"
+#include "indexer/index/index.h"
 #include "store/store.h"
 #include "windrow/command.h"
 
@@ -40,7 +41,7 @@ static int verify(const char *data_dir, bool json)
 {
     struct buffer findings = {0};
     struct error error = {0};
-    int code = store_verify(io_posix(), data_dir, &findings, &error);
+    int code = store_verify(io_posix(), data_dir, index_segment_check, &findings, &error);
 
     print_findings(&findings, json);
     buffer_destroy(&findings);

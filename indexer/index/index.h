@@ -109,6 +109,10 @@ uint64_t index_segment_bytes(const struct index_segment *segment);
  * verify.
  */
 int index_segment_validate(const struct index_segment *segment, struct error *error);
+/** Opens a segment file and validates it, for `windrow verify`; the metric is what the file says.
+ */
+int index_segment_check(struct io *io, const char *path, uint64_t file_number, uint32_t dim,
+                        uint32_t row_count, struct error *error);
 /** Human or JSON description for `windrow inspect`. */
 int index_segment_inspect(struct io *io, const char *path, bool json, struct buffer *out,
                           struct error *error);

@@ -176,6 +176,40 @@ static void describe(const struct index_segment *segment, const struct index_seg
         buffer_append_format(out, "\ngraph         %s\n", valid ? "valid" : why);
 }
 
+static int read_header(struct io *io, const char *path, struct index_segment_header *header,
+                       struct error *error)
+{
+    struct error ignored;
+    int file, status = io_open(io, path, IO_READ, &file, error);
+
+    if (status != 0)
+        return status;
+    status = io_read(io, file, path, header, sizeof(*header), 0, error);
+    (void)io_close(io, file, path, &ignored); /* only read */
+    return status;
+}
+
+int index_segment_check(struct io *io, const char *path, uint64_t file_number, uint32_t dim,
+                        uint32_t row_count, struct error *error)
+{
+    struct index_segment_header header;
+    const struct index_ivf_header *lists = (const void *)&header;
+    struct index_segment *segment;
+    int status = read_header(io, path, &header, error);
+    uint32_t metric;
+
+    if (status != 0)
+        return status;
+    metric = header.magic == INDEX_IVF_MAGIC ? lists->metric : header.metric;
+    status = index_segment_open(io, path, file_number, (enum index_metric)metric, dim, row_count,
+                                &segment, error);
+    if (status != 0)
+        return status;
+    status = index_segment_validate(segment, error);
+    index_segment_close(segment);
+    return status;
+}
+
 /* What is expected is what the header says: opening checks that the rest agrees with it. The places
  * of metric, file number, dimensions and rows differ between the kinds. */
 static int open_as_described(struct io *io, const char *path,
@@ -196,14 +230,10 @@ int index_segment_inspect(struct io *io, const char *path, bool json, struct buf
 {
     struct index_segment_header header;
     struct index_segment *segment;
-    struct error invalid = {0}, ignored;
-    int file, status = io_open(io, path, IO_READ, &file, error);
+    struct error invalid = {0};
+    int status = read_header(io, path, &header, error);
     bool valid;
 
-    if (status != 0)
-        return status;
-    status = io_read(io, file, path, &header, sizeof(header), 0, error);
-    (void)io_close(io, file, path, &ignored); /* only read */
     if (status != 0)
         return status;
     status = open_as_described(io, path, &header, &segment, error);

@@ -217,6 +217,32 @@ static void check_invalid(struct file *file, uint32_t rows, const char *text)
     index_segment_close(segment);
 }
 
+START_TEST(the_check_of_a_segment_looks_at_its_run_and_its_graph)
+{
+    struct file file = small_segment(300, 20);
+    struct index_segment_header *header = (void *)file.bytes;
+    uint32_t *links = (void *)(file.bytes + header->sections[INDEX_SECTION_LINKS].offset);
+    struct error error = {0};
+    const char *path = fixture_path();
+
+    ck_assert_int_eq(index_segment_check(io_posix(), path, FIXTURE_FILE_NUMBER, 20, 300, &error),
+                     0);
+    ck_assert_int_ne(index_segment_check(io_posix(), path, FIXTURE_FILE_NUMBER, 20, 301, &error),
+                     0);
+    ck_assert_int_ne(index_segment_check(io_posix(), path, FIXTURE_FILE_NUMBER, 21, 300, &error),
+                     0);
+    ck_assert_int_ne(
+        index_segment_check(io_posix(), path, FIXTURE_FILE_NUMBER + 1, 20, 300, &error), 0);
+    links[0] = links[1];
+    sign(file.bytes);
+    write_file(file.bytes, file.size);
+    ck_assert_int_eq(index_segment_check(io_posix(), path, FIXTURE_FILE_NUMBER, 20, 300, &error),
+                     ERROR_CORRUPT);
+    ck_assert_msg(strstr(error.text, "twice") != NULL, "%s", error.text);
+    free(file.bytes);
+}
+END_TEST
+
 START_TEST(the_validator_finds_broken_graphs)
 {
     struct file file = small_segment(300, 20);
@@ -262,5 +288,7 @@ END_TEST
 TEST_TABLE(TEST(every_flipped_bit_is_found), TEST(every_truncated_or_longer_file_is_refused),
            TEST(a_segment_of_something_else_is_refused), TEST(a_missing_file_is_not_found),
            TEST(numbers_out_of_bounds_are_found_behind_right_checksums),
-           TEST(a_row_that_appears_twice_is_found), TEST(the_validator_finds_broken_graphs),
+           TEST(a_row_that_appears_twice_is_found),
+           TEST(the_check_of_a_segment_looks_at_its_run_and_its_graph),
+           TEST(the_validator_finds_broken_graphs),
            TEST(inspect_describes_a_segment_for_people_and_programs))

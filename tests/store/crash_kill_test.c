@@ -286,8 +286,8 @@ static void settle(struct killer *killer, unsigned round)
     killer->next_offset = killer->oracle.model.next_offset;
     ck_assert_int_eq(store_shard_close(shard, false, NULL), 0);
     store_close(store);
-    ck_assert_msg(store_verify(io_posix(), killer->data_dir, &findings, NULL) == 0, "round %u: %s",
-                  round, buffer_text(&findings));
+    ck_assert_msg(store_verify(io_posix(), killer->data_dir, NULL, &findings, NULL) == 0,
+                  "round %u: %s", round, buffer_text(&findings));
     buffer_destroy(&findings);
 }
 

@@ -403,7 +403,7 @@ const char *life_go_on(struct life *life)
     }
     model_destroy(&model);
     life_stop(life);
-    if (!problem && store_verify(life->io, life->data_dir, &findings, &error) != 0) {
+    if (!problem && store_verify(life->io, life->data_dir, NULL, &findings, &error) != 0) {
         snprintf(life->text, sizeof(life->text), "verify: %.200s: %.800s", error.text,
                  buffer_text(&findings));
         problem = life->text;

@@ -283,7 +283,7 @@ static void verify(struct world *world)
 
     ck_assert_int_eq(store_shard_flush(world->shard, NULL), 0);
     stop_process(world);
-    ck_assert_msg(store_verify(world->io, "/data", &findings, NULL) == 0, "%s",
+    ck_assert_msg(store_verify(world->io, "/data", NULL, &findings, NULL) == 0, "%s",
                   buffer_text(&findings));
     buffer_destroy(&findings);
 }

@@ -48,7 +48,7 @@ static void destroy(struct world *world)
     struct buffer findings = {0};
 
     close_world(world);
-    ck_assert_msg(store_verify(world->io, test_directory(), &findings, NULL) == 0, "%s",
+    ck_assert_msg(store_verify(world->io, test_directory(), NULL, &findings, NULL) == 0, "%s",
                   buffer_text(&findings));
     buffer_destroy(&findings);
     for (size_t i = 0; i < world->group_count; i++)

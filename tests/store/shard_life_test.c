@@ -272,7 +272,7 @@ static void live(enum store_durability durability, int64_t window_ms, int64_t tt
     release_held(&life);
     ck_assert_msg(store_shard_close(life.shard, true, &error) == 0, "%s", error.text);
     store_close(life.store);
-    ck_assert_msg(store_verify(life.io, test_directory(), &findings, &error) == 0, "%s\n%s",
+    ck_assert_msg(store_verify(life.io, test_directory(), NULL, &findings, &error) == 0, "%s\n%s",
                   error.text, buffer_text(&findings));
     buffer_destroy(&findings);
     model_destroy(&life.model);

@@ -204,7 +204,7 @@ static void destroy(struct store_files *files)
 static bool verify_finds(struct io *io)
 {
     struct buffer findings = {0};
-    int code = store_verify(io, "/data", &findings, NULL);
+    int code = store_verify(io, "/data", NULL, &findings, NULL);
     bool found = findings.size > 0;
 
     ck_assert_int_eq(code, found ? ERROR_CORRUPT : 0);

@@ -121,7 +121,7 @@ static bool finds(const struct folder *folder)
 {
     struct buffer findings = {0};
     struct error error = {0};
-    int result = store_verify(folder->io, folder->data_dir, &findings, &error);
+    int result = store_verify(folder->io, folder->data_dir, NULL, &findings, &error);
     bool found = findings.size > 0;
 
     ck_assert_int_eq(result, found ? ERROR_CORRUPT : 0);
@@ -279,10 +279,10 @@ START_TEST(folder_that_is_open_or_none_is_not_verified)
     struct error error = {0};
 
     create(&folder);
-    ck_assert_int_eq(store_verify(folder.io, "/tmp/no/such/folder", &findings, &error),
+    ck_assert_int_eq(store_verify(folder.io, "/tmp/no/such/folder", NULL, &findings, &error),
                      ERROR_NOT_FOUND);
     store = fixture_store(folder.io, folder.data_dir, 1 << 20);
-    ck_assert_int_eq(store_verify(folder.io, folder.data_dir, &findings, &error), ERROR_BUSY);
+    ck_assert_int_eq(store_verify(folder.io, folder.data_dir, NULL, &findings, &error), ERROR_BUSY);
     store_close(store);
     ck_assert(!finds(&folder));
     ck_assert_uint_eq(findings.size, 0);
@@ -343,6 +343,64 @@ START_TEST(inspect_describes_every_file_in_both_forms)
 }
 END_TEST
 
+START_TEST(inspect_of_a_log_that_was_never_used_says_so)
+{
+    static const struct {
+        const char *name;
+        off_t damage; /* a byte that is not zero; -1: none */
+        int code;
+    } cases[] = {{"000900.log", -1, 0},
+                 {"000901.log", 70000, ERROR_UNSUPPORTED},
+                 {"000902.run", -1, ERROR_UNSUPPORTED}};
+    struct folder folder = {.io = io_posix()};
+
+    (void)snprintf(folder.shard, sizeof(folder.shard), "%s", test_directory());
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        const char *path = path_of(&folder, cases[i].name);
+        int file = open(path, O_RDWR | O_CREAT, 0600);
+        struct buffer out = {0};
+        ck_assert_int_ge(file, 0);
+        ck_assert_int_eq(ftruncate(file, 1 << 20), 0);
+        if (cases[i].damage >= 0)
+            ck_assert_int_eq(pwrite(file, "x", 1, cases[i].damage), 1);
+        ck_assert_int_eq(close(file), 0);
+        ck_assert_int_eq(store_inspect(folder.io, path, true, &out, NULL), cases[i].code);
+        ck_assert_int_eq(strstr(buffer_text(&out), "never used") != NULL, cases[i].code == 0);
+        buffer_destroy(&out);
+    }
+}
+END_TEST
+
+static unsigned checks;
+
+static int refuse_segment(struct io *io, const char *path, uint64_t file_number, uint32_t dim,
+                          uint32_t row_count, struct error *error)
+{
+    char name[32];
+
+    (void)io;
+    (void)snprintf(name, sizeof(name), "/%06llu.segment", (unsigned long long)file_number);
+    ck_assert_ptr_nonnull(strstr(path, name));
+    ck_assert_uint_eq(dim, FIXTURE_DIM);
+    ck_assert_uint_gt(row_count, 0);
+    checks++;
+    return error_set(error, ERROR_CORRUPT, "not a graph");
+}
+
+START_TEST(verify_lists_what_is_wrong_inside_a_segment)
+{
+    struct folder folder;
+    struct buffer findings = {0};
+
+    create(&folder);
+    ck_assert_int_eq(store_verify(folder.io, folder.data_dir, refuse_segment, &findings, NULL),
+                     ERROR_CORRUPT);
+    ck_assert_uint_eq(checks, 1);
+    ck_assert_ptr_nonnull(strstr(buffer_text(&findings), ".segment: not a graph\n"));
+    buffer_destroy(&findings);
+}
+END_TEST
+
 START_TEST(inspect_of_damaged_files_neither_crashes_nor_hides_it)
 {
     struct folder folder;
@@ -374,4 +432,6 @@ TEST_TABLE(TEST(sound_folder_has_no_findings), TEST(every_damaged_page_of_a_stor
            TEST(folder_that_is_open_or_none_is_not_verified),
            TEST(only_files_with_numbers_that_were_given_out_are_orphans),
            TEST(inspect_describes_every_file_in_both_forms),
+           TEST(inspect_of_a_log_that_was_never_used_says_so),
+           TEST(verify_lists_what_is_wrong_inside_a_segment),
            TEST(inspect_of_damaged_files_neither_crashes_nor_hides_it))

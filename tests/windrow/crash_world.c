@@ -94,8 +94,8 @@ static void verify(struct crash_world *world)
     struct buffer findings = {0};
     struct error error = {0};
 
-    ck_assert_msg(store_verify(world->io, "/data", &findings, &error) == 0, "%s\n%s", error.text,
-                  buffer_text(&findings));
+    ck_assert_msg(store_verify(world->io, "/data", NULL, &findings, &error) == 0, "%s\n%s",
+                  error.text, buffer_text(&findings));
     buffer_destroy(&findings);
 }
 

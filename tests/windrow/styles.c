@@ -220,7 +220,7 @@ static void leave(struct world *world)
     struct error error = {0};
 
     close_world(world);
-    ck_assert_msg(store_verify(world->io, test_directory(), &findings, &error) == 0, "%s\n%s",
+    ck_assert_msg(store_verify(world->io, test_directory(), NULL, &findings, &error) == 0, "%s\n%s",
                   error.text, buffer_text(&findings));
     buffer_destroy(&findings);
     model_destroy(&world->model);
