@@ -1,4 +1,4 @@
-/* The parts of windrow-bench-store. */
+/* The parts of windrow-bench-store, and what windrow-bench-compaction shares with it. */
 #ifndef BENCH_STORE_H
 #define BENCH_STORE_H
 
@@ -41,6 +41,8 @@ double bench_now(void);
 uint64_t bench_device_bytes(void);
 /** Bytes of all files below a folder, as allocated. */
 uint64_t bench_folder_bytes(const char *folder);
+/** How many files lie below a folder. */
+uint64_t bench_folder_files(const char *folder);
 /** "FOLDER/NAME", emptied. Static. */
 const char *bench_subfolder(const char *folder, const char *name);
 _Noreturn void bench_fail(const char *what, const char *text);
@@ -95,7 +97,11 @@ void bench_windrow_drops(const char *folder, uint32_t few, uint32_t many, int ro
 /* ---- RocksDB: FIFO compaction, no compression, WAL synced for each batch */
 
 struct bench_rocksdb;
+struct rocksdb_t;
 
+/** Returns when no memtable waits for a flush and nothing is flushed or compacted.
+ * *rested_version: 0 at first, then what the last call left there. */
+void bench_rocksdb_rest(struct rocksdb_t *db, uint64_t *rested_version);
 struct bench_rocksdb *bench_rocksdb_open(const char *folder);
 void bench_rocksdb_write(struct bench_rocksdb *run, uint64_t records, uint32_t batch,
                          struct bench_side *side);

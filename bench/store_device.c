@@ -35,12 +35,14 @@ uint64_t bench_device_bytes(void)
 }
 
 static uint64_t folder_sum;
+static uint64_t folder_files;
 
 static int add_size(const char *path, const struct stat *info, int kind, struct FTW *walk)
 {
     (void)path;
     (void)walk;
     folder_sum += kind == FTW_F ? (uint64_t)info->st_blocks * 512 : 0;
+    folder_files += kind == FTW_F;
     return 0;
 }
 
@@ -49,6 +51,13 @@ uint64_t bench_folder_bytes(const char *folder)
     folder_sum = 0;
     (void)nftw(folder, add_size, 16, FTW_PHYS);
     return folder_sum;
+}
+
+uint64_t bench_folder_files(const char *folder)
+{
+    folder_files = 0;
+    (void)nftw(folder, add_size, 16, FTW_PHYS);
+    return folder_files;
 }
 
 static int remove_entry(const char *path, const struct stat *info, int kind, struct FTW *walk)
