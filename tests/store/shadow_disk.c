@@ -481,6 +481,11 @@ static int shadow_make_directory(struct io *io, const char *path)
 
 static int shadow_remove_directory(struct io *io, const char *path)
 {
+    const struct names *now = &disk_of(io)->now;
+
+    for (size_t i = 0; i < now->count; i++)
+        if (in_folder(now->items[i].path, path))
+            return -ENOTEMPTY;
     return shadow_unlink(io, path);
 }
 

@@ -215,20 +215,42 @@ void crash_check(struct crash_world *world)
     arena_destroy(&arena);
 }
 
-void crash_check_sealed(struct crash_world *world)
+/* Whether the file was there before and was no input. */
+static bool is_bystander(const struct store_window_info *before,
+                         const struct twcs_decision *decision, uint64_t file_number)
 {
+    for (size_t i = 0; i < before->chunk_count; i++) {
+        bool is_input = false;
+        if (before->chunks[i].file_number != file_number)
+            continue;
+        for (uint32_t k = 0; k < decision->input_count; k++)
+            is_input |= decision->inputs[k] == i;
+        ck_assert_msg(!is_input || decision->trivial_move, "an input of a merge is still there");
+        return !is_input;
+    }
+    return false;
+}
+
+void crash_check_done(struct crash_world *world, const struct maintenance_view *before,
+                      const struct twcs_decision *decision)
+{
+    const struct store_window_info *former = &before->info.windows[decision->window];
     const struct store_window_info *window;
     struct store_shard_info info;
     struct arena arena;
 
     arena_create(&arena, 0);
     store_shard_describe(world->shard, &arena, &info);
-    window = find_window(&info, world->working_on_ms);
-    if (window) {
+    window = find_window(&info, former->start_ms);
+    if (window && (decision->action == TWCS_SEAL || decision->action == TWCS_RESEAL)) {
         ck_assert(window->sealed);
         ck_assert_uint_eq(window->chunk_count, 0);
         ck_assert_uint_eq(window->memtable_rows, 0);
     }
+    for (size_t i = 0; window && decision->action == TWCS_COMPACT && i < window->chunk_count; i++)
+        if (!is_bystander(former, decision, window->chunks[i].file_number))
+            ck_assert_uint_eq(window->chunks[i].level, decision->output_level);
+    ck_assert(!window || decision->action != TWCS_DROP_TTL);
     arena_destroy(&arena);
 }
 

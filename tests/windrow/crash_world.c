@@ -306,7 +306,7 @@ static bool carry_out(struct crash_world *world, const struct maintenance_view *
         return false;
     crash_check(world);
     if (done && meanwhile == world->tally.meanwhile)
-        crash_check_sealed(world);
+        crash_check_done(world, view, decision);
     world->working_on_ms = INT64_MAX;
     return true;
 }

@@ -91,9 +91,10 @@ void crash_live(const struct crash_style *style, uint64_t wanted);
 
 /** The promises that hold at any moment, after a recovery as well. */
 void crash_check(struct crash_world *world);
-/** After the major of a window, in the middle of which nothing came: it has a run and no more, or
- * it has no row. */
-void crash_check_sealed(struct crash_world *world);
+/** After a decision in the middle of which nothing came: a window that was sealed has a run and no
+ * more, or no row; what a merge wrote or moved lies in the level it was meant for. */
+void crash_check_done(struct crash_world *world, const struct maintenance_view *before,
+                      const struct twcs_decision *decision);
 /** And those that hold when nothing is due. */
 void crash_check_rest(struct crash_world *world, const struct maintenance_view *view);
 /** A decision about to be carried out. */
