@@ -138,10 +138,8 @@ static void append(struct run *run, struct store_group *group)
     while ((code = store_shard_append(run->shard, group, &error)) == ERROR_BUSY)
         flush(run);
     check(code, &error);
-    if (store_shard_needs_flush(run->shard))
-        flush(run);
-    else
-        maintain(run); /* the clock may have closed a window */
+    check(store_shard_flush_due(run->shard, &error), &error);
+    maintain(run); /* the clock may have closed a window */
 }
 
 static void append_all(struct run *run, struct compaction_load *load)

@@ -284,7 +284,7 @@ static void *flush_loop(void *context)
         for (int i = 0; i < SHARDS_MAX; i++) {
             struct store_shard *shard = atomic_load(&bench->shards[i]);
             struct error error = {0};
-            if (shard && store_shard_needs_flush(shard) && store_shard_flush(shard, &error) != 0)
+            if (shard && store_shard_flush_due(shard, &error) != 0)
                 die("flush", error.text);
         }
         usleep(1000);

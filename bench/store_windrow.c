@@ -86,7 +86,7 @@ static void *work_behind(void *context)
     while (!atomic_load(&run->stop)) {
         bool worked = false;
         if (store_shard_needs_flush(run->shard)) {
-            if (store_shard_flush(run->shard, &error) != 0)
+            if (store_shard_flush_due(run->shard, &error) != 0)
                 bench_fail("windrow", error.text);
             worked = true;
         }
@@ -268,7 +268,7 @@ static void fill_window(struct bench_windrow *run, int64_t window, uint32_t rows
         }
         group.next_offset = (int64_t)run->next;
         append(run, &group);
-        if (store_shard_needs_flush(run->shard) && store_shard_flush(run->shard, &error) != 0)
+        if (store_shard_flush_due(run->shard, &error) != 0)
             bench_fail("windrow", error.text);
     }
     if (store_shard_seal(run->shard, window * WINDOW_MS, WINDOW_MS, 0, NULL, NULL, &error) != 0)

@@ -289,9 +289,17 @@ static struct memtable *oldest_immutable(struct store_shard *shard)
     return memtable;
 }
 
+/* Whether the memtable that takes appends is to be written too. What has just begun behind a full
+ * one stays: its crumb of a chunk would keep its neighbours from merging. Under the append lock. */
+static bool active_is_due(const struct store_shard *shard)
+{
+    return atomic_load_explicit(&shard->many_windows, memory_order_relaxed) ||
+           (atomic_load(&shard->immutable_count) == 0 && store_shard_needs_flush(shard));
+}
+
 /* Only what is there now: a writer that never pauses would keep a flush going for ever, and the
  * seal that waits for it. */
-int flush_all(struct store_shard *shard, struct error *error)
+static int flush_memtables(struct store_shard *shard, bool all, struct error *error)
 {
     uint32_t due = 0;
     int code;
@@ -300,7 +308,7 @@ int flush_all(struct store_shard *shard, struct error *error)
     code = shard_check_running(shard, error);
     if (code == 0) {
         shard_publish_lock(shard);
-        if (shard->active && shard->active->frame_count > 0)
+        if (shard->active && shard->active->frame_count > 0 && (all || active_is_due(shard)))
             append_rotate(shard);
         due = atomic_load(&shard->immutable_count);
         pthread_mutex_unlock(&shard->append_lock);
@@ -316,14 +324,29 @@ int flush_all(struct store_shard *shard, struct error *error)
     return code;
 }
 
-int store_shard_flush(struct store_shard *shard, struct error *error)
+int flush_all(struct store_shard *shard, struct error *error)
+{
+    return flush_memtables(shard, true, error);
+}
+
+static int flush(struct store_shard *shard, bool all, struct error *error)
 {
     int code;
 
     garbage_collect_behind(shard);
-    code = flush_all(shard, error);
+    code = flush_memtables(shard, all, error);
     garbage_collect_behind(shard);
     if (code != 0 && error)
         error_wrap(error, "%s/%s: flush", shard->collection, shard->name);
     return code;
+}
+
+int store_shard_flush(struct store_shard *shard, struct error *error)
+{
+    return flush(shard, true, error);
+}
+
+int store_shard_flush_due(struct store_shard *shard, struct error *error)
+{
+    return store_shard_needs_flush(shard) ? flush(shard, false, error) : 0;
 }

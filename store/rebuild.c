@@ -212,8 +212,8 @@ static int append_group(struct store_rebuild *rebuild, const struct store_group 
             return error->code;
         (void)nanosleep(&pause, NULL); /* other shards may hold the memory */
     }
-    if (code == 0 && store_shard_needs_flush(rebuild->shadow))
-        code = store_shard_flush(rebuild->shadow, error);
+    if (code == 0)
+        code = store_shard_flush_due(rebuild->shadow, error);
     return code;
 }
 

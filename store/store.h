@@ -247,6 +247,10 @@ void store_shard_describe(struct store_shard *shard, struct arena *arena,
 /** Rotates the memtable and writes its chunks; nothing to do is fine. */
 int store_shard_flush(struct store_shard *shard, struct error *error);
 
+/** Writes what store_shard_needs_flush means, if anything: full memtables, and the one that takes
+ * appends only when it is due itself. What keeps a shard flushed in the background. */
+int store_shard_flush_due(struct store_shard *shard, struct error *error);
+
 /** The major of one window: flushes when the memtable holds rows of it, merges its chunks and its
  * run into one run of the next generation. Newest version per id wins; rows masked or expired at
  * `now_ms` go. A window left without rows is dropped. Cancellable through `cancel` (may be NULL;

@@ -63,8 +63,8 @@ static void flush_due(struct maintenance *maintenance)
     while (!maintenance->stopping &&
            catalog_acquire_next(maintenance->catalog, &position, &lease)) {
         struct error error = {0};
-        if (store_shard_needs_flush(lease.shard) && !store_shard_compaction_behind(lease.shard) &&
-            store_shard_flush(lease.shard, &error) != 0 && error.code != ERROR_BUSY) {
+        if (!store_shard_compaction_behind(lease.shard) &&
+            store_shard_flush_due(lease.shard, &error) != 0 && error.code != ERROR_BUSY) {
             log_error("windrow", "flush: %s", error.text);
             pause_after_failure(maintenance, &lease);
         }

@@ -319,6 +319,47 @@ START_TEST(full_memory_stalls_the_writer_until_a_flush)
 }
 END_TEST
 
+START_TEST(due_flush_leaves_the_memtable_that_has_just_begun)
+{
+    struct fixture_group *group = calloc(1, sizeof(*group));
+    struct store_options options = {.data_dir = test_directory(),
+                                    .memory_max_bytes = 64 * MEMTABLE_BYTES,
+                                    .memtable_max_bytes = MEMTABLE_BYTES,
+                                    .io = fixture_io(NULL)};
+    struct store_shard_info info;
+    struct arena arena;
+    struct store *store;
+    struct store_shard *shard;
+    uint32_t groups = 0;
+
+    ck_assert_ptr_nonnull(group);
+    arena_create(&arena, 0);
+    ck_assert_int_eq(store_open(&options, &store, NULL), 0);
+    shard = fixture_shard(store, 1000, 0, STORE_DURABILITY_LOG);
+    ck_assert_int_eq(store_shard_flush_due(shard, NULL), 0); /* nothing is */
+    while (!store_shard_needs_flush(shard)) {
+        memset(&group->group, 0, sizeof(group->group));
+        fixture_group_start(group, store_shard_next_offset(shard));
+        fixture_group_put(group, ++groups, 100, 0, 100, false);
+        ck_assert_int_eq(store_shard_append(shard, &group->group, NULL), 0);
+    }
+    ck_assert_int_eq(store_shard_flush_due(shard, NULL), 0);
+    ck_assert(!store_shard_needs_flush(shard));
+    store_shard_describe(shard, &arena, &info);
+    ck_assert_uint_eq(info.window_count, 1);
+    ck_assert_uint_eq(info.windows[0].chunk_count, 1);
+    ck_assert_uint_eq(info.windows[0].chunks[0].rows, groups - 1);
+    ck_assert_uint_eq(info.windows[0].memtable_rows, 1);
+    ck_assert_int_eq(store_shard_flush(shard, NULL), 0);
+    store_shard_describe(shard, &arena, &info);
+    ck_assert_uint_eq(info.windows[0].chunk_count, 2);
+    ck_assert_int_eq(store_shard_close(shard, true, NULL), 0);
+    store_close(store);
+    arena_destroy(&arena);
+    free(group);
+}
+END_TEST
+
 TEST_TABLE(TEST(frame_that_was_built_is_taken_apart),
            TEST(every_flipped_byte_of_a_frame_is_noticed),
            TEST(frame_of_another_file_use_or_place_does_not_pass),
@@ -327,4 +368,5 @@ TEST_TABLE(TEST(frame_that_was_built_is_taken_apart),
            TEST(damaged_frame_before_acknowledged_ones_fails_the_opening),
            TEST(stale_frames_of_a_recycled_log_are_not_replayed),
            TEST(group_larger_than_the_memtable_gets_a_log_of_its_size),
-           TEST(full_memory_stalls_the_writer_until_a_flush))
+           TEST(full_memory_stalls_the_writer_until_a_flush),
+           TEST(due_flush_leaves_the_memtable_that_has_just_begun))
