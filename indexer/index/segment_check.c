@@ -192,7 +192,7 @@ static int read_header(struct io *io, const char *path, struct index_segment_hea
 int index_segment_check(struct io *io, const char *path, uint64_t file_number, uint32_t dim,
                         uint32_t row_count, struct error *error)
 {
-    struct index_segment_header header;
+    struct index_segment_header header = {0};
     const struct index_ivf_header *lists = (const void *)&header;
     struct index_segment *segment;
     int status = read_header(io, path, &header, error);
