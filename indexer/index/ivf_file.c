@@ -11,11 +11,6 @@
 
 enum { DIM_LIMIT = 65536 };
 
-static int corrupt(struct error *error, const char *what)
-{
-    return error_set(error, ERROR_CORRUPT, "index segment: %s", what);
-}
-
 uint64_t index_ivf_header_checksum(const struct index_ivf_header *header)
 {
     return checksum_block(header, offsetof(struct index_ivf_header, checksum), header->file_number,
@@ -27,28 +22,28 @@ static int check_counts(const struct index_ivf_header *header, struct error *err
     uint32_t blocks_max = INDEX_IVF_COUNT_MAX / INDEX_PQ_BLOCK_ROWS;
 
     if (header->metric > INDEX_METRIC_L2)
-        return corrupt(error, "unknown metric");
+        return index_segment_corrupt(error, "unknown metric");
     if (header->code_kind != INDEX_CODE_INT7 && header->code_kind != INDEX_CODE_FLOAT)
-        return corrupt(error, "unknown kind of codes");
+        return index_segment_corrupt(error, "unknown kind of codes");
     if (header->dim == 0 || header->dim > DIM_LIMIT)
-        return corrupt(error, "dimensions out of bounds");
+        return index_segment_corrupt(error, "dimensions out of bounds");
     if (header->stride != index_code_stride((enum index_code_kind)header->code_kind, header->dim))
-        return corrupt(error, "row length does not fit the dimensions");
+        return index_segment_corrupt(error, "row length does not fit the dimensions");
     if (header->part_dim == 0 || header->part_dim > DIM_LIMIT || header->part_count == 0 ||
         header->part_count > INDEX_PQ_PARTS_MAX || header->part_count % INDEX_PQ_QUAD != 0 ||
         (uint64_t)header->part_dim * header->part_count < header->dim ||
         (uint64_t)header->part_dim * (header->part_count - INDEX_PQ_QUAD) >= header->dim)
-        return corrupt(error, "parts out of bounds");
+        return index_segment_corrupt(error, "parts out of bounds");
     if (header->block_count == 0 || header->block_count > blocks_max || header->count == 0 ||
         header->count > (uint64_t)header->block_count * INDEX_PQ_BLOCK_ROWS)
-        return corrupt(error, "row count out of bounds");
+        return index_segment_corrupt(error, "row count out of bounds");
     if (header->list_count == 0 || header->list_count > INDEX_IVF_LISTS_MAX)
-        return corrupt(error, "list count out of bounds");
+        return index_segment_corrupt(error, "list count out of bounds");
     if (header->code_kind == INDEX_CODE_INT7 && !(isfinite(header->step) && header->step > 0))
-        return corrupt(error, "step of the codes out of bounds");
+        return index_segment_corrupt(error, "step of the codes out of bounds");
     if (!isfinite(header->bias_low) || !isfinite(header->bias_step) || !(header->bias_step >= 0) ||
         !isfinite(header->error) || !isfinite(header->epoch_error))
-        return corrupt(error, "a number is not finite");
+        return index_segment_corrupt(error, "a number is not finite");
     return 0;
 }
 
@@ -56,7 +51,7 @@ static int check_counts(const struct index_ivf_header *header, struct error *err
  * 2^43. */
 int index_ivf_layout(struct index_ivf_header *header, struct error *error)
 {
-    uint64_t sizes[INDEX_IVF_SECTION_COUNT] = {0}, offset = INDEX_SEGMENT_PAGE;
+    uint64_t sizes[INDEX_IVF_SECTION_COUNT] = {0};
     uint64_t lists = header->list_count, blocks = header->block_count;
     uint64_t slots = blocks * INDEX_PQ_BLOCK_ROWS;
     int status = check_counts(header, error);
@@ -73,12 +68,7 @@ int index_ivf_layout(struct index_ivf_header *header, struct error *error)
     sizes[INDEX_IVF_ROWS] = slots * sizeof(uint32_t);
     sizes[INDEX_IVF_BIASES] = header->metric == INDEX_METRIC_L2 ? slots * sizeof(uint16_t) : 0;
     sizes[INDEX_IVF_BLOCKS] = slots * header->part_count / 2;
-    for (uint32_t i = 0; i < INDEX_IVF_SECTION_COUNT; i++) {
-        header->sections[i].offset = offset;
-        header->sections[i].size_bytes = sizes[i];
-        offset += (sizes[i] + INDEX_SEGMENT_PAGE - 1) / INDEX_SEGMENT_PAGE * INDEX_SEGMENT_PAGE;
-    }
-    header->file_bytes = offset;
+    header->file_bytes = index_sections_place(header->sections, sizes, INDEX_IVF_SECTION_COUNT);
     return 0;
 }
 
@@ -92,20 +82,17 @@ static int check_header(const struct index_ivf_header *header, uint64_t file_num
         return error_set(error, ERROR_UNSUPPORTED, "index segment: format version %u",
                          header->version);
     if (header->checksum != index_ivf_header_checksum(header))
-        return corrupt(error, "the header does not match its checksum");
+        return index_segment_corrupt(error, "the header does not match its checksum");
     if (header->file_number != file_number)
-        return corrupt(error, "written as another file");
+        return index_segment_corrupt(error, "written as another file");
     computed = *header;
     status = index_ivf_layout(&computed, error);
     if (status != 0)
         return status;
     if (computed.file_bytes != header->file_bytes || header->file_bytes != size_bytes)
-        return corrupt(error, "the file's size does not fit its header");
-    for (uint32_t i = 0; i < INDEX_IVF_SECTION_COUNT; i++)
-        if (computed.sections[i].offset != header->sections[i].offset ||
-            computed.sections[i].size_bytes != header->sections[i].size_bytes)
-            return corrupt(error, "a section is not where it must be");
-    return 0;
+        return index_segment_corrupt(error, "the file's size does not fit its header");
+    return index_sections_agree(computed.sections, header->sections, INDEX_IVF_SECTION_COUNT,
+                                error);
 }
 
 static void place(const struct index_ivf_header *header, const uint8_t *bytes,
@@ -159,15 +146,15 @@ static int check_lists(const struct index_ivf *ivf, struct error *error)
 
     for (uint32_t list = 0; list < ivf->epoch.list_count; list++) {
         if (ivf->first_blocks[list] != next)
-            return corrupt(error, "a list is not where it must be");
+            return index_segment_corrupt(error, "a list is not where it must be");
         next += ((uint64_t)ivf->sizes[list] + INDEX_PQ_BLOCK_ROWS - 1) / INDEX_PQ_BLOCK_ROWS;
         rows += ivf->sizes[list];
         if (next > ivf->block_count)
-            return corrupt(error, "a list is longer than the file");
+            return index_segment_corrupt(error, "a list is longer than the file");
     }
     if (next != ivf->block_count || ivf->first_blocks[ivf->epoch.list_count] != next ||
         rows != ivf->count)
-        return corrupt(error, "the lists do not add up to the rows");
+        return index_segment_corrupt(error, "the lists do not add up to the rows");
     return 0;
 }
 
@@ -182,15 +169,15 @@ static int check_rows(const struct index_ivf *ivf, struct error *error)
         for (uint32_t i = 0; i < ivf->sizes[list] && status == 0; i++) {
             uint32_t row = rows[i];
             if (row >= ivf->count)
-                status = corrupt(error, "a row number is out of bounds");
+                status = index_segment_corrupt(error, "a row number is out of bounds");
             else if (seen[row / 64] >> row % 64 & 1)
-                status = corrupt(error, "a row appears twice");
+                status = index_segment_corrupt(error, "a row appears twice");
             else
                 seen[row / 64] |= UINT64_C(1) << row % 64;
         }
         for (rows += ivf->sizes[list]; rows < end && status == 0; rows++)
             if (*rows != INDEX_IVF_NO_ROW)
-                status = corrupt(error, "a row lies behind the end of its list");
+                status = index_segment_corrupt(error, "a row lies behind the end of its list");
     }
     free(seen);
     return status;
@@ -214,12 +201,12 @@ static int check_tables(const struct index_ivf_epoch *epoch, struct error *error
     if (!all_finite(epoch->centroids, items) ||
         !all_finite(epoch->pq.codebook, index_pq_codebook_items(&epoch->pq)) ||
         (quantiser->low && !all_finite(quantiser->low, quantiser->dim)))
-        return corrupt(error, "a number is not finite");
+        return index_segment_corrupt(error, "a number is not finite");
     /* Codes are 7-bit: a larger byte would overflow the integer kernels' sums. */
     for (size_t i = 0; i < (size_t)epoch->list_count * quantiser->stride; i++)
         all |= epoch->centroid_codes[i];
     return quantiser->kind == INDEX_CODE_INT7 && all & 128
-               ? corrupt(error, "a code is out of bounds")
+               ? index_segment_corrupt(error, "a code is out of bounds")
                : 0;
 }
 
@@ -238,14 +225,9 @@ int index_ivf_open(const void *bytes, uint64_t size_bytes, uint64_t file_number,
     const struct index_ivf_header *header = bytes;
     int status = check_header(header, file_number, size_bytes, error);
 
-    for (uint32_t i = 0; i < INDEX_IVF_SECTION_COUNT && status == 0; i++) {
-        const struct index_section_entry *section = &header->sections[i];
-        if (index_section_checksum((const uint8_t *)bytes + section->offset, section->size_bytes,
-                                   header->file_number, i) != section->checksum)
-            status = error_set(error, ERROR_CORRUPT,
-                               "index segment: section %u at byte %llu does not match its checksum",
-                               i, (unsigned long long)section->offset);
-    }
+    if (status == 0)
+        status = index_sections_check(bytes, header->sections, INDEX_IVF_SECTION_COUNT,
+                                      header->file_number, error);
     if (status != 0)
         return status;
     place(header, bytes, ivf);
@@ -306,9 +288,7 @@ int index_ivf_write(struct io *io, const char *path, uint64_t file_number,
         ivf->rows,
         ivf->biases ? (const void *)ivf->biases : "",
         ivf->blocks};
-    for (uint32_t i = 0; i < INDEX_IVF_SECTION_COUNT; i++)
-        header.sections[i].checksum =
-            index_section_checksum(content[i], header.sections[i].size_bytes, file_number, i);
+    index_sections_sum(header.sections, content, INDEX_IVF_SECTION_COUNT, file_number);
     header.checksum = index_ivf_header_checksum(&header);
     status = index_sections_write(io, path, &header, header.sections, content,
                                   INDEX_IVF_SECTION_COUNT, header.file_bytes, error);

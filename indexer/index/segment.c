@@ -10,11 +10,6 @@
 #include "indexer/index/memory.h"
 #include "indexer/index/segment_format.h"
 
-static int corrupt(struct error *error, const char *what)
-{
-    return error_set(error, ERROR_CORRUPT, "index segment: %s", what);
-}
-
 static int check_header(const struct index_segment_header *header, uint64_t file_number,
                         uint64_t size_bytes, struct error *error)
 {
@@ -22,39 +17,21 @@ static int check_header(const struct index_segment_header *header, uint64_t file
     int status;
 
     if (header->magic != INDEX_SEGMENT_MAGIC)
-        return corrupt(error, "no index segment");
+        return index_segment_corrupt(error, "no index segment");
     if (header->version != INDEX_SEGMENT_VERSION)
         return error_set(error, ERROR_UNSUPPORTED, "index segment: format version %u",
                          header->version);
     if (header->checksum != index_header_checksum(header))
-        return corrupt(error, "the header does not match its checksum");
+        return index_segment_corrupt(error, "the header does not match its checksum");
     if (header->file_number != file_number)
-        return corrupt(error, "written as another file");
+        return index_segment_corrupt(error, "written as another file");
     computed = *header;
     status = index_segment_layout(&computed, error);
     if (status != 0)
         return status;
     if (computed.file_bytes != header->file_bytes || header->file_bytes != size_bytes)
-        return corrupt(error, "the file's size does not fit its header");
-    for (uint32_t i = 0; i < INDEX_SECTION_COUNT; i++)
-        if (computed.sections[i].offset != header->sections[i].offset ||
-            computed.sections[i].size_bytes != header->sections[i].size_bytes)
-            return corrupt(error, "a section is not where it must be");
-    return 0;
-}
-
-static int check_sections(const struct index_segment_header *header, const uint8_t *bytes,
-                          struct error *error)
-{
-    for (uint32_t i = 0; i < INDEX_SECTION_COUNT; i++) {
-        const struct index_section_entry *section = &header->sections[i];
-        if (index_section_checksum(bytes + section->offset, section->size_bytes,
-                                   header->file_number, i) != section->checksum)
-            return error_set(error, ERROR_CORRUPT,
-                             "index segment: section %u at byte %llu does not match its checksum",
-                             i, (unsigned long long)section->offset);
-    }
-    return 0;
+        return index_segment_corrupt(error, "the file's size does not fit its header");
+    return index_sections_agree(computed.sections, header->sections, INDEX_SECTION_COUNT, error);
 }
 
 static void place_graph(const struct index_segment_header *header, const uint8_t *bytes,
@@ -107,22 +84,22 @@ static int check_numbers(const struct index_graph *graph, struct error *error)
     int status = 0;
 
     if (largest(graph->rows, graph->count, false) >= graph->count)
-        return corrupt(error, "a row number is out of bounds");
+        return index_segment_corrupt(error, "a row number is out of bounds");
     if (largest(graph->links, (size_t)graph->count * 2 * graph->m, true) >= graph->count)
-        return corrupt(error, "a link is out of bounds");
+        return index_segment_corrupt(error, "a link is out of bounds");
     for (uint32_t i = 0; i < graph->level_count; i++) {
         const struct index_level *level = &graph->levels[i];
         uint32_t below = i == 0 ? graph->count : graph->levels[i - 1].count;
         if (largest(level->nodes, level->count, false) >= graph->count ||
             largest(level->below, level->count, false) >= below ||
             largest(level->links, (size_t)level->count * graph->m, true) >= level->count)
-            return corrupt(error, "an upper level points out of bounds");
+            return index_segment_corrupt(error, "an upper level points out of bounds");
     }
     seen = index_allocate_zeroed(graph->count / 64 + 1, sizeof(uint64_t));
     for (uint32_t node = 0; node < graph->count && status == 0; node++) {
         uint32_t row = graph->rows[node];
         if (seen[row / 64] >> row % 64 & 1)
-            status = corrupt(error, "a row appears twice");
+            status = index_segment_corrupt(error, "a row appears twice");
         seen[row / 64] |= UINT64_C(1) << row % 64;
     }
     free(seen);
@@ -140,7 +117,9 @@ static int check_codes(const struct index_graph *graph, struct error *error)
         return 0;
     for (size_t i = 0; i < count; i++)
         all |= words[i];
-    return all & UINT64_C(0x8080808080808080) ? corrupt(error, "a code is out of bounds") : 0;
+    return all & UINT64_C(0x8080808080808080)
+               ? index_segment_corrupt(error, "a code is out of bounds")
+               : 0;
 }
 
 /* What a segment must be of. */
@@ -170,7 +149,8 @@ static int open_graph(struct index_segment *opened, uint64_t file_number,
     if (status == 0)
         status = check_expected(header->metric, header->dim, header->count, expected, error);
     if (status == 0)
-        status = check_sections(header, opened->bytes, error);
+        status = index_sections_check(opened->bytes, header->sections, INDEX_SECTION_COUNT,
+                                      header->file_number, error);
     if (status != 0)
         return status;
     place_graph(header, opened->bytes, &opened->graph);
@@ -204,7 +184,7 @@ static int map_file(struct io *io, const char *path, uint64_t *size_bytes, const
         return status;
     status = io_size(io, file, path, size_bytes, error);
     if (status == 0 && *size_bytes < INDEX_SEGMENT_PAGE)
-        status = corrupt(error, "shorter than its header");
+        status = index_segment_corrupt(error, "shorter than its header");
     if (status == 0)
         status = io_map(io, file, path, *size_bytes, bytes, error);
     (void)io_close(io, file, path, &ignored); /* only read; the mapping holds on its own */

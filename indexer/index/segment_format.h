@@ -68,6 +68,23 @@ static_assert(offsetof(struct index_segment_header, sections) == 104, "layout");
 static_assert(offsetof(struct index_segment_header, checksum) == 4088, "layout");
 static_assert(sizeof(struct index_segment_header) == INDEX_SEGMENT_PAGE, "layout");
 
+/** ERROR_CORRUPT: "index segment: `what`". */
+int index_segment_corrupt(struct error *error, const char *what);
+
+/** Lays sections of `sizes` bytes behind the header, each on a border. Returns the file's size. */
+uint64_t index_sections_place(struct index_section_entry *sections, const uint64_t *sizes,
+                              uint32_t section_count);
+
+/** ERROR_CORRUPT unless what was `read` lies where it was `computed` to lie. */
+int index_sections_agree(const struct index_section_entry *computed,
+                         const struct index_section_entry *read, uint32_t section_count,
+                         struct error *error);
+
+/** Reads every section of the file at `bytes`; ERROR_CORRUPT with the place of one whose checksum
+ * is another. The sections must agree with the file's size. */
+int index_sections_check(const uint8_t *bytes, const struct index_section_entry *sections,
+                         uint32_t section_count, uint64_t file_number, struct error *error);
+
 /** Fills sizes and offsets from counts; ERROR_CORRUPT when a count is out of bounds. */
 int index_segment_layout(struct index_segment_header *header, struct error *error);
 uint64_t index_section_checksum(const void *bytes, uint64_t size_bytes, uint64_t file_number,

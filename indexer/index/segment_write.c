@@ -66,6 +66,14 @@ static int write_all(struct io *io, int file, const char *path, const void *byte
     return status;
 }
 
+void index_sections_sum(struct index_section_entry *sections, const void *const *content,
+                        uint32_t section_count, uint64_t file_number)
+{
+    for (uint32_t i = 0; i < section_count; i++)
+        sections[i].checksum =
+            index_section_checksum(content[i], sections[i].size_bytes, file_number, i);
+}
+
 /* The header goes last: a file without it is nothing. */
 int index_sections_write(struct io *io, const char *path, const void *header,
                          const struct index_section_entry *sections, const void *const *content,
@@ -106,9 +114,7 @@ int index_segment_write(struct io *io, const char *path, uint64_t file_number,
     const void *content[INDEX_SECTION_COUNT] = {
         graph->quantiser.low ? (const void *)graph->quantiser.low : "", graph->rows, graph->codes,
         graph->links, levels};
-    for (uint32_t i = 0; i < INDEX_SECTION_COUNT; i++)
-        header.sections[i].checksum =
-            index_section_checksum(content[i], header.sections[i].size_bytes, file_number, i);
+    index_sections_sum(header.sections, content, INDEX_SECTION_COUNT, file_number);
     header.checksum = index_header_checksum(&header);
     status = index_sections_write(io, path, &header, header.sections, content, INDEX_SECTION_COUNT,
                                   header.file_bytes, error);
