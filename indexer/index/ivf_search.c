@@ -12,6 +12,7 @@
 #include "indexer/index/scratch.h"
 #include "indexer/index/segment.h"
 #include "indexer/index/select.h"
+#include "indexer/index/top.h"
 
 enum {
     CHUNK_BLOCKS = 8,     /* scanned with one limit */
@@ -385,21 +386,15 @@ static int search_once(struct search *search, uint32_t k, uint32_t ef, struct in
     return status;
 }
 
-/* Slots become rows; of equal scores the lower row of a member goes first. */
+/* Slots become rows. */
 static void name_rows(const struct search *search, struct index_hit *hits, uint32_t *hit_members,
                       uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++) {
         const struct index_member *member = member_of(search, &hits[i].row);
         struct index_hit hit = {lists_of(member)->rows[hits[i].row], hits[i].score};
-        uint32_t number = (uint32_t)(member - search->members), at = i;
-        for (; at > 0 && hits[at - 1].score == hit.score &&
-               (hit_members ? hit_members[at - 1] : 0) == number && hits[at - 1].row > hit.row;
-             at--)
-            hits[at] = hits[at - 1];
-        hits[at] = hit;
-        if (hit_members)
-            hit_members[i] = number; /* moves are among hits of one member */
+
+        index_hit_append(hits, hit_members, i, hit, (uint32_t)(member - search->members));
     }
 }
 

@@ -15,6 +15,7 @@
 #include "indexer/index/layer_steps.h"
 #include "indexer/index/scratch.h"
 #include "indexer/index/segment.h"
+#include "indexer/index/top.h"
 
 enum {
     DEGREE_LIMIT = 512,
@@ -565,9 +566,9 @@ int index_forest_search(const struct index_member *members, uint32_t member_coun
                           &by_node, hits, hit_count, NULL, error);
     for (uint32_t i = 0; status == 0 && i < *hit_count; i++) {
         const struct index_tree *tree = index_forest_tree(&scratch->forest, hits[i].row);
-        hits[i].row = tree->graph->rows[hits[i].row - tree->base];
-        if (hit_members)
-            hit_members[i] = (uint32_t)(tree - scratch->forest.trees);
+        struct index_hit hit = {tree->graph->rows[hits[i].row - tree->base], hits[i].score};
+
+        index_hit_append(hits, hit_members, i, hit, (uint32_t)(tree - scratch->forest.trees));
     }
     return status;
 }

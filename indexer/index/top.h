@@ -73,4 +73,18 @@ static inline void index_top_sort(struct index_top *top)
     }
 }
 
+/* Puts a hit at the end of `at` sorted ones, whose scores are not below its own: of equal scores of
+ * one member the lower row goes first. hit_members may be NULL: all are of one. */
+static inline void index_hit_append(struct index_hit *hits, uint32_t *hit_members, uint32_t at,
+                                    struct index_hit hit, uint32_t member)
+{
+    if (hit_members)
+        hit_members[at] = member; /* moves are among hits of one member */
+    for (; at > 0 && hits[at - 1].score == hit.score && hits[at - 1].row > hit.row &&
+           (!hit_members || hit_members[at - 1] == member);
+         at--)
+        hits[at] = hits[at - 1];
+    hits[at] = hit;
+}
+
 #endif

@@ -88,6 +88,30 @@ START_TEST(a_few_rows_are_searched_exactly)
 }
 END_TEST
 
+/* Every row has a mirror image, as near to a query in the plane of the mirror as itself. */
+START_TEST(rows_of_equal_score_come_in_their_order)
+{
+    uint64_t state = test_seed();
+    struct fixture_data data = fixture_clusters(INDEX_METRIC_L2, 4020, 24, 30, 0.5f, &state);
+    struct fixture_data queries = split_queries(&data, 20);
+    struct index_build_options options = fixture_options(INDEX_METRIC_L2, data.dim);
+    struct index_segment *segment;
+
+    for (uint32_t row = 0; row < data.count / 2; row++) {
+        float *image = data.vectors + (size_t)(data.count - 1 - row) * data.dim;
+        memcpy(image, data.vectors + (size_t)row * data.dim, data.dim * sizeof(float));
+        image[0] = -image[0];
+    }
+    for (uint32_t q = 0; q < queries.count; q++)
+        queries.vectors[(size_t)q * data.dim] = 0;
+    segment = fixture_segment(&data, &options);
+    /* the order is checked by the fixture */
+    ck_assert_double_ge(fixture_recall(segment, INDEX_METRIC_L2, &data, &queries, 10, 100), 0.95);
+    index_segment_close(segment);
+    fixture_data_destroy(&data);
+}
+END_TEST
+
 /* Half of the rows are one point, a quarter are ten points, the rest are apart. */
 START_TEST(thousands_of_equal_rows_break_nothing)
 {
@@ -325,9 +349,10 @@ START_TEST(recall_on_the_shipped_sample_of_real_text_is_high)
 END_TEST
 
 TEST_TABLE(TEST(recall_on_clusters_is_high_for_every_metric_and_width),
-           TEST(clusters_far_apart_are_found), TEST(a_few_rows_are_searched_exactly),
-           TEST(thousands_of_equal_rows_break_nothing), TEST(rows_all_equal_are_all_reachable),
-           TEST(extreme_values_are_survived), TEST(the_widest_vectors_are_indexed),
+           TEST(clusters_far_apart_are_found), TEST(rows_of_equal_score_come_in_their_order),
+           TEST(a_few_rows_are_searched_exactly), TEST(thousands_of_equal_rows_break_nothing),
+           TEST(rows_all_equal_are_all_reachable), TEST(extreme_values_are_survived),
+           TEST(the_widest_vectors_are_indexed),
            TEST(same_seed_gives_the_same_file_with_any_number_of_threads),
            TEST(a_build_reports_progress_and_stops_when_cancelled),
            TEST(impossible_options_are_refused),

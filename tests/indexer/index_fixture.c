@@ -151,7 +151,8 @@ static uint32_t recall_one(const struct index_segment *segment, enum index_metri
             ck_abort_msg("row %u has score %g, not %g", hits[i].row, score, hits[i].score);
         if (i > 0 && (hits[i - 1].score < hits[i].score ||
                       (hits[i - 1].score == hits[i].score && hits[i - 1].row >= hits[i].row)))
-            ck_abort_msg("hit %u is out of order", i);
+            ck_abort_msg("row %u with score %.9g after row %u with %.9g", hits[i].row,
+                         (double)hits[i].score, hits[i - 1].row, (double)hits[i - 1].score);
         found += score >= exact[exact_count - 1].score;
     }
     free(hits);
