@@ -7,7 +7,7 @@
 
 #include "base/io.h"
 #include "base/text.h"
-#include "windrow/client.h"
+#include "windrow/ask.h"
 #include "windrow/command.h"
 #include "windrow/search_request.h"
 
@@ -175,7 +175,7 @@ static void append_freshness(struct buffer *out, const struct doc *reply)
     buffer_append_byte(out, '\n');
 }
 
-static void print_table(const struct doc *reply)
+static void print_table(const struct doc *reply, const void *context)
 {
     const struct doc *result = doc_get(reply, "result");
     const struct doc *points = result ? doc_get(result, "points") : NULL;
@@ -183,6 +183,7 @@ static void print_table(const struct doc *reply)
     size_t used;
     int width;
 
+    (void)context;
     if (points && points->type == DOC_ARRAY && points->count > 0) {
         width = id_width(points);
         used = 3 + 2 + (size_t)width + 2 + 8 + 2 + 24 + 2;
@@ -205,45 +206,27 @@ static void print_table(const struct doc *reply)
 static int ask(const struct config *config, const struct search_arguments *arguments,
                const struct buffer *body)
 {
-    struct client *client = NULL;
-    struct buffer reply = {0};
     struct buffer path = {0};
-    struct error error = {0};
-    struct arena arena;
-    struct doc doc;
-    int code = client_open(config, &client, &error);
+    int status;
 
-    arena_create(&arena, 0);
     buffer_append_format(&path, "/collections/%s/points/query", arguments->collection);
-    if (code == 0)
-        code = client_request_doc(client, buffer_text(&path), body, &arena, &reply, &doc, &error);
-    if (code == 0 && arguments->json) {
-        fwrite(reply.data, 1, reply.size, stdout);
-        fputc('\n', stdout);
-    } else if (code == 0) {
-        print_table(&doc);
-    }
-    arena_destroy(&arena);
-    buffer_destroy(&reply);
+    status = ask_service(config, &(struct ask){.path = buffer_text(&path),
+                                               .body = body,
+                                               .json = arguments->json,
+                                               .print = print_table});
     buffer_destroy(&path);
-    client_close(client);
-    return code == 0 ? COMMAND_OK : command_fail("%s", error.text);
+    return status;
 }
 
 static int search(const struct config *config, struct search_arguments *arguments)
 {
     struct buffer body = {0};
     struct error error = {0};
-    int status;
+    int status = ask_choose_collection(config, "search", &arguments->collection);
     int code;
 
-    if (!arguments->collection && config->collection_count == 1)
-        arguments->collection = config->collections[0].name;
-    if (!arguments->collection)
-        return command_usage_error("search", "which collection? (-C NAME)");
-    if (!config_collection_find(config, arguments->collection))
-        return command_usage_error("search", "%s has no collection %s", config->path,
-                                   arguments->collection);
+    if (status != COMMAND_OK)
+        return status;
     code = search_request_write(arguments, io_wall_ms(io_posix()), &body, &error);
     if (code == 0)
         status = ask(config, arguments, &body);

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/text.h"
-#include "windrow/client.h"
+#include "windrow/ask.h"
 #include "windrow/command.h"
 
 static const char help[] =
@@ -215,8 +215,9 @@ static void append_collection(struct buffer *out, const struct doc *collection, 
         append_shard(out, &shards->items[i], all);
 }
 
-static void print_report(const struct doc *status, const struct status_arguments *arguments)
+static void print_report(const struct doc *status, const void *context)
 {
+    const struct status_arguments *arguments = context;
     const struct doc *collections = get(status, "collections");
     struct buffer out = {0};
 
@@ -227,32 +228,6 @@ static void print_report(const struct doc *status, const struct status_arguments
             append_collection(&out, &collections->items[i], arguments->all);
     fwrite(out.data, 1, out.size, stdout);
     buffer_destroy(&out);
-}
-
-/* ---- asking ---- */
-
-static int ask(const struct config *config, const struct status_arguments *arguments)
-{
-    struct client *client = NULL;
-    struct buffer reply = {0};
-    struct error error = {0};
-    struct arena arena;
-    struct doc doc;
-    int code = client_open(config, &client, &error);
-
-    arena_create(&arena, 0);
-    if (code == 0)
-        code = client_request_doc(client, "/status", NULL, &arena, &reply, &doc, &error);
-    if (code == 0 && arguments->json) {
-        fwrite(reply.data, 1, reply.size, stdout);
-        fputc('\n', stdout);
-    } else if (code == 0) {
-        print_report(&doc, arguments);
-    }
-    arena_destroy(&arena);
-    buffer_destroy(&reply);
-    client_close(client);
-    return code == 0 ? COMMAND_OK : command_fail("%s", error.text);
 }
 
 int command_status(int argc, char **argv)
@@ -295,7 +270,10 @@ int command_status(int argc, char **argv)
         status = command_usage_error("status", "%s has no collection %s", config->path,
                                      arguments.collection);
     else if (status == COMMAND_OK)
-        status = ask(config, &arguments);
+        status = ask_service(config, &(struct ask){.path = "/status",
+                                                   .json = arguments.json,
+                                                   .print = print_report,
+                                                   .context = &arguments});
     config_free(config);
     return status;
 }

@@ -7,7 +7,7 @@
 #include "base/io.h"
 #include "base/text.h"
 #include "windrow/argument.h"
-#include "windrow/client.h"
+#include "windrow/ask.h"
 #include "windrow/command.h"
 
 /* A merge or a read from Kafka takes what it takes; Ctrl-C leaves the service at it. */
@@ -51,10 +51,11 @@ static void print_window(const struct doc *window)
            text_format_size((uint64_t)number_of(window, "bytes"), bytes));
 }
 
-static void print_windows(const struct doc *reply)
+static void print_windows(const struct doc *reply, const void *context)
 {
     const struct doc *windows = doc_get(reply, "result");
 
+    (void)context;
     for (uint32_t i = 0; windows && windows->type == DOC_ARRAY && i < windows->count; i++)
         print_window(&windows->items[i]);
     if (windows && windows->type == DOC_ARRAY && windows->count == 0)
@@ -85,46 +86,27 @@ static int write_body(const struct arguments *arguments, struct buffer *body, st
 static int ask(const struct config *config, const struct arguments *arguments,
                const struct buffer *body)
 {
-    struct client *client = NULL;
-    struct buffer reply = {0};
     struct buffer path = {0};
-    struct error error = {0};
-    struct arena arena;
-    struct doc doc;
-    int code = client_open(config, &client, &error);
+    int status;
 
-    arena_create(&arena, 0);
     buffer_append_format(&path, "/collections/%s/%s", arguments->collection, arguments->command);
-    if (code == 0) {
-        client_set_timeout(client, WAIT_S);
-        code = client_request_doc(client, buffer_text(&path), body, &arena, &reply, &doc, &error);
-    }
-    if (code == 0 && arguments->json) {
-        fwrite(reply.data, 1, reply.size, stdout);
-        fputc('\n', stdout);
-    } else if (code == 0) {
-        print_windows(&doc);
-    }
-    arena_destroy(&arena);
-    buffer_destroy(&reply);
+    status = ask_service(config, &(struct ask){.path = buffer_text(&path),
+                                               .body = body,
+                                               .timeout_s = WAIT_S,
+                                               .json = arguments->json,
+                                               .print = print_windows});
     buffer_destroy(&path);
-    client_close(client);
-    return code == 0 ? COMMAND_OK : command_fail("%s", error.text);
+    return status;
 }
 
 static int run(const struct config *config, struct arguments *arguments)
 {
     struct buffer body = {0};
     struct error error = {0};
-    int status;
+    int status = ask_choose_collection(config, arguments->command, &arguments->collection);
 
-    if (!arguments->collection && config->collection_count == 1)
-        arguments->collection = config->collections[0].name;
-    if (!arguments->collection)
-        return command_usage_error(arguments->command, "which collection? (-C NAME)");
-    if (!config_collection_find(config, arguments->collection))
-        return command_usage_error(arguments->command, "%s has no collection %s", config->path,
-                                   arguments->collection);
+    if (status != COMMAND_OK)
+        return status;
     if (write_body(arguments, &body, &error) == 0)
         status = ask(config, arguments, &body);
     else
