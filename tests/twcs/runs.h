@@ -13,6 +13,13 @@ enum { RUNS_MAX = 600, RUNS_TEXT_BYTES = 4096, RUNS_HOUR_MS = 3600000 };
 
 #define RUNS_MIB (UINT64_C(1) << 20)
 
+#define RUNS_COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+/* What the policies of the style tests have in common: level 1 holds 4 files of 64 MiB. */
+#define RUNS_POLICY                                                                                \
+    .max_space_amplification = 1.5, .target_file_bytes = 64 * RUNS_MIB, .size_ratio = 10,          \
+    .level0_trigger = 4, .tiered_min_threshold = 4
+
 /** One word into a run of 1,000 rows; the keys point into `text`. */
 void runs_parse_one(const char *text, uint64_t file_number, struct twcs_run *run);
 /** All words of a text; returns how many. */

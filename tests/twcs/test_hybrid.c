@@ -2,15 +2,9 @@
 #include "tests/support/test_main.h"
 #include "tests/twcs/runs.h"
 
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
-
 static const struct twcs_policy policy = {
     .style = TWCS_STYLE_HYBRID,
-    .max_space_amplification = 1.5,
-    .target_file_bytes = 64 * RUNS_MIB,
-    .size_ratio = 10,
-    .level0_trigger = 4,
-    .tiered_min_threshold = 4,
+    RUNS_POLICY,
     .tiered_max_threshold = 32,
 };
 
@@ -34,7 +28,7 @@ START_TEST(young_levels_are_tiers_and_old_ones_sorted)
         {"but not of level 2", "2:64:a-m 2:64:k-z", ""},
     };
 
-    runs_check(&policy, 0, cases, COUNT(cases));
+    runs_check(&policy, 0, cases, RUNS_COUNT(cases));
 }
 END_TEST
 /* clang-format on */

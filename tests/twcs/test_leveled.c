@@ -5,15 +5,9 @@
 #include "tests/support/test_main.h"
 #include "tests/twcs/runs.h"
 
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
-
 static const struct twcs_policy policy = {
     .style = TWCS_STYLE_LEVELED,
-    .max_space_amplification = 1.5,
-    .target_file_bytes = 64 * RUNS_MIB,
-    .size_ratio = 10,
-    .level0_trigger = 4,
-    .tiered_min_threshold = 4,
+    RUNS_POLICY,
     .tiered_max_threshold = 32,
 };
 
@@ -34,7 +28,7 @@ START_TEST(level_0_merges_at_its_trigger_with_what_it_meets)
         {"full files beside it are left alone", "1:64:a-b 1:64:y-z 0:2:k-l 0:2:k-l 0:2:k-l 0:2:k-l", "files 2 3 4 5 -> 1"},
     };
 
-    runs_check(&policy, 0, cases, COUNT(cases));
+    runs_check(&policy, 0, cases, RUNS_COUNT(cases));
 }
 END_TEST
 
@@ -51,7 +45,7 @@ START_TEST(a_file_that_meets_nothing_below_only_changes_its_level)
         {"a small one beside a crumb joins it", "1:300:c-d 1:9:m-n 2:9:a-b 2:200:c-d 2:9:x-y", "level_bytes 1 4 -> 2"},
     };
 
-    runs_check(&policy, 0, cases, COUNT(cases));
+    runs_check(&policy, 0, cases, RUNS_COUNT(cases));
 }
 END_TEST
 
@@ -67,7 +61,7 @@ START_TEST(a_level_over_its_share_gives_the_file_that_meets_least)
         {"the deepest that may give", "5:99999999999:a-z 6:99:b-c", "level_bytes 0 1 -> 6"},
     };
 
-    runs_check(&policy, 0, cases, COUNT(cases));
+    runs_check(&policy, 0, cases, RUNS_COUNT(cases));
 }
 END_TEST
 
@@ -81,7 +75,7 @@ START_TEST(the_largest_debt_is_paid_first)
         {"space at 1.5, level 0 at 1.0", "1:200:a-z!50 0:9:a-z 0:9:a-z 0:9:a-z 0:9:a-z", "space 0 -> 1"},
     };
 
-    runs_check(&policy, 0, cases, COUNT(cases));
+    runs_check(&policy, 0, cases, RUNS_COUNT(cases));
 }
 END_TEST
 
@@ -97,7 +91,7 @@ START_TEST(keys_that_another_style_left_in_two_files_are_merged_first)
         {"level 0 may", "0:64:a-m 0:64:a-m", ""},
     };
 
-    runs_check(&policy, 0, cases, COUNT(cases));
+    runs_check(&policy, 0, cases, RUNS_COUNT(cases));
 }
 END_TEST
 /* clang-format on */

@@ -2,15 +2,9 @@
 #include "tests/support/test_main.h"
 #include "tests/twcs/runs.h"
 
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
-
 static const struct twcs_policy policy = {
     .style = TWCS_STYLE_SIZE_TIERED,
-    .max_space_amplification = 1.5,
-    .target_file_bytes = 64 * RUNS_MIB,
-    .size_ratio = 10,
-    .level0_trigger = 4,
-    .tiered_min_threshold = 4,
+    RUNS_POLICY,
     .tiered_max_threshold = 8,
 };
 
@@ -34,7 +28,7 @@ START_TEST(runs_of_one_size_merge_wherever_they_lie)
         {"keys play no part", "1:64:a-b 1:64:a-b", ""},
     };
 
-    runs_check(&policy, 0, cases, COUNT(cases));
+    runs_check(&policy, 0, cases, RUNS_COUNT(cases));
 }
 END_TEST
 /* clang-format on */
@@ -47,8 +41,8 @@ START_TEST(level_0_never_fills_up_without_a_merge)
                                              TWCS_STYLE_HYBRID};
     static const uint32_t thresholds[] = {2, 4, 12, 100, 1000};
 
-    for (size_t s = 0; s < COUNT(styles); s++) {
-        for (size_t t = 0; t < COUNT(thresholds); t++) {
+    for (size_t s = 0; s < RUNS_COUNT(styles); s++) {
+        for (size_t t = 0; t < RUNS_COUNT(thresholds); t++) {
             struct twcs_policy with = policy;
             struct twcs_run runs[TWCS_LEVEL0_FILES_MAX];
             struct twcs_window window = runs_window(runs, 0);

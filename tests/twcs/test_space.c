@@ -2,16 +2,10 @@
 #include "tests/support/test_main.h"
 #include "tests/twcs/runs.h"
 
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
-
 static const struct twcs_policy policy = {
     .style = TWCS_STYLE_LEVELED,
     .ttl_ms = 100 * (int64_t)RUNS_HOUR_MS,
-    .max_space_amplification = 1.5,
-    .target_file_bytes = 64 * RUNS_MIB,
-    .size_ratio = 10,
-    .level0_trigger = 4,
-    .tiered_min_threshold = 4,
+    RUNS_POLICY,
     .tiered_max_threshold = 32,
 };
 
@@ -29,7 +23,7 @@ START_TEST(past_the_bound_the_run_with_most_dead_rows_is_rewritten)
         {"in level 0 too", "0:900:a-z!50", "space 0 -> 0"},
     };
 
-    runs_check(&policy, 0, cases, COUNT(cases));
+    runs_check(&policy, 0, cases, RUNS_COUNT(cases));
 }
 END_TEST
 
@@ -47,9 +41,9 @@ START_TEST(rows_that_have_expired_are_dead_too)
     };
     struct twcs_policy for_ever = policy;
 
-    runs_check(&policy, 200 * (int64_t)RUNS_HOUR_MS, cases, COUNT(cases));
+    runs_check(&policy, 200 * (int64_t)RUNS_HOUR_MS, cases, RUNS_COUNT(cases));
     for_ever.ttl_ms = 0;
-    for (size_t i = 0; i < COUNT(cases); i++) {
+    for (size_t i = 0; i < RUNS_COUNT(cases); i++) {
         const struct runs_case none = {cases[i].what, cases[i].runs, ""};
         runs_check(&for_ever, 200 * (int64_t)RUNS_HOUR_MS, &none, 1);
     }
@@ -69,7 +63,7 @@ START_TEST(runs_that_have_expired_whole_go_before_anything_is_merged)
     struct twcs_policy by_record = policy;
 
     by_record.ttl_ms = 0; /* the records brought their own */
-    runs_check(&by_record, 200 * (int64_t)RUNS_HOUR_MS, cases, COUNT(cases));
+    runs_check(&by_record, 200 * (int64_t)RUNS_HOUR_MS, cases, RUNS_COUNT(cases));
 }
 END_TEST
 /* clang-format on */
