@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "indexer/worker/queue.h"
 #include "tests/support/test_main.h"
 
 enum { STARTUP_ATTEMPTS = 1000, STARTUP_PAUSE_NS = 10 * 1000 * 1000 };
@@ -109,4 +110,21 @@ void nats_server_wipe(struct nats_server *server)
 
     ck_assert_uint_lt(length + 8, sizeof(server->directory));
     memcpy(server->directory + length, "-wiped", 7);
+}
+
+struct worker_queue *nats_server_queue(const char *url, int64_t ack_wait_ms,
+                                       struct metrics *metrics)
+{
+    struct queue_nats_options options = {.url = url,
+                                         .stream = "TEST",
+                                         .name = "test",
+                                         .replicas = 1,
+                                         .ack_wait_ms = ack_wait_ms,
+                                         .pass_delay_ms = 20,
+                                         .metrics = metrics};
+    struct worker_queue *queue;
+    struct error error = {0};
+
+    ck_assert_msg(queue_nats_open(&options, &queue, &error) == 0, "%s", error.text);
+    return queue;
 }

@@ -2,7 +2,11 @@
 #ifndef TESTS_INDEXER_NATS_SERVER_H
 #define TESTS_INDEXER_NATS_SERVER_H
 
+#include <stdint.h>
 #include <sys/types.h>
+
+struct metrics;
+struct worker_queue;
 
 struct nats_server {
     char url[64];
@@ -19,6 +23,11 @@ void nats_server_restart(struct nats_server *server);
 void nats_server_kill(struct nats_server *server);
 /** Loses everything that was stored; to be called between kill and restart. */
 void nats_server_wipe(struct nats_server *server);
+
+/** The queue of the stream TEST there; what a worker keeps longer than `ack_wait_ms` is delivered
+ * again. */
+struct worker_queue *nats_server_queue(const char *url, int64_t ack_wait_ms,
+                                       struct metrics *metrics);
 
 /** A port nobody listens on just now. */
 int nats_server_free_port(void);

@@ -17,21 +17,6 @@
 
 enum { ACK_WAIT_MS = 1000, SLOW_ROWS = 20000 };
 
-static struct worker_queue *open_queue(const struct nats_server *server, struct metrics *metrics)
-{
-    struct queue_nats_options options = {.url = server->url,
-                                         .stream = "TEST",
-                                         .replicas = 1,
-                                         .ack_wait_ms = ACK_WAIT_MS,
-                                         .pass_delay_ms = 20,
-                                         .metrics = metrics};
-    struct worker_queue *queue;
-    struct error error = {0};
-
-    ck_assert_msg(queue_nats_open(&options, &queue, &error) == 0, "%s", error.text);
-    return queue;
-}
-
 /* Seals a window, lets a worker begin with it, and dies. */
 static _Noreturn void build_and_die(const struct nats_server *server)
 {
@@ -43,7 +28,7 @@ static _Noreturn void build_and_die(const struct nats_server *server)
 
     fixture_open(&fixture, "killed", "0", SLOW);
     fixture_seal(&fixture, 5, SLOW_ROWS);
-    queue = open_queue(server, fixture.metrics);
+    queue = nats_server_queue(server->url, ACK_WAIT_MS, fixture.metrics);
     pool = fixture_pool(&fixture, queue, 1);
     fixture_submit(&fixture, pool, 5);
     while (building == 0)
@@ -72,7 +57,7 @@ START_TEST(job_of_a_killed_worker_is_redelivered_and_done)
     fixture_open(&fixture, "killed", "0", SLOW);
     ck_assert_uint_eq(fixture_window(&fixture, 5).segment.file_number, 0);
     ck_assert_int_eq(fixture_count_files(&fixture, ".tmp"), 0);
-    queue = open_queue(&server, fixture.metrics);
+    queue = nats_server_queue(server.url, ACK_WAIT_MS, fixture.metrics);
     pool = fixture_pool(&fixture, queue, 2);
     ck_assert_uint_eq(fixture_wait_indexed(&fixture, 5).run.rows, SLOW_ROWS);
     fixture_wait_drained(queue);
@@ -93,7 +78,7 @@ START_TEST(two_processes_share_a_queue_and_each_indexes_its_own_shard)
     nats_server_start(&server);
     for (int i = 0; i < 2; i++) {
         fixture_open(&fixtures[i], names[i], i ? "1" : "0", SMALL);
-        queues[i] = open_queue(&server, fixtures[i].metrics);
+        queues[i] = nats_server_queue(server.url, ACK_WAIT_MS, fixtures[i].metrics);
         pools[i] = fixture_pool(&fixtures[i], queues[i], 2);
     }
     for (int64_t number = 1; number <= 5; number++) {
@@ -125,7 +110,7 @@ START_TEST(emptied_server_only_delays_an_index)
 
     nats_server_start(&server);
     fixture_open(&fixture, "emptied", "0", SMALL);
-    queue = open_queue(&server, fixture.metrics);
+    queue = nats_server_queue(server.url, ACK_WAIT_MS, fixture.metrics);
     pool = fixture_pool(&fixture, queue, 0); /* publishes only */
     for (int64_t number = 1; number <= 3; number++) {
         fixture_seal(&fixture, number, 200);
@@ -162,7 +147,7 @@ START_TEST(poison_job_reaches_the_dead_letter_stream)
 
     nats_server_start(&server);
     fixture_open(&fixture, "poison", "0", SMALL);
-    queue = open_queue(&server, fixture.metrics);
+    queue = nats_server_queue(server.url, ACK_WAIT_MS, fixture.metrics);
     pool = fixture_pool(&fixture, queue, 1);
     atomic_store(&fixture.io.fail, true);
     fixture_seal(&fixture, 5, 200);

@@ -19,22 +19,6 @@ static struct worker_job job_of(int64_t window)
                                .generation = 1};
 }
 
-static struct worker_queue *open_queue(const struct nats_server *server, struct metrics *metrics)
-{
-    struct queue_nats_options options = {.url = server->url,
-                                         .stream = "TEST",
-                                         .name = "test",
-                                         .replicas = 1,
-                                         .ack_wait_ms = ACK_WAIT_MS,
-                                         .pass_delay_ms = 10,
-                                         .metrics = metrics};
-    struct worker_queue *queue;
-    struct error error = {0};
-
-    ck_assert_msg(queue_nats_open(&options, &queue, &error) == 0, "%s", error.text);
-    return queue;
-}
-
 static int64_t now_ms(void)
 {
     struct timespec now;
@@ -134,7 +118,7 @@ START_TEST(published_job_is_delivered_acknowledged_and_gone)
     struct worker_queue *queue;
 
     nats_server_start(&server);
-    queue = open_queue(&server, NULL);
+    queue = nats_server_queue(server.url, ACK_WAIT_MS, NULL);
     publish(queue, 1);
     publish(queue, 1); /* the same message id: the server drops it */
     publish(queue, 2);
@@ -152,7 +136,7 @@ START_TEST(job_acknowledged_in_vain_can_be_queued_again_at_once)
     struct worker_queue *queue;
 
     nats_server_start(&server);
-    queue = open_queue(&server, NULL);
+    queue = nats_server_queue(server.url, ACK_WAIT_MS, NULL);
     publish(queue, 1);
     ack(fetch_window(queue, 1));
     publish(queue, 1); /* within the dedupe window, but nothing is queued */
@@ -170,7 +154,7 @@ START_TEST(silent_worker_loses_the_job_and_a_busy_one_keeps_it)
     struct worker_delivery *busy;
 
     nats_server_start(&server);
-    queue = open_queue(&server, NULL);
+    queue = nats_server_queue(server.url, ACK_WAIT_MS, NULL);
     publish(queue, 1);
     silent = fetch_window(queue, 1);
     busy = fetch_window(queue, 1); /* after the acknowledgement time */
@@ -199,7 +183,7 @@ START_TEST(poison_job_ends_on_the_dead_letter_subject)
     natsMsg *dead;
 
     nats_server_start(&server);
-    queue = open_queue(&server, metrics);
+    queue = nats_server_queue(server.url, ACK_WAIT_MS, metrics);
     publish(queue, 7);
     for (uint32_t attempt = 1; attempt <= WORKER_ATTEMPTS_MAX; attempt++) {
         struct worker_delivery *delivery = fetch_window(queue, 7);
@@ -234,7 +218,7 @@ START_TEST(job_that_kills_its_workers_ends_as_a_dead_letter)
     struct worker_delivery *silent[WORKER_ATTEMPTS_MAX];
 
     nats_server_start(&server);
-    queue = open_queue(&server, NULL);
+    queue = nats_server_queue(server.url, ACK_WAIT_MS, NULL);
     publish(queue, 7);
     for (int i = 0; i < WORKER_ATTEMPTS_MAX; i++)
         silent[i] = fetch_window(queue, 7); /* and not a word */
@@ -257,7 +241,7 @@ START_TEST(message_that_is_no_job_is_buried_at_once)
     natsMsg *dead;
 
     nats_server_start(&server);
-    queue = open_queue(&server, NULL);
+    queue = nats_server_queue(server.url, ACK_WAIT_MS, NULL);
     publish(queue, 1);
     ack(fetch_window(queue, 1));
     observer = observe(&server);
@@ -280,8 +264,8 @@ START_TEST(passed_job_reaches_its_owner_without_costing_an_attempt)
     struct worker_delivery *delivery;
 
     nats_server_start(&server);
-    stranger = open_queue(&server, NULL);
-    owner = open_queue(&server, NULL);
+    stranger = nats_server_queue(server.url, ACK_WAIT_MS, NULL);
+    owner = nats_server_queue(server.url, ACK_WAIT_MS, NULL);
     publish(owner, 1);
     delivery = fetch_window(stranger, 1);
     ck_assert_int_eq(stranger->operations->retry(delivery, 1, "failed once", NULL), 0);
@@ -310,7 +294,7 @@ START_TEST(server_that_comes_late_is_found)
 
     nats_server_start(&server);
     nats_server_kill(&server);
-    queue = open_queue(&server, NULL);
+    queue = nats_server_queue(server.url, ACK_WAIT_MS, NULL);
     ck_assert_int_eq(queue->operations->publish(queue, &job, &error), ERROR_PEER);
     ck_assert(!queue->operations->connected(queue, why, sizeof(why)));
     ck_assert_str_eq(why, "NATS does not answer");
@@ -347,7 +331,7 @@ START_TEST(queued_job_survives_the_servers_death)
     struct error error = {0};
 
     nats_server_start(&server);
-    queue = open_queue(&server, NULL);
+    queue = nats_server_queue(server.url, ACK_WAIT_MS, NULL);
     publish(queue, 1);
     publish(queue, 2);
     delivery = fetch_window(queue, 1);
@@ -372,7 +356,7 @@ START_TEST(wiped_server_gets_its_streams_back)
     struct worker_queue *queue;
 
     nats_server_start(&server);
-    queue = open_queue(&server, NULL);
+    queue = nats_server_queue(server.url, ACK_WAIT_MS, NULL);
     publish(queue, 1);
     nats_server_kill(&server);
     nats_server_wipe(&server);
@@ -392,8 +376,8 @@ START_TEST(two_queues_share_the_jobs)
     int64_t sum = 0;
 
     nats_server_start(&server);
-    queues[0] = open_queue(&server, NULL);
-    queues[1] = open_queue(&server, NULL);
+    queues[0] = nats_server_queue(server.url, ACK_WAIT_MS, NULL);
+    queues[1] = nats_server_queue(server.url, ACK_WAIT_MS, NULL);
     for (int64_t window = 1; window <= 20; window++)
         publish(queues[0], window);
     for (int i = 0; i < 20; i++) {

@@ -20,21 +20,6 @@
 
 enum { ACK_WAIT_MS = 1000, ROWS = 6000 };
 
-static struct worker_queue *open_queue(const char *url, struct metrics *metrics)
-{
-    struct queue_nats_options options = {.url = url,
-                                         .stream = "TEST",
-                                         .replicas = 1,
-                                         .ack_wait_ms = ACK_WAIT_MS,
-                                         .pass_delay_ms = 20,
-                                         .metrics = metrics};
-    struct worker_queue *queue;
-    struct error error = {0};
-
-    ck_assert_msg(queue_nats_open(&options, &queue, &error) == 0, "%s", error.text);
-    return queue;
-}
-
 /* ---- the builder: no shard of its own ---- */
 
 static _Noreturn void run_builder(const char *url, const char *name, int start, bool dies)
@@ -51,7 +36,7 @@ static _Noreturn void run_builder(const char *url, const char *name, int start, 
         _exit(1);
     fixture_open(&fixture, name, "0", COLLECTION);
     atomic_store(&fixture.closing, true); /* nothing is open here */
-    queue = open_queue(url, fixture.metrics);
+    queue = nats_server_queue(url, ACK_WAIT_MS, fixture.metrics);
     pool = fixture_pool(&fixture, queue, 1);
     worker_pool_set_address(pool, "127.0.0.1:1");
     while (!dies || building == 0) {
@@ -102,7 +87,7 @@ static void owner_open(struct owner *owner, const char *url)
 
     fixture_open(&owner->fixture, "owner", "0", COLLECTION);
     owner->fixture.config->http_port = 0;
-    owner->queue = open_queue(url, owner->fixture.metrics);
+    owner->queue = nats_server_queue(url, ACK_WAIT_MS, owner->fixture.metrics);
     owner->pool = fixture_pool(&owner->fixture, owner->queue, 0); /* builds nothing itself */
     http.config = owner->fixture.config;
     http.metrics = owner->fixture.metrics;

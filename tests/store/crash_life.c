@@ -54,12 +54,7 @@ static int life_open(struct life *life, struct error *error)
 
 void life_stop(struct life *life)
 {
-    if (life->shard)
-        (void)store_shard_close(life->shard, false, NULL);
-    if (life->store)
-        store_close(life->store);
-    life->shard = NULL;
-    life->store = NULL;
+    fixture_abandon(&life->store, &life->shard);
 }
 
 /* Whether a step that failed is worth another try: what was short is there again. */

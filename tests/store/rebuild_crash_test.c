@@ -54,16 +54,6 @@ static void must_open(struct world *world)
     ck_assert_msg(open_world(world, &error) == 0, "%s", error.text);
 }
 
-static void stop_process(struct world *world)
-{
-    if (world->shard)
-        (void)store_shard_close(world->shard, false, NULL);
-    if (world->store)
-        store_close(world->store);
-    world->shard = NULL;
-    world->store = NULL;
-}
-
 static int append(struct world *world)
 {
     struct fixture_group *group = calloc(1, sizeof(*group));
@@ -274,7 +264,7 @@ static void create(struct world *world, uint64_t seed, bool is_damaged)
     }
     store_shard_describe(world->shard, &arena, &info);
     ck_assert(info.windows[1].sealed);
-    stop_process(world);
+    fixture_abandon(&world->store, &world->shard);
     if (is_damaged)
         damage(world, info.windows[1].run.file_number);
     world->is_damaged = is_damaged;
@@ -286,7 +276,7 @@ static void verify(struct world *world)
     struct buffer findings = {0};
 
     ck_assert_int_eq(store_shard_flush(world->shard, NULL), 0);
-    stop_process(world);
+    fixture_abandon(&world->store, &world->shard);
     ck_assert_msg(store_verify(world->io, "/data", NULL, &findings, NULL) == 0, "%s",
                   buffer_text(&findings));
     buffer_destroy(&findings);
@@ -308,7 +298,7 @@ static bool crash_at(const struct world *origin, uint64_t operation, uint64_t se
     acknowledged = rebuild_window(&world, &replaced);
     was_dead = shadow_disk_dead(world.disk);
     ck_assert(was_dead || acknowledged);
-    stop_process(&world);
+    fixture_abandon(&world.store, &world.shard);
     if (seed % 4 == 0)
         shadow_disk_kill_process(world.disk);
     else

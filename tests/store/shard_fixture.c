@@ -267,6 +267,31 @@ struct store_shard *fixture_shard(struct store *store, int64_t window_ms, int64_
     return shard;
 }
 
+void fixture_abandon(struct store **store, struct store_shard **shard)
+{
+    if (*shard)
+        (void)store_shard_close(*shard, false, NULL);
+    if (*store)
+        store_close(*store);
+    *shard = NULL;
+    *store = NULL;
+}
+
+void fixture_check_levels(const struct store_window_info *window, uint8_t sorted_from)
+{
+    for (size_t i = 0; i < window->chunk_count; i++) {
+        for (size_t j = 0; j < i; j++) {
+            const struct store_file_info *a = &window->chunks[i];
+            const struct store_file_info *b = &window->chunks[j];
+            if (a->level == b->level && a->level >= sorted_from)
+                ck_assert(compare_keys(a->first_key, a->first_key_bytes, b->last_key,
+                                       b->last_key_bytes) > 0 ||
+                          compare_keys(b->first_key, b->first_key_bytes, a->last_key,
+                                       a->last_key_bytes) > 0);
+        }
+    }
+}
+
 static char complaint[512];
 
 static bool model_expired(const struct model_row *row, int64_t now_ms, int64_t ttl_ms)

@@ -70,6 +70,12 @@ struct store *fixture_store(struct io *io, const char *data_dir, uint64_t memtab
 struct store_shard *fixture_shard(struct store *store, int64_t window_ms, int64_t ttl_ms,
                                   enum store_durability durability);
 
+/** What a process that dies leaves: nothing is flushed. Both may be NULL, and are then. */
+void fixture_abandon(struct store **store, struct store_shard **shard);
+
+/** Asserts that from level `sorted_from` on no key is in two chunks of one level. */
+void fixture_check_levels(const struct store_window_info *window, uint8_t sorted_from);
+
 /** Compares everything a snapshot can answer with the model at `now_ms`. Returns NULL or what is
  * wrong, in a static buffer. */
 const char *fixture_compare(const struct store_snapshot *snapshot, const struct model *model,

@@ -42,16 +42,6 @@ static int open_store(struct crash_world *world, struct error *error)
     return code;
 }
 
-static void stop_process(struct crash_world *world)
-{
-    if (world->shard)
-        (void)store_shard_close(world->shard, false, NULL);
-    if (world->store)
-        store_close(world->store);
-    world->shard = NULL;
-    world->store = NULL;
-}
-
 void crash_world_create(struct crash_world *world, enum config_style style, bool windows,
                         uint64_t max_bytes, uint64_t seed)
 {
@@ -104,7 +94,7 @@ static void recover(struct crash_world *world)
 {
     struct error error = {0};
 
-    stop_process(world);
+    fixture_abandon(&world->store, &world->shard);
     world->tally.crashes[world->doing]++;
     world->all_flushed = false;
     for (bool again = true; again;) {
@@ -121,7 +111,7 @@ static void recover(struct crash_world *world)
         ck_assert_msg(!again || shadow_disk_dead(world->disk), "%s", error.text);
         if (again || shadow_disk_dead(world->disk)) {
             world->tally.crashes[CRASH_OPENING]++;
-            stop_process(world);
+            fixture_abandon(&world->store, &world->shard);
             again = true;
         }
     }
@@ -135,7 +125,7 @@ static void recover(struct crash_world *world)
     /* A log file without rows that count is not read: what a crash tore in its end is no finding.
      */
     ck_assert_msg(store_shard_flush(world->shard, &error) == 0, "%s", error.text);
-    stop_process(world);
+    fixture_abandon(&world->store, &world->shard);
     verify(world);
     ck_assert_msg(open_store(world, &error) == 0, "%s", error.text);
     (void)store_shard_set_over_cap(world->shard, world->starved);

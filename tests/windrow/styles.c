@@ -68,30 +68,6 @@ static void close_world(struct world *world)
     store_close(world->store);
 }
 
-static int compare_keys(const uint8_t *a, uint16_t a_bytes, const uint8_t *b, uint16_t b_bytes)
-{
-    int order = memcmp(a, b, a_bytes < b_bytes ? a_bytes : b_bytes);
-
-    return order ? order : a_bytes - b_bytes;
-}
-
-/* No key is in two files of one sorted level. */
-static void check_sorted(const struct store_window_info *window, uint8_t sorted_from)
-{
-    for (size_t i = 0; i < window->chunk_count; i++) {
-        for (size_t j = 0; j < i; j++) {
-            const struct store_file_info *a = &window->chunks[i];
-            const struct store_file_info *b = &window->chunks[j];
-            if (a->level != b->level || a->level < sorted_from)
-                continue;
-            ck_assert(
-                compare_keys(a->first_key, a->first_key_bytes, b->last_key, b->last_key_bytes) >
-                    0 ||
-                compare_keys(b->first_key, b->first_key_bytes, a->last_key, a->last_key_bytes) > 0);
-        }
-    }
-}
-
 static void check_invariants(const struct world *world, const struct maintenance_view *view)
 {
     enum config_style style = world->collection.compaction_style;
@@ -103,7 +79,7 @@ static void check_invariants(const struct world *world, const struct maintenance
         if (style == CONFIG_STYLE_FIFO)
             ck_assert_uint_le(window->generation, 1);
         if (style == CONFIG_STYLE_LEVELED || style == CONFIG_STYLE_HYBRID)
-            check_sorted(window, style == CONFIG_STYLE_LEVELED ? 1 : 3);
+            fixture_check_levels(window, style == CONFIG_STYLE_LEVELED ? 1 : 3);
         if (window->length_ms == 0) {
             size_t level0 = 0;
             for (size_t k = 0; k < window->chunk_count; k++)
