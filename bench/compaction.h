@@ -2,7 +2,9 @@
 #ifndef BENCH_COMPACTION_H
 #define BENCH_COMPACTION_H
 
-#include "bench/store.h"
+#include <stdbool.h>
+
+#include "bench/store_load.h"
 
 enum {
     COMPACTION_MEMTABLE_BYTES = 4 << 20,

@@ -6,6 +6,9 @@
 #include <string.h>
 
 #include "bench/compaction.h"
+#include "bench/folder.h"
+#include "bench/store_device.h"
+#include "bench/store_rocksdb.h"
 
 static const struct {
     const char *name;

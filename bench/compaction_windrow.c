@@ -4,6 +4,8 @@
 #include <string.h>
 
 #include "bench/compaction.h"
+#include "bench/folder.h"
+#include "bench/store_device.h"
 #include "windrow/decision.h"
 
 enum { DECISIONS = 16, TURNS_MAX = 10000 };

@@ -1,6 +1,5 @@
 #include "bench/ingest_device.h"
 
-#include <ftw.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -97,17 +96,4 @@ struct device_speed device_measure(const char *directory, size_t write_bytes)
     check(io_unlink(io_posix(), probe.path, &error), &error);
     free(probe.bytes);
     return speed;
-}
-
-static int remove_entry(const char *path, const struct stat *status, int kind, struct FTW *ftw)
-{
-    (void)status;
-    (void)kind;
-    (void)ftw;
-    return remove(path);
-}
-
-void folder_remove(const char *path)
-{
-    (void)nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
 }

@@ -15,7 +15,4 @@ struct device_speed {
  * the second pass, over blocks that exist, counts. Ends the process on an error. */
 struct device_speed device_measure(const char *directory, size_t write_bytes);
 
-/** Removes a folder and everything in it; a missing one is no error. */
-void folder_remove(const char *path);
-
 #endif

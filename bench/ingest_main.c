@@ -21,6 +21,7 @@
 
 #include "base/io.h"
 #include "base/text.h"
+#include "bench/folder.h"
 #include "bench/ingest_device.h"
 #include "ingest/ingest.h"
 
@@ -319,7 +320,7 @@ static void windrow_start(struct bench *bench, struct windrow *windrow)
         .host = {.context = bench, .shard_open = host_open, .shard_close = host_close}};
     struct error error = {0};
 
-    folder_remove(bench->directory);
+    bench_folder_remove(bench->directory);
     atomic_store(&bench->stop_flushing, false);
     if (store_open(&store, &bench->store, &error) != 0 ||
         ingest_start(&options, &windrow->ingest, &error) != 0)
@@ -354,7 +355,7 @@ static struct speed measure_windrow(struct bench *bench)
     speed.records_per_s = (double)(bench->record_count - first) / (now_s() - start_s);
     speed.cpu_us = (cpu_s() - start_cpu_s) / (double)bench->record_count * 1e6;
     windrow_stop(bench, &windrow);
-    folder_remove(bench->directory);
+    bench_folder_remove(bench->directory);
     fprintf(stderr, "windrow: %.0f records/s, %.2f us of processor time each\n",
             speed.records_per_s, speed.cpu_us);
     return speed;
@@ -683,7 +684,7 @@ static void run(struct bench *bench)
         windrow_stop(bench, &windrow);
     }
     bench->partition_count = partition_count;
-    folder_remove(bench->directory);
+    bench_folder_remove(bench->directory);
     if (bench->json)
         report_json(bench, &result);
     else

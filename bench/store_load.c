@@ -1,10 +1,10 @@
 /* What both stores are given: records that are the same for the same number. */
+#include "bench/store_load.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "bench/store.h"
 
 void bench_fail(const char *what, const char *text)
 {

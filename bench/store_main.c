@@ -6,6 +6,7 @@
  * the first rate is that of the appends, the second has flushes and seals in it (RocksDB: flushes).
  * Times of a shared machine mean little: read the ratios. */
 #include <getopt.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +14,11 @@
 #include <unistd.h>
 
 #include "base/logger.h"
-#include "bench/store.h"
+#include "bench/folder.h"
+#include "bench/store_device.h"
+#include "bench/store_load.h"
+#include "bench/store_rocksdb.h"
+#include "bench/store_windrow.h"
 
 static const char help[] =
     "Usage: windrow bench store [--megabytes N] [--json] FOLDER\n\n"

@@ -1,12 +1,15 @@
 /* The peer: RocksDB of the distribution through its C interface, set as its own guide for
  * time-ordered data says: FIFO, large memtables, bloom filter, no compression (float32 vectors do
  * not shrink under its block compressors). */
+#include "bench/store_rocksdb.h"
+
 #include <rocksdb/c.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-#include "bench/store.h"
+#include "bench/store_device.h"
+#include "bench/store_load.h"
 
 struct bench_rocksdb {
     rocksdb_t *db;

@@ -1,4 +1,6 @@
 /* windrow's side: one writer, a thread that flushes and seals behind it. */
+#include "bench/store_windrow.h"
+
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -7,7 +9,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "bench/store.h"
+#include "bench/store_device.h"
+#include "bench/store_load.h"
 #include "store/store.h"
 
 enum { WINDOW_MS = 1000, LATE_MS = WINDOW_MS / 6, MEMTABLE_BYTES = 16 << 20 };

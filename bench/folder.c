@@ -1,0 +1,53 @@
+#include "bench/folder.h"
+
+#include <ftw.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+static uint64_t folder_sum;
+static uint64_t folder_files;
+
+static int add_size(const char *path, const struct stat *info, int kind, struct FTW *walk)
+{
+    (void)path;
+    (void)walk;
+    folder_sum += kind == FTW_F ? (uint64_t)info->st_blocks * 512 : 0;
+    folder_files += kind == FTW_F;
+    return 0;
+}
+
+uint64_t bench_folder_bytes(const char *folder)
+{
+    folder_sum = 0;
+    (void)nftw(folder, add_size, 16, FTW_PHYS);
+    return folder_sum;
+}
+
+uint64_t bench_folder_files(const char *folder)
+{
+    folder_files = 0;
+    (void)nftw(folder, add_size, 16, FTW_PHYS);
+    return folder_files;
+}
+
+static int remove_entry(const char *path, const struct stat *info, int kind, struct FTW *walk)
+{
+    (void)info;
+    (void)kind;
+    (void)walk;
+    return remove(path);
+}
+
+void bench_folder_remove(const char *path)
+{
+    (void)nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+const char *bench_subfolder(const char *folder, const char *name)
+{
+    static char path[4096];
+
+    snprintf(path, sizeof(path), "%s/%s", folder, name);
+    bench_folder_remove(path);
+    return path;
+}
