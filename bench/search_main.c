@@ -175,9 +175,7 @@ static void index_source(struct bench *bench, const struct store_source *source)
                              source->row_count, &opened, &error),
           &error);
     segment.object = opened;
-    check(store_shard_attach(bench->shard, source->window_start_ms, source->window_length_ms,
-                             source->generation, &segment, &error),
-          &error);
+    check(store_shard_attach(bench->shard, source->file_number, &segment, &error), &error);
     index_hnsw_graph_delete(graph);
     free(vectors);
 }

@@ -1,25 +1,12 @@
-/* Attaching an index segment to a sealed run: one edit, then one version. A search holds either the
- * version without it or the one with it. */
+/* Attaching an index segment to a run or chunk: one edit, then one version. A search holds either
+ * the version without it or the one with it. A file's number is never given to another file, so
+ * that a segment built for it can only ever meet the rows that it was built over. */
 #include <stdio.h>
 #include <string.h>
 
 #include "store/manifest_format.h"
 #include "store/shard.h"
 #include "store/table_internal.h"
-
-/* The window's sealed run of that generation, or NULL. */
-static struct version_entry *find_run(struct version *version, int64_t start_ms, int64_t length_ms,
-                                      uint64_t generation)
-{
-    size_t first;
-    size_t count = version_window(version, start_ms, length_ms, &first);
-
-    for (size_t i = first; i < first + count; i++)
-        if (version->entries[i].part->sealed &&
-            version->entries[i].part->description.generation == generation)
-            return &version->entries[i];
-    return NULL;
-}
 
 /* Publishes a version in which the part has this attachment (or none). `drop_former`: its file goes
  * with its last reader. Under the commit lock. */
@@ -75,15 +62,18 @@ static int change_segment(struct store_shard *shard, uint64_t part_number,
     return code;
 }
 
-int store_shard_attach(struct store_shard *shard, int64_t window_start_ms, int64_t window_length_ms,
-                       uint64_t generation, const struct store_segment *segment,
-                       struct error *error)
+static int no_such_file(struct error *error, uint64_t file_number)
+{
+    return error_set(error, ERROR_NOT_FOUND, "file %llu is no longer part of the shard",
+                     (unsigned long long)file_number);
+}
+
+int store_shard_attach(struct store_shard *shard, uint64_t file_number,
+                       const struct store_segment *segment, struct error *error)
 {
     struct store_segment known = *segment;
     struct attachment *attachment;
-    struct version_entry *entry;
     struct version *version;
-    uint64_t number = 0;
     int code;
 
     garbage_collect_behind(shard);
@@ -92,15 +82,11 @@ int store_shard_attach(struct store_shard *shard, int64_t window_start_ms, int64
     if (code == 0)
         code = shard_check_running(shard, error);
     version = version_acquire(shard);
-    entry = find_run(version, window_start_ms, window_length_ms, generation);
-    if (code == 0 && !entry)
-        code =
-            error_set(error, ERROR_NOT_FOUND, "generation %llu of window %lld is no longer current",
-                      (unsigned long long)generation, (long long)window_start_ms);
+    if (code == 0 && !version_find(version, file_number))
+        code = no_such_file(error, file_number);
     if (code == 0) {
-        number = entry->part->description.file_number;
         attachment = attachment_new(shard, &known);
-        code = change_segment(shard, number, &known.info, attachment, error);
+        code = change_segment(shard, file_number, &known.info, attachment, error);
         if (code == 0) {
             shard_pending_done(shard, known.info.file_number);
         } else {
@@ -117,8 +103,7 @@ int store_shard_attach(struct store_shard *shard, int64_t window_start_ms, int64
     return code;
 }
 
-int store_shard_load_segment(struct store_shard *shard, int64_t window_start_ms,
-                             int64_t window_length_ms, uint64_t generation, void *object,
+int store_shard_load_segment(struct store_shard *shard, uint64_t file_number, void *object,
                              void (*release)(void *object), struct error *error)
 {
     const struct store_segment_info none = {.recall = -1};
@@ -129,18 +114,16 @@ int store_shard_load_segment(struct store_shard *shard, int64_t window_start_ms,
 
     pthread_mutex_lock(&shard->commit_lock);
     version = version_acquire(shard);
-    entry = find_run(version, window_start_ms, window_length_ms, generation);
+    entry = version_find(version, file_number);
     if (!entry || !entry->attachment) {
-        code = error_set(error, ERROR_NOT_FOUND, "window %lld has no segment for generation %llu",
-                         (long long)window_start_ms, (unsigned long long)generation);
+        code = no_such_file(error, file_number);
     } else if (object) {
         segment.info = entry->attachment->segment.info;
-        publish_attachment(shard, entry->part->description.file_number,
-                           attachment_new(shard, &segment), false);
+        publish_attachment(shard, file_number, attachment_new(shard, &segment), false);
     } else {
         code = shard_check_running(shard, error);
         if (code == 0)
-            code = change_segment(shard, entry->part->description.file_number, &none, NULL, error);
+            code = change_segment(shard, file_number, &none, NULL, error);
         (void)shard_check_stop(shard, code, error);
     }
     version_unref(version);

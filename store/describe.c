@@ -40,7 +40,7 @@ static struct store_window_info *window_of(struct describe_job *job, int64_t sta
     window = &info->windows[info->window_count++];
     *window = (struct store_window_info){.start_ms = start_ms,
                                          .length_ms = length_ms,
-                                         .segment = {.recall = -1},
+                                         .run = {.segment = {.recall = -1}},
                                          .min_event_ms = INT64_MAX,
                                          .max_event_ms = INT64_MIN,
                                          .max_expiry_ms = INT64_MIN};
@@ -80,16 +80,20 @@ static void add_part(struct describe_job *job, const struct version_entry *entry
         .dead_rows = atomic_load_explicit(&part->persisted_rows, memory_order_relaxed),
         .max_expiry_ms = part_max_expiry_ms(entry->part, job->flushed_offset),
         .first_key_bytes = (uint16_t)part->first_key_bytes,
-        .last_key_bytes = (uint16_t)part->last_key_bytes};
+        .last_key_bytes = (uint16_t)part->last_key_bytes,
+        .checksum = part->info.footer_checksum,
+        .segment = {.recall = -1}};
 
     /* The part may go while the description is looked at. */
     file.first_key = must(arena_copy(job->arena, part->first_key, part->first_key_bytes));
     file.last_key = must(arena_copy(job->arena, part->last_key, part->last_key_bytes));
+    if (entry->attachment)
+        file.segment = entry->attachment->segment.info;
     expire_at(window, file.max_expiry_ms);
-    window->total_bytes += file.bytes + mask_bytes;
+    window->total_bytes += file.bytes + mask_bytes + file.segment.bytes;
     window->live_rows += file.rows - masked;
     widen(window, file.min_event_ms, file.max_event_ms);
-    job->info->total_bytes += part->info.index_bytes + mask_bytes;
+    job->info->total_bytes += part->info.index_bytes + mask_bytes + file.segment.bytes;
     if (part->description.kind == TABLE_RUN) /* a chunk's vectors count with the log files */
         job->info->total_bytes += part->info.vector_bytes;
     if (!part->sealed) {
@@ -99,13 +103,7 @@ static void add_part(struct describe_job *job, const struct version_entry *entry
     window->sealed = true;
     window->generation = part->description.generation;
     window->run = file;
-    window->run_checksum = part->info.footer_checksum;
     window->masked_rows = file.dead_rows;
-    if (entry->attachment) {
-        window->segment = entry->attachment->segment.info;
-        window->total_bytes += window->segment.bytes;
-        job->info->total_bytes += window->segment.bytes;
-    }
 }
 
 static void add_memtable(struct describe_job *job, const struct memtable *memtable)
@@ -282,6 +280,6 @@ void store_shard_describe(struct store_shard *shard, struct arena *arena,
 const char *store_window_state(const struct store_window_info *window)
 {
     if (window->sealed)
-        return window->segment.file_number ? "indexed" : "sealed";
+        return window->run.segment.file_number ? "indexed" : "sealed";
     return window->busy ? "sealing" : "open";
 }

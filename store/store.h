@@ -181,6 +181,14 @@ bool store_shard_set_over_cap(struct store_shard *shard, bool over);
 
 enum { STORE_LEVELS = 7 };
 
+struct store_segment_info {
+    uint64_t file_number; /* 0: none */
+    uint64_t bytes;
+    char kind[16];     /* "hnsw", "ivf_pq", "flat" */
+    double recall;     /* measured at build; -1: not measured */
+    uint64_t checksum; /* of the whole file, taken when it was attached; 0: before that was done */
+};
+
 struct store_file_info {
     uint64_t file_number;
     uint64_t bytes; /* index and vectors; a log file shared by chunks counts by rows */
@@ -192,25 +200,17 @@ struct store_file_info {
     int64_t max_expiry_ms; /* of the rows that live; INT64_MAX: never, INT64_MIN: none lives */
     const uint8_t *first_key, *last_key; /* in the describe arena */
     uint16_t first_key_bytes, last_key_bytes;
-};
-
-struct store_segment_info {
-    uint64_t file_number; /* 0: none */
-    uint64_t bytes;
-    char kind[16];     /* "hnsw", "ivf_pq", "flat" */
-    double recall;     /* measured at build; -1: not measured */
-    uint64_t checksum; /* of the whole file, taken when it was attached; 0: before that was done */
+    uint64_t checksum; /* of the footer */
+    struct store_segment_info segment;
 };
 
 struct store_window_info {
     int64_t start_ms, length_ms;
     bool sealed, busy;
-    uint64_t generation;        /* of the sealed run, 1 for the first; 0 without */
-    struct store_file_info run; /* valid when sealed */
-    uint64_t run_checksum;      /* of the run's footer */
-    uint64_t masked_rows;       /* of the run, for good: a reseal leaves them out */
-    struct store_segment_info segment;
-    struct store_file_info *chunks; /* in the describe arena, oldest first */
+    uint64_t generation;            /* of the sealed run, 1 for the first; 0 without */
+    struct store_file_info run;     /* valid when sealed */
+    uint64_t masked_rows;           /* of the run, for good: a reseal leaves them out */
+    struct store_file_info *chunks; /* unsealed files, in the describe arena, oldest first */
     size_t chunk_count;
     uint64_t memtable_rows;
     int64_t min_event_ms, max_event_ms; /* over everything */
@@ -326,27 +326,26 @@ void store_rebuild_end(struct store_rebuild *rebuild);
 void store_shard_reserve_segment(struct store_shard *shard, uint64_t *file_number, char *path,
                                  size_t path_bytes);
 
-/* What an index attaches to a sealed run: an opaque object with its release function. */
+/* What an index attaches to a run or chunk: an opaque object with its release function. */
 struct store_segment {
     struct store_segment_info info;
     void *object; /* the opened index; searches get it through store_source_segment */
     void (*release)(void *object); /* when the last snapshot that sees it is gone */
 };
 
-/** Attaches a segment to the run of (window, generation): DIR/n.segment must be complete and synced
- * under its final name. One manifest edit, then published: searches from now on see it (the hot
- * swap); a former segment of that run goes when its last reader leaves. ERROR_NOT_FOUND when that
- * generation is no longer current: the caller removes its file. Takes over `segment->object` on
- * success only. */
-int store_shard_attach(struct store_shard *shard, int64_t window_start_ms, int64_t window_length_ms,
-                       uint64_t generation, const struct store_segment *segment,
-                       struct error *error);
+/** Attaches a segment to a file of the shard, a sealed run or an unsealed chunk or run:
+ * DIR/n.segment must be complete and synced under its final name. One manifest edit, then
+ * published: searches from now on see it (the hot swap); a former segment of that file goes when
+ * its last reader leaves, and this one goes with its file when that is merged or dropped.
+ * ERROR_NOT_FOUND when the file is no longer part of the shard: the caller removes the segment's.
+ * Takes over `segment->object` on success only. */
+int store_shard_attach(struct store_shard *shard, uint64_t file_number,
+                       const struct store_segment *segment, struct error *error);
 
 /** After opening: gives the object of a segment the manifest knows (the indexer maps its file).
  * With `object` NULL the segment is forgotten and its file removed (it was damaged): reconciliation
- * then finds the run without one. */
-int store_shard_load_segment(struct store_shard *shard, int64_t window_start_ms,
-                             int64_t window_length_ms, uint64_t generation, void *object,
+ * then finds the file without one. */
+int store_shard_load_segment(struct store_shard *shard, uint64_t file_number, void *object,
                              void (*release)(void *object), struct error *error);
 
 /** Text about windows taken out because of damaged bytes, or NULL. */

@@ -13,7 +13,7 @@
 #include "store/part.h"
 #include "store/store.h"
 
-/* An index attached to a sealed run. `segment.object` is NULL until it is loaded. */
+/* An index attached to a part. `segment.object` is NULL until it is loaded. */
 struct attachment {
     struct attachment *next; /* in the garbage list */
     _Atomic uint32_t refs;

@@ -75,7 +75,7 @@ static struct doc window_doc(struct arena *arena, const struct maintenance_view 
     map_put(&map, "rows", u64_doc(window->live_rows));
     map_put(&map, "bytes", u64_doc(window->total_bytes));
     map_put(&map, "generation", u64_doc(window->generation));
-    map_put(&map, "segment", segment_doc(arena, &window->segment));
+    map_put(&map, "segment", segment_doc(arena, &window->run.segment));
     map_put(&map, "drop_blocked_by",
             text_or_null(arena, twcs_drop_blocker(&view->policy, &view->clock, &view->windows[i])));
     return map.map;

@@ -54,12 +54,19 @@ static void add_shard(struct store_shard *shard, const struct config_collection 
     for (size_t i = 0; i < info.window_count; i++) {
         const struct store_window_info *window = &info.windows[i];
         totals->points += window->live_rows;
-        if (window->segment.file_number) {
+        if (window->run.segment.file_number) {
             totals->indexed += window->run.rows - window->masked_rows;
             totals->segments++;
         } else if (window->sealed && collection->index_kind != CONFIG_INDEX_FLAT &&
                    window->run.rows >= collection->flat_below_rows) {
             totals->building = true;
+        }
+        for (size_t j = 0; j < window->chunk_count; j++) {
+            const struct store_file_info *chunk = &window->chunks[j];
+            if (chunk->segment.file_number == 0)
+                continue;
+            totals->indexed += chunk->rows - chunk->dead_rows;
+            totals->segments++;
         }
     }
 }

@@ -32,8 +32,9 @@ static bool get_run(struct http_request *request, struct worker_run *run)
                                .shard = http_request_argument(request, "shard")};
     if (request->options->workers && run->collection && run->shard &&
         get_time(request, "start_ms", &run->start_ms) &&
-        get_time(request, "length_ms", &run->length_ms) && run->length_ms > 0 &&
-        get_number(request, "generation", &run->generation))
+        get_time(request, "length_ms", &run->length_ms) && run->length_ms >= 0 &&
+        get_number(request, "generation", &run->generation) &&
+        (!http_request_argument(request, "file") || get_number(request, "file", &run->file_number)))
         return true;
     http_reply_error(request, 400,
                      "collection, shard, start_ms, length_ms and generation are needed");

@@ -99,6 +99,15 @@ static int by_start(const void *a, const void *b)
     return strverscmp(left->shard, right->shard);
 }
 
+static size_t chunk_segments(const struct store_window_info *window)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < window->chunk_count; i++)
+        count += window->chunks[i].segment.file_number != 0;
+    return count;
+}
+
 static void append_window(struct buffer *out, const struct listed_window *listed)
 {
     const struct store_window_info *window = listed->info;
@@ -110,20 +119,22 @@ static void append_window(struct buffer *out, const struct listed_window *listed
     buffer_append_format(
         out,
         ",\"start_ms\":%lld,\"end_ms\":%lld,\"state\":\"%s\",\"rows\":%llu,"
-        "\"bytes\":%llu,\"generation\":%llu,\"segment\":",
+        "\"bytes\":%llu,\"generation\":%llu,\"chunks\":%zu,\"chunk_segments\":%zu,\"segment\":",
         (long long)window->start_ms, (long long)(window->start_ms + window->length_ms),
         store_window_state(window), (unsigned long long)window->live_rows,
-        (unsigned long long)window->total_bytes, (unsigned long long)window->generation);
-    if (window->segment.file_number == 0) {
+        (unsigned long long)window->total_bytes, (unsigned long long)window->generation,
+        window->chunk_count, chunk_segments(window));
+    if (window->run.segment.file_number == 0) {
         buffer_append_text(out, "null}");
         return;
     }
-    buffer_append_format(out, "{\"kind\":\"%s\",\"bytes\":%llu,\"recall\":", window->segment.kind,
-                         (unsigned long long)window->segment.bytes);
-    if (window->segment.recall < 0)
+    buffer_append_format(out,
+                         "{\"kind\":\"%s\",\"bytes\":%llu,\"recall\":", window->run.segment.kind,
+                         (unsigned long long)window->run.segment.bytes);
+    if (window->run.segment.recall < 0)
         buffer_append_text(out, "null}}");
     else
-        buffer_append_format(out, "%.4f}}", window->segment.recall);
+        buffer_append_format(out, "%.4f}}", window->run.segment.recall);
 }
 
 static size_t list_windows(struct http_request *request, const char *collection,

@@ -187,8 +187,8 @@ static int rename_segment(struct build *build, const char *directory, struct err
     return io_sync_directory(io_of(build), directory, error);
 }
 
-int worker_build_attach(struct build *build, struct store_shard *shard, int64_t start_ms,
-                        int64_t length_ms, uint64_t generation, struct error *error)
+int worker_build_attach(struct build *build, struct store_shard *shard, uint64_t file_number,
+                        struct error *error)
 {
     struct store_segment segment = {
         .info = {.file_number = build->file_number,
@@ -202,7 +202,7 @@ int worker_build_attach(struct build *build, struct store_shard *shard, int64_t 
     (void)snprintf(segment.info.kind, sizeof(segment.info.kind), "%s",
                    index_segment_kind(build->segment));
     if (code == 0)
-        code = store_shard_attach(shard, start_ms, length_ms, generation, &segment, error);
+        code = store_shard_attach(shard, file_number, &segment, error);
     if (code == 0) {
         build->segment = NULL; /* the store's now, file and all */
         build->path[0] = '\0';
@@ -219,22 +219,30 @@ void worker_build_end(struct build *build)
 
 /* ---- of a shard that is open here ---- */
 
-int worker_build_find(const struct store_window_info *window, struct store_snapshot *snapshot,
+static bool is_run(const struct store_source *source, const struct worker_run *run)
+{
+    if (source->kind == STORE_SOURCE_MEMTABLE || source->window_start_ms != run->start_ms ||
+        source->window_length_ms != run->length_ms)
+        return false;
+    return run->generation > 0 ? source->sealed && source->generation == run->generation
+                               : !source->sealed && source->file_number == run->file_number;
+}
+
+int worker_build_find(const struct worker_run *run, struct store_snapshot *snapshot,
                       const struct store_source **source, struct error *error)
 {
     size_t count;
     const struct store_source *sources = store_snapshot_sources(snapshot, &count);
 
     for (size_t i = 0; i < count; i++) {
-        if (sources[i].kind == STORE_SOURCE_RUN && sources[i].sealed &&
-            sources[i].window_start_ms == window->start_ms &&
-            sources[i].window_length_ms == window->length_ms &&
-            sources[i].generation == window->generation) {
+        if (is_run(&sources[i], run)) {
             *source = &sources[i];
             return 0;
         }
     }
-    return error_set(error, ERROR_NOT_FOUND, "the generation is no longer current");
+    return error_set(error, ERROR_NOT_FOUND, "%s",
+                     run->generation > 0 ? "the generation is no longer current"
+                                         : "the chunk is no longer part of the window");
 }
 
 /* Looks at every block, which also takes their checksums. A raw run's vectors lie in one piece and
@@ -302,26 +310,27 @@ static int reserve_here(struct build *build, struct error *error)
     return 0;
 }
 
-int worker_build(struct worker_task *task, const struct store_window_info *window, bool *low_recall,
-                 struct error *error)
+int worker_build(struct worker_task *task, bool *low_recall, struct error *error)
 {
     struct store_shard *shard = task->lease.shard;
-    struct store_snapshot *snapshot =
-        store_snapshot_acquire(shard, io_wall_ms(task->pool->options.io));
+    const struct worker_job *job = &task->delivery->job;
+    const struct worker_run run = {.start_ms = job->window_start_ms,
+                                   .length_ms = job->window_length_ms,
+                                   .generation = job->generation,
+                                   .file_number = job->run_file_number};
+    int64_t now_ms = io_wall_ms(task->pool->options.io);
+    struct store_snapshot *snapshot = store_snapshot_acquire(shard, now_ms);
     struct build build = {.task = task,
                           .shard = store_shard_name(shard),
-                          .seed = window->run_checksum,
+                          .seed = job->run_checksum,
                           .reserve = reserve_here};
     const struct store_source *source = NULL;
-    int code;
+    int code = worker_build_find(&run, snapshot, &source, error);
 
-    build.lists =
-        strcmp(worker_window_kind(task->collection, window, io_wall_ms(task->pool->options.io)),
-               "ivf_pq") == 0;
-    build.epoch = build.lists ? find_epoch(snapshot, window->start_ms) : NULL;
     *low_recall = false;
-    code = worker_build_find(window, snapshot, &source, error);
     if (code == 0) {
+        build.lists = strcmp(worker_job_kind(task->collection, job, now_ms), "ivf_pq") == 0;
+        build.epoch = build.lists ? find_epoch(snapshot, run.start_ms) : NULL;
         build.row_count = source->row_count;
         code = worker_build_gather(&build, source, task->collection->dim, error);
     }
@@ -330,8 +339,7 @@ int worker_build(struct worker_task *task, const struct store_window_info *windo
     if (code == 0 && !*low_recall && worker_task_cancelled(task))
         code = error_set(error, ERROR_CANCELLED, "cancelled");
     if (code == 0 && !*low_recall)
-        code = worker_build_attach(&build, shard, window->start_ms, window->length_ms,
-                                   window->generation, error);
+        code = worker_build_attach(&build, shard, source->file_number, error);
     worker_build_end(&build);
     store_snapshot_release(snapshot);
     return code;

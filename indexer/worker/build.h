@@ -2,6 +2,7 @@
 #ifndef INDEXER_WORKER_BUILD_H
 #define INDEXER_WORKER_BUILD_H
 
+#include "indexer/worker/handoff.h"
 #include "indexer/worker/pool.h"
 #include "store/store.h"
 
@@ -26,8 +27,8 @@ struct build {
     const struct index_segment *epoch; /* whose centroids and codebook go on; or NULL */
 };
 
-/** The sealed run of a window's generation in a snapshot. */
-int worker_build_find(const struct store_window_info *window, struct store_snapshot *snapshot,
+/** The file in a snapshot. */
+int worker_build_find(const struct worker_run *run, struct store_snapshot *snapshot,
                       const struct store_source **source, struct error *error);
 /** Fills `vectors` with those of a run. */
 int worker_build_gather(struct build *build, const struct store_source *source, uint32_t dim,
@@ -37,8 +38,8 @@ int worker_build_gather(struct build *build, const struct store_source *source, 
  * open. */
 int worker_build_good(struct build *build, bool *low_recall, struct error *error);
 /** Renames, syncs the folder, attaches: the swap. What was attached is the store's. */
-int worker_build_attach(struct build *build, struct store_shard *shard, int64_t start_ms,
-                        int64_t length_ms, uint64_t generation, struct error *error);
+int worker_build_attach(struct build *build, struct store_shard *shard, uint64_t file_number,
+                        struct error *error);
 /** Removes file, mapping and copy. */
 void worker_build_end(struct build *build);
 

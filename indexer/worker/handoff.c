@@ -23,7 +23,8 @@ struct handoff_session {
     char collection[104], shard[300];
     int64_t start_ms;
     uint64_t generation;
-    uint64_t file_number;
+    uint64_t run_file_number; /* of a chunk */
+    uint64_t file_number;     /* of the segment */
     uint64_t written_bytes;
     int64_t used_ms;
     char path[BUILD_PATH_BYTES];
@@ -48,7 +49,8 @@ static void session_end(struct worker_pool *pool, struct handoff_session *sessio
 
 static bool is_of(const struct handoff_session *session, const struct worker_run *run)
 {
-    return session->start_ms == run->start_ms && strcmp(session->shard, run->shard) == 0 &&
+    return session->start_ms == run->start_ms && session->run_file_number == run->file_number &&
+           strcmp(session->shard, run->shard) == 0 &&
            strcmp(session->collection, run->collection) == 0;
 }
 
@@ -80,7 +82,7 @@ static void session_put(struct worker_pool *pool, struct handoff_session *sessio
     pthread_mutex_unlock(&pool->handoff_lock);
 }
 
-/* Ends those of the run's window (NULL: all) and those that nobody goes on with. Returns how many
+/* Ends those of the run (NULL: all) and those that nobody goes on with. Returns how many
  * are left. */
 static size_t sessions_drop(struct worker_pool *pool, const struct worker_run *run, bool all)
 {
@@ -124,7 +126,6 @@ struct here {
     const struct config_collection *collection;
     struct store_snapshot *snapshot;
     const struct store_source *source;
-    struct store_window_info window;
 };
 
 static void here_leave(struct here *here)
@@ -141,10 +142,7 @@ static void here_leave(struct here *here)
 static int here_enter(struct here *here, struct worker_pool *pool, const struct worker_run *run,
                       struct error *error)
 {
-    *here = (struct here){.pool = pool,
-                          .window = {.start_ms = run->start_ms,
-                                     .length_ms = run->length_ms,
-                                     .generation = run->generation}};
+    *here = (struct here){.pool = pool};
     arena_create(&here->arena, 0);
     here->collection = config_collection_find(pool->options.config, run->collection);
     if (!here->collection || !worker_lease_take(pool->options.host, run->collection, run->shard,
@@ -152,7 +150,7 @@ static int here_enter(struct here *here, struct worker_pool *pool, const struct 
         return error_set(error, ERROR_NOT_FOUND, "%s/%s is not open here", run->collection,
                          run->shard);
     here->snapshot = store_snapshot_acquire(here->lease.shard, io_wall_ms(pool->options.io));
-    return worker_build_find(&here->window, here->snapshot, &here->source, error);
+    return worker_build_find(run, here->snapshot, &here->source, error);
 }
 
 static int append_vectors(const struct here *here, uint64_t first, uint64_t count,
@@ -225,6 +223,7 @@ int worker_handoff_begin(struct worker_pool *pool, const struct worker_run *run,
     (void)snprintf(session->shard, sizeof(session->shard), "%s", run->shard);
     session->start_ms = run->start_ms;
     session->generation = run->generation;
+    session->run_file_number = run->file_number;
     store_shard_reserve_segment(here.lease.shard, &session->file_number, session->path,
                                 sizeof(session->path));
     *file_number = session->file_number;
@@ -309,8 +308,7 @@ static int finish(const struct here *here, const struct handoff_session *session
     (void)snprintf(build.path, sizeof(build.path), "%s", session->path);
     code = verify_segment(here, &build, error);
     if (code == 0)
-        code = worker_build_attach(&build, here->lease.shard, here->window.start_ms,
-                                   here->window.length_ms, here->window.generation, error);
+        code = worker_build_attach(&build, here->lease.shard, here->source->file_number, error);
     worker_build_end(&build);
     if (code == 0)
         log_info("indexer",
@@ -356,7 +354,8 @@ int worker_handoff_give_up(struct worker_pool *pool, const struct worker_run *ru
 {
     struct worker_job job = {.window_start_ms = run->start_ms,
                              .window_length_ms = run->length_ms,
-                             .generation = run->generation};
+                             .generation = run->generation,
+                             .run_file_number = run->file_number};
     struct here here;
     int code = here_enter(&here, pool, run, error);
 

@@ -1,4 +1,5 @@
-/* handoff: a sealed window on its way to a builder on another machine and back.
+/* handoff: a sealed window, or a chunk of an open one, on its way to a builder on another machine
+ * and back.
  *
  *     builder                                        owner (these functions, behind HTTP)
  *     GET  /internal/run      rows first, count  ->  vectors, checksum in front
@@ -19,7 +20,8 @@
 struct worker_run {
     const char *collection, *shard;
     int64_t start_ms, length_ms;
-    uint64_t generation;
+    uint64_t generation;  /* of the sealed run; 0: an unsealed file */
+    uint64_t file_number; /* the unsealed file; else not looked at */
 };
 
 struct worker_part {

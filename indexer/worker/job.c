@@ -115,7 +115,8 @@ static int decode_map(const struct doc *map, struct worker_job *job, struct erro
         get_counter(map, "attempts_before", &job->attempts_before, error) != 0 ||
         get_counter(map, "passes", &job->passes, error) != 0 || get_owner(map, job, error) != 0)
         return ERROR_INVALID;
-    if (job->window_length_ms <= 0 ||
+    /* Only a shard without windows, whose files are never sealed, has a window without length. */
+    if (job->window_length_ms < 0 || (job->window_length_ms == 0 && job->generation > 0) ||
         __builtin_add_overflow(job->window_start_ms, job->window_length_ms, &end_ms))
         return error_set(error, ERROR_INVALID, "window_length_ms: not a window");
     return 0;
@@ -140,6 +141,7 @@ int worker_job_decode(const void *bytes, size_t size_bytes, struct worker_job *j
 
 void worker_job_id(const struct worker_job *job, char *out, size_t out_bytes)
 {
-    (void)snprintf(out, out_bytes, "%s/%s/%" PRId64 "/%" PRIu64, job->collection, job->shard,
-                   job->window_start_ms, job->generation);
+    (void)snprintf(out, out_bytes, "%s/%s/%" PRId64 "/%s%" PRIu64, job->collection, job->shard,
+                   job->window_start_ms, job->generation > 0 ? "" : "chunk-",
+                   job->generation > 0 ? job->generation : job->run_file_number);
 }

@@ -62,21 +62,20 @@ bool worker_lease_take(const struct indexer_host *host, const char *collection, 
 /** Carries one task out. The lease is taken and given back inside. */
 enum worker_outcome worker_task_run(struct worker_task *task, struct error *error);
 
-/** Builds the segment of a leased shard's window and attaches it. ERROR_CANCELLED, ERROR_NOT_FOUND
- * when the generation is no longer current; *low_recall when it was built but not attached. */
-int worker_build(struct worker_task *task, const struct store_window_info *window, bool *low_recall,
-                 struct error *error);
+/** Builds the segment of the job's file, whose shard is leased, and attaches it. ERROR_CANCELLED,
+ * ERROR_NOT_FOUND when the file is no longer part of the shard; *low_recall when it was built but
+ * not attached. */
+int worker_build(struct worker_task *task, bool *low_recall, struct error *error);
 
-/** The window of a description, or NULL. */
-const struct store_window_info *worker_window_find(const struct store_shard_info *info,
-                                                   int64_t start_ms, int64_t length_ms);
-
-/** The kind a window's segment should be of at that wall clock time; "flat": none. */
-const char *worker_window_kind(const struct config_collection *collection,
-                               const struct store_window_info *window, int64_t now_ms);
-/** Whether a sealed window should have a segment and has none of the wanted kind. */
-bool worker_window_lacks_segment(const struct config_collection *collection,
-                                 const struct store_window_info *window, int64_t now_ms);
+/** The kind that the segment of the job's file should be of at that wall clock time; "flat": none.
+ */
+const char *worker_job_kind(const struct config_collection *collection,
+                            const struct worker_job *job, int64_t now_ms);
+/** Whether a file of the window, its sealed run or one of its chunks, should have a segment and has
+ * none of the wanted kind. */
+bool worker_file_lacks_segment(const struct config_collection *collection,
+                               const struct store_window_info *window,
+                               const struct store_file_info *file, int64_t now_ms);
 
 /** Forgets all segments on their way in. */
 void worker_handoff_close(struct worker_pool *pool);

@@ -1,4 +1,5 @@
-/* The manifest is truth, the queue is delivery: what is sealed is compared with what is indexed. */
+/* The manifest is truth, the queue is delivery: what is sealed, or large and still open, is
+ * compared with what is indexed. */
 #include <stdio.h>
 #include <string.h>
 
@@ -12,7 +13,8 @@ enum {
 };
 
 static void fill_job(struct worker_job *job, const struct worker_pool *pool,
-                     struct store_shard *shard, const struct store_window_info *window)
+                     struct store_shard *shard, const struct store_window_info *window,
+                     const struct store_file_info *file)
 {
     memset(job, 0, sizeof(*job));
     (void)snprintf(job->owner, sizeof(job->owner), "%s", pool->address);
@@ -20,13 +22,13 @@ static void fill_job(struct worker_job *job, const struct worker_pool *pool,
     (void)snprintf(job->shard, sizeof(job->shard), "%s", store_shard_name(shard));
     job->window_start_ms = window->start_ms;
     job->window_length_ms = window->length_ms;
-    job->generation = window->generation;
-    job->run_file_number = window->run.file_number;
-    job->run_checksum = window->run_checksum;
-    job->rows = window->run.rows;
-    job->bytes = window->run.bytes;
-    job->min_offset = window->run.min_offset;
-    job->max_offset = window->run.max_offset;
+    job->generation = file == &window->run ? window->generation : 0;
+    job->run_file_number = file->file_number;
+    job->run_checksum = file->checksum;
+    job->rows = file->rows;
+    job->bytes = file->bytes;
+    job->min_offset = file->min_offset;
+    job->max_offset = file->max_offset;
 }
 
 static int64_t now_ms(const struct worker_pool *pool)
@@ -56,9 +58,9 @@ int worker_pool_submit(struct worker_pool *pool, struct store_shard *shard,
     struct worker_job job;
 
     if (!collection ||
-        !worker_window_lacks_segment(collection, window, io_wall_ms(pool->options.io)))
+        !worker_file_lacks_segment(collection, window, &window->run, io_wall_ms(pool->options.io)))
         return 0;
-    fill_job(&job, pool, shard, window);
+    fill_job(&job, pool, shard, window, &window->run);
     return publish(pool, &job, error);
 }
 
@@ -80,33 +82,59 @@ static bool is_taken_care_of(struct worker_pool *pool, const struct worker_job *
     }
 }
 
-/* `depth` was read before the description: a job that was gone from the queue then has its segment
- * in the description, because the attach comes before the acknowledgement. */
+/* A round over one shard. `depth` was read before the description: a job that was gone from the
+ * queue then has its segment in the description, because the attach comes before the
+ * acknowledgement. */
+struct round {
+    struct worker_pool *pool;
+    struct store_shard *shard;
+    const struct config_collection *collection;
+    int64_t depth, now_ms;
+};
+
+static int reconcile_file(const struct round *round, const struct store_window_info *window,
+                          const struct store_file_info *file, struct error *error)
+{
+    struct worker_job job;
+    int code;
+
+    if (!worker_file_lacks_segment(round->collection, window, file, round->now_ms))
+        return 0;
+    fill_job(&job, round->pool, round->shard, window, file);
+    if (is_taken_care_of(round->pool, &job, round->depth))
+        return 0;
+    code = publish(round->pool, &job, error);
+    if (code == 0)
+        log_debug("indexer", "queued file %llu of window %lld of %s/%s",
+                  (unsigned long long)job.run_file_number, (long long)job.window_start_ms,
+                  job.collection, job.shard);
+    return code;
+}
+
 static int reconcile_shard(struct worker_pool *pool, struct store_shard *shard, int64_t depth,
                            struct error *error)
 {
-    const struct config_collection *collection =
-        config_collection_find(pool->options.config, store_shard_collection(shard));
+    struct round round = {
+        .pool = pool,
+        .shard = shard,
+        .collection = config_collection_find(pool->options.config, store_shard_collection(shard)),
+        .depth = depth,
+        .now_ms = io_wall_ms(pool->options.io)};
     struct store_shard_info info;
     struct arena arena;
     int code = 0;
 
-    if (!collection)
+    if (!round.collection)
         return 0;
     arena_create(&arena, 0);
     store_shard_describe(shard, &arena, &info);
     for (size_t i = 0; i < info.window_count && code == 0; i++) {
-        struct worker_job job;
-        if (info.windows[i].busy || !worker_window_lacks_segment(collection, &info.windows[i],
-                                                                 io_wall_ms(pool->options.io)))
-            continue;
-        fill_job(&job, pool, shard, &info.windows[i]);
-        if (is_taken_care_of(pool, &job, depth))
-            continue;
-        code = publish(pool, &job, error);
-        if (code == 0)
-            log_debug("indexer", "queued window %lld of %s/%s again",
-                      (long long)job.window_start_ms, job.collection, job.shard);
+        const struct store_window_info *window = &info.windows[i];
+        if (window->busy && window->length_ms > 0)
+            continue; /* its files are about to be replaced */
+        code = reconcile_file(&round, window, &window->run, error);
+        for (size_t j = 0; j < window->chunk_count && code == 0; j++)
+            code = reconcile_file(&round, window, &window->chunks[j], error);
     }
     arena_destroy(&arena);
     return code;
@@ -149,26 +177,28 @@ void worker_pool_reconcile(struct worker_pool *pool)
 
 static int load_segment(struct worker_pool *pool, struct store_shard *shard,
                         const struct config_collection *collection,
-                        const struct store_window_info *window, struct error *error)
+                        const struct store_file_info *file, struct error *error)
 {
     struct index_segment *segment = NULL;
     struct error open_error = {0};
     char path[PATH_BYTES];
     int code;
 
+    if (file->segment.file_number == 0)
+        return 0;
     (void)snprintf(path, sizeof(path), "%s/%06llu.segment", store_shard_directory(shard),
-                   (unsigned long long)window->segment.file_number);
-    code = index_segment_open(pool->options.io, path, window->segment.file_number,
+                   (unsigned long long)file->segment.file_number);
+    code = index_segment_open(pool->options.io, path, file->segment.file_number,
                               worker_index_metric(collection), collection->dim,
-                              (uint32_t)window->run.rows, &segment, &open_error);
+                              (uint32_t)file->rows, &segment, &open_error);
     if (code != 0)
-        log_warning("indexer", "segment of window %lld is built again: %s",
-                    (long long)window->start_ms, open_error.text);
-    code = store_shard_load_segment(shard, window->start_ms, window->length_ms, window->generation,
-                                    segment, segment ? index_segment_close : NULL, error);
+        log_warning("indexer", "the segment of file %llu is built again: %s",
+                    (unsigned long long)file->file_number, open_error.text);
+    code = store_shard_load_segment(shard, file->file_number, segment,
+                                    segment ? index_segment_close : NULL, error);
     if (code != 0 && segment)
         index_segment_close(segment);
-    /* A window that was dropped meanwhile needs none. */
+    /* A file that was merged or dropped meanwhile needs none. */
     return code == ERROR_NOT_FOUND ? 0 : code;
 }
 
@@ -185,9 +215,12 @@ int worker_pool_load_segments(struct worker_pool *pool, struct store_shard *shar
         return 0;
     arena_create(&arena, 0);
     store_shard_describe(shard, &arena, &info);
-    for (size_t i = 0; i < info.window_count && code == 0; i++)
-        if (info.windows[i].sealed && info.windows[i].segment.file_number != 0)
-            code = load_segment(pool, shard, collection, &info.windows[i], error);
+    for (size_t i = 0; i < info.window_count && code == 0; i++) {
+        const struct store_window_info *window = &info.windows[i];
+        code = load_segment(pool, shard, collection, &window->run, error);
+        for (size_t j = 0; j < window->chunk_count && code == 0; j++)
+            code = load_segment(pool, shard, collection, &window->chunks[j], error);
+    }
     arena_destroy(&arena);
     return code;
 }

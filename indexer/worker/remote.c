@@ -139,9 +139,10 @@ static int ask(struct owner *owner, const char *method, const char *path, const 
 
     buffer_append_format(&url,
                          "http://%s%s?collection=%s&shard=%s&start_ms=%" PRId64
-                         "&length_ms=%" PRId64 "&generation=%" PRIu64 "%s",
+                         "&length_ms=%" PRId64 "&generation=%" PRIu64 "&file=%" PRIu64 "%s",
                          job->owner, path, collection ? collection : "", shard ? shard : "",
-                         job->window_start_ms, job->window_length_ms, job->generation, more);
+                         job->window_start_ms, job->window_length_ms, job->generation,
+                         job->generation > 0 ? 0 : job->run_file_number, more);
     owner->answer.size = 0;
     curl_easy_reset(owner->curl);
     curl_easy_setopt(owner->curl, CURLOPT_URL, buffer_text(&url));
@@ -310,11 +311,7 @@ int worker_build_remote(struct worker_task *task, bool *low_recall, struct error
 {
     const struct worker_job *job = &task->delivery->job;
     struct owner owner;
-    struct store_window_info window = {.start_ms = job->window_start_ms,
-                                       .length_ms = job->window_length_ms,
-                                       .run.rows = job->rows};
-    const char *kind =
-        worker_window_kind(task->collection, &window, io_wall_ms(task->pool->options.io));
+    const char *kind = worker_job_kind(task->collection, job, io_wall_ms(task->pool->options.io));
     struct build build = {.task = task,
                           .lists = strcmp(kind, "ivf_pq") == 0,
                           .shard = job->shard,

@@ -5,13 +5,35 @@
 #include "base/text.h"
 #include "indexer/worker/build.h"
 
-const struct store_window_info *worker_window_find(const struct store_shard_info *info,
-                                                   int64_t start_ms, int64_t length_ms)
+/* The file of the window that the job is of, when it is still there. */
+static const struct store_file_info *find_file(const struct store_window_info *window,
+                                               const struct worker_job *job)
 {
-    for (size_t i = 0; i < info->window_count; i++)
-        if (info->windows[i].start_ms == start_ms && info->windows[i].length_ms == length_ms)
-            return &info->windows[i];
+    if (job->generation > 0)
+        return window->sealed && window->generation == job->generation ? &window->run : NULL;
+    /* Chunks of a busy window are about to be replaced; a store of levels is always busy. */
+    if (window->busy && window->length_ms > 0)
+        return NULL;
+    for (size_t i = 0; i < window->chunk_count; i++)
+        if (window->chunks[i].file_number == job->run_file_number)
+            return &window->chunks[i];
     return NULL;
+}
+
+static bool is_wanted(const struct worker_task *task, const struct store_shard_info *info)
+{
+    const struct worker_job *job = &task->delivery->job;
+
+    for (size_t i = 0; i < info->window_count; i++) {
+        const struct store_window_info *window = &info->windows[i];
+        const struct store_file_info *file;
+        if (window->start_ms != job->window_start_ms || window->length_ms != job->window_length_ms)
+            continue;
+        file = find_file(window, job);
+        return file && worker_file_lacks_segment(task->collection, window, file,
+                                                 io_wall_ms(task->pool->options.io));
+    }
+    return false;
 }
 
 enum { IVF_PQ_ROWS = 10 * 1000 * 1000 }; /* a graph over more takes too much memory to build */
@@ -37,26 +59,44 @@ const char *worker_wanted_kind(const struct config_collection *collection, uint6
     return "hnsw";
 }
 
-const char *worker_window_kind(const struct config_collection *collection,
-                               const struct store_window_info *window, int64_t now_ms)
+const char *worker_chunk_kind(const struct config_collection *collection, uint64_t rows)
 {
-    /* A shard without windows is one window that does not age. */
-    int64_t age_ms = collection->window_ms > 0 ? now_ms - window->start_ms - window->length_ms : 0;
-
-    return worker_wanted_kind(collection, window->run.rows, age_ms);
+    if (collection->chunk_above_rows == 0 || rows < collection->chunk_above_rows)
+        return "flat";
+    return worker_wanted_kind(collection, rows, 0);
 }
 
-bool worker_window_lacks_segment(const struct config_collection *collection,
-                                 const struct store_window_info *window, int64_t now_ms)
+static const char *file_kind(const struct config_collection *collection, bool sealed,
+                             int64_t end_ms, uint64_t rows, int64_t now_ms)
 {
+    /* A shard without windows is one window that does not age. */
+    int64_t age_ms = collection->window_ms > 0 ? now_ms - end_ms : 0;
+
+    return sealed ? worker_wanted_kind(collection, rows, age_ms)
+                  : worker_chunk_kind(collection, rows);
+}
+
+const char *worker_job_kind(const struct config_collection *collection,
+                            const struct worker_job *job, int64_t now_ms)
+{
+    return file_kind(collection, job->generation > 0, job->window_start_ms + job->window_length_ms,
+                     job->rows, now_ms);
+}
+
+bool worker_file_lacks_segment(const struct config_collection *collection,
+                               const struct store_window_info *window,
+                               const struct store_file_info *file, int64_t now_ms)
+{
+    bool sealed = file == &window->run;
     const char *wanted;
 
-    if (!window->sealed || window->run.rows == 0 || window->run.rows > UINT32_MAX)
+    if ((sealed && !window->sealed) || file->rows == 0 || file->rows > UINT32_MAX)
         return false;
-    wanted = worker_window_kind(collection, window, now_ms);
+    wanted =
+        file_kind(collection, sealed, window->start_ms + window->length_ms, file->rows, now_ms);
     if (strcmp(wanted, "flat") == 0)
         return false;
-    return window->segment.file_number == 0 || strcmp(window->segment.kind, wanted) != 0;
+    return file->segment.file_number == 0 || strcmp(file->segment.kind, wanted) != 0;
 }
 
 bool worker_lease_take(const struct indexer_host *host, const char *collection, const char *shard,
@@ -91,10 +131,10 @@ static bool take_lease(struct worker_task *task, struct arena *arena)
     return true;
 }
 
-static void observe_build(struct worker_task *task, const struct store_window_info *window,
-                          int64_t start_ns)
+static void observe_build(struct worker_task *task, int64_t start_ns)
 {
     struct worker_pool *pool = task->pool;
+    const struct worker_job *job = &task->delivery->job;
     struct metric_label labels[] = {{"collection", task->collection->name}};
     double seconds = (double)(io_monotonic_ns(pool->options.io) - start_ns) * 1e-9;
     char start[TEXT_TIME_BYTES];
@@ -103,10 +143,11 @@ static void observe_build(struct worker_task *task, const struct store_window_in
                                      "Time to build and attach a segment", labels, 1,
                                      metrics_seconds_bounds, metrics_seconds_bound_count),
                    seconds);
-    log_info("indexer", "indexed window %s of %s/%s: generation %llu, %llu rows, %.2f s",
-             text_format_time(window->start_ms, start), task->collection->name,
-             store_shard_name(task->lease.shard), (unsigned long long)window->generation,
-             (unsigned long long)window->run.rows, seconds);
+    log_info("indexer", "indexed %s %llu of window %s of %s/%s: %llu rows, %.2f s",
+             job->generation > 0 ? "generation" : "chunk",
+             (unsigned long long)(job->generation > 0 ? job->generation : job->run_file_number),
+             text_format_time(job->window_start_ms, start), task->collection->name,
+             store_shard_name(task->lease.shard), (unsigned long long)job->rows, seconds);
 }
 
 static enum worker_outcome outcome_of(int code, bool low_recall)
@@ -127,8 +168,7 @@ static enum worker_outcome outcome_of(int code, bool low_recall)
     }
 }
 
-static enum worker_outcome build_window(struct worker_task *task,
-                                        const struct store_window_info *window, struct error *error)
+static enum worker_outcome build_file(struct worker_task *task, struct error *error)
 {
     struct worker_pool *pool = task->pool;
     const struct worker_job *job = &task->delivery->job;
@@ -139,11 +179,11 @@ static enum worker_outcome build_window(struct worker_task *task,
     if (!ledger_claim(&pool->ledger, job))
         return WORKER_DONE; /* another thread has a copy of this job */
     atomic_fetch_add(&pool->building, 1);
-    code = worker_build(task, window, &low_recall, error);
+    code = worker_build(task, &low_recall, error);
     atomic_fetch_sub(&pool->building, 1);
     ledger_set(&pool->ledger, job, LEDGER_NONE, 0);
     if (code == 0 && !low_recall)
-        observe_build(task, window, start_ns);
+        observe_build(task, start_ns);
     return outcome_of(code, low_recall);
 }
 
@@ -178,7 +218,6 @@ enum worker_outcome worker_task_run(struct worker_task *task, struct error *erro
 {
     struct worker_pool *pool = task->pool;
     const struct worker_job *job = &task->delivery->job;
-    const struct store_window_info *window;
     enum worker_outcome outcome = WORKER_NOT_HERE;
     struct store_shard_info info;
     struct arena arena;
@@ -187,12 +226,7 @@ enum worker_outcome worker_task_run(struct worker_task *task, struct error *erro
     task->collection = config_collection_find(pool->options.config, job->collection);
     if (task->collection && take_lease(task, &arena)) {
         store_shard_describe(task->lease.shard, &arena, &info);
-        window = worker_window_find(&info, job->window_start_ms, job->window_length_ms);
-        if (window && window->generation == job->generation &&
-            worker_window_lacks_segment(task->collection, window, io_wall_ms(pool->options.io)))
-            outcome = build_window(task, window, error);
-        else
-            outcome = WORKER_DONE;
+        outcome = is_wanted(task, &info) ? build_file(task, error) : WORKER_DONE;
     } else if (task->collection && job->owner[0] && strcmp(job->owner, pool->address) != 0) {
         outcome = build_for_owner(task, error);
     }

@@ -25,12 +25,13 @@
 
 enum { WORKER_OWNER_BYTES = 280 };
 
-/* What a seal says; JSON on the wire, on subject windrow.seal.<collection>.<shard>. */
+/* What a seal says; JSON on the wire, on subject windrow.seal.<collection>.<shard>. Without a
+ * generation the job is of an unsealed file of the window (a chunk), told by its number. */
 struct worker_job {
     char collection[104];
     char shard[300];
     int64_t window_start_ms, window_length_ms;
-    uint64_t generation;
+    uint64_t generation; /* of the sealed run; 0: a chunk */
     uint64_t run_file_number;
     uint64_t run_checksum;
     uint64_t rows, bytes;
@@ -43,7 +44,8 @@ struct worker_job {
 void worker_job_encode(const struct worker_job *job, struct buffer *out);
 int worker_job_decode(const void *bytes, size_t size_bytes, struct worker_job *job,
                       struct error *error);
-/** "collection/shard/start/generation": the message id that JetStream deduplicates by. */
+/** "collection/shard/start/generation", or ".../start/chunk-number": the message id that JetStream
+ * deduplicates by. */
 void worker_job_id(const struct worker_job *job, char *out, size_t out_bytes);
 
 struct worker_queue;
@@ -118,11 +120,11 @@ void worker_pool_set_address(struct worker_pool *pool, const char *address);
 void worker_pool_quiesce(struct worker_pool *pool);
 /** Quiesces and frees. */
 void worker_pool_stop(struct worker_pool *pool);
-/** Fills a job from a sealed window and publishes it. */
+/** Fills a job from a sealed window and publishes it. Chunks are left to reconciliation. */
 int worker_pool_submit(struct worker_pool *pool, struct store_shard *shard,
                        const struct store_window_info *window, struct error *error);
-/** Finds sealed runs that should have a segment and have none (or one of the wrong kind), and
- * queues them unless they are queued or being built. */
+/** Finds sealed runs and large chunks that should have a segment and have none (or one of the wrong
+ * kind), and queues them unless they are queued or being built. */
 void worker_pool_reconcile(struct worker_pool *pool);
 /** The same for one shard, which the caller keeps open. */
 void worker_pool_reconcile_shard(struct worker_pool *pool, struct store_shard *shard);
@@ -135,5 +137,7 @@ int worker_pool_load_segments(struct worker_pool *pool, struct store_shard *shar
 /** Which kind a run of that many rows gets now: "flat" means none is built. */
 const char *worker_wanted_kind(const struct config_collection *collection, uint64_t rows,
                                int64_t age_ms);
+/** The same for an unsealed file. */
+const char *worker_chunk_kind(const struct config_collection *collection, uint64_t rows);
 
 #endif

@@ -1,6 +1,7 @@
-/* Searches while the world changes under them: appends, flushes, seals, reseals, segments attached,
- * windows dropped. The stream is a function of the offset, so that what must be visible in a view
- * is known from the offset the view itself names. */
+/* Searches while the world changes under them: appends, flushes, chunks indexed and merged, windows
+ * sealed, resealed, indexed, turned from graphs into lists and back, dropped. The stream is a
+ * function of the offset, so that what must be visible in a view is known from the offset the view
+ * itself names, and brute force over it says what a search must answer. */
 #include <math.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -12,9 +13,9 @@
 #include "tests/indexer/query_world.h"
 
 #if defined(__SANITIZE_THREAD__)
-enum { OFFSETS = 4000, SEARCHERS = 3 };
+enum { OFFSETS = 4000, SEARCHERS = 4 };
 #else
-enum { OFFSETS = 16000, SEARCHERS = 4 };
+enum { OFFSETS = 16000, SEARCHERS = 8 };
 #endif
 
 enum {
@@ -24,7 +25,8 @@ enum {
     STEP_MS = 1000, /* event time a record: 400 records a window */
     TTL_MS = 3 * WINDOW_MS + 100000,
     LATE_MS = WINDOW_MS / 2, /* how far behind a late record is at most */
-    IDS = 3000
+    IDS = 3000,
+    CHUNK_ROWS_MIN = 100 /* of a chunk with a segment */
 };
 static const int64_t START_MS = 1760000000000 / WINDOW_MS * WINDOW_MS;
 
@@ -33,7 +35,9 @@ struct hammer {
     uint64_t seed;
     atomic_llong written; /* offsets */
     atomic_bool stop;
-    atomic_ullong searches, walked;
+    atomic_ullong searches;
+    atomic_ullong graphs, lists, chunks; /* walked by searches */
+    atomic_ullong wanted, found;         /* true neighbours of searches that are not exact */
 };
 
 static uint64_t mix(const struct hammer *hammer, int64_t offset, uint64_t salt)
@@ -119,6 +123,29 @@ static void *write_stream(void *context)
     return NULL;
 }
 
+/* Merges what the open windows and the late rows have. */
+static void merge_chunks(struct hammer *hammer, int64_t first, int64_t end)
+{
+    struct error error = {0};
+
+    for (int64_t window = first; window < end; window++) {
+        int64_t start_ms = START_MS + window * WINDOW_MS;
+        struct store_shard_info info;
+        struct arena arena;
+        size_t chunks = 0;
+        arena_create(&arena, 0);
+        store_shard_describe(hammer->world.shards[0], &arena, &info);
+        for (size_t i = 0; i < info.window_count; i++)
+            if (info.windows[i].start_ms == start_ms)
+                chunks = info.windows[i].chunk_count;
+        arena_destroy(&arena);
+        if (chunks > 1)
+            ck_assert_msg(store_shard_tier(hammer->world.shards[0], start_ms, WINDOW_MS, 0, chunks,
+                                           NULL, &error) == 0,
+                          "tier: %s", error.text);
+    }
+}
+
 static void *maintain(void *context)
 {
     struct hammer *hammer = context;
@@ -132,6 +159,9 @@ static void *maintain(void *context)
         int64_t now_ms = atomic_load(&world->clock.now_ms);
         if (dice % 3 == 0)
             world_flush(world, 0);
+        (void)world_index_chunks(world, 0, CHUNK_ROWS_MIN);
+        if (dice >> 24 & 1)
+            merge_chunks(hammer, sealed, sealed + 2);
         while (START_MS + (sealed + 1) * WINDOW_MS + LATE_MS / 2 < now_ms) {
             world_seal(world, 0, START_MS + sealed * WINDOW_MS);
             world_index(world, 0, START_MS + sealed * WINDOW_MS);
@@ -141,6 +171,10 @@ static void *maintain(void *context)
             world_seal(world, 0, START_MS + (sealed - 1) * WINDOW_MS);
             if (dice >> 16 & 1)
                 world_index(world, 0, START_MS + (sealed - 1) * WINDOW_MS);
+        }
+        if (sealed > dropped) { /* another kind of segment for one of the windows */
+            int64_t window = dropped + (int64_t)((dice >> 32) % (uint64_t)(sealed - dropped));
+            world_index_as(world, 0, START_MS + window * WINDOW_MS, dice >> 17 & 1);
         }
         while (START_MS + (dropped + 1) * WINDOW_MS + TTL_MS < now_ms) {
             struct error error = {0};
@@ -224,6 +258,36 @@ static void check_hits(struct searcher_state *state, const struct query_search *
     ck_assert_uint_le(result->hit_count, possible);
 }
 
+/* How many of the true neighbours a search through segments found: those at most as far away as the
+ * K-th by brute force. Rows that may have expired meanwhile are not asked for. */
+static void count_found(struct searcher_state *state, const struct query_search *search,
+                        const struct query_result *result, int64_t after_ms)
+{
+    struct hammer *hammer = state->hammer;
+    double nearest[K];
+    size_t count = 0, found = 0;
+
+    for (size_t id = 0; id < IDS; id++) {
+        int64_t offset = state->newest[id];
+        double distance;
+        size_t place;
+        if (offset < 0 || delete_at(hammer, offset) || time_at(hammer, offset) + TTL_MS <= after_ms)
+            continue;
+        distance = distance_to(hammer, search->vector, offset);
+        place = count < K ? count++ : K;
+        if (place == K && distance >= nearest[K - 1])
+            continue;
+        place = place == K ? K - 1 : place;
+        for (; place > 0 && nearest[place - 1] > distance; place--)
+            nearest[place] = nearest[place - 1];
+        nearest[place] = distance;
+    }
+    for (size_t i = 0; i < result->hit_count && count > 0; i++)
+        found += (double)result->hits[i].score <= nearest[count - 1] + 1e-4;
+    atomic_fetch_add(&hammer->wanted, count);
+    atomic_fetch_add(&hammer->found, found < count ? found : count);
+}
+
 static void search_once(struct searcher_state *state)
 {
     struct hammer *hammer = state->hammer;
@@ -255,9 +319,14 @@ static void search_once(struct searcher_state *state)
     ck_assert_msg(query_search_run(view, &search, &result, &error) == 0, "%s", error.text);
     ck_assert(!result.partial);
     check_hits(state, &search, &result, before_ms, after_ms);
-    for (size_t i = 0; i < result.explain_count; i++)
-        if (strcmp(result.explain[i].source, "hnsw") == 0)
-            atomic_fetch_add(&hammer->walked, 1);
+    if (!search.exact)
+        count_found(state, &search, &result, after_ms);
+    for (size_t i = 0; i < result.explain_count; i++) {
+        bool graph = strcmp(result.explain[i].source, "hnsw") == 0;
+        atomic_fetch_add(&hammer->graphs, graph);
+        atomic_fetch_add(&hammer->chunks, graph && result.explain[i].generation == 0);
+        atomic_fetch_add(&hammer->lists, strcmp(result.explain[i].source, "ivf_pq") == 0);
+    }
     atomic_fetch_add(&hammer->searches, 1);
     arena_destroy(&arena);
     query_view_close(view);
@@ -301,16 +370,20 @@ START_TEST(searches_stay_right_while_everything_moves)
      * busy machine; ctest's limit is the end of patience. */
     do
         usleep(200000);
-    while (atomic_load(&hammer.walked) == 0 || atomic_load(&hammer.searches) <= 20);
+    while (atomic_load(&hammer.graphs) == 0 || atomic_load(&hammer.lists) == 0 ||
+           atomic_load(&hammer.searches) <= 20);
     atomic_store(&hammer.stop, true);
     ck_assert_int_eq(pthread_join(maintainer, NULL), 0);
     for (int i = 0; i < SEARCHERS; i++)
         ck_assert_int_eq(pthread_join(searchers[i], NULL), 0);
-    printf("%llu searches, %llu segments walked\n",
+    printf("%llu searches; walked: %llu graphs (%llu of chunks), %llu lists; recall %.3f\n",
            (unsigned long long)atomic_load(&hammer.searches),
-           (unsigned long long)atomic_load(&hammer.walked));
+           (unsigned long long)atomic_load(&hammer.graphs),
+           (unsigned long long)atomic_load(&hammer.chunks),
+           (unsigned long long)atomic_load(&hammer.lists),
+           (double)atomic_load(&hammer.found) / (double)atomic_load(&hammer.wanted));
     ck_assert_uint_gt(atomic_load(&hammer.searches), 20);
-    ck_assert_uint_gt(atomic_load(&hammer.walked), 0);
+    ck_assert_uint_gt(atomic_load(&hammer.found) * 10, atomic_load(&hammer.wanted) * 8);
     world_close(&hammer.world);
 }
 END_TEST

@@ -298,57 +298,96 @@ static void gather(const struct store_source *source, uint32_t dim, float *out)
     }
 }
 
-void world_index(struct world *world, size_t shard, int64_t time_ms)
+static void write_segment(struct world *world, const struct store_source *source, bool lists,
+                          const char *path, struct store_segment_info *info)
 {
-    struct store_snapshot *snapshot =
-        store_snapshot_acquire(world->shards[shard], atomic_load(&world->clock.now_ms));
-    const struct store_source *source = sealed_source(snapshot, window_start(world, time_ms));
     struct index_build_options build = {.metric = index_metric_of(world->collection.metric),
                                         .dim = world->collection.dim,
                                         .m = 16,
                                         .ef_construct = 100,
                                         .thread_count = 1,
                                         .seed = 7};
-    struct store_segment segment = {.info = {.kind = "hnsw", .recall = -1},
-                                    .release = index_segment_close};
-    struct index_hnsw_graph *graph;
+    float *vectors =
+        aligned_alloc(64, ((size_t)source->row_count * build.dim * sizeof(float) + 63) & ~63UL);
+    struct index_hnsw_graph *graph = NULL;
+    struct index_ivf *ivf = NULL;
+
+    gather(source, build.dim, vectors);
+    if (lists) {
+        OK(index_ivf_build(vectors, source->row_count, &build, &ivf, &ok_error));
+        OK(index_ivf_write(&world->clock.io, path, info->file_number, ivf, &info->bytes,
+                           &ok_error));
+    } else {
+        OK(index_hnsw_build(vectors, source->row_count, &build, &graph, &ok_error));
+        OK(index_segment_write(&world->clock.io, path, info->file_number, graph, &info->bytes,
+                               &ok_error));
+    }
+    index_ivf_delete(ivf);
+    index_hnsw_graph_delete(graph);
+    free(vectors);
+    snprintf(info->kind, sizeof(info->kind), "%s", lists ? "ivf_pq" : "hnsw");
+}
+
+static void index_source(struct world *world, size_t shard, const struct store_source *source,
+                         bool lists)
+{
+    struct store_segment segment = {.info = {.recall = -1}, .release = index_segment_close};
     struct index_segment *opened;
     char temporary[PATH_MAX], final[PATH_MAX];
-    float *vectors;
+    struct error error = {0};
+    int code;
 
-    if (!source) { /* nothing was left of the window */
-        store_snapshot_release(snapshot);
-        return;
-    }
-    vectors =
-        aligned_alloc(64, ((size_t)source->row_count * build.dim * sizeof(float) + 63) & ~63UL);
-    gather(source, build.dim, vectors);
-    OK(index_hnsw_build(vectors, source->row_count, &build, &graph, &ok_error));
     store_shard_reserve_segment(world->shards[shard], &segment.info.file_number, temporary,
                                 sizeof(temporary));
-    OK(index_segment_write(&world->clock.io, temporary, segment.info.file_number, graph,
-                           &segment.info.bytes, &ok_error));
+    write_segment(world, source, lists, temporary, &segment.info);
     snprintf(final, sizeof(final), "%.*s", (int)(strlen(temporary) - 4), temporary);
     OK(io_rename(&world->clock.io, temporary, final, &ok_error));
     OK(io_sync_directory(&world->clock.io, store_shard_directory(world->shards[shard]), &ok_error));
-    OK(index_segment_open(&world->clock.io, final, segment.info.file_number, build.metric,
-                          build.dim, source->row_count, &opened, &ok_error));
+    OK(index_segment_open(&world->clock.io, final, segment.info.file_number,
+                          index_metric_of(world->collection.metric), world->collection.dim,
+                          source->row_count, &opened, &ok_error));
     segment.object = opened;
-    {
-        struct error error = {0};
-        int code =
-            store_shard_attach(world->shards[shard], source->window_start_ms,
-                               source->window_length_ms, source->generation, &segment, &error);
-        /* A reseal or a drop was faster: the caller's segment is of no use any more. */
-        ck_assert_msg(code == 0 || code == ERROR_NOT_FOUND, "attach: %s", error.text);
-        if (code != 0) {
-            index_segment_close(opened);
-            OK(io_unlink(&world->clock.io, final, &ok_error));
-        }
+    code = store_shard_attach(world->shards[shard], source->file_number, &segment, &error);
+    /* A merge or a drop was faster: the caller's segment is of no use any more. */
+    ck_assert_msg(code == 0 || code == ERROR_NOT_FOUND, "attach: %s", error.text);
+    if (code != 0) {
+        index_segment_close(opened);
+        OK(io_unlink(&world->clock.io, final, &ok_error));
     }
-    index_hnsw_graph_delete(graph);
-    free(vectors);
+}
+
+void world_index_as(struct world *world, size_t shard, int64_t time_ms, bool lists)
+{
+    struct store_snapshot *snapshot =
+        store_snapshot_acquire(world->shards[shard], atomic_load(&world->clock.now_ms));
+    const struct store_source *source = sealed_source(snapshot, window_start(world, time_ms));
+
+    if (source) /* else nothing was left of the window */
+        index_source(world, shard, source, lists);
     store_snapshot_release(snapshot);
+}
+
+void world_index(struct world *world, size_t shard, int64_t time_ms)
+{
+    world_index_as(world, shard, time_ms, false);
+}
+
+size_t world_index_chunks(struct world *world, size_t shard, uint32_t min_rows)
+{
+    struct store_snapshot *snapshot =
+        store_snapshot_acquire(world->shards[shard], atomic_load(&world->clock.now_ms));
+    size_t count, built = 0;
+    const struct store_source *sources = store_snapshot_sources(snapshot, &count);
+
+    for (size_t i = 0; i < count; i++) {
+        if (sources[i].kind == STORE_SOURCE_MEMTABLE || sources[i].sealed || sources[i].segment ||
+            sources[i].row_count < min_rows)
+            continue;
+        index_source(world, shard, &sources[i], false);
+        built++;
+    }
+    store_snapshot_release(snapshot);
+    return built;
 }
 
 /* ---- asking ------------------------------------------------------------------------------- */

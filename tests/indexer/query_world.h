@@ -60,8 +60,13 @@ void world_upsert(struct world *world, size_t shard, uint64_t id, int64_t time_m
 void world_delete(struct world *world, size_t shard, uint64_t id, int64_t time_ms);
 void world_flush(struct world *world, size_t shard);
 void world_seal(struct world *world, size_t shard, int64_t time_ms);
-/** Builds and attaches a segment to the sealed run of the window. */
+/** Builds and attaches a segment to the sealed run of the window: a graph. */
 void world_index(struct world *world, size_t shard, int64_t time_ms);
+/** The same with lists (IVF-PQ), or back with a graph. */
+void world_index_as(struct world *world, size_t shard, int64_t time_ms, bool lists);
+/** Builds and attaches graphs to unsealed files of that many rows that have none. Returns how many.
+ */
+size_t world_index_chunks(struct world *world, size_t shard, uint32_t min_rows);
 void world_drop(struct world *world, size_t shard, int64_t time_ms);
 
 /** Whether the model has the record now. */

@@ -151,15 +151,65 @@ static void append_group(struct worker_fixture *fixture, int64_t number, uint32_
     free(records);
 }
 
-void fixture_seal(struct worker_fixture *fixture, int64_t number, uint32_t rows)
+static void append_rows(struct worker_fixture *fixture, int64_t number, uint32_t rows)
 {
-    struct error error = {0};
-
     for (uint32_t done = 0; done < rows;) {
         uint32_t count = rows - done < GROUP_ROWS ? rows - done : GROUP_ROWS;
         append_group(fixture, number, count);
         done += count;
     }
+}
+
+void fixture_flush(struct worker_fixture *fixture, int64_t number, uint32_t rows)
+{
+    struct error error = {0};
+
+    append_rows(fixture, number, rows);
+    ck_assert_msg(store_shard_flush(fixture->shard, &error) == 0, "%s", error.text);
+}
+
+size_t fixture_chunks(struct worker_fixture *fixture, int64_t number,
+                      struct store_file_info *chunks, size_t room)
+{
+    struct store_shard_info info;
+    struct arena arena;
+    size_t count = 0;
+
+    arena_create(&arena, 0);
+    store_shard_describe(fixture->shard, &arena, &info);
+    for (size_t i = 0; i < info.window_count; i++) {
+        const struct store_window_info *window = &info.windows[i];
+        for (size_t j = 0; window->start_ms == number * WINDOW_MS && j < window->chunk_count; j++) {
+            ck_assert_uint_lt(count, room);
+            chunks[count] = window->chunks[j];
+            chunks[count].first_key = chunks[count].last_key = NULL;
+            count++;
+        }
+    }
+    arena_destroy(&arena);
+    return count;
+}
+
+struct store_file_info fixture_wait_chunk(struct worker_fixture *fixture, int64_t number,
+                                          size_t index)
+{
+    for (int round = 0; round < WAIT_ROUNDS; round++) {
+        struct timespec pause = {0, WAIT_PAUSE_NS};
+        struct store_file_info chunks[16];
+        size_t count = fixture_chunks(fixture, number, chunks, 16);
+        ck_assert_uint_lt(index, count);
+        if (chunks[index].segment.file_number != 0)
+            return chunks[index];
+        nanosleep(&pause, NULL);
+    }
+    ck_abort_msg("chunk %zu of window %lld got no segment", index, (long long)number);
+}
+
+void fixture_seal(struct worker_fixture *fixture, int64_t number, uint32_t rows)
+{
+    struct error error = {0};
+
+    append_rows(fixture, number, rows);
     ck_assert_msg(store_shard_seal(fixture->shard, number * WINDOW_MS, WINDOW_MS,
                                    io_wall_ms(io_posix()), NULL, NULL, &error) == 0,
                   "%s", error.text);
@@ -216,7 +266,7 @@ struct store_window_info fixture_wait_indexed(struct worker_fixture *fixture, in
     for (int round = 0; round < WAIT_ROUNDS; round++) {
         struct timespec pause = {0, WAIT_PAUSE_NS};
         struct store_window_info window = fixture_window(fixture, number);
-        if (window.segment.file_number != 0)
+        if (window.run.segment.file_number != 0)
             return window;
         nanosleep(&pause, NULL);
     }

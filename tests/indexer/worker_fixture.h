@@ -42,6 +42,15 @@ void fixture_reopen(struct worker_fixture *fixture);
 /** Appends `rows` random vectors to window `number` and seals it. */
 void fixture_seal(struct worker_fixture *fixture, int64_t number, uint32_t rows);
 
+/** Appends `rows` random vectors to window `number` and flushes them: one more chunk. */
+void fixture_flush(struct worker_fixture *fixture, int64_t number, uint32_t rows);
+/** The unsealed files of window `number`, oldest first, without their keys; returns how many. */
+size_t fixture_chunks(struct worker_fixture *fixture, int64_t number,
+                      struct store_file_info *chunks, size_t room);
+/** Waits until chunk `index` of the window has a segment. */
+struct store_file_info fixture_wait_chunk(struct worker_fixture *fixture, int64_t number,
+                                          size_t index);
+
 struct worker_pool *fixture_pool(struct worker_fixture *fixture, struct worker_queue *queue,
                                  uint32_t thread_count);
 /** Submits window `number` as a seal does. */

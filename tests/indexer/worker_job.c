@@ -110,6 +110,10 @@ START_TEST(job_id_tells_windows_and_generations_apart)
     other.generation++;
     worker_job_id(&other, b, sizeof(b));
     ck_assert_str_ne(a, b);
+    other.generation = 0; /* a chunk: its file tells it apart */
+    other.run_file_number = 7;
+    worker_job_id(&other, b, sizeof(b));
+    ck_assert_str_eq(b, "news/my.topic-3/-3600000/chunk-7");
 }
 END_TEST
 

@@ -46,9 +46,9 @@ START_TEST(sealed_window_gets_a_segment_that_searches_see)
     fixture_seal(&setting->fixture, 5, 2000);
     fixture_submit(&setting->fixture, setting->pool, 5);
     window = fixture_wait_indexed(&setting->fixture, 5);
-    ck_assert_str_eq(window.segment.kind, "hnsw");
-    ck_assert_double_ge(window.segment.recall, 0.95);
-    ck_assert_uint_gt(window.segment.bytes, 0);
+    ck_assert_str_eq(window.run.segment.kind, "hnsw");
+    ck_assert_double_ge(window.run.segment.recall, 0.95);
+    ck_assert_uint_gt(window.run.segment.bytes, 0);
     snapshot = store_snapshot_acquire(setting->fixture.shard, 0);
     sources = store_snapshot_sources(snapshot, &count);
     for (size_t i = 0; i < count; i++)
@@ -78,8 +78,8 @@ START_TEST(redelivered_job_finds_the_work_done)
     fixture_wait_drained(setting->queue);
     ck_assert_int_eq(setting->queue->operations->publish(setting->queue, &job, NULL), 0);
     fixture_wait_drained(setting->queue);
-    ck_assert_uint_eq(fixture_window(&setting->fixture, 5).segment.file_number,
-                      window.segment.file_number);
+    ck_assert_uint_eq(fixture_window(&setting->fixture, 5).run.segment.file_number,
+                      window.run.segment.file_number);
     ck_assert_int_eq(fixture_count_files(&setting->fixture, ".segment"), 1);
     tear_down(setting);
 }
@@ -120,7 +120,7 @@ START_TEST(reseal_gets_a_segment_of_the_new_generation)
     fixture_submit(&setting->fixture, setting->pool, 5);
     (void)fixture_wait_indexed(&setting->fixture, 5);
     fixture_seal(&setting->fixture, 5, 300);
-    ck_assert_uint_eq(fixture_window(&setting->fixture, 5).segment.file_number, 0);
+    ck_assert_uint_eq(fixture_window(&setting->fixture, 5).run.segment.file_number, 0);
     fixture_submit(&setting->fixture, setting->pool, 5);
     ck_assert_uint_eq(fixture_wait_indexed(&setting->fixture, 5).run.rows, 800);
     tear_down(setting);
@@ -152,7 +152,7 @@ START_TEST(packed_run_is_indexed_like_a_raw_one)
 
     fixture_seal(&setting->fixture, 5, 2000);
     fixture_submit(&setting->fixture, setting->pool, 5);
-    ck_assert_double_ge(fixture_wait_indexed(&setting->fixture, 5).segment.recall, 0.95);
+    ck_assert_double_ge(fixture_wait_indexed(&setting->fixture, 5).run.segment.recall, 0.95);
     tear_down(setting);
 }
 END_TEST
@@ -165,7 +165,7 @@ START_TEST(small_window_stays_flat)
     fixture_submit(&setting->fixture, setting->pool, 5);
     worker_pool_reconcile(setting->pool);
     ck_assert_int_eq(setting->queue->operations->depth(setting->queue), 0);
-    ck_assert_uint_eq(fixture_window(&setting->fixture, 5).segment.file_number, 0);
+    ck_assert_uint_eq(fixture_window(&setting->fixture, 5).run.segment.file_number, 0);
     tear_down(setting);
 }
 END_TEST
@@ -217,20 +217,20 @@ START_TEST(windows_that_grow_old_become_lists_of_one_epoch)
     for (int64_t number = 1; number <= 2; number++) {
         fixture_seal(&setting->fixture, number, 8000);
         fixture_submit(&setting->fixture, setting->pool, number);
-        ck_assert_str_eq(fixture_wait_indexed(&setting->fixture, number).segment.kind, "hnsw");
+        ck_assert_str_eq(fixture_wait_indexed(&setting->fixture, number).run.segment.kind, "hnsw");
     }
     fixture_wait_drained(setting->queue);
     collection->ivf_pq_after_ms = 1000;
     for (int i = 0; i < 2000; i++) {
         worker_pool_reconcile(setting->pool);
         fixture_wait_drained(setting->queue);
-        if (strcmp(fixture_window(&setting->fixture, 1).segment.kind, "ivf_pq") == 0 &&
-            strcmp(fixture_window(&setting->fixture, 2).segment.kind, "ivf_pq") == 0)
+        if (strcmp(fixture_window(&setting->fixture, 1).run.segment.kind, "ivf_pq") == 0 &&
+            strcmp(fixture_window(&setting->fixture, 2).run.segment.kind, "ivf_pq") == 0)
             break;
         nanosleep(&(struct timespec){0, 5000000}, NULL);
     }
-    ck_assert_str_eq(fixture_window(&setting->fixture, 1).segment.kind, "ivf_pq");
-    ck_assert_str_eq(fixture_window(&setting->fixture, 2).segment.kind, "ivf_pq");
+    ck_assert_str_eq(fixture_window(&setting->fixture, 1).run.segment.kind, "ivf_pq");
+    ck_assert_str_eq(fixture_window(&setting->fixture, 2).run.segment.kind, "ivf_pq");
     ck_assert_uint_ne(epoch_of(&setting->fixture, 1), 0);
     ck_assert_uint_eq(epoch_of(&setting->fixture, 1), epoch_of(&setting->fixture, 2));
     ck_assert_int_eq(fixture_count_files(&setting->fixture, ".segment"), 2);
@@ -251,7 +251,7 @@ START_TEST(segment_below_the_recall_floor_is_never_served)
     ck_assert_double_lt(metric_value(metrics_gauge(setting->fixture.metrics,
                                                    "windrow_index_recall_ratio", "", &label, 1)),
                         1);
-    ck_assert_uint_eq(fixture_window(&setting->fixture, 5).segment.file_number, 0);
+    ck_assert_uint_eq(fixture_window(&setting->fixture, 5).run.segment.file_number, 0);
     ck_assert_int_eq(fixture_count_files(&setting->fixture, ".segment"), 0);
     ck_assert_int_eq(fixture_count_files(&setting->fixture, ".tmp"), 0);
     worker_pool_reconcile(setting->pool); /* would only find the same again */
@@ -307,8 +307,8 @@ START_TEST(segments_are_there_again_after_a_restart)
     fixture_wait_drained(setting->queue);
     fixture_reopen(&setting->fixture);
     ck_assert_int_eq(worker_pool_load_segments(setting->pool, setting->fixture.shard, &error), 0);
-    ck_assert_uint_eq(fixture_window(&setting->fixture, 5).segment.file_number,
-                      window.segment.file_number);
+    ck_assert_uint_eq(fixture_window(&setting->fixture, 5).run.segment.file_number,
+                      window.run.segment.file_number);
     snapshot = store_snapshot_acquire(setting->fixture.shard, 0);
     sources = store_snapshot_sources(snapshot, &count);
     ck_assert_ptr_nonnull(sources[count - 1].segment);
@@ -331,18 +331,18 @@ START_TEST(damaged_segment_is_forgotten_and_built_again)
     window = fixture_wait_indexed(&setting->fixture, 5);
     fixture_wait_drained(setting->queue);
     snprintf(path, sizeof(path), "%s/%06llu.segment", store_shard_directory(setting->fixture.shard),
-             (unsigned long long)window.segment.file_number);
+             (unsigned long long)window.run.segment.file_number);
     fixture_reopen(&setting->fixture);
     file = fopen(path, "r+b");
     ck_assert_ptr_nonnull(file);
-    fseek(file, (long)window.segment.bytes / 2, SEEK_SET);
+    fseek(file, (long)window.run.segment.bytes / 2, SEEK_SET);
     fputs("damage", file);
     fclose(file);
     ck_assert_int_eq(worker_pool_load_segments(setting->pool, setting->fixture.shard, &error), 0);
-    ck_assert_uint_eq(fixture_window(&setting->fixture, 5).segment.file_number, 0);
+    ck_assert_uint_eq(fixture_window(&setting->fixture, 5).run.segment.file_number, 0);
     worker_pool_reconcile_shard(setting->pool, setting->fixture.shard);
-    ck_assert_uint_ne(fixture_wait_indexed(&setting->fixture, 5).segment.file_number,
-                      window.segment.file_number);
+    ck_assert_uint_ne(fixture_wait_indexed(&setting->fixture, 5).run.segment.file_number,
+                      window.run.segment.file_number);
     tear_down(setting);
 }
 END_TEST
@@ -375,7 +375,7 @@ START_TEST(shard_that_is_wanted_back_is_let_go_and_indexed_later)
         ck_assert_int_lt(round, 60000);
         nanosleep(&pause, NULL);
     }
-    ck_assert_uint_eq(fixture_window(&setting->fixture, 5).segment.file_number, 0);
+    ck_assert_uint_eq(fixture_window(&setting->fixture, 5).run.segment.file_number, 0);
     ck_assert_int_eq(fixture_count_files(&setting->fixture, ".tmp"), 0);
     fixture_wait_drained(setting->queue);
     atomic_store(&setting->fixture.closing, false);

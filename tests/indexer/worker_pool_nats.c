@@ -55,7 +55,7 @@ START_TEST(job_of_a_killed_worker_is_redelivered_and_done)
     ck_assert_msg(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL, "status %d", status);
 
     fixture_open(&fixture, "killed", "0", SLOW);
-    ck_assert_uint_eq(fixture_window(&fixture, 5).segment.file_number, 0);
+    ck_assert_uint_eq(fixture_window(&fixture, 5).run.segment.file_number, 0);
     ck_assert_int_eq(fixture_count_files(&fixture, ".tmp"), 0);
     queue = nats_server_queue(server.url, ACK_WAIT_MS, fixture.metrics);
     pool = fixture_pool(&fixture, queue, 2);
@@ -126,7 +126,7 @@ START_TEST(emptied_server_only_delays_an_index)
         struct timespec pause = {0, 50 * 1000 * 1000};
         worker_pool_reconcile(pool);
         nanosleep(&pause, NULL);
-        number += fixture_window(&fixture, number).segment.file_number != 0;
+        number += fixture_window(&fixture, number).run.segment.file_number != 0;
     }
     fixture_wait_drained(queue);
     worker_pool_stop(pool);

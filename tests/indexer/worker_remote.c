@@ -16,7 +16,8 @@
 #include "tests/indexer/worker_fixture.h"
 
 #define COLLECTION                                                                                 \
-    "dim: 128, metric: l2, index: {recall_floor: 0.5, flat_below: 100, hnsw: {ef_construct: 300}}"
+    "dim: 128, metric: l2, index: {recall_floor: 0.5, flat_below: 100, chunk_above: 1000, "        \
+    "hnsw: {ef_construct: 300}}"
 
 enum { ACK_WAIT_MS = 1000, ROWS = 6000 };
 
@@ -123,15 +124,19 @@ START_TEST(segment_of_a_killed_builder_is_built_by_another_and_swapped_in_by_the
     ck_assert_int_eq(write(victim.start, "g", 1), 1);
     ck_assert_int_eq(waitpid(victim.process, &status, 0), victim.process);
     ck_assert_msg(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL, "status %d", status);
-    ck_assert_uint_eq(fixture_window(&owner.fixture, 5).segment.file_number, 0);
+    ck_assert_uint_eq(fixture_window(&owner.fixture, 5).run.segment.file_number, 0);
 
     ck_assert_int_eq(write(second.start, "g", 1), 1);
     window = fixture_wait_indexed(&owner.fixture, 5);
-    ck_assert_str_eq(window.segment.kind, "hnsw");
-    ck_assert_double_ge(window.segment.recall, 0.5);
+    ck_assert_str_eq(window.run.segment.kind, "hnsw");
+    ck_assert_double_ge(window.run.segment.recall, 0.5);
     fixture_wait_drained(owner.queue);
     ck_assert_int_eq(fixture_count_files(&owner.fixture, ".segment"), 1);
     ck_assert_int_eq(fixture_count_files(&owner.fixture, ".tmp"), 0);
+
+    fixture_flush(&owner.fixture, 6, 1000);
+    worker_pool_reconcile(owner.pool);
+    ck_assert_double_ge(fixture_wait_chunk(&owner.fixture, 6, 0).segment.recall, 0.5);
     (void)kill(second.process, SIGKILL);
     ck_assert_int_eq(waitpid(second.process, &status, 0), second.process);
     owner_close(&owner);
@@ -208,7 +213,7 @@ START_TEST(what_is_no_segment_is_never_swapped_in_and_leaves_nothing)
     begin(&hostile);
     ck_assert_int_eq(send(&hostile, 0, 128, 64, false), 0);
     ck_assert_int_eq(send(&hostile, 64, 128, 64, false), ERROR_CORRUPT); /* no segment */
-    ck_assert_uint_eq(fixture_window(&hostile.fixture, 5).segment.file_number, 0);
+    ck_assert_uint_eq(fixture_window(&hostile.fixture, 5).run.segment.file_number, 0);
     begin(&hostile); /* whose builder dies: the pool's end takes it away */
 
     ck_assert_int_eq(worker_handoff_vectors(hostile.pool, &hostile.run, 499, 2, &out, &error),

@@ -156,9 +156,8 @@ static int life_compact(struct life *life, const struct store_window_info *windo
                                error);
 }
 
-/* A segment of a few bytes for a sealed window, as a worker hands it in. */
-static int life_attach(struct life *life, const struct store_window_info *window,
-                       struct error *error)
+/* A segment of a few bytes for a sealed run or a chunk, as a worker hands it in. */
+static int life_attach(struct life *life, uint64_t file_number, struct error *error)
 {
     struct store_segment segment = {.info = {.kind = "flat", .recall = 1}};
     uint8_t bytes[700];
@@ -188,8 +187,7 @@ static int life_attach(struct life *life, const struct store_window_info *window
         code = io_sync_directory(life->io, store_shard_directory(life->shard), error);
     if (code != 0)
         return 0;
-    return store_shard_attach(life->shard, window->start_ms, window->length_ms, window->generation,
-                              &segment, error);
+    return store_shard_attach(life->shard, file_number, &segment, error);
 }
 
 /* Seals, compacts, tiers, drops or indexes one of the windows there are. */
@@ -215,10 +213,14 @@ static int life_window(struct life *life, struct error *error)
         if (life_relieved(life, code))
             code = store_shard_drop(life->shard, window.start_ms, window.length_ms, "test", error);
         event->acknowledged = code == 0 && !atomic_load(&life->cutting);
-    } else if (window.chunk_count > 0 && (chance < 3 || life->unbounded)) {
+    } else if (window.chunk_count > 0 && chance < (life->unbounded ? 6 : 3)) {
         code = life_compact(life, &window, error);
     } else if (chance == 7 && window.sealed) {
-        code = life_attach(life, &window, error);
+        code = life_attach(life, window.run.file_number, error);
+    } else if (chance >= 6 && window.chunk_count > 0) {
+        code = life_attach(
+            life, window.chunks[test_random(&life->random) % window.chunk_count].file_number,
+            error);
     } else if (chance < 5 && window.chunk_count > 1) {
         life_begin_long_work(life, LIFE_TIERING);
         code = store_shard_tier(life->shard, window.start_ms, window.length_ms, 0,

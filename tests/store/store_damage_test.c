@@ -87,9 +87,8 @@ static void attach_segment(struct io *io, struct store_shard *shard,
     ck_assert_int_eq(io_write(io, file, path, bytes, sizeof(bytes), 0, NULL), 0);
     ck_assert_int_eq(io_close(io, file, path, NULL), 0);
     ck_assert_int_eq(io_rename(io, path, final, NULL), 0);
-    ck_assert_msg(
-        store_shard_attach(shard, window->start_ms, window->length_ms, 1, &segment, &error) == 0,
-        "%s", error.text);
+    ck_assert_msg(store_shard_attach(shard, window->run.file_number, &segment, &error) == 0, "%s",
+                  error.text);
 }
 
 static int take_name(void *context, const char *name)
@@ -178,6 +177,7 @@ static void create(struct store_files *files)
     ck_assert_msg(store_shard_seal(shard, info.windows[0].start_ms, WINDOW_MS, NOW_MS, NULL, NULL,
                                    &error) == 0,
                   "%s", error.text);
+    store_shard_describe(shard, &arena, &info);
     attach_segment(io, shard, &info.windows[0]);
     append(files, shard, &random, 6); /* overwrites rows of the run: a mask */
     ck_assert_msg(store_shard_flush(shard, &error) == 0, "%s", error.text);

@@ -61,9 +61,8 @@ static void attach_segment(struct store_shard *shard, const struct store_window_
     segment.info.bytes = sizeof(bytes);
     segment.object = shard;
     segment.release = release_nothing;
-    ck_assert_msg(
-        store_shard_attach(shard, window->start_ms, window->length_ms, 1, &segment, &error) == 0,
-        "%s", error.text);
+    ck_assert_msg(store_shard_attach(shard, window->run.file_number, &segment, &error) == 0, "%s",
+                  error.text);
 }
 
 static void list_files(struct folder *folder)
@@ -107,6 +106,7 @@ static void create(struct folder *folder)
     ck_assert_msg(store_shard_seal(shard, info.windows[0].start_ms, WINDOW_MS, *wall_ms, NULL, NULL,
                                    &error) == 0,
                   "%s", error.text);
+    store_shard_describe(shard, &arena, &info);
     attach_segment(shard, &info.windows[0]);
     append(shard, &random, &next_offset, *wall_ms, 6); /* overwrites rows of the run: a mask */
     ck_assert_msg(store_shard_flush(shard, &error) == 0, "%s", error.text);
