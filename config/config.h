@@ -105,6 +105,8 @@ struct config {
     const char *http_api_key; /* content of api_key_file, or NULL */
     const char *http_tls_cert_file, *http_tls_key_file;
 
+    int64_t clock_max_downtime_ms;
+
     uint64_t memtable_max_bytes;
     uint64_t memory_max_bytes;
     uint32_t max_background_jobs;

@@ -115,6 +115,10 @@ const struct property properties[] = {
      .default_yaml = "~", .check = check_not_empty, .refused = "let a proxy speak TLS in front of windrow",
      .documentation = "Private key of the certificate, PEM."},
 
+    {"clock.max_downtime", PROPERTY_DURATION, 0, GLOBAL(clock_max_downtime_ms),
+     .minimum = MS_A_DAY, .maximum = 366 * MS_A_DAY, .default_yaml = "4d",
+     .documentation = "A start believes the wall clock when it is no further ahead of the last time that is stored: longer than an ordinary outage, shorter than the data is kept. Otherwise [the clock stands](operations.md#when-something-goes-wrong) until an operator says that the time is right."},
+
     {"store.memtable_max_bytes", PROPERTY_SIZE, 0, GLOBAL(memtable_max_bytes),
      .minimum = MIB, .maximum = TIB, .default_yaml = "128MiB",
      .documentation = "A shard's memtable with its log buffer is flushed past this."},

@@ -163,7 +163,7 @@ void consumer_set_paused(struct partition *partition, bool pause)
 static bool may_resume(const struct partition *partition, int64_t now_ns)
 {
     if (!partition->paused || partition->stopped || partition->wait != WAIT_NONE ||
-        partition_held(partition))
+        partition->clock_wait_ns != 0 || partition_held(partition))
         return false;
     return !store_shard_needs_flush(partition->shard) ||
            now_ns - partition->idle_persisted_ns >= CONSUMER_RESUME_NS;

@@ -4,6 +4,7 @@
  *     consumer.c            the thread: poll, errors, stalls, housekeeping
  *     consumer_take.c       one partition: read, decode in tasks, judge, into the group
  *     consumer_partition.c  one partition: append the group, wait, stop
+ *     consumer_wait.c       one partition: what it waits for, and who is told
  *     consumer_start.c      where a partition is read from
  *     consumer_rebalance.c  assignment: open, seek; revocation: flush, hand over
  *     consumer_fetch.c      keeps librdkafka fetching
@@ -63,12 +64,14 @@ enum {
 /* An idle shard's watermark is persisted when a window may close, or this often. */
 #define CONSUMER_IDLE_PERSIST_NS (30 * NS_PER_S)
 
-/* Why a group is not appended yet. */
+/* Why a group is not appended yet, or (the last one) the next message not taken. */
 enum partition_wait {
     WAIT_NONE,
     WAIT_DEAD_LETTERS, /* not acknowledged */
-    WAIT_MEMORY,       /* ERROR_BUSY: flush is behind */
-    WAIT_SPACE         /* ERROR_NO_SPACE */
+    WAIT_STORE,        /* ERROR_BUSY: flush or compaction is behind, or the byte cap is passed */
+    WAIT_SPACE,        /* ERROR_NO_SPACE */
+    WAIT_CLOCK,        /* newer than the clock that stands; never in partition.wait */
+    WAIT_COUNT
 };
 
 /* Why a partition will not go on by itself. */
@@ -98,6 +101,7 @@ struct partition_metrics {
     struct metric *late_accepted, *late_dropped, *late_dead_letter, *expired;
     struct metric *lag_records, *lag_seconds, *watermark, *stalled, *stopped;
     struct metric *next_offset, *begin_offset, *end_offset;
+    struct metric *waiting[WAIT_COUNT]; /* WAIT_NONE has none */
     struct metric *freshness;
 };
 
@@ -110,7 +114,9 @@ struct partition_shared {
     int64_t target_offset; /* the first end offset seen: what counts as caught up; -1 unknown */
     int64_t last_timestamp_ms;
     bool paused;
+    bool clock_wait;
     char stopped[512];
+    char waiting[512];
 };
 
 struct partition {
@@ -152,8 +158,10 @@ struct partition {
     int64_t wait_since_ns;
     int64_t retry_ns; /* next try of a group that waits */
     int64_t complained_ns;
-    bool paused;  /* asked librdkafka to pause it */
-    bool stopped; /* will not go on until an operator says so */
+    bool wait_told;        /* shared.waiting says so */
+    int64_t clock_wait_ns; /* the next message waits for the clock since then; 0: it does not */
+    bool paused;           /* asked librdkafka to pause it */
+    bool stopped;          /* will not go on until an operator says so */
     enum partition_stop_cause stop_cause;
     int64_t bad_offset;      /* of STOP_RECORD */
     bool pause_pending;      /* stopped or stalled inside a callback: pause at the next round */
@@ -181,6 +189,7 @@ struct ingest {
     struct ingest_host host;
     struct metrics *metrics;
     struct io *io;
+    struct io *wall; /* its wall clock may be ahead of io's */
     rd_kafka_t *consumer;
     pthread_rwlock_t client_lock; /* write: the consumer thread replaces `consumer`; the observer
                                      reads it */
@@ -280,6 +289,17 @@ int64_t partition_lag(const struct partition *partition);
 /* For log lines: "news: topic [3]". */
 #define PARTITION_FORMAT  "%s: %s [%d]"
 #define PARTITION_NAME(p) (p)->collection->name, (p)->topic, (p)->number
+
+/* ---- consumer_wait.c */
+/* The group cannot be appended: it stays as it is. */
+void partition_wait_for(struct partition *partition, enum partition_wait why, int64_t retry_in_ns,
+                        const char *text);
+void partition_wait_ended(struct partition *partition);
+/* Whether this message has to wait for the clock. */
+bool partition_wait_for_clock(struct partition *partition, int64_t offset,
+                              const struct ingest_decoded *decoded);
+/* The partition stops or goes: it waits for nothing any more. */
+void partition_wait_forget(struct partition *partition);
 
 /* ---- consumer_fetch.c */
 /* After each message. */

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/logger.h"
+#include "base/marker.h"
 #include "ingest/consumer.h"
 #include "ingest/kafka_offsets.h"
 
@@ -90,27 +91,20 @@ bool ingest_paused(struct ingest *ingest, const char *collection)
 
 /* ---- the marker */
 
-static void marker_path(const struct ingest *ingest, const struct config_collection *collection,
-                        char path[PATH_MAX])
+static void marker_name(const struct config_collection *collection, char name[NAME_MAX])
 {
-    snprintf(path, PATH_MAX, "%s/%s.paused", ingest->config->data_dir, collection->name);
+    snprintf(name, NAME_MAX, "%s.paused", collection->name);
 }
 
 static int marker_write(struct ingest *ingest, const struct config_collection *collection,
                         bool pause, struct error *error)
 {
-    char path[PATH_MAX];
-    int file;
+    char name[NAME_MAX];
 
     if (!ingest->config->data_dir)
         return 0;
-    marker_path(ingest, collection, path);
-    if (!pause && io_unlink(ingest->io, path, error) != 0)
-        return error->code;
-    if (pause && (io_open(ingest->io, path, IO_WRITE | IO_CREATE, &file, error) != 0 ||
-                  io_close(ingest->io, file, path, error) != 0))
-        return error->code;
-    return io_sync_directory(ingest->io, ingest->config->data_dir, error);
+    marker_name(collection, name);
+    return marker_set(ingest->io, ingest->config->data_dir, name, pause, error);
 }
 
 void consumer_control_load(struct ingest *ingest)
@@ -118,12 +112,10 @@ void consumer_control_load(struct ingest *ingest)
     const struct config *config = ingest->config;
 
     for (size_t i = 0; config->data_dir && i < config->collection_count; i++) {
-        char path[PATH_MAX];
-        int file;
-        marker_path(ingest, &config->collections[i], path);
-        if (io_open(ingest->io, path, IO_READ, &file, NULL) != 0)
+        char name[NAME_MAX];
+        marker_name(&config->collections[i], name);
+        if (!marker_is_set(ingest->io, config->data_dir, name))
             continue;
-        (void)io_close(ingest->io, file, path, NULL);
         ingest->held[i] = true;
         log_warning("ingest", "%s is paused since an earlier run (`windrow resume -C %s`)",
                     config->collections[i].name, config->collections[i].name);

@@ -14,6 +14,12 @@ static struct metric *late(struct partition *partition, const char *outcome)
         "Records behind the watermark or already expired, by what became of them", labels, 2);
 }
 
+static const char *const wait_names[] = {
+    [WAIT_NONE] = "",       [WAIT_DEAD_LETTERS] = "dead_letters",
+    [WAIT_STORE] = "store", [WAIT_SPACE] = "space",
+    [WAIT_CLOCK] = "clock",
+};
+
 void partition_metrics_create(struct partition *partition)
 {
     struct metrics *metrics = partition->ingest->metrics;
@@ -43,8 +49,8 @@ void partition_metrics_create(struct partition *partition)
         metrics_gauge(metrics, "windrow_watermark_seconds",
                       "Event time that the shard has reached, since the epoch", labels, 2);
     series->stalled = metrics_counter(metrics, "windrow_ingest_wait_seconds_total",
-                                      "Time a partition waited for memory, disk space or the "
-                                      "acknowledgement of dead letters",
+                                      "Time a partition waited for memory, disk space, the clock "
+                                      "or the acknowledgement of dead letters",
                                       labels, 2);
     series->stopped = metrics_gauge(metrics, "windrow_partition_stopped",
                                     "1 while the partition is stopped by an error that only an "
@@ -60,6 +66,13 @@ void partition_metrics_create(struct partition *partition)
         metrics_histogram(metrics, "windrow_freshness_seconds", "Kafka timestamp to searchable",
                           labels, 1, metrics_seconds_bounds, metrics_seconds_bound_count);
     metric_set(series->stopped, 0);
+    for (enum partition_wait why = WAIT_NONE + 1; why < WAIT_COUNT; why++) {
+        struct metric_label with_reason[] = {labels[0], labels[1], {"reason", wait_names[why]}};
+        series->waiting[why] = metrics_gauge(
+            metrics, "windrow_partition_waiting",
+            "1 while the partition waits for longer than a moment, by what for", with_reason, 3);
+        metric_set(series->waiting[why], 0);
+    }
 }
 
 void partition_metrics_remove(struct partition *partition)
@@ -74,6 +87,8 @@ void partition_metrics_remove(struct partition *partition)
     metrics_remove(metrics, series->next_offset);
     metrics_remove(metrics, series->begin_offset);
     metrics_remove(metrics, series->end_offset);
+    for (enum partition_wait why = WAIT_NONE + 1; why < WAIT_COUNT; why++)
+        metrics_remove(metrics, series->waiting[why]);
 }
 
 void partition_count_reject(struct partition *partition, const char *reason)

@@ -14,7 +14,7 @@
 #include "base/logger.h"
 #include "ingest/consumer.h"
 
-#define RETRY_MEMORY_NS  (5 * NS_PER_MS)
+#define RETRY_STORE_NS   (5 * NS_PER_MS)
 #define RETRY_LETTERS_NS (2 * NS_PER_MS)
 #define RETRY_SPACE_NS   NS_PER_S
 
@@ -108,7 +108,7 @@ void partition_stop(struct partition *partition, enum partition_stop_cause cause
     partition->stopped = true;
     partition->stop_cause = cause;
     partition->pause_pending = true;
-    partition->wait = WAIT_NONE;
+    partition_wait_forget(partition);
     group_forget(partition);
     pthread_mutex_lock(&ingest->lock);
     memcpy(partition->shared.stopped, text, sizeof(text));
@@ -118,6 +118,7 @@ void partition_stop(struct partition *partition, enum partition_stop_cause cause
 
 void partition_forget(struct partition *partition)
 {
+    partition_wait_forget(partition);
     group_forget(partition);
     partition_drop_tasks(partition);
 }
@@ -143,40 +144,6 @@ bool partition_held(const struct partition *partition)
     const struct ingest *ingest = partition->ingest;
 
     return ingest->held[partition->collection - ingest->config->collections];
-}
-
-/* The group stays as it is. */
-static void wait_for(struct partition *partition, enum partition_wait why, int64_t retry_in_ns,
-                     const char *text)
-{
-    int64_t now_ns = io_monotonic_ns(partition->ingest->io);
-
-    if (partition->wait == WAIT_NONE) {
-        partition->wait_since_ns = now_ns;
-        /* Short waits for memory and acknowledgements are normal; a full disk never is. */
-        partition->complained_ns = why == WAIT_SPACE ? now_ns - CONSUMER_COMPLAIN_NS : now_ns;
-    }
-    partition->wait = why;
-    partition->retry_ns = now_ns + retry_in_ns;
-    if (now_ns - partition->complained_ns >= CONSUMER_COMPLAIN_NS) {
-        log_warning("ingest", PARTITION_FORMAT " waits at offset %lld: %s",
-                    PARTITION_NAME(partition), (long long)partition->next_offset, text);
-        partition->complained_ns = now_ns;
-    }
-}
-
-static void wait_ended(struct partition *partition)
-{
-    int64_t waited_ns;
-
-    if (partition->wait == WAIT_NONE)
-        return;
-    waited_ns = io_monotonic_ns(partition->ingest->io) - partition->wait_since_ns;
-    metric_add(partition->metrics.stalled, (double)waited_ns / 1e9);
-    if (partition->wait == WAIT_SPACE || waited_ns >= CONSUMER_COMPLAIN_NS)
-        log_info("ingest", PARTITION_FORMAT " goes on after %.1f s", PARTITION_NAME(partition),
-                 (double)waited_ns / 1e9);
-    partition->wait = WAIT_NONE;
 }
 
 /* Producers that disagree about the partitioner send versions of one id to two partitions, where
@@ -220,7 +187,7 @@ static void append_done(struct partition *partition)
 {
     if (partition->record_count > 0)
         look_elsewhere(partition, &partition->records[partition->record_count - 1]);
-    wait_ended(partition);
+    partition_wait_ended(partition);
     partition_count_durable(partition);
     partition->next_offset = partition->position;
     partition->persisted_watermark_ms = partition->clock.watermark_ms;
@@ -252,9 +219,9 @@ static void append_group(struct partition *partition)
     else if ((busy || code == ERROR_NO_SPACE) && !partition_pending(partition))
         return; /* only the clock moved: the next tick tells it */
     else if (busy)
-        wait_for(partition, WAIT_MEMORY, RETRY_MEMORY_NS, error.text);
+        partition_wait_for(partition, WAIT_STORE, RETRY_STORE_NS, error.text);
     else if (code == ERROR_NO_SPACE)
-        wait_for(partition, WAIT_SPACE, RETRY_SPACE_NS, error.text);
+        partition_wait_for(partition, WAIT_SPACE, RETRY_SPACE_NS, error.text);
     else
         partition_stop(partition, STOP_STORE, "the store does not take offset %lld: %s",
                        (long long)partition->next_offset, error.text);
@@ -278,8 +245,8 @@ void partition_append(struct partition *partition)
     if (!partition_pending(partition))
         return;
     if (partition->ticket && partition->ticket->outstanding > 0)
-        wait_for(partition, WAIT_DEAD_LETTERS, RETRY_LETTERS_NS,
-                 "dead letters are not acknowledged");
+        partition_wait_for(partition, WAIT_DEAD_LETTERS, RETRY_LETTERS_NS,
+                           "dead letters are not acknowledged");
     else
         append_group(partition);
 }
@@ -311,7 +278,9 @@ void partition_drain(struct partition *partition, int64_t limit_ns)
 
     partition_finish(partition);
     partition_append(partition);
-    while (partition_unfinished(partition) && io_monotonic_ns(partition->ingest->io) < end_ns) {
+    while ((partition->clock_wait_ns ? partition_pending(partition)
+                                     : partition_unfinished(partition)) &&
+           io_monotonic_ns(partition->ingest->io) < end_ns) {
         wait_a_moment(partition->ingest);
         partition_append(partition);
         partition_finish(partition);

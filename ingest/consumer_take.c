@@ -1,6 +1,7 @@
 /* One partition: from messages to records in its group. Messages are read into tasks, decoded on
  * any thread, and taken in the order of reading: judged, then put into the group, dropped, or sent
- * to the dead letters. Nothing is taken while the group is full and waits. */
+ * to the dead letters. Nothing is taken while the group is full and waits, nor behind a message
+ * that waits for the clock. */
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -287,6 +288,9 @@ static bool take_task(struct partition *partition)
             if (partition->wait != WAIT_NONE || partition->stopped)
                 return false;
         }
+        if (partition_wait_for_clock(partition, task->messages[task->taken_count]->offset,
+                                     &task->decoded[task->taken_count]))
+            return false;
         take_message(partition, task->messages[task->taken_count],
                      &task->decoded[task->taken_count]);
         if (partition->stopped)

@@ -176,6 +176,7 @@ static struct ingest *ingest_new(const struct ingest_options *options)
     ingest->host = options->host;
     ingest->metrics = options->metrics;
     ingest->io = options->io ? options->io : io_posix();
+    ingest->wall = options->wall ? options->wall : ingest->io;
     ingest->complained_ns = INT64_MIN / 2;
     ingest->held = calloc(options->config->collection_count + 1, sizeof(*ingest->held));
     if (!ingest->held)
@@ -275,19 +276,21 @@ size_t ingest_status(struct ingest *ingest, struct arena *arena,
         };
         memcpy(list[i].shard, partition->shard_name, sizeof(list[i].shard));
         memcpy(list[i].stopped, partition->shared.stopped, sizeof(list[i].stopped));
+        memcpy(list[i].waiting, partition->shared.waiting, sizeof(list[i].waiting));
     }
     pthread_mutex_unlock(&ingest->lock);
     *partitions = list;
     return count;
 }
 
-/* A stopped or held partition is caught up in the sense that waiting will not help: it is for an
- * operator, and /status and a metric show it; the others must go on serving. */
+/* A stopped or held partition, or one that waits for the clock, is caught up in the sense that
+ * waiting will not help: it is for an operator, and /status and a metric show it; the others must
+ * go on serving. */
 static bool caught_up(const struct partition *partition)
 {
     const struct partition_shared *shared = &partition->shared;
 
-    if (shared->stopped[0] != '\0' || partition_held(partition))
+    if (shared->stopped[0] != '\0' || shared->clock_wait || partition_held(partition))
         return true;
     return shared->target_offset >= 0 &&
            (shared->next_offset >= shared->target_offset ||

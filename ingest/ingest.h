@@ -50,7 +50,9 @@ struct ingest_options {
     const struct config *config;
     struct ingest_host host;
     struct metrics *metrics;
-    struct io *io; /* its wall clock is believed: a safe one; NULL: io_posix() */
+    struct io *io;   /* its wall clock is believed: a safe one; NULL: io_posix() */
+    struct io *wall; /* its wall clock may be ahead of that: what it allows and the safe one does
+                        not yet has to wait; NULL: io */
 };
 
 /** The policy of a collection as twcs wants it. */
@@ -100,6 +102,7 @@ struct ingest_partition_status {
     int64_t last_timestamp_ms; /* Kafka timestamp of the newest record read; 0 none */
     bool paused;
     char stopped[512]; /* why the partition stopped; empty: it did not */
+    char waiting[512]; /* what it waits for, for longer than a moment; empty: nothing */
 };
 
 /** Copies the status of all assigned partitions into `arena`. Any thread. */

@@ -163,6 +163,9 @@ int store_shard_append(struct store_shard *shard, const struct store_group *grou
 /** Next offset to read from Kafka; -1 when nothing was ever stored. Any thread, lock-free. */
 int64_t store_shard_next_offset(const struct store_shard *shard);
 struct store_clock store_shard_clock(const struct store_shard *shard);
+/** Makes the safe clock durable without a group: what a start finds is then at least this.
+ * Watermark and arrivals stay what they are. Any thread. */
+int store_shard_keep_clock(struct store_shard *shard, int64_t safe_wall_ms, struct error *error);
 /** Non-NULL text when a failed sync or manifest write stopped writes. */
 const char *store_shard_stopped(const struct store_shard *shard);
 /** Whether a flush is due: memtable full, or it touches too many windows, or memory is short. */

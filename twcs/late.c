@@ -1,12 +1,24 @@
 #include "twcs/rules.h"
 
+static bool is_future(const struct twcs_policy *policy, int64_t now_ms, int64_t event_time_ms)
+{
+    return event_time_ms > twcs_add(now_ms, policy->max_future_ms);
+}
+
+bool twcs_future_waits(const struct twcs_policy *policy, const struct twcs_clock *clock,
+                       int64_t event_time_ms, int64_t wall_ms)
+{
+    return is_future(policy, clock->safe_wall_ms, event_time_ms) &&
+           !is_future(policy, wall_ms, event_time_ms);
+}
+
 enum twcs_verdict twcs_judge(const struct twcs_policy *policy, const struct twcs_clock *clock,
                              int64_t event_time_ms, int64_t row_ttl_ms)
 {
     int64_t end_ms;
 
     /* Before anything else: what comes from the future would also never expire. */
-    if (event_time_ms > twcs_add(clock->safe_wall_ms, policy->max_future_ms))
+    if (is_future(policy, clock->safe_wall_ms, event_time_ms))
         return TWCS_FUTURE;
     if (twcs_expiry(policy, event_time_ms, row_ttl_ms) <= clock->safe_wall_ms)
         return TWCS_EXPIRED;

@@ -76,9 +76,17 @@ struct twcs_clock {
 enum { TWCS_CLOCK_STEP_MAX_MS = 24 * 60 * 60 * 1000 };
 
 /** Moves the safe clock towards `wall_ms`: never back; a step ahead of more than
- * TWCS_CLOCK_STEP_MAX_MS between two calls is taken only when `trusted` (first start of a process,
- * or an operator's word). Returns the new safe time. */
+ * TWCS_CLOCK_STEP_MAX_MS between two calls is taken only when `trusted` (an operator's word, or a
+ * shard under a clock that is safe already). Returns the new safe time. */
 int64_t twcs_clock_tick(struct twcs_clock *clock, int64_t wall_ms, bool trusted);
+
+/** What a process may believe of a wall clock that shows `wall_ms`, when it believed `safe_ms`
+ * `elapsed_ms` of a monotonic clock ago. The wall clock, unless that is more than `step_max_ms`
+ * ahead of where the monotonic clock would be: then it is not believed, *stands is true, and time
+ * goes on at the monotonic clock's pace until the wall clock is right again or somebody says that
+ * it is. Never before `safe_ms`: a wall clock that was set back is waited for. */
+int64_t twcs_clock_believe(int64_t safe_ms, int64_t elapsed_ms, int64_t wall_ms,
+                           int64_t step_max_ms, bool *stands);
 
 /** The same under a wall clock that is safe already (windrow/safe_clock.h): a leap of it was told.
  */
@@ -101,13 +109,18 @@ enum twcs_verdict {
     TWCS_DROP_LATE,
     TWCS_DEAD_LETTER_LATE,
     TWCS_EXPIRED, /* arrived already expired: dropped and counted apart */
-    TWCS_FUTURE   /* beyond max_future: dead letter, never moves the clock */
+    TWCS_FUTURE   /* beyond max_future: dead letter unless it waits, never moves the clock */
 };
 
 /** Judges one record before it is stored. Uses the wall clock for future and expiry and the
  * watermark for lateness; changes nothing. Without a watermark yet nothing is late. */
 enum twcs_verdict twcs_judge(const struct twcs_policy *policy, const struct twcs_clock *clock,
                              int64_t event_time_ms, int64_t row_ttl_ms);
+
+/** Whether a record that would be TWCS_FUTURE has to wait instead of becoming a dead letter: by the
+ * wall clock, which is not believed for now, it is none. */
+bool twcs_future_waits(const struct twcs_policy *policy, const struct twcs_clock *clock,
+                       int64_t event_time_ms, int64_t wall_ms);
 
 /** Whether a window that ends at `end_ms` may be sealed: watermark >= end + late_allowed. */
 bool twcs_window_closed(const struct twcs_policy *policy, const struct twcs_clock *clock,

@@ -2,7 +2,9 @@
  *
  * Both only go forward, whatever the wall clock does: a watermark that fell back would reopen
  * sealed windows, a safe clock that fell back would show expired rows again. The safe clock also
- * refuses to leap: a wall clock that is a year ahead for one second must not expire everything. */
+ * refuses to leap: a wall clock that is a year ahead for one second must not expire everything. A
+ * leap that is not believed does not stop time either: whichever clock is wrong, a second that
+ * passes is a second. */
 #include "twcs/rules.h"
 
 int64_t twcs_clock_tick(struct twcs_clock *clock, int64_t wall_ms, bool trusted)
@@ -18,6 +20,17 @@ int64_t twcs_clock_tick(struct twcs_clock *clock, int64_t wall_ms, bool trusted)
         clock->last_record_wall_ms = twcs_add(clock->last_record_wall_ms, step);
     clock->safe_wall_ms = wall_ms;
     return wall_ms;
+}
+
+int64_t twcs_clock_believe(int64_t safe_ms, int64_t elapsed_ms, int64_t wall_ms,
+                           int64_t step_max_ms, bool *stands)
+{
+    int64_t paced_ms = elapsed_ms > 0 ? twcs_add(safe_ms, elapsed_ms) : safe_ms;
+
+    *stands = twcs_subtract(wall_ms, paced_ms) > step_max_ms;
+    if (*stands)
+        return paced_ms;
+    return wall_ms > safe_ms ? wall_ms : safe_ms;
 }
 
 int64_t twcs_clock_follow(struct twcs_clock *clock, int64_t safe_ms)

@@ -5,12 +5,15 @@
 #ifndef WINDROW_COMMAND_H
 #define WINDROW_COMMAND_H
 
+#include "base/io.h"
 #include "config/config.h"
 
 enum command_exit { COMMAND_OK = 0, COMMAND_FAILED = 1, COMMAND_USAGE = 64, COMMAND_CONFIG = 78 };
 
 /* Each gets its own name as argv[0] and returns an exit status. */
 int command_run(int argc, char **argv);
+/* The same under other clocks than the operating system's (NULL: those), for tests. */
+int command_run_under(struct io *wall, int argc, char **argv);
 int command_bench(int argc, char **argv);
 int command_check_config(int argc, char **argv);
 int command_compact(int argc, char **argv);

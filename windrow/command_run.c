@@ -11,10 +11,12 @@
 #include "windrow/service.h"
 
 static const char help[] =
-    "Usage: windrow run [-c FILE] [--role ingest|indexer|all]\n\n"
-    "Runs the service until SIGTERM or Ctrl-C. SIGHUP reads the config again.\n\n"
+    "Usage: windrow run [-c FILE] [--role ingest|indexer|all] [--trust-clock]\n\n"
+    "Runs the service until SIGTERM or Ctrl-C. SIGHUP reads the config again and says that the\n"
+    "wall clock is right.\n\n"
     "  -c, --config FILE   default ./windrow.yaml, then /etc/windrow/windrow.yaml\n"
     "  --role ROLE         overrides `roles` of the config\n"
+    "  --trust-clock       the wall clock is right, however long windrow did not run\n"
     "  -v, --verbose       debug lines\n\n"
     "Example:\n  windrow run -c windrow.yaml\n";
 
@@ -58,8 +60,9 @@ static void serve(struct service *service, const sigset_t *signals)
     }
 }
 
-static int run(struct config *config, unsigned roles)
+static int run(const struct service_options *options)
 {
+    const struct config *config = options->config;
     struct service *service;
     struct error error = {0};
     sigset_t signals;
@@ -72,7 +75,7 @@ static int run(struct config *config, unsigned roles)
     sigprocmask(SIG_BLOCK, &signals, NULL);
     signal(SIGPIPE, SIG_IGN);
 
-    if (service_start(config, roles, &service, &error) != 0)
+    if (service_start(options, &service, &error) != 0)
         return command_fail("%s", error.text);
     log_info("windrow", "answering on http://%s:%u", config->http_host,
              indexer_http_port(service->indexer));
@@ -86,14 +89,17 @@ static int run(struct config *config, unsigned roles)
 
 int command_run(int argc, char **argv)
 {
-    static const struct option options[] = {{"config", required_argument, NULL, 'c'},
-                                            {"role", required_argument, NULL, 'r'},
-                                            {"verbose", no_argument, NULL, 'v'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {0}};
+    return command_run_under(NULL, argc, argv);
+}
+
+int command_run_under(struct io *wall, int argc, char **argv)
+{
+    static const struct option options[] = {
+        {"config", required_argument, NULL, 'c'}, {"role", required_argument, NULL, 'r'},
+        {"trust-clock", no_argument, NULL, 't'},  {"verbose", no_argument, NULL, 'v'},
+        {"help", no_argument, NULL, 'h'},         {0}};
+    struct service_options run_options = {.wall = wall};
     const char *config_path = NULL;
-    struct config *config = NULL;
-    unsigned roles = 0;
     int status;
     int option;
 
@@ -103,9 +109,12 @@ int command_run(int argc, char **argv)
             config_path = optarg;
             break;
         case 'r':
-            status = parse_role(optarg, &roles);
+            status = parse_role(optarg, &run_options.roles);
             if (status != COMMAND_OK)
                 return status;
+            break;
+        case 't':
+            run_options.trust_clock = true;
             break;
         case 'v':
             logger_set_level(LOGGER_DEBUG);
@@ -119,16 +128,16 @@ int command_run(int argc, char **argv)
     }
     if (optind < argc)
         return command_usage_error("run", "unexpected %s", argv[optind]);
-    status = command_load_config(config_path, &config);
+    status = command_load_config(config_path, &run_options.config);
     if (status != COMMAND_OK)
         return status;
-    if (roles == 0)
-        roles = config->roles;
-    if ((roles & CONFIG_ROLE_INGEST) == 0 && !config->nats_url) {
-        config_free(config);
+    if (run_options.roles == 0)
+        run_options.roles = run_options.config->roles;
+    if ((run_options.roles & CONFIG_ROLE_INGEST) == 0 && !run_options.config->nats_url) {
+        config_free(run_options.config);
         command_fail("the role indexer alone builds for other machines and gets its work from "
                      "NATS: give nats.url");
         return COMMAND_CONFIG;
     }
-    return run(config, roles);
+    return run(&run_options);
 }

@@ -96,13 +96,8 @@ static void append_head(struct buffer *out, const struct doc *status)
         buffer_append_text(out, "ready\n");
     else
         buffer_append_format(out, "NOT READY: %.*s\n", TEXT_OF(status, "why"));
-    if (is_true(get(status, "clock"), "stands")) {
-        buffer_append_text(out, "CLOCK STANDS at ");
-        append_time(out, get(status, "clock"), "safe_ms");
-        buffer_append_text(out, " because the wall clock leapt to ");
-        append_time(out, get(status, "clock"), "wall_ms");
-        buffer_append_text(out, "; SIGHUP says that the leap is right\n");
-    }
+    if (get(get(status, "clock"), "advice")->type == DOC_STRING)
+        buffer_append_format(out, "%.*s\n", TEXT_OF(get(status, "clock"), "advice"));
     if (workers->type != DOC_MAP)
         return;
     buffer_append_format(out, "workers: %lld building of %lld, ",
@@ -190,6 +185,7 @@ static void append_shard(struct buffer *out, const struct doc *shard, bool all)
     buffer_append_format(out, ", %s in memory%s\n", size_text(shard, "memtable_bytes", bytes),
                          is_true(shard, "paused") ? ", PAUSED" : "");
     append_trouble(out, shard, "stopped", "STOPPED");
+    append_trouble(out, shard, "waiting", "WAITS");
     append_trouble(out, shard, "damage", "DAMAGED");
     append_windows(out, get(shard, "windows"), all);
 }

@@ -18,7 +18,8 @@ enum {
     DECISIONS_MAX = 32,
     JOB_THREADS_MAX = 64,
     RECONCILE_EVERY_ROUNDS = 25, /* every 5 s */
-    FAILURE_PAUSE_MS = 2000
+    FAILURE_PAUSE_MS = 2000,
+    KEEP_CLOCK_MS = 10 * 60 * 1000 /* far below what a start follows */
 };
 
 struct maintenance {
@@ -128,6 +129,23 @@ static int carry_out(struct maintenance *maintenance, struct indexer_shard_lease
     return code;
 }
 
+/* What a shard knows of the time without records. */
+static void keep_clock(struct maintenance *maintenance, struct indexer_shard_lease *lease,
+                       const struct maintenance_view *view)
+{
+    struct error error = {0};
+    int code;
+
+    if (view->info.next_offset < 0 || store_shard_stopped(lease->shard) ||
+        view->clock.safe_wall_ms - view->info.clock.safe_wall_ms < KEEP_CLOCK_MS)
+        return;
+    code = store_shard_keep_clock(lease->shard, view->clock.safe_wall_ms, &error);
+    if (code == 0 || code == ERROR_NO_SPACE)
+        return;
+    log_error("windrow", "%s", error.text);
+    pause_after_failure(maintenance, lease);
+}
+
 /* What is due, the drops and one merge: then it is another shard's turn. Returns whether anything
  * was done. A failure of one window must not turn into a busy loop over it: the round ends after a
  * pause. */
@@ -141,6 +159,7 @@ static bool maintain_shard(struct maintenance *maintenance, struct indexer_shard
 
     maintenance_describe(lease->shard, catalog_lease_collection(lease), io_wall_ms(maintenance->io),
                          arena, &view);
+    keep_clock(maintenance, lease, &view);
     view.policy.max_jobs = 1;
     count = twcs_decide(&view.policy, &view.clock, view.windows, view.info.window_count, decisions,
                         DECISIONS_MAX);

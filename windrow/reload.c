@@ -49,8 +49,7 @@ void service_reload(struct service *service)
     struct buffer restart_needed = {0};
     struct config *fresh = NULL;
 
-    if (safe_clock_trust(service->clock))
-        log_warning("windrow", "the wall clock is trusted again, after its leap");
+    clock_watch_trust(service);
     if (config_load(path, &fresh, &report) != 0) {
         log_lines("reload refused, going on as before: ", &report);
     } else if (!config_compare(service->config, fresh, &restart_needed)) {

@@ -5,18 +5,39 @@
 
 #include "twcs/twcs.h"
 
+#define NS_PER_MS INT64_C(1000000)
+
 struct safe_clock {
     struct io io;
     struct io_operations operations;
     struct io *wall;
     pthread_mutex_t lock;
-    struct twcs_clock clock; /* only its safe time; by lock */
+    /* By lock. */
+    int64_t safe_ms;
+    int64_t seen_ns; /* the monotonic clock at safe_ms */
+    bool persisted;  /* something was */
+    bool begun;      /* all that was persisted is known */
+    bool stands;
 };
 
 /* Under the lock. */
-static int64_t tick(struct safe_clock *clock, bool trusted)
+static int64_t tick(struct safe_clock *clock, int64_t step_max_ms)
 {
-    return twcs_clock_tick(&clock->clock, io_wall_ms(clock->wall), trusted);
+    int64_t elapsed_ms = (io_monotonic_ns(clock->wall) - clock->seen_ns) / NS_PER_MS;
+
+    clock->seen_ns += elapsed_ms * NS_PER_MS;
+    clock->safe_ms = twcs_clock_believe(clock->safe_ms, elapsed_ms, io_wall_ms(clock->wall),
+                                        step_max_ms, &clock->stands);
+    return clock->safe_ms;
+}
+
+/* Under the lock. Before all is opened no time passes, lest what another shard persisted lies
+ * behind: only where nothing is stored, and so nothing can expire, the wall clock counts. */
+static int64_t now(struct safe_clock *clock)
+{
+    if (clock->begun)
+        return tick(clock, TWCS_CLOCK_STEP_MAX_MS);
+    return clock->persisted ? clock->safe_ms : io_wall_ms(clock->wall);
 }
 
 static int64_t safe_wall_ms(struct io *io)
@@ -25,7 +46,7 @@ static int64_t safe_wall_ms(struct io *io)
     int64_t now_ms;
 
     pthread_mutex_lock(&clock->lock);
-    now_ms = tick(clock, false);
+    now_ms = now(clock);
     pthread_mutex_unlock(&clock->lock);
     return now_ms;
 }
@@ -41,9 +62,7 @@ struct safe_clock *safe_clock_new(struct io *wall)
     clock->operations.wall_ms = safe_wall_ms;
     clock->io.operations = &clock->operations;
     clock->wall = wall ? wall : io_posix();
-    clock->clock.watermark_ms = TWCS_NO_TIME;
     pthread_mutex_init(&clock->lock, NULL);
-    (void)tick(clock, true);
     return clock;
 }
 
@@ -63,28 +82,41 @@ struct io *safe_clock_io(struct safe_clock *clock)
 void safe_clock_raise(struct safe_clock *clock, int64_t persisted_ms)
 {
     pthread_mutex_lock(&clock->lock);
-    if (persisted_ms > clock->clock.safe_wall_ms)
-        clock->clock.safe_wall_ms = persisted_ms;
+    if (persisted_ms > clock->safe_ms)
+        clock->safe_ms = persisted_ms;
+    clock->persisted |= persisted_ms > 0;
+    pthread_mutex_unlock(&clock->lock);
+}
+
+void safe_clock_begin(struct safe_clock *clock, int64_t downtime_max_ms, bool trusted)
+{
+    pthread_mutex_lock(&clock->lock);
+    clock->begun = true;
+    clock->seen_ns = io_monotonic_ns(clock->wall);
+    (void)tick(clock, trusted || !clock->persisted ? INT64_MAX : downtime_max_ms);
     pthread_mutex_unlock(&clock->lock);
 }
 
 bool safe_clock_trust(struct safe_clock *clock)
 {
     bool stood;
-    int64_t former_ms;
 
     pthread_mutex_lock(&clock->lock);
-    former_ms = tick(clock, false);
-    stood = tick(clock, true) > former_ms + TWCS_CLOCK_STEP_MAX_MS;
+    (void)tick(clock, TWCS_CLOCK_STEP_MAX_MS);
+    stood = clock->stands;
+    (void)tick(clock, INT64_MAX);
     pthread_mutex_unlock(&clock->lock);
     return stood;
 }
 
 bool safe_clock_stands(struct safe_clock *clock, int64_t *safe_ms, int64_t *wall_ms)
 {
+    bool stands;
+
     pthread_mutex_lock(&clock->lock);
-    *safe_ms = tick(clock, false);
+    *safe_ms = now(clock);
     *wall_ms = io_wall_ms(clock->wall);
+    stands = clock->stands;
     pthread_mutex_unlock(&clock->lock);
-    return *wall_ms > *safe_ms && *wall_ms - *safe_ms > TWCS_CLOCK_STEP_MAX_MS;
+    return stands;
 }

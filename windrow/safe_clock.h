@@ -1,9 +1,14 @@
 /* The wall clock as far as this process trusts it: the one that expires, hides, drops and judges.
  *
- * It never goes back, and it does not follow a leap ahead of more than TWCS_CLOCK_STEP_MAX_MS: a
- * clock that is a year ahead for one second must not expire everything. Then it stands, /status and
- * the log say so, and SIGHUP is the operator's word that the new time is right. The start of the
- * process is such a word too: time goes on while nobody runs.
+ *     new    while shards are opened: where the latest of their persisted clocks stood
+ *     begin  all are open. The wall clock counts when nothing was persisted, or when it is ahead by
+ *            no more than an ordinary outage, or when an operator said so; a start is no such word
+ *     then   it follows the wall clock, never back, and no leap ahead of more than
+ *            TWCS_CLOCK_STEP_MAX_MS: a clock that is a year ahead must not expire everything
+ *
+ * When the wall clock is too far ahead, the clock stands by what it has: it goes on at the pace of
+ * the monotonic clock (twcs_clock_believe), so that an outage of the time server is no outage of
+ * windrow. It follows again once the wall clock is right, or on an operator's word.
  *
  * It is a struct io whose wall clock is the safe one, so that all parts of the service have the
  * same time; files and the rest are the operating system's. */
@@ -17,7 +22,7 @@
 
 struct safe_clock;
 
-/** Over io_posix(), with the wall clock of `wall` (NULL: the operating system's). */
+/** Over io_posix(), with both clocks of `wall` (NULL: the operating system's). */
 struct safe_clock *safe_clock_new(struct io *wall);
 /** Nobody may use its io any more. */
 void safe_clock_delete(struct safe_clock *clock);
@@ -25,8 +30,11 @@ void safe_clock_delete(struct safe_clock *clock);
 /** Valid as long as the clock. Its functions may be called from any thread. */
 struct io *safe_clock_io(struct safe_clock *clock);
 
-/** What was persisted: the clock is at least there from now on. */
+/** What was persisted: the clock is at least there from now on. 0: nothing was. */
 void safe_clock_raise(struct safe_clock *clock, int64_t persisted_ms);
+/** All that is persisted was told. The wall clock is followed when it is no more than
+ * `downtime_max_ms` ahead of that, or when `trusted`. */
+void safe_clock_begin(struct safe_clock *clock, int64_t downtime_max_ms, bool trusted);
 /** The word that the wall clock is right. Returns whether it was waited for. */
 bool safe_clock_trust(struct safe_clock *clock);
 /** Whether it stands; then the two times, for people. */

@@ -3,7 +3,6 @@
 #include <stdlib.h>
 
 #include "base/logger.h"
-#include "base/text.h"
 #include "windrow/host.h"
 #include "windrow/version.h"
 #include "windrow/window_metrics.h"
@@ -55,10 +54,20 @@ static int start_indexer(struct service *service, struct error *error)
     if (indexer_start(&options, &indexer, error) != 0)
         return error->code;
     atomic_store(&service->indexer, indexer);
+    return 0;
+}
+
+/* Nothing expires, drops or judges before all shards have told where their clocks stood. */
+static int open_shards(struct service *service, bool trust_clock, struct error *error)
+{
+    int code = 0;
+
     /* A builder for other machines owns nothing. */
-    if ((service->roles & CONFIG_ROLE_INGEST) == 0)
-        return 0;
-    return catalog_open_existing(service->catalog, service->config, error);
+    if ((service->roles & CONFIG_ROLE_INGEST) != 0)
+        code = catalog_open_existing(service->catalog, service->config, error);
+    if (code == 0)
+        clock_watch_begin(service, trust_clock);
+    return code;
 }
 
 static int start_maintenance(struct service *service, struct error *error)
@@ -87,6 +96,7 @@ static int start_ingest(struct service *service, struct error *error)
         .host = host_for_ingest(service),
         .metrics = service->metrics,
         .io = service->io,
+        .wall = service->wall,
     };
 
     if (ingest_start(&options, &ingest, error) != 0)
@@ -104,7 +114,7 @@ static void set_build_info(struct metrics *metrics)
                1);
 }
 
-int service_start(struct config *config, unsigned roles, struct service **service,
+int service_start(const struct service_options *options, struct service **service,
                   struct error *error)
 {
     struct service *fresh = calloc(1, sizeof(*fresh));
@@ -112,23 +122,26 @@ int service_start(struct config *config, unsigned roles, struct service **servic
 
     if (!fresh)
         abort();
-    fresh->config = config;
-    fresh->roles = roles;
-    fresh->clock = safe_clock_new(NULL);
+    fresh->config = options->config;
+    fresh->roles = options->roles;
+    fresh->wall = options->wall ? options->wall : io_posix();
+    fresh->clock = safe_clock_new(fresh->wall);
     fresh->io = safe_clock_io(fresh->clock);
     fresh->metrics = metrics_new();
     fresh->start_ns = io_monotonic_ns(fresh->io);
     atomic_store(&fresh->ingest_alive_ns, fresh->start_ns);
     atomic_store(&fresh->flush_alive_ns, fresh->start_ns);
-    fresh->writer = writer_new(config, fresh->metrics);
+    fresh->writer = writer_new(fresh->config, fresh->metrics);
     set_build_info(fresh->metrics);
 
     code = open_store(fresh, error);
     if (code == 0)
         code = start_indexer(fresh, error);
     if (code == 0)
+        code = open_shards(fresh, options->trust_clock, error);
+    if (code == 0)
         code = start_maintenance(fresh, error);
-    if (code == 0 && (roles & CONFIG_ROLE_INGEST) != 0)
+    if (code == 0 && (fresh->roles & CONFIG_ROLE_INGEST) != 0)
         code = start_ingest(fresh, error);
     if (code != 0) {
         service_stop(fresh);
@@ -168,34 +181,11 @@ void service_stop(struct service *service)
 
 /* ---- while it runs ---- */
 
-/* Once in ten minutes while it lasts. */
-static void watch_clock(struct service *service)
-{
-    enum { REPEAT_S = 600 };
-    int64_t now_ns = io_monotonic_ns(service->io);
-    char safe[TEXT_TIME_BYTES];
-    char wall[TEXT_TIME_BYTES];
-    int64_t safe_ms, wall_ms;
-
-    if (!safe_clock_stands(service->clock, &safe_ms, &wall_ms)) {
-        service->clock_told_ns = 0;
-        return;
-    }
-    if (service->clock_told_ns != 0 &&
-        now_ns - service->clock_told_ns < REPEAT_S * INT64_C(1000000000))
-        return;
-    service->clock_told_ns = now_ns;
-    log_warning("windrow",
-                "the wall clock leapt to %s; it is taken to be %s until SIGHUP says that the leap "
-                "is right: nothing expires, and newer records are dead letters",
-                text_format_time(wall_ms, wall), text_format_time(safe_ms, safe));
-}
-
 void service_tick(struct service *service)
 {
     char why[256];
 
-    watch_clock(service);
+    clock_watch_tick(service);
     if (!service->unclaimed_closed && service_ready(service, why, sizeof(why))) {
         catalog_close_unclaimed(service->catalog);
         service->unclaimed_closed = true;

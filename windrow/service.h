@@ -13,6 +13,7 @@
 #include "ingest/ingest.h"
 #include "store/store.h"
 #include "windrow/catalog.h"
+#include "windrow/clock_watch.h"
 #include "windrow/maintenance.h"
 #include "windrow/safe_clock.h"
 #include "windrow/writer.h"
@@ -25,7 +26,8 @@ struct service {
     struct config *config; /* what the process started with, TTLs of the last reload */
     unsigned roles;
     struct safe_clock *clock;
-    struct io *io; /* the operating system's, with the safe clock as its wall clock */
+    struct io *wall; /* the wall clock as it shows, believed or not */
+    struct io *io;   /* the operating system's, with the safe clock as its wall clock */
     struct metrics *metrics;
     struct store *store;
     struct catalog *catalog;
@@ -36,12 +38,19 @@ struct service {
     int64_t start_ns;
     _Atomic int64_t ingest_alive_ns; /* heartbeats, monotonic */
     _Atomic int64_t flush_alive_ns;
-    int64_t clock_told_ns; /* when the log last said that the clock stands; 0: it does not */
+    struct clock_watch clock_watch;
     bool unclaimed_closed; /* shards of other processes were let go */
 };
 
-/** Starts everything. Takes over `config`. A broker or NATS that is away is no failure. */
-int service_start(struct config *config, unsigned roles, struct service **service,
+struct service_options {
+    struct config *config; /* taken over */
+    unsigned roles;
+    bool trust_clock; /* the operator's word that the wall clock is right */
+    struct io *wall;  /* its clocks count; NULL: the operating system's. For tests */
+};
+
+/** Starts everything. A broker or NATS that is away is no failure. */
+int service_start(const struct service_options *options, struct service **service,
                   struct error *error);
 /** Stops reading, flushes, commits offsets as a hint, closes. Frees the service. */
 void service_stop(struct service *service);

@@ -109,13 +109,14 @@ static void put_partition(struct map_builder *map, const struct ingest_partition
     map_put(map, "last_timestamp_ms", partition ? doc_integer(partition->last_timestamp_ms) : none);
     map_put(map, "paused", partition ? boolean_doc(partition->paused) : none);
     map_put(map, "stopped", text_or_null(arena, stopped));
+    map_put(map, "waiting", text_or_null(arena, partition ? partition->waiting : NULL));
 }
 
 static struct doc shard_doc(struct service *service, struct indexer_shard_lease *lease,
                             const struct ingest_partition_status *partition, struct arena *arena)
 {
     const struct config_collection *collection = catalog_lease_collection(lease);
-    struct map_builder map = map_begin(arena, 17);
+    struct map_builder map = map_begin(arena, 18);
     struct maintenance_view view;
     struct doc windows = {.type = DOC_ARRAY};
     struct doc *items;
@@ -170,13 +171,17 @@ static struct doc collection_doc(struct service *service,
 
 static struct doc clock_doc(struct service *service, struct arena *arena)
 {
-    struct map_builder map = map_begin(arena, 3);
+    struct map_builder map = map_begin(arena, 4);
     int64_t safe_ms, wall_ms;
     bool stands = safe_clock_stands(service->clock, &safe_ms, &wall_ms);
+    char advice[512];
 
     map_put(&map, "safe_ms", doc_integer(safe_ms));
     map_put(&map, "wall_ms", doc_integer(wall_ms));
     map_put(&map, "stands", boolean_doc(stands));
+    map_put(&map, "advice",
+            clock_watch_advice(service, advice, sizeof(advice)) ? doc_string(arena, advice)
+                                                                : null_doc());
     return map.map;
 }
 

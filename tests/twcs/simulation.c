@@ -65,7 +65,8 @@ static void glitch_begin(struct world *world)
     world->glitch_steps = 1 + (unsigned)world_below(world, 10);
 }
 
-static void advance_time(struct world *world)
+/* Returns how much a monotonic clock moved: it does not see that the machine was suspended. */
+static int64_t advance_time(struct world *world)
 {
     world->true_ms += world->step_ms;
     if (world->glitch_steps && --world->glitch_steps == 0)
@@ -75,51 +76,70 @@ static void advance_time(struct world *world)
     if (!world->calm && world_below(world, 500) == 0)
         world->true_ms += 2 * DAY_MS + (int64_t)world_below(world, 8 * DAY_MS); /* suspended */
     world->wall_ms = world->true_ms + world->glitch_ms;
+    return world->step_ms;
 }
 
-/* In parts that a safe clock follows, as a process that looks every second does, unless the wall
- * clock leaps by itself. */
-static void tick(struct world *world, struct shard *shard, bool leaping, bool trusted)
+/* The clock of the process. */
+static void believe(struct world *world, int64_t elapsed_ms, int64_t bound_ms, bool told)
 {
-    int64_t former_ms = shard->clock.safe_wall_ms;
-    int64_t now_ms;
+    bool trusting = told || world->fault == SIMULATION_TRUSTING_CLOCK;
+    int64_t former_ms = world->safe_ms;
 
-    if (world->fault == SIMULATION_TRUSTING_CLOCK)
-        trusted = true;
-    if (!leaping)
-        for (int64_t at_ms = former_ms + HOUR_MS; at_ms < world->wall_ms; at_ms += HOUR_MS)
-            (void)twcs_clock_tick(&shard->clock, at_ms, false);
-    now_ms = twcs_clock_tick(&shard->clock, world->wall_ms, trusted);
-    if (now_ms != shard->clock.safe_wall_ms)
-        world_fail(world, "the tick returns %lld", (long long)now_ms);
-    if (now_ms < former_ms)
+    world->safe_ms = twcs_clock_believe(former_ms, elapsed_ms, world->wall_ms,
+                                        trusting ? INT64_MAX : bound_ms, &world->stands);
+    world->report->stood += world->stands;
+    if (world->safe_ms < former_ms)
         world_fail(world, "the safe clock went back");
-    if (leaping && now_ms - former_ms > TWCS_CLOCK_STEP_MAX_MS &&
-        (!trusted || world->fault == SIMULATION_TRUSTING_CLOCK))
-        world_fail(world, "the safe clock leapt by %lld ms", (long long)(now_ms - former_ms));
-    if (now_ms > former_ms && now_ms > world->wall_ms)
+    if (!told && world->safe_ms - former_ms - elapsed_ms > bound_ms)
+        world_fail(world, "the safe clock leapt by %lld ms",
+                   (long long)(world->safe_ms - former_ms));
+    if (world->safe_ms > former_ms && world->safe_ms > world->wall_ms)
         world_fail(world, "the safe clock ran ahead of the wall");
+    if (world->stands ? world->safe_ms != former_ms + elapsed_ms : world->safe_ms < world->wall_ms)
+        world_fail(world, "the safe clock stopped at %lld", (long long)world->safe_ms);
 }
 
-static void tick_all(struct world *world, int64_t former_true_ms)
+/* A shard looks every second, and is told of a leap in one piece. */
+static void follow(struct world *world, struct shard *shard, int64_t elapsed_ms)
+{
+    int64_t end_ms = shard->clock.safe_wall_ms + elapsed_ms;
+
+    for (int64_t at_ms = shard->clock.safe_wall_ms + HOUR_MS;
+         at_ms < end_ms && at_ms < world->safe_ms; at_ms += HOUR_MS)
+        (void)twcs_clock_follow(&shard->clock, at_ms);
+    if (twcs_clock_follow(&shard->clock, world->safe_ms) != world->safe_ms ||
+        shard->clock.safe_wall_ms != world->safe_ms)
+        world_fail(world, "a shard's clock does not follow that of its process");
+}
+
+static void tick_all(struct world *world, int64_t elapsed_ms)
 {
     bool told = false;
 
     /* An operator who sees for three steps that the clock is right and that ours stands. */
-    if (world->glitch_ms == 0 &&
-        world->wall_ms - world->shards[0].clock.safe_wall_ms > TWCS_CLOCK_STEP_MAX_MS &&
-        world->shards[0].clock.safe_wall_ms < former_true_ms)
+    if (world->glitch_ms == 0 && world->stands)
         told = ++world->stuck_steps > 3;
-    if (told)
+    if (told || !world->stands)
         world->stuck_steps = 0;
-    for (size_t s = 0; s < world->shard_count; s++) {
-        bool leaping = world->glitch_ms != 0 || world->true_ms - former_true_ms > world->step_ms ||
-                       world->shards[s].clock.safe_wall_ms < former_true_ms;
-        tick(world, &world->shards[s], leaping, told);
-    }
+    believe(world, elapsed_ms, TWCS_CLOCK_STEP_MAX_MS, told);
+    for (size_t s = 0; s < world->shard_count; s++)
+        follow(world, &world->shards[s], elapsed_ms);
 }
 
 /* ---- one step */
+
+/* The clock begins where the latest of the shards' stood; a start is no word to leap. */
+static void restart_clock(struct world *world)
+{
+    bool stood = world->stands;
+
+    world->safe_ms = INT64_MIN;
+    for (size_t s = 0; s < world->shard_count; s++)
+        if (world->shards[s].persisted.safe_wall_ms > world->safe_ms)
+            world->safe_ms = world->shards[s].persisted.safe_wall_ms;
+    believe(world, 0, stood ? TWCS_CLOCK_STEP_MAX_MS : 4 * DAY_MS,
+            world->calm || (world->glitch_ms == 0 && world_chance(world, 30)));
+}
 
 static void restart(struct world *world)
 {
@@ -127,10 +147,12 @@ static void restart(struct world *world)
 
     world->report->restarts++;
     world->true_ms += down_steps * world->step_ms;
-    world->glitch_ms = 0;
-    world->glitch_steps = 0;
+    if (world_chance(world, 50))
+        world->glitch_ms = 0;
+    world->glitch_steps = world->glitch_ms ? 1 + (unsigned)world_below(world, 10) : 0;
     world->stuck_steps = 0;
-    world->wall_ms = world->true_ms;
+    world->wall_ms = world->true_ms + world->glitch_ms;
+    restart_clock(world);
     if (world_chance(world, 40)) {
         traffic_choose_policy(world, false);
         world->report->changes++;
@@ -142,7 +164,7 @@ static void restart(struct world *world)
             shard->last_heard_ms = world->true_ms;
         store_abandon_jobs(shard);
         store_take_policy(shard);
-        tick(world, shard, true, true);
+        (void)twcs_clock_tick(&shard->clock, world->safe_ms, true);
     }
 }
 
@@ -178,8 +200,7 @@ static void step_shard(struct world *world, struct shard *shard)
     if (world->starved || overloaded) {
         shard->waited = true;
     } else {
-        traffic_produce(world, shard);
-        shard->waited = false;
+        shard->waited = !traffic_produce(world, shard);
     }
     if (world->fault != SIMULATION_NO_IDLENESS) {
         int64_t former_ms = shard->clock.watermark_ms;
@@ -256,7 +277,7 @@ static void create(struct world *world, uint64_t seed)
     /* From 1960 on, so that time is negative for some. */
     world->true_ms = -10 * 365 * DAY_MS + (int64_t)world_below(world, 140) * 365 * DAY_MS +
                      (int64_t)world_below(world, 365 * DAY_MS);
-    world->wall_ms = world->true_ms;
+    world->wall_ms = world->safe_ms = world->true_ms;
     world->calm = world_chance(world, 50);
     world->shard_count = 1 + world_below(world, SHARDS_MAX);
     for (size_t s = 0; s < world->shard_count; s++) {
@@ -280,12 +301,10 @@ void simulation_run(uint64_t seed, unsigned step_count, enum simulation_fault fa
     create(&world, seed);
     began_ms = world.true_ms;
     for (world.step = 1; world.step <= step_count && !world_failed(&world); world.step++) {
-        int64_t former_ms = world.true_ms;
         if (world_below(&world, 60) == 0) {
             restart(&world);
         } else {
-            advance_time(&world);
-            tick_all(&world, former_ms);
+            tick_all(&world, advance_time(&world));
         }
         for (size_t s = 0; s < world.shard_count && !world_failed(&world); s++)
             step_shard(&world, &world.shards[s]);

@@ -2,10 +2,11 @@
  *
  * A world is a collection of one to four shards, with windows or without, in any style of
  * compaction, on a virtual clock: producers that are steady,
- * skewed, silent, bursty, out of order by hours or replaying old data; a wall clock that jumps;
- * restarts that lose what was not durable and abandon jobs; changes of the configuration. A
- * simulated store describes its windows, twcs decides, the store carries out in two phases, and
- * after each step the promises are checked. Everything follows from one seed. */
+ * skewed, silent, bursty, out of order by hours or replaying old data; a wall clock that jumps,
+ * also while the process does not run; restarts that lose what was not durable and abandon jobs;
+ * changes of the configuration. A simulated store describes its windows, twcs decides, the store
+ * carries out in two phases, and after each step the promises are checked. Everything follows from
+ * one seed. */
 #ifndef TESTS_TWCS_SIMULATION_H
 #define TESTS_TWCS_SIMULATION_H
 
@@ -36,6 +37,8 @@ struct simulation_report {
     uint64_t windowless;  /* steps without windows */
     uint64_t capped;      /* windows taken by the byte cap */
     uint64_t starved;     /* steps in which ingestion had to wait */
+    uint64_t stood;       /* steps in which the clock stood */
+    uint64_t clock_waits; /* times that a record waited for it */
     uint64_t restarts;
     uint64_t changes;  /* of the configuration */
     uint64_t digest;   /* of every decision in order */

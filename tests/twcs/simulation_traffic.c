@@ -95,22 +95,32 @@ void traffic_choose_policy(struct world *world, bool first)
     }
 }
 
-static void send(struct world *world, struct shard *shard, int64_t event_ms, int64_t ttl_ms)
+/* False when it has to wait for the clock: nothing happened. */
+static bool send(struct world *world, struct shard *shard, int64_t event_ms, int64_t ttl_ms)
 {
     /* Large enough for sizes to matter: runs below 1 MiB are all alike to twcs. */
     uint32_t bytes = 100000 + (uint32_t)world_below(world, 3000000);
     enum twcs_verdict verdict = twcs_judge(&world->policy, &shard->clock, event_ms, ttl_ms);
 
-    world->report->records++;
     check_verdict(world, shard, event_ms, ttl_ms, verdict);
+    if (twcs_future_waits(&world->policy, &shard->clock, event_ms, world->wall_ms)) {
+        if (verdict != TWCS_FUTURE || world->wall_ms <= shard->clock.safe_wall_ms)
+            world_fail(world, "event time %lld waits for nothing", (long long)event_ms);
+        world->report->clock_waits++;
+        return false;
+    }
+    world->report->records++;
+    if (verdict == TWCS_FUTURE && event_ms <= world->true_ms && world->glitch_ms >= 0)
+        world_fail(world, "event time %lld is lost to a clock that stands", (long long)event_ms);
     if (verdict > TWCS_FUTURE)
-        return;
+        return true;
     world->report->verdicts[verdict]++;
     if (verdict != TWCS_ACCEPT && verdict != TWCS_ACCEPT_LATE)
-        return;
+        return true;
     twcs_clock_observe(&shard->clock, event_ms, world->wall_ms);
     shard->last_heard_ms = world->true_ms;
     store_accept(world, shard, event_ms, ttl_ms, bytes);
+    return true;
 }
 
 /* What must neither move the clock nor break arithmetic. */
@@ -135,7 +145,7 @@ static void send_hostile(struct world *world, struct shard *shard)
     /* A little ahead is allowed, and would rightly make others late. */
     if (event_ms > safe_ms && event_ms <= safe_ms + world->policy.max_future_ms)
         return;
-    send(world, shard, event_ms, world_chance(world, 50) ? INT64_MAX : 0);
+    (void)send(world, shard, event_ms, world_chance(world, 50) ? INT64_MAX : 0);
 }
 
 static int64_t random_ttl(struct world *world)
@@ -167,23 +177,23 @@ static void send_backfill(struct world *world, struct shard *shard)
     int64_t from_ms = world->true_ms - random_ms(world, reach_ms);
 
     for (unsigned i = 0; i < 20; i++)
-        send(world, shard, from_ms + random_ms(world, world->unit_ms * 2), random_ttl(world));
+        (void)send(world, shard, from_ms + random_ms(world, world->unit_ms * 2), random_ttl(world));
 }
 
 /* Everything that was produced since the last call: also what piled up while the process was down.
  */
-void traffic_produce(struct world *world, struct shard *shard)
+bool traffic_produce(struct world *world, struct shard *shard)
 {
     int64_t from_ms = shard->produced_until_ms;
     int64_t span_ms = world->true_ms - from_ms;
     unsigned count = record_count(world, shard);
 
     if (span_ms <= 0)
-        return;
+        return true;
     if (shard->quiet_steps > 0) {
         shard->quiet_steps--;
         shard->produced_until_ms = world->true_ms;
-        return;
+        return true;
     }
     for (unsigned i = 0; i < count; i++) {
         int64_t event_ms = from_ms + span_ms * (int64_t)(i + 1) / (int64_t)count;
@@ -191,7 +201,10 @@ void traffic_produce(struct world *world, struct shard *shard)
             event_ms -= shard->skew_ms;
         else if (shard->behaviour == DISORDERED)
             event_ms -= random_ms(world, shard->skew_ms + 1);
-        send(world, shard, event_ms, random_ttl(world));
+        if (!send(world, shard, event_ms, random_ttl(world))) {
+            shard->produced_until_ms = from_ms + span_ms * (int64_t)i / (int64_t)count;
+            return false;
+        }
         if (world_chance(world, 10))
             store_mask_one(world, shard);
     }
@@ -209,4 +222,5 @@ void traffic_produce(struct world *world, struct shard *shard)
     if (world_chance(world, 2))
         send_hostile(world, shard);
     shard->produced_until_ms = world->true_ms;
+    return true;
 }

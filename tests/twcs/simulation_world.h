@@ -84,7 +84,7 @@ struct shard {
     int64_t silent_until_ms;
     unsigned quiet_steps;      /* left of a pause */
     int64_t produced_until_ms; /* records up to this true time have been read */
-    bool waited;               /* for the cap, since records were last read */
+    bool waited;               /* for the cap or the clock, since records were last read */
     int64_t last_heard_ms;     /* true time of the last record or restart; INT64_MIN: none yet */
     struct window **windows;   /* ascending by start, then length */
     size_t window_count, window_capacity;
@@ -104,6 +104,8 @@ struct world {
     int64_t true_ms;
     int64_t wall_ms;
     int64_t glitch_ms; /* wall - true */
+    int64_t safe_ms;   /* the clock of the process */
+    bool stands;
     unsigned glitch_steps;
     bool calm; /* the wall clock is right all the time */
     unsigned stuck_steps;
@@ -127,7 +129,8 @@ void world_digest(struct world *world, uint64_t value);
 
 /* simulation_traffic.c */
 void traffic_choose_policy(struct world *world, bool first);
-void traffic_produce(struct world *world, struct shard *shard);
+/** False when the next record waits for the clock. */
+bool traffic_produce(struct world *world, struct shard *shard);
 
 /* simulation_store.c */
 void store_accept(struct world *world, struct shard *shard, int64_t event_ms, int64_t ttl_ms,

@@ -103,6 +103,32 @@ START_TEST(without_windows_nothing_is_late)
 }
 END_TEST
 
-TEST_TABLE(TEST(without_windows_nothing_is_late), TEST(a_record_is_judged_by_its_time),
+START_TEST(what_only_the_clock_that_stands_calls_future_waits)
+{
+    static const struct {
+        int64_t event_ms, wall_ms;
+        bool waits;
+    } cases[] = {
+        {1100, 1000, false}, /* no future at all */
+        {1101, 1000, false}, /* of both: a dead letter */
+        {1101, 1001, true},       {1101, INT64_MAX, true},
+        {9100, 9000, true},       {9101, 9000, false},
+        {INT64_MAX, 9000, false}, {INT64_MAX, INT64_MAX, true},
+        {1100, 9000, false},      {INT64_MIN, 9000, false},
+        {1101, 900, false}, /* a wall clock that was set back judges nobody */
+    };
+    const struct twcs_policy strict = {.window_ms = 10, .max_future_ms = 100};
+    const struct twcs_clock clock = {5000, 5000, 1000};
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        bool waits = twcs_future_waits(&strict, &clock, cases[i].event_ms, cases[i].wall_ms);
+        ck_assert_msg(waits == cases[i].waits, "case %zu", i);
+        ck_assert(!waits || twcs_judge(&strict, &clock, cases[i].event_ms, 0) == TWCS_FUTURE);
+    }
+}
+END_TEST
+
+TEST_TABLE(TEST(what_only_the_clock_that_stands_calls_future_waits),
+           TEST(without_windows_nothing_is_late), TEST(a_record_is_judged_by_its_time),
            TEST(late_records_follow_the_policy_and_nothing_else_does),
            TEST(without_a_ttl_only_a_records_own_expires_it))

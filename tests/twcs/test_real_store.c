@@ -310,7 +310,34 @@ START_TEST(a_seal_takes_no_clock_back)
 }
 END_TEST
 
-TEST_TABLE(TEST(the_largest_expiry_is_that_of_surviving_rows_through_every_recovery),
+/* What an idle shard writes now and then, also while others append. */
+START_TEST(the_safe_clock_is_kept_without_records)
+{
+    struct scene scene;
+    static struct fixture_group group;
+    struct store_clock clock;
+
+    scene_create(&scene);
+    fixture_group_start(&group, 0);
+    group.group.clock = (struct store_clock){START + 7, START + 8, START + 9};
+    append(&scene, &group);
+    ck_assert_int_eq(store_shard_keep_clock(scene.shard, START + 24 * HOUR, NULL), 0);
+    ck_assert_int_eq(store_shard_clock(scene.shard).safe_wall_ms, START + 24 * HOUR);
+    scene_reopen(&scene);
+    ck_assert_int_eq(store_shard_keep_clock(scene.shard, START + 10, NULL), 0); /* not back */
+    for (int i = 0; i < 2; i++) {
+        clock = store_shard_clock(scene.shard);
+        ck_assert_int_eq(clock.watermark_ms, START + 7);
+        ck_assert_int_eq(clock.last_record_wall_ms, START + 8);
+        ck_assert_int_eq(clock.safe_wall_ms, START + 24 * HOUR);
+        scene_reopen(&scene);
+    }
+    scene_destroy(&scene);
+}
+END_TEST
+
+TEST_TABLE(TEST(the_safe_clock_is_kept_without_records),
+           TEST(the_largest_expiry_is_that_of_surviving_rows_through_every_recovery),
            TEST(a_changed_ttl_moves_the_largest_expiry_of_data_that_exists),
            TEST(a_records_own_ttl_hides_it_on_time_wherever_it_lies),
            TEST(a_record_that_comes_while_its_window_goes_is_kept),

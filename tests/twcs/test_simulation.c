@@ -13,7 +13,8 @@ static void print_report(const struct simulation_report *report)
         "letters %llu, expired %llu, future %llu; TTL drops %llu, seals %llu, reseals %llu, "
         "tiers %llu; compactions: expired %llu, files %llu, level bytes %llu, space %llu, of them "
         "moves %llu; cap took %llu, waited %llu steps, for level 0 %llu; %llu steps without "
-        "windows; %llu restarts, %llu changes\n",
+        "windows; the clock stood %llu steps, records waited for it %llu times; %llu restarts, "
+        "%llu changes\n",
         report->years, (unsigned long long)report->steps, (unsigned long long)report->records,
         (unsigned long long)report->verdicts[0], (unsigned long long)report->verdicts[1],
         (unsigned long long)report->verdicts[2], (unsigned long long)report->verdicts[3],
@@ -24,7 +25,8 @@ static void print_report(const struct simulation_report *report)
         (unsigned long long)report->reasons[3], (unsigned long long)report->reasons[4],
         (unsigned long long)report->moves, (unsigned long long)report->capped,
         (unsigned long long)report->starved, (unsigned long long)report->stalls,
-        (unsigned long long)report->windowless, (unsigned long long)report->restarts,
+        (unsigned long long)report->windowless, (unsigned long long)report->stood,
+        (unsigned long long)report->clock_waits, (unsigned long long)report->restarts,
         (unsigned long long)report->changes);
 }
 

@@ -55,6 +55,41 @@ START_TEST(the_watermark_is_the_largest_event_time)
 }
 END_TEST
 
+START_TEST(a_wall_clock_is_believed_or_time_goes_on_without_it)
+{
+    static const struct {
+        int64_t safe_ms, elapsed_ms, wall_ms, bound_ms, then_ms;
+        bool stands;
+    } cases[] = {
+        {1000, 10, 1010, 100, 1010, false},
+        {1000, 10, 1007, 100, 1007, false}, /* slower than the monotonic clock */
+        {1000, 10, 1110, 100, 1110, false},
+        {1000, 10, 1111, 100, 1010, true},
+        {1000, 0, 1100, 100, 1100, false},
+        {1000, 0, 1101, 100, 1000, true},
+        {1000, 10, 1000, 100, 1000, false},
+        {1000, 10, 900, 100, 1000, false}, /* set back: waited for */
+        {1000, 10, -900, 100, 1000, false},
+        {1000, -10, 1101, 100, 1000, true},   /* a monotonic clock that is none */
+        {1000, 5000, 6100, 100, 6100, false}, /* nobody looked for long: that is no leap */
+        {1000, 5000, 6101, 100, 6000, true},
+        {-1000, 10, 9000, INT64_MAX, 9000, false}, /* told */
+        {INT64_MIN, 10, 9000, INT64_MAX, 9000, false},
+        {INT64_MIN, 0, INT64_MAX, 100, INT64_MIN, true},
+        {INT64_MAX - 5, 10, INT64_MAX, 0, INT64_MAX, false},
+        {0, INT64_MAX, INT64_MAX, 0, INT64_MAX, false},
+    };
+
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        bool stands;
+        ck_assert_msg(twcs_clock_believe(cases[i].safe_ms, cases[i].elapsed_ms, cases[i].wall_ms,
+                                         cases[i].bound_ms, &stands) == cases[i].then_ms,
+                      "case %zu", i);
+        ck_assert_msg(stands == cases[i].stands, "case %zu", i);
+    }
+}
+END_TEST
+
 START_TEST(an_idle_watermark_follows_the_safe_clock)
 {
     static const struct {
@@ -153,6 +188,7 @@ START_TEST(a_leap_that_was_told_is_not_silence)
 END_TEST
 
 TEST_TABLE(TEST(the_safe_clock_never_falls_and_never_leaps_untold),
+           TEST(a_wall_clock_is_believed_or_time_goes_on_without_it),
            TEST(the_watermark_is_the_largest_event_time),
            TEST(an_idle_watermark_follows_the_safe_clock), TEST(downtime_is_not_idleness),
            TEST(a_leap_that_was_told_is_not_silence),

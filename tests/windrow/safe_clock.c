@@ -1,26 +1,67 @@
-/* The clock of the service against a wall clock that the test sets. */
+/* The clock of the service against clocks that the test sets. */
 #include "windrow/safe_clock.h"
 
-#include "tests/store/shard_fixture.h"
 #include "tests/support/test_main.h"
 #include "twcs/twcs.h"
 
-#define START INT64_C(1700000000000)
-#define BOUND ((int64_t)TWCS_CLOCK_STEP_MAX_MS)
+#define START    INT64_C(1700000000000)
+#define STEP     ((int64_t)TWCS_CLOCK_STEP_MAX_MS)
+#define DOWNTIME (4 * STEP)
 
-struct scene {
-    int64_t *wall_ms;
-    struct safe_clock *clock;
-};
+/* A machine. */
+static int64_t wall_now_ms, monotonic_now_ns;
 
-static struct scene scene_at(int64_t wall_ms)
+static int64_t read_wall_ms(struct io *io)
 {
-    struct scene scene;
-    struct io *io = fixture_io(&scene.wall_ms);
+    (void)io;
+    return wall_now_ms;
+}
 
-    *scene.wall_ms = wall_ms;
-    scene.clock = safe_clock_new(io);
-    return scene;
+static int64_t read_monotonic_ns(struct io *io)
+{
+    (void)io;
+    return monotonic_now_ns;
+}
+
+static struct safe_clock *clock_on(int64_t wall_ms)
+{
+    static const struct io_operations operations = {.wall_ms = read_wall_ms,
+                                                    .monotonic_ns = read_monotonic_ns};
+    static struct io io = {&operations};
+
+    wall_now_ms = wall_ms;
+    monotonic_now_ns = 77777777;
+    return safe_clock_new(&io);
+}
+
+/* Both clocks go on. */
+static void pass(int64_t duration_ms)
+{
+    wall_now_ms += duration_ms;
+    monotonic_now_ns += duration_ms * 1000000;
+}
+
+static struct safe_clock *clock_begun(int64_t wall_ms)
+{
+    struct safe_clock *clock = clock_on(wall_ms);
+
+    safe_clock_begin(clock, DOWNTIME, false);
+    return clock;
+}
+
+static int64_t now_ms(struct safe_clock *clock)
+{
+    return io_wall_ms(safe_clock_io(clock));
+}
+
+static bool stands(struct safe_clock *clock)
+{
+    int64_t safe_ms, wall_ms;
+    bool answer = safe_clock_stands(clock, &safe_ms, &wall_ms);
+
+    ck_assert_int_eq(safe_ms, now_ms(clock));
+    ck_assert_int_eq(wall_ms, wall_now_ms);
+    return answer;
 }
 
 START_TEST(the_clock_follows_steps_and_neither_falls_nor_leaps)
@@ -30,63 +71,131 @@ START_TEST(the_clock_follows_steps_and_neither_falls_nor_leaps)
         int64_t wall_ms, safe_ms;
         bool stands;
     } steps[] = {
-        {"the start is trusted", START, START, false},
+        {"the start", START, START, false},
         {"a second", START + 1000, START + 1000, false},
-        {"set back", START - 5 * BOUND, START + 1000, false},
+        {"set back", START - 5 * STEP, START + 1000, false},
         {"right again", START + 2000, START + 2000, false},
-        {"the largest step", START + 2000 + BOUND, START + 2000 + BOUND, false},
-        {"one more than that", START + 2001 + 2 * BOUND, START + 2000 + BOUND, true},
-        {"a year", START + 400 * BOUND, START + 2000 + BOUND, true},
-        {"right again, and it follows", START + 3000 + BOUND, START + 3000 + BOUND, false},
+        {"the largest step", START + 2000 + STEP, START + 2000 + STEP, false},
+        {"one more than that", START + 2001 + 2 * STEP, START + 2000 + STEP, true},
+        {"a year", START + 400 * STEP, START + 2000 + STEP, true},
+        {"right again, and it follows", START + 3000 + STEP, START + 3000 + STEP, false},
     };
-    struct scene scene = scene_at(START);
+    struct safe_clock *clock = clock_begun(START);
 
     for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
-        int64_t safe_ms, wall_ms;
-        *scene.wall_ms = steps[i].wall_ms;
-        ck_assert_msg(io_wall_ms(safe_clock_io(scene.clock)) == steps[i].safe_ms, "%s",
-                      steps[i].what);
-        ck_assert_msg(safe_clock_stands(scene.clock, &safe_ms, &wall_ms) == steps[i].stands, "%s",
-                      steps[i].what);
-        ck_assert_int_eq(safe_ms, steps[i].safe_ms);
-        ck_assert_int_eq(wall_ms, steps[i].wall_ms);
+        wall_now_ms = steps[i].wall_ms;
+        ck_assert_msg(now_ms(clock) == steps[i].safe_ms, "%s", steps[i].what);
+        ck_assert_msg(stands(clock) == steps[i].stands, "%s", steps[i].what);
     }
-    safe_clock_delete(scene.clock);
+    safe_clock_delete(clock);
+}
+END_TEST
+
+START_TEST(a_start_begins_where_the_last_one_ended)
+{
+    static const struct {
+        const char *what;
+        int64_t persisted_ms[3]; /* of shards, in the order of opening */
+        int64_t wall_ms;
+        bool trusted;
+        int64_t safe_ms;
+        bool stands;
+    } cases[] = {
+        {"a fresh folder", {0, 0, 0}, START, false, START, false},
+        {"shards that hold nothing and one that does",
+         {0, START, 0},
+         START + 9,
+         false,
+         START + 9,
+         false},
+        {"an outage", {START, 0, 0}, START + DOWNTIME, false, START + DOWNTIME, false},
+        {"a longer one", {START, 0, 0}, START + DOWNTIME + 1, false, START, true},
+        {"the latest shard counts",
+         {5, START, 7},
+         START + DOWNTIME,
+         false,
+         START + DOWNTIME,
+         false},
+        {"a word", {START, 0, 0}, START + 400 * STEP, true, START + 400 * STEP, false},
+        {"a wall clock set back", {START, 0, 0}, START - 9 * STEP, false, START, false},
+        {"set back, and trusted", {START, 0, 0}, START - 9 * STEP, true, START, false},
+    };
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct safe_clock *clock = clock_on(cases[i].wall_ms);
+        int64_t latest_ms = 0;
+        ck_assert_int_eq(now_ms(clock), wall_now_ms);
+        for (size_t k = 0; k < 3; k++) {
+            safe_clock_raise(clock, cases[i].persisted_ms[k]);
+            latest_ms = cases[i].persisted_ms[k] > latest_ms ? cases[i].persisted_ms[k] : latest_ms;
+            pass(5000);
+            /* Nothing expires before all shards have told. */
+            ck_assert_int_eq(now_ms(clock), latest_ms ? latest_ms : wall_now_ms);
+        }
+        wall_now_ms = cases[i].wall_ms;
+        safe_clock_begin(clock, DOWNTIME, cases[i].trusted);
+        ck_assert_msg(now_ms(clock) == cases[i].safe_ms, "%s", cases[i].what);
+        ck_assert_msg(stands(clock) == cases[i].stands, "%s", cases[i].what);
+        safe_clock_delete(clock);
+    }
+}
+END_TEST
+
+START_TEST(a_standing_clock_goes_on_at_the_pace_of_the_monotonic_one)
+{
+    struct safe_clock *clock = clock_begun(START);
+
+    wall_now_ms += 30 * STEP;
+    ck_assert(stands(clock));
+    for (int i = 0; i < 1000; i++) {
+        pass(i % 3); /* also less than a reading takes */
+        monotonic_now_ns += 500000;
+        (void)now_ms(clock);
+    }
+    ck_assert_int_eq(now_ms(clock), START + 999 + 500);
+    pass(2 * STEP); /* a minute or two days: time that passed is no leap */
+    ck_assert_int_eq(now_ms(clock), START + 1499 + 2 * STEP);
+    ck_assert(stands(clock));
+    wall_now_ms = START + 3 * STEP; /* set right, within what is followed */
+    ck_assert(!stands(clock));
+    ck_assert_int_eq(now_ms(clock), START + 3 * STEP);
+    safe_clock_delete(clock);
 }
 END_TEST
 
 START_TEST(an_operators_word_lets_a_standing_clock_go_on)
 {
-    struct scene scene = scene_at(START);
-    int64_t safe_ms, wall_ms;
+    struct safe_clock *clock = clock_begun(START);
 
-    *scene.wall_ms = START + 9 * BOUND;
-    ck_assert(safe_clock_stands(scene.clock, &safe_ms, &wall_ms));
-    ck_assert(safe_clock_trust(scene.clock));
-    ck_assert(!safe_clock_stands(scene.clock, &safe_ms, &wall_ms));
-    ck_assert_int_eq(io_wall_ms(safe_clock_io(scene.clock)), START + 9 * BOUND);
+    wall_now_ms = START + 9 * STEP;
+    ck_assert(stands(clock));
+    ck_assert(safe_clock_trust(clock));
+    ck_assert(!stands(clock));
+    ck_assert_int_eq(now_ms(clock), START + 9 * STEP);
     /* The word is for the time it was given at, not for the next leap. */
-    *scene.wall_ms += 2 * BOUND;
-    ck_assert(safe_clock_stands(scene.clock, &safe_ms, &wall_ms));
-    *scene.wall_ms = safe_ms + 5;
-    ck_assert(!safe_clock_trust(scene.clock));
-    safe_clock_delete(scene.clock);
+    wall_now_ms += 2 * STEP;
+    ck_assert(stands(clock));
+    wall_now_ms = START + 9 * STEP + 5;
+    ck_assert(!safe_clock_trust(clock));
+    safe_clock_delete(clock);
 }
 END_TEST
 
-START_TEST(a_process_that_starts_with_a_clock_set_back_goes_on_where_it_was)
+START_TEST(a_shard_that_comes_later_may_raise_the_clock)
 {
-    struct scene scene = scene_at(START - 3 * BOUND);
+    struct safe_clock *clock = clock_begun(START);
 
-    safe_clock_raise(scene.clock, START);
-    safe_clock_raise(scene.clock, START - 1);
-    ck_assert_int_eq(io_wall_ms(safe_clock_io(scene.clock)), START);
-    *scene.wall_ms = START + 7;
-    ck_assert_int_eq(io_wall_ms(safe_clock_io(scene.clock)), START + 7);
-    safe_clock_delete(scene.clock);
+    safe_clock_raise(clock, START + 7000);
+    safe_clock_raise(clock, START + 1);
+    ck_assert_int_eq(now_ms(clock), START + 7000);
+    pass(7001);
+    ck_assert_int_eq(now_ms(clock), START + 7001);
+    safe_clock_delete(clock);
 }
 END_TEST
 
 TEST_TABLE(TEST(the_clock_follows_steps_and_neither_falls_nor_leaps),
+           TEST(a_start_begins_where_the_last_one_ended),
+           TEST(a_standing_clock_goes_on_at_the_pace_of_the_monotonic_one),
            TEST(an_operators_word_lets_a_standing_clock_go_on),
-           TEST(a_process_that_starts_with_a_clock_set_back_goes_on_where_it_was))
+           TEST(a_shard_that_comes_later_may_raise_the_clock))

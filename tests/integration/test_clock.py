@@ -1,0 +1,189 @@
+"""The safe clock of the running program: neither a leap nor a start moves it too far without an operator's word."""
+
+import json
+import os
+import signal
+import struct
+import sys
+import time
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+import harness
+from servers import Kafka
+from service import COLLECTION, DEAD_LETTERS, TOPIC, Windrow
+
+DIM = 16
+MINUTE_MS = 60_000
+DAY_MS = 24 * 60 * MINUTE_MS
+MARKER = "CLOCK_STANDS"
+
+
+class WindrowAt(Windrow):
+    """`windrow run` whose wall clock differs from the machine's by a number of days."""
+
+    def __init__(self, kafka, **options):
+        super().__init__(kafka, **options)
+        self.clock_path = os.path.join(self.folder, "wall-clock")
+        self.ahead_ms = 0
+        self.set_clock(0)
+
+    def set_clock(self, days):
+        self.ahead_ms = days * DAY_MS
+        with open(self.clock_path, "r+b" if os.path.exists(self.clock_path) else "wb") as file:
+            file.write(struct.pack("<q", self.ahead_ms))
+
+    def wall_ms(self):
+        return int(time.time() * 1000) + self.ahead_ms
+
+    def spawn_run(self, *arguments):
+        self.spawn([os.environ["WINDROW_AT"], self.clock_path, "run", "-c", self.config_path, *arguments])
+
+    def restart(self, *arguments):
+        self.stop()
+        return self.start(*arguments)
+
+    def status(self):
+        return self.request("GET", "/status").json()
+
+    def clock(self):
+        return self.status()["clock"]
+
+    def marked(self):
+        return os.path.exists(os.path.join(self.folder, "data", MARKER))
+
+    def trust(self):
+        self.process.send_signal(signal.SIGHUP)
+
+    def ids(self):
+        return set(self.scroll(with_vector=False))
+
+
+class Clock(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.kafka = Kafka().start()
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.kafka.stop()
+
+    def setUp(self):
+        self.topic = f"{TOPIC}-{self._testMethodName}"
+        self.windrow = WindrowAt(self.kafka.address, topics=[self.topic], group=self._testMethodName, window="1d", ttl="7d")
+        self.windrow.create_topic(1)
+        self.windrow.start()
+        self.produced = 0
+
+    def tearDown(self):
+        self.windrow.stop()
+
+    def produce(self, *numbers, time_ms=None):
+        time_ms = time_ms or self.windrow.wall_ms()
+        values = [{"id": n, "vector": [float(n)] * DIM, "payload": {}, "time_ms": time_ms} for n in numbers]
+        self.kafka.produce(self.topic, [(str(value["id"]), json.dumps(value)) for value in values])
+        self.produced += len(numbers)
+
+    def catch_up(self):
+        self.windrow.wait_caught_up({"0": self.produced})
+
+    def wait_stands(self, stands):
+        harness.wait_for(lambda: self.windrow.clock()["stands"] == stands, f"the clock stands: {stands}", 20)
+        harness.wait_for(lambda: self.windrow.marked() == stands, f"{MARKER} is there: {stands}", 20)
+        self.assertEqual(set(self.windrow.metrics("windrow_clock_stands").values()), {float(stands)})
+
+    def wait_waiting(self, offset):
+        def waiting():
+            shards = self.windrow.status()["collections"][0]["shards"]
+            return shards[0] if shards and shards[0]["waiting"] and shards[0]["paused"] else None
+
+        shard = harness.wait_for(waiting, "the partition waits for the clock", 20)
+        self.assertIn(f"offset {offset} ", shard["waiting"])
+        self.assertEqual(shard["next_offset"], offset)
+        gauges = self.windrow.metrics("windrow_partition_waiting")
+        self.assertEqual({labels for labels, value in gauges.items() if value},
+                         {frozenset({f'collection="{COLLECTION}"', 'shard="0"', 'reason="clock"'})})
+
+    def test_a_start_long_after_the_last_one_is_no_word_to_jump(self):
+        self.produce(1, 2, 3)
+        self.catch_up()
+        stopped_ms = self.windrow.wall_ms()
+        self.windrow.stop()
+        self.windrow.set_clock(10)  # all has expired, if that is true
+        self.windrow.start()
+        self.wait_stands(True)
+        clock = self.windrow.clock()
+        self.assertLess(abs(clock["safe_ms"] - stopped_ms), MINUTE_MS)
+        self.assertLess(abs(clock["wall_ms"] - self.windrow.wall_ms()), MINUTE_MS)
+        self.assertIn("--trust-clock", clock["advice"])
+        self.assertIn(clock["advice"].split(":")[0], self.windrow.command("status").stdout)
+        harness.wait_for(lambda: "CLOCK STANDS" in self.windrow.log(), "the log says so", 10)
+        self.assertEqual(self.windrow.ids(), {1, 2, 3})
+
+        # Time goes on: a record of now by that clock is taken, one of the wall clock waits, and so do all behind it.
+        self.produce(4, time_ms=self.windrow.clock()["safe_ms"])
+        self.catch_up()
+        self.produce(5)
+        self.produce(6, time_ms=self.windrow.wall_ms() + 60 * MINUTE_MS)
+        self.produce(7, time_ms=self.windrow.clock()["safe_ms"])
+        self.wait_waiting(offset=4)
+        self.assertGreater(self.windrow.clock()["safe_ms"], clock["safe_ms"])
+        self.assertTrue(self.windrow.ready(), "stored records are answered for")
+        self.assertEqual(self.windrow.ids(), {1, 2, 3, 4})
+
+        # Nor is the next start.
+        self.windrow.restart()
+        self.wait_stands(True)
+        self.wait_waiting(offset=4)
+        self.assertEqual(self.windrow.ids(), {1, 2, 3, 4})
+        self.assertEqual(self.windrow.metrics("windrow_dead_letters_total"), {})
+
+        # Told that the wall clock is right, what is old expires, what waited comes, and only what is ahead of
+        # both clocks is a dead letter.
+        self.windrow.trust()
+        self.wait_stands(False)
+        self.catch_up()
+        self.assertEqual(self.windrow.ids(), {5})
+        self.assertEqual(self.windrow.outcomes(), {"ingested": 1, "expired": 1, 'reason="future"': 1})
+        self.assertEqual(sum(self.windrow.metrics("windrow_partition_waiting").values()), 0)
+        self.assertFalse(self.windrow.status()["collections"][0]["shards"][0]["paused"])
+
+    def test_an_outage_needs_no_word_and_a_leap_one_that_a_restart_is_not(self):
+        self.produce(1)
+        self.catch_up()
+        self.windrow.stop()
+        self.windrow.set_clock(3)
+        self.windrow.start()
+        self.produce(2)
+        self.catch_up()
+        self.wait_stands(False)
+        self.windrow.set_clock(5)  # less than an outage may last, more than a running process follows
+        self.wait_stands(True)
+        self.produce(3)
+        self.wait_waiting(offset=2)
+        self.windrow.restart()
+        self.wait_stands(True)
+        self.wait_waiting(offset=2)
+        self.windrow.restart("--trust-clock")
+        self.wait_stands(False)
+        self.catch_up()
+        self.assertEqual(self.windrow.ids(), {1, 2, 3})
+
+    def test_a_clock_that_is_set_right_is_followed_again(self):
+        self.produce(1)
+        self.catch_up()
+        self.windrow.set_clock(400)
+        self.wait_stands(True)
+        self.produce(2)  # of 400 days ahead: right by the wall clock, for now
+        self.wait_waiting(offset=1)
+        self.windrow.set_clock(0)
+        self.wait_stands(False)
+        self.produce(3)
+        self.catch_up()
+        self.assertEqual(self.windrow.ids(), {1, 3})
+        self.assertEqual(self.windrow.outcomes(), {"ingested": 2, 'reason="future"': 1})
+        self.assertIn("future", str(self.kafka.consume(DEAD_LETTERS)))
+
+
+if __name__ == "__main__":
+    harness.main()
