@@ -65,8 +65,8 @@ void clock_watch_tick(struct service *service)
     char text[512];
     bool stands = clock_watch_advice(service, text, sizeof(text));
 
-    mark(service, stands);
     publish(service, stands);
+    mark(service, stands);
     if (!stands && watch->told_ns != 0)
         log_info("windrow", "the clock follows the wall clock again");
     if (!stands)

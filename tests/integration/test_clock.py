@@ -90,7 +90,7 @@ class Clock(unittest.TestCase):
     def wait_stands(self, stands):
         harness.wait_for(lambda: self.windrow.clock()["stands"] == stands, f"the clock stands: {stands}", 20)
         harness.wait_for(lambda: self.windrow.marked() == stands, f"{MARKER} is there: {stands}", 20)
-        self.assertEqual(set(self.windrow.metrics("windrow_clock_stands").values()), {float(stands)})
+        harness.wait_for(lambda: list(self.windrow.metrics("windrow_clock_stands").values()) == [float(stands)], "a metric says so", 20)
 
     def wait_waiting(self, offset):
         def waiting():
