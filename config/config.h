@@ -96,6 +96,10 @@ struct config {
 
     uint32_t decode_threads; /* 0: one a core */
 
+    uint32_t build_threads; /* 0: max_background_jobs */
+    uint32_t build_nice;    /* of those threads */
+    uint64_t build_memory_max_bytes;
+
     const char *nats_url; /* NULL: in-process queue */
     const char *nats_stream;
     uint32_t nats_replicas;

@@ -92,6 +92,16 @@ const struct property properties[] = {
      .minimum = 1, .maximum = 64, .default_yaml = "auto",
      .documentation = "Threads that decode records; `auto`: one a core. The order of a partition is kept."},
 
+    {"indexer.build_threads", PROPERTY_INTEGER, PROPERTY_AUTO, GLOBAL(build_threads),
+     .minimum = 1, .maximum = 256, .default_yaml = "auto",
+     .documentation = "Threads that build segments, of all builds together; `auto`: as many as `store.max_background_jobs`."},
+    {"indexer.build_nice", PROPERTY_INTEGER, 0, GLOBAL(build_nice), .maximum = 19,
+     .default_yaml = "10",
+     .documentation = "How far these threads step back behind searches and ingestion (nice value)."},
+    {"indexer.build_memory_max_bytes", PROPERTY_SIZE, 0, GLOBAL(build_memory_max_bytes),
+     .minimum = 16 * MIB, .maximum = 16 * TIB, .default_yaml = "4GiB",
+     .documentation = "Memory that all builds of this process take together, mapped vectors not counted. A build waits for its share; one that would not fit alone takes fewer threads, then becomes IVF-PQ, and is left out when that does not fit either: its rows are scanned."},
+
     {"nats.url", PROPERTY_TEXT, PROPERTY_NULLABLE | PROPERTY_URL_SECRET, GLOBAL(nats_url),
      .default_yaml = "~", .check = check_nats_url,
      .documentation = "NATS servers with JetStream that carry the index work. Left out: a queue inside the process, same contract."},
@@ -127,7 +137,7 @@ const struct property properties[] = {
      .documentation = "Memtables, log buffers and caches of all shards together; ingestion waits when it is used up."},
     {"store.max_background_jobs", PROPERTY_INTEGER, 0, GLOBAL(max_background_jobs),
      .minimum = 1, .maximum = 256, .default_yaml = "2",
-     .documentation = "Threads for seals and merges, and for index builds."},
+     .documentation = "Threads for seals and merges, and, unless `indexer.build_threads` says otherwise, for index builds."},
 
     {"collections.*.topics", PROPERTY_TEXT_LIST, 0, OF(topics),
      .extra_offset = offsetof(struct config_collection, topic_count), .default_yaml = "[]",

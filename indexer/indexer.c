@@ -24,8 +24,9 @@ static int start_pool(struct indexer *indexer, struct error *error)
         .host = &options->host,
         .metrics = options->metrics,
         .io = options->io,
-        .thread_count =
-            options->worker_count ? options->worker_count : options->config->max_background_jobs,
+        .thread_count = options->worker_count            ? options->worker_count
+                        : options->config->build_threads ? options->config->build_threads
+                                                         : options->config->max_background_jobs,
         .build = options->build,
     };
     int code = options->config->nats_url
@@ -118,15 +119,16 @@ static void put(struct doc *map, struct doc *items, struct arena *arena, const c
 void indexer_status(const struct indexer *indexer, struct arena *arena, struct doc *out)
 {
     const struct worker_queue_operations *queue = indexer->queue->operations;
-    struct doc *items = doc_items(arena, 12);
+    struct doc *items = doc_items(arena, 16);
     char why[256] = "";
     bool connected = queue->connected(indexer->queue, why, sizeof(why));
     int64_t depth = queue->depth(indexer->queue);
     const struct doc null = {.type = DOC_NULL};
     uint32_t threads;
     uint32_t building;
+    uint64_t memory_bytes;
 
-    worker_pool_describe(indexer->pool, &threads, &building);
+    worker_pool_describe(indexer->pool, &threads, &building, &memory_bytes);
     *out = (struct doc){.type = DOC_MAP, .items = items};
     put(out, items, arena, "queue",
         doc_string(arena, indexer->options.config->nats_url ? "nats" : "local"));
@@ -135,6 +137,9 @@ void indexer_status(const struct indexer *indexer, struct arena *arena, struct d
     put(out, items, arena, "depth", depth < 0 ? null : doc_integer(depth));
     put(out, items, arena, "threads", doc_integer(threads));
     put(out, items, arena, "building", doc_integer(building));
+    put(out, items, arena, "build_memory_bytes", doc_integer((int64_t)memory_bytes));
+    put(out, items, arena, "build_memory_max_bytes",
+        doc_integer((int64_t)indexer->options.config->build_memory_max_bytes));
 }
 
 int indexer_shard_opened(struct indexer *indexer, struct store_shard *shard, struct error *error)

@@ -99,7 +99,7 @@ struct indexer_options {
     struct indexer_host host;
     struct metrics *metrics;
     struct io *io;         /* NULL: io_posix() */
-    uint32_t worker_count; /* build threads; 0: config max_background_jobs */
+    uint32_t worker_count; /* build threads; 0: the config's */
     bool build;            /* this process builds segments (role indexer) */
 };
 
@@ -117,7 +117,7 @@ void indexer_stop(struct indexer *indexer);
 uint16_t indexer_http_port(const struct indexer *indexer);
 
 /** The work queue and the workers, for /status: {"queue", "connected", "why", "depth", "threads",
- * "building"}. May ask the NATS server. */
+ * "building", "build_memory_bytes", "build_memory_max_bytes"}. May ask the NATS server. */
 void indexer_status(const struct indexer *indexer, struct arena *arena, struct doc *out);
 
 /** A shard was opened: maps the segments its manifest knows and queues sealed runs without one. */

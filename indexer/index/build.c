@@ -268,10 +268,36 @@ static uint32_t clamp(uint32_t value, uint32_t low, uint32_t high)
     return value < low ? low : value > high ? high : value;
 }
 
-static void build_create(struct build *build, const float *vectors, uint32_t count,
-                         const struct index_build_options *options)
+static struct index_layer_options layer_options(const struct index_build_options *options)
+{
+    return (struct index_layer_options){
+        .degree = 2 * clamp(options->m, M_MIN, M_MAX),
+        .ef_construct = clamp(options->ef_construct, EF_MIN, EF_MAX),
+        .thread_count = options->thread_count,
+        .seed = options->seed,
+        .cancel = options->cancel,
+    };
+}
+
+/* Codes twice, in the order of rows and of nodes; two names for every row; links. */
+static uint64_t bytes_of(uint32_t count, uint32_t stride, const struct index_layer_options *layer)
+{
+    return count * ((uint64_t)2 * stride + (2 + (uint64_t)layer->degree) * sizeof(uint32_t)) +
+           index_layer_bytes(count, stride, layer);
+}
+
+uint64_t index_hnsw_build_bytes(uint32_t count, const struct index_build_options *options)
+{
+    struct index_layer_options layer = layer_options(options);
+
+    return bytes_of(count, index_quantiser_stride(options->dim), &layer);
+}
+
+static int build_create(struct build *build, const float *vectors, uint32_t count,
+                        const struct index_build_options *options, struct error *error)
 {
     struct index_graph *graph = &build->graph;
+    uint64_t bytes;
     size_t stride;
 
     *build = (struct build){.vectors = vectors, .count = count, .options = options};
@@ -280,21 +306,23 @@ static void build_create(struct build *build, const float *vectors, uint32_t cou
     graph->count = count;
     graph->m = clamp(options->m, M_MIN, M_MAX);
     graph->ef_construct = clamp(options->ef_construct, EF_MIN, EF_MAX);
-    build->layer = (struct index_layer_options){
-        .degree = 2 * graph->m,
-        .ef_construct = graph->ef_construct,
-        .thread_count = options->thread_count,
-        .seed = options->seed,
-        .cancel = options->cancel,
-        .progress = options->progress ? report : NULL,
-        .progress_context = build,
-    };
+    build->layer = layer_options(options);
+    build->layer.progress = options->progress ? report : NULL;
+    build->layer.progress_context = build;
+    bytes = bytes_of(count, graph->quantiser.stride, &build->layer);
+    if (options->memory_max_bytes > 0 && bytes > options->memory_max_bytes) {
+        index_quantiser_destroy(&graph->quantiser);
+        return error_set(error, ERROR_UNSUPPORTED,
+                         "a graph of %u vectors takes %llu bytes to build, %llu are allowed", count,
+                         (unsigned long long)bytes, (unsigned long long)options->memory_max_bytes);
+    }
     build->row_codes = index_allocate(count, stride);
     build->first_equal = index_allocate(count, sizeof(uint32_t));
     graph->codes = build->codes = index_allocate(count, stride);
     graph->rows = build->rows = index_allocate(count, sizeof(uint32_t));
     graph->links = build->links =
         index_allocate((size_t)count * build->layer.degree, sizeof(uint32_t));
+    return 0;
 }
 
 int index_hnsw_build(const float *vectors, uint32_t count,
@@ -310,7 +338,8 @@ int index_hnsw_build(const float *vectors, uint32_t count,
     if (options->dim == 0 || options->dim > 65536 || options->thread_count == 0)
         return error_set(error, ERROR_INVALID, "%u dimensions, %u threads", options->dim,
                          options->thread_count);
-    build_create(&build, vectors, count, options);
+    if (build_create(&build, vectors, count, options, error) != 0)
+        return error->code;
     done = run(&build);
     free(build.row_codes);
     free(build.first_equal);

@@ -43,6 +43,8 @@ void index_quantiser_train(struct index_quantiser *quantiser, enum index_metric 
 void index_quantiser_destroy(struct index_quantiser *quantiser);
 
 /** Bytes of a row of codes for that many dimensions. */
+/** Bytes of a row's code when 7 bits are enough. */
+uint32_t index_quantiser_stride(uint32_t dim);
 uint32_t index_code_stride(enum index_code_kind kind, uint32_t dimensions);
 
 /** Codes of one vector; the padding is zeroed. */

@@ -56,6 +56,7 @@ struct index_build_options {
      * or of another kind. Not needed after the build. */
     const struct index_segment *epoch;
     uint32_t thread_count;     /* >= 1 */
+    uint64_t memory_max_bytes; /* a build that may take more is refused; 0: no bound */
     uint64_t seed;             /* same seed, same input, one thread: same file */
     const atomic_bool *cancel; /* may be NULL */
     void (*progress)(void *context, uint32_t done,
@@ -73,6 +74,12 @@ int index_hnsw_build(const float *vectors, uint32_t count,
                      const struct index_build_options *options, struct index_hnsw_graph **graph,
                      struct error *error);
 void index_hnsw_graph_delete(struct index_hnsw_graph *graph);
+
+/** What such a build takes besides the vectors, at most, when 7 bits a dimension are enough, which
+ * is known when it begins: with float codes it is more, and a build over `memory_max_bytes` ends
+ * with ERROR_UNSUPPORTED before it has taken it. */
+uint64_t index_hnsw_build_bytes(uint32_t count, const struct index_build_options *options);
+uint64_t index_ivf_build_bytes(uint32_t count, const struct index_build_options *options);
 
 /** Lists instead of a graph; otherwise the same. */
 int index_ivf_build(const float *vectors, uint32_t count, const struct index_build_options *options,

@@ -79,6 +79,8 @@ struct index_ivf_build {
 /** Lists of a window: `wanted`, or by its rows when 0. */
 uint32_t index_ivf_lists(uint32_t count, uint32_t wanted);
 /** Trains centroids and codebook on a sample of the rows. False: cancelled. */
+/** What training takes besides the tables, at most. */
+uint64_t index_ivf_train_bytes(uint32_t count, const struct index_build_options *options);
 bool index_ivf_train(const struct index_ivf_build *build, struct index_ivf_epoch *epoch);
 /** A copy, of one from a mapped file, say. */
 void index_ivf_epoch_copy(const struct index_ivf_epoch *epoch, struct index_ivf_epoch *copy);

@@ -6,6 +6,7 @@
 #include "indexer/index/index.h"
 #include "indexer/index/ivf.h"
 #include "indexer/index/kmeans.h"
+#include "indexer/index/leaf.h"
 #include "indexer/index/memory.h"
 #include "indexer/index/parallel.h"
 #include "indexer/index/segment.h"
@@ -213,6 +214,22 @@ static bool run(const struct index_ivf_build *build)
     return index_ivf_measure_probes(build);
 }
 
+uint64_t index_ivf_build_bytes(uint32_t count, const struct index_build_options *options)
+{
+    struct index_pq pq = index_pq_shape(options->dim);
+    uint64_t lists = index_ivf_lists(count, options->lists);
+    uint64_t slots = count + lists * INDEX_PQ_BLOCK_ROWS;
+    uint32_t stride = index_quantiser_stride(options->dim);
+    /* Each thread that assigns rows has the centroids as codes. */
+    uint64_t assigning =
+        (lists + INDEX_PANEL_COLUMNS) * stride + index_leaf_bytes(stride, (uint32_t)lists);
+
+    return index_ivf_train_bytes(count, options) +
+           lists * (options->dim * sizeof(float) + stride + 5 * sizeof(uint32_t)) +
+           slots * (sizeof(uint32_t) + sizeof(uint16_t) + pq.part_count / 2) +
+           2 * (uint64_t)count * sizeof(uint32_t) + options->thread_count * assigning;
+}
+
 int index_ivf_build(const float *vectors, uint32_t count, const struct index_build_options *options,
                     struct index_ivf **ivf, struct error *error)
 {
@@ -225,6 +242,11 @@ int index_ivf_build(const float *vectors, uint32_t count, const struct index_bui
     if (options->dim == 0 || options->dim > 65536 || options->thread_count == 0)
         return error_set(error, ERROR_INVALID, "%u dimensions, %u threads", options->dim,
                          options->thread_count);
+    if (options->memory_max_bytes > 0 &&
+        index_ivf_build_bytes(count, options) > options->memory_max_bytes)
+        return error_set(error, ERROR_UNSUPPORTED,
+                         "lists of %u vectors take more than %llu bytes to build", count,
+                         (unsigned long long)options->memory_max_bytes);
     build.ivf = index_allocate_zeroed(1, sizeof(*build.ivf));
     build.ivf->fixed_probes = options->probes;
     build.nearest = index_allocate(count, sizeof(uint32_t));

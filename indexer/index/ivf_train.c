@@ -55,6 +55,20 @@ uint32_t index_ivf_lists(uint32_t count, uint32_t wanted)
     return lists < 1 ? 1 : (uint32_t)lists;
 }
 
+/* The rows of the sample with their lists, twice while they are collected, sums over the lists, and
+ * columns for the codebook. */
+uint64_t index_ivf_train_bytes(uint32_t count, const struct index_build_options *options)
+{
+    uint64_t lists = index_ivf_lists(count, options->lists);
+    uint64_t sampled = lists * ROWS_PER_CENTROID < count ? lists * ROWS_PER_CENTROID : count;
+    struct index_pq pq = index_pq_shape(options->dim);
+    uint64_t columns = (uint64_t)CODEBOOK_ROWS * index_pq_padded_dim(&pq) * sizeof(float);
+
+    return sampled * 4 * sizeof(uint32_t) + lists * options->dim * 2 * sizeof(float) +
+           (columns < CODEBOOK_BYTES ? columns : CODEBOOK_BYTES) +
+           index_pq_codebook_items(&pq) * sizeof(float) + (1 << 20);
+}
+
 static bool train_centroids(const struct index_ivf_build *build, struct index_ivf_epoch *epoch)
 {
     uint64_t wanted = (uint64_t)epoch->list_count * ROWS_PER_CENTROID;

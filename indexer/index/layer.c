@@ -18,6 +18,19 @@ static uint32_t pool_capacity(const struct index_layer_options *options)
     return wanted < POOL_ROWS_MIN ? POOL_ROWS_MIN : wanted > POOL_ROWS_MAX ? POOL_ROWS_MAX : wanted;
 }
 
+uint64_t index_layer_bytes(uint32_t count, uint32_t stride,
+                           const struct index_layer_options *options)
+{
+    uint64_t pools = count * ((uint64_t)pool_capacity(options) * sizeof(uint64_t) +
+                              sizeof(uint32_t) + sizeof(atomic_uchar));
+    uint64_t per_thread;
+    uint64_t leaves = index_leaves_bytes(count, stride, options->ef_construct, &per_thread);
+    uint64_t links = index_prune_bytes(count, options->degree);
+
+    leaves += per_thread * options->thread_count;
+    return pools + (leaves > links ? leaves : links);
+}
+
 bool index_layer_build(const struct index_codes *codes, const struct index_layer_options *options,
                        uint32_t *links)
 {

@@ -21,4 +21,8 @@
 bool index_layer_build(const struct index_codes *codes, const struct index_layer_options *options,
                        uint32_t *links);
 
+/** What that takes besides `codes` and `links`, at most. */
+uint64_t index_layer_bytes(uint32_t count, uint32_t stride,
+                           const struct index_layer_options *options);
+
 #endif

@@ -25,6 +25,10 @@ bool index_leaves_fill(const struct index_codes *codes, const struct index_layer
                        struct index_pools *pools);
 bool index_prune_links(const struct index_codes *codes, const struct index_layer_options *options,
                        struct index_pools *pools, uint32_t *links);
+/** What these two take while they run, at most; `per_thread` of it for each thread. */
+uint64_t index_leaves_bytes(uint32_t count, uint32_t stride, uint32_t ef_construct,
+                            uint64_t *per_thread);
+uint64_t index_prune_bytes(uint32_t count, uint32_t degree);
 /** Adds links until every row is reachable from row 0. Links may leave out others, none that a row
  * needs to be reached. */
 void index_repair_links(const struct index_codes *codes, uint32_t degree, uint32_t *links);

@@ -32,6 +32,13 @@ void index_leaf_destroy(struct index_leaf *leaf)
     free(leaf->positions);
 }
 
+uint64_t index_leaf_bytes(uint32_t stride, uint32_t column_limit)
+{
+    return ((uint64_t)2 * column_limit + INDEX_PANEL_COLUMNS + INDEX_LEAF_BLOCK_ROWS) * stride +
+           ((uint64_t)column_limit + INDEX_PANEL_COLUMNS) * (INDEX_LEAF_BLOCK_ROWS + 1) *
+               sizeof(int32_t);
+}
+
 static void gather(const struct index_codes *codes, const uint32_t *rows, uint32_t count,
                    uint8_t *out)
 {

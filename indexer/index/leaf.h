@@ -24,6 +24,8 @@ struct index_leaf {
 void index_leaf_create(struct index_leaf *leaf, const struct index_codes *codes,
                        uint32_t column_limit);
 void index_leaf_destroy(struct index_leaf *leaf);
+/** What one takes, at most. */
+uint64_t index_leaf_bytes(uint32_t stride, uint32_t column_limit);
 
 /** Sets the columns; at most column_limit. */
 void index_leaf_columns(struct index_leaf *leaf, const uint32_t *rows, uint32_t count);

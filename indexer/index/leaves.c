@@ -308,15 +308,37 @@ static void leaves_delete(struct index_leaf *leaves, uint32_t thread_count)
     free(leaves);
 }
 
+static uint32_t leaf_rows_for(uint32_t stride)
+{
+    return clamp(LEAF_BYTES_MAX / stride, LEAF_ROWS_MIN, LEAF_ROWS_MAX);
+}
+
+static uint32_t fanout_for(uint32_t ef_construct)
+{
+    return clamp(ef_construct / 40, 3, FANOUT_MAX);
+}
+
+/* A carving of all rows names each `fanout` times, and again while balls are collected. A thread
+ * carves one ball further; those of a few times the leaf's rows are the rule. */
+uint64_t index_leaves_bytes(uint32_t count, uint32_t stride, uint32_t ef_construct,
+                            uint64_t *per_thread)
+{
+    uint32_t rows = leaf_rows_for(stride);
+
+    *per_thread =
+        index_leaf_bytes(stride, rows > LEADERS_MAX ? rows + 1 : LEADERS_MAX) + (uint64_t)rows * 64;
+    return (uint64_t)count * 2 * fanout_for(ef_construct) * sizeof(uint32_t);
+}
+
 bool index_leaves_fill(const struct index_codes *codes, const struct index_layer_options *options,
                        struct index_pools *pools)
 {
-    uint32_t fanout = clamp(options->ef_construct / 40, 3, FANOUT_MAX);
+    uint32_t fanout = fanout_for(options->ef_construct);
     struct carve carve = {
         .codes = codes,
         .options = options,
         .pools = pools,
-        .leaf_rows = clamp(LEAF_BYTES_MAX / codes->stride, LEAF_ROWS_MIN, LEAF_ROWS_MAX),
+        .leaf_rows = leaf_rows_for(codes->stride),
         .keep = clamp(options->ef_construct / 16, 10, KEEP_MAX),
     };
     struct balls balls;

@@ -181,6 +181,11 @@ static void place_reverse(struct prune *prune)
     prune->reverse = index_allocate(total, sizeof(uint64_t));
 }
 
+uint64_t index_prune_bytes(uint32_t count, uint32_t degree)
+{
+    return count * (2 * sizeof(uint64_t) + (uint64_t)degree * sizeof(uint64_t));
+}
+
 bool index_prune_links(const struct index_codes *codes, const struct index_layer_options *options,
                        struct index_pools *pools, uint32_t *links)
 {

@@ -209,6 +209,11 @@ static double neighbours_kept(const struct index_quantiser *quantiser, const flo
     return wanted ? (double)found / wanted : 1;
 }
 
+uint32_t index_quantiser_stride(uint32_t dim)
+{
+    return index_code_stride(dim > FLOAT_DIM_MAX ? INDEX_CODE_INT7 : INDEX_CODE_FLOAT, dim);
+}
+
 void index_quantiser_train(struct index_quantiser *quantiser, enum index_metric metric,
                            const float *vectors, uint32_t count, uint32_t dim)
 {

@@ -15,6 +15,7 @@
 
 #include "base/logger.h"
 #include "indexer/worker/build.h"
+#include "indexer/worker/memory.h"
 #include "indexer/worker/recall.h"
 
 enum { BUILDS_MAX = 2 };
@@ -43,6 +44,35 @@ static uint32_t builder_threads(const struct worker_pool *pool)
     uint32_t share = pool->thread_count / (building ? building : 1);
 
     return share ? share : 1;
+}
+
+/* Sets the options of the first build, or of a stronger one, and takes what it needs. */
+static int take_memory(struct build *build, uint32_t m, uint32_t ef_construct, struct error *error)
+{
+    const struct config_collection *collection = build->task->collection;
+
+    build->options = (struct index_build_options){
+        .metric = worker_index_metric(collection),
+        .dim = collection->dim,
+        .m = m,
+        .ef_construct = ef_construct,
+        .lists = collection->ivf_pq_lists,
+        .probes = collection->ivf_pq_nprobe,
+        .epoch = build->epoch,
+        .thread_count = builder_threads(build->task->pool),
+        .seed = build->seed,
+        .cancel = &build->task->cancel,
+    };
+    worker_memory_give(build->task->pool, &build->memory_bytes);
+    return worker_memory_take(build->task, &build->options, build->lists, build->row_count,
+                              build->copies, &build->memory_bytes, error);
+}
+
+int worker_build_begin(struct build *build, struct error *error)
+{
+    const struct config_collection *collection = build->task->collection;
+
+    return take_memory(build, collection->hnsw_m, collection->hnsw_ef_construct, error);
 }
 
 static int write_lists(struct build *build, const struct index_build_options *options,
@@ -103,30 +133,18 @@ static void remove_segment(struct build *build)
     build->path[0] = '\0';
 }
 
-static int build_once(struct build *build, uint32_t m, uint32_t ef_construct, struct error *error)
+static int build_once(struct build *build, struct error *error)
 {
     const struct config_collection *collection = build->task->collection;
-    struct index_build_options options = {
-        .metric = worker_index_metric(collection),
-        .dim = collection->dim,
-        .m = m,
-        .ef_construct = ef_construct,
-        .lists = collection->ivf_pq_lists,
-        .probes = collection->ivf_pq_nprobe,
-        .epoch = build->epoch,
-        .thread_count = builder_threads(build->task->pool),
-        .seed = build->seed,
-        .cancel = &build->task->cancel,
-    };
     struct recall_sample sample = {
         .vectors = build->vectors,
         .row_count = build->row_count,
         .dim = collection->dim,
-        .metric = options.metric,
+        .metric = build->options.metric,
         .ef = collection->hnsw_ef,
         .cancel = &build->task->cancel,
     };
-    int code = write_segment(build, &options, error);
+    int code = write_segment(build, &build->options, error);
 
     if (code == 0)
         code = recall_measure(build->segment, &sample, &build->recall, error);
@@ -142,31 +160,35 @@ static void report_recall(const struct build *build)
                build->recall);
 }
 
+static void report_low_recall(const struct build *build, bool last)
+{
+    log_warning("indexer",
+                "%s/%s window %lld: recall %.3f with m=%u ef_construct=%u is below the floor of "
+                "%.3f: %s",
+                build->task->collection->name, build->shard,
+                (long long)build->task->delivery->job.window_start_ms, build->recall,
+                build->options.m, build->options.ef_construct,
+                build->task->collection->recall_floor,
+                last ? "the window stays scanned" : "building it again, stronger");
+}
+
 int worker_build_good(struct build *build, bool *low_recall, struct error *error)
 {
-    const struct config_collection *collection = build->task->collection;
-    uint32_t m = collection->hnsw_m;
-    uint32_t ef_construct = collection->hnsw_ef_construct;
-
     for (int i = 0; i < BUILDS_MAX; i++) {
+        uint32_t m = build->options.m;
         int code;
         remove_segment(build);
-        code = build_once(build, m, ef_construct, error);
+        code = i == 0 ? 0
+                      : take_memory(build, m + (m + 1) / 2, 2 * build->options.ef_construct, error);
+        if (code == 0)
+            code = build_once(build, error);
         if (code != 0)
             return code;
         report_recall(build);
-        *low_recall = build->recall < collection->recall_floor;
+        *low_recall = build->recall < build->task->collection->recall_floor;
         if (!*low_recall)
             return 0;
-        log_warning(
-            "indexer",
-            "%s/%s window %lld: recall %.3f with m=%u ef_construct=%u is below the floor "
-            "of %.3f: %s",
-            collection->name, build->shard, (long long)build->task->delivery->job.window_start_ms,
-            build->recall, m, ef_construct, collection->recall_floor,
-            i + 1 < BUILDS_MAX ? "building it again, stronger" : "the window stays scanned");
-        m += (m + 1) / 2;
-        ef_construct *= 2;
+        report_low_recall(build, i + 1 == BUILDS_MAX);
     }
     return 0;
 }
@@ -215,6 +237,7 @@ void worker_build_end(struct build *build)
     remove_segment(build);
     free(build->copy);
     build->copy = NULL;
+    worker_memory_give(build->task->pool, &build->memory_bytes);
 }
 
 /* ---- of a shard that is open here ---- */
@@ -318,6 +341,7 @@ int worker_build(struct worker_task *task, bool *low_recall, struct error *error
                                    .length_ms = job->window_length_ms,
                                    .generation = job->generation,
                                    .file_number = job->run_file_number};
+    const struct config *config = task->pool->options.config;
     int64_t now_ms = io_wall_ms(task->pool->options.io);
     struct store_snapshot *snapshot = store_snapshot_acquire(shard, now_ms);
     struct build build = {.task = task,
@@ -329,9 +353,13 @@ int worker_build(struct worker_task *task, bool *low_recall, struct error *error
 
     *low_recall = false;
     if (code == 0) {
-        build.lists = strcmp(worker_job_kind(task->collection, job, now_ms), "ivf_pq") == 0;
+        build.lists = strcmp(worker_job_kind(config, task->collection, job, now_ms), "ivf_pq") == 0;
         build.epoch = build.lists ? find_epoch(snapshot, run.start_ms) : NULL;
         build.row_count = source->row_count;
+        build.copies = worker_copies_vectors(config, task->collection, run.generation > 0);
+        code = worker_build_begin(&build, error);
+    }
+    if (code == 0) {
         code = worker_build_gather(&build, source, task->collection->dim, error);
     }
     if (code == 0)

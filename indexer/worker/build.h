@@ -23,6 +23,9 @@ struct build {
     struct index_segment *segment;
     uint64_t segment_bytes;
     double recall;
+    bool copies;           /* the vectors do not lie in one piece, and count */
+    uint64_t memory_bytes; /* taken: memory.h */
+    struct index_build_options options;
     bool lists;                        /* IVF-PQ instead of a graph */
     const struct index_segment *epoch; /* whose centroids and codebook go on; or NULL */
 };
@@ -34,6 +37,9 @@ int worker_build_find(const struct worker_run *run, struct store_snapshot *snaps
 int worker_build_gather(struct build *build, const struct store_source *source, uint32_t dim,
                         struct error *error);
 
+/** Takes the memory of a build whose row_count, lists and copies are set, before the vectors are
+ * gathered. */
+int worker_build_begin(struct build *build, struct error *error);
 /** Builds until the recall floor is reached, at most twice; the segment is written, synced and
  * open. */
 int worker_build_good(struct build *build, bool *low_recall, struct error *error);

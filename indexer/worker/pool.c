@@ -27,8 +27,7 @@ enum {
     PROGRESS_INTERVAL_MS = 5000,
     DEPTH_INTERVAL_MS = 5000,
     RETRY_DELAY_MS = 250, /* doubles with each attempt */
-    GIVE_UP_MS = 3600 * 1000,
-    BUILDER_NICE = 10
+    GIVE_UP_MS = 3600 * 1000
 };
 
 static void pause_ms(int64_t duration_ms)
@@ -139,6 +138,13 @@ static void answer(struct worker_pool *pool, struct worker_delivery *delivery,
     int code = 0;
 
     switch (outcome) {
+    case WORKER_REFUSED:
+        log_warning("indexer", "%s/%s window %lld: %s", delivery->job.collection,
+                    delivery->job.shard, (long long)delivery->job.window_start_ms, failure->text);
+        count_failure(pool, &delivery->job, failure->code);
+        ledger_set(&pool->ledger, &delivery->job, LEDGER_GIVEN_UP, INT64_MAX);
+        code = operations->ack(delivery, &error);
+        break;
     case WORKER_LOW_RECALL:
         ledger_set(&pool->ledger, &delivery->job, LEDGER_GIVEN_UP, INT64_MAX);
         code = operations->ack(delivery, &error);
@@ -185,7 +191,7 @@ static void *worker_loop(void *context)
     struct worker_queue *queue = pool->options.queue;
 
     /* Linux: of this thread, and inherited by the builder's threads. Searches come first. */
-    (void)setpriority(PRIO_PROCESS, 0, BUILDER_NICE);
+    (void)setpriority(PRIO_PROCESS, 0, (int)pool->options.config->build_nice);
     while (!pool->stopping) {
         struct worker_delivery *delivery = NULL;
         struct error error = {0};
@@ -232,6 +238,10 @@ int worker_pool_start(const struct worker_pool_options *options, struct worker_p
         abort();
     fresh->queue_depth = metrics_gauge(options->metrics, "windrow_index_queue_depth",
                                        "Index jobs waiting or under way", NULL, 0);
+    fresh->memory = metrics_gauge(options->metrics, "windrow_index_build_memory_bytes",
+                                  "Memory that builds under way have taken, of "
+                                  "indexer.build_memory_max_bytes",
+                                  NULL, 0);
     if (options->build)
         worker_remote_clean(fresh);
     if (options->build && start_threads(fresh, wanted, error) != 0) {
@@ -247,10 +257,14 @@ void worker_pool_set_address(struct worker_pool *pool, const char *address)
     (void)snprintf(pool->address, sizeof(pool->address), "%s", address);
 }
 
-void worker_pool_describe(const struct worker_pool *pool, uint32_t *threads, uint32_t *building)
+void worker_pool_describe(struct worker_pool *pool, uint32_t *threads, uint32_t *building,
+                          uint64_t *memory_bytes)
 {
     *threads = pool->thread_count;
     *building = atomic_load(&pool->building);
+    pthread_mutex_lock(&pool->lock);
+    *memory_bytes = pool->memory_bytes;
+    pthread_mutex_unlock(&pool->lock);
 }
 
 void worker_pool_quiesce(struct worker_pool *pool)

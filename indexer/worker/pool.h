@@ -37,6 +37,8 @@ struct worker_pool {
     pthread_mutex_t lock;      /* over active */
     struct worker_task *active;
     _Atomic uint32_t building; /* tasks inside a build */
+    uint64_t memory_bytes;     /* that builds have taken: memory.c; under the lock */
+    struct metric *memory;
     struct ledger ledger;
     struct metric *queue_depth;
 };
@@ -50,6 +52,7 @@ static inline bool worker_task_cancelled(const struct worker_task *task)
 enum worker_outcome {
     WORKER_DONE,       /* a segment is attached, or there is nothing to do */
     WORKER_LOW_RECALL, /* built, measured, not good enough: the window stays scanned */
+    WORKER_REFUSED,    /* takes more memory than builds may: likewise */
     WORKER_NOT_HERE,   /* the shard is not open in this process, or is being closed */
     WORKER_POSTPONED,  /* no space or memory just now */
     WORKER_FAILED
@@ -69,13 +72,14 @@ int worker_build(struct worker_task *task, bool *low_recall, struct error *error
 
 /** The kind that the segment of the job's file should be of at that wall clock time; "flat": none.
  */
-const char *worker_job_kind(const struct config_collection *collection,
+const char *worker_job_kind(const struct config *config, const struct config_collection *collection,
                             const struct worker_job *job, int64_t now_ms);
 /** Whether a file of the window, its sealed run or one of its chunks, should have a segment and has
- * none of the wanted kind. */
-bool worker_file_lacks_segment(const struct config_collection *collection,
+ * none of the wanted kind. *too_large when it has none because no build of it fits the memory. */
+bool worker_file_lacks_segment(const struct config *config,
+                               const struct config_collection *collection,
                                const struct store_window_info *window,
-                               const struct store_file_info *file, int64_t now_ms);
+                               const struct store_file_info *file, int64_t now_ms, bool *too_large);
 
 /** Forgets all segments on their way in. */
 void worker_handoff_close(struct worker_pool *pool);

@@ -56,9 +56,11 @@ int worker_pool_submit(struct worker_pool *pool, struct store_shard *shard,
     const struct config_collection *collection =
         config_collection_find(pool->options.config, store_shard_collection(shard));
     struct worker_job job;
+    bool too_large;
 
     if (!collection ||
-        !worker_file_lacks_segment(collection, window, &window->run, io_wall_ms(pool->options.io)))
+        !worker_file_lacks_segment(pool->options.config, collection, window, &window->run,
+                                   io_wall_ms(pool->options.io), &too_large))
         return 0;
     fill_job(&job, pool, shard, window, &window->run);
     return publish(pool, &job, error);
@@ -90,16 +92,21 @@ struct round {
     struct store_shard *shard;
     const struct config_collection *collection;
     int64_t depth, now_ms;
+    uint32_t *too_large; /* files that no build fits */
 };
 
 static int reconcile_file(const struct round *round, const struct store_window_info *window,
                           const struct store_file_info *file, struct error *error)
 {
     struct worker_job job;
+    bool too_large;
     int code;
 
-    if (!worker_file_lacks_segment(round->collection, window, file, round->now_ms))
+    if (!worker_file_lacks_segment(round->pool->options.config, round->collection, window, file,
+                                   round->now_ms, &too_large)) {
+        *round->too_large += too_large;
         return 0;
+    }
     fill_job(&job, round->pool, round->shard, window, file);
     if (is_taken_care_of(round->pool, &job, round->depth))
         return 0;
@@ -112,14 +119,15 @@ static int reconcile_file(const struct round *round, const struct store_window_i
 }
 
 static int reconcile_shard(struct worker_pool *pool, struct store_shard *shard, int64_t depth,
-                           struct error *error)
+                           uint32_t *too_large, struct error *error)
 {
     struct round round = {
         .pool = pool,
         .shard = shard,
         .collection = config_collection_find(pool->options.config, store_shard_collection(shard)),
         .depth = depth,
-        .now_ms = io_wall_ms(pool->options.io)};
+        .now_ms = io_wall_ms(pool->options.io),
+        .too_large = too_large};
     struct store_shard_info info;
     struct arena arena;
     int code = 0;
@@ -145,9 +153,27 @@ void worker_pool_reconcile_shard(struct worker_pool *pool, struct store_shard *s
     struct worker_queue *queue = pool->options.queue;
     int64_t depth = queue->operations->depth(queue);
     struct error error = {0};
+    uint32_t too_large = 0;
 
-    if (reconcile_shard(pool, shard, depth, &error) != 0)
+    if (reconcile_shard(pool, shard, depth, &too_large, &error) != 0)
         log_debug("indexer", "queue what has no segment later: %s", error.text);
+}
+
+/* Said when the number changes: such files are scanned until the config or their rows do. */
+static void report_too_large(struct worker_pool *pool, const char *collection, uint32_t files)
+{
+    struct metric_label labels[] = {{"collection", collection}};
+    struct metric *gauge = metrics_gauge(pool->options.metrics, "windrow_index_too_large_files",
+                                         "Files that are scanned because no build of them fits "
+                                         "indexer.build_memory_max_bytes",
+                                         labels, 1);
+
+    if (files > 0 && metric_value(gauge) != (double)files)
+        log_warning("indexer",
+                    "%s: %u files have no segment because building one takes more than "
+                    "indexer.build_memory_max_bytes: they are scanned",
+                    collection, files);
+    metric_set(gauge, files);
 }
 
 void worker_pool_reconcile(struct worker_pool *pool)
@@ -162,15 +188,17 @@ void worker_pool_reconcile(struct worker_pool *pool)
     arena_create(&arena, 0);
     for (size_t i = 0; i < config->collection_count; i++) {
         struct indexer_shard_lease *leases;
+        uint32_t too_large = 0;
         size_t count =
             host->shards_acquire(host->context, config->collections[i].name, &arena, &leases);
         for (size_t j = 0; j < count; j++) {
             struct error error = {0};
             /* One failure is NATS being away: the others would fail, too. */
             if (code == 0)
-                code = reconcile_shard(pool, leases[j].shard, depth, &error);
+                code = reconcile_shard(pool, leases[j].shard, depth, &too_large, &error);
             host->shard_release(host->context, &leases[j]);
         }
+        report_too_large(pool, config->collections[i].name, too_large);
     }
     arena_destroy(&arena);
 }

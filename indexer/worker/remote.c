@@ -311,11 +311,13 @@ int worker_build_remote(struct worker_task *task, bool *low_recall, struct error
 {
     const struct worker_job *job = &task->delivery->job;
     struct owner owner;
-    const char *kind = worker_job_kind(task->collection, job, io_wall_ms(task->pool->options.io));
+    const char *kind = worker_job_kind(task->pool->options.config, task->collection, job,
+                                       io_wall_ms(task->pool->options.io));
     struct build build = {.task = task,
                           .lists = strcmp(kind, "ivf_pq") == 0,
                           .shard = job->shard,
                           .row_count = (uint32_t)job->rows,
+                          .copies = true,
                           .seed = job->run_checksum,
                           .reserve = reserve_there,
                           .reserve_context = &owner};
@@ -324,6 +326,8 @@ int worker_build_remote(struct worker_task *task, bool *low_recall, struct error
     *low_recall = false;
     if (code == 0 && (job->rows == 0 || job->rows > INT32_MAX))
         code = error_set(error, ERROR_INVALID, "a run of %" PRIu64 " rows", job->rows);
+    if (code == 0)
+        code = worker_build_begin(&build, error);
     if (code == 0)
         code = fetch_run(&owner, &build, error);
     if (code == 0)

@@ -4,6 +4,7 @@
 #include "base/logger.h"
 #include "base/text.h"
 #include "indexer/worker/build.h"
+#include "indexer/worker/memory.h"
 
 /* The file of the window that the job is of, when it is still there. */
 static const struct store_file_info *find_file(const struct store_window_info *window,
@@ -22,6 +23,8 @@ static const struct store_file_info *find_file(const struct store_window_info *w
 
 static bool is_wanted(const struct worker_task *task, const struct store_shard_info *info)
 {
+    const struct worker_pool_options *options = &task->pool->options;
+    bool too_large;
     const struct worker_job *job = &task->delivery->job;
 
     for (size_t i = 0; i < info->window_count; i++) {
@@ -30,8 +33,8 @@ static bool is_wanted(const struct worker_task *task, const struct store_shard_i
         if (window->start_ms != job->window_start_ms || window->length_ms != job->window_length_ms)
             continue;
         file = find_file(window, job);
-        return file && worker_file_lacks_segment(task->collection, window, file,
-                                                 io_wall_ms(task->pool->options.io));
+        return file && worker_file_lacks_segment(options->config, task->collection, window, file,
+                                                 io_wall_ms(options->io), &too_large);
     }
     return false;
 }
@@ -66,37 +69,52 @@ const char *worker_chunk_kind(const struct config_collection *collection, uint64
     return worker_wanted_kind(collection, rows, 0);
 }
 
-static const char *file_kind(const struct config_collection *collection, bool sealed,
-                             int64_t end_ms, uint64_t rows, int64_t now_ms)
+/* The kind that is wanted, and the one that can be built. */
+struct kinds {
+    const char *wanted, *fitting;
+};
+
+static struct kinds file_kinds(const struct config *config,
+                               const struct config_collection *collection, bool sealed,
+                               int64_t end_ms, uint64_t rows, int64_t now_ms)
 {
     /* A shard without windows is one window that does not age. */
     int64_t age_ms = collection->window_ms > 0 ? now_ms - end_ms : 0;
+    struct kinds kinds;
 
-    return sealed ? worker_wanted_kind(collection, rows, age_ms)
-                  : worker_chunk_kind(collection, rows);
+    kinds.wanted =
+        sealed ? worker_wanted_kind(collection, rows, age_ms) : worker_chunk_kind(collection, rows);
+    kinds.fitting = worker_fitting_kind(config, collection, kinds.wanted, rows,
+                                        worker_copies_vectors(config, collection, sealed));
+    return kinds;
 }
 
-const char *worker_job_kind(const struct config_collection *collection,
+const char *worker_job_kind(const struct config *config, const struct config_collection *collection,
                             const struct worker_job *job, int64_t now_ms)
 {
-    return file_kind(collection, job->generation > 0, job->window_start_ms + job->window_length_ms,
-                     job->rows, now_ms);
+    return file_kinds(config, collection, job->generation > 0,
+                      job->window_start_ms + job->window_length_ms, job->rows, now_ms)
+        .fitting;
 }
 
-bool worker_file_lacks_segment(const struct config_collection *collection,
+bool worker_file_lacks_segment(const struct config *config,
+                               const struct config_collection *collection,
                                const struct store_window_info *window,
-                               const struct store_file_info *file, int64_t now_ms)
+                               const struct store_file_info *file, int64_t now_ms, bool *too_large)
 {
     bool sealed = file == &window->run;
-    const char *wanted;
+    struct kinds kinds;
 
+    *too_large = false;
     if ((sealed && !window->sealed) || file->rows == 0 || file->rows > UINT32_MAX)
         return false;
-    wanted =
-        file_kind(collection, sealed, window->start_ms + window->length_ms, file->rows, now_ms);
-    if (strcmp(wanted, "flat") == 0)
+    kinds = file_kinds(config, collection, sealed, window->start_ms + window->length_ms, file->rows,
+                       now_ms);
+    *too_large = file->segment.file_number == 0 && strcmp(kinds.wanted, "flat") != 0 &&
+                 strcmp(kinds.fitting, "flat") == 0;
+    if (strcmp(kinds.fitting, "flat") == 0)
         return false;
-    return file->segment.file_number == 0 || strcmp(file->segment.kind, wanted) != 0;
+    return file->segment.file_number == 0 || strcmp(file->segment.kind, kinds.fitting) != 0;
 }
 
 bool worker_lease_take(const struct indexer_host *host, const char *collection, const char *shard,
@@ -159,6 +177,8 @@ static enum worker_outcome outcome_of(int code, bool low_recall)
         return WORKER_DONE;
     case ERROR_CANCELLED:
         return WORKER_NOT_HERE;
+    case ERROR_UNSUPPORTED:
+        return WORKER_REFUSED;
     case ERROR_NO_SPACE:
     case ERROR_MEMORY:
     case ERROR_BUSY:

@@ -128,8 +128,9 @@ int worker_pool_submit(struct worker_pool *pool, struct store_shard *shard,
 void worker_pool_reconcile(struct worker_pool *pool);
 /** The same for one shard, which the caller keeps open. */
 void worker_pool_reconcile_shard(struct worker_pool *pool, struct store_shard *shard);
-/** Threads that build, and how many of them do so now. */
-void worker_pool_describe(const struct worker_pool *pool, uint32_t *threads, uint32_t *building);
+/** Threads that build, how many of them do so now, and the memory their builds have taken. */
+void worker_pool_describe(struct worker_pool *pool, uint32_t *threads, uint32_t *building,
+                          uint64_t *memory_bytes);
 /** Maps the segments the manifest of a freshly opened shard knows; forgets damaged ones. */
 int worker_pool_load_segments(struct worker_pool *pool, struct store_shard *shard,
                               struct error *error);

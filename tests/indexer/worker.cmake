@@ -5,6 +5,8 @@ windrow_add_tests(worker_pool_test LABEL component SOURCES worker_pool.c worker_
   LIBRARIES windrow_worker)
 windrow_add_tests(worker_chunk_test LABEL component SOURCES worker_chunk.c worker_fixture.c
   LIBRARIES windrow_worker)
+windrow_add_tests(worker_memory_test LABEL component SOURCES worker_memory.c worker_fixture.c
+  LIBRARIES windrow_worker)
 # A real server: not under the thread sanitizer, whose runs leave integration tests out.
 windrow_add_tests(worker_queue_nats_test LABEL integration
   SOURCES worker_queue_nats.c nats_server.c LIBRARIES windrow_worker PkgConfig::NATS)

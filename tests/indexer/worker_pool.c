@@ -352,11 +352,12 @@ static void wait_building(struct setting *setting)
 {
     uint32_t threads;
     uint32_t building = 0;
+    uint64_t memory;
 
     for (int round = 0; building == 0; round++) {
         struct timespec pause = {0, 1000 * 1000};
         ck_assert_int_lt(round, 60000);
-        worker_pool_describe(setting->pool, &threads, &building);
+        worker_pool_describe(setting->pool, &threads, &building, &memory);
         nanosleep(&pause, NULL);
     }
 }

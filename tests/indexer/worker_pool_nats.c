@@ -25,6 +25,7 @@ static _Noreturn void build_and_die(const struct nats_server *server)
     struct worker_pool *pool;
     uint32_t threads;
     uint32_t building = 0;
+    uint64_t memory;
 
     fixture_open(&fixture, "killed", "0", SLOW);
     fixture_seal(&fixture, 5, SLOW_ROWS);
@@ -32,7 +33,7 @@ static _Noreturn void build_and_die(const struct nats_server *server)
     pool = fixture_pool(&fixture, queue, 1);
     fixture_submit(&fixture, pool, 5);
     while (building == 0)
-        worker_pool_describe(pool, &threads, &building);
+        worker_pool_describe(pool, &threads, &building, &memory);
     kill(getpid(), SIGKILL);
     abort();
 }

@@ -30,6 +30,7 @@ static _Noreturn void run_builder(const char *url, const char *name, int start, 
     struct worker_pool *pool;
     struct timespec pause = {0, 20 * 1000 * 1000};
     uint32_t threads, building = 0;
+    uint64_t memory;
     char byte;
 
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that fails leaves nobody behind */
@@ -41,7 +42,7 @@ static _Noreturn void run_builder(const char *url, const char *name, int start, 
     pool = fixture_pool(&fixture, queue, 1);
     worker_pool_set_address(pool, "127.0.0.1:1");
     while (!dies || building == 0) {
-        worker_pool_describe(pool, &threads, &building);
+        worker_pool_describe(pool, &threads, &building, &memory);
         (void)nanosleep(&pause, NULL);
     }
     (void)nanosleep(&pause, NULL);
