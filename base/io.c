@@ -107,6 +107,12 @@ int io_size(struct io *io, int file, const char *path, uint64_t *size_bytes, str
     return 0;
 }
 
+void io_read_ahead(struct io *io, int file, uint64_t size_bytes)
+{
+    if (io->operations->read_ahead)
+        io->operations->read_ahead(io, file, size_bytes);
+}
+
 int io_map(struct io *io, int file, const char *path, uint64_t size_bytes, const void **bytes,
            struct error *error)
 {

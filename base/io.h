@@ -42,6 +42,7 @@ struct io_operations {
     int (*allocate)(struct io *io, int file, uint64_t size_bytes); /* preallocates and zero-fills */
     int (*truncate)(struct io *io, int file, uint64_t size_bytes);
     int64_t (*size)(struct io *io, int file);
+    void (*read_ahead)(struct io *io, int file, uint64_t size_bytes); /* NULL: there is no cache */
     int (*map)(struct io *io, int file, uint64_t size_bytes, const void **bytes); /* read only */
     int (*unmap)(struct io *io, const void *bytes, uint64_t size_bytes);
     int (*rename)(struct io *io, const char *from, const char *to);
@@ -80,6 +81,8 @@ int io_allocate(struct io *io, int file, const char *path, uint64_t size_bytes,
 int io_truncate(struct io *io, int file, const char *path, uint64_t size_bytes,
                 struct error *error);
 int io_size(struct io *io, int file, const char *path, uint64_t *size_bytes, struct error *error);
+/** Asks for [0, size_bytes) to be in the page cache soon. A hint: nothing fails. */
+void io_read_ahead(struct io *io, int file, uint64_t size_bytes);
 /** Maps [0, size_bytes) for reading. Unmap with io_unmap. */
 int io_map(struct io *io, int file, const char *path, uint64_t size_bytes, const void **bytes,
            struct error *error);
