@@ -21,10 +21,11 @@
 #include "bench/store_windrow.h"
 
 static const char help[] =
-    "Usage: windrow bench store [--megabytes N] [--json] FOLDER\n\n"
+    "Usage: windrow bench store [--megabytes N] [--part PART] [--json] FOLDER\n\n"
     "Measures windrow's store beside RocksDB (FIFO, WAL synced for each batch) and beside the\n"
     "device (O_DIRECT | O_DSYNC onto zero-written files), in turns on FOLDER: 768-d float32\n"
-    "vectors, 16-byte keys, 64-byte payloads, one writer, 40 windows. N is 2000 when not given.\n\n"
+    "vectors, 16-byte keys, 64-byte payloads, one writer, 40 windows. N is 2000 when not given.\n"
+    "PART is groups, singles, recovery or drops; all of them when not given.\n\n"
     "Example:\n  windrow bench store /var/tmp/bench\n";
 
 enum {
@@ -136,10 +137,13 @@ static void measure_recovery(const char *folder, uint64_t records, struct report
                                             .memory_bytes = UINT64_C(3) << 30};
     struct bench_side side = {0};
     struct bench_windrow *windrow = bench_windrow_open(&options);
+    struct bench_floor floor;
     double before;
 
     bench_windrow_write(windrow, records, BENCH_GROUP, &side);
     bench_windrow_close(windrow);
+    bench_floor_open(&floor, folder, FRAME_BYTES, UINT64_C(64) << 20);
+    bench_floor_close(&floor);
     report->recovery_bytes = (double)records * BENCH_RECORD_BYTES;
     report->recovery_floor_seconds = bench_floor_read(folder, (uint64_t)report->recovery_bytes / 2);
     before = bench_now();
@@ -177,13 +181,21 @@ static double lookup_rate(const struct bench_side *side)
     return (double)side->lookups / side->lookup_seconds;
 }
 
-static void print_json(const struct report *report)
+/* What of the whole was asked for. */
+enum part {
+    PART_GROUPS = 1 << 0,
+    PART_SINGLES = 1 << 1,
+    PART_RECOVERY = 1 << 2,
+    PART_DROPS = 1 << 3,
+    PART_ALL = PART_GROUPS | PART_SINGLES | PART_RECOVERY | PART_DROPS
+};
+
+static void print_json_groups(const struct report *report)
 {
     const struct bench_side *ours = &report->ours;
     const struct bench_side *theirs = &report->theirs;
-    double single_floor = (double)report->single_floor.writes / report->single_floor.seconds;
 
-    printf("{\"user_bytes\":%llu,\"group\":%d,", (unsigned long long)report->user_bytes,
+    printf(",\"user_bytes\":%llu,\"group\":%d,", (unsigned long long)report->user_bytes,
            BENCH_GROUP);
     printf("\"floor_mb_s\":%.1f,\"windrow_mb_s\":%.1f,\"rocksdb_mb_s\":%.1f,"
            "\"ratio\":%.2f,\"of_floor\":%.2f,",
@@ -197,25 +209,38 @@ static void print_json(const struct report *report)
            "\"windrow_space\":%.3f,\"rocksdb_space\":%.3f,",
            amplification(ours), amplification(theirs), report->our_space, report->their_space);
     printf("\"windrow_lookups_s\":%.0f,\"rocksdb_lookups_s\":%.0f,\"lookup_ratio\":%.2f,"
-           "\"read_amplification\":%.3f,",
+           "\"read_amplification\":%.3f",
            lookup_rate(ours), lookup_rate(theirs), lookup_rate(ours) / lookup_rate(theirs),
            report->read_amplification);
-    printf("\"floor_commits_s\":%.0f,\"windrow_commits_s\":%.0f,\"rocksdb_commits_s\":%.0f,"
-           "\"commit_ratio\":%.2f,\"commits_of_floor\":%.2f,",
-           single_floor, commits(&report->our_singles), commits(&report->their_singles),
-           commits(&report->our_singles) / commits(&report->their_singles),
-           commits(&report->our_singles) / single_floor);
-    printf("\"recovery_bytes\":%.0f,\"recovery_seconds\":%.3f,\"recovery_read_floor_seconds\":%.3f,"
-           "\"drop_1000_seconds\":%.6f,\"drop_1000000_seconds\":%.6f}\n",
-           report->recovery_bytes, report->recovery_seconds, report->recovery_floor_seconds,
-           report->few_seconds, report->many_seconds);
 }
 
-static void print_text(const struct report *report)
+static void print_json(const struct report *report, unsigned parts)
+{
+    double single_floor = (double)report->single_floor.writes / report->single_floor.seconds;
+
+    printf("{\"dim\":%d", BENCH_DIM);
+    if (parts & PART_GROUPS)
+        print_json_groups(report);
+    if (parts & PART_SINGLES)
+        printf(",\"floor_commits_s\":%.0f,\"windrow_commits_s\":%.0f,\"rocksdb_commits_s\":%.0f,"
+               "\"commit_ratio\":%.2f,\"commits_of_floor\":%.2f",
+               single_floor, commits(&report->our_singles), commits(&report->their_singles),
+               commits(&report->our_singles) / commits(&report->their_singles),
+               commits(&report->our_singles) / single_floor);
+    if (parts & PART_RECOVERY)
+        printf(",\"recovery_bytes\":%.0f,\"recovery_seconds\":%.3f,"
+               "\"recovery_read_floor_seconds\":%.3f",
+               report->recovery_bytes, report->recovery_seconds, report->recovery_floor_seconds);
+    if (parts & PART_DROPS)
+        printf(",\"drop_1000_seconds\":%.6f,\"drop_1000000_seconds\":%.6f", report->few_seconds,
+               report->many_seconds);
+    puts("}");
+}
+
+static void print_text_groups(const struct report *report)
 {
     const struct bench_side *ours = &report->ours;
     const struct bench_side *theirs = &report->theirs;
-    double single_floor = (double)report->single_floor.writes / report->single_floor.seconds;
 
     printf("%.0f MB in synced groups of %d; device %.0f MB/s\n", (double)report->user_bytes / 1e6,
            BENCH_GROUP, floor_rate(&report->floor));
@@ -234,69 +259,110 @@ static void print_text(const struct report *report)
            rate(ours, ours->write_seconds) / floor_rate(&report->floor),
            rate(theirs, theirs->write_seconds) / floor_rate(&report->floor));
     printf("tables searched for a lookup: %.3f\n", report->read_amplification);
-    printf("commits of one record: windrow %.0f/s, rocksdb %.0f/s: %.1fx; device %.0f/s: %.2f\n",
-           commits(&report->our_singles), commits(&report->their_singles),
-           commits(&report->our_singles) / commits(&report->their_singles), single_floor,
-           commits(&report->our_singles) / single_floor);
-    printf("recovery of a log tail of %.0f MB: %.2f s; reading as much from the device: %.2f s\n",
-           report->recovery_bytes / 1e6, report->recovery_seconds, report->recovery_floor_seconds);
-    printf("dropping a window of %d rows: %.2f ms, of %d rows: %.2f ms\n", DROP_FEW,
-           report->few_seconds * 1e3, DROP_MANY, report->many_seconds * 1e3);
 }
 
-static int parse(int argc, char **argv, uint64_t *megabytes, bool *json)
+static void print_text(const struct report *report, unsigned parts)
+{
+    double single_floor = (double)report->single_floor.writes / report->single_floor.seconds;
+
+    if (parts & PART_GROUPS)
+        print_text_groups(report);
+    if (parts & PART_SINGLES)
+        printf("commits of one record: windrow %.0f/s, rocksdb %.0f/s: %.1fx; device %.0f/s: "
+               "%.2f\n",
+               commits(&report->our_singles), commits(&report->their_singles),
+               commits(&report->our_singles) / commits(&report->their_singles), single_floor,
+               commits(&report->our_singles) / single_floor);
+    if (parts & PART_RECOVERY)
+        printf("recovery of a log tail of %.0f MB: %.2f s; reading as much from the device: "
+               "%.2f s\n",
+               report->recovery_bytes / 1e6, report->recovery_seconds,
+               report->recovery_floor_seconds);
+    if (parts & PART_DROPS)
+        printf("dropping a window of %d rows: %.2f ms, of %d rows: %.2f ms\n", DROP_FEW,
+               report->few_seconds * 1e3, DROP_MANY, report->many_seconds * 1e3);
+}
+
+struct arguments {
+    uint64_t megabytes;
+    unsigned parts;
+    bool json;
+    const char *folder;
+};
+
+static unsigned part_of(const char *name)
+{
+    static const char *const names[] = {"groups", "singles", "recovery", "drops"};
+
+    for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (strcmp(name, names[i]) == 0)
+            return 1u << i;
+    return 0;
+}
+
+static int parse(int argc, char **argv, struct arguments *arguments)
 {
     static const struct option options[] = {{"megabytes", required_argument, NULL, 'm'},
+                                            {"part", required_argument, NULL, 'p'},
                                             {"json", no_argument, NULL, 'j'},
                                             {"help", no_argument, NULL, 'h'},
                                             {0}};
     int option;
 
-    while ((option = getopt_long(argc, argv, "m:jh", options, NULL)) != -1) {
+    while ((option = getopt_long(argc, argv, "m:p:jh", options, NULL)) != -1) {
         if (option == 'h') {
             fputs(help, stdout);
             exit(0);
         }
         if (option == 'm')
-            *megabytes = strtoull(optarg, NULL, 10);
+            arguments->megabytes = strtoull(optarg, NULL, 10);
+        else if (option == 'p')
+            arguments->parts = part_of(optarg);
         else if (option == 'j')
-            *json = true;
+            arguments->json = true;
         else
             return 64;
     }
-    return optind + 1 == argc && *megabytes >= 10 && *megabytes <= 1000000 ? 0 : 64;
+    if (optind + 1 != argc || arguments->parts == 0 || arguments->megabytes < 10 ||
+        arguments->megabytes > 1000000)
+        return 64;
+    arguments->folder = argv[optind];
+    return 0;
 }
 
 int main(int argc, char **argv)
 {
-    uint64_t megabytes = 2000;
+    struct arguments arguments = {.megabytes = 2000, .parts = PART_ALL};
     struct report report = {0};
-    bool json = false;
     const char *folder;
     uint64_t records;
 
-    if (parse(argc, argv, &megabytes, &json) != 0) {
+    if (parse(argc, argv, &arguments) != 0) {
         fputs(help, stderr);
         return 64;
     }
-    folder = argv[optind];
-    records =
-        megabytes * 1000000 / BENCH_RECORD_BYTES / (SLICES * BENCH_GROUP) * (SLICES * BENCH_GROUP);
+    folder = arguments.folder;
+    records = arguments.megabytes * 1000000 / BENCH_RECORD_BYTES / (SLICES * BENCH_GROUP) *
+              (SLICES * BENCH_GROUP);
     records = records ? records : SLICES * BENCH_GROUP;
     logger_set_level(LOGGER_WARNING);
     (void)mkdir(folder, 0700);
     (void)bench_vector(0);
-    measure_groups(folder, records, &report);
-    measure_singles(folder, &report);
-    measure_recovery(folder, records < 317440 ? records : 317440, &report);
-    bench_windrow_drops(bench_subfolder(folder, "windrow"), DROP_FEW, DROP_MANY, DROP_ROUNDS,
-                        &report.few_seconds, &report.many_seconds);
+    if (arguments.parts & PART_GROUPS)
+        measure_groups(folder, records, &report);
+    if (arguments.parts & PART_SINGLES)
+        measure_singles(folder, &report);
+    if (arguments.parts & PART_RECOVERY)
+        measure_recovery(folder, records < 317440 ? records : 317440, &report);
+    if (arguments.parts & PART_DROPS)
+        bench_windrow_drops(bench_subfolder(folder, "windrow"), DROP_FEW, DROP_MANY, DROP_ROUNDS,
+                            &report.few_seconds, &report.many_seconds);
     (void)bench_subfolder(folder, "windrow");
     (void)bench_subfolder(folder, "rocksdb");
     (void)bench_subfolder(folder, "floor");
-    if (json)
-        print_json(&report);
+    if (arguments.json)
+        print_json(&report, arguments.parts);
     else
-        print_text(&report);
+        print_text(&report, arguments.parts);
     return 0;
 }
