@@ -47,28 +47,27 @@ struct log_file *garbage_take_spare(struct store_shard *shard)
     return log;
 }
 
-struct log_file *garbage_next_spare(struct store_shard *shard)
+/* A reference to the log that `place` holds, if any. */
+static struct log_file *log_of(struct store_shard *shard, struct log_file *const *place)
 {
     struct log_file *log;
 
     pthread_mutex_lock(&shard->garbage_lock);
-    log = shard->spare_logs;
+    log = *place;
     if (log)
         log_file_ref(log);
     pthread_mutex_unlock(&shard->garbage_lock);
     return log;
 }
 
+struct log_file *garbage_next_spare(struct store_shard *shard)
+{
+    return log_of(shard, &shard->spare_logs);
+}
+
 struct log_file *garbage_active_log(struct store_shard *shard)
 {
-    struct log_file *log;
-
-    pthread_mutex_lock(&shard->garbage_lock);
-    log = shard->active_log;
-    if (log)
-        log_file_ref(log);
-    pthread_mutex_unlock(&shard->garbage_lock);
-    return log;
+    return log_of(shard, &shard->active_log);
 }
 
 /* How many bytes of spare files are worth keeping. A sealed window gives back all its log files at
