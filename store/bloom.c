@@ -4,9 +4,9 @@
 
 enum { WORDS = BLOOM_BLOCK_BYTES / 8, PLACE_BITS = 9 };
 
-uint32_t bloom_block_count(uint32_t key_count)
+uint32_t bloom_block_count(uint32_t key_count, uint32_t bits_per_key)
 {
-    uint64_t bits = (uint64_t)key_count * BLOOM_BITS_PER_KEY;
+    uint64_t bits = (uint64_t)key_count * bits_per_key;
 
     return (uint32_t)((bits + BLOOM_BLOCK_BYTES * 8 - 1) / (BLOOM_BLOCK_BYTES * 8));
 }

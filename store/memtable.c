@@ -116,7 +116,7 @@ static uint32_t window_find(struct memtable *memtable, int64_t event_time_ms)
 static bool filter_grow(struct memtable *memtable, uint32_t keys)
 {
     uint32_t row_count = atomic_load_explicit(&memtable->row_count, memory_order_relaxed);
-    uint32_t blocks = bloom_block_count(keys);
+    uint32_t blocks = bloom_block_count(keys, BLOOM_BITS_PER_KEY);
     uint8_t *filter = aligned_alloc(BLOOM_BLOCK_BYTES, (size_t)blocks * BLOOM_BLOCK_BYTES);
 
     if (!filter)

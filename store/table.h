@@ -5,11 +5,11 @@
  * window; rows in key order
  *
  * Both: columns for keys, event times, offsets, record TTLs, payloads (zstd 3 blocks), a blocked
- * bloom filter (10 bits a key), a sparse key index, zone maps, a vector block index, footer last.
- * Every block carries a checksum over its data and its identity (file number, column, block) that
- * stands in the index entry too. Times, offsets, TTLs and key offsets are mapped raw: row access
- * costs an array read. Vector blocks are verified on first touch (one bit each), everything else
- * when opened or read. */
+ * bloom filter (10 bits a key, runs 16), a sparse key index, zone maps, a vector block index,
+ * footer last. Every block carries a checksum over its data and its identity (file number, column,
+ * block) that stands in the index entry too. Times, offsets, TTLs and key offsets are mapped raw:
+ * row access costs an array read. Vector blocks are verified on first touch (one bit each),
+ * everything else when opened or read. */
 #ifndef STORE_TABLE_H
 #define STORE_TABLE_H
 

@@ -164,6 +164,7 @@ static int locate_columns(struct table *table, struct error *error)
 {
     const struct table_footer *footer = table->footer;
     uint64_t rows = footer->row_count;
+    uint64_t bloom_blocks = footer->columns[TABLE_COLUMN_BLOOM].size_bytes / BLOOM_BLOCK_BYTES;
     bool has_ttls = footer->columns[TABLE_COLUMN_TTLS].size_bytes > 0;
     bool is_chunk = footer->kind == TABLE_CHUNK;
     const void *values[TABLE_COLUMN_COUNT];
@@ -178,8 +179,13 @@ static int locate_columns(struct table *table, struct error *error)
         {TABLE_COLUMN_KEYS, footer->columns[TABLE_COLUMN_KEYS].size_bytes, 1},
         {TABLE_COLUMN_PERMUTATION, is_chunk ? rows : 0, 4},
         {TABLE_COLUMN_SPARSE, (rows + TABLE_SPARSE_STEP - 1) / TABLE_SPARSE_STEP, 8},
-        {TABLE_COLUMN_BLOOM, bloom_block_count((uint32_t)rows), BLOOM_BLOCK_BYTES},
+        {TABLE_COLUMN_BLOOM, bloom_blocks, BLOOM_BLOCK_BYTES},
     };
+
+    /* How many bits a key has is the writer's choice. */
+    if (bloom_blocks > UINT32_MAX || (bloom_blocks == 0) != (rows == 0))
+        return table_corrupt(table, TABLE_COLUMN_BLOOM, WHOLE, error, "%llu blocks for %llu rows",
+                             (unsigned long long)bloom_blocks, (unsigned long long)rows);
 
     for (size_t i = 0; i < sizeof(expected) / sizeof(expected[0]); i++) {
         int result = column_values(table, expected[i].column, expected[i].count, expected[i].width,
@@ -198,7 +204,7 @@ static int locate_columns(struct table *table, struct error *error)
     table->sparse = values[TABLE_COLUMN_SPARSE];
     table->sparse_count = (uint32_t)((rows + TABLE_SPARSE_STEP - 1) / TABLE_SPARSE_STEP);
     table->bloom = values[TABLE_COLUMN_BLOOM];
-    table->bloom_block_count = bloom_block_count((uint32_t)rows);
+    table->bloom_block_count = (uint32_t)bloom_blocks;
     return 0;
 }
 

@@ -11,7 +11,8 @@
  *        column keys         bytes
  *        column permutation  u32 x rows; chunks only: place in key order -> row
  *        column sparse       u64 x ceil(rows / TABLE_SPARSE_STEP)
- *        column bloom        64 bytes x ceil(rows x 10 / 512)
+ *        column bloom        64 bytes x ceil(rows x bits a key / 512): 10 in chunks, 16 in runs;
+ *                            a reader takes any
  *        block index         struct table_block x block_count, the columns in this order,
  *                            the vectors' blocks last
  *        struct table_footer the last bytes of the file

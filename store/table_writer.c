@@ -15,7 +15,13 @@
 #include "store/table_file.h"
 #include "store/table_internal.h"
 
-enum { ZSTD_LEVEL = 3 };
+enum {
+    ZSTD_LEVEL = 3,
+    /* A key is looked up in the runs of all windows: of 40 half are asked before the one that has
+     * it, and at 10 bits every fifth lookup searched one in vain (1.19 tables a lookup, now 1.03).
+     * It costs 0.75 bytes a row. Chunks are few and soon gone: they keep 10. */
+    RUN_BLOOM_BITS_PER_KEY = 16
+};
 
 struct table_writer {
     struct io *io;
@@ -123,7 +129,7 @@ int table_writer_open(struct io *io, const char *directory,
         return error_set(error, ERROR_MEMORY, "no memory to write a table");
     writer->io = io;
     writer->description = *description;
-    writer->index.handle = writer->vectors.handle = -1;
+    writer->index = writer->vectors = TABLE_FILE_CLOSED;
     writer->vector_size_bytes = (size_t)description->dim * 4;
     writer->vector_block_rows = table_vector_block_rows(description->dim);
     writer->vector_block = malloc(writer->vector_size_bytes * writer->vector_block_rows);
@@ -426,7 +432,9 @@ static void build_sparse(struct table_writer *writer)
 static void build_bloom(struct table_writer *writer)
 {
     const uint64_t *hashes = (const uint64_t *)writer->hashes.data;
-    uint32_t block_count = bloom_block_count(writer->row_count);
+    bool is_run = writer->description.kind == TABLE_RUN;
+    uint32_t block_count =
+        bloom_block_count(writer->row_count, is_run ? RUN_BLOOM_BITS_PER_KEY : BLOOM_BITS_PER_KEY);
     size_t size_bytes = (size_t)block_count * BLOOM_BLOCK_BYTES;
     struct buffer *bloom = &writer->columns[TABLE_COLUMN_BLOOM];
 
