@@ -71,7 +71,7 @@ void index_scratch_marks(struct index_scratch *scratch, uint32_t node_count)
     free(marks->words);
     free(marks->touched);
     marks->words = index_allocate_zeroed(words, sizeof(uint64_t));
-    marks->touched = index_allocate(words, sizeof(uint32_t));
+    marks->touched = index_allocate((size_t)words + 1, sizeof(uint32_t));
     marks->touched_count = 0;
     marks->word_limit = words;
 }

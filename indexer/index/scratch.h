@@ -13,7 +13,7 @@
 struct index_marks {
     uint64_t *words;
     uint32_t word_limit;
-    uint32_t *touched; /* words with a bit set */
+    uint32_t *touched; /* words with a bit set; room for one more than there are words */
     uint32_t touched_count;
 };
 
@@ -84,6 +84,28 @@ static inline bool index_mark(struct index_marks *marks, uint32_t node)
     return true;
 }
 
+/** Marks every node first + links[i] and writes those that were not marked to `fresh`, which has
+ * room for count + 1. Whether a node is new is a coin's toss to the processor's branch predictor,
+ * so there is no branch: a third of the time of a walk went here. */
+static inline uint32_t index_mark_all(struct index_marks *marks, const uint32_t *links,
+                                      uint32_t count, uint32_t first, uint32_t *fresh)
+{
+    uint64_t *words = marks->words;
+    uint32_t touched = marks->touched_count, fresh_count = 0;
+
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t node = first + links[i];
+        uint64_t word = words[node / 64], bit = UINT64_C(1) << node % 64;
+        marks->touched[touched] = node / 64;
+        touched += word == 0;
+        words[node / 64] = word | bit;
+        fresh[fresh_count] = node;
+        fresh_count += (word & bit) == 0;
+    }
+    marks->touched_count = touched;
+    return fresh_count;
+}
+
 static inline bool index_is_marked(const struct index_marks *marks, uint32_t node)
 {
     return marks->words[node / 64] >> node % 64 & 1;
@@ -133,20 +155,21 @@ struct index_candidates {
 int index_rerank(const struct index_candidates *candidates, const struct index_search *search,
                  struct index_hit *hits, uint32_t *hit_count, bool *open, struct error *error);
 
-/** Puts a candidate in its place; returns it, or pool->limit when the pool is full of nearer. */
+/** Puts a candidate in its place; returns it, or pool->limit when the pool is full of nearer. The
+ * search for the place has no branch that depends on candidates: none could be foretold. */
 static inline uint32_t index_pool_insert(struct index_pool *pool, uint64_t candidate)
 {
-    uint32_t low = 0, high = pool->count;
+    const uint64_t *entries = pool->entries;
+    uint32_t low = 0, left = pool->count;
 
-    if (pool->count == pool->limit && candidate >= pool->entries[pool->count - 1])
+    if (pool->count == pool->limit && candidate >= entries[pool->count - 1])
         return pool->limit;
-    while (low < high) {
-        uint32_t middle = (low + high) / 2;
-        if (pool->entries[middle] < candidate)
-            low = middle + 1;
-        else
-            high = middle;
+    while (left > 1) {
+        uint32_t half = left / 2;
+        low += half & -(uint32_t)(entries[low + half - 1] < candidate);
+        left -= half;
     }
+    low += left == 1 && entries[low] < candidate;
     if (pool->count < pool->limit)
         pool->count++;
     __builtin_memmove(&pool->entries[low + 1], &pool->entries[low],

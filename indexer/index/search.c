@@ -25,13 +25,16 @@ enum {
     BEAM_PART = 8,         /* ef to one of the beam: a careful search is careful on all levels */
     DEPTH_MIN = 4,         /* nodes of each segment that are followed before all are compared */
     NODES_MAX = INT32_MAX, /* candidates have 31 bits for the node */
-    EF_MIN = 16,
+    EF_MIN = 10,
     CANDIDATES_FACTOR = 4, /* accepted candidates remembered, for each hit wanted */
     WIDEN_MAX = 100,       /* widening of one step, for a filter */
     ENOUGH_TO_TELL = 4,    /* accepted rows inside a walk that give their share */
     WIDTH_LIMIT = 4096,    /* a pool wider than this is dearer than a scan */
     WIDTH_PART = 8,        /* so is one that holds more than an eighth of the rows */
-    PREFETCH_AHEAD = 8
+    TOGETHER = 3,          /* items followed at once */
+    FETCH_BYTES = 9 << 10, /* of codes on their way into the cache while keys are computed: with */
+    AHEAD_MIN = 8,         /* more, rows of 784 bytes push out others; so many rows at least ... */
+    AHEAD_MAX = 24         /* ... and at most */
 };
 #define KEY_LIMIT 2147483520.0F /* the largest float that is an int32 */
 
@@ -117,17 +120,19 @@ static bool is_accepted(const struct walk *walk, uint32_t item)
 static uint32_t offer_items(struct walk *walk, const uint32_t *items, uint32_t count)
 {
     struct index_scratch *scratch = walk->scratch;
+    uint32_t ahead = FETCH_BYTES / walk->tree->graph->quantiser.stride / 4 * 4;
     uint32_t best = UINT32_MAX;
 
+    ahead = ahead < AHEAD_MIN ? AHEAD_MIN : ahead > AHEAD_MAX ? AHEAD_MAX : ahead;
     walk->seen += count;
-    for (uint32_t i = 0; i < count && i < PREFETCH_AHEAD; i++)
+    for (uint32_t i = 0; i < count && i < ahead; i++)
         prefetch_codes(walk, items[i]);
     for (uint32_t i = 0; i < count; i += 4) {
         uint32_t filled = count - i < 4 ? count - i : 4;
         const uint8_t *rows[4];
         int32_t keys[4];
 
-        for (uint32_t j = i + PREFETCH_AHEAD; j < i + PREFETCH_AHEAD + 4 && j < count; j++)
+        for (uint32_t j = i + ahead; j < i + ahead + 4 && j < count; j++)
             prefetch_codes(walk, items[j]);
         for (uint32_t j = 0; j < 4; j++)
             rows[j] = codes_of(walk, items[i + (j < filled ? j : 0)]);
@@ -152,10 +157,9 @@ static uint32_t linked_items(struct walk *walk, uint32_t item, uint32_t *fresh)
     uint32_t degree, first, count = 0;
     const uint32_t *links = links_of(walk, item, &degree, &first);
 
-    for (uint32_t i = 0; i < degree && links[i] != INDEX_NO_LINK; i++)
-        if (index_mark(&walk->scratch->marks, first + links[i]))
-            fresh[count++] = first + links[i];
-    return count;
+    while (count < degree && links[count] != INDEX_NO_LINK)
+        count++;
+    return index_mark_all(&walk->scratch->marks, links, count, first, fresh);
 }
 
 /* Where few rows match, only nodes that do are walked over: unseen matching nodes that a node is
@@ -194,36 +198,67 @@ static uint32_t matching_items(struct walk *walk, uint32_t item, uint32_t *fresh
     return count;
 }
 
-/* Follows the links of the nearest item not yet followed, until the nearest `depth` in the pool
- * are.
- */
+static void prefetch_links(struct walk *walk, uint32_t item)
+{
+    uint32_t degree, first;
+    const uint32_t *links;
+
+    if (!walk->level)
+        walk->tree = index_forest_tree(walk->forest, item);
+    links = links_of(walk, item, &degree, &first);
+    for (uint32_t i = 0; i < degree; i += INDEX_CODE_ALIGN / sizeof(*links))
+        __builtin_prefetch(links + i);
+}
+
+/* Takes up to `together` items from place `at` on that were not followed, all of one tree, and
+ * gathers what they lead to. */
+static uint32_t follow(struct walk *walk, uint32_t at, uint32_t depth, uint32_t *fresh)
+{
+    struct index_pool *pool = &walk->scratch->walk;
+    uint32_t count = 0, taken = 0;
+
+    for (; at < pool->count && at < depth && taken < TOGETHER; at++) {
+        uint32_t item = index_candidate_node(pool->entries[at]);
+        const struct index_tree *tree =
+            walk->level ? walk->tree : index_forest_tree(walk->forest, item);
+        if (pool->entries[at] & 1)
+            continue;
+        if (taken > 0 && tree != walk->tree)
+            break;
+        walk->tree = tree;
+        assert(2 * tree->graph->m <= DEGREE_LIMIT);
+        pool->entries[at] |= 1;
+        taken++;
+        count += !walk->level && tree->sparse ? matching_items(walk, item, fresh + count)
+                                              : linked_items(walk, item, fresh + count);
+    }
+    return count;
+}
+
+/* Follows the links of the nearest items not yet followed, until the nearest `depth` in the pool
+ * are. Some are followed at once: a walk waits for memory, not for the processor (with everything
+ * in the cache it is 2.5 times faster), and the rows of more items can be fetched side by side. */
 static void walk_links(struct walk *walk, uint32_t depth)
 {
     struct index_pool *pool = &walk->scratch->walk;
-    uint32_t fresh[2 * DEGREE_LIMIT];
+    uint32_t fresh[TOGETHER * 2 * DEGREE_LIMIT + 1];
     uint32_t at = 0;
 
     while (at < pool->count && at < depth) {
-        uint32_t item = index_candidate_node(pool->entries[at]), degree, first, count, best;
+        uint32_t count, best;
 
         if (pool->entries[at] & 1) {
             at++;
             continue;
         }
-        if (!walk->level)
-            walk->tree = index_forest_tree(walk->forest, item);
-        assert(2 * walk->tree->graph->m <= DEGREE_LIMIT);
-        pool->entries[at] |= 1;
-        count = !walk->level && walk->tree->sparse ? matching_items(walk, item, fresh)
-                                                   : linked_items(walk, item, fresh);
+        count = follow(walk, at, depth, fresh);
         best = offer_items(walk, fresh, count);
         at = best < at + 1 ? best : at + 1;
-        if (at < pool->count) { /* likely the next one */
-            item = index_candidate_node(pool->entries[at]);
-            if (!walk->level)
-                walk->tree = index_forest_tree(walk->forest, item);
-            __builtin_prefetch(links_of(walk, item, &degree, &first));
-        }
+        for (uint32_t i = at, next = 0; i < pool->count && next < TOGETHER; i++)
+            if (!(pool->entries[i] & 1)) {
+                prefetch_links(walk, index_candidate_node(pool->entries[i]));
+                next++;
+            }
     }
 }
 
