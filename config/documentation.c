@@ -98,8 +98,6 @@ static void write_row(const struct property *property, const char *name, struct 
                          property->flags & PROPERTY_RELOADABLE ? " *Reload.*" : "");
     if (property->refused)
         buffer_append_text(out, " *Not available: only the default is accepted.*");
-    if (property->no_effect)
-        buffer_append_format(out, " *No effect yet: %s.*", property->no_effect);
     buffer_append_text(out, " |\n");
 }
 

@@ -72,9 +72,6 @@ static void set_value(struct loader *loader, const struct property *property,
                 report_error(loader->report, node->mark,
                              "%s: is not available in this version (%s)", display,
                              property->refused);
-            if (property->no_effect)
-                report_warning(loader->report, node->mark, "%s: has no effect yet (%s)", display,
-                               property->no_effect);
         }
     }
     buffer_destroy(&before);

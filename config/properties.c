@@ -224,8 +224,8 @@ const struct property properties[] = {
      .default_yaml = "0.95", .documentation = "A new segment must find this share of the true neighbours of a sample, or it is built again with stronger parameters and then, if need be, not served."},
     {"collections.*.payload_index", PROPERTY_TEXT_LIST, 0, OF(payload_index),
      .extra_offset = offsetof(struct config_collection, payload_index_count), .default_yaml = "[]",
-     .check = check_not_empty, .no_effect = "filters give the same results, but scan every field",
-     .documentation = "Payload fields with zone maps and postings; filters on others scan."},
+     .check = check_not_empty,
+     .documentation = "Payload fields whose values, zone maps and postings are made within seconds after a chunk or run is written, and are the last to go when memory for them is short. A filter on another field scans payloads the first time it meets a file, and remembers them while there is memory."},
 };
 /* clang-format on */
 

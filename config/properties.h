@@ -55,10 +55,8 @@ struct property {
     const struct property_choice *choices;
     size_t choice_count;
     bool (*check)(const char *text, struct property_complaint *complaint);
-    const char *refused;   /* NULL, or what to do instead: only the default is accepted until the
-                              feature is in; lift it here */
-    const char *no_effect; /* NULL, or what happens without the feature although results are the
-                              same: accepted with a warning until it is in; lift it here */
+    const char *refused; /* NULL, or what to do instead: only the default is accepted until the
+                            feature is in; lift it here */
     const char *documentation;
 };
 

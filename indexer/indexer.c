@@ -7,6 +7,7 @@
 
 #include "base/logger.h"
 #include "indexer/http/http.h"
+#include "indexer/query/query.h"
 #include "indexer/worker/worker.h"
 
 struct indexer {
@@ -162,7 +163,25 @@ void indexer_window_sealed(struct indexer *indexer, struct store_shard *shard,
                     (long long)window->start_ms, error.text);
 }
 
+/* Fields of payload_index are ready before a filter asks for them. */
+static void warm(struct indexer *indexer)
+{
+    const struct config *config = indexer->options.config;
+
+    for (size_t i = 0; i < config->collection_count; i++) {
+        const struct query_view_options options = {.collection = &config->collections[i],
+                                                   .host = &indexer->options.host,
+                                                   .io = indexer->options.io};
+        struct error error = {0};
+        size_t made;
+        if (query_warm(&options, &made, &error) != 0)
+            log_debug("indexer", "payload_index of %s is read later: %s", options.collection->name,
+                      error.text);
+    }
+}
+
 void indexer_reconcile(struct indexer *indexer)
 {
+    warm(indexer);
     worker_pool_reconcile(indexer->pool);
 }

@@ -128,7 +128,8 @@ int indexer_shard_opened(struct indexer *indexer, struct store_shard *shard, str
 void indexer_window_sealed(struct indexer *indexer, struct store_shard *shard,
                            const struct store_window_info *window);
 
-/** Compares what is sealed with what is indexed and queues what is missing. Called periodically. */
+/** Compares what is sealed, or large and open, with what is indexed and queues what is missing;
+ * makes what payload_index names and is missing. Called periodically. */
 void indexer_reconcile(struct indexer *indexer);
 
 #endif

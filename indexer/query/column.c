@@ -75,29 +75,45 @@ static struct column *cache_take(const char *directory, const struct store_sourc
     return NULL;
 }
 
+/* The longest unused that may go; with `listed` one of payload_index, else another one. */
+static struct column **oldest(const struct column *spared, bool listed)
+{
+    struct column **found = NULL;
+
+    for (struct column **place = &cache; *place; place = &(*place)->next)
+        if (*place != spared && (*place)->listed == listed)
+            found = place;
+    return found;
+}
+
 static void cache_put(struct column *column)
 {
-    struct column **place;
-    size_t kept = 0;
-
     column->next = cache;
     cache = column;
     column->references++;
     cache_bytes += column->bytes;
-    if (cache_bytes <= CACHE_MAX_BYTES)
-        return;
-    for (place = &cache; *place;) {
-        struct column *old = *place;
-        kept += old->bytes;
-        if (kept <= CACHE_MAX_BYTES || old == column) {
-            place = &old->next;
-            continue;
-        }
+    while (cache_bytes > CACHE_MAX_BYTES) {
+        struct column **place = oldest(column, false);
+        struct column *old;
+        if (!place)
+            place = oldest(column, true);
+        if (!place)
+            return;
+        old = *place;
         *place = old->next;
-        kept -= old->bytes;
         cache_bytes -= old->bytes;
         column_unref(old);
     }
+}
+
+bool query_columns_have_room(void)
+{
+    bool room;
+
+    (void)pthread_mutex_lock(&cache_lock);
+    room = cache_bytes < CACHE_MAX_BYTES / 4 * 3;
+    (void)pthread_mutex_unlock(&cache_lock);
+    return room;
 }
 
 /* ---- making ------------------------------------------------------------------------------- */
@@ -317,6 +333,15 @@ static size_t take_known(const char *directory, const struct store_source *sourc
     return missing;
 }
 
+static bool is_listed(const struct config_collection *collection, const struct filter_slot *slot)
+{
+    for (size_t i = 0; i < collection->payload_index_count; i++)
+        if (strlen(collection->payload_index[i]) == slot->path_bytes &&
+            memcmp(collection->payload_index[i], slot->path, slot->path_bytes) == 0)
+            return true;
+    return false;
+}
+
 static void make_missing(const struct query_view *view, size_t shard,
                          const struct store_source *source, const struct query_filter *filter,
                          struct column **columns)
@@ -336,7 +361,8 @@ static void make_missing(const struct query_view *view, size_t shard,
         if (columns[i] || again)
             continue;
         slots[count] = i;
-        making_start(&makings[count++], directory, source, &filter->slots[i]);
+        making_start(&makings[count], directory, source, &filter->slots[i]);
+        makings[count++].column->listed = is_listed(view->collection, &filter->slots[i]);
     }
     code = make_columns(makings, count, &row);
     for (size_t i = 0; i < count; i++) {
@@ -357,6 +383,21 @@ static void make_missing(const struct query_view *view, size_t shard,
         }
     }
     (void)pthread_mutex_unlock(&cache_lock);
+}
+
+bool query_columns_missing(const struct query_view *view, size_t shard,
+                           const struct store_source *source, const struct query_filter *filter)
+{
+    const char *directory = store_shard_directory(view->shards[shard].lease->shard);
+    struct column *columns[FILTER_SLOTS_MAX] = {0};
+    size_t missing;
+
+    if (!filter->bindable || filter->slot_count == 0 || source->kind == STORE_SOURCE_MEMTABLE ||
+        source->row_count < ROWS_MIN)
+        return false;
+    missing = take_known(directory, source, filter, columns);
+    query_columns_release(columns, filter->slot_count);
+    return missing > 0;
 }
 
 bool query_columns_acquire(const struct query_view *view, size_t shard,

@@ -2,8 +2,9 @@
  *
  * A filter that has to decompress and decode payloads costs microseconds a row; on columns it costs
  * nanoseconds, because a condition is evaluated once for each distinct value. Columns are made on
- * first use in one pass over the table and dropped when memory is short, the longest unused first.
- * Paths with nearly as many long values as rows (texts) have no column: their rows are decoded. */
+ * first use in one pass over the table, those of payload_index ahead of it (warm.c), and dropped
+ * when memory is short: the longest unused first, those of payload_index last. Paths with nearly as
+ * many long values as rows (texts) have no column: their rows are decoded. */
 #ifndef INDEXER_QUERY_COLUMN_H
 #define INDEXER_QUERY_COLUMN_H
 
@@ -31,6 +32,7 @@ struct column {
     uint32_t *rows;     /* by code, then ascending */
     struct arena arena; /* of the values */
     size_t bytes;
+    bool listed; /* in payload_index */
 };
 
 /** Numbers the codes of a fresh column by their values. */
@@ -48,6 +50,12 @@ bool query_columns_acquire(const struct query_view *view, size_t shard,
                            const struct store_source *source, const struct query_filter *filter,
                            struct column **columns);
 void query_columns_release(struct column **columns, size_t count);
+
+/** Whether the source is large enough for columns and has none yet for some slot of the filter. */
+bool query_columns_missing(const struct query_view *view, size_t shard,
+                           const struct store_source *source, const struct query_filter *filter);
+/** Whether there is memory for more without another having to go soon. */
+bool query_columns_have_room(void);
 
 static inline uint32_t query_column_code(const struct column *column, uint32_t row)
 {

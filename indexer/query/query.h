@@ -61,6 +61,12 @@ int query_view_open(const struct query_view_options *options, struct query_view 
                     struct error *error);
 void query_view_close(struct query_view *view);
 
+/** Makes the columns of `payload_index` that large chunks and runs lack, until memory for columns
+ * runs short: filters on these fields find them. *made: tables that were read through. `error` must
+ * be zeroed. ERROR_TIMEOUT and ERROR_CANCELLED as query_view_check: the rest is for the next call.
+ */
+int query_warm(const struct query_view_options *options, size_t *made, struct error *error);
+
 struct query_shard_freshness {
     const char *shard;
     int64_t next_offset;  /* first offset that is not searchable; -1: nothing stored yet */

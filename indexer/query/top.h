@@ -29,11 +29,6 @@ struct top {
 
 /** Room for `limit` entries in `arena`. */
 void query_top_start(struct top *top, size_t limit, struct arena *arena);
-/** Whether an entry of this order can still get in (a tie is settled by the id). */
-static inline bool query_top_wants(const struct top *top, double order)
-{
-    return top->count < top->limit || order >= top->entries[0].order;
-}
 /** Takes the entry if it is among the best; returns whether. */
 bool query_top_offer(struct top *top, const struct top_entry *entry);
 /** Order of the k-th best; -INFINITY while there are fewer. */

@@ -482,6 +482,42 @@ START_TEST(filters_on_stored_records_match_as_qdrants_engine_does)
 }
 END_TEST
 
+START_TEST(fields_of_the_payload_index_are_ready_before_a_filter_asks)
+{
+    static const char *fields[] = {"n", "tag"};
+    struct world world;
+    struct world_options options = {
+        .shard_count = 1, .dim = 4, .window_ms = 1000, .seed = test_seed()};
+    struct query_view_options view = {.collection = &world.collection, .host = &world.host};
+    struct error error = {0};
+    size_t made;
+
+    world_open(&world, &options);
+    view.io = &world.clock.io;
+    for (uint64_t id = 0; id < 300; id++)
+        world_upsert(&world, 0, id, 1000 + (int64_t)(id % 3) * 1000, 0, NULL);
+    world_flush(&world, 0);
+    world_seal(&world, 0, 1000);
+    ck_assert_int_eq(query_warm(&view, &made, &error), 0);
+    ck_assert_uint_eq(made, 0); /* no field is named */
+    world.collection.payload_index = fields;
+    world.collection.payload_index_count = 2;
+    ck_assert_int_eq(query_warm(&view, &made, &error), 0);
+    ck_assert_uint_eq(made, 3); /* a run and two chunks, each read once for both fields */
+    ck_assert_int_eq(query_warm(&view, &made, &error), 0);
+    ck_assert_uint_eq(made, 0);
+    world_seal(&world, 0, 2000);
+    ck_assert_int_eq(query_warm(&view, &made, &error), 0);
+    ck_assert_uint_eq(made, 1);
+    atomic_store(&world.closing, true); /* whoever wants the shard back is not made to wait */
+    world_seal(&world, 0, 3000);
+    ck_assert_int_eq(query_warm(&view, &made, &error), ERROR_CANCELLED);
+    ck_assert_uint_eq(made, 0);
+    world.collection.payload_index_count = 0;
+    world_close(&world);
+}
+END_TEST
+
 START_TEST(long_texts_have_no_column_and_are_found_all_the_same)
 {
     enum { ROWS = 3000 };
@@ -714,6 +750,7 @@ TEST_TABLE(TEST(pages_in_id_order_show_every_record_once), TEST(counts_are_exact
            TEST(expired_records_are_gone_at_once),
            TEST(virtual_keys_filter_time_window_offset_and_partition),
            TEST(filters_on_stored_records_match_as_qdrants_engine_does),
+           TEST(fields_of_the_payload_index_are_ready_before_a_filter_asks),
            TEST(long_texts_have_no_column_and_are_found_all_the_same),
            TEST(a_view_waits_until_an_offset_is_searchable),
            TEST(long_requests_end_at_their_deadline_and_when_a_shard_is_wanted_back),
