@@ -88,6 +88,10 @@ struct indexer_host {
     indexer_window_function compact;
     /** Reads one window again from Kafka and swaps it in; NULL when this process cannot. */
     indexer_window_function rebuild;
+    /** Puts all open shards into a folder that was begun with the token and appends what is there
+     * to `out`, as one JSON value; NULL when this process has none. */
+    int (*backup)(void *context, const char *folder, const char *token,
+                  const atomic_bool *cancelled, struct buffer *out, struct error *error);
     /** Pauses or resumes the ingestion of a collection, or of one stopped shard of it; NULL when
      * this process does not ingest. */
     int (*control)(void *context, const struct config_collection *collection, const char *shard,

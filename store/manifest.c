@@ -115,6 +115,38 @@ static int manifest_roll(struct manifest *manifest, struct error *error)
     return 0;
 }
 
+void manifest_copy_state(struct manifest *manifest, struct manifest_state *state)
+{
+    struct manifest_edit edit = {0};
+    int code;
+
+    *state = (struct manifest_state){0};
+    pthread_mutex_lock(&manifest->lock);
+    manifest_state_encode(&manifest->state, &edit);
+    pthread_mutex_unlock(&manifest->lock);
+    code = manifest_state_apply(state, edit.body.data, edit.body.size, NULL);
+    assert(code == 0); /* we made it ourselves */
+    (void)code;
+    manifest_edit_destroy(&edit);
+}
+
+int manifest_write_new(struct io *io, const char *directory, const struct manifest_state *state,
+                       struct error *error)
+{
+    struct manifest manifest = {.io = io, .file = -1, .state = *state};
+    int code;
+
+    manifest.directory = strdup(directory);
+    if (!manifest.directory)
+        abort();
+    code = manifest_roll(&manifest, error);
+    if (manifest.file >= 0)
+        (void)io_close(io, manifest.file, manifest.path, NULL); /* all of it is synced */
+    free(manifest.directory);
+    free(manifest.path);
+    return code;
+}
+
 /* Files that only a shard with a history has: without CURRENT they mean that it was lost. */
 static int find_history(void *context, const char *name)
 {

@@ -134,6 +134,12 @@ void manifest_close(struct manifest *manifest);
  * it will be there after a restart: the shard must stop writing. Any thread. */
 int manifest_commit(struct manifest *manifest, struct manifest_edit *edit, struct error *error);
 
+/** What the edits so far add up to, as of now; destroy it. Any thread. */
+void manifest_copy_state(struct manifest *manifest, struct manifest_state *state);
+/** Makes the folder a shard of this state, durably: MANIFEST-1, then CURRENT. */
+int manifest_write_new(struct io *io, const char *directory, const struct manifest_state *state,
+                       struct error *error);
+
 /** A fresh file number, reserved durably. Any thread. */
 int manifest_reserve(struct manifest *manifest, uint64_t *number, struct error *error);
 /** A fresh epoch for a log; becomes durable with the edit that uses it. Any thread. */

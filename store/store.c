@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "store/backup_files.h"
 #include "store/keeper.h"
 #include "store/shard.h"
 
@@ -87,6 +88,8 @@ int store_open(const struct store_options *options, struct store **out, struct e
     code = io_open(io, store->lock_path, IO_WRITE | IO_CREATE, &store->lock_file, error);
     if (code == 0)
         code = io_lock(io, store->lock_file, store->lock_path, error);
+    if (code == 0)
+        code = backup_check_restored(io, options->data_dir, error);
     if (code != 0) {
         store_delete(store);
         return code;

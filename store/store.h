@@ -442,6 +442,44 @@ void store_time_cursor_close(struct store_time_cursor *cursor);
 uint64_t store_snapshot_count(const struct store_snapshot *snapshot, int64_t from_ms,
                               int64_t to_ms);
 
+/* ---- backup
+ * --------------------------------------------------------------------------------------- */
+
+/* A backup is a data folder of its own: a manifest a shard that names what was flushed at one
+ * instant, files that never change as hard links (copies where the file system refuses), log files
+ * as copies, because they are written over later. BACKUP, written last, makes it one; until then
+ * there is BACKUP.begun with a token. Clocks and offsets are those of the shards: what has expired
+ * stays so, and Kafka is read on from where the copy ends. */
+
+enum { STORE_BACKUP_TOKEN_BYTES = 33 };
+
+struct store_backup_shard {
+    const char *collection, *name; /* those of the shard */
+    int64_t next_offset;           /* filled: everything below is in the copy; -1: nothing */
+    uint64_t file_count, bytes;    /* filled */
+    uint64_t copied_bytes;         /* filled: of these; the others are hard links */
+};
+
+/** Makes the folder, whose parent must exist. One that is there must be empty (ERROR_EXISTS). The
+ * token is what proves to another process that the caller may write there. */
+int store_backup_begin(struct io *io, const char *folder, char token[STORE_BACKUP_TOKEN_BYTES],
+                       struct error *error);
+/** ERROR_INVALID unless the folder was begun with this token and is not finished. */
+int store_backup_check(struct io *io, const char *folder, const char *token, struct error *error);
+/** Flushes the shard and puts a copy of what is flushed into the folder; the shard goes on
+ * meanwhile. ERROR_CORRUPT: windows are damaged; ERROR_CANCELLED. Any thread with a lease. */
+int store_shard_backup(struct store_shard *shard, const char *folder, const atomic_bool *cancel,
+                       struct store_backup_shard *done, struct error *error);
+/** Says durably that these shards are in it. */
+int store_backup_finish(struct io *io, const char *folder, const struct store_backup_shard *shards,
+                        size_t count, struct error *error);
+
+/** Puts a finished backup into a data folder that is missing or empty (ERROR_EXISTS), in the same
+ * way: the backup stays as it is. One that is not finished or not whole: ERROR_CORRUPT. A folder
+ * that a crash left half restored is refused by store_open. *shard_count and *bytes are filled. */
+int store_restore(struct io *io, const char *folder, const char *data_dir, size_t *shard_count,
+                  uint64_t *bytes, struct error *error);
+
 /* ---- tools
  * ---------------------------------------------------------------------------------------- */
 

@@ -14,6 +14,8 @@ enum command_exit { COMMAND_OK = 0, COMMAND_FAILED = 1, COMMAND_USAGE = 64, COMM
 int command_run(int argc, char **argv);
 /* The same under other clocks than the operating system's (NULL: those), for tests. */
 int command_run_under(struct io *wall, int argc, char **argv);
+int command_backup(int argc, char **argv);
+int command_restore(int argc, char **argv);
 int command_bench(int argc, char **argv);
 int command_check_config(int argc, char **argv);
 int command_compact(int argc, char **argv);

@@ -1,5 +1,6 @@
 #include "windrow/host.h"
 
+#include "windrow/backup.h"
 #include "windrow/on_demand.h"
 #include "windrow/status.h"
 
@@ -77,6 +78,14 @@ static int host_rebuild(void *context, const struct config_collection *collectio
     return on_demand_rebuild(context, collection, choice, out, error);
 }
 
+static int host_backup(void *context, const char *folder, const char *token,
+                       const atomic_bool *cancelled, struct buffer *out, struct error *error)
+{
+    struct service *service = context;
+
+    return backup_run(service->catalog, service->io, folder, token, cancelled, out, error);
+}
+
 struct indexer_host host_for_indexer(struct service *service)
 {
     return (struct indexer_host){
@@ -89,6 +98,7 @@ struct indexer_host host_for_indexer(struct service *service)
         .write = host_write,
         .compact = host_compact,
         .rebuild = host_rebuild,
+        .backup = host_backup,
         .control = host_control,
     };
 }

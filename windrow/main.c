@@ -23,6 +23,8 @@ static const struct command commands[] = {
     {"rebuild", command_rebuild, "read a window again from Kafka"},
     {"inspect", command_inspect, "decode any windrow file"},
     {"verify", command_verify, "read every byte of a data folder and check every checksum"},
+    {"backup", command_backup, "a consistent copy of every shard, while the service goes on"},
+    {"restore", command_restore, "a backup becomes the data folder"},
     {"bench", command_bench, "build an index over vectors in a file and measure it"},
 };
 

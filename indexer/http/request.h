@@ -127,6 +127,7 @@ void http_handle_count(struct http_request *request);
 void http_handle_facet(struct http_request *request);
 void http_handle_retrieve(struct http_request *request);
 
+void http_handle_backup(struct http_request *request);
 void http_handle_pause(struct http_request *request);
 void http_handle_resume(struct http_request *request);
 

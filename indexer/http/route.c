@@ -12,6 +12,7 @@ static const struct http_route routes[] = {
     {"GET", "/status", http_handle_status},
     {"GET", "/windows", http_handle_windows},
     {"GET", "/openapi.json", http_handle_openapi},
+    {"POST", "/backup", http_handle_backup},
     {"GET", "/internal/run", http_handle_run},
     {"POST", "/internal/segment", http_handle_segment_begin},
     {"PUT", "/internal/segment", http_handle_segment_part},

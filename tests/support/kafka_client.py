@@ -93,6 +93,10 @@ class Operator:
         place = TopicPartition(topic, partition)
         return self.admin.list_offsets({place: OffsetSpec.earliest()})[place].result(TIMEOUT_S).offset
 
+    def end_offset(self, topic, partition):
+        place = TopicPartition(topic, partition)
+        return self.admin.list_offsets({place: OffsetSpec.latest()})[place].result(TIMEOUT_S).offset
+
     def committed_offset(self, group, topic, partition):
         request = ConsumerGroupTopicPartitions(group, [TopicPartition(topic, partition)])
         found = self.admin.list_consumer_group_offsets([request])[group].result(TIMEOUT_S)
