@@ -79,6 +79,20 @@ static int write_current(struct manifest *manifest, uint64_t number, struct erro
     return 0;
 }
 
+static void count_written(struct manifest *manifest, uint64_t size_bytes)
+{
+    manifest->written_bytes += size_bytes;
+    metric_add(manifest->bytes_written, (double)size_bytes);
+}
+
+void manifest_count_bytes(struct manifest *manifest, struct metric *bytes_written)
+{
+    pthread_mutex_lock(&manifest->lock);
+    manifest->bytes_written = bytes_written;
+    metric_add(bytes_written, (double)manifest->written_bytes);
+    pthread_mutex_unlock(&manifest->lock);
+}
+
 /* Starts the next manifest file from the state. ERROR_NO_SPACE leaves the old one in use. */
 static int manifest_roll(struct manifest *manifest, struct error *error)
 {
@@ -111,7 +125,7 @@ static int manifest_roll(struct manifest *manifest, struct error *error)
     manifest->sequence = 1;
     manifest->position = size_bytes;
     manifest->snapshot_bytes = size_bytes;
-    manifest->written_bytes += size_bytes;
+    count_written(manifest, size_bytes);
     return 0;
 }
 
@@ -275,7 +289,7 @@ static int commit_body(struct manifest *manifest, const struct buffer *body, str
         code = io_failed(error);
     if (code == 0) {
         manifest->position += frame.size;
-        manifest->written_bytes += frame.size;
+        count_written(manifest, frame.size);
         manifest->sequence++;
         code = manifest_state_apply(&manifest->state, body->data, body->size, error);
         assert(code == 0); /* we made it ourselves */

@@ -120,8 +120,9 @@ struct manifest {
     struct manifest_state state;
     uint64_t *forgotten; /* unlinked, to be told with the next edit */
     size_t forgotten_count, forgotten_capacity;
-    uint64_t written_bytes; /* since opening, for write amplification */
-    pthread_mutex_t lock;   /* guards all of it; a leaf */
+    uint64_t written_bytes;       /* since opening, for write amplification */
+    struct metric *bytes_written; /* the same, for people; NULL: nobody asks */
+    pthread_mutex_t lock;         /* guards all of it; a leaf */
 };
 
 /** Opens the shard folder's manifest, or starts one with this identity when the folder is new.
@@ -146,6 +147,8 @@ int manifest_reserve(struct manifest *manifest, uint64_t *number, struct error *
 uint64_t manifest_take_epoch(struct manifest *manifest);
 /** The files of this number are unlinked. Any thread. */
 void manifest_forget(struct manifest *manifest, uint64_t number);
+/** What was written since the opening, and all that follows, is added to `bytes_written`. */
+void manifest_count_bytes(struct manifest *manifest, struct metric *bytes_written);
 /** Size of the manifest file. Any thread. */
 uint64_t manifest_bytes(struct manifest *manifest);
 

@@ -12,7 +12,7 @@
  *     hold     appends wait, a flush makes all that was appended durable: the last records to mark
  *     commit   one edit: run and masks in, old files and damaged ones out
  *
- * A crash before the edit leaves the shadow's folder, which the next opening of the shard removes,
+ * A crash before the edit leaves the shadow's folder, which the next opening of the store removes,
  * and files that no edit names. */
 #include <limits.h>
 #include <stdio.h>
@@ -25,6 +25,8 @@
 #include "store/flush.h"
 #include "store/rebuild.h"
 #include "store/table_internal.h"
+
+#define SHADOW_PREFIX "rebuild~"
 
 enum { GROUP_RECORDS = 512, BUSY_POLL_MS = 5 };
 
@@ -53,28 +55,63 @@ static int collect_name(void *context, const char *name)
 static void shadow_collection(const struct store_shard *shard, char out[NAME_MAX + 1])
 {
     /* No collection can have that name. */
-    snprintf(out, NAME_MAX + 1, "rebuild~%s", shard->collection);
+    snprintf(out, NAME_MAX + 1, SHADOW_PREFIX "%s", shard->collection);
 }
 
-void rebuild_remove_shadow(struct store_shard *shard)
+/* Usually there is none; what cannot be removed is tried again. */
+static void remove_folder(struct io *io, const char *folder)
+{
+    char path[PATH_MAX];
+    struct buffer names = {0};
+
+    if (io_list(io, folder, collect_name, &names, NULL) == 0) {
+        for (size_t at = 0; at < names.size; at += strlen((char *)names.data + at) + 1) {
+            snprintf(path, sizeof(path), "%.3000s/%.250s", folder, (char *)names.data + at);
+            (void)io_unlink(io, path, NULL);
+        }
+        (void)io_remove_directory(io, folder, NULL);
+    }
+    buffer_destroy(&names);
+}
+
+/* Under the store's shadow lock: nobody is between making the collection's folder and its own. */
+static void remove_shadow(const struct store_shard *shard)
 {
     char collection[NAME_MAX + 1];
+    char path[PATH_MAX];
+
+    shadow_collection(shard, collection);
+    snprintf(path, sizeof(path), "%.3000s/%s/%s", shard->store->data_dir, collection, shard->name);
+    remove_folder(shard->io, path);
+    snprintf(path, sizeof(path), "%.3000s/%s", shard->store->data_dir, collection);
+    (void)io_remove_directory(shard->io, path, NULL); /* another shard may use it */
+}
+
+static void remove_shadows_of(struct store *store, const char *collection)
+{
     char folder[PATH_MAX];
     char path[PATH_MAX];
     struct buffer names = {0};
 
-    shadow_collection(shard, collection);
-    snprintf(folder, sizeof(folder), "%s/%s/%s", shard->store->data_dir, collection, shard->name);
-    /* Usually there is none; what cannot be removed is tried again. */
-    if (io_list(shard->io, folder, collect_name, &names, NULL) == 0) {
+    snprintf(folder, sizeof(folder), "%.3000s/%.250s", store->data_dir, collection);
+    if (io_list(store->io, folder, collect_name, &names, NULL) == 0) {
         for (size_t at = 0; at < names.size; at += strlen((char *)names.data + at) + 1) {
-            snprintf(path, sizeof(path), "%.2000s/%.250s", folder, (char *)names.data + at);
-            (void)io_unlink(shard->io, path, NULL);
+            snprintf(path, sizeof(path), "%.3300s/%.250s", folder, (char *)names.data + at);
+            remove_folder(store->io, path);
         }
-        (void)io_remove_directory(shard->io, folder, NULL);
-        snprintf(path, sizeof(path), "%.3000s/%s", shard->store->data_dir, collection);
-        (void)io_remove_directory(shard->io, path, NULL); /* another shard may use it */
+        (void)io_remove_directory(store->io, folder, NULL);
     }
+    buffer_destroy(&names);
+}
+
+void rebuild_remove_shadows(struct store *store)
+{
+    struct buffer names = {0};
+
+    if (io_list(store->io, store->data_dir, collect_name, &names, NULL) == 0)
+        for (size_t at = 0; at < names.size; at += strlen((char *)names.data + at) + 1)
+            if (strncmp((char *)names.data + at, SHADOW_PREFIX, strlen(SHADOW_PREFIX)) == 0)
+                remove_shadows_of(store, (char *)names.data + at);
     buffer_destroy(&names);
 }
 
@@ -90,10 +127,14 @@ static int open_shadow(struct store_rebuild *rebuild, struct error *error)
         .window_ms = rebuild->length_ms,
         .durability = STORE_DURABILITY_KAFKA, /* nothing of it must outlive a crash */
     };
+    int code;
 
     shadow_collection(shard, collection);
-    rebuild_remove_shadow(shard);
-    return store_shard_open(shard->store, &options, &rebuild->shadow, error);
+    pthread_mutex_lock(&shard->store->shadow_lock);
+    remove_shadow(shard);
+    code = store_shard_open(shard->store, &options, &rebuild->shadow, error);
+    pthread_mutex_unlock(&shard->store->shadow_lock);
+    return code;
 }
 
 static void close_shadow(struct store_rebuild *rebuild)
@@ -102,7 +143,9 @@ static void close_shadow(struct store_rebuild *rebuild)
         return;
     (void)store_shard_close(rebuild->shadow, false, NULL);
     rebuild->shadow = NULL;
-    rebuild_remove_shadow(rebuild->shard);
+    pthread_mutex_lock(&rebuild->shard->store->shadow_lock);
+    remove_shadow(rebuild->shard);
+    pthread_mutex_unlock(&rebuild->shard->store->shadow_lock);
 }
 
 /* ---- begin ---- */

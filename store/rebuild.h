@@ -4,7 +4,7 @@
 
 #include "store/shard.h"
 
-/** Removes the shadow's folder, if there is one. No rebuild of the shard is under way. */
-void rebuild_remove_shadow(struct store_shard *shard);
+/** Removes all shadows. The store is being opened: no rebuild is under way. */
+void rebuild_remove_shadows(struct store *store);
 
 #endif

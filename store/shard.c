@@ -10,7 +10,6 @@
 #include "base/logger.h"
 #include "store/flush.h"
 #include "store/keeper.h"
-#include "store/rebuild.h"
 
 int shard_check_stop(struct store_shard *shard, int code, const struct error *error)
 {
@@ -253,7 +252,7 @@ int store_shard_open(struct store *store, const struct store_shard_options *opti
                          shard->manifest->state.dim, shard->dim);
     if (code == 0) {
         shard_metrics_create(shard);
-        rebuild_remove_shadow(shard);
+        manifest_count_bytes(shard->manifest, shard->metrics.bytes_manifest);
         code = recovery_run(shard, error);
     }
     if (code != 0) {

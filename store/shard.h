@@ -47,7 +47,8 @@ struct store {
     _Atomic uint64_t decoded_bytes;     /* blocks of packed runs that searches asked for */
     struct buffers buffers;
     _Atomic uint32_t shard_count;
-    struct keeper *keeper; /* NULL: logs are too small for one */
+    pthread_mutex_t shadow_lock; /* while folders of rebuilds are made or removed */
+    struct keeper *keeper;       /* NULL: logs are too small for one */
 };
 
 /* What is known of a window apart from its files. */

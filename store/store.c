@@ -5,6 +5,7 @@
 
 #include "store/backup_files.h"
 #include "store/keeper.h"
+#include "store/rebuild.h"
 #include "store/shard.h"
 
 enum { MEMORY_DEFAULT_BYTES = 1 << 30, MEMTABLE_DEFAULT_BYTES = 128 << 20 };
@@ -55,6 +56,7 @@ static void store_delete(struct store *store)
     if (store->lock_file >= 0)
         (void)io_close(store->io, store->lock_file, store->lock_path, NULL); /* unlocks */
     buffers_destroy(&store->buffers);
+    pthread_mutex_destroy(&store->shadow_lock);
     free(store->data_dir);
     free(store->lock_path);
     free(store);
@@ -82,6 +84,8 @@ int store_open(const struct store_options *options, struct store **out, struct e
         options->memtable_max_bytes ? options->memtable_max_bytes : MEMTABLE_DEFAULT_BYTES;
     buffers_create(&store->buffers, memtable_buffer_bytes(store->memtable_max_bytes));
     store->lock_file = -1;
+    if (pthread_mutex_init(&store->shadow_lock, NULL) != 0)
+        abort();
     store->data_dir = strdup(options->data_dir);
     if (!store->data_dir || asprintf(&store->lock_path, "%s/LOCK", options->data_dir) < 0)
         abort();
@@ -94,6 +98,7 @@ int store_open(const struct store_options *options, struct store **out, struct e
         store_delete(store);
         return code;
     }
+    rebuild_remove_shadows(store);
     if (store->memtable_max_bytes > LOG_GROW_BYTES)
         store->keeper = keeper_start();
     *out = store;

@@ -17,7 +17,8 @@ struct request {
     const struct indexer_window_choice *choice;
     struct buffer *out;
     struct arena arena;
-    size_t found; /* windows */
+    size_t found;   /* windows */
+    bool unbounded; /* one of them has no bounds and cannot be rebuilt */
 };
 
 /* ---- choosing ---- */
@@ -278,7 +279,9 @@ static int rebuild_shard(struct request *request, struct indexer_shard_lease *le
         for (size_t k = 0; k < info.damage_count; k++)
             damaged |= info.damages[k].start_ms == info.windows[i].start_ms &&
                        info.damages[k].length_ms == info.windows[i].length_ms;
-        if (!damaged && holds(&info.windows[i], request->choice->time_ms))
+        request->unbounded |= info.windows[i].length_ms == 0;
+        if (!damaged && info.windows[i].length_ms > 0 &&
+            holds(&info.windows[i], request->choice->time_ms))
             code = rebuild_window(request, lease, info.windows[i].start_ms,
                                   info.windows[i].length_ms, error);
     }
@@ -312,6 +315,12 @@ static int nothing_found(const struct request *request, bool shard_found, struct
     if (!shard_found && request->choice->shard)
         return error_set(error, ERROR_NOT_FOUND, "Not found: shard %s of %s is not open here",
                          request->choice->shard, request->collection->name);
+    if (request->unbounded)
+        return error_set(error, ERROR_INVALID,
+                         "Wrong input: %s keeps its records without windows, so there is none to "
+                         "rebuild: to read a shard of it again, stop windrow, move "
+                         "DATA_DIR/%s/SHARD away and start it",
+                         request->collection->name, request->collection->name);
     if (request->choice->has_time)
         return error_set(error, ERROR_NOT_FOUND, "Not found: %s has no window that holds %s",
                          request->collection->name,
@@ -364,7 +373,5 @@ int on_demand_rebuild(struct service *service, const struct config_collection *c
 {
     if (!choice->has_time)
         return error_set(error, ERROR_INVALID, "Wrong input: window: which one? (a time in it)");
-    if (collection->window_ms == 0)
-        return error_set(error, ERROR_INVALID, "Wrong input: %s has no windows", collection->name);
     return for_shards(service, collection, choice, out, rebuild_shard, error);
 }

@@ -18,6 +18,7 @@ ROUND_ROWS = 400
 IDS = 1500
 HOUR_MS = 3_600_000
 STORE = {"memtable_max_bytes": "1MiB"}
+MANIFEST = frozenset({f'collection="{COLLECTION}"', 'shard="0"', 'kind="manifest"'})
 
 
 def record(number, time_ms):
@@ -83,6 +84,12 @@ class Compaction(unittest.TestCase):
         self.assertEqual([(w["window_start_ms"], w["window_length_ms"], w["action"]) for w in windows], [(0, 0, "merge")])
         self.assertEqual(windows[0]["rows"], len(self.model))
         self.check()
+        for time_text in ("1700000000000", "2h"):
+            refused = self.windrow.command("rebuild", "-C", COLLECTION, "--window", time_text)
+            self.assertEqual(refused.returncode, FAILED)
+            self.assertIn("keeps its records without windows", refused.stderr)
+        self.check()
+        self.assertGreater(self.windrow.metrics("windrow_lsm_bytes_written_total")[MANIFEST], 0)
         status = self.windrow.command("status")
         self.assertIn("no windows", status.stdout)
         self.windrow.stop()
