@@ -21,15 +21,8 @@ void consumer_client_error(rd_kafka_t *client, int code, const char *reason, voi
 {
     struct ingest *ingest = opaque;
 
-    if (code == RD_KAFKA_RESP_ERR__FATAL) {
-        char text[256] = "";
-        rd_kafka_fatal_error(client, text, sizeof(text));
-        log_error("ingest", "the Kafka consumer failed for good: %s; a new one takes over", text);
-        ingest->fatal = true;
-        pthread_mutex_lock(&ingest->lock);
-        memcpy(ingest->failed, text, sizeof(text));
-        pthread_mutex_unlock(&ingest->lock);
-    } else if (code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN) {
+    (void)client;
+    if (code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN) {
         pthread_mutex_lock(&ingest->lock);
         if (ingest->broker_silent_ns == 0)
             ingest->broker_silent_ns = io_monotonic_ns(ingest->io);
@@ -373,17 +366,41 @@ static void stall(struct ingest *ingest)
         usleep(STALL_ROUND_MS * 1000);
 }
 
-/* A client with a fatal error does nothing any more. The usual one: a static member that was away
- * for longer than its session has joined anew, and a commit that was still under way under its old
- * name is taken for that of another process (librdkafka 2.0.2). When it really is another process,
- * the two would throw each other out for ever: each wait is twice as long as the one before. What
- * was not durable is read again. */
+/* librdkafka 2.0.2 tells a fatal error through the callback, as a message among others or, after a
+ * failed commit, in its log only: so the client is asked. The usual one: a static member that was
+ * away for longer than its session has joined anew, and a commit that was still under way under its
+ * old name is taken for that of another process.
+ *
+ * The client goes on to heartbeat, to join and to take partitions, and one that waits for our
+ * answer to a rebalance cannot be destroyed any more: it leaves the group first, while it is still
+ * served. */
+static void look_for_failure(struct ingest *ingest, int64_t now_ns)
+{
+    char text[sizeof(ingest->failed)] = "";
+
+    if (ingest->fatal ||
+        rd_kafka_fatal_error(ingest->consumer, text, sizeof(text)) == RD_KAFKA_RESP_ERR_NO_ERROR)
+        return;
+    log_error("ingest", "the Kafka consumer failed for good: %s; a new one takes over", text);
+    ingest->fatal = true;
+    ingest->failed_ns = now_ns;
+    pthread_mutex_lock(&ingest->lock);
+    memcpy(ingest->failed, text, sizeof(text));
+    pthread_mutex_unlock(&ingest->lock);
+    consumer_forget_all(ingest);
+    (void)rd_kafka_unsubscribe(ingest->consumer);
+}
+
+/* A client with a fatal error does nothing any more for us: a new one takes over. When another
+ * process really has our name, the two would throw each other out for ever: each wait is twice as
+ * long as the one before. What was not durable is read again. */
 static void renew(struct ingest *ingest, int64_t now_ns)
 {
     rd_kafka_t *client = NULL;
     struct error error = {0};
 
-    if (now_ns - ingest->renewed_ns < ingest->renew_wait_ns)
+    if (now_ns - ingest->failed_ns < CONSUMER_LEAVE_NS ||
+        now_ns - ingest->renewed_ns < ingest->renew_wait_ns)
         return;
     if (now_ns - ingest->renewed_ns > CONSUMER_RENEW_MAX_NS)
         ingest->renew_wait_ns = 0;
@@ -391,7 +408,6 @@ static void renew(struct ingest *ingest, int64_t now_ns)
     ingest->renew_wait_ns = ingest->renew_wait_ns ? 2 * ingest->renew_wait_ns : NS_PER_S;
     if (ingest->renew_wait_ns > CONSUMER_RENEW_MAX_NS)
         ingest->renew_wait_ns = CONSUMER_RENEW_MAX_NS;
-    consumer_forget_all(ingest);
     if (consumer_connect(ingest, &client, &error) != 0) {
         log_error("ingest", "%s", error.text);
         return;
@@ -434,6 +450,7 @@ static void round_once(struct ingest *ingest)
         append_due(ingest, now_ns);
     if (now_ns - ingest->housekept_ns >= POLL_IDLE_MS * NS_PER_MS) {
         housekeep(ingest, now_ns);
+        look_for_failure(ingest, now_ns);
         if (ingest->fatal)
             renew(ingest, now_ns);
     }

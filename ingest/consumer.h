@@ -53,6 +53,8 @@ enum {
 #define CONSUMER_RESUME_NS (5 * NS_PER_S)
 /* One id so often, whatever the rate, is looked for in the other shards. */
 #define CONSUMER_SAMPLE_NS (100 * NS_PER_MS)
+/* A client that failed for good leaves its group within this time. */
+#define CONSUMER_LEAVE_NS (500 * NS_PER_MS)
 /* The longest wait between two clients, when one after the other fails for good. */
 #define CONSUMER_RENEW_MAX_NS (60 * NS_PER_S)
 #define CONSUMER_COMMIT_NS    (5 * NS_PER_S)
@@ -216,7 +218,8 @@ struct ingest {
     bool silence_said;     /* a line says that no broker answers */
     bool ever_assigned;
     bool fatal;         /* the client failed for good: a new one has to take over */
-    int64_t renewed_ns; /* when that was last done */
+    int64_t failed_ns;  /* when that was seen */
+    int64_t renewed_ns; /* when a new one last took over */
     int64_t renew_wait_ns;
     bool no_commit; /* no broker answers while the consumer closes */
     struct {
@@ -251,7 +254,7 @@ int consumer_connect(struct ingest *ingest, rd_kafka_t **client, struct error *e
 
 /* ---- consumer.c */
 void *consumer_main(void *context);
-/* The error callback of the client: brokers that do not answer, fatal errors. */
+/* The error callback of the client: brokers that do not answer or do not let us in. */
 void consumer_client_error(rd_kafka_t *client, int code, const char *reason, void *opaque);
 /* Commits what is durable, as a hint for lag tools. `wait_ms` 0: without waiting for the reply. */
 void consumer_commit(struct ingest *ingest, int wait_ms);

@@ -190,7 +190,12 @@ void consumer_rebalance(rd_kafka_t *client, rd_kafka_resp_err_t event,
                         rd_kafka_topic_partition_list_t *list, void *opaque)
 {
     struct ingest *ingest = opaque;
+    bool failed = rd_kafka_fatal_error(client, NULL, 0) != RD_KAFKA_RESP_ERR_NO_ERROR;
 
+    if (event == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS && failed) {
+        report(rd_kafka_incremental_assign(client, list), "leave partitions"); /* nothing is read */
+        return;
+    }
     if (event == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
         assigned(ingest, list);
         report(rd_kafka_incremental_assign(client, list), "assign partitions");
@@ -203,7 +208,7 @@ void consumer_rebalance(rd_kafka_t *client, rd_kafka_resp_err_t event,
     }
     if (event != RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS)
         log_error("ingest", "rebalance: %s", rd_kafka_err2str(event));
-    revoked(ingest, list, rd_kafka_assignment_lost(client) != 0);
+    revoked(ingest, list, failed || rd_kafka_assignment_lost(client) != 0);
     report(rd_kafka_incremental_unassign(client, list), "give partitions back");
 }
 

@@ -176,7 +176,8 @@ static bool shard_was_lost(void *context)
     return atomic_load(&node->losses) > 0;
 }
 
-START_TEST(consumer_that_failed_for_good_is_replaced)
+/* The failure comes with the answer to a request of this kind. */
+static void check_replaced(int16_t request)
 {
     struct stage stage;
     struct node node;
@@ -186,7 +187,7 @@ START_TEST(consumer_that_failed_for_good_is_replaced)
     node_create(&node, &stage, stage_directory("data"));
     node_start(&node);
     node_wait_offset(&node, 0, 10);
-    rd_kafka_mock_push_request_errors(stage.cluster, 12 /* Heartbeat */, 1,
+    rd_kafka_mock_push_request_errors(stage.cluster, request, 1,
                                       RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID);
     stage_wait(shard_was_lost, &node, "the failed consumer lets its shard go");
     stage_send_points(&stage, 1, 10, 20);
@@ -196,6 +197,17 @@ START_TEST(consumer_that_failed_for_good_is_replaced)
     ck_assert_uint_eq(node_count_rows(&node, 1), 20);
     node_destroy(&node);
     stage_destroy(&stage);
+}
+
+START_TEST(consumer_that_failed_for_good_is_replaced)
+{
+    check_replaced(12 /* Heartbeat */);
+}
+END_TEST
+
+START_TEST(consumer_that_failed_in_a_commit_is_replaced)
+{
+    check_replaced(8 /* OffsetCommit */);
 }
 END_TEST
 
@@ -615,6 +627,7 @@ TEST_TABLE(TEST(restart_goes_on_at_the_offset_beside_the_data),
            TEST(order_of_a_partition_survives_many_decoding_threads),
            TEST(partitions_move_between_nodes_without_two_writers),
            TEST(consumer_that_failed_for_good_is_replaced),
+           TEST(consumer_that_failed_in_a_commit_is_replaced),
            TEST(broker_down_at_the_start_is_waited_for), TEST(stop_while_no_broker_answers_ends),
            TEST(topic_made_anew_stops_the_partition_with_both_offsets),
            TEST(full_disk_pauses_and_goes_on_by_itself),
