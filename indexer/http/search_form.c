@@ -8,14 +8,14 @@ enum { LIMIT_DEFAULT = 10, EF_MAX = 100000, CANDIDATES_MAX = 16384 };
 
 static int unsupported_form(const struct doc *query, struct error *error)
 {
-    static const char *const forms[] = {"recommend", "discover", "context", "fusion",
-                                        "formula",   "sample",   "rrf",     "relevance_feedback"};
+    static const char *const forms[] = {
+        "discover", "context", "fusion", "formula", "sample", "rrf", "relevance_feedback"};
 
     for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
         if (doc_get(query, forms[i]))
             return error_set(error, ERROR_UNSUPPORTED,
-                             "windrow does not answer `%s` queries; it answers nearest, order_by "
-                             "and queries without a vector",
+                             "windrow does not answer `%s` queries; it answers nearest, recommend, "
+                             "order_by and queries without a vector",
                              forms[i]);
     }
     return error_set(error, ERROR_INVALID,
@@ -23,28 +23,36 @@ static int unsupported_form(const struct doc *query, struct error *error)
                      "{\"nearest\": ...} or {\"order_by\": ...}");
 }
 
-/* A query by id searches with that point's vector and leaves the point out. */
-static int nearest_to_id(struct query_view *view, const struct doc *id,
-                         const struct config_collection *collection, struct search_form *form,
-                         struct error *error)
+int search_form_point(struct query_view *view, const struct doc *id, const struct search_form *form,
+                      struct store_key *key, const float **vector, struct error *error)
 {
+    uint32_t dim = form->collection->dim;
     struct query_row row;
-    const float *vector;
+    const float *found;
     float *copy;
 
-    if (parse_id(id, &form->exclude, error) != 0)
+    if (parse_id(id, key, error) != 0)
         return error->code;
-    if (query_find(view, form->exclude.bytes, form->exclude.size_bytes, &row, error) != 0) {
+    if (query_find(view, key->bytes, key->size_bytes, &row, error) != 0) {
         if (error->code != ERROR_NOT_FOUND)
             return error->code;
         return error_set(error, ERROR_NOT_FOUND,
                          "Not found: No point with the id of the query found");
     }
-    if (query_row_vector(&row, &vector, error) != 0)
+    if (query_row_vector(&row, &found, error) != 0)
         return error->code;
-    copy = arena_alloc(form->search.arena, collection->dim * sizeof(float), 64);
-    memcpy(copy, vector, collection->dim * sizeof(float));
-    form->search.vector = copy;
+    copy = arena_alloc(form->search.arena, dim * sizeof(float), 64);
+    memcpy(copy, found, dim * sizeof(float));
+    *vector = copy;
+    return 0;
+}
+
+/* A query by id searches with that point's vector and leaves the point out. */
+static int nearest_to_id(struct query_view *view, const struct doc *id, struct search_form *form,
+                         struct error *error)
+{
+    if (search_form_point(view, id, form, &form->exclude, &form->search.vector, error) != 0)
+        return error->code;
     form->search.exclude_key = form->exclude.bytes;
     form->search.exclude_key_bytes = form->exclude.size_bytes;
     return 0;
@@ -58,7 +66,7 @@ static int parse_nearest(struct query_view *view, const struct doc *nearest,
     if (nearest->type == DOC_ARRAY || nearest->type == DOC_MAP)
         return parse_vector(form->search.arena, nearest, "$.query", collection->dim,
                             &form->search.vector, error);
-    return nearest_to_id(view, nearest, collection, form, error);
+    return nearest_to_id(view, nearest, form, error);
 }
 
 /* {"diversity": 0..1, "candidates_limit": n}, both with defaults. */
@@ -92,9 +100,9 @@ static int parse_mmr(const struct doc *mmr, struct search_form *form, struct err
     return 0;
 }
 
-static int parse_query_form(struct query_view *view, const struct doc *body,
-                            const struct config_collection *collection, struct search_form *form,
-                            struct error *error)
+static int parse_query_form(struct http_request *request, struct query_view *view,
+                            const struct doc *body, const struct config_collection *collection,
+                            struct search_form *form, struct error *error)
 {
     static const char *const known[] = {"nearest", "mmr", NULL};
     const struct doc *query = doc_get(body, "query");
@@ -113,6 +121,8 @@ static int parse_query_form(struct query_view *view, const struct doc *body,
             return error->code;
         return parse_nearest(view, nearest, collection, form, error);
     }
+    if (doc_get(query, "recommend"))
+        return search_recommend_parse(request, view, body, query, form, error);
     form->order_by = doc_get(query, "order_by");
     if (!form->order_by)
         return unsupported_form(query, error);
@@ -234,7 +244,7 @@ int search_form_parse(struct http_request *request, struct query_view *view, con
     if (search_form_common(request, body, extras, form, error) != 0)
         return error->code;
     form->deadline_ns = request->start_ns + extras->timeout_ms * 1000000;
-    return parse_query_form(view, body, collection, form, error);
+    return parse_query_form(request, view, body, collection, form, error);
 }
 
 static void count_search(struct http_request *request, const struct search_form *form,

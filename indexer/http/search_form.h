@@ -32,6 +32,15 @@ int search_form_parse(struct http_request *request, struct query_view *view, con
 int search_form_run(struct http_request *request, struct query_view *view, struct search_form *form,
                     struct query_result *result, struct error *error);
 
+/** The vector of a point, copied into the search's arena, and its key. ERROR_NOT_FOUND. */
+int search_form_point(struct query_view *view, const struct doc *id, const struct search_form *form,
+                      struct store_key *key, const float **vector, struct error *error);
+
+/** {"recommend": {"positive", "negative", "strategy"}}: becomes a nearest search. */
+int search_recommend_parse(struct http_request *request, struct query_view *view,
+                           const struct doc *body, const struct doc *query,
+                           struct search_form *form, struct error *error);
+
 /** Maximal marginal relevance over more candidates than are asked for. */
 int search_mmr_run(struct http_request *request, struct query_view *view,
                    const struct search_form *form, struct query_result *result,

@@ -209,6 +209,18 @@ class StockClient(unittest.TestCase):
         ).points
         self.assert_exact(hits, self.vectors[5], lambda other: other != point_id)
 
+    def test_recommend_is_a_search_with_the_mean_that_leaves_the_examples_out(self):
+        liked, disliked = [5, 900], [17]
+        examples = {self.points[row]["id"] for row in liked + disliked}
+        mean = 2 * self.vectors[liked].mean(axis=0) - self.vectors[disliked].mean(axis=0)
+        recommend = models.RecommendInput(
+            positive=[self.points[row]["id"] for row in liked], negative=[self.points[row]["id"] for row in disliked]
+        )
+        hits = self.client.query_points(
+            COLLECTION, query=models.RecommendQuery(recommend=recommend), limit=K, search_params=models.SearchParams(exact=True)
+        ).points
+        self.assert_exact(hits, mean, lambda other: other not in examples)
+
     def test_scroll_goes_through_every_point_once_in_id_order(self):
         seen, offset = [], None
         while True:

@@ -251,6 +251,19 @@ START_TEST(bad_requests_get_the_error_envelope)
         {"POST", C "/points/query", "{\"query\":[1,2,3,4],\"filter\":{\"mus\":[]}}", 400,
          "unknown field `mus`"},
         {"POST", C "/points/query", "{\"query\":{\"fusion\":\"rrf\"}}", 501, "`fusion`"},
+        {"POST", C "/points/query", "{\"query\":{\"recommend\":[1]}}", 400, "$.query.recommend"},
+        {"POST", C "/points/query", "{\"query\":{\"recommend\":{\"negative\":[1]}}}", 400,
+         "At least one positive"},
+        {"POST", C "/points/query", "{\"query\":{\"recommend\":{\"positive\":[[1,2]]}}}", 400,
+         "expected dim: 4, got 2"},
+        {"POST", C "/points/query", "{\"query\":{\"recommend\":{\"positive\":[999999]}}}", 404,
+         "No point with the id"},
+        {"POST", C "/points/query",
+         "{\"query\":{\"recommend\":{\"positive\":[1],\"strategy\":\"best_score\"}}}", 501,
+         "average_vector"},
+        {"POST", C "/points/query",
+         "{\"query\":{\"recommend\":{\"positive\":[[3e38,0,0,0]],\"negative\":[1]}}}", 400,
+         "not finite"},
         {"POST", C "/points/query", "{\"query\":[1,2,3,4],\"windrow\":{\"from\":\"soon\"}}", 400,
          "$.windrow.from"},
         {"POST", C "/points/scroll", "{\"offset\":-3}", 400, "not a valid point ID"},
@@ -410,6 +423,33 @@ START_TEST(mmr_prefers_rows_that_differ)
          200, "[{\"id\":49,"},
         {"POST", C "/points/query", "{\"query\":{\"nearest\":[1,7,0.5,0],\"mmr\":{}},\"limit\":1}",
          200, "[{\"id\":7,"},
+    };
+    struct fixture fixture;
+
+    fixture_open(&fixture);
+    CHECK_ALL(&fixture, cases);
+    fixture_close(&fixture);
+}
+END_TEST
+
+START_TEST(recommendations_are_near_the_mean_and_leave_examples_out)
+{
+    static const struct expectation cases[] = {
+        {"POST", C "/points/query",
+         "{\"query\":{\"recommend\":{\"positive\":[10,12]}},\"limit\":3}", 200,
+         "[{\"id\":11,\"version\":11,\"score\":0.0},{\"id\":9,\"version\":9,\"score\":2.0},"
+         "{\"id\":13,"},
+        {"POST", C "/points/query",
+         "{\"query\":{\"recommend\":{\"positive\":[10,[1,12,0.5,0]],\"negative\":[5],"
+         "\"strategy\":\"average_vector\"}},\"limit\":1}",
+         200, "[{\"id\":17,\"version\":17,\"score\":0.0}]"},
+        {"POST", C "/points/query",
+         "{\"query\":{\"recommend\":{\"positive\":[10,12],\"negative\":[]}},"
+         "\"filter\":{\"must\":{\"has_id\":[8,10,14]}}}",
+         200, "[{\"id\":8,\"version\":8,\"score\":3.0},{\"id\":14,\"version\":14,\"score\":3.0}]"},
+        {"POST", C "/points/query",
+         "{\"query\":{\"recommend\":{\"positive\":[[1,7,0.5,0]]}},\"limit\":1}", 200,
+         "[{\"id\":7,\"version\":7,\"score\":0.0}]"},
     };
     struct fixture fixture;
 
@@ -631,4 +671,5 @@ TEST_TABLE(TEST(bad_requests_get_the_error_envelope), TEST(reads_answer_in_the_d
            TEST(waiting_for_an_offset_returns_when_it_is_searchable),
            TEST(many_clients_at_once_are_all_answered), TEST(clients_start_up_without_a_failure),
            TEST(facets_and_groups_count_values), TEST(mmr_prefers_rows_that_differ),
+           TEST(recommendations_are_near_the_mean_and_leave_examples_out),
            TEST(requests_that_wait_hold_up_nobody_and_end_with_the_server))
