@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "base/io.h"
 
@@ -96,4 +97,17 @@ struct device_speed device_measure(const char *directory, size_t write_bytes)
     check(io_unlink(io_posix(), probe.path, &error), &error);
     free(probe.bytes);
     return speed;
+}
+
+void memory_warm(size_t size_bytes)
+{
+    uint8_t *bytes =
+        mmap(NULL, size_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    if (bytes == MAP_FAILED)
+        return;
+    (void)madvise(bytes, size_bytes, MADV_HUGEPAGE);
+    for (size_t i = 0; i < size_bytes; i += 4096)
+        bytes[i] = 1;
+    (void)munmap(bytes, size_bytes);
 }

@@ -1,10 +1,11 @@
 /* The consumer thread. One message a poll: batches of librdkafka 2.0 can skip offsets around pause
- * and rebalance. A group is appended when it is full or two milliseconds old, so that a lone record
- * is searchable at once and a flood shares its syncs.
+ * and rebalance. A group goes to the store as soon as the one before is durable and nothing more
+ * lies ready to be read, so that a lone record is searchable at once and a flood shares its syncs.
  *
- * A group that cannot be appended is tried again while other partitions go on. Once it is full the
- * whole loop stalls for up to a second (messages stay in librdkafka's bounded queue), and after
- * that the partition is paused, so that polling, rebalances and the other partitions go on. */
+ * A group that cannot be appended is tried again while other partitions go on. Once the next one is
+ * full too the whole loop stalls for up to a second (messages stay in librdkafka's bounded queue),
+ * and after that the partition is paused, so that polling, rebalances and the other partitions go
+ * on. */
 #include "ingest/consumer.h"
 
 #include <stdlib.h>
@@ -13,7 +14,13 @@
 
 #include "base/logger.h"
 
-enum { POLL_IDLE_MS = 100, POLL_WAITING_MS = 5, STALL_ROUND_MS = 2, PROBE_TIMEOUT_MS = 500 };
+enum {
+    POLL_IDLE_MS = 100,
+    POLL_WAITING_MS = 5,
+    STALL_ROUND_MS = 2,
+    PROBE_TIMEOUT_MS = 500,
+    READ_MESSAGES = 32, /* without a look at the clock */
+};
 
 /* ---- errors */
 
@@ -155,11 +162,21 @@ void consumer_set_paused(struct partition *partition, bool pause)
  * messages are thrown away. */
 static bool may_resume(const struct partition *partition, int64_t now_ns)
 {
-    if (!partition->paused || partition->stopped || partition->wait != WAIT_NONE ||
+    if (!partition->paused || partition->stopped || partition_blocked(partition) ||
         partition->clock_wait_ns != 0 || partition_held(partition))
         return false;
     return !store_shard_needs_flush(partition->shard) ||
            now_ns - partition->idle_persisted_ns >= CONSUMER_RESUME_NS;
+}
+
+/* Whether nothing can be taken of it, and stalling for it has gone on for long enough. */
+static bool must_pause(const struct partition *partition, int64_t now_ns)
+{
+    if (partition->paused || !partition_blocked(partition) || !partition_full(partition))
+        return false;
+    if (partition->wait == WAIT_NONE)
+        return now_ns - partition->submitted_ns >= CONSUMER_STALL_NS;
+    return partition->ingest->any_paused || now_ns - partition->wait_since_ns >= CONSUMER_STALL_NS;
 }
 
 static void pause_or_resume(struct partition *partition, int64_t now_ns)
@@ -170,22 +187,23 @@ static void pause_or_resume(struct partition *partition, int64_t now_ns)
     } else if (may_resume(partition, now_ns)) {
         log_info("ingest", PARTITION_FORMAT " resumed", PARTITION_NAME(partition));
         consumer_set_paused(partition, false);
-    } else if (!partition->paused && partition->wait != WAIT_NONE && partition_full(partition) &&
-               (partition->ingest->any_paused ||
-                now_ns - partition->wait_since_ns >= CONSUMER_STALL_NS)) {
+    } else if (must_pause(partition, now_ns)) {
         log_info("ingest", PARTITION_FORMAT " paused: its records cannot be stored for now",
                  PARTITION_NAME(partition));
         consumer_set_paused(partition, true);
     }
 }
 
-/* Whether no more messages can be taken for now. */
+/* Whether no more messages can be taken for now. What is decoded may gather while an append is
+ * under way, but only so much. */
 static bool must_stall(const struct ingest *ingest)
 {
-    for (size_t i = 0; ingest->waiting && i < ingest->partition_count; i++) {
+    bool much = ingest->decoding_bytes > CONSUMER_DECODING_BYTES;
+
+    for (size_t i = 0; (ingest->waiting || much) && i < ingest->partition_count; i++) {
         const struct partition *partition = ingest->partitions[i];
-        if (partition->wait != WAIT_NONE && !partition->paused && !partition->stopped &&
-            partition_full(partition))
+        if ((partition->wait != WAIT_NONE || (much && partition->appending)) &&
+            !partition->paused && !partition->stopped && partition_full(partition))
             return true;
     }
     return false;
@@ -193,27 +211,39 @@ static bool must_stall(const struct ingest *ingest)
 
 /* ---- groups */
 
-/* Appends what is due, tries again what waits, and finds out what comes next. */
-static void append_due(struct ingest *ingest, int64_t now_ns)
+/* Notes when the partition is next to be looked at. */
+static void note_due(struct ingest *ingest, const struct partition *partition)
 {
+    int64_t due_ns = partition_due_ns(partition);
+
+    if (due_ns < ingest->due_ns)
+        ingest->due_ns = due_ns;
+}
+
+/* Appends what is due, tries again what waits, and finds out what comes next. While there is more
+ * to read, groups may grow. */
+static void append_due(struct ingest *ingest, int64_t now_ns, bool more)
+{
+    int64_t linger_ns = more ? CONSUMER_BUSY_LINGER_NS : 0;
     bool any_paused = false;
 
-    ingest->oldest_ns = 0;
+    ingest->due_ns = INT64_MAX;
     ingest->waiting = false;
     for (size_t i = 0; i < ingest->partition_count; i++) {
         struct partition *partition = ingest->partitions[i];
-        int64_t due_ns = partition->wait == WAIT_NONE ? partition->started_ns + CONSUMER_LINGER_NS
-                                                      : partition->retry_ns;
-        if (partition_pending(partition) && (now_ns >= due_ns || partition_full(partition)))
+        int64_t due_ns = partition_due_ns(partition);
+        if (partition->wait == WAIT_NONE && partition_full(partition))
+            due_ns = 0;
+        else if (partition->wait == WAIT_NONE && due_ns != INT64_MAX)
+            due_ns += linger_ns;
+        if (now_ns >= due_ns)
             partition_append(partition);
-        if (partition->wait != WAIT_NONE || partition->pause_pending || partition->paused) {
+        if (partition_blocked(partition) || partition->pause_pending || partition->paused) {
             pause_or_resume(partition, now_ns);
-            ingest->waiting |= partition->wait != WAIT_NONE;
             any_paused |= partition->paused && partition->wait != WAIT_NONE;
-        } else if (partition_pending(partition) &&
-                   (ingest->oldest_ns == 0 || partition->started_ns < ingest->oldest_ns)) {
-            ingest->oldest_ns = partition->started_ns;
         }
+        ingest->waiting |= partition->wait != WAIT_NONE;
+        note_due(ingest, partition);
     }
     ingest->any_paused = any_paused;
 }
@@ -226,8 +256,8 @@ static int poll_timeout_ms(const struct ingest *ingest, int64_t now_ns)
         return 0; /* what was read comes first, unless there is more to read */
     if (ingest->waiting)
         left_ns = POLL_WAITING_MS * NS_PER_MS;
-    if (ingest->oldest_ns != 0 && ingest->oldest_ns + CONSUMER_LINGER_NS - now_ns < left_ns)
-        left_ns = ingest->oldest_ns + CONSUMER_LINGER_NS - now_ns;
+    if (ingest->due_ns < now_ns + left_ns)
+        left_ns = ingest->due_ns - now_ns;
     return left_ns <= 0 ? 0 : (int)((left_ns + NS_PER_MS - 1) / NS_PER_MS);
 }
 
@@ -241,9 +271,7 @@ static void take_decoded(struct ingest *ingest, bool finish)
         else if (partition->tasks)
             partition_take(partition);
         ingest->waiting |= partition->wait != WAIT_NONE;
-        if (partition_pending(partition) &&
-            (ingest->oldest_ns == 0 || partition->started_ns < ingest->oldest_ns))
-            ingest->oldest_ns = partition->started_ns;
+        note_due(ingest, partition);
     }
 }
 
@@ -265,7 +293,7 @@ static void take_message(struct ingest *ingest, rd_kafka_message_t *message)
     if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
         take_error(ingest, message);
         rd_kafka_message_destroy(message);
-        ingest->oldest_ns = 1; /* whatever happened, look at the partitions */
+        ingest->due_ns = 0; /* whatever happened, look at the partitions */
         return;
     }
     partition = partition_find(ingest, rd_kafka_topic_name(message->rkt), message->partition);
@@ -360,7 +388,9 @@ static void housekeep(struct ingest *ingest, int64_t now_ns)
 
 static void stall(struct ingest *ingest)
 {
-    if (ingest->letters)
+    if (!ingest->waiting)
+        append_pool_wait_any(ingest->appends, STALL_ROUND_MS * NS_PER_MS);
+    else if (ingest->letters)
         dead_letters_poll(ingest->letters, STALL_ROUND_MS);
     else
         usleep(STALL_ROUND_MS * 1000);
@@ -425,29 +455,73 @@ static void renew(struct ingest *ingest, int64_t now_ns)
     pthread_mutex_unlock(&ingest->lock);
 }
 
+/* Takes note of what is durable now. */
+static void take_appended(struct ingest *ingest)
+{
+    if (!append_pool_news(ingest->appends))
+        return;
+    for (size_t i = 0; i < ingest->partition_count; i++)
+        partition_appended(ingest->partitions[i]);
+    ingest->due_ns = 0; /* what gathered meanwhile may go */
+}
+
+/* The append that ends while the poll sleeps wakes it. */
+static rd_kafka_message_t *poll_message(struct ingest *ingest, int timeout_ms)
+{
+    rd_kafka_message_t *message;
+
+    if (timeout_ms > 0 && !append_pool_may_sleep(ingest->appends, true))
+        timeout_ms = 0;
+    message = rd_kafka_consumer_poll(ingest->consumer, timeout_ms);
+    if (timeout_ms > 0)
+        (void)append_pool_may_sleep(ingest->appends, false);
+    return message;
+}
+
+void consumer_wake(void *context)
+{
+    struct ingest *ingest = context;
+
+    rd_kafka_queue_yield(ingest->fetch.queue);
+}
+
+/* Reads some messages. False when none lies ready any more. */
+static bool read_messages(struct ingest *ingest, int timeout_ms)
+{
+    for (int i = 0; i < READ_MESSAGES; i++) {
+        rd_kafka_message_t *message = poll_message(ingest, i == 0 ? timeout_ms : 0);
+        if (!message)
+            return false;
+        take_message(ingest, message);
+        consumer_fetch_keep_up(ingest);
+        if (ingest->waiting || ingest->due_ns == 0 ||
+            ingest->decoding_bytes > CONSUMER_DECODING_BYTES)
+            break;
+    }
+    return true;
+}
+
 static void round_once(struct ingest *ingest)
 {
-    int64_t now_ns = io_monotonic_ns(ingest->io);
-    rd_kafka_message_t *message = NULL;
+    bool more = true;
+    int64_t now_ns;
 
     if (must_stall(ingest)) {
         stall(ingest);
+        more = false;
     } else {
-        message = rd_kafka_consumer_poll(ingest->consumer, poll_timeout_ms(ingest, now_ns));
-        if (message) {
-            take_message(ingest, message);
-            consumer_fetch_keep_up(ingest);
-        }
+        more = read_messages(ingest, poll_timeout_ms(ingest, io_monotonic_ns(ingest->io)));
     }
     now_ns = io_monotonic_ns(ingest->io);
+    take_appended(ingest);
     /* A partition with few records does not wait until one with many is read. */
-    if (!message || (ingest->undecoded && now_ns - ingest->undecoded_ns >= CONSUMER_BUSY_LINGER_NS))
+    if (!more || (ingest->undecoded && now_ns - ingest->undecoded_ns >= CONSUMER_BUSY_LINGER_NS))
         finish_decoding(ingest);
     if (ingest->waiting && ingest->letters)
         dead_letters_poll(ingest->letters, 0);
-    if (!message || ingest->waiting ||
-        (ingest->oldest_ns != 0 && now_ns - ingest->oldest_ns >= CONSUMER_BUSY_LINGER_NS))
-        append_due(ingest, now_ns);
+    if (!more || ingest->waiting || ingest->due_ns == 0 ||
+        (ingest->due_ns != INT64_MAX && now_ns - ingest->due_ns >= CONSUMER_BUSY_LINGER_NS))
+        append_due(ingest, now_ns, more);
     if (now_ns - ingest->housekept_ns >= POLL_IDLE_MS * NS_PER_MS) {
         housekeep(ingest, now_ns);
         look_for_failure(ingest, now_ns);

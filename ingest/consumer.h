@@ -3,7 +3,7 @@
  *     ingest.c              start, stop, status, readiness
  *     consumer.c            the thread: poll, errors, stalls, housekeeping
  *     consumer_take.c       one partition: read, decode in tasks, judge, into the group
- *     consumer_partition.c  one partition: append the group, wait, stop
+ *     consumer_partition.c  one partition: hand the group to an append, wait, stop
  *     consumer_wait.c       one partition: what it waits for, and who is told
  *     consumer_start.c      where a partition is read from
  *     consumer_rebalance.c  assignment: open, seek; revocation: flush, hand over
@@ -12,10 +12,10 @@
  *     consumer_observe.c    a second thread that asks the broker for end offsets
  *     consumer_metrics.c    the series of a partition
  *
- * Threads. The consumer thread owns every partition and touches the store. Workers decode
- * (decode_pool.h). The observer asks the broker, so that no query ever delays a poll. What other
- * threads read (struct partition_shared, the list of partitions, struct broker_view) is guarded by
- * `lock`, which is never held across a call into the store, the host or librdkafka. */
+ * Threads. The consumer thread owns every partition. Workers decode (decode_pool.h), others append
+ * to the store (append_pool.h). The observer asks the broker, so that no query ever delays a poll.
+ * What other threads read (struct partition_shared, the list of partitions, struct broker_view) is
+ * guarded by `lock`, which is never held across a call into the store, the host or librdkafka. */
 #ifndef INGEST_CONSUMER_H
 #define INGEST_CONSUMER_H
 
@@ -25,6 +25,7 @@
 
 #include "base/arena.h"
 #include "base/io.h"
+#include "ingest/append_pool.h"
 #include "ingest/dead_letter.h"
 #include "ingest/decode_pool.h"
 #include "ingest/ingest.h"
@@ -34,16 +35,20 @@ enum {
     CONSUMER_GROUP_BYTES = 4 * 1024 * 1024, /* or this much */
     /* What is read and not taken: beyond it the consumer decodes instead of reading. */
     CONSUMER_DECODING_BYTES = 8 * 1024 * 1024,
+    /* A group of this size waits for no others: its page of the log is nearly all records. */
+    CONSUMER_GROUP_WORTH_BYTES = 32 * 1024,
 };
 
 #define NS_PER_MS INT64_C(1000000)
 #define NS_PER_S  INT64_C(1000000000)
 
-/* A group waits this long for company, so that one sync serves many records. */
-#define CONSUMER_LINGER_NS (2 * NS_PER_MS)
-/* While messages keep coming without a pause it may grow this long: in a backlog a sync for what
- * was read in two milliseconds costs more than the reading. */
-#define CONSUMER_BUSY_LINGER_NS (25 * NS_PER_MS)
+/* A lone record is appended at once, and what comes while that is under way goes with the next
+ * append. A small one begins this long after the one before: each takes a whole page of the log,
+ * however few records it has. */
+#define CONSUMER_LINGER_NS NS_PER_MS
+/* While messages keep coming without a pause a group may grow this long: in a backlog a sync for
+ * what was read in a millisecond costs more than the reading. */
+#define CONSUMER_BUSY_LINGER_NS (5 * NS_PER_MS)
 /* Without records (control records, aborted transactions) the offset moves less often. */
 #define CONSUMER_GAP_NS (200 * NS_PER_MS)
 /* A full group that cannot be appended stalls the poll loop this long; then its partition is
@@ -121,6 +126,23 @@ struct partition_shared {
     char waiting[512];
 };
 
+/* What was taken and is not durable yet. */
+struct partition_group {
+    struct decode_task *tasks; /* the records lie in them */
+    struct partition_counts counts;
+    struct store_record *records;
+    int64_t *timestamps_ms; /* of Kafka, one a record, for freshness */
+    size_t record_count;
+    size_t record_capacity;
+    size_t weight_records; /* records and letters */
+    size_t weight_bytes;
+    int64_t started_ns; /* when it got its first message; 0: it is empty */
+    bool gap;           /* it has no message, only offsets without records */
+    /* As of its last message, once it goes to the store. */
+    int64_t next_offset;
+    struct twcs_clock clock;
+};
+
 struct partition {
     struct ingest *ingest;
     const struct config_collection *collection;
@@ -129,7 +151,7 @@ struct partition {
     char shard_name[300];
     struct store_shard *shard; /* NULL when it could not be opened: then stopped */
     struct twcs_policy policy;
-    struct twcs_clock clock; /* as of the last record in the group */
+    struct twcs_clock clock; /* as of the last record taken */
     struct partition_metrics metrics;
 
     /* What was read and not taken yet, in order. The last one is open until it is submitted, or
@@ -138,17 +160,14 @@ struct partition {
     bool submitted;      /* the last one was */
     int64_t read_offset; /* offset behind the last message read; -1: none yet */
 
-    /* The group: what was taken and is not durable yet. */
-    struct decode_task *group_tasks; /* the records lie in them */
-    struct partition_counts counts;
-    struct store_record *records;
-    int64_t *timestamps_ms; /* of Kafka, one a record, for freshness */
-    size_t record_count;
-    size_t record_capacity;
-    size_t weight_records; /* records and letters */
-    size_t weight_bytes;
-    struct dead_letter_ticket *ticket; /* letters that must be acknowledged before the group */
-    int64_t started_ns;                /* when the group got its first message; 0: it is empty */
+    struct partition_group groups[2];
+    struct partition_group *group;     /* takes records */
+    struct partition_group *sent;      /* given to the store, or refused by it; NULL: none */
+    struct append_job job;             /* of it */
+    bool appending;                    /* the job is under way */
+    int64_t submitted_ns;              /* when that began */
+    int64_t appended_ns;               /* when the last one was seen to be done */
+    struct dead_letter_ticket *ticket; /* letters that must be acknowledged before `group` */
 
     int64_t position;    /* offset behind the last message taken; -1: none yet */
     int64_t next_offset; /* durable: where a restart goes on; -1: nothing */
@@ -202,11 +221,12 @@ struct ingest {
 
     /* Consumer thread only. */
     struct decode_pool *pool;
+    struct append_pool *appends;
     int64_t undecoded_ns;
     bool undecoded;         /* something was read since all was decoded */
     size_t decoding_bytes;  /* read and not taken */
     struct partition *last; /* the partition of the last message */
-    int64_t oldest_ns;      /* start of the oldest group that does not wait; 0: none */
+    int64_t due_ns;         /* when a partition is next to be looked at; INT64_MAX: none is */
     bool waiting;           /* some group waits */
     bool any_paused;        /* one was paused over it: the next need not stall all again */
     int64_t housekept_ns;
@@ -256,6 +276,8 @@ int consumer_connect(struct ingest *ingest, rd_kafka_t **client, struct error *e
 void *consumer_main(void *context);
 /* The error callback of the client: brokers that do not answer or do not let us in. */
 void consumer_client_error(rd_kafka_t *client, int code, const char *reason, void *opaque);
+/* Makes its poll return; called by appends (append_pool.h). */
+void consumer_wake(void *context);
 /* Commits what is durable, as a hint for lag tools. `wait_ms` 0: without waiting for the reply. */
 void consumer_commit(struct ingest *ingest, int wait_ms);
 
@@ -267,8 +289,15 @@ struct partition *partition_find(struct ingest *ingest, const char *topic, int32
 bool partition_full(const struct partition *partition);
 /* Whether something was taken that is not durable. */
 bool partition_pending(const struct partition *partition);
-/* Appends the group if it can; else `wait` says why not. */
+/* Gives the group to the store if it can, unless the one before is still on its way; else `wait`
+ * says why not. */
 void partition_append(struct partition *partition);
+/* Takes note of an append that is done. */
+void partition_appended(struct partition *partition);
+/* When its group is to be appended; INT64_MAX: not before something else happens. */
+int64_t partition_due_ns(const struct partition *partition);
+/* Whether nothing more can be taken until the store or a dead letter answers. */
+bool partition_blocked(const struct partition *partition);
 /* Tries that for up to `limit_ns`. */
 void partition_append_for(struct partition *partition, int64_t limit_ns);
 /* Tries for up to `limit_ns` to get all that was read durable: before a hand-over. */
@@ -353,8 +382,10 @@ void consumer_observe_soon(struct ingest *ingest);
 void partition_metrics_create(struct partition *partition);
 void partition_metrics_remove(struct partition *partition);
 void partition_count_reject(struct partition *partition, const char *reason);
-/* The group is durable: what was in it, and what was not, is counted. */
-void partition_count_durable(struct partition *partition);
+/* A group became durable at `wall_ms`: what was in it, and what was not, is counted. Its records
+ * may change places. */
+void partition_count_durable(struct partition *partition, struct partition_group *group,
+                             int64_t wall_ms);
 /* Lag gauges, from what the observer has learnt. */
 void consumer_metrics_refresh(struct ingest *ingest);
 

@@ -93,7 +93,7 @@ void partition_metrics_remove(struct partition *partition)
 
 void partition_count_reject(struct partition *partition, const char *reason)
 {
-    struct partition_counts *counts = &partition->counts;
+    struct partition_counts *counts = &partition->group->counts;
     size_t i = 0;
 
     while (i < counts->reason_count && strcmp(counts->rejects[i].reason, reason) != 0)
@@ -133,9 +133,8 @@ static size_t superseded_count(struct store_record *records, size_t count)
     return superseded;
 }
 
-static void count_rejects(struct partition *partition)
+static void count_rejects(const struct partition *partition, const struct partition_counts *counts)
 {
-    struct partition_counts *counts = &partition->counts;
 
     for (size_t i = 0; i < counts->reason_count; i++) {
         struct metric_label labels[] = {{"collection", partition->collection->name},
@@ -146,29 +145,29 @@ static void count_rejects(struct partition *partition)
     }
 }
 
-void partition_count_durable(struct partition *partition)
+void partition_count_durable(struct partition *partition, struct partition_group *group,
+                             int64_t wall_ms)
 {
     const struct partition_metrics *series = &partition->metrics;
-    const struct partition_counts *counts = &partition->counts;
-    int64_t wall_ms = io_wall_ms(partition->ingest->io);
+    const struct partition_counts *counts = &group->counts;
     size_t deleted = 0;
     size_t superseded;
 
-    for (size_t i = 0; i < partition->record_count; i++) {
-        int64_t age_ms = wall_ms - partition->timestamps_ms[i];
-        deleted += partition->records[i].is_delete;
-        if (partition->timestamps_ms[i] > 0)
+    for (size_t i = 0; i < group->record_count; i++) {
+        int64_t age_ms = wall_ms - group->timestamps_ms[i];
+        deleted += group->records[i].is_delete;
+        if (group->timestamps_ms[i] > 0)
             metric_observe(series->freshness, age_ms > 0 ? (double)age_ms / 1e3 : 0);
     }
-    superseded = superseded_count(partition->records, partition->record_count);
+    superseded = superseded_count(group->records, group->record_count);
     metric_add(series->deleted, (double)deleted);
     metric_add(series->superseded, (double)superseded);
-    metric_add(series->ingested, (double)(partition->record_count - deleted - superseded));
+    metric_add(series->ingested, (double)(group->record_count - deleted - superseded));
     metric_add(series->late_accepted, (double)counts->late_accepted);
     metric_add(series->late_dropped, (double)counts->late_dropped);
     metric_add(series->late_dead_letter, (double)counts->late_dead_letter);
     metric_add(series->expired, (double)counts->expired);
-    count_rejects(partition);
+    count_rejects(partition, counts);
 }
 
 void consumer_metrics_refresh(struct ingest *ingest)

@@ -1,10 +1,10 @@
-/* One partition: its group gets durable. Happy path: one append, which makes records, next offset
- * and clock durable together.
+/* One partition: its group gets durable. Happy path: one append, on a thread of the pool, which
+ * makes records, next offset and clock durable together; the other group gathers meanwhile.
  *
  * Failure modes. The group waits for the acknowledgement of its dead letters. ERROR_BUSY,
- * ERROR_MEMORY and ERROR_NO_SPACE leave the group as it is, to be tried again. Any other failure of
- * the store stops the partition; what is in the group was not acknowledged to anyone and is read
- * again from Kafka by the next owner. */
+ * ERROR_MEMORY and ERROR_NO_SPACE leave the sent group as it is, to be tried again. Any other
+ * failure of the store stops the partition; what is in the group was not acknowledged to anyone and
+ * is read again from Kafka by the next owner. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,8 +36,37 @@ struct partition *partition_find(struct ingest *ingest, const char *topic, int32
 
 bool partition_full(const struct partition *partition)
 {
-    return partition->weight_records >= CONSUMER_GROUP_RECORDS ||
-           partition->weight_bytes >= CONSUMER_GROUP_BYTES;
+    return partition->group->weight_records >= CONSUMER_GROUP_RECORDS ||
+           partition->group->weight_bytes >= CONSUMER_GROUP_BYTES;
+}
+
+bool partition_blocked(const struct partition *partition)
+{
+    return partition->wait != WAIT_NONE || partition->appending;
+}
+
+/* Whether the group that gathers has something. */
+static bool partition_gathered(const struct partition *partition)
+{
+    int64_t sent = partition->sent ? partition->sent->next_offset : partition->next_offset;
+
+    return partition->position > sent && !partition->stopped;
+}
+
+int64_t partition_due_ns(const struct partition *partition)
+{
+    const struct partition_group *group = partition->group;
+    int64_t after_ns = partition->appended_ns + CONSUMER_LINGER_NS;
+
+    if (partition->appending || partition->stopped)
+        return INT64_MAX;
+    if (partition->wait != WAIT_NONE)
+        return partition->retry_ns;
+    if (!partition_gathered(partition))
+        return INT64_MAX;
+    if (group->weight_bytes >= CONSUMER_GROUP_WORTH_BYTES || group->started_ns > after_ns)
+        return group->started_ns;
+    return after_ns;
 }
 
 bool partition_pending(const struct partition *partition)
@@ -76,18 +105,33 @@ void partition_publish(struct partition *partition)
         metric_set(partition->metrics.watermark, (double)partition->clock.watermark_ms / 1e3);
 }
 
-static void group_forget(struct partition *partition)
+static void group_empty(struct partition *partition, struct partition_group *group)
 {
-    while (partition->group_tasks) {
-        struct decode_task *task = partition->group_tasks;
-        partition->group_tasks = task->next;
+    while (group->tasks) {
+        struct decode_task *task = group->tasks;
+        group->tasks = task->next;
         decode_task_delete(partition->ingest->pool, task);
     }
-    partition->record_count = 0;
-    partition->counts = (struct partition_counts){0};
-    partition->weight_records = 0;
-    partition->weight_bytes = 0;
-    partition->started_ns = 0;
+    group->record_count = 0;
+    group->counts = (struct partition_counts){0};
+    group->weight_records = 0;
+    group->weight_bytes = 0;
+    group->started_ns = 0;
+    group->gap = false;
+}
+
+/* All that is not durable. An append cannot be called back: what it makes durable stays so. */
+static void groups_forget(struct partition *partition)
+{
+    if (partition->appending) {
+        append_pool_wait(partition->ingest->appends, &partition->job);
+        partition->appending = false;
+        if (partition->job.code == 0)
+            partition->next_offset = partition->sent->next_offset;
+    }
+    partition->sent = NULL;
+    group_empty(partition, &partition->groups[0]);
+    group_empty(partition, &partition->groups[1]);
     if (partition->ticket && partition->ticket->outstanding > 0) {
         dead_letter_ticket_delete(partition->ticket);
         partition->ticket = NULL;
@@ -109,7 +153,7 @@ void partition_stop(struct partition *partition, enum partition_stop_cause cause
     partition->stop_cause = cause;
     partition->pause_pending = true;
     partition_wait_forget(partition);
-    group_forget(partition);
+    groups_forget(partition);
     pthread_mutex_lock(&ingest->lock);
     memcpy(partition->shared.stopped, text, sizeof(text));
     pthread_mutex_unlock(&ingest->lock);
@@ -119,7 +163,7 @@ void partition_stop(struct partition *partition, enum partition_stop_cause cause
 void partition_forget(struct partition *partition)
 {
     partition_wait_forget(partition);
-    group_forget(partition);
+    groups_forget(partition);
     partition_drop_tasks(partition);
 }
 
@@ -183,58 +227,84 @@ static void look_elsewhere(struct partition *partition, const struct store_recor
     arena_destroy(&arena);
 }
 
+static struct store_clock store_clock_of(const struct twcs_clock *clock)
+{
+    return (struct store_clock){clock->watermark_ms, clock->last_record_wall_ms,
+                                clock->safe_wall_ms};
+}
+
 static void append_done(struct partition *partition)
 {
-    if (partition->record_count > 0)
-        look_elsewhere(partition, &partition->records[partition->record_count - 1]);
+    struct partition_group *group = partition->sent;
+
+    if (group->record_count > 0)
+        look_elsewhere(partition, &group->records[group->record_count - 1]);
     partition_wait_ended(partition);
-    partition_count_durable(partition);
-    partition->next_offset = partition->position;
-    partition->persisted_watermark_ms = partition->clock.watermark_ms;
-    partition->idle_persisted_ns = io_monotonic_ns(partition->ingest->io);
-    group_forget(partition);
+    partition_count_durable(partition, group, partition->job.done_wall_ms);
+    partition->next_offset = group->next_offset;
+    partition->persisted_watermark_ms = group->clock.watermark_ms;
+    partition->idle_persisted_ns = partition->appended_ns;
+    partition->sent = NULL;
+    group_empty(partition, group);
     partition_publish(partition);
 }
 
-static struct store_clock store_clock_of(const struct partition *partition)
+static void append_failed(struct partition *partition, int code, const char *text)
 {
-    return (struct store_clock){partition->clock.watermark_ms, partition->clock.last_record_wall_ms,
-                                partition->clock.safe_wall_ms};
-}
-
-static void append_group(struct partition *partition)
-{
-    struct store_group group = {
-        .records = partition->records,
-        .record_count = partition->record_count,
-        .next_offset = partition->position,
-        .clock = store_clock_of(partition),
-    };
-    struct error error = {0};
-    int code = store_shard_append(partition->shard, &group, &error);
-    bool busy = code == ERROR_BUSY || code == ERROR_MEMORY;
-
-    if (code == 0)
-        append_done(partition);
-    else if ((busy || code == ERROR_NO_SPACE) && !partition_pending(partition))
-        return; /* only the clock moved: the next tick tells it */
-    else if (busy)
-        partition_wait_for(partition, WAIT_STORE, RETRY_STORE_NS, error.text);
+    if (code == ERROR_BUSY || code == ERROR_MEMORY)
+        partition_wait_for(partition, WAIT_STORE, RETRY_STORE_NS, text);
     else if (code == ERROR_NO_SPACE)
-        partition_wait_for(partition, WAIT_SPACE, RETRY_SPACE_NS, error.text);
+        partition_wait_for(partition, WAIT_SPACE, RETRY_SPACE_NS, text);
     else
         partition_stop(partition, STOP_STORE, "the store does not take offset %lld: %s",
-                       (long long)partition->next_offset, error.text);
+                       (long long)partition->next_offset, text);
+}
+
+void partition_appended(struct partition *partition)
+{
+    struct append_job *job = &partition->job;
+
+    if (!partition->appending || !append_pool_is_done(partition->ingest->appends, job))
+        return;
+    partition->appending = false;
+    partition->appended_ns = io_monotonic_ns(partition->ingest->io);
+    if (job->code == 0)
+        append_done(partition);
+    else
+        append_failed(partition, job->code, job->error.text);
+}
+
+static void submit(struct partition *partition)
+{
+    const struct partition_group *group = partition->sent;
+
+    partition->appending = true;
+    partition->submitted_ns = io_monotonic_ns(partition->ingest->io);
+    partition->job.shard = partition->shard;
+    partition->job.group = (struct store_group){.records = group->records,
+                                                .record_count = group->record_count,
+                                                .next_offset = group->next_offset,
+                                                .clock = store_clock_of(&group->clock)};
+    append_pool_submit(partition->ingest->appends, &partition->job);
+}
+
+/* Moves offset and clock without a record; nothing may be on its way. */
+static int append_nothing(struct partition *partition, int64_t next_offset, struct error *error)
+{
+    const struct store_group group = {.next_offset = next_offset,
+                                      .clock = store_clock_of(&partition->clock)};
+
+    return store_shard_append(partition->shard, &group, error);
 }
 
 int partition_move(struct partition *partition, int64_t next_offset, struct error *error)
 {
-    struct store_group group = {.next_offset = next_offset, .clock = store_clock_of(partition)};
-    int code = store_shard_append(partition->shard, &group, error);
+    int code;
 
+    groups_forget(partition);
+    code = append_nothing(partition, next_offset, error);
     if (code != 0)
         return code;
-    group_forget(partition);
     partition->next_offset = partition->position = next_offset;
     partition_publish(partition);
     return 0;
@@ -242,13 +312,26 @@ int partition_move(struct partition *partition, int64_t next_offset, struct erro
 
 void partition_append(struct partition *partition)
 {
-    if (!partition_pending(partition))
+    struct partition_group *group = partition->group;
+
+    if (partition->appending || partition->stopped)
         return;
-    if (partition->ticket && partition->ticket->outstanding > 0)
+    if (partition->sent) {
+        submit(partition);
+        return;
+    }
+    if (!partition_gathered(partition))
+        return;
+    if (partition->ticket && partition->ticket->outstanding > 0) {
         partition_wait_for(partition, WAIT_DEAD_LETTERS, RETRY_LETTERS_NS,
                            "dead letters are not acknowledged");
-    else
-        append_group(partition);
+        return;
+    }
+    group->next_offset = partition->position;
+    group->clock = partition->clock;
+    partition->sent = group;
+    partition->group = &partition->groups[group == &partition->groups[0]];
+    submit(partition);
 }
 
 static void wait_a_moment(struct ingest *ingest)
@@ -261,30 +344,42 @@ static void wait_a_moment(struct ingest *ingest)
         ingest->host.alive(ingest->host.context);
 }
 
-void partition_append_for(struct partition *partition, int64_t limit_ns)
+/* The group, or the one before, is durable or waits when this returns. */
+static void append_and_wait(struct partition *partition)
+{
+    partition_append(partition);
+    if (!partition->appending)
+        return;
+    append_pool_wait(partition->ingest->appends, &partition->job);
+    partition_appended(partition);
+}
+
+static void append_until(struct partition *partition, bool finish, int64_t limit_ns)
 {
     int64_t end_ns = io_monotonic_ns(partition->ingest->io) + limit_ns;
 
-    partition_append(partition);
-    while (partition_pending(partition) && io_monotonic_ns(partition->ingest->io) < end_ns) {
-        wait_a_moment(partition->ingest);
-        partition_append(partition);
+    for (;;) {
+        if (finish)
+            partition_finish(partition);
+        append_and_wait(partition);
+        /* What waits for the clock is not waited for. */
+        if (!(finish && partition->clock_wait_ns == 0 ? partition_unfinished(partition)
+                                                      : partition_pending(partition)) ||
+            io_monotonic_ns(partition->ingest->io) >= end_ns)
+            return;
+        if (partition->wait != WAIT_NONE)
+            wait_a_moment(partition->ingest);
     }
+}
+
+void partition_append_for(struct partition *partition, int64_t limit_ns)
+{
+    append_until(partition, false, limit_ns);
 }
 
 void partition_drain(struct partition *partition, int64_t limit_ns)
 {
-    int64_t end_ns = io_monotonic_ns(partition->ingest->io) + limit_ns;
-
-    partition_finish(partition);
-    partition_append(partition);
-    while ((partition->clock_wait_ns ? partition_pending(partition)
-                                     : partition_unfinished(partition)) &&
-           io_monotonic_ns(partition->ingest->io) < end_ns) {
-        wait_a_moment(partition->ingest);
-        partition_append(partition);
-        partition_finish(partition);
-    }
+    append_until(partition, true, limit_ns);
 }
 
 /* An idle shard whose watermark reached a window's end tells the store, so that the window closes;
@@ -319,6 +414,20 @@ static bool is_idle(struct partition *partition, int64_t now_ns)
     return known;
 }
 
+static void persist_clock(struct partition *partition, int64_t now_ns)
+{
+    struct error error = {0};
+    int code = append_nothing(partition, partition->next_offset, &error);
+
+    if (code == 0) {
+        partition->persisted_watermark_ms = partition->clock.watermark_ms;
+        partition->idle_persisted_ns = now_ns;
+    } else if (code != ERROR_BUSY && code != ERROR_MEMORY && code != ERROR_NO_SPACE) {
+        append_failed(partition, code, error.text);
+    }
+    /* Else the next tick tells it. */
+}
+
 void partition_tick(struct partition *partition, int64_t wall_ms)
 {
     int64_t now_ns = io_monotonic_ns(partition->ingest->io);
@@ -330,5 +439,5 @@ void partition_tick(struct partition *partition, int64_t wall_ms)
         return;
     if (twcs_clock_idle(&partition->clock, &partition->policy) &&
         worth_persisting(partition, now_ns))
-        append_group(partition);
+        persist_clock(partition, now_ns);
 }

@@ -97,6 +97,8 @@ static struct partition *partition_new(struct ingest *ingest, const struct topic
         snprintf(partition->shard_name, sizeof(partition->shard_name), "%s-%d", topic->name,
                  number);
     partition->policy = ingest_policy(topic->collection);
+    partition->group = &partition->groups[0];
+    partition->appended_ns = INT64_MIN / 2;
     partition->next_offset = partition->position = partition->committed_offset = -1;
     partition->read_offset = -1;
     partition->clock.watermark_ms = TWCS_NO_TIME;
@@ -111,8 +113,10 @@ static void partition_delete(struct partition *partition)
     partition_metrics_remove(partition);
     partition_forget(partition);
     dead_letter_ticket_delete(partition->ticket);
-    free(partition->records);
-    free(partition->timestamps_ms);
+    for (size_t i = 0; i < 2; i++) {
+        free(partition->groups[i].records);
+        free(partition->groups[i].timestamps_ms);
+    }
     free(partition->topic);
     free(partition);
 }
@@ -149,6 +153,7 @@ static void partition_close(struct partition *partition, bool lost)
     if (partition->paused)
         consumer_set_paused(partition, false);
     list_remove(ingest, partition);
+    partition_forget(partition);
     if (partition->shard)
         ingest->host.shard_close(ingest->host.context, partition->shard, flush);
     if (ingest->host.alive)
@@ -204,6 +209,9 @@ void consumer_rebalance(rd_kafka_t *client, rd_kafka_resp_err_t event,
         ingest->joined = true;
         pthread_mutex_unlock(&ingest->lock);
         consumer_observe_soon(ingest);
+        /* A collection that an operator paused is to be paused before its first message comes, and
+         * a partition must not be paused in here: the poll ends now, whatever else is there. */
+        rd_kafka_yield(client);
         return;
     }
     if (event != RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS)

@@ -10,28 +10,29 @@
 #include "base/text.h"
 #include "ingest/consumer.h"
 
-static void group_grow(struct partition *partition)
+static void group_grow(struct partition_group *group)
 {
-    size_t capacity = partition->record_capacity ? 2 * partition->record_capacity : 64;
+    size_t capacity = group->record_capacity ? 2 * group->record_capacity : 64;
 
-    partition->records = realloc(partition->records, capacity * sizeof(*partition->records));
-    partition->timestamps_ms =
-        realloc(partition->timestamps_ms, capacity * sizeof(*partition->timestamps_ms));
-    if (!partition->records || !partition->timestamps_ms)
+    group->records = realloc(group->records, capacity * sizeof(*group->records));
+    group->timestamps_ms = realloc(group->timestamps_ms, capacity * sizeof(*group->timestamps_ms));
+    if (!group->records || !group->timestamps_ms)
         abort();
-    partition->record_capacity = capacity;
+    group->record_capacity = capacity;
 }
 
 static void group_add(struct partition *partition, const struct store_record *record,
                       int64_t timestamp_ms)
 {
-    if (partition->record_count == partition->record_capacity)
-        group_grow(partition);
-    partition->timestamps_ms[partition->record_count] = timestamp_ms;
-    partition->records[partition->record_count++] = *record;
-    partition->weight_records++;
-    partition->weight_bytes += (size_t)record->key_bytes + record->payload_bytes +
-                               (record->vector ? partition->collection->dim * sizeof(float) : 0);
+    struct partition_group *group = partition->group;
+
+    if (group->record_count == group->record_capacity)
+        group_grow(group);
+    group->timestamps_ms[group->record_count] = timestamp_ms;
+    group->records[group->record_count++] = *record;
+    group->weight_records++;
+    group->weight_bytes += (size_t)record->key_bytes + record->payload_bytes +
+                           (record->vector ? partition->collection->dim * sizeof(float) : 0);
 }
 
 /* A record that cannot be stored. False when there is no dead-letter topic: then nothing happened.
@@ -46,8 +47,8 @@ static bool bury(struct partition *partition, const rd_kafka_message_t *message,
         return false;
     if (!partition->ticket)
         partition->ticket = dead_letter_ticket_new();
-    partition->weight_records++;
-    partition->weight_bytes += part->value_bytes;
+    partition->group->weight_records++;
+    partition->group->weight_bytes += part->value_bytes;
     partition_count_reject(partition, reason);
     dead_letters_send(partition->ingest->letters, partition->ticket, &letter);
     return true;
@@ -77,7 +78,7 @@ static bool judge(struct partition *partition, const rd_kafka_message_t *message
                   const struct store_record *record, const struct ingest_part *part,
                   int64_t timestamp_ms, int64_t wall_ms)
 {
-    struct partition_counts *counts = &partition->counts;
+    struct partition_counts *counts = &partition->group->counts;
 
     /* A delete has no event time: it is never late. */
     if (record->is_delete) {
@@ -112,10 +113,8 @@ static bool judge(struct partition *partition, const rd_kafka_message_t *message
 }
 
 static bool take_parts(struct partition *partition, const rd_kafka_message_t *message,
-                       const struct ingest_decoded *decoded, int64_t timestamp_ms)
+                       const struct ingest_decoded *decoded, int64_t timestamp_ms, int64_t wall_ms)
 {
-    int64_t wall_ms = io_wall_ms(partition->ingest->io);
-
     twcs_clock_follow(&partition->clock, wall_ms);
     for (size_t i = 0; i < decoded->reject_count; i++) {
         const struct ingest_reject *reject = &decoded->rejects[i];
@@ -147,31 +146,43 @@ static void stop_at_bad_record(struct partition *partition, int64_t offset,
                    (long long)offset, text, partition->shard_name);
 }
 
-static void started(struct partition *partition, int64_t wait_ns)
+/* Without a dead-letter topic nothing of a message with a bad part is kept. */
+static bool all_or_nothing(struct partition *partition, const rd_kafka_message_t *message,
+                           const struct ingest_decoded *decoded, int64_t timestamp_ms,
+                           int64_t wall_ms)
 {
-    int64_t now_ns = io_monotonic_ns(partition->ingest->io);
+    struct partition_group *group = partition->group;
+    const size_t record_count = group->record_count;
+    const struct twcs_clock clock = partition->clock;
+    const struct partition_counts counts = group->counts;
 
-    if (partition->started_ns == 0 || partition->started_ns > now_ns)
-        partition->started_ns = now_ns + wait_ns;
+    if (take_parts(partition, message, decoded, timestamp_ms, wall_ms))
+        return true;
+    group->record_count = record_count;
+    group->counts = counts;
+    partition->clock = clock;
+    stop_at_bad_record(partition, message->offset, decoded);
+    return false;
 }
 
 static void take_message(struct partition *partition, const rd_kafka_message_t *message,
-                         const struct ingest_decoded *decoded)
+                         const struct ingest_decoded *decoded, int64_t wall_ms)
 {
-    const size_t record_count = partition->record_count;
-    const struct twcs_clock clock = partition->clock;
-    const struct partition_counts counts = partition->counts;
+    struct partition_group *group = partition->group;
     rd_kafka_timestamp_type_t type;
     int64_t timestamp_ms = rd_kafka_message_timestamp(message, &type);
 
-    if (!take_parts(partition, message, decoded, timestamp_ms)) {
-        partition->record_count = record_count;
-        partition->clock = clock;
-        partition->counts = counts;
-        stop_at_bad_record(partition, message->offset, decoded);
+    if (partition->ingest->letters) {
+        bool taken = take_parts(partition, message, decoded, timestamp_ms, wall_ms);
+        assert(taken);
+        (void)taken;
+    } else if (!all_or_nothing(partition, message, decoded, timestamp_ms, wall_ms)) {
         return;
     }
-    started(partition, 0);
+    if (group->started_ns == 0 || group->gap) {
+        group->started_ns = io_monotonic_ns(partition->ingest->io);
+        group->gap = false;
+    }
     partition->position = message->offset + 1;
     partition->at_end = false;
     if (timestamp_ms > 0)
@@ -182,13 +193,17 @@ static void take_message(struct partition *partition, const rd_kafka_message_t *
  * transactions. */
 static void take_end(struct partition *partition, int64_t offset)
 {
+    struct partition_group *group = partition->group;
+
     partition->at_end = true;
     if (offset <= partition->position)
         return;
     partition->position = offset;
     /* Nobody waits for a gap: it may start its wait later than now. */
-    if (partition->started_ns == 0)
-        started(partition, CONSUMER_GAP_NS - CONSUMER_LINGER_NS);
+    if (group->started_ns == 0) {
+        group->started_ns = io_monotonic_ns(partition->ingest->io) + CONSUMER_GAP_NS;
+        group->gap = true;
+    }
 }
 
 /* ---- tasks */
@@ -261,8 +276,8 @@ static void task_leave(struct partition *partition, bool keep)
         partition->last_task = NULL;
     partition->ingest->decoding_bytes -= task->bytes;
     if (keep) {
-        task->next = partition->group_tasks;
-        partition->group_tasks = task;
+        task->next = partition->group->tasks;
+        partition->group->tasks = task;
     } else {
         decode_task_delete(partition->ingest->pool, task);
     }
@@ -280,19 +295,18 @@ void partition_drop_tasks(struct partition *partition)
 static bool take_task(struct partition *partition)
 {
     struct decode_task *task = partition->tasks;
+    int64_t wall_ms = io_wall_ms(partition->ingest->io);
 
     while (task->taken_count < task->message_count) {
-        if (partition_full(partition)) {
-            if (partition->wait == WAIT_NONE)
-                partition_append(partition);
-            if (partition->wait != WAIT_NONE || partition->stopped)
-                return false;
-        }
+        if (partition_full(partition) && partition->wait == WAIT_NONE)
+            partition_append(partition);
+        if (partition_full(partition) || partition->stopped)
+            return false;
         if (partition_wait_for_clock(partition, task->messages[task->taken_count]->offset,
                                      &task->decoded[task->taken_count]))
             return false;
         take_message(partition, task->messages[task->taken_count],
-                     &task->decoded[task->taken_count]);
+                     &task->decoded[task->taken_count], wall_ms);
         if (partition->stopped)
             return false;
         decode_task_take(task);

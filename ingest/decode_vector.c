@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "ingest/decode.h"
+#include "ingest/vector_kernels.h"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "raw vectors are copied as they are");
 
@@ -23,22 +24,6 @@ bool decode_vector_candidate(const struct doc *doc)
 size_t decode_vector_dimension(const struct doc *doc)
 {
     return doc->type == DOC_BYTES ? doc->count / sizeof(float) : doc->count;
-}
-
-/* Eight sums side by side, so that the loop does not wait for one addition after the other. Doubles
- * hold the square of every finite float, the smallest included: only zeros give zero. */
-static double squared_length(const float *vector, uint32_t dim)
-{
-    double sums[8] = {0};
-    uint32_t i = 0;
-
-    for (; i + 8 <= dim; i += 8)
-        for (uint32_t j = 0; j < 8; j++)
-            sums[j] += (double)vector[i + j] * (double)vector[i + j];
-    for (; i < dim; i++)
-        sums[0] += (double)vector[i] * (double)vector[i];
-    return ((sums[0] + sums[1]) + (sums[2] + sums[3])) +
-           ((sums[4] + sums[5]) + (sums[6] + sums[7]));
 }
 
 /* Index of the first value that is not finite; `dim` when all are. */
@@ -61,34 +46,44 @@ static uint32_t first_not_finite(const float *vector, uint32_t dim)
     return i;
 }
 
-/* Checks what is common to all forms and normalises in place. */
-static const float *finish(struct decode *decode, const struct decode_part *part, float *vector,
-                           const char *path)
+static void reject_not_finite(struct decode *decode, const struct decode_part *part,
+                              const float *vector, const char *path)
 {
-    const uint32_t dim = decode->collection->dim;
-    uint32_t bad = first_not_finite(vector, dim);
-    double length;
-    double scale;
+    uint32_t bad = first_not_finite(vector, decode->collection->dim);
 
-    if (bad < dim) {
-        decode_reject(decode, part, "not_finite", "%s[%u]: %s is not a finite float32", path, bad,
-                      isnan(vector[bad]) ? "NaN"
-                      : vector[bad] < 0  ? "-infinity"
-                                         : "infinity");
+    decode_reject(decode, part, "not_finite", "%s[%u]: %s is not a finite float32", path, bad,
+                  isnan(vector[bad]) ? "NaN"
+                  : vector[bad] < 0  ? "-infinity"
+                                     : "infinity");
+}
+
+/* Checks what is common to all forms and normalises; `from` and `to` may be the same. Doubles hold
+ * the square of every finite float, the smallest included, and the sum of all of them: only zeros
+ * give zero, and only what is not finite gives what is not finite. */
+static const float *finish(struct decode *decode, const struct decode_part *part, const void *from,
+                           float *to, const char *path)
+{
+    const struct vector_kernels *kernels = vector_kernels();
+    const uint32_t dim = decode->collection->dim;
+    double length = kernels->squared_length(from, dim);
+
+    if (!isfinite(length)) {
+        memmove(to, from, dim * sizeof(float));
+        reject_not_finite(decode, part, to, path);
         return NULL;
     }
-    if (decode->collection->metric != CONFIG_METRIC_COSINE)
-        return vector;
-    length = squared_length(vector, dim);
+    if (decode->collection->metric != CONFIG_METRIC_COSINE) {
+        if (from != to)
+            memcpy(to, from, dim * sizeof(float));
+        return to;
+    }
     if (length == 0) {
         decode_reject(decode, part, "zero_vector",
                       "%s: a vector of zeros has no direction (cosine)", path);
         return NULL;
     }
-    scale = 1 / sqrt(length);
-    for (uint32_t i = 0; i < dim; i++)
-        vector[i] = (float)((double)vector[i] * scale);
-    return vector;
+    kernels->scale(from, to, dim, 1 / sqrt(length));
+    return to;
 }
 
 static float *room(struct decode *decode, const struct decode_part *part, size_t dimension,
@@ -121,8 +116,7 @@ const float *decode_vector_bytes(struct decode *decode, const struct decode_part
     vector = room(decode, part, size_bytes / sizeof(float), path);
     if (!vector)
         return NULL;
-    memcpy(vector, bytes, size_bytes);
-    return finish(decode, part, vector, path);
+    return finish(decode, part, bytes, vector, path);
 }
 
 static const float *from_array(struct decode *decode, const struct decode_part *part,
@@ -149,7 +143,7 @@ static const float *from_array(struct decode *decode, const struct decode_part *
             return NULL;
         }
     }
-    return finish(decode, part, vector, path);
+    return finish(decode, part, vector, vector, path);
 }
 
 const float *decode_vector(struct decode *decode, const struct decode_part *part,

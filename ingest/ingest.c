@@ -158,6 +158,7 @@ static void ingest_delete(struct ingest *ingest)
     pthread_cond_destroy(&ingest->wake);
     pthread_mutex_destroy(&ingest->lock);
     pthread_rwlock_destroy(&ingest->client_lock);
+    append_pool_delete(ingest->appends);
     decode_pool_delete(ingest->pool);
     free(ingest->partitions);
     free(ingest->topics);
@@ -178,6 +179,7 @@ static struct ingest *ingest_new(const struct ingest_options *options)
     ingest->io = options->io ? options->io : io_posix();
     ingest->wall = options->wall ? options->wall : ingest->io;
     ingest->complained_ns = INT64_MIN / 2;
+    ingest->due_ns = INT64_MAX;
     ingest->held = calloc(options->config->collection_count + 1, sizeof(*ingest->held));
     if (!ingest->held)
         abort();
@@ -222,6 +224,8 @@ int ingest_start(const struct ingest_options *options, struct ingest **ingest, s
         code = dead_letters_new(options->config, fresh->metrics, fresh->io, &fresh->letters, error);
     if (code == 0)
         code = decode_pool_new(options->config->decode_threads, &fresh->pool, error);
+    if (code == 0)
+        code = append_pool_new(fresh->io, consumer_wake, fresh, &fresh->appends, error);
     if (code == 0)
         code = consumer_connect(fresh, &fresh->consumer, error);
     if (code == 0)

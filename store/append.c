@@ -351,6 +351,8 @@ static int write_frame(struct store_shard *shard, const struct store_group *grou
 
     log_frame_build(group, indices, shard->dim, layout, &identity, (uint64_t)shard->next_sequence,
                     flags, bytes);
+    atomic_store_explicit(&shard->bulk, layout->frame_bytes >= LOG_BULK_BYTES,
+                          memory_order_relaxed);
     before = io_monotonic_ns(shard->io);
     code = log_file_write(log, bytes, layout->frame_bytes, active->used_bytes, error);
     if (code != 0)

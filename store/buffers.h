@@ -11,7 +11,7 @@
 #include <pthread.h>
 #include <stdint.h>
 
-enum { BUFFERS_KEPT_MAX = 2 };
+enum { BUFFERS_KEPT_MAX = 8 };
 
 struct store;
 

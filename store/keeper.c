@@ -110,7 +110,8 @@ static void prepare_logs(struct store_shard *shard)
     struct log_file *log;
     int code = 0;
 
-    if (shard->durability != STORE_DURABILITY_LOG || atomic_load(&shard->stopped))
+    if (shard->durability != STORE_DURABILITY_LOG || atomic_load(&shard->stopped) ||
+        atomic_load_explicit(&shard->bulk, memory_order_relaxed))
         return;
     log = garbage_active_log(shard);
     if (!log)

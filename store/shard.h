@@ -132,6 +132,7 @@ struct store_shard {
     _Atomic uint64_t active_bytes; /* memory of the active memtable */
     _Atomic uint64_t frames_bytes; /* written to logs since the opening */
     uint64_t zeros_bytes;          /* written by the keeper since the opening; its own */
+    _Atomic bool bulk;             /* the last frame was a large one (LOG_BULK_BYTES) */
     _Atomic bool many_windows;     /* the active memtable touches more than the bound */
     _Atomic bool closing;
     _Atomic bool held; /* appends wait: a rebuild swaps its window in */

@@ -1,5 +1,5 @@
 /* `bench index` is part of the program. The others are programs of their own: they link peers
- * (RocksDB) that the service must not depend on. */
+ * (RocksDB) that the service must not depend on, or produce loads that it has no part in. */
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
@@ -13,7 +13,7 @@ static const char help[] =
     "Usage: windrow bench index --base FILE --queries FILE [options]\n"
     "       windrow bench NAME [options]\n\n"
     "index builds an index over vectors in a file and measures its searches. Other measurements\n"
-    "(store, compaction) are programs windrow-bench-NAME, beside windrow or in the PATH.\n"
+    "(store, compaction, ingest) are programs windrow-bench-NAME, beside windrow or in the PATH.\n"
     "windrow bench NAME --help says more.\n";
 
 /* Only letters: the name becomes part of a path. */
@@ -53,6 +53,7 @@ int command_bench(int argc, char **argv)
         return COMMAND_OK;
     }
     if (argc < 2 || check_name(argv[1]) != 0)
-        return command_usage_error("bench", "say what to measure: index, store, compaction");
+        return command_usage_error("bench",
+                                   "say what to measure: index, store, compaction, ingest");
     return run_program(argv + 1);
 }

@@ -1,0 +1,102 @@
+/* The store takes nothing for longer than Kafka lets a member go without a poll: the member stays
+ * in its group, and nothing is lost. STALL_MS is ten minutes in the long form. */
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tests/ingest/stage.h"
+
+#ifndef STALL_MS
+#define STALL_MS 3600
+#endif
+
+/* The operating system's I/O, with a disk that hangs or is full. */
+enum disk { WELL, HANGS, FULL };
+
+static struct io_operations sick_operations;
+static struct io sick_io = {&sick_operations};
+static atomic_int disk;
+
+static int64_t sick_pwrite(struct io *io, int file, const void *bytes, size_t size_bytes,
+                           uint64_t offset)
+{
+    (void)io;
+    while (atomic_load(&disk) == HANGS)
+        usleep(1000);
+    if (atomic_load(&disk) == FULL)
+        return -ENOSPC;
+    return io_posix()->operations->pwrite(io_posix(), file, bytes, size_bytes, offset);
+}
+
+static int sick_allocate(struct io *io, int file, uint64_t size_bytes)
+{
+    (void)io;
+    while (atomic_load(&disk) == HANGS)
+        usleep(1000);
+    if (atomic_load(&disk) == FULL)
+        return -ENOSPC;
+    return io_posix()->operations->allocate(io_posix(), file, size_bytes);
+}
+
+static bool is_paused(void *context)
+{
+    struct ingest_partition_status status;
+
+    return node_partition(context, 0, &status) && status.paused;
+}
+
+/* Sends some points while the disk is sick, and expects them all afterwards. */
+static void stall(struct stage *stage, struct node *node, enum disk sickness, int from, int to)
+{
+    atomic_store(&disk, sickness);
+    stage_send_points(stage, 1, from, to);
+    stage_wait(is_paused, node, "the partition pauses");
+    for (int i = 0; i < STALL_MS / 100; i++)
+        usleep(100000);
+    ck_assert_int_eq(atomic_load(&node->flushes) + atomic_load(&node->losses), 0);
+    atomic_store(&disk, WELL);
+    node_wait_offset(node, 0, to);
+    ck_assert_int_eq(atomic_load(&node->flushes) + atomic_load(&node->losses), 0);
+}
+
+START_TEST(member_whose_disk_takes_nothing_stays_in_its_group)
+{
+    /* About the shortest with which the mock cluster lets a member join; the long form has the
+     * library's own five minutes. */
+    static const struct config_pair short_interval[] = {{"session.timeout.ms", "3000"},
+                                                        {"heartbeat.interval.ms", "200"},
+                                                        {"max.poll.interval.ms", "3000"}};
+    const bool is_long = STALL_MS >= 60000;
+    const int count = is_long ? 10000 : 5000;
+    struct stage stage;
+    struct node node;
+
+    sick_operations = *io_posix()->operations;
+    sick_operations.pwrite = sick_pwrite;
+    sick_operations.allocate = sick_allocate;
+    stage_create(&stage, 1);
+    stage_send_points(&stage, 1, 0, 100);
+    node_create(&node, &stage, stage_directory("data"));
+    store_close(node.store);
+    node.io = &sick_io;
+    node_open_store(&node);
+    if (!is_long) {
+        node.config.kafka_properties = short_interval;
+        node.config.kafka_property_count = 3;
+    }
+    node_start(&node);
+    node_wait_offset(&node, 0, 100);
+    stall(&stage, &node, HANGS, 100, 5000);
+    if (is_long)
+        stall(&stage, &node, FULL, 5000, count);
+    ck_assert_double_eq(
+        node_metric(&node, "windrow_records_ingested_total{collection=\"points\",shard=\"0\"}"),
+        count);
+    node_stop(&node);
+    ck_assert_uint_eq(node_count_rows(&node, 1), (size_t)count);
+    node_destroy(&node);
+    stage_destroy(&stage);
+}
+END_TEST
+
+TEST_TABLE(TEST(member_whose_disk_takes_nothing_stays_in_its_group))
