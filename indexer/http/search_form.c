@@ -15,7 +15,7 @@ static int unsupported_form(const struct doc *query, struct error *error)
         if (doc_get(query, forms[i]))
             return error_set(error, ERROR_UNSUPPORTED,
                              "windrow does not answer `%s` queries; it answers nearest, recommend, "
-                             "order_by and queries without a vector",
+                             "fusion, order_by and queries without a vector",
                              forms[i]);
     }
     return error_set(error, ERROR_INVALID,
@@ -121,6 +121,8 @@ static int parse_query_form(struct http_request *request, struct query_view *vie
             return error->code;
         return parse_nearest(view, nearest, collection, form, error);
     }
+    if (doc_get(query, "fusion"))
+        return search_fusion_parse(body, query, form, error);
     if (doc_get(query, "recommend"))
         return search_recommend_parse(request, view, body, query, form, error);
     form->order_by = doc_get(query, "order_by");
@@ -186,15 +188,11 @@ int search_form_common(struct http_request *request, const struct doc *body,
                        struct error *error)
 {
     struct query_search *search = &form->search;
-    const struct doc *prefetch = doc_get(body, "prefetch");
 
     search->from_ms = extras->from_ms;
     search->to_ms = extras->to_ms;
     search->half_life_ms = extras->half_life_ms;
     search->explain = extras->explain;
-    if (prefetch && prefetch->type != DOC_NULL &&
-        !(prefetch->type == DOC_ARRAY && prefetch->count == 0))
-        return error_set(error, ERROR_UNSUPPORTED, "windrow does not answer `prefetch` queries");
     if (parse_using(body, error) != 0 ||
         parse_limit(body, LIMIT_DEFAULT, &search->limit, error) != 0 ||
         parse_u32(body, "offset", 0, QUERY_LIMIT_MAX, &search->offset, error) != 0 ||
@@ -240,11 +238,20 @@ int search_form_parse(struct http_request *request, struct query_view *view, con
                       const struct config_collection *collection, const struct parse_extras *extras,
                       struct search_form *form, struct error *error)
 {
+    const struct doc *prefetch = doc_get(body, "prefetch");
+
     *form = (struct search_form){.search.arena = &request->arena, .collection = collection};
     if (search_form_common(request, body, extras, form, error) != 0)
         return error->code;
     form->deadline_ns = request->start_ns + extras->timeout_ms * 1000000;
-    return parse_query_form(request, view, body, collection, form, error);
+    form->extras = extras;
+    if (parse_query_form(request, view, body, collection, form, error) != 0)
+        return error->code;
+    if (form->kind != SEARCH_FUSED && prefetch && prefetch->type != DOC_NULL &&
+        !(prefetch->type == DOC_ARRAY && prefetch->count == 0))
+        return error_set(error, ERROR_UNSUPPORTED,
+                         "windrow answers `prefetch` with {\"fusion\": \"rrf\"} only");
+    return 0;
 }
 
 static void count_search(struct http_request *request, const struct search_form *form,
@@ -271,6 +278,8 @@ int search_form_run(struct http_request *request, struct query_view *view, struc
     int64_t start_ns = io_monotonic_ns(request->options->io);
     int code;
 
+    if (form->kind == SEARCH_FUSED)
+        return search_fusion_run(request, view, form, result, error); /* its searches count */
     if (form->kind != SEARCH_NEAREST)
         code = run_listing(view, form, result, error);
     else if (form->mmr)

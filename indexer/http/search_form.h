@@ -4,7 +4,7 @@
 
 #include "indexer/http/parse.h"
 
-enum search_kind { SEARCH_NEAREST, SEARCH_ALL, SEARCH_ORDERED };
+enum search_kind { SEARCH_NEAREST, SEARCH_ALL, SEARCH_ORDERED, SEARCH_FUSED };
 
 struct search_form {
     enum search_kind kind;
@@ -16,6 +16,10 @@ struct search_form {
     bool mmr;                 /* nearest, made diverse */
     float mmr_diversity;      /* 0: relevance only, 1: diversity only */
     uint32_t mmr_candidates;
+    const struct doc *prefetch; /* of a fusion: its searches */
+    uint32_t prefetch_count;
+    const struct doc *root_filter; /* of a fusion, as it was sent; or NULL */
+    const struct parse_extras *extras;
     int64_t deadline_ns; /* monotonic, of the request */
 };
 
@@ -40,6 +44,13 @@ int search_form_point(struct query_view *view, const struct doc *id, const struc
 int search_recommend_parse(struct http_request *request, struct query_view *view,
                            const struct doc *body, const struct doc *query,
                            struct search_form *form, struct error *error);
+
+/** {"fusion": "rrf"} over the searches of `prefetch`, which are run one after the other. */
+int search_fusion_parse(const struct doc *body, const struct doc *query, struct search_form *form,
+                        struct error *error);
+int search_fusion_run(struct http_request *request, struct query_view *view,
+                      const struct search_form *form, struct query_result *result,
+                      struct error *error);
 
 /** Maximal marginal relevance over more candidates than are asked for. */
 int search_mmr_run(struct http_request *request, struct query_view *view,

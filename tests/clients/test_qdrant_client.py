@@ -221,6 +221,20 @@ class StockClient(unittest.TestCase):
         ).points
         self.assert_exact(hits, mean, lambda other: other not in examples)
 
+    def test_fusion_ranks_by_the_places_in_both_searches(self):
+        exact = models.SearchParams(exact=True)
+        places = {}
+        for vector in self.queries[:2]:
+            for place, hit in enumerate(self.query(vector, limit=30, search_params=exact)):
+                places[hit.id] = places.get(hit.id, 0) + 1 / (2 + place)
+        prefetch = [models.Prefetch(query=vector.tolist(), limit=30, params=exact) for vector in self.queries[:2]]
+        fusion = models.FusionQuery(fusion=models.Fusion.RRF)
+        hits = self.client.query_points(COLLECTION, prefetch=prefetch, query=fusion, limit=K).points
+        self.assertEqual(len(hits), K)
+        for hit, score in zip(hits, sorted(places.values(), reverse=True), strict=False):
+            self.assertAlmostEqual(hit.score, score, delta=1e-5)
+            self.assertAlmostEqual(hit.score, places[hit.id], delta=1e-5)
+
     def test_scroll_goes_through_every_point_once_in_id_order(self):
         seen, offset = [], None
         while True:

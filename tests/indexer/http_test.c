@@ -250,7 +250,19 @@ START_TEST(bad_requests_get_the_error_envelope)
          "Not existing vector name error: b"},
         {"POST", C "/points/query", "{\"query\":[1,2,3,4],\"filter\":{\"mus\":[]}}", 400,
          "unknown field `mus`"},
-        {"POST", C "/points/query", "{\"query\":{\"fusion\":\"rrf\"}}", 501, "`fusion`"},
+        {"POST", C "/points/query", "{\"query\":{\"fusion\":\"rrf\"}}", 400, "$.prefetch"},
+        {"POST", C "/points/query", "{\"query\":{\"fusion\":\"dbsf\"},\"prefetch\":{}}", 501,
+         "`fusion`"},
+        {"POST", C "/points/query", "{\"query\":{\"fusion\":\"rrf\"},\"prefetch\":[1]}", 400,
+         "$.prefetch[0]"},
+        {"POST", C "/points/query", "{\"query\":{\"fusion\":\"rrf\"},\"prefetch\":{\"limt\":1}}",
+         400, "unknown field `limt`"},
+        {"POST", C "/points/query",
+         "{\"query\":{\"fusion\":\"rrf\"},\"prefetch\":{\"query\":{\"fusion\":\"rrf\"},"
+         "\"prefetch\":{}}}",
+         501, "inside of another"},
+        {"POST", C "/points/query", "{\"query\":[1,2,3,4],\"prefetch\":{}}", 501, "`prefetch`"},
+        {"POST", C "/points/query", "{\"query\":{\"formula\":{}}}", 501, "`formula`"},
         {"POST", C "/points/query", "{\"query\":{\"recommend\":[1]}}", 400, "$.query.recommend"},
         {"POST", C "/points/query", "{\"query\":{\"recommend\":{\"negative\":[1]}}}", 400,
          "At least one positive"},
@@ -451,6 +463,41 @@ START_TEST(recommendations_are_near_the_mean_and_leave_examples_out)
          "{\"query\":{\"recommend\":{\"positive\":[[1,7,0.5,0]]}},\"limit\":1}", 200,
          "[{\"id\":7,\"version\":7,\"score\":0.0}]"},
     };
+    struct fixture fixture;
+
+    fixture_open(&fixture);
+    CHECK_ALL(&fixture, cases);
+    fixture_close(&fixture);
+}
+END_TEST
+
+START_TEST(fusion_sums_what_each_search_says_of_a_point)
+{
+    /* To 7: 7, 6, 8. To 8: 8, 7, 9. Places count 1/2, 1/3, 1/4. */
+#define LINE(n, rest) "{\"query\":[1," #n ",0.5,0],\"limit\":3" rest "}"
+    static const struct expectation cases[] = {
+        {"POST", C "/points/query",
+         "{\"query\":{\"fusion\":\"rrf\"},\"prefetch\":[" LINE(7, "") "," LINE(8, "") "]}", 200,
+         "[{\"id\":7,"},
+        {"POST", C "/points/query",
+         "{\"query\":{\"fusion\":\"rrf\"},\"offset\":1,\"limit\":1,"
+         "\"prefetch\":[" LINE(7, "") "," LINE(8, "") "]}",
+         200, "[{\"id\":8,\"version\":8,\"score\":0.75}]"},
+        {"POST", C "/points/query",
+         "{\"query\":{\"fusion\":\"rrf\"},\"limit\":2,\"prefetch\":" LINE(7, "") "}", 200,
+         "[{\"id\":7,\"version\":7,\"score\":0.5},{\"id\":6,"},
+        /* Its own filter and the request's: 6, 9 and 7, 9, 6. */
+        {"POST", C "/points/query",
+         "{\"query\":{\"fusion\":\"rrf\"},\"filter\":{\"must\":{\"has_id\":[6,7,9]}},"
+         "\"prefetch\":[" LINE(7, ",\"filter\":{\"must_not\":{\"has_id\":[7]}}") "," LINE(
+             8, "") "],\"limit\":1}",
+         200, "[{\"id\":6,\"version\":6,\"score\":0.75}]"},
+        /* The threshold is strict: 7 has a half. */
+        {"POST", C "/points/query",
+         "{\"query\":{\"fusion\":\"rrf\"},\"score_threshold\":0.5,\"prefetch\":" LINE(7, "") "}",
+         200, "\"points\":[]"},
+    };
+#undef LINE
     struct fixture fixture;
 
     fixture_open(&fixture);
@@ -671,5 +718,6 @@ TEST_TABLE(TEST(bad_requests_get_the_error_envelope), TEST(reads_answer_in_the_d
            TEST(waiting_for_an_offset_returns_when_it_is_searchable),
            TEST(many_clients_at_once_are_all_answered), TEST(clients_start_up_without_a_failure),
            TEST(facets_and_groups_count_values), TEST(mmr_prefers_rows_that_differ),
+           TEST(fusion_sums_what_each_search_says_of_a_point),
            TEST(recommendations_are_near_the_mean_and_leave_examples_out),
            TEST(requests_that_wait_hold_up_nobody_and_end_with_the_server))
