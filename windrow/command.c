@@ -1,5 +1,6 @@
 #include "windrow/command.h"
 
+#include <getopt.h>
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -48,4 +49,31 @@ int command_fail(const char *format, ...)
     va_end(arguments);
     fputc('\n', stderr);
     return COMMAND_FAILED;
+}
+
+int command_parse_plain(int argc, char **argv, const char *help, const char **config_path,
+                        bool *json)
+{
+    static const struct option options[] = {{"config", required_argument, NULL, 'c'},
+                                            {"json", no_argument, NULL, 'j'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {0}};
+    int option;
+
+    while ((option = getopt_long(argc, argv, "c:jh", options, NULL)) != -1) {
+        switch (option) {
+        case 'c':
+            *config_path = optarg;
+            break;
+        case 'j':
+            *json = true;
+            break;
+        case 'h':
+            fputs(help, stdout);
+            return COMMAND_OK;
+        default:
+            return command_usage_error(argv[0], "see above");
+        }
+    }
+    return -1;
 }

@@ -38,6 +38,11 @@ int command_load_config_quietly(const char *given, struct config **config);
 int command_usage_error(const char *command, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
+/** The options of commands that have only -c, --json and --help; optind is behind them. -1 to go
+ * on, else the exit status. */
+int command_parse_plain(int argc, char **argv, const char *help, const char **config_path,
+                        bool *json);
+
 /** Prints "windrow: text" to stderr and returns COMMAND_FAILED. */
 int command_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 

@@ -157,31 +157,13 @@ static int back_up(const struct config *config, const char *given, bool json)
 
 int command_backup(int argc, char **argv)
 {
-    static const struct option options[] = {{"config", required_argument, NULL, 'c'},
-                                            {"json", no_argument, NULL, 'j'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {0}};
     const char *config_path = NULL;
     struct config *config = NULL;
     bool json = false;
-    int status;
-    int option;
+    int status = command_parse_plain(argc, argv, help, &config_path, &json);
 
-    while ((option = getopt_long(argc, argv, "c:jh", options, NULL)) != -1) {
-        switch (option) {
-        case 'c':
-            config_path = optarg;
-            break;
-        case 'j':
-            json = true;
-            break;
-        case 'h':
-            fputs(help, stdout);
-            return COMMAND_OK;
-        default:
-            return command_usage_error("backup", "see above");
-        }
-    }
+    if (status >= 0)
+        return status;
     if (argc - optind != 1)
         return command_usage_error("backup", "one folder is needed");
     status = command_load_config_quietly(config_path, &config);

@@ -53,31 +53,13 @@ static int verify(const char *data_dir, bool json)
 
 int command_verify(int argc, char **argv)
 {
-    static const struct option options[] = {{"config", required_argument, NULL, 'c'},
-                                            {"json", no_argument, NULL, 'j'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {0}};
     const char *config_path = NULL;
     struct config *config = NULL;
     bool json = false;
-    int status;
-    int option;
+    int status = command_parse_plain(argc, argv, help, &config_path, &json);
 
-    while ((option = getopt_long(argc, argv, "c:jh", options, NULL)) != -1) {
-        switch (option) {
-        case 'c':
-            config_path = optarg;
-            break;
-        case 'j':
-            json = true;
-            break;
-        case 'h':
-            fputs(help, stdout);
-            return COMMAND_OK;
-        default:
-            return command_usage_error("verify", "see above");
-        }
-    }
+    if (status >= 0)
+        return status;
     if (argc - optind > 1)
         return command_usage_error("verify", "one folder at a time");
     if (optind < argc)
