@@ -67,6 +67,16 @@ class Backup(unittest.TestCase):
             done = self.windrow.command("compact", "-C", COLLECTION, "--window", str(self.now_ms - hours * HOUR_MS))
             self.assertEqual(done.returncode, DONE, done.stderr)
 
+    def start_and_open(self, offsets):
+        """It answers before its shards are open: until all of them are, with what was restored."""
+
+        def opened():
+            found = self.windrow.search_reply({"limit": 1})["windrow"]["offsets"]
+            return all(found.get(partition) == offset for partition, offset in offsets.items())
+
+        self.windrow.start()
+        harness.wait_for(opened, "all shards are open", 60)
+
     def restore(self, name):
         return self.windrow.command("restore", self.place(name))
 
@@ -74,7 +84,7 @@ class Backup(unittest.TestCase):
         self.produce(3000)
         self.seal()
         self.produce(1000)
-        before = dict(self.model)
+        before, at_backup = dict(self.model), dict(self.end)
         shards = self.backup("one")
         self.assertEqual({name: shard["next_offset"] for name, shard in shards.items()}, self.end)
         self.assertLess(sum(s["copied_bytes"] for s in shards.values()), sum(s["bytes"] for s in shards.values()))
@@ -91,7 +101,7 @@ class Backup(unittest.TestCase):
         self.assertEqual(done.returncode, DONE, done.stderr)
         # Without Kafka the answers are those of the backup; with it, windrow reads on from there and no earlier.
         self.kafka.stop()
-        self.windrow.start()
+        self.start_and_open(at_backup)
         self.assertEqual(self.found(), before)
         self.kafka.start()
         self.windrow.wait_caught_up(self.end, timeout_s=90)
@@ -103,7 +113,7 @@ class Backup(unittest.TestCase):
         self.assertEqual({name: shard["next_offset"] for name, shard in offline.items()}, self.end)
         shutil.rmtree(self.data)
         self.assertEqual(self.restore("two").returncode, DONE)
-        self.windrow.start()
+        self.start_and_open(self.end)
         self.assertEqual(self.found(), self.model)
 
     def check_token(self):
