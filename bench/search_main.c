@@ -3,16 +3,20 @@
  *     windrow-bench-search --base F --queries F [--metric cosine|dot|l2] [--windows 1,10] [--ef
  * LIST]
  *                          [--shuffle] [--threads N]
- *                          [--no-filters] [--dir DIR]
+ *                          [--no-filters] [--dir DIR] [--builders N [--nice M]]
  *
  * Rows of the base file go through the real store, in file order as time (or shuffled over the
  * windows with --shuffle), are sealed, indexed and asked through query_search_run. Truth is the
  * same search with `exact`. One line an experiment: windows, filter, ef, recall@10, queries a
- * second. */
+ * second. With --builders: times of searches while so many threads build the windows again and swap
+ * them, beside those without, in turns. */
 #include <limits.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -31,6 +35,8 @@ struct bench {
     struct query_pool *pool;
     uint32_t windows;
     bool shuffle;
+    uint32_t build_threads; /* beside the searches; 0: other experiments */
+    int build_nice;
     uint64_t (*truth)[K];
 };
 
@@ -140,14 +146,17 @@ static enum index_metric metric_of(const struct bench *bench)
                                                             : INDEX_METRIC_L2;
 }
 
-static void index_source(struct bench *bench, const struct store_source *source)
+/* Builds with `threads` and swaps the segment in, unless cancelled before. */
+static void index_source(struct bench *bench, const struct store_source *source, uint32_t threads,
+                         const atomic_bool *cancel)
 {
     struct index_build_options build = {.metric = metric_of(bench),
                                         .dim = bench->base.dim,
                                         .m = 16,
                                         .ef_construct = 200,
-                                        .thread_count = 2,
-                                        .seed = 7};
+                                        .thread_count = threads,
+                                        .seed = 7,
+                                        .cancel = cancel};
     struct store_segment segment = {.info = {.kind = "hnsw", .recall = -1},
                                     .release = index_segment_close};
     struct io *io = io_posix();
@@ -163,7 +172,11 @@ static void index_source(struct bench *bench, const struct store_source *source)
         check(store_row_vectors(source, row, &vector, &span, &error), &error);
         memcpy(vectors + (size_t)row * build.dim, vector, build.dim * sizeof(float));
     }
-    check(index_hnsw_build(vectors, source->row_count, &build, &graph, &error), &error);
+    if (index_hnsw_build(vectors, source->row_count, &build, &graph, &error) == ERROR_CANCELLED) {
+        free(vectors);
+        return;
+    }
+    check(error.code, &error);
     store_shard_reserve_segment(bench->shard, &segment.info.file_number, temporary,
                                 sizeof(temporary));
     check(index_segment_write(io, temporary, segment.info.file_number, graph, &segment.info.bytes,
@@ -195,7 +208,7 @@ static void seal_and_index(struct bench *bench)
     sources = store_snapshot_sources(snapshot, &count);
     for (size_t i = 0; i < count; i++)
         if (sources[i].sealed)
-            index_source(bench, &sources[i]);
+            index_source(bench, &sources[i], 2, NULL);
     store_snapshot_release(snapshot);
 }
 
@@ -294,6 +307,113 @@ static void measure(struct bench *bench, const char *efs, const char *name, cons
     query_view_close(view);
 }
 
+/* ---- searches beside builds ---------------------------------------------------------------- */
+
+enum { ROUNDS = 5, ROUND_QUERIES = 20000, ROUND_EF = 64 };
+
+struct building {
+    struct bench *bench;
+    uint32_t threads;
+    int nice;
+    atomic_bool stop;
+    uint32_t swaps;
+};
+
+/* Builds one window after another again and swaps it, as reseals would. */
+static void *build_always(void *context)
+{
+    struct building *building = context;
+    struct store_shard *shard = building->bench->shard;
+
+    (void)setpriority(PRIO_PROCESS, 0, building->nice); /* inherited by the threads of a build */
+    for (size_t next = 0; !atomic_load(&building->stop); next++) {
+        struct store_snapshot *snapshot = store_snapshot_acquire(shard, 0);
+        size_t count;
+        const struct store_source *sources = store_snapshot_sources(snapshot, &count);
+        if (sources[next % count].sealed)
+            index_source(building->bench, &sources[next % count], building->threads,
+                         &building->stop);
+        building->swaps += !atomic_load(&building->stop);
+        store_snapshot_release(snapshot);
+    }
+    return NULL;
+}
+
+static int compare_doubles(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+
+    return (x > y) - (x < y);
+}
+
+/* One search after another, each with a view of its own, as requests have: sorted wall seconds. */
+static void time_searches(struct bench *bench, double *seconds)
+{
+    struct query_view_options options = {
+        .collection = &bench->collection, .host = &bench->host, .pool = bench->pool};
+
+    for (uint32_t i = 0; i < ROUND_QUERIES; i++) {
+        struct error error = {0};
+        struct query_result result;
+        struct query_view *view;
+        struct arena arena;
+        int64_t start_ns = io_monotonic_ns(io_posix());
+        struct query_search search = {.vector =
+                                          bench->queries.values +
+                                          (size_t)(i % bench->queries.count) * bench->queries.dim,
+                                      .limit = K,
+                                      .ef = ROUND_EF,
+                                      .from_ms = INT64_MIN,
+                                      .to_ms = INT64_MAX,
+                                      .arena = &arena};
+        arena_create(&arena, 0);
+        check(query_view_open(&options, &view, &error), &error);
+        check(query_search_run(view, &search, &result, &error), &error);
+        query_view_close(view);
+        arena_destroy(&arena);
+        seconds[i] = (double)(io_monotonic_ns(io_posix()) - start_ns) / 1e9;
+    }
+    qsort(seconds, ROUND_QUERIES, sizeof(*seconds), compare_doubles);
+}
+
+/* Rounds without and with builders take turns, so that both see the same machine. */
+static void measure_beside_builds(struct bench *bench, uint32_t threads, int nice_value)
+{
+    double p50[2][ROUNDS], p95[2][ROUNDS], ratios[ROUNDS];
+    double *seconds = calloc(ROUND_QUERIES, sizeof(*seconds));
+    uint32_t swaps = 0;
+
+    for (uint32_t round = 0; round < ROUNDS; round++) {
+        for (int busy = 0; busy < 2; busy++) {
+            struct building building = {.bench = bench, .threads = threads, .nice = nice_value};
+            pthread_t thread;
+            if (busy && pthread_create(&thread, NULL, build_always, &building) != 0)
+                exit(1);
+            time_searches(bench, seconds);
+            p50[busy][round] = seconds[ROUND_QUERIES / 2];
+            p95[busy][round] = seconds[ROUND_QUERIES / 100 * 95];
+            atomic_store(&building.stop, true);
+            if (busy)
+                (void)pthread_join(thread, NULL);
+            swaps += building.swaps;
+        }
+        ratios[round] = p95[1][round] / p95[0][round];
+    }
+    for (int busy = 0; busy < 2; busy++) {
+        qsort(p50[busy], ROUNDS, sizeof(double), compare_doubles);
+        qsort(p95[busy], ROUNDS, sizeof(double), compare_doubles);
+        printf("%7u  %-8s  %5d  p50 %.3f ms  p95 %.3f ms\n", bench->windows,
+               busy ? "building" : "idle", ROUND_EF, p50[busy][ROUNDS / 2] * 1e3,
+               p95[busy][ROUNDS / 2] * 1e3);
+    }
+    qsort(ratios, ROUNDS, sizeof(double), compare_doubles);
+    printf("%7u  p95 while building over idle: %.2f (%.2f to %.2f), %u build threads, nice %d, %u "
+           "swaps\n",
+           bench->windows, ratios[ROUNDS / 2], ratios[0], ratios[ROUNDS - 1], threads, nice_value,
+           swaps);
+    free(seconds);
+}
+
 static void run(struct bench *bench, const char *parent, const char *efs, bool has_filters)
 {
     char path[PATH_MAX];
@@ -309,7 +429,10 @@ static void run(struct bench *bench, const char *parent, const char *efs, bool h
     check(store_shard_open(bench->store, &shard, &bench->shard, &error), &error);
     load(bench);
     seal_and_index(bench);
-    measure(bench, efs, "-", NULL);
+    if (bench->build_threads > 0)
+        measure_beside_builds(bench, bench->build_threads, bench->build_nice);
+    else
+        measure(bench, efs, "-", NULL);
     if (has_filters)
         measure(bench, efs, "10%", "{\"must\":[{\"key\":\"n\",\"range\":{\"lt\":1000}}]}");
     if (has_filters)
@@ -347,7 +470,9 @@ int main(int argc, char **argv)
     const char *metric = option(argc, argv, "--metric", "cosine");
     const char *windows = option(argc, argv, "--windows", "1,10");
     uint32_t threads = (uint32_t)atoi(option(argc, argv, "--threads", "1"));
-    struct bench bench = {.shuffle = has_flag(argc, argv, "--shuffle")};
+    struct bench bench = {.shuffle = has_flag(argc, argv, "--shuffle"),
+                          .build_threads = (uint32_t)atoi(option(argc, argv, "--builders", "0")),
+                          .build_nice = atoi(option(argc, argv, "--nice", "10"))};
     struct error error = {0};
 
     if (!base || !queries) {
@@ -381,7 +506,7 @@ int main(int argc, char **argv)
         if (bench.windows == 0)
             break;
         run(&bench, option(argc, argv, "--dir", "/tmp"), option(argc, argv, "--ef", "16,32,64,128"),
-            !has_flag(argc, argv, "--no-filters"));
+            bench.build_threads == 0 && !has_flag(argc, argv, "--no-filters"));
         at = *end == ',' ? end + 1 : end;
     }
     query_pool_delete(bench.pool);
