@@ -439,6 +439,24 @@ static int write_rows(struct range_job *job, struct error *error)
     return code;
 }
 
+/* Reads the run's vectors back and checks them: they went past the page cache, and the log files
+ * that have the only other copy are about to go. Searches, which come next, then find them in
+ * memory and checked. Packed ones stay packed. */
+static int check_written(const struct range_job *job, const struct part *part, struct error *error)
+{
+    uint32_t count = 0;
+    int code = 0;
+
+    if (part->description.codec == TABLE_CODEC_PACKED)
+        return 0;
+    for (uint32_t row = 0; row < part->row_count && code == 0; row += count) {
+        const float *vectors;
+        code = cancelled(job) ? error_set(error, ERROR_CANCELLED, "the merge was cancelled")
+                              : table_vectors(part->table, row, &vectors, &count, error);
+    }
+    return code;
+}
+
 int merge_range_run(const struct merge *merge, const struct table *const *tables,
                     const struct merge_range *range, unsigned helpers, uint64_t budget_bytes,
                     struct merge_output *output, struct error *error)
@@ -464,6 +482,8 @@ int merge_range_run(const struct merge *merge, const struct table *const *tables
                    (double)(table->info.index_bytes + table->info.vector_bytes));
         code = part_open(shard, table, NULL, &output->part, error);
     }
+    if (code == 0 && output->part)
+        code = check_written(&job, output->part, error);
     destroy(&job);
     return code;
 }
