@@ -1,6 +1,7 @@
 #include "store/keeper.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
@@ -129,7 +130,11 @@ static void prepare_logs(struct store_shard *shard)
 static void *keeper_loop(void *context)
 {
     struct keeper *keeper = context;
+    const struct sched_param ordinary = {0};
 
+    /* Whoever wakes it goes on: with two busy processors the unmapping of a dropped window (2.6 ms
+     * for 10^6 rows) took the processor from the drop itself. Refused: only slower. */
+    (void)pthread_setschedparam(pthread_self(), SCHED_BATCH, &ordinary);
     pthread_mutex_lock(&keeper->lock);
     while (!keeper->stopping) {
         if (!atomic_exchange(&keeper->due, false)) {
