@@ -55,11 +55,40 @@ static enum index_metric index_metric_of(enum config_metric metric)
                                           : INDEX_METRIC_L2;
 }
 
+static void open_shards(struct world *world)
+{
+    const struct config_collection *collection = &world->collection;
+    struct store_options store = {.data_dir = world->folder,
+                                  .io = &world->clock.io,
+                                  .memory_max_bytes = 256 << 20,
+                                  .memtable_max_bytes = 64 << 20};
+
+    OK(store_open(&store, &world->store, &ok_error));
+    for (size_t i = 0; i < world->shard_count; i++) {
+        char name[24];
+        struct store_shard_options shard = {.collection = collection->name,
+                                            .name = name,
+                                            .dim = collection->dim,
+                                            .metric = store_metric_of(collection->metric),
+                                            .window_ms = collection->window_ms,
+                                            .ttl_ms = collection->ttl_ms,
+                                            .durability = STORE_DURABILITY_KAFKA};
+        snprintf(name, sizeof(name), "%zu", i);
+        OK(store_shard_open(world->store, &shard, &world->shards[i], &ok_error));
+    }
+}
+
+static void close_shards(struct world *world, bool flush)
+{
+    ck_assert_int_eq(atomic_load(&world->leases), 0);
+    for (size_t i = 0; i < world->shard_count; i++)
+        OK(store_shard_close(world->shards[i], flush, &ok_error));
+    store_close(world->store);
+}
+
 void world_open(struct world *world, const struct world_options *options)
 {
     static int serial;
-    char path[200];
-    struct store_options store = {.memory_max_bytes = 256 << 20, .memtable_max_bytes = 64 << 20};
 
     *world = (struct world){.shard_count = options->shard_count, .random = options->seed};
     world->clock.operations = *io_posix()->operations;
@@ -77,31 +106,20 @@ void world_open(struct world *world, const struct world_options *options)
         .context = world, .shards_acquire = world_acquire, .shard_release = world_release};
     world->pool = query_pool_new(2);
     query_pool_set_threshold(world->pool, 0);
-    snprintf(path, sizeof(path), "%s/world-%d", test_directory(), serial++);
-    store.data_dir = path;
-    store.io = &world->clock.io;
-    OK(store_open(&store, &world->store, &ok_error));
-    for (size_t i = 0; i < options->shard_count; i++) {
-        char name[24];
-        struct store_shard_options shard = {.collection = "world",
-                                            .name = name,
-                                            .dim = options->dim,
-                                            .metric = store_metric_of(options->metric),
-                                            .window_ms = options->window_ms,
-                                            .ttl_ms = options->ttl_ms,
-                                            .durability = STORE_DURABILITY_KAFKA};
-        snprintf(name, sizeof(name), "%zu", i);
-        OK(store_shard_open(world->store, &shard, &world->shards[i], &ok_error));
-    }
+    snprintf(world->folder, sizeof(world->folder), "%s/world-%d", test_directory(), serial++);
+    open_shards(world);
+}
+
+void world_restart(struct world *world)
+{
+    close_shards(world, true);
+    open_shards(world);
 }
 
 void world_close(struct world *world)
 {
     query_pool_delete(world->pool);
-    ck_assert_int_eq(atomic_load(&world->leases), 0);
-    for (size_t i = 0; i < world->shard_count; i++)
-        OK(store_shard_close(world->shards[i], false, &ok_error));
-    store_close(world->store);
+    close_shards(world, false);
     free(world->records);
 }
 

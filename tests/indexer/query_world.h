@@ -28,6 +28,7 @@ struct world_io {
 
 struct world {
     struct world_io clock;
+    char folder[200];
     struct store *store;
     struct store_shard *shards[WORLD_SHARDS_MAX];
     int64_t next_offset[WORLD_SHARDS_MAX];
@@ -52,6 +53,8 @@ struct world_options {
 
 void world_open(struct world *world, const struct world_options *options);
 void world_close(struct world *world);
+/** Closes the store, with a flush, and opens it again. */
+void world_restart(struct world *world);
 
 /** Appends one record to a shard (and the model); vector NULL: a random one. Payload: {"n": number,
  * "near": first coordinate, "tag": "t<n % 10>"}. */
