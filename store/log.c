@@ -88,7 +88,10 @@ int log_file_open(struct log_file *log, bool create, enum store_durability durab
     int code;
 
     assert(log->file < 0);
-    log->durable = durability == STORE_DURABILITY_LOG;
+    if (create)
+        log->durable = durability == STORE_DURABILITY_LOG;
+    /* A spare is so already, and the keeper may be reading that. */
+    assert(log->durable == (durability == STORE_DURABILITY_LOG));
     log->direct = false;
     code = open_handle(log, flags, error);
     /* The keeper may be making a spare longer. */
