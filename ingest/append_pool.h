@@ -41,7 +41,7 @@ void append_pool_delete(struct append_pool *pool);
 /* The calls below are for one thread, the consumer's. */
 
 void append_pool_submit(struct append_pool *pool, struct append_job *job);
-/** Whether it is done. Cheap: takes no lock while nothing was done since the last question. */
+/** Whether it is done. Takes the lock: worth asking when there is news. */
 bool append_pool_is_done(struct append_pool *pool, struct append_job *job);
 /** Waits for one append. */
 void append_pool_wait(struct append_pool *pool, struct append_job *job);
