@@ -35,3 +35,16 @@ function(windrow_add_library name)
   add_library(${name} STATIC ${ARGN})
   target_link_libraries(${name} PUBLIC windrow_compile)
 endfunction()
+
+# windrow_add_bench(NAME SOURCES... LIBRARIES...): the measurement windrow-bench-NAME, made of files
+# in bench/. Not part of the ordinary build: `cmake --build --preset release --target benches`
+# builds them all, beside windrow, where `windrow bench NAME` looks.
+add_custom_target(benches)
+function(windrow_add_bench name)
+  cmake_parse_arguments(bench "" "" "SOURCES;LIBRARIES" ${ARGN})
+  list(TRANSFORM bench_SOURCES PREPEND ${CMAKE_SOURCE_DIR}/bench/)
+  add_executable(windrow-bench-${name} EXCLUDE_FROM_ALL ${bench_SOURCES})
+  target_link_libraries(windrow-bench-${name} PRIVATE ${bench_LIBRARIES})
+  set_target_properties(windrow-bench-${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR})
+  add_dependencies(benches windrow-bench-${name})
+endfunction()

@@ -13,7 +13,8 @@ static const char help[] =
     "Usage: windrow bench index --base FILE --queries FILE [options]\n"
     "       windrow bench NAME [options]\n\n"
     "index builds an index over vectors in a file and measures its searches. Other measurements\n"
-    "(store, compaction, ingest) are programs windrow-bench-NAME, beside windrow or in the PATH.\n"
+    "(store, merge, compaction, ingest, serve) are programs windrow-bench-NAME, beside windrow or\n"
+    "in the PATH: `cmake --build --preset release --target benches` builds them.\n"
     "windrow bench NAME --help says more.\n";
 
 /* Only letters: the name becomes part of a path. */
@@ -40,8 +41,7 @@ static int run_program(char **argv)
         (void)execv(path, argv);
     }
     (void)execvp(program, argv);
-    return command_fail("bench: %s: %s; it is a target of the build of its own", program,
-                        strerror(errno));
+    return command_fail("bench: %s: %s (build target: benches)", program, strerror(errno));
 }
 
 int command_bench(int argc, char **argv)
@@ -53,7 +53,7 @@ int command_bench(int argc, char **argv)
         return COMMAND_OK;
     }
     if (argc < 2 || check_name(argv[1]) != 0)
-        return command_usage_error("bench",
-                                   "say what to measure: index, store, compaction, ingest");
+        return command_usage_error(
+            "bench", "say what to measure: index, store, merge, compaction, ingest, serve");
     return run_program(argv + 1);
 }

@@ -1,6 +1,6 @@
-/* windrow-bench-search: what it costs that a collection is cut into windows, and what filters cost.
+/* windrow-bench-serve: what it costs that a collection is cut into windows, and what filters cost.
  *
- *     windrow-bench-search --base F --queries F [--metric cosine|dot|l2] [--windows 1,10] [--ef
+ *     windrow-bench-serve --base F --queries F [--metric cosine|dot|l2] [--windows 1,10] [--ef
  * LIST]
  *                          [--shuffle] [--threads N]
  *                          [--no-filters] [--dir DIR] [--builders N [--nice M]]
@@ -44,7 +44,7 @@ static void check(int code, const struct error *error)
 {
     if (code == 0)
         return;
-    fprintf(stderr, "windrow-bench-search: %s\n", error->text);
+    fprintf(stderr, "windrow-bench-serve: %s\n", error->text);
     exit(1);
 }
 
@@ -424,7 +424,7 @@ static void run(struct bench *bench, const char *parent, const char *efs, bool h
     struct store_shard_options shard = {
         .collection = "bench", .name = "0", .dim = bench->base.dim, .window_ms = WINDOW_MS};
 
-    snprintf(path, sizeof(path), "%s/bench-search-%ld-%u", parent, (long)getpid(), bench->windows);
+    snprintf(path, sizeof(path), "%s/bench-serve-%ld-%u", parent, (long)getpid(), bench->windows);
     check(store_open(&store, &bench->store, &error), &error);
     check(store_shard_open(bench->store, &shard, &bench->shard, &error), &error);
     load(bench);
@@ -476,7 +476,7 @@ int main(int argc, char **argv)
     struct error error = {0};
 
     if (!base || !queries) {
-        fprintf(stderr, "usage: windrow-bench-search --base F --queries F [--metric M] "
+        fprintf(stderr, "usage: windrow-bench-serve --base F --queries F [--metric M] "
                         "[--windows 1,10] [--ef LIST] [--shuffle] [--threads N] [--dir DIR]\n");
         return 64;
     }
