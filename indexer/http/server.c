@@ -418,13 +418,12 @@ int http_server_start(const struct http_options *options, struct http_server **s
 
 void http_server_stop(struct http_server *server)
 {
+    MHD_socket listener = MHD_INVALID_SOCKET;
+
     if (!server)
         return;
-    if (server->daemon) {
-        MHD_socket listener = MHD_quiesce_daemon(server->daemon);
-        if (listener != MHD_INVALID_SOCKET)
-            close(listener);
-    }
+    if (server->daemon)
+        listener = MHD_quiesce_daemon(server->daemon);
     /* Waiting requests give up, the others finish; executors resume all that they took before they
      * end: MHD must not be stopped while a connection is suspended. */
     atomic_store(&server->stopping, true);
@@ -434,6 +433,8 @@ void http_server_stop(struct http_server *server)
         usleep(1000);
     if (server->daemon)
         MHD_stop_daemon(server->daemon);
+    if (listener != MHD_INVALID_SOCKET) /* MHD's threads leave it one after the other */
+        close(listener);
     executors_delete(server->executors);
     query_pool_delete(server->pool);
     free(server);
