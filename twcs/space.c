@@ -10,6 +10,9 @@
  * event time up to now - TTL: a wrong guess is not made twice. */
 #include "twcs/rules.h"
 
+/* From here on one rewrite counts as nearly free as another. */
+#define GAIN_SHARE_MAX 0.99
+
 static double expired_share(const struct twcs_policy *policy, const struct twcs_clock *clock,
                             const struct twcs_run *run)
 {
@@ -43,16 +46,28 @@ double twcs_space_debt(const struct twcs_policy *policy, const struct twcs_clock
     double stored_bytes = 0;
     double live_bytes = 0;
     double allowed = policy->max_space_amplification;
+    double worst_share = 0;
+    double debt;
 
     for (size_t i = 0; i < window->chunk_count; i++) {
         double bytes = (double)window->chunks[i].bytes;
+        double share = dead_share(policy, clock, &window->chunks[i]);
         stored_bytes += bytes;
-        live_bytes += bytes * (1 - dead_share(policy, clock, &window->chunks[i]));
+        live_bytes += bytes * (1 - share);
+        if (share > worst_share)
+            worst_share = share;
     }
     if (allowed <= 1 || stored_bytes <= allowed * live_bytes)
         return 0;
-    /* Dead over allowed dead, as levels are bytes over allowed bytes; 1 and more. */
-    return live_bytes < 1 ? stored_bytes : (stored_bytes / live_bytes - 1) / (allowed - 1);
+    if (live_bytes < 1)
+        return stored_bytes;
+    /* Dead over allowed dead, as levels are bytes over allowed bytes; 1 and more. And times what
+     * the next rewrite gives back for each byte it copies: levels that cannot keep up with
+     * ingestion are in debt for ever, and a large run with one live row would wait as long. */
+    debt = (stored_bytes / live_bytes - 1) / (allowed - 1);
+    if (worst_share > GAIN_SHARE_MAX)
+        worst_share = GAIN_SHARE_MAX; /* level 0 still overtakes it when ingestion is to wait */
+    return worst_share > 0.5 ? debt * worst_share / (1 - worst_share) : debt;
 }
 
 bool twcs_space_pick(const struct twcs_policy *policy, const struct twcs_clock *clock,

@@ -27,6 +27,22 @@ START_TEST(past_the_bound_the_run_with_most_dead_rows_is_rewritten)
 }
 END_TEST
 
+START_TEST(a_rewrite_that_is_nearly_free_does_not_wait_for_full_levels)
+{
+    static const struct runs_case cases[] = { /* level 1 holds 1,200 of 256 MiB */
+        {"the levels alone", "1:600:a-m 1:600:n-z", "level_bytes 0 moves to 2"},
+        {"as many bytes to copy as to win", "1:600:a-m 1:600:n-z 3:1000:a-z!50", "level_bytes 0 moves to 2"},
+        {"two in three are dead", "1:600:a-m 1:600:n-z 3:2000:a-z!66", "level_bytes 0 moves to 2"},
+        {"one row in a hundred lives", "1:600:a-m 1:600:n-z 3:2000:a-z!99", "space 2 -> 3"},
+        {"none lives", "1:600:a-m 1:600:n-z 3:2000:a-z!100", "space 2 -> 3"},
+        {"ingestion is about to wait", "0:9:a-z 0:9:a-z 0:9:a-z 0:9:a-z 0:9:a-z 0:9:a-z 0:9:a-z 0:9:a-z 3:2000:a-z!100", "files 0 1 2 3 4 5 6 7 -> 1"},
+        {"but within the bound it stays", "1:600:a-m 1:600:n-z 3:500:a-z!99", "level_bytes 0 moves to 2"},
+    };
+
+    runs_check(&policy, 0, cases, RUNS_COUNT(cases));
+}
+END_TEST
+
 START_TEST(rows_that_have_expired_are_dead_too)
 {
     static const struct runs_case cases[] = { /* at hour 200: what is from before hour 100 is gone */
@@ -104,6 +120,7 @@ END_TEST
 
 TEST_TABLE(TEST(a_run_goes_at_the_millisecond_its_last_row_expires),
            TEST(at_the_bound_nothing_is_rewritten),
+           TEST(a_rewrite_that_is_nearly_free_does_not_wait_for_full_levels),
            TEST(past_the_bound_the_run_with_most_dead_rows_is_rewritten),
            TEST(rows_that_have_expired_are_dead_too),
            TEST(runs_that_have_expired_whole_go_before_anything_is_merged),
