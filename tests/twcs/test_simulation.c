@@ -50,7 +50,11 @@ static void simulate_years(double years)
 
 START_TEST(a_thousand_years_keep_every_promise)
 {
+#if defined(__SANITIZE_THREAD__)
+    simulate_years(100); /* one thread: there is no race to be found */
+#else
     simulate_years(1000);
+#endif
 }
 END_TEST
 
