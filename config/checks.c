@@ -154,12 +154,14 @@ void check_config(const struct loaded_config *loaded, struct report *report)
                      "store.memory_max_bytes is below store.memtable_max_bytes (all memtables "
                      "share it)");
     if (!mark_was_given(marks, "nats.url") &&
-        (mark_was_given(marks, "nats.stream") || mark_was_given(marks, "nats.replicas")))
-        report_error(
-            report,
-            mark_place(marks, "nats.stream", mark_place(marks, "nats.replicas", start_of_file)),
-            "nats.url is missing (leave the whole nats section out for the queue inside "
-            "the process)");
+        (mark_was_given(marks, "nats.stream") || mark_was_given(marks, "nats.replicas") ||
+         mark_was_given(marks, "nats.ack_wait")))
+        report_error(report,
+                     mark_place(marks, "nats.stream",
+                                mark_place(marks, "nats.replicas",
+                                           mark_place(marks, "nats.ack_wait", start_of_file))),
+                     "nats.url is missing (leave the whole nats section out for the queue inside "
+                     "the process)");
     if (!config->http_api_key && !is_loopback(config->http_host))
         report_warning(report, mark_place(marks, "http.listen", start_of_file),
                        "http.listen: %s can be reached from other machines, and everybody may ask "

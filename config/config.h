@@ -103,6 +103,7 @@ struct config {
     const char *nats_url; /* NULL: in-process queue */
     const char *nats_stream;
     uint32_t nats_replicas;
+    int64_t nats_ack_wait_ms; /* how long a silent worker keeps a job */
 
     const char *http_host;    /* numeric address */
     uint16_t http_port;       /* 0: any free port */

@@ -110,6 +110,9 @@ const struct property properties[] = {
      .documentation = "JetStream work-queue stream, created when missing. Dead letters go to the stream of this name with `_DEAD` behind it."},
     {"nats.replicas", PROPERTY_INTEGER, 0, GLOBAL(nats_replicas), .minimum = 1, .maximum = 5,
      .default_yaml = "1", .documentation = "Replicas of a stream that windrow creates."},
+    {"nats.ack_wait", PROPERTY_DURATION, 0, GLOBAL(nats_ack_wait_ms), .minimum = 1000,
+     .maximum = 3600 * INT64_C(1000), .default_yaml = "30s",
+     .documentation = "How long a builder that fell silent keeps its job before another one gets it; builders at work say so six times in it, every five seconds at least. Longer for slow links. The same for all processes of a stream: the consumer gets what the last one to start says."},
 
     {"http.listen", PROPERTY_LISTEN, 0, GLOBAL(http_host),
      .extra_offset = offsetof(struct config, http_port), .default_yaml = "127.0.0.1:6333",

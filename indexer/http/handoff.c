@@ -65,14 +65,14 @@ void http_handle_segment_begin(struct http_request *request)
 {
     struct error error = {0};
     struct worker_run run;
+    const char *given_up = http_request_argument(request, "give_up");
     uint64_t file_number = 0;
     int code;
 
     if (!get_run(request, &run))
         return;
-    code = http_request_argument(request, "give_up")
-               ? worker_handoff_give_up(request->options->workers, &run, &error)
-               : worker_handoff_begin(request->options->workers, &run, &file_number, &error);
+    code = given_up ? worker_handoff_give_up(request->options->workers, &run, given_up, &error)
+                    : worker_handoff_begin(request->options->workers, &run, &file_number, &error);
     if (code != 0) {
         http_reply_from_error(request, &error);
         return;

@@ -139,6 +139,23 @@ static void here_leave(struct here *here)
     arena_destroy(&here->arena);
 }
 
+/* A job that was delivered twice may have been done meanwhile. */
+static int check_wanted(const struct here *here, const struct worker_run *run, struct error *error)
+{
+    const struct worker_pool_options *options = &here->pool->options;
+    const struct store_segment *segment = here->source->segment;
+    const struct worker_job job = {.window_start_ms = run->start_ms,
+                                   .window_length_ms = run->length_ms,
+                                   .generation = run->generation,
+                                   .rows = here->source->row_count};
+    const char *kind =
+        worker_job_kind(options->config, here->collection, &job, io_wall_ms(options->io));
+
+    if (segment && strcmp(segment->info.kind, kind) == 0)
+        return error_set(error, ERROR_NOT_FOUND, "it has its %s segment already", kind);
+    return 0;
+}
+
 static int here_enter(struct here *here, struct worker_pool *pool, const struct worker_run *run,
                       struct error *error)
 {
@@ -150,7 +167,9 @@ static int here_enter(struct here *here, struct worker_pool *pool, const struct 
         return error_set(error, ERROR_NOT_FOUND, "%s/%s is not open here", run->collection,
                          run->shard);
     here->snapshot = store_snapshot_acquire(here->lease.shard, io_wall_ms(pool->options.io));
-    return worker_build_find(run, here->snapshot, &here->source, error);
+    if (worker_build_find(run, here->snapshot, &here->source, error) != 0)
+        return error->code;
+    return check_wanted(here, run, error);
 }
 
 static int append_vectors(const struct here *here, uint64_t first, uint64_t count,
@@ -326,7 +345,7 @@ int worker_handoff_part(struct worker_pool *pool, const struct worker_run *run,
     int code = here_enter(&here, pool, run, error);
 
     *attached = false;
-    session = code == 0 ? session_take(pool, run, part->file_number) : NULL;
+    session = here.lease.shard ? session_take(pool, run, part->file_number) : NULL;
     if (code == 0 && !session)
         code = error_set(error, ERROR_NOT_FOUND, "nobody began with this segment");
     if (code == 0 && (part->size_bytes <= HANDOFF_CHECKSUM_BYTES ||
@@ -349,7 +368,7 @@ int worker_handoff_part(struct worker_pool *pool, const struct worker_run *run,
     return code;
 }
 
-int worker_handoff_give_up(struct worker_pool *pool, const struct worker_run *run,
+int worker_handoff_give_up(struct worker_pool *pool, const struct worker_run *run, const char *kind,
                            struct error *error)
 {
     struct worker_job job = {.window_start_ms = run->start_ms,
@@ -361,6 +380,9 @@ int worker_handoff_give_up(struct worker_pool *pool, const struct worker_run *ru
 
     (void)snprintf(job.collection, sizeof(job.collection), "%s", run->collection);
     (void)snprintf(job.shard, sizeof(job.shard), "%s", run->shard);
+    (void)snprintf(job.kind, sizeof(job.kind), "%s", kind);
+    if (code == 0 && !worker_is_kind(kind))
+        code = error_set(error, ERROR_INVALID, "give_up: expected hnsw or ivf_pq");
     (void)sessions_drop(pool, run, false);
     if (code == 0)
         ledger_set(&pool->ledger, &job, LEDGER_GIVEN_UP, INT64_MAX);

@@ -7,9 +7,11 @@
  *     PUT  /internal/segment  offset, total      ->  a part of the file, checksum in front; with
  * the last the file is verified and swapped in
  *
- * Every call names window and generation and takes a lease of its own: a shard that moves away, or
- * a newer generation, ends the matter with ERROR_NOT_FOUND. What a dead builder left is removed
- * when somebody else begins with the window, after a while, or when the shard is opened again. */
+ * Every call names window and generation and takes a lease of its own: a shard that moves away, a
+ * newer generation, or a segment of the wanted kind that somebody else brought meanwhile ends the
+ * matter with ERROR_NOT_FOUND: a job that comes twice is done once. What a dead builder left is
+ * removed when somebody else begins with the window, after a while, or when the shard is opened
+ * again. */
 #ifndef INDEXER_WORKER_HANDOFF_H
 #define INDEXER_WORKER_HANDOFF_H
 
@@ -55,8 +57,8 @@ int worker_handoff_begin(struct worker_pool *pool, const struct worker_run *run,
 int worker_handoff_part(struct worker_pool *pool, const struct worker_run *run,
                         const struct worker_part *part, bool *attached, struct error *error);
 
-/** The builder cannot reach the recall floor: the window stays scanned. */
-int worker_handoff_give_up(struct worker_pool *pool, const struct worker_run *run,
+/** The builder cannot reach the recall floor with that kind: the window stays as it is. */
+int worker_handoff_give_up(struct worker_pool *pool, const struct worker_run *run, const char *kind,
                            struct error *error);
 
 #endif

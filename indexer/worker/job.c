@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/doc.h"
-#include "indexer/worker/worker.h"
+#include "indexer/worker/queue.h"
 
 enum { JOB_BYTES_MAX = 16 * 1024 };
 
@@ -14,6 +14,14 @@ static void put_text(struct buffer *out, const char *key, const char *text)
     buffer_append_format(out, "\"%s\":", key);
     doc_write_json_string(out, text, strlen(text));
     buffer_append_byte(out, ',');
+}
+
+static void put_optional_text(struct buffer *out, const char *key, const char *text)
+{
+    if (!text[0])
+        return;
+    buffer_append_format(out, ",\"%s\":", key);
+    doc_write_json_string(out, text, strlen(text));
 }
 
 void worker_job_encode(const struct worker_job *job, struct buffer *out)
@@ -28,10 +36,8 @@ void worker_job_encode(const struct worker_job *job, struct buffer *out)
         ",\"bytes\":%" PRIu64 ",\"min_offset\":%" PRId64 ",\"max_offset\":%" PRId64,
         job->window_start_ms, job->window_length_ms, job->generation, job->run_file_number,
         job->run_checksum, job->rows, job->bytes, job->min_offset, job->max_offset);
-    if (job->owner[0]) {
-        buffer_append_text(out, ",\"owner\":");
-        doc_write_json_string(out, job->owner, strlen(job->owner));
-    }
+    put_optional_text(out, "kind", job->kind);
+    put_optional_text(out, "owner", job->owner);
     if (job->attempts_before > 0 || job->passes > 0)
         buffer_append_format(out, ",\"attempts_before\":%u,\"passes\":%u", job->attempts_before,
                              job->passes);
@@ -95,6 +101,17 @@ static int get_owner(const struct doc *map, struct worker_job *job, struct error
     return 0;
 }
 
+static int get_kind(const struct doc *map, struct worker_job *job, struct error *error)
+{
+    if (!doc_get(map, "kind"))
+        return 0;
+    if (get_text(map, "kind", job->kind, sizeof(job->kind), error) != 0)
+        return error->code;
+    if (!worker_is_kind(job->kind))
+        return error_set(error, ERROR_INVALID, "kind: expected hnsw or ivf_pq");
+    return 0;
+}
+
 static int decode_map(const struct doc *map, struct worker_job *job, struct error *error)
 {
     int64_t end_ms;
@@ -113,7 +130,8 @@ static int decode_map(const struct doc *map, struct worker_job *job, struct erro
         get_i64(map, "min_offset", &job->min_offset, error) != 0 ||
         get_i64(map, "max_offset", &job->max_offset, error) != 0 ||
         get_counter(map, "attempts_before", &job->attempts_before, error) != 0 ||
-        get_counter(map, "passes", &job->passes, error) != 0 || get_owner(map, job, error) != 0)
+        get_counter(map, "passes", &job->passes, error) != 0 || get_kind(map, job, error) != 0 ||
+        get_owner(map, job, error) != 0)
         return ERROR_INVALID;
     /* Only a shard without windows, whose files are never sealed, has a window without length. */
     if (job->window_length_ms < 0 || (job->window_length_ms == 0 && job->generation > 0) ||
@@ -139,9 +157,24 @@ int worker_job_decode(const void *bytes, size_t size_bytes, struct worker_job *j
     return code == 0 ? 0 : error_wrap(error, "job");
 }
 
-void worker_job_id(const struct worker_job *job, char *out, size_t out_bytes)
+bool worker_is_kind(const char *text)
+{
+    return strcmp(text, "hnsw") == 0 || strcmp(text, "ivf_pq") == 0;
+}
+
+void worker_job_file(const struct worker_job *job, char *out, size_t out_bytes)
 {
     (void)snprintf(out, out_bytes, "%s/%s/%" PRId64 "/%s%" PRIu64, job->collection, job->shard,
                    job->window_start_ms, job->generation > 0 ? "" : "chunk-",
                    job->generation > 0 ? job->generation : job->run_file_number);
+}
+
+void worker_job_id(const struct worker_job *job, char *out, size_t out_bytes)
+{
+    size_t length;
+
+    worker_job_file(job, out, out_bytes);
+    length = strlen(out);
+    if (job->kind[0])
+        (void)snprintf(out + length, out_bytes - length, "/%s", job->kind);
 }

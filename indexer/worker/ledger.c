@@ -1,5 +1,6 @@
 #include "indexer/worker/ledger.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,7 +14,7 @@ static uint64_t hash_of(const struct worker_job *job)
     char id[WORKER_JOB_ID_BYTES];
     uint64_t hash;
 
-    worker_job_id(job, id, sizeof(id));
+    worker_job_file(job, id, sizeof(id));
     hash = XXH3_64bits(id, strlen(id));
     return hash ? hash : 1; /* 0 marks a free place */
 }
@@ -89,15 +90,19 @@ static struct ledger_entry *open_entry(struct ledger *ledger, const struct worke
     return entry;
 }
 
+static void write_entry(struct ledger_entry *entry, const struct worker_job *job,
+                        enum ledger_state state, int64_t time_ms)
+{
+    entry->state = state;
+    entry->time_ms = time_ms;
+    (void)snprintf(entry->kind, sizeof(entry->kind), "%s", job->kind);
+}
+
 void ledger_set(struct ledger *ledger, const struct worker_job *job, enum ledger_state state,
                 int64_t time_ms)
 {
-    struct ledger_entry *entry;
-
     pthread_mutex_lock(&ledger->lock);
-    entry = open_entry(ledger, job);
-    entry->state = state;
-    entry->time_ms = time_ms;
+    write_entry(open_entry(ledger, job), job, state, time_ms);
     pthread_mutex_unlock(&ledger->lock);
 }
 
@@ -108,18 +113,22 @@ struct ledger_entry ledger_get(struct ledger *ledger, const struct worker_job *j
     pthread_mutex_lock(&ledger->lock);
     entry = *place_of(ledger, hash_of(job));
     pthread_mutex_unlock(&ledger->lock);
+    if (entry.state != LEDGER_BUILDING && strcmp(entry.kind, job->kind) != 0)
+        entry.state = LEDGER_NONE;
     return entry;
 }
 
-bool ledger_claim(struct ledger *ledger, const struct worker_job *job)
+enum ledger_claim ledger_claim(struct ledger *ledger, const struct worker_job *job)
 {
+    enum ledger_claim claim = LEDGER_CLAIMED;
     struct ledger_entry *entry;
-    bool claimed;
 
     pthread_mutex_lock(&ledger->lock);
     entry = open_entry(ledger, job);
-    claimed = entry->state != LEDGER_BUILDING;
-    entry->state = LEDGER_BUILDING;
+    if (entry->state == LEDGER_BUILDING)
+        claim = strcmp(entry->kind, job->kind) == 0 ? LEDGER_SAME : LEDGER_OTHER;
+    else
+        write_entry(entry, job, LEDGER_BUILDING, 0);
     pthread_mutex_unlock(&ledger->lock);
-    return claimed;
+    return claim;
 }

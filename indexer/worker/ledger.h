@@ -21,10 +21,17 @@ struct ledger_entry {
     uint64_t id_hash;
     int64_t time_ms;
     enum ledger_state state;
+    char kind[WORKER_KIND_BYTES]; /* of the job that the state is of */
 };
 
-/* Open addressing over hashes of job ids. Two ids of one hash share a fate: an index that comes
- * late. Thread-safe. */
+enum ledger_claim {
+    LEDGER_CLAIMED,
+    LEDGER_SAME, /* another thread has a copy of the job */
+    LEDGER_OTHER /* another thread builds another kind for the same file */
+};
+
+/* Open addressing over hashes of what is built (worker_job_file). Two files of one hash share a
+ * fate: an index that comes late. Thread-safe. */
 struct ledger {
     pthread_mutex_t lock;
     struct ledger_entry *entries;
@@ -37,8 +44,10 @@ void ledger_destroy(struct ledger *ledger);
 
 void ledger_set(struct ledger *ledger, const struct worker_job *job, enum ledger_state state,
                 int64_t time_ms);
+/** What was published or given up of another kind says nothing about this job; a build does, of
+ * whatever kind. */
 struct ledger_entry ledger_get(struct ledger *ledger, const struct worker_job *job);
 /** Marks as being built unless another thread has done so. */
-bool ledger_claim(struct ledger *ledger, const struct worker_job *job);
+enum ledger_claim ledger_claim(struct ledger *ledger, const struct worker_job *job);
 
 #endif

@@ -28,7 +28,6 @@ enum {
 #define DEAD_AGE_NS     (INT64_C(14) * 24 * 3600 * 1000 * NS_A_MS)
 #define DEAD_MESSAGES   10000
 #define CONSUMER        "workers"
-#define ACK_WAIT_MS     30000
 #define MAX_ACK_PENDING 1000
 
 static int64_t now_ms(void)
@@ -177,8 +176,6 @@ int nats_stream_open(const struct queue_nats_options *options, struct nats_strea
     stream->name = options->name ? copy(options->name, "") : NULL;
     stream->options.stream = copy(options->stream, "");
     stream->dead_name = copy(options->stream, "_DEAD");
-    if (stream->options.ack_wait_ms == 0)
-        stream->options.ack_wait_ms = ACK_WAIT_MS;
     pthread_mutex_init(&stream->lock, NULL);
     stream->watch = calloc(1, sizeof(*stream->watch));
     if (!stream->watch)
@@ -278,34 +275,71 @@ static int ensure_stream(struct nats_stream *stream, jsStreamConfig *config, str
     return 0;
 }
 
-static int ensure_consumer(struct nats_stream *stream, struct error *error)
+static void describe_consumer(const struct nats_stream *stream, jsConsumerConfig *config)
 {
-    jsConsumerConfig config;
-    jsConsumerInfo *info = NULL;
-    jsErrCode code = 0;
-    natsStatus status =
-        js_GetConsumerInfo(&info, stream->context, stream->options.stream, CONSUMER, NULL, &code);
-
-    jsConsumerInfo_Destroy(info);
-    if (status == NATS_OK)
-        return 0;
-    if (code != JSConsumerNotFoundErr && status != NATS_NOT_FOUND)
-        return nats_stream_error(error, status, code, "look up the consumer");
-    (void)jsConsumerConfig_Init(&config);
-    config.Durable = CONSUMER;
-    config.AckPolicy = js_AckExplicit;
-    config.AckWait = stream->options.ack_wait_ms * NS_A_MS;
+    (void)jsConsumerConfig_Init(config);
+    config->Durable = CONSUMER;
+    config->AckPolicy = js_AckExplicit;
+    config->AckWait = stream->options.ack_wait_ms * NS_A_MS;
     /* Attempts are counted by the worker, which ends a job itself on the last one: behind the
      * server's own limit a message would lie in the work queue for ever. */
-    config.MaxDeliver = -1;
-    config.MaxAckPending = MAX_ACK_PENDING;
-    config.FilterSubject = NATS_STREAM_SEAL_SUBJECTS;
-    code = 0;
+    config->MaxDeliver = -1;
+    config->MaxAckPending = MAX_ACK_PENDING;
+    config->FilterSubject = NATS_STREAM_SEAL_SUBJECTS;
+}
+
+/* Once in a process's life: two that were told different values would change it to and fro. Jobs
+ * under way keep their delivery; those silent for longer than the new time come again. */
+static int agree_consumer(struct nats_stream *stream, int64_t found_ns, struct error *error)
+{
+    jsConsumerConfig config;
+    jsErrCode code = 0;
+    natsStatus status = NATS_OK;
+
+    describe_consumer(stream, &config);
+    if (found_ns != config.AckWait) {
+        status =
+            js_UpdateConsumer(NULL, stream->context, stream->options.stream, &config, NULL, &code);
+        if (status != NATS_OK)
+            return nats_stream_error(error, status, code, "set the ack wait of the consumer");
+        log_info("indexer", "nats.ack_wait is %lld ms, was %lld ms",
+                 (long long)stream->options.ack_wait_ms, (long long)(found_ns / NS_A_MS));
+    }
+    stream->consumer_agreed = true;
+    return 0;
+}
+
+static int create_consumer(struct nats_stream *stream, struct error *error)
+{
+    jsConsumerConfig config;
+    jsErrCode code = 0;
+    natsStatus status;
+
+    describe_consumer(stream, &config);
     status = js_AddConsumer(NULL, stream->context, stream->options.stream, &config, NULL, &code);
     if (status != NATS_OK)
         return nats_stream_error(error, status, code, "create the consumer");
+    stream->consumer_agreed = true;
     atomic_fetch_add(&stream->consumers, 1);
     return 0;
+}
+
+static int ensure_consumer(struct nats_stream *stream, struct error *error)
+{
+    jsConsumerInfo *info = NULL;
+    jsErrCode code = 0;
+    int64_t found_ns = 0;
+    natsStatus status =
+        js_GetConsumerInfo(&info, stream->context, stream->options.stream, CONSUMER, NULL, &code);
+
+    if (status == NATS_OK)
+        found_ns = info->Config->AckWait;
+    jsConsumerInfo_Destroy(info);
+    if (status == NATS_OK)
+        return stream->consumer_agreed ? 0 : agree_consumer(stream, found_ns, error);
+    if (code != JSConsumerNotFoundErr && status != NATS_NOT_FOUND)
+        return nats_stream_error(error, status, code, "look up the consumer");
+    return create_consumer(stream, error);
 }
 
 int nats_stream_subscribe(struct nats_stream *stream, natsSubscription **subscription,

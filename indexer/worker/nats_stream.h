@@ -32,6 +32,7 @@ struct nats_stream {
     jsCtx *context;
     pthread_mutex_t lock;       /* over checked_ms and trouble, held while setting up */
     int64_t checked_ms;         /* when the server last confirmed streams and consumer; 0 never */
+    bool consumer_agreed;       /* the consumer was given our ack wait, once; under the lock */
     char trouble[256];          /* last failure of setting up, for connected() */
     _Atomic uint64_t consumers; /* how often the consumer had to be made */
 };

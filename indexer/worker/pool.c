@@ -24,7 +24,8 @@
 enum {
     FETCH_TIMEOUT_MS = 500,
     KEEPER_POLL_MS = 20,
-    PROGRESS_INTERVAL_MS = 5000,
+    PROGRESS_INTERVAL_MAX_MS = 5000, /* when the queue waits long, or for ever */
+    PROGRESS_PER_ACK_WAIT = 6,
     DEPTH_INTERVAL_MS = 5000,
     RETRY_DELAY_MS = 250, /* doubles with each attempt */
     GIVE_UP_MS = 3600 * 1000
@@ -45,6 +46,15 @@ static int64_t now_ms(const struct worker_pool *pool)
 /* ---- the keeper
  * ----------------------------------------------------------------------------------- */
 
+/* Some reports may come late or get lost before the job is taken for abandoned. */
+static int64_t progress_interval_ms(const struct worker_pool *pool)
+{
+    int64_t interval_ms = pool->options.queue->ack_wait_ms / PROGRESS_PER_ACK_WAIT;
+
+    return interval_ms > 0 && interval_ms < PROGRESS_INTERVAL_MAX_MS ? interval_ms
+                                                                     : PROGRESS_INTERVAL_MAX_MS;
+}
+
 static void keep_task(struct worker_pool *pool, struct worker_task *task)
 {
     int64_t now_ns = io_monotonic_ns(pool->options.io);
@@ -52,7 +62,7 @@ static void keep_task(struct worker_pool *pool, struct worker_task *task)
 
     if (pool->stopping || (task->lease.closing && atomic_load(task->lease.closing)))
         atomic_store(&task->cancel, true);
-    if (now_ns - task->reported_ns < PROGRESS_INTERVAL_MS * INT64_C(1000000))
+    if (now_ns - task->reported_ns < progress_interval_ms(pool) * INT64_C(1000000))
         return;
     task->reported_ns = now_ns;
     if (task->delivery->queue->operations->in_progress(task->delivery, &error) != 0)

@@ -17,6 +17,7 @@ int worker_queue_nats(const struct config *config, struct metrics *metrics,
         .stream = config->nats_stream,
         .name = config->node,
         .replicas = config->nats_replicas,
+        .ack_wait_ms = config->nats_ack_wait_ms,
         .metrics = metrics,
     };
 

@@ -7,6 +7,9 @@
 /* collection + shard + two numbers + separators + a suffix of the queue's own */
 enum { WORKER_JOB_ID_BYTES = 512 };
 
+/** Whether segments of that kind are built. */
+bool worker_is_kind(const char *text);
+
 /** Counts a job that was given up after its last attempt. */
 void worker_queue_count_dead(struct metrics *metrics, const char *collection);
 
@@ -15,7 +18,7 @@ struct queue_nats_options {
     const char *stream; /* dead letters: <stream>_DEAD */
     const char *name;   /* of the connection, for the server's monitoring */
     uint32_t replicas;
-    int64_t ack_wait_ms;   /* how long a silent worker keeps a job; 0: 30 s */
+    int64_t ack_wait_ms;   /* how long a silent worker keeps a job */
     int64_t pass_delay_ms; /* first delay of a job that is passed on; 0: 250 ms */
     struct metrics *metrics;
 };

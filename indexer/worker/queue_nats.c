@@ -1,6 +1,6 @@
 /* The work queue on JetStream.
  *
- *     publish   windrow.seal.<collection>.<shard>, message id = window + generation
+ *     publish   windrow.seal.<collection>.<shard>, message id = window + generation + kind
  *     fetch     durable pull consumer "workers", explicit ack, shared by all processes
  *     give up   windrow.dead.<collection>.<shard> in the stream <STREAM>_DEAD, then term
  *
@@ -484,6 +484,7 @@ int queue_nats_open(const struct queue_nats_options *options, struct worker_queu
     if (!fresh)
         abort();
     fresh->queue.operations = &nats_operations;
+    fresh->queue.ack_wait_ms = options->ack_wait_ms;
     if (nats_stream_open(options, &fresh->stream, error) != 0) {
         free(fresh);
         return ERROR_PEER;

@@ -13,8 +13,8 @@ enum {
 };
 
 static void fill_job(struct worker_job *job, const struct worker_pool *pool,
-                     struct store_shard *shard, const struct store_window_info *window,
-                     const struct store_file_info *file)
+                     const struct config_collection *collection, struct store_shard *shard,
+                     const struct store_window_info *window, const struct store_file_info *file)
 {
     memset(job, 0, sizeof(*job));
     (void)snprintf(job->owner, sizeof(job->owner), "%s", pool->address);
@@ -29,6 +29,9 @@ static void fill_job(struct worker_job *job, const struct worker_pool *pool,
     job->bytes = file->bytes;
     job->min_offset = file->min_offset;
     job->max_offset = file->max_offset;
+    (void)snprintf(
+        job->kind, sizeof(job->kind), "%s",
+        worker_job_kind(pool->options.config, collection, job, io_wall_ms(pool->options.io)));
 }
 
 static int64_t now_ms(const struct worker_pool *pool)
@@ -62,7 +65,7 @@ int worker_pool_submit(struct worker_pool *pool, struct store_shard *shard,
         !worker_file_lacks_segment(pool->options.config, collection, window, &window->run,
                                    io_wall_ms(pool->options.io), &too_large))
         return 0;
-    fill_job(&job, pool, shard, window, &window->run);
+    fill_job(&job, pool, collection, shard, window, &window->run);
     return publish(pool, &job, error);
 }
 
@@ -107,7 +110,7 @@ static int reconcile_file(const struct round *round, const struct store_window_i
         *round->too_large += too_large;
         return 0;
     }
-    fill_job(&job, round->pool, round->shard, window, file);
+    fill_job(&job, round->pool, round->collection, round->shard, window, file);
     if (is_taken_care_of(round->pool, &job, round->depth))
         return 0;
     code = publish(round->pool, &job, error);

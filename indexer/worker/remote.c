@@ -13,6 +13,7 @@
 #include "base/logger.h"
 #include "indexer/worker/build.h"
 #include "indexer/worker/handoff.h"
+#include "indexer/worker/memory.h"
 
 enum {
     CONNECT_TIMEOUT_S = 5,
@@ -307,12 +308,28 @@ static int send_segment(struct owner *owner, const struct build *build, struct e
     return code;
 }
 
+static int give_up(struct owner *owner, bool lists, struct error *error)
+{
+    return ask(owner, "POST", "/internal/segment", lists ? "&give_up=ivf_pq" : "&give_up=hnsw",
+               &(struct buffer){0}, error);
+}
+
+/* The owner's clock says how old the window is; the memory is ours. */
+static const char *asked_kind(const struct worker_task *task)
+{
+    const struct worker_job *job = &task->delivery->job;
+    const struct config *config = task->pool->options.config;
+
+    if (job->kind[0])
+        return worker_fitting_kind(config, task->collection, job->kind, job->rows, true);
+    return worker_job_kind(config, task->collection, job, io_wall_ms(task->pool->options.io));
+}
+
 int worker_build_remote(struct worker_task *task, bool *low_recall, struct error *error)
 {
     const struct worker_job *job = &task->delivery->job;
     struct owner owner;
-    const char *kind = worker_job_kind(task->pool->options.config, task->collection, job,
-                                       io_wall_ms(task->pool->options.io));
+    const char *kind = asked_kind(task);
     struct build build = {.task = task,
                           .lists = strcmp(kind, "ivf_pq") == 0,
                           .shard = job->shard,
@@ -333,9 +350,8 @@ int worker_build_remote(struct worker_task *task, bool *low_recall, struct error
     if (code == 0)
         code = worker_build_good(&build, low_recall, error);
     if (code == 0)
-        code = *low_recall ? ask(&owner, "POST", "/internal/segment", "&give_up=1",
-                                 &(struct buffer){0}, error)
-                           : send_segment(&owner, &build, error);
+        code =
+            *low_recall ? give_up(&owner, build.lists, error) : send_segment(&owner, &build, error);
     /* A folder of our own that is not there says nothing about the window. */
     if (code == ERROR_NOT_FOUND && !owner.gone)
         code = ERROR_IO;

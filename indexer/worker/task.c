@@ -188,16 +188,32 @@ static enum worker_outcome outcome_of(int code, bool low_recall)
     }
 }
 
+/* False with the outcome when another thread of this process is at the file. */
+static bool claim(struct worker_task *task, enum worker_outcome *outcome)
+{
+    switch (ledger_claim(&task->pool->ledger, &task->delivery->job)) {
+    case LEDGER_CLAIMED:
+        return true;
+    case LEDGER_SAME:
+        *outcome = WORKER_DONE; /* it has a copy of this job */
+        return false;
+    default:
+        *outcome = WORKER_NOT_HERE; /* and builds another kind: for a while nothing to do here */
+        return false;
+    }
+}
+
 static enum worker_outcome build_file(struct worker_task *task, struct error *error)
 {
     struct worker_pool *pool = task->pool;
     const struct worker_job *job = &task->delivery->job;
     int64_t start_ns = io_monotonic_ns(pool->options.io);
     bool low_recall = false;
+    enum worker_outcome outcome;
     int code;
 
-    if (!ledger_claim(&pool->ledger, job))
-        return WORKER_DONE; /* another thread has a copy of this job */
+    if (!claim(task, &outcome))
+        return outcome;
     atomic_fetch_add(&pool->building, 1);
     code = worker_build(task, &low_recall, error);
     atomic_fetch_sub(&pool->building, 1);
@@ -217,8 +233,8 @@ static enum worker_outcome build_for_owner(struct worker_task *task, struct erro
     enum worker_outcome outcome;
     int code;
 
-    if (!ledger_claim(&pool->ledger, job))
-        return WORKER_DONE;
+    if (!claim(task, &outcome))
+        return outcome;
     atomic_fetch_add(&pool->building, 1);
     code = worker_build_remote(task, &low_recall, error);
     atomic_fetch_sub(&pool->building, 1);

@@ -4,9 +4,9 @@
  * write
  *          -> fsync -> rename -> store attach (the swap) -> ack
  *
- * Delivery is at least once; (collection, shard, window, generation) makes the work idempotent: a
- * job whose generation is no longer current, or that is indexed already, is acknowledged without
- * work. */
+ * Delivery is at least once; (collection, shard, window, generation, kind) makes the work
+ * idempotent: a job whose generation is no longer current, or that is indexed already, is
+ * acknowledged without work. */
 #ifndef INDEXER_WORKER_WORKER_H
 #define INDEXER_WORKER_WORKER_H
 
@@ -23,7 +23,7 @@
 /* ---- the queue
  * ------------------------------------------------------------------------------------ */
 
-enum { WORKER_OWNER_BYTES = 280 };
+enum { WORKER_OWNER_BYTES = 280, WORKER_KIND_BYTES = 16 };
 
 /* What a seal says; JSON on the wire, on subject windrow.seal.<collection>.<shard>. Without a
  * generation the job is of an unsealed file of the window (a chunk), told by its number. */
@@ -36,6 +36,7 @@ struct worker_job {
     uint64_t run_checksum;
     uint64_t rows, bytes;
     int64_t min_offset, max_offset;
+    char kind[WORKER_KIND_BYTES];   /* of the segment: "hnsw", "ivf_pq"; empty: not told */
     uint32_t attempts_before;       /* failed attempts of former copies of this message */
     uint32_t passes;                /* how often it was passed on, see worker_queue_operations */
     char owner[WORKER_OWNER_BYTES]; /* "host:port" of who has the shard; empty: not told */
@@ -44,8 +45,11 @@ struct worker_job {
 void worker_job_encode(const struct worker_job *job, struct buffer *out);
 int worker_job_decode(const void *bytes, size_t size_bytes, struct worker_job *job,
                       struct error *error);
-/** "collection/shard/start/generation", or ".../start/chunk-number": the message id that JetStream
- * deduplicates by. */
+/** "collection/shard/start/generation", or ".../start/chunk-number": what is built, of whatever
+ * kind. */
+void worker_job_file(const struct worker_job *job, char *out, size_t out_bytes);
+/** The same with "/kind" behind it: the message id that JetStream deduplicates by. A window whose
+ * kind changes with its age is another job, which must not wait until the former is forgotten. */
 void worker_job_id(const struct worker_job *job, char *out, size_t out_bytes);
 
 struct worker_queue;
@@ -79,6 +83,7 @@ struct worker_queue_operations {
 /* Implementations embed this as their first member. */
 struct worker_queue {
     const struct worker_queue_operations *operations;
+    int64_t ack_wait_ms; /* a job is somebody else's after so long a silence; 0: never */
 };
 struct worker_delivery {
     struct worker_queue *queue;

@@ -4,33 +4,34 @@
 
 #include "tests/config/config_support.h"
 
-static const char full[] = "node: n1\n"
-                           "data_dir: /data\n"
-                           "roles: [indexer]\n"
-                           "kafka:\n"
-                           "  brokers: a:9092, b:9093\n"
-                           "  group: g\n"
-                           "  dead_letters: ~\n"
-                           "  properties: {fetch.min.bytes: 1000, client.rack: 'r 1'}\n"
-                           "nats: {url: 'nats://u:p@h:4222', stream: S, replicas: 3}\n"
-                           "http: {listen: '[::1]:0'}\n"
-                           "store: {memtable_max_bytes: 1MiB, memory_max_bytes: 1GB}\n"
-                           "collections:\n"
-                           "  c:\n"
-                           "    topics: [t1, t.2]\n"
-                           "    format: msgpack\n"
-                           "    dim: 3\n"
-                           "    metric: l2\n"
-                           "    event_time: {field: meta.at, unit: rfc3339}\n"
-                           "    window: 30m\n"
-                           "    ttl: 12h\n"
-                           "    max_bytes: 10GiB\n"
-                           "    max_future: 1s\n"
-                           "    idle_timeout: 250ms\n"
-                           "    late: {allowed: 2s, policy: dead_letter}\n"
-                           "    durability: kafka\n"
-                           "    index: {kind: hnsw, hnsw: {m: 8, ef_construct: 64, ef: 32}, "
-                           "flat_below: 0, recall_floor: 0.5}\n";
+static const char full[] =
+    "node: n1\n"
+    "data_dir: /data\n"
+    "roles: [indexer]\n"
+    "kafka:\n"
+    "  brokers: a:9092, b:9093\n"
+    "  group: g\n"
+    "  dead_letters: ~\n"
+    "  properties: {fetch.min.bytes: 1000, client.rack: 'r 1'}\n"
+    "nats: {url: 'nats://u:p@h:4222', stream: S, replicas: 3, ack_wait: 2m}\n"
+    "http: {listen: '[::1]:0'}\n"
+    "store: {memtable_max_bytes: 1MiB, memory_max_bytes: 1GB}\n"
+    "collections:\n"
+    "  c:\n"
+    "    topics: [t1, t.2]\n"
+    "    format: msgpack\n"
+    "    dim: 3\n"
+    "    metric: l2\n"
+    "    event_time: {field: meta.at, unit: rfc3339}\n"
+    "    window: 30m\n"
+    "    ttl: 12h\n"
+    "    max_bytes: 10GiB\n"
+    "    max_future: 1s\n"
+    "    idle_timeout: 250ms\n"
+    "    late: {allowed: 2s, policy: dead_letter}\n"
+    "    durability: kafka\n"
+    "    index: {kind: hnsw, hnsw: {m: 8, ef_construct: 64, ef: 32}, "
+    "flat_below: 0, recall_floor: 0.5}\n";
 
 START_TEST(every_value_reaches_its_field)
 {
@@ -50,6 +51,7 @@ START_TEST(every_value_reaches_its_field)
     ck_assert_str_eq(config->kafka_properties[1].value, "r 1");
     ck_assert_str_eq(config->nats_url, "nats://u:p@h:4222");
     ck_assert_uint_eq(config->nats_replicas, 3);
+    ck_assert_int_eq(config->nats_ack_wait_ms, 120000);
     ck_assert_str_eq(config->http_host, "::1");
     ck_assert_uint_eq(config->http_port, 0);
     ck_assert_uint_eq(config->memtable_max_bytes, 1 << 20);
@@ -92,6 +94,7 @@ START_TEST(everything_but_brokers_and_a_collection_has_a_default)
     ck_assert_str_eq(config->kafka_dead_letters, "windrow.dead-letters");
     ck_assert_ptr_null(config->nats_url);
     ck_assert_str_eq(config->nats_stream, "WINDROW");
+    ck_assert_int_eq(config->nats_ack_wait_ms, 30000);
     ck_assert_str_eq(config->http_host, "127.0.0.1");
     ck_assert_uint_eq(config->http_port, 6333);
     ck_assert_uint_eq(config->memory_max_bytes, UINT64_C(2) << 30);

@@ -17,6 +17,7 @@ static const struct worker_job sample = {
     .bytes = UINT64_C(1) << 40,
     .min_offset = 5,
     .max_offset = INT64_MAX,
+    .kind = "hnsw",
     .attempts_before = 2,
     .passes = 1,
 };
@@ -40,6 +41,7 @@ START_TEST(job_survives_the_wire)
     ck_assert_uint_eq(job.bytes, sample.bytes);
     ck_assert_int_eq(job.min_offset, sample.min_offset);
     ck_assert_int_eq(job.max_offset, sample.max_offset);
+    ck_assert_str_eq(job.kind, "hnsw");
     ck_assert_uint_eq(job.attempts_before, 2);
     ck_assert_uint_eq(job.passes, 1);
     buffer_destroy(&bytes);
@@ -72,6 +74,12 @@ START_TEST(what_is_no_job_is_refused_with_a_reason)
         {"{\"collection\":\"a\",\"shard\":\"3\",\"window_start_ms\":0,\"window_length_ms\":1,"
          "\"passes\":-1," REST,
          "job: passes: expected a small whole number"},
+        {"{\"collection\":\"a\",\"shard\":\"3\",\"window_start_ms\":0,\"window_length_ms\":1,"
+         "\"kind\":\"flat\"," REST,
+         "job: kind: expected hnsw or ivf_pq"},
+        {"{\"collection\":\"a\",\"shard\":\"3\",\"window_start_ms\":0,\"window_length_ms\":1,"
+         "\"kind\":\"a text that is too long\"," REST,
+         "job: kind: expected a text of 1 to 15 bytes"},
         {"[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]", "job: "},
     };
     struct worker_job job;
@@ -96,24 +104,57 @@ START_TEST(unknown_keys_of_a_job_are_skipped)
 }
 END_TEST
 
-START_TEST(job_id_tells_windows_and_generations_apart)
+START_TEST(job_id_tells_windows_generations_and_kinds_apart)
 {
     struct worker_job other = sample;
     char a[400];
     char b[400];
 
     worker_job_id(&sample, a, sizeof(a));
-    ck_assert_str_eq(a, "news/my.topic-3/-3600000/7");
+    ck_assert_str_eq(a, "news/my.topic-3/-3600000/7/hnsw");
     other.passes = 9; /* no part of the identity */
     worker_job_id(&other, b, sizeof(b));
     ck_assert_str_eq(a, b);
     other.generation++;
     worker_job_id(&other, b, sizeof(b));
     ck_assert_str_ne(a, b);
+    other = sample;
+    strcpy(other.kind, "ivf_pq"); /* another job for the same file */
+    worker_job_id(&other, b, sizeof(b));
+    ck_assert_str_eq(b, "news/my.topic-3/-3600000/7/ivf_pq");
+    worker_job_file(&sample, a, sizeof(a));
+    worker_job_file(&other, b, sizeof(b));
+    ck_assert_str_eq(a, b);
+    other.kind[0] = '\0'; /* from a publisher that does not tell it */
     other.generation = 0; /* a chunk: its file tells it apart */
     other.run_file_number = 7;
     worker_job_id(&other, b, sizeof(b));
     ck_assert_str_eq(b, "news/my.topic-3/-3600000/chunk-7");
+}
+END_TEST
+
+START_TEST(ledger_tells_kinds_apart_except_while_one_is_built)
+{
+    struct worker_job graph = sample;
+    struct worker_job lists = sample;
+    struct ledger ledger;
+
+    strcpy(lists.kind, "ivf_pq");
+    ledger_create(&ledger);
+    ledger_set(&ledger, &graph, LEDGER_GIVEN_UP, INT64_MAX);
+    ck_assert_int_eq(ledger_get(&ledger, &graph).state, LEDGER_GIVEN_UP);
+    ck_assert_int_eq(ledger_get(&ledger, &lists).state, LEDGER_NONE);
+    ledger_set(&ledger, &lists, LEDGER_PUBLISHED, 5);
+    ck_assert_int_eq(ledger_get(&ledger, &lists).state, LEDGER_PUBLISHED);
+    ck_assert_int_eq(ledger_get(&ledger, &graph).state, LEDGER_NONE);
+
+    ck_assert_int_eq(ledger_claim(&ledger, &graph), LEDGER_CLAIMED);
+    ck_assert_int_eq(ledger_claim(&ledger, &graph), LEDGER_SAME);
+    ck_assert_int_eq(ledger_claim(&ledger, &lists), LEDGER_OTHER);
+    ck_assert_int_eq(ledger_get(&ledger, &lists).state, LEDGER_BUILDING);
+    ledger_set(&ledger, &graph, LEDGER_NONE, 0);
+    ck_assert_int_eq(ledger_claim(&ledger, &lists), LEDGER_CLAIMED);
+    ledger_destroy(&ledger);
 }
 END_TEST
 
@@ -129,7 +170,7 @@ START_TEST(ledger_keeps_what_it_is_told_while_it_grows)
         if (i % 2)
             ledger_set(&ledger, &job, LEDGER_PUBLISHED, i);
         else
-            ck_assert(ledger_claim(&ledger, &job));
+            ck_assert_int_eq(ledger_claim(&ledger, &job), LEDGER_CLAIMED);
     }
     for (int64_t i = 0; i < 5000; i++) {
         job.window_start_ms = i;
@@ -137,17 +178,18 @@ START_TEST(ledger_keeps_what_it_is_told_while_it_grows)
             ck_assert_int_eq(ledger_get(&ledger, &job).state, LEDGER_PUBLISHED);
             ck_assert_int_eq(ledger_get(&ledger, &job).time_ms, i);
         } else {
-            ck_assert(!ledger_claim(&ledger, &job));
+            ck_assert_int_eq(ledger_claim(&ledger, &job), LEDGER_SAME);
         }
     }
     job.window_start_ms = 0;
     ledger_set(&ledger, &job, LEDGER_NONE, 0);
-    ck_assert(ledger_claim(&ledger, &job));
+    ck_assert_int_eq(ledger_claim(&ledger, &job), LEDGER_CLAIMED);
     ledger_destroy(&ledger);
 }
 END_TEST
 
 TEST_TABLE(TEST(job_survives_the_wire), TEST(what_is_no_job_is_refused_with_a_reason),
            TEST(unknown_keys_of_a_job_are_skipped),
-           TEST(job_id_tells_windows_and_generations_apart),
+           TEST(job_id_tells_windows_generations_and_kinds_apart),
+           TEST(ledger_tells_kinds_apart_except_while_one_is_built),
            TEST(ledger_keeps_what_it_is_told_while_it_grows))

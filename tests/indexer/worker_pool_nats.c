@@ -38,8 +38,26 @@ static _Noreturn void build_and_die(const struct nats_server *server)
     abort();
 }
 
+/* Counts reports that a build is still under way. */
+static void on_answer(natsConnection *connection, natsSubscription *subscription, natsMsg *message,
+                      void *closure)
+{
+    static const char progress[] = "+WPI";
+    atomic_int *reports = closure;
+
+    (void)connection;
+    (void)subscription;
+    if (natsMsg_GetDataLength(message) == (int)strlen(progress) &&
+        memcmp(natsMsg_GetData(message), progress, strlen(progress)) == 0)
+        atomic_fetch_add(reports, 1);
+    natsMsg_Destroy(message);
+}
+
 START_TEST(job_of_a_killed_worker_is_redelivered_and_done)
 {
+    static atomic_int reports;
+    natsConnection *connection = NULL;
+    natsSubscription *subscription = NULL;
     struct nats_server server;
     struct worker_fixture fixture;
     struct worker_queue *queue;
@@ -58,10 +76,20 @@ START_TEST(job_of_a_killed_worker_is_redelivered_and_done)
     fixture_open(&fixture, "killed", "0", SLOW);
     ck_assert_uint_eq(fixture_window(&fixture, 5).run.segment.file_number, 0);
     ck_assert_int_eq(fixture_count_files(&fixture, ".tmp"), 0);
+    ck_assert_int_eq(natsConnection_ConnectTo(&connection, server.url), NATS_OK);
+    ck_assert_int_eq(natsConnection_Subscribe(&subscription, connection, "$JS.ACK.TEST.workers.>",
+                                              on_answer, &reports),
+                     NATS_OK);
+    ck_assert_int_eq(natsConnection_Flush(connection), NATS_OK);
     queue = nats_server_queue(server.url, ACK_WAIT_MS, fixture.metrics);
     pool = fixture_pool(&fixture, queue, 2);
     ck_assert_uint_eq(fixture_wait_indexed(&fixture, 5).run.rows, SLOW_ROWS);
     fixture_wait_drained(queue);
+    /* The build takes longer than a sixth of the ack wait. */
+    ck_assert_int_eq(natsConnection_Flush(connection), NATS_OK);
+    ck_assert_int_ge(atomic_load(&reports), 1);
+    natsSubscription_Destroy(subscription);
+    natsConnection_Destroy(connection);
     worker_pool_stop(pool);
     queue->operations->close(queue);
     fixture_close(&fixture);
@@ -136,6 +164,40 @@ START_TEST(emptied_server_only_delays_an_index)
 }
 END_TEST
 
+/* A window that grows old while the queue is busy and the former message id is remembered. */
+START_TEST(change_of_kind_waits_for_nothing)
+{
+    struct nats_server server;
+    struct worker_fixture fixture;
+    struct worker_queue *queue;
+    struct worker_pool *pool;
+    struct worker_job foreign = {.collection = "elsewhere",
+                                 .shard = "0",
+                                 .window_length_ms = WINDOW_MS,
+                                 .generation = 1,
+                                 .passes = 17}; /* passed on a few times more */
+    struct error error = {0};
+
+    nats_server_start(&server);
+    fixture_open(&fixture, "aging", "0", SMALL);
+    queue = nats_server_queue(server.url, ACK_WAIT_MS, fixture.metrics);
+    pool = fixture_pool(&fixture, queue, 1);
+    fixture_seal(&fixture, 1, 8000);
+    fixture_submit(&fixture, pool, 1);
+    ck_assert_str_eq(fixture_wait_indexed(&fixture, 1).run.segment.kind, "hnsw");
+    fixture_wait_drained(queue);
+    ck_assert_msg(queue->operations->publish(queue, &foreign, &error) == 0, "%s", error.text);
+    fixture.config->collections[0].ivf_pq_after_ms = 1000;
+    worker_pool_reconcile(pool); /* once: whatever is dropped now stays away */
+    fixture_wait_drained(queue);
+    ck_assert_str_eq(fixture_window(&fixture, 1).run.segment.kind, "ivf_pq");
+    ck_assert_int_eq(fixture_count_files(&fixture, ".segment"), 1);
+    worker_pool_stop(pool);
+    queue->operations->close(queue);
+    fixture_close(&fixture);
+}
+END_TEST
+
 START_TEST(poison_job_reaches_the_dead_letter_stream)
 {
     struct nats_server server;
@@ -172,5 +234,5 @@ END_TEST
 
 TEST_TABLE(TEST(job_of_a_killed_worker_is_redelivered_and_done),
            TEST(two_processes_share_a_queue_and_each_indexes_its_own_shard),
-           TEST(emptied_server_only_delays_an_index),
+           TEST(emptied_server_only_delays_an_index), TEST(change_of_kind_waits_for_nothing),
            TEST(poison_job_reaches_the_dead_letter_stream))

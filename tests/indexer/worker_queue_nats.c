@@ -52,14 +52,20 @@ static struct worker_delivery *fetch_window(struct worker_queue *queue, int64_t 
     return delivery;
 }
 
-static void publish(struct worker_queue *queue, int64_t window)
+static void publish_kind(struct worker_queue *queue, int64_t window, const char *kind)
 {
     struct worker_job job = job_of(window);
     struct error error = {0};
     int64_t end = now_ms() + WAIT_MS;
 
+    (void)snprintf(job.kind, sizeof(job.kind), "%s", kind);
     while (queue->operations->publish(queue, &job, &error) != 0)
         ck_assert_msg(now_ms() < end, "%s", error.text);
+}
+
+static void publish(struct worker_queue *queue, int64_t window)
+{
+    publish_kind(queue, window, "hnsw");
 }
 
 static void ack(struct worker_delivery *delivery)
@@ -143,6 +149,71 @@ START_TEST(job_acknowledged_in_vain_can_be_queued_again_at_once)
     ack(fetch_window(queue, 1));
     check_empty(queue);
     queue->operations->close(queue);
+}
+END_TEST
+
+START_TEST(change_of_kind_is_queued_at_once_behind_other_jobs)
+{
+    struct nats_server server;
+    struct worker_queue *queue;
+    struct worker_delivery *delivery;
+
+    nats_server_start(&server);
+    queue = nats_server_queue(server.url, ACK_WAIT_MS, NULL);
+    publish(queue, 1);
+    ack(fetch_window(queue, 1));
+    publish(queue, 2); /* the queue is not empty, the former message id not forgotten */
+    publish_kind(queue, 1, "ivf_pq");
+    publish_kind(queue, 1, "ivf_pq");
+    ck_assert_int_eq(queue->operations->depth(queue), 2);
+    ack(fetch_window(queue, 2));
+    delivery = fetch_window(queue, 1);
+    ck_assert_str_eq(delivery->job.kind, "ivf_pq");
+    ack(delivery);
+    check_empty(queue);
+    queue->operations->close(queue);
+}
+END_TEST
+
+static int64_t ack_wait_on_server(struct observer *observer)
+{
+    jsConsumerInfo *info = NULL;
+    int64_t found_ms;
+
+    ck_assert_int_eq(js_GetConsumerInfo(&info, observer->context, "TEST", "workers", NULL, NULL),
+                     NATS_OK);
+    found_ms = info->Config->AckWait / 1000000;
+    jsConsumerInfo_Destroy(info);
+    return found_ms;
+}
+
+START_TEST(consumer_of_another_ack_wait_is_changed_and_keeps_its_jobs)
+{
+    struct nats_server server;
+    struct observer observer;
+    struct worker_queue *patient, *hasty;
+    struct worker_delivery *silent, *delivery;
+
+    nats_server_start(&server);
+    patient = nats_server_queue(server.url, 600000, NULL);
+    publish(patient, 1);
+    silent = fetch_window(patient, 1);
+    observer = observe(&server);
+    ck_assert_int_eq(ack_wait_on_server(&observer), 600000);
+
+    hasty = nats_server_queue(server.url, ACK_WAIT_MS, NULL);
+    delivery = fetch_window(hasty, 1); /* ten minutes later by the former value */
+    ck_assert_uint_eq(delivery->attempt, 2);
+    ck_assert_int_eq(ack_wait_on_server(&observer), ACK_WAIT_MS);
+    ack(delivery);
+    publish(patient, 2); /* goes on, and does not change it back */
+    ack(fetch_window(patient, 2));
+    ck_assert_int_eq(ack_wait_on_server(&observer), ACK_WAIT_MS);
+    check_empty(hasty);
+    (void)silent->queue->operations->ack(silent, NULL); /* late, and harmless */
+    observer_close(&observer);
+    hasty->operations->close(hasty);
+    patient->operations->close(patient);
 }
 END_TEST
 
@@ -309,7 +380,8 @@ END_TEST
 
 START_TEST(queue_without_a_server_can_be_closed)
 {
-    struct queue_nats_options options = {.stream = "TEST", .replicas = 1};
+    struct queue_nats_options options = {
+        .stream = "TEST", .replicas = 1, .ack_wait_ms = ACK_WAIT_MS};
     struct worker_queue *queue;
     struct worker_job job = job_of(1);
     struct error error = {0};
@@ -397,6 +469,8 @@ END_TEST
 
 TEST_TABLE(TEST(published_job_is_delivered_acknowledged_and_gone),
            TEST(job_acknowledged_in_vain_can_be_queued_again_at_once),
+           TEST(change_of_kind_is_queued_at_once_behind_other_jobs),
+           TEST(consumer_of_another_ack_wait_is_changed_and_keeps_its_jobs),
            TEST(silent_worker_loses_the_job_and_a_busy_one_keeps_it),
            TEST(poison_job_ends_on_the_dead_letter_subject),
            TEST(job_that_kills_its_workers_ends_as_a_dead_letter),

@@ -108,6 +108,24 @@ static void owner_close(struct owner *owner)
     fixture_close(&owner->fixture);
 }
 
+/* As a builder leaves it that dies between its last part and the acknowledgement. */
+static void publish_again(struct owner *owner, const struct store_window_info *window)
+{
+    struct worker_job job = {.collection = "news",
+                             .shard = "0",
+                             .window_start_ms = window->start_ms,
+                             .window_length_ms = window->length_ms,
+                             .generation = window->generation,
+                             .run_file_number = window->run.file_number,
+                             .rows = window->run.rows,
+                             .kind = "hnsw"};
+    struct error error = {0};
+
+    (void)snprintf(job.owner, sizeof(job.owner), "127.0.0.1:%u", http_server_port(owner->http));
+    ck_assert_msg(owner->queue->operations->publish(owner->queue, &job, &error) == 0, "%s",
+                  error.text);
+}
+
 START_TEST(segment_of_a_killed_builder_is_built_by_another_and_swapped_in_by_the_owner)
 {
     static struct owner owner;
@@ -132,6 +150,10 @@ START_TEST(segment_of_a_killed_builder_is_built_by_another_and_swapped_in_by_the
     ck_assert_str_eq(window.run.segment.kind, "hnsw");
     ck_assert_double_ge(window.run.segment.recall, 0.5);
     fixture_wait_drained(owner.queue);
+    publish_again(&owner, &window);
+    fixture_wait_drained(owner.queue);
+    ck_assert_uint_eq(fixture_window(&owner.fixture, 5).run.segment.file_number,
+                      window.run.segment.file_number);
     ck_assert_int_eq(fixture_count_files(&owner.fixture, ".segment"), 1);
     ck_assert_int_eq(fixture_count_files(&owner.fixture, ".tmp"), 0);
 
