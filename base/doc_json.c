@@ -1,6 +1,6 @@
 /* RFC 8259, strict: no comments, no trailing commas, no NaN, no lone surrogates, no bytes that are
  * not UTF-8, nothing behind the value. A number beyond a double's range is an error, because what
- * it meant is lost. Written for arrays of floats: see doc_json_number.c. */
+ * it meant is lost. Written for arrays of floats: see doc_json_floats.c. */
 #include "base/doc_json_value.h"
 
 #include <string.h>
@@ -101,7 +101,11 @@ static int parse_container(struct json_parser *parser, bool map, struct doc *out
         closed = true;
     }
     while (!closed) {
-        result = map ? parse_key(parser) : 0;
+        result = 0;
+        if (map)
+            result = parse_key(parser);
+        else
+            json_take_floats(parser);
         if (result == 0)
             result = parse_item(parser, close, &closed);
         /* The frame dies with this call; the error's text has been written. */

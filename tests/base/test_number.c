@@ -94,6 +94,105 @@ START_TEST(random_decimals_read_like_strtod)
 }
 END_TEST
 
+/* Something like an item of an array: mostly a number as embeddings have them. */
+static void append_item(struct buffer *text, uint64_t *random)
+{
+    static const char *const others[] = {
+        "0", "-7",          "1e-5",  "true", "12.5", "\"a,b\"", "-0.0", "0.",    ".5",    "00.5",
+        "-", "[0.25,-0.5]", "+0.25", "0,5",  "",     "nul",     "-.1",  "0.1e3", " 0.25", "0.25 "};
+    char item[64];
+    uint64_t choice = test_random(random);
+    int length = (int)((choice >> 8) % 24);
+
+    if (choice % 97 == 0)
+        snprintf(item, sizeof(item), "%s", others[test_random(random) % COUNT(others)]);
+    else if (choice % 3 == 0)
+        snprintf(item, sizeof(item), "%.9g", (double)random_float(random));
+    else
+        snprintf(item, sizeof(item), "%s%u.%0*llu%.*s", choice & 1 ? "-" : "",
+                 choice & 64 ? 0 : (unsigned)(choice >> 16) % 10, length < 19 ? length : 19,
+                 (unsigned long long)(test_random(random) >> (choice >> 32) % 64),
+                 length < 19 ? 0 : length - 19, "0123456");
+    buffer_append_text(text, item);
+}
+
+/* The same items twice: `text` with what parsers meet, `apart` with line ends between, which make
+ * each item a number by itself. */
+static void random_arrays(uint64_t *random, struct buffer *text, struct buffer *apart)
+{
+    size_t count = 1 + test_random(random) % 40;
+    const char *space = test_random(random) % 2 ? "," : ", ";
+
+    text->size = apart->size = 0;
+    for (size_t i = 0; i < count; i++) {
+        struct buffer item = {0};
+        append_item(&item, random);
+        buffer_append_text(text, i ? space : "[");
+        buffer_append_text(apart, i ? ",\n" : "[\n");
+        buffer_append(text, item.data, item.size);
+        buffer_append(apart, item.data, item.size);
+        buffer_destroy(&item);
+    }
+    buffer_append_text(text, "]");
+    buffer_append_text(apart, "]");
+}
+
+/* The first item that is not what strtod or the other reading says; -1: none. Bits count, not
+ * values: zeros have signs. */
+static int64_t wrong_item(const struct doc *doc, const struct doc *expected, const char *text)
+{
+    if (doc->count != expected->count)
+        return doc->count;
+    for (uint32_t i = 0; i < doc->count; i++) {
+        const struct doc *item = &doc->items[i];
+        double value;
+        if (item->type != expected->items[i].type)
+            return i;
+        if (item->type != DOC_DOUBLE)
+            continue;
+        value = strtod(text + item->place, NULL);
+        if (memcmp(&item->number, &value, sizeof(value)) != 0 ||
+            memcmp(&item->number, &expected->items[i].number, sizeof(value)) != 0)
+            return i;
+    }
+    return -1;
+}
+
+START_TEST(arrays_read_like_each_of_their_numbers)
+{
+    uint64_t random = test_seed();
+    struct buffer text = {0};
+    struct buffer apart = {0};
+    struct arena arena;
+    int valid = 0;
+
+    arena_create(&arena, 0);
+    for (int i = 0; i < (TEST_SANITIZED ? 5000 : 50000); i++) {
+        struct doc doc, expected;
+        char *exact;
+        int code;
+        random_arrays(&random, &text, &apart);
+        /* No byte behind it, which a sanitizer would see read. */
+        exact = malloc(text.size);
+        ck_assert_ptr_nonnull(exact);
+        memcpy(exact, text.data, text.size);
+        arena_reset(&arena);
+        code = doc_parse_json(&arena, (const char *)apart.data, apart.size, NULL, &expected, NULL);
+        ck_assert_int_eq(doc_parse_json(&arena, exact, text.size, NULL, &doc, NULL), code);
+        if (code == 0)
+            ck_assert_msg(wrong_item(&doc, &expected, buffer_text(&text)) < 0, "item %lld of %s",
+                          (long long)wrong_item(&doc, &expected, buffer_text(&text)),
+                          buffer_text(&text));
+        valid += code == 0;
+        free(exact);
+    }
+    ck_assert_int_gt(valid, TEST_SANITIZED ? 1000 : 10000);
+    arena_destroy(&arena);
+    buffer_destroy(&text);
+    buffer_destroy(&apart);
+}
+END_TEST
+
 /* Half way between two doubles and one off: where a wrong rounding shows. */
 START_TEST(ties_round_to_even_like_strtod)
 {
@@ -288,8 +387,8 @@ END_TEST
 
 TEST_TABLE(TEST(doubles_of_all_magnitudes_read_like_strtod),
            TEST(embeddings_written_as_doubles_read_like_strtod),
-           TEST(random_decimals_read_like_strtod), TEST(ties_round_to_even_like_strtod),
-           TEST(long_and_extreme_numbers_read_like_strtod),
+           TEST(random_decimals_read_like_strtod), TEST(arrays_read_like_each_of_their_numbers),
+           TEST(ties_round_to_even_like_strtod), TEST(long_and_extreme_numbers_read_like_strtod),
            TEST(written_doubles_are_short_and_read_back),
            TEST(written_floats_are_short_and_read_back_either_way),
            TEST(written_numbers_have_the_expected_form))
