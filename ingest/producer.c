@@ -3,7 +3,8 @@
  *
  * Failure modes. Brokers away: librdkafka tries again until the message's timeout, then its
  * callback says ERROR_TIMEOUT. The queue fills meanwhile: sends wait, then ERROR_BUSY. A fatal
- * error of the idempotent client: what is under way fails, the next send makes a new client. */
+ * error of the idempotent client: what is under way fails, the next send makes a new client. What
+ * finds the client failed was never queued and goes to the new one. */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -203,26 +204,29 @@ int ingest_producer_send(struct ingest_producer *producer, const char *topic, co
                          int64_t timestamp_ms, ingest_delivery_function callback, void *context,
                          struct error *error)
 {
-    struct delivery *delivery;
-    rd_kafka_resp_err_t code;
+    struct delivery *delivery = malloc(sizeof(*delivery));
+    rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR__FATAL;
 
-    if (atomic_load(&producer->fatal)) {
-        int failed = replace_client(producer, error);
-        if (failed != 0)
-            return failed;
-    }
-    delivery = malloc(sizeof(*delivery));
     if (!delivery)
         abort();
     *delivery = (struct delivery){callback, context};
-    pthread_rwlock_rdlock(&producer->lock);
-    code = produce(producer, topic, key, key_bytes, value, value_bytes, timestamp_ms, delivery);
-    pthread_rwlock_unlock(&producer->lock);
+    for (int attempt = 0; attempt < 2 && code == RD_KAFKA_RESP_ERR__FATAL; attempt++) {
+        if (atomic_load(&producer->fatal)) {
+            int failed = replace_client(producer, error);
+            if (failed != 0) {
+                free(delivery);
+                return failed;
+            }
+        }
+        pthread_rwlock_rdlock(&producer->lock);
+        code = produce(producer, topic, key, key_bytes, value, value_bytes, timestamp_ms, delivery);
+        pthread_rwlock_unlock(&producer->lock);
+        if (code == RD_KAFKA_RESP_ERR__FATAL)
+            atomic_store(&producer->fatal, true);
+    }
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
         return 0;
     free(delivery);
-    if (code == RD_KAFKA_RESP_ERR__FATAL)
-        atomic_store(&producer->fatal, true);
     return error_set(error, code == RD_KAFKA_RESP_ERR__QUEUE_FULL ? ERROR_BUSY : code_of(code),
                      "topic %s: %s", topic, rd_kafka_err2str(code));
 }
