@@ -119,6 +119,44 @@ const float *decode_vector_bytes(struct decode *decode, const struct decode_part
     return finish(decode, part, bytes, vector, path);
 }
 
+/* What nearly all arrays are: doubles that fit. False when some item is not. */
+static bool copy_doubles(const struct doc *items, float *vector, uint32_t count)
+{
+    const uint32_t exponent = 0x7f800000; /* all ones: infinity or NaN */
+    uint32_t other = 0;
+
+    for (uint32_t i = 0; i < count; i++) {
+        float value = (float)items[i].number;
+        uint32_t bits;
+        memcpy(&bits, &value, sizeof(bits));
+        vector[i] = value;
+        other |= (items[i].type ^ DOC_DOUBLE) | ((bits & exponent) == exponent);
+    }
+    return other == 0;
+}
+
+/* One by one, up to the first that is no number or does not fit. */
+static bool copy_numbers(struct decode *decode, const struct decode_part *part,
+                         const struct doc *doc, float *vector, const char *path)
+{
+    for (uint32_t i = 0; i < doc->count; i++) {
+        const struct doc *item = &doc->items[i];
+        double value;
+        if (!doc_as_double(item, &value)) {
+            decode_reject(decode, part, "vector", "%s[%u]: expected a number (byte %u)", path, i,
+                          item->place);
+            return false;
+        }
+        vector[i] = (float)value;
+        if (isinf(vector[i]) && isfinite(value)) {
+            decode_reject(decode, part, "not_finite", "%s[%u]: %g does not fit a float32", path, i,
+                          value);
+            return false;
+        }
+    }
+    return true;
+}
+
 static const float *from_array(struct decode *decode, const struct decode_part *part,
                                const struct doc *doc, const char *path)
 {
@@ -126,23 +164,9 @@ static const float *from_array(struct decode *decode, const struct decode_part *
 
     if (!vector)
         return NULL;
-    for (uint32_t i = 0; i < doc->count; i++) {
-        const struct doc *item = &doc->items[i];
-        double value;
-        if (item->type == DOC_DOUBLE) {
-            value = item->number;
-        } else if (!doc_as_double(item, &value)) {
-            decode_reject(decode, part, "vector", "%s[%u]: expected a number (byte %u)", path, i,
-                          item->place);
-            return NULL;
-        }
-        vector[i] = (float)value;
-        if (isinf(vector[i]) && isfinite(value)) {
-            decode_reject(decode, part, "not_finite", "%s[%u]: %g does not fit a float32", path, i,
-                          value);
-            return NULL;
-        }
-    }
+    if (!copy_doubles(doc->items, vector, doc->count) &&
+        !copy_numbers(decode, part, doc, vector, path))
+        return NULL;
     return finish(decode, part, vector, vector, path);
 }
 

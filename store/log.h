@@ -35,7 +35,7 @@ enum {
     LOG_EXTEND_MIN_BYTES = 64 * 1024,
     /* While frames are this large the keeper writes no zeros either: in a backlog the device and
      * the processors are what is short, and zeros take as much of both as frames do. */
-    LOG_BULK_BYTES = 512 * 1024,
+    LOG_BULK_BYTES = 256 * 1024,
     LOG_PATH_BYTES = 4096
 };
 
