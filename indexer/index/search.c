@@ -31,6 +31,8 @@ enum {
     ENOUGH_TO_TELL = 4,    /* accepted rows inside a walk that give their share */
     WIDTH_LIMIT = 4096,    /* a pool wider than this is dearer than a scan */
     WIDTH_PART = 8,        /* so is one that holds more than an eighth of the rows */
+    THIN_ENTRIES = 4,      /* whose neighbours tell whether rows near the query match */
+    THIN_PART = 24,        /* fewer than one in so many is too few to walk over */
     TOGETHER = 3,          /* items followed at once */
     FETCH_BYTES = 9 << 10, /* of codes on their way into the cache while keys are computed: with */
     AHEAD_MIN = 8,         /* more, rows of 784 bytes push out others; so many rows at least ... */
@@ -537,6 +539,22 @@ static float encode_queries(struct index_scratch *scratch, const float *query)
     return first;
 }
 
+/* Whether hardly any row near the query matches, however many do elsewhere: groups of matching rows
+ * have no way to each other there, and a walk over them alone would end in richer places. */
+static bool is_thin_near(const struct index_tree *tree, const uint32_t *entries, uint32_t count)
+{
+    uint32_t degree = 2 * tree->graph->m, looked_at = 0, matching = 0;
+
+    for (uint32_t i = 0; i < count && i < THIN_ENTRIES; i++) {
+        const uint32_t *links = tree->graph->links + (size_t)entries[i] * degree;
+        for (uint32_t j = 0; j < degree && links[j] != INDEX_NO_LINK; j++) {
+            matching += is_matching(tree, links[j]);
+            looked_at++;
+        }
+    }
+    return matching * THIN_PART < looked_at;
+}
+
 static void find_all_entries(struct index_scratch *scratch, uint32_t ef)
 {
     struct index_forest *forest = &scratch->forest;
@@ -548,6 +566,8 @@ static void find_all_entries(struct index_scratch *scratch, uint32_t ef)
         struct index_tree *tree = &forest->trees[i];
         uint32_t *entries = forest->entries + tree->first_entry;
         tree->entry_count = find_entries(tree, scratch, beam, entries);
+        if (tree->sparse && is_thin_near(tree, entries, tree->entry_count))
+            tree->sparse = false;
         for (uint32_t j = 0; j < tree->entry_count; j++)
             entries[j] += tree->base;
     }
