@@ -58,7 +58,15 @@ static void stop_out_of_range(struct ingest *ingest, struct partition *partition
     partition->out_of_range_ns = 0;
     partition_drain(partition, CONSUMER_HAND_OVER_NS);
     ours = (long long)partition->position;
-    if (ours < begin)
+    if (partition->check == CHECK_FAILED)
+        partition_stop(
+            partition, STOP_MARK,
+            "offset %lld is next, but the record before it, at %lld, is not the one that "
+            "was read there, Kafka has %lld to %lld: the topic was made anew or its log "
+            "was cut (`windrow resume --shard %s --rebuild` reads the new one, --skip "
+            "keeps what is stored and goes on)",
+            ours, (long long)partition->mark.offset, begin, end, partition->shard_name);
+    else if (ours < begin)
         partition_stop(partition, STOP_RANGE,
                        "offset %lld is gone, Kafka begins at %lld: retention passed us and %lld "
                        "offsets are lost (`windrow resume --shard %s` with --skip or --rebuild)",
@@ -73,14 +81,14 @@ static void stop_out_of_range(struct ingest *ingest, struct partition *partition
                        ours, begin, end);
 }
 
-/* Retention passed the offset where a replay was to begin, while it was asked for. */
+/* Retention passed the offset where a replay was to begin, while it was asked for, or Kafka does
+ * not have the record at the mark: then it is read from its own next offset. */
 static void start_again(struct partition *partition)
 {
     struct error error = {0};
 
     if (consumer_assign_again(partition, &error) != 0)
-        partition_stop(partition, STOP_RANGE, "it cannot be read from its beginning: %s",
-                       error.text);
+        partition_stop(partition, STOP_RANGE, "it cannot be read again: %s", error.text);
 }
 
 static void say_topic_missing(struct ingest *ingest, const char *name)
@@ -109,12 +117,16 @@ static void take_error(struct ingest *ingest, const rd_kafka_message_t *message)
 
     switch (message->err) {
     case RD_KAFKA_RESP_ERR__PARTITION_EOF:
-        if (partition)
+        if (partition && partition_mark_behind(partition) &&
+            message->offset < partition->read_offset)
+            start_again(partition);
+        else if (partition)
             partition_read_end(partition, message->offset);
         return;
     case RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET:
     case RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE:
-        if (partition && !partition->stopped && partition->read_offset < 0) {
+        if (partition && !partition->stopped &&
+            (partition->read_offset < 0 || partition_mark_behind(partition))) {
             start_again(partition); /* nothing was read, so nothing can be lost */
         } else if (partition && !partition->stopped) {
             partition->out_of_range_ns = io_monotonic_ns(ingest->io);

@@ -6,6 +6,7 @@
  *     consumer_partition.c  one partition: hand the group to an append, wait, stop
  *     consumer_wait.c       one partition: what it waits for, and who is told
  *     consumer_start.c      where a partition is read from
+ *     consumer_mark.c       whether its topic is still the one that was read
  *     consumer_rebalance.c  assignment: open, seek; revocation: flush, hand over
  *     consumer_fetch.c      keeps librdkafka fetching
  *     consumer_control.c    what operators ask for: pause, resume
@@ -87,7 +88,17 @@ enum partition_stop_cause {
     STOP_OPEN,   /* its shard cannot be opened */
     STOP_STORE,  /* a write failed for good */
     STOP_RANGE,  /* Kafka no longer has its offset, or not yet: the topic was made anew */
+    STOP_MARK,   /* Kafka has another record at the mark: the topic was made anew */
     STOP_RECORD, /* a bad record, and no dead-letter topic */
+};
+
+/* Whether the record at the mark was looked at since the partition was assigned. */
+enum partition_check {
+    CHECK_DUE,    /* the start begins at the mark */
+    CHECK_MARK,   /* reading began there; its record has not come */
+    CHECK_BEHIND, /* it came, or something behind it; what comes may be durable already */
+    CHECK_FAILED, /* it is another one: nothing is read; stops once the broker told its offsets */
+    CHECK_DONE,
 };
 
 enum { REJECT_REASONS_MAX = 24 }; /* more than decoding and judging have */
@@ -136,10 +147,12 @@ struct partition_group {
     size_t record_capacity;
     size_t weight_records; /* records and letters */
     size_t weight_bytes;
-    int64_t started_ns; /* when it got its first message; 0: it is empty */
-    bool gap;           /* it has no message, only offsets without records */
+    int64_t started_ns;       /* when it got its first message; 0: it is empty */
+    bool gap;                 /* it has no message, only offsets without records */
+    rd_kafka_message_t *last; /* taken; until the group goes to the store */
     /* As of its last message, once it goes to the store. */
     int64_t next_offset;
+    struct store_mark mark;
     struct twcs_clock clock;
 };
 
@@ -169,8 +182,10 @@ struct partition {
     int64_t appended_ns;               /* when the last one was seen to be done */
     struct dead_letter_ticket *ticket; /* letters that must be acknowledged before `group` */
 
-    int64_t position;    /* offset behind the last message taken; -1: none yet */
-    int64_t next_offset; /* durable: where a restart goes on; -1: nothing */
+    int64_t position;       /* offset behind the last message taken; -1: none yet */
+    int64_t next_offset;    /* durable: where a restart goes on; -1: nothing */
+    struct store_mark mark; /* durable: of the last record below it */
+    enum partition_check check;
     int64_t committed_offset;
     int64_t last_timestamp_ms;
     bool at_end; /* read to the partition's end; nothing came since */
@@ -306,7 +321,7 @@ void partition_drain(struct partition *partition, int64_t limit_ns);
 void partition_tick(struct partition *partition, int64_t wall_ms);
 void partition_stop(struct partition *partition, enum partition_stop_cause cause,
                     const char *format, ...) __attribute__((format(printf, 3, 4)));
-/* Moves the durable offset of an idle or stopped partition without a record. */
+/* Moves the durable offset of an idle or stopped partition without a record; the mark goes. */
 int partition_move(struct partition *partition, int64_t next_offset, struct error *error);
 /* Forgets what was read and is not durable. */
 void partition_forget(struct partition *partition);
@@ -356,6 +371,20 @@ void partition_drop_tasks(struct partition *partition);
 void consumer_set_starts(struct ingest *ingest, rd_kafka_topic_partition_list_t *list);
 /* Begins to read the partition anew, from there. Not inside the rebalance callback. */
 int consumer_assign_again(struct partition *partition, struct error *error);
+
+/* ---- consumer_mark.c */
+/* The last message taken so far; takes it over. */
+void partition_mark_keep(struct partition *partition, rd_kafka_message_t *message);
+void partition_mark_drop(struct partition_group *group);
+/* The mark of the group that goes to the store. */
+struct store_mark partition_mark_make(struct partition *partition);
+/* Where a partition is to be read from: at its mark when that is to be looked at, else at its next
+ * offset; -1 when it never stored anything. */
+int64_t partition_mark_start(struct partition *partition);
+/* Looks at a message before it is read. False: it is not wanted. */
+bool partition_mark_check(struct partition *partition, const rd_kafka_message_t *message);
+/* Whether it reads from its mark on and has not come to its next offset. */
+bool partition_mark_behind(const struct partition *partition);
 
 /* ---- consumer_rebalance.c */
 void consumer_rebalance(rd_kafka_t *client, rd_kafka_resp_err_t event,

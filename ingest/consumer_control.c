@@ -144,7 +144,8 @@ static int serve_pause(struct ingest *ingest, struct control *control)
     return 0;
 }
 
-/* Behind what Kafka lost, or behind the bad record. */
+/* Behind what Kafka lost, or behind the bad record; of a topic that was made anew, what is not
+ * below our own offset. */
 static int skip(struct partition *partition, struct error *error)
 {
     int64_t begin = -1;
@@ -152,12 +153,20 @@ static int skip(struct partition *partition, struct error *error)
     int64_t next = partition->bad_offset + 1;
     rd_kafka_resp_err_t code;
 
-    if (partition->stop_cause == STOP_RANGE) {
+    if (partition->stop_cause == STOP_RANGE || partition->stop_cause == STOP_MARK) {
         code = kafka_query_offsets(partition->ingest->consumer, partition->topic, partition->number,
                                    &begin, &end, WATERMARK_TIMEOUT_MS);
         if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
             return error_set(error, ERROR_PEER, "kafka: %s", rd_kafka_err2str(code));
         next = begin;
+        if (partition->stop_cause == STOP_MARK && begin <= partition->position &&
+            end >= partition->position) {
+            log_warning("ingest",
+                        PARTITION_FORMAT " goes on at offset %lld of another topic or log on an "
+                                         "operator's word",
+                        PARTITION_NAME(partition), (long long)partition->position);
+            return partition_move(partition, partition->position, error);
+        }
     }
     if (next <= partition->position)
         return error_set(error, ERROR_INVALID,

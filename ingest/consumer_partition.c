@@ -107,6 +107,7 @@ void partition_publish(struct partition *partition)
 
 static void group_empty(struct partition *partition, struct partition_group *group)
 {
+    partition_mark_drop(group);
     while (group->tasks) {
         struct decode_task *task = group->tasks;
         group->tasks = task->next;
@@ -126,8 +127,10 @@ static void groups_forget(struct partition *partition)
     if (partition->appending) {
         append_pool_wait(partition->ingest->appends, &partition->job);
         partition->appending = false;
-        if (partition->job.code == 0)
+        if (partition->job.code == 0) {
             partition->next_offset = partition->sent->next_offset;
+            partition->mark = partition->sent->mark;
+        }
     }
     partition->sent = NULL;
     group_empty(partition, &partition->groups[0]);
@@ -242,6 +245,7 @@ static void append_done(struct partition *partition)
     partition_wait_ended(partition);
     partition_count_durable(partition, group, partition->job.done_wall_ms);
     partition->next_offset = group->next_offset;
+    partition->mark = group->mark;
     partition->persisted_watermark_ms = group->clock.watermark_ms;
     partition->idle_persisted_ns = partition->appended_ns;
     partition->sent = NULL;
@@ -284,28 +288,32 @@ static void submit(struct partition *partition)
     partition->job.group = (struct store_group){.records = group->records,
                                                 .record_count = group->record_count,
                                                 .next_offset = group->next_offset,
+                                                .mark = group->mark,
                                                 .clock = store_clock_of(&group->clock)};
     append_pool_submit(partition->ingest->appends, &partition->job);
 }
 
-/* Moves offset and clock without a record; nothing may be on its way. */
-static int append_nothing(struct partition *partition, int64_t next_offset, struct error *error)
+/* Moves offset, mark and clock without a record; nothing may be on its way. */
+static int append_nothing(struct partition *partition, int64_t next_offset, struct store_mark mark,
+                          struct error *error)
 {
-    const struct store_group group = {.next_offset = next_offset,
-                                      .clock = store_clock_of(&partition->clock)};
+    const struct store_group group = {
+        .next_offset = next_offset, .mark = mark, .clock = store_clock_of(&partition->clock)};
 
     return store_shard_append(partition->shard, &group, error);
 }
 
 int partition_move(struct partition *partition, int64_t next_offset, struct error *error)
 {
+    const struct store_mark none = {0};
     int code;
 
     groups_forget(partition);
-    code = append_nothing(partition, next_offset, error);
+    code = append_nothing(partition, next_offset, none, error);
     if (code != 0)
         return code;
     partition->next_offset = partition->position = next_offset;
+    partition->mark = none;
     partition_publish(partition);
     return 0;
 }
@@ -328,6 +336,7 @@ void partition_append(struct partition *partition)
         return;
     }
     group->next_offset = partition->position;
+    group->mark = partition_mark_make(partition);
     group->clock = partition->clock;
     partition->sent = group;
     partition->group = &partition->groups[group == &partition->groups[0]];
@@ -417,7 +426,7 @@ static bool is_idle(struct partition *partition, int64_t now_ns)
 static void persist_clock(struct partition *partition, int64_t now_ns)
 {
     struct error error = {0};
-    int code = append_nothing(partition, partition->next_offset, &error);
+    int code = append_nothing(partition, partition->next_offset, partition->mark, &error);
 
     if (code == 0) {
         partition->persisted_watermark_ms = partition->clock.watermark_ms;

@@ -1,5 +1,6 @@
-/* Where a partition is read from. A shard that stored something goes on at its own next offset. One
- * that never did, or whose folder was lost, is replayed.
+/* Where a partition is read from. A shard that stored something goes on at its own next offset, and
+ * looks at the record before it first (consumer_mark.c). One that never did, or whose folder was
+ * lost, is replayed.
  *
  * When the event time is the Kafka timestamp, records older than the TTL have expired whatever they
  * say, and the broker finds the first record that is not older: it compares every timestamp, so
@@ -78,8 +79,9 @@ void consumer_set_starts(struct ingest *ingest, rd_kafka_topic_partition_list_t 
         struct partition *partition = partition_find(ingest, place->topic, place->partition);
         if (!partition)
             continue;
-        place->offset = partition->next_offset >= 0 ? partition->next_offset
-                                                    : replay_start(ingest, partition, place);
+        place->offset = partition_mark_start(partition);
+        if (place->offset < 0)
+            place->offset = replay_start(ingest, partition, place);
         if (ingest->host.alive)
             ingest->host.alive(ingest->host.context);
     }

@@ -240,8 +240,11 @@ bool partition_read(struct partition *partition, rd_kafka_message_t *message)
 {
     struct decode_task *task;
 
+    if (partition->stopped ||
+        (partition->check != CHECK_DONE && !partition_mark_check(partition, message)))
+        return false;
     /* An offset that was read before is in a task, in the group, or durable. */
-    if (partition->stopped || message->offset < partition->read_offset)
+    if (message->offset < partition->read_offset)
         return false;
     partition->read_offset = message->offset + 1;
     task = task_for(partition);
@@ -254,8 +257,9 @@ bool partition_read(struct partition *partition, rd_kafka_message_t *message)
 
 void partition_read_end(struct partition *partition, int64_t offset)
 {
-    if (partition->stopped)
+    if (partition->stopped || partition->check == CHECK_FAILED)
         return;
+    partition->check = CHECK_DONE;
     if (!partition->tasks) {
         take_end(partition, offset);
     } else {
@@ -309,7 +313,7 @@ static bool take_task(struct partition *partition)
                      &task->decoded[task->taken_count], wall_ms);
         if (partition->stopped)
             return false;
-        decode_task_take(task);
+        partition_mark_keep(partition, decode_task_take(task));
     }
     if (task->end_offset >= 0)
         take_end(partition, task->end_offset);

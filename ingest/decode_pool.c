@@ -116,10 +116,10 @@ bool decode_task_full(const struct decode_task *task)
     return task->message_count == DECODE_TASK_MESSAGES || task->bytes >= DECODE_TASK_BYTES;
 }
 
-void decode_task_take(struct decode_task *task)
+rd_kafka_message_t *decode_task_take(struct decode_task *task)
 {
     assert(task->taken_count < task->message_count);
-    rd_kafka_message_destroy(task->messages[task->taken_count++]);
+    return task->messages[task->taken_count++];
 }
 
 static void task_free(struct decode_task *task)
@@ -131,7 +131,7 @@ static void task_free(struct decode_task *task)
 void decode_task_delete(struct decode_pool *pool, struct decode_task *task)
 {
     while (task->taken_count < task->message_count)
-        decode_task_take(task);
+        rd_kafka_message_destroy(decode_task_take(task));
     if (pool->free_count == FREE_TASKS_MAX) {
         task_free(task);
         return;

@@ -50,8 +50,9 @@ struct decode_task *decode_task_new(struct decode_pool *pool);
 /** Adds a message, which the task owns from now on. */
 void decode_task_add(struct decode_task *task, rd_kafka_message_t *message);
 bool decode_task_full(const struct decode_task *task);
-/** The message was taken: frees it. Its records stay until the task is deleted. */
-void decode_task_take(struct decode_task *task);
+/** The next message was taken: it is the caller's now. Its records stay until the task is deleted.
+ */
+rd_kafka_message_t *decode_task_take(struct decode_task *task);
 /** The task must be open or done. */
 void decode_task_delete(struct decode_pool *pool, struct decode_task *task);
 

@@ -76,8 +76,9 @@ int ingest_pause(struct ingest *ingest, const char *collection, bool pause, stru
 bool ingest_paused(struct ingest *ingest, const char *collection);
 
 enum ingest_resume {
-    INGEST_RESUME_SKIP,   /* go on behind the records that Kafka no longer has, or behind the bad
-                             record; what is stored stays */
+    INGEST_RESUME_SKIP,   /* go on behind the records that Kafka no longer has, behind the bad
+                             record, or at our own offset of a topic that was made anew and has
+                             reached it; what is stored stays */
     INGEST_RESUME_REBUILD /* forget what the shard stored, read again from what Kafka has */
 };
 

@@ -53,6 +53,10 @@ static int check_group(const struct store_shard *shard, const struct store_group
         group->next_offset < atomic_load_explicit(&shard->visible, memory_order_relaxed))
         return error_set(error, ERROR_INVALID, "next offset %lld goes back",
                          (long long)group->next_offset);
+    if (group->mark.fingerprint != 0 &&
+        (group->mark.offset < 0 || group->mark.offset >= group->next_offset))
+        return error_set(error, ERROR_INVALID, "the mark at offset %lld is not below %lld",
+                         (long long)group->mark.offset, (long long)group->next_offset);
     for (size_t i = 0; i < group->record_count; i++) {
         int code = check_record(shard, group, i, previous, error);
         if (code != 0)
@@ -506,6 +510,8 @@ void append_apply_frame(struct store_shard *shard, struct memtable *memtable,
     }
     flush_batch(shard, memtable, version, batch, &pending);
     memtable->next_offset = frame->header->next_offset;
+    memtable->mark =
+        (struct store_mark){frame->header->mark_offset, frame->header->mark_fingerprint};
     memtable->clock =
         (struct store_clock){frame->header->watermark_ms, frame->header->last_record_wall_ms,
                              frame->header->safe_wall_ms};
@@ -514,8 +520,10 @@ void append_apply_frame(struct store_shard *shard, struct memtable *memtable,
     memtable_account(memtable);
 }
 
-void append_publish(struct store_shard *shard, int64_t next_offset, const struct store_clock *clock)
+void append_publish(struct store_shard *shard, int64_t next_offset, const struct store_mark *mark,
+                    const struct store_clock *clock)
 {
+    shard->mark = *mark;
     atomic_store_explicit(&shard->watermark_ms, clock->watermark_ms, memory_order_relaxed);
     atomic_store_explicit(&shard->last_record_wall_ms, clock->last_record_wall_ms,
                           memory_order_relaxed);
@@ -546,7 +554,7 @@ static int append_group(struct store_shard *shard, const struct store_group *gro
     log_frame_locate(active->buffer + active->used_bytes, &frame);
     append_apply_frame(shard, active, atomic_load(&shard->current), &frame, io_wall_ms(shard->io));
     shard->next_sequence++;
-    append_publish(shard, group->next_offset, &group->clock);
+    append_publish(shard, group->next_offset, &active->mark, &group->clock);
     before = atomic_exchange_explicit(&shard->active_bytes, active->accounted_bytes,
                                       memory_order_relaxed);
     if (before / KEEPER_STEP_BYTES != active->accounted_bytes / KEEPER_STEP_BYTES)

@@ -213,6 +213,7 @@ static int commit(struct flush_job *job, struct error *error)
             manifest_edit_table(&edit, &job->chunks[i].table);
     manifest_edit_log_done(&edit, job->memtable->log->number);
     manifest_edit_progress(&edit, job->end_offset, next_sequence, &job->memtable->clock);
+    manifest_edit_mark(&edit, &job->memtable->mark);
     if (code == 0)
         code = manifest_commit(shard->manifest, &edit, error);
     if (code == 0) {

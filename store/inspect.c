@@ -77,6 +77,12 @@ static int inspect_mask(struct io *io, const struct table_map *map, const char *
 
 /* ---- logs */
 
+static void report_mark(struct report *report, int64_t offset, uint64_t fingerprint)
+{
+    report_i64(report, "mark_offset", fingerprint != 0 ? offset : -1);
+    report_hex(report, "mark_fingerprint", fingerprint);
+}
+
 static void report_frame(struct report *report, const struct log_frame_header *header)
 {
     report_item_begin(report);
@@ -87,6 +93,7 @@ static void report_frame(struct report *report, const struct log_frame_header *h
     report_u64(report, "vectors", header->vector_count);
     report_i64(report, "first_offset", header->first_offset);
     report_i64(report, "next_offset", header->next_offset);
+    report_mark(report, header->mark_offset, header->mark_fingerprint);
     report_bool(report, "synced", header->flags & LOG_FRAME_SYNCED);
     report_item_end(report);
 }
@@ -185,6 +192,7 @@ static void report_state(struct report *report, const struct manifest_state *sta
     report_u64(report, "next_file_number", state->next_file_number);
     report_u64(report, "next_epoch", state->next_epoch);
     report_i64(report, "next_offset", state->next_offset);
+    report_mark(report, state->mark.offset, state->mark.fingerprint);
     report_i64(report, "next_sequence", state->next_sequence);
     report_time(report, "watermark", state->clock.watermark_ms);
     report_list_begin(report, "tables");

@@ -90,6 +90,10 @@ void log_frame_build(const struct store_group *group, const uint32_t *indices, u
     header->dim = dim;
     header->keys_bytes = layout->keys_bytes;
     header->payloads_bytes = layout->payloads_bytes;
+    if (group->mark.fingerprint != 0) {
+        header->mark_offset = group->mark.offset;
+        header->mark_fingerprint = group->mark.fingerprint;
+    }
 
     for (uint32_t i = 0; i < layout->record_count; i++) {
         const struct store_record *record = &group->records[indices[i]];
@@ -174,6 +178,9 @@ int log_frame_parse(const uint8_t *bytes, uint64_t available,
         (layout_place(&layout, header->dim), layout.used_bytes != header->used_bytes) ||
         layout.frame_bytes != header->frame_bytes)
         return error_set(error, ERROR_CORRUPT, "columns of the frame do not fill it");
+    if (header->mark_fingerprint != 0 &&
+        (header->mark_offset < 0 || header->mark_offset >= header->next_offset))
+        return error_set(error, ERROR_CORRUPT, "the mark of the frame makes no sense");
 
     log_frame_locate(bytes, frame);
     for (uint32_t i = 0; i < header->record_count; i++) {

@@ -59,7 +59,9 @@ struct log_frame_header {
     uint32_t dim;
     uint32_t keys_bytes;
     uint64_t payloads_bytes;
-    uint64_t reserved[7]; /* zero */
+    int64_t mark_offset;       /* struct store_mark */
+    uint64_t mark_fingerprint; /* 0: not known, as in frames from before it was kept */
+    uint64_t reserved[5];      /* zero */
 };
 
 struct log_frame_record {
@@ -77,6 +79,7 @@ _Static_assert(sizeof(struct log_frame_header) == 192, "on-disk format");
 _Static_assert(offsetof(struct log_frame_header, first_offset) == 72, "on-disk format");
 _Static_assert(offsetof(struct log_frame_header, record_count) == 112, "on-disk format");
 _Static_assert(offsetof(struct log_frame_header, payloads_bytes) == 128, "on-disk format");
+_Static_assert(offsetof(struct log_frame_header, mark_offset) == 136, "on-disk format");
 _Static_assert(sizeof(struct log_frame_record) == 32, "on-disk format");
 
 /* Who a frame is: what its checksum is seeded with, apart from what it says itself. */

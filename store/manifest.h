@@ -49,8 +49,9 @@ struct manifest_state {
     uint32_t metric;
     uint64_t next_file_number; /* numbers below are reserved; files above are not ours to judge */
     uint64_t next_epoch;
-    int64_t next_offset;   /* flushed; -1: nothing */
-    int64_t next_sequence; /* of the first frame that is not flushed */
+    int64_t next_offset;    /* flushed; -1: nothing */
+    struct store_mark mark; /* below it */
+    int64_t next_sequence;  /* of the first frame that is not flushed */
     struct store_clock clock;
     struct manifest_table *tables;
     size_t table_count, table_capacity;
@@ -71,6 +72,8 @@ void manifest_edit_numbers(struct manifest_edit *edit, uint64_t next_file_number
                            uint64_t next_epoch);
 void manifest_edit_progress(struct manifest_edit *edit, int64_t next_offset, int64_t next_sequence,
                             const struct store_clock *clock);
+/** Belongs to the progress that was told before it, which took away the mark there was. */
+void manifest_edit_mark(struct manifest_edit *edit, const struct store_mark *mark);
 /** Each time of the clock counts only if it is later than what was there. */
 void manifest_edit_clock(struct manifest_edit *edit, const struct store_clock *clock);
 /** Takes over each time of `to` that is later. */

@@ -57,7 +57,9 @@ enum manifest_record {
     MANIFEST_DROPPED = 12,   /* u64 number: dropped before, may still exist */
     MANIFEST_FORGET = 13,    /* u64 number: unlinked */
     MANIFEST_LEVEL = 14,     /* u64 table, u8 level; a table without one is in level 0 */
-    MANIFEST_SEGMENT_CHECKSUM = 15 /* u64 table, u64 checksum of the segment's whole file */
+    MANIFEST_SEGMENT_CHECKSUM = 15, /* u64 table, u64 checksum of the segment's whole file */
+    MANIFEST_MARK = 16 /* i64 offset, u64 fingerprint; of the progress before it, which without one
+                          has no mark */
 };
 
 /** Appends a whole frame around `body` to `out`. */

@@ -94,6 +94,15 @@ void manifest_edit_progress(struct manifest_edit *edit, int64_t next_offset, int
     put_clock(&edit->body, clock);
 }
 
+void manifest_edit_mark(struct manifest_edit *edit, const struct store_mark *mark)
+{
+    if (mark->fingerprint == 0)
+        return;
+    wire_put_u8(&edit->body, MANIFEST_MARK);
+    wire_put_i64(&edit->body, mark->offset);
+    wire_put_u64(&edit->body, mark->fingerprint);
+}
+
 void manifest_edit_clock(struct manifest_edit *edit, const struct store_clock *clock)
 {
     wire_put_u8(&edit->body, MANIFEST_CLOCK);
@@ -419,6 +428,18 @@ static bool apply_numbers(struct manifest_state *state, struct wire_reader *in)
     return true;
 }
 
+static bool apply_mark(struct manifest_state *state, struct wire_reader *in)
+{
+    struct store_mark mark;
+
+    mark.offset = wire_read_i64(in);
+    mark.fingerprint = wire_read_u64(in);
+    if (mark.offset < 0 || mark.offset >= state->next_offset || mark.fingerprint == 0)
+        return false;
+    state->mark = mark;
+    return true;
+}
+
 /* One record; false when it makes no sense in this state. */
 static bool apply_record(struct manifest_state *state, struct wire_reader *in)
 {
@@ -432,8 +453,11 @@ static bool apply_record(struct manifest_state *state, struct wire_reader *in)
     case MANIFEST_PROGRESS:
         state->next_offset = wire_read_i64(in);
         state->next_sequence = wire_read_i64(in);
+        state->mark = (struct store_mark){0};
         apply_clock(state, in);
         return true;
+    case MANIFEST_MARK:
+        return apply_mark(state, in);
     case MANIFEST_CLOCK:
         apply_clock(state, in);
         return true;
@@ -484,6 +508,7 @@ void manifest_state_encode(const struct manifest_state *state, struct manifest_e
     manifest_edit_identity(edit, state->dim, state->metric);
     manifest_edit_numbers(edit, state->next_file_number, state->next_epoch);
     manifest_edit_progress(edit, state->next_offset, state->next_sequence, &state->clock);
+    manifest_edit_mark(edit, &state->mark);
     for (size_t i = 0; i < state->log_count; i++)
         manifest_edit_log_use(edit, &state->logs[i]);
     for (size_t i = 0; i < state->table_count; i++)

@@ -231,7 +231,7 @@ static int replay_frames(struct store_shard *shard, struct memtable *memtable,
         append_apply_frame(shard, memtable, version, &frame, 0);
         clock = store_shard_clock(shard);
         manifest_clock_advance(&clock, &memtable->clock);
-        append_publish(shard, memtable->next_offset, &clock);
+        append_publish(shard, memtable->next_offset, &memtable->mark, &clock);
         shard->next_sequence++;
         at += frame.header->frame_bytes;
     }
@@ -380,7 +380,7 @@ int recovery_run(struct store_shard *shard, struct error *error)
             manifest_forget(shard->manifest, state->dropped[i]);
     shard->flushed_offset = state->next_offset;
     shard->next_sequence = state->next_sequence;
-    append_publish(shard, state->next_offset, &state->clock);
+    append_publish(shard, state->next_offset, &state->mark, &state->clock);
     open_logs(&recovery);
     if (code == 0)
         code = open_parts(&recovery, error);

@@ -311,6 +311,16 @@ int64_t store_shard_next_offset(const struct store_shard *shard)
     return atomic_load(&shard->visible);
 }
 
+struct store_mark store_shard_mark(struct store_shard *shard)
+{
+    struct store_mark mark;
+
+    pthread_mutex_lock(&shard->append_lock);
+    mark = shard->mark;
+    pthread_mutex_unlock(&shard->append_lock);
+    return mark;
+}
+
 struct store_clock store_shard_clock(const struct store_shard *shard)
 {
     return (struct store_clock){

@@ -127,6 +127,7 @@ struct store_shard {
     uint64_t extend_min_bytes; /* LOG_EXTEND_MIN_BYTES, but for tests */
     struct memtable *active;   /* takes appends; NULL between a rotation and the next append */
     int64_t next_sequence;     /* of the next frame; append lock */
+    struct store_mark mark;    /* below the visible offset; append lock */
     int64_t flushed_offset;    /* everything below is in chunks and runs; commit lock */
     _Atomic uint32_t immutable_count;
     _Atomic uint64_t active_bytes; /* memory of the active memtable */
@@ -225,8 +226,8 @@ int recovery_run(struct store_shard *shard, struct error *error);
 void append_apply_frame(struct store_shard *shard, struct memtable *memtable,
                         const struct version *version, const struct log_frame *frame,
                         int64_t arrival_wall_ms);
-/** Publishes next offset and clock. Under the append lock. */
-void append_publish(struct store_shard *shard, int64_t next_offset,
+/** Publishes next offset, mark and clock. Under the append lock. */
+void append_publish(struct store_shard *shard, int64_t next_offset, const struct store_mark *mark,
                     const struct store_clock *clock);
 /** Makes the active memtable immutable. Under the append lock. */
 void append_rotate(struct store_shard *shard);

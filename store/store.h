@@ -144,11 +144,21 @@ struct store_clock {
     int64_t safe_wall_ms;
 };
 
+/* The last record of Kafka below a next offset: whether the topic still holds it tells whether it
+ * is still the same topic. The store only keeps it; what the fingerprint is made of is the
+ * caller's.
+ */
+struct store_mark {
+    int64_t offset;       /* below the next offset */
+    uint64_t fingerprint; /* 0: not known */
+};
+
 struct store_group {
     const struct store_record
-        *records;        /* in offset order; of one id and offset only the last counts */
-    size_t record_count; /* 0 is allowed: only the next offset and the clock move */
-    int64_t next_offset; /* where Kafka is to be read on; >= every record's offset + 1 */
+        *records;           /* in offset order; of one id and offset only the last counts */
+    size_t record_count;    /* 0 is allowed: only next offset, mark and clock move */
+    int64_t next_offset;    /* where Kafka is to be read on; >= every record's offset + 1 */
+    struct store_mark mark; /* goes with the next offset, in place of the one before */
     struct store_clock clock;
 };
 
@@ -162,6 +172,9 @@ int store_shard_append(struct store_shard *shard, const struct store_group *grou
 
 /** Next offset to read from Kafka; -1 when nothing was ever stored. Any thread, lock-free. */
 int64_t store_shard_next_offset(const struct store_shard *shard);
+/** What came with the next offset; not known when nothing was. Any thread; waits for an append that
+ * is under way. */
+struct store_mark store_shard_mark(struct store_shard *shard);
 struct store_clock store_shard_clock(const struct store_shard *shard);
 /** Makes the safe clock durable without a group: what a start finds is then at least this.
  * Watermark and arrivals stay what they are. Any thread. */

@@ -107,6 +107,59 @@ START_TEST(topic_made_anew_is_read_after_a_rebuild)
 }
 END_TEST
 
+static void resume_stopped(struct node *node, const char *shard, enum ingest_resume how)
+{
+    struct error error = {0};
+
+    ck_assert_msg(ingest_resume_stopped(node->ingest, "points", shard, how, &error) == 0, "%s",
+                  error.text);
+}
+
+/* Partition 0 has as many records as before, 1 more, and 2 is as it was: empty. */
+START_TEST(topic_made_anew_that_reaches_our_offset_is_told_from_the_old_one)
+{
+    static const char *const stopped =
+        "windrow_partition_stopped{collection=\"points\",shard=\"2\"}";
+    const char *directory = stage_directory("data");
+    struct stage stage;
+    struct node node;
+    char text[512];
+
+    stage_create(&stage, 3);
+    stage_send_points(&stage, 2, 0, 100);
+    node_create(&node, &stage, directory);
+    node_start(&node);
+    node_wait_offset(&node, 0, 50);
+    node_wait_offset(&node, 1, 50);
+    node_destroy(&node);
+    stage_destroy(&stage);
+
+    stage_create(&stage, 3);
+    stage_send_points(&stage, 2, 1000, 1100);
+    stage_send(&stage, "points", 1, "1100", "{\"vector\": [1, 2, 3, 4]}", NULL);
+    stage_send(&stage, "points", 2, "1101", "{\"vector\": [1, 2, 3, 4]}", NULL);
+    node_create(&node, &stage, directory);
+    node_start(&node);
+    node_wait_stopped(&node, 0, text);
+    ck_assert_msg(strstr(text, "offset 50 is next") && strstr(text, "Kafka has 0 to 50"), "%s",
+                  text);
+    node_wait_stopped(&node, 1, text);
+    ck_assert_msg(strstr(text, "at 49, is not the one") && strstr(text, "Kafka has 0 to 51"), "%s",
+                  text);
+    node_wait_offset(&node, 2, 1);
+    ck_assert_double_eq(node_metric(&node, stopped), 0);
+    resume_stopped(&node, "0", INGEST_RESUME_REBUILD);
+    node_wait_offset(&node, 0, 50);
+    resume_stopped(&node, "1", INGEST_RESUME_SKIP);
+    node_wait_offset(&node, 1, 51);
+    node_wait_ready(&node);
+    node_stop(&node);
+    ck_assert_uint_eq(node_count_rows(&node, 3), 50 + 50 + 1 + 1);
+    node_destroy(&node);
+    stage_destroy(&stage);
+}
+END_TEST
+
 START_TEST(bad_record_without_dead_letters_is_skipped_on_purpose)
 {
     struct stage stage;
@@ -136,4 +189,5 @@ END_TEST
 
 TEST_TABLE(TEST(paused_collection_keeps_its_place_over_a_restart),
            TEST(topic_made_anew_is_read_after_a_rebuild),
+           TEST(topic_made_anew_that_reaches_our_offset_is_told_from_the_old_one),
            TEST(bad_record_without_dead_letters_is_skipped_on_purpose))

@@ -11,7 +11,7 @@ import harness
 
 harness.require_client("confluent_kafka")
 
-from confluent_kafka import Producer, TopicPartition
+from confluent_kafka import Producer
 from kafka_client import Operator
 from servers import Kafka
 from service import COLLECTION, MS_PER_HOUR, Windrow
@@ -95,9 +95,7 @@ class Operators(unittest.TestCase):
         self.assertEqual((refused.returncode, "shard 0 is not stopped" in refused.stderr), (1, True), refused.stderr)
         self.windrow.stop()
         self.send(range(20, 60))
-        admin = Operator(self.kafka.address).admin
-        place = TopicPartition(self.topic, 0, 30)
-        admin.delete_records([place])[place].result(60)
+        Operator(self.kafka.address).delete_records(self.topic, 0, 30)
         self.windrow.start()
         why = harness.wait_for(lambda: self.shard_status()["stopped"], "the shard stops")
         self.assertIn("offset 20 is gone, Kafka begins at 30", why)

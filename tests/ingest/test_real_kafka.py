@@ -171,11 +171,7 @@ class RealKafka(unittest.TestCase):
         left.outcomes['reason="syntax"'] = left.outcomes.get('reason="syntax"', 0) + 350 - begin  # what is left of the filler
         self.assert_accounted(left.outcomes, ends["0"] - begin)
 
-    def test_topic_made_anew_is_not_mistaken_for_the_old_one(self):
-        self.start()
-        old = Stream(self.random)
-        self.send(old.records(300))
-        ends = self.wait_caught_up()
+    def make_topic_anew(self):
         self.operator.delete_topic(self.topic)
 
         def created():
@@ -183,6 +179,13 @@ class RealKafka(unittest.TestCase):
             return set(self.kafka.end_offsets(self.topic, PARTITIONS).values()) == {0}
 
         harness.wait_for(created, "the topic is there again", 60, interval_s=0.2)
+
+    def test_topic_made_anew_is_not_mistaken_for_the_old_one(self):
+        self.start()
+        old = Stream(self.random)
+        self.send(old.records(300))
+        ends = self.wait_caught_up()
+        self.make_topic_anew()
         new = Stream(self.random, spoilt=0.1)
         self.send(new.records(60))
         new_ends = self.kafka.end_offsets(self.topic, PARTITIONS)
@@ -198,6 +201,65 @@ class RealKafka(unittest.TestCase):
         self.wait_caught_up()
         self.assert_model(new)
         self.assert_accounted(new.outcomes, 60)
+
+    def test_topic_made_anew_and_filled_past_us_is_not_mistaken_for_the_old_one(self):
+        self.start()
+        old = [Stream(self.random, name=f"old-{partition}-", spoilt=0.1) for partition in range(2)]
+        for partition, stream in enumerate(old):
+            self.send(stream.records(100), partition)
+        self.wait_caught_up()
+        self.assertEqual(self.windrow.stop(), 0)
+        self.make_topic_anew()
+        new = [Stream(self.random, name=f"new-{partition}-", spoilt=0.1) for partition in range(PARTITIONS)]
+        for partition, count in enumerate((150, 100, 50)):  # past our offset, up to it, and what we never read
+            self.send(new[partition].records(count), partition)
+        self.windrow.start()
+        self.wait_stopped(0, "offset 100 is next", "at 99, is not the one", "Kafka has 0 to 150", "made anew")
+        self.wait_stopped(1, "offset 100 is next", "at 99, is not the one", "Kafka has 0 to 100", "made anew")
+        self.wait_caught_up(2)
+        assert_stored(self, old[0].model | old[1].model | new[2].model, self.windrow)
+        self.assert_accounted(new[2].outcomes, 50)
+
+        for partition, how in (("0", "--rebuild"), ("1", "--skip")):
+            done = self.windrow.command("resume", "-C", COLLECTION, "--shard", partition, how)
+            self.assertEqual(done.returncode, 0, done.stderr)
+        after = Stream(self.random, name="after-")
+        self.send(after.records(20), 1)
+        self.wait_caught_up()
+        for stream in (new[0], after):
+            for outcome, count in stream.outcomes.items():
+                new[2].outcomes[outcome] = new[2].outcomes.get(outcome, 0) + count
+        self.assert_accounted(new[2].outcomes, 150 + 20 + 50)
+        for _ in range(2):
+            assert_stored(self, new[0].model | old[1].model | after.model | new[2].model, self.windrow)
+            self.windrow.kill()
+            self.windrow.start()
+            self.wait_caught_up()
+        self.assert_accounted({}, 0)
+
+    def test_restart_behind_transactions_or_removed_records_reads_on_and_counts_nothing_twice(self):
+        self.start()
+        stream = Stream(self.random, spoilt=0.3, deletes=0.3)
+        sender = Sender(self.kafka.address, self.topic)
+        for number, end in enumerate((self.windrow.kill, self.windrow.stop, self.windrow.kill)):
+            for stream in self.run_transactions(sender, stream, 2):  # the second is aborted
+                pass
+            ends = self.wait_caught_up()
+            if number == 2:  # the last record goes, as by retention
+                self.operator.delete_records(self.topic, 0, ends["0"])
+            end()
+            self.windrow.start()
+            self.wait_caught_up()
+            self.assert_model(stream)
+            self.assert_accounted({}, 0)
+            stream.outcomes = {}
+            sender.begin()
+            sender.send(self.topic, stream.records(20))
+            sender.end(commit=True)
+            self.wait_caught_up()
+            self.assert_model(stream)
+            self.assert_accounted(stream.outcomes, 20)
+        self.assertNotIn(" stopped: ", self.windrow.log())
 
     # ---- what goes away and comes back
 

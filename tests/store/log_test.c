@@ -57,6 +57,38 @@ START_TEST(frame_that_was_built_is_taken_apart)
 }
 END_TEST
 
+/* A frame whose header was changed by someone who knows how to sign it. */
+static int parse_signed(uint8_t *bytes, const struct log_frame_layout *layout)
+{
+    struct log_frame_header *header = (struct log_frame_header *)bytes;
+    struct log_frame frame;
+
+    header->checksum = log_frame_checksum(header);
+    return log_frame_parse(bytes, layout->frame_bytes, &identity, FIXTURE_DIM, &frame, NULL);
+}
+
+START_TEST(mark_of_a_frame_lies_below_its_next_offset_or_is_not_known)
+{
+    uint64_t random = test_seed();
+    struct log_frame_layout layout;
+    uint8_t *bytes = build(&random, &layout);
+    struct log_frame_header *header = (struct log_frame_header *)bytes;
+    const struct store_mark mark = fixture_mark(header->next_offset);
+
+    ck_assert_int_eq(header->mark_offset, mark.offset);
+    ck_assert_uint_eq(header->mark_fingerprint, mark.fingerprint);
+    ck_assert_int_eq(parse_signed(bytes, &layout), 0);
+    header->mark_offset = header->next_offset;
+    ck_assert_int_eq(parse_signed(bytes, &layout), ERROR_CORRUPT);
+    header->mark_offset = -1;
+    ck_assert_int_eq(parse_signed(bytes, &layout), ERROR_CORRUPT);
+    header->mark_offset = 0; /* as before it was kept */
+    header->mark_fingerprint = 0;
+    ck_assert_int_eq(parse_signed(bytes, &layout), 0);
+    free(bytes);
+}
+END_TEST
+
 START_TEST(every_flipped_byte_of_a_frame_is_noticed)
 {
     uint64_t random = test_seed();
@@ -360,7 +392,67 @@ START_TEST(due_flush_leaves_the_memtable_that_has_just_begun)
 }
 END_TEST
 
+static void reopen_scene(struct scene *scene)
+{
+    scene_close(scene);
+    scene_open(scene);
+}
+
+static void expect_mark(struct scene *scene, struct store_mark expected)
+{
+    struct store_mark mark = store_shard_mark(scene->shard);
+
+    ck_assert_int_eq(mark.offset, expected.offset);
+    ck_assert_uint_eq(mark.fingerprint, expected.fingerprint);
+}
+
+/* From the log, then from the manifest; without records, and taken away on purpose. */
+START_TEST(mark_comes_back_with_the_next_offset)
+{
+    struct scene scene;
+    struct store_group group = {0};
+    const struct store_mark none = {0};
+
+    scene_start(&scene);
+    scene_open(&scene);
+    group.next_offset = store_shard_next_offset(scene.shard);
+    group.mark = fixture_mark(group.next_offset);
+    expect_mark(&scene, group.mark);
+    ck_assert_int_eq(store_shard_flush(scene.shard, NULL), 0);
+    reopen_scene(&scene);
+    expect_mark(&scene, group.mark);
+
+    group.next_offset += 7;
+    ck_assert_int_eq(store_shard_append(scene.shard, &group, NULL), 0);
+    reopen_scene(&scene);
+    expect_mark(&scene, group.mark);
+    ck_assert_int_eq(store_shard_next_offset(scene.shard), group.next_offset);
+
+    for (int flush = 0; flush < 2; flush++) {
+        group.mark = fixture_mark(group.next_offset);
+        ck_assert_int_eq(store_shard_append(scene.shard, &group, NULL), 0);
+        ck_assert_int_eq(store_shard_flush(scene.shard, NULL), 0);
+        group.mark = none;
+        ck_assert_int_eq(store_shard_append(scene.shard, &group, NULL), 0);
+        expect_mark(&scene, none);
+        if (flush)
+            ck_assert_int_eq(store_shard_flush(scene.shard, NULL), 0);
+        reopen_scene(&scene);
+        expect_mark(&scene, none);
+    }
+    group.mark = (struct store_mark){group.next_offset, 1};
+    ck_assert_int_eq(store_shard_append(scene.shard, &group, NULL), ERROR_INVALID);
+    group.mark.offset = -1;
+    ck_assert_int_eq(store_shard_append(scene.shard, &group, NULL), ERROR_INVALID);
+    expect_mark(&scene, none);
+    scene_close(&scene);
+    scene_destroy(&scene);
+}
+END_TEST
+
 TEST_TABLE(TEST(frame_that_was_built_is_taken_apart),
+           TEST(mark_of_a_frame_lies_below_its_next_offset_or_is_not_known),
+           TEST(mark_comes_back_with_the_next_offset),
            TEST(every_flipped_byte_of_a_frame_is_noticed),
            TEST(frame_of_another_file_use_or_place_does_not_pass),
            TEST(torn_last_frame_is_the_end_of_the_log),

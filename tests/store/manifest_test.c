@@ -52,6 +52,7 @@ START_TEST(edits_are_there_after_opening_again)
     struct manifest_table table = make_table(10);
     const struct manifest_table *found;
     const struct store_clock clock = {1, 2, 3};
+    const struct store_mark mark = {98, 0xfeed};
     struct manifest_log log = {
         .number = 30, .epoch = 4, .salt = 5, .first_sequence = 6, .active = 1, .durable = 1};
 
@@ -59,6 +60,7 @@ START_TEST(edits_are_there_after_opening_again)
     manifest_edit_mask(&edit, 10, 20, 64);
     manifest_edit_log_use(&edit, &log);
     manifest_edit_progress(&edit, 100, 7, &clock);
+    manifest_edit_mark(&edit, &mark);
     commit(manifest, &edit);
     manifest = reopen(manifest);
     found = manifest_state_table(&manifest->state, 10);
@@ -69,6 +71,8 @@ START_TEST(edits_are_there_after_opening_again)
     ck_assert_double_eq(found->segment.recall, 0.97);
     ck_assert_uint_eq(found->description.dim, 8);
     ck_assert_int_eq(manifest->state.next_offset, 100);
+    ck_assert_int_eq(manifest->state.mark.offset, 98);
+    ck_assert_uint_eq(manifest->state.mark.fingerprint, 0xfeed);
     ck_assert_int_eq(manifest->state.clock.safe_wall_ms, 3);
     ck_assert_uint_gt(manifest->state.next_epoch, 4);
     ck_assert(manifest_state_refers(&manifest->state, 11) && "its segment");
@@ -214,16 +218,55 @@ START_TEST(damaged_or_missing_current_fails_the_opening)
 }
 END_TEST
 
+/* Manifests from before the mark was kept have progress alone: what was known of an earlier offset
+ * must not be taken for it. */
+START_TEST(progress_without_a_mark_takes_the_old_one_away)
+{
+    static const struct store_mark bad[] = {{100, 1}, {-1, 1}, {INT64_MAX, 1}};
+    const struct store_clock clock = {1, 2, 3};
+    const struct store_mark mark = {98, 0xfeed};
+    const struct store_mark none = {0};
+    struct manifest *manifest = reopen(NULL);
+    struct manifest_edit edit = {0};
+
+    manifest_edit_progress(&edit, 100, 7, &clock);
+    manifest_edit_mark(&edit, &mark);
+    commit(manifest, &edit);
+    manifest_edit_clock(&edit, &clock);
+    commit(manifest, &edit);
+    ck_assert_uint_eq(manifest->state.mark.fingerprint, 0xfeed);
+    manifest_edit_progress(&edit, 100, 8, &clock);
+    manifest_edit_mark(&edit, &none);
+    commit(manifest, &edit);
+    manifest = reopen(manifest);
+    ck_assert_int_eq(manifest->state.next_offset, 100);
+    ck_assert_uint_eq(manifest->state.mark.fingerprint, 0);
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        manifest_edit_mark(&edit, &bad[i]);
+        ck_assert_int_eq(
+            manifest_state_apply(&manifest->state, edit.body.data, edit.body.size, NULL),
+            ERROR_CORRUPT);
+        manifest_edit_destroy(&edit);
+        edit = (struct manifest_edit){0};
+    }
+    manifest_close(manifest);
+}
+END_TEST
+
 START_TEST(hostile_edits_are_refused)
 {
     uint64_t random = test_seed();
     struct manifest_edit edit = {0};
     struct manifest_table table = make_table(10);
+    const struct store_clock clock = {1, 2, 3};
+    const struct store_mark mark = {98, 0xfeed};
     unsigned refused = 0;
 
     manifest_edit_identity(&edit, 8, 1);
     manifest_edit_table(&edit, &table);
     manifest_edit_table_drop(&edit, 10);
+    manifest_edit_progress(&edit, 100, 7, &clock);
+    manifest_edit_mark(&edit, &mark);
     for (int i = 0; i < 20000; i++) {
         struct manifest_state state = {.next_offset = -1};
         size_t size = (size_t)(test_random(&random) % (edit.body.size + 1));
@@ -244,4 +287,5 @@ END_TEST
 TEST_TABLE(TEST(edits_are_there_after_opening_again), TEST(numbers_are_never_handed_out_twice),
            TEST(manifest_rolls_over_and_the_old_file_goes), TEST(torn_last_edit_does_not_count),
            TEST(damaged_edit_before_others_fails_the_opening),
-           TEST(damaged_or_missing_current_fails_the_opening), TEST(hostile_edits_are_refused))
+           TEST(damaged_or_missing_current_fails_the_opening),
+           TEST(progress_without_a_mark_takes_the_old_one_away), TEST(hostile_edits_are_refused))

@@ -24,6 +24,7 @@ struct model {
     struct model_row *rows; /* by key */
     size_t count, capacity;
     int64_t next_offset; /* -1: nothing was ever appended */
+    struct store_mark mark;
 };
 
 void model_copy(struct model *to, const struct model *from);
@@ -46,6 +47,9 @@ void fixture_key(uint32_t i, struct store_key *key);
 void fixture_vector(const uint8_t *key, size_t key_bytes, int64_t offset, float *vector);
 void fixture_payload(const uint8_t *key, size_t key_bytes, int64_t offset, uint32_t payload_bytes,
                      uint8_t *payload);
+
+/** The mark that goes with a next offset. */
+struct store_mark fixture_mark(int64_t next_offset);
 
 /* Builds groups with storage of their own. */
 struct fixture_group {

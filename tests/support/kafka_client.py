@@ -89,6 +89,10 @@ class Operator:
     def delete_topic(self, topic):
         self.admin.delete_topics([topic])[topic].result(TIMEOUT_S)
 
+    def delete_records(self, topic, partition, before_offset):
+        place = TopicPartition(topic, partition, before_offset)
+        self.admin.delete_records([place])[place].result(TIMEOUT_S)
+
     def begin_offset(self, topic, partition):
         place = TopicPartition(topic, partition)
         return self.admin.list_offsets({place: OffsetSpec.earliest()})[place].result(TIMEOUT_S).offset

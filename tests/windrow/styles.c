@@ -151,7 +151,8 @@ static void expire(struct world *world)
     *world->wall_ms += 2 * TTL_MS;
     for (int day = 0; day < 2; day++) {
         struct store_clock clock = {*world->wall_ms, *world->wall_ms, *world->wall_ms};
-        struct store_group idle = {.next_offset = world->model.next_offset, .clock = clock};
+        struct store_group idle = {
+            .next_offset = world->model.next_offset, .mark = world->model.mark, .clock = clock};
         ck_assert_int_eq(store_shard_append(world->shard, &idle, NULL), 0);
         ck_assert_int_eq(store_shard_flush(world->shard, NULL), 0);
         maintain(world);
