@@ -1,5 +1,6 @@
 #include "indexer/index/scratch.h"
 
+#include <assert.h>
 #include <pthread.h>
 
 #include "indexer/index/index.h"
@@ -16,12 +17,14 @@ static void scratch_delete(void *object)
     free(scratch->marks.touched);
     free(scratch->walk.entries);
     free(scratch->accepted.entries);
-    free(scratch->merged.entries);
     free(scratch->spare.entries);
     free(scratch->query);
     free(scratch->forest.trees);
     free(scratch->forest.owners);
     free(scratch->forest.entries);
+    free(scratch->forest.pools);
+    free(scratch->forest.places);
+    free(scratch->forest.fresh);
     free(scratch->tables);
     free(scratch);
 }
@@ -128,4 +131,31 @@ void index_forest_room(struct index_forest *forest, uint32_t trees, uint32_t ent
     forest->owners = grow(forest->owners, &forest->owner_room, blocks, sizeof(*forest->owners));
     forest->entries =
         grow(forest->entries, &forest->entry_room, trees * entries, sizeof(*forest->entries));
+}
+
+void index_forest_places(struct index_forest *forest, uint32_t pools, uint64_t places)
+{
+    assert(places <= UINT32_MAX); /* no more than there are nodes, or a few */
+    forest->pools = grow(forest->pools, &forest->pool_room, pools, sizeof(*forest->pools));
+    forest->places =
+        grow(forest->places, &forest->place_room, (uint32_t)places, sizeof(*forest->places));
+    forest->pool_count = forest->place_count = 0;
+}
+
+struct index_pool *index_forest_pool(struct index_forest *forest, uint32_t limit)
+{
+    struct index_pool *pool = &forest->pools[forest->pool_count++];
+
+    assert(forest->pool_count <= forest->pool_room);
+    assert(forest->place_room - forest->place_count >= limit);
+    *pool = (struct index_pool){
+        .entries = forest->places + forest->place_count, .limit = limit, .room = limit};
+    forest->place_count += limit;
+    return pool;
+}
+
+void index_forest_fresh(struct index_forest *forest, uint32_t trees, uint32_t each)
+{
+    forest->fresh = grow(forest->fresh, &forest->fresh_room, trees * each, sizeof(*forest->fresh));
+    forest->fresh_each = each;
 }

@@ -47,15 +47,22 @@ struct index_forest {
     uint32_t *entries;
     uint32_t entry_room;
     uint32_t node_count; /* of all trees */
+    /* For trees that are walked side by side: their pools, and what each is about to look at. */
+    struct index_pool *pools;
+    uint32_t pool_count, pool_room;
+    uint64_t *places; /* pool after pool */
+    uint32_t place_count, place_room;
+    uint32_t *fresh; /* tree after tree, `fresh_each` items */
+    uint32_t fresh_room, fresh_each;
 };
 
 struct index_scratch {
     struct index_forest forest;
     struct index_marks marks;
-    struct index_pool walk;          /* all nodes: decides where to go */
-    struct index_pool accepted;      /* what may be returned */
-    struct index_pool merged, spare; /* walks of several trees on their way into one */
-    uint8_t *query;                  /* encoded; 64-byte aligned */
+    struct index_pool walk;     /* all nodes: decides where to go */
+    struct index_pool accepted; /* what may be returned */
+    struct index_pool spare;    /* room for merging walks of several trees */
+    uint8_t *query;             /* encoded; 64-byte aligned */
     uint32_t query_room;
     uint8_t *tables; /* of a search through lists (ivf_search.c); 64-byte aligned */
     size_t tables_room;
@@ -127,6 +134,12 @@ static inline uint32_t index_candidate_node(uint64_t candidate)
 /** Room for so many trees (with so many ways into each), blocks of nodes. */
 void index_forest_room(struct index_forest *forest, uint32_t trees, uint32_t entries,
                        uint32_t blocks);
+
+/** Room for so many pools with so many places together; those there were are gone. */
+void index_forest_places(struct index_forest *forest, uint32_t pools, uint64_t places);
+/** An empty one of them. */
+struct index_pool *index_forest_pool(struct index_forest *forest, uint32_t limit);
+void index_forest_fresh(struct index_forest *forest, uint32_t trees, uint32_t each);
 
 static inline const struct index_tree *index_forest_tree(const struct index_forest *forest,
                                                          uint32_t node)

@@ -34,6 +34,7 @@ enum {
     THIN_ENTRIES = 4,      /* whose neighbours tell whether rows near the query match */
     THIN_PART = 24,        /* fewer than one in so many is too few to walk over */
     TOGETHER = 3,          /* items followed at once */
+    TREES_TOGETHER = 4,    /* trees walked side by side */
     FETCH_BYTES = 9 << 10, /* of codes on their way into the cache while keys are computed: with */
     AHEAD_MIN = 8,         /* more, rows of 784 bytes push out others; so many rows at least ... */
     AHEAD_MAX = 24         /* ... and at most */
@@ -45,33 +46,39 @@ static uint32_t clamp(uint64_t value, uint32_t low, uint32_t high)
     return value < low ? low : value > high ? high : (uint32_t)value;
 }
 
-/* One level as the walk sees it: of one tree, or level 0 of the whole forest. */
+/* One level as the walk sees it: of one tree, or level 0 of the whole forest. Its items are
+ * numbered from the tree's base. */
 struct walk {
     const struct index_forest *forest;
-    struct index_scratch *scratch;
     const struct index_tree *tree;   /* whose items are offered or followed now */
-    const struct index_level *level; /* NULL: level 0, whose items are nodes of the forest */
+    const struct index_level *level; /* NULL: level 0 */
+    struct index_marks *marks;
+    struct index_pool *pool;     /* decides where to go */
+    struct index_pool *accepted; /* NULL: candidates are not asked whether they are accepted */
+    uint32_t *fresh;             /* items whose codes are on the way, not offered yet */
+    uint32_t fresh_count;
+    uint32_t at, depth; /* places before `at` were followed; `depth` of them shall be */
+    uint64_t bound;     /* candidates behind `depth` and behind it are of no use */
     uint32_t seen;
-    bool asks; /* candidates are asked whether they are accepted */
 };
 
 static const uint8_t *codes_of(const struct walk *walk, uint32_t item)
 {
     const struct index_graph *graph = walk->tree->graph;
-    uint32_t node = walk->level ? walk->level->nodes[item] : item - walk->tree->base;
+    uint32_t node = item - walk->tree->base;
 
+    node = walk->level ? walk->level->nodes[node] : node;
     return graph->codes + (size_t)node * graph->quantiser.stride;
 }
 
-/* The links of an item, which are numbered from `first`. */
-static const uint32_t *links_of(const struct walk *walk, uint32_t item, uint32_t *degree,
-                                uint32_t *first)
+/* The links of an item, which are numbered from 0. */
+static const uint32_t *links_of(const struct walk *walk, uint32_t item, uint32_t *degree)
 {
     const struct index_graph *graph = walk->tree->graph;
+    uint32_t number = item - walk->tree->base;
 
     *degree = walk->level ? graph->m : 2 * graph->m;
-    *first = walk->level ? 0 : walk->tree->base;
-    return (walk->level ? walk->level->links : graph->links) + (size_t)(item - *first) * *degree;
+    return (walk->level ? walk->level->links : graph->links) + (size_t)number * *degree;
 }
 
 static void prefetch_codes(const struct walk *walk, uint32_t item)
@@ -110,25 +117,50 @@ static bool is_accepted(const struct walk *walk, uint32_t item)
 {
     const struct index_member *member = walk->tree->member;
 
+    item -= walk->tree->base;
     if (walk->level)
         return is_matching(walk->tree, walk->level->nodes[item]);
-    item -= walk->tree->base;
     return is_matching(walk->tree, item) &&
            (!member->accept ||
             member->accept(member->accept_context, walk->tree->graph->rows[item]));
 }
 
-/* Computes the keys of unseen items and puts them into the pools; returns the best place taken. */
-static uint32_t offer_items(struct walk *walk, const uint32_t *items, uint32_t count)
+/* How many rows of codes are asked for before the first is used. */
+static uint32_t rows_ahead(const struct walk *walk)
 {
-    struct index_scratch *scratch = walk->scratch;
-    uint32_t ahead = FETCH_BYTES / walk->tree->graph->quantiser.stride / 4 * 4;
-    uint32_t best = UINT32_MAX;
+    return clamp(FETCH_BYTES / walk->tree->graph->quantiser.stride / 4 * 4, AHEAD_MIN, AHEAD_MAX);
+}
 
-    ahead = ahead < AHEAD_MIN ? AHEAD_MIN : ahead > AHEAD_MAX ? AHEAD_MAX : ahead;
+static void prefetch_fresh(const struct walk *walk)
+{
+    uint32_t ahead = rows_ahead(walk);
+
+    for (uint32_t i = 0; i < walk->fresh_count && i < ahead; i++)
+        prefetch_codes(walk, walk->fresh[i]);
+}
+
+/* A walk through one tree of many remembers what it follows and what may still be among the best of
+ * all; half of what it meets is neither. */
+static uint32_t offer_place(const struct walk *walk, uint64_t candidate)
+{
+    const struct index_pool *pool = walk->pool;
+
+    if (candidate > walk->bound && pool->count >= walk->depth &&
+        candidate > pool->entries[walk->depth - 1])
+        return pool->limit;
+    return index_pool_insert(walk->pool, candidate);
+}
+
+/* Computes the keys of the fresh items, of which the first were prefetched, and puts them into the
+ * pools; returns the best place taken. */
+static uint32_t offer_fresh(struct walk *walk)
+{
+    const uint32_t *items = walk->fresh;
+    struct index_pool *accepted = walk->accepted;
+    uint32_t count = walk->fresh_count, ahead = rows_ahead(walk), best = UINT32_MAX;
+
     walk->seen += count;
-    for (uint32_t i = 0; i < count && i < ahead; i++)
-        prefetch_codes(walk, items[i]);
+    walk->fresh_count = 0;
     for (uint32_t i = 0; i < count; i += 4) {
         uint32_t filled = count - i < 4 ? count - i : 4;
         const uint8_t *rows[4];
@@ -141,13 +173,13 @@ static uint32_t offer_items(struct walk *walk, const uint32_t *items, uint32_t c
         keys_4(walk->tree, rows, keys);
         for (uint32_t j = 0; j < filled; j++) {
             uint64_t candidate = index_candidate(keys[j], items[i + j]);
-            uint32_t at = index_pool_insert(&scratch->walk, candidate);
+            uint32_t at = offer_place(walk, candidate);
             best = at < best ? at : best;
-            if (walk->asks &&
-                (scratch->accepted.count < scratch->accepted.limit ||
-                 candidate < scratch->accepted.entries[scratch->accepted.count - 1]) &&
+            if (accepted &&
+                (accepted->count < accepted->limit ||
+                 candidate < accepted->entries[accepted->count - 1]) &&
                 is_accepted(walk, items[i + j]))
-                index_pool_insert(&scratch->accepted, candidate);
+                index_pool_insert(accepted, candidate);
         }
     }
     return best;
@@ -156,12 +188,12 @@ static uint32_t offer_items(struct walk *walk, const uint32_t *items, uint32_t c
 /* Unseen items that an item is linked with. */
 static uint32_t linked_items(struct walk *walk, uint32_t item, uint32_t *fresh)
 {
-    uint32_t degree, first, count = 0;
-    const uint32_t *links = links_of(walk, item, &degree, &first);
+    uint32_t degree, count = 0;
+    const uint32_t *links = links_of(walk, item, &degree);
 
     while (count < degree && links[count] != INDEX_NO_LINK)
         count++;
-    return index_mark_all(&walk->scratch->marks, links, count, first, fresh);
+    return index_mark_all(walk->marks, links, count, walk->tree->base, fresh);
 }
 
 /* Where few rows match, only nodes that do are walked over: unseen matching nodes that a node is
@@ -171,9 +203,9 @@ static uint32_t linked_items(struct walk *walk, uint32_t item, uint32_t *fresh)
 static uint32_t matching_items(struct walk *walk, uint32_t item, uint32_t *fresh)
 {
     const struct index_tree *tree = walk->tree;
-    struct index_marks *marks = &walk->scratch->marks;
-    uint32_t through[DEGREE_LIMIT], through_count = 0, count = 0, degree, first;
-    const uint32_t *links = links_of(walk, item, &degree, &first);
+    struct index_marks *marks = walk->marks;
+    uint32_t through[DEGREE_LIMIT], through_count = 0, count = 0, degree, first = tree->base;
+    const uint32_t *links = links_of(walk, item, &degree);
 
     for (uint32_t i = 0; i < degree && links[i] != INDEX_NO_LINK; i++) {
         uint32_t node = links[i];
@@ -202,24 +234,38 @@ static uint32_t matching_items(struct walk *walk, uint32_t item, uint32_t *fresh
 
 static void prefetch_links(struct walk *walk, uint32_t item)
 {
-    uint32_t degree, first;
+    uint32_t degree;
     const uint32_t *links;
 
     if (!walk->level)
         walk->tree = index_forest_tree(walk->forest, item);
-    links = links_of(walk, item, &degree, &first);
+    links = links_of(walk, item, &degree);
     for (uint32_t i = 0; i < degree; i += INDEX_CODE_ALIGN / sizeof(*links))
         __builtin_prefetch(links + i);
 }
 
-/* Takes up to `together` items from place `at` on that were not followed, all of one tree, and
- * gathers what they lead to. */
-static uint32_t follow(struct walk *walk, uint32_t at, uint32_t depth, uint32_t *fresh)
+static void prefetch_next_links(struct walk *walk)
 {
-    struct index_pool *pool = &walk->scratch->walk;
+    const struct index_pool *pool = walk->pool;
+
+    for (uint32_t i = walk->at, next = 0; i < pool->count && next < TOGETHER; i++)
+        if (!(pool->entries[i] & 1)) {
+            prefetch_links(walk, index_candidate_node(pool->entries[i]));
+            next++;
+        }
+}
+
+/* Takes up to some items that were not followed, all of one tree, and gathers what they lead to,
+ * with its codes on the way. False: the nearest `depth` were all followed. */
+static bool follow(struct walk *walk)
+{
+    struct index_pool *pool = walk->pool;
+    uint32_t end = pool->count < walk->depth ? pool->count : walk->depth;
     uint32_t count = 0, taken = 0;
 
-    for (; at < pool->count && at < depth && taken < TOGETHER; at++) {
+    while (walk->at < end && pool->entries[walk->at] & 1)
+        walk->at++;
+    for (uint32_t at = walk->at; at < end && taken < TOGETHER; at++) {
         uint32_t item = index_candidate_node(pool->entries[at]);
         const struct index_tree *tree =
             walk->level ? walk->tree : index_forest_tree(walk->forest, item);
@@ -231,84 +277,151 @@ static uint32_t follow(struct walk *walk, uint32_t at, uint32_t depth, uint32_t 
         assert(2 * tree->graph->m <= DEGREE_LIMIT);
         pool->entries[at] |= 1;
         taken++;
-        count += !walk->level && tree->sparse ? matching_items(walk, item, fresh + count)
-                                              : linked_items(walk, item, fresh + count);
+        count += !walk->level && tree->sparse ? matching_items(walk, item, walk->fresh + count)
+                                              : linked_items(walk, item, walk->fresh + count);
     }
-    return count;
+    if (taken == 0)
+        return false;
+    walk->fresh_count = count;
+    prefetch_fresh(walk);
+    return true;
+}
+
+static void take_fresh(struct walk *walk)
+{
+    uint32_t best = offer_fresh(walk);
+
+    walk->at = best < walk->at + 1 ? best : walk->at + 1;
+    prefetch_next_links(walk);
 }
 
 /* Follows the links of the nearest items not yet followed, until the nearest `depth` in the pool
  * are. Some are followed at once: a walk waits for memory, not for the processor (with everything
  * in the cache it is 2.5 times faster), and the rows of more items can be fetched side by side. */
-static void walk_links(struct walk *walk, uint32_t depth)
+static void walk_links(struct walk *walk)
 {
-    struct index_pool *pool = &walk->scratch->walk;
-    uint32_t fresh[TOGETHER * 2 * DEGREE_LIMIT + 1];
-    uint32_t at = 0;
+    while (follow(walk))
+        take_fresh(walk);
+}
 
-    while (at < pool->count && at < depth) {
-        uint32_t count, best;
+/* The same for walks through different trees, in turns: what one asked for arrives while another is
+ * at work. Each goes where it would go alone. */
+static void walk_side_by_side(struct walk *walks, uint32_t count)
+{
+    struct walk *live[TREES_TOGETHER];
 
-        if (pool->entries[at] & 1) {
-            at++;
-            continue;
+    assert(count <= TREES_TOGETHER);
+    for (uint32_t i = 0; i < count; i++)
+        live[i] = &walks[i];
+    while (count > 0) {
+        struct walk *waiting = NULL;
+        uint32_t kept = 0;
+        for (uint32_t i = 0; i < count; i++) {
+            struct walk *walk = live[i];
+            if (!follow(walk))
+                continue;
+            if (waiting)
+                take_fresh(waiting);
+            waiting = walk;
+            live[kept++] = walk;
         }
-        count = follow(walk, at, depth, fresh);
-        best = offer_items(walk, fresh, count);
-        at = best < at + 1 ? best : at + 1;
-        for (uint32_t i = at, next = 0; i < pool->count && next < TOGETHER; i++)
-            if (!(pool->entries[i] & 1)) {
-                prefetch_links(walk, index_candidate_node(pool->entries[i]));
-                next++;
-            }
+        if (waiting)
+            take_fresh(waiting);
+        count = kept;
     }
 }
 
+/* Makes items fresh that were not seen. */
 static void enter(struct walk *walk, const uint32_t *items, uint32_t count)
 {
-    uint32_t fresh[INDEX_LEVEL_ROWS_MIN + BEAM_MAX], fresh_count = 0;
-
     for (uint32_t i = 0; i < count; i++)
-        if (index_mark(&walk->scratch->marks, items[i]))
-            fresh[fresh_count++] = items[i];
-    offer_items(walk, fresh, fresh_count);
+        if (index_mark(walk->marks, items[i]))
+            walk->fresh[walk->fresh_count++] = items[i];
+    prefetch_fresh(walk);
 }
 
-/* The best few items of level 1 as nodes; node 0 when there is no level above 0. The highest level
- * is small and looked at as a whole: groups without a way between them are found here. Where few
- * rows match, the best of those that were met on the way are taken, too. */
-static uint32_t find_entries(const struct index_tree *tree, struct index_scratch *scratch,
-                             uint32_t beam, uint32_t entries[2 * BEAM_MAX])
+/* Offers what all were entered by. */
+static void start_walks(struct walk *walks, uint32_t count)
 {
-    const struct index_graph *graph = tree->graph;
-    uint32_t count = 1;
-
-    entries[0] = 0;
-    for (uint32_t l = graph->level_count; l-- > 0;) {
-        struct walk walk = {&scratch->forest,  scratch, tree,
-                            &graph->levels[l], 0,       l == 0 && tree->sparse};
-        index_marks_clear(&scratch->marks);
-        index_pool_limit(&scratch->walk, beam);
-        index_pool_limit(&scratch->accepted, walk.asks ? SEEDS : 0);
-        if (l + 1 == graph->level_count) {
-            uint32_t all[INDEX_LEVEL_ROWS_MIN];
-            uint32_t looked_at =
-                walk.level->count < INDEX_LEVEL_ROWS_MIN ? walk.level->count : INDEX_LEVEL_ROWS_MIN;
-            for (uint32_t i = 0; i < looked_at; i++)
-                all[i] = i;
-            enter(&walk, all, looked_at);
-        } else {
-            enter(&walk, entries, count);
-        }
-        walk_links(&walk, beam);
-        count = scratch->walk.count;
-        for (uint32_t i = 0; i < count; i++)
-            entries[i] = walk.level->below[index_candidate_node(scratch->walk.entries[i])];
-        for (uint32_t i = 0; i < scratch->accepted.count; i++)
-            entries[count++] =
-                walk.level->below[index_candidate_node(scratch->accepted.entries[i])];
+    for (uint32_t i = 0; i < count; i++) {
+        (void)offer_fresh(&walks[i]);
+        walks[i].at = 0;
+        prefetch_next_links(&walks[i]);
     }
-    return count;
+}
+
+/* The highest level is small and looked at as a whole: groups without a way between them are found
+ * here. */
+static void enter_level(struct walk *walk, const uint32_t *entries)
+{
+    const struct index_tree *tree = walk->tree;
+    uint32_t all[INDEX_LEVEL_ROWS_MIN], count;
+
+    if (walk->level != &tree->graph->levels[tree->graph->level_count - 1]) {
+        enter(walk, entries, tree->entry_count);
+        return;
+    }
+    count = walk->level->count < INDEX_LEVEL_ROWS_MIN ? walk->level->count : INDEX_LEVEL_ROWS_MIN;
+    for (uint32_t i = 0; i < count; i++)
+        all[i] = tree->base + i;
+    enter(walk, all, count);
+}
+
+/* What a walk found leads to the level below. */
+static void keep_entries(const struct walk *walk, struct index_scratch *scratch)
+{
+    struct index_tree *tree = &scratch->forest.trees[walk->tree - scratch->forest.trees];
+    uint32_t *entries = scratch->forest.entries + tree->first_entry;
+    const struct index_pool *pools[2] = {walk->pool, walk->accepted};
+
+    tree->entry_count = 0;
+    for (int p = 0; p < 2 && pools[p]; p++)
+        for (uint32_t i = 0; i < pools[p]->count; i++) {
+            uint32_t item = index_candidate_node(pools[p]->entries[i]) - tree->base;
+            entries[tree->entry_count++] = tree->base + walk->level->below[item];
+        }
+}
+
+/* The best few items of level 1 of each tree as nodes; node 0 when there is no level above 0. Where
+ * few rows match, the best of those that were met on the way are taken, too. */
+static void find_entries(struct index_scratch *scratch, struct index_tree *trees, uint32_t count,
+                         uint32_t beam)
+{
+    struct index_forest *forest = &scratch->forest;
+    struct walk walks[TREES_TOGETHER];
+    uint32_t highest = 0;
+
+    for (uint32_t i = 0; i < count; i++) {
+        highest = trees[i].graph->level_count > highest ? trees[i].graph->level_count : highest;
+        trees[i].entry_count = 1;
+        forest->entries[trees[i].first_entry] = trees[i].base;
+    }
+    for (uint32_t l = highest; l-- > 0;) {
+        uint32_t walk_count = 0;
+        index_marks_clear(&scratch->marks);
+        index_forest_places(forest, 2 * count, (uint64_t)count * (beam + SEEDS));
+        for (uint32_t i = 0; i < count; i++) {
+            struct walk *walk = &walks[walk_count];
+            bool asks = l == 0 && trees[i].sparse;
+            if (l >= trees[i].graph->level_count)
+                continue;
+            *walk = (struct walk){.forest = forest,
+                                  .tree = &trees[i],
+                                  .level = &trees[i].graph->levels[l],
+                                  .marks = &scratch->marks,
+                                  .pool = index_forest_pool(forest, beam),
+                                  .fresh = forest->fresh + (size_t)i * forest->fresh_each,
+                                  .depth = beam,
+                                  .bound = UINT64_MAX};
+            walk->accepted = asks ? index_forest_pool(forest, SEEDS) : NULL;
+            enter_level(walk, forest->entries + trees[i].first_entry);
+            walk_count++;
+        }
+        start_walks(walks, walk_count);
+        walk_side_by_side(walks, walk_count);
+        for (uint32_t i = 0; i < walk_count; i++)
+            keep_entries(&walks[i], scratch);
+    }
 }
 
 /* How many candidates lie inside what the walk went through: behind its last one there may be
@@ -336,7 +449,7 @@ struct outcome {
  * accepted, for then every row seen was asked about. */
 static uint64_t wider(const struct walk *walk, uint32_t width, uint32_t k, uint32_t enough)
 {
-    uint32_t accepted = walk->scratch->accepted.count;
+    uint32_t accepted = walk->accepted->count;
     uint64_t needed = (uint64_t)width * k * 5 / 4 / (enough ? enough : 1) + 1;
 
     if (enough < ENOUGH_TO_TELL && accepted > enough)
@@ -363,16 +476,27 @@ static void merge_pools(struct index_pool *pool, const struct index_pool *other,
 static void enter_matching(struct walk *walk)
 {
     const uint32_t *entries = walk->forest->entries + walk->tree->first_entry;
-    uint32_t fresh[2 * DEGREE_LIMIT];
 
     for (uint32_t i = 0; i < walk->tree->entry_count; i++) {
-        if (!index_mark(&walk->scratch->marks, entries[i]))
+        if (!index_mark(walk->marks, entries[i]))
             continue;
-        if (is_matching(walk->tree, entries[i] - walk->tree->base))
-            (void)offer_items(walk, &entries[i], 1);
-        else
-            (void)offer_items(walk, fresh, matching_items(walk, entries[i], fresh));
+        if (is_matching(walk->tree, entries[i] - walk->tree->base)) {
+            walk->fresh[0] = entries[i];
+            walk->fresh_count = 1;
+        } else {
+            walk->fresh_count = matching_items(walk, entries[i], walk->fresh);
+        }
+        prefetch_fresh(walk);
+        (void)offer_fresh(walk);
     }
+}
+
+static void enter_tree(struct walk *walk)
+{
+    if (walk->tree->sparse)
+        enter_matching(walk);
+    else
+        enter(walk, walk->forest->entries + walk->tree->first_entry, walk->tree->entry_count);
 }
 
 /* A tree with a tenth of the nodes is hardly easier to search: of the width it gets the root of its
@@ -387,33 +511,62 @@ static uint32_t depth_of(const struct index_tree *tree, const struct index_fores
     return depth > DEPTH_MIN ? depth : DEPTH_MIN;
 }
 
+static uint32_t pool_places(const struct index_tree *tree, uint32_t width)
+{
+    return tree->graph->count < width ? tree->graph->count : width;
+}
+
 /* Level 0 of every tree is entered by the ways that its levels gave, and followed a little, so that
  * its best nodes are compared and not how near its ways in happen to be. What was found lies in the
  * walk's pool then. */
-static void enter_forest(struct walk *walk, uint32_t width)
+static void enter_forest(struct walk *walk, struct index_scratch *scratch)
 {
-    const struct index_forest *forest = walk->forest;
-    struct index_scratch *scratch = walk->scratch;
+    struct index_forest *forest = &scratch->forest;
+    struct walk walks[TREES_TOGETHER];
+    uint32_t width = walk->depth;
 
+    for (uint32_t first = 0; first < forest->tree_count; first += TREES_TOGETHER) {
+        uint32_t left = forest->tree_count - first;
+        uint32_t count = left < TREES_TOGETHER ? left : TREES_TOGETHER;
+        uint64_t places = (uint64_t)count * width;
+        index_forest_places(forest, count,
+                            places < forest->node_count ? places : forest->node_count);
+        for (uint32_t i = 0; i < count; i++) {
+            struct index_tree *tree = &forest->trees[first + i];
+            walks[i] = *walk;
+            walks[i].tree = tree;
+            walks[i].pool = index_forest_pool(forest, pool_places(tree, width));
+            walks[i].fresh = forest->fresh + (size_t)i * forest->fresh_each;
+            walks[i].depth = depth_of(tree, forest, width);
+            walks[i].seen = 0;
+            if (walk->pool->count == width)
+                walks[i].bound = walk->pool->entries[width - 1];
+            enter_tree(&walks[i]);
+        }
+        start_walks(walks, count);
+        walk_side_by_side(walks, count);
+        for (uint32_t i = 0; i < count; i++) {
+            walk->seen += walks[i].seen;
+            merge_pools(walk->pool, walks[i].pool, scratch->spare.entries);
+        }
+    }
+}
+
+static void walk_level_0(struct walk *walk, struct index_scratch *scratch, uint32_t width)
+{
     index_marks_clear(&scratch->marks);
     index_pool_limit(&scratch->walk, width);
-    index_pool_limit(&scratch->merged, width);
-    for (uint32_t i = 0; i < forest->tree_count; i++) {
-        walk->tree = &forest->trees[i];
-        scratch->walk.count = 0;
-        if (walk->tree->sparse)
-            enter_matching(walk);
-        else
-            enter(walk, forest->entries + walk->tree->first_entry, walk->tree->entry_count);
-        if (forest->tree_count == 1)
-            return;
-        walk_links(walk, depth_of(walk->tree, forest, width));
+    walk->at = 0;
+    walk->depth = width;
+    if (scratch->forest.tree_count == 1) {
+        walk->tree = scratch->forest.trees;
+        enter_tree(walk);
+        start_walks(walk, 1);
+    } else {
         index_pool_limit(&scratch->spare, width);
-        merge_pools(&scratch->merged, &scratch->walk, scratch->spare.entries);
+        enter_forest(walk, scratch);
     }
-    scratch->walk.count = scratch->merged.count;
-    memcpy(scratch->walk.entries, scratch->merged.entries,
-           scratch->merged.count * sizeof(uint64_t));
+    walk_links(walk);
 }
 
 /* A walk over matching rows alone that ends before its pool is full went through a group of rows
@@ -444,12 +597,16 @@ static struct outcome search_level_0(struct index_scratch *scratch, uint32_t k, 
     uint32_t candidates = clamp((uint64_t)k * CANDIDATES_FACTOR, EF_MIN, forest->node_count);
 
     for (;;) {
-        struct walk walk = {forest, scratch, NULL, NULL, 0, asks};
+        struct walk walk = {.forest = forest,
+                            .marks = &scratch->marks,
+                            .pool = &scratch->walk,
+                            .accepted = asks ? &scratch->accepted : NULL,
+                            .fresh = forest->fresh,
+                            .bound = UINT64_MAX};
         uint64_t needed;
         if (asks)
             index_pool_limit(&scratch->accepted, candidates);
-        enter_forest(&walk, width);
-        walk_links(&walk, width);
+        walk_level_0(&walk, scratch, width);
         outcome.usable = outcome.found->count;
         outcome.complete = walk.seen == forest->node_count;
         if (!outcome.complete && asks) {
@@ -479,20 +636,32 @@ static bool is_sparse(const struct index_member *member)
            index_walks_matching(member->matching_rows, member->segment->graph.count);
 }
 
+/* Items that are fresh at once, at most: what a few lead to, directly and through others, or what
+ * a level is entered by. */
+static uint32_t fresh_room(uint32_t m)
+{
+    uint32_t followed = TOGETHER * 2 * (2 * m) + 1, entered = INDEX_LEVEL_ROWS_MIN + 2 * BEAM_MAX;
+
+    return followed > entered ? followed : entered;
+}
+
 /* Room for the nodes of all trees, numbered one tree after another. */
 static void plan_forest(struct index_scratch *scratch, const struct index_member *members,
                         uint32_t member_count)
 {
     struct index_forest *forest = &scratch->forest;
-    uint32_t query_bytes = 0, nodes = 0, block = 0, at = 0;
+    uint32_t query_bytes = 0, nodes = 0, block = 0, at = 0, m = 0;
 
     for (uint32_t i = 0; i < member_count; i++) {
         const struct index_graph *graph = &members[i].segment->graph;
         nodes += (graph->count / INDEX_TREE_BLOCK + 1) * INDEX_TREE_BLOCK;
         query_bytes += graph->quantiser.stride;
+        m = graph->m > m ? graph->m : m;
         assert(nodes <= NODES_MAX || member_count == 1);
     }
     index_forest_room(forest, member_count, 2 * BEAM_MAX, nodes / INDEX_TREE_BLOCK);
+    index_forest_fresh(forest, member_count < TREES_TOGETHER ? member_count : TREES_TOGETHER,
+                       fresh_room(m));
     index_scratch_marks(scratch, nodes);
     index_scratch_query(scratch, query_bytes);
     forest->tree_count = member_count;
@@ -541,12 +710,12 @@ static float encode_queries(struct index_scratch *scratch, const float *query)
 
 /* Whether hardly any row near the query matches, however many do elsewhere: groups of matching rows
  * have no way to each other there, and a walk over them alone would end in richer places. */
-static bool is_thin_near(const struct index_tree *tree, const uint32_t *entries, uint32_t count)
+static bool is_thin_near(const struct index_tree *tree, const uint32_t *entries)
 {
     uint32_t degree = 2 * tree->graph->m, looked_at = 0, matching = 0;
 
-    for (uint32_t i = 0; i < count && i < THIN_ENTRIES; i++) {
-        const uint32_t *links = tree->graph->links + (size_t)entries[i] * degree;
+    for (uint32_t i = 0; i < tree->entry_count && i < THIN_ENTRIES; i++) {
+        const uint32_t *links = tree->graph->links + (size_t)(entries[i] - tree->base) * degree;
         for (uint32_t j = 0; j < degree && links[j] != INDEX_NO_LINK; j++) {
             matching += is_matching(tree, links[j]);
             looked_at++;
@@ -562,14 +731,14 @@ static void find_all_entries(struct index_scratch *scratch, uint32_t ef)
                         ? clamp(ef / BEAM_PART, BEAM_MIN, BEAM_MAX)
                         : clamp(ef / BEAM_PART / forest->tree_count, 1, BEAM_MAX);
 
+    for (uint32_t first = 0; first < forest->tree_count; first += TREES_TOGETHER) {
+        uint32_t left = forest->tree_count - first;
+        find_entries(scratch, forest->trees + first, left < TREES_TOGETHER ? left : TREES_TOGETHER,
+                     beam);
+    }
     for (uint32_t i = 0; i < forest->tree_count; i++) {
         struct index_tree *tree = &forest->trees[i];
-        uint32_t *entries = forest->entries + tree->first_entry;
-        tree->entry_count = find_entries(tree, scratch, beam, entries);
-        if (tree->sparse && is_thin_near(tree, entries, tree->entry_count))
-            tree->sparse = false;
-        for (uint32_t j = 0; j < tree->entry_count; j++)
-            entries[j] += tree->base;
+        tree->sparse = tree->sparse && !is_thin_near(tree, forest->entries + tree->first_entry);
     }
 }
 

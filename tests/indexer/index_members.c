@@ -190,6 +190,112 @@ START_TEST(rows_that_hardly_match_near_the_query_are_found)
 }
 END_TEST
 
+enum { ISLANDS = 11, ISLAND_ROWS = 400, MANY = 100 };
+
+/* Segments that lie far from each other, more than are walked side by side. */
+struct islands {
+    struct fixture_data parts[ISLANDS];
+    struct index_member members[ISLANDS];
+    uint64_t matching[ISLAND_ROWS / 64 + 1];
+};
+
+static void islands_open(struct islands *islands, uint64_t *state)
+{
+    struct index_build_options options = fixture_options(INDEX_METRIC_L2, DIM);
+
+    *islands = (struct islands){0};
+    for (uint32_t i = 0; i < ISLANDS; i++) {
+        struct fixture_data *part = &islands->parts[i];
+        *part = fixture_clusters(INDEX_METRIC_L2, ISLAND_ROWS, DIM, 1, 0.5f, state);
+        for (uint32_t row = 0; row < ISLAND_ROWS; row++)
+            part->vectors[(size_t)row * DIM + i] += 40;
+        islands->members[i] = (struct index_member){.segment = fixture_segment(part, &options),
+                                                    .vector = fixture_vector,
+                                                    .vector_context = part};
+        (void)unlink(fixture_path()); /* the mapping stays */
+    }
+}
+
+static void islands_close(struct islands *islands)
+{
+    for (uint32_t i = 0; i < ISLANDS; i++) {
+        index_segment_close((void *)(uintptr_t)islands->members[i].segment);
+        fixture_data_destroy(&islands->parts[i]);
+    }
+}
+
+/* Asks with a row of one part for as many as lie in it in the neighbourhood of the row. */
+static uint32_t ask_island(const struct islands *islands, uint32_t part, uint32_t row,
+                           struct index_hit hits[MANY], uint32_t owners[MANY], bool *exhausted)
+{
+    const float *query = islands->parts[part].vectors + (size_t)row * DIM;
+    struct index_search search = {.query = query, .k = MANY, .ef = MANY, .floor_score = -INFINITY};
+    struct error error = {0};
+    uint32_t count;
+
+    ck_assert_int_eq(index_members_search(islands->members, ISLANDS, &search, hits, owners, &count,
+                                          exhausted, &error),
+                     0);
+    return count;
+}
+
+/* The other parts are walked before and after it, and must neither take its places nor its way. */
+START_TEST(one_segment_that_holds_all_answers_gives_them_all_wherever_it_stands)
+{
+    uint64_t state = test_seed();
+    struct islands islands;
+
+    islands_open(&islands, &state);
+    for (uint32_t part = 0; part < ISLANDS; part++) {
+        struct index_hit hits[MANY], exact[MANY];
+        uint32_t owners[MANY], count, found = 0;
+        uint32_t row = (uint32_t)(test_random(&state) % ISLAND_ROWS);
+        bool exhausted;
+
+        ck_assert_uint_eq(ask_island(&islands, part, row, hits, owners, &exhausted), MANY);
+        ck_assert(exhausted);
+        index_exact_top(INDEX_METRIC_L2, islands.parts[part].vectors, ISLAND_ROWS, DIM,
+                        islands.parts[part].vectors + (size_t)row * DIM, MANY, exact, &count);
+        for (uint32_t i = 0; i < MANY; i++) {
+            ck_assert_uint_eq(owners[i], part);
+            found += hits[i].score >= exact[MANY - 1].score;
+        }
+        ck_assert_msg(found >= MANY * 9 / 10, "part %u: %u of %d", part, found, MANY);
+        ck_assert_uint_eq(hits[0].row, row);
+    }
+    islands_close(&islands);
+}
+END_TEST
+
+START_TEST(a_segment_without_a_matching_row_gives_none_and_takes_none_from_others)
+{
+    uint64_t state = test_seed();
+    struct islands islands;
+
+    islands_open(&islands, &state);
+    for (uint32_t part = 0; part < ISLANDS; part++) {
+        struct index_hit hits[MANY];
+        uint32_t owners[MANY], count, other = (part + 1) % ISLANDS;
+        bool exhausted;
+
+        islands.members[part].matching = islands.matching;
+        count = ask_island(&islands, part, 0, hits, owners, &exhausted);
+        ck_assert(count == MANY || !exhausted);
+        for (uint32_t i = 0; i < count; i++)
+            ck_assert_uint_ne(owners[i], part);
+        count = ask_island(&islands, other, 0, hits, owners, &exhausted);
+        ck_assert(count == MANY || !exhausted);
+        ck_assert_uint_gt(count, 0);
+        ck_assert_uint_eq(owners[0], other);
+        ck_assert_uint_eq(hits[0].row, 0);
+        islands.members[part].matching = NULL;
+    }
+    islands_close(&islands);
+}
+END_TEST
+
 TEST_TABLE(TEST(segments_searched_as_one_find_what_one_segment_would),
            TEST(only_matching_rows_come_back_at_every_share),
-           TEST(rows_that_hardly_match_near_the_query_are_found))
+           TEST(rows_that_hardly_match_near_the_query_are_found),
+           TEST(one_segment_that_holds_all_answers_gives_them_all_wherever_it_stands),
+           TEST(a_segment_without_a_matching_row_gives_none_and_takes_none_from_others))
