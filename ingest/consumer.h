@@ -200,6 +200,7 @@ struct partition {
     bool stopped;          /* will not go on until an operator says so */
     enum partition_stop_cause stop_cause;
     int64_t bad_offset;      /* of STOP_RECORD */
+    int64_t skip_offset;     /* an operator said so, and what lies before it is read again; -1 */
     bool pause_pending;      /* stopped or stalled inside a callback: pause at the next round */
     int64_t out_of_range_ns; /* Kafka refused our offset then; 0: it did not */
 

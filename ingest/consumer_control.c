@@ -173,6 +173,13 @@ static int skip(struct partition *partition, struct error *error)
                          "offset %lld cannot go back to %lld (the topic was made anew): only "
                          "rebuilding reads it",
                          (long long)partition->position, (long long)next);
+    if (partition->stop_cause == STOP_RECORD && partition->next_offset != partition->position) {
+        log_warning("ingest", PARTITION_FORMAT " skips offset %lld on an operator's word",
+                    PARTITION_NAME(partition), (long long)partition->bad_offset);
+        partition->skip_offset = partition->bad_offset;
+        partition->position = partition->next_offset; /* the store took no more before the stop */
+        return 0;
+    }
     log_warning("ingest", PARTITION_FORMAT " skips offsets %lld to %lld on an operator's word",
                 PARTITION_NAME(partition), (long long)partition->position, (long long)next - 1);
     return partition_move(partition, next, error);

@@ -101,6 +101,7 @@ static struct partition *partition_new(struct ingest *ingest, const struct topic
     partition->group = &partition->groups[0];
     partition->appended_ns = INT64_MIN / 2;
     partition->next_offset = partition->position = partition->committed_offset = -1;
+    partition->skip_offset = -1;
     partition->read_offset = -1;
     partition->clock.watermark_ms = TWCS_NO_TIME;
     partition->shared.next_offset = partition->shared.begin_offset = -1;

@@ -131,7 +131,8 @@ static bool take_parts(struct partition *partition, const rd_kafka_message_t *me
     return true;
 }
 
-/* Without a dead-letter topic the first bad record stops its partition; all before it are kept. */
+/* Without a dead-letter topic the first bad record stops its partition; all before it are kept, if
+ * not now then when it goes on. */
 static void stop_at_bad_record(struct partition *partition, int64_t offset,
                                const struct ingest_decoded *decoded)
 {
@@ -172,7 +173,9 @@ static void take_message(struct partition *partition, const rd_kafka_message_t *
     rd_kafka_timestamp_type_t type;
     int64_t timestamp_ms = rd_kafka_message_timestamp(message, &type);
 
-    if (partition->ingest->letters) {
+    if (message->offset == partition->skip_offset) {
+        partition->skip_offset = -1;
+    } else if (partition->ingest->letters) {
         bool taken = take_parts(partition, message, decoded, timestamp_ms, wall_ms);
         assert(taken);
         (void)taken;

@@ -99,4 +99,43 @@ START_TEST(member_whose_disk_takes_nothing_stays_in_its_group)
 }
 END_TEST
 
-TEST_TABLE(TEST(member_whose_disk_takes_nothing_stays_in_its_group))
+/* The store took nothing before the stop, and what was read until then is forgotten with it. */
+START_TEST(records_before_a_skipped_one_are_read_again)
+{
+    struct stage stage;
+    struct node node;
+    struct error error = {0};
+    char text[512];
+
+    sick_operations = *io_posix()->operations;
+    sick_operations.pwrite = sick_pwrite;
+    sick_operations.allocate = sick_allocate;
+    stage_create(&stage, 1);
+    stage.config.kafka_dead_letters = NULL;
+    stage_send_points(&stage, 1, 0, 5);
+    node_create(&node, &stage, stage_directory("data"));
+    store_close(node.store);
+    node.io = &sick_io;
+    node_open_store(&node);
+    node_start(&node);
+    node_wait_offset(&node, 0, 5);
+    atomic_store(&disk, FULL);
+    stage_send_points(&stage, 1, 5, 10);
+    stage_send(&stage, "points", 0, "10", "{", NULL);
+    stage_send_points(&stage, 1, 11, 20);
+    node_wait_stopped(&node, 0, text);
+    ck_assert_msg(strstr(text, "offset 10"), "%s", text);
+    atomic_store(&disk, WELL);
+    ck_assert_msg(ingest_resume_stopped(node.ingest, "points", "0", INGEST_RESUME_SKIP, &error) ==
+                      0,
+                  "%s", error.text);
+    node_wait_offset(&node, 0, 20);
+    node_stop(&node);
+    ck_assert_uint_eq(node_count_rows(&node, 1), 19);
+    node_destroy(&node);
+    stage_destroy(&stage);
+}
+END_TEST
+
+TEST_TABLE(TEST(records_before_a_skipped_one_are_read_again),
+           TEST(member_whose_disk_takes_nothing_stays_in_its_group))
