@@ -4,10 +4,7 @@
  * Several segments are walked as one forest: ways into each are found on its own levels, then all
  * share one pool on level 0, where a candidate counts by its estimated score whosever it is. A
  * segment that holds nothing good is left after its ways in; searching each with a pool of its own
- * costs a multiple (docs/benchmarks.md, section Search).
- *
- * Unlike the paper's two heaps, one sorted array serves as queue and result, and the distances of
- * all unseen neighbours of a node are computed together after their codes were prefetched. */
+ * costs a multiple (docs/benchmarks.md, section Search). */
 #include <assert.h>
 #include <math.h>
 #include <string.h>
@@ -16,9 +13,9 @@
 #include "indexer/index/scratch.h"
 #include "indexer/index/segment.h"
 #include "indexer/index/top.h"
+#include "indexer/index/walk.h"
 
 enum {
-    DEGREE_LIMIT = 512,
     BEAM_MIN = 4, /* candidates on upper levels, and ways into level 0 */
     BEAM_MAX = 64,
     SEEDS = 16,            /* matching ways in */
@@ -32,343 +29,33 @@ enum {
     WIDTH_LIMIT = 4096,    /* a pool wider than this is dearer than a scan */
     WIDTH_PART = 8,        /* so is one that holds more than an eighth of the rows */
     THIN_ENTRIES = 4,      /* whose neighbours tell whether rows near the query match */
-    THIN_PART = 24,        /* fewer than one in so many is too few to walk over */
-    TOGETHER = 3,          /* items followed at once */
-    TREES_TOGETHER = 4,    /* trees walked side by side */
-    FETCH_BYTES = 9 << 10, /* of codes on their way into the cache while keys are computed: with */
-    AHEAD_MIN = 8,         /* more, rows of 784 bytes push out others; so many rows at least ... */
-    AHEAD_MAX = 24         /* ... and at most */
+    THIN_PART = 24         /* fewer than one in so many is too few to walk over */
 };
-#define KEY_LIMIT 2147483520.0F /* the largest float that is an int32 */
 
 static uint32_t clamp(uint64_t value, uint32_t low, uint32_t high)
 {
     return value < low ? low : value > high ? high : (uint32_t)value;
 }
 
-/* One level as the walk sees it: of one tree, or level 0 of the whole forest. Its items are
- * numbered from the tree's base. */
-struct walk {
-    const struct index_forest *forest;
-    const struct index_tree *tree;   /* whose items are offered or followed now */
-    const struct index_level *level; /* NULL: level 0 */
-    struct index_marks *marks;
-    struct index_pool *pool;     /* decides where to go */
-    struct index_pool *accepted; /* NULL: candidates are not asked whether they are accepted */
-    uint32_t *fresh;             /* items whose codes are on the way, not offered yet */
-    uint32_t fresh_count;
-    uint32_t at, depth; /* places before `at` were followed; `depth` of them shall be */
-    uint64_t bound;     /* candidates behind `depth` and behind it are of no use */
-    uint32_t seen;
-};
-
-static const uint8_t *codes_of(const struct walk *walk, uint32_t item)
-{
-    const struct index_graph *graph = walk->tree->graph;
-    uint32_t node = item - walk->tree->base;
-
-    node = walk->level ? walk->level->nodes[node] : node;
-    return graph->codes + (size_t)node * graph->quantiser.stride;
-}
-
-/* The links of an item, which are numbered from 0. */
-static const uint32_t *links_of(const struct walk *walk, uint32_t item, uint32_t *degree)
-{
-    const struct index_graph *graph = walk->tree->graph;
-    uint32_t number = item - walk->tree->base;
-
-    *degree = walk->level ? graph->m : 2 * graph->m;
-    return (walk->level ? walk->level->links : graph->links) + (size_t)number * *degree;
-}
-
-static void prefetch_codes(const struct walk *walk, uint32_t item)
-{
-    const uint8_t *codes = codes_of(walk, item);
-
-    for (uint32_t i = 0; i < walk->tree->graph->quantiser.stride; i += INDEX_CODE_ALIGN)
-        __builtin_prefetch(codes + i);
-}
-
-static void keys_4(const struct index_tree *tree, const uint8_t *const rows[4], int32_t keys[4])
-{
-    const struct index_quantiser *quantiser = &tree->graph->quantiser;
-
-    index_quantiser_keys_4(quantiser, tree->query, rows, keys);
-    if (quantiser->kind == INDEX_CODE_FLOAT)
-        return;
-    if (tree->key_scale == 1 && tree->key_shift == 0)
-        return;
-    for (int i = 0; i < 4; i++) {
-        float key = (float)keys[i] * tree->key_scale + tree->key_shift;
-        key = key < KEY_LIMIT ? key : KEY_LIMIT;
-        keys[i] = (int32_t)(key > -KEY_LIMIT ? key : -KEY_LIMIT);
-    }
-}
-
-static bool is_matching(const struct index_tree *tree, uint32_t node)
-{
-    uint32_t row = tree->graph->rows[node];
-
-    return !tree->member->matching || tree->member->matching[row / 64] >> row % 64 & 1;
-}
-
-/* Above level 0 only whether it matches. */
-static bool is_accepted(const struct walk *walk, uint32_t item)
-{
-    const struct index_member *member = walk->tree->member;
-
-    item -= walk->tree->base;
-    if (walk->level)
-        return is_matching(walk->tree, walk->level->nodes[item]);
-    return is_matching(walk->tree, item) &&
-           (!member->accept ||
-            member->accept(member->accept_context, walk->tree->graph->rows[item]));
-}
-
-/* How many rows of codes are asked for before the first is used. */
-static uint32_t rows_ahead(const struct walk *walk)
-{
-    return clamp(FETCH_BYTES / walk->tree->graph->quantiser.stride / 4 * 4, AHEAD_MIN, AHEAD_MAX);
-}
-
-static void prefetch_fresh(const struct walk *walk)
-{
-    uint32_t ahead = rows_ahead(walk);
-
-    for (uint32_t i = 0; i < walk->fresh_count && i < ahead; i++)
-        prefetch_codes(walk, walk->fresh[i]);
-}
-
-/* A walk through one tree of many remembers what it follows and what may still be among the best of
- * all; half of what it meets is neither. */
-static uint32_t offer_place(const struct walk *walk, uint64_t candidate)
-{
-    const struct index_pool *pool = walk->pool;
-
-    if (candidate > walk->bound && pool->count >= walk->depth &&
-        candidate > pool->entries[walk->depth - 1])
-        return pool->limit;
-    return index_pool_insert(walk->pool, candidate);
-}
-
-/* Computes the keys of the fresh items, of which the first were prefetched, and puts them into the
- * pools; returns the best place taken. */
-static uint32_t offer_fresh(struct walk *walk)
-{
-    const uint32_t *items = walk->fresh;
-    struct index_pool *accepted = walk->accepted;
-    uint32_t count = walk->fresh_count, ahead = rows_ahead(walk), best = UINT32_MAX;
-
-    walk->seen += count;
-    walk->fresh_count = 0;
-    for (uint32_t i = 0; i < count; i += 4) {
-        uint32_t filled = count - i < 4 ? count - i : 4;
-        const uint8_t *rows[4];
-        int32_t keys[4];
-
-        for (uint32_t j = i + ahead; j < i + ahead + 4 && j < count; j++)
-            prefetch_codes(walk, items[j]);
-        for (uint32_t j = 0; j < 4; j++)
-            rows[j] = codes_of(walk, items[i + (j < filled ? j : 0)]);
-        keys_4(walk->tree, rows, keys);
-        for (uint32_t j = 0; j < filled; j++) {
-            uint64_t candidate = index_candidate(keys[j], items[i + j]);
-            uint32_t at = offer_place(walk, candidate);
-            best = at < best ? at : best;
-            if (accepted &&
-                (accepted->count < accepted->limit ||
-                 candidate < accepted->entries[accepted->count - 1]) &&
-                is_accepted(walk, items[i + j]))
-                index_pool_insert(accepted, candidate);
-        }
-    }
-    return best;
-}
-
-/* Unseen items that an item is linked with. */
-static uint32_t linked_items(struct walk *walk, uint32_t item, uint32_t *fresh)
-{
-    uint32_t degree, count = 0;
-    const uint32_t *links = links_of(walk, item, &degree);
-
-    while (count < degree && links[count] != INDEX_NO_LINK)
-        count++;
-    return index_mark_all(walk->marks, links, count, walk->tree->base, fresh);
-}
-
-/* Where few rows match, only nodes that do are walked over: unseen matching nodes that a node is
- * linked with, directly or through one that does not match, until there are enough. A node that
- * does not match is marked when its links were followed. After ACORN (arXiv 2403.04871), without
- * its denser graph: the nearest neighbours' neighbours take the place of more links. */
-static uint32_t matching_items(struct walk *walk, uint32_t item, uint32_t *fresh)
-{
-    const struct index_tree *tree = walk->tree;
-    struct index_marks *marks = walk->marks;
-    uint32_t through[DEGREE_LIMIT], through_count = 0, count = 0, degree, first = tree->base;
-    const uint32_t *links = links_of(walk, item, &degree);
-
-    for (uint32_t i = 0; i < degree && links[i] != INDEX_NO_LINK; i++) {
-        uint32_t node = links[i];
-        if (index_is_marked(marks, first + node))
-            continue;
-        if (is_matching(tree, node)) {
-            (void)index_mark(marks, first + node);
-            fresh[count++] = first + node;
-        } else {
-            through[through_count++] = node;
-            __builtin_prefetch(tree->graph->links + (size_t)node * degree);
-            __builtin_prefetch(tree->graph->links + (size_t)node * degree + degree / 2);
-        }
-    }
-    for (uint32_t i = 0; i < through_count && count < degree; i++) {
-        links = tree->graph->links + (size_t)through[i] * degree;
-        (void)index_mark(marks, first + through[i]);
-        for (uint32_t j = 0; j < degree && links[j] != INDEX_NO_LINK; j++)
-            if (!index_is_marked(marks, first + links[j]) && is_matching(tree, links[j])) {
-                (void)index_mark(marks, first + links[j]);
-                fresh[count++] = first + links[j];
-            }
-    }
-    return count;
-}
-
-static void prefetch_links(struct walk *walk, uint32_t item)
-{
-    uint32_t degree;
-    const uint32_t *links;
-
-    if (!walk->level)
-        walk->tree = index_forest_tree(walk->forest, item);
-    links = links_of(walk, item, &degree);
-    for (uint32_t i = 0; i < degree; i += INDEX_CODE_ALIGN / sizeof(*links))
-        __builtin_prefetch(links + i);
-}
-
-static void prefetch_next_links(struct walk *walk)
-{
-    const struct index_pool *pool = walk->pool;
-
-    for (uint32_t i = walk->at, next = 0; i < pool->count && next < TOGETHER; i++)
-        if (!(pool->entries[i] & 1)) {
-            prefetch_links(walk, index_candidate_node(pool->entries[i]));
-            next++;
-        }
-}
-
-/* Takes up to some items that were not followed, all of one tree, and gathers what they lead to,
- * with its codes on the way. False: the nearest `depth` were all followed. */
-static bool follow(struct walk *walk)
-{
-    struct index_pool *pool = walk->pool;
-    uint32_t end = pool->count < walk->depth ? pool->count : walk->depth;
-    uint32_t count = 0, taken = 0;
-
-    while (walk->at < end && pool->entries[walk->at] & 1)
-        walk->at++;
-    for (uint32_t at = walk->at; at < end && taken < TOGETHER; at++) {
-        uint32_t item = index_candidate_node(pool->entries[at]);
-        const struct index_tree *tree =
-            walk->level ? walk->tree : index_forest_tree(walk->forest, item);
-        if (pool->entries[at] & 1)
-            continue;
-        if (taken > 0 && tree != walk->tree)
-            break;
-        walk->tree = tree;
-        assert(2 * tree->graph->m <= DEGREE_LIMIT);
-        pool->entries[at] |= 1;
-        taken++;
-        count += !walk->level && tree->sparse ? matching_items(walk, item, walk->fresh + count)
-                                              : linked_items(walk, item, walk->fresh + count);
-    }
-    if (taken == 0)
-        return false;
-    walk->fresh_count = count;
-    prefetch_fresh(walk);
-    return true;
-}
-
-static void take_fresh(struct walk *walk)
-{
-    uint32_t best = offer_fresh(walk);
-
-    walk->at = best < walk->at + 1 ? best : walk->at + 1;
-    prefetch_next_links(walk);
-}
-
-/* Follows the links of the nearest items not yet followed, until the nearest `depth` in the pool
- * are. Some are followed at once: a walk waits for memory, not for the processor (with everything
- * in the cache it is 2.5 times faster), and the rows of more items can be fetched side by side. */
-static void walk_links(struct walk *walk)
-{
-    while (follow(walk))
-        take_fresh(walk);
-}
-
-/* The same for walks through different trees, in turns: what one asked for arrives while another is
- * at work. Each goes where it would go alone. */
-static void walk_side_by_side(struct walk *walks, uint32_t count)
-{
-    struct walk *live[TREES_TOGETHER];
-
-    assert(count <= TREES_TOGETHER);
-    for (uint32_t i = 0; i < count; i++)
-        live[i] = &walks[i];
-    while (count > 0) {
-        struct walk *waiting = NULL;
-        uint32_t kept = 0;
-        for (uint32_t i = 0; i < count; i++) {
-            struct walk *walk = live[i];
-            if (!follow(walk))
-                continue;
-            if (waiting)
-                take_fresh(waiting);
-            waiting = walk;
-            live[kept++] = walk;
-        }
-        if (waiting)
-            take_fresh(waiting);
-        count = kept;
-    }
-}
-
-/* Makes items fresh that were not seen. */
-static void enter(struct walk *walk, const uint32_t *items, uint32_t count)
-{
-    for (uint32_t i = 0; i < count; i++)
-        if (index_mark(walk->marks, items[i]))
-            walk->fresh[walk->fresh_count++] = items[i];
-    prefetch_fresh(walk);
-}
-
-/* Offers what all were entered by. */
-static void start_walks(struct walk *walks, uint32_t count)
-{
-    for (uint32_t i = 0; i < count; i++) {
-        (void)offer_fresh(&walks[i]);
-        walks[i].at = 0;
-        prefetch_next_links(&walks[i]);
-    }
-}
-
 /* The highest level is small and looked at as a whole: groups without a way between them are found
  * here. */
-static void enter_level(struct walk *walk, const uint32_t *entries)
+static void enter_level(struct index_walk *walk, const uint32_t *entries)
 {
     const struct index_tree *tree = walk->tree;
     uint32_t all[INDEX_LEVEL_ROWS_MIN], count;
 
     if (walk->level != &tree->graph->levels[tree->graph->level_count - 1]) {
-        enter(walk, entries, tree->entry_count);
+        index_walk_enter(walk, entries, tree->entry_count);
         return;
     }
     count = walk->level->count < INDEX_LEVEL_ROWS_MIN ? walk->level->count : INDEX_LEVEL_ROWS_MIN;
     for (uint32_t i = 0; i < count; i++)
         all[i] = tree->base + i;
-    enter(walk, all, count);
+    index_walk_enter(walk, all, count);
 }
 
 /* What a walk found leads to the level below. */
-static void keep_entries(const struct walk *walk, struct index_scratch *scratch)
+static void keep_entries(const struct index_walk *walk, struct index_scratch *scratch)
 {
     struct index_tree *tree = &scratch->forest.trees[walk->tree - scratch->forest.trees];
     uint32_t *entries = scratch->forest.entries + tree->first_entry;
@@ -388,7 +75,7 @@ static void find_entries(struct index_scratch *scratch, struct index_tree *trees
                          uint32_t beam)
 {
     struct index_forest *forest = &scratch->forest;
-    struct walk walks[TREES_TOGETHER];
+    struct index_walk walks[INDEX_TREES_TOGETHER];
     uint32_t highest = 0;
 
     for (uint32_t i = 0; i < count; i++) {
@@ -401,24 +88,24 @@ static void find_entries(struct index_scratch *scratch, struct index_tree *trees
         index_marks_clear(&scratch->marks);
         index_forest_places(forest, 2 * count, (uint64_t)count * (beam + SEEDS));
         for (uint32_t i = 0; i < count; i++) {
-            struct walk *walk = &walks[walk_count];
+            struct index_walk *walk = &walks[walk_count];
             bool asks = l == 0 && trees[i].sparse;
             if (l >= trees[i].graph->level_count)
                 continue;
-            *walk = (struct walk){.forest = forest,
-                                  .tree = &trees[i],
-                                  .level = &trees[i].graph->levels[l],
-                                  .marks = &scratch->marks,
-                                  .pool = index_forest_pool(forest, beam),
-                                  .fresh = forest->fresh + (size_t)i * forest->fresh_each,
-                                  .depth = beam,
-                                  .bound = UINT64_MAX};
+            *walk = (struct index_walk){.forest = forest,
+                                        .tree = &trees[i],
+                                        .level = &trees[i].graph->levels[l],
+                                        .marks = &scratch->marks,
+                                        .pool = index_forest_pool(forest, beam),
+                                        .fresh = forest->fresh + (size_t)i * forest->fresh_each,
+                                        .depth = beam,
+                                        .bound = UINT64_MAX};
             walk->accepted = asks ? index_forest_pool(forest, SEEDS) : NULL;
             enter_level(walk, forest->entries + trees[i].first_entry);
             walk_count++;
         }
-        start_walks(walks, walk_count);
-        walk_side_by_side(walks, walk_count);
+        index_walk_start(walks, walk_count);
+        index_walk_side_by_side(walks, walk_count);
         for (uint32_t i = 0; i < walk_count; i++)
             keep_entries(&walks[i], scratch);
     }
@@ -447,7 +134,7 @@ struct outcome {
 /* The width that should hold k accepted rows, a quarter more than by proportion. Where hardly any
  * lie inside, the share among all rows seen says more; it is the whole truth as long as few were
  * accepted, for then every row seen was asked about. */
-static uint64_t wider(const struct walk *walk, uint32_t width, uint32_t k, uint32_t enough)
+static uint64_t wider(const struct index_walk *walk, uint32_t width, uint32_t k, uint32_t enough)
 {
     uint32_t accepted = walk->accepted->count;
     uint64_t needed = (uint64_t)width * k * 5 / 4 / (enough ? enough : 1) + 1;
@@ -473,30 +160,31 @@ static void merge_pools(struct index_pool *pool, const struct index_pool *other,
 }
 
 /* The matching ones of the ways in, and what the others lead to. */
-static void enter_matching(struct walk *walk)
+static void enter_matching(struct index_walk *walk)
 {
     const uint32_t *entries = walk->forest->entries + walk->tree->first_entry;
 
     for (uint32_t i = 0; i < walk->tree->entry_count; i++) {
         if (!index_mark(walk->marks, entries[i]))
             continue;
-        if (is_matching(walk->tree, entries[i] - walk->tree->base)) {
+        if (index_is_matching(walk->tree, entries[i] - walk->tree->base)) {
             walk->fresh[0] = entries[i];
             walk->fresh_count = 1;
         } else {
-            walk->fresh_count = matching_items(walk, entries[i], walk->fresh);
+            walk->fresh_count = index_walk_matching_items(walk, entries[i], walk->fresh);
         }
-        prefetch_fresh(walk);
-        (void)offer_fresh(walk);
+        index_walk_prefetch_fresh(walk);
+        (void)index_walk_offer_fresh(walk);
     }
 }
 
-static void enter_tree(struct walk *walk)
+static void enter_tree(struct index_walk *walk)
 {
     if (walk->tree->sparse)
         enter_matching(walk);
     else
-        enter(walk, walk->forest->entries + walk->tree->first_entry, walk->tree->entry_count);
+        index_walk_enter(walk, walk->forest->entries + walk->tree->first_entry,
+                         walk->tree->entry_count);
 }
 
 /* A tree with a tenth of the nodes is hardly easier to search: of the width it gets the root of its
@@ -519,15 +207,15 @@ static uint32_t pool_places(const struct index_tree *tree, uint32_t width)
 /* Level 0 of every tree is entered by the ways that its levels gave, and followed a little, so that
  * its best nodes are compared and not how near its ways in happen to be. What was found lies in the
  * walk's pool then. */
-static void enter_forest(struct walk *walk, struct index_scratch *scratch)
+static void enter_forest(struct index_walk *walk, struct index_scratch *scratch)
 {
     struct index_forest *forest = &scratch->forest;
-    struct walk walks[TREES_TOGETHER];
+    struct index_walk walks[INDEX_TREES_TOGETHER];
     uint32_t width = walk->depth;
 
-    for (uint32_t first = 0; first < forest->tree_count; first += TREES_TOGETHER) {
+    for (uint32_t first = 0; first < forest->tree_count; first += INDEX_TREES_TOGETHER) {
         uint32_t left = forest->tree_count - first;
-        uint32_t count = left < TREES_TOGETHER ? left : TREES_TOGETHER;
+        uint32_t count = left < INDEX_TREES_TOGETHER ? left : INDEX_TREES_TOGETHER;
         uint64_t places = (uint64_t)count * width;
         index_forest_places(forest, count,
                             places < forest->node_count ? places : forest->node_count);
@@ -543,8 +231,8 @@ static void enter_forest(struct walk *walk, struct index_scratch *scratch)
                 walks[i].bound = walk->pool->entries[width - 1];
             enter_tree(&walks[i]);
         }
-        start_walks(walks, count);
-        walk_side_by_side(walks, count);
+        index_walk_start(walks, count);
+        index_walk_side_by_side(walks, count);
         for (uint32_t i = 0; i < count; i++) {
             walk->seen += walks[i].seen;
             merge_pools(walk->pool, walks[i].pool, scratch->spare.entries);
@@ -552,7 +240,7 @@ static void enter_forest(struct walk *walk, struct index_scratch *scratch)
     }
 }
 
-static void walk_level_0(struct walk *walk, struct index_scratch *scratch, uint32_t width)
+static void walk_level_0(struct index_walk *walk, struct index_scratch *scratch, uint32_t width)
 {
     index_marks_clear(&scratch->marks);
     index_pool_limit(&scratch->walk, width);
@@ -561,12 +249,12 @@ static void walk_level_0(struct walk *walk, struct index_scratch *scratch, uint3
     if (scratch->forest.tree_count == 1) {
         walk->tree = scratch->forest.trees;
         enter_tree(walk);
-        start_walks(walk, 1);
+        index_walk_start(walk, 1);
     } else {
         index_pool_limit(&scratch->spare, width);
         enter_forest(walk, scratch);
     }
-    walk_links(walk);
+    index_walk_links(walk);
 }
 
 /* A walk over matching rows alone that ends before its pool is full went through a group of rows
@@ -597,12 +285,12 @@ static struct outcome search_level_0(struct index_scratch *scratch, uint32_t k, 
     uint32_t candidates = clamp((uint64_t)k * CANDIDATES_FACTOR, EF_MIN, forest->node_count);
 
     for (;;) {
-        struct walk walk = {.forest = forest,
-                            .marks = &scratch->marks,
-                            .pool = &scratch->walk,
-                            .accepted = asks ? &scratch->accepted : NULL,
-                            .fresh = forest->fresh,
-                            .bound = UINT64_MAX};
+        struct index_walk walk = {.forest = forest,
+                                  .marks = &scratch->marks,
+                                  .pool = &scratch->walk,
+                                  .accepted = asks ? &scratch->accepted : NULL,
+                                  .fresh = forest->fresh,
+                                  .bound = UINT64_MAX};
         uint64_t needed;
         if (asks)
             index_pool_limit(&scratch->accepted, candidates);
@@ -640,7 +328,8 @@ static bool is_sparse(const struct index_member *member)
  * a level is entered by. */
 static uint32_t fresh_room(uint32_t m)
 {
-    uint32_t followed = TOGETHER * 2 * (2 * m) + 1, entered = INDEX_LEVEL_ROWS_MIN + 2 * BEAM_MAX;
+    uint32_t followed = INDEX_ITEMS_TOGETHER * 2 * (2 * m) + 1,
+             entered = INDEX_LEVEL_ROWS_MIN + 2 * BEAM_MAX;
 
     return followed > entered ? followed : entered;
 }
@@ -660,7 +349,8 @@ static void plan_forest(struct index_scratch *scratch, const struct index_member
         assert(nodes <= NODES_MAX || member_count == 1);
     }
     index_forest_room(forest, member_count, 2 * BEAM_MAX, nodes / INDEX_TREE_BLOCK);
-    index_forest_fresh(forest, member_count < TREES_TOGETHER ? member_count : TREES_TOGETHER,
+    index_forest_fresh(forest,
+                       member_count < INDEX_TREES_TOGETHER ? member_count : INDEX_TREES_TOGETHER,
                        fresh_room(m));
     index_scratch_marks(scratch, nodes);
     index_scratch_query(scratch, query_bytes);
@@ -717,7 +407,7 @@ static bool is_thin_near(const struct index_tree *tree, const uint32_t *entries)
     for (uint32_t i = 0; i < tree->entry_count && i < THIN_ENTRIES; i++) {
         const uint32_t *links = tree->graph->links + (size_t)(entries[i] - tree->base) * degree;
         for (uint32_t j = 0; j < degree && links[j] != INDEX_NO_LINK; j++) {
-            matching += is_matching(tree, links[j]);
+            matching += index_is_matching(tree, links[j]);
             looked_at++;
         }
     }
@@ -731,10 +421,10 @@ static void find_all_entries(struct index_scratch *scratch, uint32_t ef)
                         ? clamp(ef / BEAM_PART, BEAM_MIN, BEAM_MAX)
                         : clamp(ef / BEAM_PART / forest->tree_count, 1, BEAM_MAX);
 
-    for (uint32_t first = 0; first < forest->tree_count; first += TREES_TOGETHER) {
+    for (uint32_t first = 0; first < forest->tree_count; first += INDEX_TREES_TOGETHER) {
         uint32_t left = forest->tree_count - first;
-        find_entries(scratch, forest->trees + first, left < TREES_TOGETHER ? left : TREES_TOGETHER,
-                     beam);
+        find_entries(scratch, forest->trees + first,
+                     left < INDEX_TREES_TOGETHER ? left : INDEX_TREES_TOGETHER, beam);
     }
     for (uint32_t i = 0; i < forest->tree_count; i++) {
         struct index_tree *tree = &forest->trees[i];
