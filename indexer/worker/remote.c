@@ -352,6 +352,9 @@ int worker_build_remote(struct worker_task *task, bool *low_recall, struct error
     if (code == 0)
         code =
             *low_recall ? give_up(&owner, build.lists, error) : send_segment(&owner, &build, error);
+    /* Without room here for what was asked for, the owner is not to ask again and again. */
+    if (code == 0 && !*low_recall && job->kind[0] && strcmp(kind, job->kind) != 0)
+        code = give_up(&owner, strcmp(job->kind, "ivf_pq") == 0, error);
     /* A folder of our own that is not there says nothing about the window. */
     if (code == ERROR_NOT_FOUND && !owner.gone)
         code = ERROR_IO;

@@ -11,6 +11,7 @@
 
 #include "indexer/http/http.h"
 #include "indexer/worker/handoff.h"
+#include "indexer/worker/memory.h"
 #include "indexer/worker/queue.h"
 #include "tests/indexer/nats_server.h"
 #include "tests/indexer/worker_fixture.h"
@@ -19,11 +20,12 @@
     "dim: 128, metric: l2, index: {recall_floor: 0.5, flat_below: 100, chunk_above: 1000, "        \
     "hnsw: {ef_construct: 300}}"
 
-enum { ACK_WAIT_MS = 1000, ROWS = 6000 };
+enum { ACK_WAIT_MS = 1000, ROWS = 6000, ENOUGH_BYTES = 1 << 30 };
 
 /* ---- the builder: no shard of its own ---- */
 
-static _Noreturn void run_builder(const char *url, const char *name, int start, bool dies)
+static _Noreturn void run_builder(const char *url, const char *name, int start, bool dies,
+                                  uint64_t memory_max_bytes)
 {
     static struct worker_fixture fixture;
     struct worker_queue *queue;
@@ -38,6 +40,7 @@ static _Noreturn void run_builder(const char *url, const char *name, int start, 
         _exit(1);
     fixture_open(&fixture, name, "0", COLLECTION);
     atomic_store(&fixture.closing, true); /* nothing is open here */
+    fixture.config->build_memory_max_bytes = memory_max_bytes;
     queue = nats_server_queue(url, ACK_WAIT_MS, fixture.metrics);
     pool = fixture_pool(&fixture, queue, 1);
     worker_pool_set_address(pool, "127.0.0.1:1");
@@ -55,7 +58,8 @@ struct builder {
     int start;
 };
 
-static struct builder fork_builder(const char *url, const char *name, bool dies)
+static struct builder fork_builder(const char *url, const char *name, bool dies,
+                                   uint64_t memory_max_bytes)
 {
     struct builder builder;
     int ends[2];
@@ -65,7 +69,7 @@ static struct builder fork_builder(const char *url, const char *name, bool dies)
     ck_assert_int_ge(builder.process, 0);
     if (builder.process == 0) {
         (void)close(ends[1]);
-        run_builder(url, name, ends[0], dies);
+        run_builder(url, name, ends[0], dies, memory_max_bytes);
     }
     (void)close(ends[0]);
     builder.start = ends[1];
@@ -135,8 +139,8 @@ START_TEST(segment_of_a_killed_builder_is_built_by_another_and_swapped_in_by_the
     int status;
 
     nats_server_start(&server);
-    victim = fork_builder(server.url, "victim", true);
-    second = fork_builder(server.url, "second", false);
+    victim = fork_builder(server.url, "victim", true, ENOUGH_BYTES);
+    second = fork_builder(server.url, "second", false, ENOUGH_BYTES);
     owner_open(&owner, server.url);
     fixture_seal(&owner.fixture, 5, ROWS);
     fixture_submit(&owner.fixture, owner.pool, 5);
@@ -162,6 +166,38 @@ START_TEST(segment_of_a_killed_builder_is_built_by_another_and_swapped_in_by_the
     ck_assert_double_ge(fixture_wait_chunk(&owner.fixture, 6, 0).segment.recall, 0.5);
     (void)kill(second.process, SIGKILL);
     ck_assert_int_eq(waitpid(second.process, &status, 0), second.process);
+    owner_close(&owner);
+}
+END_TEST
+
+/* Its lists are better than nothing, and asking for the graph again would bring the same. */
+START_TEST(builder_without_room_for_a_graph_brings_lists_once)
+{
+    static struct owner owner;
+    const struct index_build_options options = {
+        .metric = INDEX_METRIC_L2, .dim = 128, .m = 16, .ef_construct = 300, .thread_count = 1};
+    uint64_t room = worker_build_bytes(&options, true, ROWS, true);
+    struct nats_server server;
+    struct builder builder;
+    struct store_window_info window;
+    int status;
+
+    ck_assert_uint_lt(room, worker_build_bytes(&options, false, ROWS, true));
+    nats_server_start(&server);
+    builder = fork_builder(server.url, "small", false, room);
+    owner_open(&owner, server.url);
+    fixture_seal(&owner.fixture, 5, ROWS);
+    fixture_submit(&owner.fixture, owner.pool, 5);
+    ck_assert_int_eq(write(builder.start, "g", 1), 1);
+    window = fixture_wait_indexed(&owner.fixture, 5);
+    ck_assert_str_eq(window.run.segment.kind, "ivf_pq");
+    fixture_wait_drained(owner.queue);
+    worker_pool_reconcile(owner.pool);
+    fixture_wait_drained(owner.queue);
+    ck_assert_uint_eq(fixture_window(&owner.fixture, 5).run.segment.file_number,
+                      window.run.segment.file_number);
+    (void)kill(builder.process, SIGKILL);
+    ck_assert_int_eq(waitpid(builder.process, &status, 0), builder.process);
     owner_close(&owner);
 }
 END_TEST
@@ -256,5 +292,6 @@ START_TEST(what_is_no_segment_is_never_swapped_in_and_leaves_nothing)
 }
 END_TEST
 
-TEST_TABLE(TEST(segment_of_a_killed_builder_is_built_by_another_and_swapped_in_by_the_owner),
+TEST_TABLE(TEST(builder_without_room_for_a_graph_brings_lists_once),
+           TEST(segment_of_a_killed_builder_is_built_by_another_and_swapped_in_by_the_owner),
            TEST(what_is_no_segment_is_never_swapped_in_and_leaves_nothing))
