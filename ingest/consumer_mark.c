@@ -10,25 +10,10 @@
  *     the same           goes on
  *     another            the partition stops, as for offsets that Kafka does not have
  *     none any more      (retention, compaction) no verdict: read from the next offset on */
-#include "base/checksum.h"
 #include "ingest/consumer.h"
+#include "ingest/fingerprint.h"
 
 enum { MARK_NEAR_OFFSETS = 1000 };
-
-/* A topic is compared with itself: what a broker keeps of a record as long as it has it counts.
- * docs/formats.md says how. */
-static uint64_t fingerprint_of(const rd_kafka_message_t *message)
-{
-    rd_kafka_timestamp_type_t type;
-    int64_t timestamp_ms = rd_kafka_message_timestamp(message, &type);
-    uint64_t key = checksum_block(message->key ? message->key : "",
-                                  message->key ? message->key_len : 0, 0, 0, message->key != NULL);
-    uint64_t fingerprint = checksum_block(message->payload ? message->payload : "",
-                                          message->payload ? message->len : 0,
-                                          (uint64_t)timestamp_ms, key, message->payload != NULL);
-
-    return fingerprint != 0 ? fingerprint : 1;
-}
 
 void partition_mark_drop(struct partition_group *group)
 {
@@ -49,7 +34,7 @@ struct store_mark partition_mark_make(struct partition *partition)
     struct store_mark mark = partition->mark;
 
     if (last)
-        mark = (struct store_mark){last->offset, fingerprint_of(last)};
+        mark = (struct store_mark){last->offset, ingest_fingerprint(last)};
     partition_mark_drop(partition->group); /* it holds all of what was fetched with it */
     return mark;
 }
@@ -86,7 +71,7 @@ bool partition_mark_check(struct partition *partition, const rd_kafka_message_t 
         return false;
     if (partition->check == CHECK_MARK && message->offset >= mark->offset) {
         partition->check = CHECK_BEHIND;
-        if (message->offset == mark->offset && fingerprint_of(message) != mark->fingerprint) {
+        if (message->offset == mark->offset && ingest_fingerprint(message) != mark->fingerprint) {
             fail(partition);
             return false;
         }

@@ -8,6 +8,7 @@
 
 #include "base/text.h"
 #include "ingest/decode_pool.h"
+#include "ingest/fingerprint.h"
 #include "ingest/kafka_conf.h"
 
 enum { ASK_TIMEOUT_MS = 15000, POLL_MS = 100, SILENCE_MAX_MS = 60000 };
@@ -121,6 +122,21 @@ static bool was_taken(struct replay_job *job, const struct store_record *record,
     return false;
 }
 
+/* Another topic of that name: what was read belongs to nothing that is stored. */
+static int check_mark(const struct replay_job *job, const rd_kafka_message_t *message,
+                      struct error *error)
+{
+    const struct store_mark *mark = &job->replay->mark;
+
+    if (mark->fingerprint == 0 || message->offset != mark->offset ||
+        ingest_fingerprint(message) == mark->fingerprint)
+        return 0;
+    return error_set(error, ERROR_NOT_FOUND,
+                     "%s [%d]: the record at offset %lld is not the one that was read there: the "
+                     "topic was made anew or its log was cut",
+                     job->topic, job->partition, (long long)mark->offset);
+}
+
 static int take_message(struct replay_job *job, const rd_kafka_message_t *message,
                         struct error *error)
 {
@@ -128,7 +144,10 @@ static int take_message(struct replay_job *job, const rd_kafka_message_t *messag
         decode_message_of(job->replay->collection, job->topic, message);
     struct ingest_decoded decoded;
     size_t count = 0;
+    int code = check_mark(job, message, error);
 
+    if (code != 0)
+        return code;
     arena_reset(&job->arena);
     ingest_decode(job->replay->collection, &decodable, &job->arena, &decoded);
     if (decodable.timestamp_ms >= 0)

@@ -197,6 +197,7 @@ static int replay(struct request *request, struct indexer_shard_lease *lease,
                                         .shard = store_shard_name(lease->shard),
                                         .from_offset = from_offset,
                                         .to_offset = to_offset,
+                                        .mark = store_shard_mark(lease->shard),
                                         .cancelled = {lease->closing, request->choice->cancelled}};
 
     return ingest_replay(&range, take_records, &target, error);

@@ -116,6 +116,30 @@ static void resume_stopped(struct node *node, const char *shard, enum ingest_res
 }
 
 /* Partition 0 has as many records as before, 1 more, and 2 is as it was: empty. */
+static int count_records(void *context, const struct store_record *records, size_t count,
+                         int64_t next_offset, struct error *error)
+{
+    (void)records;
+    (void)next_offset;
+    (void)error;
+    *(size_t *)context += count;
+    return 0;
+}
+
+/* What a window is made anew from must be what was stored. */
+static int replay_half(struct stage *stage, struct store_mark mark, size_t *count,
+                       struct error *error)
+{
+    const struct ingest_replay range = {.config = &stage->config,
+                                        .collection = &stage->collection,
+                                        .shard = "0",
+                                        .to_offset = 50,
+                                        .mark = mark};
+
+    *count = 0;
+    return ingest_replay(&range, count_records, count, error);
+}
+
 START_TEST(topic_made_anew_that_reaches_our_offset_is_told_from_the_old_one)
 {
     static const char *const stopped =
@@ -123,7 +147,10 @@ START_TEST(topic_made_anew_that_reaches_our_offset_is_told_from_the_old_one)
     const char *directory = stage_directory("data");
     struct stage stage;
     struct node node;
+    struct error error = {0};
+    struct store_mark mark;
     char text[512];
+    size_t count;
 
     stage_create(&stage, 3);
     stage_send_points(&stage, 2, 0, 100);
@@ -131,11 +158,16 @@ START_TEST(topic_made_anew_that_reaches_our_offset_is_told_from_the_old_one)
     node_start(&node);
     node_wait_offset(&node, 0, 50);
     node_wait_offset(&node, 1, 50);
+    mark = store_shard_mark(node.shards[0]);
+    ck_assert_msg(replay_half(&stage, mark, &count, &error) == 0, "%s", error.text);
+    ck_assert_uint_eq(count, 50);
     node_destroy(&node);
     stage_destroy(&stage);
 
     stage_create(&stage, 3);
     stage_send_points(&stage, 2, 1000, 1100);
+    ck_assert_int_eq(replay_half(&stage, mark, &count, &error), ERROR_NOT_FOUND);
+    ck_assert_msg(strstr(error.text, "offset 49 is not the one"), "%s", error.text);
     stage_send(&stage, "points", 1, "1100", "{\"vector\": [1, 2, 3, 4]}", NULL);
     stage_send(&stage, "points", 2, "1101", "{\"vector\": [1, 2, 3, 4]}", NULL);
     node_create(&node, &stage, directory);
