@@ -37,15 +37,6 @@ static void tear_down(struct setting *setting)
     free(setting);
 }
 
-/* Files are unlinked in the background. */
-static void wait_segment_files(struct setting *setting, int wanted)
-{
-    for (int round = 0; fixture_count_files(&setting->fixture, ".segment") != wanted; round++) {
-        ck_assert_int_lt(round, 3000);
-        (void)nanosleep(&(struct timespec){0, 10000000}, NULL);
-    }
-}
-
 /* Sources of the window that a search would walk. */
 static int walkable(struct setting *setting, int64_t number)
 {
@@ -104,7 +95,7 @@ START_TEST(chunk_segment_goes_with_its_chunk_when_chunks_merge_and_when_the_wind
                                    NULL, &error) == 0,
                   "%s", error.text);
     ck_assert_int_eq(walkable(setting, 5), 0);
-    wait_segment_files(setting, 0);
+    fixture_wait_files(&setting->fixture, ".segment", 0);
     worker_pool_reconcile(setting->pool);
     chunk = fixture_wait_chunk(&setting->fixture, 5, 0);
     ck_assert_uint_eq(chunk.rows, 1100);
@@ -112,10 +103,10 @@ START_TEST(chunk_segment_goes_with_its_chunk_when_chunks_merge_and_when_the_wind
 
     fixture_seal(&setting->fixture, 5, 10);
     ck_assert_int_eq(walkable(setting, 5), 0);
-    wait_segment_files(setting, 0);
+    fixture_wait_files(&setting->fixture, ".segment", 0);
     fixture_submit(&setting->fixture, setting->pool, 5);
     ck_assert_uint_eq(fixture_wait_indexed(&setting->fixture, 5).run.rows, 1110);
-    wait_segment_files(setting, 1);
+    fixture_wait_files(&setting->fixture, ".segment", 1);
     tear_down(setting);
 }
 END_TEST

@@ -311,6 +311,14 @@ int fixture_count_files(struct worker_fixture *fixture, const char *ending)
     return count.files;
 }
 
+void fixture_wait_files(struct worker_fixture *fixture, const char *ending, int wanted)
+{
+    for (int round = 0; fixture_count_files(fixture, ending) != wanted; round++) {
+        ck_assert_int_lt(round, 3000);
+        (void)nanosleep(&(struct timespec){0, 10000000}, NULL);
+    }
+}
+
 double fixture_counter(struct worker_fixture *fixture, const char *name)
 {
     struct metric_label label = {"collection", "news"};

@@ -64,6 +64,8 @@ struct store_window_info fixture_wait_indexed(struct worker_fixture *fixture, in
 void fixture_wait_drained(struct worker_queue *queue);
 /** Files in the shard's folder whose name ends so. */
 int fixture_count_files(struct worker_fixture *fixture, const char *ending);
+/** Until there are so many: files are unlinked in the background. */
+void fixture_wait_files(struct worker_fixture *fixture, const char *ending, int wanted);
 double fixture_counter(struct worker_fixture *fixture, const char *name);
 
 #endif

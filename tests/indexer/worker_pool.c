@@ -233,7 +233,7 @@ START_TEST(windows_that_grow_old_become_lists_of_one_epoch)
     ck_assert_str_eq(fixture_window(&setting->fixture, 2).run.segment.kind, "ivf_pq");
     ck_assert_uint_ne(epoch_of(&setting->fixture, 1), 0);
     ck_assert_uint_eq(epoch_of(&setting->fixture, 1), epoch_of(&setting->fixture, 2));
-    ck_assert_int_eq(fixture_count_files(&setting->fixture, ".segment"), 2);
+    fixture_wait_files(&setting->fixture, ".segment", 2);
     tear_down(setting);
 }
 END_TEST

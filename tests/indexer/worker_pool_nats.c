@@ -191,7 +191,7 @@ START_TEST(change_of_kind_waits_for_nothing)
     worker_pool_reconcile(pool); /* once: whatever is dropped now stays away */
     fixture_wait_drained(queue);
     ck_assert_str_eq(fixture_window(&fixture, 1).run.segment.kind, "ivf_pq");
-    ck_assert_int_eq(fixture_count_files(&fixture, ".segment"), 1);
+    fixture_wait_files(&fixture, ".segment", 1);
     worker_pool_stop(pool);
     queue->operations->close(queue);
     fixture_close(&fixture);
