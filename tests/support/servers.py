@@ -112,10 +112,15 @@ class Kafka(Server):
             self.kcat("-P", "-t", topic, *key_arguments, *header_arguments, file.name)
 
     def end_offsets(self, topic, partitions):
-        """Per partition, as a text like windrow's replies have it, the offset of the next record."""
+        """
+        Per partition, as a text like windrow's replies have it, the offset of the next record.
+
+        It counts records of transactions that are still open: a commit is answered before the brokers have written
+        it into each partition, and the end for readers of committed records lies before the transaction until then.
+        """
         wanted = [part for number in range(partitions) for part in ("-t", f"{topic}:{number}:-1")]
         ends = {}
-        for line in self.kcat("-Q", *wanted).stdout.decode().splitlines():
+        for line in self.kcat("-Q", "-X", "isolation.level=read_uncommitted", *wanted).stdout.decode().splitlines():
             name, _, offset = line.partition(" offset ")
             ends[name[name.index("[") + 1 : name.index("]")]] = int(offset)
         return ends
