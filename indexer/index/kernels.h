@@ -32,6 +32,13 @@ struct index_pq_scan {
     uint16_t limit;
 };
 
+/* Place of a part's table: parts 0 and 2 of a quad are low nibbles, 1 and 3 high ones, and each
+ * table is there twice, for both 16-byte lanes. */
+static inline uint32_t index_pq_table_place(uint32_t part)
+{
+    return part / 4 * 128 + part % 2 * 64 + part % 4 / 2 * 32;
+}
+
 struct index_kernels {
     const char *name;
     float (*dot)(const float *a, const float *b, uint32_t dim);
@@ -78,6 +85,17 @@ struct index_kernels {
     /* products[part * 16 + j] = inner product of the vector's part with the part's codeword j. */
     void (*pq_products)(const float *vector, const float *codebook, uint32_t part_count,
                         uint32_t part_dim, float *products);
+
+    /* least[part] = the smallest of factor * products[part * 16 ..], or FLT_MAX: what is no number
+     * is passed over. Returns how far above that of its part a product is at most. `factor` is a
+     * power of two or minus one: nothing is rounded, and all sets agree bit for bit unless a
+     * product goes beyond all floats. */
+    float (*pq_ranges)(const float *products, uint32_t part_count, float factor, float *least);
+
+    /* The tables of a scan: (factor * products - least) / unit, rounded, within
+     * 0..INDEX_PQ_TABLE_MAX; what is no number becomes 0. */
+    void (*pq_round)(const float *products, const float *least, uint32_t part_count, float factor,
+                     float unit, uint8_t *tables);
 
     /* sums[row]: table entries of the row's codes, plus its bias; at most 65535. masks[block]: bit
      * i is set when row i of the block has a sum below `limit`. */

@@ -4,6 +4,7 @@
 
 #if defined(__x86_64__)
 
+#include <float.h>
 #include <immintrin.h>
 #include <stddef.h>
 
@@ -329,6 +330,69 @@ AVX2 static void avx2_pq_products(const float *vector, const float *codebook, ui
     }
 }
 
+AVX2 static inline float smallest_of(__m256 eight)
+{
+    __m128 four = _mm_min_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+
+    four = _mm_min_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_min_ss(four, _mm_movehdup_ps(four)));
+}
+
+AVX2 static inline float largest_of(__m256 eight)
+{
+    __m128 four = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+
+    four = _mm_max_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_max_ss(four, _mm_movehdup_ps(four)));
+}
+
+AVX2 static float avx2_pq_ranges(const float *products, uint32_t part_count, float factor,
+                                 float *least)
+{
+    __m256 factors = _mm256_set1_ps(factor), bound = _mm256_set1_ps(FLT_MAX);
+    __m256 widest = _mm256_setzero_ps();
+
+    for (uint32_t part = 0; part < part_count; part++, products += INDEX_PQ_CODEWORDS) {
+        __m256 left = _mm256_mul_ps(factors, _mm256_loadu_ps(products));
+        __m256 right = _mm256_mul_ps(factors, _mm256_loadu_ps(products + 8));
+        __m256 lows;
+        least[part] =
+            smallest_of(_mm256_min_ps(_mm256_min_ps(left, bound), _mm256_min_ps(right, bound)));
+        lows = _mm256_set1_ps(least[part]);
+        widest = _mm256_max_ps(_mm256_sub_ps(left, lows), widest);
+        widest = _mm256_max_ps(_mm256_sub_ps(right, lows), widest);
+    }
+    return largest_of(widest);
+}
+
+AVX2 static inline __m256i round_eight(__m256 scaled, float least, float unit)
+{
+    __m256 entries =
+        _mm256_div_ps(_mm256_sub_ps(scaled, _mm256_set1_ps(least)), _mm256_set1_ps(unit));
+
+    entries = _mm256_max_ps(entries, _mm256_setzero_ps()); /* 0 for what is no number */
+    entries = _mm256_min_ps(entries, _mm256_set1_ps(INDEX_PQ_TABLE_MAX));
+    return _mm256_cvttps_epi32(_mm256_add_ps(entries, _mm256_set1_ps(0.5f)));
+}
+
+AVX2 static void avx2_pq_round(const float *products, const float *least, uint32_t part_count,
+                               float factor, float unit, uint8_t *tables)
+{
+    const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 0, 4, 1, 5);
+    __m256 factors = _mm256_set1_ps(factor);
+
+    for (uint32_t part = 0; part < part_count; part++, products += INDEX_PQ_CODEWORDS) {
+        __m256i left =
+            round_eight(_mm256_mul_ps(factors, _mm256_loadu_ps(products)), least[part], unit);
+        __m256i right =
+            round_eight(_mm256_mul_ps(factors, _mm256_loadu_ps(products + 8)), least[part], unit);
+        __m256i words = _mm256_packs_epi32(left, right);
+        __m256i bytes = _mm256_packus_epi16(words, words);
+        _mm256_storeu_si256((void *)(tables + index_pq_table_place(part)),
+                            _mm256_permutevar8x32_epi32(bytes, order));
+    }
+}
+
 /* Adds the bias of sixteen rows, stores their sums, returns which are below the limit. */
 AVX2 static inline uint32_t finish_sixteen(const struct index_pq_scan *scan, __m256i all,
                                            size_t first, uint16_t *sums)
@@ -386,6 +450,8 @@ const struct index_kernels index_kernels_avx2 = {
     .encode = avx2_encode,
     .pq_assign = avx2_pq_assign,
     .pq_products = avx2_pq_products,
+    .pq_ranges = avx2_pq_ranges,
+    .pq_round = avx2_pq_round,
     .pq_scan = avx2_pq_scan,
 };
 

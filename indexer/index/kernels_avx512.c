@@ -4,6 +4,7 @@
 
 #if defined(__x86_64__)
 
+#include <float.h>
 #include <immintrin.h>
 #include <stddef.h>
 
@@ -287,6 +288,39 @@ AVX512 static void avx512_pq_products(const float *vector, const float *codebook
     }
 }
 
+AVX512 static float avx512_pq_ranges(const float *products, uint32_t part_count, float factor,
+                                     float *least)
+{
+    __m512 factors = _mm512_set1_ps(factor), widest = _mm512_setzero_ps();
+
+    for (uint32_t part = 0; part < part_count; part++) {
+        __m512 scaled =
+            _mm512_mul_ps(factors, _mm512_loadu_ps(products + (size_t)part * INDEX_PQ_CODEWORDS));
+        least[part] = _mm512_reduce_min_ps(_mm512_min_ps(scaled, _mm512_set1_ps(FLT_MAX)));
+        widest = _mm512_max_ps(_mm512_sub_ps(scaled, _mm512_set1_ps(least[part])), widest);
+    }
+    return _mm512_reduce_max_ps(widest);
+}
+
+AVX512 static void avx512_pq_round(const float *products, const float *least, uint32_t part_count,
+                                   float factor, float unit, uint8_t *tables)
+{
+    __m512 factors = _mm512_set1_ps(factor), units = _mm512_set1_ps(unit);
+
+    for (uint32_t part = 0; part < part_count; part++) {
+        __m512 scaled =
+            _mm512_mul_ps(factors, _mm512_loadu_ps(products + (size_t)part * INDEX_PQ_CODEWORDS));
+        __m512 entries = _mm512_div_ps(_mm512_sub_ps(scaled, _mm512_set1_ps(least[part])), units);
+        __m128i bytes;
+        entries = _mm512_max_ps(entries, _mm512_setzero_ps()); /* 0 for what is no number */
+        entries = _mm512_min_ps(entries, _mm512_set1_ps(INDEX_PQ_TABLE_MAX));
+        bytes =
+            _mm512_cvtepi32_epi8(_mm512_cvttps_epi32(_mm512_add_ps(entries, _mm512_set1_ps(0.5f))));
+        _mm256_storeu_si256((void *)(tables + index_pq_table_place(part)),
+                            _mm256_broadcastsi128_si256(bytes));
+    }
+}
+
 /* The sums of even and of odd bytes of 64: an addition of pairs as 16-bit numbers leaves the odd
  * bytes' sums in the way of the even bytes', and they are taken off at the end. */
 struct byte_sums {
@@ -368,6 +402,8 @@ const struct index_kernels index_kernels_avx512 = {
     .encode = avx512_encode,
     .pq_assign = avx512_pq_assign,
     .pq_products = avx512_pq_products,
+    .pq_ranges = avx512_pq_ranges,
+    .pq_round = avx512_pq_round,
     .pq_scan = avx512_pq_scan,
 };
 

@@ -1,6 +1,7 @@
 /* The plain loops: what every other kernel set must agree with, and what runs on other CPUs. */
 #include "indexer/index/kernels.h"
 
+#include <float.h>
 #include <math.h>
 #include <stddef.h>
 #include <string.h>
@@ -210,6 +211,38 @@ static uint32_t quad_sum(const uint8_t *codes, const uint8_t *tables, uint32_t a
     return sum;
 }
 
+static float scalar_pq_ranges(const float *products, uint32_t part_count, float factor,
+                              float *least)
+{
+    float widest = 0;
+
+    for (uint32_t part = 0; part < part_count; part++, products += INDEX_PQ_CODEWORDS) {
+        least[part] = FLT_MAX;
+        for (uint32_t j = 0; j < INDEX_PQ_CODEWORDS; j++)
+            least[part] = factor * products[j] < least[part] ? factor * products[j] : least[part];
+        for (uint32_t j = 0; j < INDEX_PQ_CODEWORDS; j++) {
+            float above = factor * products[j] - least[part];
+            widest = above > widest ? above : widest;
+        }
+    }
+    return widest;
+}
+
+static void scalar_pq_round(const float *products, const float *least, uint32_t part_count,
+                            float factor, float unit, uint8_t *tables)
+{
+    for (uint32_t part = 0; part < part_count; part++, products += INDEX_PQ_CODEWORDS) {
+        uint8_t *entries = tables + index_pq_table_place(part);
+        for (uint32_t j = 0; j < INDEX_PQ_CODEWORDS; j++) {
+            float units = (factor * products[j] - least[part]) / unit;
+            units = units > 0 ? units : 0;
+            units = units < INDEX_PQ_TABLE_MAX ? units : INDEX_PQ_TABLE_MAX;
+            entries[j] = (uint8_t)(units + 0.5f);
+        }
+        memcpy(entries + INDEX_PQ_CODEWORDS, entries, INDEX_PQ_CODEWORDS);
+    }
+}
+
 static void scalar_pq_scan(const struct index_pq_scan *scan, uint16_t *sums, uint32_t *masks)
 {
     for (uint32_t block = 0; block < scan->block_count; block++) {
@@ -244,5 +277,7 @@ const struct index_kernels index_kernels_scalar = {
     .encode = scalar_encode,
     .pq_assign = scalar_pq_assign,
     .pq_products = scalar_pq_products,
+    .pq_ranges = scalar_pq_ranges,
+    .pq_round = scalar_pq_round,
     .pq_scan = scalar_pq_scan,
 };

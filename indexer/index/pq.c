@@ -141,77 +141,20 @@ void index_pq_decode(const struct index_pq *pq, const uint8_t *codes, uint32_t r
     }
 }
 
-static float larger(float a, float b)
-{
-    return a > b ? a : b;
-}
-
-/* The sixteen loops below have no branches: the compiler makes vectors of them, and tables of 196
- * parts took a quarter of a search before. What is no number is passed over. */
-static float smallest_of(const float *values)
-{
-    float least[INDEX_PQ_CODEWORDS];
-
-    for (uint32_t j = 0; j < INDEX_PQ_CODEWORDS; j++)
-        least[j] = values[j] < FLT_MAX ? values[j] : FLT_MAX;
-    for (uint32_t half = INDEX_PQ_CODEWORDS / 2; half > 0; half /= 2)
-        for (uint32_t j = 0; j < half; j++)
-            least[j] = least[j + half] < least[j] ? least[j + half] : least[j];
-    return least[0];
-}
-
-static float largest_of(const float *values, float widest)
-{
-    for (uint32_t j = 0; j < INDEX_PQ_CODEWORDS; j++)
-        widest = larger(values[j], widest);
-    return widest;
-}
-
-/* A number that is none, from vectors or a codebook beyond all bounds, becomes 0. */
-static void round_entries(const float *values, float least, float unit, uint8_t *entries)
-{
-    int32_t rounded[INDEX_PQ_CODEWORDS];
-
-    for (uint32_t j = 0; j < INDEX_PQ_CODEWORDS; j++) {
-        float units = (values[j] - least) / unit;
-        units = units > 0 ? units : 0;
-        units = units < INDEX_PQ_TABLE_MAX ? units : INDEX_PQ_TABLE_MAX;
-        rounded[j] = (int32_t)(units + 0.5f);
-    }
-    for (uint32_t j = 0; j < INDEX_PQ_CODEWORDS; j++)
-        entries[j] = (uint8_t)rounded[j];
-}
-
 float index_pq_tables(const struct index_pq *pq, const float *products, float factor,
                       float least_unit, uint8_t *tables, float *constant)
 {
-    float least[INDEX_PQ_PARTS_MAX], scaled[INDEX_PQ_CODEWORDS];
-    float widest = 0, unit;
+    const struct index_kernels *kernels = index_kernels();
+    float least[INDEX_PQ_PARTS_MAX], unit;
 
     assert(pq->part_count <= INDEX_PQ_PARTS_MAX);
-    *constant = 0;
-    for (uint32_t part = 0; part < pq->part_count; part++) {
-        const float *own = products + (size_t)part * INDEX_PQ_CODEWORDS;
-        for (uint32_t j = 0; j < INDEX_PQ_CODEWORDS; j++)
-            scaled[j] = factor * own[j];
-        least[part] = smallest_of(scaled);
-        for (uint32_t j = 0; j < INDEX_PQ_CODEWORDS; j++)
-            scaled[j] -= least[part];
-        widest = largest_of(scaled, widest);
-        *constant += least[part];
-    }
-    unit = larger(widest / INDEX_PQ_TABLE_MAX, least_unit);
+    unit = kernels->pq_ranges(products, pq->part_count, factor, least) / INDEX_PQ_TABLE_MAX;
+    unit = unit > least_unit ? unit : least_unit;
     if (!(unit >= FLT_MIN && unit <= FLT_MAX))
         unit = 1;
-    for (uint32_t part = 0; part < pq->part_count; part++) {
-        const float *own = products + (size_t)part * INDEX_PQ_CODEWORDS;
-        /* Parts 0 and 2 of a quad are low nibbles, 1 and 3 high ones; each table is there twice,
-         * for both 16-byte lanes. */
-        uint8_t *out = tables + (size_t)(part / 4) * 128 + (part % 2) * 64 + (part % 4 / 2) * 32;
-        for (uint32_t j = 0; j < INDEX_PQ_CODEWORDS; j++)
-            scaled[j] = factor * own[j];
-        round_entries(scaled, least[part], unit, out);
-        memcpy(out + INDEX_PQ_CODEWORDS, out, INDEX_PQ_CODEWORDS);
-    }
+    kernels->pq_round(products, least, pq->part_count, factor, unit, tables);
+    *constant = 0;
+    for (uint32_t part = 0; part < pq->part_count; part++)
+        *constant += least[part];
     return unit;
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "indexer/index/index.h"
+#include "indexer/index/select.h"
 #include "tests/support/test_main.h"
 
 static const char *const set_names[] = {"avx2", "avx512"};
@@ -248,6 +249,73 @@ START_TEST(product_codes_choose_the_nearest_codeword_and_products_agree)
 }
 END_TEST
 
+START_TEST(tables_of_a_scan_agree_with_scalar_exactly)
+{
+    enum { PARTS = 12 };
+    const float unusual[] = {0, -0.0f, NAN, INFINITY, -INFINITY, 1e38f, -1e38f, 1e-40f};
+    const float factors[] = {-1, -2}, units[] = {0.01f, 0.07f, 1, 1e-30f};
+    uint64_t state = test_seed();
+    float products[PARTS * 16], least[PARTS], want_least[PARTS];
+    uint8_t tables[PARTS * 32], want[PARTS * 32];
+
+    for (uint32_t variant = 0; variant < 64; variant++) {
+        float factor = factors[variant % 2], unit = units[variant / 2 % 4];
+        for (uint32_t i = 0; i < PARTS * 16; i++)
+            products[i] = random_float(&state);
+        for (uint32_t i = 0; i < variant / 8; i++) /* the first part may have no number at all */
+            products[variant % 3 ? test_random(&state) % (PARTS * 16) : i] = unusual[i];
+        for (uint32_t i = 0; variant == 63 && i < 16; i++)
+            products[i] = NAN;
+        float width = index_kernels_scalar.pq_ranges(products, PARTS, factor, want_least);
+        index_kernels_scalar.pq_round(products, want_least, PARTS, factor, unit, want);
+        for (size_t set = 0; set < 2; set++) {
+            const struct index_kernels *kernels = index_kernels_find(set_names[set]);
+            if (!kernels)
+                continue;
+            ck_assert(kernels->pq_ranges(products, PARTS, factor, least) == width);
+            for (uint32_t part = 0; part < PARTS; part++)
+                ck_assert(least[part] == want_least[part]);
+            kernels->pq_round(products, want_least, PARTS, factor, unit, tables);
+            ck_assert_mem_eq(tables, want, sizeof(tables));
+        }
+    }
+}
+END_TEST
+
+static int compare_entries(const void *a, const void *b)
+{
+    uint64_t left = *(const uint64_t *)a, right = *(const uint64_t *)b;
+
+    return (left > right) - (left < right);
+}
+
+START_TEST(selection_brings_the_smallest_to_the_front_in_any_order)
+{
+    enum { COUNT_MAX = 400 };
+    uint64_t state = test_seed();
+    uint64_t entries[COUNT_MAX], sorted[COUNT_MAX], picked[COUNT_MAX];
+
+    for (uint32_t round = 0; round < 2000; round++) {
+        uint32_t count = (uint32_t)(test_random(&state) % COUNT_MAX) + 1;
+        uint32_t keep = (uint32_t)(test_random(&state) % (count + 1));
+        uint64_t distinct = test_random(&state) >> test_random(&state) % 64;
+        for (uint32_t i = 0; i < count; i++)
+            entries[i] = round % 4 == 0   ? i
+                         : round % 4 == 1 ? count - i
+                                          : test_random(&state) | ~distinct;
+        memcpy(sorted, entries, count * sizeof(entries[0]));
+        qsort(sorted, count, sizeof(sorted[0]), compare_entries);
+        memcpy(picked, entries, count * sizeof(entries[0]));
+        index_entries_select(picked, count, keep);
+        qsort(picked, keep, sizeof(picked[0]), compare_entries);
+        qsort(picked + keep, count - keep, sizeof(picked[0]), compare_entries);
+        ck_assert_mem_eq(picked, sorted, count * sizeof(entries[0]));
+        index_entries_sort(entries, count);
+        ck_assert_mem_eq(entries, sorted, count * sizeof(entries[0]));
+    }
+}
+END_TEST
+
 START_TEST(scans_of_product_codes_agree_with_scalar_exactly)
 {
     enum { BLOCKS = 5, QUADS_MAX = 64 };
@@ -340,6 +408,8 @@ TEST_TABLE(TEST(float_kernels_agree_with_scalar_within_rounding),
            TEST(positions_below_a_limit_agree_with_scalar),
            TEST(encoding_agrees_with_scalar_and_clamps),
            TEST(product_codes_choose_the_nearest_codeword_and_products_agree),
+           TEST(tables_of_a_scan_agree_with_scalar_exactly),
+           TEST(selection_brings_the_smallest_to_the_front_in_any_order),
            TEST(scans_of_product_codes_agree_with_scalar_exactly),
            TEST(normalise_gives_unit_length_and_returns_the_former_one),
            TEST(exact_top_is_sorted_with_ties_by_row))
