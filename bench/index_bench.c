@@ -1,6 +1,7 @@
 #include "bench/index_bench.h"
 
 #include <getopt.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,21 +25,29 @@ static const char usage[] =
     "\n"
     "  --gt F            exact neighbours (.ibin); computed when missing\n"
     "  --metric M        l2, dot or cosine; default l2\n"
-    "  --kind K          hnsw or ivf_pq; default hnsw\n"
-    "  --threads N       for building; searches use one thread; default 1\n"
+    "  --kind K          hnsw, ivf_pq or both; default hnsw\n"
+    "  --threads N       for building, and for searching one query a thread; default 1\n"
     "  --m N, --ef-construct N\n"
+    "  --peers NAMES     those only, with commas: hnswlib, usearch, faiss IVF-PQ, ...; or all\n"
     "  --python FILE     Python that has the peers; default "
     "~/.cache/windrow/bench-venv/bin/python\n"
     "  --no-peers        windrow alone\n"
-    "  --json            one JSON object a line\n"
+    "  --json            one JSON object a line, for bench/index_chart.py\n"
+    "\n"
+    "queries/s are by processor time, times the threads: what so many processors of one's own "
+    "would\n"
+    "answer; beside them by the clock, which counts what others do on this machine.\n"
     "\n"
     "  windrow bench index --base sift.u8bin --queries sift-query.u8bin --gt sift-gt100.ibin\n";
 
 struct bench {
     const char *base_path, *query_path, *gt_path, *metric_name, *python;
+    const char *peer_names; /* NULL: those that index_peers.py takes by itself */
+    char data[64];          /* what rows call the data: "sift200k-128" */
     enum index_metric metric;
     uint32_t threads, m, ef_construct;
-    bool peers, json, lists;
+    bool peers, json;
+    bool graph, lists; /* the kinds asked for */
     struct bench_vectors base, queries;
     uint32_t *neighbours; /* queries x columns */
     uint32_t columns;
@@ -112,68 +121,156 @@ static uint32_t matches(const struct bench *bench, uint32_t query, const struct 
     return found;
 }
 
-/* By processor time, the best of a few rounds: others use the machine too. */
-static int measure(const struct bench *bench, const struct index_segment *segment, uint32_t ef,
-                   double *recall, double *per_second, struct error *error)
+/* ---- searching ---------------------------------------------------------------------------- */
+
+struct measuring {
+    const struct bench *bench;
+    const struct index_segment *segment;
+    uint32_t ef;
+    struct index_hit *hits;   /* queries x HITS */
+    uint32_t *hit_counts;     /* a query */
+    pthread_barrier_t begins; /* a round begins */
+    pthread_barrier_t ends;
+};
+
+struct searcher {
+    struct measuring *measuring;
+    uint32_t first; /* asks first, first + threads, ... */
+    int status;
+    struct error error;
+    pthread_t thread;
+};
+
+static int search_one(const struct measuring *measuring, uint32_t query, struct error *error)
 {
-    *per_second = 0;
+    const struct bench *bench = measuring->bench;
+    struct index_search search = {
+        .query = bench->queries.values + (size_t)query * bench->queries.dim,
+        .k = HITS,
+        .ef = measuring->ef,
+        .floor_score = -__builtin_inff(),
+        .vector = vector_of,
+        .vector_context = (void *)(uintptr_t)&bench->base,
+    };
+    bool exhausted;
+
+    return index_segment_search(measuring->segment, &search, measuring->hits + (size_t)query * HITS,
+                                &measuring->hit_counts[query], &exhausted, error);
+}
+
+/* Lives for all rounds: what a search keeps for its thread is warm after the first. */
+static void *search_rounds(void *context)
+{
+    struct searcher *searcher = context;
+    struct measuring *measuring = searcher->measuring;
+    const struct bench *bench = measuring->bench;
+
     for (int round = 0; round < ROUNDS; round++) {
-        double started = now_s(CLOCK_PROCESS_CPUTIME_ID), took;
-        uint32_t found = 0;
-        for (uint32_t q = 0; q < bench->queries.count; q++) {
-            struct index_search search = {
-                .query = bench->queries.values + (size_t)q * bench->queries.dim,
-                .k = HITS,
-                .ef = ef,
-                .floor_score = -__builtin_inff(),
-                .vector = vector_of,
-                .vector_context = (void *)(uintptr_t)&bench->base,
-            };
-            struct index_hit hits[HITS];
-            uint32_t count;
-            bool exhausted;
-            int status = index_segment_search(segment, &search, hits, &count, &exhausted, error);
-            if (status != 0)
-                return status;
-            found += matches(bench, q, hits, count);
-        }
-        took = now_s(CLOCK_PROCESS_CPUTIME_ID) - started;
-        *recall = (double)found / ((double)bench->queries.count * HITS);
-        if (bench->queries.count / took > *per_second)
-            *per_second = bench->queries.count / took;
+        pthread_barrier_wait(&measuring->begins);
+        for (uint32_t q = searcher->first; q < bench->queries.count && searcher->status == 0;
+             q += bench->threads)
+            searcher->status = search_one(measuring, q, &searcher->error);
+        pthread_barrier_wait(&measuring->ends);
     }
-    return 0;
+    return NULL;
 }
 
-static const char *name_of(const struct bench *bench)
+struct rate {
+    double recall;
+    double per_second;      /* by processor time, times the threads */
+    double wall_per_second; /* by the clock */
+};
+
+/* The best of a few rounds: others use the machine too. */
+static void time_rounds(struct measuring *measuring, struct rate *rate)
 {
-    return bench->lists ? "windrow ivf_pq" : "windrow";
+    const struct bench *bench = measuring->bench;
+    double queries = bench->queries.count;
+
+    for (int round = 0; round < ROUNDS; round++) {
+        double wall = now_s(CLOCK_MONOTONIC), took = now_s(CLOCK_PROCESS_CPUTIME_ID);
+        pthread_barrier_wait(&measuring->begins);
+        pthread_barrier_wait(&measuring->ends);
+        took = now_s(CLOCK_PROCESS_CPUTIME_ID) - took;
+        wall = now_s(CLOCK_MONOTONIC) - wall;
+        if (queries * bench->threads / took > rate->per_second)
+            rate->per_second = queries * bench->threads / took;
+        if (queries / wall > rate->wall_per_second)
+            rate->wall_per_second = queries / wall;
+    }
 }
 
-static int curve(const struct bench *bench, const struct index_segment *segment,
+static int measure(const struct bench *bench, const struct index_segment *segment, uint32_t ef,
+                   struct rate *rate, struct error *error)
+{
+    struct measuring measuring = {.bench = bench, .segment = segment, .ef = ef};
+    struct searcher *searchers = calloc(bench->threads, sizeof(*searchers));
+    uint64_t found = 0;
+    int status = 0;
+
+    *rate = (struct rate){0};
+    measuring.hits = calloc((size_t)bench->queries.count * HITS, sizeof(*measuring.hits));
+    measuring.hit_counts = calloc(bench->queries.count, sizeof(*measuring.hit_counts));
+    if (!searchers || !measuring.hits || !measuring.hit_counts ||
+        pthread_barrier_init(&measuring.begins, NULL, bench->threads + 1) != 0 ||
+        pthread_barrier_init(&measuring.ends, NULL, bench->threads + 1) != 0)
+        abort();
+    for (uint32_t i = 0; i < bench->threads; i++) {
+        searchers[i].measuring = &measuring;
+        searchers[i].first = i;
+        if (pthread_create(&searchers[i].thread, NULL, search_rounds, &searchers[i]) != 0)
+            abort();
+    }
+    time_rounds(&measuring, rate);
+    for (uint32_t i = 0; i < bench->threads; i++) {
+        (void)pthread_join(searchers[i].thread, NULL);
+        if (searchers[i].status != 0 && status == 0)
+            status = error_set(error, searchers[i].status, "%s", searchers[i].error.text);
+    }
+    for (uint32_t q = 0; q < bench->queries.count; q++)
+        found += matches(bench, q, measuring.hits + (size_t)q * HITS, measuring.hit_counts[q]);
+    rate->recall = (double)found / ((double)bench->queries.count * HITS);
+    (void)pthread_barrier_destroy(&measuring.begins);
+    (void)pthread_barrier_destroy(&measuring.ends);
+    free(measuring.hits);
+    free(measuring.hit_counts);
+    free(searchers);
+    return status;
+}
+
+/* ---- one kind ----------------------------------------------------------------------------- */
+
+static const char *name_of(bool lists)
+{
+    return lists ? "windrow IVF-PQ" : "windrow HNSW";
+}
+
+static int curve(const struct bench *bench, const struct index_segment *segment, bool lists,
                  struct error *error)
 {
     static const uint32_t efs[] = {10,  16,  24,  32,  40,  48,  64,  80,  96,  128,
                                    160, 200, 256, 320, 400, 512, 640, 800, 1000};
 
     for (size_t i = 0; i < sizeof(efs) / sizeof(efs[0]); i++) {
-        double recall, per_second;
-        int status = measure(bench, segment, efs[i], &recall, &per_second, error);
+        struct rate rate;
+        int status = measure(bench, segment, efs[i], &rate, error);
         if (status != 0)
             return status;
-        if (bench->json)
-            printf("{\"library\":\"%s\",\"ef\":%u,\"recall\":%.4f,\"qps\":%.0f}\n", name_of(bench),
-                   efs[i], recall, per_second);
-        else
-            printf("  ef %5u   recall@10 %.4f   %8.0f queries/s\n", efs[i], recall, per_second);
+        printf(bench->json
+                   ? "{\"data\":\"%s\",\"library\":\"%s\",\"threads\":%u,\"ef\":%u,"
+                     "\"recall\":%.4f,\"qps\":%.0f,\"qps_wall\":%.0f}\n"
+                   : "  %s: %s, %u threads, ef %5u   recall@10 %.4f   %8.0f queries/s, %8.0f by "
+                     "the clock\n",
+               bench->data, name_of(lists), bench->threads, efs[i], rate.recall, rate.per_second,
+               rate.wall_per_second);
         fflush(stdout);
-        if (recall > 0.9995)
+        if (rate.recall > 0.9995)
             break;
     }
     return 0;
 }
 
-static int build_segment(const struct bench *bench, struct io *io, const char *path,
+static int build_segment(const struct bench *bench, struct io *io, const char *path, bool lists,
                          struct error *error)
 {
     const struct index_build_options options = {
@@ -190,9 +287,8 @@ static int build_segment(const struct bench *bench, struct io *io, const char *p
     double started = now_s(CLOCK_MONOTONIC), started_cpu = now_s(CLOCK_PROCESS_CPUTIME_ID);
     double built, built_cpu;
     int status =
-        bench->lists
-            ? index_ivf_build(bench->base.values, bench->base.count, &options, &ivf, error)
-            : index_hnsw_build(bench->base.values, bench->base.count, &options, &graph, error);
+        lists ? index_ivf_build(bench->base.values, bench->base.count, &options, &ivf, error)
+              : index_hnsw_build(bench->base.values, bench->base.count, &options, &graph, error);
 
     if (status != 0)
         return status;
@@ -200,18 +296,19 @@ static int build_segment(const struct bench *bench, struct io *io, const char *p
     built_cpu = now_s(CLOCK_PROCESS_CPUTIME_ID) - started_cpu;
     status = ivf ? index_ivf_write(io, path, FILE_NUMBER, ivf, &size_bytes, error)
                  : index_segment_write(io, path, FILE_NUMBER, graph, &size_bytes, error);
-    printf(bench->json ? "{\"library\":\"%s\",\"simd\":\"%s\",\"m\":%u,\"ef_construct\":%u,"
-                         "\"threads\":%u,\"build_s\":%.2f,\"build_cpu_s\":%.2f,\"bytes\":%llu}\n"
-                       : "%s (%s) m %u, ef_construct %u, %u threads: built in %.2f s (%.2f s "
+    printf(bench->json ? "{\"data\":\"%s\",\"library\":\"%s\",\"threads\":%u,\"simd\":\"%s\","
+                         "\"m\":%u,\"ef_construct\":%u,\"build_s\":%.2f,\"build_cpu_s\":%.2f,"
+                         "\"bytes\":%llu}\n"
+                       : "%s: %s, %u threads (%s), m %u, ef_construct %u: built in %.2f s (%.2f s "
                          "of processor time), %llu bytes\n",
-           name_of(bench), index_simd_name(), bench->m, bench->ef_construct, bench->threads, built,
-           built_cpu, (unsigned long long)size_bytes);
+           bench->data, name_of(lists), bench->threads, index_simd_name(), bench->m,
+           bench->ef_construct, built, built_cpu, (unsigned long long)size_bytes);
     index_hnsw_graph_delete(graph);
     index_ivf_delete(ivf);
     return status;
 }
 
-static int run_windrow(const struct bench *bench, struct error *error)
+static int run_kind(const struct bench *bench, bool lists, struct error *error)
 {
     struct io *io = io_posix();
     struct index_segment *segment = NULL;
@@ -219,7 +316,7 @@ static int run_windrow(const struct bench *bench, struct error *error)
     int status;
 
     snprintf(path, sizeof(path), "/tmp/windrow-bench-index-%ld", (long)getpid());
-    status = build_segment(bench, io, path, error);
+    status = build_segment(bench, io, path, lists, error);
     if (status == 0)
         status = index_segment_open(io, path, FILE_NUMBER, bench->metric, bench->base.dim,
                                     bench->base.count, &segment, error);
@@ -227,16 +324,37 @@ static int run_windrow(const struct bench *bench, struct error *error)
     if (status == 0)
         status = index_segment_validate(segment, error);
     if (status == 0)
-        status = curve(bench, segment, error);
+        status = curve(bench, segment, lists, error);
     index_segment_close(segment);
     return status;
+}
+
+static int run_windrow(const struct bench *bench, struct error *error)
+{
+    int status = bench->graph ? run_kind(bench, false, error) : 0;
+
+    return status == 0 && bench->lists ? run_kind(bench, true, error) : status;
+}
+
+/* "/data/sift200k-128-base.u8bin": "sift200k-128". */
+static void name_data(struct bench *bench)
+{
+    const char *slash = strrchr(bench->base_path, '/');
+    const char *name = slash ? slash + 1 : bench->base_path;
+    size_t length = strcspn(name, ".\"\\");
+
+    if (length > 5 && memcmp(name + length - 5, "-base", 5) == 0)
+        length -= 5;
+    if (length >= sizeof(bench->data))
+        length = sizeof(bench->data) - 1;
+    memcpy(bench->data, name, length);
 }
 
 /* The peers are Python packages: a process of its own, on the same files and neighbours. */
 static int run_peers(const struct bench *bench)
 {
     char threads[16], m[16], ef_construct[16];
-    const char *arguments[24] = {bench->python,
+    const char *arguments[28] = {bench->python,
                                  BENCH_FOLDER "/index_peers.py",
                                  "--base",
                                  bench->base_path,
@@ -249,8 +367,10 @@ static int run_peers(const struct bench *bench)
                                  "--m",
                                  m,
                                  "--ef-construct",
-                                 ef_construct};
-    int used = 14, state;
+                                 ef_construct,
+                                 "--data",
+                                 bench->data};
+    int used = 16, state;
     pid_t child;
 
     snprintf(threads, sizeof(threads), "%u", bench->threads);
@@ -259,6 +379,10 @@ static int run_peers(const struct bench *bench)
     if (bench->gt_path) {
         arguments[used++] = "--gt";
         arguments[used++] = bench->gt_path;
+    }
+    if (bench->peer_names) {
+        arguments[used++] = "--peers";
+        arguments[used++] = bench->peer_names;
     }
     if (bench->json)
         arguments[used++] = "--json";
@@ -319,8 +443,9 @@ static int parse_option(struct bench *bench, int option)
         bench->metric_name = optarg;
         return parse_metric(optarg, &bench->metric);
     case 'k':
-        bench->lists = strcmp(optarg, "ivf_pq") == 0;
-        return bench->lists || strcmp(optarg, "hnsw") == 0 ? 0 : -1;
+        bench->lists = strcmp(optarg, "hnsw") != 0;
+        bench->graph = strcmp(optarg, "ivf_pq") != 0;
+        return (bench->lists && bench->graph && strcmp(optarg, "both") != 0) ? -1 : 0;
     case 't':
         return parse_number(optarg, &bench->threads) ? 0 : -1;
     case 'M':
@@ -329,6 +454,9 @@ static int parse_option(struct bench *bench, int option)
         return parse_number(optarg, &bench->ef_construct) ? 0 : -1;
     case 'p':
         bench->python = optarg;
+        return 0;
+    case 'P':
+        bench->peer_names = optarg;
         return 0;
     case 'n':
         bench->peers = false;
@@ -344,12 +472,19 @@ static int parse_option(struct bench *bench, int option)
 static int parse(struct bench *bench, int argc, char **argv)
 {
     static const struct option options[] = {
-        {"base", required_argument, NULL, 'b'},   {"queries", required_argument, NULL, 'q'},
-        {"gt", required_argument, NULL, 'g'},     {"metric", required_argument, NULL, 'm'},
-        {"kind", required_argument, NULL, 'k'},   {"threads", required_argument, NULL, 't'},
-        {"m", required_argument, NULL, 'M'},      {"ef-construct", required_argument, NULL, 'e'},
-        {"python", required_argument, NULL, 'p'}, {"no-peers", no_argument, NULL, 'n'},
-        {"json", no_argument, NULL, 'j'},         {NULL, 0, NULL, 0},
+        {"base", required_argument, NULL, 'b'},
+        {"queries", required_argument, NULL, 'q'},
+        {"gt", required_argument, NULL, 'g'},
+        {"metric", required_argument, NULL, 'm'},
+        {"kind", required_argument, NULL, 'k'},
+        {"threads", required_argument, NULL, 't'},
+        {"m", required_argument, NULL, 'M'},
+        {"ef-construct", required_argument, NULL, 'e'},
+        {"python", required_argument, NULL, 'p'},
+        {"no-peers", no_argument, NULL, 'n'},
+        {"json", no_argument, NULL, 'j'},
+        {"peers", required_argument, NULL, 'P'},
+        {NULL, 0, NULL, 0},
     };
     int option;
 
@@ -367,6 +502,7 @@ int bench_index_run(int argc, char **argv)
                           .threads = 1,
                           .m = 16,
                           .ef_construct = 200,
+                          .graph = true,
                           .peers = true};
     struct error error = {0};
     char python[512];
@@ -383,6 +519,7 @@ int bench_index_run(int argc, char **argv)
         fputs(usage, stderr);
         return 64;
     }
+    name_data(&bench);
     status = load(&bench, &error);
     if (status == 0)
         status = run_windrow(&bench, &error);

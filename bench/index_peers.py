@@ -1,8 +1,11 @@
 #!/usr/bin/env python3
 """The peers of `windrow bench index`: hnswlib, faiss and usearch on the same files, those that are installed.
 
-Searches run on one thread, one query a call, as a server gets them, and are timed by processor time, the best of a few
-rounds: the same as windrow's part. Builds are given in seconds and in seconds of processor time.
+Searches are timed by processor time, the best of a few rounds: the same as windrow's part. `qps` is what --threads
+processors of one's own would answer: queries * threads / processor time; `qps_wall` is by the clock. Graphs get all
+queries in one call and spread them over their own threads: each query is searched alone, and Python's part of a call
+does not count against them. Lists are asked both ways, for with all queries in one call faiss reads a list once for
+several of them ("batched"), which a server that gets one query at a time cannot.
 
   python3 -m venv ~/.cache/windrow/bench-venv && ~/.cache/windrow/bench-venv/bin/pip install hnswlib faiss-cpu usearch
 """
@@ -10,14 +13,27 @@ rounds: the same as windrow's part. Builds are given in seconds and in seconds o
 import argparse
 import importlib
 import json
+import os
+import subprocess
+import sys
+import threading
 import time
 
-import numpy
+try:
+    import numpy
+except ImportError as problem:
+    print(f"no peers: {sys.executable} has no numpy ({problem})", file=sys.stderr)
+    sys.exit(0)
 
 HITS = 10
 ROUNDS = 3
 EFS = [16, 24, 32, 48, 64, 96, 128, 200, 320, 512, 800]
+PROBES = [2, 4, 8, 12, 16, 24, 32, 64, 96, 128]
 ENOUGH = 0.9985
+
+
+class NotHere(Exception):
+    """A peer that cannot take part, and why."""
 
 
 def load(path):
@@ -38,6 +54,7 @@ def exact_neighbours(base, queries, metric):
 
 class Hnswlib:
     name = "hnswlib"
+    settings = [("ef", ef) for ef in EFS]
 
     def __init__(self, options, base):
         module = importlib.import_module("hnswlib")
@@ -46,28 +63,27 @@ class Hnswlib:
         self.index.init_index(max_elements=len(base), M=options.m, ef_construction=options.ef_construct)
         self.index.set_num_threads(options.threads)
         self.index.add_items(base)
-        self.index.set_num_threads(1)
-
-    settings = [("ef", ef) for ef in EFS]
+        self.threads = options.threads
 
     def set(self, value):
         self.index.set_ef(max(value, HITS))
 
-    def search(self, query):
-        return self.index.knn_query(query, k=HITS)[0][0]
+    def search(self, queries):
+        return self.index.knn_query(queries, k=HITS, num_threads=self.threads)[0]
 
 
 class Faiss:
-    """Base of the two kinds: a search by faiss, one thread."""
+    """Base of the kinds: OpenMP's threads belong to the thread that asks."""
 
     def __init__(self, options, base):
         self.module = importlib.import_module("faiss")
-        self.module.omp_set_num_threads(options.threads)
+        self.threads = options.threads
+        self.module.omp_set_num_threads(self.threads)
+        self.metric = self.module.METRIC_L2 if options.metric == "l2" else self.module.METRIC_INNER_PRODUCT
         self.index = self.make(options, base)
-        self.module.omp_set_num_threads(1)
 
-    def search(self, query):
-        return self.index.search(query[None, :], HITS)[1][0]
+    def search(self, queries):
+        return self.index.search(queries, HITS)[1]
 
 
 class FaissHnsw(Faiss):
@@ -75,8 +91,7 @@ class FaissHnsw(Faiss):
     settings = [("ef", ef) for ef in EFS]
 
     def make(self, options, base):
-        metric = self.module.METRIC_L2 if options.metric == "l2" else self.module.METRIC_INNER_PRODUCT
-        index = self.module.IndexHNSWFlat(base.shape[1], options.m, metric)
+        index = self.module.IndexHNSWFlat(base.shape[1], options.m, self.metric)
         index.hnsw.efConstruction = options.ef_construct
         index.add(base)
         return index
@@ -86,14 +101,13 @@ class FaissHnsw(Faiss):
 
 
 class FaissIvf(Faiss):
-    name = "faiss IVF,PQfs,RFlat"
-    settings = [("nprobe", count) for count in (2, 4, 8, 12, 16, 24, 32, 64, 96, 128)]
+    name = "faiss IVF-PQ batched"
+    settings = [("nprobe", count) for count in PROBES]
 
     def make(self, options, base):
-        metric = self.module.METRIC_L2 if options.metric == "l2" else self.module.METRIC_INNER_PRODUCT
         lists = 512 if len(base) >= 150000 else 256
         parts = base.shape[1] // (4 if base.shape[1] >= 256 else 2)
-        index = self.module.index_factory(base.shape[1], f"IVF{lists},PQ{parts}x4fs,RFlat", metric)
+        index = self.module.index_factory(base.shape[1], f"IVF{lists},PQ{parts}x4fs,RFlat", self.metric)
         index.train(base)
         index.add(base)
         index.k_factor = 10
@@ -103,27 +117,84 @@ class FaissIvf(Faiss):
         self.module.extract_index_ivf(self.index).nprobe = value
 
 
+class FaissIvfAlone(FaissIvf):
+    """One query a call, by as many threads of Python as are asked for; faiss lets others run meanwhile."""
+
+    name = "faiss IVF-PQ"
+
+    def search(self, queries):
+        results = numpy.empty((len(queries), HITS), dtype=numpy.int64)
+
+        def work(first):
+            self.module.omp_set_num_threads(1)
+            for i in range(first, len(queries), self.threads):
+                results[i] = self.index.search(queries[i : i + 1], HITS)[1][0]
+
+        others = [threading.Thread(target=work, args=(first,)) for first in range(1, self.threads)]
+        for thread in others:
+            thread.start()
+        work(0)
+        for thread in others:
+            thread.join()
+        return results
+
+
 class Usearch:
-    name = "usearch"
+    """With the kind of number usearch takes by itself: bf16 where the processor has it, f32 where it has nothing."""
+
+    name, dtype = "usearch", None
     settings = [("ef", ef) for ef in EFS]
 
     def __init__(self, options, base):
         module = importlib.import_module("usearch.index")
-        metric = {"l2": "l2sq", "dot": "ip", "cosine": "cos"}[options.metric]
         self.index = module.Index(
-            ndim=base.shape[1], metric=metric, dtype="f32", connectivity=options.m, expansion_add=options.ef_construct
+            ndim=base.shape[1],
+            metric={"l2": "l2sq", "dot": "ip", "cosine": "cos" if self.dtype else "ip"}[options.metric],
+            dtype=self.dtype,
+            connectivity=options.m,
+            expansion_add=options.ef_construct,
         )
-        self.index.add(numpy.arange(len(base)), base, threads=options.threads)
+        self.threads = options.threads
+        self.name = f"usearch {self.index.dtype.name.lower()}"
+        self.index.add(numpy.arange(len(base)), base, threads=self.threads)
 
     def set(self, value):
         self.index.expansion_search = value
 
-    def search(self, query):
-        return self.index.search(query, HITS, threads=1).keys
+    def search(self, queries):
+        return self.index.search(queries, HITS, threads=self.threads).keys
+
+
+class UsearchFloats(Usearch):
+    name, dtype = "usearch f32", "f32"
+
+
+class UsearchCodes(Usearch):
+    name, dtype = "usearch i8", "i8"
+
+    def __init__(self, options, base):
+        if options.metric != "cosine":
+            raise NotHere("its 8-bit codes scale each vector to unit length, which loses L2 and dot")
+        super().__init__(options, base)
+
+
+PEERS = (Hnswlib, Usearch, UsearchFloats, UsearchCodes, FaissHnsw, FaissIvfAlone, FaissIvf)
 
 
 def report(options, row, text):
+    row = {"data": options.data, "threads": options.threads, **row}
     print(json.dumps(row) if options.json else text, flush=True)
+
+
+def measure(index, queries, threads):
+    """Of the best round: queries a second of processor time, times threads; the same by the clock; the answers."""
+    best, best_wall = 0.0, 0.0
+    for _ in range(ROUNDS):
+        wall, processor = time.monotonic(), time.process_time()
+        results = index.search(queries)
+        wall, processor = time.monotonic() - wall, time.process_time() - processor
+        best, best_wall = max(best, len(queries) * threads / processor), max(best_wall, len(queries) / wall)
+    return best, best_wall, results
 
 
 def run(peer, options, base, queries, truth):
@@ -132,28 +203,25 @@ def run(peer, options, base, queries, truth):
     wall, processor = time.monotonic() - wall, time.process_time() - processor
     report(
         options,
-        {"library": peer.name, "threads": options.threads, "build_s": round(wall, 2), "build_cpu_s": round(processor, 2)},
-        f"{peer.name}: built in {wall:.2f} s ({processor:.2f} s of processor time)",
+        {"library": index.name, "build_s": round(wall, 2), "build_cpu_s": round(processor, 2)},
+        f"{index.name}, {options.threads} threads: built in {wall:.2f} s ({processor:.2f} s of processor time)",
     )
     for name, value in peer.settings:
         index.set(value)
-        best, found = 0.0, 0
-        for _ in range(ROUNDS):
-            started = time.process_time()
-            results = [index.search(query) for query in queries]
-            best = max(best, len(queries) / (time.process_time() - started))
-            found = sum(len(numpy.intersect1d(a, b)) for a, b in zip(results, truth))
-        recall = found / truth.size
+        best, wall, results = measure(index, queries, options.threads)
+        recall = sum(len(numpy.intersect1d(a, b)) for a, b in zip(results, truth)) / truth.size
+        rates = {"recall": round(recall, 4), "qps": round(best), "qps_wall": round(wall)}
         report(
             options,
-            {"library": peer.name, name: value, "recall": round(recall, 4), "qps": round(best)},
-            f"  {name} {value:5}   recall@{HITS} {recall:.4f}   {best:8.0f} queries/s",
+            {"library": index.name, name: value, **rates},
+            f"  {name} {value:5}   recall@{HITS} {recall:.4f}   {best:8.0f} queries/s, {wall:8.0f} by the clock, "
+            f"{options.threads} threads",
         )
         if recall > ENOUGH:
             break
 
 
-def main():
+def parse():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--base", required=True)
     parser.add_argument("--queries", required=True)
@@ -163,20 +231,56 @@ def main():
     parser.add_argument("--m", type=int, default=16)
     parser.add_argument("--ef-construct", type=int, default=200)
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--only", help="the peer whose name starts like this")
+    parser.add_argument("--data", help="what rows call the data; default: the base file's name")
+    parser.add_argument(
+        "--peers",
+        default="hnswlib,usearch,faiss IVF-PQ,faiss IVF-PQ batched",
+        help=f"by name, with commas, or 'all'; default: %(default)s; there are {', '.join(p.name for p in PEERS)}",
+    )
     options = parser.parse_args()
+    names = [peer.name for peer in PEERS] if options.peers == "all" else options.peers.split(",")
+    options.classes = [peer for peer in PEERS if peer.name in names]
+    unknown = set(names) - {peer.name for peer in PEERS}
+    if unknown:
+        parser.error(f"no such peer: {', '.join(sorted(unknown))}")
+    options.data = options.data or os.path.basename(options.base)
+    return options
+
+
+def leave_out(options, reason):
+    name = options.classes[0].name
+    report(options, {"library": name, "missing": reason}, f"{name}: left out: {reason}")
+
+
+def run_each(options):
+    """Each peer in a process of its own: they bring their own OpenMP, and faiss dies in one that usearch was in."""
+    for options.classes in [[peer] for peer in options.classes]:
+        arguments = [sys.executable, __file__, *sys.argv[1:], "--peers", options.classes[0].name]
+        ended = subprocess.run(arguments, check=False).returncode
+        if ended != 0:
+            leave_out(options, f"its process ended with {ended}")
+
+
+def main():
+    options = parse()
+    if len(options.classes) > 1:
+        run_each(options)
+        return
+    # Before a library is loaded that reads them: no more threads than asked for, and none that waits by spinning,
+    # which would count as processor time.
+    os.environ.update(OMP_WAIT_POLICY="PASSIVE", OMP_NUM_THREADS=str(options.threads))
+    os.environ.update(OPENBLAS_NUM_THREADS=str(options.threads))
     base, queries = load(options.base), load(options.queries)
     if options.metric == "cosine":
         base /= numpy.maximum(numpy.linalg.norm(base, axis=1, keepdims=True), 1e-30)
         queries /= numpy.maximum(numpy.linalg.norm(queries, axis=1, keepdims=True), 1e-30)
     truth = load(options.gt)[:, :HITS] if options.gt else exact_neighbours(base, queries, options.metric)
-    for peer in (Hnswlib, FaissHnsw, Usearch, FaissIvf):
-        if options.only and not peer.name.startswith(options.only):
-            continue
-        try:
-            run(peer, options, base, queries, truth)
-        except ImportError as error:
-            report(options, {"library": peer.name, "missing": str(error)}, f"{peer.name}: not installed ({error})")
+    try:
+        run(options.classes[0], options, base, queries, truth)
+    except ImportError as error:
+        leave_out(options, f"not installed ({error})")
+    except NotHere as error:
+        leave_out(options, str(error))
 
 
 if __name__ == "__main__":
