@@ -408,6 +408,24 @@ static void stall(struct ingest *ingest)
         usleep(STALL_ROUND_MS * 1000);
 }
 
+/* The group has answered to our joining and not given us anything yet, not even an assignment of
+ * nothing. */
+static bool half_joined(const struct ingest *ingest)
+{
+    const char *protocol = rd_kafka_rebalance_protocol(ingest->consumer);
+
+    return !ingest->ever_assigned && protocol && strcmp(protocol, "NONE") != 0;
+}
+
+void consumer_destroy(struct ingest *ingest)
+{
+    if (half_joined(ingest))
+        log_warning("ingest", "the Kafka consumer is left behind: its group has not answered");
+    else
+        rd_kafka_destroy_flags(ingest->consumer, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    ingest->consumer = NULL;
+}
+
 /* librdkafka 2.0.2 tells a fatal error through the callback, as a message among others or, after a
  * failed commit, in its log only: so the client is asked. The usual one: a static member that was
  * away for longer than its session has joined anew, and a commit that was still under way under its
@@ -456,7 +474,7 @@ static void renew(struct ingest *ingest, int64_t now_ns)
     }
     pthread_rwlock_wrlock(&ingest->client_lock);
     rd_kafka_queue_destroy(ingest->fetch.queue);
-    rd_kafka_destroy_flags(ingest->consumer, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    consumer_destroy(ingest);
     ingest->consumer = client;
     ingest->fetch.queue = rd_kafka_queue_get_consumer(client);
     pthread_rwlock_unlock(&ingest->client_lock);
@@ -554,16 +572,34 @@ static bool broker_answers(struct ingest *ingest)
     return true;
 }
 
+/* librdkafka 2.0.2 cannot be destroyed in the middle of joining: without the first assignment it
+ * aborts (its issue 4312), and with one that nobody takes it waits for ever. */
+static void finish_join(struct ingest *ingest)
+{
+    int64_t end_ns = io_monotonic_ns(ingest->io) + CONSUMER_STOP_NS;
+
+    while (half_joined(ingest) && io_monotonic_ns(ingest->io) < end_ns) {
+        rd_kafka_message_t *message = rd_kafka_consumer_poll(ingest->consumer, POLL_WAITING_MS);
+        if (message)
+            rd_kafka_message_destroy(message);
+    }
+}
+
 /* Leaves the group. Closing gives every partition back through the rebalance callback, which makes
  * them durable. A consumer that was never assigned anything is only destroyed: closing it may crash
- * librdkafka, and the group forgets it after its session timeout. */
+ * librdkafka, and the group forgets it after its session timeout. An answer to its joining that
+ * comes from here on is not looked at any more. */
 static void leave(struct ingest *ingest)
 {
     rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR_NO_ERROR;
 
     ingest->no_commit = !broker_answers(ingest);
+    if (!ingest->no_commit)
+        finish_join(ingest);
     if (ingest->ever_assigned)
         code = rd_kafka_consumer_close(ingest->consumer);
+    else
+        code = rd_kafka_unsubscribe(ingest->consumer);
     if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
         log_warning("ingest", "leave the group: %s", rd_kafka_err2str(code));
     consumer_forget_all(ingest);

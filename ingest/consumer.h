@@ -292,6 +292,8 @@ int consumer_connect(struct ingest *ingest, rd_kafka_t **client, struct error *e
 void *consumer_main(void *context);
 /* The error callback of the client: brokers that do not answer or do not let us in. */
 void consumer_client_error(rd_kafka_t *client, int code, const char *reason, void *opaque);
+/* Without closing it. One that cannot be destroyed is left behind. */
+void consumer_destroy(struct ingest *ingest);
 /* Makes its poll return; called by appends (append_pool.h). */
 void consumer_wake(void *context);
 /* Commits what is durable, as a hint for lag tools. `wait_ms` 0: without waiting for the reply. */

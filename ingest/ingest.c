@@ -153,7 +153,7 @@ static void ingest_delete(struct ingest *ingest)
     if (ingest->fetch.queue)
         rd_kafka_queue_destroy(ingest->fetch.queue);
     if (ingest->consumer)
-        rd_kafka_destroy_flags(ingest->consumer, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+        consumer_destroy(ingest);
     pthread_cond_destroy(&ingest->controlled);
     pthread_cond_destroy(&ingest->wake);
     pthread_mutex_destroy(&ingest->lock);
