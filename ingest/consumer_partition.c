@@ -100,6 +100,7 @@ void partition_publish(struct partition *partition)
     partition->shared.next_offset = partition->next_offset;
     partition->shared.last_timestamp_ms = partition->last_timestamp_ms;
     partition->shared.paused = partition->paused;
+    metric_set(partition->metrics.next_offset, (double)partition->next_offset);
     pthread_mutex_unlock(&ingest->lock);
     if (partition->clock.watermark_ms != TWCS_NO_TIME)
         metric_set(partition->metrics.watermark, (double)partition->clock.watermark_ms / 1e3);

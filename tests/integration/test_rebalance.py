@@ -150,10 +150,13 @@ class Rebalance(unittest.TestCase):
         self.bring_back(victim)
 
     def settled(self, ends):
-        """Each partition at its end in exactly one process."""
+        """Each partition at its end in exactly one process, and counted there."""
         found = [node.offsets() for node in self.nodes]
+        counted = {}
+        for node in self.nodes:
+            counted.update(node.next_offsets())
         owners = {p: [number for number, offsets in enumerate(found) if p in offsets] for p in ends}
-        behind = {p: end for p, end in ends.items() if max(offsets.get(p, 0) for offsets in found) < end}
+        behind = {p: end for p, end in ends.items() if counted.get(p, 0) < end}
         if behind or any(len(owner) != 1 for owner in owners.values()):
             raise ValueError(f"behind: {behind}; owners: {owners}")
         return True
