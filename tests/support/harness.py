@@ -5,6 +5,7 @@ with the reason, where this machine lacks what the test needs.
 """
 
 import atexit
+import contextlib
 import importlib.util
 import os
 import random
@@ -40,22 +41,31 @@ def wait_for(condition, what, timeout_s=60, interval_s=0.05):
             last = condition()
             if last:
                 return last
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, LookupError) as error:
             last = error
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {timeout_s} s: {what}; last: {last!r}")
         time.sleep(interval_s)
 
 
+PORTS = range(10_000, 32_000)
+ports_given = set()
+
+
 def free_ports(count):
-    held = [socket.socket() for _ in range(count)]
-    try:
-        for one in held:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in held]
-    finally:
-        for one in held:
-            one.close()
+    """Ports that nobody listens at, none of them twice: some are listened at much later than they were asked for. Below
+    those that the kernel gives to connections, lest one of these has a port while its server is down."""
+    found = []
+    for port in random.sample(PORTS, len(PORTS)):
+        if len(found) == count:
+            break
+        if port in ports_given:
+            continue
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            found.append(port)
+            ports_given.add(port)
+    return found
 
 
 def require_programs(*names):
