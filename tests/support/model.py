@@ -28,6 +28,7 @@ class Stream:
         self.first_ms = now_ms - now_ms % MS_PER_HOUR - (windows - 1) * MS_PER_HOUR
         self.last_ms = now_ms
         self.windows = windows
+        self.late = 1 / 12
         self.known = []
         self.model = {}
         self.counts = {"new": 0, "upsert": 0, "delete": 0, "late": 0}
@@ -51,8 +52,8 @@ class Stream:
         return f"{self.name}package/{number} é"
 
     def time_ms(self, window):
-        """A time in WINDOW; one in twelve falls into an earlier window, long behind the watermark."""
-        if window > 0 and self.random.random() < 1 / 12:
+        """A time in WINDOW; of all, the share LATE falls into an earlier window, long behind the watermark."""
+        if window > 0 and self.random.random() < self.late:
             self.counts["late"] += 1
             window = self.random.randrange(window)
         start = self.first_ms + window * MS_PER_HOUR
