@@ -193,6 +193,8 @@ class RealSystemd(unittest.TestCase):
         self.check_state_folder()
 
         self.assertEqual(self.systemd.systemctl("reload", "windrow").returncode, 0)
+        harness.wait_for(lambda: "reloaded " in self.systemd.log(), "the reload is logged")
+        harness.wait_for(lambda: self.systemd.show("ActiveState")["ActiveState"] == "active", "it is active, not reloading")
         after = self.assert_active()
         self.assertEqual((after["MainPID"], after["NRestarts"]), (before["MainPID"], "0"))
         # Longer than the watchdog's time: it is being fed, or this would be another process.
