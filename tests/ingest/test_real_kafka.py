@@ -80,9 +80,10 @@ class RealKafka(unittest.TestCase):
             return [line for line in stopped if all(word in line for word in words)]
 
         line = harness.wait_for(found, f"a log line that the partition stopped with {words}", 60)[0]
+        # It is logged first, then it ends what was under way; the metric is the last to tell.
+        harness.wait_for(lambda: self.shard_metric("windrow_partition_stopped", partition) == 1, "a metric says so")
         status = self.windrow.request("GET", "/status").body.decode()
         self.assertIn(line.partition("stopped: ")[2][:60], status)
-        self.assertEqual(self.shard_metric("windrow_partition_stopped", partition), 1)
         return line
 
     def resume_from_what_kafka_has(self, *partitions):
