@@ -123,15 +123,17 @@ class Operators(unittest.TestCase):
     def test_id_in_two_shards_is_noticed(self):
         self.configure(partitions=2)
         self.windrow.start()
-        for round_number in range(20):
+
+        def noticed():
+            """Not each record is looked at: they go on until one is. It is counted, then logged."""
             for partition in range(2):
-                value = json.dumps({"id": 7, "vector": [round_number, 1, 2, 3], "time_ms": int(time.time() * 1000)})
+                value = json.dumps({"id": 7, "vector": [partition, 1, 2, 3], "time_ms": int(time.time() * 1000)})
                 self.producer.produce(self.topic, value, "7", partition=partition)
             self.producer.flush(30)
-            time.sleep(0.12)
-        counted = harness.wait_for(lambda: self.windrow.metrics("windrow_ids_in_two_shards_total"), "the id is noticed")
-        self.assertGreater(sum(counted.values()), 0)
-        self.assertIn("holds id 7, and so does shard", self.windrow.log())
+            return "holds id 7, and so does shard" in self.windrow.log()
+
+        harness.wait_for(noticed, "the id is noticed", interval_s=0.12)
+        self.assertGreater(sum(self.windrow.metrics("windrow_ids_in_two_shards_total").values()), 0)
 
     def test_shard_whose_records_have_all_expired_reads_only_what_comes(self):
         self.configure(event_time={"field": None}, ttl="1h", window="5m")
