@@ -61,6 +61,9 @@ class WithoutBroker(unittest.TestCase):
     def tearDown(self):
         self.windrow.stop()
 
+    def descriptors(self):
+        return len(os.listdir(f"/proc/{self.windrow.process.pid}/fd"))
+
     def assert_quick_stop(self, number):
         begin = time.monotonic()
         self.windrow.process.send_signal(number)
@@ -70,8 +73,10 @@ class WithoutBroker(unittest.TestCase):
     def test_stop_does_not_wait_for_requests_that_wait(self):
         for number in (signal.SIGTERM, signal.SIGINT):
             self.windrow.start()
+            before = self.descriptors()
             searches = Clients(self.windrow, 40, "POST", "/points/query", FUTURE)
             writes = Clients(self.windrow, 10, "PUT", "/points?wait=true", POINT)
+            harness.wait_for(lambda b=before: self.descriptors() >= b + 50, "all clients are connected")
             time.sleep(1)
             self.assertEqual(searches.statuses + writes.statuses, [], "they wait")
             self.assertEqual(self.windrow.request("GET", "/livez").status, 200)

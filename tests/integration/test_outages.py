@@ -60,7 +60,7 @@ class Outages(unittest.TestCase):
         time.sleep(3)
         self.assertTrue(self.windrow.alive(), self.windrow.log()[-2000:])
         self.assertEqual(self.windrow.request("GET", "/livez").status, 200)
-        self.assertIn(self.kafka.address, self.windrow.log(), "the log names the broker that does not answer")
+        harness.wait_for(lambda: self.kafka.address in self.windrow.log(), "the log names the broker that does not answer")
 
         self.kafka.start()
         self.windrow.create_topic(1)
