@@ -1,5 +1,6 @@
 #include "windrow/status.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,12 +13,13 @@
 struct map_builder {
     struct doc map;
     struct doc *items;
+    uint32_t pair_capacity;
     struct arena *arena;
 };
 
 static struct map_builder map_begin(struct arena *arena, uint32_t pair_capacity)
 {
-    struct map_builder builder = {.arena = arena};
+    struct map_builder builder = {.arena = arena, .pair_capacity = pair_capacity};
 
     builder.items = doc_items(arena, 2 * pair_capacity);
     builder.map = (struct doc){.type = DOC_MAP, .items = builder.items};
@@ -26,6 +28,7 @@ static struct map_builder map_begin(struct arena *arena, uint32_t pair_capacity)
 
 static void map_put(struct map_builder *builder, const char *key, struct doc value)
 {
+    assert(builder->map.count < builder->pair_capacity);
     builder->items[2 * builder->map.count] = doc_string(builder->arena, key);
     builder->items[2 * builder->map.count + 1] = value;
     builder->map.count++;
@@ -188,7 +191,7 @@ static struct doc clock_doc(struct service *service, struct arena *arena)
 void status_build(struct service *service, struct arena *arena, struct doc *out)
 {
     const struct config *config = service->config;
-    struct map_builder map = map_begin(arena, 7);
+    struct map_builder map = map_begin(arena, 8);
     struct ingest *ingest = atomic_load(&service->ingest);
     struct ingest_partition_status *partitions = NULL;
     size_t partition_count = ingest ? ingest_status(ingest, arena, &partitions) : 0;
