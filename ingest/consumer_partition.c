@@ -160,8 +160,8 @@ void partition_stop(struct partition *partition, enum partition_stop_cause cause
     groups_forget(partition);
     pthread_mutex_lock(&ingest->lock);
     memcpy(partition->shared.stopped, text, sizeof(text));
-    pthread_mutex_unlock(&ingest->lock);
     metric_set(partition->metrics.stopped, 1);
+    pthread_mutex_unlock(&ingest->lock);
 }
 
 void partition_forget(struct partition *partition)
@@ -182,8 +182,8 @@ void partition_go_on(struct partition *partition)
     pthread_mutex_lock(&ingest->lock);
     partition->shared.stopped[0] = '\0';
     partition->shared.target_offset = -1;
-    pthread_mutex_unlock(&ingest->lock);
     metric_set(partition->metrics.stopped, 0);
+    pthread_mutex_unlock(&ingest->lock);
     partition_publish(partition);
 }
 

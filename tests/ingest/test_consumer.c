@@ -189,8 +189,9 @@ static void check_replaced(int16_t request)
     node_wait_offset(&node, 0, 10);
     rd_kafka_mock_push_request_errors(stage.cluster, request, 1,
                                       RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID);
+    stage_send_points(&stage, 1, 10, 15); /* something to commit, if the rest was by then */
     stage_wait(shard_was_lost, &node, "the failed consumer lets its shard go");
-    stage_send_points(&stage, 1, 10, 20);
+    stage_send_points(&stage, 1, 15, 20);
     node_wait_offset(&node, 0, 20);
     node_wait_ready(&node);
     node_stop(&node);
