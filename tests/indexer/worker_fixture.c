@@ -325,3 +325,11 @@ double fixture_counter(struct worker_fixture *fixture, const char *name)
 
     return metric_value(metrics_counter(fixture->metrics, name, "", &label, 1));
 }
+
+void fixture_wait_counter(struct worker_fixture *fixture, const char *name, double wanted)
+{
+    for (int round = 0; fixture_counter(fixture, name) != wanted; round++) {
+        ck_assert_int_lt(round, 3000);
+        (void)nanosleep(&(struct timespec){0, 10000000}, NULL);
+    }
+}

@@ -215,8 +215,8 @@ START_TEST(poison_job_reaches_the_dead_letter_stream)
     atomic_store(&fixture.io.fail, true);
     fixture_seal(&fixture, 5, 200);
     fixture_submit(&fixture, pool, 5);
+    fixture_wait_counter(&fixture, "windrow_index_dead_letters_total", 1);
     fixture_wait_drained(queue);
-    ck_assert_double_eq(fixture_counter(&fixture, "windrow_index_dead_letters_total"), 1);
     worker_pool_reconcile(pool); /* given up: not queued again */
     ck_assert_int_eq(queue->operations->depth(queue), 0);
     ck_assert_int_eq(natsConnection_ConnectTo(&connection, server.url), NATS_OK);
