@@ -14,7 +14,7 @@
 #include "bench/index_vectors.h"
 #include "indexer/index/index.h"
 
-enum { HITS = 10, ROUNDS = 3, FILE_NUMBER = 1 };
+enum { HITS = 10, ROUNDS = 3, FILE_NUMBER = 1, CURVES_MAX = 8, NUMBER_MAX = 4096 };
 
 static const char usage[] =
     "usage: windrow bench index --base F --queries F [options]\n"
@@ -26,7 +26,8 @@ static const char usage[] =
     "  --gt F            exact neighbours (.ibin); computed when missing\n"
     "  --metric M        l2, dot or cosine; default l2\n"
     "  --kind K          hnsw, ivf_pq or both; default hnsw\n"
-    "  --threads N       for building, and for searching one query a thread; default 1\n"
+    "  --threads N       for building; default 1\n"
+    "  --search-threads LIST  one curve for each number, with commas; default: as for building\n"
     "  --m N, --ef-construct N\n"
     "  --peers NAMES     those only, with commas: hnswlib, usearch, faiss IVF-PQ, ...; or all\n"
     "  --python FILE     Python that has the peers; default "
@@ -46,6 +47,8 @@ struct bench {
     char data[64];          /* what rows call the data: "sift200k-128" */
     enum index_metric metric;
     uint32_t threads, m, ef_construct;
+    const char *search_threads_text; /* as given; NULL: as for building */
+    uint32_t search_threads[CURVES_MAX], curves;
     bool peers, json;
     bool graph, lists; /* the kinds asked for */
     struct bench_vectors base, queries;
@@ -126,7 +129,7 @@ static uint32_t matches(const struct bench *bench, uint32_t query, const struct 
 struct measuring {
     const struct bench *bench;
     const struct index_segment *segment;
-    uint32_t ef;
+    uint32_t ef, threads;
     struct index_hit *hits;   /* queries x HITS */
     uint32_t *hit_counts;     /* a query */
     pthread_barrier_t begins; /* a round begins */
@@ -168,7 +171,7 @@ static void *search_rounds(void *context)
     for (int round = 0; round < ROUNDS; round++) {
         pthread_barrier_wait(&measuring->begins);
         for (uint32_t q = searcher->first; q < bench->queries.count && searcher->status == 0;
-             q += bench->threads)
+             q += measuring->threads)
             searcher->status = search_one(measuring, q, &searcher->error);
         pthread_barrier_wait(&measuring->ends);
     }
@@ -193,18 +196,18 @@ static void time_rounds(struct measuring *measuring, struct rate *rate)
         pthread_barrier_wait(&measuring->ends);
         took = now_s(CLOCK_PROCESS_CPUTIME_ID) - took;
         wall = now_s(CLOCK_MONOTONIC) - wall;
-        if (queries * bench->threads / took > rate->per_second)
-            rate->per_second = queries * bench->threads / took;
+        if (queries * measuring->threads / took > rate->per_second)
+            rate->per_second = queries * measuring->threads / took;
         if (queries / wall > rate->wall_per_second)
             rate->wall_per_second = queries / wall;
     }
 }
 
 static int measure(const struct bench *bench, const struct index_segment *segment, uint32_t ef,
-                   struct rate *rate, struct error *error)
+                   uint32_t threads, struct rate *rate, struct error *error)
 {
-    struct measuring measuring = {.bench = bench, .segment = segment, .ef = ef};
-    struct searcher *searchers = calloc(bench->threads, sizeof(*searchers));
+    struct measuring measuring = {.bench = bench, .segment = segment, .ef = ef, .threads = threads};
+    struct searcher *searchers = calloc(threads, sizeof(*searchers));
     uint64_t found = 0;
     int status = 0;
 
@@ -212,17 +215,17 @@ static int measure(const struct bench *bench, const struct index_segment *segmen
     measuring.hits = calloc((size_t)bench->queries.count * HITS, sizeof(*measuring.hits));
     measuring.hit_counts = calloc(bench->queries.count, sizeof(*measuring.hit_counts));
     if (!searchers || !measuring.hits || !measuring.hit_counts ||
-        pthread_barrier_init(&measuring.begins, NULL, bench->threads + 1) != 0 ||
-        pthread_barrier_init(&measuring.ends, NULL, bench->threads + 1) != 0)
+        pthread_barrier_init(&measuring.begins, NULL, threads + 1) != 0 ||
+        pthread_barrier_init(&measuring.ends, NULL, threads + 1) != 0)
         abort();
-    for (uint32_t i = 0; i < bench->threads; i++) {
+    for (uint32_t i = 0; i < threads; i++) {
         searchers[i].measuring = &measuring;
         searchers[i].first = i;
         if (pthread_create(&searchers[i].thread, NULL, search_rounds, &searchers[i]) != 0)
             abort();
     }
     time_rounds(&measuring, rate);
-    for (uint32_t i = 0; i < bench->threads; i++) {
+    for (uint32_t i = 0; i < threads; i++) {
         (void)pthread_join(searchers[i].thread, NULL);
         if (searchers[i].status != 0 && status == 0)
             status = error_set(error, searchers[i].status, "%s", searchers[i].error.text);
@@ -246,14 +249,14 @@ static const char *name_of(bool lists)
 }
 
 static int curve(const struct bench *bench, const struct index_segment *segment, bool lists,
-                 struct error *error)
+                 uint32_t threads, struct error *error)
 {
     static const uint32_t efs[] = {10,  16,  24,  32,  40,  48,  64,  80,  96,  128,
                                    160, 200, 256, 320, 400, 512, 640, 800, 1000};
 
     for (size_t i = 0; i < sizeof(efs) / sizeof(efs[0]); i++) {
         struct rate rate;
-        int status = measure(bench, segment, efs[i], &rate, error);
+        int status = measure(bench, segment, efs[i], threads, &rate, error);
         if (status != 0)
             return status;
         printf(bench->json
@@ -261,10 +264,10 @@ static int curve(const struct bench *bench, const struct index_segment *segment,
                      "\"recall\":%.4f,\"qps\":%.0f,\"qps_wall\":%.0f}\n"
                    : "  %s: %s, %u threads, ef %5u   recall@10 %.4f   %8.0f queries/s, %8.0f by "
                      "the clock\n",
-               bench->data, name_of(lists), bench->threads, efs[i], rate.recall, rate.per_second,
+               bench->data, name_of(lists), threads, efs[i], rate.recall, rate.per_second,
                rate.wall_per_second);
         fflush(stdout);
-        if (rate.recall > 0.9995)
+        if (rate.recall > 0.9985)
             break;
     }
     return 0;
@@ -323,8 +326,8 @@ static int run_kind(const struct bench *bench, bool lists, struct error *error)
     (void)unlink(path); /* the mapping keeps the content */
     if (status == 0)
         status = index_segment_validate(segment, error);
-    if (status == 0)
-        status = curve(bench, segment, lists, error);
+    for (uint32_t i = 0; i < bench->curves && status == 0; i++)
+        status = curve(bench, segment, lists, bench->search_threads[i], error);
     index_segment_close(segment);
     return status;
 }
@@ -354,7 +357,7 @@ static void name_data(struct bench *bench)
 static int run_peers(const struct bench *bench)
 {
     char threads[16], m[16], ef_construct[16];
-    const char *arguments[28] = {bench->python,
+    const char *arguments[32] = {bench->python,
                                  BENCH_FOLDER "/index_peers.py",
                                  "--base",
                                  bench->base_path,
@@ -379,6 +382,10 @@ static int run_peers(const struct bench *bench)
     if (bench->gt_path) {
         arguments[used++] = "--gt";
         arguments[used++] = bench->gt_path;
+    }
+    if (bench->search_threads_text) {
+        arguments[used++] = "--search-threads";
+        arguments[used++] = bench->search_threads_text;
     }
     if (bench->peer_names) {
         arguments[used++] = "--peers";
@@ -424,7 +431,23 @@ static bool parse_number(const char *text, uint32_t *number)
     unsigned long value = strtoul(text, &end, 10);
 
     *number = (uint32_t)value;
-    return *text && !*end && value >= 1 && value <= 4096;
+    return *text && !*end && value >= 1 && value <= NUMBER_MAX;
+}
+
+static int parse_search_threads(struct bench *bench, const char *text)
+{
+    bench->search_threads_text = text;
+    bench->curves = 0;
+    for (const char *at = text; *at;) {
+        char *end;
+        unsigned long value = strtoul(at, &end, 10);
+        if (end == at || value < 1 || value > NUMBER_MAX || bench->curves == CURVES_MAX ||
+            (*end && (*end != ',' || !end[1])))
+            return -1;
+        bench->search_threads[bench->curves++] = (uint32_t)value;
+        at = *end ? end + 1 : end;
+    }
+    return bench->curves > 0 ? 0 : -1;
 }
 
 static int parse_option(struct bench *bench, int option)
@@ -455,6 +478,8 @@ static int parse_option(struct bench *bench, int option)
     case 'p':
         bench->python = optarg;
         return 0;
+    case 's':
+        return parse_search_threads(bench, optarg);
     case 'P':
         bench->peer_names = optarg;
         return 0;
@@ -484,6 +509,7 @@ static int parse(struct bench *bench, int argc, char **argv)
         {"no-peers", no_argument, NULL, 'n'},
         {"json", no_argument, NULL, 'j'},
         {"peers", required_argument, NULL, 'P'},
+        {"search-threads", required_argument, NULL, 's'},
         {NULL, 0, NULL, 0},
     };
     int option;
@@ -492,6 +518,8 @@ static int parse(struct bench *bench, int argc, char **argv)
     while ((option = getopt_long(argc, argv, "", options, NULL)) != -1)
         if (parse_option(bench, option) != 0)
             return -1;
+    if (bench->curves == 0)
+        bench->search_threads[bench->curves++] = bench->threads;
     return optind == argc && bench->base_path && bench->query_path ? 0 : -1;
 }
 

@@ -152,27 +152,34 @@ def build_ratio(ours, theirs):
     return theirs.build() / ours.build() if ours.build() and theirs.build() else None
 
 
-def table(files, data):
+def rows_of(files, data, threads):
+    """(what, cells): a library a row, then the ratios. Columns: the builds, then the rates at each target."""
     curves = files[None]
     libraries = sorted({key[1] for key in curves if key[0] == data}, key=look_of)
-    threads = sorted({key[2] for key in curves if key[0] == data})
     columns = [(count, target) for count in threads for target in TARGETS]
-    heads = [f"build, {WORDS.get(count, count)}" for count in threads]
-    heads += [f"{target:.2f}".lstrip("0") + f", {WORDS.get(count, count)}" for count, target in columns]
-    print(f"| {data} | " + " | ".join(heads) + " |\n" + "|---" * (len(heads) + 1) + "|")
     for library in libraries:
-        cells = [build_text(curves[data, library, count], count) for count in threads]
-        cells += [rate_text(curves[data, library, count].rate_at(target), target) for count, target in columns]
-        print(f"| {library} | " + " | ".join(cells) + " |")
+        own = {count: curves.get((data, library, count), Curve()) for count in threads}
+        cells = [build_text(own[count], count) for count in threads]
+        yield library, cells + [rate_text(own[count].rate_at(target), target) for count, target in columns]
     for ours, begins in RATIOS:
         for theirs in (library for library in libraries if library.startswith(begins)):
-            cells = [ratio_text(ratios(files, data, ours, theirs, count, build_ratio), 1) for count in threads]
-            cells += [
-                ratio_text(ratios(files, data, ours, theirs, count, rates_ratio(target)), 2)
-                for count, target in columns
-            ]
-            print(f"| {ours} : {theirs} | " + " | ".join(cells) + " |")
-    sizes = {library: curves[data, library, threads[0]].sizes for library in libraries}
+            pair = (files, data, ours, theirs)
+            cells = [ratio_text(ratios(*pair, count, build_ratio), 1) for count in threads]
+            cells += [ratio_text(ratios(*pair, count, rates_ratio(target)), 2) for count, target in columns]
+            if any(cell != "-" for cell in cells):
+                yield f"{ours} : {theirs}", cells
+
+
+def table(files, data):
+    threads = sorted({key[2] for key in files[None] if key[0] == data})
+    heads = [f"build, {WORDS.get(count, count)}" for count in threads]
+    heads += [f"{target:.2f}".lstrip("0") + f", {WORDS.get(count, count)}" for count in threads for target in TARGETS]
+    rows = [(data, heads), ("---", ["---"] * len(heads)), *rows_of(files, data, threads)]
+    for what, cells in rows:
+        print(f"| {what} | " + " | ".join(cells) + " |")
+    sizes = collections.defaultdict(list)
+    for (name, library, _), curve in files[None].items():
+        sizes[library] += curve.sizes if name == data else []
     sizes = [f"{library} {statistics.median(seen) / 1e6:.1f} MB" for library, seen in sizes.items() if seen]
     print(f"\nFiles: {', '.join(sizes)}.\n")
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """The peers of `windrow bench index`: hnswlib, faiss and usearch on the same files, those that are installed.
 
-Searches are timed by processor time, the best of a few rounds: the same as windrow's part. `qps` is what --threads
-processors of one's own would answer: queries * threads / processor time; `qps_wall` is by the clock. Graphs get all
+Searches are timed by processor time, the best of a few rounds: the same as windrow's part. `qps` is what as many
+processors of one's own as threads would answer: queries * threads / processor time; `qps_wall` is by the clock. Graphs get all
 queries in one call and spread them over their own threads: each query is searched alone, and Python's part of a call
 does not count against them. Lists are asked both ways, for with all queries in one call faiss reads a list once for
 several of them ("batched"), which a server that gets one query at a time cannot.
@@ -27,8 +27,8 @@ except ImportError as problem:
 
 HITS = 10
 ROUNDS = 3
-EFS = [16, 24, 32, 48, 64, 96, 128, 200, 320, 512, 800]
-PROBES = [2, 4, 8, 12, 16, 24, 32, 64, 96, 128]
+EFS = [10, 16, 24, 32, 48, 64, 96, 128, 200, 320, 512, 800]
+PROBES = [1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128]
 ENOUGH = 0.9985
 
 
@@ -63,7 +63,6 @@ class Hnswlib:
         self.index.init_index(max_elements=len(base), M=options.m, ef_construction=options.ef_construct)
         self.index.set_num_threads(options.threads)
         self.index.add_items(base)
-        self.threads = options.threads
 
     def set(self, value):
         self.index.set_ef(max(value, HITS))
@@ -77,12 +76,12 @@ class Faiss:
 
     def __init__(self, options, base):
         self.module = importlib.import_module("faiss")
-        self.threads = options.threads
-        self.module.omp_set_num_threads(self.threads)
+        self.module.omp_set_num_threads(options.threads)
         self.metric = self.module.METRIC_L2 if options.metric == "l2" else self.module.METRIC_INNER_PRODUCT
         self.index = self.make(options, base)
 
     def search(self, queries):
+        self.module.omp_set_num_threads(self.threads)
         return self.index.search(queries, HITS)[1]
 
 
@@ -154,9 +153,8 @@ class Usearch:
             connectivity=options.m,
             expansion_add=options.ef_construct,
         )
-        self.threads = options.threads
         self.name = f"usearch {self.index.dtype.name.lower()}"
-        self.index.add(numpy.arange(len(base)), base, threads=self.threads)
+        self.index.add(numpy.arange(len(base)), base, threads=options.threads)
 
     def set(self, value):
         self.index.expansion_search = value
@@ -181,8 +179,8 @@ class UsearchCodes(Usearch):
 PEERS = (Hnswlib, Usearch, UsearchFloats, UsearchCodes, FaissHnsw, FaissIvfAlone, FaissIvf)
 
 
-def report(options, row, text):
-    row = {"data": options.data, "threads": options.threads, **row}
+def report(options, threads, row, text):
+    row = {"data": options.data, "threads": threads, **row}
     print(json.dumps(row) if options.json else text, flush=True)
 
 
@@ -203,19 +201,26 @@ def run(peer, options, base, queries, truth):
     wall, processor = time.monotonic() - wall, time.process_time() - processor
     report(
         options,
+        options.threads,
         {"library": index.name, "build_s": round(wall, 2), "build_cpu_s": round(processor, 2)},
         f"{index.name}, {options.threads} threads: built in {wall:.2f} s ({processor:.2f} s of processor time)",
     )
-    for name, value in peer.settings:
+    for index.threads in options.search_threads:
+        curve(index, options, queries, truth)
+
+
+def curve(index, options, queries, truth):
+    for name, value in index.settings:
         index.set(value)
-        best, wall, results = measure(index, queries, options.threads)
+        best, wall, results = measure(index, queries, index.threads)
         recall = sum(len(numpy.intersect1d(a, b)) for a, b in zip(results, truth)) / truth.size
         rates = {"recall": round(recall, 4), "qps": round(best), "qps_wall": round(wall)}
         report(
             options,
+            index.threads,
             {"library": index.name, name: value, **rates},
             f"  {name} {value:5}   recall@{HITS} {recall:.4f}   {best:8.0f} queries/s, {wall:8.0f} by the clock, "
-            f"{options.threads} threads",
+            f"{index.threads} threads",
         )
         if recall > ENOUGH:
             break
@@ -227,7 +232,8 @@ def parse():
     parser.add_argument("--queries", required=True)
     parser.add_argument("--gt")
     parser.add_argument("--metric", default="l2", choices=["l2", "dot", "cosine"])
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=1, help="for building")
+    parser.add_argument("--search-threads", help="one number or more, with commas; default: as for building")
     parser.add_argument("--m", type=int, default=16)
     parser.add_argument("--ef-construct", type=int, default=200)
     parser.add_argument("--json", action="store_true")
@@ -243,13 +249,14 @@ def parse():
     unknown = set(names) - {peer.name for peer in PEERS}
     if unknown:
         parser.error(f"no such peer: {', '.join(sorted(unknown))}")
+    options.search_threads = [int(count) for count in (options.search_threads or str(options.threads)).split(",")]
     options.data = options.data or os.path.basename(options.base)
     return options
 
 
 def leave_out(options, reason):
     name = options.classes[0].name
-    report(options, {"library": name, "missing": reason}, f"{name}: left out: {reason}")
+    report(options, options.threads, {"library": name, "missing": reason}, f"{name}: left out: {reason}")
 
 
 def run_each(options):
@@ -268,8 +275,8 @@ def main():
         return
     # Before a library is loaded that reads them: no more threads than asked for, and none that waits by spinning,
     # which would count as processor time.
-    os.environ.update(OMP_WAIT_POLICY="PASSIVE", OMP_NUM_THREADS=str(options.threads))
-    os.environ.update(OPENBLAS_NUM_THREADS=str(options.threads))
+    most = str(max(options.threads, *options.search_threads))
+    os.environ.update(OMP_WAIT_POLICY="PASSIVE", OMP_NUM_THREADS=most, OPENBLAS_NUM_THREADS=most)
     base, queries = load(options.base), load(options.queries)
     if options.metric == "cosine":
         base /= numpy.maximum(numpy.linalg.norm(base, axis=1, keepdims=True), 1e-30)
