@@ -2,10 +2,10 @@
 """The peers of `windrow bench index`: hnswlib, faiss and usearch on the same files, those that are installed.
 
 Searches are timed by processor time, the best of a few rounds: the same as windrow's part. `qps` is what as many
-processors of one's own as threads would answer: queries * threads / processor time; `qps_wall` is by the clock. Graphs get all
-queries in one call and spread them over their own threads: each query is searched alone, and Python's part of a call
-does not count against them. Lists are asked both ways, for with all queries in one call faiss reads a list once for
-several of them ("batched"), which a server that gets one query at a time cannot.
+processors of one's own as there are threads would answer: queries * threads / processor time; `qps_wall` is by the
+clock. Graphs get all queries in one call and spread them over their own threads: each query is searched alone, and
+Python's part of a call does not count against them. Lists are asked both ways, for with all queries in one call faiss
+reads a list once for several of them ("batched"), which a server that gets one query at a time cannot.
 
   python3 -m venv ~/.cache/windrow/bench-venv && ~/.cache/windrow/bench-venv/bin/pip install hnswlib faiss-cpu usearch
 """
