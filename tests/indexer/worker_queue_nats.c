@@ -59,6 +59,20 @@ static struct worker_delivery *fetch_window(struct worker_queue *queue, int64_t 
     return delivery;
 }
 
+/* From whichever of the two has it: on a busy machine a request is still with the server when its
+ * fetch has given up, and what comes then waits for the next fetch of that queue. */
+static struct worker_delivery *fetch_from_either(struct worker_queue *one,
+                                                 struct worker_queue *other, int64_t window)
+{
+    struct worker_delivery *delivery = NULL;
+
+    for (int round = 0; !delivery && round < WAIT_MS / SOON_MS; round++)
+        delivery = fetch(round % 2 ? other : one, SOON_MS);
+    ck_assert_msg(delivery != NULL, "window %lld was not delivered", (long long)window);
+    ck_assert_int_eq(delivery->job.window_start_ms, window);
+    return delivery;
+}
+
 static void publish_kind(struct worker_queue *queue, int64_t window, const char *kind)
 {
     struct worker_job job = job_of(window);
@@ -214,7 +228,7 @@ START_TEST(consumer_of_another_ack_wait_is_changed_and_keeps_its_jobs)
     ck_assert_int_eq(ack_wait_on_server(&observer), ACK_WAIT_SAFE_MS);
     ack(delivery);
     publish(patient, 2); /* goes on, and does not change it back */
-    ack(fetch_window(patient, 2));
+    ack(fetch_from_either(patient, hasty, 2));
     ck_assert_int_eq(ack_wait_on_server(&observer), ACK_WAIT_SAFE_MS);
     check_empty(hasty);
     (void)silent->queue->operations->ack(silent, NULL); /* late, and harmless */
