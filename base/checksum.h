@@ -8,12 +8,7 @@
 #include <xxhash.h>
 
 /** Checksum of `size_bytes` bytes seeded with who they are: file number, column or kind, block. */
-static inline uint64_t checksum_block(const void *bytes, size_t size_bytes, uint64_t file_number,
-                                      uint64_t column, uint64_t block)
-{
-    uint64_t identity[3] = {file_number, column, block};
-
-    return XXH3_64bits_withSeed(bytes, size_bytes, XXH3_64bits(identity, sizeof(identity)));
-}
+uint64_t checksum_block(const void *bytes, size_t size_bytes, uint64_t file_number, uint64_t column,
+                        uint64_t block);
 
 #endif

@@ -9,3 +9,11 @@ pkg_check_modules(MICROHTTPD REQUIRED IMPORTED_TARGET libmicrohttpd>=0.9.75)
 pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash>=0.8)
 pkg_check_modules(CURL REQUIRED IMPORTED_TARGET libcurl)
 pkg_check_modules(CHECK IMPORTED_TARGET check>=0.15)
+
+# Not every distribution builds the part of libxxhash that uses what the processor has.
+include(CMakePushCheckState)
+include(CheckSymbolExists)
+cmake_push_check_state(RESET)
+set(CMAKE_REQUIRED_LIBRARIES PkgConfig::XXHASH)
+check_symbol_exists(XXH3_64bits_withSeed_dispatch xxh_x86dispatch.h WINDROW_XXHASH_DISPATCH)
+cmake_pop_check_state()

@@ -32,7 +32,7 @@
 #include "ingest/ingest.h"
 
 enum {
-    CONSUMER_GROUP_RECORDS = 512,           /* a group is appended once it has this many */
+    CONSUMER_GROUP_RECORDS = 2048,          /* a group is appended once it has this many */
     CONSUMER_GROUP_BYTES = 4 * 1024 * 1024, /* or this much */
     /* What is read and not taken: beyond it the consumer decodes instead of reading. */
     CONSUMER_DECODING_BYTES = 8 * 1024 * 1024,

@@ -12,8 +12,8 @@
 #include "ingest/ingest.h"
 
 enum {
-    DECODE_TASK_MESSAGES = 32,
-    DECODE_TASK_BYTES = 128 * 1024, /* a task is submitted once it has this much */
+    DECODE_TASK_MESSAGES = 128,
+    DECODE_TASK_BYTES = 256 * 1024, /* a task is submitted once it has this much */
 };
 
 enum decode_state { DECODE_OPEN, DECODE_QUEUED, DECODE_RUNNING, DECODE_DONE };

@@ -30,6 +30,10 @@ static const struct property consumer_defaults[] = {
     /* What librdkafka may hold for us in all; the default is 64 MiB a partition. */
     {"queued.max.messages.kbytes", "32768", NULL},
     {"queued.min.messages", "10000", NULL},
+    /* A group ends where the fetch of its partition does, and each costs a sync: librdkafka's 1 MiB
+     * hold 330 vectors of 3 KiB. A whole answer stays within queued.max.messages.kbytes, to which
+     * librdkafka lowers fetch.max.bytes unless the user sets that. */
+    {"fetch.message.max.bytes", "4194304", NULL},
     {"reconnect.backoff.max.ms", "2000", NULL},
     {"log.connection.close", "false", NULL},
     {"statistics.interval.ms", "10000", NULL},

@@ -543,7 +543,7 @@ static int append_group(struct store_shard *shard, const struct store_group *gro
     if (code == 0)
         code = make_room(shard, layout.frame_bytes, error);
     /* Once the frame is durable there is no way back. */
-    if (code == 0 && !memtable_reserve_rows(shard->active, layout.vector_count))
+    if (code == 0 && !memtable_reserve_rows(shard->active, layout.vector_count, layout.frame_bytes))
         code = error_set(error, ERROR_MEMORY, "no memory for %u rows", layout.vector_count);
     if (code == 0)
         code = write_frame(shard, group, indices, &layout, error);

@@ -10,6 +10,9 @@
 #include "store/shard.h"
 #include "store/table.h"
 
+/* Of the filter of a memtable that has no key yet; 320 KiB. */
+enum { FILTER_GUESS_MAX_KEYS = 1 << 18 };
+
 /* Row r lies in segment k = floor(log2(r / 1024 + 1)), which starts at row (2^k - 1) * 1024. */
 static unsigned segment_of(uint32_t row, uint32_t *first)
 {
@@ -133,10 +136,23 @@ static bool filter_grow(struct memtable *memtable, uint32_t keys)
     return true;
 }
 
-bool memtable_reserve_rows(struct memtable *memtable, uint32_t count)
+/* How many keys the first filter is made for: as many as there will be if all rows are as large as
+ * the first. A guess that is too small costs the adding of all keys to a larger one. */
+static uint32_t filter_first_keys(const struct memtable *memtable, uint32_t count,
+                                  uint64_t frame_bytes)
+{
+    uint64_t frames = memtable->buffer_bytes / frame_bytes;
+
+    return count >= FILTER_GUESS_MAX_KEYS || frames >= FILTER_GUESS_MAX_KEYS / count
+               ? FILTER_GUESS_MAX_KEYS
+               : (uint32_t)frames * count;
+}
+
+bool memtable_reserve_rows(struct memtable *memtable, uint32_t count, uint64_t frame_bytes)
 {
     uint32_t from = atomic_load_explicit(&memtable->row_count, memory_order_relaxed);
     uint32_t first;
+    uint32_t keys;
 
     if (count == 0)
         return true;
@@ -152,10 +168,11 @@ bool memtable_reserve_rows(struct memtable *memtable, uint32_t count)
     }
     if (from + count <= memtable->filter_keys)
         return true;
-    /* Twice as many each time: a key is put into filters about twice. */
-    first = from + count > MEMTABLE_FIRST_SEGMENT_ROWS / 2 ? 2 * (from + count)
-                                                           : MEMTABLE_FIRST_SEGMENT_ROWS;
-    return filter_grow(memtable, first);
+    keys = from == 0 ? filter_first_keys(memtable, count, frame_bytes) : 2 * (from + count);
+    if (keys < from + count)
+        keys = from + count;
+    return filter_grow(memtable,
+                       keys > MEMTABLE_FIRST_SEGMENT_ROWS ? keys : MEMTABLE_FIRST_SEGMENT_ROWS);
 }
 
 static struct memtable_row *row_new(struct memtable *memtable, uint32_t row)

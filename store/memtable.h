@@ -105,8 +105,9 @@ struct memtable_row *memtable_row(const struct memtable *memtable, uint32_t row)
 uint32_t memtable_insert(struct memtable *memtable, const struct memtable_row *row,
                          int64_t arrival_wall_ms, uint32_t *previous);
 
-/** Makes room for `count` more rows, so that adding them cannot fail for it. False: no memory. */
-bool memtable_reserve_rows(struct memtable *memtable, uint32_t count);
+/** Makes room for `count` more rows, so that adding them cannot fail for it. They lie in a frame of
+ * `frame_bytes`, which tells how many may follow. False: no memory. */
+bool memtable_reserve_rows(struct memtable *memtable, uint32_t count, uint64_t frame_bytes);
 
 /** Gives back the memory behind the last frame: nothing more is written (a replayed log). */
 void memtable_release_tail(struct memtable *memtable);

@@ -225,7 +225,7 @@ static int replay_frames(struct store_shard *shard, struct memtable *memtable,
         if (frame.header->first_offset < atomic_load(&shard->visible))
             return error_set(error, ERROR_CORRUPT, "%s: the frame at byte %" PRIu64 " goes back",
                              log->path, at);
-        if (!memtable_reserve_rows(memtable, frame.header->vector_count))
+        if (!memtable_reserve_rows(memtable, frame.header->vector_count, frame.header->frame_bytes))
             return error_set(error, ERROR_MEMORY, "%s: no memory for %u rows", log->path,
                              frame.header->vector_count);
         append_apply_frame(shard, memtable, version, &frame, 0);
