@@ -279,6 +279,7 @@ struct ingest {
     bool observer_stop;
     bool observe_now;
     bool joined;              /* an assignment has come, even an empty one */
+    bool lost;                /* partitions were, and no assignment has come since */
     bool broker_answered;     /* since the start */
     int64_t broker_silent_ns; /* since when no broker answers; 0: they do */
     char failed[256];         /* why the client failed for good, until a new one takes over */

@@ -5,7 +5,8 @@
  * opened is assigned all the same, as stopped: leaving it out would make its revocation an error.
  * Revoked: get the group durable, commit as a hint, flush and close, and only then give the
  * partition back, so that it never has two writers. Lost (the group went on without us, somebody
- * else may write already): what is not durable is dropped. */
+ * else may write already; or no broker answered for a session): what is not durable is dropped, and
+ * what is stored is searched on until it is known whose the partition is. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -149,6 +150,11 @@ static void partition_close(struct partition *partition, bool lost)
     struct ingest *ingest = partition->ingest;
     bool flush = !lost && !partition->stopped;
 
+    if (lost) {
+        pthread_mutex_lock(&ingest->lock);
+        ingest->lost = true;
+        pthread_mutex_unlock(&ingest->lock);
+    }
     log_info("ingest", PARTITION_FORMAT " %s at offset %lld", PARTITION_NAME(partition),
              lost ? "lost" : "given back", (long long)partition->next_offset);
     /* librdkafka would remember the pause for the next time that we own it. */
@@ -156,7 +162,9 @@ static void partition_close(struct partition *partition, bool lost)
         consumer_set_paused(partition, false);
     list_remove(ingest, partition);
     partition_forget(partition);
-    if (partition->shard)
+    if (partition->shard && lost && ingest->host.shard_keep && !atomic_load(&ingest->stop))
+        ingest->host.shard_keep(ingest->host.context, partition->shard);
+    else if (partition->shard)
         ingest->host.shard_close(ingest->host.context, partition->shard, flush);
     if (ingest->host.alive)
         ingest->host.alive(ingest->host.context);
@@ -209,6 +217,7 @@ void consumer_rebalance(rd_kafka_t *client, rd_kafka_resp_err_t event,
         ingest->ever_assigned = true;
         pthread_mutex_lock(&ingest->lock);
         ingest->joined = true;
+        ingest->lost = false;
         pthread_mutex_unlock(&ingest->lock);
         consumer_observe_soon(ingest);
         /* A collection that an operator paused is to be paused before its first message comes, and

@@ -342,6 +342,16 @@ static bool why_not_ready(struct ingest *ingest, char *why, size_t why_bytes)
     return true;
 }
 
+bool ingest_settled(struct ingest *ingest)
+{
+    bool settled;
+
+    pthread_mutex_lock(&ingest->lock);
+    settled = !ingest->lost;
+    pthread_mutex_unlock(&ingest->lock);
+    return settled;
+}
+
 bool ingest_ready(struct ingest *ingest, char *why, size_t why_bytes)
 {
     bool ready;

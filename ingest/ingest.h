@@ -33,6 +33,10 @@ struct ingest_host {
                       struct store_shard **shard, struct error *error);
     /** A partition was revoked or lost: flush when `flush`, and close. */
     void (*shard_close)(void *context, struct store_shard *shard, bool flush);
+    /** A partition was lost: nothing is written any more, but no broker may answer, and then nobody
+     * else reads it either. The shard may stay open for searches until ingest_settled says whose it
+     * is. NULL: it is closed. */
+    void (*shard_keep)(void *context, struct store_shard *shard);
     /** Closes the shard and removes everything it stored: it is read again from Kafka. The shard is
      * closed in any case. NULL: not offered. */
     int (*shard_discard)(void *context, struct store_shard *shard, struct error *error);
@@ -116,6 +120,10 @@ size_t ingest_status(struct ingest *ingest, struct arena *arena,
  * false, because waiting does not help: ingest_status and windrow_partition_stopped show it. Any
  * thread. */
 bool ingest_ready(struct ingest *ingest, char *why, size_t why_bytes);
+
+/** Whether it is known which partitions are ours: not from when they were lost, as after a session
+ * without an answer of a broker, until the group assigns some again. Any thread. */
+bool ingest_settled(struct ingest *ingest);
 
 /* ---- reading again
  * --------------------------------------------------------------------------------------- */

@@ -285,6 +285,14 @@ int catalog_discard(struct catalog *catalog, struct store_shard *shard, struct e
     return code;
 }
 
+void catalog_unclaim(struct catalog *catalog, struct store_shard *shard)
+{
+    pthread_mutex_lock(&catalog->lock);
+    for (struct catalog_entry *entry = catalog->entries; entry; entry = entry->next)
+        entry->claimed &= entry->shard != shard;
+    pthread_mutex_unlock(&catalog->lock);
+}
+
 void catalog_close_unclaimed(struct catalog *catalog)
 {
     close_matching(catalog, true, is_unclaimed, NULL);

@@ -37,6 +37,8 @@ int catalog_claim(struct catalog *catalog, const struct config_collection *colle
 void catalog_close(struct catalog *catalog, struct store_shard *shard, bool flush);
 /** The same, and removes what it stored. */
 int catalog_discard(struct catalog *catalog, struct store_shard *shard, struct error *error);
+/** The assignment owns it no more, and it is not known who does: it stays open. */
+void catalog_unclaim(struct catalog *catalog, struct store_shard *shard);
 /** Closes shards that nobody claimed (they moved to another process). */
 void catalog_close_unclaimed(struct catalog *catalog);
 /** Tells long work on all shards to stop: the process is about to close them. */

@@ -120,6 +120,14 @@ static void host_shard_close(void *context, struct store_shard *shard, bool flus
     catalog_close(service->catalog, shard, flush);
 }
 
+static void host_shard_keep(void *context, struct store_shard *shard)
+{
+    struct service *service = context;
+
+    catalog_unclaim(service->catalog, shard);
+    atomic_store(&service->unclaimed_closed, false);
+}
+
 static int host_shard_discard(void *context, struct store_shard *shard, struct error *error)
 {
     struct service *service = context;
@@ -150,6 +158,7 @@ struct ingest_host host_for_ingest(struct service *service)
         .context = service,
         .shard_open = host_shard_open,
         .shard_close = host_shard_close,
+        .shard_keep = host_shard_keep,
         .shard_discard = host_shard_discard,
         .id_elsewhere = host_id_elsewhere,
         .alive = host_ingest_alive,

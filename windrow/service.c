@@ -181,14 +181,22 @@ void service_stop(struct service *service)
 
 /* ---- while it runs ---- */
 
+static bool settled(struct service *service)
+{
+    struct ingest *ingest = atomic_load(&service->ingest);
+
+    return !ingest || ingest_settled(ingest);
+}
+
 void service_tick(struct service *service)
 {
     char why[256];
 
     clock_watch_tick(service);
-    if (!service->unclaimed_closed && service_ready(service, why, sizeof(why))) {
+    if (!atomic_load(&service->unclaimed_closed) && settled(service) &&
+        service_ready(service, why, sizeof(why))) {
+        atomic_store(&service->unclaimed_closed, true);
         catalog_close_unclaimed(service->catalog);
-        service->unclaimed_closed = true;
         log_info("windrow", "%s",
                  service->roles & CONFIG_ROLE_INGEST ? "caught up with Kafka"
                                                      : "builds segments for other machines");

@@ -39,7 +39,7 @@ struct service {
     _Atomic int64_t ingest_alive_ns; /* heartbeats, monotonic */
     _Atomic int64_t flush_alive_ns;
     struct clock_watch clock_watch;
-    bool unclaimed_closed; /* shards of other processes were let go */
+    atomic_bool unclaimed_closed; /* shards of other processes were let go */
 };
 
 struct service_options {

@@ -78,8 +78,11 @@ class Outages(unittest.TestCase):
         self.kafka.produce(TOPIC, records(1, ROWS, hours_ago(0)))
         self.windrow.wait_caught_up({"0": ROWS})
         self.kafka.stop()
-        time.sleep(3)
+        # The session ends without an answer: the partition is lost, and nobody else has it.
+        harness.wait_for(lambda: " lost at offset" in self.windrow.log(), "the session has ended")
+        time.sleep(2)
         self.assertTrue(self.windrow.alive(), self.windrow.log()[-2000:])
+        self.assertTrue(self.windrow.ready())
         self.assert_stored(ROWS)
         self.kafka.start()
         self.kafka.produce(TOPIC, records(ROWS + 1, ROWS, hours_ago(0)))
