@@ -336,13 +336,13 @@ START_TEST(full_disk_pauses_and_goes_on_by_itself)
     node_start(&node);
     node_wait_offset(&node, 0, 100);
     atomic_store(&full, true);
-    stage_send_points(&stage, 1, 100, 3000);
+    stage_send_points(&stage, 1, 100, 6000); /* more than the group that waits and the next hold */
     stage_wait(is_paused, &node, "the partition pauses");
     sleep(1);
     atomic_store(&full, false);
-    node_wait_offset(&node, 0, 3000);
+    node_wait_offset(&node, 0, 6000);
     node_stop(&node);
-    ck_assert_uint_eq(node_count_rows(&node, 1), 3000);
+    ck_assert_uint_eq(node_count_rows(&node, 1), 6000);
     ck_assert_double_gt(
         node_metric(&node, "windrow_ingest_wait_seconds_total{collection=\"points\",shard=\"0\"}"),
         0);

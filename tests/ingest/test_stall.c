@@ -45,7 +45,8 @@ static bool is_paused(void *context)
     return node_partition(context, 0, &status) && status.paused;
 }
 
-/* Sends some points while the disk is sick, and expects them all afterwards. */
+/* Sends more points than two groups hold while the disk is sick, and expects them all afterwards.
+ */
 static void stall(struct stage *stage, struct node *node, enum disk sickness, int from, int to)
 {
     atomic_store(&disk, sickness);
