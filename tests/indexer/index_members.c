@@ -145,18 +145,28 @@ static double recall(const struct forest *forest, uint32_t ef, bool filtered)
 
 START_TEST(segments_searched_as_one_find_what_one_segment_would)
 {
-    static const enum index_metric metrics[] = {INDEX_METRIC_L2, INDEX_METRIC_COSINE,
-                                                INDEX_METRIC_DOT};
+    /* Under the inner product one seed in 150 gives .9375. */
+    static const struct {
+        enum index_metric metric;
+        double least;
+    } cases[] = {{INDEX_METRIC_L2, 0.95}, {INDEX_METRIC_COSINE, 0.95}, {INDEX_METRIC_DOT, 0.92}};
     uint64_t state = test_seed();
+    double narrow = 0, wide = 0;
 
     for (int i = 0; i < 3; i++) {
         struct forest forest;
-        forest_open(&forest, metrics[i], &state);
-        /* Of 120 seeds the least were .955 and .96, under the inner product; of others .9375. */
-        ck_assert_double_ge(recall(&forest, 64, false), 0.9);
-        ck_assert_double_ge(recall(&forest, 200, false), 0.92);
+        double found[2];
+        forest_open(&forest, cases[i].metric, &state);
+        found[0] = recall(&forest, 64, false);
+        found[1] = recall(&forest, 200, false);
         forest_close(&forest);
+        ck_assert_double_ge(found[0], cases[i].least);
+        ck_assert_double_ge(found[1], cases[i].least);
+        narrow += found[0] / 3;
+        wide += found[1] / 3;
     }
+    ck_assert_double_ge(narrow, 0.95);
+    ck_assert_double_ge(wide, 0.95);
 }
 END_TEST
 
