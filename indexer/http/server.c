@@ -264,12 +264,14 @@ static struct pending *pending_new(struct http_server *server, struct MHD_Connec
 static enum MHD_Result answer(struct http_server *server, struct pending *pending)
 {
     struct http_request *request = &pending->request;
+    bool stopping = atomic_load(&server->stopping);
 
-    if (is_probe(request)) {
+    if (is_probe(request) && (!stopping || strcmp(request->path, "/livez") == 0)) {
         execute(request);
         return send_reply(request);
     }
-    if (!pending->no_room && executors_submit(server->executors, &pending->job, on_accepted))
+    if (!stopping && !pending->no_room &&
+        executors_submit(server->executors, &pending->job, on_accepted))
         return MHD_YES;
     request->retry_after_seconds = 1;
     if (atomic_load(&server->stopping))
@@ -418,14 +420,12 @@ int http_server_start(const struct http_options *options, struct http_server **s
 
 void http_server_stop(struct http_server *server)
 {
-    MHD_socket listener = MHD_INVALID_SOCKET;
-
     if (!server)
         return;
-    if (server->daemon)
-        listener = MHD_quiesce_daemon(server->daemon);
-    /* Waiting requests give up, the others finish; executors resume all that they took before they
-     * end: MHD must not be stopped while a connection is suspended. */
+    /* Waiting requests give up, the others finish, new ones are told 503; executors resume all that
+     * they took before they end: MHD must not be stopped while a connection is suspended. Nor must
+     * it be quiesced before: with a pool of epoll threads libmicrohttpd 0.9.75 aborts when one of
+     * them wakes up meanwhile, because both take the listener out of that thread's epoll set. */
     atomic_store(&server->stopping, true);
     executors_stop(server->executors);
     for (int waited_ms = 0; atomic_load(&server->replies_owed) > 0 && waited_ms < STOP_WAIT_MS;
@@ -433,8 +433,6 @@ void http_server_stop(struct http_server *server)
         usleep(1000);
     if (server->daemon)
         MHD_stop_daemon(server->daemon);
-    if (listener != MHD_INVALID_SOCKET) /* MHD's threads leave it one after the other */
-        close(listener);
     executors_delete(server->executors);
     query_pool_delete(server->pool);
     free(server);

@@ -1,6 +1,7 @@
 /* The HTTP server on a real socket over a real store of one shard. */
 #include "tests/support/test_main.h"
 
+#include <arpa/inet.h>
 #include <curl/curl.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -8,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "indexer/http/http.h"
@@ -89,6 +91,17 @@ static void append_point(struct fixture *fixture, uint64_t id, int64_t offset)
     ck_assert_msg(store_shard_append(fixture->shard, &group, &error) == 0, "%s", error.text);
 }
 
+static void start_server(struct fixture *fixture)
+{
+    const struct http_options options = {.config = &fixture->config,
+                                         .host = &fixture->host,
+                                         .metrics = fixture->metrics,
+                                         .io = io_posix()};
+    struct error error = {0};
+
+    ck_assert_msg(http_server_start(&options, &fixture->server, &error) == 0, "%s", error.text);
+}
+
 static void fixture_open(struct fixture *fixture)
 {
     struct store_options store_options = {
@@ -98,7 +111,6 @@ static void fixture_open(struct fixture *fixture)
                                                 .dim = DIM,
                                                 .metric = STORE_METRIC_L2,
                                                 .window_ms = 3600000};
-    struct http_options http_options;
     struct error error = {0};
 
     *fixture = (struct fixture){.ready = true};
@@ -120,12 +132,7 @@ static void fixture_open(struct fixture *fixture)
                   "%s", error.text);
     for (uint64_t id = 0; id < POINTS; id++)
         append_point(fixture, id, (int64_t)id);
-    http_options = (struct http_options){.config = &fixture->config,
-                                         .host = &fixture->host,
-                                         .metrics = fixture->metrics,
-                                         .io = io_posix()};
-    ck_assert_msg(http_server_start(&http_options, &fixture->server, &error) == 0, "%s",
-                  error.text);
+    start_server(fixture);
 }
 
 static void fixture_close(struct fixture *fixture)
@@ -553,6 +560,59 @@ START_TEST(requests_that_wait_hold_up_nobody_and_end_with_the_server)
 }
 END_TEST
 
+struct visitor {
+    pthread_t thread;
+    _Atomic uint16_t port; /* 0: the end */
+};
+
+/* One request a connection; it may be refused, cut off or answered, and either side may close
+ * first. */
+static void *visit(void *context)
+{
+    static const char request[] = "GET /livez HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    struct visitor *visitor = context;
+    uint16_t port;
+
+    while ((port = atomic_load(&visitor->port)) != 0) {
+        struct sockaddr_in address = {.sin_family = AF_INET,
+                                      .sin_port = htons(port),
+                                      .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+        int visit = socket(AF_INET, SOCK_STREAM, 0);
+        char answer[512];
+        if (connect(visit, (const struct sockaddr *)&address, sizeof(address)) == 0 &&
+            send(visit, request, sizeof(request) - 1, MSG_NOSIGNAL) > 0)
+            (void)recv(visit, answer, sizeof(answer), 0);
+        close(visit);
+    }
+    return NULL;
+}
+
+START_TEST(stop_while_connections_come_and_go)
+{
+    enum { VISITORS = 4, STOPS = 300 };
+    struct visitor visitors[VISITORS];
+    struct fixture fixture;
+
+    fixture_open(&fixture);
+    for (int i = 0; i < VISITORS; i++) {
+        visitors[i].port = http_server_port(fixture.server);
+        ck_assert_int_eq(pthread_create(&visitors[i].thread, NULL, visit, &visitors[i]), 0);
+    }
+    for (int stop = 0; stop < STOPS; stop++) {
+        usleep((useconds_t)(stop % 10) * 300);
+        http_server_stop(fixture.server);
+        start_server(&fixture);
+        for (int i = 0; i < VISITORS; i++)
+            atomic_store(&visitors[i].port, http_server_port(fixture.server));
+    }
+    for (int i = 0; i < VISITORS; i++)
+        atomic_store(&visitors[i].port, 0);
+    for (int i = 0; i < VISITORS; i++)
+        ck_assert_int_eq(pthread_join(visitors[i].thread, NULL), 0);
+    fixture_close(&fixture);
+}
+END_TEST
+
 START_TEST(openapi_and_windows_are_valid_json)
 {
     static const char *const paths[] = {"/openapi.json", "/windows", "/status", C, "/"};
@@ -716,8 +776,8 @@ TEST_TABLE(TEST(bad_requests_get_the_error_envelope), TEST(reads_answer_in_the_d
            TEST(not_ready_is_503_with_the_reason), TEST(wrong_method_names_the_allowed_ones),
            TEST(oversize_body_is_413), TEST(api_key_guards_all_but_the_probes),
            TEST(waiting_for_an_offset_returns_when_it_is_searchable),
-           TEST(many_clients_at_once_are_all_answered), TEST(clients_start_up_without_a_failure),
-           TEST(facets_and_groups_count_values), TEST(mmr_prefers_rows_that_differ),
-           TEST(fusion_sums_what_each_search_says_of_a_point),
+           TEST(many_clients_at_once_are_all_answered), TEST(stop_while_connections_come_and_go),
+           TEST(clients_start_up_without_a_failure), TEST(facets_and_groups_count_values),
+           TEST(mmr_prefers_rows_that_differ), TEST(fusion_sums_what_each_search_says_of_a_point),
            TEST(recommendations_are_near_the_mean_and_leave_examples_out),
            TEST(requests_that_wait_hold_up_nobody_and_end_with_the_server))
