@@ -7,6 +7,7 @@
 
 #include "base/logger.h"
 #include "windrow/command.h"
+#include "windrow/crash.h"
 #include "windrow/notify.h"
 #include "windrow/service.h"
 
@@ -74,6 +75,7 @@ static int run(const struct service_options *options)
     sigaddset(&signals, SIGHUP);
     sigprocmask(SIG_BLOCK, &signals, NULL);
     signal(SIGPIPE, SIG_IGN);
+    crash_report_install();
 
     if (service_start(options, &service, &error) != 0)
         return command_fail("%s", error.text);

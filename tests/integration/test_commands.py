@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -80,6 +81,16 @@ class WithoutService(unittest.TestCase):
         done = run_bare("search", "-c", path, "-C", "c", "--vector", "[1, 0]")
         self.assertEqual((done.returncode, done.stdout), (FAILED, ""))
         self.assertIn(str(port), done.stderr)
+
+
+class Crash(unittest.TestCase):
+    def test_a_crash_says_in_the_log_which_signal_and_which_calls(self):
+        windrow = Windrow(f"127.0.0.1:{harness.free_ports(1)[0]}").start()
+        windrow.process.send_signal(signal.SIGABRT)
+        self.assertEqual(windrow.process.wait(30), -signal.SIGABRT)
+        head, found, calls = windrow.log().partition(" died of SIGABRT in thread ")
+        self.assertTrue(found, head)
+        self.assertIn("/windrow(+0x", calls)
 
 
 class WithService(unittest.TestCase):

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import urllib.error
 import urllib.request
@@ -95,6 +96,13 @@ class Windrow(Server):
         self.spawn_run(*arguments)
         self.wait_ready(lambda: self.request("GET", "/livez").status == 200, timeout_s=60)
         return self
+
+    def stop(self, timeout_s=30):
+        """A crash on the way out fails the test with the log, where its signal and its calls are."""
+        code = super().stop(timeout_s)
+        if code is not None and code < 0 and -code not in (signal.SIGKILL, signal.SIGTERM):
+            raise AssertionError(f"windrow died of {signal.Signals(-code).name}:\n{self.log()[-6000:]}")
+        return code
 
     def request(self, method, path, body=None, raw=None, headers=None):
         """BODY is sent as JSON, RAW as it is. Every status is a reply; only no answer at all raises."""
