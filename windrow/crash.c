@@ -24,22 +24,6 @@ static void say(const char *text)
     }
 }
 
-static const char *name_of(int number)
-{
-    switch (number) {
-    case SIGABRT:
-        return "SIGABRT";
-    case SIGSEGV:
-        return "SIGSEGV";
-    case SIGBUS:
-        return "SIGBUS";
-    case SIGILL:
-        return "SIGILL";
-    default:
-        return "SIGFPE";
-    }
-}
-
 /* Only what may be called in a signal handler; backtrace() is one of them once it has run before.
  * The handler is gone by now (SA_RESETHAND): a second fault in here just ends the process, and so
  * does the signal when it is raised again, as soon as this returns. */
@@ -49,8 +33,8 @@ static void report(int number)
     void *calls[CALLS_MAX];
 
     (void)prctl(PR_GET_NAME, thread, 0, 0, 0);
-    say("windrow " WINDROW_VERSION " died of ");
-    say(name_of(number));
+    say("windrow " WINDROW_VERSION " died of SIG");
+    say(sigabbrev_np(number));
     say(" in thread ");
     say(thread);
     say("; the calls that led there:\n");

@@ -264,14 +264,12 @@ static struct pending *pending_new(struct http_server *server, struct MHD_Connec
 static enum MHD_Result answer(struct http_server *server, struct pending *pending)
 {
     struct http_request *request = &pending->request;
-    bool stopping = atomic_load(&server->stopping);
 
-    if (is_probe(request) && (!stopping || strcmp(request->path, "/livez") == 0)) {
+    if (is_probe(request)) {
         execute(request);
         return send_reply(request);
     }
-    if (!stopping && !pending->no_room &&
-        executors_submit(server->executors, &pending->job, on_accepted))
+    if (!pending->no_room && executors_submit(server->executors, &pending->job, on_accepted))
         return MHD_YES;
     request->retry_after_seconds = 1;
     if (atomic_load(&server->stopping))

@@ -560,29 +560,24 @@ START_TEST(requests_that_wait_hold_up_nobody_and_end_with_the_server)
 }
 END_TEST
 
-struct visitor {
-    pthread_t thread;
-    _Atomic uint16_t port; /* 0: the end */
-};
-
-/* One request a connection; it may be refused, cut off or answered, and either side may close
- * first. */
+/* At the port that CONTEXT has, until it is 0. One request a connection; it may be refused, cut off
+ * or answered, and either side may close first. */
 static void *visit(void *context)
 {
     static const char request[] = "GET /livez HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
-    struct visitor *visitor = context;
+    const _Atomic uint16_t *shared_port = context;
     uint16_t port;
 
-    while ((port = atomic_load(&visitor->port)) != 0) {
+    while ((port = atomic_load(shared_port)) != 0) {
         struct sockaddr_in address = {.sin_family = AF_INET,
                                       .sin_port = htons(port),
                                       .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-        int visit = socket(AF_INET, SOCK_STREAM, 0);
+        int connection = socket(AF_INET, SOCK_STREAM, 0);
         char answer[512];
-        if (connect(visit, (const struct sockaddr *)&address, sizeof(address)) == 0 &&
-            send(visit, request, sizeof(request) - 1, MSG_NOSIGNAL) > 0)
-            (void)recv(visit, answer, sizeof(answer), 0);
-        close(visit);
+        if (connect(connection, (const struct sockaddr *)&address, sizeof(address)) == 0 &&
+            send(connection, request, sizeof(request) - 1, MSG_NOSIGNAL) > 0)
+            (void)recv(connection, answer, sizeof(answer), 0);
+        close(connection);
     }
     return NULL;
 }
@@ -590,25 +585,23 @@ static void *visit(void *context)
 START_TEST(stop_while_connections_come_and_go)
 {
     enum { VISITORS = 4, STOPS = 300 };
-    struct visitor visitors[VISITORS];
+    pthread_t visitors[VISITORS];
     struct fixture fixture;
+    _Atomic uint16_t port;
 
     fixture_open(&fixture);
-    for (int i = 0; i < VISITORS; i++) {
-        visitors[i].port = http_server_port(fixture.server);
-        ck_assert_int_eq(pthread_create(&visitors[i].thread, NULL, visit, &visitors[i]), 0);
-    }
+    atomic_init(&port, http_server_port(fixture.server));
+    for (int i = 0; i < VISITORS; i++)
+        ck_assert_int_eq(pthread_create(&visitors[i], NULL, visit, &port), 0);
     for (int stop = 0; stop < STOPS; stop++) {
         usleep((useconds_t)(stop % 10) * 300);
         http_server_stop(fixture.server);
         start_server(&fixture);
-        for (int i = 0; i < VISITORS; i++)
-            atomic_store(&visitors[i].port, http_server_port(fixture.server));
+        atomic_store(&port, http_server_port(fixture.server));
     }
+    atomic_store(&port, 0);
     for (int i = 0; i < VISITORS; i++)
-        atomic_store(&visitors[i].port, 0);
-    for (int i = 0; i < VISITORS; i++)
-        ck_assert_int_eq(pthread_join(visitors[i].thread, NULL), 0);
+        ck_assert_int_eq(pthread_join(visitors[i], NULL), 0);
     fixture_close(&fixture);
 }
 END_TEST
