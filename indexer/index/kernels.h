@@ -14,11 +14,13 @@ enum {
     INDEX_CODE_ALIGN = 64, /* bytes: rows of codes start and end on a cache line */
     INDEX_CODE_MAX = 127,
     INDEX_PANEL_COLUMNS = 16, /* rows that index_kernels.code_pack interleaves into one panel */
-    INDEX_PQ_CODEWORDS = 16,  /* 4 bits */
-    INDEX_PQ_BLOCK_ROWS = 32, /* rows whose product codes are interleaved */
-    INDEX_PQ_QUAD = 4,        /* parts that are looked up together: 64 bytes of a block */
-    INDEX_PQ_PARTS_MAX = 256, /* so that a row's sum stays below 2^15 */
-    INDEX_PQ_TABLE_MAX = 127  /* largest entry: two of them still fit a byte */
+    INDEX_SMALLEST_MAX = 64,
+    INDEX_SURVIVORS_MAX = 256, /* values that are sorted to find the smallest */
+    INDEX_PQ_CODEWORDS = 16,   /* 4 bits */
+    INDEX_PQ_BLOCK_ROWS = 32,  /* rows whose product codes are interleaved */
+    INDEX_PQ_QUAD = 4,         /* parts that are looked up together: 64 bytes of a block */
+    INDEX_PQ_PARTS_MAX = 256,  /* so that a row's sum stays below 2^15 */
+    INDEX_PQ_TABLE_MAX = 127   /* largest entry: two of them still fit a byte */
 };
 
 /* A run through blocks of 4-bit product codes (pq.h), 32 rows each. */
@@ -65,12 +67,9 @@ struct index_kernels {
                            uint32_t column_count, uint32_t stride, int32_t *distances,
                            uint32_t out_stride);
 
-    /* Writes the positions of values below `limit`, in order; returns how many. `positions` has
-     * room for count + 16. */
-    uint32_t (*below)(const int32_t *values, uint32_t count, int32_t limit, uint32_t *positions);
-
-    /* minima[lane] = the smallest of values[lane], values[lane + 16], ... over whole sixteens. */
-    void (*lane_minima)(const int32_t *values, uint32_t count, int32_t minima[16]);
+    /* The `keep` smallest values, sorted, equal ones by position, as index_pool_entry(value,
+     * position); INT32_MAX is left out. Returns how many. keep <= INDEX_SMALLEST_MAX. */
+    uint32_t (*smallest)(const int32_t *values, uint32_t count, uint32_t keep, uint64_t *entries);
 
     /* codes[i] = round((values[i] - low[i]) * per_step), clamped to 0..127; ties to even. */
     void (*encode)(const float *values, const float *low, float per_step, uint32_t dim,
@@ -109,6 +108,8 @@ const struct index_kernels *index_kernels(void);
 const struct index_kernels *index_kernels_find(const char *name);
 
 extern const struct index_kernels index_kernels_scalar;
+uint32_t index_scalar_smallest(const int32_t *values, uint32_t count, uint32_t keep,
+                               uint64_t *entries);
 #if defined(__x86_64__)
 extern const struct index_kernels index_kernels_avx2;
 extern const struct index_kernels index_kernels_avx512;

@@ -8,6 +8,8 @@
 #include <immintrin.h>
 #include <stddef.h>
 
+#include "indexer/index/pools.h"
+
 #define AVX2 __attribute__((target("avx2,fma")))
 
 AVX2 static inline float sum_floats(__m256 v)
@@ -211,34 +213,75 @@ AVX2 static void avx2_code_distances(const uint8_t *rows, const int32_t *row_nor
         }
 }
 
-AVX2 static uint32_t avx2_below(const int32_t *values, uint32_t count, int32_t limit,
-                                uint32_t *positions)
+/* As in kernels_avx512.c: an entry's place is the number of smaller ones. */
+AVX2 static void sort_by_rank(uint64_t *entries, uint32_t count, uint64_t *sorted)
 {
-    __m256i limits = _mm256_set1_epi32(limit);
-    uint32_t found = 0, i = 0;
-
-    for (; i + 8 <= count; i += 8) {
-        __m256i is_below = _mm256_cmpgt_epi32(limits, load(values + i));
-        uint32_t mask = (uint32_t)_mm256_movemask_ps(_mm256_castsi256_ps(is_below));
-        for (; mask; mask &= mask - 1)
-            positions[found++] = i + (uint32_t)__builtin_ctz(mask);
+    for (uint32_t i = 0; i < 8; i++)
+        entries[count + i] = INT64_MAX;
+    for (uint32_t first = 0; first < count; first += 8) {
+        __m256i left = load(entries + first), right = load(entries + first + 4);
+        __m256i left_ranks = _mm256_setzero_si256(), right_ranks = left_ranks;
+        uint64_t ranks[8];
+        uint32_t block = count - first < 8 ? count - first : 8;
+        for (uint32_t i = 0; i < count; i++) {
+            __m256i other = _mm256_set1_epi64x((int64_t)entries[i]);
+            left_ranks = _mm256_sub_epi64(left_ranks, _mm256_cmpgt_epi64(left, other));
+            right_ranks = _mm256_sub_epi64(right_ranks, _mm256_cmpgt_epi64(right, other));
+        }
+        _mm256_storeu_si256((void *)ranks, left_ranks);
+        _mm256_storeu_si256((void *)(ranks + 4), right_ranks);
+        for (uint32_t i = 0; i < block; i++)
+            sorted[ranks[i]] = entries[first + i];
     }
-    for (; i < count; i++)
-        if (values[i] < limit)
-            positions[found++] = i;
-    return found;
 }
 
-AVX2 static void avx2_lane_minima(const int32_t *values, uint32_t count, int32_t minima[16])
+AVX2 static int32_t limit_for(const int32_t *values, uint32_t count, uint32_t keep)
 {
-    __m256i left = _mm256_set1_epi32(INT32_MAX), right = left;
+    uint32_t lanes = keep <= 16 ? 16 : 2 * INDEX_SMALLEST_MAX;
+    uint64_t entries[2 * INDEX_SMALLEST_MAX + 8], sorted[2 * INDEX_SMALLEST_MAX];
+    int32_t minima[2 * INDEX_SMALLEST_MAX], limit;
 
-    for (uint32_t i = 0; i + 16 <= count; i += 16) {
-        left = _mm256_min_epi32(left, load(values + i));
-        right = _mm256_min_epi32(right, load(values + i + 8));
+    if (count < lanes)
+        return INT32_MAX;
+    for (uint32_t first = 0; first < lanes; first += 8) {
+        __m256i least = load(values + first);
+        for (uint32_t i = first + lanes; i + 8 <= count; i += lanes)
+            least = _mm256_min_epi32(least, load(values + i));
+        _mm256_storeu_si256((void *)(minima + first), least);
     }
-    _mm256_storeu_si256((void *)minima, left);
-    _mm256_storeu_si256((void *)(minima + 8), right);
+    for (uint32_t lane = 0; lane < lanes; lane++)
+        entries[lane] = index_pool_entry(minima[lane], lane);
+    sort_by_rank(entries, lanes, sorted);
+    limit = index_entry_key(sorted[keep - 1]);
+    return limit < INT32_MAX ? limit + 1 : limit;
+}
+
+AVX2 static uint32_t avx2_smallest(const int32_t *values, uint32_t count, uint32_t keep,
+                                   uint64_t *entries)
+{
+    int32_t limit = limit_for(values, count, keep);
+    __m256i limits = _mm256_set1_epi32(limit);
+    uint64_t survivors[INDEX_SURVIVORS_MAX + 16], sorted[INDEX_SURVIVORS_MAX + 8];
+    uint32_t found = 0, i = 0;
+
+    for (; i + 8 <= count && found <= INDEX_SURVIVORS_MAX; i += 8) {
+        __m256i is_below = _mm256_cmpgt_epi32(limits, load(values + i));
+        uint32_t mask = (uint32_t)_mm256_movemask_ps(_mm256_castsi256_ps(is_below));
+        for (; mask; mask &= mask - 1, found++) {
+            uint32_t at = i + (uint32_t)__builtin_ctz(mask);
+            survivors[found] = index_pool_entry(values[at], at);
+        }
+    }
+    for (; i < count && found <= INDEX_SURVIVORS_MAX; i++)
+        if (values[i] < limit)
+            survivors[found++] = index_pool_entry(values[i], i);
+    if (found > INDEX_SURVIVORS_MAX) /* many alike */
+        return index_scalar_smallest(values, count, keep, entries);
+    sort_by_rank(survivors, found, sorted);
+    found = found < keep ? found : keep;
+    for (i = 0; i < found; i++)
+        entries[i] = sorted[i];
+    return found;
 }
 
 AVX2 static void avx2_encode(const float *values, const float *low, float per_step, uint32_t dim,
@@ -445,8 +488,7 @@ const struct index_kernels index_kernels_avx2 = {
     .code_square = avx2_code_square,
     .code_pack = index_avx2_code_pack,
     .code_distances = avx2_code_distances,
-    .below = avx2_below,
-    .lane_minima = avx2_lane_minima,
+    .smallest = avx2_smallest,
     .encode = avx2_encode,
     .pq_assign = avx2_pq_assign,
     .pq_products = avx2_pq_products,

@@ -8,6 +8,8 @@
 #include <immintrin.h>
 #include <stddef.h>
 
+#include "indexer/index/pools.h"
+
 #define AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,fma")))
 
 enum { TILE_ROWS = 6, TILE_PANELS = 4 }; /* 24 of the 32 registers hold sums */
@@ -198,33 +200,89 @@ AVX512 static void avx512_code_distances(const uint8_t *rows, const int32_t *row
     }
 }
 
-AVX512 static uint32_t avx512_below(const int32_t *values, uint32_t count, int32_t limit,
-                                    uint32_t *positions)
+/* sorted[0 .. count) = the entries in order, all of them different: an entry's place is the number
+ * of smaller ones. Without branches that nobody could predict. Pads `entries` to sixteens. */
+AVX512 static void sort_by_rank(uint64_t *entries, uint32_t count, uint64_t *sorted)
 {
-    const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    __m512i limits = _mm512_set1_epi32(limit);
-    uint32_t found = 0;
+    const __m512i one = _mm512_set1_epi64(1);
 
-    for (uint32_t i = 0; i < count; i += 16) {
-        __mmask16 valid = tail_mask(count - i);
-        __m512i sixteen = _mm512_maskz_loadu_epi32(valid, values + i);
-        __mmask16 mask = _mm512_mask_cmplt_epi32_mask(valid, sixteen, limits);
-        if (mask) {
-            __m512i at = _mm512_add_epi32(lanes, _mm512_set1_epi32((int32_t)i));
-            _mm512_storeu_si512(positions + found, _mm512_maskz_compress_epi32(mask, at));
-            found += (uint32_t)__builtin_popcount(mask);
+    for (uint32_t i = 0; i < 2; i++)
+        _mm512_storeu_si512(entries + count + (size_t)i * 8, _mm512_set1_epi64(INT64_MAX));
+    for (uint32_t first = 0; first < count; first += 16) {
+        __m512i left = _mm512_loadu_si512(entries + first);
+        __m512i right = _mm512_loadu_si512(entries + first + 8);
+        __m512i left_ranks = _mm512_setzero_si512(), right_ranks = left_ranks;
+        uint64_t ranks[16];
+        uint32_t block = count - first < 16 ? count - first : 16;
+        for (uint32_t i = 0; i < count; i++) {
+            __m512i other = _mm512_set1_epi64((int64_t)entries[i]);
+            left_ranks = _mm512_mask_add_epi64(left_ranks, _mm512_cmplt_epi64_mask(other, left),
+                                               left_ranks, one);
+            right_ranks = _mm512_mask_add_epi64(right_ranks, _mm512_cmplt_epi64_mask(other, right),
+                                                right_ranks, one);
         }
+        _mm512_storeu_si512(ranks, left_ranks);
+        _mm512_storeu_si512(ranks + 8, right_ranks);
+        for (uint32_t i = 0; i < block; i++)
+            sorted[ranks[i]] = entries[first + i];
     }
-    return found;
 }
 
-AVX512 static void avx512_lane_minima(const int32_t *values, uint32_t count, int32_t minima[16])
+/* A limit that at least `keep` values are below, and not many more: the smallest value of every
+ * lane is one value, so the keep-th smallest of those has keep values at or before it. */
+AVX512 static int32_t limit_for(const int32_t *values, uint32_t count, uint32_t keep)
 {
-    __m512i least = _mm512_set1_epi32(INT32_MAX);
+    uint32_t vectors = keep <= 16 ? 1 : 2 * INDEX_SMALLEST_MAX / 16;
+    uint64_t entries[2 * INDEX_SMALLEST_MAX + 16], sorted[2 * INDEX_SMALLEST_MAX];
+    int32_t limit;
 
-    for (uint32_t i = 0; i + 16 <= count; i += 16)
-        least = _mm512_min_epi32(least, _mm512_loadu_si512(values + i));
-    _mm512_storeu_si512(minima, least);
+    if (count < vectors * 16)
+        return INT32_MAX;
+    for (uint32_t v = 0; v < vectors; v++) {
+        __m512i least = _mm512_loadu_si512(values + (size_t)v * 16), lanes;
+        for (uint32_t i = (v + vectors) * 16; i + 16 <= count; i += vectors * 16)
+            least = _mm512_min_epi32(least, _mm512_loadu_si512(values + i));
+        lanes = _mm512_setr_epi64(0, 1, 2, 3, 4, 5, 6, 7);
+        lanes = _mm512_add_epi64(lanes, _mm512_set1_epi64(v * 16));
+        for (uint32_t half = 0; half < 2; half++) {
+            __m256i eight =
+                half ? _mm512_extracti64x4_epi64(least, 1) : _mm512_castsi512_si256(least);
+            __m512i keys = _mm512_slli_epi64(_mm512_cvtepi32_epi64(eight), 32);
+            _mm512_storeu_si512(entries + (size_t)v * 16 + (size_t)half * 8,
+                                _mm512_or_si512(keys, lanes));
+            lanes = _mm512_add_epi64(lanes, _mm512_set1_epi64(8));
+        }
+    }
+    sort_by_rank(entries, vectors * 16, sorted);
+    limit = index_entry_key(sorted[keep - 1]);
+    return limit < INT32_MAX ? limit + 1 : limit;
+}
+
+AVX512 static uint32_t avx512_smallest(const int32_t *values, uint32_t count, uint32_t keep,
+                                       uint64_t *entries)
+{
+    const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    __m512i limit = _mm512_set1_epi32(limit_for(values, count, keep));
+    uint32_t positions[INDEX_SURVIVORS_MAX + 32], found = 0;
+    uint64_t survivors[INDEX_SURVIVORS_MAX + 32], sorted[INDEX_SURVIVORS_MAX + 16];
+
+    for (uint32_t i = 0; i < count && found <= INDEX_SURVIVORS_MAX; i += 16) {
+        __mmask16 valid = tail_mask(count - i);
+        __m512i sixteen = _mm512_maskz_loadu_epi32(valid, values + i);
+        __mmask16 mask = _mm512_mask_cmplt_epi32_mask(valid, sixteen, limit);
+        __m512i at = _mm512_add_epi32(lanes, _mm512_set1_epi32((int32_t)i));
+        _mm512_storeu_si512(positions + found, _mm512_maskz_compress_epi32(mask, at));
+        found += (uint32_t)__builtin_popcount(mask);
+    }
+    if (found > INDEX_SURVIVORS_MAX) /* many alike */
+        return index_scalar_smallest(values, count, keep, entries);
+    for (uint32_t i = 0; i < found; i++)
+        survivors[i] = index_pool_entry(values[positions[i]], positions[i]);
+    sort_by_rank(survivors, found, sorted);
+    found = found < keep ? found : keep;
+    for (uint32_t i = 0; i < found; i++)
+        entries[i] = sorted[i];
+    return found;
 }
 
 AVX512 static void avx512_encode(const float *values, const float *low, float per_step,
@@ -397,8 +455,7 @@ const struct index_kernels index_kernels_avx512 = {
     .code_square = avx512_code_square,
     .code_pack = index_avx2_code_pack, /* moves memory: wider registers gain nothing */
     .code_distances = avx512_code_distances,
-    .below = avx512_below,
-    .lane_minima = avx512_lane_minima,
+    .smallest = avx512_smallest,
     .encode = avx512_encode,
     .pq_assign = avx512_pq_assign,
     .pq_products = avx512_pq_products,

@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "indexer/index/pools.h"
+
 /* Four partial sums: the compiler may not reorder float additions, so they are written out. */
 static float scalar_dot(const float *a, const float *b, uint32_t dim)
 {
@@ -113,25 +115,32 @@ static void scalar_code_distances(const uint8_t *rows, const int32_t *row_norms,
                             distances + (size_t)row * out_stride + column);
 }
 
-static uint32_t scalar_below(const int32_t *values, uint32_t count, int32_t limit,
-                             uint32_t *positions)
+/* Entries compare as signed numbers: by value, then by position. */
+static int64_t entry_of(int32_t value, uint32_t position)
 {
-    uint32_t found = 0;
-
-    for (uint32_t i = 0; i < count; i++)
-        if (values[i] < limit)
-            positions[found++] = i;
-    return found;
+    return (int64_t)index_pool_entry(value, position);
 }
 
-static void scalar_lane_minima(const int32_t *values, uint32_t count, int32_t minima[16])
+/* Insertion into a short sorted list. Few values get so far: of s in random order about
+ * keep * ln(s / keep). */
+uint32_t index_scalar_smallest(const int32_t *values, uint32_t count, uint32_t keep,
+                               uint64_t *entries)
 {
-    for (uint32_t lane = 0; lane < 16; lane++)
-        minima[lane] = INT32_MAX;
-    for (uint32_t i = 0; i + 16 <= count; i += 16)
-        for (uint32_t lane = 0; lane < 16; lane++)
-            if (values[i + lane] < minima[lane])
-                minima[lane] = values[i + lane];
+    int32_t limit = INT32_MAX;
+    uint32_t size = 0;
+
+    for (uint32_t i = 0; i < count && keep > 0; i++) {
+        uint32_t at = size < keep ? size : keep - 1;
+        if (values[i] >= limit)
+            continue;
+        for (; at > 0 && (int64_t)entries[at - 1] > entry_of(values[i], i); at--)
+            entries[at] = entries[at - 1];
+        entries[at] = (uint64_t)entry_of(values[i], i);
+        size += size < keep;
+        if (size == keep)
+            limit = index_entry_key(entries[keep - 1]);
+    }
+    return size;
 }
 
 /* What is not a number becomes 0. */
@@ -272,8 +281,7 @@ const struct index_kernels index_kernels_scalar = {
     .code_square = scalar_code_square,
     .code_pack = scalar_code_pack,
     .code_distances = scalar_code_distances,
-    .below = scalar_below,
-    .lane_minima = scalar_lane_minima,
+    .smallest = index_scalar_smallest,
     .encode = scalar_encode,
     .pq_assign = scalar_pq_assign,
     .pq_products = scalar_pq_products,

@@ -75,8 +75,8 @@ static void assign_block(const struct assignment *assignment, struct assigner *a
     index_leaf_keys(leaf, rows, count);
     for (uint32_t i = 0; i < count; i++) {
         uint64_t best;
-        uint32_t found = index_leaf_select(leaf, leaf->keys + (size_t)i * leaf->key_stride,
-                                           leaf->column_count, 1, &best);
+        uint32_t found = index_kernels()->smallest(leaf->keys + (size_t)i * leaf->key_stride,
+                                                   leaf->column_count, 1, &best);
         /* Nothing is nearest to a row whose distances are all beyond bounds. */
         assignment->nearest[first + i] = found ? index_entry_row(best) : 0;
     }

@@ -3,9 +3,6 @@
 #include <assert.h>
 
 #include "indexer/index/memory.h"
-#include "indexer/index/pools.h"
-
-enum { SELECT_BLOCK = 128 }; /* keys compared with one limit before the limit is renewed */
 
 void index_leaf_create(struct index_leaf *leaf, const struct index_codes *codes,
                        uint32_t column_limit)
@@ -19,7 +16,6 @@ void index_leaf_create(struct index_leaf *leaf, const struct index_codes *codes,
     leaf->block = index_allocate(INDEX_LEAF_BLOCK_ROWS, codes->stride);
     leaf->norms = index_allocate_zeroed(padded, sizeof(int32_t));
     leaf->keys = index_allocate((size_t)INDEX_LEAF_BLOCK_ROWS * padded, sizeof(int32_t));
-    leaf->positions = index_allocate(SELECT_BLOCK + 16, sizeof(uint32_t));
 }
 
 void index_leaf_destroy(struct index_leaf *leaf)
@@ -29,7 +25,6 @@ void index_leaf_destroy(struct index_leaf *leaf)
     free(leaf->block);
     free(leaf->norms);
     free(leaf->keys);
-    free(leaf->positions);
 }
 
 uint64_t index_leaf_bytes(uint32_t stride, uint32_t column_limit)
@@ -100,57 +95,4 @@ void index_leaf_own_keys(struct index_leaf *leaf, uint32_t first, uint32_t count
     assert(count <= INDEX_LEAF_BLOCK_ROWS && first + count <= leaf->column_count);
     block_keys(leaf, leaf->columns + (size_t)first * leaf->codes->stride, leaf->norms + first,
                count);
-}
-
-/* Insertion into a short sorted list. Few keys get here: of s keys in random order about
- * keep * ln(s / keep) pass the limit. */
-static uint32_t insert(uint64_t *best, uint32_t size, uint32_t keep, uint64_t entry)
-{
-    uint32_t at = size < keep ? size : keep - 1;
-
-    for (; at > 0 && best[at - 1] > entry; at--)
-        best[at] = best[at - 1];
-    best[at] = entry;
-    return size < keep ? size + 1 : keep;
-}
-
-/* A limit that at least `keep` keys are below, and not many more: every lane's smallest key is one
- * key, so the keep-th smallest of them has keep keys at or before it. */
-static int32_t first_limit(const int32_t *keys, uint32_t count, uint32_t keep)
-{
-    int32_t minima[16];
-
-    if (keep > 16)
-        return INT32_MAX;
-    index_kernels()->lane_minima(keys, count, minima);
-    for (uint32_t i = 1; i < 16; i++) {
-        int32_t moving = minima[i];
-        uint32_t at = i;
-        for (; at > 0 && minima[at - 1] > moving; at--)
-            minima[at] = minima[at - 1];
-        minima[at] = moving;
-    }
-    return minima[keep - 1] < INT32_MAX ? minima[keep - 1] + 1 : INT32_MAX;
-}
-
-uint32_t index_leaf_select(struct index_leaf *leaf, const int32_t *keys, uint32_t count,
-                           uint32_t keep, uint64_t *best)
-{
-    const struct index_kernels *kernels = index_kernels();
-    int32_t limit = first_limit(keys, count, keep);
-    uint32_t size = 0;
-
-    for (uint32_t first = 0; first < count; first += SELECT_BLOCK) {
-        uint32_t block = count - first < SELECT_BLOCK ? count - first : SELECT_BLOCK;
-        uint32_t found = kernels->below(keys + first, block, limit, leaf->positions);
-        for (uint32_t i = 0; i < found; i++) {
-            uint32_t at = first + leaf->positions[i];
-            if (keys[at] >= limit)
-                continue;
-            size = insert(best, size, keep, index_pool_entry(keys[at], at));
-            if (size == keep)
-                limit = index_entry_key(best[keep - 1]);
-        }
-    }
-    return size;
 }

@@ -18,7 +18,6 @@ struct index_leaf {
     int32_t *norms;   /* of the columns */
     int32_t *keys;    /* INDEX_LEAF_BLOCK_ROWS x key_stride */
     uint32_t key_stride;
-    uint32_t *positions; /* for index_kernels.below */
 };
 
 void index_leaf_create(struct index_leaf *leaf, const struct index_codes *codes,
@@ -33,10 +32,5 @@ void index_leaf_columns(struct index_leaf *leaf, const uint32_t *rows, uint32_t 
 void index_leaf_keys(struct index_leaf *leaf, const uint32_t *rows, uint32_t count);
 /** The same for columns [first, first + count) against all columns: nothing is gathered again. */
 void index_leaf_own_keys(struct index_leaf *leaf, uint32_t first, uint32_t count);
-
-/** The `keep` smallest of keys[0..count), sorted, as index_pool_entry(key, position); positions
- * whose key is INT32_MAX are left out. Returns how many. */
-uint32_t index_leaf_select(struct index_leaf *leaf, const int32_t *keys, uint32_t count,
-                           uint32_t keep, uint64_t *best);
 
 #endif

@@ -16,7 +16,7 @@ enum {
     FANOUT_MAX = 8,           /* balls that a row is put into, first carving */
     FANOUT_DEEP = 2,          /* the same, further carvings */
     DEPTH_MAX = 12,
-    KEEP_MAX = 64,
+    KEEP_MAX = INDEX_SMALLEST_MAX,
     SCALE_COUNT = 2, /* coarser samples of a leaf, see fill_leaf */
     SCALE_RATIO = 8,
     SCALE_KEEP = 4
@@ -82,8 +82,9 @@ static void assign_rows(void *context, uint32_t thread, uint32_t first, uint32_t
         index_leaf_keys(leaf, rows, count);
         for (uint32_t i = 0; i < count; i++) {
             uint64_t best[FANOUT_MAX];
-            uint32_t found = index_leaf_select(leaf, leaf->keys + (size_t)i * leaf->key_stride,
-                                               leaf->column_count, assignment->fanout, best);
+            uint32_t found =
+                index_kernels()->smallest(leaf->keys + (size_t)i * leaf->key_stride,
+                                          leaf->column_count, assignment->fanout, best);
             assert(found == assignment->fanout);
             for (uint32_t j = 0; j < found; j++)
                 assignment->nearest[(size_t)(first + i) * found + j] = index_entry_row(best[j]);
@@ -148,16 +149,16 @@ static void shuffle(const uint32_t *rows, uint32_t count, uint64_t seed, uint32_
  *
  * The samples are beginnings of the shuffled leaf. What is nearer than the last entry so far is in
  * the list already, so the list grows only at its end. */
-static uint32_t select_at_scales(const struct carve *carve, struct index_leaf *leaf,
-                                 const int32_t *keys, uint32_t count, uint64_t *best)
+static uint32_t select_at_scales(const int32_t *keys, uint32_t count, uint32_t keep, uint64_t *best)
 {
-    uint32_t found = index_leaf_select(leaf, keys, count, carve->keep, best);
+    const struct index_kernels *kernels = index_kernels();
+    uint32_t found = kernels->smallest(keys, count, keep, best);
 
     for (uint32_t scale = 0; scale < SCALE_COUNT; scale++) {
         uint64_t few[SCALE_KEEP];
         uint32_t few_count;
         count /= SCALE_RATIO;
-        few_count = index_leaf_select(leaf, keys, count, SCALE_KEEP, few);
+        few_count = kernels->smallest(keys, count, SCALE_KEEP, few);
         for (uint32_t i = 0; i < few_count; i++)
             if (found == 0 || few[i] > best[found - 1])
                 best[found++] = few[i];
@@ -201,10 +202,11 @@ static void fill_leaf(const struct carve *carve, uint32_t thread, const uint32_t
         index_leaf_own_keys(leaf, first, block);
         for (uint32_t i = 0; i < block; i++) {
             int32_t *keys = leaf->keys + (size_t)i * leaf->key_stride;
-            uint64_t best[KEEP_MAX + SCALE_COUNT * SCALE_KEEP];
+            uint64_t best[KEEP_MAX + SCALE_COUNT * SCALE_KEEP + 1];
             uint32_t found;
+            index_pools_prefetch(carve->pools, rows[first + i]);
             keys[first + i] = INT32_MAX; /* itself */
-            found = select_at_scales(carve, leaf, keys, count, best);
+            found = select_at_scales(keys, count, carve->keep, best);
             name_rows(best, found, rows);
             index_pools_merge(carve->pools, rows[first + i], best, found);
         }

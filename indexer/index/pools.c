@@ -29,29 +29,44 @@ static void lock(atomic_uchar *byte)
         sched_yield();
 }
 
-/* Two sorted lists into one; an entry in both is taken once. */
-static uint32_t merge(const uint64_t *a, uint32_t a_count, const uint64_t *b, uint32_t b_count,
-                      uint64_t *out, uint32_t capacity)
+/* Two sorted lists, each with UINT64_MAX behind its last entry, into one; an entry in both is taken
+ * once. From which list the next one comes is a coin's toss, so there is no branch on it. */
+static uint32_t merge(const uint64_t *a, const uint64_t *b, uint64_t *out, uint32_t capacity)
 {
-    uint32_t i = 0, j = 0, size = 0;
+    uint32_t size = 0, i = 0, j = 0;
 
-    while (size < capacity && (i < a_count || j < b_count)) {
-        uint64_t entry = j == b_count || (i < a_count && a[i] <= b[j]) ? a[i] : b[j];
-        i += i < a_count && a[i] == entry;
-        j += j < b_count && b[j] == entry;
-        out[size++] = entry;
+    for (; size < capacity; size++) {
+        uint64_t x = a[i], y = b[j], least = x < y ? x : y;
+        i += x <= y;
+        j += y <= x;
+        if (least == UINT64_MAX)
+            break;
+        out[size] = least;
     }
     return size;
 }
 
-void index_pools_merge(struct index_pools *pools, uint32_t row, const uint64_t *sorted,
-                       uint32_t count)
+void index_pools_prefetch(const struct index_pools *pools, uint32_t row)
 {
-    uint64_t merged[CAPACITY_MAX];
-    uint64_t *entries = pools->entries + (size_t)row * pools->capacity;
+    const uint64_t *entries = pools->entries + (size_t)row * pools->capacity;
 
+    __builtin_prefetch(&pools->locks[row], 1);
+    __builtin_prefetch(&pools->sizes[row], 1);
+    for (uint32_t i = 0; i < pools->capacity; i += 8)
+        __builtin_prefetch(entries + i, 1);
+}
+
+void index_pools_merge(struct index_pools *pools, uint32_t row, uint64_t *sorted, uint32_t count)
+{
+    uint64_t former[CAPACITY_MAX + 1];
+    uint64_t *entries = pools->entries + (size_t)row * pools->capacity;
+    uint32_t size;
+
+    sorted[count] = UINT64_MAX;
     lock(&pools->locks[row]);
-    pools->sizes[row] = merge(entries, pools->sizes[row], sorted, count, merged, pools->capacity);
-    memcpy(entries, merged, pools->sizes[row] * sizeof(uint64_t));
+    size = pools->sizes[row];
+    memcpy(former, entries, size * sizeof(uint64_t));
+    former[size] = UINT64_MAX;
+    pools->sizes[row] = merge(former, sorted, entries, pools->capacity);
     atomic_store_explicit(&pools->locks[row], 0, memory_order_release);
 }

@@ -15,10 +15,12 @@ struct index_pools {
 
 void index_pools_create(struct index_pools *pools, uint32_t count, uint32_t capacity);
 void index_pools_destroy(struct index_pools *pools);
-/** Merges sorted entries into a row's pool. Takes the row's lock. The order of merges does not
- * matter: the pool is always the smallest `capacity` of all entries ever given. */
-void index_pools_merge(struct index_pools *pools, uint32_t row, const uint64_t *sorted,
-                       uint32_t count);
+/** Asks for a row's pool ahead of the merge. */
+void index_pools_prefetch(const struct index_pools *pools, uint32_t row);
+/** Merges sorted entries, none twice, into a row's pool; there is room for one more behind them,
+ * which is overwritten. Takes the row's lock. The order of merges does not matter: the pool is
+ * always the smallest `capacity` of all entries ever given. */
+void index_pools_merge(struct index_pools *pools, uint32_t row, uint64_t *sorted, uint32_t count);
 
 static inline uint64_t index_pool_entry(int32_t key, uint32_t row)
 {

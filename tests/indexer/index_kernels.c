@@ -153,26 +153,66 @@ START_TEST(all_pairs_distances_agree_at_every_edge_of_a_tile)
 }
 END_TEST
 
-START_TEST(positions_below_a_limit_agree_with_scalar)
+/* `spread` values in turn: few of them mean many equal ones, more than are sorted at once. */
+static void check_smallest(const struct index_kernels *kernels, uint32_t count, uint64_t spread,
+                           uint64_t *state)
 {
+    static const uint32_t keeps[] = {1, 4, 12, 16, 17, INDEX_SMALLEST_MAX};
+    int32_t *values = malloc((count + 1) * sizeof(*values));
+
+    for (uint32_t i = 0; i < count; i++)
+        values[i] = (int32_t)((uint32_t)(test_random(state) % spread) - (uint32_t)(spread / 8));
+    if (count > 3)
+        values[3] = INT32_MAX;
+    for (size_t k = 0; k < sizeof(keeps) / sizeof(keeps[0]); k++) {
+        uint64_t got[INDEX_SMALLEST_MAX], want[INDEX_SMALLEST_MAX];
+        uint32_t found = index_kernels_scalar.smallest(values, count, keeps[k], want);
+        ck_assert_uint_eq(kernels->smallest(values, count, keeps[k], got), found);
+        ck_assert_mem_eq(got, want, found * sizeof(want[0]));
+    }
+    free(values);
+}
+
+START_TEST(smallest_values_agree_with_scalar)
+{
+    static const uint64_t spreads[] = {1, 2, 50, 1000, UINT32_MAX};
     uint64_t state = test_seed();
-    int32_t values[200];
-    uint32_t got[216], want[216];
 
     for (size_t set = 0; set < 2; set++) {
         const struct index_kernels *kernels = index_kernels_find(set_names[set]);
-        for (uint32_t count = 0; kernels && count <= 200; count++) {
-            int32_t limit = (int32_t)(test_random(&state) >> 32) / (count % 3 ? 1 : 1 << 20);
-            for (uint32_t i = 0; i < count; i++)
-                values[i] = (int32_t)(test_random(&state) >> 32);
-            if (count > 3)
-                values[3] = limit;
-            uint32_t found = index_kernels_scalar.below(values, count, limit, want);
-            ck_assert_uint_eq(kernels->below(values, count, limit, got), found);
-            ck_assert_mem_eq(got, want, found * sizeof(want[0]));
-            kernels->lane_minima(values, count, (int32_t *)got);
-            index_kernels_scalar.lane_minima(values, count, (int32_t *)want);
-            ck_assert_mem_eq(got, want, 16 * sizeof(want[0]));
+        for (uint32_t count = 0; kernels && count <= 1600; count += count < 300 ? 1 : 97)
+            for (size_t i = 0; i < sizeof(spreads) / sizeof(spreads[0]); i++)
+                check_smallest(kernels, count, spreads[i], &state);
+    }
+}
+END_TEST
+
+static int compare_signed(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+
+    return (x > y) - (x < y);
+}
+
+START_TEST(smallest_values_are_those_of_a_full_sort)
+{
+    static const char *const names[] = {"scalar", "avx2", "avx512"};
+    enum { COUNT = 500 };
+    uint64_t state = test_seed();
+    int32_t values[COUNT];
+    int64_t sorted[COUNT];
+
+    for (uint32_t i = 0; i < COUNT; i++) {
+        values[i] = (int32_t)(test_random(&state) % 5000);
+        sorted[i] = (int64_t)((uint64_t)values[i] << 32 | i);
+    }
+    qsort(sorted, COUNT, sizeof(sorted[0]), compare_signed);
+    for (size_t set = 0; set < 3; set++) {
+        const struct index_kernels *kernels = index_kernels_find(names[set]);
+        for (uint32_t keep = 1; kernels && keep <= INDEX_SMALLEST_MAX; keep++) {
+            uint64_t got[INDEX_SMALLEST_MAX];
+            ck_assert_uint_eq(kernels->smallest(values, COUNT, keep, got), keep);
+            ck_assert_mem_eq(got, sorted, keep * sizeof(got[0]));
         }
     }
 }
@@ -405,7 +445,7 @@ END_TEST
 TEST_TABLE(TEST(float_kernels_agree_with_scalar_within_rounding),
            TEST(code_kernels_agree_with_scalar_exactly),
            TEST(all_pairs_distances_agree_at_every_edge_of_a_tile),
-           TEST(positions_below_a_limit_agree_with_scalar),
+           TEST(smallest_values_agree_with_scalar), TEST(smallest_values_are_those_of_a_full_sort),
            TEST(encoding_agrees_with_scalar_and_clamps),
            TEST(product_codes_choose_the_nearest_codeword_and_products_agree),
            TEST(tables_of_a_scan_agree_with_scalar_exactly),
