@@ -500,7 +500,8 @@ int store_restore(struct io *io, const char *folder, const char *data_dir, size_
 int store_inspect(struct io *io, const char *path, bool json, struct buffer *out,
                   struct error *error);
 
-/* Checks a segment file of a run: its structure is the indexer's. */
+/* Checks a segment file of a run: its structure is the indexer's. ERROR_UNSUPPORTED: its format is
+ * of another version, which is no damage: a service builds it again. */
 typedef int (*store_segment_check)(struct io *io, const char *path, uint64_t file_number,
                                    uint32_t dim, uint32_t row_count, struct error *error);
 

@@ -259,7 +259,6 @@ static void graph_free(struct index_graph *graph)
     }
     free((void *)graph->codes);
     free((void *)graph->rows);
-    free((void *)graph->links);
     index_quantiser_destroy(&graph->quantiser);
 }
 
@@ -320,8 +319,7 @@ static int build_create(struct build *build, const float *vectors, uint32_t coun
     build->first_equal = index_allocate(count, sizeof(uint32_t));
     graph->codes = build->codes = index_allocate(count, stride);
     graph->rows = build->rows = index_allocate(count, sizeof(uint32_t));
-    graph->links = build->links =
-        index_allocate((size_t)count * build->layer.degree, sizeof(uint32_t));
+    build->links = index_allocate((size_t)count * build->layer.degree, sizeof(uint32_t));
     return 0;
 }
 
@@ -345,10 +343,12 @@ int index_hnsw_build(const float *vectors, uint32_t count,
     free(build.first_equal);
     if (!done) {
         graph_free(&build.graph);
+        free(build.links);
         return error_set(error, ERROR_CANCELLED, "the build was cancelled");
     }
     *graph = index_allocate_zeroed(1, sizeof(**graph));
     (*graph)->graph = build.graph;
+    (*graph)->links = build.links;
     if (options->progress)
         options->progress(options->progress_context, count, count);
     return 0;
@@ -359,5 +359,6 @@ void index_hnsw_graph_delete(struct index_hnsw_graph *graph)
     if (!graph)
         return;
     graph_free(&graph->graph);
+    free(graph->links);
     free(graph);
 }

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "indexer/index/codes.h"
+#include "indexer/index/links.h"
 
 enum {
     INDEX_LEVELS_MAX = 8,     /* above level 0: 16^8 nodes */
@@ -28,19 +29,20 @@ struct index_graph {
     uint32_t count;
     uint32_t m;
     uint32_t ef_construct;
-    const uint8_t *codes;  /* count x quantiser.stride */
-    const uint32_t *rows;  /* count */
-    const uint32_t *links; /* count x 2 m */
-    uint32_t level_count;  /* above level 0 */
+    const uint8_t *codes;     /* count x quantiser.stride */
+    const uint32_t *rows;     /* count */
+    struct index_links links; /* of level 0; only in a segment */
+    uint32_t level_count;     /* above level 0 */
     struct index_level levels[INDEX_LEVELS_MAX];
 };
 
 struct index_hnsw_graph {
     struct index_graph graph; /* its arrays were allocated by the build */
+    uint32_t *links;          /* of level 0, not packed yet: count x 2 m */
 };
 
-/** Structure: ids in range, rows a permutation, links without gaps, levels that point down, every
- * item reachable from item 0 on every level. */
+/** Structure of a segment's graph: ids in range, rows a permutation, links without gaps, levels
+ * that point down, every item reachable from item 0 on every level. */
 int index_graph_validate(const struct index_graph *graph, struct error *error);
 
 #endif

@@ -91,26 +91,59 @@ static inline bool index_mark(struct index_marks *marks, uint32_t node)
     return true;
 }
 
+/* Marking nodes one after another. */
+struct index_marking {
+    uint64_t *words;
+    uint32_t *touched, touched_count;
+    uint32_t *fresh, fresh_count; /* those that were not */
+};
+
+static inline struct index_marking index_marking_begin(struct index_marks *marks, uint32_t *fresh)
+{
+    return (struct index_marking){marks->words, marks->touched, marks->touched_count, fresh, 0};
+}
+
+/** Whether a node is new is a coin's toss to the processor's branch predictor, so there is no
+ * branch: a third of the time of a walk went here. `fresh` has room for one more. */
+static inline void index_marking_next(struct index_marking *marking, uint32_t node)
+{
+    uint64_t word = marking->words[node / 64], bit = UINT64_C(1) << node % 64;
+
+    marking->touched[marking->touched_count] = node / 64;
+    marking->touched_count += word == 0;
+    marking->words[node / 64] = word | bit;
+    marking->fresh[marking->fresh_count] = node;
+    marking->fresh_count += (word & bit) == 0;
+}
+
+static inline uint32_t index_marking_end(const struct index_marking *marking,
+                                         struct index_marks *marks)
+{
+    marks->touched_count = marking->touched_count;
+    return marking->fresh_count;
+}
+
 /** Marks every node first + links[i] and writes those that were not marked to `fresh`, which has
- * room for count + 1. Whether a node is new is a coin's toss to the processor's branch predictor,
- * so there is no branch: a third of the time of a walk went here. */
+ * room for count + 1; returns how many. */
 static inline uint32_t index_mark_all(struct index_marks *marks, const uint32_t *links,
                                       uint32_t count, uint32_t first, uint32_t *fresh)
 {
-    uint64_t *words = marks->words;
-    uint32_t touched = marks->touched_count, fresh_count = 0;
+    struct index_marking marking = index_marking_begin(marks, fresh);
 
-    for (uint32_t i = 0; i < count; i++) {
-        uint32_t node = first + links[i];
-        uint64_t word = words[node / 64], bit = UINT64_C(1) << node % 64;
-        marks->touched[touched] = node / 64;
-        touched += word == 0;
-        words[node / 64] = word | bit;
-        fresh[fresh_count] = node;
-        fresh_count += (word & bit) == 0;
-    }
-    marks->touched_count = touched;
-    return fresh_count;
+    for (uint32_t i = 0; i < count; i++)
+        index_marking_next(&marking, first + links[i]);
+    return index_marking_end(&marking, marks);
+}
+
+/** The same with packed links. */
+static inline uint32_t index_mark_run(struct index_marks *marks, const struct index_link_run *run,
+                                      uint32_t first, uint32_t *fresh)
+{
+    struct index_marking marking = index_marking_begin(marks, fresh);
+
+    for (uint32_t at = 0; index_link_is_at(run, at); at += run->bits)
+        index_marking_next(&marking, first + index_link_at(run, at));
+    return index_marking_end(&marking, marks);
 }
 
 static inline bool index_is_marked(const struct index_marks *marks, uint32_t node)

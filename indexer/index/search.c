@@ -402,14 +402,12 @@ static float encode_queries(struct index_scratch *scratch, const float *query)
  * have no way to each other there, and a walk over them alone would end in richer places. */
 static bool is_thin_near(const struct index_tree *tree, const uint32_t *entries)
 {
-    uint32_t degree = 2 * tree->graph->m, looked_at = 0, matching = 0;
+    uint32_t looked_at = 0, matching = 0;
 
     for (uint32_t i = 0; i < tree->entry_count && i < THIN_ENTRIES; i++) {
-        const uint32_t *links = tree->graph->links + (size_t)(entries[i] - tree->base) * degree;
-        for (uint32_t j = 0; j < degree && links[j] != INDEX_NO_LINK; j++) {
-            matching += index_is_matching(tree, links[j]);
-            looked_at++;
-        }
+        struct index_link_run run = index_links_of(&tree->graph->links, entries[i] - tree->base);
+        for (uint32_t at = 0; index_link_is_at(&run, at); at += run.bits, looked_at++)
+            matching += index_is_matching(tree, index_link_at(&run, at));
     }
     return matching * THIN_PART < looked_at;
 }

@@ -53,7 +53,9 @@ static void place_graph(const struct index_segment_header *header, const uint8_t
         .ef_construct = header->ef_construct,
         .codes = bytes + sections[INDEX_SECTION_CODES].offset,
         .rows = (const void *)(bytes + sections[INDEX_SECTION_ROWS].offset),
-        .links = (const void *)(bytes + sections[INDEX_SECTION_LINKS].offset),
+        .links = {.blocks = (const void *)(bytes + sections[INDEX_SECTION_PLACES].offset),
+                  .bytes = bytes + sections[INDEX_SECTION_LINKS].offset,
+                  .bits = header->link_bits},
         .level_count = header->level_count,
     };
     if (header->code_kind == INDEX_CODE_INT7)
@@ -78,15 +80,16 @@ static uint32_t largest(const uint32_t *values, size_t count, bool skip_missing)
 }
 
 /* What a search relies on for memory safety, and no row twice. The rest is for validate. */
-static int check_numbers(const struct index_graph *graph, struct error *error)
+static int check_numbers(const struct index_graph *graph, uint64_t link_bytes, struct error *error)
 {
     uint64_t *seen;
-    int status = 0;
+    int status;
 
     if (largest(graph->rows, graph->count, false) >= graph->count)
         return index_segment_corrupt(error, "a row number is out of bounds");
-    if (largest(graph->links, (size_t)graph->count * 2 * graph->m, true) >= graph->count)
-        return index_segment_corrupt(error, "a link is out of bounds");
+    status = index_links_check(&graph->links, graph->count, 2 * graph->m, link_bytes, error);
+    if (status != 0)
+        return status;
     for (uint32_t i = 0; i < graph->level_count; i++) {
         const struct index_level *level = &graph->levels[i];
         uint32_t below = i == 0 ? graph->count : graph->levels[i - 1].count;
@@ -154,7 +157,7 @@ static int open_graph(struct index_segment *opened, uint64_t file_number,
     if (status != 0)
         return status;
     place_graph(header, opened->bytes, &opened->graph);
-    status = check_numbers(&opened->graph, error);
+    status = check_numbers(&opened->graph, header->link_bytes, error);
     return status != 0 ? status : check_codes(&opened->graph, error);
 }
 

@@ -12,16 +12,42 @@ static int broken(struct error *error, uint32_t level, uint32_t item, const char
     return error_set(error, ERROR_CORRUPT, "graph: level %u, item %u: %s", level, item, what);
 }
 
-static int check_links(uint32_t level, uint32_t item, const uint32_t *links, uint32_t degree,
+/* Links of an item of a level, numbered from 0. */
+static uint32_t links_of(const struct index_graph *graph, uint32_t level, uint32_t item,
+                         uint32_t *links)
+{
+    const uint32_t *from;
+    uint32_t count = 0;
+
+    if (level == 0) {
+        struct index_link_run run = index_links_of(&graph->links, item);
+        for (uint32_t at = 0; index_link_is_at(&run, at); at += run.bits)
+            links[count++] = index_link_at(&run, at);
+        return count;
+    }
+    for (from = graph->levels[level - 1].links + (size_t)item * graph->m;
+         count < graph->m && from[count] != INDEX_NO_LINK; count++)
+        links[count] = from[count];
+    return count;
+}
+
+/* Level 0 has no room for gaps. */
+static int check_gaps(const struct index_level *level, uint32_t number, uint32_t m,
+                      struct error *error)
+{
+    for (uint32_t item = 0; item < level->count; item++) {
+        const uint32_t *links = level->links + (size_t)item * m;
+        for (uint32_t i = 1; i < m; i++)
+            if (links[i] != INDEX_NO_LINK && links[i - 1] == INDEX_NO_LINK)
+                return broken(error, number, item, "a gap between links");
+    }
+    return 0;
+}
+
+static int check_links(uint32_t level, uint32_t item, const uint32_t *links, uint32_t link_count,
                        uint32_t count, struct error *error)
 {
-    for (uint32_t i = 0; i < degree; i++) {
-        if (links[i] == INDEX_NO_LINK) {
-            for (uint32_t j = i; j < degree; j++)
-                if (links[j] != INDEX_NO_LINK)
-                    return broken(error, level, item, "a gap between links");
-            return 0;
-        }
+    for (uint32_t i = 0; i < link_count; i++) {
         if (links[i] >= count || links[i] == item)
             return broken(error, level, item, "a link to nothing or to itself");
         for (uint32_t j = 0; j < i; j++)
@@ -31,28 +57,28 @@ static int check_links(uint32_t level, uint32_t item, const uint32_t *links, uin
     return 0;
 }
 
-static int check_level(uint32_t level, const uint32_t *links, uint32_t degree, uint32_t count,
+static int check_level(const struct index_graph *graph, uint32_t level, uint32_t count,
                        struct error *error)
 {
     uint8_t *reached = index_allocate_zeroed(count, 1);
     uint32_t *queue = index_allocate(count, sizeof(uint32_t));
-    uint32_t queued = 1;
+    uint32_t links[INDEX_LINKS_MAX], link_count, queued = 1;
     int status = 0;
 
     queue[0] = 0;
     reached[0] = 1;
-    for (uint32_t item = 0; item < count && status == 0; item++)
-        status = check_links(level, item, links + (size_t)item * degree, degree, count, error);
-    for (uint32_t next = 0; next < queued && status == 0; next++)
-        for (uint32_t i = 0; i < degree; i++) {
-            uint32_t to = links[(size_t)queue[next] * degree + i];
-            if (to == INDEX_NO_LINK)
-                break;
-            if (!reached[to]) {
-                reached[to] = 1;
-                queue[queued++] = to;
+    for (uint32_t item = 0; item < count && status == 0; item++) {
+        link_count = links_of(graph, level, item, links);
+        status = check_links(level, item, links, link_count, count, error);
+    }
+    for (uint32_t next = 0; next < queued && status == 0; next++) {
+        link_count = links_of(graph, level, queue[next], links);
+        for (uint32_t i = 0; i < link_count; i++)
+            if (!reached[links[i]]) {
+                reached[links[i]] = 1;
+                queue[queued++] = links[i];
             }
-        }
+    }
     for (uint32_t item = 0; item < count && status == 0; item++)
         if (!reached[item])
             status = broken(error, level, item, "not reachable");
@@ -64,7 +90,7 @@ static int check_level(uint32_t level, const uint32_t *links, uint32_t degree, u
 int index_graph_validate(const struct index_graph *graph, struct error *error)
 {
     uint32_t below_count = graph->count;
-    int status = check_level(0, graph->links, 2 * graph->m, graph->count, error);
+    int status = check_level(graph, 0, graph->count, error);
 
     for (uint32_t i = 0; i < graph->level_count && status == 0; i++) {
         const struct index_level *level = &graph->levels[i];
@@ -75,7 +101,9 @@ int index_graph_validate(const struct index_graph *graph, struct error *error)
                 (i == 0 ? level->below[item] : graph->levels[i - 1].nodes[level->below[item]]))
                 return broken(error, i + 1, item, "is another node on the level below");
         }
-        status = check_level(i + 1, level->links, graph->m, level->count, error);
+        status = check_gaps(level, i + 1, graph->m, error);
+        if (status == 0)
+            status = check_level(graph, i + 1, level->count, error);
         below_count = level->count;
     }
     return status;
@@ -94,14 +122,10 @@ struct degrees {
 
 static struct degrees measure_degrees(const struct index_graph *graph)
 {
-    uint32_t degree = 2 * graph->m;
-    struct degrees degrees = {degree, 0, 0};
+    struct degrees degrees = {2 * graph->m, 0, 0};
 
     for (uint32_t node = 0; node < graph->count; node++) {
-        const uint32_t *links = graph->links + (size_t)node * degree;
-        uint32_t used = 0;
-        while (used < degree && links[used] != INDEX_NO_LINK)
-            used++;
+        uint32_t used = index_links_count(&graph->links, node);
         degrees.least = used < degrees.least ? used : degrees.least;
         degrees.most = used > degrees.most ? used : degrees.most;
         degrees.mean += (double)used / graph->count;
@@ -149,7 +173,8 @@ static void describe(const struct index_segment *segment, const struct index_seg
     const struct index_graph *graph = &segment->graph;
     const struct degrees degrees = measure_degrees(graph);
     const char *codes = graph->quantiser.kind == INDEX_CODE_INT7 ? "int7" : "float32";
-    uint64_t link_bytes = header->sections[INDEX_SECTION_LINKS].size_bytes +
+    uint64_t link_bytes = header->sections[INDEX_SECTION_PLACES].size_bytes +
+                          header->sections[INDEX_SECTION_LINKS].size_bytes +
                           header->sections[INDEX_SECTION_LEVELS].size_bytes;
 
     buffer_append_format(

@@ -4,7 +4,7 @@
 
 #include "base/checksum.h"
 
-enum { M_LIMIT = 256, DIM_LIMIT = 65536, EXTRA_LIMIT = 512 };
+enum { M_LIMIT = INDEX_LINKS_MAX / 2, DIM_LIMIT = 65536, EXTRA_LIMIT = 512 };
 
 int index_segment_corrupt(struct error *error, const char *what)
 {
@@ -65,6 +65,12 @@ static int check_counts(const struct index_segment_header *header, struct error 
         return index_segment_corrupt(error, "step of the codes out of bounds");
     if (header->level_count > INDEX_LEVELS_MAX)
         return index_segment_corrupt(error, "too many levels");
+    if (header->link_bits != index_link_bits(header->count))
+        return index_segment_corrupt(error, "the width of links does not fit the row count");
+    if (header->link_bytes < INDEX_LINK_SLACK ||
+        header->link_bytes - INDEX_LINK_SLACK >
+            (uint64_t)header->count * index_link_bytes(2 * header->m, header->link_bits))
+        return index_segment_corrupt(error, "the size of the links is out of bounds");
     for (uint32_t i = 0; i < header->level_count; i++) {
         if (header->level_items[i] == 0 || header->level_items[i] > below)
             return index_segment_corrupt(error, "a level has more items than the one below");
@@ -85,7 +91,9 @@ int index_segment_layout(struct index_segment_header *header, struct error *erro
         sizes[INDEX_SECTION_LOW] = (uint64_t)header->dim * sizeof(float);
     sizes[INDEX_SECTION_ROWS] = (uint64_t)header->count * sizeof(uint32_t);
     sizes[INDEX_SECTION_CODES] = (uint64_t)header->count * header->stride;
-    sizes[INDEX_SECTION_LINKS] = (uint64_t)header->count * 2 * header->m * sizeof(uint32_t);
+    sizes[INDEX_SECTION_PLACES] =
+        (uint64_t)index_link_block_count(header->count) * sizeof(struct index_link_block);
+    sizes[INDEX_SECTION_LINKS] = header->link_bytes;
     for (uint32_t i = 0; i < header->level_count; i++)
         sizes[INDEX_SECTION_LEVELS] +=
             (uint64_t)header->level_items[i] * (2 + header->m) * sizeof(uint32_t);

@@ -4,7 +4,10 @@
  *     4096     section LOW      dim floats                   (INT7 only, else empty)
  *              section ROWS     count u32: the node's row
  *              section CODES    count x stride bytes
- *              section LINKS    count x 2 m u32, nearest first, UINT32_MAX behind the last
+ *              section PLACES   where nodes' links begin and end: struct index_link_block (links.h)
+ *                               for every 27 nodes
+ *              section LINKS    a node's links, each a number of `link_bits` bits, nearest first,
+ *                               the lowest bits first; every node's from a whole byte on; 8 zeros
  *              section LEVELS   for each level above 0, lowest first:
  *                               nodes u32[n], below u32[n], links u32[n][m]
  *
@@ -23,12 +26,13 @@
 
 #define INDEX_SEGMENT_MAGIC UINT64_C(0x3147455357444e57) /* "WNDWSEG1" */
 
-enum { INDEX_SEGMENT_VERSION = 1, INDEX_SEGMENT_PAGE = 4096 };
+enum { INDEX_SEGMENT_VERSION = 2, INDEX_SEGMENT_PAGE = 4096 };
 
 enum index_section {
     INDEX_SECTION_LOW,
     INDEX_SECTION_ROWS,
     INDEX_SECTION_CODES,
+    INDEX_SECTION_PLACES,
     INDEX_SECTION_LINKS,
     INDEX_SECTION_LEVELS,
     INDEX_SECTION_COUNT
@@ -57,14 +61,17 @@ struct index_segment_header {
     float longest_square;
     uint32_t level_count;
     uint32_t level_items[INDEX_LEVELS_MAX];
+    uint64_t link_bytes; /* of section LINKS */
+    uint32_t link_bits;  /* follows from `count` */
+    uint32_t reserved;   /* 0 */
     struct index_section_entry sections[INDEX_SECTION_COUNT];
-    uint8_t zeros[INDEX_SEGMENT_PAGE - 232];
+    uint8_t zeros[INDEX_SEGMENT_PAGE - 272];
     uint64_t checksum; /* of the bytes before, identity (file number, INDEX_SECTION_COUNT, 0) */
 };
 
 static_assert(offsetof(struct index_segment_header, file_number) == 16, "layout");
 static_assert(offsetof(struct index_segment_header, level_items) == 72, "layout");
-static_assert(offsetof(struct index_segment_header, sections) == 104, "layout");
+static_assert(offsetof(struct index_segment_header, sections) == 120, "layout");
 static_assert(offsetof(struct index_segment_header, checksum) == 4088, "layout");
 static_assert(sizeof(struct index_segment_header) == INDEX_SEGMENT_PAGE, "layout");
 
@@ -85,7 +92,8 @@ int index_sections_agree(const struct index_section_entry *computed,
 int index_sections_check(const uint8_t *bytes, const struct index_section_entry *sections,
                          uint32_t section_count, uint64_t file_number, struct error *error);
 
-/** Fills sizes and offsets from counts; ERROR_CORRUPT when a count is out of bounds. */
+/** Fills sizes and offsets from counts and the size of the links; ERROR_CORRUPT when a count is out
+ * of bounds. */
 int index_segment_layout(struct index_segment_header *header, struct error *error);
 uint64_t index_section_checksum(const void *bytes, uint64_t size_bytes, uint64_t file_number,
                                 uint32_t section);

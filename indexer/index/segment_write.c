@@ -8,7 +8,7 @@
 
 enum { WRITE_BYTES = 4 << 20 };
 
-static void fill_header(const struct index_graph *graph, uint64_t file_number,
+static void fill_header(const struct index_graph *graph, uint64_t file_number, uint64_t link_bytes,
                         struct index_segment_header *header)
 {
     const struct index_quantiser *quantiser = &graph->quantiser;
@@ -28,6 +28,8 @@ static void fill_header(const struct index_graph *graph, uint64_t file_number,
         .step = quantiser->step,
         .longest_square = quantiser->longest_square,
         .level_count = graph->level_count,
+        .link_bytes = link_bytes,
+        .link_bits = index_link_bits(graph->count),
     };
     for (uint32_t i = 0; i < graph->level_count; i++)
         header->level_items[i] = graph->levels[i].count;
@@ -104,21 +106,30 @@ int index_segment_write(struct io *io, const char *path, uint64_t file_number,
 {
     const struct index_graph *graph = &hnsw->graph;
     struct index_segment_header header;
-    uint8_t *levels;
+    struct index_link_block *blocks;
+    uint8_t *levels, *links;
+    uint64_t link_bytes;
     int status;
 
-    fill_header(graph, file_number, &header);
+    index_links_pack(hnsw->links, graph->count, 2 * graph->m, &blocks, &links, &link_bytes);
+    fill_header(graph, file_number, link_bytes, &header);
     status = index_segment_layout(&header, error);
     assert(status == 0);
     levels = gather_levels(graph, header.sections[INDEX_SECTION_LEVELS].size_bytes);
     const void *content[INDEX_SECTION_COUNT] = {
-        graph->quantiser.low ? (const void *)graph->quantiser.low : "", graph->rows, graph->codes,
-        graph->links, levels};
+        graph->quantiser.low ? (const void *)graph->quantiser.low : "",
+        graph->rows,
+        graph->codes,
+        blocks,
+        links,
+        levels};
     index_sections_sum(header.sections, content, INDEX_SECTION_COUNT, file_number);
     header.checksum = index_header_checksum(&header);
     status = index_sections_write(io, path, &header, header.sections, content, INDEX_SECTION_COUNT,
                                   header.file_bytes, error);
     free(levels);
+    free(links);
+    free(blocks);
     *size_bytes = header.file_bytes;
     return status;
 }

@@ -7,7 +7,6 @@
 #include "indexer/index/layer_steps.h"
 
 enum {
-    DEGREE_LIMIT = 512,
     FETCH_BYTES = 9 << 10, /* of codes on their way into the cache while keys are computed: with */
     AHEAD_MIN = 8,         /* more, rows of 784 bytes push out others; so many rows at least ... */
     AHEAD_MAX = 24         /* ... and at most */
@@ -21,16 +20,6 @@ static const uint8_t *codes_of(const struct index_walk *walk, uint32_t item)
 
     node = walk->level ? walk->level->nodes[node] : node;
     return graph->codes + (size_t)node * graph->quantiser.stride;
-}
-
-/* The links of an item, which are numbered from 0. */
-static const uint32_t *links_of(const struct index_walk *walk, uint32_t item, uint32_t *degree)
-{
-    const struct index_graph *graph = walk->tree->graph;
-    uint32_t number = item - walk->tree->base;
-
-    *degree = walk->level ? graph->m : 2 * graph->m;
-    return (walk->level ? walk->level->links : graph->links) + (size_t)number * *degree;
 }
 
 static void prefetch_codes(const struct index_walk *walk, uint32_t item)
@@ -100,6 +89,7 @@ static uint32_t offer_place(const struct index_walk *walk, uint64_t candidate)
 
 uint32_t index_walk_offer_fresh(struct index_walk *walk)
 {
+    const struct index_links *links = &walk->tree->graph->links;
     const uint32_t *items = walk->fresh;
     struct index_pool *accepted = walk->accepted;
     uint32_t count = walk->fresh_count, ahead = rows_ahead(walk), best = UINT32_MAX;
@@ -119,6 +109,8 @@ uint32_t index_walk_offer_fresh(struct index_walk *walk)
         for (uint32_t j = 0; j < filled; j++) {
             uint64_t candidate = index_candidate(keys[j], items[i + j]);
             uint32_t at = offer_place(walk, candidate);
+            if (at < walk->pool->limit && !walk->level)
+                index_links_prefetch_place(links, items[i + j] - walk->tree->base);
             best = at < best ? at : best;
             if (accepted &&
                 (accepted->count < accepted->limit ||
@@ -133,12 +125,18 @@ uint32_t index_walk_offer_fresh(struct index_walk *walk)
 /* Unseen items that an item is linked with. */
 static uint32_t linked_items(struct index_walk *walk, uint32_t item, uint32_t *fresh)
 {
-    uint32_t degree, count = 0;
-    const uint32_t *links = links_of(walk, item, &degree);
+    const struct index_graph *graph = walk->tree->graph;
+    uint32_t first = walk->tree->base, count = 0;
+    const uint32_t *links;
 
-    while (count < degree && links[count] != INDEX_NO_LINK)
+    if (!walk->level) {
+        struct index_link_run run = index_links_of(&graph->links, item - first);
+        return index_mark_run(walk->marks, &run, first, fresh);
+    }
+    links = walk->level->links + (size_t)(item - first) * graph->m;
+    while (count < graph->m && links[count] != INDEX_NO_LINK)
         count++;
-    return index_mark_all(walk->marks, links, count, walk->tree->base, fresh);
+    return index_mark_all(walk->marks, links, count, first, fresh);
 }
 
 /* Where few rows match, only nodes that do are walked over: unseen matching nodes that a node is
@@ -151,48 +149,57 @@ static uint32_t linked_items(struct index_walk *walk, uint32_t item, uint32_t *f
 uint32_t index_walk_matching_items(struct index_walk *walk, uint32_t item, uint32_t *fresh)
 {
     const struct index_tree *tree = walk->tree;
+    const struct index_links *links = &tree->graph->links;
+    const uint32_t *rows = tree->graph->rows;
+    const uint64_t *bits = tree->member->matching;
     struct index_marks *marks = walk->marks;
-    uint32_t matching[DEGREE_LIMIT + 1], matching_count = 0, through[DEGREE_LIMIT + 1];
-    uint32_t through_count = 0, count, degree, first = tree->base;
-    const uint32_t *links = links_of(walk, item, &degree);
+    struct index_link_run run = index_links_of(links, item - tree->base);
+    uint32_t matching[INDEX_LINKS_MAX + 1], through[INDEX_LINKS_MAX + 1];
+    uint32_t matching_count = 0, through_count = 0, count;
+    uint32_t enough = 2 * tree->graph->m, first = tree->base;
 
-    for (uint32_t i = 0; i < degree && links[i] != INDEX_NO_LINK; i++) {
-        bool matches = index_is_matching(tree, links[i]);
-        matching[matching_count] = through[through_count] = links[i];
+    for (uint32_t at = 0; index_link_is_at(&run, at); at += run.bits) {
+        uint32_t node = index_link_at(&run, at);
+        bool matches = index_is_matching(tree, node);
+        index_links_prefetch_place(links, node);
+        matching[matching_count] = through[through_count] = node;
         matching_count += matches;
-        through_count += !matches & !index_is_marked(marks, first + links[i]);
+        through_count += !matches & !index_is_marked(marks, first + node);
     }
     count = index_mark_all(marks, matching, matching_count, first, fresh);
-    for (uint32_t i = 0; i < through_count; i++) {
-        __builtin_prefetch(tree->graph->links + (size_t)through[i] * degree);
-        __builtin_prefetch(tree->graph->links + (size_t)through[i] * degree + degree / 2);
-    }
-    for (uint32_t i = 0; i < through_count && count < degree; i++) {
-        links = tree->graph->links + (size_t)through[i] * degree;
+    for (uint32_t i = 0; i < through_count; i++)
+        index_links_prefetch(links, through[i]);
+    for (uint32_t i = 0; i < through_count && count < enough; i++) {
+        run = index_links_of(links, through[i]);
         (void)index_mark(marks, first + through[i]);
         matching_count = 0;
-        for (uint32_t j = 0; j < degree && links[j] != INDEX_NO_LINK; j++) {
-            matching[matching_count] = links[j];
-            matching_count += index_is_matching(tree, links[j]);
+        for (uint32_t at = 0; index_link_is_at(&run, at); at += run.bits) {
+            uint32_t node = index_link_at(&run, at), row = rows[node];
+            bool matches = bits[row / 64] >> row % 64 & 1;
+            matching[matching_count] = node;
+            matching_count += matches;
         }
         count += index_mark_all(marks, matching, matching_count, first, fresh + count);
     }
     return count;
 }
 
-static void prefetch_links(struct index_walk *walk, uint32_t item)
+static void prefetch_links(const struct index_walk *walk, uint32_t item)
 {
-    uint32_t degree;
+    const struct index_tree *tree = walk->tree;
     const uint32_t *links;
 
-    if (!walk->level)
-        walk->tree = index_forest_tree(walk->forest, item);
-    links = links_of(walk, item, &degree);
-    for (uint32_t i = 0; i < degree; i += INDEX_CODE_ALIGN / sizeof(*links))
+    if (!walk->level) {
+        tree = index_forest_tree(walk->forest, item);
+        index_links_prefetch(&tree->graph->links, item - tree->base);
+        return;
+    }
+    links = walk->level->links + (size_t)(item - tree->base) * tree->graph->m;
+    for (uint32_t i = 0; i < tree->graph->m; i += INDEX_CODE_ALIGN / sizeof(*links))
         __builtin_prefetch(links + i);
 }
 
-static void prefetch_next_links(struct index_walk *walk)
+static void prefetch_next_links(const struct index_walk *walk)
 {
     const struct index_pool *pool = walk->pool;
 
@@ -222,7 +229,6 @@ static bool follow(struct index_walk *walk)
         if (taken > 0 && tree != walk->tree)
             break;
         walk->tree = tree;
-        assert(2 * tree->graph->m <= DEGREE_LIMIT);
         pool->entries[at] |= 1;
         taken++;
         count += !walk->level && tree->sparse
@@ -232,6 +238,7 @@ static bool follow(struct index_walk *walk)
     if (taken == 0)
         return false;
     walk->fresh_count = count;
+    prefetch_next_links(walk); /* unless nearer items are found now, these will be followed */
     index_walk_prefetch_fresh(walk);
     return true;
 }

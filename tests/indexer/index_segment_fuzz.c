@@ -95,7 +95,33 @@ static bool accept_odd(void *context, uint32_t row)
     return row % 2 == 1;
 }
 
-static void use(const struct index_segment *segment, uint32_t dim)
+/* Every third row matches: the walk goes over these alone, two links at a time. */
+static void search_matching(const struct index_segment *segment, uint32_t rows,
+                            const struct index_search *search)
+{
+    struct index_member member = {.segment = segment,
+                                  .matching_rows = (rows + 2) / 3,
+                                  .vector = search->vector,
+                                  .vector_context = search->vector_context};
+    uint64_t *matching = calloc((size_t)rows / 64 + 1, sizeof(*matching));
+    uint32_t members[5], count;
+    struct index_hit hits[5];
+    struct error error;
+    bool exhausted;
+
+    for (uint32_t row = 0; row < rows; row += 3)
+        matching[row / 64] |= UINT64_C(1) << row % 64;
+    member.matching = matching;
+    if (index_members_search(&member, 1, search, hits, members, &count, &exhausted, &error) != 0 ||
+        count > 5)
+        abort();
+    for (uint32_t i = 0; i < count; i++)
+        if (hits[i].row % 3 != 0)
+            abort();
+    free(matching);
+}
+
+static void use(const struct index_segment *segment, uint32_t dim, uint32_t rows)
 {
     float *vector = calloc(dim, sizeof(float));
     struct index_search search = {.query = vector,
@@ -117,6 +143,8 @@ static void use(const struct index_segment *segment, uint32_t dim)
             count > 5)
             abort();
     }
+    search.accept = NULL;
+    search_matching(segment, rows, &search);
     (void)index_segment_validate(segment, &error);
     free(vector);
 }
@@ -145,7 +173,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (index_segment_open(&memory.io, "fuzz", header->file_number,
                            (enum index_metric)header->metric, header->dim, rows, &segment,
                            &error) == 0) {
-        use(segment, header->dim);
+        use(segment, header->dim, rows);
         index_segment_close(segment);
     }
     free(bytes);

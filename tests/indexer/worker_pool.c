@@ -318,7 +318,8 @@ START_TEST(segments_are_there_again_after_a_restart)
 }
 END_TEST
 
-START_TEST(damaged_segment_is_forgotten_and_built_again)
+/* What was `put` at a place of the segment's file makes it unreadable. */
+static void check_built_again(const void *put, size_t size_bytes, uint64_t (*place)(uint64_t bytes))
 {
     struct setting *setting = set_up(SMALL, 1);
     struct store_window_info window;
@@ -335,8 +336,8 @@ START_TEST(damaged_segment_is_forgotten_and_built_again)
     fixture_reopen(&setting->fixture);
     file = fopen(path, "r+b");
     ck_assert_ptr_nonnull(file);
-    fseek(file, (long)window.run.segment.bytes / 2, SEEK_SET);
-    fputs("damage", file);
+    fseek(file, (long)place(window.run.segment.bytes), SEEK_SET);
+    ck_assert_uint_eq(fwrite(put, 1, size_bytes, file), size_bytes);
     fclose(file);
     ck_assert_int_eq(worker_pool_load_segments(setting->pool, setting->fixture.shard, &error), 0);
     ck_assert_uint_eq(fixture_window(&setting->fixture, 5).run.segment.file_number, 0);
@@ -344,6 +345,30 @@ START_TEST(damaged_segment_is_forgotten_and_built_again)
     ck_assert_uint_ne(fixture_wait_indexed(&setting->fixture, 5).run.segment.file_number,
                       window.run.segment.file_number);
     tear_down(setting);
+}
+
+static uint64_t in_the_middle(uint64_t bytes)
+{
+    return bytes / 2;
+}
+
+START_TEST(damaged_segment_is_forgotten_and_built_again)
+{
+    check_built_again("damage", 6, in_the_middle);
+}
+END_TEST
+
+static uint64_t at_the_version(uint64_t bytes)
+{
+    (void)bytes;
+    return 8; /* behind the magic number, in all versions */
+}
+
+START_TEST(segment_of_an_older_format_is_forgotten_and_built_again)
+{
+    const uint32_t former = 1;
+
+    check_built_again(&former, sizeof(former), at_the_version);
 }
 END_TEST
 
@@ -398,4 +423,5 @@ TEST_TABLE(TEST(sealed_window_gets_a_segment_that_searches_see),
            TEST(build_that_fails_always_is_given_up_after_the_last_attempt),
            TEST(build_that_fails_once_is_repeated), TEST(segments_are_there_again_after_a_restart),
            TEST(damaged_segment_is_forgotten_and_built_again),
+           TEST(segment_of_an_older_format_is_forgotten_and_built_again),
            TEST(shard_that_is_wanted_back_is_let_go_and_indexed_later))

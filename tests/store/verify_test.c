@@ -401,6 +401,28 @@ START_TEST(verify_lists_what_is_wrong_inside_a_segment)
 }
 END_TEST
 
+static int know_no_such_version(struct io *io, const char *path, uint64_t file_number, uint32_t dim,
+                                uint32_t row_count, struct error *error)
+{
+    (void)refuse_segment(io, path, file_number, dim, row_count, error);
+    return error_set(error, ERROR_UNSUPPORTED, "format version 1");
+}
+
+START_TEST(segment_of_another_format_version_is_no_damage)
+{
+    struct folder folder;
+    struct buffer findings = {0};
+    struct error error = {0};
+
+    create(&folder);
+    ck_assert_int_eq(
+        store_verify(folder.io, folder.data_dir, know_no_such_version, &findings, &error), 0);
+    ck_assert_uint_eq(checks, 1);
+    ck_assert_str_eq(buffer_text(&findings), "");
+    buffer_destroy(&findings);
+}
+END_TEST
+
 START_TEST(inspect_of_damaged_files_neither_crashes_nor_hides_it)
 {
     struct folder folder;
@@ -434,4 +456,5 @@ TEST_TABLE(TEST(sound_folder_has_no_findings), TEST(every_damaged_page_of_a_stor
            TEST(inspect_describes_every_file_in_both_forms),
            TEST(inspect_of_a_log_that_was_never_used_says_so),
            TEST(verify_lists_what_is_wrong_inside_a_segment),
+           TEST(segment_of_another_format_version_is_no_damage),
            TEST(inspect_of_damaged_files_neither_crashes_nor_hides_it))
