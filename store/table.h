@@ -63,7 +63,9 @@ struct table_row {
     int64_t ttl_ms;
     const uint8_t *payload; /* MessagePack */
     uint32_t payload_bytes;
-    const float *vector;   /* the value itself; for a chunk only its checksum is taken */
+    /* The values. Of a chunk only their checksum is taken, where they lie: they stay there until the
+     * writer is finished. */
+    const float *vector;
     uint64_t log_position; /* chunks: byte offset of the vector in the log file */
 };
 

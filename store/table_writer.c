@@ -46,7 +46,9 @@ struct table_writer {
     struct buffer packed;
     uint32_t payload_first_row;
 
-    uint8_t *vector_block; /* the vector block being filled */
+    const uint8_t *vector_start; /* the vector block being filled: of a chunk where the caller has
+                                    it, of a run in vector_block */
+    uint8_t *vector_block;       /* NULL: a chunk */
     size_t vector_size_bytes;
     uint32_t vector_block_rows; /* its capacity */
     uint32_t vector_rows;       /* in it */
@@ -132,9 +134,10 @@ int table_writer_open(struct io *io, const char *directory,
     writer->index = writer->vectors = TABLE_FILE_CLOSED;
     writer->vector_size_bytes = (size_t)description->dim * 4;
     writer->vector_block_rows = table_vector_block_rows(description->dim);
-    writer->vector_block = malloc(writer->vector_size_bytes * writer->vector_block_rows);
+    if (description->kind == TABLE_RUN)
+        writer->vector_block = malloc(writer->vector_size_bytes * writer->vector_block_rows);
     writer->compressor = ZSTD_createCCtx();
-    if (!writer->vector_block || !writer->compressor) {
+    if ((description->kind == TABLE_RUN && !writer->vector_block) || !writer->compressor) {
         writer_free(writer);
         return error_set(error, ERROR_MEMORY, "no memory to write a table");
     }
@@ -167,13 +170,13 @@ static int close_vector_block(struct table_writer *writer, struct error *error)
         .first_row = writer->vector_first_row,
         .row_count = writer->vector_rows,
     };
-    const uint8_t *stored = writer->vector_block;
+    const uint8_t *stored = writer->vector_start;
 
     if (writer->vector_rows == 0)
         return 0;
     if (writer->encoder) {
         const uint8_t *packed;
-        size_t packed_bytes = codec_encode(writer->encoder, (const void *)writer->vector_block,
+        size_t packed_bytes = codec_encode(writer->encoder, (const void *)writer->vector_start,
                                            size_bytes / sizeof(float), &packed);
         stored = packed_bytes > 0 ? packed : stored;
         block.size_bytes = packed_bytes > 0 ? (uint32_t)packed_bytes : block.size_bytes;
@@ -188,23 +191,33 @@ static int close_vector_block(struct table_writer *writer, struct error *error)
     return table_file_append(&writer->vectors, stored, block.size_bytes, error);
 }
 
+/* Whether the row's vector lies behind the block being filled. */
+static bool follows_block(const struct table_writer *writer, const struct table_row *row)
+{
+    size_t block_bytes = writer->vector_rows * writer->vector_size_bytes;
+
+    return row->log_position == writer->vector_offset + block_bytes &&
+           (const uint8_t *)row->vector == writer->vector_start + block_bytes;
+}
+
 static int add_vector(struct table_writer *writer, const struct table_row *row, struct error *error)
 {
     bool is_chunk = writer->description.kind == TABLE_CHUNK;
-    uint64_t block_end = writer->vector_offset + writer->vector_rows * writer->vector_size_bytes;
     int result = 0;
 
     if (writer->vector_rows == writer->vector_block_rows ||
-        (is_chunk && row->log_position != block_end))
+        (is_chunk && writer->vector_rows > 0 && !follows_block(writer, row)))
         result = close_vector_block(writer, error);
     if (result)
         return result;
     if (writer->vector_rows == 0) {
         writer->vector_first_row = writer->row_count;
         writer->vector_offset = is_chunk ? row->log_position : table_file_offset(&writer->vectors);
+        writer->vector_start = is_chunk ? (const uint8_t *)row->vector : writer->vector_block;
     }
-    memcpy(writer->vector_block + writer->vector_rows * writer->vector_size_bytes, row->vector,
-           writer->vector_size_bytes);
+    if (!is_chunk)
+        memcpy(writer->vector_block + writer->vector_rows * writer->vector_size_bytes, row->vector,
+               writer->vector_size_bytes);
     writer->vector_rows++;
     return 0;
 }
