@@ -1,9 +1,8 @@
 /* windrow-bench-serve: what it costs that a collection is cut into windows, and what filters cost.
  *
- *     windrow-bench-serve --base F --queries F [--metric cosine|dot|l2] [--windows 1,10] [--ef
- * LIST]
- *                          [--shuffle] [--threads N]
- *                          [--no-filters] [--dir DIR] [--builders N [--nice M]]
+ *     windrow-bench-serve --base F --queries F [--metric cosine|dot|l2] [--kind hnsw|ivf_pq]
+ *                         [--windows 1,10] [--ef LIST] [--shuffle] [--threads N] [--no-filters]
+ *                         [--dir DIR] [--builders N [--nice M]]
  *
  * Rows of the base file go through the real store, in file order as time (or shuffled over the
  * windows with --shuffle), are sealed, indexed and asked through query_search_run. Truth is the
@@ -35,6 +34,7 @@ struct bench {
     struct query_pool *pool;
     uint32_t windows;
     bool shuffle;
+    bool lists;             /* IVF-PQ; else HNSW */
     uint32_t build_threads; /* beside the searches; 0: other experiments */
     int build_nice;
     uint64_t (*truth)[K];
@@ -146,14 +146,40 @@ static enum index_metric metric_of(const struct bench *bench)
                                                             : INDEX_METRIC_L2;
 }
 
-/* Builds with `threads` and swaps the segment in, unless cancelled before. */
-static void index_source(struct bench *bench, const struct store_source *source, uint32_t threads,
-                         const atomic_bool *cancel)
+/* Builds the segment and writes it to `path`, PATH_MAX bytes that receive its name. */
+static int write_segment(const struct bench *bench, const float *vectors, uint32_t rows,
+                         const struct index_build_options *build, char *path,
+                         struct store_segment_info *info, struct error *error)
+{
+    struct index_hnsw_graph *graph = NULL;
+    struct index_ivf *ivf = NULL;
+    int code = bench->lists ? index_ivf_build(vectors, rows, build, &ivf, error)
+                            : index_hnsw_build(vectors, rows, build, &graph, error);
+
+    if (code != 0)
+        return code;
+    store_shard_reserve_segment(bench->shard, &info->file_number, path, PATH_MAX);
+    code =
+        bench->lists
+            ? index_ivf_write(io_posix(), path, info->file_number, ivf, &info->bytes, error)
+            : index_segment_write(io_posix(), path, info->file_number, graph, &info->bytes, error);
+    index_ivf_delete(ivf);
+    index_hnsw_graph_delete(graph);
+    return code;
+}
+
+/* Builds with `threads` and swaps the segment in, unless cancelled before (NULL then). The segment
+ * belongs to the shard. */
+static const struct index_segment *index_source(struct bench *bench,
+                                                const struct store_source *source, uint32_t threads,
+                                                const struct index_segment *epoch,
+                                                const atomic_bool *cancel)
 {
     struct index_build_options build = {.metric = metric_of(bench),
                                         .dim = bench->base.dim,
                                         .m = 16,
                                         .ef_construct = 200,
+                                        .epoch = epoch,
                                         .thread_count = threads,
                                         .seed = 7,
                                         .cancel = cancel};
@@ -161,27 +187,25 @@ static void index_source(struct bench *bench, const struct store_source *source,
                                     .release = index_segment_close};
     struct io *io = io_posix();
     struct error error = {0};
-    struct index_hnsw_graph *graph;
     struct index_segment *opened;
+    int code;
     char temporary[PATH_MAX], final[PATH_MAX];
     float *vectors = malloc((size_t)source->row_count * build.dim * sizeof(float));
 
+    if (bench->lists)
+        snprintf(segment.info.kind, sizeof(segment.info.kind), "ivf_pq");
     for (uint32_t row = 0; row < source->row_count; row++) {
         const float *vector;
         uint32_t span;
         check(store_row_vectors(source, row, &vector, &span, &error), &error);
         memcpy(vectors + (size_t)row * build.dim, vector, build.dim * sizeof(float));
     }
-    if (index_hnsw_build(vectors, source->row_count, &build, &graph, &error) == ERROR_CANCELLED) {
-        free(vectors);
-        return;
-    }
-    check(error.code, &error);
-    store_shard_reserve_segment(bench->shard, &segment.info.file_number, temporary,
-                                sizeof(temporary));
-    check(index_segment_write(io, temporary, segment.info.file_number, graph, &segment.info.bytes,
-                              &error),
-          &error);
+    code =
+        write_segment(bench, vectors, source->row_count, &build, temporary, &segment.info, &error);
+    free(vectors);
+    if (code == ERROR_CANCELLED)
+        return NULL;
+    check(code, &error);
     snprintf(final, sizeof(final), "%.*s", (int)(strlen(temporary) - 4), temporary);
     check(io_rename(io, temporary, final, &error), &error);
     check(index_segment_open(io, final, segment.info.file_number, build.metric, build.dim,
@@ -189,14 +213,14 @@ static void index_source(struct bench *bench, const struct store_source *source,
           &error);
     segment.object = opened;
     check(store_shard_attach(bench->shard, source->file_number, &segment, &error), &error);
-    index_hnsw_graph_delete(graph);
-    free(vectors);
+    return opened;
 }
 
 static void seal_and_index(struct bench *bench)
 {
     struct store_snapshot *snapshot;
     const struct store_source *sources;
+    const struct index_segment *epoch = NULL;
     struct error error = {0};
     size_t count;
 
@@ -208,7 +232,7 @@ static void seal_and_index(struct bench *bench)
     sources = store_snapshot_sources(snapshot, &count);
     for (size_t i = 0; i < count; i++)
         if (sources[i].sealed)
-            index_source(bench, &sources[i], 2, NULL);
+            epoch = index_source(bench, &sources[i], 2, epoch, NULL);
     store_snapshot_release(snapshot);
 }
 
@@ -331,8 +355,8 @@ static void *build_always(void *context)
         size_t count;
         const struct store_source *sources = store_snapshot_sources(snapshot, &count);
         if (sources[next % count].sealed)
-            index_source(building->bench, &sources[next % count], building->threads,
-                         &building->stop);
+            (void)index_source(building->bench, &sources[next % count], building->threads, NULL,
+                               &building->stop);
         building->swaps += !atomic_load(&building->stop);
         store_snapshot_release(snapshot);
     }
@@ -471,13 +495,15 @@ int main(int argc, char **argv)
     const char *windows = option(argc, argv, "--windows", "1,10");
     uint32_t threads = (uint32_t)atoi(option(argc, argv, "--threads", "1"));
     struct bench bench = {.shuffle = has_flag(argc, argv, "--shuffle"),
+                          .lists = strcmp(option(argc, argv, "--kind", "hnsw"), "ivf_pq") == 0,
                           .build_threads = (uint32_t)atoi(option(argc, argv, "--builders", "0")),
                           .build_nice = atoi(option(argc, argv, "--nice", "10"))};
     struct error error = {0};
 
     if (!base || !queries) {
         fprintf(stderr, "usage: windrow-bench-serve --base F --queries F [--metric M] "
-                        "[--windows 1,10] [--ef LIST] [--shuffle] [--threads N] [--dir DIR]\n");
+                        "[--kind hnsw|ivf_pq] [--windows 1,10] [--ef LIST] [--shuffle] "
+                        "[--threads N] [--no-filters] [--dir DIR] [--builders N [--nice M]]\n");
         return 64;
     }
     check(bench_vectors_load(base, &bench.base, &error), &error);

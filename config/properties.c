@@ -201,7 +201,7 @@ const struct property properties[] = {
      .minimum = 2, .maximum = 100, .default_yaml = "10",
      .documentation = "Size of a sorted level over that of the level above."},
     {"collections.*.index.kind", PROPERTY_CHOICE, 0, OF(index_kind), .default_yaml = "auto",
-     CHOICES(index_kinds), .documentation = "Segment of a sealed window. `auto`: HNSW from `flat_below` rows on, a scan below; IVF-PQ, a sixth of the size and several times faster to build, but mostly slower to search, for windows older than `ivf_pq_after` or of ten million rows and more. `flat`: always a scan."},
+     CHOICES(index_kinds), .documentation = "Segment of a sealed window. `auto`: HNSW from `flat_below` rows on, a scan below; IVF-PQ, a sixth of the size and several times faster to build, mostly slower to search in one window and faster in ten, for windows older than `ivf_pq_after` or of ten million rows and more. `flat`: always a scan."},
     {"collections.*.index.hnsw.m", PROPERTY_INTEGER, 0, OF(hnsw_m), .minimum = 4, .maximum = 128,
      .default_yaml = "16", .documentation = "Links a node; twice as many on the lowest level."},
     {"collections.*.index.hnsw.ef_construct", PROPERTY_INTEGER, 0, OF(hnsw_ef_construct),
