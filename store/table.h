@@ -63,8 +63,8 @@ struct table_row {
     int64_t ttl_ms;
     const uint8_t *payload; /* MessagePack */
     uint32_t payload_bytes;
-    /* The values. Of a chunk only their checksum is taken, where they lie: they stay there until the
-     * writer is finished. */
+    /* The values. Of a chunk only their checksum is taken, where they lie: they stay there until
+     * the writer is finished. */
     const float *vector;
     uint64_t log_position; /* chunks: byte offset of the vector in the log file */
 };
