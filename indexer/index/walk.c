@@ -238,7 +238,6 @@ static bool follow(struct index_walk *walk)
     if (taken == 0)
         return false;
     walk->fresh_count = count;
-    prefetch_next_links(walk); /* unless nearer items are found now, these will be followed */
     index_walk_prefetch_fresh(walk);
     return true;
 }
@@ -255,8 +254,10 @@ static void take_fresh(struct index_walk *walk)
  * in the cache it is 2.5 times faster), and the rows of more items can be fetched side by side. */
 void index_walk_links(struct index_walk *walk)
 {
-    while (follow(walk))
+    while (follow(walk)) {
+        prefetch_next_links(walk); /* unless nearer items are found now, they are followed next */
         take_fresh(walk);
+    }
 }
 
 void index_walk_side_by_side(struct index_walk *walks, uint32_t count)
