@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "base/buffer.h"
+#include "bench/folder.h"
 #include "bench/index_vectors.h"
 #include "indexer/query/query.h"
 
@@ -463,6 +464,7 @@ static void run(struct bench *bench, const char *parent, const char *efs, bool h
         measure(bench, efs, "1%", "{\"must\":[{\"key\":\"n\",\"range\":{\"lt\":100}}]}");
     check(store_shard_close(bench->shard, false, &error), &error);
     store_close(bench->store);
+    bench_folder_remove(path);
 }
 
 static const char *option(int argc, char **argv, const char *name, const char *otherwise)
