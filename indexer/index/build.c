@@ -143,10 +143,8 @@ static void hang_equals(struct build *build, uint32_t node, uint32_t first, uint
     uint32_t degree = 2 * build->graph.m;
     uint32_t *links = build->links + (size_t)node * degree;
     uint32_t children = end - first < TWIN_LINKS ? end - first : TWIN_LINKS;
-    uint32_t used = 0, next = first;
+    uint32_t used = index_links_used(links, degree - children), next = first;
 
-    while (used < degree - children && links[used] != INDEX_NO_LINK)
-        used++;
     for (uint32_t i = 0; i < children; i++)
         links[used + i] = next++;
     for (uint32_t i = used + children; i < degree; i++)

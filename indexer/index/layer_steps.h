@@ -11,6 +11,16 @@
 
 #define INDEX_NO_LINK UINT32_MAX
 
+/** How many of a row's links lie before the first INDEX_NO_LINK, `most` at most. */
+static inline uint32_t index_links_used(const uint32_t *links, uint32_t most)
+{
+    uint32_t used = 0;
+
+    while (used < most && links[used] != INDEX_NO_LINK)
+        used++;
+    return used;
+}
+
 struct index_layer_options {
     uint32_t degree;       /* most links of a row */
     uint32_t ef_construct; /* effort: how many balls a row is in, how many it keeps from each */

@@ -22,15 +22,6 @@ uint32_t index_link_block_count(uint32_t count)
     return count / INDEX_LINK_BLOCK_NODES + (count % INDEX_LINK_BLOCK_NODES > 0);
 }
 
-static uint32_t count_links(const uint32_t *links, uint32_t degree)
-{
-    uint32_t count = 0;
-
-    while (count < degree && links[count] != INDEX_NO_LINK)
-        count++;
-    return count;
-}
-
 static void pack(const uint32_t *links, uint32_t count, uint32_t bits, uint8_t *bytes)
 {
     uint64_t pending = 0;
@@ -59,7 +50,8 @@ static uint64_t place_links(const uint32_t *links, uint32_t count, uint32_t degr
         for (uint32_t j = 0; j < INDEX_LINK_BLOCK_NODES; j++) {
             uint32_t node = i * INDEX_LINK_BLOCK_NODES + j;
             if (node < count)
-                end += index_link_bytes(count_links(links + (size_t)node * degree, degree), bits);
+                end +=
+                    index_link_bytes(index_links_used(links + (size_t)node * degree, degree), bits);
             blocks[i].begins[j + 1] = (uint16_t)end;
         }
         size_bytes += end;
@@ -81,7 +73,7 @@ void index_links_pack(const uint32_t *links, uint32_t count, uint32_t degree,
         const uint32_t *from = links + (size_t)node * degree;
         const struct index_link_block *block = &(*blocks)[node / INDEX_LINK_BLOCK_NODES];
         uint32_t at = node % INDEX_LINK_BLOCK_NODES;
-        pack(from, count_links(from, degree), packed.bits,
+        pack(from, index_links_used(from, degree), packed.bits,
              *bytes + block->first + block->begins[at]);
     }
     memset(*bytes + *size_bytes - INDEX_LINK_SLACK, 0, INDEX_LINK_SLACK);

@@ -1,5 +1,6 @@
 /* For people and tests: what is in a segment, and whether its graph is what a build promises. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "indexer/index/ivf_file.h"
 #include "indexer/index/layer_steps.h"
@@ -25,9 +26,9 @@ static uint32_t links_of(const struct index_graph *graph, uint32_t level, uint32
             links[count++] = index_link_at(&run, at);
         return count;
     }
-    for (from = graph->levels[level - 1].links + (size_t)item * graph->m;
-         count < graph->m && from[count] != INDEX_NO_LINK; count++)
-        links[count] = from[count];
+    from = graph->levels[level - 1].links + (size_t)item * graph->m;
+    count = index_links_used(from, graph->m);
+    memcpy(links, from, count * sizeof(*links));
     return count;
 }
 

@@ -126,7 +126,7 @@ uint32_t index_walk_offer_fresh(struct index_walk *walk)
 static uint32_t linked_items(struct index_walk *walk, uint32_t item, uint32_t *fresh)
 {
     const struct index_graph *graph = walk->tree->graph;
-    uint32_t first = walk->tree->base, count = 0;
+    uint32_t first = walk->tree->base;
     const uint32_t *links;
 
     if (!walk->level) {
@@ -134,9 +134,7 @@ static uint32_t linked_items(struct index_walk *walk, uint32_t item, uint32_t *f
         return index_mark_run(walk->marks, &run, first, fresh);
     }
     links = walk->level->links + (size_t)(item - first) * graph->m;
-    while (count < graph->m && links[count] != INDEX_NO_LINK)
-        count++;
-    return index_mark_all(walk->marks, links, count, first, fresh);
+    return index_mark_all(walk->marks, links, index_links_used(links, graph->m), first, fresh);
 }
 
 /* Where few rows match, only nodes that do are walked over: unseen matching nodes that a node is
@@ -145,7 +143,9 @@ static uint32_t linked_items(struct index_walk *walk, uint32_t item, uint32_t *f
  * its denser graph: the nearest neighbours' neighbours take the place of more links.
  *
  * Some nine hundred nodes are looked at for one item. Whether one matches, and was seen, cannot be
- * foretold, so there are no branches on it: a third of a filtered search went here. */
+ * foretold, so there are no branches on it: a third of a filtered search went here. Where most of
+ * them are looked at, index_is_matching stands written out, with what it reads of the tree read
+ * once: 3 to 4 % of a filtered search. */
 uint32_t index_walk_matching_items(struct index_walk *walk, uint32_t item, uint32_t *fresh)
 {
     const struct index_tree *tree = walk->tree;
