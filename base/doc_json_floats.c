@@ -9,10 +9,13 @@
  * sixteen digits). Up to 2^53 the digits and the power of ten are both exact, so that one division
  * rounds correctly (Clinger, 1990); a float64 written in full, three digits longer, takes
  * doc_number_scale. Whatever else an item is, the parser of all numbers reads it, or refuses it. */
-#include "base/doc_json_value.h"
+#include "base/doc_json_floats.h"
 
+#include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/doc_json_value.h"
 #include "base/doc_number.h"
 
 #if defined(__x86_64__)
@@ -20,9 +23,9 @@
 #include <immintrin.h>
 
 enum {
-    WIDTH = 16,        /* digits taken together */
-    FRACTION_MAX = 19, /* what 64 bits hold for certain */
-    BLOCK = 64,        /* bytes whose commas are found together */
+    WIDTH = JSON_FLOAT_BYTES, /* digits taken together */
+    FRACTION_MAX = 19,        /* what 64 bits hold for certain */
+    BLOCK = 64,               /* bytes whose commas are found together */
 };
 
 _Static_assert(1 + 3 + 2 * WIDTH <= BLOCK, "an item is looked at when so much is left of the text");
@@ -136,7 +139,9 @@ __attribute__((target("sse4.1"))) static inline uint64_t find_commas(const char 
     return found;
 }
 
-__attribute__((target("sse4.1"))) static void take_items(struct json_parser *parser)
+/* Takes the items that begin ahead of `until`. */
+__attribute__((target("sse4.1"))) static void take_items(struct json_parser *parser,
+                                                         const char *until)
 {
     struct doc_scratch *scratch = &parser->scratch;
     struct doc *item = scratch->items + scratch->count;
@@ -145,7 +150,7 @@ __attribute__((target("sse4.1"))) static void take_items(struct json_parser *par
     const char *block = at; /* behind the one whose commas are known */
     uint64_t commas = 0;
 
-    while (item < end && parser->end - at >= BLOCK) {
+    while (item < end && at < until && parser->end - at >= BLOCK) {
         const char *comma;
         if (commas == 0) {
             if (parser->end - block < BLOCK)
@@ -181,14 +186,44 @@ static bool looks_like_item(const struct json_parser *parser)
     return json_is_digit(at[0]) && at[1] == '.';
 }
 
-#endif
+enum way { ONE_BY_ONE, ITEMS, BLOCKS };
+
+static enum way way;
+static pthread_once_t way_once = PTHREAD_ONCE_INIT;
+
+/* The best that the processor takes; WINDROW_SIMD (indexer/index/kernels.h) may ask for less. */
+static void choose_way(void)
+{
+    const char *wanted = getenv("WINDROW_SIMD");
+
+    way = json_has_float_blocks() ? BLOCKS : __builtin_cpu_supports("sse4.1") ? ITEMS : ONE_BY_ONE;
+    if (wanted && strcmp(wanted, "scalar") == 0)
+        way = ONE_BY_ONE;
+    if (wanted && strcmp(wanted, "avx2") == 0 && way == BLOCKS)
+        way = ITEMS;
+}
 
 void json_take_floats(struct json_parser *parser)
 {
-#if defined(__x86_64__)
-    if (looks_like_item(parser) && __builtin_cpu_supports("sse4.1"))
-        take_items(parser);
-#else
-    (void)parser;
-#endif
+    if (!looks_like_item(parser))
+        return;
+    (void)pthread_once(&way_once, choose_way);
+    if (way == BLOCKS) {
+        const char *enough = parser->start + JSON_FLOAT_BYTES;
+        if (parser->at < enough)
+            take_items(parser, enough);
+        if (parser->at >= enough && !json_take_float_blocks(parser))
+            return;
+    }
+    if (way != ONE_BY_ONE)
+        take_items(parser, parser->end);
 }
+
+#else
+
+void json_take_floats(struct json_parser *parser)
+{
+    (void)parser;
+}
+
+#endif

@@ -94,17 +94,24 @@ START_TEST(random_decimals_read_like_strtod)
 }
 END_TEST
 
-/* Something like an item of an array: mostly a number as embeddings have them. */
-static void append_item(struct buffer *text, uint64_t *random)
+/* Something like an item of an array: mostly a number as embeddings have them; of one `plain` kind
+ * of array hardly any is not, so that long runs of them are read together. */
+static void append_item(struct buffer *text, uint64_t *random, bool plain)
 {
     static const char *const others[] = {
-        "0", "-7",          "1e-5",  "true", "12.5", "\"a,b\"", "-0.0", "0.",    ".5",    "00.5",
-        "-", "[0.25,-0.5]", "+0.25", "0,5",  "",     "nul",     "-.1",  "0.1e3", " 0.25", "0.25 "};
+        "0",     "-7",      "1e-5", "true",  "12.5",        "\"a,b\"", "-0.0",
+        "0.",    ".5",      "00.5", "-",     "[0.25,-0.5]", "+0.25",   "0,5",
+        "",      "nul",     "-.1",  "0.1e3", " 0.25",       "0.25 ",   "0.1 2.5",
+        "- 0.5", "0.1-0.2", "0..1", "0.1.2", "--0.1",       "05",      "-07"};
     char item[64];
     uint64_t choice = test_random(random);
     int length = (int)((choice >> 8) % 24);
 
-    if (choice % 97 == 0)
+    if (plain && choice % 128 != 0)
+        snprintf(item, sizeof(item), "%s%u.%0*llu", choice & 1 ? "-" : "",
+                 choice & 6 ? 0 : (unsigned)(choice >> 16) % 10, 1 + length % 14,
+                 (unsigned long long)test_random(random) % 10000000000000 >> (choice >> 32) % 44);
+    else if (plain || choice % 97 == 0)
         snprintf(item, sizeof(item), "%s", others[test_random(random) % COUNT(others)]);
     else if (choice % 3 == 0)
         snprintf(item, sizeof(item), "%.9g", (double)random_float(random));
@@ -120,13 +127,14 @@ static void append_item(struct buffer *text, uint64_t *random)
  * each item a number by itself. */
 static void random_arrays(uint64_t *random, struct buffer *text, struct buffer *apart)
 {
-    size_t count = 1 + test_random(random) % 40;
+    bool plain = test_random(random) % 2;
+    size_t count = 1 + test_random(random) % (plain ? 400 : 40);
     const char *space = test_random(random) % 2 ? "," : ", ";
 
     text->size = apart->size = 0;
     for (size_t i = 0; i < count; i++) {
         struct buffer item = {0};
-        append_item(&item, random);
+        append_item(&item, random, plain);
         buffer_append_text(text, i ? space : "[");
         buffer_append_text(apart, i ? ",\n" : "[\n");
         buffer_append(text, item.data, item.size);
