@@ -42,9 +42,9 @@ void index_quantiser_train(struct index_quantiser *quantiser, enum index_metric 
                            const float *vectors, uint32_t count, uint32_t dim);
 void index_quantiser_destroy(struct index_quantiser *quantiser);
 
-/** Bytes of a row of codes for that many dimensions. */
 /** Bytes of a row's code when 7 bits are enough. */
 uint32_t index_quantiser_stride(uint32_t dim);
+/** Bytes of a row of codes for that many dimensions. */
 uint32_t index_code_stride(enum index_code_kind kind, uint32_t dimensions);
 
 /** Codes of one vector; the padding is zeroed. */
@@ -55,6 +55,11 @@ void index_quantiser_encode(const struct index_quantiser *quantiser, const float
  * one unit of key means: score = constant + returned * key, about; 0 for FLOAT. */
 float index_quantiser_encode_query(const struct index_quantiser *quantiser, const float *query,
                                    uint8_t *out);
+
+/** Whether both encode every query to the same bytes. Then what a key means is in the proportion of
+ * their steps. */
+bool index_quantiser_shares_queries(const struct index_quantiser *quantiser,
+                                    const struct index_quantiser *other);
 
 /** The score, about, at key 0 of an encoded query. */
 float index_quantiser_key_zero(const struct index_quantiser *quantiser, const float *query);

@@ -297,6 +297,14 @@ float index_quantiser_encode_query(const struct index_quantiser *quantiser, cons
     return -quantiser->step * encode_signed(query, dim, out);
 }
 
+bool index_quantiser_shares_queries(const struct index_quantiser *quantiser,
+                                    const struct index_quantiser *other)
+{
+    return quantiser->kind == other->kind && quantiser->metric == other->metric &&
+           quantiser->dim == other->dim && quantiser->stride == other->stride &&
+           (quantiser->kind == INDEX_CODE_FLOAT || quantiser->metric != INDEX_METRIC_L2);
+}
+
 /* Squared distance to the box that codes can stand for: a query outside of it is moved to its edge
  * by the encoding, which makes all distances about that much too small. */
 static float outside_square(const struct index_quantiser *quantiser, const float *query)

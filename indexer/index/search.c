@@ -364,6 +364,7 @@ static void plan_forest(struct index_scratch *scratch, const struct index_member
                                                .query = scratch->query + at,
                                                .base = block * INDEX_TREE_BLOCK,
                                                .first_entry = i * 2 * BEAM_MAX,
+                                               .key_scale = 1,
                                                .sparse = is_sparse(&members[i])};
         for (uint32_t j = 0; j < blocks; j++)
             forest->owners[block++] = i;
@@ -372,30 +373,34 @@ static void plan_forest(struct index_scratch *scratch, const struct index_member
     }
 }
 
-/* The query in every tree's codes. Keys of all are brought to the scale of the first: returns what
- * its key means. */
+/* The query in every tree's codes, once for trees that have the same codes for it. Keys of all are
+ * brought to the scale of the first: returns what its key means. */
 static float encode_queries(struct index_scratch *scratch, const float *query)
 {
     struct index_forest *forest = &scratch->forest;
-    float first = 0, zero = 0;
+    const struct index_tree *first = &forest->trees[0];
+    const struct index_quantiser *first_quantiser = &first->graph->quantiser;
+    float per_key = index_quantiser_encode_query(first_quantiser, query, scratch->query);
+    float zero = forest->tree_count > 1 ? index_quantiser_key_zero(first_quantiser, query) : 0;
 
-    for (uint32_t i = 0; i < forest->tree_count; i++) {
+    for (uint32_t i = 1; i < forest->tree_count; i++) {
         struct index_tree *tree = &forest->trees[i];
         const struct index_quantiser *quantiser = &tree->graph->quantiser;
-        float score_per_key = index_quantiser_encode_query(
-            quantiser, query, scratch->query + (tree->query - scratch->query));
-        if (i == 0) {
-            first = score_per_key;
-            zero = forest->tree_count > 1 ? index_quantiser_key_zero(quantiser, query) : 0;
+        float tree_per_key = 0;
+        if (index_quantiser_shares_queries(quantiser, first_quantiser)) {
+            tree->query = first->query;
+            if (per_key != 0)
+                tree_per_key = per_key * (quantiser->step / first_quantiser->step);
+        } else {
+            tree_per_key = index_quantiser_encode_query(
+                quantiser, query, scratch->query + (tree->query - scratch->query));
         }
-        tree->key_scale = 1;
-        tree->key_shift = 0;
-        if (i == 0 || first == 0)
+        if (per_key == 0)
             continue;
-        tree->key_scale = score_per_key / first;
-        tree->key_shift = (index_quantiser_key_zero(quantiser, query) - zero) / first;
+        tree->key_scale = tree_per_key / per_key;
+        tree->key_shift = (index_quantiser_key_zero(quantiser, query) - zero) / per_key;
     }
-    return first;
+    return per_key;
 }
 
 /* Whether hardly any row near the query matches, however many do elsewhere: groups of matching rows
