@@ -23,9 +23,9 @@
 #include <immintrin.h>
 
 enum {
-    WIDTH = JSON_FLOAT_BYTES, /* digits taken together */
-    FRACTION_MAX = 19,        /* what 64 bits hold for certain */
-    BLOCK = 64,               /* bytes whose commas are found together */
+    WIDTH = 16,        /* digits taken together */
+    FRACTION_MAX = 19, /* what 64 bits hold for certain */
+    BLOCK = 64,        /* bytes whose commas are found together */
 };
 
 _Static_assert(1 + 3 + 2 * WIDTH <= BLOCK, "an item is looked at when so much is left of the text");
@@ -212,11 +212,11 @@ void json_take_floats(struct json_parser *parser)
         const char *enough = parser->start + JSON_FLOAT_BYTES;
         if (parser->at < enough)
             take_items(parser, enough);
-        if (parser->at >= enough && !json_take_float_blocks(parser))
-            return;
-    }
-    if (way != ONE_BY_ONE)
+        if (parser->at >= enough)
+            json_take_float_blocks(parser);
+    } else if (way == ITEMS) {
         take_items(parser, parser->end);
+    }
 }
 
 #else

@@ -4,13 +4,12 @@
 
 #include "base/doc_json_parser.h"
 
-enum { JSON_FLOAT_BYTES = 16 }; /* of an item that are looked at */
+enum { JSON_FLOAT_BYTES = 32 }; /* of text that must be ahead of where a block begins */
 
-/* Whether the processor has what json_take_float_blocks needs (doc_json_blocks.c). */
+/** Whether the processor has what json_take_float_blocks needs (doc_json_blocks.c). */
 bool json_has_float_blocks(void);
 
-/* As json_take_floats, with items of up to fourteen digits behind the point; JSON_FLOAT_BYTES of
- * text are ahead. True: it stopped at an item with more. */
-bool json_take_float_blocks(struct json_parser *parser);
+/** As json_take_floats, with JSON_FLOAT_BYTES of text ahead. */
+void json_take_float_blocks(struct json_parser *parser);
 
 #endif

@@ -137,6 +137,11 @@ static const uint64_t powers_of_five[POWER_MAX - POWER_MIN + 1][2] = {
     {UINT64_C(0xd0cf4b50cfe20765), UINT64_C(0xfff4b4e3f741cf6d)},
 };
 
+uint64_t doc_number_power(int64_t exponent)
+{
+    return powers_of_five[exponent - POWER_MIN][0];
+}
+
 static const double powers_of_ten[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
                                        1e8,  1e9,  1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
                                        1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};

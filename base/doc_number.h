@@ -8,4 +8,7 @@
 /** digits x 10^exponent, correctly rounded. False when only strtod can tell. */
 bool doc_number_scale(uint64_t digits, int64_t exponent, double *value);
 
+/** The first 64 bits of 5^exponent, the highest of them set; exponent from -64 to 55. */
+uint64_t doc_number_power(int64_t exponent);
+
 #endif

@@ -94,9 +94,11 @@ START_TEST(random_decimals_read_like_strtod)
 }
 END_TEST
 
-/* Something like an item of an array: mostly a number as embeddings have them; of one `plain` kind
- * of array hardly any is not, so that long runs of them are read together. */
-static void append_item(struct buffer *text, uint64_t *random, bool plain)
+/* Of the last two kinds hardly any item is something else, so that long runs are read together. */
+enum items { ITEMS_MIXED, ITEMS_SHORT, ITEMS_IN_FULL };
+
+/* Something like an item of an array: mostly a number as embeddings have them. */
+static void append_item(struct buffer *text, uint64_t *random, enum items kind)
 {
     static const char *const others[] = {
         "0",     "-7",      "1e-5", "true",  "12.5",        "\"a,b\"", "-0.0",
@@ -107,11 +109,16 @@ static void append_item(struct buffer *text, uint64_t *random, bool plain)
     uint64_t choice = test_random(random);
     int length = (int)((choice >> 8) % 24);
 
-    if (plain && choice % 128 != 0)
+    if (kind == ITEMS_IN_FULL && choice % 128 > 1)
+        snprintf(item, sizeof(item), "%.*f", 12 + length % 10,
+                 (double)(int64_t)test_random(random) / 0x1p60 / (1 << (choice >> 32) % 12));
+    else if (kind == ITEMS_IN_FULL && choice % 128 == 1)
+        snprintf(item, sizeof(item), "-0.%0*d", 1 + length % 20, (int)(choice >> 32) % 10);
+    else if (kind == ITEMS_SHORT && choice % 128 != 0)
         snprintf(item, sizeof(item), "%s%u.%0*llu", choice & 1 ? "-" : "",
                  choice & 6 ? 0 : (unsigned)(choice >> 16) % 10, 1 + length % 14,
                  (unsigned long long)test_random(random) % 10000000000000 >> (choice >> 32) % 44);
-    else if (plain || choice % 97 == 0)
+    else if (kind != ITEMS_MIXED || choice % 97 == 0)
         snprintf(item, sizeof(item), "%s", others[test_random(random) % COUNT(others)]);
     else if (choice % 3 == 0)
         snprintf(item, sizeof(item), "%.9g", (double)random_float(random));
@@ -127,14 +134,14 @@ static void append_item(struct buffer *text, uint64_t *random, bool plain)
  * each item a number by itself. */
 static void random_arrays(uint64_t *random, struct buffer *text, struct buffer *apart)
 {
-    bool plain = test_random(random) % 2;
-    size_t count = 1 + test_random(random) % (plain ? 400 : 40);
+    enum items kind = (enum items)(test_random(random) % 3);
+    size_t count = 1 + test_random(random) % (kind == ITEMS_MIXED ? 40 : 400);
     const char *space = test_random(random) % 2 ? "," : ", ";
 
     text->size = apart->size = 0;
     for (size_t i = 0; i < count; i++) {
         struct buffer item = {0};
-        append_item(&item, random, plain);
+        append_item(&item, random, kind);
         buffer_append_text(text, i ? space : "[");
         buffer_append_text(apart, i ? ",\n" : "[\n");
         buffer_append(text, item.data, item.size);
@@ -188,9 +195,9 @@ START_TEST(arrays_read_like_each_of_their_numbers)
         code = doc_parse_json(&arena, (const char *)apart.data, apart.size, NULL, &expected, NULL);
         ck_assert_int_eq(doc_parse_json(&arena, exact, text.size, NULL, &doc, NULL), code);
         if (code == 0)
-            ck_assert_msg(wrong_item(&doc, &expected, buffer_text(&text)) < 0, "item %lld of %s",
-                          (long long)wrong_item(&doc, &expected, buffer_text(&text)),
-                          buffer_text(&text));
+            ck_assert_msg(
+                wrong_item(&doc, &expected, buffer_text(&text)) < 0, "item %lld of %.1000s",
+                (long long)wrong_item(&doc, &expected, buffer_text(&text)), buffer_text(&text));
         valid += code == 0;
         free(exact);
     }
