@@ -8,7 +8,9 @@
  * time (after Lemire, "Number parsing at a gigabyte per second", 2021, and Mula's conversion of
  * sixteen digits). Up to 2^53 the digits and the power of ten are both exact, so that one division
  * rounds correctly (Clinger, 1990); a float64 written in full, three digits longer, takes
- * doc_number_scale. Whatever else an item is, the parser of all numbers reads it, or refuses it. */
+ * doc_number_scale. Whatever else an item is, the parser of all numbers reads it, or refuses it.
+ *
+ * With AVX-512 eight items are read together (doc_json_blocks.c). */
 #include "base/doc_json_floats.h"
 
 #include <pthread.h>
