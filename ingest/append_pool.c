@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "base/thread.h"
+
 struct append_pool {
     struct io *io;
     void (*wake)(void *context);
@@ -135,7 +137,7 @@ int append_pool_new(struct io *io, void (*wake)(void *context), void *context,
     pthread_cond_init(&fresh->done, &attributes);
     pthread_condattr_destroy(&attributes);
     for (; fresh->thread_count < APPEND_THREADS; fresh->thread_count++) {
-        int code = pthread_create(&fresh->threads[fresh->thread_count], NULL, work, fresh);
+        int code = thread_start(&fresh->threads[fresh->thread_count], "append", work, fresh);
         if (code != 0) {
             append_pool_delete(fresh);
             return error_set_errno(error, code, "ingest: start an appending thread");

@@ -5,6 +5,7 @@
 #include <sched.h>
 #include <stdlib.h>
 
+#include "base/thread.h"
 #include "ingest/decode.h"
 
 enum {
@@ -275,7 +276,7 @@ int decode_pool_new(uint32_t thread_count, struct decode_pool **pool, struct err
     pthread_cond_init(&fresh->done, NULL);
     arena_create(&fresh->scratch, 0);
     for (; fresh->thread_count < thread_count; fresh->thread_count++) {
-        int code = pthread_create(&fresh->threads[fresh->thread_count], NULL, work, fresh);
+        int code = thread_start(&fresh->threads[fresh->thread_count], "decode", work, fresh);
         if (code != 0) {
             decode_pool_delete(fresh);
             return error_set_errno(error, code, "ingest: start a decoding thread");

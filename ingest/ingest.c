@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/logger.h"
+#include "base/thread.h"
 #include "ingest/consumer.h"
 #include "ingest/kafka_conf.h"
 #include "ingest/kafka_stats.h"
@@ -195,11 +196,11 @@ static struct ingest *ingest_new(const struct ingest_options *options)
 
 static int start_threads(struct ingest *ingest, struct error *error)
 {
-    int code = pthread_create(&ingest->observer, NULL, consumer_observe, ingest);
+    int code = thread_start(&ingest->observer, "observe", consumer_observe, ingest);
 
     if (code != 0)
         return error_set_errno(error, code, "ingest: start a thread");
-    code = pthread_create(&ingest->thread, NULL, consumer_main, ingest);
+    code = thread_start(&ingest->thread, "consume", consumer_main, ingest);
     if (code == 0)
         return 0;
     pthread_mutex_lock(&ingest->lock);

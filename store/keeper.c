@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/logger.h"
+#include "base/thread.h"
 #include "store/shard.h"
 
 struct keeper {
@@ -164,7 +165,7 @@ struct keeper *keeper_start(void)
     if (!keeper || pthread_mutex_init(&keeper->lock, NULL) != 0 ||
         pthread_cond_init(&keeper->wake, NULL) != 0 || pthread_cond_init(&keeper->done, NULL) != 0)
         abort();
-    if (pthread_create(&keeper->thread, NULL, keeper_loop, keeper) != 0) {
+    if (thread_start(&keeper->thread, "log-keeper", keeper_loop, keeper) != 0) {
         /* Appends do without. */
         log_warning("store", "no thread for the keeper");
         free(keeper);

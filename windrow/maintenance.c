@@ -8,6 +8,7 @@
 
 #include "base/logger.h"
 #include "base/text.h"
+#include "base/thread.h"
 #include "ingest/ingest.h"
 #include "twcs/twcs.h"
 #include "windrow/decision.h"
@@ -326,12 +327,12 @@ int maintenance_start(const struct maintenance_options *options, struct maintena
     fresh->metrics = options->metrics;
     fresh->io = options->io;
     fresh->flush_alive_ns = options->flush_alive_ns;
-    if (pthread_create(&fresh->flush_thread, NULL, flush_loop, fresh) != 0) {
+    if (thread_start(&fresh->flush_thread, "flush", flush_loop, fresh) != 0) {
         free(fresh);
         return error_set(error, ERROR_MEMORY, "cannot start the flush thread");
     }
     while (fresh->job_count < options->job_count && fresh->job_count < JOB_THREADS_MAX) {
-        if (pthread_create(&fresh->job_threads[fresh->job_count], NULL, job_loop, fresh) != 0) {
+        if (thread_start(&fresh->job_threads[fresh->job_count], "compact", job_loop, fresh) != 0) {
             maintenance_stop(fresh);
             return error_set(error, ERROR_MEMORY, "cannot start a compaction thread");
         }

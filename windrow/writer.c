@@ -11,6 +11,7 @@
 #include "base/arena.h"
 #include "base/io.h"
 #include "base/logger.h"
+#include "base/thread.h"
 #include "ingest/ingest.h"
 
 enum { POLL_MS = 100, LOOK_MS = 20, CLOSE_MS = 1000 };
@@ -93,7 +94,7 @@ static int ensure_producer(struct writer *writer, struct error *error)
     if (!writer->producer)
         code = ingest_producer_new(writer->config, writer->metrics, &writer->producer, error);
     if (code == 0 && !writer->has_thread) {
-        if (pthread_create(&writer->thread, NULL, poll_loop, writer) != 0)
+        if (thread_start(&writer->thread, "produce", poll_loop, writer) != 0)
             abort();
         writer->has_thread = true;
     }

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/thread.h"
+
 enum {
     RUNNING_MIN = 4,
     RUNNING_MAX = 64,
@@ -108,8 +110,8 @@ static void wake_one(struct executors *executors)
         pthread_cond_signal(&executors->wake);
         return;
     }
-    if (pthread_create(&executors->threads[executors->thread_count], NULL, thread_loop,
-                       executors) == 0)
+    if (thread_start(&executors->threads[executors->thread_count], "http", thread_loop,
+                     executors) == 0)
         executors->thread_count++;
     else if (executors->thread_count == 0)
         abort(); /* not one thread: the process cannot work */

@@ -7,6 +7,8 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include "base/thread.h"
+
 /* Waking a helper costs tens of microseconds; so much work takes a tenth of a millisecond or more.
  */
 static const uint64_t THRESHOLD = 2000000;
@@ -82,7 +84,7 @@ struct query_pool *query_pool_new(uint32_t thread_count)
     pool->threshold = THRESHOLD;
     /* Fewer threads than asked for are fewer helpers, nothing worse. */
     while (pool->thread_count < thread_count &&
-           pthread_create(&pool->threads[pool->thread_count], NULL, helper_run, pool) == 0)
+           thread_start(&pool->threads[pool->thread_count], "query", helper_run, pool) == 0)
         pool->thread_count++;
     return pool;
 }

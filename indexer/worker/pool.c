@@ -20,6 +20,7 @@
 #include <time.h>
 
 #include "base/logger.h"
+#include "base/thread.h"
 
 enum {
     FETCH_TIMEOUT_MS = 500,
@@ -219,11 +220,11 @@ static void *worker_loop(void *context)
 
 static int start_threads(struct worker_pool *pool, uint32_t wanted, struct error *error)
 {
-    int failure = pthread_create(&pool->keeper, NULL, keeper_loop, pool);
+    int failure = thread_start(&pool->keeper, "index-keeper", keeper_loop, pool);
 
     pool->keeper_runs = failure == 0;
     while (failure == 0 && pool->thread_count < wanted) {
-        failure = pthread_create(&pool->threads[pool->thread_count], NULL, worker_loop, pool);
+        failure = thread_start(&pool->threads[pool->thread_count], "index", worker_loop, pool);
         pool->thread_count += failure == 0;
     }
     if (failure != 0)

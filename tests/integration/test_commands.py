@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import unittest
+from pathlib import Path
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 import harness
@@ -91,6 +92,15 @@ class Crash(unittest.TestCase):
         head, found, calls = windrow.log().partition(" died of SIGABRT in thread ")
         self.assertTrue(found, head)
         self.assertIn("/windrow(+0x", calls)
+
+    def test_threads_have_names(self):
+        windrow = Windrow(f"127.0.0.1:{harness.free_ports(1)[0]}").start()
+        wanted = {"consume", "observe", "decode", "append", "flush", "compact", "index"}
+        task = Path(f"/proc/{windrow.process.pid}/task")
+        harness.wait_for(
+            lambda: wanted <= {path.read_text().strip() for path in task.glob("*/comm")}, f"threads named {wanted}"
+        )
+        self.assertEqual(windrow.stop(), DONE)
 
 
 class WithService(unittest.TestCase):
