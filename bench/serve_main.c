@@ -475,6 +475,23 @@ static const char *option(int argc, char **argv, const char *name, const char *o
     return otherwise;
 }
 
+static const char usage[] =
+    "usage: windrow-bench-serve --base F --queries F [--metric cosine|dot|l2]\n"
+    "           [--kind hnsw|ivf_pq] [--windows 1,10] [--ef LIST] [--shuffle] [--threads N]\n"
+    "           [--no-filters] [--dir DIR] [--builders N [--nice M]]\n";
+
+/* Which of three names the option has; the first when it is not given. */
+static int choice(int argc, char **argv, const char *name, const char *const names[3])
+{
+    const char *wanted = option(argc, argv, name, names[0]);
+
+    for (int i = 0; i < 3 && names[i]; i++)
+        if (strcmp(wanted, names[i]) == 0)
+            return i;
+    fprintf(stderr, "windrow-bench-serve: %s %s\n%s", name, wanted, usage);
+    exit(64);
+}
+
 static bool has_flag(int argc, char **argv, const char *name)
 {
     for (int i = 1; i < argc; i++)
@@ -493,31 +510,33 @@ int main(int argc, char **argv)
 {
     const char *base = option(argc, argv, "--base", NULL);
     const char *queries = option(argc, argv, "--queries", NULL);
-    const char *metric = option(argc, argv, "--metric", "cosine");
+    /* In the order of enum config_metric. */
+    int metric = choice(argc, argv, "--metric", (const char *const[3]){"cosine", "dot", "l2"});
+    int kind = choice(argc, argv, "--kind", (const char *const[3]){"hnsw", "ivf_pq"});
     const char *windows = option(argc, argv, "--windows", "1,10");
     uint32_t threads = (uint32_t)atoi(option(argc, argv, "--threads", "1"));
     struct bench bench = {.shuffle = has_flag(argc, argv, "--shuffle"),
-                          .lists = strcmp(option(argc, argv, "--kind", "hnsw"), "ivf_pq") == 0,
+                          .lists = kind == 1,
                           .build_threads = (uint32_t)atoi(option(argc, argv, "--builders", "0")),
                           .build_nice = atoi(option(argc, argv, "--nice", "10"))};
     struct error error = {0};
 
     if (!base || !queries) {
-        fprintf(stderr, "usage: windrow-bench-serve --base F --queries F [--metric M] "
-                        "[--kind hnsw|ivf_pq] [--windows 1,10] [--ef LIST] [--shuffle] "
-                        "[--threads N] [--no-filters] [--dir DIR] [--builders N [--nice M]]\n");
+        fputs(usage, stderr);
         return 64;
     }
     check(bench_vectors_load(base, &bench.base, &error), &error);
     check(bench_vectors_load(queries, &bench.queries, &error), &error);
-    bench.collection =
-        (struct config_collection){.name = "bench",
-                                   .dim = bench.base.dim,
-                                   .window_ms = WINDOW_MS,
-                                   .hnsw_ef = 64,
-                                   .metric = strcmp(metric, "l2") == 0    ? CONFIG_METRIC_L2
-                                             : strcmp(metric, "dot") == 0 ? CONFIG_METRIC_DOT
-                                                                          : CONFIG_METRIC_COSINE};
+    if (bench.queries.dim != bench.base.dim) {
+        fprintf(stderr, "windrow-bench-serve: %s has dimension %u, %s %u\n", base, bench.base.dim,
+                queries, bench.queries.dim);
+        return 1;
+    }
+    bench.collection = (struct config_collection){.name = "bench",
+                                                  .dim = bench.base.dim,
+                                                  .window_ms = WINDOW_MS,
+                                                  .hnsw_ef = 64,
+                                                  .metric = (enum config_metric)metric};
     if (bench.collection.metric == CONFIG_METRIC_COSINE)
         normalise(&bench.base);
     bench.host = (struct indexer_host){

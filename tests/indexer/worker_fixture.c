@@ -190,19 +190,24 @@ size_t fixture_chunks(struct worker_fixture *fixture, int64_t number,
     return count;
 }
 
+/* A round of waiting for something: a pause, or in the end the test's. */
+static void wait_round(int round, const char *what)
+{
+    ck_assert_msg(round < WAIT_ROUNDS, "waited too long: %s", what);
+    (void)nanosleep(&(struct timespec){0, WAIT_PAUSE_NS}, NULL);
+}
+
 struct store_file_info fixture_wait_chunk(struct worker_fixture *fixture, int64_t number,
                                           size_t index)
 {
-    for (int round = 0; round < WAIT_ROUNDS; round++) {
-        struct timespec pause = {0, WAIT_PAUSE_NS};
+    for (int round = 0;; round++) {
         struct store_file_info chunks[16];
         size_t count = fixture_chunks(fixture, number, chunks, 16);
         ck_assert_uint_lt(index, count);
         if (chunks[index].segment.file_number != 0)
             return chunks[index];
-        nanosleep(&pause, NULL);
+        wait_round(round, "a chunk's segment");
     }
-    ck_abort_msg("chunk %zu of window %lld got no segment", index, (long long)number);
 }
 
 void fixture_seal(struct worker_fixture *fixture, int64_t number, uint32_t rows)
@@ -254,34 +259,24 @@ void fixture_submit(struct worker_fixture *fixture, struct worker_pool *pool, in
     struct store_window_info window = fixture_window(fixture, number);
     struct error error = {0};
 
-    for (int round = 0; worker_pool_submit(pool, fixture->shard, &window, &error) != 0; round++) {
-        struct timespec pause = {0, WAIT_PAUSE_NS};
-        ck_assert_msg(round < WAIT_ROUNDS, "%s", error.text);
-        nanosleep(&pause, NULL);
-    }
+    for (int round = 0; worker_pool_submit(pool, fixture->shard, &window, &error) != 0; round++)
+        wait_round(round, error.text);
 }
 
 struct store_window_info fixture_wait_indexed(struct worker_fixture *fixture, int64_t number)
 {
-    for (int round = 0; round < WAIT_ROUNDS; round++) {
-        struct timespec pause = {0, WAIT_PAUSE_NS};
+    for (int round = 0;; round++) {
         struct store_window_info window = fixture_window(fixture, number);
         if (window.run.segment.file_number != 0)
             return window;
-        nanosleep(&pause, NULL);
+        wait_round(round, "a window's segment");
     }
-    ck_abort_msg("window %lld got no segment", (long long)number);
 }
 
 void fixture_wait_drained(struct worker_queue *queue)
 {
-    for (int round = 0; round < WAIT_ROUNDS; round++) {
-        struct timespec pause = {0, WAIT_PAUSE_NS};
-        if (queue->operations->depth(queue) == 0)
-            return;
-        nanosleep(&pause, NULL);
-    }
-    ck_abort_msg("the queue does not run empty");
+    for (int round = 0; queue->operations->depth(queue) != 0; round++)
+        wait_round(round, "the queue to run empty");
 }
 
 struct count {
@@ -313,10 +308,8 @@ int fixture_count_files(struct worker_fixture *fixture, const char *ending)
 
 void fixture_wait_files(struct worker_fixture *fixture, const char *ending, int wanted)
 {
-    for (int round = 0; fixture_count_files(fixture, ending) != wanted; round++) {
-        ck_assert_int_lt(round, 3000);
-        (void)nanosleep(&(struct timespec){0, 10000000}, NULL);
-    }
+    for (int round = 0; fixture_count_files(fixture, ending) != wanted; round++)
+        wait_round(round, ending);
 }
 
 double fixture_counter(struct worker_fixture *fixture, const char *name)
@@ -328,8 +321,6 @@ double fixture_counter(struct worker_fixture *fixture, const char *name)
 
 void fixture_wait_counter(struct worker_fixture *fixture, const char *name, double wanted)
 {
-    for (int round = 0; fixture_counter(fixture, name) != wanted; round++) {
-        ck_assert_int_lt(round, 3000);
-        (void)nanosleep(&(struct timespec){0, 10000000}, NULL);
-    }
+    for (int round = 0; fixture_counter(fixture, name) != wanted; round++)
+        wait_round(round, name);
 }
