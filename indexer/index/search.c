@@ -420,9 +420,8 @@ static bool is_thin_near(const struct index_tree *tree, const uint32_t *entries)
 static void find_all_entries(struct index_scratch *scratch, uint32_t ef)
 {
     struct index_forest *forest = &scratch->forest;
-    uint32_t beam = forest->tree_count == 1
-                        ? clamp(ef / BEAM_PART, BEAM_MIN, BEAM_MAX)
-                        : clamp(ef / BEAM_PART / forest->tree_count, 1, BEAM_MAX);
+    uint32_t beam = forest->tree_count > 1 ? clamp(ef / BEAM_PART / forest->tree_count, 1, BEAM_MAX)
+                                           : clamp(ef / BEAM_PART, BEAM_MIN, BEAM_MAX);
 
     for (uint32_t first = 0; first < forest->tree_count; first += INDEX_TREES_TOGETHER) {
         uint32_t left = forest->tree_count - first;
