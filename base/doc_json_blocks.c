@@ -14,7 +14,7 @@
  * docs/benchmarks.md, section Ingest, has what it gave. */
 #include "base/doc_json_floats.h"
 
-#include <string.h>
+#include <stddef.h>
 
 #include "base/doc_json_value.h"
 #include "base/doc_number.h"
@@ -244,8 +244,7 @@ __attribute__((target(TARGET))) static inline __m512i read_fractions(const char 
 __attribute__((target(TARGET))) static inline __m512d divide(const struct group *group,
                                                              __m512i fractions)
 {
-    static const double powers[16] = {1e0, 1e1, 1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
-                                      1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15};
+    const double *powers = doc_number_powers_of_ten;
     __m512d power = _mm512_permutex2var_pd(
         _mm512_loadu_pd(powers), _mm512_cvtepu16_epi64(group->counts), _mm512_loadu_pd(powers + 8));
     __m512d whole = _mm512_cvtepi64_pd(group->wholes);
@@ -392,12 +391,10 @@ static bool take_one(struct json_parser *parser)
 void json_take_float_blocks(struct json_parser *parser)
 {
     struct doc_scratch *scratch = &parser->scratch;
-    uint64_t powers[LONG_POWERS];
+    uint64_t powers[LONG_POWERS] = {0}; /* when they are needed */
     struct found found;
     bool go_on, are_long = false;
 
-    for (int i = 0; i < LONG_POWERS; i++)
-        powers[i] = doc_number_power(-(FRACTION_MAX + 1 + i));
     do {
         const char *text = parser->at;
         uint32_t place = (uint32_t)(text - parser->start);
@@ -417,6 +414,8 @@ void json_take_float_blocks(struct json_parser *parser)
                 parser->at = text + found.commas[taken - 1] + 1;
             } else if (!are_long) {
                 are_long = true;
+                for (int i = 0; i < LONG_POWERS; i++)
+                    powers[i] = doc_number_power(-(FRACTION_MAX + 1 + i));
             } else {
                 if (!take_one(parser))
                     return;

@@ -55,9 +55,6 @@ static const uint64_t powers[FRACTION_MAX + 1] = {
     UINT64_C(10000000000000000000),
 };
 
-static const double exact_powers[WIDTH + 1] = {1e0, 1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7, 1e8,
-                                               1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16};
-
 /* Read from byte n on, it moves n bytes to the right end and makes the others zero. */
 static const int8_t to_the_right[2 * WIDTH] = {-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1,
                                                -1, -1, -1, -1, -1, 0,  1,  2,  3,  4,  5,
@@ -114,7 +111,7 @@ __attribute__((target("sse4.1"))) static inline bool take_item(const char *at, c
         return false;
     fraction += whole * powers[length];
     if (length <= WIDTH && fraction <= UINT64_C(1) << 53) {
-        number = (double)(int64_t)fraction / exact_powers[length];
+        number = (double)(int64_t)fraction / doc_number_powers_of_ten[length];
     } else {
         double scaled;
         if (!doc_number_scale(fraction, -(int64_t)length, &scaled))

@@ -142,16 +142,16 @@ uint64_t doc_number_power(int64_t exponent)
     return powers_of_five[exponent - POWER_MIN][0];
 }
 
-static const double powers_of_ten[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
-                                       1e8,  1e9,  1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
-                                       1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
+const double doc_number_powers_of_ten[DOC_NUMBER_POWERS] = {
+    1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
+    1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
 
 static bool scale_exact(uint64_t digits, int64_t exponent, double *value)
 {
     if (digits > UINT64_C(1) << 53 || exponent < -22 || exponent > 22)
         return false;
-    *value = exponent < 0 ? (double)digits / powers_of_ten[-exponent]
-                          : (double)digits * powers_of_ten[exponent];
+    *value = exponent < 0 ? (double)digits / doc_number_powers_of_ten[-exponent]
+                          : (double)digits * doc_number_powers_of_ten[exponent];
     return true;
 }
 

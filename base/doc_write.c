@@ -78,10 +78,6 @@ static void put_scaled(struct buffer *buffer, bool negative, uint64_t digits, in
     put_decimal(buffer, negative, &decimal);
 }
 
-static const double powers_of_ten[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
-                                       1e8,  1e9,  1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
-                                       1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
-
 /* Most numbers that people and services write: few digits, moderate size. With digits below 2^53
  * and a power of ten that is exact, the quotient is what a parser gets for the same decimal, and
  * the first scale that comes back is the shortest. */
@@ -90,10 +86,10 @@ static bool put_short_double(struct buffer *buffer, bool negative, double value)
     if (value < 1e-5 || value >= 1e15)
         return false;
     for (int scale = 0; scale <= 15; scale++) {
-        double scaled = nearbyint(value * powers_of_ten[scale]);
+        double scaled = nearbyint(value * doc_number_powers_of_ten[scale]);
         if (scaled >= 1e15)
             return false;
-        if (scaled / powers_of_ten[scale] == value) {
+        if (scaled / doc_number_powers_of_ten[scale] == value) {
             put_scaled(buffer, negative, (uint64_t)scaled, -scale);
             return true;
         }
@@ -196,13 +192,13 @@ static bool put_short_float(struct buffer *buffer, bool negative, float value)
     if (value < 1e-12F || value > 1e16F)
         return false;
     exponent = decimal_exponent((double)value);
-    if ((double)value >=
-        (exponent < 0 ? 10 / powers_of_ten[-exponent] : 10 * powers_of_ten[exponent]))
+    if ((double)value >= (exponent < 0 ? 10 / doc_number_powers_of_ten[-exponent]
+                                       : 10 * doc_number_powers_of_ten[exponent]))
         exponent++;
     for (int count = FLT_DIG; count <= FLOAT_DIGITS_MAX; count++) {
         int scale = count - 1 - exponent;
-        double scaled = scale < 0 ? (double)value / powers_of_ten[-scale]
-                                  : (double)value * powers_of_ten[scale];
+        double scaled = scale < 0 ? (double)value / doc_number_powers_of_ten[-scale]
+                                  : (double)value * doc_number_powers_of_ten[scale];
         uint64_t digits = (uint64_t)(scaled + 0.5);
         if (reads_back_float(digits, -scale, value)) {
             put_scaled(buffer, negative, digits, -scale);
