@@ -190,11 +190,9 @@ size_t fixture_chunks(struct worker_fixture *fixture, int64_t number,
     return count;
 }
 
-/* A round of waiting for something: a pause, or in the end the test's. */
-static void wait_round(int round, const char *what)
+static void pause_ns(long ns)
 {
-    ck_assert_msg(round < WAIT_ROUNDS, "waited too long: %s", what);
-    (void)nanosleep(&(struct timespec){0, WAIT_PAUSE_NS}, NULL);
+    (void)nanosleep(&(struct timespec){0, ns}, NULL);
 }
 
 struct store_file_info fixture_wait_chunk(struct worker_fixture *fixture, int64_t number,
@@ -206,7 +204,9 @@ struct store_file_info fixture_wait_chunk(struct worker_fixture *fixture, int64_
         ck_assert_uint_lt(index, count);
         if (chunks[index].segment.file_number != 0)
             return chunks[index];
-        wait_round(round, "a chunk's segment");
+        ck_assert_msg(round < WAIT_ROUNDS, "chunk %zu of window %lld got no segment", index,
+                      (long long)number);
+        pause_ns(WAIT_PAUSE_NS);
     }
 }
 
@@ -259,8 +259,10 @@ void fixture_submit(struct worker_fixture *fixture, struct worker_pool *pool, in
     struct store_window_info window = fixture_window(fixture, number);
     struct error error = {0};
 
-    for (int round = 0; worker_pool_submit(pool, fixture->shard, &window, &error) != 0; round++)
-        wait_round(round, error.text);
+    for (int round = 0; worker_pool_submit(pool, fixture->shard, &window, &error) != 0; round++) {
+        ck_assert_msg(round < WAIT_ROUNDS, "%s", error.text);
+        pause_ns(WAIT_PAUSE_NS);
+    }
 }
 
 struct store_window_info fixture_wait_indexed(struct worker_fixture *fixture, int64_t number)
@@ -269,14 +271,17 @@ struct store_window_info fixture_wait_indexed(struct worker_fixture *fixture, in
         struct store_window_info window = fixture_window(fixture, number);
         if (window.run.segment.file_number != 0)
             return window;
-        wait_round(round, "a window's segment");
+        ck_assert_msg(round < WAIT_ROUNDS, "window %lld got no segment", (long long)number);
+        pause_ns(WAIT_PAUSE_NS);
     }
 }
 
 void fixture_wait_drained(struct worker_queue *queue)
 {
-    for (int round = 0; queue->operations->depth(queue) != 0; round++)
-        wait_round(round, "the queue to run empty");
+    for (int round = 0; queue->operations->depth(queue) != 0; round++) {
+        ck_assert_msg(round < WAIT_ROUNDS, "the queue does not run empty");
+        pause_ns(WAIT_PAUSE_NS);
+    }
 }
 
 struct count {
@@ -308,8 +313,10 @@ int fixture_count_files(struct worker_fixture *fixture, const char *ending)
 
 void fixture_wait_files(struct worker_fixture *fixture, const char *ending, int wanted)
 {
-    for (int round = 0; fixture_count_files(fixture, ending) != wanted; round++)
-        wait_round(round, ending);
+    for (int round = 0; fixture_count_files(fixture, ending) != wanted; round++) {
+        ck_assert_msg(round < WAIT_ROUNDS, "%s", ending);
+        pause_ns(WAIT_PAUSE_NS / 2);
+    }
 }
 
 double fixture_counter(struct worker_fixture *fixture, const char *name)
@@ -321,6 +328,8 @@ double fixture_counter(struct worker_fixture *fixture, const char *name)
 
 void fixture_wait_counter(struct worker_fixture *fixture, const char *name, double wanted)
 {
-    for (int round = 0; fixture_counter(fixture, name) != wanted; round++)
-        wait_round(round, name);
+    for (int round = 0; fixture_counter(fixture, name) != wanted; round++) {
+        ck_assert_msg(round < WAIT_ROUNDS, "%s", name);
+        pause_ns(WAIT_PAUSE_NS / 2);
+    }
 }
