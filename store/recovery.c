@@ -187,6 +187,14 @@ static void publish_parts(struct recovery *recovery)
     version_publish(shard, version);
 }
 
+/* Whether the header, which is of this use of the log, lies in another place than it was written
+ * for. Of an interrupted write it may be the first part only, before zeros or what was there: the
+ * dimension comes long after the position, so with the one the other is whole, too. */
+static bool is_misplaced(const struct log_frame_header *header, uint64_t at, uint32_t dim)
+{
+    return header->position != at && header->dim == dim;
+}
+
 /* Whether a valid frame of this use of the log lies behind the place where it seems to end, or one
  * that was written to another place: an interrupted write leaves neither. */
 static bool later_frame_exists(const struct memtable *memtable, const struct log_file *log,
@@ -199,7 +207,7 @@ static bool later_frame_exists(const struct memtable *memtable, const struct log
         struct log_frame frame;
         if (header->magic != LOG_FRAME_MAGIC || header->epoch != log->epoch)
             continue;
-        if ((header->salt == log->salt && header->position != at) ||
+        if ((header->salt == log->salt && is_misplaced(header, at, dim)) ||
             log_frame_parse(memtable->buffer + at, memtable->buffer_bytes - at, &identity, dim,
                             &frame, NULL) == 0)
             return true;

@@ -214,6 +214,28 @@ START_TEST(torn_last_frame_is_the_end_of_the_log)
 }
 END_TEST
 
+/* What an interrupted write leaves of its header is neither a later frame nor one out of place. */
+START_TEST(frame_cut_at_any_byte_of_its_header_is_the_end_of_the_log)
+{
+    static const uint8_t before[] = {0, 0x5a};
+    struct scene scene;
+
+    scene_start(&scene);
+    for (uint64_t kept = sizeof(struct log_frame_header); kept-- > 0;) {
+        for (size_t i = 0; i < sizeof(before); i++) {
+            const char *problem;
+            overwrite(&scene, scene.ends[3] + kept, scene.ends[4] - scene.ends[3] - kept,
+                      before[i]);
+            scene_open(&scene);
+            problem = fixture_check(scene.shard, &scene.models[3], 0, 0);
+            ck_assert_msg(!problem, "%d bytes: %s", (int)kept, problem);
+            scene_close(&scene);
+        }
+    }
+    scene_destroy(&scene);
+}
+END_TEST
+
 START_TEST(zeros_from_a_frame_on_are_the_end_of_the_log)
 {
     struct scene scene;
@@ -456,6 +478,7 @@ TEST_TABLE(TEST(frame_that_was_built_is_taken_apart),
            TEST(every_flipped_byte_of_a_frame_is_noticed),
            TEST(frame_of_another_file_use_or_place_does_not_pass),
            TEST(torn_last_frame_is_the_end_of_the_log),
+           TEST(frame_cut_at_any_byte_of_its_header_is_the_end_of_the_log),
            TEST(zeros_from_a_frame_on_are_the_end_of_the_log),
            TEST(damaged_frame_before_acknowledged_ones_fails_the_opening),
            TEST(stale_frames_of_a_recycled_log_are_not_replayed),
