@@ -28,7 +28,7 @@ enum index_metric { INDEX_METRIC_COSINE, INDEX_METRIC_DOT, INDEX_METRIC_L2 };
  * (cosine vectors are unit length). L2: minus the squared distance; the dialect turns it into a
  * distance. */
 
-/* ---- kernels, chosen once for the CPU (WINDROW_SIMD=scalar|avx2|avx512 overrides)
+/* ---- kernels, chosen once for the CPU (WINDROW_SIMD=scalar|avx2|avx512|amx overrides)
  * ------------------ */
 
 /** Exact float32 score of two vectors. */

@@ -5,6 +5,11 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 #include "base/logger.h"
 #include "indexer/index/index.h"
@@ -25,12 +30,44 @@ static bool cpu_has_avx512(void)
            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
            __builtin_cpu_supports("avx512vnni") && cpu_has_avx2();
 }
+
+/* Tiles are 8 KiB that Linux only keeps for processes that ask for it (5.16 on): each thread's
+ * signal frames grow by as much. All threads of the process have them then. */
+static bool cpu_grants_amx(void)
+{
+    enum { AMX_TILE = 1 << 24, AMX_INT8 = 1 << 25, REQUEST_STATE = 0x1023, TILE_DATA = 18 };
+    unsigned a, b, c, d;
+
+    return cpu_has_avx512() && __get_cpuid_count(7, 0, &a, &b, &c, &d) &&
+           (d & (AMX_TILE | AMX_INT8)) == (AMX_TILE | AMX_INT8) &&
+           syscall(SYS_arch_prctl, REQUEST_STATE, TILE_DATA) == 0;
+}
+
+static pthread_once_t amx_once = PTHREAD_ONCE_INIT;
+static struct index_kernels amx_kernels; /* without a name: not granted */
+
+static void compose_amx(void)
+{
+    if (!cpu_grants_amx())
+        return;
+    amx_kernels = index_kernels_avx512;
+    amx_kernels.name = "amx";
+    amx_kernels.code_distances = index_amx_code_distances;
+}
+
+static const struct index_kernels *find_amx(void)
+{
+    pthread_once(&amx_once, compose_amx);
+    return amx_kernels.name ? &amx_kernels : NULL;
+}
 #endif
 
 const struct index_kernels *index_kernels_find(const char *name)
 {
 #if defined(__x86_64__)
     __builtin_cpu_init();
+    if (strcmp(name, "amx") == 0)
+        return find_amx();
     if (strcmp(name, "avx512") == 0)
         return cpu_has_avx512() ? &index_kernels_avx512 : NULL;
     if (strcmp(name, "avx2") == 0)
@@ -41,7 +78,7 @@ const struct index_kernels *index_kernels_find(const char *name)
 
 static void choose(void)
 {
-    static const char *const best_first[] = {"avx512", "avx2", "scalar"};
+    static const char *const best_first[] = {"amx", "avx512", "avx2", "scalar"};
     const char *wanted = getenv("WINDROW_SIMD");
 
     if (wanted && *wanted) {

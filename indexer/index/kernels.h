@@ -101,7 +101,7 @@ struct index_kernels {
     void (*pq_scan)(const struct index_pq_scan *scan, uint16_t *sums, uint32_t *masks);
 };
 
-/** The set in use: chosen once from the CPU, or WINDROW_SIMD=scalar|avx2|avx512. Any thread. */
+/** The set in use: chosen once from the CPU, or WINDROW_SIMD=scalar|avx2|avx512|amx. Any thread. */
 const struct index_kernels *index_kernels(void);
 
 /** A set by name, NULL when this CPU cannot run it. For tests and benchmarks. */
@@ -114,6 +114,11 @@ uint32_t index_scalar_smallest(const int32_t *values, uint32_t count, uint32_t k
 extern const struct index_kernels index_kernels_avx2;
 extern const struct index_kernels index_kernels_avx512;
 void index_avx2_code_pack(const uint8_t *rows, uint32_t count, uint32_t stride, uint8_t *panels);
+/* What the set "amx" has instead of the AVX-512 set's. */
+void index_amx_code_distances(const uint8_t *rows, const int32_t *row_norms, uint32_t row_count,
+                              const uint8_t *panels, const int32_t *column_norms,
+                              uint32_t column_count, uint32_t stride, int32_t *distances,
+                              uint32_t out_stride);
 #endif
 
 #endif

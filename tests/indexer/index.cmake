@@ -1,4 +1,4 @@
-windrow_add_tests(index_kernels_test LABEL unit SOURCES index_kernels.c LIBRARIES windrow_index)
+windrow_add_tests(index_kernels_test LABEL unit SOURCES index_kernels.c tile_emulator.c LIBRARIES windrow_index)
 windrow_add_tests(index_build_test LABEL component SOURCES index_build.c index_fixture.c
   LIBRARIES windrow_index TIMEOUT 300)
 target_compile_definitions(index_build_test PRIVATE SOURCE_DIRECTORY="${CMAKE_SOURCE_DIR}")

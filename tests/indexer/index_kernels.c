@@ -2,11 +2,13 @@
 #include "indexer/index/kernels.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "indexer/index/index.h"
 #include "indexer/index/select.h"
+#include "tests/indexer/tile_emulator.h"
 #include "tests/support/test_main.h"
 
 static const char *const set_names[] = {"avx2", "avx512"};
@@ -152,6 +154,41 @@ START_TEST(all_pairs_distances_agree_at_every_edge_of_a_tile)
     }
 }
 END_TEST
+
+#if defined(__x86_64__)
+/* The processor's own tiles, or else the emulator's; NULL where AVX-512 is missing, too. */
+static const struct index_kernels *tile_kernels(void)
+{
+    static struct index_kernels emulated;
+
+    if (index_kernels_find("amx"))
+        return index_kernels_find("amx");
+    if (!index_kernels_find("avx512"))
+        return NULL;
+    tile_emulator_start();
+    emulated = index_kernels_avx512;
+    emulated.name = "amx, emulated";
+    emulated.code_distances = index_amx_code_distances;
+    return &emulated;
+}
+
+START_TEST(tiles_of_amx_agree_at_every_edge)
+{
+    static const uint32_t row_counts[] = {1, 2, 15, 16, 17, 31, 32, 33, 48};
+    const struct index_kernels *kernels = tile_kernels();
+    uint64_t state = test_seed();
+
+    printf("tiles: %s\n", kernels ? kernels->name : "neither they nor AVX-512");
+    for (size_t i = 0; kernels && i < sizeof(row_counts) / sizeof(row_counts[0]); i++)
+        for (uint32_t columns = 1; columns <= 145; columns += 9)
+            check_distances(kernels, row_counts[i], columns, i % 2 ? 64 : 192, &state);
+    if (kernels)
+        check_distances(kernels, 2, 3, DIM_MAX, &state);
+    ck_assert(!kernels || index_kernels_find("amx") || tile_emulator_count() > 10000);
+    ck_assert(tile_emulator_idle());
+}
+END_TEST
+#endif
 
 /* `spread` values in turn: few of them mean many equal ones, more than are sorted at once. */
 static void check_smallest(const struct index_kernels *kernels, uint32_t count, uint64_t spread,
@@ -445,6 +482,9 @@ END_TEST
 TEST_TABLE(TEST(float_kernels_agree_with_scalar_within_rounding),
            TEST(code_kernels_agree_with_scalar_exactly),
            TEST(all_pairs_distances_agree_at_every_edge_of_a_tile),
+#if defined(__x86_64__)
+           TEST(tiles_of_amx_agree_at_every_edge),
+#endif
            TEST(smallest_values_agree_with_scalar), TEST(smallest_values_are_those_of_a_full_sort),
            TEST(encoding_agrees_with_scalar_and_clamps),
            TEST(product_codes_choose_the_nearest_codeword_and_products_agree),
