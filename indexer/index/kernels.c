@@ -31,8 +31,9 @@ static bool cpu_has_avx512(void)
            __builtin_cpu_supports("avx512vnni") && cpu_has_avx2();
 }
 
-/* Tiles are 8 KiB that Linux only keeps for processes that ask for it (5.16 on): each thread's
- * signal frames grow by as much. All threads of the process have them then. */
+/* Tiles are 8 KiB that Linux only keeps for processes that ask for it (5.16 on,
+ * ARCH_REQ_XCOMP_PERM): each thread's signal frames grow by as much. All threads of the process
+ * have them then. */
 static bool cpu_grants_amx(void)
 {
     enum { AMX_TILE = 1 << 24, AMX_INT8 = 1 << 25, REQUEST_STATE = 0x1023, TILE_DATA = 18 };

@@ -8,8 +8,9 @@
 #include <immintrin.h>
 #include <stddef.h>
 
-#define AMX                                                                                        \
-    __attribute__((target("amx-tile,amx-int8,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,fma")))
+#include "indexer/index/kernels_avx512.h"
+
+#define AMX __attribute__((target("amx-tile,amx-int8," AVX512_TARGET)))
 
 enum { TILE_ROWS = 16, TILE_BYTES = 64, TILE_PANELS = 4 };
 
@@ -100,13 +101,9 @@ AMX static void block_distances(const struct block *block, uint32_t from, uint32
             for (uint32_t i = 0; i < step; i++)
                 for (uint32_t j = 0; j < filled; j++) {
                     uint32_t column = (p + j) * INDEX_PANEL_COLUMNS;
-                    __m512i norms =
-                        _mm512_add_epi32(_mm512_set1_epi32(block->row_norms[row + i]),
-                                         _mm512_loadu_si512(block->column_norms + column));
-                    __m512i twice = _mm512_slli_epi32(_mm512_loadu_si512(products[j][i]), 1);
-                    _mm512_storeu_si512(block->distances + (size_t)(row + i) * block->out_stride +
-                                            column,
-                                        _mm512_sub_epi32(norms, twice));
+                    index_avx512_store_distances(
+                        block->row_norms[row + i], block->column_norms + column, products[j][i],
+                        block->distances + (size_t)(row + i) * block->out_stride + column);
                 }
         }
     }

@@ -8,9 +8,10 @@
 #include <immintrin.h>
 #include <stddef.h>
 
+#include "indexer/index/kernels_avx512.h"
 #include "indexer/index/pools.h"
 
-#define AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,fma")))
+#define AVX512 __attribute__((target(AVX512_TARGET)))
 
 enum { TILE_ROWS = 6, TILE_PANELS = 4 }; /* 24 of the 32 registers hold sums */
 
@@ -188,14 +189,10 @@ AVX512 static void avx512_code_distances(const uint8_t *rows, const int32_t *row
                 row_set[i] = rows + (size_t)(row + (i < rows_filled ? i : 0)) * stride;
             tile_products(row_set, panel_set, stride, products);
             for (uint32_t i = 0; i < rows_filled; i++)
-                for (uint32_t j = 0; j < panels_filled; j++) {
-                    __m512i norms =
-                        _mm512_add_epi32(_mm512_set1_epi32(row_norms[row + i]),
-                                         _mm512_loadu_si512(column_norms + (p + j) * 16));
-                    __m512i twice = _mm512_slli_epi32(_mm512_loadu_si512(products[i][j]), 1);
-                    _mm512_storeu_si512(distances + (size_t)(row + i) * out_stride + (p + j) * 16,
-                                        _mm512_sub_epi32(norms, twice));
-                }
+                for (uint32_t j = 0; j < panels_filled; j++)
+                    index_avx512_store_distances(
+                        row_norms[row + i], column_norms + (p + j) * 16, products[i][j],
+                        distances + (size_t)(row + i) * out_stride + (p + j) * 16);
         }
     }
 }
