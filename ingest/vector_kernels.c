@@ -3,54 +3,36 @@
 #include <pthread.h>
 #include <string.h>
 
-/* One source for all: the compiler makes of the eight places what the target has. */
-typedef float floats __attribute__((vector_size(32)));
-typedef double doubles __attribute__((vector_size(64)));
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
 
-enum { PLACES = 8 };
+/* One sum would wait for its own last addition, four cycles each: so many that four vectors of
+ * eight doubles, or eight of four, take turns. */
+enum { PLACES = 32 };
 
-static inline __attribute__((always_inline)) double add_up(const double sums[PLACES])
+/* Eight places to one. */
+static double add_up(const double sums[8])
 {
-    return ((sums[0] + sums[1]) + (sums[2] + sums[3])) +
-           ((sums[4] + sums[5]) + (sums[6] + sums[7]));
+    return ((sums[0] + sums[4]) + (sums[2] + sums[6])) +
+           ((sums[1] + sums[5]) + (sums[3] + sums[7]));
 }
 
-static inline __attribute__((always_inline)) double wide_squared_length(const void *vector,
-                                                                        uint32_t dim)
+/* Of the values from `i` on, which fill no more places. */
+static double rest_squared(const uint8_t *bytes, uint32_t i, uint32_t dim)
 {
-    const uint8_t *bytes = vector;
-    doubles wide_sums = {0};
-    double sums[PLACES];
-    uint32_t i = 0;
+    double sum = 0;
 
-    for (; i + PLACES <= dim; i += PLACES) {
-        floats values;
-        doubles wide;
-        memcpy(&values, bytes + i * sizeof(float), sizeof(values));
-        wide = __builtin_convertvector(values, doubles);
-        wide_sums += wide * wide;
-    }
-    memcpy(sums, &wide_sums, sizeof(sums));
     for (; i < dim; i++) {
         float value;
         memcpy(&value, bytes + i * sizeof(float), sizeof(value));
-        sums[0] += (double)value * (double)value;
+        sum += (double)value * (double)value;
     }
-    return add_up(sums);
+    return sum;
 }
 
-static inline __attribute__((always_inline)) void wide_scale(const void *from, float *to,
-                                                             uint32_t dim, double factor)
+static void scale_rest(const uint8_t *bytes, float *to, uint32_t i, uint32_t dim, double factor)
 {
-    const uint8_t *bytes = from;
-    uint32_t i = 0;
-
-    for (; i + PLACES <= dim; i += PLACES) {
-        floats values;
-        memcpy(&values, bytes + i * sizeof(float), sizeof(values));
-        values = __builtin_convertvector(__builtin_convertvector(values, doubles) * factor, floats);
-        memcpy(to + i, &values, sizeof(values));
-    }
     for (; i < dim; i++) {
         float value;
         memcpy(&value, bytes + i * sizeof(float), sizeof(value));
@@ -61,49 +43,113 @@ static inline __attribute__((always_inline)) void wide_scale(const void *from, f
 static double scalar_squared_length(const void *vector, uint32_t dim)
 {
     const uint8_t *bytes = vector;
+    const uint32_t whole = dim / PLACES * PLACES;
     double sums[PLACES] = {0};
 
-    for (uint32_t i = 0; i < dim; i++) {
+    for (uint32_t i = 0; i < whole; i++) {
         float value;
         memcpy(&value, bytes + i * sizeof(float), sizeof(value));
-        sums[i < dim / PLACES * PLACES ? i % PLACES : 0] += (double)value * (double)value;
+        sums[i % PLACES] += (double)value * (double)value;
     }
-    return add_up(sums);
+    for (int i = 0; i < 8; i++)
+        sums[i] = (sums[i] + sums[i + 16]) + (sums[i + 8] + sums[i + 24]);
+    return add_up(sums) + rest_squared(bytes, whole, dim);
 }
 
 static void scalar_scale(const void *from, float *to, uint32_t dim, double factor)
 {
-    const uint8_t *bytes = from;
-
-    for (uint32_t i = 0; i < dim; i++) {
-        float value;
-        memcpy(&value, bytes + i * sizeof(float), sizeof(value));
-        to[i] = (float)((double)value * factor);
-    }
+    scale_rest(from, to, 0, dim, factor);
 }
 
 #if defined(__x86_64__)
-__attribute__((target("avx512f"))) static double avx512_squared_length(const void *vector,
-                                                                       uint32_t dim)
+#define AVX512 __attribute__((target("avx512f")))
+#define AVX2   __attribute__((target("avx2,fma")))
+
+AVX512 static inline __m512d avx512_load(const uint8_t *bytes, uint32_t i)
 {
-    return wide_squared_length(vector, dim);
+    return _mm512_cvtps_pd(_mm256_loadu_ps((const float *)(const void *)bytes + i));
 }
 
-__attribute__((target("avx512f"))) static void avx512_scale(const void *from, float *to,
-                                                            uint32_t dim, double factor)
+AVX512 static inline __m512d avx512_add_square(__m512d sum, const uint8_t *bytes, uint32_t i)
 {
-    wide_scale(from, to, dim, factor);
+    __m512d values = avx512_load(bytes, i);
+
+    return _mm512_fmadd_pd(values, values, sum);
 }
 
-__attribute__((target("avx2"))) static double avx2_squared_length(const void *vector, uint32_t dim)
+AVX512 static double avx512_squared_length(const void *vector, uint32_t dim)
 {
-    return wide_squared_length(vector, dim);
+    const uint8_t *bytes = vector;
+    __m512d a = _mm512_setzero_pd();
+    __m512d b = a;
+    __m512d c = a;
+    __m512d d = a;
+    double sums[8];
+    uint32_t i = 0;
+
+    for (; i + PLACES <= dim; i += PLACES) {
+        a = avx512_add_square(a, bytes, i);
+        b = avx512_add_square(b, bytes, i + 8);
+        c = avx512_add_square(c, bytes, i + 16);
+        d = avx512_add_square(d, bytes, i + 24);
+    }
+    _mm512_storeu_pd(sums, _mm512_add_pd(_mm512_add_pd(a, c), _mm512_add_pd(b, d)));
+    return add_up(sums) + rest_squared(bytes, i, dim);
 }
 
-__attribute__((target("avx2"))) static void avx2_scale(const void *from, float *to, uint32_t dim,
-                                                       double factor)
+AVX512 static void avx512_scale(const void *from, float *to, uint32_t dim, double factor)
 {
-    wide_scale(from, to, dim, factor);
+    const __m512d factors = _mm512_set1_pd(factor);
+    uint32_t i = 0;
+
+    for (; i + 8 <= dim; i += 8)
+        _mm256_storeu_ps(to + i, _mm512_cvtpd_ps(_mm512_mul_pd(avx512_load(from, i), factors)));
+    scale_rest(from, to, i, dim, factor);
+}
+
+AVX2 static inline __m256d avx2_load(const uint8_t *bytes, uint32_t i)
+{
+    return _mm256_cvtps_pd(_mm_loadu_ps((const float *)(const void *)bytes + i));
+}
+
+AVX2 static inline __m256d avx2_add_square(__m256d sum, const uint8_t *bytes, uint32_t i)
+{
+    __m256d values = avx2_load(bytes, i);
+
+    return _mm256_fmadd_pd(values, values, sum);
+}
+
+AVX2 static double avx2_squared_length(const void *vector, uint32_t dim)
+{
+    const uint8_t *bytes = vector;
+    __m256d a = _mm256_setzero_pd();
+    __m256d b = a, c = a, d = a, e = a, f = a, g = a, h = a;
+    double sums[8];
+    uint32_t i = 0;
+
+    for (; i + PLACES <= dim; i += PLACES) {
+        a = avx2_add_square(a, bytes, i);
+        b = avx2_add_square(b, bytes, i + 4);
+        c = avx2_add_square(c, bytes, i + 8);
+        d = avx2_add_square(d, bytes, i + 12);
+        e = avx2_add_square(e, bytes, i + 16);
+        f = avx2_add_square(f, bytes, i + 20);
+        g = avx2_add_square(g, bytes, i + 24);
+        h = avx2_add_square(h, bytes, i + 28);
+    }
+    _mm256_storeu_pd(sums, _mm256_add_pd(_mm256_add_pd(a, e), _mm256_add_pd(c, g)));
+    _mm256_storeu_pd(sums + 4, _mm256_add_pd(_mm256_add_pd(b, f), _mm256_add_pd(d, h)));
+    return add_up(sums) + rest_squared(bytes, i, dim);
+}
+
+AVX2 static void avx2_scale(const void *from, float *to, uint32_t dim, double factor)
+{
+    const __m256d factors = _mm256_set1_pd(factor);
+    uint32_t i = 0;
+
+    for (; i + 4 <= dim; i += 4)
+        _mm_storeu_ps(to + i, _mm256_cvtpd_ps(_mm256_mul_pd(avx2_load(from, i), factors)));
+    scale_rest(from, to, i, dim, factor);
 }
 #endif
 
@@ -123,7 +169,9 @@ static size_t best;
 static void choose(void)
 {
 #if defined(__x86_64__)
-    best = __builtin_cpu_supports("avx512f") ? 0 : __builtin_cpu_supports("avx2") ? 1 : 2;
+    best = __builtin_cpu_supports("avx512f")                                 ? 0
+           : __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? 1
+                                                                             : 2;
 #endif
 }
 
