@@ -20,7 +20,7 @@
 #include "store/keeper.h"
 #include "store/shard.h"
 
-enum { BLOOM_BATCH = 16, WINDOWS_BEFORE_ROTATION = 4 * MEMTABLE_WINDOWS_MAX };
+enum { APPLY_BATCH = 16, WINDOWS_BEFORE_ROTATION = 4 * MEMTABLE_WINDOWS_MAX };
 
 static int check_record(const struct store_shard *shard, const struct store_group *group, size_t i,
                         int64_t previous, struct error *error)
@@ -386,18 +386,23 @@ static void kill_in_parts(const struct version *version, const uint8_t *key, uin
     }
 }
 
-/* A record whose older version was not in the memtable it went to. */
-struct pending_kill {
+/* A record of a batch, by its key. */
+struct applied {
     const uint8_t *key;
     uint64_t hash;
     int64_t offset;
     uint16_t key_bytes;
 };
 
+static bool is_alive(const struct memtable *memtable, uint32_t row)
+{
+    return atomic_load_explicit(&memtable_row(memtable, row)->dead_at, memory_order_relaxed) ==
+           MEMTABLE_ALIVE;
+}
+
 /* Looks up a batch in everything but the memtable that the batch went to. */
 static void kill_batch(struct store_shard *shard, const struct memtable *memtable,
-                       const struct version *version, const struct pending_kill *batch,
-                       unsigned count)
+                       const struct version *version, const struct applied *batch, unsigned count)
 {
     for (unsigned i = 0; i < count; i++) {
         bool found = false;
@@ -410,8 +415,7 @@ static void kill_batch(struct store_shard *shard, const struct memtable *memtabl
             if (row == MEMTABLE_NONE)
                 continue;
             found = true;
-            if (atomic_load_explicit(&memtable_row(older, row)->dead_at, memory_order_relaxed) ==
-                MEMTABLE_ALIVE) {
+            if (is_alive(older, row)) {
                 pthread_mutex_lock(&shard->window_lock);
                 memtable_kill(older, row, batch[i].offset);
                 pthread_mutex_unlock(&shard->window_lock);
@@ -423,92 +427,114 @@ static void kill_batch(struct store_shard *shard, const struct memtable *memtabl
     }
 }
 
-static void flush_batch(struct store_shard *shard, const struct memtable *memtable,
-                        const struct version *version, struct pending_kill *batch, unsigned *count)
+/* The filters of all memtables and parts are far apart in memory: asks for all lines before the
+ * first look. */
+static void prefetch_batch(const struct version *version, const struct applied *batch,
+                           unsigned count)
 {
-    /* The filters of all parts are far apart in memory: ask for all lines before the first look. */
     for (size_t m = 0; m < version->memtable_count; m++)
-        for (unsigned i = 0; i < *count; i++)
+        for (unsigned i = 0; i < count; i++)
             memtable_prefetch(version->memtables[m], batch[i].hash);
     for (size_t p = 0; p < version->entry_count; p++)
-        for (unsigned i = 0; i < *count; i++)
+        for (unsigned i = 0; i < count; i++)
             table_prefetch(version->entries[p].part->table, batch[i].hash);
-    kill_batch(shard, memtable, version, batch, *count);
-    *count = 0;
 }
 
-/* A delete kills the key's newest row here, or waits for the batch. */
-static bool delete_here(struct store_shard *shard, struct memtable *memtable, const uint8_t *key,
-                        uint16_t key_bytes, int64_t offset)
+/* Kills the key's newest row in this memtable; false when it has none. Under the window lock. */
+static bool delete_here(struct memtable *memtable, const struct applied *record)
 {
-    uint32_t row = memtable_find(memtable, key, key_bytes);
+    uint32_t row = memtable_find(memtable, record->key, record->key_bytes);
 
     if (row == MEMTABLE_NONE)
         return false;
-    if (atomic_load_explicit(&memtable_row(memtable, row)->dead_at, memory_order_relaxed) ==
-        MEMTABLE_ALIVE) {
-        pthread_mutex_lock(&shard->window_lock);
-        memtable_kill(memtable, row, offset);
-        pthread_mutex_unlock(&shard->window_lock);
-    }
+    if (is_alive(memtable, row))
+        memtable_kill(memtable, row, record->offset);
     return true;
 }
 
-/* Puts a row in; false when an older version in the same memtable was found (and is dead now). */
-static bool insert_here(struct store_shard *shard, struct memtable *memtable,
-                        const struct memtable_row *row, int64_t arrival_wall_ms)
+/* Puts a row in; true when an older version in the same memtable was found (and is dead now). Under
+ * the window lock. */
+static bool insert_here(struct memtable *memtable, const struct memtable_row *row,
+                        const struct applied *record, int64_t arrival_wall_ms)
 {
     uint32_t previous;
 
+    (void)memtable_insert(memtable, row, record->hash, arrival_wall_ms, &previous);
+    if (previous == MEMTABLE_NONE)
+        return false;
+    if (is_alive(memtable, previous))
+        memtable_kill(memtable, previous, record->offset);
+    return true;
+}
+
+/* Where the next record's columns are. */
+struct frame_place {
+    uint32_t record;
+    const uint8_t *key;
+    const uint8_t *payload;
+    const float *vector;
+    uint32_t vectors_left;
+};
+
+/* Puts a batch in. What has no older version in this memtable is left in `batch`: so many. */
+static unsigned apply_batch(struct store_shard *shard, struct memtable *memtable,
+                            const struct log_frame *frame, struct frame_place *place,
+                            int64_t arrival_wall_ms, struct applied *batch, unsigned count)
+{
+    unsigned elsewhere = 0;
+
     pthread_mutex_lock(&shard->window_lock);
-    (void)memtable_insert(memtable, row, arrival_wall_ms, &previous);
-    if (previous != MEMTABLE_NONE &&
-        atomic_load_explicit(&memtable_row(memtable, previous)->dead_at, memory_order_relaxed) ==
-            MEMTABLE_ALIVE)
-        memtable_kill(memtable, previous, row->offset);
+    for (unsigned i = 0; i < count; i++) {
+        const struct log_frame_record *record = &frame->records[place->record++];
+        bool here;
+        if (record->flags & LOG_RECORD_DELETE) {
+            here = delete_here(memtable, &batch[i]);
+        } else {
+            struct memtable_row row = {.key = batch[i].key,
+                                       .payload = place->payload,
+                                       .vector = place->vector,
+                                       .event_time_ms = record->event_time_ms,
+                                       .offset = record->offset,
+                                       .ttl_ms = record->ttl_ms,
+                                       .payload_bytes = record->payload_bytes,
+                                       .contiguous = place->vectors_left--,
+                                       .key_bytes = record->key_bytes};
+            here = insert_here(memtable, &row, &batch[i], arrival_wall_ms);
+            place->vector += shard->dim;
+        }
+        if (!here)
+            batch[elsewhere++] = batch[i];
+        place->payload += record->payload_bytes;
+    }
     pthread_mutex_unlock(&shard->window_lock);
-    return previous == MEMTABLE_NONE;
+    return elsewhere;
 }
 
 void append_apply_frame(struct store_shard *shard, struct memtable *memtable,
                         const struct version *version, const struct log_frame *frame,
                         int64_t arrival_wall_ms)
 {
-    struct pending_kill batch[BLOOM_BATCH];
-    unsigned pending = 0;
-    const uint8_t *key = frame->keys;
-    const uint8_t *payload = frame->payloads;
-    const float *vector = frame->vectors;
-    uint32_t left = frame->header->vector_count;
+    const uint32_t record_count = frame->header->record_count;
+    struct frame_place place = {.key = frame->keys,
+                                .payload = frame->payloads,
+                                .vector = frame->vectors,
+                                .vectors_left = frame->header->vector_count};
+    struct applied batch[APPLY_BATCH];
 
-    for (uint32_t i = 0; i < frame->header->record_count; i++) {
-        const struct log_frame_record *record = &frame->records[i];
-        bool elsewhere;
-        if (record->flags & LOG_RECORD_DELETE) {
-            elsewhere = !delete_here(shard, memtable, key, record->key_bytes, record->offset);
-        } else {
-            struct memtable_row row = {.key = key,
-                                       .payload = payload,
-                                       .vector = vector,
-                                       .event_time_ms = record->event_time_ms,
-                                       .offset = record->offset,
-                                       .ttl_ms = record->ttl_ms,
-                                       .payload_bytes = record->payload_bytes,
-                                       .contiguous = left--,
-                                       .key_bytes = record->key_bytes};
-            elsewhere = insert_here(shard, memtable, &row, arrival_wall_ms);
-            vector += shard->dim;
+    while (place.record < record_count) {
+        unsigned count = 0;
+        for (; count < APPLY_BATCH && place.record + count < record_count; count++) {
+            const struct log_frame_record *record = &frame->records[place.record + count];
+            batch[count] = (struct applied){.key = place.key,
+                                            .hash = table_key_hash(place.key, record->key_bytes),
+                                            .offset = record->offset,
+                                            .key_bytes = record->key_bytes};
+            place.key += record->key_bytes;
         }
-        if (elsewhere) {
-            batch[pending++] = (struct pending_kill){key, table_key_hash(key, record->key_bytes),
-                                                     record->offset, record->key_bytes};
-            if (pending == BLOOM_BATCH)
-                flush_batch(shard, memtable, version, batch, &pending);
-        }
-        key += record->key_bytes;
-        payload += record->payload_bytes;
+        prefetch_batch(version, batch, count);
+        count = apply_batch(shard, memtable, frame, &place, arrival_wall_ms, batch, count);
+        kill_batch(shard, memtable, version, batch, count);
     }
-    flush_batch(shard, memtable, version, batch, &pending);
     memtable->next_offset = frame->header->next_offset;
     memtable->mark =
         (struct store_mark){frame->header->mark_offset, frame->header->mark_fingerprint};

@@ -199,7 +199,7 @@ void memtable_prefetch(const struct memtable *memtable, uint64_t key_hash)
 }
 
 uint32_t memtable_insert(struct memtable *memtable, const struct memtable_row *row,
-                         int64_t arrival_wall_ms, uint32_t *previous)
+                         uint64_t key_hash, int64_t arrival_wall_ms, uint32_t *previous)
 {
     uint32_t number = atomic_load_explicit(&memtable->row_count, memory_order_relaxed);
     struct memtable_row *slot = row_new(memtable, number);
@@ -230,7 +230,7 @@ uint32_t memtable_insert(struct memtable *memtable, const struct memtable_row *r
     window->last_arrival_wall_ms = arrival_wall_ms;
 
     assert(number < memtable->filter_keys); /* memtable_reserve_rows */
-    bloom_add(memtable->filter, memtable->filter_blocks, table_key_hash(row->key, row->key_bytes));
+    bloom_add(memtable->filter, memtable->filter_blocks, key_hash);
 
     /* The row is complete before the release store that lets a reader come to it. */
     *previous = MEMTABLE_NONE;

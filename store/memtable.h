@@ -99,11 +99,11 @@ void memtable_unref(struct memtable *memtable);
 /** Row by number; the number must be below row_count. */
 struct memtable_row *memtable_row(const struct memtable *memtable, uint32_t row);
 
-/** Adds a row that points into the buffer; returns its number. `*previous` gets the number of the
- * key's newest row before (MEMTABLE_NONE: first of this key here). The caller holds the window
- * lock. */
+/** Adds a row that points into the buffer; returns its number. `key_hash` is table_key_hash of its
+ * key. `*previous` gets the number of the key's newest row before (MEMTABLE_NONE: first of this key
+ * here). The caller holds the window lock. */
 uint32_t memtable_insert(struct memtable *memtable, const struct memtable_row *row,
-                         int64_t arrival_wall_ms, uint32_t *previous);
+                         uint64_t key_hash, int64_t arrival_wall_ms, uint32_t *previous);
 
 /** Makes room for `count` more rows, so that adding them cannot fail for it. They lie in a frame of
  * `frame_bytes`, which tells how many may follow. False: no memory. */

@@ -139,7 +139,8 @@ START_TEST(readers_beside_the_writer_see_whole_rows_and_one_version_a_key)
         uint32_t previous;
         make_key((i % (KEYS / 2)) * 1237 % (KEYS / 2), keys[i]);
         ck_assert(memtable_reserve_rows(race.memtable, 1, 4096));
-        (void)memtable_insert(race.memtable, &row, 0, &previous);
+        (void)memtable_insert(race.memtable, &row, table_key_hash(keys[i], KEY_BYTES), 0,
+                              &previous);
         ck_assert_int_eq(previous != MEMTABLE_NONE, i >= KEYS / 2);
         if (previous != MEMTABLE_NONE)
             memtable_kill(race.memtable, previous, i);
