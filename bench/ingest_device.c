@@ -67,6 +67,16 @@ static void open_probe(struct probe *probe, const char *directory, size_t write_
     memset(probe->bytes, 0x5a, write_bytes);
 }
 
+/* Bytes a second. */
+static double write_all(const struct probe *probe, size_t write_bytes, size_t count)
+{
+    double start_s = now_s();
+
+    for (size_t i = 0; i < count; i++)
+        write_synced(probe, write_bytes, i * write_bytes);
+    return (double)(count * write_bytes) / (now_s() - start_s);
+}
+
 struct device_speed device_measure(const char *directory, size_t write_bytes)
 {
     struct device_speed speed = {0};
@@ -79,12 +89,8 @@ struct device_speed device_measure(const char *directory, size_t write_bytes)
     write_bytes = (write_bytes + ALIGN - 1) / ALIGN * ALIGN;
     count = TOTAL_BYTES / write_bytes;
     open_probe(&probe, directory, write_bytes);
-    for (int pass = 0; pass < 2; pass++) {
-        start_s = now_s();
-        for (size_t i = 0; i < count; i++)
-            write_synced(&probe, write_bytes, i * write_bytes);
-        speed.bytes_per_s = (double)(count * write_bytes) / (now_s() - start_s);
-    }
+    speed.new_bytes_per_s = write_all(&probe, write_bytes, count);
+    speed.bytes_per_s = write_all(&probe, write_bytes, count);
     for (size_t i = 0; i < SMALL_COUNT; i++) {
         start_s = now_s();
         write_synced(&probe, SMALL_BYTES, i * SMALL_BYTES);

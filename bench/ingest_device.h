@@ -6,13 +6,15 @@
 #include <stddef.h>
 
 struct device_speed {
-    double bytes_per_s; /* synced writes of `write_bytes`, one behind the other */
-    double sync_p50_ms; /* one synced write of a single record's frame */
+    double new_bytes_per_s; /* synced writes of `write_bytes`, one behind the other, to a file that
+                               grows: blocks that a virtual disk may first get from its host */
+    double bytes_per_s;     /* the same over blocks that were written before */
+    double sync_p50_ms;     /* one synced write of a single record's frame */
     double sync_p99_ms;
 };
 
-/** Writes 128 MiB and a few hundred small frames into a file of `directory`, twice, and removes it:
- * the second pass, over blocks that exist, counts. Ends the process on an error. */
+/** Writes 128 MiB, twice, and a few hundred small frames into a file of `directory`, and removes
+ * it. Ends the process on an error. */
 struct device_speed device_measure(const char *directory, size_t write_bytes);
 
 /** Pages that a virtual machine touches for the first time come from its host, which took fifty

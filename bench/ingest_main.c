@@ -1,8 +1,8 @@
 /* `windrow bench ingest`: how close windrow comes to what librdkafka itself can read.
  *
  * On one topic of a real broker, in one run and in turns: a raw librdkafka consumer that only
- * touches the bytes, then windrow's consumer down to durable records in the real store, in an empty
- * folder each time. Both are taken from the first record to the last; the medians of all rounds
+ * touches the bytes, then windrow's consumer down to durable records in the real store, in new
+ * shards each time. Both are taken from the first record to the last; the medians of all rounds
  * count, and of both the processor time a record, which tells more on a machine that does other
  * things too. What the device takes with the log's own kind of write is measured beside them: no
  * durable rate can pass it.
@@ -23,12 +23,19 @@
 #include "base/text.h"
 #include "bench/folder.h"
 #include "bench/ingest_device.h"
+#include "bench/ingest_topic.h"
 #include "ingest/ingest.h"
 
 /* More than either side uses. */
 #define WARM_BYTES ((size_t)3 << 30)
 
-enum { SHARDS_MAX = 64, TOPIC_BYTES = 64, ROUNDS_MAX = 15, GROUP_RECORDS = 512 };
+enum {
+    SHARDS_MAX = 64,
+    TOPIC_BYTES = 64,
+    PATH_BYTES = 4096,
+    ROUNDS_MAX = 15,
+    GROUP_BYTES = 4 << 20, /* of a backlog */
+};
 
 struct bench {
     const char *brokers;
@@ -89,42 +96,6 @@ static int compare(const void *a, const void *b)
 
 /* ---- records */
 
-/* Values as embeddings have them: eight significant digits in JSON. */
-static void encode_record(struct bench *bench, uint64_t id)
-{
-    float *vector = malloc(bench->dim * sizeof(float));
-    uint64_t state = id * UINT64_C(0x9e3779b97f4a7c15) + 1;
-
-    if (!vector)
-        abort();
-    for (uint32_t i = 0; i < bench->dim; i++) {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        vector[i] = (float)((double)(state >> 11) * 0x1p-53 - 0.5);
-    }
-    bench->value.size = 0;
-    if (strcmp(bench->format, "raw") == 0) {
-        buffer_append(&bench->value, vector, bench->dim * sizeof(float));
-    } else if (strcmp(bench->format, "msgpack") == 0) {
-        uint32_t size_bytes = bench->dim * (uint32_t)sizeof(float);
-        const uint8_t head[] = {0x81, 0xa6, 'v', 'e', 'c', 't', 'o', 'r', 0xc6};
-        buffer_append(&bench->value, head, sizeof(head));
-        for (int shift = 24; shift >= 0; shift -= 8)
-            buffer_append_byte(&bench->value, (uint8_t)(size_bytes >> shift));
-        buffer_append(&bench->value, vector, size_bytes);
-    } else {
-        buffer_append_text(&bench->value, "{\"vector\":[");
-        for (uint32_t i = 0; i < bench->dim; i++) {
-            if (i > 0)
-                buffer_append_byte(&bench->value, ',');
-            doc_write_json_float(&bench->value, vector[i]);
-        }
-        buffer_append_text(&bench->value, "]}");
-    }
-    free(vector);
-}
-
 static void acknowledged(void *context, const struct ingest_produced *result)
 {
     if (result->code != 0)
@@ -171,7 +142,7 @@ static void fill_topic(struct bench *bench)
     for (uint64_t id = 0; id < bench->record_count; id++) {
         /* Encoding every JSON record anew would be most of the time. */
         if (id % 64 == 0)
-            encode_record(bench, id);
+            bench_record_encode(bench->format, bench->dim, id, &bench->value);
         send_record(bench, producer, id, NULL);
         if (id % 64 == 0)
             (void)ingest_producer_poll(producer, 0);
@@ -313,20 +284,29 @@ struct windrow {
     pthread_t flusher;
 };
 
+/* One store for all rounds, as one process of windrow has for months: its buffers for memtables are
+ * new memory in the first round only. Log files are new in each: their shards are. */
+static void store_start(struct bench *bench)
+{
+    const struct store_options options = {.data_dir = bench->directory,
+                                          .memory_max_bytes = (uint64_t)2 << 30,
+                                          .memtable_max_bytes = 128 << 20};
+    struct error error = {0};
+
+    bench_folder_remove(bench->directory);
+    if (store_open(&options, &bench->store, &error) != 0)
+        die("store", error.text);
+}
+
 static void windrow_start(struct bench *bench, struct windrow *windrow)
 {
-    struct store_options store = {.data_dir = bench->directory,
-                                  .memory_max_bytes = (uint64_t)2 << 30,
-                                  .memtable_max_bytes = 128 << 20};
     struct ingest_options options = {
         .config = &bench->config,
         .host = {.context = bench, .shard_open = host_open, .shard_close = host_close}};
     struct error error = {0};
 
-    bench_folder_remove(bench->directory);
     atomic_store(&bench->stop_flushing, false);
-    if (store_open(&store, &bench->store, &error) != 0 ||
-        ingest_start(&options, &windrow->ingest, &error) != 0)
+    if (ingest_start(&options, &windrow->ingest, &error) != 0)
         die("windrow", error.text);
     if (pthread_create(&windrow->flusher, NULL, flush_loop, bench) != 0)
         die("windrow", "no thread");
@@ -337,7 +317,6 @@ static void windrow_stop(struct bench *bench, struct windrow *windrow)
     ingest_stop(windrow->ingest);
     atomic_store(&bench->stop_flushing, true);
     pthread_join(windrow->flusher, NULL);
-    store_close(bench->store);
 }
 
 /* From the first durable record to the last. */
@@ -345,6 +324,7 @@ static struct speed measure_windrow(struct bench *bench)
 {
     struct windrow windrow;
     struct speed speed;
+    char shards[PATH_BYTES];
     uint64_t first = 0;
     double start_s;
     double start_cpu_s = cpu_s();
@@ -358,7 +338,8 @@ static struct speed measure_windrow(struct bench *bench)
     speed.records_per_s = (double)(bench->record_count - first) / (now_s() - start_s);
     speed.cpu_us = (cpu_s() - start_cpu_s) / (double)bench->record_count * 1e6;
     windrow_stop(bench, &windrow);
-    bench_folder_remove(bench->directory);
+    snprintf(shards, sizeof(shards), "%s/%s", bench->directory, bench->collection.name);
+    bench_folder_remove(shards);
     fprintf(stderr, "windrow: %.0f records/s, %.2f us of processor time each\n",
             speed.records_per_s, speed.cpu_us);
     return speed;
@@ -567,11 +548,12 @@ static double ratio(const struct result *result)
     return result->ours.records_per_s / result->raw.records_per_s;
 }
 
-/* Of what can be had at all: the slower one of reading and of the log's writes. */
+/* Of what can be had at all: the slower one of reading and of writing a log, whose files are new in
+ * each round. */
 static double bound_records_per_s(const struct bench *bench, const struct result *result)
 {
     double device =
-        result->device.bytes_per_s / ((double)bench->dim * sizeof(float)); /* at least that */
+        result->device.new_bytes_per_s / ((double)bench->dim * sizeof(float)); /* at least that */
 
     if (bench->durability != STORE_DURABILITY_LOG || device > result->raw.records_per_s)
         return result->raw.records_per_s;
@@ -582,12 +564,13 @@ static void report_text(const struct bench *bench, const struct result *result)
 {
     printf("%s, %u dimensions, %llu records of %zu bytes, %d partitions, %d rounds: raw %.0f/s "
            "(%.2f us), windrow %.0f/s (%.2f us), ratio %.2f, processor time %.1f times; device "
-           "%.0f MB/s, a small sync %.2f ms (p99 %.2f), %.2f of what it lets\n",
+           "%.0f MB/s of new blocks, %.0f of old ones, a small sync %.2f ms (p99 %.2f); %.2f of "
+           "what it lets\n",
            bench->format, bench->dim, (unsigned long long)bench->record_count, result->record_bytes,
            bench->partition_count, bench->round_count, result->raw.records_per_s,
            result->raw.cpu_us, result->ours.records_per_s, result->ours.cpu_us, ratio(result),
-           result->ours.cpu_us / result->raw.cpu_us, result->device.bytes_per_s / 1e6,
-           result->device.sync_p50_ms, result->device.sync_p99_ms,
+           result->ours.cpu_us / result->raw.cpu_us, result->device.new_bytes_per_s / 1e6,
+           result->device.bytes_per_s / 1e6, result->device.sync_p50_ms, result->device.sync_p99_ms,
            result->ours.records_per_s / bound_records_per_s(bench, result));
     for (size_t i = 0; i < result->freshness_count; i++)
         printf("fresh at %.0f/s: p50 %.2f ms, p99 %.2f ms, p99.9 %.2f ms; acknowledged p50 %.2f "
@@ -604,14 +587,16 @@ static void report_json(const struct bench *bench, const struct result *result)
            "\"partitions\":%d,\"rounds\":%d,\"durability\":\"%s\","
            "\"raw_records_per_second\":%.0f,\"raw_cpu_us\":%.3f,"
            "\"windrow_records_per_second\":%.0f,\"windrow_cpu_us\":%.3f,\"ratio\":%.3f,"
-           "\"ratio_of_bound\":%.3f,\"device_bytes_per_second\":%.0f,\"sync_p50_ms\":%.3f,"
+           "\"ratio_of_bound\":%.3f,\"device_new_bytes_per_second\":%.0f,"
+           "\"device_bytes_per_second\":%.0f,\"sync_p50_ms\":%.3f,"
            "\"sync_p99_ms\":%.3f,\"freshness\":[",
            bench->format, bench->dim, (unsigned long long)bench->record_count, result->record_bytes,
            bench->partition_count, bench->round_count,
            bench->durability == STORE_DURABILITY_LOG ? "log" : "kafka", result->raw.records_per_s,
            result->raw.cpu_us, result->ours.records_per_s, result->ours.cpu_us, ratio(result),
            result->ours.records_per_s / bound_records_per_s(bench, result),
-           result->device.bytes_per_s, result->device.sync_p50_ms, result->device.sync_p99_ms);
+           result->device.new_bytes_per_s, result->device.bytes_per_s, result->device.sync_p50_ms,
+           result->device.sync_p99_ms);
     for (size_t i = 0; i < result->freshness_count; i++)
         printf("%s{\"rate\":%.0f,\"records\":%llu,\"p50_ms\":%.3f,\"p99_ms\":%.3f,\"p999_ms\":%.3f,"
                "\"acknowledged_p50_ms\":%.3f,\"acknowledged_p99_ms\":%.3f,\"after_p50_ms\":%.3f,"
@@ -645,7 +630,6 @@ static void measure_speed(struct bench *bench, struct result *result)
     struct speed raw[ROUNDS_MAX];
     struct speed ours[ROUNDS_MAX];
     struct device_speed device;
-    size_t group_bytes = GROUP_RECORDS * bench->dim * sizeof(float);
 
     use_topic(bench, "speed");
     fill_topic(bench);
@@ -655,12 +639,16 @@ static void measure_speed(struct bench *bench, struct result *result)
         raw[i] = measure_raw(bench);
         memory_warm(WARM_BYTES);
         ours[i] = measure_windrow(bench);
-        device = device_measure(bench->directory, group_bytes);
-        fprintf(stderr, "device: %.0f MB/s, a small sync %.2f ms (p99 %.2f)\n",
-                device.bytes_per_s / 1e6, device.sync_p50_ms, device.sync_p99_ms);
-        if (i == 0 || device.bytes_per_s > result->device.bytes_per_s)
+        device = device_measure(bench->directory, GROUP_BYTES);
+        fprintf(stderr,
+                "device: %.0f MB/s of new blocks, %.0f of old ones, a small sync %.2f ms (p99 "
+                "%.2f)\n",
+                device.new_bytes_per_s / 1e6, device.bytes_per_s / 1e6, device.sync_p50_ms,
+                device.sync_p99_ms);
+        if (i == 0 || device.new_bytes_per_s > result->device.new_bytes_per_s)
             result->device = device;
     }
+    bench_topic_remove(bench->brokers, bench->topic);
     result->raw = median(raw, bench->round_count);
     result->ours = median(ours, bench->round_count);
 }
@@ -673,11 +661,12 @@ static void run(struct bench *bench)
     int partition_count = bench->partition_count;
     double peak;
 
+    store_start(bench);
     measure_speed(bench, &result);
     if (bench->seconds > 0) {
         bench->partition_count = 1;
         use_topic(bench, "fresh");
-        encode_record(bench, 1);
+        bench_record_encode(bench->format, bench->dim, 1, &bench->value);
         (void)ingest_producer_delete(producer_new(bench), 0, NULL);
         windrow_start(bench, &windrow);
         result.freshness_count = 3;
@@ -687,8 +676,10 @@ static void run(struct bench *bench)
             measure_freshness(bench, &result.freshness[i]);
         }
         windrow_stop(bench, &windrow);
+        bench_topic_remove(bench->brokers, bench->topic);
     }
     bench->partition_count = partition_count;
+    store_close(bench->store);
     bench_folder_remove(bench->directory);
     if (bench->json)
         report_json(bench, &result);
@@ -699,7 +690,8 @@ static void run(struct bench *bench)
 static const char help[] =
     "Usage: windrow bench ingest --brokers HOST:PORT --directory DIR [options]\n\n"
     "Fills a topic, reads it in turns with librdkafka alone and with windrow into a store below\n"
-    "DIR, then measures freshness. The topics (bench-...) stay; DIR is left as it was.\n\n"
+    "DIR, then measures freshness. The topics (bench-...) are removed, and DIR is left as it "
+    "was.\n\n"
     "  --format raw|msgpack|json   of the records (msgpack)\n"
     "  --records N                 in the topic (1000000)\n"
     "  --dim N                     of the vectors (768)\n"
