@@ -139,11 +139,14 @@ class Rebalance(unittest.TestCase):
     def moves(self):
         return sum(len(events) for node in self.nodes for events in node.events())
 
-    def kill_at_some_moment(self):
-        """A process comes back or comes new, which moves partitions; meanwhile one is killed, sometimes that one."""
+    def kill_at_some_moment(self, owner):
+        """A process comes back or comes new, which moves partitions; meanwhile one is killed, sometimes that one. An owner
+        has partitions by then, which somebody has to get anew."""
         before = self.moves()
         victim = self.random.choice(self.nodes)
-        if self.random.random() < 0.7:
+        if owner:
+            harness.wait_for(lambda: list(victim.events())[-1], "it has partitions", 60, interval_s=0.01)
+        elif self.random.random() < 0.7:
             harness.wait_for(lambda: self.moves() > before, "partitions move", 60, interval_s=0.01)
         time.sleep(self.random.uniform(0, 0.3)) # chance, not waiting: the moment of the kill
         victim.kill()
@@ -185,8 +188,8 @@ class Rebalance(unittest.TestCase):
         feed.start()
         for node in self.nodes:
             node.spawn_run()
-        for _ in range(kills):
-            self.kill_at_some_moment()
+        for number in range(kills):
+            self.kill_at_some_moment(owner=number == 0)  # else all may come before anything is assigned
         for node in self.nodes:
             node.wait_ready(lambda n=node: n.request("GET", "/livez").status == 200, 60)
         feed.finish()
