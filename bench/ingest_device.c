@@ -1,6 +1,5 @@
 #include "bench/ingest_device.h"
 
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,77 +30,77 @@ static int compare(const void *a, const void *b)
     return left < right ? -1 : left > right;
 }
 
-struct probe {
-    char path[4096];
-    int file;
-    bool synced; /* by the open flags */
-    void *bytes;
-};
-
-static void write_synced(const struct probe *probe, size_t size_bytes, uint64_t offset)
-{
-    struct error error = {0};
-
-    check(io_write(io_posix(), probe->file, probe->path, probe->bytes, size_bytes, offset, &error),
-          &error);
-    if (!probe->synced)
-        check(io_datasync(io_posix(), probe->file, probe->path, &error), &error);
-}
-
-static void open_probe(struct probe *probe, const char *directory, size_t write_bytes)
+void bench_file_create(struct bench_file *file, const char *directory, const char *name)
 {
     struct error error = {0};
     unsigned flags = IO_WRITE | IO_CREATE | IO_TRUNCATE;
     int code;
 
-    snprintf(probe->path, sizeof(probe->path), "%s/device", directory);
+    snprintf(file->path, sizeof(file->path), "%s/%s", directory, name);
     check(io_make_directory(io_posix(), directory, &error), &error);
-    code = io_open(io_posix(), probe->path, flags | IO_DIRECT, &probe->file, &error);
-    probe->synced = code == 0;
+    code = io_open(io_posix(), file->path, flags | IO_DIRECT, &file->file, &error);
+    file->synced = code == 0;
     if (code == ERROR_UNSUPPORTED)
-        code = io_open(io_posix(), probe->path, flags, &probe->file, &error);
+        code = io_open(io_posix(), file->path, flags, &file->file, &error);
     check(code, &error);
-    probe->bytes = aligned_alloc(ALIGN, write_bytes);
-    if (!probe->bytes)
-        abort();
-    memset(probe->bytes, 0x5a, write_bytes);
+}
+
+void bench_file_write(const struct bench_file *file, const void *bytes, size_t size_bytes,
+                      uint64_t offset)
+{
+    struct error error = {0};
+
+    check(io_write(io_posix(), file->file, file->path, bytes, size_bytes, offset, &error), &error);
+    if (!file->synced)
+        check(io_datasync(io_posix(), file->file, file->path, &error), &error);
+}
+
+void bench_file_remove(struct bench_file *file)
+{
+    struct error error = {0};
+
+    check(io_close(io_posix(), file->file, file->path, &error), &error);
+    check(io_unlink(io_posix(), file->path, &error), &error);
 }
 
 /* Bytes a second. */
-static double write_all(const struct probe *probe, size_t write_bytes, size_t count)
+static double write_all(const struct bench_file *file, const void *bytes, size_t write_bytes,
+                        size_t count)
 {
     double start_s = now_s();
 
     for (size_t i = 0; i < count; i++)
-        write_synced(probe, write_bytes, i * write_bytes);
+        bench_file_write(file, bytes, write_bytes, i * write_bytes);
     return (double)(count * write_bytes) / (now_s() - start_s);
 }
 
 struct device_speed device_measure(const char *directory, size_t write_bytes)
 {
     struct device_speed speed = {0};
-    struct error error = {0};
-    struct probe probe = {0};
+    struct bench_file file;
     double latencies_ms[SMALL_COUNT];
     size_t count;
-    double start_s;
+    void *bytes;
 
     write_bytes = (write_bytes + ALIGN - 1) / ALIGN * ALIGN;
     count = TOTAL_BYTES / write_bytes;
-    open_probe(&probe, directory, write_bytes);
-    speed.new_bytes_per_s = write_all(&probe, write_bytes, count);
-    speed.bytes_per_s = write_all(&probe, write_bytes, count);
+    bytes = aligned_alloc(ALIGN, write_bytes);
+    if (!bytes)
+        abort();
+    memset(bytes, 0x5a, write_bytes);
+    bench_file_create(&file, directory, "device");
+    speed.new_bytes_per_s = write_all(&file, bytes, write_bytes, count);
+    speed.bytes_per_s = write_all(&file, bytes, write_bytes, count);
     for (size_t i = 0; i < SMALL_COUNT; i++) {
-        start_s = now_s();
-        write_synced(&probe, SMALL_BYTES, i * SMALL_BYTES);
+        double start_s = now_s();
+        bench_file_write(&file, bytes, SMALL_BYTES, i * SMALL_BYTES);
         latencies_ms[i] = (now_s() - start_s) * 1e3;
     }
     qsort(latencies_ms, SMALL_COUNT, sizeof(double), compare);
     speed.sync_p50_ms = latencies_ms[SMALL_COUNT / 2];
     speed.sync_p99_ms = latencies_ms[SMALL_COUNT * 99 / 100];
-    check(io_close(io_posix(), probe.file, probe.path, &error), &error);
-    check(io_unlink(io_posix(), probe.path, &error), &error);
-    free(probe.bytes);
+    bench_file_remove(&file);
+    free(bytes);
     return speed;
 }
 

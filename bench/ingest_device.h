@@ -3,7 +3,24 @@
 #ifndef BENCH_INGEST_DEVICE_H
 #define BENCH_INGEST_DEVICE_H
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
+
+/* A file that is written as the log is. All that fails ends the process. */
+struct bench_file {
+    char path[4096];
+    int file;
+    bool synced; /* by the open flags */
+};
+
+/** Makes DIRECTORY/NAME, with the folder if need be. */
+void bench_file_create(struct bench_file *file, const char *directory, const char *name);
+/** Durable when it returns. Bytes, size and offset are aligned to 4096. */
+void bench_file_write(const struct bench_file *file, const void *bytes, size_t size_bytes,
+                      uint64_t offset);
+/** Closes it and removes it. */
+void bench_file_remove(struct bench_file *file);
 
 struct device_speed {
     double new_bytes_per_s; /* synced writes of `write_bytes`, one behind the other, to a file that

@@ -4,8 +4,8 @@
  * touches the bytes, then windrow's consumer down to durable records in the real store, in new
  * shards each time. Both are taken from the first record to the last; the medians of all rounds
  * count, and of both the processor time a record, which tells more on a machine that does other
- * things too. What the device takes with the log's own kind of write is measured beside them: no
- * durable rate can pass it.
+ * things too. Measured beside them: the least that a consumer can do for records to be durable, and
+ * what the device takes with the log's own kind of write, which no durable rate can pass.
  *
  * After that freshness: records are produced at fractions of the rate at which producer, broker and
  * windrow run together, and each one's age is taken when the store's durable offset passes it. */
@@ -16,13 +16,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/io.h"
 #include "base/text.h"
 #include "bench/folder.h"
 #include "bench/ingest_device.h"
+#include "bench/ingest_least.h"
+#include "bench/ingest_raw.h"
 #include "bench/ingest_topic.h"
 #include "ingest/ingest.h"
 
@@ -69,21 +70,6 @@ static _Noreturn void die(const char *what, const char *why)
 static double now_s(void)
 {
     return (double)io_monotonic_ns(io_posix()) / 1e9;
-}
-
-/* One way to read the topic. */
-struct speed {
-    double records_per_s;
-    double cpu_us; /* processor time of all threads, a record */
-};
-
-static double cpu_s(void)
-{
-    struct rusage usage;
-
-    (void)getrusage(RUSAGE_SELF, &usage);
-    return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
-           (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
 }
 
 static int compare(const void *a, const void *b)
@@ -152,71 +138,6 @@ static void fill_topic(struct bench *bench)
     fprintf(stderr, "%llu %s records of %zu bytes produced in %.1f s\n",
             (unsigned long long)bench->record_count, bench->format, bench->value.size,
             now_s() - start_s);
-}
-
-/* ---- raw consumption */
-
-static rd_kafka_t *raw_consumer(struct bench *bench)
-{
-    const char *const settings[] = {
-        "bootstrap.servers",    bench->brokers, "group.id",        "raw",
-        "enable.partition.eof", "true",         "check.crcs",      "true",
-        "enable.auto.commit",   "false",        "isolation.level", "read_committed"};
-    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
-    rd_kafka_conf_t *conf = rd_kafka_conf_new();
-    rd_kafka_t *consumer;
-    char text[256];
-
-    for (size_t i = 0; i < sizeof(settings) / sizeof(settings[0]); i += 2)
-        if (rd_kafka_conf_set(conf, settings[i], settings[i + 1], text, sizeof(text)) != 0)
-            die("raw consumer", text);
-    consumer = rd_kafka_new(RD_KAFKA_CONSUMER, conf, text, sizeof(text));
-    if (!consumer)
-        die("raw consumer", text);
-    rd_kafka_poll_set_consumer(consumer);
-    for (int i = 0; i < bench->partition_count; i++)
-        rd_kafka_topic_partition_list_add(list, bench->topic, i)->offset =
-            RD_KAFKA_OFFSET_BEGINNING;
-    rd_kafka_assign(consumer, list);
-    rd_kafka_topic_partition_list_destroy(list);
-    return consumer;
-}
-
-/* From the first message to the last. */
-static struct speed measure_raw(struct bench *bench)
-{
-    rd_kafka_t *consumer = raw_consumer(bench);
-    struct speed speed;
-    uint64_t seen = 0;
-    uint64_t sum = 0;
-    double start_s = 0;
-    double start_cpu_s = cpu_s();
-
-    while (seen < bench->record_count) {
-        rd_kafka_message_t *message = rd_kafka_consumer_poll(consumer, 1000);
-        if (!message)
-            continue;
-        if (message->err == 0) {
-            const uint8_t *bytes = message->payload;
-            if (seen++ == 0)
-                start_s = now_s();
-            for (size_t i = 0; i + 8 <= message->len; i += 8) {
-                uint64_t word;
-                memcpy(&word, bytes + i, sizeof(word));
-                sum += word;
-            }
-        } else if (message->err != RD_KAFKA_RESP_ERR__PARTITION_EOF) {
-            die("raw consumer", rd_kafka_message_errstr(message));
-        }
-        rd_kafka_message_destroy(message);
-    }
-    speed.records_per_s = (double)bench->record_count / (now_s() - start_s);
-    speed.cpu_us = (cpu_s() - start_cpu_s) / (double)bench->record_count * 1e6;
-    fprintf(stderr, "raw: %.0f records/s, %.2f us of processor time each (sum %llx)\n",
-            speed.records_per_s, speed.cpu_us, (unsigned long long)sum);
-    rd_kafka_consumer_close(consumer);
-    rd_kafka_destroy(consumer);
-    return speed;
 }
 
 /* ---- windrow */
@@ -320,14 +241,14 @@ static void windrow_stop(struct bench *bench, struct windrow *windrow)
 }
 
 /* From the first durable record to the last. */
-static struct speed measure_windrow(struct bench *bench)
+static struct bench_speed measure_windrow(struct bench *bench)
 {
     struct windrow windrow;
-    struct speed speed;
+    struct bench_speed speed;
     char shards[PATH_BYTES];
     uint64_t first = 0;
     double start_s;
-    double start_cpu_s = cpu_s();
+    double start_cpu_s = bench_cpu_s();
 
     windrow_start(bench, &windrow);
     while ((first = durable(bench)) == 0)
@@ -336,7 +257,7 @@ static struct speed measure_windrow(struct bench *bench)
     while (durable(bench) < bench->record_count)
         usleep(2000);
     speed.records_per_s = (double)(bench->record_count - first) / (now_s() - start_s);
-    speed.cpu_us = (cpu_s() - start_cpu_s) / (double)bench->record_count * 1e6;
+    speed.cpu_us = (bench_cpu_s() - start_cpu_s) / (double)bench->record_count * 1e6;
     windrow_stop(bench, &windrow);
     snprintf(shards, sizeof(shards), "%s/%s", bench->directory, bench->collection.name);
     bench_folder_remove(shards);
@@ -536,7 +457,7 @@ static double measure_chain(struct bench *bench)
 
 /* What a run found. */
 struct result {
-    struct speed raw, ours; /* medians */
+    struct bench_speed raw, least, ours; /* medians */
     struct device_speed device;
     struct freshness freshness[3];
     size_t freshness_count;
@@ -563,14 +484,17 @@ static double bound_records_per_s(const struct bench *bench, const struct result
 static void report_text(const struct bench *bench, const struct result *result)
 {
     printf("%s, %u dimensions, %llu records of %zu bytes, %d partitions, %d rounds: raw %.0f/s "
-           "(%.2f us), windrow %.0f/s (%.2f us), ratio %.2f, processor time %.1f times; device "
+           "(%.2f us), windrow %.0f/s (%.2f us), ratio %.2f, processor time %.1f times; the least "
+           "that is durable %.0f/s (%.2f us), ratio %.2f; device "
            "%.0f MB/s of new blocks, %.0f of old ones, a small sync %.2f ms (p99 %.2f); %.2f of "
            "what it lets\n",
            bench->format, bench->dim, (unsigned long long)bench->record_count, result->record_bytes,
            bench->partition_count, bench->round_count, result->raw.records_per_s,
            result->raw.cpu_us, result->ours.records_per_s, result->ours.cpu_us, ratio(result),
-           result->ours.cpu_us / result->raw.cpu_us, result->device.new_bytes_per_s / 1e6,
-           result->device.bytes_per_s / 1e6, result->device.sync_p50_ms, result->device.sync_p99_ms,
+           result->ours.cpu_us / result->raw.cpu_us, result->least.records_per_s,
+           result->least.cpu_us, result->least.records_per_s / result->raw.records_per_s,
+           result->device.new_bytes_per_s / 1e6, result->device.bytes_per_s / 1e6,
+           result->device.sync_p50_ms, result->device.sync_p99_ms,
            result->ours.records_per_s / bound_records_per_s(bench, result));
     for (size_t i = 0; i < result->freshness_count; i++)
         printf("fresh at %.0f/s: p50 %.2f ms, p99 %.2f ms, p99.9 %.2f ms; acknowledged p50 %.2f "
@@ -587,6 +511,7 @@ static void report_json(const struct bench *bench, const struct result *result)
            "\"partitions\":%d,\"rounds\":%d,\"durability\":\"%s\","
            "\"raw_records_per_second\":%.0f,\"raw_cpu_us\":%.3f,"
            "\"windrow_records_per_second\":%.0f,\"windrow_cpu_us\":%.3f,\"ratio\":%.3f,"
+           "\"least_records_per_second\":%.0f,\"least_cpu_us\":%.3f,"
            "\"ratio_of_bound\":%.3f,\"device_new_bytes_per_second\":%.0f,"
            "\"device_bytes_per_second\":%.0f,\"sync_p50_ms\":%.3f,"
            "\"sync_p99_ms\":%.3f,\"freshness\":[",
@@ -594,6 +519,7 @@ static void report_json(const struct bench *bench, const struct result *result)
            bench->partition_count, bench->round_count,
            bench->durability == STORE_DURABILITY_LOG ? "log" : "kafka", result->raw.records_per_s,
            result->raw.cpu_us, result->ours.records_per_s, result->ours.cpu_us, ratio(result),
+           result->least.records_per_s, result->least.cpu_us,
            result->ours.records_per_s / bound_records_per_s(bench, result),
            result->device.new_bytes_per_s, result->device.bytes_per_s, result->device.sync_p50_ms,
            result->device.sync_p99_ms);
@@ -611,7 +537,7 @@ static void report_json(const struct bench *bench, const struct result *result)
     printf("]}\n");
 }
 
-static struct speed median(struct speed *speeds, int count)
+static struct bench_speed median(struct bench_speed *speeds, int count)
 {
     double rates[ROUNDS_MAX];
     double cpus[ROUNDS_MAX];
@@ -622,13 +548,21 @@ static struct speed median(struct speed *speeds, int count)
     }
     qsort(rates, (size_t)count, sizeof(double), compare);
     qsort(cpus, (size_t)count, sizeof(double), compare);
-    return (struct speed){rates[count / 2], cpus[count / 2]};
+    return (struct bench_speed){rates[count / 2], cpus[count / 2]};
+}
+
+static struct bench_speed read_raw(struct bench *bench, struct bench_least *least)
+{
+    return bench_raw_read(bench->brokers, bench->topic, bench->partition_count, bench->record_count,
+                          least);
 }
 
 static void measure_speed(struct bench *bench, struct result *result)
 {
-    struct speed raw[ROUNDS_MAX];
-    struct speed ours[ROUNDS_MAX];
+    struct bench_speed raw[ROUNDS_MAX];
+    struct bench_speed least[ROUNDS_MAX];
+    struct bench_least *durable_bytes;
+    struct bench_speed ours[ROUNDS_MAX];
     struct device_speed device;
 
     use_topic(bench, "speed");
@@ -636,7 +570,11 @@ static void measure_speed(struct bench *bench, struct result *result)
     result->record_bytes = bench->value.size;
     for (int i = 0; i < bench->round_count; i++) {
         memory_warm(WARM_BYTES);
-        raw[i] = measure_raw(bench);
+        raw[i] = read_raw(bench, NULL);
+        memory_warm(WARM_BYTES);
+        durable_bytes = bench_least_new(bench->directory);
+        least[i] = read_raw(bench, durable_bytes);
+        bench_least_delete(durable_bytes);
         memory_warm(WARM_BYTES);
         ours[i] = measure_windrow(bench);
         device = device_measure(bench->directory, GROUP_BYTES);
@@ -650,6 +588,7 @@ static void measure_speed(struct bench *bench, struct result *result)
     }
     bench_topic_remove(bench->brokers, bench->topic);
     result->raw = median(raw, bench->round_count);
+    result->least = median(least, bench->round_count);
     result->ours = median(ours, bench->round_count);
 }
 
