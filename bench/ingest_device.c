@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 
 #include "base/io.h"
+#include "bench/ingest_clock.h"
 
 enum { TOTAL_BYTES = 128 << 20, SMALL_BYTES = 4096, SMALL_COUNT = 300, ALIGN = 4096 };
 
@@ -15,11 +16,6 @@ static void check(int code, const struct error *error)
         return;
     fprintf(stderr, "device: %s\n", error->text);
     exit(1);
-}
-
-static double now_s(void)
-{
-    return (double)io_monotonic_ns(io_posix()) / 1e9;
 }
 
 static int compare(const void *a, const void *b)
@@ -67,11 +63,11 @@ void bench_file_remove(struct bench_file *file)
 static double write_all(const struct bench_file *file, const void *bytes, size_t write_bytes,
                         size_t count)
 {
-    double start_s = now_s();
+    double start_s = bench_now_s();
 
     for (size_t i = 0; i < count; i++)
         bench_file_write(file, bytes, write_bytes, i * write_bytes);
-    return (double)(count * write_bytes) / (now_s() - start_s);
+    return (double)(count * write_bytes) / (bench_now_s() - start_s);
 }
 
 struct device_speed device_measure(const char *directory, size_t write_bytes)
@@ -92,9 +88,9 @@ struct device_speed device_measure(const char *directory, size_t write_bytes)
     speed.new_bytes_per_s = write_all(&file, bytes, write_bytes, count);
     speed.bytes_per_s = write_all(&file, bytes, write_bytes, count);
     for (size_t i = 0; i < SMALL_COUNT; i++) {
-        double start_s = now_s();
+        double start_s = bench_now_s();
         bench_file_write(&file, bytes, SMALL_BYTES, i * SMALL_BYTES);
-        latencies_ms[i] = (now_s() - start_s) * 1e3;
+        latencies_ms[i] = (bench_now_s() - start_s) * 1e3;
     }
     qsort(latencies_ms, SMALL_COUNT, sizeof(double), compare);
     speed.sync_p50_ms = latencies_ms[SMALL_COUNT / 2];

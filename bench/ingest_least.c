@@ -10,7 +10,7 @@
 #include "bench/ingest_device.h"
 #include "ingest/append_pool.h"
 
-enum { ALIGN = 4096, GROUP_BYTES = 4 << 20, GROUPS = 8 };
+enum { ALIGN = 4096, GROUPS = 8 };
 
 struct group {
     struct group *next;
@@ -23,7 +23,7 @@ struct writer {
     pthread_t thread;
     struct bench_file file;
     uint64_t end; /* of the file */
-    uint64_t sum; /* of all checksums, so that none is left out */
+    uint64_t sum; /* of all checksums */
 };
 
 struct bench_least {
@@ -90,10 +90,10 @@ struct bench_least *bench_least_new(const char *directory)
         pthread_cond_init(&least->changed, NULL) != 0)
         abort();
     for (int i = 0; i < GROUPS; i++) {
-        least->groups[i].bytes = aligned_alloc(ALIGN, GROUP_BYTES);
+        least->groups[i].bytes = aligned_alloc(ALIGN, BENCH_GROUP_BYTES);
         if (!least->groups[i].bytes)
             abort();
-        memset(least->groups[i].bytes, 0, GROUP_BYTES);
+        memset(least->groups[i].bytes, 0, BENCH_GROUP_BYTES);
         push(&least->free, &least->groups[i]);
     }
     for (int i = 0; i < APPEND_THREADS; i++) {
@@ -128,9 +128,9 @@ static void take_group(struct bench_least *least)
 
 void bench_least_add(struct bench_least *least, const void *bytes, size_t size_bytes)
 {
-    if (size_bytes > GROUP_BYTES)
+    if (size_bytes > BENCH_GROUP_BYTES)
         abort();
-    if (least->current && least->current->used_bytes + size_bytes > GROUP_BYTES)
+    if (least->current && least->current->used_bytes + size_bytes > BENCH_GROUP_BYTES)
         submit(least);
     if (!least->current)
         take_group(least);
@@ -138,16 +138,21 @@ void bench_least_add(struct bench_least *least, const void *bytes, size_t size_b
     least->current->used_bytes += size_bytes;
 }
 
-void bench_least_finish(struct bench_least *least)
+uint64_t bench_least_finish(struct bench_least *least)
 {
+    uint64_t sum = 0;
+
     if (least->current)
         submit(least);
     pthread_mutex_lock(&least->lock);
     least->end = true;
     pthread_cond_broadcast(&least->changed);
     pthread_mutex_unlock(&least->lock);
-    for (int i = 0; i < APPEND_THREADS; i++)
+    for (int i = 0; i < APPEND_THREADS; i++) {
         pthread_join(least->writers[i].thread, NULL);
+        sum += least->writers[i].sum;
+    }
+    return sum;
 }
 
 void bench_least_delete(struct bench_least *least)

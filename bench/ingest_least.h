@@ -6,6 +6,9 @@
 #define BENCH_INGEST_LEAST_H
 
 #include <stddef.h>
+#include <stdint.h>
+
+enum { BENCH_GROUP_BYTES = 4 << 20 }; /* what windrow appends at once in a backlog */
 
 struct bench_least;
 
@@ -13,8 +16,9 @@ struct bench_least;
 struct bench_least *bench_least_new(const char *directory);
 /** One record, copied. One thread. */
 void bench_least_add(struct bench_least *least, const void *bytes, size_t size_bytes);
-/** Everything added is durable when it returns. Nothing may be added after it. */
-void bench_least_finish(struct bench_least *least);
+/** Everything added is durable when it returns. Nothing may be added after it. The sum of all
+ * groups' checksums. */
+uint64_t bench_least_finish(struct bench_least *least);
 /** Removes the files. */
 void bench_least_delete(struct bench_least *least);
 

@@ -21,6 +21,7 @@
 #include "base/io.h"
 #include "base/text.h"
 #include "bench/folder.h"
+#include "bench/ingest_clock.h"
 #include "bench/ingest_device.h"
 #include "bench/ingest_least.h"
 #include "bench/ingest_raw.h"
@@ -35,7 +36,6 @@ enum {
     TOPIC_BYTES = 64,
     PATH_BYTES = 4096,
     ROUNDS_MAX = 15,
-    GROUP_BYTES = 4 << 20, /* of a backlog */
 };
 
 struct bench {
@@ -67,11 +67,6 @@ static _Noreturn void die(const char *what, const char *why)
     exit(1);
 }
 
-static double now_s(void)
-{
-    return (double)io_monotonic_ns(io_posix()) / 1e9;
-}
-
 static int compare(const void *a, const void *b)
 {
     double left = *(const double *)a;
@@ -87,7 +82,7 @@ static void acknowledged(void *context, const struct ingest_produced *result)
     if (result->code != 0)
         die("produce", result->text);
     if (context)
-        *(double *)context = now_s();
+        *(double *)context = bench_now_s();
 }
 
 /* `at_s`: when it was acknowledged, or NULL. */
@@ -123,7 +118,7 @@ static void fill_topic(struct bench *bench)
 {
     struct ingest_producer *producer = producer_new(bench);
     struct error error = {0};
-    double start_s = now_s();
+    double start_s = bench_now_s();
 
     for (uint64_t id = 0; id < bench->record_count; id++) {
         /* Encoding every JSON record anew would be most of the time. */
@@ -137,7 +132,7 @@ static void fill_topic(struct bench *bench)
         die("produce", error.text);
     fprintf(stderr, "%llu %s records of %zu bytes produced in %.1f s\n",
             (unsigned long long)bench->record_count, bench->format, bench->value.size,
-            now_s() - start_s);
+            bench_now_s() - start_s);
 }
 
 /* ---- windrow */
@@ -253,10 +248,10 @@ static struct bench_speed measure_windrow(struct bench *bench)
     windrow_start(bench, &windrow);
     while ((first = durable(bench)) == 0)
         usleep(200);
-    start_s = now_s();
+    start_s = bench_now_s();
     while (durable(bench) < bench->record_count)
         usleep(2000);
-    speed.records_per_s = (double)(bench->record_count - first) / (now_s() - start_s);
+    speed.records_per_s = (double)(bench->record_count - first) / (bench_now_s() - start_s);
     speed.cpu_us = (bench_cpu_s() - start_cpu_s) / (double)bench->record_count * 1e6;
     windrow_stop(bench, &windrow);
     snprintf(shards, sizeof(shards), "%s/%s", bench->directory, bench->collection.name);
@@ -296,11 +291,11 @@ static void *watch(void *context)
 {
     struct stamps *stamps = context;
     uint64_t seen = 0;
-    double slept_s = now_s();
+    double slept_s = bench_now_s();
 
     while (seen < stamps->count && !atomic_load(&stamps->done)) {
         uint64_t now = durable(stamps->bench) - stamps->base;
-        double at_s = now_s();
+        double at_s = bench_now_s();
         for (; seen < now && seen < stamps->count; seen++)
             stamps->seen_s[seen] = at_s;
         if (stamps->sleep_count < SLEEPS_MAX)
@@ -328,16 +323,16 @@ static double noise_ms(const struct stamps *stamps)
 
 static void produce_at(struct stamps *stamps, struct ingest_producer *producer, double rate)
 {
-    double start_s = now_s();
+    double start_s = bench_now_s();
 
     for (uint64_t i = 0; i < stamps->count; i++) {
         double ahead_s;
-        while ((ahead_s = start_s + (double)i / rate - now_s()) > 0) {
+        while ((ahead_s = start_s + (double)i / rate - bench_now_s()) > 0) {
             (void)ingest_producer_poll(producer, 0);
             if (ahead_s > 200e-6)
                 usleep(100);
         }
-        stamps->sent_s[i] = now_s();
+        stamps->sent_s[i] = bench_now_s();
         send_record(stamps->bench, producer, i, &stamps->acknowledged_s[i]);
     }
 }
@@ -438,15 +433,15 @@ static double measure_chain(struct bench *bench)
 {
     struct ingest_producer *producer = producer_new(bench);
     uint64_t before = durable(bench);
-    double start_s = now_s();
+    double start_s = bench_now_s();
     uint64_t sent = 0;
     double rate;
 
-    for (; sent % 256 != 0 || now_s() - start_s < bench->seconds; sent++) {
+    for (; sent % 256 != 0 || bench_now_s() - start_s < bench->seconds; sent++) {
         send_record(bench, producer, sent, NULL);
         (void)ingest_producer_poll(producer, 0);
     }
-    rate = (double)(durable(bench) - before) / (now_s() - start_s);
+    rate = (double)(durable(bench) - before) / (bench_now_s() - start_s);
     if (ingest_producer_delete(producer, 60000, NULL) != 0)
         die("freshness", "not acknowledged");
     while (durable(bench) < before + sent)
@@ -577,7 +572,7 @@ static void measure_speed(struct bench *bench, struct result *result)
         bench_least_delete(durable_bytes);
         memory_warm(WARM_BYTES);
         ours[i] = measure_windrow(bench);
-        device = device_measure(bench->directory, GROUP_BYTES);
+        device = device_measure(bench->directory, BENCH_GROUP_BYTES);
         fprintf(stderr,
                 "device: %.0f MB/s of new blocks, %.0f of old ones, a small sync %.2f ms (p99 "
                 "%.2f)\n",
@@ -628,9 +623,10 @@ static void run(struct bench *bench)
 
 static const char help[] =
     "Usage: windrow bench ingest --brokers HOST:PORT --directory DIR [options]\n\n"
-    "Fills a topic, reads it in turns with librdkafka alone and with windrow into a store below\n"
-    "DIR, then measures freshness. The topics (bench-...) are removed, and DIR is left as it "
-    "was.\n\n"
+    "Fills a topic, reads it in turns with librdkafka alone, with a consumer that only writes the\n"
+    "bytes and with windrow into a store below DIR, then measures freshness. The topics "
+    "(bench-...)\n"
+    "are removed, and DIR is left as it was.\n\n"
     "  --format raw|msgpack|json   of the records (msgpack)\n"
     "  --records N                 in the topic (1000000)\n"
     "  --dim N                     of the vectors (768)\n"

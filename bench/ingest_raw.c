@@ -4,9 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 
-#include "base/io.h"
+#include "bench/ingest_clock.h"
 
 static _Noreturn void die(const char *why)
 {
@@ -14,46 +13,26 @@ static _Noreturn void die(const char *why)
     exit(1);
 }
 
-static double now_s(void)
-{
-    return (double)io_monotonic_ns(io_posix()) / 1e9;
-}
-
-double bench_cpu_s(void)
-{
-    struct rusage usage;
-
-    (void)getrusage(RUSAGE_SELF, &usage);
-    return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
-           (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
-}
-
 static rd_kafka_t *consumer_new(const char *brokers, const char *topic, int partition_count)
 {
     /* librdkafka 2.0 and 2.1 rest for a second each time their queue is full: here it never is. */
-    const char *const settings[] = {"bootstrap.servers",
-                                    brokers,
-                                    "group.id",
-                                    "raw",
-                                    "enable.partition.eof",
-                                    "true",
-                                    "check.crcs",
-                                    "true",
-                                    "enable.auto.commit",
-                                    "false",
-                                    "isolation.level",
-                                    "read_committed",
-                                    "queued.max.messages.kbytes",
-                                    "2097151",
-                                    "queued.min.messages",
-                                    "10000000"};
+    const char *const settings[][2] = {
+        {"bootstrap.servers", brokers},
+        {"group.id", "raw"},
+        {"enable.partition.eof", "true"},
+        {"check.crcs", "true"},
+        {"enable.auto.commit", "false"},
+        {"isolation.level", "read_committed"},
+        {"queued.max.messages.kbytes", "2097151"},
+        {"queued.min.messages", "10000000"},
+    };
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
     rd_kafka_t *consumer;
     char text[256];
 
-    for (size_t i = 0; i < sizeof(settings) / sizeof(settings[0]); i += 2)
-        if (rd_kafka_conf_set(conf, settings[i], settings[i + 1], text, sizeof(text)) != 0)
+    for (size_t i = 0; i < sizeof(settings) / sizeof(settings[0]); i++)
+        if (rd_kafka_conf_set(conf, settings[i][0], settings[i][1], text, sizeof(text)) != 0)
             die(text);
     consumer = rd_kafka_new(RD_KAFKA_CONSUMER, conf, text, sizeof(text));
     if (!consumer)
@@ -94,7 +73,7 @@ struct bench_speed bench_raw_read(const char *brokers, const char *topic, int pa
             continue;
         if (message->err == 0) {
             if (seen++ == 0)
-                start_s = now_s();
+                start_s = bench_now_s();
             if (least)
                 bench_least_add(least, message->payload, message->len);
             else
@@ -105,8 +84,8 @@ struct bench_speed bench_raw_read(const char *brokers, const char *topic, int pa
         rd_kafka_message_destroy(message);
     }
     if (least)
-        bench_least_finish(least);
-    speed.records_per_s = (double)record_count / (now_s() - start_s);
+        sum = bench_least_finish(least);
+    speed.records_per_s = (double)record_count / (bench_now_s() - start_s);
     speed.cpu_us = (bench_cpu_s() - start_cpu_s) / (double)record_count * 1e6;
     fprintf(stderr, "%s: %.0f records/s, %.2f us of processor time each (sum %llx)\n",
             least ? "least" : "raw", speed.records_per_s, speed.cpu_us, (unsigned long long)sum);

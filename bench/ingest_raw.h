@@ -12,9 +12,6 @@ struct bench_speed {
     double cpu_us; /* processor time of all threads, a record */
 };
 
-/** Processor time of this process until now. */
-double bench_cpu_s(void);
-
 /** From the first message to the last: touches the bytes of all records or, with `least`, makes
  * them durable and nothing else. Ends the process on an error. */
 struct bench_speed bench_raw_read(const char *brokers, const char *topic, int partition_count,

@@ -11,6 +11,14 @@
  * eight doubles, or eight of four, take turns. */
 enum { PLACES = 32 };
 
+static float value_at(const uint8_t *bytes, uint32_t i)
+{
+    float value;
+
+    memcpy(&value, bytes + i * sizeof(float), sizeof(value));
+    return value;
+}
+
 /* Eight places to one. */
 static double add_up(const double sums[8])
 {
@@ -23,21 +31,15 @@ static double rest_squared(const uint8_t *bytes, uint32_t i, uint32_t dim)
 {
     double sum = 0;
 
-    for (; i < dim; i++) {
-        float value;
-        memcpy(&value, bytes + i * sizeof(float), sizeof(value));
-        sum += (double)value * (double)value;
-    }
+    for (; i < dim; i++)
+        sum += (double)value_at(bytes, i) * (double)value_at(bytes, i);
     return sum;
 }
 
 static void scale_rest(const uint8_t *bytes, float *to, uint32_t i, uint32_t dim, double factor)
 {
-    for (; i < dim; i++) {
-        float value;
-        memcpy(&value, bytes + i * sizeof(float), sizeof(value));
-        to[i] = (float)((double)value * factor);
-    }
+    for (; i < dim; i++)
+        to[i] = (float)((double)value_at(bytes, i) * factor);
 }
 
 static double scalar_squared_length(const void *vector, uint32_t dim)
@@ -46,11 +48,8 @@ static double scalar_squared_length(const void *vector, uint32_t dim)
     const uint32_t whole = dim / PLACES * PLACES;
     double sums[PLACES] = {0};
 
-    for (uint32_t i = 0; i < whole; i++) {
-        float value;
-        memcpy(&value, bytes + i * sizeof(float), sizeof(value));
-        sums[i % PLACES] += (double)value * (double)value;
-    }
+    for (uint32_t i = 0; i < whole; i++)
+        sums[i % PLACES] += (double)value_at(bytes, i) * (double)value_at(bytes, i);
     for (int i = 0; i < 8; i++)
         sums[i] = (sums[i] + sums[i + 16]) + (sums[i + 8] + sums[i + 24]);
     return add_up(sums) + rest_squared(bytes, whole, dim);

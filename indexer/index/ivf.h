@@ -11,9 +11,9 @@
  * the list alone is added to the limit. o, the mean of the centroids, keeps the numbers small.
  *
  * Epoch: centroids and codebook are trained on one window and used for those after it for as long
- * as the error of coding stays within a tenth. Windows of one epoch have the same lists; merging
- * them concatenates lists. Every file carries its own copy: a segment is one file, and an epoch
- * ends when its last file goes. */
+ * as the error of coding stays within three tenths. Windows of one epoch have the same lists;
+ * merging them concatenates lists. Every file carries its own copy: a segment is one file, and an
+ * epoch ends when its last file goes. */
 #ifndef INDEXER_INDEX_IVF_H
 #define INDEXER_INDEX_IVF_H
 
