@@ -15,17 +15,20 @@
 #include "indexer/index/top.h"
 
 enum {
-    CHUNK_BLOCKS = 8,     /* scanned with one limit */
-    EF_DEFAULT = 64,      /* an ef for which the lists measured at the build are read */
-    KEEP_MIN = 64,        /* candidates: codes of 4 bits are coarse */
-    KEEP_PER_HIT = 8,     /* candidates for each hit wanted */
-    SELECTIVE = 3,        /* a filter that accepts fewer than one in so many near rows */
-    REJECTED_KEEP = 1024, /* rejected rows remembered, the nearest */
-    KEEP_FACTOR = 4,      /* more candidates in a repetition */
-    KEEP_MAX = 8192,      /* of a repetition */
-    OFFSET_MAX = 1 << 28, /* of a list, in units of a sum */
+    CHUNK_BLOCKS = 8,      /* scanned with one limit */
+    EF_DEFAULT = 64,       /* an ef for which the lists measured at the build are read */
+    KEEP_MIN = 64,         /* candidates: codes of 4 bits are coarse */
+    KEEP_PER_HIT = 8,      /* for each hit wanted */
+    SELECTIVE = 3,         /* a filter that accepts fewer than one in so many near rows */
+    REJECTED_KEEP = 1024,  /* rejected rows remembered, the nearest */
+    KEEP_FACTOR = 4,       /* more candidates in a repetition */
+    KEEP_MAX = 8192,       /* of a repetition */
+    OFFSET_MAX = 1 << 28,  /* of a list, in units of a sum */
+    PATIENCE_FILTERED = 4, /* far from the query the best lie further apart in the order of codes */
     MEASURED_HITS = 128 /* for so many nearest rows, about, it is known how many lists are needed */
 };
+static const double KEEP_PER_EF = 2.5;
+static const float REACH = 4; /* see rerank.c: errors of 4 bits have long tails */
 
 /* Memory of one search, in the thread's scratch. */
 struct room {
@@ -41,17 +44,19 @@ struct search {
     uint32_t member_count;
     const struct index_ivf_epoch *epoch;
     const struct index_search *wanted;
-    uint32_t count; /* rows of all members */
-    bool asks;      /* a row may have to be rejected */
+    uint32_t count;    /* rows of all members */
+    uint64_t matching; /* of them that a filter accepts, as far as that is known */
+    bool asks;         /* a row may have to be rejected */
     struct index_scratch *scratch;
     struct room room;
     float unit;        /* of a sum */
     float constant;    /* of all rows, besides units and lists */
     float first_value; /* of the nearest list: offsets of the others are relative to it */
     uint16_t bias_scale;
-    uint32_t keep;  /* candidates to have in the end */
-    int64_t limit;  /* rows at or above it are not among them */
-    bool selective; /* the filter rejects most of what is near the query */
+    uint32_t keep;           /* candidates to have in the end */
+    int64_t limit;           /* rows at or above it are not among them */
+    uint64_t rejected_limit; /* rejected rows behind it are not remembered */
+    bool selective;          /* the filter rejects most of what is near the query */
 };
 
 void index_ivf_list_keys(const struct index_ivf_epoch *epoch, const float *query,
@@ -173,9 +178,11 @@ static void reject(struct search *search, uint64_t candidate)
 {
     struct index_pool *rejected = &search->scratch->accepted;
 
+    if (candidate >= search->rejected_limit)
+        return;
     rejected->entries[rejected->count++] = candidate;
     if (rejected->count == 2 * REJECTED_KEEP)
-        (void)keep_smallest(rejected, REJECTED_KEEP);
+        search->rejected_limit = keep_smallest(rejected, REJECTED_KEEP);
 }
 
 static const struct index_ivf *lists_of(const struct index_member *member)
@@ -362,6 +369,7 @@ static int search_once(struct search *search, uint32_t k, uint32_t ef, struct in
 
     index_pool_limit(pool, 2 * search->keep + INDEX_PQ_BLOCK_ROWS);
     search->limit = INT32_MAX;
+    search->rejected_limit = UINT64_MAX;
     search->selective = false;
     search->scratch->accepted.count = 0;
     scan_lists(search, k, ef);
@@ -376,7 +384,8 @@ static int search_once(struct search *search, uint32_t k, uint32_t ef, struct in
         &(struct index_candidates){.metric = search->epoch->metric,
                                    .dim = search->epoch->quantiser.dim,
                                    .score_per_key = -search->unit,
-                                   .coarse = true,
+                                   .reach = REACH,
+                                   .patience = search->selective ? PATIENCE_FILTERED * ef : ef,
                                    .constant = -constant,
                                    .error_square = search->selective ? error_square : 0,
                                    .entries = pool->entries,
@@ -439,6 +448,8 @@ int index_ivf_search(const struct index_member *members, uint32_t member_count,
     for (uint32_t i = 0; i < member_count; i++) {
         search.count += lists_of(&members[i])->count;
         slots += slots_of(&members[i]);
+        search.matching +=
+            members[i].matching ? members[i].matching_rows : lists_of(&members[i])->count;
         search.asks = search.asks || members[i].accept || members[i].matching;
     }
     if (slots > INT32_MAX)
@@ -448,11 +459,13 @@ int index_ivf_search(const struct index_member *members, uint32_t member_count,
     ef = wanted->ef > k ? wanted->ef : k;
     if (k == 0)
         return 0;
-    keep = ef > KEEP_MIN ? ef : KEEP_MIN;
+    keep = KEEP_PER_EF * ef > KEEP_MIN ? (uint64_t)(KEEP_PER_EF * ef) : KEEP_MIN;
     keep = keep > (uint64_t)k * KEEP_PER_HIT ? keep : (uint64_t)k * KEEP_PER_HIT;
     make_room(&search);
     index_ivf_list_keys(search.epoch, wanted->query, search.scratch->query, search.room.lists);
     index_pool_limit(&search.scratch->accepted, 2 * REJECTED_KEEP);
+    if (search.matching < search.count / SELECTIVE)
+        keep *= KEEP_FACTOR;
     for (; open; keep *= KEEP_FACTOR) {
         int status;
         search.keep = keep < search.count ? (uint32_t)keep : search.count;

@@ -5,7 +5,9 @@
  * scored, the spread of (exact score - score by codes) in it is the error of the codes around this
  * query, and scoring goes on until the next candidate would have to be wrong by `reach` of it to
  * get among the best k. Coarse codes have errors with long tails, and need a longer reach: with 2,
- * the recall of 4-bit codes stopped at .95 on changelog-384, with 4 at .995. */
+ * the recall of 4-bit codes stopped at .95 on changelog-384, with 4 at .995. But for rows of other
+ * data that is far too long, and the best are found: so `patience` ends it, too, when so many in a
+ * row were none of them. */
 #include <math.h>
 
 #include "indexer/index/kernels.h"
@@ -18,7 +20,7 @@ enum {
     FETCH_DIMENSIONS = 128, /* of all rows of a batch, asked for at once */
     FETCH_AHEAD = 2         /* rows: the rest of one is asked for so long before it is scored */
 };
-static const double reach = 2.0, reach_coarse = 4.0;
+static const double MISSING_REACH = 2.0; /* of what codes leave out, where they are coarse */
 
 struct rerank {
     const struct index_candidates *candidates;
@@ -27,6 +29,7 @@ struct rerank {
     struct index_top top;
     double count;
     double sum, sum_of_squares; /* of exact scores minus scores by codes */
+    uint32_t without;           /* scored since one took a place among the best */
     int32_t first_key;
     double query_length;
 };
@@ -77,6 +80,10 @@ static int score_batch(struct rerank *rerank, uint32_t first, uint32_t count, st
             fetch(vectors[i + FETCH_AHEAD], FETCH_DIMENSIONS, dim);
         score = index_score(candidates->metric, search->query, vectors[i], dim);
         difference = (double)score - score_by_codes(rerank, candidate);
+        if (rerank->top.count < rerank->top.limit || score > rerank->top.hits[0].score)
+            rerank->without = 0;
+        else
+            rerank->without++;
         index_top_offer(&rerank->top, row_of(candidates, candidate), score);
         rerank->count += 1;
         rerank->sum += difference;
@@ -98,7 +105,7 @@ static double most_missing(const struct rerank *rerank)
 
     if (candidates->metric == INDEX_METRIC_L2)
         length = 2 * sqrt(fmax(-(double)rerank->top.hits[0].score, 0));
-    return square + reach * length * sqrt(square / candidates->dim);
+    return square + MISSING_REACH * length * sqrt(square / candidates->dim);
 }
 
 static bool may_belong_by_code(const struct rerank *rerank, uint64_t candidate)
@@ -112,19 +119,25 @@ static bool may_belong_by_code(const struct rerank *rerank, uint64_t candidate)
 /* Whether a candidate, and with it all behind it, may still belong to the best k. */
 static bool may_belong(const struct rerank *rerank, uint64_t candidate)
 {
-    double mean, variance, best;
+    bool full = rerank->top.count == rerank->top.limit;
+    double mean, variance, best, worst = (double)rerank->search->floor_score;
 
-    if (rerank->top.count < rerank->top.limit)
+    if (!full && !isfinite(worst))
         return true;
-    if (rerank->score_per_key == 0)
-        return false; /* codes are the vectors */
-    if (rerank->candidates->error_square > 0 && may_belong_by_code(rerank, candidate))
-        return true;
+    if (full) {
+        if (rerank->score_per_key == 0)
+            return false; /* codes are the vectors */
+        if (rerank->without >= rerank->candidates->patience)
+            return false;
+        if (rerank->candidates->error_square > 0)
+            return may_belong_by_code(rerank, candidate);
+        worst = fmax(worst, (double)rerank->top.hits[0].score);
+    }
     mean = rerank->sum / rerank->count;
     variance = fmax(rerank->sum_of_squares / rerank->count - mean * mean, 0);
     best = score_by_codes(rerank, candidate) + mean +
-           (rerank->candidates->coarse ? reach_coarse : reach) * sqrt(variance);
-    return best > (double)rerank->top.hits[0].score;
+           (double)rerank->candidates->reach * sqrt(variance);
+    return best > worst;
 }
 
 int index_rerank(const struct index_candidates *candidates, const struct index_search *search,
@@ -158,7 +171,7 @@ int index_rerank(const struct index_candidates *candidates, const struct index_s
     if (open)
         *open = count > 0 && rerank.count >= count && candidates->error_square > 0 &&
                 rerank.top.count == rerank.top.limit &&
-                may_belong_by_code(&rerank, candidates->entries[count - 1]);
+                may_belong(&rerank, candidates->entries[count - 1]);
     index_top_sort(&rerank.top);
     while (rerank.top.count > 0 && !(hits[rerank.top.count - 1].score > search->floor_score))
         rerank.top.count--;

@@ -187,8 +187,9 @@ struct index_candidates {
     enum index_metric metric;
     uint32_t dim;
     float score_per_key; /* score = constant + this * key, about; 0: codes are the vectors */
-    bool coarse;         /* codes say little about a row */
-    /* Coarse, and a filter that accepts few rows: how little is known. 0: not used. */
+    uint32_t patience; /* when so many in a row were not among the best, the rest are not either */
+    float reach;       /* a candidate may be wrong by so many standard deviations of the error */
+    /* Coarse codes, and a filter that accepts few rows: how little is known. 0: not used. */
     float constant;     /* the score of a row whose key is 0 */
     float error_square; /* mean square of the length of what codes leave out of a row */
     const uint64_t *entries;

@@ -31,6 +31,7 @@ enum {
     THIN_ENTRIES = 4,      /* whose neighbours tell whether rows near the query match */
     THIN_PART = 24         /* fewer than one in so many is too few to walk over */
 };
+static const float REACH = 2; /* see rerank.c */
 
 static uint32_t clamp(uint64_t value, uint32_t low, uint32_t high)
 {
@@ -477,6 +478,8 @@ int index_forest_search(const struct index_member *members, uint32_t member_coun
     status = index_rerank(&(struct index_candidates){.metric = quantiser->metric,
                                                      .dim = quantiser->dim,
                                                      .score_per_key = score_per_key,
+                                                     .reach = REACH,
+                                                     .patience = UINT32_MAX,
                                                      .entries = outcome.found->entries,
                                                      .count = outcome.usable},
                           &by_node, hits, hit_count, NULL, error);
