@@ -1,8 +1,8 @@
 /* windrow-bench-serve: what it costs that a collection is cut into windows, and what filters cost.
  *
  *     windrow-bench-serve --base F --queries F [--metric cosine|dot|l2] [--kind hnsw|ivf_pq]
- *                         [--windows 1,10] [--ef LIST] [--shuffle] [--threads N] [--no-filters]
- *                         [--dir DIR] [--builders N [--nice M]]
+ *                         [--windows 1,10] [--shards N] [--ef LIST] [--shuffle] [--threads N]
+ *                         [--no-filters] [--dir DIR] [--builders N [--nice M]]
  *
  * Rows of the base file go through the real store, in file order as time (or shuffled over the
  * windows with --shuffle), are sealed, indexed and asked through query_search_run. Truth is the
@@ -24,13 +24,14 @@
 #include "bench/index_vectors.h"
 #include "indexer/query/query.h"
 
-enum { K = 10, WINDOW_MS = 3600000, QUERIES_MAX = 500, GROUP = 64 };
+enum { K = 10, WINDOW_MS = 3600000, QUERIES_MAX = 500, GROUP = 64, SHARDS_MAX = 64 };
 
 struct bench {
     struct bench_vectors base, queries;
     struct config_collection collection;
     struct store *store;
-    struct store_shard *shard;
+    struct store_shard *shards[SHARDS_MAX];
+    uint32_t shard_count; /* rows go to one after the other, as to partitions of a topic */
     struct indexer_host host;
     struct query_pool *pool;
     uint32_t windows;
@@ -55,9 +56,10 @@ static size_t acquire(void *context, const char *collection, struct arena *arena
     struct bench *bench = context;
 
     (void)collection;
-    *leases = arena_calloc(arena, 1, sizeof(**leases));
-    (*leases)[0].shard = bench->shard;
-    return 1;
+    *leases = arena_calloc(arena, bench->shard_count, sizeof(**leases));
+    for (uint32_t i = 0; i < bench->shard_count; i++)
+        (*leases)[i].shard = bench->shards[i];
+    return bench->shard_count;
 }
 
 static void release(void *context, struct indexer_shard_lease *lease)
@@ -107,19 +109,24 @@ static int64_t row_time(const struct bench *bench, uint32_t row)
     return (int64_t)window * WINDOW_MS + row % WINDOW_MS;
 }
 
-static void load(struct bench *bench)
+static void load(struct bench *bench, uint32_t shard_index)
 {
+    struct store_shard *shard = bench->shards[shard_index];
     struct store_record records[GROUP];
     struct store_key keys[GROUP];
     struct buffer payloads[GROUP] = {{0}};
     struct error error = {0};
 
-    for (uint32_t first = 0; first < bench->base.count; first += GROUP) {
-        uint32_t count = bench->base.count - first < GROUP ? bench->base.count - first : GROUP;
-        struct store_group group = {
-            .records = records, .record_count = count, .next_offset = (int64_t)first + count};
+    for (uint32_t first = shard_index; first < bench->base.count;
+         first += GROUP * bench->shard_count) {
+        uint32_t left = (bench->base.count - first + bench->shard_count - 1) / bench->shard_count;
+        uint32_t count = left < GROUP ? left : GROUP;
+        struct store_group group = {.records = records,
+                                    .record_count = count,
+                                    .next_offset =
+                                        (int64_t)first + (int64_t)count * bench->shard_count};
         for (uint32_t i = 0; i < count; i++) {
-            uint32_t row = first + i;
+            uint32_t row = first + i * bench->shard_count;
             store_key_from_u64(row, &keys[i]);
             write_payload(&payloads[i], row);
             records[i] =
@@ -131,11 +138,11 @@ static void load(struct bench *bench)
                                       .payload = payloads[i].data,
                                       .payload_bytes = (uint32_t)payloads[i].size};
         }
-        check(store_shard_append(bench->shard, &group, &error), &error);
-        if (store_shard_needs_flush(bench->shard))
-            check(store_shard_flush(bench->shard, &error), &error);
+        check(store_shard_append(shard, &group, &error), &error);
+        if (store_shard_needs_flush(shard))
+            check(store_shard_flush(shard, &error), &error);
     }
-    check(store_shard_flush(bench->shard, &error), &error);
+    check(store_shard_flush(shard, &error), &error);
     for (int i = 0; i < GROUP; i++)
         buffer_destroy(&payloads[i]);
 }
@@ -148,8 +155,8 @@ static enum index_metric metric_of(const struct bench *bench)
 }
 
 /* Builds the segment and writes it to `path`, PATH_MAX bytes that receive its name. */
-static int write_segment(const struct bench *bench, const float *vectors, uint32_t rows,
-                         const struct index_build_options *build, char *path,
+static int write_segment(const struct bench *bench, struct store_shard *shard, const float *vectors,
+                         uint32_t rows, const struct index_build_options *build, char *path,
                          struct store_segment_info *info, struct error *error)
 {
     struct index_hnsw_graph *graph = NULL;
@@ -159,7 +166,7 @@ static int write_segment(const struct bench *bench, const float *vectors, uint32
 
     if (code != 0)
         return code;
-    store_shard_reserve_segment(bench->shard, &info->file_number, path, PATH_MAX);
+    store_shard_reserve_segment(shard, &info->file_number, path, PATH_MAX);
     code =
         bench->lists
             ? index_ivf_write(io_posix(), path, info->file_number, ivf, &info->bytes, error)
@@ -171,7 +178,7 @@ static int write_segment(const struct bench *bench, const float *vectors, uint32
 
 /* Builds with `threads` and swaps the segment in, unless cancelled before (NULL then). The segment
  * belongs to the shard. */
-static const struct index_segment *index_source(struct bench *bench,
+static const struct index_segment *index_source(struct bench *bench, struct store_shard *shard,
                                                 const struct store_source *source, uint32_t threads,
                                                 const struct index_segment *epoch,
                                                 const atomic_bool *cancel)
@@ -201,8 +208,8 @@ static const struct index_segment *index_source(struct bench *bench,
         check(store_row_vectors(source, row, &vector, &span, &error), &error);
         memcpy(vectors + (size_t)row * build.dim, vector, build.dim * sizeof(float));
     }
-    code =
-        write_segment(bench, vectors, source->row_count, &build, temporary, &segment.info, &error);
+    code = write_segment(bench, shard, vectors, source->row_count, &build, temporary, &segment.info,
+                         &error);
     free(vectors);
     if (code == ERROR_CANCELLED)
         return NULL;
@@ -213,27 +220,26 @@ static const struct index_segment *index_source(struct bench *bench,
                              source->row_count, &opened, &error),
           &error);
     segment.object = opened;
-    check(store_shard_attach(bench->shard, source->file_number, &segment, &error), &error);
+    check(store_shard_attach(shard, source->file_number, &segment, &error), &error);
     return opened;
 }
 
-static void seal_and_index(struct bench *bench)
+static void seal_and_index(struct bench *bench, struct store_shard *shard,
+                           const struct index_segment **epoch)
 {
     struct store_snapshot *snapshot;
     const struct store_source *sources;
-    const struct index_segment *epoch = NULL;
     struct error error = {0};
     size_t count;
 
     for (uint32_t i = 0; i < bench->windows; i++)
-        check(store_shard_seal(bench->shard, (int64_t)i * WINDOW_MS, WINDOW_MS, 0, NULL, NULL,
-                               &error),
+        check(store_shard_seal(shard, (int64_t)i * WINDOW_MS, WINDOW_MS, 0, NULL, NULL, &error),
               &error);
-    snapshot = store_snapshot_acquire(bench->shard, 0);
+    snapshot = store_snapshot_acquire(shard, 0);
     sources = store_snapshot_sources(snapshot, &count);
     for (size_t i = 0; i < count; i++)
         if (sources[i].sealed)
-            epoch = index_source(bench, &sources[i], 2, epoch, NULL);
+            *epoch = index_source(bench, shard, &sources[i], 2, *epoch, NULL);
     store_snapshot_release(snapshot);
 }
 
@@ -348,7 +354,7 @@ struct building {
 static void *build_always(void *context)
 {
     struct building *building = context;
-    struct store_shard *shard = building->bench->shard;
+    struct store_shard *shard = building->bench->shards[0];
 
     (void)setpriority(PRIO_PROCESS, 0, building->nice); /* inherited by the threads of a build */
     for (size_t next = 0; !atomic_load(&building->stop); next++) {
@@ -356,8 +362,8 @@ static void *build_always(void *context)
         size_t count;
         const struct store_source *sources = store_snapshot_sources(snapshot, &count);
         if (sources[next % count].sealed)
-            (void)index_source(building->bench, &sources[next % count], building->threads, NULL,
-                               &building->stop);
+            (void)index_source(building->bench, shard, &sources[next % count], building->threads,
+                               NULL, &building->stop);
         building->swaps += !atomic_load(&building->stop);
         store_snapshot_release(snapshot);
     }
@@ -446,14 +452,19 @@ static void run(struct bench *bench, const char *parent, const char *efs, bool h
     struct store_options store = {.data_dir = path,
                                   .memory_max_bytes = (uint64_t)1 << 30,
                                   .memtable_max_bytes = (uint64_t)128 << 20};
-    struct store_shard_options shard = {
-        .collection = "bench", .name = "0", .dim = bench->base.dim, .window_ms = WINDOW_MS};
+    const struct index_segment *epoch = NULL;
 
     snprintf(path, sizeof(path), "%s/bench-serve-%ld-%u", parent, (long)getpid(), bench->windows);
     check(store_open(&store, &bench->store, &error), &error);
-    check(store_shard_open(bench->store, &shard, &bench->shard, &error), &error);
-    load(bench);
-    seal_and_index(bench);
+    for (uint32_t i = 0; i < bench->shard_count; i++) {
+        char name[16];
+        struct store_shard_options shard = {
+            .collection = "bench", .name = name, .dim = bench->base.dim, .window_ms = WINDOW_MS};
+        snprintf(name, sizeof(name), "%u", i);
+        check(store_shard_open(bench->store, &shard, &bench->shards[i], &error), &error);
+        load(bench, i);
+        seal_and_index(bench, bench->shards[i], &epoch);
+    }
     if (bench->build_threads > 0)
         measure_beside_builds(bench, bench->build_threads, bench->build_nice);
     else
@@ -462,7 +473,8 @@ static void run(struct bench *bench, const char *parent, const char *efs, bool h
         measure(bench, efs, "10%", "{\"must\":[{\"key\":\"n\",\"range\":{\"lt\":1000}}]}");
     if (has_filters)
         measure(bench, efs, "1%", "{\"must\":[{\"key\":\"n\",\"range\":{\"lt\":100}}]}");
-    check(store_shard_close(bench->shard, false, &error), &error);
+    for (uint32_t i = 0; i < bench->shard_count; i++)
+        check(store_shard_close(bench->shards[i], false, &error), &error);
     store_close(bench->store);
     bench_folder_remove(path);
 }
@@ -477,8 +489,8 @@ static const char *option(int argc, char **argv, const char *name, const char *o
 
 static const char usage[] =
     "usage: windrow-bench-serve --base F --queries F [--metric cosine|dot|l2]\n"
-    "           [--kind hnsw|ivf_pq] [--windows 1,10] [--ef LIST] [--shuffle] [--threads N]\n"
-    "           [--no-filters] [--dir DIR] [--builders N [--nice M]]\n";
+    "           [--kind hnsw|ivf_pq] [--windows 1,10] [--shards N] [--ef LIST] [--shuffle]\n"
+    "           [--threads N] [--no-filters] [--dir DIR] [--builders N [--nice M]]\n";
 
 /* Which of three names the option has; the first when it is not given. */
 static int choice(int argc, char **argv, const char *name, const char *const names[3])
@@ -516,12 +528,13 @@ int main(int argc, char **argv)
     const char *windows = option(argc, argv, "--windows", "1,10");
     uint32_t threads = (uint32_t)atoi(option(argc, argv, "--threads", "1"));
     struct bench bench = {.shuffle = has_flag(argc, argv, "--shuffle"),
+                          .shard_count = (uint32_t)atoi(option(argc, argv, "--shards", "1")),
                           .lists = kind == 1,
                           .build_threads = (uint32_t)atoi(option(argc, argv, "--builders", "0")),
                           .build_nice = atoi(option(argc, argv, "--nice", "10"))};
     struct error error = {0};
 
-    if (!base || !queries) {
+    if (!base || !queries || bench.shard_count < 1 || bench.shard_count > SHARDS_MAX) {
         fputs(usage, stderr);
         return 64;
     }

@@ -209,32 +209,46 @@ static bool is_kin(const struct source_search *a, const struct source_search *b)
     return family > 0 && family == index_segment_family(b->source->segment->object);
 }
 
-/* Puts every source to those that are asked alone or into a group. */
-static void make_tasks(struct plan_run *run)
+/* Puts what is walked like `first`, itself included, into a new group, as far as it has room. */
+static void make_group(struct plan_run *run, size_t first)
 {
     struct plan *plan = run->plan;
     bool together = run->searcher->search->half_life_ms == 0;
+    uint32_t begin = run->group_count > 0 ? run->group_ends[run->group_count - 1] : 0;
+    uint32_t end = begin;
     uint64_t nodes = 0;
-    uint32_t first = 0, end = 0;
 
-    run->alone_count = run->group_count = 0;
-    for (size_t i = 0; i < plan->count; i++) {
+    for (size_t i = first; i < plan->count && end - begin < (together ? WALK_SEGMENTS : 1); i++) {
         struct source_search *source = &plan->sources[i];
         uint64_t more = (uint64_t)source->source->row_count + 2 * PARALLEL_WALK_ROWS;
-        if (!source->walked && source->way != SOURCE_SKIPPED)
-            run->alone[run->alone_count++] = source;
-        if (!source->walked)
+        if (!source->walked || source->grouped)
             continue;
-        if (end > first && (!together || end - first == WALK_SEGMENTS ||
-                            nodes + more > WALK_NODES_MAX || !is_kin(run->walked[first], source))) {
-            run->group_ends[run->group_count++] = first = end;
-            nodes = 0;
-        }
+        if (i > first && (nodes + more > WALK_NODES_MAX || !is_kin(&plan->sources[first], source)))
+            continue;
+        source->grouped = true;
         run->walked[end++] = source;
         nodes += more;
     }
-    if (end > first)
-        run->group_ends[run->group_count++] = end;
+    run->group_ends[run->group_count++] = end;
+}
+
+/* Puts every source to those that are asked alone or into a group. Kin are brought together from
+ * wherever they are: windows of several shards lie between each other in time, and have epochs of
+ * their own. */
+static void make_tasks(struct plan_run *run)
+{
+    struct plan *plan = run->plan;
+
+    run->alone_count = run->group_count = 0;
+    for (size_t i = 0; i < plan->count; i++)
+        plan->sources[i].grouped = false;
+    for (size_t i = 0; i < plan->count; i++) {
+        struct source_search *source = &plan->sources[i];
+        if (!source->walked && source->way != SOURCE_SKIPPED)
+            run->alone[run->alone_count++] = source;
+        if (source->walked && !source->grouped)
+            make_group(run, i);
+    }
 }
 
 /* Sources whose walk came back short are asked without their segments. */

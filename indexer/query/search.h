@@ -24,6 +24,7 @@ struct searcher {
     enum index_metric metric;
     uint32_t dim;
     uint32_t ef;
+    uint64_t walked_rows; /* of all that is walked, whatever the group; 0: each needs all of ef */
     bool exact;
     bool bounded;           /* [from_ms, to_ms) leaves something out */
     int64_t from_ms, to_ms; /* the request's and the filter's */
@@ -49,6 +50,7 @@ struct source_search {
     const struct store_source *source;
     enum source_way way;            /* without its segment */
     bool walked;                    /* through its segment: search_walk.c */
+    bool grouped;                   /* is in a group of those that are walked as one */
     bool bounded;                   /* it has rows outside of the time range */
     double decay_min, decay_max;    /* over the source's rows; 1, 1 without decay */
     struct arena payloads;          /* for one accept call, or one block of a scan */
@@ -101,7 +103,8 @@ void search_source_prepare(struct source_search *source);
 /** With all prepared: marks the sources that are walked because that is cheaper for all together.
  */
 void search_plan_walks(struct searcher *searcher, struct source_search *sources, size_t count);
-/** Places in the pool of a walk over the sources that bring `wanted` accepted rows, about. */
+/** Places in the pool of a walk over the sources that bring `wanted` accepted rows, about. Sources
+ * that are a part of what is walked get the root of their share of ef. */
 uint32_t search_walk_width(const struct searcher *searcher, struct source_search *const *sources,
                            size_t count, uint32_t wanted);
 /** Gives back what prepare took. */

@@ -17,6 +17,7 @@ static const double WALK_PLACE_COST = 20; /* a place in the pool of a walk */
 static const double WALK_ENTER_COST = 60; /* finding the ways into a segment */
 static const double WALK_SPARSE_COST = 4; /* a place costs so much more when few rows match ... */
 static const double SPARSE_WIDTH = 0.625; /* ... and so many of them do as well */
+static const double SHARE_MIN = 0.5;      /* of ef, for a group of sources */
 static const double ROW_ALONE_COST = 1.2; /* scoring a row that has no neighbour in the scan */
 static const double LOOK_DIMENSIONS = 50; /* a look at a row costs as much as so many of its dims */
 
@@ -144,21 +145,28 @@ static bool walks_on_matching(const struct source_search *source)
 }
 
 /* When one of ten rows around the query is accepted, the nearest k accepted rows are among the
- * nearest 10 k, and the pool has to hold those. */
+ * nearest 10 k, and the pool has to hold those.
+ *
+ * Groups that are walked each on its own bring the best of all together: the nearest are shared
+ * among them, and so is ef, by the root as among the trees of one forest. */
 uint32_t search_walk_width(const struct searcher *searcher, struct source_search *const *sources,
                            size_t count, uint32_t wanted)
 {
-    double met = 0, accepted = 0, width;
+    double met = 0, accepted = 0, rows = 0, share = 1, width;
     bool sparse = true;
 
     for (size_t i = 0; i < count; i++) {
         bool walks = walks_on_matching(sources[i]);
         sparse = sparse && walks;
         accepted += (double)sources[i]->matching_rows;
+        rows += sources[i]->source->row_count;
         met += walks ? (double)sources[i]->matching_rows : sources[i]->source->row_count;
     }
     width = accepted >= met ? wanted : wanted * FILTER_POOL * met / fmax(accepted, 1);
-    return (uint32_t)fmin(fmax(width, searcher->ef * (sparse ? SPARSE_WIDTH : 1)), UINT32_MAX);
+    if (searcher->walked_rows > 0)
+        share = fmax(sqrt(fmin(rows / (double)searcher->walked_rows, 1)), SHARE_MIN);
+    return (uint32_t)fmin(fmax(width, ceil(searcher->ef * share * (sparse ? SPARSE_WIDTH : 1))),
+                          UINT32_MAX);
 }
 
 /* What a walk over these sources costs; INFINITY when it would hardly leave anything out. */
@@ -188,6 +196,7 @@ void search_plan_walks(struct searcher *searcher, struct source_search *sources,
     double alone = 0;
     size_t chosen_count = 0;
 
+    searcher->walked_rows = 0;
     for (size_t i = 0; i < count; i++) {
         struct source_search *source = &sources[i];
         source->walked = false;
@@ -200,4 +209,6 @@ void search_plan_walks(struct searcher *searcher, struct source_search *sources,
     if (together && walk_cost(searcher, chosen, chosen_count) < alone)
         for (size_t i = 0; i < chosen_count; i++)
             chosen[i]->walked = true;
+    for (size_t i = 0; together && i < count; i++)
+        searcher->walked_rows += sources[i].walked ? sources[i].source->row_count : 0;
 }
