@@ -180,7 +180,7 @@ static int write_segment(const struct bench *bench, struct store_shard *shard, c
  * belongs to the shard. */
 static const struct index_segment *index_source(struct bench *bench, struct store_shard *shard,
                                                 const struct store_source *source, uint32_t threads,
-                                                const struct index_segment *epoch,
+                                                const struct index_ivf_epoch *epoch,
                                                 const atomic_bool *cancel)
 {
     struct index_build_options build = {.metric = metric_of(bench),
@@ -225,7 +225,7 @@ static const struct index_segment *index_source(struct bench *bench, struct stor
 }
 
 static void seal_and_index(struct bench *bench, struct store_shard *shard,
-                           const struct index_segment **epoch)
+                           struct index_ivf_epoch **epoch)
 {
     struct store_snapshot *snapshot;
     const struct store_source *sources;
@@ -237,9 +237,14 @@ static void seal_and_index(struct bench *bench, struct store_shard *shard,
               &error);
     snapshot = store_snapshot_acquire(shard, 0);
     sources = store_snapshot_sources(snapshot, &count);
-    for (size_t i = 0; i < count; i++)
-        if (sources[i].sealed)
-            *epoch = index_source(bench, shard, &sources[i], 2, *epoch, NULL);
+    for (size_t i = 0; i < count; i++) {
+        const struct index_segment *segment;
+        if (!sources[i].sealed)
+            continue;
+        segment = index_source(bench, shard, &sources[i], 2, *epoch, NULL);
+        index_epoch_delete(*epoch);
+        *epoch = index_segment_copy_epoch(segment);
+    }
     store_snapshot_release(snapshot);
 }
 
@@ -452,7 +457,7 @@ static void run(struct bench *bench, const char *parent, const char *efs, bool h
     struct store_options store = {.data_dir = path,
                                   .memory_max_bytes = (uint64_t)1 << 30,
                                   .memtable_max_bytes = (uint64_t)128 << 20};
-    const struct index_segment *epoch = NULL;
+    struct index_ivf_epoch *epoch = NULL;
 
     snprintf(path, sizeof(path), "%s/bench-serve-%ld-%u", parent, (long)getpid(), bench->windows);
     check(store_open(&store, &bench->store, &error), &error);
@@ -465,6 +470,7 @@ static void run(struct bench *bench, const char *parent, const char *efs, bool h
         load(bench, i);
         seal_and_index(bench, bench->shards[i], &epoch);
     }
+    index_epoch_delete(epoch);
     if (bench->build_threads > 0)
         measure_beside_builds(bench, bench->build_threads, bench->build_nice);
     else

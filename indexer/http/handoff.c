@@ -61,6 +61,25 @@ void http_handle_run(struct http_request *request)
     }
 }
 
+void http_handle_epoch(struct http_request *request)
+{
+    struct error error = {0};
+    struct worker_run run;
+    uint64_t offset;
+
+    if (!get_run(request, &run))
+        return;
+    if (!get_number(request, "offset", &offset)) {
+        http_reply_error(request, 400, "offset: expected a number of bytes");
+    } else if (worker_handoff_epoch(request->options->workers, &run, offset, &request->reply,
+                                    &error) != 0) {
+        http_reply_from_error(request, &error);
+    } else {
+        request->status = 200;
+        request->content_type = "application/octet-stream";
+    }
+}
+
 void http_handle_segment_begin(struct http_request *request)
 {
     struct error error = {0};

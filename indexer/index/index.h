@@ -45,6 +45,8 @@ const char *index_simd_name(void);
 /* ---- building
  * ------------------------------------------------------------------------------------- */
 
+struct index_ivf_epoch; /* what lists of several windows have in common: centroids, codebook */
+
 struct index_build_options {
     enum index_metric metric;
     uint32_t dim;
@@ -52,13 +54,11 @@ struct index_build_options {
     uint32_t ef_construct; /* effort; IVF-PQ: how sure searches are to read enough lists */
     uint32_t lists;        /* IVF-PQ; 0: by the number of rows */
     uint32_t probes;       /* IVF-PQ: lists that every search reads; 0: as many as it needs */
-    /* IVF-PQ: an earlier segment whose centroids and codebook are used while they fit; may be NULL
-     * or of another kind. Not needed after the build. */
-    const struct index_segment *epoch;
-    uint32_t thread_count;     /* >= 1 */
-    uint64_t memory_max_bytes; /* a build that may take more is refused; 0: no bound */
-    uint64_t seed;             /* same seed, same input, one thread: same file */
-    const atomic_bool *cancel; /* may be NULL */
+    const struct index_ivf_epoch *epoch; /* IVF-PQ: its tables are used if they fit; may be NULL */
+    uint32_t thread_count;               /* >= 1 */
+    uint64_t memory_max_bytes;           /* a build that may take more is refused; 0: no bound */
+    uint64_t seed;                       /* same seed, same input, one thread: same file */
+    const atomic_bool *cancel;           /* may be NULL */
     void (*progress)(void *context, uint32_t done,
                      uint32_t total); /* may be NULL; builder threads */
     void *progress_context;
@@ -112,6 +112,16 @@ const char *index_segment_kind(const struct index_segment *segment); /* "hnsw", 
 /** IVF-PQ: the same number, the same centroids and codebook; 0 for HNSW. */
 uint64_t index_segment_epoch(const struct index_segment *segment);
 uint64_t index_segment_bytes(const struct index_segment *segment);
+
+/** A copy of what an IVF-PQ segment's epoch consists of, for builds; NULL for HNSW. Deleted with
+ * index_epoch_delete, which takes NULL. */
+struct index_ivf_epoch *index_segment_copy_epoch(const struct index_segment *segment);
+void index_epoch_delete(struct index_ivf_epoch *epoch);
+/** Appends it as bytes, for a build on another machine. `out` is empty. */
+int index_epoch_pack(const struct index_ivf_epoch *epoch, struct buffer *out, struct error *error);
+/** Back again; `bytes` lie as malloc aligns. Nothing in them is believed: ERROR_CORRUPT. */
+int index_epoch_unpack(const void *bytes, size_t size_bytes, struct index_ivf_epoch **epoch,
+                       struct error *error);
 /** Full structural check: degrees, levels, every node reachable at level 0; lists. For tests,
  * verify.
  */

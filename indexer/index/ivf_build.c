@@ -44,12 +44,12 @@ static bool epoch_fits(const struct index_ivf_build *build, const struct index_i
 
 static bool find_epoch(const struct index_ivf_build *build)
 {
-    const struct index_segment *former = build->options->epoch;
+    const struct index_ivf_epoch *former = build->options->epoch;
     struct index_ivf *ivf = build->ivf;
     float doubt;
 
-    if (former && former->ivf && epoch_fits(build, &former->ivf->epoch)) {
-        index_ivf_epoch_copy(&former->ivf->epoch, &ivf->epoch);
+    if (former && epoch_fits(build, former)) {
+        index_ivf_epoch_copy(former, &ivf->epoch);
         return index_ivf_measure_error(build, &ivf->epoch, &ivf->error, &doubt);
     }
     if (!index_ivf_train(build, &ivf->epoch))
@@ -227,8 +227,9 @@ uint64_t index_ivf_build_bytes(uint32_t count, const struct index_build_options 
     uint64_t assigning =
         (lists + INDEX_PANEL_COLUMNS) * stride + index_leaf_bytes(stride, (uint32_t)lists);
 
+    /* Two tables: an epoch that was given may not fit. */
     return index_ivf_train_bytes(count, options) +
-           lists * (options->dim * sizeof(float) + stride + 5 * sizeof(uint32_t)) +
+           lists * (2 * (options->dim * sizeof(float) + stride) + 5 * sizeof(uint32_t)) +
            slots * (sizeof(uint32_t) + sizeof(uint16_t) + pq.part_count / 2) +
            2 * (uint64_t)count * sizeof(uint32_t) + options->thread_count * assigning;
 }

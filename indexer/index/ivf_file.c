@@ -296,3 +296,74 @@ int index_ivf_write(struct io *io, const char *path, uint64_t file_number,
     *size_bytes = header.file_bytes;
     return status;
 }
+
+/* ---- an epoch alone ---- */
+
+struct index_ivf_epoch *index_segment_copy_epoch(const struct index_segment *segment)
+{
+    struct index_ivf_epoch *copy;
+
+    if (!segment->ivf)
+        return NULL;
+    copy = index_allocate(1, sizeof(*copy));
+    index_ivf_epoch_copy(&segment->ivf->epoch, copy);
+    return copy;
+}
+
+void index_epoch_delete(struct index_ivf_epoch *epoch)
+{
+    if (!epoch)
+        return;
+    index_ivf_epoch_destroy(epoch);
+    free(epoch);
+}
+
+int index_epoch_pack(const struct index_ivf_epoch *epoch, struct buffer *out, struct error *error)
+{
+    const struct index_ivf alone = {.epoch = *epoch, .count = 1, .block_count = 1};
+    const void *content[INDEX_IVF_LISTS] = {
+        epoch->quantiser.low ? (const void *)epoch->quantiser.low : "", epoch->centroids,
+        epoch->centroid_codes, epoch->pq.codebook};
+    struct index_ivf_header header;
+    uint64_t bytes;
+
+    fill_header(&alone, 0, &header);
+    if (index_ivf_layout(&header, error) != 0)
+        return error->code;
+    index_sections_sum(header.sections, content, INDEX_IVF_LISTS, 0);
+    header.checksum = index_ivf_header_checksum(&header);
+    bytes = header.sections[INDEX_IVF_LISTS].offset;
+    (void)buffer_reserve(out, bytes);
+    memset(out->data, 0, bytes);
+    memcpy(out->data, &header, sizeof(header));
+    for (uint32_t i = 0; i < INDEX_IVF_LISTS; i++)
+        memcpy(out->data + header.sections[i].offset, content[i], header.sections[i].size_bytes);
+    out->size = bytes;
+    return 0;
+}
+
+int index_epoch_unpack(const void *bytes, size_t size_bytes, struct index_ivf_epoch **epoch,
+                       struct error *error)
+{
+    const struct index_ivf_header *header = bytes;
+    struct index_ivf alone;
+    int status;
+
+    *epoch = NULL;
+    if (size_bytes < sizeof(*header) || header->magic != INDEX_IVF_MAGIC)
+        return index_segment_corrupt(error, "no epoch");
+    status = check_header(header, 0, header->file_bytes, error);
+    if (status == 0 && header->sections[INDEX_IVF_LISTS].offset != size_bytes)
+        status = index_segment_corrupt(error, "the epoch's size does not fit its header");
+    if (status == 0)
+        status = index_sections_check(bytes, header->sections, INDEX_IVF_LISTS, 0, error);
+    if (status != 0)
+        return status;
+    place(header, bytes, &alone);
+    status = check_tables(&alone.epoch, error);
+    if (status == 0) {
+        *epoch = index_allocate(1, sizeof(**epoch));
+        index_ivf_epoch_copy(&alone.epoch, *epoch);
+    }
+    return status;
+}

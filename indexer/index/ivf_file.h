@@ -11,7 +11,10 @@
  *              section BLOCKS     blocks x parts x 16 bytes, as pq.h draws them
  *
  * Borders, byte order and checksums as in segment.h; magic, version, metric, file number and size
- * have the same places. */
+ * have the same places.
+ *
+ * An epoch alone, on its way to a builder on another machine, is the beginning of such a file, up
+ * to section LISTS; its header counts one row in one block. */
 #ifndef INDEXER_INDEX_IVF_FILE_H
 #define INDEXER_INDEX_IVF_FILE_H
 

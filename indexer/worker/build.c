@@ -15,6 +15,7 @@
 
 #include "base/logger.h"
 #include "indexer/worker/build.h"
+#include "indexer/worker/epoch.h"
 #include "indexer/worker/memory.h"
 #include "indexer/worker/recall.h"
 
@@ -237,6 +238,8 @@ void worker_build_end(struct build *build)
     remove_segment(build);
     free(build->copy);
     build->copy = NULL;
+    index_epoch_delete(build->epoch);
+    build->epoch = NULL;
     worker_memory_give(build->task->pool, &build->memory_bytes);
 }
 
@@ -302,29 +305,6 @@ int worker_build_gather(struct build *build, const struct store_source *source, 
     return 0;
 }
 
-/* The IVF-PQ segment of the youngest window before this one, or of the oldest behind it: its epoch
- * goes on. It stays mapped as long as the snapshot is held. */
-static const struct index_segment *find_epoch(const struct store_snapshot *snapshot, int64_t own)
-{
-    size_t count;
-    const struct store_source *sources = store_snapshot_sources(snapshot, &count);
-    const struct index_segment *epoch = NULL;
-    int64_t best = 0;
-
-    for (size_t i = 0; i < count; i++) {
-        int64_t start = sources[i].window_start_ms;
-        const struct index_segment *segment =
-            sources[i].segment ? sources[i].segment->object : NULL;
-        if (!segment || index_segment_epoch(segment) == 0)
-            continue;
-        if (!epoch || (start <= own ? best > own || start > best : best > own && start < best)) {
-            epoch = segment;
-            best = start;
-        }
-    }
-    return epoch;
-}
-
 static int reserve_here(struct build *build, struct error *error)
 {
     (void)error;
@@ -354,7 +334,8 @@ int worker_build(struct worker_task *task, bool *low_recall, struct error *error
     *low_recall = false;
     if (code == 0) {
         build.lists = strcmp(worker_job_kind(config, task->collection, job, now_ms), "ivf_pq") == 0;
-        build.epoch = build.lists ? find_epoch(snapshot, run.start_ms) : NULL;
+        if (build.lists)
+            build.epoch = worker_epoch_find(task->pool, job->collection, run.start_ms);
         build.row_count = source->row_count;
         build.copies = worker_copies_vectors(config, task->collection, run.generation > 0);
         code = worker_build_begin(&build, error);

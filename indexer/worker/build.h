@@ -26,8 +26,8 @@ struct build {
     bool copies;           /* the vectors do not lie in one piece, and count */
     uint64_t memory_bytes; /* taken: memory.h */
     struct index_build_options options;
-    bool lists;                        /* IVF-PQ instead of a graph */
-    const struct index_segment *epoch; /* whose centroids and codebook go on; or NULL */
+    bool lists;                    /* IVF-PQ instead of a graph */
+    struct index_ivf_epoch *epoch; /* that goes on, or NULL; deleted by the end */
 };
 
 /** The file in a snapshot. */

@@ -10,6 +10,7 @@
 #include "base/checksum.h"
 #include "base/logger.h"
 #include "indexer/worker/build.h"
+#include "indexer/worker/epoch.h"
 #include "indexer/worker/recall.h"
 
 enum {
@@ -215,6 +216,51 @@ int worker_handoff_vectors(struct worker_pool *pool, const struct worker_run *ru
                                            run->generation, here.source->row_count, first);
         memcpy(out->data + start, &checksum, sizeof(checksum));
     }
+    here_leave(&here);
+    return code;
+}
+
+/* ---- the epoch ---- */
+
+static int append_epoch_part(const struct worker_run *run, const struct buffer *epoch,
+                             uint64_t offset, struct buffer *out, struct error *error)
+{
+    struct handoff_epoch_part part = {.total_bytes = epoch->size};
+    uint64_t left = epoch->size - offset;
+    size_t start = out->size;
+    size_t size = left < HANDOFF_PART_BYTES ? (size_t)left : HANDOFF_PART_BYTES;
+
+    if (offset >= epoch->size)
+        return error_set(error, ERROR_INVALID, "byte %llu of %zu: not there",
+                         (unsigned long long)offset, epoch->size);
+    part.whole = worker_handoff_checksum(epoch->data, epoch->size, run->generation, 0, 0);
+    buffer_append(out, &part, sizeof(part));
+    buffer_append(out, epoch->data + offset, size);
+    part.checksum = worker_handoff_checksum(out->data + start + sizeof(part.checksum),
+                                            out->size - start - sizeof(part.checksum),
+                                            run->generation, 0, offset);
+    memcpy(out->data + start, &part.checksum, sizeof(part.checksum));
+    return 0;
+}
+
+int worker_handoff_epoch(struct worker_pool *pool, const struct worker_run *run, uint64_t offset,
+                         struct buffer *out, struct error *error)
+{
+    struct index_ivf_epoch *epoch = NULL;
+    struct buffer packed = {0};
+    struct here here;
+    int code = here_enter(&here, pool, run, error);
+
+    if (code == 0) {
+        epoch = worker_epoch_find(pool, run->collection, run->start_ms);
+        code = epoch ? index_epoch_pack(epoch, &packed, error)
+                     : error_set(error, ERROR_NOT_FOUND, "no window of %s has lists yet",
+                                 run->collection);
+    }
+    if (code == 0)
+        code = append_epoch_part(run, &packed, offset, out, error);
+    index_epoch_delete(epoch);
+    buffer_destroy(&packed);
     here_leave(&here);
     return code;
 }

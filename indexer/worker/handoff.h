@@ -2,6 +2,7 @@
  * and back.
  *
  *     builder                                        owner (these functions, behind HTTP)
+ *     GET  /internal/epoch    offset             ->  a part of the tables that lists go on with
  *     GET  /internal/run      rows first, count  ->  vectors, checksum in front
  *     POST /internal/segment                     ->  a file number, which the file carries
  *     PUT  /internal/segment  offset, total      ->  a part of the file, checksum in front; with
@@ -33,6 +34,13 @@ struct worker_part {
     size_t size_bytes;
 };
 
+/* In front of a part of an epoch. */
+struct handoff_epoch_part {
+    uint64_t checksum; /* of the rest of this and the part */
+    uint64_t total_bytes;
+    uint64_t whole; /* checksum of all parts: another one, another epoch */
+};
+
 enum {
     HANDOFF_CHECKSUM_BYTES = 8,
     HANDOFF_PART_BYTES = 4 * 1024 * 1024 /* of vectors or of a segment in one message */
@@ -46,6 +54,12 @@ uint64_t worker_handoff_checksum(const void *bytes, size_t size_bytes, uint64_t 
  * generation is not here; ERROR_INVALID for rows that do not exist. */
 int worker_handoff_vectors(struct worker_pool *pool, const struct worker_run *run, uint64_t first,
                            uint64_t count, struct buffer *out, struct error *error);
+
+/** Appends a handoff_epoch_part and bytes from `offset` on of the epoch (index_epoch_pack) that the
+ * run's lists are to be built with. ERROR_NOT_FOUND when nothing of the collection has lists yet,
+ * too. */
+int worker_handoff_epoch(struct worker_pool *pool, const struct worker_run *run, uint64_t offset,
+                         struct buffer *out, struct error *error);
 
 /** Begins: the number that the segment file has to carry. Another beginning of the same window ends
  * the former. */

@@ -240,6 +240,60 @@ static int fetch_run(struct owner *owner, struct build *build, struct error *err
     return 0;
 }
 
+/* ---- the epoch comes ---- */
+
+static int fetch_epoch_part(struct owner *owner, struct buffer *epoch,
+                            struct handoff_epoch_part *first, struct error *error)
+{
+    const struct worker_job *job = &owner->task->delivery->job;
+    struct handoff_epoch_part part;
+    size_t size;
+    char more[64];
+
+    (void)snprintf(more, sizeof(more), "&offset=%zu", epoch->size);
+    if (ask(owner, "GET", "/internal/epoch", more, NULL, error) != 0)
+        return error->code;
+    if (owner->answer.size <= sizeof(part))
+        return error_set(error, ERROR_PEER, "%s sent no epoch", job->owner);
+    size = owner->answer.size - sizeof(part);
+    memcpy(&part, owner->answer.data, sizeof(part));
+    if (part.checksum != worker_handoff_checksum(owner->answer.data + sizeof(part.checksum),
+                                                 owner->answer.size - sizeof(part.checksum),
+                                                 job->generation, 0, epoch->size))
+        return error_set(error, ERROR_CORRUPT, "an epoch came damaged from %s", job->owner);
+    if (epoch->size == 0)
+        *first = part;
+    if (part.whole != first->whole || part.total_bytes != first->total_bytes ||
+        size > part.total_bytes - epoch->size)
+        return error_set(error, ERROR_PEER, "%s has another epoch now", job->owner);
+    buffer_append(epoch, owner->answer.data + sizeof(part), size);
+    return 0;
+}
+
+/* Without one, or with one that changes on the way, the window gets an epoch of its own: it is
+ * searched as well, only not together with others. */
+static int fetch_epoch(struct owner *owner, struct build *build, struct error *error)
+{
+    struct handoff_epoch_part first = {0};
+    struct buffer bytes = {0};
+    int code = 0;
+
+    do
+        code = fetch_epoch_part(owner, &bytes, &first, error);
+    while (code == 0 && bytes.size < first.total_bytes);
+    if (code == 0)
+        code = index_epoch_unpack(bytes.data, bytes.size, &build->epoch, error);
+    buffer_destroy(&bytes);
+    if (code == 0 || code == ERROR_CANCELLED)
+        return code;
+    log_debug("indexer", "lists of window %" PRId64 " of %s/%s get an epoch of their own: %s",
+              build->task->delivery->job.window_start_ms, build->task->delivery->job.collection,
+              build->shard, error->text);
+    owner->gone = false;
+    *error = (struct error){0};
+    return 0;
+}
+
 /* ---- the segment goes ---- */
 
 static int reserve_there(struct build *build, struct error *error)
@@ -343,6 +397,8 @@ int worker_build_remote(struct worker_task *task, bool *low_recall, struct error
     *low_recall = false;
     if (code == 0 && (job->rows == 0 || job->rows > INT32_MAX))
         code = error_set(error, ERROR_INVALID, "a run of %" PRIu64 " rows", job->rows);
+    if (code == 0 && build.lists)
+        code = fetch_epoch(&owner, &build, error);
     if (code == 0)
         code = worker_build_begin(&build, error);
     if (code == 0)

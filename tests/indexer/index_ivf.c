@@ -308,9 +308,13 @@ static struct index_segment *built_after(const struct index_segment *former,
                                          const struct fixture_data *data)
 {
     struct index_build_options options = fixture_options(INDEX_METRIC_L2, DIM);
+    struct index_ivf_epoch *epoch = former ? index_segment_copy_epoch(former) : NULL;
+    struct index_segment *segment;
 
-    options.epoch = former;
-    return fixture_ivf_segment(data, &options);
+    options.epoch = epoch;
+    segment = fixture_ivf_segment(data, &options);
+    index_epoch_delete(epoch);
+    return segment;
 }
 
 START_TEST(windows_share_an_epoch_until_the_data_drift)
@@ -380,13 +384,63 @@ START_TEST(merging_windows_of_one_epoch_concatenates_their_lists)
         struct fixture_data first = first_rows(&all, cut);
         struct index_build_options options = fixture_options(metrics[m], DIM);
         struct index_segment *parts[2];
+        struct index_ivf_epoch *epoch;
         parts[0] = fixture_ivf_segment(&first, &options);
-        options.epoch = parts[0];
+        options.epoch = epoch = index_segment_copy_epoch(parts[0]);
         parts[1] = fixture_ivf_segment(&second, &options);
+        index_epoch_delete(epoch);
         check_merged(&all, (const struct index_segment *const *)parts, metrics[m], cut);
         index_segment_close(parts[0]);
         index_segment_close(parts[1]);
         fixture_data_destroy(&all);
+    }
+}
+END_TEST
+
+/* An epoch on its way to another machine: the same in both directions, and of damaged bytes none.
+ */
+START_TEST(an_epoch_goes_through_bytes_and_damage_is_told)
+{
+    uint64_t state = test_seed();
+
+    for (size_t m = 0; m < 3; m++) {
+        struct fixture_data data = fixture_clusters(metrics[m], ROWS, DIM, 30, 0.7f, &state);
+        struct fixture_data first = first_rows(&data, ROWS / 2);
+        struct index_build_options options = fixture_options(metrics[m], DIM);
+        struct index_segment *segment = fixture_ivf_segment(&first, &options), *next;
+        struct index_ivf_epoch *epoch = index_segment_copy_epoch(segment), *unpacked;
+        struct buffer bytes = {0}, again = {0};
+        struct error error = {0};
+        ck_assert_int_eq(index_epoch_pack(epoch, &bytes, &error), 0);
+        ck_assert_msg(index_epoch_unpack(bytes.data, bytes.size, &unpacked, &error) == 0, "%s",
+                      error.text);
+        ck_assert_int_eq(index_epoch_pack(unpacked, &again, &error), 0);
+        ck_assert_uint_eq(bytes.size, again.size);
+        ck_assert_mem_eq(bytes.data, again.data, bytes.size);
+        options.epoch = unpacked;
+        next = fixture_ivf_segment(&data, &options);
+        ck_assert_uint_eq(index_segment_epoch(next), index_segment_epoch(segment));
+        index_epoch_delete(unpacked);
+        for (int i = 0; i < 200; i++) {
+            size_t at = test_random(&state) % bytes.size;
+            uint8_t flip = (uint8_t)(1U << test_random(&state) % 8);
+            int code;
+            bytes.data[at] ^= flip;
+            code = index_epoch_unpack(bytes.data, bytes.size, &unpacked, &error);
+            bytes.data[at] ^= flip;
+            /* Only between sections is there nothing to damage. */
+            ck_assert(code != 0 || again.data[at] == 0);
+            ck_assert((code == 0) == (unpacked != NULL));
+            index_epoch_delete(unpacked);
+            at = test_random(&state) % bytes.size;
+            ck_assert_int_ne(index_epoch_unpack(bytes.data, at, &unpacked, &error), 0);
+        }
+        buffer_destroy(&bytes);
+        buffer_destroy(&again);
+        index_epoch_delete(epoch);
+        index_segment_close(segment);
+        index_segment_close(next);
+        fixture_data_destroy(&data);
     }
 }
 END_TEST
@@ -539,6 +593,7 @@ TEST_TABLE(TEST(recall_is_high_for_all_metrics_and_thread_counts),
            TEST(hits_at_or_below_the_floor_are_left_out),
            TEST(windows_share_an_epoch_until_the_data_drift),
            TEST(merging_windows_of_one_epoch_concatenates_their_lists),
+           TEST(an_epoch_goes_through_bytes_and_damage_is_told),
            TEST(windows_of_one_epoch_are_searched_as_one),
            TEST(segments_of_different_epochs_or_kinds_are_not_merged),
            TEST(a_build_reports_progress_and_can_be_cancelled),

@@ -1,4 +1,5 @@
 #include "tests/indexer/worker_fixture.h"
+#include "indexer/index/index.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -23,13 +24,17 @@ static size_t acquire(void *context, const char *collection, struct arena *arena
 {
     struct worker_fixture *fixture = context;
 
-    *leases = arena_calloc(arena, 1, sizeof(**leases));
+    int count = fixture->other ? 2 : 1;
+
+    *leases = arena_calloc(arena, 2, sizeof(**leases));
     if (strcmp(collection, "news") != 0 || atomic_load(&fixture->closing))
         return 0;
-    atomic_fetch_add(&fixture->leases, 1);
+    atomic_fetch_add(&fixture->leases, count);
     (*leases)[0] =
         (struct indexer_shard_lease){.shard = fixture->shard, .closing = &fixture->closing};
-    return 1;
+    (*leases)[1] =
+        (struct indexer_shard_lease){.shard = fixture->other, .closing = &fixture->closing};
+    return (size_t)count;
 }
 
 static void release(void *context, struct indexer_shard_lease *lease)
@@ -59,12 +64,10 @@ static void load_config(struct worker_fixture *fixture, const char *name, const 
         fixture->config->collections[0].ivf_pq_after_ms = 0;
 }
 
-static void open_store(struct worker_fixture *fixture, const char *shard)
+static struct store_shard *open_shard(const struct worker_fixture *fixture, const char *shard)
 {
     const struct config_collection *collection = &fixture->config->collections[0];
-    struct store_options options = {.data_dir = fixture->data_dir,
-                                    .memory_max_bytes = 256 << 20,
-                                    .memtable_max_bytes = 64 << 20};
+    struct store_shard *opened;
     struct store_shard_options shard_options = {
         .collection = "news",
         .name = shard,
@@ -74,9 +77,20 @@ static void open_store(struct worker_fixture *fixture, const char *shard)
         .codec = collection->codec == CONFIG_CODEC_PACKED ? STORE_CODEC_PACKED : STORE_CODEC_RAW};
     struct error error = {0};
 
+    ck_assert_msg(store_shard_open(fixture->store, &shard_options, &opened, &error) == 0, "%s",
+                  error.text);
+    return opened;
+}
+
+static void open_store(struct worker_fixture *fixture, const char *shard)
+{
+    struct store_options options = {.data_dir = fixture->data_dir,
+                                    .memory_max_bytes = 256 << 20,
+                                    .memtable_max_bytes = 64 << 20};
+    struct error error = {0};
+
     ck_assert_msg(store_open(&options, &fixture->store, &error) == 0, "%s", error.text);
-    ck_assert_msg(store_shard_open(fixture->store, &shard_options, &fixture->shard, &error) == 0,
-                  "%s", error.text);
+    fixture->shard = open_shard(fixture, shard);
     fixture->next_offset = store_shard_next_offset(fixture->shard);
     if (fixture->next_offset < 0)
         fixture->next_offset = 0;
@@ -98,11 +112,27 @@ void fixture_open(struct worker_fixture *fixture, const char *name, const char *
     open_store(fixture, shard);
 }
 
+void fixture_open_other(struct worker_fixture *fixture, const char *shard)
+{
+    fixture->other = open_shard(fixture, shard);
+}
+
+void fixture_switch(struct worker_fixture *fixture)
+{
+    struct store_shard *shard = fixture->shard;
+
+    fixture->shard = fixture->other;
+    fixture->other = shard;
+}
+
 static void close_store(struct worker_fixture *fixture)
 {
     struct error error = {0};
 
     ck_assert_int_eq(atomic_load(&fixture->leases), 0);
+    if (fixture->other)
+        ck_assert_msg(store_shard_close(fixture->other, true, &error) == 0, "%s", error.text);
+    fixture->other = NULL;
     ck_assert_msg(store_shard_close(fixture->shard, true, &error) == 0, "%s", error.text);
     store_close(fixture->store);
 }
@@ -274,6 +304,21 @@ struct store_window_info fixture_wait_indexed(struct worker_fixture *fixture, in
         ck_assert_msg(round < WAIT_ROUNDS, "window %lld got no segment", (long long)number);
         pause_ns(WAIT_PAUSE_NS);
     }
+}
+
+uint64_t fixture_epoch(struct worker_fixture *fixture, int64_t number)
+{
+    struct store_snapshot *snapshot =
+        store_snapshot_acquire(fixture->shard, io_wall_ms(io_posix()));
+    uint64_t epoch = 0;
+    size_t count;
+    const struct store_source *sources = store_snapshot_sources(snapshot, &count);
+
+    for (size_t i = 0; i < count; i++)
+        if (sources[i].segment && sources[i].window_start_ms == number * WINDOW_MS)
+            epoch = index_segment_epoch(sources[i].segment->object);
+    store_snapshot_release(snapshot);
+    return epoch;
 }
 
 void fixture_wait_drained(struct worker_queue *queue)

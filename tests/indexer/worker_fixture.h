@@ -22,7 +22,8 @@ struct worker_fixture {
     struct metrics *metrics;
     struct failing_io io;
     struct store *store;
-    struct store_shard *shard;
+    struct store_shard *shard; /* that the calls below are about */
+    struct store_shard *other; /* NULL unless there are two */
     struct indexer_host host;
     _Atomic int leases;
     atomic_bool closing;
@@ -36,7 +37,11 @@ struct worker_fixture {
 void fixture_open(struct worker_fixture *fixture, const char *name, const char *shard,
                   const char *collection_yaml);
 void fixture_close(struct worker_fixture *fixture);
-/** Closes and opens store and shard, as a restart does. */
+/** A second shard of the collection. */
+void fixture_open_other(struct worker_fixture *fixture, const char *shard);
+/** Which of two shards the calls below are about; nothing may be under way. */
+void fixture_switch(struct worker_fixture *fixture);
+/** Closes and opens store and shard (of one), as a restart does. */
 void fixture_reopen(struct worker_fixture *fixture);
 
 /** Appends `rows` random vectors to window `number` and seals it. */
@@ -60,6 +65,8 @@ void fixture_submit(struct worker_fixture *fixture, struct worker_pool *pool, in
 struct store_window_info fixture_window(struct worker_fixture *fixture, int64_t number);
 /** Waits until the window has a segment. */
 struct store_window_info fixture_wait_indexed(struct worker_fixture *fixture, int64_t number);
+/** Epoch of the window's segment; 0: none. */
+uint64_t fixture_epoch(struct worker_fixture *fixture, int64_t number);
 /** Waits until nothing is waiting or under way. */
 void fixture_wait_drained(struct worker_queue *queue);
 /** Files in the shard's folder whose name ends so. */

@@ -192,21 +192,6 @@ START_TEST(kind_and_row_count_decide_what_a_window_gets)
 }
 END_TEST
 
-static uint64_t epoch_of(struct worker_fixture *fixture, int64_t number)
-{
-    struct store_snapshot *snapshot =
-        store_snapshot_acquire(fixture->shard, io_wall_ms(io_posix()));
-    uint64_t epoch = 0;
-    size_t count;
-    const struct store_source *sources = store_snapshot_sources(snapshot, &count);
-
-    for (size_t i = 0; i < count; i++)
-        if (sources[i].segment && sources[i].window_start_ms == number * WINDOW_MS)
-            epoch = index_segment_epoch(sources[i].segment->object);
-    store_snapshot_release(snapshot);
-    return epoch;
-}
-
 /* Young windows get a graph; when they are old it is replaced in the background, and later windows
  * take over the centroids of earlier ones. */
 START_TEST(windows_that_grow_old_become_lists_of_one_epoch)
@@ -231,9 +216,36 @@ START_TEST(windows_that_grow_old_become_lists_of_one_epoch)
     }
     ck_assert_str_eq(fixture_window(&setting->fixture, 1).run.segment.kind, "ivf_pq");
     ck_assert_str_eq(fixture_window(&setting->fixture, 2).run.segment.kind, "ivf_pq");
-    ck_assert_uint_ne(epoch_of(&setting->fixture, 1), 0);
-    ck_assert_uint_eq(epoch_of(&setting->fixture, 1), epoch_of(&setting->fixture, 2));
+    ck_assert_uint_ne(fixture_epoch(&setting->fixture, 1), 0);
+    ck_assert_uint_eq(fixture_epoch(&setting->fixture, 1), fixture_epoch(&setting->fixture, 2));
     fixture_wait_files(&setting->fixture, ".segment", 2);
+    tear_down(setting);
+}
+END_TEST
+
+/* Partitions of a topic look alike: lists of all their windows have one set of centroids. */
+START_TEST(shards_share_an_epoch)
+{
+    struct setting *setting =
+        set_up("dim: 16, metric: l2, index: {kind: ivf_pq, flat_below: 0}", 1);
+    struct worker_fixture *fixture = &setting->fixture;
+    uint64_t first;
+
+    fixture_open_other(fixture, "1");
+    for (int64_t number = 1; number <= 4; number++) {
+        fixture_seal(fixture, number, 3000);
+        fixture_submit(fixture, setting->pool, number);
+        ck_assert_str_eq(fixture_wait_indexed(fixture, number).run.segment.kind, "ivf_pq");
+        fixture_wait_drained(setting->queue);
+        fixture_switch(fixture);
+    }
+    fixture_switch(fixture); /* windows 2 and 4 */
+    first = fixture_epoch(fixture, 2);
+    ck_assert_uint_ne(first, 0);
+    ck_assert_uint_eq(fixture_epoch(fixture, 4), first);
+    fixture_switch(fixture); /* windows 1 and 3 */
+    ck_assert_uint_eq(fixture_epoch(fixture, 1), first);
+    ck_assert_uint_eq(fixture_epoch(fixture, 3), first);
     tear_down(setting);
 }
 END_TEST
@@ -418,7 +430,7 @@ TEST_TABLE(TEST(sealed_window_gets_a_segment_that_searches_see),
            TEST(window_whose_job_was_lost_is_found_by_reconciliation),
            TEST(packed_run_is_indexed_like_a_raw_one), TEST(small_window_stays_flat),
            TEST(kind_and_row_count_decide_what_a_window_gets),
-           TEST(windows_that_grow_old_become_lists_of_one_epoch),
+           TEST(windows_that_grow_old_become_lists_of_one_epoch), TEST(shards_share_an_epoch),
            TEST(segment_below_the_recall_floor_is_never_served),
            TEST(build_that_fails_always_is_given_up_after_the_last_attempt),
            TEST(build_that_fails_once_is_repeated), TEST(segments_are_there_again_after_a_restart),

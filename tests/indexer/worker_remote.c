@@ -196,6 +196,12 @@ START_TEST(builder_without_room_for_a_graph_brings_lists_once)
     fixture_wait_drained(owner.queue);
     ck_assert_uint_eq(fixture_window(&owner.fixture, 5).run.segment.file_number,
                       window.run.segment.file_number);
+    /* And the next window's are of the same epoch, which the owner has. */
+    fixture_seal(&owner.fixture, 6, ROWS);
+    fixture_submit(&owner.fixture, owner.pool, 6);
+    ck_assert_str_eq(fixture_wait_indexed(&owner.fixture, 6).run.segment.kind, "ivf_pq");
+    ck_assert_uint_ne(fixture_epoch(&owner.fixture, 5), 0);
+    ck_assert_uint_eq(fixture_epoch(&owner.fixture, 5), fixture_epoch(&owner.fixture, 6));
     (void)kill(builder.process, SIGKILL);
     ck_assert_int_eq(waitpid(builder.process, &status, 0), builder.process);
     owner_close(&owner);
@@ -281,6 +287,8 @@ START_TEST(what_is_no_segment_is_never_swapped_in_and_leaves_nothing)
                      ERROR_INVALID);
     ck_assert_int_eq(worker_handoff_vectors(hostile.pool, &hostile.run, 0, 500, &out, &error), 0);
     ck_assert_uint_eq(out.size, HANDOFF_CHECKSUM_BYTES + 500 * 16 * sizeof(float));
+    ck_assert_int_eq(worker_handoff_epoch(hostile.pool, &hostile.run, 0, &out, &error),
+                     ERROR_NOT_FOUND); /* nothing has lists */
     hostile.run.generation = 2;
     ck_assert_int_eq(worker_handoff_vectors(hostile.pool, &hostile.run, 0, 1, &out, &error),
                      ERROR_NOT_FOUND);
