@@ -19,6 +19,7 @@ enum {
     EF_DEFAULT = 64,       /* an ef for which the lists measured at the build are read */
     KEEP_MIN = 64,         /* candidates: codes of 4 bits are coarse */
     KEEP_PER_HIT = 8,      /* for each hit wanted */
+    KEEP_PER_EF = 2,       /* for each place of ef: with more lists alone the codes miss the rest */
     SELECTIVE = 3,         /* a filter that accepts fewer than one in so many near rows */
     REJECTED_KEEP = 1024,  /* rejected rows remembered, the nearest */
     KEEP_FACTOR = 4,       /* more candidates in a repetition */
@@ -27,7 +28,6 @@ enum {
     PATIENCE_FILTERED = 4, /* far from the query the best lie further apart in the order of codes */
     MEASURED_HITS = 128 /* for so many nearest rows, about, it is known how many lists are needed */
 };
-static const double KEEP_PER_EF = 2.5;
 static const float REACH = 4; /* see rerank.c: errors of 4 bits have long tails */
 
 /* Memory of one search, in the thread's scratch. */
@@ -459,7 +459,7 @@ int index_ivf_search(const struct index_member *members, uint32_t member_count,
     ef = wanted->ef > k ? wanted->ef : k;
     if (k == 0)
         return 0;
-    keep = KEEP_PER_EF * ef > KEEP_MIN ? (uint64_t)(KEEP_PER_EF * ef) : KEEP_MIN;
+    keep = (uint64_t)ef * KEEP_PER_EF > KEEP_MIN ? (uint64_t)ef * KEEP_PER_EF : KEEP_MIN;
     keep = keep > (uint64_t)k * KEEP_PER_HIT ? keep : (uint64_t)k * KEEP_PER_HIT;
     make_room(&search);
     index_ivf_list_keys(search.epoch, wanted->query, search.scratch->query, search.room.lists);
