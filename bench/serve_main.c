@@ -1,8 +1,8 @@
 /* windrow-bench-serve: what it costs that a collection is cut into windows, and what filters cost.
  *
  *     windrow-bench-serve --base F --queries F [--metric cosine|dot|l2] [--kind hnsw|ivf_pq]
- *                         [--windows 1,10] [--shards N] [--ef LIST] [--shuffle] [--threads N]
- *                         [--no-filters] [--dir DIR] [--builders N [--nice M]]
+ *                         [--graphs N] [--windows 1,10] [--shards N] [--ef LIST] [--shuffle]
+ *                         [--threads N] [--no-filters] [--dir DIR] [--builders N [--nice M]]
  *
  * Rows of the base file go through the real store, in file order as time (or shuffled over the
  * windows with --shuffle), are sealed, indexed and asked through query_search_run. Truth is the
@@ -37,6 +37,7 @@ struct bench {
     uint32_t windows;
     bool shuffle;
     bool lists;             /* IVF-PQ; else HNSW */
+    uint32_t graphs;        /* with lists: the youngest so many windows are HNSW all the same */
     uint32_t build_threads; /* beside the searches; 0: other experiments */
     int build_nice;
     uint64_t (*truth)[K];
@@ -155,22 +156,21 @@ static enum index_metric metric_of(const struct bench *bench)
 }
 
 /* Builds the segment and writes it to `path`, PATH_MAX bytes that receive its name. */
-static int write_segment(const struct bench *bench, struct store_shard *shard, const float *vectors,
-                         uint32_t rows, const struct index_build_options *build, char *path,
+static int write_segment(bool lists, struct store_shard *shard, const float *vectors, uint32_t rows,
+                         const struct index_build_options *build, char *path,
                          struct store_segment_info *info, struct error *error)
 {
     struct index_hnsw_graph *graph = NULL;
     struct index_ivf *ivf = NULL;
-    int code = bench->lists ? index_ivf_build(vectors, rows, build, &ivf, error)
-                            : index_hnsw_build(vectors, rows, build, &graph, error);
+    int code = lists ? index_ivf_build(vectors, rows, build, &ivf, error)
+                     : index_hnsw_build(vectors, rows, build, &graph, error);
 
     if (code != 0)
         return code;
     store_shard_reserve_segment(shard, &info->file_number, path, PATH_MAX);
-    code =
-        bench->lists
-            ? index_ivf_write(io_posix(), path, info->file_number, ivf, &info->bytes, error)
-            : index_segment_write(io_posix(), path, info->file_number, graph, &info->bytes, error);
+    code = lists ? index_ivf_write(io_posix(), path, info->file_number, ivf, &info->bytes, error)
+                 : index_segment_write(io_posix(), path, info->file_number, graph, &info->bytes,
+                                       error);
     index_ivf_delete(ivf);
     index_hnsw_graph_delete(graph);
     return code;
@@ -193,6 +193,8 @@ static const struct index_segment *index_source(struct bench *bench, struct stor
                                         .cancel = cancel};
     struct store_segment segment = {.info = {.kind = "hnsw", .recall = -1},
                                     .release = index_segment_close};
+    bool lists = bench->lists &&
+                 source->window_start_ms / WINDOW_MS + (int64_t)bench->graphs < bench->windows;
     struct io *io = io_posix();
     struct error error = {0};
     struct index_segment *opened;
@@ -200,7 +202,7 @@ static const struct index_segment *index_source(struct bench *bench, struct stor
     char temporary[PATH_MAX], final[PATH_MAX];
     float *vectors = malloc((size_t)source->row_count * build.dim * sizeof(float));
 
-    if (bench->lists)
+    if (lists)
         snprintf(segment.info.kind, sizeof(segment.info.kind), "ivf_pq");
     for (uint32_t row = 0; row < source->row_count; row++) {
         const float *vector;
@@ -208,7 +210,7 @@ static const struct index_segment *index_source(struct bench *bench, struct stor
         check(store_row_vectors(source, row, &vector, &span, &error), &error);
         memcpy(vectors + (size_t)row * build.dim, vector, build.dim * sizeof(float));
     }
-    code = write_segment(bench, shard, vectors, source->row_count, &build, temporary, &segment.info,
+    code = write_segment(lists, shard, vectors, source->row_count, &build, temporary, &segment.info,
                          &error);
     free(vectors);
     if (code == ERROR_CANCELLED)
@@ -242,6 +244,8 @@ static void seal_and_index(struct bench *bench, struct store_shard *shard,
         if (!sources[i].sealed)
             continue;
         segment = index_source(bench, shard, &sources[i], 2, *epoch, NULL);
+        if (index_segment_epoch(segment) == 0)
+            continue;
         index_epoch_delete(*epoch);
         *epoch = index_segment_copy_epoch(segment);
     }
@@ -495,8 +499,8 @@ static const char *option(int argc, char **argv, const char *name, const char *o
 
 static const char usage[] =
     "usage: windrow-bench-serve --base F --queries F [--metric cosine|dot|l2]\n"
-    "           [--kind hnsw|ivf_pq] [--windows 1,10] [--shards N] [--ef LIST] [--shuffle]\n"
-    "           [--threads N] [--no-filters] [--dir DIR] [--builders N [--nice M]]\n";
+    "           [--kind hnsw|ivf_pq] [--graphs N] [--windows 1,10] [--shards N] [--ef LIST]\n"
+    "           [--shuffle] [--threads N] [--no-filters] [--dir DIR] [--builders N [--nice M]]\n";
 
 /* Which of three names the option has; the first when it is not given. */
 static int choice(int argc, char **argv, const char *name, const char *const names[3])
@@ -536,6 +540,7 @@ int main(int argc, char **argv)
     struct bench bench = {.shuffle = has_flag(argc, argv, "--shuffle"),
                           .shard_count = (uint32_t)atoi(option(argc, argv, "--shards", "1")),
                           .lists = kind == 1,
+                          .graphs = (uint32_t)atoi(option(argc, argv, "--graphs", "0")),
                           .build_threads = (uint32_t)atoi(option(argc, argv, "--builders", "0")),
                           .build_nice = atoi(option(argc, argv, "--nice", "10"))};
     struct error error = {0};
