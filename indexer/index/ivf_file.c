@@ -264,10 +264,20 @@ static void fill_header(const struct index_ivf *ivf, uint64_t file_number,
     };
 }
 
+/* Of the sections up to LISTS, which an epoch consists of. */
+static void fill_tables(const struct index_ivf_epoch *epoch, const void *content[INDEX_IVF_LISTS])
+{
+    content[INDEX_IVF_LOW] = epoch->quantiser.low ? (const void *)epoch->quantiser.low : "";
+    content[INDEX_IVF_CENTROIDS] = epoch->centroids;
+    content[INDEX_IVF_CODES] = epoch->centroid_codes;
+    content[INDEX_IVF_CODEBOOK] = epoch->pq.codebook;
+}
+
 int index_ivf_write(struct io *io, const char *path, uint64_t file_number,
                     const struct index_ivf *ivf, uint64_t *size_bytes, struct error *error)
 {
     const struct index_ivf_epoch *epoch = &ivf->epoch;
+    const void *content[INDEX_IVF_SECTION_COUNT];
     struct index_ivf_header header;
     uint32_t lists = epoch->list_count, *places;
     int status;
@@ -279,15 +289,11 @@ int index_ivf_write(struct io *io, const char *path, uint64_t file_number,
     places = index_allocate(2 * (size_t)lists + 1, sizeof(uint32_t));
     memcpy(places, ivf->first_blocks, ((size_t)lists + 1) * sizeof(uint32_t));
     memcpy(places + lists + 1, ivf->sizes, (size_t)lists * sizeof(uint32_t));
-    const void *content[INDEX_IVF_SECTION_COUNT] = {
-        epoch->quantiser.low ? (const void *)epoch->quantiser.low : "",
-        epoch->centroids,
-        epoch->centroid_codes,
-        epoch->pq.codebook,
-        places,
-        ivf->rows,
-        ivf->biases ? (const void *)ivf->biases : "",
-        ivf->blocks};
+    fill_tables(epoch, content);
+    content[INDEX_IVF_LISTS] = places;
+    content[INDEX_IVF_ROWS] = ivf->rows;
+    content[INDEX_IVF_BIASES] = ivf->biases ? (const void *)ivf->biases : "";
+    content[INDEX_IVF_BLOCKS] = ivf->blocks;
     index_sections_sum(header.sections, content, INDEX_IVF_SECTION_COUNT, file_number);
     header.checksum = index_ivf_header_checksum(&header);
     status = index_sections_write(io, path, &header, header.sections, content,
@@ -321,15 +327,14 @@ void index_epoch_delete(struct index_ivf_epoch *epoch)
 int index_epoch_pack(const struct index_ivf_epoch *epoch, struct buffer *out, struct error *error)
 {
     const struct index_ivf alone = {.epoch = *epoch, .count = 1, .block_count = 1};
-    const void *content[INDEX_IVF_LISTS] = {
-        epoch->quantiser.low ? (const void *)epoch->quantiser.low : "", epoch->centroids,
-        epoch->centroid_codes, epoch->pq.codebook};
+    const void *content[INDEX_IVF_LISTS];
     struct index_ivf_header header;
     uint64_t bytes;
 
     fill_header(&alone, 0, &header);
     if (index_ivf_layout(&header, error) != 0)
         return error->code;
+    fill_tables(epoch, content);
     index_sections_sum(header.sections, content, INDEX_IVF_LISTS, 0);
     header.checksum = index_ivf_header_checksum(&header);
     bytes = header.sections[INDEX_IVF_LISTS].offset;

@@ -80,11 +80,10 @@ static int score_batch(struct rerank *rerank, uint32_t first, uint32_t count, st
             fetch(vectors[i + FETCH_AHEAD], FETCH_DIMENSIONS, dim);
         score = index_score(candidates->metric, search->query, vectors[i], dim);
         difference = (double)score - score_by_codes(rerank, candidate);
-        if (rerank->top.count < rerank->top.limit || score > rerank->top.hits[0].score)
+        if (index_top_offer(&rerank->top, row_of(candidates, candidate), score))
             rerank->without = 0;
         else
             rerank->without++;
-        index_top_offer(&rerank->top, row_of(candidates, candidate), score);
         rerank->count += 1;
         rerank->sum += difference;
         rerank->sum_of_squares += difference * difference;
@@ -119,25 +118,21 @@ static bool may_belong_by_code(const struct rerank *rerank, uint64_t candidate)
 /* Whether a candidate, and with it all behind it, may still belong to the best k. */
 static bool may_belong(const struct rerank *rerank, uint64_t candidate)
 {
-    bool full = rerank->top.count == rerank->top.limit;
-    double mean, variance, best, worst = (double)rerank->search->floor_score;
+    double mean, variance, best;
 
-    if (!full && !isfinite(worst))
+    if (rerank->top.count < rerank->top.limit)
         return true;
-    if (full) {
-        if (rerank->score_per_key == 0)
-            return false; /* codes are the vectors */
-        if (rerank->without >= rerank->candidates->patience)
-            return false;
-        if (rerank->candidates->error_square > 0)
-            return may_belong_by_code(rerank, candidate);
-        worst = fmax(worst, (double)rerank->top.hits[0].score);
-    }
+    if (rerank->score_per_key == 0)
+        return false; /* codes are the vectors */
+    if (rerank->without >= rerank->candidates->patience)
+        return false;
+    if (rerank->candidates->error_square > 0)
+        return may_belong_by_code(rerank, candidate);
     mean = rerank->sum / rerank->count;
     variance = fmax(rerank->sum_of_squares / rerank->count - mean * mean, 0);
     best = score_by_codes(rerank, candidate) + mean +
            (double)rerank->candidates->reach * sqrt(variance);
-    return best > worst;
+    return best > (double)fmaxf(rerank->top.hits[0].score, rerank->search->floor_score);
 }
 
 int index_rerank(const struct index_candidates *candidates, const struct index_search *search,

@@ -45,7 +45,8 @@ static inline void index_top_sink(struct index_top *top, uint32_t at, uint32_t c
     top->hits[at] = moving;
 }
 
-static inline void index_top_offer(struct index_top *top, uint32_t row, float score)
+/* Whether it took a place. */
+static inline bool index_top_offer(struct index_top *top, uint32_t row, float score)
 {
     struct index_hit hit = {row, score};
 
@@ -59,7 +60,10 @@ static inline void index_top_offer(struct index_top *top, uint32_t row, float sc
     } else if (top->limit > 0 && index_hit_better(&hit, &top->hits[0])) {
         top->hits[0] = hit;
         index_top_sink(top, 0, top->count);
+    } else {
+        return false;
     }
+    return true;
 }
 
 /* Best first; the heap is used up. */

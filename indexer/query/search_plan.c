@@ -148,7 +148,7 @@ static bool walks_on_matching(const struct source_search *source)
  * nearest 10 k, and the pool has to hold those.
  *
  * Groups that are walked each on its own bring the best of all together: the nearest are shared
- * among them, and so is ef, by the root as among the trees of one forest. */
+ * among them, and so is ef, by the root as among the trees of one forest, down to a half. */
 uint32_t search_walk_width(const struct searcher *searcher, struct source_search *const *sources,
                            size_t count, uint32_t wanted)
 {
@@ -164,7 +164,7 @@ uint32_t search_walk_width(const struct searcher *searcher, struct source_search
     }
     width = accepted >= met ? wanted : wanted * FILTER_POOL * met / fmax(accepted, 1);
     if (searcher->walked_rows > 0)
-        share = fmax(sqrt(fmin(rows / (double)searcher->walked_rows, 1)), SHARE_MIN);
+        share = fmax(sqrt(rows / (double)searcher->walked_rows), SHARE_MIN);
     return (uint32_t)fmin(fmax(width, ceil(searcher->ef * share * (sparse ? SPARSE_WIDTH : 1))),
                           UINT32_MAX);
 }

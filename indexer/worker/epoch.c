@@ -21,22 +21,18 @@ static bool is_better(const struct choice *choice, int64_t start_ms, uint64_t nu
     return number < choice->number;
 }
 
-static bool choose(struct choice *choice, const struct store_snapshot *snapshot, int64_t own)
+static void choose(struct choice *choice, const struct store_snapshot *snapshot, int64_t own)
 {
     size_t count;
     const struct store_source *sources = store_snapshot_sources(snapshot, &count);
-    bool chosen = false;
 
     for (size_t i = 0; i < count; i++) {
         const struct index_segment *segment =
             sources[i].segment ? sources[i].segment->object : NULL;
         uint64_t number = segment ? index_segment_epoch(segment) : 0;
-        if (number == 0 || !is_better(choice, sources[i].window_start_ms, number, own))
-            continue;
-        *choice = (struct choice){segment, number, sources[i].window_start_ms};
-        chosen = true;
+        if (number != 0 && is_better(choice, sources[i].window_start_ms, number, own))
+            *choice = (struct choice){segment, number, sources[i].window_start_ms};
     }
-    return chosen;
 }
 
 struct index_ivf_epoch *worker_epoch_find(const struct worker_pool *pool, const char *collection,
@@ -44,30 +40,26 @@ struct index_ivf_epoch *worker_epoch_find(const struct worker_pool *pool, const 
 {
     const struct indexer_host *host = pool->options.host;
     int64_t now_ms = io_wall_ms(pool->options.io);
-    struct store_snapshot *chosen = NULL;
     struct index_ivf_epoch *epoch = NULL;
     struct indexer_shard_lease *leases;
+    struct store_snapshot **snapshots;
     struct choice choice = {0};
     struct arena arena;
     size_t count;
 
     arena_create(&arena, 0);
     count = host->shards_acquire(host->context, collection, &arena, &leases);
+    snapshots = arena_calloc(&arena, count + 1, sizeof(struct store_snapshot *));
     for (size_t i = 0; i < count; i++) {
-        struct store_snapshot *snapshot = store_snapshot_acquire(leases[i].shard, now_ms);
-        bool better = choose(&choice, snapshot, start_ms);
-        struct store_snapshot *other = better ? chosen : snapshot;
-        if (better)
-            chosen = snapshot;
-        if (other)
-            store_snapshot_release(other);
+        snapshots[i] = store_snapshot_acquire(leases[i].shard, now_ms);
+        choose(&choice, snapshots[i], start_ms);
     }
-    if (chosen) {
+    if (choice.segment)
         epoch = index_segment_copy_epoch(choice.segment);
-        store_snapshot_release(chosen);
-    }
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
+        store_snapshot_release(snapshots[i]);
         host->shard_release(host->context, &leases[i]);
+    }
     arena_destroy(&arena);
     return epoch;
 }

@@ -222,24 +222,17 @@ int worker_handoff_vectors(struct worker_pool *pool, const struct worker_run *ru
 
 /* ---- the epoch ---- */
 
-static int append_epoch_part(const struct worker_run *run, const struct buffer *epoch,
-                             uint64_t offset, struct buffer *out, struct error *error)
+static int append_epoch_part(const struct buffer *epoch, uint64_t offset, struct buffer *out,
+                             struct error *error)
 {
-    struct handoff_epoch_part part = {.total_bytes = epoch->size};
-    uint64_t left = epoch->size - offset;
-    size_t start = out->size;
-    size_t size = left < HANDOFF_PART_BYTES ? (size_t)left : HANDOFF_PART_BYTES;
+    uint64_t total_bytes = epoch->size, left = total_bytes - offset;
 
     if (offset >= epoch->size)
         return error_set(error, ERROR_INVALID, "byte %llu of %zu: not there",
                          (unsigned long long)offset, epoch->size);
-    part.whole = worker_handoff_checksum(epoch->data, epoch->size, run->generation, 0, 0);
-    buffer_append(out, &part, sizeof(part));
-    buffer_append(out, epoch->data + offset, size);
-    part.checksum = worker_handoff_checksum(out->data + start + sizeof(part.checksum),
-                                            out->size - start - sizeof(part.checksum),
-                                            run->generation, 0, offset);
-    memcpy(out->data + start, &part.checksum, sizeof(part.checksum));
+    buffer_append(out, &total_bytes, sizeof(total_bytes));
+    buffer_append(out, epoch->data + offset,
+                  left < HANDOFF_PART_BYTES ? (size_t)left : HANDOFF_PART_BYTES);
     return 0;
 }
 
@@ -258,7 +251,7 @@ int worker_handoff_epoch(struct worker_pool *pool, const struct worker_run *run,
                                  run->collection);
     }
     if (code == 0)
-        code = append_epoch_part(run, &packed, offset, out, error);
+        code = append_epoch_part(&packed, offset, out, error);
     index_epoch_delete(epoch);
     buffer_destroy(&packed);
     here_leave(&here);

@@ -34,15 +34,9 @@ struct worker_part {
     size_t size_bytes;
 };
 
-/* In front of a part of an epoch. */
-struct handoff_epoch_part {
-    uint64_t checksum; /* of the rest of this and the part */
-    uint64_t total_bytes;
-    uint64_t whole; /* checksum of all parts: another one, another epoch */
-};
-
 enum {
     HANDOFF_CHECKSUM_BYTES = 8,
+    HANDOFF_TOTAL_BYTES = 8,             /* in front of a part of an epoch: size of all parts */
     HANDOFF_PART_BYTES = 4 * 1024 * 1024 /* of vectors or of a segment in one message */
 };
 
@@ -55,9 +49,9 @@ uint64_t worker_handoff_checksum(const void *bytes, size_t size_bytes, uint64_t 
 int worker_handoff_vectors(struct worker_pool *pool, const struct worker_run *run, uint64_t first,
                            uint64_t count, struct buffer *out, struct error *error);
 
-/** Appends a handoff_epoch_part and bytes from `offset` on of the epoch (index_epoch_pack) that the
- * run's lists are to be built with. ERROR_NOT_FOUND when nothing of the collection has lists yet,
- * too. */
+/** Appends the size of the epoch (index_epoch_pack) that the run's lists are to be built with, and
+ * its bytes from `offset` on, which carry their checksums: parts of two epochs do not fit together.
+ * ERROR_NOT_FOUND when nothing of the collection has lists yet, too. */
 int worker_handoff_epoch(struct worker_pool *pool, const struct worker_run *run, uint64_t offset,
                          struct buffer *out, struct error *error);
 

@@ -242,31 +242,19 @@ static int fetch_run(struct owner *owner, struct build *build, struct error *err
 
 /* ---- the epoch comes ---- */
 
-static int fetch_epoch_part(struct owner *owner, struct buffer *epoch,
-                            struct handoff_epoch_part *first, struct error *error)
+static int fetch_epoch_part(struct owner *owner, struct buffer *epoch, uint64_t *total_bytes,
+                            struct error *error)
 {
-    const struct worker_job *job = &owner->task->delivery->job;
-    struct handoff_epoch_part part;
-    size_t size;
     char more[64];
 
     (void)snprintf(more, sizeof(more), "&offset=%zu", epoch->size);
     if (ask(owner, "GET", "/internal/epoch", more, NULL, error) != 0)
         return error->code;
-    if (owner->answer.size <= sizeof(part))
-        return error_set(error, ERROR_PEER, "%s sent no epoch", job->owner);
-    size = owner->answer.size - sizeof(part);
-    memcpy(&part, owner->answer.data, sizeof(part));
-    if (part.checksum != worker_handoff_checksum(owner->answer.data + sizeof(part.checksum),
-                                                 owner->answer.size - sizeof(part.checksum),
-                                                 job->generation, 0, epoch->size))
-        return error_set(error, ERROR_CORRUPT, "an epoch came damaged from %s", job->owner);
-    if (epoch->size == 0)
-        *first = part;
-    if (part.whole != first->whole || part.total_bytes != first->total_bytes ||
-        size > part.total_bytes - epoch->size)
-        return error_set(error, ERROR_PEER, "%s has another epoch now", job->owner);
-    buffer_append(epoch, owner->answer.data + sizeof(part), size);
+    if (owner->answer.size <= HANDOFF_TOTAL_BYTES)
+        return error_set(error, ERROR_PEER, "%s sent no epoch", owner->task->delivery->job.owner);
+    memcpy(total_bytes, owner->answer.data, sizeof(*total_bytes));
+    buffer_append(epoch, owner->answer.data + HANDOFF_TOTAL_BYTES,
+                  owner->answer.size - HANDOFF_TOTAL_BYTES);
     return 0;
 }
 
@@ -274,13 +262,13 @@ static int fetch_epoch_part(struct owner *owner, struct buffer *epoch,
  * searched as well, only not together with others. */
 static int fetch_epoch(struct owner *owner, struct build *build, struct error *error)
 {
-    struct handoff_epoch_part first = {0};
     struct buffer bytes = {0};
+    uint64_t total_bytes = 0;
     int code = 0;
 
     do
-        code = fetch_epoch_part(owner, &bytes, &first, error);
-    while (code == 0 && bytes.size < first.total_bytes);
+        code = fetch_epoch_part(owner, &bytes, &total_bytes, error);
+    while (code == 0 && bytes.size < total_bytes);
     if (code == 0)
         code = index_epoch_unpack(bytes.data, bytes.size, &build->epoch, error);
     buffer_destroy(&bytes);

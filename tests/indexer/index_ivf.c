@@ -193,7 +193,6 @@ START_TEST(filtered_search_returns_all_k_at_every_selectivity)
 }
 END_TEST
 
-/* Only rows far from the query match, or only those near it. */
 struct counted {
     const struct fixture_data *data;
     uint32_t vectors;
@@ -203,9 +202,8 @@ static const float *count_vector(void *context, uint32_t row, struct error *erro
 {
     struct counted *counted = context;
 
-    (void)error;
     counted->vectors++;
-    return counted->data->vectors + (size_t)row * DIM;
+    return fixture_vector((void *)(uintptr_t)counted->data, row, error);
 }
 
 /* Rows without order, which 4 bits tell apart badly: codes must spare most of the scoring all the
@@ -251,6 +249,7 @@ START_TEST(a_filtered_search_scores_a_part_of_what_matches)
 }
 END_TEST
 
+/* Only rows far from the query match, or only those near it. */
 START_TEST(filters_correlated_with_the_query_return_all_k)
 {
     uint64_t state = test_seed();

@@ -1,5 +1,4 @@
 #include "tests/indexer/worker_fixture.h"
-#include "indexer/index/index.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -7,6 +6,8 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
+
+#include "indexer/index/index.h"
 
 enum { WAIT_ROUNDS = 3000, WAIT_PAUSE_NS = 20 * 1000 * 1000, GROUP_ROWS = 500 };
 
@@ -23,7 +24,6 @@ static size_t acquire(void *context, const char *collection, struct arena *arena
                       struct indexer_shard_lease **leases)
 {
     struct worker_fixture *fixture = context;
-
     int count = fixture->other ? 2 : 1;
 
     *leases = arena_calloc(arena, 2, sizeof(**leases));
