@@ -1,8 +1,7 @@
 /* What a reload would change: values are compared by how they are written. */
 #include <string.h>
 
-#include "config/loaded.h"
-#include "config/properties.h"
+#include "config/load.h"
 
 struct comparison {
     struct buffer *restart_needed;

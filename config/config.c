@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include "config/load.h"
-#include "config/tree.h"
 
 /* Appends at most one byte more than a configuration may have: enough to tell. */
 static int read_file(const char *path, struct buffer *text, struct buffer *report)

@@ -1,12 +1,50 @@
-/* From the text of a file to a config. Private. */
+/* From the text of a file to a config: what the steps share. Private to config/.
+ *
+ *     tree.c        text -> tree with places
+ *     load.c        walks the tree along the property table, defaults first
+ *     values.c      one node -> one field
+ *     secrets.c     files and environment
+ *     checks.c      combinations of values */
 #ifndef CONFIG_LOAD_H
 #define CONFIG_LOAD_H
 
-#include "base/buffer.h"
-#include "config/loaded.h"
+#include "base/arena.h"
+#include "config/config.h"
+#include "config/properties.h"
+#include "config/report.h"
+#include "config/tree.h"
+
+/* Where a value came from: line 0 is the default, this line the environment. */
+enum { LOADED_FROM_ENVIRONMENT = UINT32_MAX };
+
+/* A config and the origin of each value. */
+struct loaded_config {
+    struct config config; /* first: a struct config * is a struct loaded_config * */
+    struct arena arena;   /* every string, array and mark */
+    const char *api_key_path;
+    bool api_key_from_environment;
+    struct report_mark *marks;             /* one per property: of the global ones */
+    struct report_mark *pair_marks;        /* one per kafka.properties */
+    struct report_mark **collection_marks; /* per collection: one per property */
+    struct report_mark *collection_name_marks;
+};
 
 /** As config_load, from memory; `path` is only a name in messages. Secrets in files are read. */
 int loaded_config_parse(const char *path, const char *text, size_t size_bytes,
                         struct loaded_config **loaded, struct buffer *report);
+
+/** Reads `node` into the field of `base` (a struct loaded_config or a struct config_collection) or
+ * reports why not, in which case the field stays as it is. `path` names the value in messages. */
+bool value_set(struct loaded_config *loaded, const struct property *property,
+               const struct tree_node *node, const char *path, void *base, struct report *report);
+
+/** Reads http.api_key_file and `file:` values of kafka.properties, then lets WINDROW_HTTP_API_KEY
+ * and WINDROW_KAFKA_<PROPERTY> override. */
+void secrets_read(struct loaded_config *loaded, struct report *report);
+
+/** Checks of one collection whose values were all valid by themselves. */
+void check_collection(const struct loaded_config *loaded, size_t index, struct report *report);
+/** Checks of everything else. */
+void check_config(const struct loaded_config *loaded, struct report *report);
 
 #endif

@@ -75,6 +75,11 @@ bool property_name_is_secret(const char *name);
 /** Why `kafka.properties` may not set this name, or NULL. */
 const char *property_kafka_reserved(const char *name);
 
+/** Whether `text` may name a collection. */
+bool check_collection_name(const char *text, struct property_complaint *complaint);
+/** HOST:PORT or [HOST]:PORT. Fills host (at most `host_bytes`) and port. */
+bool split_address(const char *text, char *host, size_t host_bytes, uint32_t *port);
+
 /** "a duration", "a size", ... */
 const char *property_type_name(const struct property *property);
 

@@ -1,4 +1,4 @@
-#include "config/secrets.h"
+#include "config/load.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -7,8 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-#include "config/properties.h"
 
 enum { SECRET_BYTES_MAX = 64 * 1024 };
 

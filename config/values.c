@@ -1,4 +1,4 @@
-#include "config/values.h"
+#include "config/load.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "base/text.h"
-#include "config/property_checks.h"
 
 struct setter {
     struct loaded_config *loaded;
