@@ -4,9 +4,9 @@
  *     filter_match.c    evaluation               filter_text.c   words of a text
  *     filter_time.c     what a filter demands of @time
  *
- * Semantics are Qdrant's without a payload index; tests/indexer/filter_cases.json holds what its
- * own engine answers. Text matches compare words (letters and digits, lower case): text wants all
- * of them, text_any one, phrase all in a row. */
+ * Semantics are Qdrant's without a payload index; tests/indexer/query/filter_cases.json holds what
+ * its own engine answers. Text matches compare words (letters and digits, lower case): text wants
+ * all of them, text_any one, phrase all in a row. */
 #ifndef INDEXER_QUERY_FILTER_H
 #define INDEXER_QUERY_FILTER_H
 

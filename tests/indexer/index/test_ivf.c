@@ -1,0 +1,599 @@
+/* IVF-PQ: recall, filters, epochs and merging. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/indexer/index/index_fixture.h"
+#include "tests/support/test_main.h"
+
+enum { ROWS = 6000, DIM = 40, QUERIES = 40, K = 10 };
+
+static const enum index_metric metrics[] = {INDEX_METRIC_COSINE, INDEX_METRIC_DOT, INDEX_METRIC_L2};
+
+static struct fixture_data first_rows(const struct fixture_data *data, uint32_t count)
+{
+    return (struct fixture_data){data->vectors, count, data->dim};
+}
+
+START_TEST(recall_is_high_for_all_metrics_and_thread_counts)
+{
+    uint64_t state = test_seed();
+
+    for (size_t m = 0; m < 3; m++) {
+        struct fixture_data data = fixture_clusters(metrics[m], ROWS, DIM, 30, 0.7f, &state);
+        struct fixture_data queries = first_rows(&data, QUERIES);
+        struct index_build_options options = fixture_options(metrics[m], DIM);
+        for (options.thread_count = 1; options.thread_count <= 3; options.thread_count += 2) {
+            struct index_segment *segment = fixture_ivf_segment(&data, &options);
+            double ten = fixture_recall(segment, metrics[m], &data, &queries, K, 64);
+            double hundred = fixture_recall(segment, metrics[m], &data, &queries, 100, 128);
+            printf("metric %zu: recall@10 %.3f, @100 %.3f\n", m, ten, hundred);
+            ck_assert_str_eq(index_segment_kind(segment), "ivf_pq");
+            ck_assert_double_ge(ten, 0.93);
+            ck_assert_double_ge(hundred, 0.93);
+            index_segment_close(segment);
+        }
+        fixture_data_destroy(&data);
+    }
+}
+END_TEST
+
+static uint8_t *file_content(size_t *size)
+{
+    FILE *stream = fopen(fixture_path(), "rb");
+    uint8_t *bytes;
+
+    ck_assert_ptr_nonnull(stream);
+    fseek(stream, 0, SEEK_END);
+    *size = (size_t)ftell(stream);
+    rewind(stream);
+    bytes = malloc(*size);
+    ck_assert_uint_eq(fread(bytes, 1, *size, stream), *size);
+    fclose(stream);
+    return bytes;
+}
+
+START_TEST(the_same_seed_gives_the_same_file_whatever_the_threads)
+{
+    uint64_t state = test_seed();
+    struct fixture_data data = fixture_clusters(INDEX_METRIC_L2, ROWS, DIM, 30, 0.7f, &state);
+    struct index_build_options options = fixture_options(INDEX_METRIC_L2, DIM);
+    uint8_t *contents[3];
+    size_t sizes[3];
+
+    for (uint32_t i = 0; i < 3; i++) {
+        options.thread_count = i == 1 ? 4 : 1;
+        options.seed = i == 2 ? 2 : 1;
+        index_segment_close(fixture_ivf_segment(&data, &options));
+        contents[i] = file_content(&sizes[i]);
+    }
+    ck_assert_uint_eq(sizes[0], sizes[1]);
+    ck_assert(memcmp(contents[0], contents[1], sizes[0]) == 0);
+    ck_assert(sizes[0] != sizes[2] || memcmp(contents[0], contents[2], sizes[0]) != 0);
+    for (int i = 0; i < 3; i++)
+        free(contents[i]);
+    fixture_data_destroy(&data);
+}
+END_TEST
+
+/* Data that leave nothing to choose: few rows, one dimension, all equal, nothing but zeros, numbers
+ * near the ends of float32. The answer has min(k, rows) rows, the right ones where they differ. */
+START_TEST(degenerate_windows_are_answered_in_full)
+{
+    static const struct {
+        uint32_t rows, dim;
+        float scale, offset; /* of the values */
+    } cases[] = {{1, 1, 1, 0},        {1, 70, 1, 0},      {2, 5, 1, 0},         {33, 1, 1, 0},
+                 {500, 3, 0, 0},      {500, 20, 0, 5},    {300, 20, 1e-20f, 0}, {300, 20, 1e15f, 0},
+                 {300, 20, 1e18f, 0}, {300, 20, 1, 1e6f}, {200, 1100, 1, 0}};
+    uint64_t state = test_seed();
+
+    for (size_t c = 0; c < sizeof(cases) / sizeof(cases[0]); c++)
+        for (size_t m = 0; m < 3; m++) {
+            uint32_t rows = cases[c].rows, dim = cases[c].dim;
+            struct fixture_data data = {malloc((size_t)rows * dim * sizeof(float)), rows, dim};
+            struct index_build_options options = fixture_options(metrics[m], dim);
+            struct index_segment *segment;
+            struct index_search search;
+            struct index_hit hits[K];
+            struct error error;
+            uint32_t count;
+            bool exhausted;
+            for (size_t i = 0; i < (size_t)rows * dim; i++)
+                data.vectors[i] = cases[c].offset + cases[c].scale * fixture_gauss(&state);
+            for (uint32_t row = 0; row < rows && metrics[m] == INDEX_METRIC_COSINE; row++)
+                index_normalise(data.vectors + (size_t)row * dim, dim);
+            segment = fixture_ivf_segment(&data, &options);
+            search = fixture_search(&data, data.vectors, K, 64);
+            ck_assert_int_eq(
+                index_segment_search(segment, &search, hits, &count, &exhausted, &error), 0);
+            ck_assert_uint_eq(count, rows < K ? rows : K);
+            ck_assert(exhausted);
+            if (cases[c].scale == 1 && metrics[m] == INDEX_METRIC_L2)
+                ck_assert_uint_eq(hits[0].row, 0);
+            index_segment_close(segment);
+            fixture_data_destroy(&data);
+        }
+}
+END_TEST
+
+struct accept {
+    const uint8_t *accepted;
+};
+
+static bool accept_row(void *context, uint32_t row)
+{
+    const struct accept *accept = context;
+
+    if (row >= ROWS) /* an assertion of check writes a message each time: too slow here */
+        ck_abort_msg("row %u of %u", row, ROWS);
+    return accept->accepted[row];
+}
+
+/* Every hit is an accepted row, and there are k whenever k rows match, without a scan. */
+static uint32_t search_filtered(const struct index_segment *segment,
+                                const struct fixture_data *data, const float *query,
+                                const uint8_t *accepted, uint32_t *wanted)
+{
+    struct index_hit hits[K], *truth = malloc(ROWS * sizeof(*truth));
+    struct accept accept = {accepted};
+    struct index_search search = fixture_search(data, query, K, 64);
+    struct error error;
+    uint32_t count, all, found = 0;
+    float worst = -INFINITY;
+    bool exhausted;
+
+    search.accept = accept_row;
+    search.accept_context = &accept;
+    ck_assert_int_eq(index_segment_search(segment, &search, hits, &count, &exhausted, &error), 0);
+    ck_assert(exhausted);
+    index_exact_top(INDEX_METRIC_L2, data->vectors, ROWS, DIM, query, ROWS, truth, &all);
+    *wanted = 0;
+    for (uint32_t i = 0; i < all && *wanted < K; i++)
+        if (accepted[truth[i].row]) {
+            worst = truth[i].score;
+            ++*wanted;
+        }
+    ck_assert_uint_eq(count, *wanted);
+    for (uint32_t i = 0; i < count; i++) {
+        ck_assert(accepted[hits[i].row]);
+        found += hits[i].score >= worst;
+    }
+    free(truth);
+    return found;
+}
+
+START_TEST(filtered_search_returns_all_k_at_every_selectivity)
+{
+    static const double selectivities[] = {1, 0.5, 0.1, 0.03, 0.01, 0.001, 0};
+    uint64_t state = test_seed();
+    struct fixture_data data = fixture_clusters(INDEX_METRIC_L2, ROWS, DIM, 30, 0.7f, &state);
+    struct index_build_options options = fixture_options(INDEX_METRIC_L2, DIM);
+    struct index_segment *segment = fixture_ivf_segment(&data, &options);
+    uint8_t *accepted = malloc(ROWS);
+
+    for (size_t s = 0; s < sizeof(selectivities) / sizeof(selectivities[0]); s++) {
+        uint32_t found = 0, wanted = 0;
+        for (uint32_t row = 0; row < ROWS; row++)
+            accepted[row] =
+                (double)(test_random(&state) >> 11) / 9007199254740992.0 < selectivities[s];
+        for (uint32_t q = 0; q < QUERIES; q++) {
+            uint32_t wanted_now;
+            found += search_filtered(segment, &data, data.vectors + (size_t)q * 97 * DIM, accepted,
+                                     &wanted_now);
+            wanted += wanted_now;
+        }
+        printf("selectivity %g: %u of %u found\n", selectivities[s], found, wanted);
+        ck_assert_double_ge(found, 0.95 * wanted);
+    }
+    free(accepted);
+    index_segment_close(segment);
+    fixture_data_destroy(&data);
+}
+END_TEST
+
+struct counted {
+    const struct fixture_data *data;
+    uint32_t vectors;
+};
+
+static const float *count_vector(void *context, uint32_t row, struct error *error)
+{
+    struct counted *counted = context;
+
+    counted->vectors++;
+    return fixture_vector((void *)(uintptr_t)counted->data, row, error);
+}
+
+/* Rows without order, which 4 bits tell apart badly: codes must spare most of the scoring all the
+ * same. What a filter leaves could as well be scored row by row. */
+START_TEST(a_filtered_search_scores_a_part_of_what_matches)
+{
+    uint64_t state = test_seed();
+    struct fixture_data data = fixture_clusters(INDEX_METRIC_L2, ROWS, DIM, 1, 1.0f, &state);
+    struct index_build_options options = fixture_options(INDEX_METRIC_L2, DIM);
+    struct index_segment *segment = fixture_ivf_segment(&data, &options);
+    uint64_t *matching = calloc(ROWS / 64 + 1, sizeof(*matching));
+    uint32_t matching_rows = 0, scored = 0;
+
+    for (uint32_t row = 0; row < ROWS; row++)
+        if (test_random(&state) % 5 == 0) {
+            matching[row / 64] |= UINT64_C(1) << row % 64;
+            matching_rows++;
+        }
+    for (uint32_t q = 0; q < QUERIES; q++) {
+        struct counted counted = {&data, 0};
+        struct index_member member = {.segment = segment,
+                                      .matching = matching,
+                                      .matching_rows = matching_rows,
+                                      .vector = count_vector,
+                                      .vector_context = &counted};
+        struct index_search search =
+            fixture_search(&data, data.vectors + (size_t)q * 97 * DIM, K, 32);
+        struct index_hit hits[K];
+        uint32_t members[K], count;
+        struct error error;
+        bool exhausted;
+        ck_assert_int_eq(
+            index_members_search(&member, 1, &search, hits, members, &count, &exhausted, &error),
+            0);
+        ck_assert_uint_eq(count, K);
+        scored += counted.vectors;
+    }
+    printf("%u of %u matching rows scored\n", scored / QUERIES, matching_rows);
+    ck_assert_uint_lt(scored / QUERIES, matching_rows / 6); /* a fifth before patience */
+    free(matching);
+    index_segment_close(segment);
+    fixture_data_destroy(&data);
+}
+END_TEST
+
+/* Only rows far from the query match, or only those near it. */
+START_TEST(filters_correlated_with_the_query_return_all_k)
+{
+    uint64_t state = test_seed();
+    struct fixture_data data = fixture_clusters(INDEX_METRIC_L2, ROWS, DIM, 30, 0.7f, &state);
+    struct index_build_options options = fixture_options(INDEX_METRIC_L2, DIM);
+    struct index_segment *segment = fixture_ivf_segment(&data, &options);
+    uint8_t *accepted = malloc(ROWS);
+
+    for (int far = 0; far < 2; far++) {
+        uint32_t found = 0, wanted = 0;
+        for (uint32_t q = 0; q < QUERIES; q++) {
+            const float *query = data.vectors + (size_t)q * 97 * DIM;
+            uint32_t wanted_now;
+            for (uint32_t row = 0; row < ROWS; row++)
+                accepted[row] =
+                    (index_score(INDEX_METRIC_L2, query, data.vectors + (size_t)row * DIM, DIM) <
+                     -2.0f * DIM) == (far == 1);
+            found += search_filtered(segment, &data, query, accepted, &wanted_now);
+            wanted += wanted_now;
+        }
+        printf("far %d: %u of %u found\n", far, found, wanted);
+        ck_assert_double_ge(found, 0.9 * wanted);
+    }
+    free(accepted);
+    index_segment_close(segment);
+    fixture_data_destroy(&data);
+}
+END_TEST
+
+START_TEST(hits_at_or_below_the_floor_are_left_out)
+{
+    uint64_t state = test_seed();
+    struct fixture_data data = fixture_clusters(INDEX_METRIC_L2, ROWS, DIM, 30, 0.7f, &state);
+    struct index_build_options options = fixture_options(INDEX_METRIC_L2, DIM);
+    struct index_segment *segment = fixture_ivf_segment(&data, &options);
+    struct index_search search = fixture_search(&data, data.vectors, K, 64);
+    struct index_hit hits[K], above[K];
+    struct error error;
+    uint32_t count, above_count;
+    bool exhausted;
+
+    ck_assert_int_eq(index_segment_search(segment, &search, hits, &count, &exhausted, &error), 0);
+    ck_assert_uint_eq(count, K);
+    search.floor_score = hits[4].score;
+    ck_assert_int_eq(
+        index_segment_search(segment, &search, above, &above_count, &exhausted, &error), 0);
+    ck_assert_uint_eq(above_count, 4);
+    ck_assert_mem_eq(above, hits, 4 * sizeof(hits[0]));
+    index_segment_close(segment);
+    fixture_data_destroy(&data);
+}
+END_TEST
+
+static struct index_segment *built_after(const struct index_segment *former,
+                                         const struct fixture_data *data)
+{
+    struct index_build_options options = fixture_options(INDEX_METRIC_L2, DIM);
+    struct index_ivf_epoch *epoch = former ? index_segment_copy_epoch(former) : NULL;
+    struct index_segment *segment;
+
+    options.epoch = epoch;
+    segment = fixture_ivf_segment(data, &options);
+    index_epoch_delete(epoch);
+    return segment;
+}
+
+START_TEST(windows_share_an_epoch_until_the_data_drift)
+{
+    uint64_t state = test_seed();
+    struct fixture_data all = fixture_clusters(INDEX_METRIC_L2, 2 * ROWS, DIM, 30, 0.7f, &state);
+    struct fixture_data second = {all.vectors + (size_t)ROWS * DIM, ROWS, DIM};
+    struct fixture_data other = fixture_clusters(INDEX_METRIC_L2, ROWS, DIM, 30, 0.7f, &state);
+    struct fixture_data first = first_rows(&all, ROWS), queries = first_rows(&second, QUERIES);
+    struct fixture_data few = first_rows(&all, 60);
+    struct index_segment *segment = built_after(NULL, &first), *next, *drifted, *small;
+    double recall;
+
+    next = built_after(segment, &second);
+    drifted = built_after(next, &other);
+    small = built_after(segment, &few);
+    ck_assert_uint_ne(index_segment_epoch(segment), 0);
+    ck_assert_uint_eq(index_segment_epoch(next), index_segment_epoch(segment));
+    ck_assert_uint_ne(index_segment_epoch(drifted), index_segment_epoch(segment));
+    ck_assert_uint_ne(index_segment_epoch(small), index_segment_epoch(segment));
+    recall = fixture_recall(next, INDEX_METRIC_L2, &second, &queries, K, 64);
+    printf("recall with an older window's centroids: %.3f\n", recall);
+    ck_assert_double_ge(recall, 0.95);
+    index_segment_close(segment);
+    index_segment_close(next);
+    index_segment_close(drifted);
+    index_segment_close(small);
+    fixture_data_destroy(&all);
+    fixture_data_destroy(&other);
+}
+END_TEST
+
+static void check_merged(const struct fixture_data *all, const struct index_segment *const *parts,
+                         enum index_metric metric, uint32_t cut)
+{
+    struct fixture_data queries = first_rows(all, QUERIES);
+    const uint32_t first_row[] = {0, cut};
+    struct index_segment *merged;
+    struct index_ivf *ivf;
+    struct error error = {0};
+    uint64_t bytes;
+    double recall;
+
+    ck_assert_msg(index_ivf_merge(parts, first_row, 2, &ivf, &error) == 0, "%s", error.text);
+    (void)remove(fixture_path()); /* the last part is still mapped */
+    ck_assert_int_eq(
+        index_ivf_write(io_posix(), fixture_path(), FIXTURE_FILE_NUMBER, ivf, &bytes, &error), 0);
+    index_ivf_delete(ivf);
+    ck_assert_msg(index_segment_open(io_posix(), fixture_path(), FIXTURE_FILE_NUMBER, metric, DIM,
+                                     all->count, &merged, &error) == 0,
+                  "%s", error.text);
+    ck_assert_uint_eq(index_segment_epoch(merged), index_segment_epoch(parts[0]));
+    recall = fixture_recall(merged, metric, all, &queries, K, 64);
+    printf("recall of the merged segment: %.3f\n", recall);
+    ck_assert_double_ge(recall, 0.95);
+    index_segment_close(merged);
+}
+
+START_TEST(merging_windows_of_one_epoch_concatenates_their_lists)
+{
+    uint64_t state = test_seed();
+
+    for (size_t m = 0; m < 3; m++) {
+        struct fixture_data all = fixture_clusters(metrics[m], ROWS, DIM, 30, 0.7f, &state);
+        uint32_t cut = ROWS / 2 + 7;
+        struct fixture_data second = {all.vectors + (size_t)cut * DIM, ROWS - cut, DIM};
+        struct fixture_data first = first_rows(&all, cut);
+        struct index_build_options options = fixture_options(metrics[m], DIM);
+        struct index_segment *parts[2];
+        struct index_ivf_epoch *epoch;
+        parts[0] = fixture_ivf_segment(&first, &options);
+        options.epoch = epoch = index_segment_copy_epoch(parts[0]);
+        parts[1] = fixture_ivf_segment(&second, &options);
+        index_epoch_delete(epoch);
+        check_merged(&all, (const struct index_segment *const *)parts, metrics[m], cut);
+        index_segment_close(parts[0]);
+        index_segment_close(parts[1]);
+        fixture_data_destroy(&all);
+    }
+}
+END_TEST
+
+/* An epoch on its way to another machine: the same in both directions, and of damaged bytes none.
+ */
+START_TEST(an_epoch_goes_through_bytes_and_damage_is_told)
+{
+    uint64_t state = test_seed();
+
+    for (size_t m = 0; m < 3; m++) {
+        struct fixture_data data = fixture_clusters(metrics[m], ROWS, DIM, 30, 0.7f, &state);
+        struct fixture_data first = first_rows(&data, ROWS / 2);
+        struct index_build_options options = fixture_options(metrics[m], DIM);
+        struct index_segment *segment = fixture_ivf_segment(&first, &options), *next;
+        struct index_ivf_epoch *epoch = index_segment_copy_epoch(segment), *unpacked;
+        struct buffer bytes = {0}, again = {0};
+        struct error error = {0};
+        ck_assert_int_eq(index_epoch_pack(epoch, &bytes, &error), 0);
+        ck_assert_msg(index_epoch_unpack(bytes.data, bytes.size, &unpacked, &error) == 0, "%s",
+                      error.text);
+        ck_assert_int_eq(index_epoch_pack(unpacked, &again, &error), 0);
+        ck_assert_uint_eq(bytes.size, again.size);
+        ck_assert_mem_eq(bytes.data, again.data, bytes.size);
+        options.epoch = unpacked;
+        next = fixture_ivf_segment(&data, &options);
+        ck_assert_uint_eq(index_segment_epoch(next), index_segment_epoch(segment));
+        index_epoch_delete(unpacked);
+        for (int i = 0; i < 200; i++) {
+            size_t at = test_random(&state) % bytes.size;
+            uint8_t flip = (uint8_t)(1U << test_random(&state) % 8);
+            int code;
+            bytes.data[at] ^= flip;
+            code = index_epoch_unpack(bytes.data, bytes.size, &unpacked, &error);
+            bytes.data[at] ^= flip;
+            /* Only between sections is there nothing to damage. */
+            ck_assert(code != 0 || again.data[at] == 0);
+            ck_assert((code == 0) == (unpacked != NULL));
+            index_epoch_delete(unpacked);
+            at = test_random(&state) % bytes.size;
+            ck_assert_int_ne(index_epoch_unpack(bytes.data, at, &unpacked, &error), 0);
+        }
+        buffer_destroy(&bytes);
+        buffer_destroy(&again);
+        index_epoch_delete(epoch);
+        index_segment_close(segment);
+        index_segment_close(next);
+        fixture_data_destroy(&data);
+    }
+}
+END_TEST
+
+/* Three windows are searched as one: rows of the right window, as good as in one segment. */
+START_TEST(windows_of_one_epoch_are_searched_as_one)
+{
+    enum { PARTS = 3, PART_ROWS = ROWS / PARTS };
+    uint64_t state = test_seed();
+    struct fixture_data all = fixture_clusters(INDEX_METRIC_L2, ROWS, DIM, 30, 0.7f, &state);
+    struct fixture_data parts[PARTS];
+    struct index_member members[PARTS];
+    uint32_t found = 0;
+
+    for (uint32_t i = 0; i < PARTS; i++) {
+        parts[i] = (struct fixture_data){all.vectors + (size_t)i * PART_ROWS * DIM, PART_ROWS, DIM};
+        members[i] =
+            (struct index_member){.segment = built_after(i ? members[0].segment : NULL, &parts[i]),
+                                  .vector = fixture_vector,
+                                  .vector_context = &parts[i]};
+        ck_assert_uint_eq(index_segment_family(members[i].segment),
+                          index_segment_family(members[0].segment));
+    }
+    for (uint32_t q = 0; q < QUERIES; q++) {
+        const float *query = all.vectors + (size_t)q * 149 * DIM;
+        struct index_search search = fixture_search(&all, query, K, 64);
+        struct index_hit hits[K], truth[K];
+        uint32_t owners[K], count, truth_count;
+        struct error error;
+        bool exhausted;
+        ck_assert_int_eq(
+            index_members_search(members, PARTS, &search, hits, owners, &count, &exhausted, &error),
+            0);
+        ck_assert_uint_eq(count, K);
+        index_exact_top(INDEX_METRIC_L2, all.vectors, ROWS, DIM, query, K, truth, &truth_count);
+        for (uint32_t i = 0; i < K; i++) {
+            uint32_t row = owners[i] * PART_ROWS + hits[i].row;
+            ck_assert_float_eq(hits[i].score, index_score(INDEX_METRIC_L2, query,
+                                                          all.vectors + (size_t)row * DIM, DIM));
+            found += hits[i].score >= truth[K - 1].score;
+        }
+    }
+    printf("%u of %u found\n", found, QUERIES * K);
+    ck_assert_uint_ge(found, QUERIES * K * 93 / 100);
+    for (uint32_t i = 0; i < PARTS; i++)
+        index_segment_close((void *)(uintptr_t)members[i].segment);
+    fixture_data_destroy(&all);
+}
+END_TEST
+
+START_TEST(segments_of_different_epochs_or_kinds_are_not_merged)
+{
+    uint64_t state = test_seed();
+    struct fixture_data data = fixture_clusters(INDEX_METRIC_L2, 500, DIM, 30, 0.7f, &state);
+    struct fixture_data part = first_rows(&data, 400);
+    struct index_build_options options = fixture_options(INDEX_METRIC_L2, DIM);
+    const struct index_segment *segments[3];
+    const uint32_t first_row[] = {0, 500};
+    struct index_ivf *ivf;
+    struct error error;
+
+    segments[0] = built_after(NULL, &data);
+    segments[1] = built_after(NULL, &part);
+    segments[2] = fixture_segment(&data, &options);
+    ck_assert_int_eq(index_ivf_merge(segments, first_row, 2, &ivf, &error), ERROR_INVALID);
+    ck_assert_int_eq(index_ivf_merge(segments + 2, first_row, 1, &ivf, &error), ERROR_INVALID);
+    ck_assert_int_eq(index_ivf_merge(segments, first_row, 0, &ivf, &error), ERROR_INVALID);
+    for (int i = 0; i < 3; i++)
+        index_segment_close((void *)(uintptr_t)segments[i]);
+    fixture_data_destroy(&data);
+}
+END_TEST
+
+struct progress {
+    uint32_t last, total, cancel_at;
+    atomic_bool cancel;
+};
+
+static void on_progress(void *context, uint32_t done, uint32_t total)
+{
+    struct progress *progress = context;
+
+    ck_assert_uint_ge(done, progress->last);
+    progress->last = done;
+    progress->total = total;
+    if (done >= progress->cancel_at)
+        atomic_store(&progress->cancel, true);
+}
+
+START_TEST(a_build_reports_progress_and_can_be_cancelled)
+{
+    uint64_t state = test_seed();
+    struct fixture_data data = fixture_clusters(INDEX_METRIC_L2, ROWS, DIM, 30, 0.7f, &state);
+    struct index_build_options options = fixture_options(INDEX_METRIC_L2, DIM);
+    static const uint32_t cancel_at[] = {UINT32_MAX, ROWS / 4, ROWS / 2, ROWS * 3 / 4, 0};
+    struct error error;
+
+    for (size_t i = 0; i < 5; i++) {
+        struct progress progress = {.cancel_at = cancel_at[i]};
+        struct index_ivf *ivf;
+        options.progress = on_progress;
+        options.progress_context = &progress;
+        options.cancel = &progress.cancel;
+        atomic_store(&progress.cancel, cancel_at[i] == 0);
+        ck_assert_int_eq(index_ivf_build(data.vectors, ROWS, &options, &ivf, &error),
+                         i == 0 ? 0 : ERROR_CANCELLED);
+        if (i == 0) {
+            ck_assert_uint_eq(progress.last, ROWS);
+            ck_assert_uint_eq(progress.total, ROWS);
+        }
+        index_ivf_delete(ivf);
+    }
+    fixture_data_destroy(&data);
+}
+END_TEST
+
+START_TEST(lists_and_probes_are_what_was_asked_for)
+{
+    uint64_t state = test_seed();
+    struct fixture_data data = fixture_clusters(INDEX_METRIC_L2, ROWS, DIM, 30, 0.7f, &state);
+    struct fixture_data queries = first_rows(&data, QUERIES);
+    struct index_build_options options = fixture_options(INDEX_METRIC_L2, DIM);
+    struct buffer text = {0};
+    struct error error;
+    double one, all;
+
+    options.lists = 50;
+    for (options.probes = 1; options.probes <= 50; options.probes += 49) {
+        struct index_segment *segment = fixture_ivf_segment(&data, &options);
+        double recall = fixture_recall(segment, INDEX_METRIC_L2, &data, &queries, K, 64);
+        *(options.probes == 1 ? &one : &all) = recall;
+        index_segment_close(segment);
+    }
+    ck_assert_double_lt(one, all);
+    ck_assert_double_ge(all, 0.99);
+    ck_assert_int_eq(index_segment_inspect(io_posix(), fixture_path(), false, &text, &error), 0);
+    ck_assert_ptr_nonnull(strstr(buffer_text(&text), "lists         50\n"));
+    ck_assert_ptr_nonnull(strstr(buffer_text(&text), "fixed: 50\n"));
+    buffer_destroy(&text);
+    fixture_data_destroy(&data);
+}
+END_TEST
+
+TEST_TABLE(TEST(recall_is_high_for_all_metrics_and_thread_counts),
+           TEST(the_same_seed_gives_the_same_file_whatever_the_threads),
+           TEST(degenerate_windows_are_answered_in_full),
+           TEST(filtered_search_returns_all_k_at_every_selectivity),
+           TEST(a_filtered_search_scores_a_part_of_what_matches),
+           TEST(filters_correlated_with_the_query_return_all_k),
+           TEST(hits_at_or_below_the_floor_are_left_out),
+           TEST(windows_share_an_epoch_until_the_data_drift),
+           TEST(merging_windows_of_one_epoch_concatenates_their_lists),
+           TEST(an_epoch_goes_through_bytes_and_damage_is_told),
+           TEST(windows_of_one_epoch_are_searched_as_one),
+           TEST(segments_of_different_epochs_or_kinds_are_not_merged),
+           TEST(a_build_reports_progress_and_can_be_cancelled),
+           TEST(lists_and_probes_are_what_was_asked_for))

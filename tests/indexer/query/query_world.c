@@ -1,0 +1,445 @@
+#include "tests/indexer/query/query_world.h"
+
+#include <limits.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buffer.h"
+#include "indexer/query/pool.h"
+
+#define OK(call)                                                                                   \
+    do {                                                                                           \
+        struct error ok_error = {0};                                                               \
+        int ok_code = (call);                                                                      \
+        ck_assert_msg(ok_code == 0, "%s: %d %s", #call, ok_code, ok_error.text);                   \
+    } while (0)
+
+static int64_t world_wall_ms(struct io *io)
+{
+    return atomic_load(&((struct world_io *)io)->now_ms);
+}
+
+static size_t world_acquire(void *context, const char *collection, struct arena *arena,
+                            struct indexer_shard_lease **leases)
+{
+    struct world *world = context;
+
+    ck_assert_str_eq(collection, world->collection.name);
+    *leases = arena_calloc(arena, world->shard_count, sizeof(**leases));
+    for (size_t i = 0; i < world->shard_count; i++)
+        (*leases)[i] = (struct indexer_shard_lease){
+            .shard = world->shards[i], .closing = &world->closing, .token = &world->leases};
+    atomic_fetch_add(&world->leases, (int)world->shard_count);
+    return world->shard_count;
+}
+
+static void world_release(void *context, struct indexer_shard_lease *lease)
+{
+    (void)context;
+    atomic_fetch_sub((atomic_int *)lease->token, 1);
+}
+
+static enum store_metric store_metric_of(enum config_metric metric)
+{
+    return metric == CONFIG_METRIC_COSINE ? STORE_METRIC_COSINE
+           : metric == CONFIG_METRIC_DOT  ? STORE_METRIC_DOT
+                                          : STORE_METRIC_L2;
+}
+
+static enum index_metric index_metric_of(enum config_metric metric)
+{
+    return metric == CONFIG_METRIC_COSINE ? INDEX_METRIC_COSINE
+           : metric == CONFIG_METRIC_DOT  ? INDEX_METRIC_DOT
+                                          : INDEX_METRIC_L2;
+}
+
+static void open_shards(struct world *world)
+{
+    const struct config_collection *collection = &world->collection;
+    struct store_options store = {.data_dir = world->folder,
+                                  .io = &world->clock.io,
+                                  .memory_max_bytes = 256 << 20,
+                                  .memtable_max_bytes = 64 << 20};
+
+    OK(store_open(&store, &world->store, &ok_error));
+    for (size_t i = 0; i < world->shard_count; i++) {
+        char name[24];
+        struct store_shard_options shard = {.collection = collection->name,
+                                            .name = name,
+                                            .dim = collection->dim,
+                                            .metric = store_metric_of(collection->metric),
+                                            .window_ms = collection->window_ms,
+                                            .ttl_ms = collection->ttl_ms,
+                                            .durability = STORE_DURABILITY_KAFKA};
+        snprintf(name, sizeof(name), "%zu", i);
+        OK(store_shard_open(world->store, &shard, &world->shards[i], &ok_error));
+    }
+}
+
+static void close_shards(struct world *world, bool flush)
+{
+    ck_assert_int_eq(atomic_load(&world->leases), 0);
+    for (size_t i = 0; i < world->shard_count; i++)
+        OK(store_shard_close(world->shards[i], flush, &ok_error));
+    store_close(world->store);
+}
+
+void world_open(struct world *world, const struct world_options *options)
+{
+    static int serial;
+
+    *world = (struct world){.shard_count = options->shard_count, .random = options->seed};
+    world->clock.operations = *io_posix()->operations;
+    world->clock.operations.wall_ms = world_wall_ms;
+    world->clock.io.operations = &world->clock.operations;
+    world->collection = (struct config_collection){.name = "world",
+                                                   .dim = options->dim,
+                                                   .metric = options->metric,
+                                                   .window_ms = options->window_ms,
+                                                   .ttl_ms = options->ttl_ms,
+                                                   .hnsw_m = 16,
+                                                   .hnsw_ef_construct = 100,
+                                                   .hnsw_ef = 32};
+    world->host = (struct indexer_host){
+        .context = world, .shards_acquire = world_acquire, .shard_release = world_release};
+    world->pool = query_pool_new(2);
+    query_pool_set_threshold(world->pool, 0);
+    snprintf(world->folder, sizeof(world->folder), "%s/world-%d", test_directory(), serial++);
+    open_shards(world);
+}
+
+void world_restart(struct world *world)
+{
+    close_shards(world, true);
+    open_shards(world);
+}
+
+void world_close(struct world *world)
+{
+    query_pool_delete(world->pool);
+    close_shards(world, false);
+    free(world->records);
+}
+
+/* ---- the model ---------------------------------------------------------------------------- */
+
+/* Ids are small: the model is an array. */
+static struct world_record *record_for(struct world *world, uint64_t id)
+{
+    ck_assert_uint_lt(id, 1 << 20);
+    if (id >= world->record_count) {
+        size_t count = (size_t)id + 1;
+        world->records = realloc(world->records, count * sizeof(*world->records));
+        ck_assert_ptr_nonnull(world->records);
+        memset(world->records + world->record_count, 0,
+               (count - world->record_count) * sizeof(*world->records));
+        world->record_count = count;
+    }
+    return &world->records[id];
+}
+
+const struct world_record *world_find(const struct world *world, uint64_t id)
+{
+    return id < world->record_count ? &world->records[id] : NULL;
+}
+
+bool world_visible(const struct world *world, const struct world_record *record)
+{
+    int64_t ttl_ms = world->collection.ttl_ms;
+
+    if (record->ttl_ms > 0 && (ttl_ms == 0 || record->ttl_ms < ttl_ms))
+        ttl_ms = record->ttl_ms;
+    return record->alive &&
+           (ttl_ms == 0 || record->time_ms + ttl_ms > atomic_load(&world->clock.now_ms));
+}
+
+float world_uniform(struct world *world)
+{
+    return (float)(test_random(&world->random) >> 40) / (float)(1 << 23) - 1.0F;
+}
+
+void world_random_vector(struct world *world, float *vector)
+{
+    for (uint32_t i = 0; i < world->collection.dim; i++)
+        vector[i] = world_uniform(world);
+}
+
+float world_score(const struct world *world, const float *query, const struct world_record *record)
+{
+    double dot = 0, distance = 0, length = 0;
+
+    for (uint32_t i = 0; i < world->collection.dim; i++) {
+        double difference = (double)query[i] - (double)record->vector[i];
+        dot += (double)query[i] * (double)record->vector[i];
+        distance += difference * difference;
+        length += (double)query[i] * (double)query[i];
+    }
+    switch (world->collection.metric) {
+    case CONFIG_METRIC_COSINE:
+        return (float)(length > 0 ? dot / sqrt(length) : 0);
+    case CONFIG_METRIC_DOT:
+        return (float)dot;
+    default:
+        return (float)sqrt(distance);
+    }
+}
+
+/* ---- writing ------------------------------------------------------------------------------ */
+
+static void append(struct world *world, size_t shard, const struct world_record *record,
+                   const struct buffer *payload, bool is_delete)
+{
+    struct store_key key;
+    struct store_record stored = {.is_delete = is_delete,
+                                  .offset = record->offset,
+                                  .event_time_ms = record->time_ms,
+                                  .ttl_ms = record->ttl_ms};
+    struct store_group group = {.records = &stored,
+                                .record_count = 1,
+                                .next_offset = record->offset + 1,
+                                .clock = {.watermark_ms = record->time_ms}};
+
+    store_key_from_u64(record->id, &key);
+    stored.key = key.bytes;
+    stored.key_bytes = key.size_bytes;
+    if (!is_delete) {
+        stored.vector = record->vector;
+        stored.payload = payload->data;
+        stored.payload_bytes = (uint32_t)payload->size;
+    }
+    OK(store_shard_append(world->shards[shard], &group, &ok_error));
+    world->next_offset[shard]++;
+}
+
+void world_upsert(struct world *world, size_t shard, uint64_t id, int64_t time_ms, int64_t ttl_ms,
+                  const float *vector)
+{
+    struct world_record *record = record_for(world, id);
+    struct buffer payload = {0};
+    struct arena arena;
+    struct doc map, *items;
+    char tag[8];
+
+    arena_create(&arena, 0);
+    *record = (struct world_record){.id = id,
+                                    .alive = true,
+                                    .shard = shard,
+                                    .time_ms = time_ms,
+                                    .ttl_ms = ttl_ms,
+                                    .offset = world->next_offset[shard],
+                                    .number = (int64_t)(test_random(&world->random) % 10000)};
+    if (vector)
+        memcpy(record->vector, vector, world->collection.dim * sizeof(float));
+    else
+        world_random_vector(world, record->vector);
+    if (world->collection.metric == CONFIG_METRIC_COSINE)
+        (void)index_normalise(record->vector, world->collection.dim);
+    snprintf(tag, sizeof(tag), "t%d", (int)(record->number % 10));
+    items = doc_items(&arena, 6);
+    items[0] = doc_string(&arena, "n");
+    items[1] = doc_integer(record->number);
+    items[2] = doc_string(&arena, "near");
+    items[3] = doc_number((double)record->vector[0]);
+    items[4] = doc_string(&arena, "tag");
+    items[5] = doc_string(&arena, tag);
+    map = (struct doc){.type = DOC_MAP, .count = 3, .items = items};
+    doc_write_msgpack(&payload, &map);
+    append(world, shard, record, &payload, false);
+    buffer_destroy(&payload);
+    arena_destroy(&arena);
+}
+
+void world_delete(struct world *world, size_t shard, uint64_t id, int64_t time_ms)
+{
+    struct world_record *record = record_for(world, id);
+
+    *record = (struct world_record){
+        .id = id, .shard = shard, .time_ms = time_ms, .offset = world->next_offset[shard]};
+    append(world, shard, record, NULL, true);
+}
+
+/* ---- maintenance -------------------------------------------------------------------------- */
+
+static int64_t window_start(const struct world *world, int64_t time_ms)
+{
+    return time_ms - time_ms % world->collection.window_ms;
+}
+
+void world_flush(struct world *world, size_t shard)
+{
+    OK(store_shard_flush(world->shards[shard], &ok_error));
+}
+
+void world_seal(struct world *world, size_t shard, int64_t time_ms)
+{
+    OK(store_shard_seal(world->shards[shard], window_start(world, time_ms),
+                        world->collection.window_ms, atomic_load(&world->clock.now_ms), NULL, NULL,
+                        &ok_error));
+}
+
+void world_drop(struct world *world, size_t shard, int64_t time_ms)
+{
+    int64_t start_ms = window_start(world, time_ms);
+
+    OK(store_shard_drop(world->shards[shard], start_ms, world->collection.window_ms, "ttl",
+                        &ok_error));
+    for (size_t i = 0; i < world->record_count; i++)
+        if (world->records[i].shard == shard && world->records[i].time_ms >= start_ms &&
+            world->records[i].time_ms < start_ms + world->collection.window_ms)
+            world->records[i].alive = false;
+}
+
+static const struct store_source *sealed_source(const struct store_snapshot *snapshot,
+                                                int64_t start_ms)
+{
+    size_t count;
+    const struct store_source *sources = store_snapshot_sources(snapshot, &count);
+
+    for (size_t i = 0; i < count; i++)
+        if (sources[i].sealed && sources[i].window_start_ms == start_ms)
+            return &sources[i];
+    return NULL;
+}
+
+static void gather(const struct store_source *source, uint32_t dim, float *out)
+{
+    for (uint32_t row = 0; row < source->row_count;) {
+        const float *vectors;
+        uint32_t span;
+        OK(store_row_vectors(source, row, &vectors, &span, &ok_error));
+        if (span > source->row_count - row)
+            span = source->row_count - row;
+        memcpy(out + (size_t)row * dim, vectors, (size_t)span * dim * sizeof(float));
+        row += span;
+    }
+}
+
+static void write_segment(struct world *world, const struct store_source *source, bool lists,
+                          const char *path, struct store_segment_info *info)
+{
+    struct index_build_options build = {.metric = index_metric_of(world->collection.metric),
+                                        .dim = world->collection.dim,
+                                        .m = 16,
+                                        .ef_construct = 100,
+                                        .thread_count = 1,
+                                        .seed = 7};
+    float *vectors =
+        aligned_alloc(64, ((size_t)source->row_count * build.dim * sizeof(float) + 63) & ~63UL);
+    struct index_hnsw_graph *graph = NULL;
+    struct index_ivf *ivf = NULL;
+
+    gather(source, build.dim, vectors);
+    if (lists) {
+        OK(index_ivf_build(vectors, source->row_count, &build, &ivf, &ok_error));
+        OK(index_ivf_write(&world->clock.io, path, info->file_number, ivf, &info->bytes,
+                           &ok_error));
+    } else {
+        OK(index_hnsw_build(vectors, source->row_count, &build, &graph, &ok_error));
+        OK(index_segment_write(&world->clock.io, path, info->file_number, graph, &info->bytes,
+                               &ok_error));
+    }
+    index_ivf_delete(ivf);
+    index_hnsw_graph_delete(graph);
+    free(vectors);
+    snprintf(info->kind, sizeof(info->kind), "%s", lists ? "ivf_pq" : "hnsw");
+}
+
+static void index_source(struct world *world, size_t shard, const struct store_source *source,
+                         bool lists)
+{
+    struct store_segment segment = {.info = {.recall = -1}, .release = index_segment_close};
+    struct index_segment *opened;
+    char temporary[PATH_MAX], final[PATH_MAX];
+    struct error error = {0};
+    int code;
+
+    store_shard_reserve_segment(world->shards[shard], &segment.info.file_number, temporary,
+                                sizeof(temporary));
+    write_segment(world, source, lists, temporary, &segment.info);
+    snprintf(final, sizeof(final), "%.*s", (int)(strlen(temporary) - 4), temporary);
+    OK(io_rename(&world->clock.io, temporary, final, &ok_error));
+    OK(io_sync_directory(&world->clock.io, store_shard_directory(world->shards[shard]), &ok_error));
+    OK(index_segment_open(&world->clock.io, final, segment.info.file_number,
+                          index_metric_of(world->collection.metric), world->collection.dim,
+                          source->row_count, &opened, &ok_error));
+    segment.object = opened;
+    code = store_shard_attach(world->shards[shard], source->file_number, &segment, &error);
+    /* A merge or a drop was faster: the caller's segment is of no use any more. */
+    ck_assert_msg(code == 0 || code == ERROR_NOT_FOUND, "attach: %s", error.text);
+    if (code != 0) {
+        index_segment_close(opened);
+        OK(io_unlink(&world->clock.io, final, &ok_error));
+    }
+}
+
+void world_index_as(struct world *world, size_t shard, int64_t time_ms, bool lists)
+{
+    struct store_snapshot *snapshot =
+        store_snapshot_acquire(world->shards[shard], atomic_load(&world->clock.now_ms));
+    const struct store_source *source = sealed_source(snapshot, window_start(world, time_ms));
+
+    if (source) /* else nothing was left of the window */
+        index_source(world, shard, source, lists);
+    store_snapshot_release(snapshot);
+}
+
+void world_index(struct world *world, size_t shard, int64_t time_ms)
+{
+    world_index_as(world, shard, time_ms, false);
+}
+
+size_t world_index_chunks(struct world *world, size_t shard, uint32_t min_rows)
+{
+    struct store_snapshot *snapshot =
+        store_snapshot_acquire(world->shards[shard], atomic_load(&world->clock.now_ms));
+    size_t count, built = 0;
+    const struct store_source *sources = store_snapshot_sources(snapshot, &count);
+
+    for (size_t i = 0; i < count; i++) {
+        if (sources[i].kind == STORE_SOURCE_MEMTABLE || sources[i].sealed || sources[i].segment ||
+            sources[i].row_count < min_rows)
+            continue;
+        index_source(world, shard, &sources[i], false);
+        built++;
+    }
+    store_snapshot_release(snapshot);
+    return built;
+}
+
+/* ---- asking ------------------------------------------------------------------------------- */
+
+struct query_view *world_view(struct world *world)
+{
+    struct query_view_options options = {.collection = &world->collection,
+                                         .host = &world->host,
+                                         .io = &world->clock.io,
+                                         .pool = world->pool};
+    struct query_view *view;
+
+    OK(query_view_open(&options, &view, &ok_error));
+    return view;
+}
+
+const struct query_filter *world_filter(struct arena *arena, const char *json)
+{
+    const struct query_filter *filter;
+    struct doc doc;
+
+    OK(doc_parse_json(arena, json, strlen(json), NULL, &doc, &ok_error));
+    OK(query_filter_compile(&doc, arena, &filter, &ok_error));
+    return filter;
+}
+
+uint64_t world_hit_id(const struct query_row *row)
+{
+    size_t key_bytes;
+    const uint8_t *key = store_row_key(row->source, row->row, &key_bytes);
+    uint64_t id = 0;
+
+    ck_assert_uint_eq(key_bytes, 9);
+    for (int i = 1; i < 9; i++)
+        id = id << 8 | key[i];
+    return id;
+}

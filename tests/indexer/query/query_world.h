@@ -1,0 +1,87 @@
+/* A world for query tests: a real store with its shards, real segments, a clock that stands still
+ * until it is moved, and a model of what must be visible. */
+#ifndef TESTS_INDEXER_QUERY_QUERY_WORLD_H
+#define TESTS_INDEXER_QUERY_QUERY_WORLD_H
+
+#include <stdatomic.h>
+
+#include "indexer/query/query.h"
+#include "store/store.h"
+#include "tests/support/test_main.h"
+
+enum { WORLD_SHARDS_MAX = 4, WORLD_DIM_MAX = 32 };
+
+struct world_record {
+    uint64_t id;
+    bool alive;
+    size_t shard;
+    int64_t time_ms, ttl_ms, offset;
+    int64_t number; /* payload "n": 0 to 9,999 */
+    float vector[WORLD_DIM_MAX];
+};
+
+struct world_io {
+    struct io io;
+    struct io_operations operations;
+    _Atomic int64_t now_ms;
+};
+
+struct world {
+    struct world_io clock;
+    char folder[200];
+    struct store *store;
+    struct store_shard *shards[WORLD_SHARDS_MAX];
+    int64_t next_offset[WORLD_SHARDS_MAX];
+    size_t shard_count;
+    struct config_collection collection;
+    struct indexer_host host;
+    struct query_pool *pool;      /* shares out the smallest search */
+    atomic_int leases;            /* given out and not given back */
+    atomic_bool closing;          /* the shards are wanted back */
+    struct world_record *records; /* by id: the newest version; not alive when there is none */
+    size_t record_count;
+    uint64_t random;
+};
+
+struct world_options {
+    size_t shard_count;
+    uint32_t dim;
+    enum config_metric metric;
+    int64_t window_ms, ttl_ms;
+    uint64_t seed;
+};
+
+void world_open(struct world *world, const struct world_options *options);
+void world_close(struct world *world);
+/** Closes the store, with a flush, and opens it again. */
+void world_restart(struct world *world);
+
+/** Appends one record to a shard (and the model); vector NULL: a random one. Payload: {"n": number,
+ * "near": first coordinate, "tag": "t<n % 10>"}. */
+void world_upsert(struct world *world, size_t shard, uint64_t id, int64_t time_ms, int64_t ttl_ms,
+                  const float *vector);
+void world_delete(struct world *world, size_t shard, uint64_t id, int64_t time_ms);
+void world_flush(struct world *world, size_t shard);
+void world_seal(struct world *world, size_t shard, int64_t time_ms);
+/** Builds and attaches a segment to the sealed run of the window: a graph. */
+void world_index(struct world *world, size_t shard, int64_t time_ms);
+/** The same with lists (IVF-PQ), or back with a graph. */
+void world_index_as(struct world *world, size_t shard, int64_t time_ms, bool lists);
+/** Builds and attaches graphs to unsealed files of that many rows that have none. Returns how many.
+ */
+size_t world_index_chunks(struct world *world, size_t shard, uint32_t min_rows);
+void world_drop(struct world *world, size_t shard, int64_t time_ms);
+
+/** Whether the model has the record now. */
+bool world_visible(const struct world *world, const struct world_record *record);
+const struct world_record *world_find(const struct world *world, uint64_t id);
+float world_uniform(struct world *world); /* [-1, 1) */
+void world_random_vector(struct world *world, float *vector);
+/** Score as a user sees it. */
+float world_score(const struct world *world, const float *query, const struct world_record *record);
+
+struct query_view *world_view(struct world *world);
+const struct query_filter *world_filter(struct arena *arena, const char *json);
+uint64_t world_hit_id(const struct query_row *row);
+
+#endif

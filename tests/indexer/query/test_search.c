@@ -1,0 +1,657 @@
+/* Searches over random lives, compared with brute force over a model: nothing invisible, nothing
+ * missing, exact where scanned, full k at any selectivity, recall through segments. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "indexer/query/pool.h"
+#include "tests/indexer/query/query_world.h"
+
+enum { HOUR_MS = 3600000, K_MAX = 200 };
+static const int64_t START_MS = 1760000000000 / HOUR_MS * HOUR_MS;
+
+/* What a question asks for, for the model and for the search. */
+struct question {
+    float vector[WORLD_DIM_MAX];
+    uint32_t limit, offset, ef;
+    bool exact;
+    int64_t number_below; /* payload n < this; 0: any */
+    float near_from, near_to;
+    bool has_near;
+    int64_t from_ms, to_ms; /* 0, 0: open */
+    int64_t half_life_ms;
+    bool has_threshold;
+    float threshold;
+};
+
+struct answer {
+    uint64_t ids[K_MAX];
+    float scores[K_MAX];
+    size_t count;
+    struct query_result result;
+};
+
+static bool question_matches(const struct question *question, const struct world_record *record)
+{
+    if (question->number_below && record->number >= question->number_below)
+        return false;
+    if (question->has_near &&
+        (record->vector[0] < question->near_from || record->vector[0] > question->near_to))
+        return false;
+    return (question->from_ms == 0 && question->to_ms == 0) ||
+           (record->time_ms >= question->from_ms && record->time_ms < question->to_ms);
+}
+
+static double model_order(const struct world *world, const struct question *question,
+                          const struct world_record *record)
+{
+    double score = (double)world_score(world, question->vector, record);
+    double decay = 1;
+
+    if (question->half_life_ms > 0 && record->time_ms < atomic_load(&world->clock.now_ms))
+        decay = exp2(-(double)(atomic_load(&world->clock.now_ms) - record->time_ms) /
+                     (double)question->half_life_ms);
+    return world->collection.metric == CONFIG_METRIC_L2 ? -score / decay : score * decay;
+}
+
+static int descending(const void *a, const void *b)
+{
+    double left = *(const double *)a;
+    double right = *(const double *)b;
+
+    return (left < right) - (left > right);
+}
+
+/* Orders of all matching rows, best first; the caller frees. */
+static double *model_answer(const struct world *world, const struct question *question,
+                            size_t *count)
+{
+    double *orders = malloc((world->record_count + 1) * sizeof(*orders));
+
+    *count = 0;
+    for (size_t i = 0; i < world->record_count; i++) {
+        const struct world_record *record = &world->records[i];
+        double order;
+        if (!world_visible(world, record) || !question_matches(question, record))
+            continue;
+        order = model_order(world, question, record);
+        if (question->has_threshold &&
+            (world->collection.metric == CONFIG_METRIC_L2 ? -order >= (double)question->threshold
+                                                          : order <= (double)question->threshold))
+            continue;
+        orders[(*count)++] = order;
+    }
+    qsort(orders, *count, sizeof(*orders), descending);
+    return orders;
+}
+
+static void filter_json(const struct question *question, char *out, size_t out_bytes)
+{
+    int used = snprintf(out, out_bytes, "{\"must\":[{}");
+
+    if (question->number_below)
+        used +=
+            snprintf(out + used, out_bytes - (size_t)used,
+                     ",{\"key\":\"n\",\"range\":{\"lt\":%lld}}", (long long)question->number_below);
+    if (question->has_near)
+        used += snprintf(out + used, out_bytes - (size_t)used,
+                         ",{\"key\":\"near\",\"range\":{\"gte\":%.9g,\"lte\":%.9g}}",
+                         (double)question->near_from, (double)question->near_to);
+    snprintf(out + used, out_bytes - (size_t)used, "]}");
+}
+
+static void ask(struct query_view *view, const struct question *question, struct answer *answer)
+{
+    struct arena arena;
+    struct error error = {0};
+    struct query_search search = {.vector = question->vector,
+                                  .limit = question->limit,
+                                  .offset = question->offset,
+                                  .ef = question->ef,
+                                  .exact = question->exact,
+                                  .from_ms = INT64_MIN,
+                                  .to_ms = INT64_MAX,
+                                  .half_life_ms = question->half_life_ms,
+                                  .has_threshold = question->has_threshold,
+                                  .threshold = question->threshold,
+                                  .arena = &arena};
+    char json[300];
+
+    arena_create(&arena, 0);
+    if (question->from_ms || question->to_ms) {
+        search.from_ms = question->from_ms;
+        search.to_ms = question->to_ms;
+    }
+    if (question->number_below || question->has_near) {
+        filter_json(question, json, sizeof(json));
+        search.filter = world_filter(&arena, json);
+    }
+    ck_assert_msg(query_search_run(view, &search, &answer->result, &error) == 0, "%s", error.text);
+    ck_assert_uint_le(answer->result.hit_count, K_MAX);
+    answer->count = answer->result.hit_count;
+    for (size_t i = 0; i < answer->count; i++) {
+        answer->ids[i] = world_hit_id(&answer->result.hits[i].row);
+        answer->scores[i] = answer->result.hits[i].score;
+    }
+    arena_destroy(&arena);
+    answer->result.hits = NULL;
+}
+
+/* Everything that must hold for any answer; returns how many of the true top are in it. */
+static size_t check_answer(const struct world *world, const struct question *question,
+                           const struct answer *answer, const double *orders, size_t matching)
+{
+    double sign = world->collection.metric == CONFIG_METRIC_L2 ? -1 : 1;
+    size_t wanted = matching > question->offset ? matching - question->offset : 0;
+    size_t right = 0;
+
+    if (wanted > question->limit)
+        wanted = question->limit;
+    ck_assert_msg(answer->count == wanted, "%zu hits for %zu matching rows, limit %u",
+                  answer->count, matching, question->limit);
+    for (size_t i = 0; i < answer->count; i++) {
+        const struct world_record *record = world_find(world, answer->ids[i]);
+        double order = sign * (double)answer->scores[i];
+        double tolerance = 1e-4 * fmax(1, fabs(order));
+        ck_assert_msg(record && world_visible(world, record), "id %llu is not visible",
+                      (unsigned long long)answer->ids[i]);
+        ck_assert(question_matches(question, record));
+        ck_assert_double_eq_tol(order, model_order(world, question, record), tolerance);
+        for (size_t j = 0; j < i; j++)
+            ck_assert_msg(answer->ids[j] != answer->ids[i], "id %llu twice",
+                          (unsigned long long)answer->ids[i]);
+        if (i > 0)
+            ck_assert_double_ge(sign * (double)answer->scores[i - 1], order);
+        if (question->exact)
+            ck_assert_double_eq_tol(order, orders[question->offset + i], tolerance);
+        right += order >= orders[question->offset + wanted - 1] - tolerance;
+    }
+    return right;
+}
+
+struct recall {
+    size_t right, wanted;
+};
+
+static void ask_and_check(struct world *world, struct query_view *view,
+                          const struct question *question, struct recall *recall)
+{
+    struct answer answer;
+    size_t matching, right;
+    double *orders = model_answer(world, question, &matching);
+
+    ask(view, question, &answer);
+    ck_assert(!answer.result.partial);
+    right = check_answer(world, question, &answer, orders, matching);
+    if (!question->exact) {
+        recall->right += right;
+        recall->wanted += answer.count;
+    }
+    free(orders);
+}
+
+static void random_question(struct world *world, struct question *question)
+{
+    static const int64_t below[] = {0, 0, 0, 1, 10, 100, 1000, 5000, 10000};
+    uint64_t dice = test_random(&world->random);
+
+    *question = (struct question){.limit = 1 + (uint32_t)(dice % 20),
+                                  .ef = 32,
+                                  .exact = dice >> 8 & 1,
+                                  .number_below = below[(dice >> 16) % 9]};
+    world_random_vector(world, question->vector);
+    if ((dice >> 24) % 4 == 0)
+        question->offset = (uint32_t)(dice >> 32) % 10;
+    if ((dice >> 40) % 4 == 0) {
+        /* With the query's own direction or against it. */
+        bool along = dice >> 44 & 1;
+        question->has_near = true;
+        question->vector[0] = 0.8F;
+        question->near_from = along ? 0.3F : -2.0F;
+        question->near_to = along ? 2.0F : -0.3F;
+    }
+}
+
+static void open_world(struct world *world, enum config_metric metric, size_t shards,
+                       int64_t ttl_ms, uint64_t seed)
+{
+    struct world_options options = {.shard_count = shards,
+                                    .dim = 12,
+                                    .metric = metric,
+                                    .window_ms = HOUR_MS,
+                                    .ttl_ms = ttl_ms,
+                                    .seed = seed};
+
+    world_open(world, &options);
+    atomic_store(&world->clock.now_ms, START_MS);
+}
+
+/* Several windows, upserts into other windows, deletes, late rows, flushes, seals, segments, drops:
+ * one step of an hour. Ids stay in their shard, as Kafka's partitioner keeps them. */
+static void live_an_hour(struct world *world, int hour, uint32_t records)
+{
+    int64_t base_ms = START_MS + (int64_t)hour * HOUR_MS;
+
+    atomic_store(&world->clock.now_ms, base_ms + HOUR_MS);
+    for (uint32_t i = 0; i < records; i++) {
+        uint64_t dice = test_random(&world->random);
+        uint64_t id = dice % (records * 4);
+        size_t shard = id % world->shard_count;
+        int64_t time_ms = base_ms + (int64_t)(dice >> 20) % HOUR_MS;
+        if ((dice >> 50) % 16 == 0 && hour > 0)
+            time_ms -= HOUR_MS * (int64_t)(1 + (dice >> 54) % 2); /* late */
+        if ((dice >> 58) == 0)
+            world_delete(world, shard, id, time_ms);
+        else
+            world_upsert(world, shard, id, time_ms, (dice >> 44) % 32 == 0 ? 3 * HOUR_MS : 0, NULL);
+        if ((dice >> 8) % (records / 2) == 0)
+            world_flush(world, shard);
+    }
+    for (size_t shard = 0; shard < world->shard_count; shard++) {
+        uint64_t dice = test_random(&world->random);
+        if (hour > 0 && dice % 8 != 0)
+            world_seal(world, shard, base_ms - HOUR_MS);
+        if (hour > 0 && dice % 8 > 1)
+            world_index(world, shard, base_ms - HOUR_MS);
+        if (hour > 2 && (dice >> 8) % 3 == 0) { /* late rows are folded in */
+            world_seal(world, shard, base_ms - 2 * HOUR_MS);
+            if (dice >> 16 & 1)
+                world_index(world, shard, base_ms - 2 * HOUR_MS);
+        }
+        if (hour > 5)
+            world_drop(world, shard, base_ms - 6 * HOUR_MS);
+    }
+}
+
+static void check_lives(enum config_metric metric, size_t shards, int64_t ttl_ms, uint64_t seed)
+{
+    struct world world;
+    struct recall recall = {0};
+    struct question question;
+
+    open_world(&world, metric, shards, ttl_ms, seed);
+    for (int hour = 0; hour < 8; hour++) {
+        struct query_view *view;
+        live_an_hour(&world, hour, 600 * (uint32_t)shards);
+        if (hour % 2) {
+            query_pool_delete(world.pool); /* half of the time alone */
+            world.pool = NULL;
+        } else if (!world.pool) {
+            world.pool = query_pool_new(2);
+            query_pool_set_threshold(world.pool, 0);
+        }
+        view = world_view(&world);
+        for (int i = 0; i < 40; i++) {
+            random_question(&world, &question);
+            ask_and_check(&world, view, &question, &recall);
+        }
+        query_view_close(view);
+    }
+    ck_assert_uint_gt(recall.wanted, 0);
+    printf("recall %.4f over %zu\n", (double)recall.right / (double)recall.wanted, recall.wanted);
+    ck_assert_double_ge((double)recall.right / (double)recall.wanted, 0.95);
+    world_close(&world);
+}
+
+START_TEST(cosine_searches_equal_brute_force_over_a_random_life)
+{
+    check_lives(CONFIG_METRIC_COSINE, 1, 5 * HOUR_MS + 1800000, test_seed());
+}
+END_TEST
+
+START_TEST(l2_searches_equal_brute_force_over_a_random_life)
+{
+    check_lives(CONFIG_METRIC_L2, 1, 0, test_seed());
+}
+END_TEST
+
+START_TEST(dot_searches_over_three_shards_equal_brute_force)
+{
+    check_lives(CONFIG_METRIC_DOT, 3, 5 * HOUR_MS + 1800000, test_seed());
+}
+END_TEST
+
+/* ---- one indexed window ------------------------------------------------------------------- */
+
+static void fill_window(struct world *world, int hour, uint64_t first_id, uint32_t count)
+{
+    int64_t base_ms = START_MS + (int64_t)hour * HOUR_MS;
+
+    for (uint32_t i = 0; i < count; i++)
+        world_upsert(world, 0, first_id + i, base_ms + (int64_t)i * (HOUR_MS - 1) / count, 0, NULL);
+}
+
+START_TEST(k_rows_come_back_at_every_selectivity)
+{
+    static const int64_t below[] = {1, 3, 10, 30, 100, 300, 1000, 3000, 10000};
+    struct world world;
+    struct recall recall = {0};
+    struct query_view *view;
+
+    open_world(&world, CONFIG_METRIC_COSINE, 1, 0, test_seed());
+    fill_window(&world, 0, 0, 4000);
+    world_seal(&world, 0, START_MS);
+    world_index(&world, 0, START_MS);
+    view = world_view(&world);
+    for (size_t i = 0; i < sizeof(below) / sizeof(below[0]); i++)
+        for (int sign = -1; sign <= 1; sign++)
+            for (int round = 0; round < 5; round++) {
+                struct question question = {
+                    .limit = 10, .ef = round % 2 ? 32 : 16, .number_below = below[i]};
+                world_random_vector(&world, question.vector);
+                if (sign != 0) {
+                    question.vector[0] = 1;
+                    question.has_near = true;
+                    question.near_from = sign > 0 ? 0.2F : -1.0F;
+                    question.near_to = sign > 0 ? 1.0F : -0.2F;
+                }
+                ask_and_check(&world, view, &question, &recall);
+            }
+    printf("recall %.4f over %zu\n", (double)recall.right / (double)recall.wanted, recall.wanted);
+    ck_assert_double_ge((double)recall.right / (double)recall.wanted, 0.95);
+    query_view_close(view);
+    world_close(&world);
+}
+END_TEST
+
+START_TEST(dead_rows_never_take_the_place_of_live_ones)
+{
+    struct world world;
+    struct recall recall = {0};
+    struct question question = {.limit = 10, .ef = 16};
+    struct query_view *view;
+
+    open_world(&world, CONFIG_METRIC_L2, 1, 0, test_seed());
+    fill_window(&world, 0, 0, 3000);
+    world_seal(&world, 0, START_MS);
+    world_index(&world, 0, START_MS);
+    /* The closest 500 die: what a walk meets first may not be returned. */
+    world_random_vector(&world, question.vector);
+    for (int i = 0; i < 500; i++) {
+        const struct world_record *closest = NULL;
+        for (size_t j = 0; j < world.record_count; j++) {
+            const struct world_record *record = &world.records[j];
+            if (record->alive && (!closest || world_score(&world, question.vector, record) <
+                                                  world_score(&world, question.vector, closest)))
+                closest = record;
+        }
+        world_delete(&world, 0, closest->id, closest->time_ms);
+    }
+    view = world_view(&world);
+    ask_and_check(&world, view, &question, &recall);
+    ck_assert_uint_ge(recall.right, 9);
+    query_view_close(view);
+    world_close(&world);
+}
+END_TEST
+
+START_TEST(recency_decay_ranks_by_the_decayed_score)
+{
+    static const enum config_metric metrics[] = {CONFIG_METRIC_COSINE, CONFIG_METRIC_DOT,
+                                                 CONFIG_METRIC_L2};
+    static const int64_t half_lives[] = {60000, HOUR_MS / 4, HOUR_MS, 10 * HOUR_MS};
+    uint64_t seed = test_seed();
+
+    for (size_t m = 0; m < 3; m++) {
+        struct world world;
+        struct recall recall = {0};
+        struct query_view *view;
+        open_world(&world, metrics[m], 1, 0, seed);
+        for (int hour = 0; hour < 4; hour++) {
+            fill_window(&world, hour, (uint64_t)hour * 1500, 1500);
+            world_seal(&world, 0, START_MS + hour * HOUR_MS);
+            world_index(&world, 0, START_MS + hour * HOUR_MS);
+        }
+        atomic_store(&world.clock.now_ms, START_MS + 4 * HOUR_MS);
+        view = world_view(&world);
+        for (size_t i = 0; i < 4; i++)
+            for (int round = 0; round < 20; round++) {
+                struct question question = {
+                    .limit = 10, .ef = 48, .half_life_ms = half_lives[i], .exact = round % 2};
+                world_random_vector(&world, question.vector);
+                ask_and_check(&world, view, &question, &recall);
+            }
+        printf("recall %.4f\n", (double)recall.right / (double)recall.wanted);
+        ck_assert_double_ge((double)recall.right / (double)recall.wanted, 0.95);
+        query_view_close(view);
+        world_close(&world);
+    }
+}
+END_TEST
+
+/* Ten windows, each about something else: the whole answer lies in one of them. */
+START_TEST(an_answer_concentrated_in_one_window_is_found)
+{
+    enum { WINDOWS = 10, ROWS = 600 };
+    struct world world;
+    struct recall recall = {0};
+    struct query_view *view;
+    float centre[WINDOWS][WORLD_DIM_MAX];
+
+    open_world(&world, CONFIG_METRIC_L2, 1, 0, test_seed());
+    for (int window = 0; window < WINDOWS; window++) {
+        world_random_vector(&world, centre[window]);
+        for (uint64_t i = 0; i < ROWS; i++) {
+            float vector[WORLD_DIM_MAX];
+            world_random_vector(&world, vector);
+            for (uint32_t d = 0; d < 12; d++)
+                vector[d] = centre[window][d] + 0.3F * vector[d];
+            world_upsert(&world, 0, (uint64_t)window * ROWS + i,
+                         START_MS + window * HOUR_MS + (int64_t)i, 0, vector);
+        }
+        world_seal(&world, 0, START_MS + window * HOUR_MS);
+        world_index(&world, 0, START_MS + window * HOUR_MS);
+    }
+    view = world_view(&world);
+    for (int i = 0; i < 100; i++) {
+        struct question question = {.limit = 10, .ef = 40};
+        world_random_vector(&world, question.vector);
+        for (uint32_t d = 0; d < 12; d++)
+            question.vector[d] = centre[i % WINDOWS][d] + 0.2F * question.vector[d];
+        ask_and_check(&world, view, &question, &recall);
+    }
+    printf("recall %.4f\n", (double)recall.right / (double)recall.wanted);
+    ck_assert_double_ge((double)recall.right / (double)recall.wanted, 0.95);
+    query_view_close(view);
+    world_close(&world);
+}
+END_TEST
+
+START_TEST(a_threshold_is_strict)
+{
+    static const enum config_metric metrics[] = {CONFIG_METRIC_COSINE, CONFIG_METRIC_L2};
+    uint64_t seed = test_seed();
+
+    for (size_t m = 0; m < 2; m++) {
+        struct world world;
+        struct question question = {.limit = 5, .exact = true};
+        struct answer answer;
+        struct query_view *view;
+        open_world(&world, metrics[m], 1, 0, seed);
+        fill_window(&world, 0, 0, 100);
+        world_random_vector(&world, question.vector);
+        view = world_view(&world);
+        ask(view, &question, &answer);
+        ck_assert_uint_eq(answer.count, 5);
+        question.has_threshold = true;
+        question.threshold = answer.scores[3];
+        ask(view, &question, &answer);
+        ck_assert_uint_eq(answer.count, 3);
+        question.threshold = answer.scores[0];
+        ask(view, &question, &answer);
+        ck_assert_uint_eq(answer.count, 0);
+        query_view_close(view);
+        world_close(&world);
+    }
+}
+END_TEST
+
+START_TEST(time_ranges_prune_windows)
+{
+    struct world world;
+    struct recall recall = {0};
+    struct answer answer;
+    struct query_view *view;
+
+    open_world(&world, CONFIG_METRIC_DOT, 1, 0, test_seed());
+    for (int hour = 0; hour < 5; hour++) {
+        fill_window(&world, hour, (uint64_t)hour * 300, 300);
+        if (hour < 3)
+            world_seal(&world, 0, START_MS + hour * HOUR_MS);
+        else if (hour == 3)
+            world_flush(&world, 0);
+    }
+    view = world_view(&world);
+    for (int from = 0; from < 5; from++)
+        for (int to = from + 1; to <= 5; to++) {
+            struct question question = {.limit = 20,
+                                        .from_ms = START_MS + from * HOUR_MS + 1000,
+                                        .to_ms = START_MS + to * HOUR_MS - 1000};
+            uint32_t tables = (to < 4 ? (uint32_t)to : 4) - (from < 4 ? (uint32_t)from : 4);
+            world_random_vector(&world, question.vector);
+            ask_and_check(&world, view, &question, &recall);
+            ask(view, &question, &answer);
+            ck_assert_uint_eq(answer.result.windows_searched, tables);
+            ck_assert_uint_eq(answer.result.windows_pruned, 4 - tables);
+            ck_assert_uint_eq(answer.result.windows_live, 1 + (to == 5));
+        }
+    query_view_close(view);
+    world_close(&world);
+}
+END_TEST
+
+START_TEST(a_vector_without_direction_scores_zero)
+{
+    struct world world;
+    struct question question = {.limit = 7};
+    struct answer answer;
+    struct query_view *view;
+
+    open_world(&world, CONFIG_METRIC_COSINE, 1, 0, test_seed());
+    fill_window(&world, 0, 10, 700);
+    world_seal(&world, 0, START_MS);
+    world_index(&world, 0, START_MS);
+    view = world_view(&world);
+    ask(view, &question, &answer);
+    ck_assert_uint_eq(answer.count, 7);
+    for (uint64_t i = 0; i < 7; i++) { /* ties follow the id */
+        ck_assert_uint_eq(answer.ids[i], 10 + i);
+        ck_assert_float_eq(answer.scores[i], 0);
+    }
+    query_view_close(view);
+    world_close(&world);
+}
+END_TEST
+
+START_TEST(the_asking_record_is_left_out)
+{
+    struct world world;
+    struct arena arena;
+    struct store_key key;
+    struct query_result result;
+    struct error error = {0};
+    struct query_view *view;
+    const struct world_record *record;
+
+    open_world(&world, CONFIG_METRIC_COSINE, 1, 0, test_seed());
+    fill_window(&world, 0, 0, 800);
+    world_seal(&world, 0, START_MS);
+    world_index(&world, 0, START_MS);
+    record = world_find(&world, 123);
+    view = world_view(&world);
+    arena_create(&arena, 0);
+    store_key_from_u64(123, &key);
+    for (int excluded = 0; excluded < 2; excluded++) {
+        struct query_search search = {.vector = record->vector,
+                                      .limit = 5,
+                                      .from_ms = INT64_MIN,
+                                      .to_ms = INT64_MAX,
+                                      .exclude_key = excluded ? key.bytes : NULL,
+                                      .exclude_key_bytes = key.size_bytes,
+                                      .explain = true,
+                                      .arena = &arena};
+        ck_assert_int_eq(query_search_run(view, &search, &result, &error), 0);
+        ck_assert_uint_eq(result.hit_count, 5);
+        ck_assert_int_eq(world_hit_id(&result.hits[0].row) == 123, !excluded);
+        ck_assert_uint_eq(result.explain_count, 1);
+        ck_assert_str_eq(result.explain[0].source, "hnsw");
+        ck_assert_uint_eq(result.explain[0].rows, 800);
+    }
+    arena_destroy(&arena);
+    query_view_close(view);
+    world_close(&world);
+}
+END_TEST
+
+START_TEST(what_a_search_may_not_ask)
+{
+    struct world world;
+    struct arena arena;
+    struct query_result result;
+    struct error error = {0};
+    struct query_view *view;
+    float good[WORLD_DIM_MAX] = {1};
+    float bad[WORLD_DIM_MAX] = {1, NAN};
+    struct query_search base = {
+        .vector = good, .limit = 1, .from_ms = INT64_MIN, .to_ms = INT64_MAX, .arena = &arena};
+    struct query_search searches[5];
+
+    for (size_t i = 0; i < 5; i++)
+        searches[i] = base;
+    searches[0].limit = 0;
+    searches[1].limit = QUERY_LIMIT_MAX + 1;
+    searches[2].offset = UINT32_MAX;
+    searches[3].vector = bad;
+    searches[4].half_life_ms = -1;
+    open_world(&world, CONFIG_METRIC_COSINE, 1, 0, 1);
+    fill_window(&world, 0, 0, 3);
+    arena_create(&arena, 0);
+    view = world_view(&world);
+    ck_assert_int_eq(query_search_run(view, &base, &result, &error), 0);
+    for (size_t i = 0; i < 5; i++)
+        ck_assert_int_eq(query_search_run(view, &searches[i], &result, &error), ERROR_INVALID);
+    base.limit = QUERY_LIMIT_MAX;
+    ck_assert_int_eq(query_search_run(view, &base, &result, &error), 0);
+    ck_assert_uint_eq(result.hit_count, 3);
+    query_view_close(view);
+    arena_destroy(&arena);
+    world_close(&world);
+}
+END_TEST
+
+START_TEST(an_id_in_two_shards_is_returned_once)
+{
+    struct world world;
+    struct question question = {.limit = 10, .exact = true};
+    struct answer answer;
+    struct query_view *view;
+
+    open_world(&world, CONFIG_METRIC_L2, 2, 0, test_seed());
+    for (uint64_t id = 0; id < 30; id++) {
+        world_upsert(&world, 0, id, START_MS + 1000, 0, NULL);
+        if (id % 2)
+            world_upsert(&world, 1, id, START_MS + 2000, 0, world_find(&world, id)->vector);
+    }
+    world_random_vector(&world, question.vector);
+    view = world_view(&world);
+    ask(view, &question, &answer);
+    ck_assert_uint_eq(answer.count, 10);
+    for (size_t i = 0; i < answer.count; i++)
+        for (size_t j = 0; j < i; j++)
+            ck_assert_uint_ne(answer.ids[i], answer.ids[j]);
+    query_view_close(view);
+    world_close(&world);
+}
+END_TEST
+
+TEST_TABLE(TEST(cosine_searches_equal_brute_force_over_a_random_life),
+           TEST(l2_searches_equal_brute_force_over_a_random_life),
+           TEST(dot_searches_over_three_shards_equal_brute_force),
+           TEST(k_rows_come_back_at_every_selectivity),
+           TEST(dead_rows_never_take_the_place_of_live_ones),
+           TEST(recency_decay_ranks_by_the_decayed_score),
+           TEST(an_answer_concentrated_in_one_window_is_found), TEST(a_threshold_is_strict),
+           TEST(time_ranges_prune_windows), TEST(a_vector_without_direction_scores_zero),
+           TEST(the_asking_record_is_left_out), TEST(what_a_search_may_not_ask),
+           TEST(an_id_in_two_shards_is_returned_once))

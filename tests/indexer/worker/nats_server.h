@@ -1,0 +1,35 @@
+/* A real nats-server with JetStream on a free port of the loopback interface. */
+#ifndef TESTS_INDEXER_WORKER_NATS_SERVER_H
+#define TESTS_INDEXER_WORKER_NATS_SERVER_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+struct metrics;
+struct worker_queue;
+
+struct nats_server {
+    char url[64];
+    char directory[256];
+    int port;
+    pid_t process;
+};
+
+/** Skips the test when nats-server is not installed. Killed at exit. */
+void nats_server_start(struct nats_server *server);
+/** On the same port, with what it stored. */
+void nats_server_restart(struct nats_server *server);
+/** kill -9 */
+void nats_server_kill(struct nats_server *server);
+/** Loses everything that was stored; to be called between kill and restart. */
+void nats_server_wipe(struct nats_server *server);
+
+/** The queue of the stream TEST there; what a worker keeps longer than `ack_wait_ms` is delivered
+ * again. */
+struct worker_queue *nats_server_queue(const char *url, int64_t ack_wait_ms,
+                                       struct metrics *metrics);
+
+/** A port nobody listens on just now. */
+int nats_server_free_port(void);
+
+#endif

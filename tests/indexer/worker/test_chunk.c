@@ -1,0 +1,237 @@
+/* Chunk segments: large files of windows that still fill are indexed, too. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "indexer/index/index.h"
+#include "tests/indexer/worker/worker_fixture.h"
+
+#define CHUNKED "dim: 16, metric: l2, index: {flat_below: 100, chunk_above: 400}"
+
+enum { CHUNKS_MAX = 8 };
+
+struct setting {
+    struct worker_fixture fixture;
+    struct worker_queue *queue;
+    struct worker_pool *pool;
+};
+
+static struct setting *set_up(const char *yaml)
+{
+    struct setting *setting = calloc(1, sizeof(*setting));
+    struct error error = {0};
+
+    ck_assert_ptr_nonnull(setting);
+    fixture_open(&setting->fixture, "chunks", "0", yaml);
+    ck_assert_int_eq(worker_queue_local(setting->fixture.metrics, &setting->queue, &error), 0);
+    setting->pool = fixture_pool(&setting->fixture, setting->queue, 2);
+    return setting;
+}
+
+static void tear_down(struct setting *setting)
+{
+    worker_pool_stop(setting->pool);
+    setting->queue->operations->close(setting->queue);
+    fixture_close(&setting->fixture);
+    free(setting);
+}
+
+/* Sources of the window that a search would walk. */
+static int walkable(struct setting *setting, int64_t number)
+{
+    struct store_snapshot *snapshot = store_snapshot_acquire(setting->fixture.shard, 0);
+    size_t count;
+    const struct store_source *sources = store_snapshot_sources(snapshot, &count);
+    int found = 0;
+
+    for (size_t i = 0; i < count; i++)
+        found += sources[i].window_start_ms == number * WINDOW_MS && sources[i].segment &&
+                 sources[i].segment->object;
+    store_snapshot_release(snapshot);
+    return found;
+}
+
+START_TEST(large_chunks_of_an_open_window_get_segments_and_small_ones_none)
+{
+    struct setting *setting = set_up(CHUNKED);
+    struct store_file_info chunks[CHUNKS_MAX];
+    struct store_file_info chunk;
+
+    fixture_flush(&setting->fixture, 5, 1000);
+    fixture_flush(&setting->fixture, 5, 399);
+    fixture_flush(&setting->fixture, 5, 400);
+    worker_pool_reconcile(setting->pool);
+    worker_pool_reconcile(setting->pool); /* harmless */
+    chunk = fixture_wait_chunk(&setting->fixture, 5, 0);
+    ck_assert_str_eq(chunk.segment.kind, "hnsw");
+    ck_assert_double_ge(chunk.segment.recall, 0.95);
+    (void)fixture_wait_chunk(&setting->fixture, 5, 2);
+    fixture_wait_drained(setting->queue);
+    ck_assert_uint_eq(fixture_chunks(&setting->fixture, 5, chunks, CHUNKS_MAX), 3);
+    ck_assert_uint_eq(chunks[1].segment.file_number, 0);
+    ck_assert_int_eq(walkable(setting, 5), 2);
+    ck_assert(!fixture_window(&setting->fixture, 5).sealed);
+    ck_assert_int_eq(fixture_count_files(&setting->fixture, ".segment"), 2);
+    worker_pool_reconcile(setting->pool);
+    ck_assert_int_eq(setting->queue->operations->depth(setting->queue), 0);
+    tear_down(setting);
+}
+END_TEST
+
+START_TEST(chunk_segment_goes_with_its_chunk_when_chunks_merge_and_when_the_window_seals)
+{
+    struct setting *setting = set_up(CHUNKED);
+    struct store_file_info chunk;
+    struct error error = {0};
+
+    fixture_flush(&setting->fixture, 5, 500);
+    fixture_flush(&setting->fixture, 5, 600);
+    worker_pool_reconcile(setting->pool);
+    (void)fixture_wait_chunk(&setting->fixture, 5, 0);
+    (void)fixture_wait_chunk(&setting->fixture, 5, 1);
+    fixture_wait_drained(setting->queue);
+    ck_assert_msg(store_shard_tier(setting->fixture.shard, 5 * (int64_t)WINDOW_MS, WINDOW_MS, 0, 2,
+                                   NULL, &error) == 0,
+                  "%s", error.text);
+    ck_assert_int_eq(walkable(setting, 5), 0);
+    fixture_wait_files(&setting->fixture, ".segment", 0);
+    worker_pool_reconcile(setting->pool);
+    chunk = fixture_wait_chunk(&setting->fixture, 5, 0);
+    ck_assert_uint_eq(chunk.rows, 1100);
+    fixture_wait_drained(setting->queue);
+
+    fixture_seal(&setting->fixture, 5, 10);
+    ck_assert_int_eq(walkable(setting, 5), 0);
+    fixture_wait_files(&setting->fixture, ".segment", 0);
+    fixture_submit(&setting->fixture, setting->pool, 5);
+    ck_assert_uint_eq(fixture_wait_indexed(&setting->fixture, 5).run.rows, 1110);
+    fixture_wait_files(&setting->fixture, ".segment", 1);
+    tear_down(setting);
+}
+END_TEST
+
+START_TEST(late_chunk_of_a_sealed_window_gets_a_segment_beside_that_of_the_run)
+{
+    struct setting *setting = set_up(CHUNKED);
+
+    fixture_seal(&setting->fixture, 5, 500);
+    fixture_flush(&setting->fixture, 5, 700);
+    worker_pool_reconcile(setting->pool);
+    (void)fixture_wait_indexed(&setting->fixture, 5);
+    (void)fixture_wait_chunk(&setting->fixture, 5, 0);
+    ck_assert_int_eq(walkable(setting, 5), 2);
+    tear_down(setting);
+}
+END_TEST
+
+START_TEST(job_of_a_chunk_that_is_merged_is_no_failure)
+{
+    struct setting *setting = set_up(CHUNKED);
+    struct worker_job job = {.collection = "news",
+                             .shard = "0",
+                             .window_start_ms = 5 * (int64_t)WINDOW_MS,
+                             .window_length_ms = WINDOW_MS};
+    struct store_file_info chunks[CHUNKS_MAX];
+
+    fixture_flush(&setting->fixture, 5, 500);
+    ck_assert_uint_eq(fixture_chunks(&setting->fixture, 5, chunks, CHUNKS_MAX), 1);
+    fixture_seal(&setting->fixture, 5, 10);
+    job.run_file_number = chunks[0].file_number;
+    job.rows = chunks[0].rows;
+    ck_assert_int_eq(setting->queue->operations->publish(setting->queue, &job, NULL), 0);
+    fixture_wait_drained(setting->queue);
+    ck_assert_int_eq(fixture_count_files(&setting->fixture, ".segment"), 0);
+    ck_assert_double_eq(fixture_counter(&setting->fixture, "windrow_index_dead_letters_total"), 0);
+    tear_down(setting);
+}
+END_TEST
+
+START_TEST(chunk_segments_are_there_again_after_a_restart_or_built_again_when_damaged)
+{
+    struct setting *setting = set_up(CHUNKED);
+    struct store_file_info chunk;
+    struct error error = {0};
+    char path[500];
+    FILE *file;
+
+    fixture_flush(&setting->fixture, 5, 500);
+    worker_pool_reconcile(setting->pool);
+    chunk = fixture_wait_chunk(&setting->fixture, 5, 0);
+    fixture_wait_drained(setting->queue);
+    fixture_reopen(&setting->fixture);
+    ck_assert_int_eq(walkable(setting, 5), 0);
+    ck_assert_int_eq(worker_pool_load_segments(setting->pool, setting->fixture.shard, &error), 0);
+    ck_assert_int_eq(walkable(setting, 5), 1);
+
+    snprintf(path, sizeof(path), "%s/%06llu.segment", store_shard_directory(setting->fixture.shard),
+             (unsigned long long)chunk.segment.file_number);
+    fixture_reopen(&setting->fixture);
+    file = fopen(path, "r+b");
+    ck_assert_ptr_nonnull(file);
+    fseek(file, (long)chunk.segment.bytes / 2, SEEK_SET);
+    fputs("damage", file);
+    fclose(file);
+    ck_assert_int_eq(worker_pool_load_segments(setting->pool, setting->fixture.shard, &error), 0);
+    ck_assert_int_eq(walkable(setting, 5), 0);
+    worker_pool_reconcile_shard(setting->pool, setting->fixture.shard);
+    ck_assert_uint_ne(fixture_wait_chunk(&setting->fixture, 5, 0).segment.file_number,
+                      chunk.segment.file_number);
+    tear_down(setting);
+}
+END_TEST
+
+START_TEST(segment_file_that_no_manifest_names_goes_at_the_next_opening)
+{
+    struct setting *setting = set_up(CHUNKED);
+    char path[4096];
+    uint64_t number;
+    FILE *file;
+
+    fixture_flush(&setting->fixture, 5, 500);
+    /* Killed between the rename and the attach; and by somebody whose number is not reserved. */
+    store_shard_reserve_segment(setting->fixture.shard, &number, path, sizeof(path));
+    path[strlen(path) - strlen(".tmp")] = '\0';
+    file = fopen(path, "w");
+    ck_assert_ptr_nonnull(file);
+    fputs("half a segment", file);
+    fclose(file);
+    snprintf(path, sizeof(path), "%s/900000.segment",
+             store_shard_directory(setting->fixture.shard));
+    file = fopen(path, "w");
+    ck_assert_ptr_nonnull(file);
+    fclose(file);
+    ck_assert_int_eq(fixture_count_files(&setting->fixture, ".segment"), 2);
+    fixture_reopen(&setting->fixture);
+    ck_assert_int_eq(fixture_count_files(&setting->fixture, ".segment"), 1);
+    ck_assert_int_eq(fixture_count_files(&setting->fixture, "900000.segment"), 1);
+    tear_down(setting);
+}
+END_TEST
+
+START_TEST(rows_and_kind_decide_what_a_chunk_gets)
+{
+    struct config_collection collection = {
+        .index_kind = CONFIG_INDEX_AUTO, .flat_below_rows = 10, .chunk_above_rows = 100};
+
+    ck_assert_str_eq(worker_chunk_kind(&collection, 99), "flat");
+    ck_assert_str_eq(worker_chunk_kind(&collection, 100), "hnsw");
+    collection.flat_below_rows = 1000;
+    ck_assert_str_eq(worker_chunk_kind(&collection, 100), "flat");
+    collection.index_kind = CONFIG_INDEX_IVF_PQ;
+    ck_assert_str_eq(worker_chunk_kind(&collection, 100), "ivf_pq");
+    collection.index_kind = CONFIG_INDEX_FLAT;
+    ck_assert_str_eq(worker_chunk_kind(&collection, 100), "flat");
+    collection.index_kind = CONFIG_INDEX_HNSW;
+    collection.chunk_above_rows = 0;
+    ck_assert_str_eq(worker_chunk_kind(&collection, UINT32_MAX), "flat");
+}
+END_TEST
+
+TEST_TABLE(TEST(large_chunks_of_an_open_window_get_segments_and_small_ones_none),
+           TEST(chunk_segment_goes_with_its_chunk_when_chunks_merge_and_when_the_window_seals),
+           TEST(late_chunk_of_a_sealed_window_gets_a_segment_beside_that_of_the_run),
+           TEST(job_of_a_chunk_that_is_merged_is_no_failure),
+           TEST(chunk_segments_are_there_again_after_a_restart_or_built_again_when_damaged),
+           TEST(segment_file_that_no_manifest_names_goes_at_the_next_opening),
+           TEST(rows_and_kind_decide_what_a_chunk_gets))

@@ -1,0 +1,262 @@
+/* Builds within a bound of memory: their estimate, what becomes of those that do not fit, and how
+ * they share it. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "indexer/index/index.h"
+#include "indexer/worker/memory.h"
+#include "tests/indexer/worker/worker_fixture.h"
+
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_UNDEFINED__)
+enum { SANITIZED = 1 };
+#else
+enum { SANITIZED = 0 };
+#endif
+
+struct setting {
+    struct worker_fixture fixture;
+    struct worker_queue *queue;
+    struct worker_pool *pool;
+};
+
+static struct setting *set_up(const char *yaml, uint64_t memory_max_bytes, uint32_t threads)
+{
+    struct setting *setting = calloc(1, sizeof(*setting));
+    struct error error = {0};
+
+    ck_assert_ptr_nonnull(setting);
+    fixture_open(&setting->fixture, "memory", "0", yaml);
+    setting->fixture.config->build_memory_max_bytes = memory_max_bytes;
+    ck_assert_int_eq(worker_queue_local(setting->fixture.metrics, &setting->queue, &error), 0);
+    setting->pool = fixture_pool(&setting->fixture, setting->queue, threads);
+    return setting;
+}
+
+static void tear_down(struct setting *setting)
+{
+    uint32_t threads, building;
+    uint64_t memory_bytes;
+
+    worker_pool_quiesce(setting->pool);
+    worker_pool_describe(setting->pool, &threads, &building, &memory_bytes);
+    ck_assert_uint_eq(memory_bytes, 0);
+    worker_pool_stop(setting->pool);
+    setting->queue->operations->close(setting->queue);
+    fixture_close(&setting->fixture);
+    free(setting);
+}
+
+static struct index_build_options options_of(const struct config_collection *collection,
+                                             uint32_t threads)
+{
+    return (struct index_build_options){.metric = INDEX_METRIC_L2,
+                                        .dim = collection->dim,
+                                        .m = collection->hnsw_m,
+                                        .ef_construct = collection->hnsw_ef_construct,
+                                        .thread_count = threads};
+}
+
+/* A line of /proc/self/status, in bytes. */
+static uint64_t process_bytes(const char *name)
+{
+    FILE *file = fopen("/proc/self/status", "r");
+    unsigned long long kib = 0;
+    char line[200];
+
+    ck_assert_ptr_nonnull(file);
+    while (fgets(line, sizeof(line), file))
+        if (strncmp(line, name, strlen(name)) == 0)
+            (void)sscanf(line + strlen(name) + 1, "%llu", &kib);
+    fclose(file);
+    return kib * 1024;
+}
+
+/* What the child's build adds to its resident memory at most, over what is allowed. */
+static int grows_beyond(bool lists, uint32_t rows, const struct index_build_options *options,
+                        const float *vectors, uint64_t allowed)
+{
+    struct index_hnsw_graph *graph = NULL;
+    struct index_ivf *ivf = NULL;
+    uint64_t before = process_bytes("VmRSS");
+    int code = lists ? index_ivf_build(vectors, rows, options, &ivf, NULL)
+                     : index_hnsw_build(vectors, rows, options, &graph, NULL);
+    uint64_t grown = process_bytes("VmHWM") - before;
+
+    printf("%s, %u rows of %u: %llu bytes, estimated %llu\n", lists ? "lists" : "graph", rows,
+           options->dim, (unsigned long long)grown, (unsigned long long)allowed);
+    fflush(stdout);
+    /* Small tables of lists fit into what the process had free. */
+    return code != 0 || grown > allowed || (!lists && grown < allowed / 4);
+}
+
+START_TEST(no_build_takes_more_than_its_estimate)
+{
+    static const struct {
+        bool lists;
+        uint32_t rows, dim, ef_construct, threads;
+    } builds[] = {{false, 40000, 32, 200, 1},
+                  {false, 20000, 96, 400, 2},
+                  {false, 10000, 256, 100, 1},
+                  {true, 60000, 32, 200, 2},
+                  {true, 20000, 256, 200, 1}};
+    uint64_t random = test_seed();
+
+    for (size_t i = 0; i < sizeof(builds) / sizeof(builds[0]) && !SANITIZED; i++) {
+        struct index_build_options options = {.metric = INDEX_METRIC_L2,
+                                              .dim = builds[i].dim,
+                                              .m = 16,
+                                              .ef_construct = builds[i].ef_construct,
+                                              .thread_count = builds[i].threads};
+        size_t floats = (size_t)builds[i].rows * builds[i].dim;
+        float *vectors = malloc(floats * sizeof(float));
+        /* Code and stacks of the process are not the build's. */
+        uint64_t bytes = worker_build_bytes(&options, builds[i].lists, builds[i].rows, false);
+        uint64_t allowed = bytes + (4 << 20);
+        int status;
+        pid_t child;
+        for (size_t f = 0; f < floats; f++)
+            vectors[f] = (float)(test_random(&random) >> 40) * (1.0f / (1 << 24));
+        child = fork();
+        ck_assert_int_ge(child, 0);
+        if (child == 0)
+            _exit(grows_beyond(builds[i].lists, builds[i].rows, &options, vectors, allowed));
+        ck_assert_int_eq(waitpid(child, &status, 0), child);
+        ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "build %zu", i);
+        free(vectors);
+    }
+}
+END_TEST
+
+START_TEST(kind_of_a_file_is_one_that_fits)
+{
+    struct config config = {0};
+    struct config_collection collection = {
+        .dim = 128, .hnsw_m = 16, .hnsw_ef_construct = 200, .metric = CONFIG_METRIC_L2};
+    struct index_build_options options = options_of(&collection, 1);
+    uint64_t graph = worker_build_bytes(&options, false, 100000, false);
+    uint64_t lists = worker_build_bytes(&options, true, 100000, false);
+    const struct {
+        uint64_t memory_max_bytes;
+        const char *wanted, *fitting;
+    } table[] = {
+        {graph, "hnsw", "hnsw"},     {graph - 1, "hnsw", "ivf_pq"}, {lists, "hnsw", "ivf_pq"},
+        {lists - 1, "hnsw", "flat"}, {lists, "ivf_pq", "ivf_pq"},   {lists - 1, "ivf_pq", "flat"},
+        {graph, "flat", "flat"},
+    };
+
+    ck_assert_uint_lt(lists, graph);
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        config.build_memory_max_bytes = table[i].memory_max_bytes;
+        ck_assert_str_eq(worker_fitting_kind(&config, &collection, table[i].wanted, 100000, false),
+                         table[i].fitting);
+    }
+    /* A copy of the vectors counts. */
+    config.build_memory_max_bytes = graph;
+    ck_assert_str_eq(worker_fitting_kind(&config, &collection, "hnsw", 100000, true), "ivf_pq");
+    ck_assert_str_eq(worker_fitting_kind(&config, &collection, "hnsw", UINT32_MAX, false), "flat");
+}
+END_TEST
+
+START_TEST(window_too_large_for_a_graph_gets_lists_and_stays_with_them)
+{
+    struct setting *setting = set_up("dim: 64, metric: l2, index: {flat_below: 100}", 1 << 20, 1);
+    struct index_build_options options = options_of(&setting->fixture.config->collections[0], 1);
+    uint64_t graph = worker_build_bytes(&options, false, 8000, false);
+    struct store_window_info window;
+
+    setting->fixture.config->build_memory_max_bytes = graph - 1;
+    ck_assert_uint_lt(worker_build_bytes(&options, true, 8000, false), graph);
+    fixture_seal(&setting->fixture, 5, 8000);
+    fixture_submit(&setting->fixture, setting->pool, 5);
+    window = fixture_wait_indexed(&setting->fixture, 5);
+    ck_assert_str_eq(window.run.segment.kind, "ivf_pq");
+    fixture_wait_drained(setting->queue);
+    worker_pool_reconcile(setting->pool);
+    ck_assert_int_eq(setting->queue->operations->depth(setting->queue), 0);
+    tear_down(setting);
+}
+END_TEST
+
+START_TEST(window_too_large_for_any_build_is_scanned_and_counted)
+{
+    struct setting *setting = set_up("dim: 64, metric: l2, index: {flat_below: 100}", 100000, 1);
+    struct metric_label label = {"collection", "news"};
+    struct metric *gauge =
+        metrics_gauge(setting->fixture.metrics, "windrow_index_too_large_files", "", &label, 1);
+
+    fixture_seal(&setting->fixture, 5, 8000);
+    fixture_submit(&setting->fixture, setting->pool, 5);
+    worker_pool_reconcile(setting->pool);
+    ck_assert_int_eq(setting->queue->operations->depth(setting->queue), 0);
+    ck_assert_uint_eq(fixture_window(&setting->fixture, 5).run.segment.file_number, 0);
+    ck_assert_double_eq(metric_value(gauge), 1);
+    setting->fixture.config->build_memory_max_bytes = 1 << 30;
+    worker_pool_reconcile(setting->pool);
+    ck_assert_double_eq(metric_value(gauge), 0);
+    (void)fixture_wait_indexed(&setting->fixture, 5);
+    tear_down(setting);
+}
+END_TEST
+
+START_TEST(builds_that_do_not_fit_together_wait_for_each_other)
+{
+    struct setting *setting = set_up("dim: 64, metric: l2, index: {flat_below: 100}", 1 << 20, 3);
+    struct index_build_options options = options_of(&setting->fixture.config->collections[0], 1);
+    struct metric *gauge =
+        metrics_gauge(setting->fixture.metrics, "windrow_index_build_memory_bytes", "", NULL, 0);
+    uint64_t most = worker_build_bytes(&options, false, 4000, false) * 3 / 2;
+    bool all = false;
+
+    setting->fixture.config->build_memory_max_bytes = most;
+    for (int64_t number = 1; number <= 4; number++)
+        fixture_seal(&setting->fixture, number, 4000);
+    worker_pool_reconcile(setting->pool);
+    for (int round = 0; !all; round++) {
+        ck_assert_int_lt(round, 60000);
+        ck_assert_double_le(metric_value(gauge), (double)most);
+        all = true;
+        for (int64_t number = 1; number <= 4; number++)
+            all &= fixture_window(&setting->fixture, number).run.segment.file_number != 0;
+        (void)nanosleep(&(struct timespec){0, 1000000}, NULL);
+    }
+    for (int64_t number = 1; number <= 4; number++)
+        ck_assert_str_eq(fixture_window(&setting->fixture, number).run.segment.kind, "hnsw");
+    tear_down(setting);
+}
+END_TEST
+
+/* Two rows that 7 bits cannot tell apart need float codes, four times as long: known only when the
+ * build has begun. */
+START_TEST(build_that_turns_out_larger_is_refused_before_it_takes_the_memory)
+{
+    enum { ROWS = 4000, DIM = 64 };
+    struct index_build_options options = {
+        .metric = INDEX_METRIC_L2, .dim = DIM, .m = 16, .ef_construct = 100, .thread_count = 1};
+    float *vectors = malloc((size_t)ROWS * DIM * sizeof(float));
+    struct index_hnsw_graph *graph = NULL;
+    uint64_t random = test_seed();
+    struct error error = {0};
+
+    for (size_t i = 0; i < (size_t)ROWS * DIM; i++)
+        vectors[i] = (float)(test_random(&random) >> 40) * (1.0f / (1 << 24)) * 1e-4f;
+    for (size_t i = 0; i < DIM; i++)
+        vectors[i] = 1000;
+    options.memory_max_bytes = index_hnsw_build_bytes(ROWS, &options);
+    ck_assert_int_eq(index_hnsw_build(vectors, ROWS, &options, &graph, &error), ERROR_UNSUPPORTED);
+    ck_assert_ptr_null(graph);
+    options.memory_max_bytes = 0;
+    ck_assert_int_eq(index_hnsw_build(vectors, ROWS, &options, &graph, &error), 0);
+    index_hnsw_graph_delete(graph);
+    free(vectors);
+}
+END_TEST
+
+TEST_TABLE(TEST(no_build_takes_more_than_its_estimate), TEST(kind_of_a_file_is_one_that_fits),
+           TEST(window_too_large_for_a_graph_gets_lists_and_stays_with_them),
+           TEST(window_too_large_for_any_build_is_scanned_and_counted),
+           TEST(builds_that_do_not_fit_together_wait_for_each_other),
+           TEST(build_that_turns_out_larger_is_refused_before_it_takes_the_memory))
