@@ -25,17 +25,11 @@ static bool mark_was_given(const struct report_mark *marks, const char *path)
 
 static const char *style_name(enum config_style style)
 {
-    static const char *const names[] = {
-        [CONFIG_STYLE_TIME_WINDOW] = "time_window", [CONFIG_STYLE_FIFO] = "fifo",
-        [CONFIG_STYLE_SIZE_TIERED] = "size_tiered", [CONFIG_STYLE_LEVELED] = "leveled",
-        [CONFIG_STYLE_HYBRID] = "hybrid",
-    };
-
-    return names[style];
+    return property_choice_name(property_find("collections.*.compaction.style"), (int)style);
 }
 
-/* Only styles that go on merging can do without windows, and what is about windows means nothing
- * then. */
+/* Only styles that keep merging can do without windows; settings about windows have no effect then.
+ */
 static void check_windowless(const struct config_collection *collection,
                              const struct report_mark *marks, struct report_mark name_mark,
                              struct report *report)
@@ -51,14 +45,14 @@ static void check_windowless(const struct config_collection *collection,
                      collection->name, style_name(collection->compaction_style));
     if (collection->max_bytes > 0)
         report_error(report, mark_place(marks, "collections.*.max_bytes", name_mark),
-                     "collections.%s.max_bytes: there is no window to drop with window: ~ (set a "
+                     "collections.%s.max_bytes: drops whole windows, and window: ~ has none (set a "
                      "window, or bound the collection by ttl)",
                      collection->name);
     for (size_t i = 0; i < sizeof(of_windows) / sizeof(of_windows[0]); i++)
         if (mark_was_given(marks, of_windows[i]))
             report_error(report, mark_place(marks, of_windows[i], name_mark),
-                         "collections.%s.%s: means nothing with window: ~ (a window that never "
-                         "closes is never late)",
+                         "collections.%s.%s: has no effect with window: ~ (without windows no "
+                         "record is late)",
                          collection->name, of_windows[i] + sizeof("collections.*.") - 1);
     if (collection->index_kind == CONFIG_INDEX_HNSW)
         report_error(report, mark_place(marks, "collections.*.index.kind", name_mark),
@@ -67,7 +61,7 @@ static void check_windowless(const struct config_collection *collection,
                      collection->name);
 }
 
-/* A key of another style is read and has no effect: said, because it looks as if it had. */
+/* A key of another style looks as if it had an effect: warn. */
 static void check_unused(const struct config_collection *collection,
                          const struct report_mark *marks, struct report *report)
 {
@@ -77,7 +71,7 @@ static void check_unused(const struct config_collection *collection,
     const struct {
         const char *path;
         bool used;
-        bool is_default; /* defaults that are written out raise no doubt */
+        bool is_default; /* written-out defaults get no warning */
         const char *by;
     } keys[] = {
         {"collections.*.compaction.max_space_amplification",
@@ -95,11 +89,11 @@ static void check_unused(const struct config_collection *collection,
 
     for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
         if (!keys[i].used && !keys[i].is_default)
-            report_warning(report, mark_place(marks, keys[i].path, (struct report_mark){1, 1}),
-                           "collections.%s.%s: has no effect with compaction.style %s (it is for "
-                           "%s)",
-                           collection->name, keys[i].path + sizeof("collections.*.") - 1,
-                           style_name(style), keys[i].by);
+            report_warning(
+                report, mark_place(marks, keys[i].path, (struct report_mark){1, 1}),
+                "collections.%s.%s: has no effect with compaction.style %s (only for %s)",
+                collection->name, keys[i].path + sizeof("collections.*.") - 1, style_name(style),
+                keys[i].by);
 }
 
 static void check_compaction(const struct config_collection *collection,
@@ -109,11 +103,11 @@ static void check_compaction(const struct config_collection *collection,
     if (collection->window_ms == 0)
         check_windowless(collection, marks, name_mark, report);
     else if (collection->compaction_style == CONFIG_STYLE_FIFO && collection->max_bytes == 0)
-        report_error(report, mark_place(marks, "collections.*.compaction.style", name_mark),
-                     "collections.%s.compaction.style: fifo drops the oldest window by bytes, and "
-                     "there is no max_bytes (set it, as in max_bytes: 100GiB, or take "
-                     "time_window)",
-                     collection->name);
+        report_error(
+            report, mark_place(marks, "collections.*.compaction.style", name_mark),
+            "collections.%s.compaction.style: fifo drops the oldest window above max_bytes, which "
+            "is not set (set it, such as max_bytes: 100GiB, or use time_window)",
+            collection->name);
     check_unused(collection, marks, report);
     if (collection->size_tiered_min_threshold > collection->size_tiered_max_threshold)
         report_error(
@@ -121,8 +115,7 @@ static void check_compaction(const struct config_collection *collection,
             mark_place(
                 marks, "collections.*.compaction.size_tiered.min_threshold",
                 mark_place(marks, "collections.*.compaction.size_tiered.max_threshold", name_mark)),
-            "collections.%s.compaction.size_tiered: min_threshold %u is above "
-            "max_threshold %u",
+            "collections.%s.compaction.size_tiered: min_threshold %u is above max_threshold %u",
             collection->name, collection->size_tiered_min_threshold,
             collection->size_tiered_max_threshold);
 }
@@ -142,7 +135,7 @@ static void check_future(const struct config_collection *collection,
                    mark_place(marks, "collections.*.late.allowed",
                               mark_place(marks, "collections.*.max_future", name_mark)),
                    "collections.%s.late.allowed: %s is shorter than max_future of %s (one record "
-                   "from the future closes the window that is being written)",
+                   "from the future would close the window being written)",
                    collection->name, text_format_duration(collection->late_allowed_ms, late),
                    text_format_duration(collection->max_future_ms, future));
 }
@@ -177,15 +170,15 @@ static void check_times(const struct config_collection *collection, const struct
                      collection->name, text_format_duration(collection->late_allowed_ms, late),
                      other);
     }
-    /* The defaults' own ratio is no doubt of the user's making. */
+    /* Do not warn about the ratio of two defaults. */
     if (!mark_was_given(marks, "collections.*.window") &&
         !mark_was_given(marks, "collections.*.ttl"))
         return;
     windows_per_ttl = (collection->ttl_ms + collection->window_ms - 1) / collection->window_ms;
     if (windows_per_ttl > WINDOWS_PER_TTL_MANY || windows_per_ttl < WINDOWS_PER_TTL_FEW)
         report_warning(report, window_mark,
-                       "collections.%s.window: %s with a ttl of %s makes %lld windows a shard (20 "
-                       "to 50 are good practice)",
+                       "collections.%s.window: %s with a ttl of %s makes %lld windows per shard "
+                       "(20 to 50 are good practice)",
                        collection->name, window, other, (long long)windows_per_ttl);
 }
 
@@ -198,15 +191,15 @@ void check_collection(const struct loaded_config *loaded, size_t index, struct r
     check_compaction(collection, marks, name_mark, report);
     check_times(collection, marks, name_mark, report);
     if (!mark_was_given(marks, "collections.*.dim"))
-        report_warning(report, name_mark,
-                       "collections.%s.dim: left out, %u is assumed (say the dimensions of your "
-                       "vectors)",
-                       collection->name, collection->dim);
+        report_warning(
+            report, name_mark,
+            "collections.%s.dim: not set, using %u (set it to the dimensions of your vectors)",
+            collection->name, collection->dim);
     if (!mark_was_given(marks, "collections.*.event_time.field") &&
         mark_was_given(marks, "collections.*.event_time.unit"))
         report_error(report, mark_place(marks, "collections.*.event_time.unit", name_mark),
-                     "collections.%s.event_time.unit: means nothing without event_time.field (the "
-                     "Kafka timestamp is in ms)",
+                     "collections.%s.event_time.unit: has no effect without event_time.field "
+                     "(Kafka timestamps are in ms)",
                      collection->name);
     if (collection->hnsw_ef_construct < collection->hnsw_m)
         report_error(report, mark_place(marks, "collections.*.index.hnsw.ef_construct", name_mark),
@@ -239,13 +232,13 @@ static void check_topics(const struct loaded_config *loaded, struct report *repo
             const struct config_collection *other = reader_of(config, i, topic);
             if (other)
                 report_error(report, mark,
-                             "collections.%s.topics: collection %s reads the topic %s already (a "
-                             "topic feeds one collection)",
-                             collection->name, other->name, topic);
+                             "collections.%s.topics: topic %s already feeds collection %s (a topic "
+                             "feeds one collection)",
+                             collection->name, topic, other->name);
             if (config->kafka_dead_letters && strcmp(topic, config->kafka_dead_letters) == 0)
                 report_error(report, mark,
-                             "collections.%s.topics: %s is kafka.dead_letters (a refused record "
-                             "would come back for ever)",
+                             "collections.%s.topics: %s is kafka.dead_letters (a rejected record "
+                             "would be read again and again)",
                              collection->name, topic);
         }
     }
@@ -263,26 +256,26 @@ void check_config(const struct loaded_config *loaded, struct report *report)
 
     if (!mark_was_given(marks, "kafka.brokers"))
         report_error(report, start_of_file,
-                     "kafka.brokers is missing (as in kafka: {brokers: 127.0.0.1:9092})");
+                     "kafka.brokers is missing (such as kafka: {brokers: 127.0.0.1:9092})");
     if (config->memory_max_bytes < config->memtable_max_bytes)
-        report_error(report,
-                     mark_place(marks, "store.memory_max_bytes",
-                                mark_place(marks, "store.memtable_max_bytes", start_of_file)),
-                     "store.memory_max_bytes is below store.memtable_max_bytes (all memtables "
-                     "share it)");
+        report_error(
+            report,
+            mark_place(marks, "store.memory_max_bytes",
+                       mark_place(marks, "store.memtable_max_bytes", start_of_file)),
+            "store.memory_max_bytes is below store.memtable_max_bytes (all memtables share it)");
     if (!mark_was_given(marks, "nats.url") &&
         (mark_was_given(marks, "nats.stream") || mark_was_given(marks, "nats.replicas") ||
          mark_was_given(marks, "nats.ack_wait")))
-        report_error(report,
-                     mark_place(marks, "nats.stream",
-                                mark_place(marks, "nats.replicas",
-                                           mark_place(marks, "nats.ack_wait", start_of_file))),
-                     "nats.url is missing (leave the whole nats section out for the queue inside "
-                     "the process)");
+        report_error(
+            report,
+            mark_place(marks, "nats.stream",
+                       mark_place(marks, "nats.replicas",
+                                  mark_place(marks, "nats.ack_wait", start_of_file))),
+            "nats.url is missing (remove the nats section to use the queue inside the process)");
     if (!config->http_api_key && !is_loopback(config->http_host))
         report_warning(report, mark_place(marks, "http.listen", start_of_file),
-                       "http.listen: %s can be reached from other machines, and everybody may ask "
-                       "(set http.api_key_file)",
+                       "http.listen: %s is reachable from other machines without an API key (set "
+                       "http.api_key_file)",
                        config->http_host);
     check_topics(loaded, report);
 }

@@ -21,20 +21,22 @@ static const char introduction[] =
     "exits 78; `--print` shows every effective value with its origin. Unknown and repeated keys "
     "are errors; anchors, aliases and tags are refused. Durations are written `10ms 5s 10m 1h 7d "
     "1h30m`, sizes `64KiB 128MiB 1GB`; `~` means none.\n\n"
-    "A value marked *not available* belongs to a feature that this version does not have: it is "
-    "refused, never ignored. *Reload* marks what SIGHUP changes in a running service; everything "
-    "else needs a restart.\n";
+    "Values marked *not available* belong to features that this version does not have: windrow "
+    "rejects them. "
+    "A running service takes over keys marked *Reload* on SIGHUP (`systemctl reload windrow`); all "
+    "others "
+    "need a restart.\n";
 
 static const char secrets[] =
     "\n## Secrets\n\n"
-    "Secrets are never printed, and need not stand in the file:\n\n"
+    "Secrets are never printed. They can live outside the file:\n\n"
     "- A value `file:PATH` in `kafka.properties` is replaced by the content of that file, without "
-    "line ends behind it.\n"
-    "- `WINDROW_KAFKA_<PROPERTY>` sets or overrides a librdkafka property, `_` standing for `.`: "
+    "trailing line ends.\n"
+    "- `WINDROW_KAFKA_<PROPERTY>` sets or overrides a librdkafka property, with `_` for `.`: "
     "`WINDROW_KAFKA_SASL_PASSWORD` sets `sasl.password`.\n"
     "- `http.api_key_file` names a file; `WINDROW_HTTP_API_KEY` overrides it.\n"
     "- Under systemd, `LoadCredential=` provides such files.\n\n"
-    "`kafka.properties` cannot set what windrow relies on: `bootstrap.servers`, `group.id`, "
+    "`kafka.properties` cannot set what windrow controls itself: `bootstrap.servers`, `group.id`, "
     "`enable.auto.commit`, `enable.auto.offset.store`, `auto.offset.reset`, `enable.idempotence`, "
     "`enable.partition.eof`, `acks`, `transactional.id`, `partition.assignment.strategy`.\n";
 

@@ -61,9 +61,8 @@ static void set_value(struct loader *loader, const struct property *property,
         property_write(property, base, true, true, &after);
         if (strcmp(buffer_text(&before), buffer_text(&after)) != 0) {
             if (property->refused)
-                report_error(loader->report, node->mark,
-                             "%s: is not available in this version (%s)", display,
-                             property->refused);
+                report_error(loader->report, node->mark, "%s: not available in this version (%s)",
+                             display, property->refused);
         }
     }
     buffer_destroy(&before);
@@ -163,7 +162,7 @@ static bool suggest_elsewhere(const char *key, char *hint, size_t hint_bytes)
 
 static void list_siblings(const char *section, char *hint, size_t hint_bytes)
 {
-    size_t used = (size_t)snprintf(hint, hint_bytes, "known here: ");
+    size_t used = (size_t)snprintf(hint, hint_bytes, "known keys: ");
     char former[KEY_BYTES_MAX] = "";
     char name[KEY_BYTES_MAX];
 
@@ -269,7 +268,7 @@ static void load_collections(struct loader *loader, const struct tree_node *node
 
     if (node->kind != TREE_MAP) {
         report_error(loader->report, node->mark,
-                     "collections: expected a map of names, found %s (as in collections: {news: "
+                     "collections: expected a map of names, found %s (such as collections: {news: "
                      "{dim: 384}})",
                      tree_is_null(node) ? "nothing" : tree_kind_name(node));
         return;
@@ -282,8 +281,9 @@ static void load_collections(struct loader *loader, const struct tree_node *node
     for (const struct tree_node *child = node->first; child; child = child->next)
         load_collection(loader, child);
     if (node->count == 0)
-        report_error(loader->report, node->mark,
-                     "collections: none (as in collections: {news: {dim: 384}})");
+        report_error(
+            loader->report, node->mark,
+            "collections: empty (define at least one, such as collections: {news: {dim: 384}})");
 }
 
 static void load_root(struct loader *loader, const struct tree_node *root)
@@ -293,7 +293,7 @@ static void load_root(struct loader *loader, const struct tree_node *root)
     bool has_collections = false;
 
     if (root->kind != TREE_MAP) {
-        report_error(loader->report, root->mark, "the file holds %s, not a map (see %s)",
+        report_error(loader->report, root->mark, "the file contains %s, not a map (see %s)",
                      tree_is_null(root) ? "nothing" : tree_kind_name(root),
                      "docs/configuration.md");
         return;
@@ -308,7 +308,7 @@ static void load_root(struct loader *loader, const struct tree_node *root)
     }
     if (!has_collections)
         report_error(loader->report, (struct report_mark){1, 1},
-                     "collections is missing (as in collections: {news: {dim: 384}})");
+                     "collections is missing (such as collections: {news: {dim: 384}})");
     secrets_read(loaded, loader->report);
     check_config(loaded, loader->report);
 }

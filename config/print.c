@@ -74,9 +74,7 @@ static void write_choice(const struct property *property, const void *base, bool
     int value;
 
     memcpy(&value, field(property, base), sizeof(value));
-    for (size_t i = 0; i < property->choice_count; i++)
-        if (property->choices[i].value == value)
-            property_write_text(property->choices[i].name, json, out);
+    property_write_text(property_choice_name(property, value), json, out);
 }
 
 static void write_list(const char *const *texts, size_t count, bool json, struct buffer *out)

@@ -1,4 +1,5 @@
-/* The table, and what is read off it. A new property is one row here, one field in config.h. */
+/* The property table, the checks of single texts that it names, and look-ups in it. A new property
+ * is one row here and one field in config.h. */
 #include "config/properties.h"
 
 #include <arpa/inet.h>
@@ -49,7 +50,7 @@ static bool check_not_empty(const char *text, struct property_complaint *complai
 {
     if (*text)
         return true;
-    return complain(complaint, "give it a value or leave it out", "an empty text");
+    return complain(complaint, "give a value or remove the key", "empty text");
 }
 
 bool check_collection_name(const char *text, struct property_complaint *complaint)
@@ -58,8 +59,8 @@ bool check_collection_name(const char *text, struct property_complaint *complain
 
     if (length >= 1 && length <= 100 && is_made_of(text, "-_"))
         return true;
-    return complain(complaint, "1 to 100 letters, digits, - and _",
-                    "\"%.110s\" cannot name a collection", text);
+    return complain(complaint, "use 1 to 100 letters, digits, - and _",
+                    "invalid collection name \"%.110s\"", text);
 }
 
 static bool check_topic(const char *text, struct property_complaint *complaint)
@@ -69,8 +70,8 @@ static bool check_topic(const char *text, struct property_complaint *complaint)
     if (length >= 1 && length <= 249 && is_made_of(text, "._-") && strcmp(text, ".") != 0 &&
         strcmp(text, "..") != 0)
         return true;
-    return complain(complaint, "1 to 249 letters, digits, '.', - and _",
-                    "\"%.110s\" cannot name a Kafka topic", text);
+    return complain(complaint, "use 1 to 249 letters, digits, '.', - and _",
+                    "invalid topic name \"%.110s\"", text);
 }
 
 static bool check_stream(const char *text, struct property_complaint *complaint)
@@ -79,8 +80,8 @@ static bool check_stream(const char *text, struct property_complaint *complaint)
 
     if (length >= 1 && length <= 100 && is_made_of(text, "-_"))
         return true;
-    return complain(complaint, "1 to 100 letters, digits, - and _",
-                    "\"%.110s\" cannot name a JetStream stream", text);
+    return complain(complaint, "use 1 to 100 letters, digits, - and _",
+                    "invalid stream name \"%.110s\"", text);
 }
 
 bool split_address(const char *text, char *host, size_t host_bytes, uint32_t *port)
@@ -114,12 +115,12 @@ static bool check_listen(const char *text, struct property_complaint *complaint)
     uint32_t port;
 
     if (!split_address(text, host, sizeof(host), &port))
-        return complain(complaint, "ADDRESS:PORT, as in 127.0.0.1:6333 or [::1]:6333",
-                        "\"%.110s\" is no address", text);
+        return complain(complaint, "use ADDRESS:PORT, such as 127.0.0.1:6333 or [::1]:6333",
+                        "invalid address \"%.110s\"", text);
     if (inet_pton(AF_INET, host, &address) == 1 || inet_pton(AF_INET6, host, &address) == 1)
         return true;
-    return complain(complaint, "127.0.0.1 for this machine only, 0.0.0.0 for every interface",
-                    "\"%.60s\" is no numeric address", host);
+    return complain(complaint, "use 127.0.0.1 for this machine only, 0.0.0.0 for every interface",
+                    "\"%.60s\" is not a numeric address", host);
 }
 
 static bool is_broker(const char *text)
@@ -166,8 +167,9 @@ static bool check_brokers(const char *text, struct property_complaint *complaint
 
     if (every_part(text, is_broker, bad, sizeof(bad)))
         return true;
-    return complain(complaint, "HOST:PORT, several with commas, as in 10.0.0.1:9092,10.0.0.2:9092",
-                    "\"%s\" is no broker address", bad);
+    return complain(complaint,
+                    "use HOST:PORT, separated by commas, such as 10.0.0.1:9092,10.0.0.2:9092",
+                    "invalid broker address \"%s\"", bad);
 }
 
 static bool is_nats_url(const char *text)
@@ -191,8 +193,9 @@ static bool check_nats_url(const char *text, struct property_complaint *complain
     if (every_part(text, is_nats_url, bad, sizeof(bad)))
         return true;
     /* The text may hold a password: it is not shown. */
-    return complain(complaint, "nats://HOST:PORT, several with commas, as in nats://127.0.0.1:4222",
-                    "this is no NATS address");
+    return complain(complaint,
+                    "use nats://HOST:PORT, separated by commas, such as nats://127.0.0.1:4222",
+                    "invalid NATS address");
 }
 
 static const struct property_choice formats[] = {
@@ -249,56 +252,56 @@ const struct property properties[] = {
      .documentation = "Name of this node in logs, `/status` and Kafka's client id."},
     {"data_dir", PROPERTY_TEXT, 0, GLOBAL(data_dir), .default_yaml = "/var/lib/windrow",
      .check = check_not_empty,
-     .documentation = "Folder with everything windrow stores; one process at a time."},
+     .documentation = "Folder for everything windrow stores. One process at a time may use it."},
     {"roles", PROPERTY_ROLES, 0, GLOBAL(roles), .default_yaml = "[ingest, indexer]",
      .documentation = "What this process does: `ingest` consumes and stores, `indexer` builds segments. `windrow run --role` overrides it."},
 
     {"kafka.brokers", PROPERTY_TEXT, 0, GLOBAL(kafka_brokers), .default_yaml = "~",
      .default_words = "required", .check = check_brokers,
-     .documentation = "Bootstrap brokers, `HOST:PORT`, several with commas."},
+     .documentation = "Bootstrap brokers, `HOST:PORT`, separated by commas."},
     {"kafka.group", PROPERTY_TEXT, 0, GLOBAL(kafka_group), .default_yaml = "windrow",
      .check = check_not_empty,
-     .documentation = "Consumer group. Processes of one group share the partitions; offsets are kept with the data, the commit to Kafka is a hint for lag tools."},
+     .documentation = "Consumer group. Processes of one group share the partitions; offsets are stored with the data; the commit to Kafka is only a hint for lag tools."},
     {"kafka.dead_letters", PROPERTY_TEXT, PROPERTY_NULLABLE, GLOBAL(kafka_dead_letters),
      .default_yaml = "windrow.dead-letters", .check = check_topic,
      .documentation = "Topic for records that cannot be stored, with the reason in their headers. `~`: the first bad record stops its partition instead."},
-    {"kafka.properties", PROPERTY_PAIRS, PROPERTY_NAME_SECRET, GLOBAL(kafka_properties),
+    {"kafka.properties", PROPERTY_PAIRS, 0, GLOBAL(kafka_properties),
      .extra_offset = offsetof(struct config, kafka_property_count), .default_yaml = "{}",
      .documentation = "Settings handed to librdkafka verbatim (security, timeouts, fetch sizes). See [secrets](#secrets)."},
 
     {"ingest.decode_threads", PROPERTY_INTEGER, PROPERTY_AUTO, GLOBAL(decode_threads),
      .minimum = 1, .maximum = 64, .default_yaml = "auto",
-     .documentation = "Threads that decode records; `auto`: one a core. The order of a partition is kept."},
+     .documentation = "Threads that decode records; `auto`: one per core. The order of a partition is preserved."},
 
     {"indexer.build_threads", PROPERTY_INTEGER, PROPERTY_AUTO, GLOBAL(build_threads),
      .minimum = 1, .maximum = 256, .default_yaml = "auto",
-     .documentation = "Threads that build segments, of all builds together; `auto`: as many as `store.max_background_jobs`."},
+     .documentation = "Threads that build segments, shared by all builds. `auto`: as many as `store.max_background_jobs`."},
     {"indexer.build_nice", PROPERTY_INTEGER, 0, GLOBAL(build_nice), .maximum = 19,
      .default_yaml = "10",
-     .documentation = "How far these threads step back behind searches and ingestion (nice value)."},
+     .documentation = "Nice value of these threads: higher values yield more to searches and ingestion."},
     {"indexer.build_memory_max_bytes", PROPERTY_SIZE, 0, GLOBAL(build_memory_max_bytes),
      .minimum = 16 * MIB, .maximum = 16 * TIB, .default_yaml = "4GiB",
-     .documentation = "Memory that all builds of this process take together, mapped vectors not counted. A build waits for its share; one that would not fit alone takes fewer threads, then becomes IVF-PQ, and is left out when that does not fit either: its rows are scanned."},
+     .documentation = "Memory for all builds of this process together, without mapped vectors. A build waits until its share is free. A build too large for all of it uses fewer threads, then IVF-PQ instead of HNSW; if that is too large as well, the window gets no segment and searches scan its rows."},
 
     {"nats.url", PROPERTY_TEXT, PROPERTY_NULLABLE | PROPERTY_URL_SECRET, GLOBAL(nats_url),
      .default_yaml = "~", .check = check_nats_url,
-     .documentation = "NATS servers with JetStream that carry the index work. Left out: a queue inside the process, same contract."},
+     .documentation = "NATS servers with JetStream that distribute index builds. `~`: a queue inside the process."},
     {"nats.stream", PROPERTY_TEXT, 0, GLOBAL(nats_stream), .default_yaml = "WINDROW",
      .check = check_stream,
-     .documentation = "JetStream work-queue stream, created when missing. Dead letters go to the stream of this name with `_DEAD` behind it."},
+     .documentation = "JetStream work-queue stream, created if missing. Jobs that keep failing go to the stream of this name plus `_DEAD`."},
     {"nats.replicas", PROPERTY_INTEGER, 0, GLOBAL(nats_replicas), .minimum = 1, .maximum = 5,
      .default_yaml = "1", .documentation = "Replicas of a stream that windrow creates."},
     {"nats.ack_wait", PROPERTY_DURATION, 0, GLOBAL(nats_ack_wait_ms), .minimum = 1000,
      .maximum = 3600 * INT64_C(1000), .default_yaml = "30s",
-     .documentation = "How long a builder that fell silent keeps its job before another one gets it; builders at work say so six times in it, every five seconds at least. Longer for slow links. The same for all processes of a stream: the consumer gets what the last one to start says."},
+     .documentation = "How long a silent builder keeps its job before another one gets it. Working builders report six times in this time, and at least every five seconds. Raise it for slow links. Use the same value in all processes of a stream: the last one to start sets it."},
 
     {"http.listen", PROPERTY_LISTEN, 0, GLOBAL(http_host),
      .extra_offset = offsetof(struct config, http_port), .default_yaml = "127.0.0.1:6333",
      .check = check_listen,
-     .documentation = "Numeric address and port of search, metrics and dashboard; port 0 takes a free one. `windrow search` and `status` ask here."},
+     .documentation = "Numeric address and port of search, metrics and dashboard. Port 0 takes a free port. Commands such as `windrow search` and `windrow status` connect here."},
     {"http.api_key_file", PROPERTY_TEXT, PROPERTY_NULLABLE, LOADED(api_key_path),
      .default_yaml = "~", .check = check_not_empty,
-     .documentation = "File whose first line clients must send as `api-key`. `WINDROW_HTTP_API_KEY` overrides it. `~`: everybody may ask."},
+     .documentation = "File whose first line clients must send as `api-key`. `WINDROW_HTTP_API_KEY` overrides it. `~`: no key is required."},
     {"http.tls.cert_file", PROPERTY_TEXT, PROPERTY_NULLABLE, GLOBAL(http_tls_cert_file),
      .default_yaml = "~", .check = check_not_empty, .refused = "let a proxy speak TLS in front of windrow",
      .documentation = "Certificate chain, PEM."},
@@ -308,17 +311,17 @@ const struct property properties[] = {
 
     {"clock.max_downtime", PROPERTY_DURATION, 0, GLOBAL(clock_max_downtime_ms),
      .minimum = MS_A_DAY, .maximum = 366 * MS_A_DAY, .default_yaml = "4d",
-     .documentation = "A start believes the wall clock when it is no further ahead of the last time that is stored: longer than an ordinary outage, shorter than the data is kept. Otherwise [the clock stands](operations.md#when-something-goes-wrong) until an operator says that the time is right."},
+     .documentation = "At startup windrow trusts the system clock if it is at most this far ahead of the last stored time. Choose a value longer than an ordinary outage and shorter than the TTL. Otherwise [the clock is frozen](operations.md#the-clock-is-frozen) until `windrow trust-clock` confirms the time."},
 
     {"store.memtable_max_bytes", PROPERTY_SIZE, 0, GLOBAL(memtable_max_bytes),
      .minimum = MIB, .maximum = TIB, .default_yaml = "128MiB",
      .documentation = "A shard's memtable with its log buffer is flushed past this."},
     {"store.memory_max_bytes", PROPERTY_SIZE, 0, GLOBAL(memory_max_bytes),
      .minimum = 4 * MIB, .maximum = 16 * TIB, .default_yaml = "2GiB",
-     .documentation = "Memtables, log buffers and caches of all shards together; ingestion waits when it is used up."},
+     .documentation = "Memory for memtables, log buffers and caches of all shards together. Ingestion waits while all of it is in use."},
     {"store.max_background_jobs", PROPERTY_INTEGER, 0, GLOBAL(max_background_jobs),
      .minimum = 1, .maximum = 256, .default_yaml = "2",
-     .documentation = "Threads for seals and merges, and, unless `indexer.build_threads` says otherwise, for index builds."},
+     .documentation = "Threads for seals and merges, and for index builds unless `indexer.build_threads` is set."},
 
     {"collections.*.topics", PROPERTY_TEXT_LIST, 0, OF(topics),
      .extra_offset = offsetof(struct config_collection, topic_count), .default_yaml = "[]",
@@ -327,7 +330,7 @@ const struct property properties[] = {
     {"collections.*.format", PROPERTY_CHOICE, 0, OF(format), .default_yaml = "auto",
      CHOICES(formats), .documentation = "Encoding of the records' values; `auto` goes by the `content-type` header, then by the first byte."},
     {"collections.*.dim", PROPERTY_INTEGER, 0, OF(dim), .minimum = 1, .maximum = 65536,
-     .default_yaml = "384", .documentation = "Dimensions of the vectors. Cannot change once data is stored; left out, the default is used with a warning."},
+     .default_yaml = "384", .documentation = "Dimensions of the vectors. Cannot change once data is stored. Set it: the default comes with a warning."},
     {"collections.*.metric", PROPERTY_CHOICE, 0, OF(metric), .default_yaml = "cosine",
      CHOICES(metrics), .documentation = "Similarity. Under `cosine` vectors are stored at unit length."},
     {"collections.*.event_time.field", PROPERTY_TEXT, PROPERTY_NULLABLE, OF(event_time_field),
@@ -338,40 +341,40 @@ const struct property properties[] = {
      .documentation = "Unit of that field; `rfc3339` for texts."},
     {"collections.*.window", PROPERTY_DURATION, PROPERTY_NULLABLE, OF(window_ms), .minimum = 1000,
      .maximum = 366 * MS_A_DAY, .default_yaml = "1h",
-     .documentation = "Length of a window: the unit of sealing, indexing, expiry and pruning. 20 to 50 windows per TTL are good practice. Windows that exist keep their length. `~`: no windows, one store of levels, in which large files have segments (`index.chunk_above`) and the rest is scanned; `compaction.style` must be `size_tiered`, `leveled` or `hybrid`."},
+     .documentation = "Length of a window: the unit of sealing, indexing, expiry and pruning. 20 to 50 windows per TTL are good practice. Windows that exist keep their length. `~`: no windows: one store of levels, where large files get segments (`index.chunk_above`) and searches scan the rest; `compaction.style` must be `size_tiered`, `leveled` or `hybrid`."},
     {"collections.*.ttl", PROPERTY_DURATION, PROPERTY_NULLABLE | PROPERTY_RELOADABLE, OF(ttl_ms),
      .minimum = 1000, .maximum = 36525 * MS_A_DAY, .default_yaml = "7d",
-     .documentation = "A record is never returned after event time + TTL; its window's files go as a whole. `~`: keep for ever."},
+     .documentation = "A record is never returned after event time + TTL. Files are deleted by whole windows. `~`: keep forever."},
     {"collections.*.max_bytes", PROPERTY_SIZE, PROPERTY_NULLABLE, OF(max_bytes), .minimum = MIB,
      .maximum = 1024 * TIB, .default_yaml = "~",
-     .documentation = "Cap on everything the collection has on disk; past it the oldest whole window goes, loudly."},
+     .documentation = "Cap on everything the collection has on disk; above it the oldest whole window is dropped and the log says so."},
     {"collections.*.max_future", PROPERTY_DURATION, 0, OF(max_future_ms),
      .maximum = 366 * MS_A_DAY, .default_yaml = "5m",
-     .documentation = "A record further in the future is a dead letter: it must never move the clock."},
+     .documentation = "A record further in the future becomes a dead letter, so that it cannot advance the watermark."},
     {"collections.*.idle_timeout", PROPERTY_DURATION, 0, OF(idle_timeout_ms), .minimum = 100,
      .maximum = 366 * MS_A_DAY, .default_yaml = "1m",
-     .documentation = "After so long without a record a partition's watermark follows the wall clock, so that every window closes."},
+     .documentation = "After this time without records, a partition's watermark follows the system clock, so that every window closes."},
     {"collections.*.late.allowed", PROPERTY_DURATION, 0, OF(late_allowed_ms),
      .maximum = 366 * MS_A_DAY, .default_yaml = "10m",
      .documentation = "How long a window stays open behind the watermark."},
     {"collections.*.late.policy", PROPERTY_CHOICE, 0, OF(late_policy), .default_yaml = "accept",
-     CHOICES(late_policies), .documentation = "What becomes of a record that comes after its window was sealed."},
+     CHOICES(late_policies), .documentation = "What happens to a record that arrives after its window was sealed."},
     {"collections.*.durability", PROPERTY_CHOICE, 0, OF(durability), .default_yaml = "log",
-     CHOICES(durabilities), .documentation = "`log`: synced to the local log before it is searchable. `kafka`: Kafka is the log, a crash replays from the last flushed offset."},
+     CHOICES(durabilities), .documentation = "`log`: synced to the local log before it is searchable. `kafka`: Kafka is the log; after a crash windrow replays from the last flushed offset."},
     {"collections.*.codec", PROPERTY_CHOICE, 0, OF(codec), .default_yaml = "raw", CHOICES(codecs),
      .documentation = "Encoding of the vectors of sealed windows."},
     {"collections.*.compaction.style", PROPERTY_CHOICE, 0, OF(compaction_style),
      .default_yaml = "time_window", CHOICES(styles),
-     .documentation = "Which runs merge. `time_window`: one major merge per window, when it seals, and size-tiered ones before. `fifo`: the major only, and `max_bytes` is required. `size_tiered`, `leveled` (level 0 and sorted levels below) and `hybrid` (tiers in levels 0 to 2, sorted levels below): inside a window until it seals, or for ever with `window: ~`."},
+     .documentation = "Which runs merge. `time_window`: one major merge per window, when it seals, and size-tiered ones before. `fifo`: the major only, and `max_bytes` is required. `size_tiered`, `leveled` (level 0 and sorted levels below) and `hybrid` (tiers in levels 0 to 2, sorted levels below): inside a window until it seals, or forever with `window: ~`."},
     {"collections.*.compaction.max_space_amplification", PROPERTY_NUMBER, 0,
      OF(max_space_amplification), .minimum = 1.01, .maximum = 100, .default_yaml = "1.5",
-     .documentation = "Bound on bytes stored over bytes of living rows, for `size_tiered`, `leveled` and `hybrid`: past it the runs with most dead rows merge."},
+     .documentation = "Bound on bytes stored over bytes of living rows, for `size_tiered`, `leveled` and `hybrid`: above it the runs with the most dead rows merge."},
     {"collections.*.compaction.size_tiered.min_threshold", PROPERTY_INTEGER, 0,
      OF(size_tiered_min_threshold), .minimum = 2, .maximum = 1000, .default_yaml = "4",
-     .documentation = "So many chunks of similar size inside an open window are merged."},
+     .documentation = "Merge once an open window has this many chunks of similar size."},
     {"collections.*.compaction.size_tiered.max_threshold", PROPERTY_INTEGER, 0,
      OF(size_tiered_max_threshold), .minimum = 2, .maximum = 1000, .default_yaml = "32",
-     .documentation = "At most so many at once."},
+     .documentation = "Merge at most this many chunks at once."},
     {"collections.*.compaction.leveled.target_file_size", PROPERTY_SIZE, 0,
      OF(leveled_target_file_size_bytes), .minimum = MIB, .maximum = TIB, .default_yaml = "64MiB",
      .documentation = "Size of a file in the sorted levels of `leveled` and `hybrid`."},
@@ -379,34 +382,34 @@ const struct property properties[] = {
      .minimum = 2, .maximum = 100, .default_yaml = "10",
      .documentation = "Size of a sorted level over that of the level above."},
     {"collections.*.index.kind", PROPERTY_CHOICE, 0, OF(index_kind), .default_yaml = "auto",
-     CHOICES(index_kinds), .documentation = "Segment of a sealed window. `auto`: HNSW from `flat_below` rows on, a scan below; IVF-PQ, a sixth of the size and several times faster to build, mostly slower to search in one window and faster in ten, for windows older than `ivf_pq_after` or of ten million rows and more. `flat`: always a scan."},
+     CHOICES(index_kinds), .documentation = "Segment of a sealed window. `auto`: HNSW from `flat_below` rows on, a scan below; IVF-PQ (a sixth of the size, several times faster to build, mostly slower to search in one window and faster in ten) for windows older than `ivf_pq_after` or of ten million rows and more. `flat`: always a scan."},
     {"collections.*.index.hnsw.m", PROPERTY_INTEGER, 0, OF(hnsw_m), .minimum = 4, .maximum = 128,
-     .default_yaml = "16", .documentation = "Links a node; twice as many on the lowest level."},
+     .default_yaml = "16", .documentation = "Links per node; twice as many on the lowest layer."},
     {"collections.*.index.hnsw.ef_construct", PROPERTY_INTEGER, 0, OF(hnsw_ef_construct),
      .minimum = 8, .maximum = 10000, .default_yaml = "200",
-     .documentation = "Candidates looked at for each node while building."},
+     .documentation = "Candidates examined for each node while building."},
     {"collections.*.index.hnsw.ef", PROPERTY_INTEGER, 0, OF(hnsw_ef), .minimum = 1,
      .maximum = 100000, .default_yaml = "64",
-     .documentation = "Candidates kept while searching, unless the query says `hnsw_ef`."},
+     .documentation = "Candidates kept while searching, unless the query sets `hnsw_ef`."},
     {"collections.*.index.ivf_pq.lists", PROPERTY_INTEGER, PROPERTY_AUTO, OF(ivf_pq_lists),
      .minimum = 1, .maximum = 1 << 24, .default_yaml = "auto",
      .documentation = "Inverted lists of an IVF-PQ segment. `auto`: the square root of the rows."},
     {"collections.*.index.ivf_pq.nprobe", PROPERTY_INTEGER, PROPERTY_AUTO, OF(ivf_pq_nprobe),
      .minimum = 1, .maximum = 1 << 24, .default_yaml = "auto",
-     .documentation = "Lists read by every search in segments built from now on. `auto`: as many as hold nearly all neighbours of a sample when the segment is built, more or fewer as the search's `hnsw_ef` is above or below 64."},
+     .documentation = "Lists read by every search in segments built from now on. `auto`: at build time, as many as contain nearly all neighbours of a sample. A search whose `hnsw_ef` is above (below) 64 reads more (fewer)."},
     {"collections.*.index.ivf_pq_after", PROPERTY_DURATION, PROPERTY_NULLABLE,
      OF(ivf_pq_after_ms), .minimum = 1000, .maximum = 36525 * MS_A_DAY, .default_yaml = "2d",
-     .documentation = "With `kind: auto`, windows older than this become IVF-PQ; `~`: never for their age."},
+     .documentation = "With `kind: auto`, windows older than this become IVF-PQ. `~`: age does not matter."},
     {"collections.*.index.flat_below", PROPERTY_ROWS, 0, OF(flat_below_rows), .maximum = 1e12,
      .default_yaml = "2000", .documentation = "With `kind: auto`, windows with fewer rows get no graph: scanning them is as fast."},
     {"collections.*.index.chunk_above", PROPERTY_ROWS, 0, OF(chunk_above_rows), .maximum = 1e12,
-     .default_yaml = "20000", .documentation = "Unsealed files (chunks of windows that still fill, late runs, levels) of so many rows get a segment of their own, of the kind that `index.kind` names; it goes with its file when that is merged or its window seals. Smaller ones are scanned; 0: all are."},
+     .default_yaml = "20000", .documentation = "Unsealed files (chunks of open windows, late runs, levels) with at least this many rows get their own segment, of the kind that `index.kind` names. The segment is deleted with its file. Searches scan smaller files; 0: all of them."},
     {"collections.*.index.recall_floor", PROPERTY_NUMBER, 0, OF(recall_floor), .maximum = 1,
-     .default_yaml = "0.95", .documentation = "A new segment must find this share of the true neighbours of a sample, or it is built again with stronger parameters and then, if need be, not served."},
+     .default_yaml = "0.95", .documentation = "A new segment must find this share of the true neighbours of a sample. Otherwise it is rebuilt with stronger parameters; if that fails as well, it is not served."},
     {"collections.*.payload_index", PROPERTY_TEXT_LIST, 0, OF(payload_index),
      .extra_offset = offsetof(struct config_collection, payload_index_count), .default_yaml = "[]",
      .check = check_not_empty,
-     .documentation = "Payload fields whose values, zone maps and postings are made within seconds after a chunk or run is written, and are the last to go when memory for them is short. A filter on another field scans payloads the first time it meets a file, and remembers them while there is memory."},
+     .documentation = "Payload fields whose values, zone maps and postings are built within seconds after a chunk or run is written, and evicted last when memory is short. A filter on another field scans the payloads of a file the first time, then caches them while memory lasts."},
 };
 /* clang-format on */
 
@@ -460,7 +463,7 @@ const char *property_kafka_reserved(const char *name)
         {"enable.idempotence", "writes are always idempotent"},
         {"acks", "writes always wait for all in-sync replicas"},
         {"request.required.acks", "writes always wait for all in-sync replicas"},
-        {"enable.partition.eof", "windrow has to know when a partition is read to its end"},
+        {"enable.partition.eof", "windrow needs to know when it has read a partition to its end"},
         {"transactional.id", "writes are single records"},
         {"partition.assignment.strategy", "windrow needs cooperative-sticky"},
     };
@@ -468,6 +471,14 @@ const char *property_kafka_reserved(const char *name)
     for (size_t i = 0; i < sizeof(reserved) / sizeof(reserved[0]); i++)
         if (strcmp(reserved[i].name, name) == 0)
             return reserved[i].instead;
+    return NULL;
+}
+
+const char *property_choice_name(const struct property *property, int value)
+{
+    for (size_t i = 0; i < property->choice_count; i++)
+        if (property->choices[i].value == value)
+            return property->choices[i].name;
     return NULL;
 }
 

@@ -27,14 +27,13 @@ enum property_flag {
     PROPERTY_NULLABLE = 1 << 0,   /* `~` is a value: NULL or 0 */
     PROPERTY_AUTO = 1 << 1,       /* `auto` is a value: 0 */
     PROPERTY_RELOADABLE = 1 << 2, /* taken over by a running service on SIGHUP */
-    PROPERTY_URL_SECRET = 1 << 3, /* user:password@ of a URL is not printed */
-    PROPERTY_NAME_SECRET = 1 << 4 /* pairs whose name sounds secret are not printed */
+    PROPERTY_URL_SECRET = 1 << 3  /* user:password@ of a URL is not printed */
 };
 
 struct property_choice {
     const char *name;
     int value;
-    bool refused; /* the feature is not in this version: lift it here */
+    bool refused; /* the feature does not exist yet */
 };
 
 /* What is wrong with a text, and what to write instead. */
@@ -55,8 +54,8 @@ struct property {
     const struct property_choice *choices;
     size_t choice_count;
     bool (*check)(const char *text, struct property_complaint *complaint);
-    const char *refused; /* NULL, or what to do instead: only the default is accepted until the
-                            feature is in; lift it here */
+    const char *refused; /* NULL, or what to do instead: the feature does not exist yet, and only
+                            the default is accepted */
     const char *documentation;
 };
 
@@ -82,6 +81,9 @@ bool split_address(const char *text, char *host, size_t host_bytes, uint32_t *po
 
 /** "a duration", "a size", ... */
 const char *property_type_name(const struct property *property);
+
+/** The name of a PROPERTY_CHOICE's value, or NULL. */
+const char *property_choice_name(const struct property *property, int value);
 
 /** Writes the value in `base` as one line: JSON, or YAML that reads back to the same value. Secrets
  * become (hidden) unless `reveal`. */

@@ -36,7 +36,8 @@ static const char *read_secret(struct loaded_config *loaded, const char *name, c
     while (size > 0 && (text[size - 1] == '\n' || text[size - 1] == '\r'))
         size--;
     if (size == 0 || size > SECRET_BYTES_MAX || memchr(text, 0, size)) {
-        report_error(report, mark, "%s: %.200s is empty, too large or no text", name, path);
+        report_error(report, mark, "%s: %.200s is empty, larger than 64 KiB, or not text", name,
+                     path);
         return NULL;
     }
     text[size] = '\0';
@@ -72,8 +73,8 @@ static void read_api_key(struct loaded_config *loaded, struct report *report)
     }
     if (key && !is_header_text(key)) {
         report_error(report, mark,
-                     "the API key has blanks or unprintable characters (one line of printable "
-                     "ASCII)");
+                     "the API key contains blanks or unprintable characters (use one line of "
+                     "printable ASCII)");
         key = NULL;
     }
     loaded->config.http_api_key = key;
@@ -143,8 +144,7 @@ void secrets_read(struct loaded_config *loaded, struct report *report)
             continue;
         if (property_kafka_reserved(pair.name)) {
             report_error(report, (struct report_mark){1, 1},
-                         "the environment variable " KAFKA_PREFIX "... sets %.80s, which is "
-                         "windrow's own (%s)",
+                         "the environment variable " KAFKA_PREFIX "... cannot set %.80s (%s)",
                          pair.name, property_kafka_reserved(pair.name));
             continue;
         }

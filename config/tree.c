@@ -32,12 +32,12 @@ static void fail_syntax(struct reader *reader)
     reader->failed = true;
     if (parser->error == YAML_READER_ERROR)
         report_error(reader->report, mark_of(parser->mark),
-                     "this is no YAML: %s (the file must be UTF-8 text)", problem);
+                     "invalid YAML: %s (the file must be UTF-8 text)", problem);
     else if (parser->context)
-        report_error(reader->report, mark, "this is no YAML: %s, %s that began in line %zu",
-                     problem, parser->context, parser->context_mark.line + 1);
+        report_error(reader->report, mark, "invalid YAML: %s, %s, which began in line %zu", problem,
+                     parser->context, parser->context_mark.line + 1);
     else
-        report_error(reader->report, mark, "this is no YAML: %s", problem);
+        report_error(reader->report, mark, "invalid YAML: %s", problem);
 }
 
 static bool next_event(struct reader *reader, yaml_event_t *event)
@@ -91,7 +91,7 @@ static struct tree_node *read_scalar(struct reader *reader, const yaml_event_t *
     if (refuse_decoration(reader, event, event->data.scalar.anchor, event->data.scalar.tag))
         return NULL;
     if (memchr(text, 0, length)) {
-        report_error(reader->report, mark_of(event->start_mark), "a zero byte inside a text");
+        report_error(reader->report, mark_of(event->start_mark), "text contains a zero byte");
         return NULL;
     }
     node = new_node(reader, TREE_SCALAR, event->start_mark);
@@ -161,7 +161,7 @@ static struct tree_node *read_key(struct reader *reader, bool *end)
         key = read_scalar(reader, &event);
     } else if (!*end) {
         report_error(reader->report, mark_of(event.start_mark),
-                     "a key must be a plain text (as in window: 1h)");
+                     "a key must be plain text (such as window: 1h)");
         if (event.type != YAML_ALIAS_EVENT)
             skip_collection(reader);
     }
@@ -174,9 +174,8 @@ static bool is_repeated(struct reader *reader, const struct tree_node *map,
 {
     for (const struct tree_node *other = map->first; other; other = other->next) {
         if (strcmp(other->key, key->text) == 0) {
-            report_error(reader->report, key->mark,
-                         "the key %.60s is there twice (first in line %u)", key->text,
-                         other->key_mark.line);
+            report_error(reader->report, key->mark, "duplicate key %.60s (first used in line %u)",
+                         key->text, other->key_mark.line);
             return true;
         }
     }
@@ -266,7 +265,7 @@ static struct tree_node *read_documents(struct reader *reader)
         end = event.type == YAML_STREAM_END_EVENT;
         if (event.type == YAML_DOCUMENT_START_EVENT && ++document_count > 1) {
             report_error(reader->report, mark_of(event.start_mark),
-                         "a second YAML document (the configuration is one document)");
+                         "second YAML document (a configuration has one)");
             end = true;
         } else if (!root) {
             root = read_value(reader, &event, 0);

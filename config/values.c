@@ -56,8 +56,9 @@ static bool expect_unquoted(const struct setter *setter, const struct tree_node 
 {
     if (node->plain)
         return true;
-    report_error(setter->report, node->mark, "%s: expected %s, found a quoted text (no quotes)",
-                 setter->path, property_type_name(setter->property));
+    report_error(setter->report, node->mark,
+                 "%s: expected %s, found quoted text (remove the quotes)", setter->path,
+                 property_type_name(setter->property));
     return false;
 }
 
@@ -101,8 +102,8 @@ static bool parse_whole(const struct setter *setter, const struct tree_node *nod
     if (!expect_unquoted(setter, node))
         return false;
     if (text_parse_u64(node->text, strlen(node->text), number) != 0) {
-        report_error(setter->report, node->mark, "%s: \"%.60s\" is no whole number%s", setter->path,
-                     node->text, is_auto ? " (or auto)" : "");
+        report_error(setter->report, node->mark, "%s: \"%.60s\" is not a whole number%s",
+                     setter->path, node->text, is_auto ? " (or auto)" : "");
         return false;
     }
     return check_bounds(setter, node, (double)*number);
@@ -137,7 +138,7 @@ static bool set_number(const struct setter *setter, const struct tree_node *node
         return false;
     number = strtod(node->text, &end);
     if (*end || end == node->text || !isfinite(number)) {
-        report_error(setter->report, node->mark, "%s: \"%.60s\" is no number", setter->path,
+        report_error(setter->report, node->mark, "%s: \"%.60s\" is not a number", setter->path,
                      node->text);
         return false;
     }
@@ -152,10 +153,10 @@ static bool set_duration(const struct setter *setter, const struct tree_node *no
     int64_t duration_ms;
 
     if (text_parse_duration_ms(node->text, &duration_ms, NULL) != 0) {
-        report_error(setter->report, node->mark,
-                     "%s: \"%.60s\" is no duration (a number and a unit, as in 10ms, 5s, 10m, 1h, "
-                     "7d or 1h30m)",
-                     setter->path, node->text);
+        report_error(
+            setter->report, node->mark,
+            "%s: invalid duration \"%.60s\" (use a number and a unit, such as 10m, 1h or 1h30m)",
+            setter->path, node->text);
         return false;
     }
     if (!check_bounds(setter, node, (double)duration_ms))
@@ -169,9 +170,10 @@ static bool set_size(const struct setter *setter, const struct tree_node *node)
     uint64_t size_bytes;
 
     if (text_parse_size_bytes(node->text, &size_bytes, NULL) != 0) {
-        report_error(setter->report, node->mark,
-                     "%s: \"%.60s\" is no size (a number and a unit, as in 64KiB, 128MiB or 1GB)",
-                     setter->path, node->text);
+        report_error(
+            setter->report, node->mark,
+            "%s: invalid size \"%.60s\" (use a number and a unit, such as 64KiB, 128MiB or 1GB)",
+            setter->path, node->text);
         return false;
     }
     if (!check_bounds(setter, node, (double)size_bytes))
@@ -218,8 +220,8 @@ static bool set_choice(const struct setter *setter, const struct tree_node *node
         memcpy(field(setter), &choice->value, sizeof(choice->value));
         return true;
     }
-    report_error(setter->report, node->mark, "%s: \"%.60s\" is not one of its values (use %s)",
-                 setter->path, node->text, choices);
+    report_error(setter->report, node->mark, "%s: invalid value \"%.60s\" (use %s)", setter->path,
+                 node->text, choices);
     return false;
 }
 
@@ -248,7 +250,7 @@ static bool is_repeated(const struct setter *setter, const struct tree_node *lis
 {
     for (const struct tree_node *other = list->first; other != item; other = other->next) {
         if (other->kind == TREE_SCALAR && strcmp(other->text, item->text) == 0) {
-            report_error(setter->report, item->mark, "%s: %.60s is there twice", setter->path,
+            report_error(setter->report, item->mark, "%s: duplicate value %.60s", setter->path,
                          item->text);
             return true;
         }
@@ -261,7 +263,7 @@ static bool expect_list(const struct setter *setter, const struct tree_node *nod
     bool good = true;
 
     if (node->kind != TREE_LIST) {
-        report_error(setter->report, node->mark, "%s: expected a list, found %s (as in [a, b])",
+        report_error(setter->report, node->mark, "%s: expected a list, found %s (such as [a, b])",
                      setter->path, tree_is_null(node) ? "nothing" : tree_kind_name(node));
         return false;
     }
@@ -306,13 +308,13 @@ static bool set_roles(const struct setter *setter, const struct tree_node *node)
             roles |= CONFIG_ROLE_INDEXER;
         } else {
             report_error(setter->report, item->mark,
-                         "%s: \"%.60s\" is no role (use ingest and indexer)", setter->path,
+                         "%s: invalid role \"%.60s\" (use ingest, indexer or both)", setter->path,
                          item->text);
             good = false;
         }
     }
     if (good && roles == 0) {
-        report_error(setter->report, node->mark, "%s: no role (use ingest, indexer or both)",
+        report_error(setter->report, node->mark, "%s: empty list (use ingest, indexer or both)",
                      setter->path);
         good = false;
     }
@@ -326,7 +328,7 @@ static bool check_pair(const struct setter *setter, const struct tree_node *pair
     const char *reserved = property_kafka_reserved(pair->key);
 
     if (reserved) {
-        report_error(setter->report, pair->key_mark, "%s.%.80s is windrow's own (%s)", setter->path,
+        report_error(setter->report, pair->key_mark, "%s.%.80s cannot be set (%s)", setter->path,
                      pair->key, reserved);
         return false;
     }

@@ -10,8 +10,8 @@ static const char with_secrets[] =
     "node: 'n: 1'\n"
     "kafka:\n"
     "  brokers: h:1\n"
-    "  properties: {sasl.password: hush1, ssl.key.pem: hush2, sasl.oauthbearer.config: hush3,"
-    " client.rack: 'null'}\n"
+    "  properties: {sasl.password: hush1, ssl.key.pem: hush2, sasl.oauthbearer.config: hush3, "
+    "client.rack: 'null'}\n"
     "nats: {url: 'nats://hush4:hush5@h:4222,nats://i:4222'}\n"
     "collections:\n"
     "  b: {dim: 2, ttl: ~, topics: ['~', '1e5', x.y]}\n"
@@ -41,7 +41,7 @@ START_TEST(print_hides_secrets)
     struct config *config = parse_text(with_secrets, &report);
     struct buffer out = {0};
 
-    ck_assert_msg(config == NULL, "the topic ~ is no name");
+    ck_assert_msg(config == NULL, "the topic ~ is not a name");
     ck_assert_ptr_null(strstr(buffer_text(&report), "hush"));
     setenv("WINDROW_KAFKA_SSL_KEYSTORE_PASSWORD", "hush6", 1);
     setenv("WINDROW_HTTP_API_KEY", "hush7", 1);
@@ -74,8 +74,8 @@ START_TEST(printed_yaml_reads_back_to_the_same_config)
         "http: {listen: '[::1]:7'}\n"
         "collections:\n"
         "  b: {dim: 2, ttl: ~, event_time: {field: '#a', unit: s}}\n"
-        "  a: {dim: 3, ttl: 90m, window: 90s, max_bytes: 1000001KiB, topics: [n, '1'], "
-        "index: {recall_floor: 1, flat_below: 0}}\n",
+        "  a: {dim: 3, ttl: 90m, window: 90s, max_bytes: 1000001KiB, topics: [n, '1'], index: "
+        "{recall_floor: 1, flat_below: 0}}\n",
         &report);
     struct config *again;
 
