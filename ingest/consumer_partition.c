@@ -122,13 +122,15 @@ static void group_empty(struct partition *partition, struct partition_group *gro
     group->gap = false;
 }
 
-/* All that is not durable. An append cannot be called back: what it makes durable stays so. */
+/* All that is not durable. An append cannot be called back: what it makes durable stays so, and is
+ * counted, because nobody reads it again. */
 static void groups_forget(struct partition *partition)
 {
     if (partition->appending) {
         append_pool_wait(partition->ingest->appends, &partition->job);
         partition->appending = false;
         if (partition->job.code == 0) {
+            partition_count_durable(partition, partition->sent, partition->job.done_wall_ms);
             partition->next_offset = partition->sent->next_offset;
             partition->mark = partition->sent->mark;
         }

@@ -16,13 +16,16 @@ enum disk { WELL, HANGS, FULL };
 static struct io_operations sick_operations;
 static struct io sick_io = {&sick_operations};
 static atomic_int disk;
+static atomic_int hanging; /* writes */
 
 static int64_t sick_pwrite(struct io *io, int file, const void *bytes, size_t size_bytes,
                            uint64_t offset)
 {
     (void)io;
+    atomic_fetch_add(&hanging, 1);
     while (atomic_load(&disk) == HANGS)
         usleep(1000);
+    atomic_fetch_sub(&hanging, 1);
     if (atomic_load(&disk) == FULL)
         return -ENOSPC;
     return io_posix()->operations->pwrite(io_posix(), file, bytes, size_bytes, offset);
@@ -138,5 +141,57 @@ START_TEST(records_before_a_skipped_one_are_read_again)
 }
 END_TEST
 
-TEST_TABLE(TEST(records_before_a_skipped_one_are_read_again),
+static bool append_hangs(void *context)
+{
+    (void)context;
+    return atomic_load(&hanging) > 0;
+}
+
+static bool is_given_up(void *context)
+{
+    struct ingest_partition_status status;
+
+    return !node_partition(context, 0, &status);
+}
+
+/* An append cannot be called back: the next owner goes on behind it, so nobody else counts it. */
+START_TEST(records_appended_while_their_partition_is_lost_are_counted)
+{
+    static const struct config_pair long_session[] = {{"session.timeout.ms", "4000"}};
+    struct stage stage;
+    struct node node;
+
+    sick_operations = *io_posix()->operations;
+    sick_operations.pwrite = sick_pwrite;
+    sick_operations.allocate = sick_allocate;
+    stage_create(&stage, 1);
+    stage_send_points(&stage, 1, 0, 10);
+    node_create(&node, &stage, stage_directory("data"));
+    store_close(node.store);
+    node.io = &sick_io;
+    node_open_store(&node);
+    node.config.kafka_properties = long_session;
+    node_start(&node);
+    node_wait_offset(&node, 0, 10);
+    atomic_store(&disk, HANGS);
+    stage_send_points(&stage, 1, 10, 20);
+    stage_wait(append_hangs, &node, "an append hangs");
+    rd_kafka_mock_push_request_errors(stage.cluster, 12 /* Heartbeat */, 1,
+                                      RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID);
+    stage_wait(is_given_up, &node, "the failed consumer gives its partition up");
+    atomic_store(&disk, WELL);
+    node_wait_offset(&node, 0, 20);
+    ck_assert_int_eq(atomic_load(&node.losses), 1);
+    ck_assert_double_eq(
+        node_metric(&node, "windrow_records_ingested_total{collection=\"points\",shard=\"0\"}"),
+        20);
+    node_stop(&node);
+    ck_assert_uint_eq(node_count_rows(&node, 1), 20);
+    node_destroy(&node);
+    stage_destroy(&stage);
+}
+END_TEST
+
+TEST_TABLE(TEST(records_appended_while_their_partition_is_lost_are_counted),
+           TEST(records_before_a_skipped_one_are_read_again),
            TEST(member_whose_disk_takes_nothing_stays_in_its_group))
