@@ -180,14 +180,14 @@ static int write_segment(bool lists, struct store_shard *shard, const float *vec
  * belongs to the shard. */
 static const struct index_segment *index_source(struct bench *bench, struct store_shard *shard,
                                                 const struct store_source *source, uint32_t threads,
-                                                const struct index_ivf_epoch *epoch,
+                                                const struct index_ivf_codebook *codebook,
                                                 const atomic_bool *cancel)
 {
     struct index_build_options build = {.metric = metric_of(bench),
                                         .dim = bench->base.dim,
                                         .m = 16,
                                         .ef_construct = 200,
-                                        .epoch = epoch,
+                                        .codebook = codebook,
                                         .thread_count = threads,
                                         .seed = 7,
                                         .cancel = cancel};
@@ -227,7 +227,7 @@ static const struct index_segment *index_source(struct bench *bench, struct stor
 }
 
 static void seal_and_index(struct bench *bench, struct store_shard *shard,
-                           struct index_ivf_epoch **epoch)
+                           struct index_ivf_codebook **codebook)
 {
     struct store_snapshot *snapshot;
     const struct store_source *sources;
@@ -243,11 +243,11 @@ static void seal_and_index(struct bench *bench, struct store_shard *shard,
         const struct index_segment *segment;
         if (!sources[i].sealed)
             continue;
-        segment = index_source(bench, shard, &sources[i], 2, *epoch, NULL);
-        if (index_segment_epoch(segment) == 0)
+        segment = index_source(bench, shard, &sources[i], 2, *codebook, NULL);
+        if (index_segment_codebook(segment) == 0)
             continue;
-        index_epoch_delete(*epoch);
-        *epoch = index_segment_copy_epoch(segment);
+        index_codebook_delete(*codebook);
+        *codebook = index_segment_copy_codebook(segment);
     }
     store_snapshot_release(snapshot);
 }
@@ -461,7 +461,7 @@ static void run(struct bench *bench, const char *parent, const char *efs, bool h
     struct store_options store = {.data_dir = path,
                                   .memory_max_bytes = (uint64_t)1 << 30,
                                   .memtable_max_bytes = (uint64_t)128 << 20};
-    struct index_ivf_epoch *epoch = NULL;
+    struct index_ivf_codebook *codebook = NULL;
 
     snprintf(path, sizeof(path), "%s/bench-serve-%ld-%u", parent, (long)getpid(), bench->windows);
     check(store_open(&store, &bench->store, &error), &error);
@@ -472,9 +472,9 @@ static void run(struct bench *bench, const char *parent, const char *efs, bool h
         snprintf(name, sizeof(name), "%u", i);
         check(store_shard_open(bench->store, &shard, &bench->shards[i], &error), &error);
         load(bench, i);
-        seal_and_index(bench, bench->shards[i], &epoch);
+        seal_and_index(bench, bench->shards[i], &codebook);
     }
-    index_epoch_delete(epoch);
+    index_codebook_delete(codebook);
     if (bench->build_threads > 0)
         measure_beside_builds(bench, bench->build_threads, bench->build_nice);
     else

@@ -164,7 +164,7 @@ void indexer_window_sealed(struct indexer *indexer, struct store_shard *shard,
 }
 
 /* Fields of payload_index are ready before a filter asks for them. */
-static void warm(struct indexer *indexer)
+static void preload_columns(struct indexer *indexer)
 {
     const struct config *config = indexer->options.config;
 
@@ -174,7 +174,7 @@ static void warm(struct indexer *indexer)
                                                    .io = indexer->options.io};
         struct error error = {0};
         size_t made;
-        if (query_warm(&options, &made, &error) != 0)
+        if (query_column_preload(&options, &made, &error) != 0)
             log_debug("indexer", "payload_index of %s is read later: %s", options.collection->name,
                       error.text);
     }
@@ -182,6 +182,6 @@ static void warm(struct indexer *indexer)
 
 void indexer_reconcile(struct indexer *indexer)
 {
-    warm(indexer);
+    preload_columns(indexer);
     worker_pool_reconcile(indexer->pool);
 }

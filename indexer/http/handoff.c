@@ -1,5 +1,5 @@
-/* What builders on other machines ask the owner of a window: indexer/worker/handoff.h. */
-#include "indexer/worker/handoff.h"
+/* What builders on other machines ask the owner of a window: indexer/worker/remote.h. */
+#include "indexer/worker/remote.h"
 
 #include <string.h>
 
@@ -52,8 +52,8 @@ void http_handle_run(struct http_request *request)
     if (!get_number(request, "first", &first) || !get_number(request, "count", &count) ||
         first > UINT32_MAX || count > UINT32_MAX) {
         http_reply_error(request, 400, "first and count: expected numbers of rows");
-    } else if (worker_handoff_vectors(request->options->workers, &run, first, count,
-                                      &request->reply, &error) != 0) {
+    } else if (worker_remote_vectors(request->options->workers, &run, first, count, &request->reply,
+                                     &error) != 0) {
         http_reply_from_error(request, &error);
     } else {
         request->status = 200;
@@ -61,7 +61,7 @@ void http_handle_run(struct http_request *request)
     }
 }
 
-void http_handle_epoch(struct http_request *request)
+void http_handle_codebook(struct http_request *request)
 {
     struct error error = {0};
     struct worker_run run;
@@ -71,8 +71,8 @@ void http_handle_epoch(struct http_request *request)
         return;
     if (!get_number(request, "offset", &offset)) {
         http_reply_error(request, 400, "offset: expected a number of bytes");
-    } else if (worker_handoff_epoch(request->options->workers, &run, offset, &request->reply,
-                                    &error) != 0) {
+    } else if (worker_remote_codebook(request->options->workers, &run, offset, &request->reply,
+                                      &error) != 0) {
         http_reply_from_error(request, &error);
     } else {
         request->status = 200;
@@ -90,8 +90,8 @@ void http_handle_segment_begin(struct http_request *request)
 
     if (!get_run(request, &run))
         return;
-    code = given_up ? worker_handoff_give_up(request->options->workers, &run, given_up, &error)
-                    : worker_handoff_begin(request->options->workers, &run, &file_number, &error);
+    code = given_up ? worker_remote_give_up(request->options->workers, &run, given_up, &error)
+                    : worker_remote_begin(request->options->workers, &run, &file_number, &error);
     if (code != 0) {
         http_reply_from_error(request, &error);
         return;
@@ -115,8 +115,7 @@ void http_handle_segment_part(struct http_request *request)
         !get_number(request, "offset", &part.offset) ||
         !get_number(request, "total", &part.total_bytes)) {
         http_reply_error(request, 400, "file_number, offset and total: expected numbers");
-    } else if (worker_handoff_part(request->options->workers, &run, &part, &attached, &error) !=
-               0) {
+    } else if (worker_remote_part(request->options->workers, &run, &part, &attached, &error) != 0) {
         http_reply_from_error(request, &error);
     } else {
         http_reply_begin(request);

@@ -101,7 +101,7 @@ void http_handle_windows(struct http_request *request);
 void http_handle_openapi(struct http_request *request);
 
 void http_handle_run(struct http_request *request);
-void http_handle_epoch(struct http_request *request);
+void http_handle_codebook(struct http_request *request);
 void http_handle_segment_begin(struct http_request *request);
 void http_handle_segment_part(struct http_request *request);
 

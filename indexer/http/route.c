@@ -14,7 +14,7 @@ static const struct http_route routes[] = {
     {"GET", "/openapi.json", http_handle_openapi},
     {"POST", "/backup", http_handle_backup},
     {"GET", "/internal/run", http_handle_run},
-    {"GET", "/internal/epoch", http_handle_epoch},
+    {"GET", "/internal/epoch", http_handle_codebook},
     {"POST", "/internal/segment", http_handle_segment_begin},
     {"PUT", "/internal/segment", http_handle_segment_part},
     {"GET", "/aliases", http_handle_aliases},

@@ -1,4 +1,4 @@
-/* codes: the compact rows that a graph is built and walked on.
+/* codes: the compact rows that a graph is built and traversed.
  *
  * INT7    one byte a dimension: vector[d] = low[d] + step * code[d]. One step for all dimensions,
  *         so that integer distances between codes are distances between vectors; the offset may

@@ -1,4 +1,4 @@
-/* graph: what building leaves, a segment file holds and a search walks: levels of linked rows.
+/* graph: what building leaves, a segment file holds and a search searches: levels of linked rows.
  *
  * Nodes are the rows in an order that keeps neighbours together; rows[node] is the row's number in
  * the run. Level 0 has all nodes with up to 2 m links each. Every level above holds about every

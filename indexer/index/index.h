@@ -45,7 +45,7 @@ const char *index_simd_name(void);
 /* ---- building
  * ------------------------------------------------------------------------------------- */
 
-struct index_ivf_epoch; /* what lists of several windows have in common: centroids, codebook */
+struct index_ivf_codebook; /* what lists of several windows have in common: centroids, codewords */
 
 struct index_build_options {
     enum index_metric metric;
@@ -54,11 +54,12 @@ struct index_build_options {
     uint32_t ef_construct; /* effort; IVF-PQ: how sure searches are to read enough lists */
     uint32_t lists;        /* IVF-PQ; 0: by the number of rows */
     uint32_t probes;       /* IVF-PQ: lists that every search reads; 0: as many as it needs */
-    const struct index_ivf_epoch *epoch; /* IVF-PQ: its tables are used if they fit; may be NULL */
-    uint32_t thread_count;               /* >= 1 */
-    uint64_t memory_max_bytes;           /* a build that may take more is refused; 0: no bound */
-    uint64_t seed;                       /* same seed, same input, one thread: same file */
-    const atomic_bool *cancel;           /* may be NULL */
+    const struct index_ivf_codebook
+        *codebook;             /* IVF-PQ: its tables are used if they fit; may be NULL */
+    uint32_t thread_count;     /* >= 1 */
+    uint64_t memory_max_bytes; /* a build that may take more is refused; 0: no bound */
+    uint64_t seed;             /* same seed, same input, one thread: same file */
+    const atomic_bool *cancel; /* may be NULL */
     void (*progress)(void *context, uint32_t done,
                      uint32_t total); /* may be NULL; builder threads */
     void *progress_context;
@@ -86,8 +87,9 @@ int index_ivf_build(const float *vectors, uint32_t count, const struct index_bui
                     struct index_ivf **ivf, struct error *error);
 void index_ivf_delete(struct index_ivf *ivf);
 
-/** Puts segments of one epoch (index_segment_epoch) together without looking at a vector: lists are
- * concatenated. Row r of part i becomes first_rows[i] + r; the parts' rows must fill 0..count-1. */
+/** Puts segments of one codebook (index_segment_codebook) together without looking at a vector:
+ * lists are concatenated. Row r of part i becomes first_rows[i] + r; the parts' rows must fill
+ * 0..count-1. */
 int index_ivf_merge(const struct index_segment *const *parts, const uint32_t *first_rows,
                     uint32_t part_count, struct index_ivf **ivf, struct error *error);
 
@@ -110,18 +112,19 @@ int index_segment_open(struct io *io, const char *path, uint64_t file_number,
 void index_segment_close(void *segment);
 const char *index_segment_kind(const struct index_segment *segment); /* "hnsw", "ivf_pq" */
 /** IVF-PQ: the same number, the same centroids and codebook; 0 for HNSW. */
-uint64_t index_segment_epoch(const struct index_segment *segment);
+uint64_t index_segment_codebook(const struct index_segment *segment);
 uint64_t index_segment_bytes(const struct index_segment *segment);
 
-/** A copy of what an IVF-PQ segment's epoch consists of, for builds; NULL for HNSW. Deleted with
- * index_epoch_delete, which takes NULL. */
-struct index_ivf_epoch *index_segment_copy_epoch(const struct index_segment *segment);
-void index_epoch_delete(struct index_ivf_epoch *epoch);
+/** A copy of what an IVF-PQ segment's codebook consists of, for builds; NULL for HNSW. Deleted with
+ * index_codebook_delete, which takes NULL. */
+struct index_ivf_codebook *index_segment_copy_codebook(const struct index_segment *segment);
+void index_codebook_delete(struct index_ivf_codebook *codebook);
 /** Appends it as bytes, for a build on another machine. `out` is empty. */
-int index_epoch_pack(const struct index_ivf_epoch *epoch, struct buffer *out, struct error *error);
+int index_codebook_pack(const struct index_ivf_codebook *codebook, struct buffer *out,
+                        struct error *error);
 /** Back again; `bytes` lie as malloc aligns. Nothing in them is believed: ERROR_CORRUPT. */
-int index_epoch_unpack(const void *bytes, size_t size_bytes, struct index_ivf_epoch **epoch,
-                       struct error *error);
+int index_codebook_unpack(const void *bytes, size_t size_bytes,
+                          struct index_ivf_codebook **codebook, struct error *error);
 /** Full structural check: degrees, levels, every node reachable at level 0; lists. For tests,
  * verify.
  */
@@ -156,15 +159,15 @@ struct index_search {
 };
 
 /** Segments of one metric and dim that give the same number above 0 can be searched as one. */
-uint32_t index_segment_family(const struct index_segment *segment);
+uint32_t index_segment_group(const struct index_segment *segment);
 
-/** Whether a walk goes over matching rows alone: where from a half to a sixteenth match. With
- * more a plain walk meets enough of them, with fewer they hardly hang together. Such a walk finds
- * more with the same ef; its `ef` is of matching rows. */
-bool index_walks_matching(uint64_t matching_rows, uint64_t rows);
+/** Whether a search visits matching rows alone: where from a half to a sixteenth match. With
+ * more a plain search meets enough of them, with fewer they hardly hang together. Such a search
+ * finds more with the same ef; its `ef` is of matching rows. */
+bool index_uses_predicate_subgraph(uint64_t matching_rows, uint64_t rows);
 
 /* One of several segments of one family. */
-struct index_member {
+struct index_group_member {
     const struct index_segment *segment;
     const uint64_t *matching;     /* a bit a row: others are never accepted; NULL: all may be */
     uint64_t matching_rows;       /* bits set, when there are any */
@@ -174,17 +177,17 @@ struct index_member {
     void *vector_context;
 };
 
-/** As index_segment_search over all members at once: one pool of candidates is shared, so that the
+/** As index_segment_search over all members at once: one list of candidates is shared, so that the
  * work goes to the members that hold the answer and ten members cost little more than one of ten
  * times the rows. Of `search` only query, k, ef and floor_score count. hit_members[i] says whose
  * row hits[i].row is. All members together have less than 2^30 rows. */
-int index_members_search(const struct index_member *members, uint32_t member_count,
-                         const struct index_search *search, struct index_hit *hits,
-                         uint32_t *hit_members, uint32_t *hit_count, bool *exhausted,
-                         struct error *error);
+int index_group_search(const struct index_group_member *members, uint32_t member_count,
+                       const struct index_search *search, struct index_hit *hits,
+                       uint32_t *hit_members, uint32_t *hit_count, bool *exhausted,
+                       struct error *error);
 
 /** Searches; `hits` has room for k; sorted best first, ties by row; scores are exact float32. Rows
- * that are not accepted are walked through but never returned. Where few rows are accepted the walk
+ * that are not accepted are traversed but never returned. Where few rows are accepted the search
  * widens itself, from `ef` up to an eighth of the rows (at most 4096): the caller need not choose a
  * larger ef for a filter. *exhausted false: fewer than k accepted rows lay within that, the caller
  * has to go on by scanning (all it got is right, but there may be better). *exhausted true: there

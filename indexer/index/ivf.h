@@ -10,10 +10,10 @@
  * depends on the row alone, in brackets, is kept with it as 16 bits (the bias), and what depends on
  * the list alone is added to the limit. o, the mean of the centroids, keeps the numbers small.
  *
- * Epoch: centroids and codebook are trained on one window and used for those after it for as long
- * as the error of coding stays within three tenths. Windows of one epoch have the same lists;
- * merging them concatenates lists. Every file carries its own copy: a segment is one file, and an
- * epoch ends when its last file goes. */
+ * Codebook: centroids and codewords are trained on one window and used for those after it for as
+ * long as the error of coding stays within three tenths. Windows of one codebook have the same
+ * lists; merging them concatenates lists. Every file carries its own copy: a segment is one file,
+ * and an codebook ends when its last file goes. */
 #ifndef INDEXER_INDEX_IVF_H
 #define INDEXER_INDEX_IVF_H
 
@@ -29,9 +29,9 @@ enum {
 
 #define INDEX_IVF_NO_ROW UINT32_MAX
 
-/* What windows of an epoch have in common. */
-struct index_ivf_epoch {
-    uint64_t id; /* checksum of centroids, codebook and biases' scale */
+/* What windows of a codebook have in common. */
+struct index_ivf_codebook {
+    uint64_t id; /* checksum of centroids, codewords and biases' scale */
     enum index_metric metric;
     struct index_quantiser quantiser; /* of centroids and queries, by distance; dot: by product */
     struct index_pq pq;
@@ -43,7 +43,7 @@ struct index_ivf_epoch {
 };
 
 struct index_ivf {
-    struct index_ivf_epoch epoch;
+    struct index_ivf_codebook codebook;
     uint32_t count;
     uint32_t block_count;
     float error; /* of this window */
@@ -57,13 +57,14 @@ struct index_ivf {
     const uint8_t *blocks;        /* block_count x index_pq_block_bytes */
 };
 
-static inline const float *index_ivf_centroid(const struct index_ivf_epoch *epoch, uint32_t list)
+static inline const float *index_ivf_centroid(const struct index_ivf_codebook *codebook,
+                                              uint32_t list)
 {
-    return epoch->centroids + (size_t)list * epoch->quantiser.dim;
+    return codebook->centroids + (size_t)list * codebook->quantiser.dim;
 }
-static inline const float *index_ivf_origin(const struct index_ivf_epoch *epoch)
+static inline const float *index_ivf_origin(const struct index_ivf_codebook *codebook)
 {
-    return index_ivf_centroid(epoch, epoch->list_count);
+    return index_ivf_centroid(codebook, codebook->list_count);
 }
 
 /* ---- building ---- */
@@ -78,17 +79,18 @@ struct index_ivf_build {
 
 /** Lists of a window: `wanted`, or by its rows when 0. */
 uint32_t index_ivf_lists(uint32_t count, uint32_t wanted);
-/** Trains centroids and codebook on a sample of the rows. False: cancelled. */
+/** Trains centroids and codewords on a sample of the rows. False: cancelled. */
 /** What training takes besides the tables, at most. */
 uint64_t index_ivf_train_bytes(uint32_t count, const struct index_build_options *options);
-bool index_ivf_train(const struct index_ivf_build *build, struct index_ivf_epoch *epoch);
+bool index_ivf_train(const struct index_ivf_build *build, struct index_ivf_codebook *codebook);
 /** A copy, of one from a mapped file, say. */
-void index_ivf_epoch_copy(const struct index_ivf_epoch *epoch, struct index_ivf_epoch *copy);
-void index_ivf_epoch_destroy(struct index_ivf_epoch *epoch);
+void index_ivf_codebook_copy(const struct index_ivf_codebook *codebook,
+                             struct index_ivf_codebook *copy);
+void index_ivf_codebook_destroy(struct index_ivf_codebook *codebook);
 /** Mean squared error of coding a sample of the rows, and the standard error of that mean. False:
  * cancelled. */
 bool index_ivf_measure_error(const struct index_ivf_build *build,
-                             const struct index_ivf_epoch *epoch, float *error, float *doubt);
+                             const struct index_ivf_codebook *codebook, float *error, float *doubt);
 /** Codes all rows, list by list; `nearest` is filled. False: cancelled. */
 bool index_ivf_encode(const struct index_ivf_build *build);
 /** Places of lists: first_blocks from sizes. Returns the number of blocks, 0: too many. */
@@ -97,14 +99,14 @@ uint32_t index_ivf_place_lists(const uint32_t *sizes, uint32_t list_count, uint3
 bool index_ivf_measure_probes(const struct index_ivf_build *build);
 
 /** What a row's codes add up to besides the query: [part][16], for rows of one list (L2). */
-void index_ivf_bias_table(const struct index_ivf_epoch *epoch, uint32_t list, float *origin_room,
-                          float *table);
+void index_ivf_bias_table(const struct index_ivf_codebook *codebook, uint32_t list,
+                          float *origin_room, float *table);
 
 /* ---- searching ---- */
 
 /** How far lists are from a query: entries[i] has a key in the upper half, the list in the lower.
  * `query_codes` has room for quantiser.stride bytes. */
-void index_ivf_list_keys(const struct index_ivf_epoch *epoch, const float *query,
+void index_ivf_list_keys(const struct index_ivf_codebook *codebook, const float *query,
                          uint8_t *query_codes, uint64_t *entries);
 /** Sorts entries from..to-1, when those before are sorted already. */
 void index_ivf_sort_lists(uint64_t *entries, uint32_t list_count, uint32_t from, uint32_t to);

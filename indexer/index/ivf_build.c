@@ -1,20 +1,20 @@
-/* Building: an epoch's tables, or new ones when they no longer fit; every row to its list; codes,
+/* Building: a codebook's tables, or new ones when they no longer fit; every row to its list; codes,
  * list by list. Besides the result it needs eight bytes a row and the samples (ivf_train.c). */
 #include <math.h>
 #include <string.h>
 
+#include "indexer/index/distance_matrix.h"
 #include "indexer/index/index.h"
 #include "indexer/index/ivf.h"
 #include "indexer/index/kmeans.h"
-#include "indexer/index/leaf.h"
 #include "indexer/index/memory.h"
 #include "indexer/index/parallel.h"
 #include "indexer/index/segment.h"
 
-enum { LISTS_DRIFT = 4 }; /* an epoch for windows of up to four times more or fewer lists */
-/* Errors of coding may grow by so much. Windows of another epoch are searched apart from the rest:
- * ten windows of changelog-384, in three epochs with 1.1 and in one with this, are asked 1.2 times
- * as often at the same recall. */
+enum { LISTS_DRIFT = 4 }; /* a codebook for windows of up to four times more or fewer lists */
+/* Errors of coding may grow by so much. Windows of another codebook are searched apart from the
+ * rest: ten windows of changelog-384, in three codebooks with 1.1 and in one with this, are
+ * asked 1.2 times as often at the same recall. */
 static const float error_drift = 1.3f;
 static const float doubts = 3; /* standard errors: a drift must be certain */
 
@@ -27,34 +27,36 @@ static void report(const struct index_ivf_build *build, double part)
 }
 
 /* Whether the tables of an older segment do for this window. False also when cancelled. */
-static bool epoch_fits(const struct index_ivf_build *build, const struct index_ivf_epoch *epoch)
+static bool codebook_fits(const struct index_ivf_build *build,
+                          const struct index_ivf_codebook *codebook)
 {
     uint32_t wanted = index_ivf_lists(build->count, build->options->lists);
     float error, doubt;
 
-    if (epoch->metric != build->options->metric || epoch->quantiser.dim != build->options->dim ||
-        epoch->list_count > (uint64_t)wanted * LISTS_DRIFT ||
-        wanted > (uint64_t)epoch->list_count * LISTS_DRIFT)
+    if (codebook->metric != build->options->metric ||
+        codebook->quantiser.dim != build->options->dim ||
+        codebook->list_count > (uint64_t)wanted * LISTS_DRIFT ||
+        wanted > (uint64_t)codebook->list_count * LISTS_DRIFT)
         return false;
-    if (build->options->lists != 0 && build->options->lists != epoch->list_count)
+    if (build->options->lists != 0 && build->options->lists != codebook->list_count)
         return false;
-    return index_ivf_measure_error(build, epoch, &error, &doubt) &&
-           error - doubts * doubt <= epoch->error * error_drift;
+    return index_ivf_measure_error(build, codebook, &error, &doubt) &&
+           error - doubts * doubt <= codebook->error * error_drift;
 }
 
-static bool find_epoch(const struct index_ivf_build *build)
+static bool find_codebook(const struct index_ivf_build *build)
 {
-    const struct index_ivf_epoch *former = build->options->epoch;
+    const struct index_ivf_codebook *former = build->options->codebook;
     struct index_ivf *ivf = build->ivf;
     float doubt;
 
-    if (former && epoch_fits(build, former)) {
-        index_ivf_epoch_copy(former, &ivf->epoch);
-        return index_ivf_measure_error(build, &ivf->epoch, &ivf->error, &doubt);
+    if (former && codebook_fits(build, former)) {
+        index_ivf_codebook_copy(former, &ivf->codebook);
+        return index_ivf_measure_error(build, &ivf->codebook, &ivf->error, &doubt);
     }
-    if (!index_ivf_train(build, &ivf->epoch))
+    if (!index_ivf_train(build, &ivf->codebook))
         return false;
-    ivf->error = ivf->epoch.error;
+    ivf->error = ivf->codebook.error;
     return true;
 }
 
@@ -88,9 +90,9 @@ struct block_room {
     float *bias_table;  /* part_count x 16 */
 };
 
-static uint16_t quantise_bias(const struct index_ivf_epoch *epoch, float bias)
+static uint16_t quantise_bias(const struct index_ivf_codebook *codebook, float bias)
 {
-    float number = (bias - epoch->bias_low) / epoch->bias_step;
+    float number = (bias - codebook->bias_low) / codebook->bias_step;
 
     if (!(number > 0))
         return 0;
@@ -100,9 +102,9 @@ static uint16_t quantise_bias(const struct index_ivf_epoch *epoch, float bias)
 static void encode_block(const struct encoding *encoding, const struct block_room *room,
                          uint32_t list, const uint32_t *members, uint32_t count, size_t block)
 {
-    const struct index_ivf_epoch *epoch = &encoding->build->ivf->epoch;
-    const struct index_pq *pq = &epoch->pq;
-    const float *centroid = index_ivf_centroid(epoch, list);
+    const struct index_ivf_codebook *codebook = &encoding->build->ivf->codebook;
+    const struct index_pq *pq = &codebook->pq;
+    const float *centroid = index_ivf_centroid(codebook, list);
     size_t first = block * INDEX_PQ_BLOCK_ROWS;
 
     for (uint32_t i = 0; i < count; i++) {
@@ -120,7 +122,7 @@ static void encode_block(const struct encoding *encoding, const struct block_roo
         for (uint32_t part = 0; part < pq->part_count; part++)
             bias += room->bias_table[(size_t)part * INDEX_PQ_CODEWORDS +
                                      room->codes[(size_t)part * INDEX_PQ_BLOCK_ROWS + i]];
-        encoding->biases[first + i] = i < count ? quantise_bias(epoch, bias) : 0;
+        encoding->biases[first + i] = i < count ? quantise_bias(codebook, bias) : 0;
     }
 }
 
@@ -128,7 +130,7 @@ static void encode_lists(void *context, uint32_t thread, uint32_t first, uint32_
 {
     const struct encoding *encoding = context;
     const struct index_ivf *ivf = encoding->build->ivf;
-    const struct index_pq *pq = &ivf->epoch.pq;
+    const struct index_pq *pq = &ivf->codebook.pq;
     uint32_t padded_dim = index_pq_padded_dim(pq);
     struct block_room room = {
         index_allocate_zeroed((size_t)padded_dim * INDEX_PQ_BLOCK_ROWS, sizeof(float)),
@@ -141,7 +143,7 @@ static void encode_lists(void *context, uint32_t thread, uint32_t first, uint32_
     for (uint32_t list = first; list < end; list++) {
         uint32_t size = ivf->sizes[list];
         if (encoding->biases)
-            index_ivf_bias_table(&ivf->epoch, list, room.origin_room, room.bias_table);
+            index_ivf_bias_table(&ivf->codebook, list, room.origin_room, room.bias_table);
         for (uint32_t at = 0; at < size; at += INDEX_PQ_BLOCK_ROWS)
             encode_block(encoding, &room, list, encoding->members + encoding->offsets[list] + at,
                          size - at < INDEX_PQ_BLOCK_ROWS ? size - at : INDEX_PQ_BLOCK_ROWS,
@@ -155,7 +157,7 @@ static void encode_lists(void *context, uint32_t thread, uint32_t first, uint32_
 
 static bool place_rows(struct index_ivf *ivf, uint32_t count, const uint32_t *offsets)
 {
-    uint32_t lists = ivf->epoch.list_count;
+    uint32_t lists = ivf->codebook.list_count;
     uint32_t *sizes = index_allocate(lists, sizeof(uint32_t));
     uint32_t *first_blocks = index_allocate((size_t)lists + 1, sizeof(uint32_t));
 
@@ -172,22 +174,22 @@ bool index_ivf_encode(const struct index_ivf_build *build)
 {
     struct index_ivf *ivf = build->ivf;
     struct encoding encoding = {.build = build};
-    uint32_t *offsets = index_allocate((size_t)ivf->epoch.list_count + 2, sizeof(uint32_t));
+    uint32_t *offsets = index_allocate((size_t)ivf->codebook.list_count + 2, sizeof(uint32_t));
     uint32_t *members = index_allocate(build->count, sizeof(uint32_t));
     bool done;
 
-    index_kmeans_collect(build->nearest, build->count, ivf->epoch.list_count, offsets, members);
+    index_kmeans_collect(build->nearest, build->count, ivf->codebook.list_count, offsets, members);
     done = place_rows(ivf, build->count, offsets);
     if (done) {
         size_t slots = (size_t)ivf->block_count * INDEX_PQ_BLOCK_ROWS;
         encoding.offsets = offsets;
         encoding.members = members;
         ivf->rows = encoding.rows = index_allocate(slots, sizeof(uint32_t));
-        if (ivf->epoch.metric == INDEX_METRIC_L2)
+        if (ivf->codebook.metric == INDEX_METRIC_L2)
             ivf->biases = encoding.biases = index_allocate(slots, sizeof(uint16_t));
         ivf->blocks = encoding.blocks =
-            index_allocate(ivf->block_count, index_pq_block_bytes(&ivf->epoch.pq));
-        done = index_parallel_for(build->options->thread_count, ivf->epoch.list_count, 4,
+            index_allocate(ivf->block_count, index_pq_block_bytes(&ivf->codebook.pq));
+        done = index_parallel_for(build->options->thread_count, ivf->codebook.list_count, 4,
                                   encode_lists, &encoding, build->options->cancel);
     }
     free(offsets);
@@ -198,17 +200,17 @@ bool index_ivf_encode(const struct index_ivf_build *build)
 static bool run(const struct index_ivf_build *build)
 {
     struct index_ivf *ivf = build->ivf;
-    struct index_kmeans kmeans = {.quantiser = &ivf->epoch.quantiser,
+    struct index_kmeans kmeans = {.quantiser = &ivf->codebook.quantiser,
                                   .vectors = build->vectors,
                                   .count = build->count,
                                   .thread_count = build->options->thread_count,
                                   .cancel = build->options->cancel};
 
-    if (!find_epoch(build))
+    if (!find_codebook(build))
         return false;
     report(build, 0.3);
-    kmeans.centroid_count = ivf->epoch.list_count;
-    if (!index_kmeans_assign(&kmeans, ivf->epoch.centroids, build->nearest))
+    kmeans.centroid_count = ivf->codebook.list_count;
+    if (!index_kmeans_assign(&kmeans, ivf->codebook.centroids, build->nearest))
         return false;
     report(build, 0.5);
     if (!index_ivf_encode(build))
@@ -224,10 +226,10 @@ uint64_t index_ivf_build_bytes(uint32_t count, const struct index_build_options 
     uint64_t slots = count + lists * INDEX_PQ_BLOCK_ROWS;
     uint32_t stride = index_quantiser_stride(options->dim);
     /* Each thread that assigns rows has the centroids as codes. */
-    uint64_t assigning =
-        (lists + INDEX_PANEL_COLUMNS) * stride + index_leaf_bytes(stride, (uint32_t)lists);
+    uint64_t assigning = (lists + INDEX_PANEL_COLUMNS) * stride +
+                         index_distance_matrix_bytes(stride, (uint32_t)lists);
 
-    /* Two tables: an epoch that was given may not fit. */
+    /* Two tables: a codebook that was given may not fit. */
     return index_ivf_train_bytes(count, options) +
            lists * (2 * (options->dim * sizeof(float) + stride) + 5 * sizeof(uint32_t)) +
            slots * (sizeof(uint32_t) + sizeof(uint16_t) + pq.part_count / 2) +
@@ -269,7 +271,7 @@ void index_ivf_delete(struct index_ivf *ivf)
 {
     if (!ivf)
         return;
-    index_ivf_epoch_destroy(&ivf->epoch);
+    index_ivf_codebook_destroy(&ivf->codebook);
     free((void *)(uintptr_t)ivf->first_blocks);
     free((void *)(uintptr_t)ivf->sizes);
     free((void *)(uintptr_t)ivf->rows);

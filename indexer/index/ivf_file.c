@@ -42,7 +42,7 @@ static int check_counts(const struct index_ivf_header *header, struct error *err
     if (header->code_kind == INDEX_CODE_INT7 && !(isfinite(header->step) && header->step > 0))
         return index_segment_corrupt(error, "step of the codes out of bounds");
     if (!isfinite(header->bias_low) || !isfinite(header->bias_step) || !(header->bias_step >= 0) ||
-        !isfinite(header->error) || !isfinite(header->epoch_error))
+        !isfinite(header->error) || !isfinite(header->codebook_error))
         return index_segment_corrupt(error, "a number is not finite");
     return 0;
 }
@@ -62,7 +62,7 @@ int index_ivf_layout(struct index_ivf_header *header, struct error *error)
         sizes[INDEX_IVF_LOW] = (uint64_t)header->dim * sizeof(float);
     sizes[INDEX_IVF_CENTROIDS] = (lists + 1) * header->dim * sizeof(float);
     sizes[INDEX_IVF_CODES] = lists * header->stride;
-    sizes[INDEX_IVF_CODEBOOK] =
+    sizes[INDEX_IVF_CODEWORDS] =
         (uint64_t)header->part_count * header->part_dim * INDEX_PQ_CODEWORDS * sizeof(float);
     sizes[INDEX_IVF_LISTS] = (2 * lists + 1) * sizeof(uint32_t);
     sizes[INDEX_IVF_ROWS] = slots * sizeof(uint32_t);
@@ -105,23 +105,23 @@ static void place(const struct index_ivf_header *header, const uint8_t *bytes,
         sections[i] = bytes + header->sections[i].offset;
     lists = sections[INDEX_IVF_LISTS];
     *ivf = (struct index_ivf){
-        .epoch = {.id = header->epoch,
-                  .metric = (enum index_metric)header->metric,
-                  .quantiser = {.metric = INDEX_METRIC_L2,
-                                .kind = (enum index_code_kind)header->code_kind,
-                                .dim = header->dim,
-                                .stride = header->stride,
-                                .step = header->step},
-                  .pq = {.dim = header->dim,
-                         .part_dim = header->part_dim,
-                         .part_count = header->part_count,
-                         .codebook = sections[INDEX_IVF_CODEBOOK]},
-                  .list_count = header->list_count,
-                  .bias_low = header->bias_low,
-                  .bias_step = header->bias_step,
-                  .error = header->epoch_error,
-                  .centroids = sections[INDEX_IVF_CENTROIDS],
-                  .centroid_codes = sections[INDEX_IVF_CODES]},
+        .codebook = {.id = header->codebook,
+                     .metric = (enum index_metric)header->metric,
+                     .quantiser = {.metric = INDEX_METRIC_L2,
+                                   .kind = (enum index_code_kind)header->code_kind,
+                                   .dim = header->dim,
+                                   .stride = header->stride,
+                                   .step = header->step},
+                     .pq = {.dim = header->dim,
+                            .part_dim = header->part_dim,
+                            .part_count = header->part_count,
+                            .codewords = sections[INDEX_IVF_CODEWORDS]},
+                     .list_count = header->list_count,
+                     .bias_low = header->bias_low,
+                     .bias_step = header->bias_step,
+                     .error = header->codebook_error,
+                     .centroids = sections[INDEX_IVF_CENTROIDS],
+                     .centroid_codes = sections[INDEX_IVF_CODES]},
         .count = header->count,
         .block_count = header->block_count,
         .error = header->error,
@@ -136,7 +136,7 @@ static void place(const struct index_ivf_header *header, const uint8_t *bytes,
     if (header->metric == INDEX_METRIC_L2)
         ivf->biases = sections[INDEX_IVF_BIASES];
     if (header->code_kind == INDEX_CODE_INT7)
-        ivf->epoch.quantiser.low = (void *)(uintptr_t)sections[INDEX_IVF_LOW];
+        ivf->codebook.quantiser.low = (void *)(uintptr_t)sections[INDEX_IVF_LOW];
 }
 
 /* Lists follow each other without gaps, and have the blocks that their rows need. */
@@ -144,7 +144,7 @@ static int check_lists(const struct index_ivf *ivf, struct error *error)
 {
     uint64_t next = 0, rows = 0;
 
-    for (uint32_t list = 0; list < ivf->epoch.list_count; list++) {
+    for (uint32_t list = 0; list < ivf->codebook.list_count; list++) {
         if (ivf->first_blocks[list] != next)
             return index_segment_corrupt(error, "a list is not where it must be");
         next += ((uint64_t)ivf->sizes[list] + INDEX_PQ_BLOCK_ROWS - 1) / INDEX_PQ_BLOCK_ROWS;
@@ -152,7 +152,7 @@ static int check_lists(const struct index_ivf *ivf, struct error *error)
         if (next > ivf->block_count)
             return index_segment_corrupt(error, "a list is longer than the file");
     }
-    if (next != ivf->block_count || ivf->first_blocks[ivf->epoch.list_count] != next ||
+    if (next != ivf->block_count || ivf->first_blocks[ivf->codebook.list_count] != next ||
         rows != ivf->count)
         return index_segment_corrupt(error, "the lists do not add up to the rows");
     return 0;
@@ -163,7 +163,7 @@ static int check_rows(const struct index_ivf *ivf, struct error *error)
     uint64_t *seen = index_allocate_zeroed(ivf->count / 64 + 1, sizeof(uint64_t));
     int status = 0;
 
-    for (uint32_t list = 0; list < ivf->epoch.list_count && status == 0; list++) {
+    for (uint32_t list = 0; list < ivf->codebook.list_count && status == 0; list++) {
         const uint32_t *rows = ivf->rows + (size_t)ivf->first_blocks[list] * INDEX_PQ_BLOCK_ROWS;
         const uint32_t *end = ivf->rows + (size_t)ivf->first_blocks[list + 1] * INDEX_PQ_BLOCK_ROWS;
         for (uint32_t i = 0; i < ivf->sizes[list] && status == 0; i++) {
@@ -192,19 +192,19 @@ static bool all_finite(const float *values, size_t count)
     return finite;
 }
 
-static int check_tables(const struct index_ivf_epoch *epoch, struct error *error)
+static int check_tables(const struct index_ivf_codebook *codebook, struct error *error)
 {
-    const struct index_quantiser *quantiser = &epoch->quantiser;
-    size_t items = ((size_t)epoch->list_count + 1) * quantiser->dim;
+    const struct index_quantiser *quantiser = &codebook->quantiser;
+    size_t items = ((size_t)codebook->list_count + 1) * quantiser->dim;
     uint8_t all = 0;
 
-    if (!all_finite(epoch->centroids, items) ||
-        !all_finite(epoch->pq.codebook, index_pq_codebook_items(&epoch->pq)) ||
+    if (!all_finite(codebook->centroids, items) ||
+        !all_finite(codebook->pq.codewords, index_pq_codeword_floats(&codebook->pq)) ||
         (quantiser->low && !all_finite(quantiser->low, quantiser->dim)))
         return index_segment_corrupt(error, "a number is not finite");
     /* Codes are 7-bit: a larger byte would overflow the integer kernels' sums. */
-    for (size_t i = 0; i < (size_t)epoch->list_count * quantiser->stride; i++)
-        all |= epoch->centroid_codes[i];
+    for (size_t i = 0; i < (size_t)codebook->list_count * quantiser->stride; i++)
+        all |= codebook->centroid_codes[i];
     return quantiser->kind == INDEX_CODE_INT7 && all & 128
                ? index_segment_corrupt(error, "a code is out of bounds")
                : 0;
@@ -216,7 +216,7 @@ int index_ivf_validate(const struct index_ivf *ivf, struct error *error)
 
     if (status == 0)
         status = check_rows(ivf, error);
-    return status != 0 ? status : check_tables(&ivf->epoch, error);
+    return status != 0 ? status : check_tables(&ivf->codebook, error);
 }
 
 int index_ivf_open(const void *bytes, uint64_t size_bytes, uint64_t file_number,
@@ -237,49 +237,50 @@ int index_ivf_open(const void *bytes, uint64_t size_bytes, uint64_t file_number,
 static void fill_header(const struct index_ivf *ivf, uint64_t file_number,
                         struct index_ivf_header *header)
 {
-    const struct index_ivf_epoch *epoch = &ivf->epoch;
+    const struct index_ivf_codebook *codebook = &ivf->codebook;
 
     *header = (struct index_ivf_header){
         .magic = INDEX_IVF_MAGIC,
         .version = INDEX_IVF_VERSION,
-        .metric = epoch->metric,
+        .metric = codebook->metric,
         .file_number = file_number,
-        .code_kind = epoch->quantiser.kind,
-        .dim = epoch->quantiser.dim,
-        .stride = epoch->quantiser.stride,
-        .part_dim = epoch->pq.part_dim,
-        .part_count = epoch->pq.part_count,
+        .code_kind = codebook->quantiser.kind,
+        .dim = codebook->quantiser.dim,
+        .stride = codebook->quantiser.stride,
+        .part_dim = codebook->pq.part_dim,
+        .part_count = codebook->pq.part_count,
         .count = ivf->count,
-        .list_count = epoch->list_count,
+        .list_count = codebook->list_count,
         .block_count = ivf->block_count,
         .probes_10 = ivf->probes_10,
         .probes_100 = ivf->probes_100,
         .fixed_probes = ivf->fixed_probes,
-        .step = epoch->quantiser.step,
-        .bias_low = epoch->bias_low,
-        .bias_step = epoch->bias_step,
-        .epoch_error = epoch->error,
+        .step = codebook->quantiser.step,
+        .bias_low = codebook->bias_low,
+        .bias_step = codebook->bias_step,
+        .codebook_error = codebook->error,
         .error = ivf->error,
-        .epoch = epoch->id,
+        .codebook = codebook->id,
     };
 }
 
-/* Of the sections up to LISTS, which an epoch consists of. */
-static void fill_tables(const struct index_ivf_epoch *epoch, const void *content[INDEX_IVF_LISTS])
+/* Of the sections up to LISTS, which a codebook consists of. */
+static void fill_tables(const struct index_ivf_codebook *codebook,
+                        const void *content[INDEX_IVF_LISTS])
 {
-    content[INDEX_IVF_LOW] = epoch->quantiser.low ? (const void *)epoch->quantiser.low : "";
-    content[INDEX_IVF_CENTROIDS] = epoch->centroids;
-    content[INDEX_IVF_CODES] = epoch->centroid_codes;
-    content[INDEX_IVF_CODEBOOK] = epoch->pq.codebook;
+    content[INDEX_IVF_LOW] = codebook->quantiser.low ? (const void *)codebook->quantiser.low : "";
+    content[INDEX_IVF_CENTROIDS] = codebook->centroids;
+    content[INDEX_IVF_CODES] = codebook->centroid_codes;
+    content[INDEX_IVF_CODEWORDS] = codebook->pq.codewords;
 }
 
 int index_ivf_write(struct io *io, const char *path, uint64_t file_number,
                     const struct index_ivf *ivf, uint64_t *size_bytes, struct error *error)
 {
-    const struct index_ivf_epoch *epoch = &ivf->epoch;
+    const struct index_ivf_codebook *codebook = &ivf->codebook;
     const void *content[INDEX_IVF_SECTION_COUNT];
     struct index_ivf_header header;
-    uint32_t lists = epoch->list_count, *places;
+    uint32_t lists = codebook->list_count, *places;
     int status;
 
     fill_header(ivf, file_number, &header);
@@ -289,7 +290,7 @@ int index_ivf_write(struct io *io, const char *path, uint64_t file_number,
     places = index_allocate(2 * (size_t)lists + 1, sizeof(uint32_t));
     memcpy(places, ivf->first_blocks, ((size_t)lists + 1) * sizeof(uint32_t));
     memcpy(places + lists + 1, ivf->sizes, (size_t)lists * sizeof(uint32_t));
-    fill_tables(epoch, content);
+    fill_tables(codebook, content);
     content[INDEX_IVF_LISTS] = places;
     content[INDEX_IVF_ROWS] = ivf->rows;
     content[INDEX_IVF_BIASES] = ivf->biases ? (const void *)ivf->biases : "";
@@ -303,30 +304,31 @@ int index_ivf_write(struct io *io, const char *path, uint64_t file_number,
     return status;
 }
 
-/* ---- an epoch alone ---- */
+/* ---- a codebook alone ---- */
 
-struct index_ivf_epoch *index_segment_copy_epoch(const struct index_segment *segment)
+struct index_ivf_codebook *index_segment_copy_codebook(const struct index_segment *segment)
 {
-    struct index_ivf_epoch *copy;
+    struct index_ivf_codebook *copy;
 
     if (!segment->ivf)
         return NULL;
     copy = index_allocate(1, sizeof(*copy));
-    index_ivf_epoch_copy(&segment->ivf->epoch, copy);
+    index_ivf_codebook_copy(&segment->ivf->codebook, copy);
     return copy;
 }
 
-void index_epoch_delete(struct index_ivf_epoch *epoch)
+void index_codebook_delete(struct index_ivf_codebook *codebook)
 {
-    if (!epoch)
+    if (!codebook)
         return;
-    index_ivf_epoch_destroy(epoch);
-    free(epoch);
+    index_ivf_codebook_destroy(codebook);
+    free(codebook);
 }
 
-int index_epoch_pack(const struct index_ivf_epoch *epoch, struct buffer *out, struct error *error)
+int index_codebook_pack(const struct index_ivf_codebook *codebook, struct buffer *out,
+                        struct error *error)
 {
-    const struct index_ivf alone = {.epoch = *epoch, .count = 1, .block_count = 1};
+    const struct index_ivf alone = {.codebook = *codebook, .count = 1, .block_count = 1};
     const void *content[INDEX_IVF_LISTS];
     struct index_ivf_header header;
     uint64_t bytes;
@@ -334,7 +336,7 @@ int index_epoch_pack(const struct index_ivf_epoch *epoch, struct buffer *out, st
     fill_header(&alone, 0, &header);
     if (index_ivf_layout(&header, error) != 0)
         return error->code;
-    fill_tables(epoch, content);
+    fill_tables(codebook, content);
     index_sections_sum(header.sections, content, INDEX_IVF_LISTS, 0);
     header.checksum = index_ivf_header_checksum(&header);
     bytes = header.sections[INDEX_IVF_LISTS].offset;
@@ -347,28 +349,28 @@ int index_epoch_pack(const struct index_ivf_epoch *epoch, struct buffer *out, st
     return 0;
 }
 
-int index_epoch_unpack(const void *bytes, size_t size_bytes, struct index_ivf_epoch **epoch,
-                       struct error *error)
+int index_codebook_unpack(const void *bytes, size_t size_bytes,
+                          struct index_ivf_codebook **codebook, struct error *error)
 {
     const struct index_ivf_header *header = bytes;
     struct index_ivf alone;
     int status;
 
-    *epoch = NULL;
+    *codebook = NULL;
     if (size_bytes < sizeof(*header) || header->magic != INDEX_IVF_MAGIC)
-        return index_segment_corrupt(error, "no epoch");
+        return index_segment_corrupt(error, "no codebook");
     status = check_header(header, 0, header->file_bytes, error);
     if (status == 0 && header->sections[INDEX_IVF_LISTS].offset != size_bytes)
-        status = index_segment_corrupt(error, "the epoch's size does not fit its header");
+        status = index_segment_corrupt(error, "the codebook's size does not fit its header");
     if (status == 0)
         status = index_sections_check(bytes, header->sections, INDEX_IVF_LISTS, 0, error);
     if (status != 0)
         return status;
     place(header, bytes, &alone);
-    status = check_tables(&alone.epoch, error);
+    status = check_tables(&alone.codebook, error);
     if (status == 0) {
-        *epoch = index_allocate(1, sizeof(**epoch));
-        index_ivf_epoch_copy(&alone.epoch, *epoch);
+        *codebook = index_allocate(1, sizeof(**codebook));
+        index_ivf_codebook_copy(&alone.codebook, *codebook);
     }
     return status;
 }

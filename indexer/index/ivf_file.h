@@ -4,7 +4,7 @@
  *     4096     section LOW        dim floats                     (INT7 centroids only, else empty)
  *              section CENTROIDS  (lists + 1) x dim floats, the last row is the origin
  *              section CODES      lists x stride bytes: codes of the centroids
- *              section CODEBOOK   parts x part_dim x 16 floats
+ *              section CODEWORDS  parts x part_dim x 16 floats
  *              section LISTS      first block u32[lists + 1], rows u32[lists]
  *              section ROWS       blocks x 32 u32: row numbers, UINT32_MAX behind a list's last
  *              section BIASES     blocks x 32 u16                (L2 only, else empty)
@@ -13,7 +13,7 @@
  * Borders, byte order and checksums as in segment.h; magic, version, metric, file number and size
  * have the same places.
  *
- * An epoch alone, on its way to a builder on another machine, is the beginning of such a file, up
+ * A codebook alone, on its way to a builder on another machine, is the beginning of such a file, up
  * to section LISTS; its header counts one row in one block. */
 #ifndef INDEXER_INDEX_IVF_FILE_H
 #define INDEXER_INDEX_IVF_FILE_H
@@ -30,7 +30,7 @@ enum index_ivf_section {
     INDEX_IVF_LOW,
     INDEX_IVF_CENTROIDS,
     INDEX_IVF_CODES,
-    INDEX_IVF_CODEBOOK,
+    INDEX_IVF_CODEWORDS,
     INDEX_IVF_LISTS,
     INDEX_IVF_ROWS,
     INDEX_IVF_BIASES,
@@ -58,9 +58,9 @@ struct index_ivf_header {
     float step;
     float bias_low;
     float bias_step;
-    float epoch_error;
+    float codebook_error;
     float error;
-    uint64_t epoch;
+    uint64_t codebook;
     struct index_section_entry sections[INDEX_IVF_SECTION_COUNT];
     uint8_t zeros[INDEX_SEGMENT_PAGE - 304];
     uint64_t checksum; /* of the bytes before, identity (file number, section count, 0) */
@@ -70,7 +70,7 @@ static_assert(offsetof(struct index_ivf_header, file_number) ==
                   offsetof(struct index_segment_header, file_number),
               "common");
 static_assert(offsetof(struct index_ivf_header, dim) == 36, "layout");
-static_assert(offsetof(struct index_ivf_header, epoch) == 96, "layout");
+static_assert(offsetof(struct index_ivf_header, codebook) == 96, "layout");
 static_assert(offsetof(struct index_ivf_header, sections) == 104, "layout");
 static_assert(offsetof(struct index_ivf_header, checksum) == 4088, "layout");
 static_assert(sizeof(struct index_ivf_header) == INDEX_SEGMENT_PAGE, "layout");

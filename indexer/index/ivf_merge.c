@@ -1,5 +1,5 @@
-/* Merging segments of one epoch: their lists have the same centroids, their rows the same codes, so
- * that nothing is computed again; rows only move inside their block. */
+/* Merging segments of one codebook: their lists have the same centroids, their rows the same codes,
+ * so that nothing is computed again; rows only move inside their block. */
 #include <string.h>
 
 #include "indexer/index/index.h"
@@ -19,7 +19,7 @@ struct merge {
 static void append_list(const struct merge *merge, const struct index_ivf *part, uint32_t list,
                         uint32_t first_row, uint32_t used)
 {
-    const struct index_pq *pq = &part->epoch.pq;
+    const struct index_pq *pq = &part->codebook.pq;
     size_t block_bytes = index_pq_block_bytes(pq);
     size_t from = (size_t)part->first_blocks[list] * INDEX_PQ_BLOCK_ROWS;
     size_t to = (size_t)merge->ivf->first_blocks[list] * INDEX_PQ_BLOCK_ROWS + used;
@@ -40,7 +40,7 @@ static void append_list(const struct merge *merge, const struct index_ivf *part,
 static void concatenate(const struct merge *merge, const struct index_segment *const *parts,
                         const uint32_t *first_rows, uint32_t part_count)
 {
-    for (uint32_t list = 0; list < merge->ivf->epoch.list_count; list++) {
+    for (uint32_t list = 0; list < merge->ivf->codebook.list_count; list++) {
         uint32_t used = 0;
         for (uint32_t i = 0; i < part_count; i++) {
             append_list(merge, parts[i]->ivf, list, first_rows[i], used);
@@ -68,13 +68,13 @@ static int check_parts(const struct index_segment *const *parts, uint32_t part_c
     uint64_t rows = 0;
 
     for (uint32_t i = 0; i < part_count; i++) {
-        if (index_segment_epoch(parts[i]) == 0 ||
-            index_segment_epoch(parts[i]) != index_segment_epoch(parts[0]) ||
-            parts[i]->ivf->epoch.list_count != parts[0]->ivf->epoch.list_count ||
-            index_pq_block_bytes(&parts[i]->ivf->epoch.pq) !=
-                index_pq_block_bytes(&parts[0]->ivf->epoch.pq) ||
-            parts[i]->ivf->epoch.metric != parts[0]->ivf->epoch.metric)
-            return error_set(error, ERROR_INVALID, "segments of different epochs");
+        if (index_segment_codebook(parts[i]) == 0 ||
+            index_segment_codebook(parts[i]) != index_segment_codebook(parts[0]) ||
+            parts[i]->ivf->codebook.list_count != parts[0]->ivf->codebook.list_count ||
+            index_pq_block_bytes(&parts[i]->ivf->codebook.pq) !=
+                index_pq_block_bytes(&parts[0]->ivf->codebook.pq) ||
+            parts[i]->ivf->codebook.metric != parts[0]->ivf->codebook.metric)
+            return error_set(error, ERROR_INVALID, "segments of different codebooks");
         rows += parts[i]->ivf->count;
     }
     return part_count == 0 || rows > INDEX_IVF_COUNT_MAX / 2
@@ -95,8 +95,8 @@ int index_ivf_merge(const struct index_segment *const *parts, const uint32_t *fi
     if (status != 0)
         return status;
     ivf = index_allocate_zeroed(1, sizeof(*ivf));
-    index_ivf_epoch_copy(&parts[0]->ivf->epoch, &ivf->epoch);
-    lists = ivf->epoch.list_count;
+    index_ivf_codebook_copy(&parts[0]->ivf->codebook, &ivf->codebook);
+    lists = ivf->codebook.list_count;
     ivf->sizes = sizes = index_allocate_zeroed(lists, sizeof(uint32_t));
     ivf->first_blocks = first_blocks = index_allocate((size_t)lists + 1, sizeof(uint32_t));
     for (uint32_t i = 0; i < part_count; i++) {
@@ -113,11 +113,11 @@ int index_ivf_merge(const struct index_segment *const *parts, const uint32_t *fi
     merge.ivf = ivf;
     ivf->rows = merge.rows = index_allocate(slots, sizeof(uint32_t));
     memset(merge.rows, 0xff, slots * sizeof(uint32_t));
-    if (ivf->epoch.metric == INDEX_METRIC_L2)
+    if (ivf->codebook.metric == INDEX_METRIC_L2)
         ivf->biases = merge.biases = index_allocate_zeroed(slots, sizeof(uint16_t));
     ivf->blocks = merge.blocks =
-        index_allocate(ivf->block_count, index_pq_block_bytes(&ivf->epoch.pq));
-    merge.codes = index_allocate(ivf->epoch.pq.part_count, INDEX_PQ_BLOCK_ROWS);
+        index_allocate(ivf->block_count, index_pq_block_bytes(&ivf->codebook.pq));
+    merge.codes = index_allocate(ivf->codebook.pq.part_count, INDEX_PQ_BLOCK_ROWS);
     concatenate(&merge, parts, first_rows, part_count);
     free(merge.codes);
     *merged = ivf;

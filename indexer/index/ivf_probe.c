@@ -2,11 +2,11 @@
  * by brute force, and the rank of the list that each lies in is noted. */
 #include <string.h>
 
+#include "indexer/index/candidate_lists.h"
 #include "indexer/index/index.h"
 #include "indexer/index/ivf.h"
 #include "indexer/index/memory.h"
 #include "indexer/index/parallel.h"
-#include "indexer/index/pools.h"
 #include "indexer/index/random.h"
 #include "indexer/index/select.h"
 #include "indexer/index/top.h"
@@ -69,15 +69,15 @@ static uint32_t rank_neighbours(struct probing *probing, uint32_t q, uint64_t *e
                                 uint32_t *rank_of_list, uint8_t *query_codes, uint32_t *ranks)
 {
     const struct index_ivf_build *build = probing->build;
-    const struct index_ivf_epoch *epoch = &build->ivf->epoch;
+    const struct index_ivf_codebook *codebook = &build->ivf->codebook;
     const float *query = build->vectors + (size_t)probing->queries[q] * build->options->dim;
     uint32_t count = 0;
 
     index_top_sort(&probing->tops[q]);
-    index_ivf_list_keys(epoch, query, query_codes, entries);
-    index_ivf_sort_lists(entries, epoch->list_count, 0, epoch->list_count);
-    for (uint32_t rank = 0; rank < epoch->list_count; rank++)
-        rank_of_list[index_entry_row(entries[rank])] = rank;
+    index_ivf_list_keys(codebook, query, query_codes, entries);
+    index_ivf_sort_lists(entries, codebook->list_count, 0, codebook->list_count);
+    for (uint32_t rank = 0; rank < codebook->list_count; rank++)
+        rank_of_list[index_neighbour_row(entries[rank])] = rank;
     for (uint32_t i = 0; i < probing->tops[q].count && count < NEIGHBOURS; i++) {
         uint32_t row = probing->tops[q].hits[i].row;
         if (row != probing->queries[q])
@@ -101,10 +101,10 @@ static uint32_t lists_for(uint64_t *ranks, uint32_t count, uint32_t ef_construct
 static void count_lists(struct probing *probing)
 {
     struct index_ivf *ivf = probing->build->ivf;
-    uint32_t lists = ivf->epoch.list_count, near_count = 0, all_count = 0;
+    uint32_t lists = ivf->codebook.list_count, near_count = 0, all_count = 0;
     uint64_t *entries = index_allocate(lists, sizeof(uint64_t));
     uint32_t *rank_of_list = index_allocate(lists, sizeof(uint32_t));
-    uint8_t *query_codes = index_allocate(ivf->epoch.quantiser.stride, 1);
+    uint8_t *query_codes = index_allocate(ivf->codebook.quantiser.stride, 1);
     uint64_t *near = index_allocate((size_t)QUERIES_MAX * 10, sizeof(uint64_t));
     uint64_t *all = index_allocate((size_t)QUERIES_MAX * NEIGHBOURS, sizeof(uint64_t));
 

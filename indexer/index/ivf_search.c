@@ -1,6 +1,6 @@
 /* Searching lists: the nearest by their centroids, all rows in them by product codes, the best by
- * exact float32. Windows of one epoch have the same centroids and codewords: lists are ranked and
- * tables made once for all of them, and each list is read in all.
+ * exact float32. Windows of one codebook have the same centroids and codewords: lists are ranked
+ * and tables made once for all of them, and each list is read in all.
  *
  * Rows that codes put before the limit go to a reservoir of twice as many as are kept; when it is
  * full, the better half stays and the limit falls: cheaper than a heap, for most rows fail the
@@ -40,9 +40,9 @@ struct room {
 };
 
 struct search {
-    const struct index_member *members; /* of one epoch */
+    const struct index_group_member *members; /* of one codebook */
     uint32_t member_count;
-    const struct index_ivf_epoch *epoch;
+    const struct index_ivf_codebook *codebook;
     const struct index_search *wanted;
     uint32_t count;    /* rows of all members */
     uint64_t matching; /* of them that a filter accepts, as far as that is known */
@@ -59,13 +59,13 @@ struct search {
     bool selective;          /* the filter rejects most of what is near the query */
 };
 
-void index_ivf_list_keys(const struct index_ivf_epoch *epoch, const float *query,
+void index_ivf_list_keys(const struct index_ivf_codebook *codebook, const float *query,
                          uint8_t *query_codes, uint64_t *entries)
 {
-    struct index_quantiser quantiser = epoch->quantiser;
-    uint32_t count = epoch->list_count;
+    struct index_quantiser quantiser = codebook->quantiser;
+    uint32_t count = codebook->list_count;
 
-    quantiser.metric = epoch->metric == INDEX_METRIC_DOT ? INDEX_METRIC_DOT : INDEX_METRIC_L2;
+    quantiser.metric = codebook->metric == INDEX_METRIC_DOT ? INDEX_METRIC_DOT : INDEX_METRIC_L2;
     (void)index_quantiser_encode_query(&quantiser, query, query_codes);
     for (uint32_t list = 0; list < count; list += 4) {
         uint32_t filled = count - list < 4 ? count - list : 4;
@@ -73,7 +73,7 @@ void index_ivf_list_keys(const struct index_ivf_epoch *epoch, const float *query
         int32_t keys[4];
         for (uint32_t i = 0; i < 4; i++)
             rows[i] =
-                epoch->centroid_codes + (size_t)(list + (i < filled ? i : 0)) * quantiser.stride;
+                codebook->centroid_codes + (size_t)(list + (i < filled ? i : 0)) * quantiser.stride;
         index_quantiser_keys_4(&quantiser, query_codes, rows, keys);
         for (uint32_t i = 0; i < filled; i++)
             entries[list + i] = index_candidate(keys[i], 0) | (list + i);
@@ -93,15 +93,16 @@ static size_t round_up(size_t bytes)
 
 static void make_room(struct search *search)
 {
-    const struct index_ivf_epoch *epoch = search->epoch;
-    size_t tables = round_up(index_pq_table_bytes(&epoch->pq));
-    size_t products = round_up((size_t)epoch->pq.part_count * INDEX_PQ_CODEWORDS * sizeof(float));
-    size_t query = round_up(index_pq_padded_dim(&epoch->pq) * sizeof(float));
+    const struct index_ivf_codebook *codebook = search->codebook;
+    size_t tables = round_up(index_pq_table_bytes(&codebook->pq));
+    size_t products =
+        round_up((size_t)codebook->pq.part_count * INDEX_PQ_CODEWORDS * sizeof(float));
+    size_t query = round_up(index_pq_padded_dim(&codebook->pq) * sizeof(float));
     uint8_t *at;
 
-    index_scratch_query(search->scratch, epoch->quantiser.stride);
+    index_scratch_query(search->scratch, codebook->quantiser.stride);
     index_scratch_tables(search->scratch,
-                         tables + products + query + epoch->list_count * sizeof(uint64_t));
+                         tables + products + query + codebook->list_count * sizeof(uint64_t));
     at = search->scratch->tables;
     search->room.tables = at;
     search->room.products = (void *)(at + tables);
@@ -112,19 +113,20 @@ static void make_room(struct search *search)
 /* What all rows of a list have in common, smaller is nearer. */
 static float list_value(const struct search *search, uint32_t list)
 {
-    const struct index_ivf_epoch *epoch = search->epoch;
-    const float *centroid = index_ivf_centroid(epoch, list);
-    float score = index_score(epoch->metric, search->wanted->query, centroid, epoch->quantiser.dim);
+    const struct index_ivf_codebook *codebook = search->codebook;
+    const float *centroid = index_ivf_centroid(codebook, list);
+    float score =
+        index_score(codebook->metric, search->wanted->query, centroid, codebook->quantiser.dim);
 
     return -score;
 }
 
 static void make_tables(struct search *search)
 {
-    const struct index_ivf_epoch *epoch = search->epoch;
-    const struct index_pq *pq = &epoch->pq;
-    const float *origin = index_ivf_origin(epoch);
-    bool by_distance = epoch->metric == INDEX_METRIC_L2;
+    const struct index_ivf_codebook *codebook = search->codebook;
+    const struct index_pq *pq = &codebook->pq;
+    const float *origin = index_ivf_origin(codebook);
+    bool by_distance = codebook->metric == INDEX_METRIC_L2;
     uint32_t padded_dim = index_pq_padded_dim(pq);
     float share;
 
@@ -132,13 +134,13 @@ static void make_tables(struct search *search)
         search->room.query[d] = search->wanted->query[d] - origin[d];
     for (uint32_t d = pq->dim; d < padded_dim; d++)
         search->room.query[d] = 0;
-    index_kernels()->pq_products(search->room.query, pq->codebook, pq->part_count, pq->part_dim,
+    index_kernels()->pq_products(search->room.query, pq->codewords, pq->part_count, pq->part_dim,
                                  search->room.products);
     /* Sums of entries stay below 2^15, and so do biases: together they fit 16 bits. */
     search->unit = index_pq_tables(pq, search->room.products, by_distance ? -2.0f : -1.0f,
-                                   by_distance ? 2.001f * epoch->bias_step : 0, search->room.tables,
-                                   &search->constant);
-    share = by_distance ? epoch->bias_step / search->unit : 0;
+                                   by_distance ? 2.001f * codebook->bias_step : 0,
+                                   search->room.tables, &search->constant);
+    share = by_distance ? codebook->bias_step / search->unit : 0;
     search->bias_scale = share > 0 && share < 0.5f ? (uint16_t)(share * 65536.0f) : 0;
     search->first_value = list_value(search, (uint32_t)search->room.lists[0]);
 }
@@ -153,30 +155,30 @@ static int64_t list_offset(const struct search *search, uint32_t list)
     return units < OFFSET_MAX ? (int64_t)lrintf(units) : OFFSET_MAX;
 }
 
-/* Keeps the `keep` smallest entries of a pool, and returns the largest of those. */
-static uint64_t keep_smallest(struct index_pool *pool, uint32_t keep)
+/* Keeps the `keep` smallest entries of a list, and returns the largest of those. */
+static uint64_t keep_smallest(struct index_search_list *list, uint32_t keep)
 {
     uint64_t worst = 0;
 
-    index_entries_select(pool->entries, pool->count, keep);
-    pool->count = keep;
+    index_entries_select(list->entries, list->count, keep);
+    list->count = keep;
     for (uint32_t i = 0; i < keep; i++)
-        worst = pool->entries[i] > worst ? pool->entries[i] : worst;
+        worst = list->entries[i] > worst ? list->entries[i] : worst;
     return worst;
 }
 
 static void shrink(struct search *search)
 {
-    struct index_pool *pool = &search->scratch->walk;
+    struct index_search_list *list = &search->scratch->nearest;
 
-    if (pool->count > search->keep)
-        search->limit = index_candidate_key(keep_smallest(pool, search->keep));
+    if (list->count > search->keep)
+        search->limit = index_candidate_key(keep_smallest(list, search->keep));
 }
 
 /* Remembers how near rows that the filter rejects are. */
 static void reject(struct search *search, uint64_t candidate)
 {
-    struct index_pool *rejected = &search->scratch->accepted;
+    struct index_search_list *rejected = &search->scratch->accepted;
 
     if (candidate >= search->rejected_limit)
         return;
@@ -185,12 +187,12 @@ static void reject(struct search *search, uint64_t candidate)
         search->rejected_limit = keep_smallest(rejected, REJECTED_KEEP);
 }
 
-static const struct index_ivf *lists_of(const struct index_member *member)
+static const struct index_ivf *lists_of(const struct index_group_member *member)
 {
     return member->segment->ivf;
 }
 
-static bool is_accepted(const struct index_member *member, uint32_t row)
+static bool is_accepted(const struct index_group_member *member, uint32_t row)
 {
     if (member->matching && !(member->matching[row / 64] >> row % 64 & 1))
         return false;
@@ -198,10 +200,11 @@ static bool is_accepted(const struct index_member *member, uint32_t row)
 }
 
 /* A block's rows; `base` is the number of the member's slot 0 among all. */
-static void offer_rows(struct search *search, const struct index_member *member, uint32_t base,
-                       uint32_t mask, const uint16_t *sums, uint32_t first_slot, int64_t offset)
+static void offer_rows(struct search *search, const struct index_group_member *member,
+                       uint32_t base, uint32_t mask, const uint16_t *sums, uint32_t first_slot,
+                       int64_t offset)
 {
-    struct index_pool *pool = &search->scratch->walk;
+    struct index_search_list *list = &search->scratch->nearest;
     const uint32_t *rows = lists_of(member)->rows + first_slot;
 
     for (; mask; mask &= mask - 1) {
@@ -210,9 +213,9 @@ static void offer_rows(struct search *search, const struct index_member *member,
         if (search->asks && !is_accepted(member, rows[i]))
             reject(search, candidate);
         else
-            pool->entries[pool->count++] = candidate;
+            list->entries[list->count++] = candidate;
     }
-    if (pool->count >= 2 * search->keep)
+    if (list->count >= 2 * search->keep)
         shrink(search);
 }
 
@@ -223,7 +226,7 @@ static uint16_t limit_in_list(const struct search *search, int64_t offset)
     return limit <= 0 ? 0 : limit < UINT16_MAX ? (uint16_t)limit : UINT16_MAX;
 }
 
-static void scan_list(struct search *search, const struct index_member *member, uint32_t base,
+static void scan_list(struct search *search, const struct index_group_member *member, uint32_t base,
                       uint32_t list, int64_t offset)
 {
     const struct index_ivf *ivf = lists_of(member);
@@ -234,10 +237,10 @@ static void scan_list(struct search *search, const struct index_member *member, 
         uint32_t masks[CHUNK_BLOCKS];
         size_t first = (size_t)block * INDEX_PQ_BLOCK_ROWS;
         struct index_pq_scan scan = {
-            .blocks = ivf->blocks + block * index_pq_block_bytes(&ivf->epoch.pq),
+            .blocks = ivf->blocks + block * index_pq_block_bytes(&ivf->codebook.pq),
             .biases = ivf->biases ? ivf->biases + first : NULL,
             .tables = search->room.tables,
-            .quad_count = ivf->epoch.pq.part_count / INDEX_PQ_QUAD,
+            .quad_count = ivf->codebook.pq.part_count / INDEX_PQ_QUAD,
             .block_count = end - block < CHUNK_BLOCKS ? end - block : CHUNK_BLOCKS,
             .bias_scale = search->bias_scale,
             .limit = limit_in_list(search, offset),
@@ -255,7 +258,7 @@ static void scan_list(struct search *search, const struct index_member *member, 
     }
 }
 
-static uint32_t slots_of(const struct index_member *member)
+static uint32_t slots_of(const struct index_group_member *member)
 {
     return lists_of(member)->block_count * INDEX_PQ_BLOCK_ROWS;
 }
@@ -275,7 +278,7 @@ static void scan_in_all(struct search *search, uint32_t list)
  * above or below the default makes it more or less. */
 static uint32_t lists_for(const struct search *search, double k, uint32_t ef)
 {
-    uint32_t count = search->epoch->list_count, most = 1;
+    uint32_t count = search->codebook->list_count, most = 1;
 
     for (uint32_t i = 0; i < search->member_count; i++) {
         const struct index_ivf *ivf = lists_of(&search->members[i]);
@@ -295,13 +298,14 @@ static uint32_t lists_for(const struct search *search, double k, uint32_t ef)
  * rejected nearer than the last of them. */
 static uint32_t nearest_rows(struct search *search, uint32_t k)
 {
-    struct index_pool *pool = &search->scratch->walk, *rejected = &search->scratch->accepted;
+    struct index_search_list *list = &search->scratch->nearest,
+                             *rejected = &search->scratch->accepted;
     uint64_t worst = 0;
     uint32_t nearer = k;
 
-    index_entries_select(pool->entries, pool->count, k);
+    index_entries_select(list->entries, list->count, k);
     for (uint32_t i = 0; i < k; i++)
-        worst = pool->entries[i] > worst ? pool->entries[i] : worst;
+        worst = list->entries[i] > worst ? list->entries[i] : worst;
     for (uint32_t i = 0; i < rejected->count; i++)
         nearer += rejected->entries[i] < worst;
     return nearer;
@@ -311,9 +315,9 @@ static uint32_t nearest_rows(struct search *search, uint32_t k)
  * all lists are enough. */
 static uint32_t next_lists(struct search *search, uint32_t k, uint32_t ef, uint32_t done)
 {
-    uint32_t count = search->epoch->list_count, needed = 0, nearest;
+    uint32_t count = search->codebook->list_count, needed = 0, nearest;
 
-    if (search->scratch->walk.count < k)
+    if (search->scratch->nearest.count < k)
         return 2 * done < count ? 2 * done : count;
     if (search->scratch->accepted.count > 0) {
         nearest = nearest_rows(search, k);
@@ -327,7 +331,7 @@ static uint32_t next_lists(struct search *search, uint32_t k, uint32_t ef, uint3
 
 static void scan_lists(struct search *search, uint32_t k, uint32_t ef)
 {
-    uint32_t count = search->epoch->list_count, done = 0;
+    uint32_t count = search->codebook->list_count, done = 0;
     uint32_t wanted = lists_for(search, k, ef);
 
     while (done < wanted) {
@@ -341,9 +345,9 @@ static void scan_lists(struct search *search, uint32_t k, uint32_t ef)
 }
 
 /* The member that a slot is of; *slot becomes its own number. */
-static const struct index_member *member_of(const struct search *search, uint32_t *slot)
+static const struct index_group_member *member_of(const struct search *search, uint32_t *slot)
 {
-    const struct index_member *member = search->members;
+    const struct index_group_member *member = search->members;
 
     for (; *slot >= slots_of(member); member++)
         *slot -= slots_of(member);
@@ -352,7 +356,7 @@ static const struct index_member *member_of(const struct search *search, uint32_
 
 static const float *vector_of_slot(void *context, uint32_t slot, struct error *error)
 {
-    const struct index_member *member = member_of(context, &slot);
+    const struct index_group_member *member = member_of(context, &slot);
 
     return member->vector(member->vector_context, lists_of(member)->rows[slot], error);
 }
@@ -362,36 +366,36 @@ static const float *vector_of_slot(void *context, uint32_t slot, struct error *e
 static int search_once(struct search *search, uint32_t k, uint32_t ef, struct index_hit *hits,
                        uint32_t *hit_count, bool *open, struct error *error)
 {
-    struct index_pool *pool = &search->scratch->walk;
+    struct index_search_list *list = &search->scratch->nearest;
     struct index_search by_slot = *search->wanted;
     float constant, error_square = lists_of(search->members)->error;
     int status;
 
-    index_pool_limit(pool, 2 * search->keep + INDEX_PQ_BLOCK_ROWS);
+    index_search_list_limit(list, 2 * search->keep + INDEX_PQ_BLOCK_ROWS);
     search->limit = INT32_MAX;
     search->rejected_limit = UINT64_MAX;
     search->selective = false;
     search->scratch->accepted.count = 0;
     scan_lists(search, k, ef);
     shrink(search);
-    index_entries_sort(pool->entries, pool->count);
+    index_entries_sort(list->entries, list->count);
     by_slot.vector = vector_of_slot;
     by_slot.vector_context = search;
     constant = search->first_value + search->constant;
-    if (search->epoch->metric == INDEX_METRIC_L2)
-        constant += search->epoch->bias_low;
+    if (search->codebook->metric == INDEX_METRIC_L2)
+        constant += search->codebook->bias_low;
     status = index_rerank(
-        &(struct index_candidates){.metric = search->epoch->metric,
-                                   .dim = search->epoch->quantiser.dim,
+        &(struct index_candidates){.metric = search->codebook->metric,
+                                   .dim = search->codebook->quantiser.dim,
                                    .score_per_key = -search->unit,
                                    .reach = REACH,
                                    .patience = search->selective ? PATIENCE_FILTERED * ef : ef,
                                    .constant = -constant,
                                    .error_square = search->selective ? error_square : 0,
-                                   .entries = pool->entries,
-                                   .count = pool->count},
+                                   .entries = list->entries,
+                                   .count = list->count},
         &by_slot, hits, hit_count, open, error);
-    *open = *open && pool->count == search->keep;
+    *open = *open && list->count == search->keep;
     return status;
 }
 
@@ -400,20 +404,20 @@ static void name_rows(const struct search *search, struct index_hit *hits, uint3
                       uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++) {
-        const struct index_member *member = member_of(search, &hits[i].row);
+        const struct index_group_member *member = member_of(search, &hits[i].row);
         struct index_hit hit = {lists_of(member)->rows[hits[i].row], hits[i].score};
 
         index_hit_append(hits, hit_members, i, hit, (uint32_t)(member - search->members));
     }
 }
 
-static bool have_one_shape(const struct index_member *members, uint32_t member_count)
+static bool have_one_shape(const struct index_group_member *members, uint32_t member_count)
 {
-    const struct index_ivf_epoch *first = &members[0].segment->ivf->epoch;
+    const struct index_ivf_codebook *first = &members[0].segment->ivf->codebook;
 
     for (uint32_t i = 1; i < member_count; i++) {
-        const struct index_ivf_epoch *other =
-            members[i].segment->ivf ? &members[i].segment->ivf->epoch : NULL;
+        const struct index_ivf_codebook *other =
+            members[i].segment->ivf ? &members[i].segment->ivf->codebook : NULL;
         if (!other || other->id != first->id || other->metric != first->metric ||
             other->list_count != first->list_count ||
             other->quantiser.dim != first->quantiser.dim ||
@@ -427,14 +431,14 @@ static bool have_one_shape(const struct index_member *members, uint32_t member_c
 /* With a filter the nearest that match may lie far from the query, where rows are many and codes do
  * not tell them apart: the search is repeated with more candidates. Without one, `ef` says how many
  * candidates the caller wants to pay for. */
-int index_ivf_search(const struct index_member *members, uint32_t member_count,
+int index_ivf_search(const struct index_group_member *members, uint32_t member_count,
                      const struct index_search *wanted, struct index_hit *hits,
                      uint32_t *hit_members, uint32_t *hit_count, bool *exhausted,
                      struct error *error)
 {
     struct search search = {.members = members,
                             .member_count = member_count,
-                            .epoch = &members[0].segment->ivf->epoch,
+                            .codebook = &members[0].segment->ivf->codebook,
                             .wanted = wanted,
                             .scratch = index_scratch_get()};
     uint32_t k, ef;
@@ -444,7 +448,8 @@ int index_ivf_search(const struct index_member *members, uint32_t member_count,
     *hit_count = 0;
     *exhausted = true; /* all lists are read before less than k rows are returned */
     if (!have_one_shape(members, member_count))
-        return error_set(error, ERROR_UNSUPPORTED, "segments of different epochs with one number");
+        return error_set(error, ERROR_UNSUPPORTED,
+                         "segments of different codebooks with one number");
     for (uint32_t i = 0; i < member_count; i++) {
         search.count += lists_of(&members[i])->count;
         slots += slots_of(&members[i]);
@@ -462,8 +467,8 @@ int index_ivf_search(const struct index_member *members, uint32_t member_count,
     keep = (uint64_t)ef * KEEP_PER_EF > KEEP_MIN ? (uint64_t)ef * KEEP_PER_EF : KEEP_MIN;
     keep = keep > (uint64_t)k * KEEP_PER_HIT ? keep : (uint64_t)k * KEEP_PER_HIT;
     make_room(&search);
-    index_ivf_list_keys(search.epoch, wanted->query, search.scratch->query, search.room.lists);
-    index_pool_limit(&search.scratch->accepted, 2 * REJECTED_KEEP);
+    index_ivf_list_keys(search.codebook, wanted->query, search.scratch->query, search.room.lists);
+    index_search_list_limit(&search.scratch->accepted, 2 * REJECTED_KEEP);
     if (search.matching < search.count / SELECTIVE)
         keep *= KEEP_FACTOR;
     for (; open; keep *= KEEP_FACTOR) {

@@ -1,4 +1,4 @@
-/* Training an epoch: centroids, then codewords for what is left of the rows. */
+/* Training a codebook: centroids, then codewords for what is left of the rows. */
 #include <float.h>
 #include <math.h>
 #include <string.h>
@@ -66,37 +66,38 @@ uint64_t index_ivf_train_bytes(uint32_t count, const struct index_build_options 
 
     return sampled * 4 * sizeof(uint32_t) + lists * options->dim * 2 * sizeof(float) +
            (columns < CODEBOOK_BYTES ? columns : CODEBOOK_BYTES) +
-           index_pq_codebook_items(&pq) * sizeof(float) + (1 << 20);
+           index_pq_codeword_floats(&pq) * sizeof(float) + (1 << 20);
 }
 
-static bool train_centroids(const struct index_ivf_build *build, struct index_ivf_epoch *epoch)
+static bool train_centroids(const struct index_ivf_build *build,
+                            struct index_ivf_codebook *codebook)
 {
-    uint64_t wanted = (uint64_t)epoch->list_count * ROWS_PER_CENTROID;
+    uint64_t wanted = (uint64_t)codebook->list_count * ROWS_PER_CENTROID;
     uint32_t half = build->count - build->count / 2;
     uint32_t sample_count = wanted < half ? (uint32_t)wanted : half;
     uint32_t dim = build->options->dim;
     uint32_t *rows = choose_rows(build->count, sample_count, false, build->options->seed);
-    float *centroids = index_allocate(((size_t)epoch->list_count + 1) * dim, sizeof(float));
-    uint8_t *codes = index_allocate(epoch->list_count, epoch->quantiser.stride);
-    float *origin = centroids + (size_t)epoch->list_count * dim;
+    float *centroids = index_allocate(((size_t)codebook->list_count + 1) * dim, sizeof(float));
+    uint8_t *codes = index_allocate(codebook->list_count, codebook->quantiser.stride);
+    float *origin = centroids + (size_t)codebook->list_count * dim;
     struct index_kmeans kmeans = {
-        &epoch->quantiser,    build->vectors,        rows,
-        sample_count,         epoch->list_count,     build->options->thread_count,
+        &codebook->quantiser, build->vectors,        rows,
+        sample_count,         codebook->list_count,  build->options->thread_count,
         build->options->seed, build->options->cancel};
     bool done = index_kmeans_train(&kmeans, centroids);
 
-    epoch->centroids = centroids;
-    epoch->centroid_codes = codes;
+    codebook->centroids = centroids;
+    codebook->centroid_codes = codes;
     free(rows);
     if (!done)
         return false;
     memset(origin, 0, dim * sizeof(float));
-    for (uint32_t list = 0; list < epoch->list_count; list++) {
+    for (uint32_t list = 0; list < codebook->list_count; list++) {
         const float *centroid = centroids + (size_t)list * dim;
-        index_quantiser_encode(&epoch->quantiser, centroid,
-                               codes + (size_t)list * epoch->quantiser.stride);
-        for (uint32_t d = 0; d < dim && epoch->metric == INDEX_METRIC_L2; d++)
-            origin[d] += centroid[d] / (float)epoch->list_count;
+        index_quantiser_encode(&codebook->quantiser, centroid,
+                               codes + (size_t)list * codebook->quantiser.stride);
+        for (uint32_t d = 0; d < dim && codebook->metric == INDEX_METRIC_L2; d++)
+            origin[d] += centroid[d] / (float)codebook->list_count;
     }
     return true;
 }
@@ -108,13 +109,13 @@ struct sample {
 };
 
 static bool sample_create(struct sample *sample, const struct index_ivf_build *build,
-                          const struct index_ivf_epoch *epoch, uint32_t most, bool held_out)
+                          const struct index_ivf_codebook *codebook, uint32_t most, bool held_out)
 {
     uint64_t seed = build->options->seed + 1 + held_out;
     uint32_t spread = held_out ? 8 : 2;
-    struct index_kmeans kmeans = {.quantiser = &epoch->quantiser,
+    struct index_kmeans kmeans = {.quantiser = &codebook->quantiser,
                                   .vectors = build->vectors,
-                                  .centroid_count = epoch->list_count,
+                                  .centroid_count = codebook->list_count,
                                   .thread_count = build->options->thread_count,
                                   .cancel = build->options->cancel};
 
@@ -125,7 +126,7 @@ static bool sample_create(struct sample *sample, const struct index_ivf_build *b
     sample->nearest = index_allocate(sample->count, sizeof(uint32_t));
     kmeans.rows = sample->rows;
     kmeans.count = sample->count;
-    return index_kmeans_assign(&kmeans, epoch->centroids, sample->nearest);
+    return index_kmeans_assign(&kmeans, codebook->centroids, sample->nearest);
 }
 
 static void sample_destroy(struct sample *sample)
@@ -134,12 +135,12 @@ static void sample_destroy(struct sample *sample)
     free(sample->nearest);
 }
 
-static void residual(const struct index_ivf_build *build, const struct index_ivf_epoch *epoch,
+static void residual(const struct index_ivf_build *build, const struct index_ivf_codebook *codebook,
                      const struct sample *sample, uint32_t i, float *columns, uint32_t stride)
 {
     uint32_t dim = build->options->dim;
     const float *vector = build->vectors + (size_t)sample->rows[i] * dim;
-    const float *centroid = index_ivf_centroid(epoch, sample->nearest[i]);
+    const float *centroid = index_ivf_centroid(codebook, sample->nearest[i]);
 
     for (uint32_t d = 0; d < dim; d++)
         columns[(size_t)d * stride] = vector[d] - centroid[d];
@@ -147,51 +148,53 @@ static void residual(const struct index_ivf_build *build, const struct index_ivf
 
 /* What is left of a sample's rows, as columns; repeated up to a whole sixteen. */
 static float *residual_columns(const struct index_ivf_build *build,
-                               const struct index_ivf_epoch *epoch, const struct sample *sample,
-                               uint32_t padded)
+                               const struct index_ivf_codebook *codebook,
+                               const struct sample *sample, uint32_t padded)
 {
-    uint32_t dim = build->options->dim, padded_dim = index_pq_padded_dim(&epoch->pq);
+    uint32_t dim = build->options->dim, padded_dim = index_pq_padded_dim(&codebook->pq);
     float *columns = index_allocate((size_t)padded_dim * padded, sizeof(float));
 
     memset(columns + (size_t)dim * padded, 0, (size_t)(padded_dim - dim) * padded * sizeof(float));
     for (uint32_t i = 0; i < padded; i++)
-        residual(build, epoch, sample, i % sample->count, columns + i, padded);
+        residual(build, codebook, sample, i % sample->count, columns + i, padded);
     return columns;
 }
 
-static bool train_codebook(const struct index_ivf_build *build, struct index_ivf_epoch *epoch)
+static bool train_codewords(const struct index_ivf_build *build,
+                            struct index_ivf_codebook *codebook)
 {
-    float *codebook = index_allocate(index_pq_codebook_items(&epoch->pq), sizeof(float));
+    float *codewords = index_allocate(index_pq_codeword_floats(&codebook->pq), sizeof(float));
     uint64_t affordable =
-        CODEBOOK_BYTES / ((uint64_t)index_pq_padded_dim(&epoch->pq) * sizeof(float));
+        CODEBOOK_BYTES / ((uint64_t)index_pq_padded_dim(&codebook->pq) * sizeof(float));
     uint32_t most = affordable < CODEBOOK_ROWS ? (uint32_t)affordable : CODEBOOK_ROWS;
     struct sample sample;
     bool done;
 
-    epoch->pq.codebook = codebook;
-    done = sample_create(&sample, build, epoch, most, false);
+    codebook->pq.codewords = codewords;
+    done = sample_create(&sample, build, codebook, most, false);
     if (done) {
         uint32_t padded = (sample.count + 15) / 16 * 16;
-        float *columns = residual_columns(build, epoch, &sample, padded);
-        done = index_pq_train(&epoch->pq, columns, padded, build->options->thread_count,
-                              build->options->seed, build->options->cancel, codebook);
+        float *columns = residual_columns(build, codebook, &sample, padded);
+        done = index_pq_train(&codebook->pq, columns, padded, build->options->thread_count,
+                              build->options->seed, build->options->cancel, codewords);
         free(columns);
     }
     sample_destroy(&sample);
     return done;
 }
 
-void index_ivf_bias_table(const struct index_ivf_epoch *epoch, uint32_t list, float *origin_room,
-                          float *table)
+void index_ivf_bias_table(const struct index_ivf_codebook *codebook, uint32_t list,
+                          float *origin_room, float *table)
 {
-    const struct index_pq *pq = &epoch->pq;
-    const float *centroid = index_ivf_centroid(epoch, list), *origin = index_ivf_origin(epoch);
-    const float *codewords = pq->codebook;
+    const struct index_pq *pq = &codebook->pq;
+    const float *centroid = index_ivf_centroid(codebook, list),
+                *origin = index_ivf_origin(codebook);
+    const float *codewords = pq->codewords;
 
     memset(origin_room, 0, index_pq_padded_dim(pq) * sizeof(float));
     for (uint32_t d = 0; d < pq->dim; d++)
         origin_room[d] = 2 * (centroid[d] - origin[d]);
-    index_kernels()->pq_products(origin_room, pq->codebook, pq->part_count, pq->part_dim, table);
+    index_kernels()->pq_products(origin_room, pq->codewords, pq->part_count, pq->part_dim, table);
     for (uint32_t part = 0; part < pq->part_count; part++, table += INDEX_PQ_CODEWORDS)
         for (uint32_t d = 0; d < pq->part_dim; d++, codewords += INDEX_PQ_CODEWORDS)
             for (uint32_t j = 0; j < INDEX_PQ_CODEWORDS; j++)
@@ -205,10 +208,11 @@ struct coding {
 };
 
 /* Codes a sample as rows will be coded, in blocks. */
-static void code_sample(const struct index_ivf_build *build, const struct index_ivf_epoch *epoch,
-                        const struct sample *sample, struct coding *coding)
+static void code_sample(const struct index_ivf_build *build,
+                        const struct index_ivf_codebook *codebook, const struct sample *sample,
+                        struct coding *coding)
 {
-    const struct index_pq *pq = &epoch->pq;
+    const struct index_pq *pq = &codebook->pq;
     uint32_t dim = build->options->dim, padded_dim = index_pq_padded_dim(pq);
     float *columns = index_allocate_zeroed((size_t)padded_dim * INDEX_PQ_BLOCK_ROWS, sizeof(float));
     uint8_t *codes = index_allocate(pq->part_count, INDEX_PQ_BLOCK_ROWS);
@@ -219,11 +223,11 @@ static void code_sample(const struct index_ivf_build *build, const struct index_
         uint32_t left = sample->count - first;
         uint32_t filled = left < INDEX_PQ_BLOCK_ROWS ? left : INDEX_PQ_BLOCK_ROWS;
         for (uint32_t i = 0; i < filled; i++)
-            residual(build, epoch, sample, first + i, columns + i, INDEX_PQ_BLOCK_ROWS);
+            residual(build, codebook, sample, first + i, columns + i, INDEX_PQ_BLOCK_ROWS);
         index_pq_encode(pq, columns, codes);
         for (uint32_t i = 0; i < filled; i++) {
-            const float *centroid = index_ivf_centroid(epoch, sample->nearest[first + i]);
-            const float *origin = index_ivf_origin(epoch);
+            const float *centroid = index_ivf_centroid(codebook, sample->nearest[first + i]);
+            const float *origin = index_ivf_origin(codebook);
             float bias = 0;
             double error = 0;
             index_pq_decode(pq, codes, i, decoded);
@@ -244,14 +248,14 @@ static void code_sample(const struct index_ivf_build *build, const struct index_
 }
 
 bool index_ivf_measure_error(const struct index_ivf_build *build,
-                             const struct index_ivf_epoch *epoch, float *error, float *doubt)
+                             const struct index_ivf_codebook *codebook, float *error, float *doubt)
 {
     struct sample sample;
     struct coding coding;
-    bool done = sample_create(&sample, build, epoch, ERROR_ROWS, true);
+    bool done = sample_create(&sample, build, codebook, ERROR_ROWS, true);
 
     if (done) {
-        code_sample(build, epoch, &sample, &coding);
+        code_sample(build, codebook, &sample, &coding);
         *error = (float)fmin(coding.error, (double)FLT_MAX);
         *doubt = (float)sqrt(fmax(coding.square - coding.error * coding.error, 0) / sample.count);
     }
@@ -261,52 +265,53 @@ bool index_ivf_measure_error(const struct index_ivf_build *build,
 
 /* Biases of rows that the sample does not have may lie outside its range: half as much again on
  * both sides; beyond that they are clamped. */
-static bool measure_coding(const struct index_ivf_build *build, struct index_ivf_epoch *epoch)
+static bool measure_coding(const struct index_ivf_build *build, struct index_ivf_codebook *codebook)
 {
     struct sample sample;
     struct coding coding;
-    bool done = sample_create(&sample, build, epoch, ERROR_ROWS, true);
+    bool done = sample_create(&sample, build, codebook, ERROR_ROWS, true);
 
     if (done) {
         float width;
-        code_sample(build, epoch, &sample, &coding);
+        code_sample(build, codebook, &sample, &coding);
         width = coding.bias_most - coding.bias_least;
-        epoch->error = (float)fmin(coding.error, (double)FLT_MAX);
-        epoch->bias_low = coding.bias_least - width / 2;
-        epoch->bias_step = 2 * width / UINT16_MAX;
-        if (!isfinite(epoch->bias_low) || !isfinite(epoch->bias_step) || epoch->bias_step <= 0) {
-            epoch->bias_low = isfinite(epoch->bias_low) ? epoch->bias_low : 0;
-            epoch->bias_step = 1;
+        codebook->error = (float)fmin(coding.error, (double)FLT_MAX);
+        codebook->bias_low = coding.bias_least - width / 2;
+        codebook->bias_step = 2 * width / UINT16_MAX;
+        if (!isfinite(codebook->bias_low) || !isfinite(codebook->bias_step) ||
+            codebook->bias_step <= 0) {
+            codebook->bias_low = isfinite(codebook->bias_low) ? codebook->bias_low : 0;
+            codebook->bias_step = 1;
         }
     }
     sample_destroy(&sample);
     return done;
 }
 
-bool index_ivf_train(const struct index_ivf_build *build, struct index_ivf_epoch *epoch)
+bool index_ivf_train(const struct index_ivf_build *build, struct index_ivf_codebook *codebook)
 {
     const struct index_build_options *options = build->options;
     XXH3_state_t *state;
 
-    *epoch =
-        (struct index_ivf_epoch){.metric = options->metric, .pq = index_pq_shape(options->dim)};
-    epoch->list_count = index_ivf_lists(build->count, options->lists);
-    index_quantiser_train(&epoch->quantiser, INDEX_METRIC_L2, build->vectors, build->count,
+    *codebook =
+        (struct index_ivf_codebook){.metric = options->metric, .pq = index_pq_shape(options->dim)};
+    codebook->list_count = index_ivf_lists(build->count, options->lists);
+    index_quantiser_train(&codebook->quantiser, INDEX_METRIC_L2, build->vectors, build->count,
                           options->dim);
-    if (!train_centroids(build, epoch) || !train_codebook(build, epoch) ||
-        !measure_coding(build, epoch))
+    if (!train_centroids(build, codebook) || !train_codewords(build, codebook) ||
+        !measure_coding(build, codebook))
         return false;
     state = XXH3_createState();
     if (!state)
         abort();
     XXH3_64bits_reset(state);
-    XXH3_64bits_update(state, epoch->centroids,
-                       ((size_t)epoch->list_count + 1) * options->dim * sizeof(float));
-    XXH3_64bits_update(state, epoch->pq.codebook,
-                       index_pq_codebook_items(&epoch->pq) * sizeof(float));
-    XXH3_64bits_update(state, &epoch->bias_low, sizeof(epoch->bias_low));
-    XXH3_64bits_update(state, &epoch->bias_step, sizeof(epoch->bias_step));
-    epoch->id = XXH3_64bits_digest(state);
+    XXH3_64bits_update(state, codebook->centroids,
+                       ((size_t)codebook->list_count + 1) * options->dim * sizeof(float));
+    XXH3_64bits_update(state, codebook->pq.codewords,
+                       index_pq_codeword_floats(&codebook->pq) * sizeof(float));
+    XXH3_64bits_update(state, &codebook->bias_low, sizeof(codebook->bias_low));
+    XXH3_64bits_update(state, &codebook->bias_step, sizeof(codebook->bias_step));
+    codebook->id = XXH3_64bits_digest(state);
     XXH3_freeState(state);
     return true;
 }
@@ -319,25 +324,26 @@ static void *copy_of(const void *bytes, size_t count, size_t item_bytes)
     return copy;
 }
 
-void index_ivf_epoch_copy(const struct index_ivf_epoch *epoch, struct index_ivf_epoch *copy)
+void index_ivf_codebook_copy(const struct index_ivf_codebook *codebook,
+                             struct index_ivf_codebook *copy)
 {
-    uint32_t dim = epoch->quantiser.dim;
+    uint32_t dim = codebook->quantiser.dim;
 
-    *copy = *epoch;
-    if (epoch->quantiser.low)
-        copy->quantiser.low = copy_of(epoch->quantiser.low, dim, sizeof(float));
-    copy->pq.codebook =
-        copy_of(epoch->pq.codebook, index_pq_codebook_items(&epoch->pq), sizeof(float));
+    *copy = *codebook;
+    if (codebook->quantiser.low)
+        copy->quantiser.low = copy_of(codebook->quantiser.low, dim, sizeof(float));
+    copy->pq.codewords =
+        copy_of(codebook->pq.codewords, index_pq_codeword_floats(&codebook->pq), sizeof(float));
     copy->centroids =
-        copy_of(epoch->centroids, ((size_t)epoch->list_count + 1) * dim, sizeof(float));
+        copy_of(codebook->centroids, ((size_t)codebook->list_count + 1) * dim, sizeof(float));
     copy->centroid_codes =
-        copy_of(epoch->centroid_codes, epoch->list_count, epoch->quantiser.stride);
+        copy_of(codebook->centroid_codes, codebook->list_count, codebook->quantiser.stride);
 }
 
-void index_ivf_epoch_destroy(struct index_ivf_epoch *epoch)
+void index_ivf_codebook_destroy(struct index_ivf_codebook *codebook)
 {
-    index_quantiser_destroy(&epoch->quantiser);
-    free((void *)(uintptr_t)epoch->pq.codebook);
-    free((void *)(uintptr_t)epoch->centroids);
-    free((void *)(uintptr_t)epoch->centroid_codes);
+    index_quantiser_destroy(&codebook->quantiser);
+    free((void *)(uintptr_t)codebook->pq.codewords);
+    free((void *)(uintptr_t)codebook->centroids);
+    free((void *)(uintptr_t)codebook->centroid_codes);
 }

@@ -67,7 +67,7 @@ struct index_kernels {
                            uint32_t column_count, uint32_t stride, int32_t *distances,
                            uint32_t out_stride);
 
-    /* The `keep` smallest values, sorted, equal ones by position, as index_pool_entry(value,
+    /* The `keep` smallest values, sorted, equal ones by position, as index_neighbour(value,
      * position); INT32_MAX is left out. Returns how many. keep <= INDEX_SMALLEST_MAX. */
     uint32_t (*smallest)(const int32_t *values, uint32_t count, uint32_t keep, uint64_t *entries);
 

@@ -8,7 +8,7 @@
 #include <immintrin.h>
 #include <stddef.h>
 
-#include "indexer/index/pools.h"
+#include "indexer/index/candidate_lists.h"
 
 #define AVX2 __attribute__((target("avx2,fma")))
 
@@ -250,9 +250,9 @@ AVX2 static int32_t limit_for(const int32_t *values, uint32_t count, uint32_t ke
         _mm256_storeu_si256((void *)(minima + first), least);
     }
     for (uint32_t lane = 0; lane < lanes; lane++)
-        entries[lane] = index_pool_entry(minima[lane], lane);
+        entries[lane] = index_neighbour(minima[lane], lane);
     sort_by_rank(entries, lanes, sorted);
-    limit = index_entry_key(sorted[keep - 1]);
+    limit = index_neighbour_key(sorted[keep - 1]);
     return limit < INT32_MAX ? limit + 1 : limit;
 }
 
@@ -269,12 +269,12 @@ AVX2 static uint32_t avx2_smallest(const int32_t *values, uint32_t count, uint32
         uint32_t mask = (uint32_t)_mm256_movemask_ps(_mm256_castsi256_ps(is_below));
         for (; mask; mask &= mask - 1, found++) {
             uint32_t at = i + (uint32_t)__builtin_ctz(mask);
-            survivors[found] = index_pool_entry(values[at], at);
+            survivors[found] = index_neighbour(values[at], at);
         }
     }
     for (; i < count && found <= INDEX_SURVIVORS_MAX; i++)
         if (values[i] < limit)
-            survivors[found++] = index_pool_entry(values[i], i);
+            survivors[found++] = index_neighbour(values[i], i);
     if (found > INDEX_SURVIVORS_MAX) /* many alike */
         return index_scalar_smallest(values, count, keep, entries);
     sort_by_rank(survivors, found, sorted);

@@ -8,8 +8,8 @@
 #include <immintrin.h>
 #include <stddef.h>
 
+#include "indexer/index/candidate_lists.h"
 #include "indexer/index/kernels_avx512.h"
-#include "indexer/index/pools.h"
 
 #define AVX512 __attribute__((target(AVX512_TARGET)))
 
@@ -251,7 +251,7 @@ AVX512 static int32_t limit_for(const int32_t *values, uint32_t count, uint32_t 
         }
     }
     sort_by_rank(entries, vectors * 16, sorted);
-    limit = index_entry_key(sorted[keep - 1]);
+    limit = index_neighbour_key(sorted[keep - 1]);
     return limit < INT32_MAX ? limit + 1 : limit;
 }
 
@@ -274,7 +274,7 @@ AVX512 static uint32_t avx512_smallest(const int32_t *values, uint32_t count, ui
     if (found > INDEX_SURVIVORS_MAX) /* many alike */
         return index_scalar_smallest(values, count, keep, entries);
     for (uint32_t i = 0; i < found; i++)
-        survivors[i] = index_pool_entry(values[positions[i]], positions[i]);
+        survivors[i] = index_neighbour(values[positions[i]], positions[i]);
     sort_by_rank(survivors, found, sorted);
     found = found < keep ? found : keep;
     for (uint32_t i = 0; i < found; i++)

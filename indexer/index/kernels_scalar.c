@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "indexer/index/pools.h"
+#include "indexer/index/candidate_lists.h"
 
 /* Four partial sums: the compiler may not reorder float additions, so they are written out. */
 static float scalar_dot(const float *a, const float *b, uint32_t dim)
@@ -118,7 +118,7 @@ static void scalar_code_distances(const uint8_t *rows, const int32_t *row_norms,
 /* Entries compare as signed numbers: by value, then by position. */
 static int64_t entry_of(int32_t value, uint32_t position)
 {
-    return (int64_t)index_pool_entry(value, position);
+    return (int64_t)index_neighbour(value, position);
 }
 
 /* Insertion into a short sorted list. Few values get so far: of s in random order about
@@ -138,7 +138,7 @@ uint32_t index_scalar_smallest(const int32_t *values, uint32_t count, uint32_t k
         entries[at] = (uint64_t)entry_of(values[i], i);
         size += size < keep;
         if (size == keep)
-            limit = index_entry_key(entries[keep - 1]);
+            limit = index_neighbour_key(entries[keep - 1]);
     }
     return size;
 }

@@ -3,19 +3,19 @@
 #include <assert.h>
 #include <string.h>
 
-#include "indexer/index/leaf.h"
+#include "indexer/index/candidate_lists.h"
+#include "indexer/index/distance_matrix.h"
 #include "indexer/index/memory.h"
 #include "indexer/index/parallel.h"
-#include "indexer/index/pools.h"
 #include "indexer/index/random.h"
 
 enum { ITERATIONS = 10 };
 
 /* A thread's: the centroids as columns, and a block of rows in front of them. */
 struct assigner {
-    struct index_codes view; /* INDEX_LEAF_BLOCK_ROWS rows, then the centroids */
+    struct index_codes view; /* INDEX_MATRIX_BLOCK_ROWS rows, then the centroids */
     uint8_t *codes;
-    struct index_leaf leaf;
+    struct index_distance_matrix matrix;
     bool ready;
 };
 
@@ -38,16 +38,16 @@ static void assigner_create(struct assigner *assigner, const struct assignment *
     uint32_t count = kmeans->centroid_count;
     uint32_t *columns = index_allocate(count, sizeof(uint32_t));
 
-    assigner->codes = index_allocate((size_t)INDEX_LEAF_BLOCK_ROWS + count, quantiser->stride);
+    assigner->codes = index_allocate((size_t)INDEX_MATRIX_BLOCK_ROWS + count, quantiser->stride);
     assigner->view = (struct index_codes){quantiser->kind, quantiser->stride,
-                                          INDEX_LEAF_BLOCK_ROWS + count, assigner->codes};
+                                          INDEX_MATRIX_BLOCK_ROWS + count, assigner->codes};
     for (uint32_t i = 0; i < count; i++) {
-        columns[i] = INDEX_LEAF_BLOCK_ROWS + i;
+        columns[i] = INDEX_MATRIX_BLOCK_ROWS + i;
         index_quantiser_encode(quantiser, assignment->centroids + (size_t)i * quantiser->dim,
                                assigner->codes + (size_t)columns[i] * quantiser->stride);
     }
-    index_leaf_create(&assigner->leaf, &assigner->view, count);
-    index_leaf_columns(&assigner->leaf, columns, count);
+    index_distance_matrix_create(&assigner->matrix, &assigner->view, count);
+    index_distance_matrix_columns(&assigner->matrix, columns, count);
     assigner->ready = true;
     free(columns);
 }
@@ -56,7 +56,7 @@ static void assigner_destroy(struct assigner *assigner)
 {
     if (!assigner->ready)
         return;
-    index_leaf_destroy(&assigner->leaf);
+    index_distance_matrix_destroy(&assigner->matrix);
     free(assigner->codes);
 }
 
@@ -64,21 +64,21 @@ static void assign_block(const struct assignment *assignment, struct assigner *a
                          uint32_t first, uint32_t count)
 {
     const struct index_kmeans *kmeans = assignment->kmeans;
-    struct index_leaf *leaf = &assigner->leaf;
-    uint32_t rows[INDEX_LEAF_BLOCK_ROWS];
+    struct index_distance_matrix *matrix = &assigner->matrix;
+    uint32_t rows[INDEX_MATRIX_BLOCK_ROWS];
 
     for (uint32_t i = 0; i < count; i++) {
         rows[i] = i;
         index_quantiser_encode(kmeans->quantiser, row_of(kmeans, first + i),
                                assigner->codes + (size_t)i * kmeans->quantiser->stride);
     }
-    index_leaf_keys(leaf, rows, count);
+    index_distance_matrix_keys(matrix, rows, count);
     for (uint32_t i = 0; i < count; i++) {
         uint64_t best;
-        uint32_t found = index_kernels()->smallest(leaf->keys + (size_t)i * leaf->key_stride,
-                                                   leaf->column_count, 1, &best);
+        uint32_t found = index_kernels()->smallest(matrix->keys + (size_t)i * matrix->key_stride,
+                                                   matrix->column_count, 1, &best);
         /* Nothing is nearest to a row whose distances are all beyond bounds. */
-        assignment->nearest[first + i] = found ? index_entry_row(best) : 0;
+        assignment->nearest[first + i] = found ? index_neighbour_row(best) : 0;
     }
 }
 
@@ -89,9 +89,9 @@ static void assign_rows(void *context, uint32_t thread, uint32_t first, uint32_t
 
     if (!assigner->ready)
         assigner_create(assigner, assignment);
-    for (; first < end; first += INDEX_LEAF_BLOCK_ROWS)
+    for (; first < end; first += INDEX_MATRIX_BLOCK_ROWS)
         assign_block(assignment, assigner, first,
-                     end - first < INDEX_LEAF_BLOCK_ROWS ? end - first : INDEX_LEAF_BLOCK_ROWS);
+                     end - first < INDEX_MATRIX_BLOCK_ROWS ? end - first : INDEX_MATRIX_BLOCK_ROWS);
 }
 
 bool index_kmeans_assign(const struct index_kmeans *kmeans, const float *centroids,
@@ -100,7 +100,7 @@ bool index_kmeans_assign(const struct index_kmeans *kmeans, const float *centroi
     struct assignment assignment = {
         kmeans, centroids, index_allocate_zeroed(kmeans->thread_count, sizeof(struct assigner)),
         nearest};
-    bool done = index_parallel_for(kmeans->thread_count, kmeans->count, 8 * INDEX_LEAF_BLOCK_ROWS,
+    bool done = index_parallel_for(kmeans->thread_count, kmeans->count, 8 * INDEX_MATRIX_BLOCK_ROWS,
                                    assign_rows, &assignment, kmeans->cancel);
 
     for (uint32_t i = 0; i < kmeans->thread_count; i++)

@@ -1,5 +1,5 @@
 /* kmeans: centroids of the rows, and which is nearest to each: all pairs by matrix product over
- * codes (leaf.h), means over float32. */
+ * codes (matrix.h), means over float32. */
 #ifndef INDEXER_INDEX_KMEANS_H
 #define INDEXER_INDEX_KMEANS_H
 

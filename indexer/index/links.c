@@ -1,6 +1,6 @@
 #include "indexer/index/links.h"
 
-#include "indexer/index/layer_steps.h"
+#include "indexer/index/level_build_steps.h"
 #include "indexer/index/memory.h"
 #include "indexer/index/segment_format.h"
 

@@ -5,7 +5,7 @@
  * table says where each node's begin: 27 nodes share a cache line of it. With four bytes a link and
  * room for 2 m of them at every node, links were half of the file at 128 dimensions; these are two
  * fifths of that. Differences between sorted links would be smaller still by a fifth, but the order
- * by nearness would be gone, which filtered walks go by.
+ * by nearness would be gone, which filtered searches go by.
  *
  * A link is read as four bytes: INDEX_LINK_SLACK zeros lie behind the last. */
 #ifndef INDEXER_INDEX_LINKS_H

@@ -29,7 +29,7 @@ struct training {
     const float *columns;
     uint32_t sample_count;
     uint64_t seed;
-    float *codebook;
+    float *codewords;
 };
 
 static void copy_codeword(const struct training *training, const float *columns, uint32_t sample,
@@ -72,7 +72,7 @@ static void train_parts(void *context, uint32_t thread, uint32_t first, uint32_t
     (void)thread;
     for (uint32_t part = first; part < end; part++) {
         const float *columns = training->columns + (size_t)part * part_dim * count;
-        float *codewords = training->codebook + (size_t)part * part_dim * INDEX_PQ_CODEWORDS;
+        float *codewords = training->codewords + (size_t)part * part_dim * INDEX_PQ_CODEWORDS;
         uint64_t state = training->seed ^ (uint64_t)part << 32;
         for (uint32_t j = 0; j < INDEX_PQ_CODEWORDS; j++)
             copy_codeword(training, columns, (uint32_t)(index_random(&state) % count),
@@ -87,9 +87,9 @@ static void train_parts(void *context, uint32_t thread, uint32_t first, uint32_t
 
 bool index_pq_train(const struct index_pq *pq, const float *columns, uint32_t sample_count,
                     uint32_t thread_count, uint64_t seed, const atomic_bool *cancel,
-                    float *codebook)
+                    float *codewords)
 {
-    struct training training = {pq, columns, sample_count, seed, codebook};
+    struct training training = {pq, columns, sample_count, seed, codewords};
 
     return index_parallel_for(thread_count, pq->part_count, 1, train_parts, &training, cancel);
 }
@@ -99,7 +99,7 @@ void index_pq_encode(const struct index_pq *pq, const float *columns, uint8_t *c
     for (uint32_t part = 0; part < pq->part_count; part++)
         index_kernels()->pq_assign(columns + (size_t)part * pq->part_dim * INDEX_PQ_BLOCK_ROWS,
                                    INDEX_PQ_BLOCK_ROWS, INDEX_PQ_BLOCK_ROWS,
-                                   pq->codebook + (size_t)part * pq->part_dim * INDEX_PQ_CODEWORDS,
+                                   pq->codewords + (size_t)part * pq->part_dim * INDEX_PQ_CODEWORDS,
                                    pq->part_dim, codes + (size_t)part * INDEX_PQ_BLOCK_ROWS);
 }
 
@@ -132,7 +132,7 @@ void index_pq_unpack(const struct index_pq *pq, const uint8_t *block, uint32_t r
 
 void index_pq_decode(const struct index_pq *pq, const uint8_t *codes, uint32_t row, float *vector)
 {
-    const float *codewords = pq->codebook;
+    const float *codewords = pq->codewords;
 
     for (uint32_t part = 0; part < pq->part_count; part++) {
         uint32_t code = codes[(size_t)part * INDEX_PQ_BLOCK_ROWS + row];

@@ -22,18 +22,18 @@ enum { INDEX_PQ_PART_DIM_MAX = 65536 / INDEX_PQ_PARTS_MAX };
 struct index_pq {
     uint32_t dim;
     uint32_t part_dim;
-    uint32_t part_count;   /* a multiple of INDEX_PQ_QUAD; parts x part_dim >= dim */
-    const float *codebook; /* [part][dimension][16]; zeros behind the last dimension */
+    uint32_t part_count;    /* a multiple of INDEX_PQ_QUAD; parts x part_dim >= dim */
+    const float *codewords; /* [part][dimension][16]; zeros behind the last dimension */
 };
 
-/** Chooses parts for that many dimensions; no codebook yet. */
+/** Chooses parts for that many dimensions; no codewords yet. */
 struct index_pq index_pq_shape(uint32_t dim);
 
 static inline uint32_t index_pq_padded_dim(const struct index_pq *pq)
 {
     return pq->part_count * pq->part_dim;
 }
-static inline size_t index_pq_codebook_items(const struct index_pq *pq)
+static inline size_t index_pq_codeword_floats(const struct index_pq *pq)
 {
     return (size_t)index_pq_padded_dim(pq) * INDEX_PQ_CODEWORDS;
 }
@@ -46,11 +46,11 @@ static inline size_t index_pq_table_bytes(const struct index_pq *pq)
     return (size_t)pq->part_count * 32;
 }
 
-/** Fills `codebook` from a sample: columns[dimension * sample_count + i], padded_dim dimensions.
+/** Fills `codewords` from a sample: columns[dimension * sample_count + i], padded_dim dimensions.
  * sample_count is a multiple of 16. False: cancelled. */
 bool index_pq_train(const struct index_pq *pq, const float *columns, uint32_t sample_count,
                     uint32_t thread_count, uint64_t seed, const atomic_bool *cancel,
-                    float *codebook);
+                    float *codewords);
 
 /** Codes of up to INDEX_PQ_BLOCK_ROWS vectors, columns[dimension * INDEX_PQ_BLOCK_ROWS + i] with
  * all 32 readable: codes[part * INDEX_PQ_BLOCK_ROWS + i], a byte each. */

@@ -1,4 +1,4 @@
-/* From pools to links. A candidate becomes a link unless a link that was taken before is nearer to
+/* From lists to links. A candidate becomes a link unless a link that was taken before is nearer to
  * it than the row itself is, by an eighth of the squared distance (the relative-neighbourhood rule
  * with alpha 1.06): such a candidate is reached through that link. Without the eighth a search on
  * changelog-384 and sift200k-128 computes 12 and 20 % more distances for the same recall; with a
@@ -6,7 +6,7 @@
  * reverse, and rows with too many links prune again by the same rule. */
 #include <assert.h>
 
-#include "indexer/index/layer_steps.h"
+#include "indexer/index/level_build_steps.h"
 #include "indexer/index/memory.h"
 #include "indexer/index/parallel.h"
 
@@ -19,8 +19,8 @@ enum {
 
 struct prune {
     const struct index_codes *codes;
-    const struct index_layer_options *options;
-    struct index_pools *pools; /* candidates, then the links kept of them */
+    const struct index_level_options *options;
+    struct index_candidate_lists *lists; /* candidates, then the links kept of them */
     uint32_t *links;
     uint64_t *reverse;           /* incoming links of row r: [offsets[r], offsets[r + 1]) */
     atomic_uint_least64_t *fill; /* next free place in `reverse` */
@@ -53,16 +53,17 @@ static int32_t widened(const struct index_codes *codes, int32_t key)
 static bool is_occluded(const struct index_codes *codes, uint64_t candidate, const uint64_t *kept,
                         uint32_t kept_count)
 {
-    const uint8_t *from = index_codes_row(codes, index_entry_row(candidate));
+    const uint8_t *from = index_codes_row(codes, index_neighbour_row(candidate));
 
     for (uint32_t i = 0; i < kept_count; i += 4) {
         const uint8_t *rows[4];
         int32_t keys[4];
         for (uint32_t j = 0; j < 4; j++)
-            rows[j] = index_codes_row(codes, index_entry_row(kept[i + j < kept_count ? i + j : i]));
+            rows[j] =
+                index_codes_row(codes, index_neighbour_row(kept[i + j < kept_count ? i + j : i]));
         index_codes_keys_4(codes, from, rows, keys);
         for (uint32_t j = 0; j < 4; j++)
-            if (widened(codes, keys[j]) < index_entry_key(candidate))
+            if (widened(codes, keys[j]) < index_neighbour_key(candidate))
                 return true;
     }
     return false;
@@ -75,30 +76,30 @@ static uint32_t select_links(const struct index_codes *codes, const uint64_t *so
     uint32_t kept_count = 0;
 
     for (uint32_t i = 0; i < count && i < PREFETCH_AHEAD; i++)
-        prefetch_row(codes, index_entry_row(sorted[i]));
+        prefetch_row(codes, index_neighbour_row(sorted[i]));
     for (uint32_t i = 0; i < count && kept_count < limit; i++) {
         uint64_t candidate = sorted[i];
         if (i + PREFETCH_AHEAD < count)
-            prefetch_row(codes, index_entry_row(sorted[i + PREFETCH_AHEAD]));
+            prefetch_row(codes, index_neighbour_row(sorted[i + PREFETCH_AHEAD]));
         if (!is_occluded(codes, candidate, kept, kept_count))
             kept[kept_count++] = candidate;
     }
     return kept_count;
 }
 
-static void prune_pools(void *context, uint32_t thread, uint32_t first, uint32_t end)
+static void prune_lists(void *context, uint32_t thread, uint32_t first, uint32_t end)
 {
     struct prune *prune = context;
-    struct index_pools *pools = prune->pools;
+    struct index_candidate_lists *lists = prune->lists;
 
     (void)thread;
     for (uint32_t row = first; row < end; row++) {
-        uint64_t *entries = pools->entries + (size_t)row * pools->capacity;
+        uint64_t *entries = lists->entries + (size_t)row * lists->capacity;
         uint32_t kept =
-            select_links(prune->codes, entries, pools->sizes[row], prune->options->degree, entries);
-        pools->sizes[row] = kept;
+            select_links(prune->codes, entries, lists->sizes[row], prune->options->degree, entries);
+        lists->sizes[row] = kept;
         for (uint32_t i = 0; i < kept; i++)
-            atomic_fetch_add_explicit(&prune->fill[index_entry_row(entries[i])], 1,
+            atomic_fetch_add_explicit(&prune->fill[index_neighbour_row(entries[i])], 1,
                                       memory_order_relaxed);
     }
 }
@@ -109,11 +110,11 @@ static void offer_reverse(void *context, uint32_t thread, uint32_t first, uint32
 
     (void)thread;
     for (uint32_t row = first; row < end; row++) {
-        const uint64_t *entries = prune->pools->entries + (size_t)row * prune->pools->capacity;
-        for (uint32_t i = 0; i < prune->pools->sizes[row]; i++) {
-            uint32_t to = index_entry_row(entries[i]);
+        const uint64_t *entries = prune->lists->entries + (size_t)row * prune->lists->capacity;
+        for (uint32_t i = 0; i < prune->lists->sizes[row]; i++) {
+            uint32_t to = index_neighbour_row(entries[i]);
             uint64_t at = atomic_fetch_add_explicit(&prune->fill[to], 1, memory_order_relaxed);
-            prune->reverse[at] = index_pool_entry(index_entry_key(entries[i]), row);
+            prune->reverse[at] = index_neighbour(index_neighbour_key(entries[i]), row);
         }
     }
 }
@@ -142,24 +143,24 @@ static uint32_t unite(const uint64_t *a, uint32_t a_count, const uint64_t *b, ui
 static void finish_links(void *context, uint32_t thread, uint32_t first, uint32_t end)
 {
     struct prune *prune = context;
-    const struct index_layer_options *options = prune->options;
+    const struct index_level_options *options = prune->options;
     uint64_t all[DEGREE_MAX + REVERSE_MAX];
 
     (void)thread;
     for (uint32_t row = first; row < end; row++) {
-        const uint64_t *entries = prune->pools->entries + (size_t)row * prune->pools->capacity;
+        const uint64_t *entries = prune->lists->entries + (size_t)row * prune->lists->capacity;
         uint64_t *reverse = prune->reverse + prune->offsets[row];
         uint64_t incoming = prune->offsets[row + 1] - prune->offsets[row];
         uint32_t *links = prune->links + (size_t)row * options->degree;
         uint32_t count;
 
         qsort(reverse, incoming, sizeof(*reverse), compare_entries);
-        count = unite(entries, prune->pools->sizes[row], reverse,
+        count = unite(entries, prune->lists->sizes[row], reverse,
                       incoming < REVERSE_MAX ? (uint32_t)incoming : REVERSE_MAX, all);
         if (count > options->degree)
             count = select_links(prune->codes, all, count, options->degree, all);
         for (uint32_t i = 0; i < options->degree; i++)
-            links[i] = i < count ? index_entry_row(all[i]) : INDEX_NO_LINK;
+            links[i] = i < count ? index_neighbour_row(all[i]) : INDEX_NO_LINK;
     }
     if (options->progress) {
         uint32_t done = atomic_fetch_add(&prune->done, end - first) + end - first;
@@ -187,14 +188,14 @@ uint64_t index_prune_bytes(uint32_t count, uint32_t degree)
     return count * (2 * sizeof(uint64_t) + (uint64_t)degree * sizeof(uint64_t));
 }
 
-bool index_prune_links(const struct index_codes *codes, const struct index_layer_options *options,
-                       struct index_pools *pools, uint32_t *links)
+bool index_prune_links(const struct index_codes *codes, const struct index_level_options *options,
+                       struct index_candidate_lists *lists, uint32_t *links)
 {
     uint32_t count = codes->count, threads = options->thread_count;
     struct prune prune = {
         .codes = codes,
         .options = options,
-        .pools = pools,
+        .lists = lists,
         .links = links,
         .fill = index_allocate_zeroed(count, sizeof(atomic_uint_least64_t)),
         .offsets = index_allocate((size_t)count + 1, sizeof(uint64_t)),
@@ -202,7 +203,7 @@ bool index_prune_links(const struct index_codes *codes, const struct index_layer
     bool done;
 
     assert(options->degree <= DEGREE_MAX);
-    done = index_parallel_for(threads, count, PRUNE_GRAIN, prune_pools, &prune, options->cancel);
+    done = index_parallel_for(threads, count, PRUNE_GRAIN, prune_lists, &prune, options->cancel);
     if (done) {
         place_reverse(&prune);
         done =

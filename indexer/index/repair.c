@@ -7,7 +7,7 @@
  * found unreachable and linked in turn; the reachable set only grows, so this ends. */
 #include <assert.h>
 
-#include "indexer/index/layer_steps.h"
+#include "indexer/index/level_build_steps.h"
 #include "indexer/index/memory.h"
 
 enum { ANCHOR_SAMPLE = 2048 }; /* reachable rows tried as the start of the way to v */
@@ -62,7 +62,7 @@ static uint32_t nearer(const struct repair *repair, uint32_t to, uint32_t best, 
     return candidate;
 }
 
-/* A reachable row near `row`: one that it links to itself, else the end of a greedy walk. */
+/* A reachable row near `row`: one that it links to itself, else the end of a greedy search. */
 static uint32_t find_anchor(const struct repair *repair, uint32_t row)
 {
     const uint32_t *links = links_of(repair, row);

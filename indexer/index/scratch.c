@@ -13,18 +13,18 @@ static void scratch_delete(void *object)
 {
     struct index_scratch *scratch = object;
 
-    free(scratch->marks.words);
-    free(scratch->marks.touched);
-    free(scratch->walk.entries);
+    free(scratch->visited.words);
+    free(scratch->visited.touched);
+    free(scratch->nearest.entries);
     free(scratch->accepted.entries);
     free(scratch->spare.entries);
     free(scratch->query);
-    free(scratch->forest.trees);
-    free(scratch->forest.owners);
-    free(scratch->forest.entries);
-    free(scratch->forest.pools);
-    free(scratch->forest.places);
-    free(scratch->forest.fresh);
+    free(scratch->group.slots);
+    free(scratch->group.owners);
+    free(scratch->group.entries);
+    free(scratch->group.lists);
+    free(scratch->group.places);
+    free(scratch->group.fresh);
     free(scratch->tables);
     free(scratch);
 }
@@ -64,26 +64,26 @@ struct index_scratch *index_scratch_get(void)
     return scratch;
 }
 
-void index_scratch_marks(struct index_scratch *scratch, uint32_t node_count)
+void index_scratch_visited(struct index_scratch *scratch, uint32_t node_count)
 {
-    struct index_marks *marks = &scratch->marks;
+    struct index_visited *visited = &scratch->visited;
     uint32_t words = node_count / 64 + 1;
 
-    if (words <= marks->word_limit)
+    if (words <= visited->word_limit)
         return;
-    free(marks->words);
-    free(marks->touched);
-    marks->words = index_allocate_zeroed(words, sizeof(uint64_t));
-    marks->touched = index_allocate((size_t)words + 1, sizeof(uint32_t));
-    marks->touched_count = 0;
-    marks->word_limit = words;
+    free(visited->words);
+    free(visited->touched);
+    visited->words = index_allocate_zeroed(words, sizeof(uint64_t));
+    visited->touched = index_allocate((size_t)words + 1, sizeof(uint32_t));
+    visited->touched_count = 0;
+    visited->word_limit = words;
 }
 
-void index_marks_clear(struct index_marks *marks)
+void index_visited_clear(struct index_visited *visited)
 {
-    for (uint32_t i = 0; i < marks->touched_count; i++)
-        marks->words[marks->touched[i]] = 0;
-    marks->touched_count = 0;
+    for (uint32_t i = 0; i < visited->touched_count; i++)
+        visited->words[visited->touched[i]] = 0;
+    visited->touched_count = 0;
 }
 
 void index_scratch_query(struct index_scratch *scratch, uint32_t bytes)
@@ -104,15 +104,15 @@ void index_scratch_tables(struct index_scratch *scratch, size_t bytes)
     scratch->tables_room = bytes;
 }
 
-void index_pool_limit(struct index_pool *pool, uint32_t limit)
+void index_search_list_limit(struct index_search_list *list, uint32_t limit)
 {
-    if (limit > pool->room) {
-        free(pool->entries);
-        pool->entries = index_allocate(limit, sizeof(uint64_t));
-        pool->room = limit;
+    if (limit > list->room) {
+        free(list->entries);
+        list->entries = index_allocate(limit, sizeof(uint64_t));
+        list->room = limit;
     }
-    pool->limit = limit;
-    pool->count = 0;
+    list->limit = limit;
+    list->count = 0;
 }
 
 static void *grow(void *memory, uint32_t *room, uint32_t wanted, size_t item_bytes)
@@ -124,38 +124,38 @@ static void *grow(void *memory, uint32_t *room, uint32_t wanted, size_t item_byt
     return index_allocate(wanted, item_bytes);
 }
 
-void index_forest_room(struct index_forest *forest, uint32_t trees, uint32_t entries,
-                       uint32_t blocks)
+void index_group_reserve(struct index_group *group, uint32_t slots, uint32_t entries,
+                         uint32_t blocks)
 {
-    forest->trees = grow(forest->trees, &forest->tree_room, trees, sizeof(*forest->trees));
-    forest->owners = grow(forest->owners, &forest->owner_room, blocks, sizeof(*forest->owners));
-    forest->entries =
-        grow(forest->entries, &forest->entry_room, trees * entries, sizeof(*forest->entries));
+    group->slots = grow(group->slots, &group->slot_room, slots, sizeof(*group->slots));
+    group->owners = grow(group->owners, &group->owner_room, blocks, sizeof(*group->owners));
+    group->entries =
+        grow(group->entries, &group->entry_room, slots * entries, sizeof(*group->entries));
 }
 
-void index_forest_places(struct index_forest *forest, uint32_t pools, uint64_t places)
+void index_group_reserve_lists(struct index_group *group, uint32_t lists, uint64_t places)
 {
     assert(places <= UINT32_MAX); /* no more than there are nodes, or a few */
-    forest->pools = grow(forest->pools, &forest->pool_room, pools, sizeof(*forest->pools));
-    forest->places =
-        grow(forest->places, &forest->place_room, (uint32_t)places, sizeof(*forest->places));
-    forest->pool_count = forest->place_count = 0;
+    group->lists = grow(group->lists, &group->list_room, lists, sizeof(*group->lists));
+    group->places =
+        grow(group->places, &group->place_room, (uint32_t)places, sizeof(*group->places));
+    group->list_count = group->place_count = 0;
 }
 
-struct index_pool *index_forest_pool(struct index_forest *forest, uint32_t limit)
+struct index_search_list *index_group_list(struct index_group *group, uint32_t limit)
 {
-    struct index_pool *pool = &forest->pools[forest->pool_count++];
+    struct index_search_list *list = &group->lists[group->list_count++];
 
-    assert(forest->pool_count <= forest->pool_room);
-    assert(forest->place_room - forest->place_count >= limit);
-    *pool = (struct index_pool){
-        .entries = forest->places + forest->place_count, .limit = limit, .room = limit};
-    forest->place_count += limit;
-    return pool;
+    assert(group->list_count <= group->list_room);
+    assert(group->place_room - group->place_count >= limit);
+    *list = (struct index_search_list){
+        .entries = group->places + group->place_count, .limit = limit, .room = limit};
+    group->place_count += limit;
+    return list;
 }
 
-void index_forest_fresh(struct index_forest *forest, uint32_t trees, uint32_t each)
+void index_group_reserve_fresh(struct index_group *group, uint32_t slots, uint32_t each)
 {
-    forest->fresh = grow(forest->fresh, &forest->fresh_room, trees * each, sizeof(*forest->fresh));
-    forest->fresh_each = each;
+    group->fresh = grow(group->fresh, &group->fresh_room, slots * each, sizeof(*group->fresh));
+    group->fresh_each = each;
 }

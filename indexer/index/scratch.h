@@ -7,10 +7,10 @@
 
 #include "indexer/index/graph.h"
 
-/* Nodes already looked at: one bit each, so that the marks of a window stay in the nearest cache
+/* Nodes already looked at: one bit each, so that the bits of a window stay in the nearest cache
  * (25 kB for 200,000 nodes; epoch numbers of 16 bits would take sixteen times that and miss). Words
  * that were touched are remembered, and clearing them is cheaper than any epoch bookkeeping. */
-struct index_marks {
+struct index_visited {
     uint64_t *words;
     uint32_t word_limit;
     uint32_t *touched; /* words with a bit set; room for one more than there are words */
@@ -19,50 +19,51 @@ struct index_marks {
 
 /* A sorted array of candidates, nearest first. Entry: key (order-preserving) in the upper half,
  * node times two in the lower, plus one once its links were followed. Nodes are numbered through
- * all trees of a forest, keys are on one scale. */
-struct index_pool {
+ * all segments of a group, keys are on one scale. */
+struct index_search_list {
     uint64_t *entries;
     uint32_t count, limit;
     uint32_t room;
 };
 
 /* One segment of a search. */
-struct index_tree {
+struct index_group_slot {
     const struct index_graph *graph;
-    const struct index_member *member;
+    const struct index_group_member *member;
     const uint8_t *query;       /* encoded for it */
-    float key_scale, key_shift; /* from its keys to the scale of the forest; 1, 0 when alone */
+    float key_scale, key_shift; /* from its keys to the scale of the group; 1, 0 when alone */
     uint32_t base;              /* number of its node 0 */
-    uint32_t first_entry, entry_count; /* ways into level 0, among the forest's */
-    bool sparse;                       /* only matching nodes are walked over */
+    uint32_t first_entry, entry_count; /* ways into level 0, among the group's */
+    bool sparse;                       /* only matching nodes are traversed */
 };
 
-enum { INDEX_TREE_BLOCK = 4096 }; /* bases are multiples: the block tells the tree */
+enum { INDEX_GROUP_BLOCK = 4096 }; /* bases are multiples: the block tells the segment */
 
-struct index_forest {
-    struct index_tree *trees;
-    uint32_t tree_count, tree_room;
-    uint32_t *owners; /* tree by block of nodes */
+struct index_group {
+    struct index_group_slot *slots;
+    uint32_t slot_count, slot_room;
+    uint32_t *owners; /* segment by block of nodes */
     uint32_t owner_room;
     uint32_t *entries;
     uint32_t entry_room;
-    uint32_t node_count; /* of all trees */
-    /* For trees that are walked side by side: their pools, and what each is about to look at. */
-    struct index_pool *pools;
-    uint32_t pool_count, pool_room;
-    uint64_t *places; /* pool after pool */
+    uint32_t node_count; /* of all segments */
+    /* For segments that are searched side by side: their lists, and what each is about to look at.
+     */
+    struct index_search_list *lists;
+    uint32_t list_count, list_room;
+    uint64_t *places; /* list after list */
     uint32_t place_count, place_room;
-    uint32_t *fresh; /* tree after tree, `fresh_each` items */
+    uint32_t *fresh; /* segment after slot, `fresh_each` items */
     uint32_t fresh_room, fresh_each;
 };
 
 struct index_scratch {
-    struct index_forest forest;
-    struct index_marks marks;
-    struct index_pool walk;     /* all nodes: decides where to go */
-    struct index_pool accepted; /* what may be returned */
-    struct index_pool spare;    /* room for merging walks of several trees */
-    uint8_t *query;             /* encoded; 64-byte aligned */
+    struct index_group group;
+    struct index_visited visited;
+    struct index_search_list nearest;  /* all nodes: decides where to go */
+    struct index_search_list accepted; /* what may be returned */
+    struct index_search_list spare;    /* room for merging searches of several segments */
+    uint8_t *query;                    /* encoded; 64-byte aligned */
     uint32_t query_room;
     uint8_t *tables; /* of a search through lists (ivf_search.c); 64-byte aligned */
     size_t tables_room;
@@ -71,41 +72,43 @@ struct index_scratch {
 /** This thread's, freed when the thread ends. */
 struct index_scratch *index_scratch_get(void);
 
-void index_scratch_marks(struct index_scratch *scratch, uint32_t node_count);
+void index_scratch_visited(struct index_scratch *scratch, uint32_t node_count);
 void index_scratch_query(struct index_scratch *scratch, uint32_t bytes);
 void index_scratch_tables(struct index_scratch *scratch, size_t bytes);
-void index_pool_limit(struct index_pool *pool, uint32_t limit);
-void index_marks_clear(struct index_marks *marks);
+void index_search_list_limit(struct index_search_list *list, uint32_t limit);
+void index_visited_clear(struct index_visited *visited);
 
 /** Sets a node's mark; true if it was not set. */
-static inline bool index_mark(struct index_marks *marks, uint32_t node)
+static inline bool index_visit(struct index_visited *visited, uint32_t node)
 {
-    uint64_t *word = &marks->words[node / 64];
+    uint64_t *word = &visited->words[node / 64];
     uint64_t bit = UINT64_C(1) << node % 64;
 
     if (*word & bit)
         return false;
     if (*word == 0)
-        marks->touched[marks->touched_count++] = node / 64;
+        visited->touched[visited->touched_count++] = node / 64;
     *word |= bit;
     return true;
 }
 
 /* Marking nodes one after another. */
-struct index_marking {
+struct index_visiting {
     uint64_t *words;
     uint32_t *touched, touched_count;
     uint32_t *fresh, fresh_count; /* those that were not */
 };
 
-static inline struct index_marking index_marking_begin(struct index_marks *marks, uint32_t *fresh)
+static inline struct index_visiting index_visiting_begin(struct index_visited *visited,
+                                                         uint32_t *fresh)
 {
-    return (struct index_marking){marks->words, marks->touched, marks->touched_count, fresh, 0};
+    return (struct index_visiting){visited->words, visited->touched, visited->touched_count, fresh,
+                                   0};
 }
 
 /** Whether a node is new is a coin's toss to the processor's branch predictor, so there is no
- * branch: a third of the time of a walk went here. `fresh` has room for one more. */
-static inline void index_marking_next(struct index_marking *marking, uint32_t node)
+ * branch: a third of the time of a search went here. `fresh` has room for one more. */
+static inline void index_visiting_next(struct index_visiting *marking, uint32_t node)
 {
     uint64_t word = marking->words[node / 64], bit = UINT64_C(1) << node % 64;
 
@@ -116,39 +119,40 @@ static inline void index_marking_next(struct index_marking *marking, uint32_t no
     marking->fresh_count += (word & bit) == 0;
 }
 
-static inline uint32_t index_marking_end(const struct index_marking *marking,
-                                         struct index_marks *marks)
+static inline uint32_t index_visiting_end(const struct index_visiting *marking,
+                                          struct index_visited *visited)
 {
-    marks->touched_count = marking->touched_count;
+    visited->touched_count = marking->touched_count;
     return marking->fresh_count;
 }
 
 /** Marks every node first + links[i] and writes those that were not marked to `fresh`, which has
  * room for count + 1; returns how many. */
-static inline uint32_t index_mark_all(struct index_marks *marks, const uint32_t *links,
-                                      uint32_t count, uint32_t first, uint32_t *fresh)
+static inline uint32_t index_visit_all(struct index_visited *visited, const uint32_t *links,
+                                       uint32_t count, uint32_t first, uint32_t *fresh)
 {
-    struct index_marking marking = index_marking_begin(marks, fresh);
+    struct index_visiting marking = index_visiting_begin(visited, fresh);
 
     for (uint32_t i = 0; i < count; i++)
-        index_marking_next(&marking, first + links[i]);
-    return index_marking_end(&marking, marks);
+        index_visiting_next(&marking, first + links[i]);
+    return index_visiting_end(&marking, visited);
 }
 
 /** The same with packed links. */
-static inline uint32_t index_mark_run(struct index_marks *marks, const struct index_link_run *run,
-                                      uint32_t first, uint32_t *fresh)
+static inline uint32_t index_visit_links(struct index_visited *visited,
+                                         const struct index_link_run *run, uint32_t first,
+                                         uint32_t *fresh)
 {
-    struct index_marking marking = index_marking_begin(marks, fresh);
+    struct index_visiting marking = index_visiting_begin(visited, fresh);
 
     for (uint32_t at = 0; index_link_is_at(run, at); at += run->bits)
-        index_marking_next(&marking, first + index_link_at(run, at));
-    return index_marking_end(&marking, marks);
+        index_visiting_next(&marking, first + index_link_at(run, at));
+    return index_visiting_end(&marking, visited);
 }
 
-static inline bool index_is_marked(const struct index_marks *marks, uint32_t node)
+static inline bool index_is_visited(const struct index_visited *visited, uint32_t node)
 {
-    return marks->words[node / 64] >> node % 64 & 1;
+    return visited->words[node / 64] >> node % 64 & 1;
 }
 
 static inline uint64_t index_candidate(int32_t key, uint32_t node)
@@ -164,21 +168,21 @@ static inline uint32_t index_candidate_node(uint64_t candidate)
     return (uint32_t)candidate >> 1;
 }
 
-/** Room for so many trees (with so many ways into each), blocks of nodes. */
-void index_forest_room(struct index_forest *forest, uint32_t trees, uint32_t entries,
-                       uint32_t blocks);
+/** Room for so many segments (with so many ways into each), blocks of nodes. */
+void index_group_reserve(struct index_group *group, uint32_t slots, uint32_t entries,
+                         uint32_t blocks);
 
-/** Room for so many pools with so many places together; those there were are gone. */
-void index_forest_places(struct index_forest *forest, uint32_t pools, uint64_t places);
+/** Room for so many lists with so many places together; those there were are gone. */
+void index_group_reserve_lists(struct index_group *group, uint32_t lists, uint64_t places);
 /** An empty one of them. */
-struct index_pool *index_forest_pool(struct index_forest *forest, uint32_t limit);
-void index_forest_fresh(struct index_forest *forest, uint32_t trees, uint32_t each);
+struct index_search_list *index_group_list(struct index_group *group, uint32_t limit);
+void index_group_reserve_fresh(struct index_group *group, uint32_t slots, uint32_t each);
 
-static inline const struct index_tree *index_forest_tree(const struct index_forest *forest,
-                                                         uint32_t node)
+static inline const struct index_group_slot *index_group_slot_of(const struct index_group *group,
+                                                                 uint32_t node)
 {
-    return forest->tree_count == 1 ? forest->trees
-                                   : &forest->trees[forest->owners[node / INDEX_TREE_BLOCK]];
+    return group->slot_count == 1 ? group->slots
+                                  : &group->slots[group->owners[node / INDEX_GROUP_BLOCK]];
 }
 
 /* What a search by codes found: candidates (see index_candidate), nearest first. */
@@ -202,26 +206,26 @@ struct index_candidates {
 int index_rerank(const struct index_candidates *candidates, const struct index_search *search,
                  struct index_hit *hits, uint32_t *hit_count, bool *open, struct error *error);
 
-/** Puts a candidate in its place; returns it, or pool->limit when the pool is full of nearer. The
+/** Puts a candidate in its place; returns it, or list->limit when the list is full of nearer. The
  * search for the place has no branch that depends on candidates: none could be foretold. */
-static inline uint32_t index_pool_insert(struct index_pool *pool, uint64_t candidate)
+static inline uint32_t index_search_list_insert(struct index_search_list *list, uint64_t candidate)
 {
-    const uint64_t *entries = pool->entries;
-    uint32_t low = 0, left = pool->count;
+    const uint64_t *entries = list->entries;
+    uint32_t low = 0, left = list->count;
 
-    if (pool->count == pool->limit && candidate >= entries[pool->count - 1])
-        return pool->limit;
+    if (list->count == list->limit && candidate >= entries[list->count - 1])
+        return list->limit;
     while (left > 1) {
         uint32_t half = left / 2;
         low += half & -(uint32_t)(entries[low + half - 1] < candidate);
         left -= half;
     }
     low += left == 1 && entries[low] < candidate;
-    if (pool->count < pool->limit)
-        pool->count++;
-    __builtin_memmove(&pool->entries[low + 1], &pool->entries[low],
-                      (pool->count - 1 - low) * sizeof(uint64_t));
-    pool->entries[low] = candidate;
+    if (list->count < list->limit)
+        list->count++;
+    __builtin_memmove(&list->entries[low + 1], &list->entries[low],
+                      (list->count - 1 - low) * sizeof(uint64_t));
+    list->entries[low] = candidate;
     return low;
 }
 

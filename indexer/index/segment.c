@@ -237,9 +237,9 @@ const char *index_segment_kind(const struct index_segment *segment)
     return segment->ivf ? "ivf_pq" : "hnsw";
 }
 
-uint64_t index_segment_epoch(const struct index_segment *segment)
+uint64_t index_segment_codebook(const struct index_segment *segment)
 {
-    return segment->ivf ? segment->ivf->epoch.id : 0;
+    return segment->ivf ? segment->ivf->codebook.id : 0;
 }
 
 uint64_t index_segment_bytes(const struct index_segment *segment)
@@ -247,18 +247,18 @@ uint64_t index_segment_bytes(const struct index_segment *segment)
     return segment->size_bytes;
 }
 
-/* Lists of one epoch share tables and centroids; a number for its lowest bits, beyond those of the
- * kinds of codes. */
-uint32_t index_segment_family(const struct index_segment *segment)
+/* Lists of one codebook share tables and centroids; a number for its lowest bits, beyond those of
+ * the kinds of codes. */
+uint32_t index_segment_group(const struct index_segment *segment)
 {
-    return segment->ivf ? (uint32_t)segment->ivf->epoch.id | UINT32_C(1) << 31
+    return segment->ivf ? (uint32_t)segment->ivf->codebook.id | UINT32_C(1) << 31
                         : (uint32_t)segment->graph.quantiser.kind;
 }
 
-int index_members_search(const struct index_member *members, uint32_t member_count,
-                         const struct index_search *search, struct index_hit *hits,
-                         uint32_t *hit_members, uint32_t *hit_count, bool *exhausted,
-                         struct error *error)
+int index_group_search(const struct index_group_member *members, uint32_t member_count,
+                       const struct index_search *search, struct index_hit *hits,
+                       uint32_t *hit_members, uint32_t *hit_count, bool *exhausted,
+                       struct error *error)
 {
     *hit_count = 0;
     *exhausted = true;
@@ -266,19 +266,19 @@ int index_members_search(const struct index_member *members, uint32_t member_cou
         return 0;
     return members[0].segment->ivf ? index_ivf_search(members, member_count, search, hits,
                                                       hit_members, hit_count, exhausted, error)
-                                   : index_forest_search(members, member_count, search, hits,
-                                                         hit_members, hit_count, exhausted, error);
+                                   : index_graph_search(members, member_count, search, hits,
+                                                        hit_members, hit_count, exhausted, error);
 }
 
 int index_segment_search(const struct index_segment *segment, const struct index_search *search,
                          struct index_hit *hits, uint32_t *hit_count, bool *exhausted,
                          struct error *error)
 {
-    struct index_member member = {.segment = segment,
-                                  .accept = search->accept,
-                                  .accept_context = search->accept_context,
-                                  .vector = search->vector,
-                                  .vector_context = search->vector_context};
+    struct index_group_member member = {.segment = segment,
+                                        .accept = search->accept,
+                                        .accept_context = search->accept_context,
+                                        .vector = search->vector,
+                                        .vector_context = search->vector_context};
 
-    return index_members_search(&member, 1, search, hits, NULL, hit_count, exhausted, error);
+    return index_group_search(&member, 1, search, hits, NULL, hit_count, exhausted, error);
 }

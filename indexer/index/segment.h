@@ -17,12 +17,12 @@ struct index_segment {
     uint64_t size_bytes;
 };
 
-/** index_members_search of the two kinds: graphs; lists of one epoch. */
-int index_forest_search(const struct index_member *members, uint32_t member_count,
-                        const struct index_search *search, struct index_hit *hits,
-                        uint32_t *hit_members, uint32_t *hit_count, bool *exhausted,
-                        struct error *error);
-int index_ivf_search(const struct index_member *members, uint32_t member_count,
+/** index_group_search of the two kinds: graphs; lists of one codebook. */
+int index_graph_search(const struct index_group_member *members, uint32_t member_count,
+                       const struct index_search *search, struct index_hit *hits,
+                       uint32_t *hit_members, uint32_t *hit_count, bool *exhausted,
+                       struct error *error);
+int index_ivf_search(const struct index_group_member *members, uint32_t member_count,
                      const struct index_search *search, struct index_hit *hits,
                      uint32_t *hit_members, uint32_t *hit_count, bool *exhausted,
                      struct error *error);

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "indexer/index/ivf_file.h"
-#include "indexer/index/layer_steps.h"
+#include "indexer/index/level_build_steps.h"
 #include "indexer/index/memory.h"
 #include "indexer/index/segment.h"
 #include "indexer/index/segment_format.h"
@@ -140,10 +140,10 @@ static void describe_lists(const struct index_segment *segment, uint64_t file_nu
                            struct buffer *out)
 {
     const struct index_ivf *ivf = segment->ivf;
-    const struct index_ivf_epoch *epoch = &ivf->epoch;
+    const struct index_ivf_codebook *codebook = &ivf->codebook;
     uint32_t least = UINT32_MAX, most = 0;
 
-    for (uint32_t list = 0; list < epoch->list_count; list++) {
+    for (uint32_t list = 0; list < codebook->list_count; list++) {
         least = ivf->sizes[list] < least ? ivf->sizes[list] : least;
         most = ivf->sizes[list] > most ? ivf->sizes[list] : most;
     }
@@ -161,11 +161,11 @@ static void describe_lists(const struct index_segment *segment, uint64_t file_nu
                "epoch         %016llx\ncoding error  %.6g in the epoch's first window, %.6g here\n"
                "lists         valid\n",
         INDEX_IVF_VERSION, (unsigned long long)file_number, (unsigned long long)segment->size_bytes,
-        ivf->count, epoch->quantiser.dim, metric_names[epoch->metric], epoch->list_count, least,
-        most, epoch->pq.part_count, epoch->pq.part_dim,
-        (unsigned long long)(ivf->block_count * (uint64_t)index_pq_block_bytes(&epoch->pq)),
-        ivf->probes_10, ivf->probes_100, ivf->fixed_probes, (unsigned long long)epoch->id,
-        (double)epoch->error, (double)ivf->error);
+        ivf->count, codebook->quantiser.dim, metric_names[codebook->metric], codebook->list_count,
+        least, most, codebook->pq.part_count, codebook->pq.part_dim,
+        (unsigned long long)(ivf->block_count * (uint64_t)index_pq_block_bytes(&codebook->pq)),
+        ivf->probes_10, ivf->probes_100, ivf->fixed_probes, (unsigned long long)codebook->id,
+        (double)codebook->error, (double)ivf->error);
 }
 
 static void describe(const struct index_segment *segment, const struct index_segment_header *header,

@@ -2,9 +2,9 @@
  *
  * A filter that has to decompress and decode payloads costs microseconds a row; on columns it costs
  * nanoseconds, because a condition is evaluated once for each distinct value. Columns are made on
- * first use in one pass over the table, those of payload_index ahead of it (warm.c), and dropped
- * when memory is short: the longest unused first, those of payload_index last. Paths with nearly as
- * many long values as rows (texts) have no column: their rows are decoded. */
+ * first use in one pass over the table, those of payload_index ahead of it (column_preload.c), and
+ * dropped when memory is short: the longest unused first, those of payload_index last. Paths with
+ * nearly as many long values as rows (texts) have no column: their rows are decoded. */
 #ifndef INDEXER_QUERY_COLUMN_H
 #define INDEXER_QUERY_COLUMN_H
 
@@ -40,9 +40,9 @@ void query_column_arrange(struct column *column);
 
 /** The rows of the source that match, as bits (zeroed by the caller), and their number, found
  * through postings. False when no condition leaves at most `rows_max` rows: then nothing is set. */
-bool query_binding_matching(const struct query_filter *filter, const struct filter_binding *binding,
-                            const struct query_row *row, uint64_t rows_max, struct arena *scratch,
-                            uint64_t *bits, uint64_t *count);
+bool query_postings_match(const struct query_filter *filter, const struct filter_binding *binding,
+                          const struct query_row *row, uint64_t rows_max, struct arena *scratch,
+                          uint64_t *bits, uint64_t *count);
 
 /** Columns for all slots of a filter over a chunk or run; builds what is missing. False when one of
  * them cannot be had (not fit, or a damaged payload): the caller decodes payloads. Any thread. */

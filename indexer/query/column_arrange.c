@@ -1,5 +1,5 @@
 /* The order of a column's codes: that of the values, so that a range of numbers is one span of
- * codes and a text is found by bisection (matching.c). */
+ * codes and a text is found by bisection (postings.c). */
 #include "indexer/query/column.h"
 
 #include <math.h>

@@ -1,5 +1,5 @@
 /* Counting rows and finding one. */
-#include "indexer/query/each.h"
+#include "indexer/query/row_scan.h"
 
 static int count_row(void *context, const struct query_row *row, const uint8_t *bytes,
                      size_t size_bytes, struct arena *scratch, struct error *error)
@@ -18,11 +18,11 @@ static int count_row(void *context, const struct query_row *row, const uint8_t *
 int query_count(struct query_view *view, const struct query_filter *filter, uint64_t *count,
                 struct error *error)
 {
-    struct each_options options = {
+    struct row_scan_options options = {
         .view = view, .filter = filter, .visit = count_row, .context = count};
 
     *count = 0;
-    return query_each(&options, error);
+    return query_row_scan(&options, error);
 }
 
 struct visitor {
@@ -48,15 +48,15 @@ int query_visit(struct query_view *view, const struct query_filter *filter,
                 query_visit_function visit, void *context, struct error *error)
 {
     struct visitor visitor = {.visit = visit, .context = context};
-    struct each_options options = {.view = view,
-                                   .filter = filter,
-                                   .needs_payload = true,
-                                   .visit = visit_row,
-                                   .context = &visitor};
+    struct row_scan_options options = {.view = view,
+                                       .filter = filter,
+                                       .needs_payload = true,
+                                       .visit = visit_row,
+                                       .context = &visitor};
     int code;
 
     arena_create(&visitor.payload, 0);
-    code = query_each(&options, error);
+    code = query_row_scan(&options, error);
     arena_destroy(&visitor.payload);
     return code;
 }

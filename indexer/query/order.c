@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "indexer/query/each.h"
 #include "indexer/query/filter.h"
+#include "indexer/query/row_scan.h"
 #include "indexer/query/scroll.h"
 #include "indexer/query/top.h"
 
@@ -189,13 +189,13 @@ int query_scroll_ordered(struct query_view *view, const struct query_scroll *scr
                          struct query_result *result, struct error *error)
 {
     struct ordering ordering = {.scroll = scroll, .key = order_key(scroll->order_by)};
-    struct each_options each = {.view = view,
-                                .filter = scroll->filter,
-                                .result = result,
-                                .arena = scroll->arena,
-                                .needs_payload = ordering.key == FILTER_PAYLOAD,
-                                .visit = order_row,
-                                .context = &ordering};
+    struct row_scan_options scan = {.view = view,
+                                    .filter = scroll->filter,
+                                    .result = result,
+                                    .arena = scroll->arena,
+                                    .needs_payload = ordering.key == FILTER_PAYLOAD,
+                                    .visit = order_row,
+                                    .context = &ordering};
     int code;
 
     if (scroll->start_from && scroll->start_from->type != DOC_NULL) {
@@ -205,7 +205,7 @@ int query_scroll_ordered(struct query_view *view, const struct query_scroll *scr
         ordering.has_start = true;
     }
     ordering.best = arena_calloc(scroll->arena, scroll->limit, sizeof(*ordering.best));
-    code = query_each(&each, error);
+    code = query_row_scan(&scan, error);
     if (code != 0)
         return code;
     result->hit_count = ordering.count;

@@ -65,7 +65,8 @@ void query_view_close(struct query_view *view);
  * runs short: filters on these fields find them. *made: tables that were read through. `error` must
  * be zeroed. ERROR_TIMEOUT and ERROR_CANCELLED as query_view_check: the rest is for the next call.
  */
-int query_warm(const struct query_view_options *options, size_t *made, struct error *error);
+int query_column_preload(const struct query_view_options *options, size_t *made,
+                         struct error *error);
 
 struct query_shard_freshness {
     const char *shard;

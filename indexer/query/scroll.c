@@ -107,20 +107,20 @@ static bool merge_next(struct merge *merge, struct query_row *row, const uint8_t
     return true;
 }
 
-static void tally_all(struct query_view *view, struct arena *arena, struct query_result *result)
+static void count_windows(struct query_view *view, struct arena *arena, struct query_result *result)
 {
-    struct window_tally tally;
+    struct window_stats stats;
 
-    query_tally_start(&tally, view, arena);
+    query_window_stats_start(&stats, view, arena);
     for (size_t i = 0; i < view->shard_count; i++)
         for (size_t j = 0; j < view->shards[i].source_count; j++) {
             const struct store_source *source = &view->shards[i].sources[j];
             if (source->kind != STORE_SOURCE_MEMTABLE)
-                query_tally_table(&tally, i, source, true);
+                query_window_stats_table(&stats, i, source, true);
             else
-                query_tally_memtable(&tally, view, i, source, INT64_MIN, INT64_MAX);
+                query_window_stats_memtable(&stats, view, i, source, INT64_MIN, INT64_MAX);
         }
-    query_tally_finish(&tally, result);
+    query_window_stats_finish(&stats, result);
 }
 
 static const struct filter_binding *binding_of(struct merge *merge, size_t shard,
@@ -215,6 +215,6 @@ int query_scroll_run(struct query_view *view, const struct query_scroll *scroll,
     if (scroll->order_by)
         return query_scroll_ordered(view, scroll, result, error);
     result->hits = arena_calloc(scroll->arena, scroll->limit, sizeof(*result->hits));
-    tally_all(view, scroll->arena, result);
+    count_windows(view, scroll->arena, result);
     return scroll_by_id(view, scroll, result, next_key, next_key_bytes, error);
 }

@@ -9,9 +9,10 @@
 enum {
     VECTOR_ALIGNMENT = 64,
     DUPLICATE_ROUNDS = 3,
-    PARALLEL_WALK_ROWS = 1000, /* a walk costs as much as a scan of so many rows */
-    WALK_SEGMENTS = 32, /* walked as one; of more, finding the ways in takes longest: shared out */
-    WALK_NODES_MAX = 1 << 30 /* the same */
+    SEGMENT_SEARCH_ROWS = 1000, /* a walk costs as much as a scan of so many rows */
+    GROUP_SEGMENTS_MAX =
+        32, /* walked as one; of more, finding the ways in takes longest: shared out */
+    GROUP_NODES_MAX = 1 << 30 /* the same */
 };
 
 static enum index_metric metric_of(const struct config_collection *collection)
@@ -94,27 +95,28 @@ static void plan_make(struct plan *plan, struct searcher *searcher, struct query
 {
     const struct query_view *view = searcher->view;
     struct arena *arena = searcher->search->arena;
-    struct window_tally tally;
+    struct window_stats stats;
     size_t most = 0;
 
     for (size_t i = 0; i < view->shard_count; i++)
         most += view->shards[i].source_count;
     *plan = (struct plan){.sources = arena_calloc(arena, most + 1, sizeof(*plan->sources))};
-    query_tally_start(&tally, view, arena);
+    query_window_stats_start(&stats, view, arena);
     for (size_t i = 0; i < view->shard_count; i++) {
         for (size_t j = 0; j < view->shards[i].source_count; j++) {
             const struct store_source *source = &view->shards[i].sources[j];
             bool searched = query_source_overlaps(source, searcher->from_ms, searcher->to_ms);
             struct source_search fresh = {.searcher = searcher, .shard = i, .source = source};
             if (source->kind != STORE_SOURCE_MEMTABLE)
-                query_tally_table(&tally, i, source, searched);
+                query_window_stats_table(&stats, i, source, searched);
             else if (searched)
-                query_tally_memtable(&tally, view, i, source, searcher->from_ms, searcher->to_ms);
+                query_window_stats_memtable(&stats, view, i, source, searcher->from_ms,
+                                            searcher->to_ms);
             if (searched)
                 plan_add(plan, &fresh);
         }
     }
-    query_tally_finish(&tally, result);
+    query_window_stats_finish(&stats, result);
 }
 
 /* ---- run ---------------------------------------------------------------------------------- */
@@ -127,8 +129,8 @@ static uint64_t plan_work(const struct plan *plan)
     for (size_t i = 0; i < plan->count; i++) {
         const struct source_search *source = &plan->sources[i];
         uint64_t rows = source->source->row_count;
-        if (source->source->segment && !source->searcher->exact && rows > PARALLEL_WALK_ROWS)
-            rows = PARALLEL_WALK_ROWS;
+        if (source->source->segment && !source->searcher->exact && rows > SEGMENT_SEARCH_ROWS)
+            rows = SEGMENT_SEARCH_ROWS;
         work += rows * source->searcher->dim;
     }
     return work;
@@ -140,7 +142,7 @@ struct plan_run {
     struct plan *plan;
     struct source_search **alone;
     size_t alone_count;
-    struct source_search **walked; /* group after group */
+    struct source_search **in_groups; /* group after group */
     uint32_t *group_ends;
     bool *enough; /* by group */
     size_t group_count;
@@ -165,11 +167,11 @@ static int run_group(struct plan_run *run, size_t group, struct error *error)
     uint32_t count = run->group_ends[group] - first;
     int64_t start_ns = io_monotonic_ns(run->searcher->view->io);
     int code =
-        search_walk_run(run->searcher, run->walked + first, count, &run->enough[group], error);
+        search_group_run(run->searcher, run->in_groups + first, count, &run->enough[group], error);
     double seconds = (double)(io_monotonic_ns(run->searcher->view->io) - start_ns) / 1e9;
 
     for (uint32_t i = first; i < first + count; i++)
-        run->walked[i]->seconds += seconds / count;
+        run->in_groups[i]->seconds += seconds / count;
     return code;
 }
 
@@ -202,11 +204,11 @@ static void run_task(void *context, size_t index)
     (void)pthread_mutex_unlock(&run->lock);
 }
 
-static bool is_kin(const struct source_search *a, const struct source_search *b)
+static bool searched_together(const struct source_search *a, const struct source_search *b)
 {
-    uint32_t family = index_segment_family(a->source->segment->object);
+    uint32_t group = index_segment_group(a->source->segment->object);
 
-    return family > 0 && family == index_segment_family(b->source->segment->object);
+    return group > 0 && group == index_segment_group(b->source->segment->object);
 }
 
 /* Puts what is walked like `first`, itself included, into a new group, as far as it has room. */
@@ -218,23 +220,25 @@ static void make_group(struct plan_run *run, size_t first)
     uint32_t end = begin;
     uint64_t nodes = 0;
 
-    for (size_t i = first; i < plan->count && end - begin < (together ? WALK_SEGMENTS : 1); i++) {
+    for (size_t i = first; i < plan->count && end - begin < (together ? GROUP_SEGMENTS_MAX : 1);
+         i++) {
         struct source_search *source = &plan->sources[i];
-        uint64_t more = (uint64_t)source->source->row_count + 2 * PARALLEL_WALK_ROWS;
-        if (!source->walked || source->grouped)
+        uint64_t more = (uint64_t)source->source->row_count + 2 * SEGMENT_SEARCH_ROWS;
+        if (!source->through_segment || source->grouped)
             continue;
-        if (i > first && (nodes + more > WALK_NODES_MAX || !is_kin(&plan->sources[first], source)))
+        if (i > first &&
+            (nodes + more > GROUP_NODES_MAX || !searched_together(&plan->sources[first], source)))
             continue;
         source->grouped = true;
-        run->walked[end++] = source;
+        run->in_groups[end++] = source;
         nodes += more;
     }
     run->group_ends[run->group_count++] = end;
 }
 
 /* Puts every source to those that are asked alone or into a group. Kin are brought together from
- * wherever they are: windows of several shards lie between each other in time, and have epochs of
- * their own. */
+ * wherever they are: windows of several shards lie between each other in time, and have codebooks
+ * of their own. */
 static void make_tasks(struct plan_run *run)
 {
     struct plan *plan = run->plan;
@@ -244,9 +248,9 @@ static void make_tasks(struct plan_run *run)
         plan->sources[i].grouped = false;
     for (size_t i = 0; i < plan->count; i++) {
         struct source_search *source = &plan->sources[i];
-        if (!source->walked && source->way != SOURCE_SKIPPED)
+        if (!source->through_segment && source->path != ACCESS_NONE)
             run->alone[run->alone_count++] = source;
-        if (source->walked && !source->grouped)
+        if (source->through_segment && !source->grouped)
             make_group(run, i);
     }
 }
@@ -260,13 +264,13 @@ static void make_second_tasks(struct plan_run *run)
     for (size_t i = 0; i < run->group_count; i++)
         for (; at < run->group_ends[i]; at++)
             if (!run->enough[i])
-                run->alone[run->alone_count++] = run->walked[at];
+                run->alone[run->alone_count++] = run->in_groups[at];
     run->group_count = 0;
 }
 
 static void run_prepared(struct plan_run *run, struct query_pool *pool)
 {
-    search_plan_walks(run->searcher, run->plan->sources, run->plan->count);
+    search_plan_segments(run->searcher, run->plan->sources, run->plan->count);
     make_tasks(run);
     query_pool_run(pool, run->alone_count + run->group_count, run_task, run);
     make_second_tasks(run);
@@ -285,7 +289,7 @@ static int run_plan(struct searcher *searcher, struct plan *plan, size_t limit, 
     query_top_start(&searcher->top, limit, arena);
     atomic_store(&searcher->floor, searcher->threshold_order);
     run.alone = arena_calloc(arena, plan->count + 1, sizeof(struct source_search *));
-    run.walked = arena_calloc(arena, plan->count + 1, sizeof(struct source_search *));
+    run.in_groups = arena_calloc(arena, plan->count + 1, sizeof(struct source_search *));
     run.group_ends = arena_calloc(arena, plan->count + 1, sizeof(*run.group_ends));
     run.enough = arena_calloc(arena, plan->count + 1, sizeof(*run.enough));
     if (pool && plan_work(plan) < query_pool_threshold(pool))

@@ -1,8 +1,8 @@
 /* search: one nearest-neighbour search over a view. Inside the room only.
  *
  *     search.c         checks, plan, tasks, result        search_score.c   scores and decay
- *     search_plan.c    what each source is asked, and how search_source.c  one source, scanned
- *     search_walk.c    segments, walked as one            top.c            the best k so far
+ *     search_plan.c    what each source is asked, and how search_scan.c  one source, scanned
+ *     search_group.c    segments, walked as one            top.c            the best k so far
  *
  * Every metric has an internal order in which higher is better: the inner product, or minus the
  * squared distance. Recency decay d = 2^(-age / half_life) multiplies a product, and divides a
@@ -24,7 +24,7 @@ struct searcher {
     enum index_metric metric;
     uint32_t dim;
     uint32_t ef;
-    uint64_t walked_rows; /* of all that is walked, whatever the group; 0: each needs all of ef */
+    uint64_t segment_rows; /* of all that is walked, whatever the group; 0: each needs all of ef */
     bool exact;
     bool bounded;           /* [from_ms, to_ms) leaves something out */
     int64_t from_ms, to_ms; /* the request's and the filter's */
@@ -36,11 +36,11 @@ struct searcher {
     atomic_bool partial;
 };
 
-enum source_way {
-    SOURCE_SKIPPED, /* nothing in it can be wanted */
-    SOURCE_SCANNED, /* every vector scored, the filter asked about what is good */
-    SOURCE_SPARSE,  /* the filter asked about every row, what it accepts scored */
-    SOURCE_LISTED   /* the matching rows scored */
+enum access_path {
+    ACCESS_NONE,         /* nothing in it can be wanted */
+    ACCESS_SCAN,         /* every vector scored, the filter asked about what is good */
+    ACCESS_FILTER_FIRST, /* the filter asked about every row, what it accepts scored */
+    ACCESS_ROW_LIST      /* the matching rows scored */
 };
 
 /* One source while it is searched; one thread at a time. */
@@ -48,8 +48,8 @@ struct source_search {
     struct searcher *searcher;
     size_t shard;
     const struct store_source *source;
-    enum source_way way;            /* without its segment */
-    bool walked;                    /* through its segment: search_walk.c */
+    enum access_path path;          /* without its segment */
+    bool through_segment;           /* through its segment: search_group.c */
     bool grouped;                   /* is in a group of those that are walked as one */
     bool bounded;                   /* it has rows outside of the time range */
     double decay_min, decay_max;    /* over the source's rows; 1, 1 without decay */
@@ -102,11 +102,11 @@ void search_report_damage(struct source_search *source, const struct error *erro
 void search_source_prepare(struct source_search *source);
 /** With all prepared: marks the sources that are walked because that is cheaper for all together.
  */
-void search_plan_walks(struct searcher *searcher, struct source_search *sources, size_t count);
+void search_plan_segments(struct searcher *searcher, struct source_search *sources, size_t count);
 /** Places in the pool of a walk over the sources that bring `wanted` accepted rows, about. Sources
  * that are a part of what is walked get the root of their share of ef. */
-uint32_t search_walk_width(const struct searcher *searcher, struct source_search *const *sources,
-                           size_t count, uint32_t wanted);
+uint32_t search_group_ef(const struct searcher *searcher, struct source_search *const *sources,
+                         size_t count, uint32_t wanted);
 /** Gives back what prepare took. */
 void search_source_finish(struct source_search *source);
 
@@ -116,7 +116,7 @@ int search_source_run(struct source_search *source, struct error *error);
 
 /** Walks the segments of the sources as one (of one source only under decay). Not *enough: k rows
  * may exist that it did not see, each has to be scanned. */
-int search_walk_run(struct searcher *searcher, struct source_search *const *sources, uint32_t count,
-                    bool *enough, struct error *error);
+int search_group_run(struct searcher *searcher, struct source_search *const *sources,
+                     uint32_t count, bool *enough, struct error *error);
 
 #endif

@@ -9,14 +9,14 @@
 #include <string.h>
 
 enum {
-    SAMPLE_ROWS = 512, /* looked at to learn how many rows are accepted */
-    FILTER_POOL = 2,   /* room in the pool for each row expected before the k-th accepted one */
-    WALK_ROWS_MIN = 12 /* rows to a place in the pool: below that a scan, which is exact */
+    SAMPLE_ROWS = 512,   /* looked at to learn how many rows are accepted */
+    FILTER_EF = 2,       /* room in the pool for each row expected before the k-th accepted one */
+    ROWS_PER_EF_MIN = 12 /* rows to a place in the pool: below that a scan, which is exact */
 };
-static const double WALK_PLACE_COST = 20; /* a place in the pool of a walk */
-static const double WALK_ENTER_COST = 60; /* finding the ways into a segment */
-static const double WALK_SPARSE_COST = 4; /* a place costs so much more when few rows match ... */
-static const double SPARSE_WIDTH = 0.625; /* ... and so many of them do as well */
+static const double EF_COST = 20;         /* a place in the pool of a walk */
+static const double ENTRY_COST = 60;      /* finding the ways into a segment */
+static const double SUBGRAPH_COST = 4;    /* a place costs so much more when few rows match ... */
+static const double SUBGRAPH_EF = 0.625;  /* ... and so many of them do as well */
 static const double SHARE_MIN = 0.5;      /* of ef, for a group of sources */
 static const double ROW_ALONE_COST = 1.2; /* scoring a row that has no neighbour in the scan */
 static const double LOOK_DIMENSIONS = 50; /* a look at a row costs as much as so many of its dims */
@@ -61,22 +61,22 @@ static bool find_matching(struct source_search *source)
     uint64_t *matching = arena_calloc(&source->bound, rows / 64 + 1, sizeof(*matching));
     struct query_row row = query_view_row(searcher->view, source->shard, source->source, 0);
 
-    if (!query_binding_matching(searcher->filter, source->binding, &row, rows / 2,
-                                &source->payloads, matching, &source->matching_rows))
+    if (!query_postings_match(searcher->filter, source->binding, &row, rows / 2, &source->payloads,
+                              matching, &source->matching_rows))
         return false;
     source->matching = matching;
     return true;
 }
 
 /* The cheapest way without the segment. */
-static void choose_way(struct source_search *source)
+static void choose_access_path(struct source_search *source)
 {
     const struct searcher *searcher = source->searcher;
     double rows = source->source->row_count;
     double look = LOOK_DIMENSIONS / searcher->dim;
     double sparse;
 
-    source->way = SOURCE_SCANNED;
+    source->path = ACCESS_SCAN;
     source->cost = rows;
     source->matching_rows = source->source->row_count;
     if ((!searcher->filter && !source->bounded) ||
@@ -84,17 +84,17 @@ static void choose_way(struct source_search *source)
         return;
     if (source->binding && find_matching(source)) {
         sparse = (double)source->matching_rows * ROW_ALONE_COST;
-        source->way = source->matching_rows == 0 ? SOURCE_SKIPPED : SOURCE_LISTED;
+        source->path = source->matching_rows == 0 ? ACCESS_NONE : ACCESS_ROW_LIST;
     } else {
         double share = sample_share(source);
         source->matching_rows = (uint64_t)ceil(rows * share);
         sparse = rows * (look + share * ROW_ALONE_COST);
-        source->way = SOURCE_SPARSE;
+        source->path = ACCESS_FILTER_FIRST;
     }
-    if (sparse < rows || source->way == SOURCE_SKIPPED)
+    if (sparse < rows || source->path == ACCESS_NONE)
         source->cost = sparse;
     else
-        source->way = SOURCE_SCANNED;
+        source->path = ACCESS_SCAN;
 }
 
 void search_source_prepare(struct source_search *source)
@@ -111,11 +111,11 @@ void search_source_prepare(struct source_search *source)
     source->decay_max = search_decay(searcher, table->max_event_ms);
     source->bounded = searcher->bounded && (table->min_event_ms < searcher->from_ms ||
                                             table->max_event_ms >= searcher->to_ms);
-    source->way = SOURCE_SKIPPED;
+    source->path = ACCESS_NONE;
     if (is_hopeless(source))
         return;
     bind_filter(source);
-    choose_way(source);
+    choose_access_path(source);
 }
 
 void search_source_finish(struct source_search *source)
@@ -129,19 +129,19 @@ void search_source_finish(struct source_search *source)
 
 /* ---- walks -------------------------------------------------------------------------------- */
 
-static bool may_be_walked(const struct source_search *source)
+static bool has_usable_segment(const struct source_search *source)
 {
     const struct store_source *table = source->source;
 
-    return source->way != SOURCE_SKIPPED && !source->searcher->exact && table->segment &&
+    return source->path != ACCESS_NONE && !source->searcher->exact && table->segment &&
            table->segment->object;
 }
 
 /* A walk that goes over matching rows only needs no room for others. */
-static bool walks_on_matching(const struct source_search *source)
+static bool searches_matching_only(const struct source_search *source)
 {
     return source->matching &&
-           index_walks_matching(source->matching_rows, source->source->row_count);
+           index_uses_predicate_subgraph(source->matching_rows, source->source->row_count);
 }
 
 /* When one of ten rows around the query is accepted, the nearest k accepted rows are among the
@@ -149,46 +149,45 @@ static bool walks_on_matching(const struct source_search *source)
  *
  * Groups that are walked each on its own bring the best of all together: the nearest are shared
  * among them, and so is ef, by the root as among the trees of one forest, down to a half. */
-uint32_t search_walk_width(const struct searcher *searcher, struct source_search *const *sources,
-                           size_t count, uint32_t wanted)
+uint32_t search_group_ef(const struct searcher *searcher, struct source_search *const *sources,
+                         size_t count, uint32_t wanted)
 {
-    double met = 0, accepted = 0, rows = 0, share = 1, width;
+    double met = 0, accepted = 0, rows = 0, share = 1, ef;
     bool sparse = true;
 
     for (size_t i = 0; i < count; i++) {
-        bool walks = walks_on_matching(sources[i]);
-        sparse = sparse && walks;
+        bool matching_only = searches_matching_only(sources[i]);
+        sparse = sparse && matching_only;
         accepted += (double)sources[i]->matching_rows;
         rows += sources[i]->source->row_count;
-        met += walks ? (double)sources[i]->matching_rows : sources[i]->source->row_count;
+        met += matching_only ? (double)sources[i]->matching_rows : sources[i]->source->row_count;
     }
-    width = accepted >= met ? wanted : wanted * FILTER_POOL * met / fmax(accepted, 1);
-    if (searcher->walked_rows > 0)
-        share = fmax(sqrt(rows / (double)searcher->walked_rows), SHARE_MIN);
-    return (uint32_t)fmin(fmax(width, ceil(searcher->ef * share * (sparse ? SPARSE_WIDTH : 1))),
+    ef = accepted >= met ? wanted : wanted * FILTER_EF * met / fmax(accepted, 1);
+    if (searcher->segment_rows > 0)
+        share = fmax(sqrt(rows / (double)searcher->segment_rows), SHARE_MIN);
+    return (uint32_t)fmin(fmax(ef, ceil(searcher->ef * share * (sparse ? SUBGRAPH_EF : 1))),
                           UINT32_MAX);
 }
 
 /* What a walk over these sources costs; INFINITY when it would hardly leave anything out. */
-static double walk_cost(const struct searcher *searcher, struct source_search *const *sources,
-                        size_t count)
+static double group_cost(const struct searcher *searcher, struct source_search *const *sources,
+                         size_t count)
 {
-    double width = search_walk_width(searcher, sources, count, (uint32_t)searcher->top.limit);
+    double ef = search_group_ef(searcher, sources, count, (uint32_t)searcher->top.limit);
     double met = 0;
     bool sparse = false;
 
     for (size_t i = 0; i < count; i++) {
-        sparse = sparse || walks_on_matching(sources[i]);
-        met += walks_on_matching(sources[i]) ? (double)sources[i]->matching_rows
-                                             : sources[i]->source->row_count;
+        sparse = sparse || searches_matching_only(sources[i]);
+        met += searches_matching_only(sources[i]) ? (double)sources[i]->matching_rows
+                                                  : sources[i]->source->row_count;
     }
-    if (width > met / WALK_ROWS_MIN)
+    if (ef > met / ROWS_PER_EF_MIN)
         return INFINITY;
-    return width * WALK_PLACE_COST * (sparse ? WALK_SPARSE_COST : 1) +
-           WALK_ENTER_COST * (double)count;
+    return ef * EF_COST * (sparse ? SUBGRAPH_COST : 1) + ENTRY_COST * (double)count;
 }
 
-void search_plan_walks(struct searcher *searcher, struct source_search *sources, size_t count)
+void search_plan_segments(struct searcher *searcher, struct source_search *sources, size_t count)
 {
     struct source_search **chosen =
         arena_calloc(searcher->search->arena, count + 1, sizeof(struct source_search *));
@@ -196,19 +195,19 @@ void search_plan_walks(struct searcher *searcher, struct source_search *sources,
     double alone = 0;
     size_t chosen_count = 0;
 
-    searcher->walked_rows = 0;
+    searcher->segment_rows = 0;
     for (size_t i = 0; i < count; i++) {
         struct source_search *source = &sources[i];
-        source->walked = false;
-        if (!may_be_walked(source) || source->cost <= WALK_ENTER_COST)
+        source->through_segment = false;
+        if (!has_usable_segment(source) || source->cost <= ENTRY_COST)
             continue;
-        source->walked = !together && walk_cost(searcher, &source, 1) < source->cost;
+        source->through_segment = !together && group_cost(searcher, &source, 1) < source->cost;
         alone += source->cost;
         chosen[chosen_count++] = source;
     }
-    if (together && walk_cost(searcher, chosen, chosen_count) < alone)
+    if (together && group_cost(searcher, chosen, chosen_count) < alone)
         for (size_t i = 0; i < chosen_count; i++)
-            chosen[i]->walked = true;
+            chosen[i]->through_segment = true;
     for (size_t i = 0; together && i < count; i++)
-        searcher->walked_rows += sources[i].walked ? sources[i].source->row_count : 0;
+        searcher->segment_rows += sources[i].through_segment ? sources[i].source->row_count : 0;
 }

@@ -15,7 +15,7 @@
 
 #include "base/logger.h"
 #include "indexer/worker/build.h"
-#include "indexer/worker/epoch.h"
+#include "indexer/worker/codebook.h"
 #include "indexer/worker/memory.h"
 #include "indexer/worker/recall.h"
 
@@ -59,7 +59,7 @@ static int take_memory(struct build *build, uint32_t m, uint32_t ef_construct, s
         .ef_construct = ef_construct,
         .lists = collection->ivf_pq_lists,
         .probes = collection->ivf_pq_nprobe,
-        .epoch = build->epoch,
+        .codebook = build->codebook,
         .thread_count = builder_threads(build->task->pool),
         .seed = build->seed,
         .cancel = &build->task->cancel,
@@ -238,8 +238,8 @@ void worker_build_end(struct build *build)
     remove_segment(build);
     free(build->copy);
     build->copy = NULL;
-    index_epoch_delete(build->epoch);
-    build->epoch = NULL;
+    index_codebook_delete(build->codebook);
+    build->codebook = NULL;
     worker_memory_give(build->task->pool, &build->memory_bytes);
 }
 
@@ -335,7 +335,7 @@ int worker_build(struct worker_task *task, bool *low_recall, struct error *error
     if (code == 0) {
         build.lists = strcmp(worker_job_kind(config, task->collection, job, now_ms), "ivf_pq") == 0;
         if (build.lists)
-            build.epoch = worker_epoch_find(task->pool, job->collection, run.start_ms);
+            build.codebook = worker_codebook_find(task->pool, job->collection, run.start_ms);
         build.row_count = source->row_count;
         build.copies = worker_copies_vectors(config, task->collection, run.generation > 0);
         code = worker_build_begin(&build, error);

@@ -2,8 +2,8 @@
 #ifndef INDEXER_WORKER_BUILD_H
 #define INDEXER_WORKER_BUILD_H
 
-#include "indexer/worker/handoff.h"
 #include "indexer/worker/pool.h"
+#include "indexer/worker/remote.h"
 #include "store/store.h"
 
 enum { BUILD_PATH_BYTES = 4096 };
@@ -26,8 +26,8 @@ struct build {
     bool copies;           /* the vectors do not lie in one piece, and count */
     uint64_t memory_bytes; /* taken: memory.h */
     struct index_build_options options;
-    bool lists;                    /* IVF-PQ instead of a graph */
-    struct index_ivf_epoch *epoch; /* that goes on, or NULL; deleted by the end */
+    bool lists;                          /* IVF-PQ instead of a graph */
+    struct index_ivf_codebook *codebook; /* that goes on, or NULL; deleted by the end */
 };
 
 /** The file in a snapshot. */
@@ -49,7 +49,7 @@ int worker_build_attach(struct build *build, struct store_shard *shard, uint64_t
 /** Removes file, mapping and copy. */
 void worker_build_end(struct build *build);
 
-/** Builds a window whose shard is elsewhere, see handoff.h. ERROR_NOT_FOUND: no longer wanted. */
+/** Builds a window whose shard is elsewhere, see remote.h. ERROR_NOT_FOUND: no longer wanted. */
 int worker_build_remote(struct worker_task *task, bool *low_recall, struct error *error);
 /** Removes what killed builds of the kind left in the data folder. */
 void worker_remote_clean(struct worker_pool *pool);

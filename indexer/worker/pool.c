@@ -1,16 +1,16 @@
 /* Threads that turn jobs into segments.
  *
  *     worker  fetch -> task (task.c, build.c) -> answer to the queue
- *     keeper  one thread: tells the queue that builds are still under way, passes cancellation on,
+ *     monitor  one thread: tells the queue that builds are still under way, passes cancellation on,
  *             refreshes the depth gauge
  *
- * Cancellation. A build looks at one flag only. The keeper sets it when the pool stops or when the
+ * Cancellation. A build looks at one flag only. The monitor sets it when the pool stops or when the
  * shard is wanted back (the lease's `closing`), so that a rebalance waits for a fraction of a
  * second and not for a build.
  *
- * Race: the keeper reports progress on a delivery that its worker is about to acknowledge, which
+ * Race: the monitor reports progress on a delivery that its worker is about to acknowledge, which
  * frees it. The worker takes its task off the active list, under the lock, before it answers; the
- * keeper touches deliveries under the same lock. */
+ * monitor touches deliveries under the same lock. */
 #include "indexer/worker/build.h"
 
 #include <errno.h>
@@ -24,7 +24,7 @@
 
 enum {
     FETCH_TIMEOUT_MS = 500,
-    KEEPER_POLL_MS = 20,
+    MONITOR_POLL_MS = 20,
     PROGRESS_INTERVAL_MAX_MS = 5000, /* when the queue waits long, or for ever */
     PROGRESS_PER_ACK_WAIT = 6,
     DEPTH_INTERVAL_MS = 5000,
@@ -44,7 +44,7 @@ static int64_t now_ms(const struct worker_pool *pool)
     return io_monotonic_ns(pool->options.io) / 1000000;
 }
 
-/* ---- the keeper
+/* ---- the monitor
  * ----------------------------------------------------------------------------------- */
 
 /* Some reports may come late or get lost before the job is taken for abandoned. */
@@ -56,7 +56,7 @@ static int64_t progress_interval_ms(const struct worker_pool *pool)
                                                                      : PROGRESS_INTERVAL_MAX_MS;
 }
 
-static void keep_task(struct worker_pool *pool, struct worker_task *task)
+static void watch_task(struct worker_pool *pool, struct worker_task *task)
 {
     int64_t now_ns = io_monotonic_ns(pool->options.io);
     struct error error = {0};
@@ -70,16 +70,16 @@ static void keep_task(struct worker_pool *pool, struct worker_task *task)
         log_debug("indexer", "%s", error.text);
 }
 
-static void *keeper_loop(void *context)
+static void *monitor_loop(void *context)
 {
     struct worker_pool *pool = context;
     struct worker_queue *queue = pool->options.queue;
     int64_t depth_ms = 0;
 
-    while (!pool->keeper_stops) {
+    while (!pool->monitor_stops) {
         pthread_mutex_lock(&pool->lock);
         for (struct worker_task *task = pool->active; task; task = task->next)
-            keep_task(pool, task);
+            watch_task(pool, task);
         pthread_mutex_unlock(&pool->lock);
         if (!pool->stopping && now_ms(pool) - depth_ms >= DEPTH_INTERVAL_MS) {
             int64_t depth = queue->operations->depth(queue);
@@ -87,7 +87,7 @@ static void *keeper_loop(void *context)
                 metric_set(pool->queue_depth, (double)depth);
             depth_ms = now_ms(pool);
         }
-        pause_ms(KEEPER_POLL_MS);
+        pause_ms(MONITOR_POLL_MS);
     }
     return NULL;
 }
@@ -137,7 +137,7 @@ static int answer_failure(struct worker_pool *pool, struct worker_delivery *deli
                 failure->text);
     count_failure(pool, &delivery->job, failure->code);
     if (attempt >= WORKER_ATTEMPTS_MAX)
-        ledger_set(&pool->ledger, &delivery->job, LEDGER_GIVEN_UP, now_ms(pool) + GIVE_UP_MS);
+        job_tracker_set(&pool->tracker, &delivery->job, JOB_GIVEN_UP, now_ms(pool) + GIVE_UP_MS);
     return operations->retry(delivery, (int64_t)RETRY_DELAY_MS << attempt, failure->text, error);
 }
 
@@ -153,11 +153,11 @@ static void answer(struct worker_pool *pool, struct worker_delivery *delivery,
         log_warning("indexer", "%s/%s window %lld: %s", delivery->job.collection,
                     delivery->job.shard, (long long)delivery->job.window_start_ms, failure->text);
         count_failure(pool, &delivery->job, failure->code);
-        ledger_set(&pool->ledger, &delivery->job, LEDGER_GIVEN_UP, INT64_MAX);
+        job_tracker_set(&pool->tracker, &delivery->job, JOB_GIVEN_UP, INT64_MAX);
         code = operations->ack(delivery, &error);
         break;
     case WORKER_LOW_RECALL:
-        ledger_set(&pool->ledger, &delivery->job, LEDGER_GIVEN_UP, INT64_MAX);
+        job_tracker_set(&pool->tracker, &delivery->job, JOB_GIVEN_UP, INT64_MAX);
         code = operations->ack(delivery, &error);
         break;
     case WORKER_DONE:
@@ -210,7 +210,7 @@ static void *worker_loop(void *context)
         if (code == 0)
             work(pool, delivery);
         else if (code != ERROR_TIMEOUT)
-            pause_ms(KEEPER_POLL_MS);
+            pause_ms(MONITOR_POLL_MS);
     }
     return NULL;
 }
@@ -220,9 +220,9 @@ static void *worker_loop(void *context)
 
 static int start_threads(struct worker_pool *pool, uint32_t wanted, struct error *error)
 {
-    int failure = thread_start(&pool->keeper, "index-keeper", keeper_loop, pool);
+    int failure = thread_start(&pool->monitor, "index-monitor", monitor_loop, pool);
 
-    pool->keeper_runs = failure == 0;
+    pool->monitor_runs = failure == 0;
     while (failure == 0 && pool->thread_count < wanted) {
         failure = thread_start(&pool->threads[pool->thread_count], "index", worker_loop, pool);
         pool->thread_count += failure == 0;
@@ -242,8 +242,8 @@ int worker_pool_start(const struct worker_pool_options *options, struct worker_p
         abort();
     fresh->options = *options;
     pthread_mutex_init(&fresh->lock, NULL);
-    pthread_mutex_init(&fresh->handoff_lock, NULL);
-    ledger_create(&fresh->ledger);
+    pthread_mutex_init(&fresh->upload_lock, NULL);
+    job_tracker_create(&fresh->tracker);
     fresh->threads = calloc(wanted, sizeof(*fresh->threads));
     if (!fresh->threads)
         abort();
@@ -286,10 +286,10 @@ void worker_pool_quiesce(struct worker_pool *pool)
     for (uint32_t i = 0; i < pool->thread_count; i++)
         (void)pthread_join(pool->threads[i], NULL);
     pool->thread_count = 0;
-    pool->keeper_stops = true;
-    if (pool->keeper_runs)
-        (void)pthread_join(pool->keeper, NULL);
-    pool->keeper_runs = false;
+    pool->monitor_stops = true;
+    if (pool->monitor_runs)
+        (void)pthread_join(pool->monitor, NULL);
+    pool->monitor_runs = false;
 }
 
 void worker_pool_stop(struct worker_pool *pool)
@@ -297,9 +297,9 @@ void worker_pool_stop(struct worker_pool *pool)
     if (!pool)
         return;
     worker_pool_quiesce(pool);
-    worker_handoff_close(pool);
-    pthread_mutex_destroy(&pool->handoff_lock);
-    ledger_destroy(&pool->ledger);
+    worker_remote_close(pool);
+    pthread_mutex_destroy(&pool->upload_lock);
+    job_tracker_destroy(&pool->tracker);
     pthread_mutex_destroy(&pool->lock);
     free(pool->threads);
     free(pool);

@@ -6,7 +6,7 @@
 #include <stdatomic.h>
 
 #include "indexer/index/index.h"
-#include "indexer/worker/ledger.h"
+#include "indexer/worker/job_tracker.h"
 #include "indexer/worker/queue.h"
 #include "indexer/worker/worker.h"
 
@@ -16,30 +16,30 @@ struct worker_task {
     struct worker_delivery *delivery;
     const struct config_collection *collection;
     struct indexer_shard_lease lease;
-    atomic_bool cancel;  /* set by the keeper, the builder looks at it: worker_task_cancelled */
+    atomic_bool cancel;  /* set by the monitor, the builder looks at it: worker_task_cancelled */
     int64_t reported_ns; /* last in-progress */
     struct worker_task *next;
 };
 
-struct handoff_session;
+struct upload_session;
 
 struct worker_pool {
     char address[WORKER_OWNER_BYTES]; /* of this process's HTTP server; empty: not reachable */
-    pthread_mutex_t handoff_lock;     /* over sessions */
-    struct handoff_session *sessions; /* segments on their way in: handoff.c */
+    pthread_mutex_t upload_lock;      /* over sessions */
+    struct upload_session *sessions;  /* segments on their way in: remote_owner.c */
     struct worker_pool_options options;
     pthread_t *threads;
     uint32_t thread_count;
-    pthread_t keeper;
-    bool keeper_runs;
+    pthread_t monitor;
+    bool monitor_runs;
     _Atomic bool stopping;
-    _Atomic bool keeper_stops; /* after the workers, whose builds it cancels */
-    pthread_mutex_t lock;      /* over active */
+    _Atomic bool monitor_stops; /* after the workers, whose builds it cancels */
+    pthread_mutex_t lock;       /* over active */
     struct worker_task *active;
     _Atomic uint32_t building; /* tasks inside a build */
     uint64_t memory_bytes;     /* that builds have taken: memory.c; under the lock */
     struct metric *memory;
-    struct ledger ledger;
+    struct job_tracker tracker;
     struct metric *queue_depth;
 };
 
@@ -82,7 +82,7 @@ bool worker_file_lacks_segment(const struct config *config,
                                const struct store_file_info *file, int64_t now_ms, bool *too_large);
 
 /** Forgets all segments on their way in. */
-void worker_handoff_close(struct worker_pool *pool);
+void worker_remote_close(struct worker_pool *pool);
 
 enum index_metric worker_index_metric(const struct config_collection *collection);
 

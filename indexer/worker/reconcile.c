@@ -45,11 +45,11 @@ static int publish(struct worker_pool *pool, const struct worker_job *job, struc
     int code;
 
     /* Before the publication: what a worker makes of it must not be overwritten. */
-    if (ledger_get(&pool->ledger, job).state != LEDGER_BUILDING)
-        ledger_set(&pool->ledger, job, LEDGER_PUBLISHED, now_ms(pool));
+    if (job_tracker_get(&pool->tracker, job).state != JOB_BUILDING)
+        job_tracker_set(&pool->tracker, job, JOB_PUBLISHED, now_ms(pool));
     code = queue->operations->publish(queue, job, error);
     if (code != 0)
-        ledger_set(&pool->ledger, job, LEDGER_NONE, 0);
+        job_tracker_set(&pool->tracker, job, JOB_NONE, 0);
     return code;
 }
 
@@ -71,15 +71,15 @@ int worker_pool_submit(struct worker_pool *pool, struct store_shard *shard,
 
 static bool is_taken_care_of(struct worker_pool *pool, const struct worker_job *job, int64_t depth)
 {
-    struct ledger_entry entry = ledger_get(&pool->ledger, job);
+    struct job_entry entry = job_tracker_get(&pool->tracker, job);
     int64_t now = now_ms(pool);
 
     switch (entry.state) {
-    case LEDGER_BUILDING:
+    case JOB_BUILDING:
         return true;
-    case LEDGER_GIVEN_UP:
+    case JOB_GIVEN_UP:
         return now < entry.time_ms;
-    case LEDGER_PUBLISHED:
+    case JOB_PUBLISHED:
         /* With an empty queue it is lost; with an unknown one it may wait. */
         return depth != 0 && now - entry.time_ms < REPUBLISH_MS;
     default:

@@ -142,7 +142,7 @@ static bool take_lease(struct worker_task *task, struct arena *arena)
 
     if (!worker_lease_take(task->pool->options.host, job->collection, job->shard, arena, &lease))
         return false;
-    /* The keeper looks at it. */
+    /* The monitor looks at it. */
     pthread_mutex_lock(&task->pool->lock);
     task->lease = lease;
     pthread_mutex_unlock(&task->pool->lock);
@@ -191,10 +191,10 @@ static enum worker_outcome outcome_of(int code, bool low_recall)
 /* False with the outcome when another thread of this process is at the file. */
 static bool claim(struct worker_task *task, enum worker_outcome *outcome)
 {
-    switch (ledger_claim(&task->pool->ledger, &task->delivery->job)) {
-    case LEDGER_CLAIMED:
+    switch (job_tracker_claim(&task->pool->tracker, &task->delivery->job)) {
+    case JOB_CLAIMED:
         return true;
-    case LEDGER_SAME:
+    case JOB_SAME:
         *outcome = WORKER_DONE; /* it has a copy of this job */
         return false;
     default:
@@ -217,7 +217,7 @@ static enum worker_outcome build_file(struct worker_task *task, struct error *er
     atomic_fetch_add(&pool->building, 1);
     code = worker_build(task, &low_recall, error);
     atomic_fetch_sub(&pool->building, 1);
-    ledger_set(&pool->ledger, job, LEDGER_NONE, 0);
+    job_tracker_set(&pool->tracker, job, JOB_NONE, 0);
     if (code == 0 && !low_recall)
         observe_build(task, start_ns);
     return outcome_of(code, low_recall);
@@ -238,7 +238,7 @@ static enum worker_outcome build_for_owner(struct worker_task *task, struct erro
     atomic_fetch_add(&pool->building, 1);
     code = worker_build_remote(task, &low_recall, error);
     atomic_fetch_sub(&pool->building, 1);
-    ledger_set(&pool->ledger, job, LEDGER_NONE, 0);
+    job_tracker_set(&pool->tracker, job, JOB_NONE, 0);
     if (code == ERROR_NOT_FOUND)
         log_info("indexer", "window %lld of %s/%s is no longer wanted: %s",
                  (long long)job->window_start_ms, job->collection, job->shard, error->text);

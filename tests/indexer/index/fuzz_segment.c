@@ -99,10 +99,10 @@ static bool accept_odd(void *context, uint32_t row)
 static void search_matching(const struct index_segment *segment, uint32_t rows,
                             const struct index_search *search)
 {
-    struct index_member member = {.segment = segment,
-                                  .matching_rows = (rows + 2) / 3,
-                                  .vector = search->vector,
-                                  .vector_context = search->vector_context};
+    struct index_group_member member = {.segment = segment,
+                                        .matching_rows = (rows + 2) / 3,
+                                        .vector = search->vector,
+                                        .vector_context = search->vector_context};
     uint64_t *matching = calloc((size_t)rows / 64 + 1, sizeof(*matching));
     uint32_t members[5], count;
     struct index_hit hits[5];
@@ -112,7 +112,7 @@ static void search_matching(const struct index_segment *segment, uint32_t rows,
     for (uint32_t row = 0; row < rows; row += 3)
         matching[row / 64] |= UINT64_C(1) << row % 64;
     member.matching = matching;
-    if (index_members_search(&member, 1, search, hits, members, &count, &exhausted, &error) != 0 ||
+    if (index_group_search(&member, 1, search, hits, members, &count, &exhausted, &error) != 0 ||
         count > 5)
         abort();
     for (uint32_t i = 0; i < count; i++)

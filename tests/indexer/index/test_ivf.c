@@ -1,4 +1,4 @@
-/* IVF-PQ: recall, filters, epochs and merging. */
+/* IVF-PQ: recall, filters, codebooks and merging. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -224,11 +224,11 @@ START_TEST(a_filtered_search_scores_a_part_of_what_matches)
         }
     for (uint32_t q = 0; q < QUERIES; q++) {
         struct counted counted = {&data, 0};
-        struct index_member member = {.segment = segment,
-                                      .matching = matching,
-                                      .matching_rows = matching_rows,
-                                      .vector = count_vector,
-                                      .vector_context = &counted};
+        struct index_group_member member = {.segment = segment,
+                                            .matching = matching,
+                                            .matching_rows = matching_rows,
+                                            .vector = count_vector,
+                                            .vector_context = &counted};
         struct index_search search =
             fixture_search(&data, data.vectors + (size_t)q * 97 * DIM, K, 32);
         struct index_hit hits[K];
@@ -236,8 +236,7 @@ START_TEST(a_filtered_search_scores_a_part_of_what_matches)
         struct error error;
         bool exhausted;
         ck_assert_int_eq(
-            index_members_search(&member, 1, &search, hits, members, &count, &exhausted, &error),
-            0);
+            index_group_search(&member, 1, &search, hits, members, &count, &exhausted, &error), 0);
         ck_assert_uint_eq(count, K);
         scored += counted.vectors;
     }
@@ -307,16 +306,16 @@ static struct index_segment *built_after(const struct index_segment *former,
                                          const struct fixture_data *data)
 {
     struct index_build_options options = fixture_options(INDEX_METRIC_L2, DIM);
-    struct index_ivf_epoch *epoch = former ? index_segment_copy_epoch(former) : NULL;
+    struct index_ivf_codebook *codebook = former ? index_segment_copy_codebook(former) : NULL;
     struct index_segment *segment;
 
-    options.epoch = epoch;
+    options.codebook = codebook;
     segment = fixture_ivf_segment(data, &options);
-    index_epoch_delete(epoch);
+    index_codebook_delete(codebook);
     return segment;
 }
 
-START_TEST(windows_share_an_epoch_until_the_data_drift)
+START_TEST(windows_share_a_codebook_until_the_data_drift)
 {
     uint64_t state = test_seed();
     struct fixture_data all = fixture_clusters(INDEX_METRIC_L2, 2 * ROWS, DIM, 30, 0.7f, &state);
@@ -330,10 +329,10 @@ START_TEST(windows_share_an_epoch_until_the_data_drift)
     next = built_after(segment, &second);
     drifted = built_after(next, &other);
     small = built_after(segment, &few);
-    ck_assert_uint_ne(index_segment_epoch(segment), 0);
-    ck_assert_uint_eq(index_segment_epoch(next), index_segment_epoch(segment));
-    ck_assert_uint_ne(index_segment_epoch(drifted), index_segment_epoch(segment));
-    ck_assert_uint_ne(index_segment_epoch(small), index_segment_epoch(segment));
+    ck_assert_uint_ne(index_segment_codebook(segment), 0);
+    ck_assert_uint_eq(index_segment_codebook(next), index_segment_codebook(segment));
+    ck_assert_uint_ne(index_segment_codebook(drifted), index_segment_codebook(segment));
+    ck_assert_uint_ne(index_segment_codebook(small), index_segment_codebook(segment));
     recall = fixture_recall(next, INDEX_METRIC_L2, &second, &queries, K, 64);
     printf("recall with an older window's centroids: %.3f\n", recall);
     ck_assert_double_ge(recall, 0.95);
@@ -365,14 +364,14 @@ static void check_merged(const struct fixture_data *all, const struct index_segm
     ck_assert_msg(index_segment_open(io_posix(), fixture_path(), FIXTURE_FILE_NUMBER, metric, DIM,
                                      all->count, &merged, &error) == 0,
                   "%s", error.text);
-    ck_assert_uint_eq(index_segment_epoch(merged), index_segment_epoch(parts[0]));
+    ck_assert_uint_eq(index_segment_codebook(merged), index_segment_codebook(parts[0]));
     recall = fixture_recall(merged, metric, all, &queries, K, 64);
     printf("recall of the merged segment: %.3f\n", recall);
     ck_assert_double_ge(recall, 0.95);
     index_segment_close(merged);
 }
 
-START_TEST(merging_windows_of_one_epoch_concatenates_their_lists)
+START_TEST(merging_windows_of_one_codebook_concatenates_their_lists)
 {
     uint64_t state = test_seed();
 
@@ -383,11 +382,11 @@ START_TEST(merging_windows_of_one_epoch_concatenates_their_lists)
         struct fixture_data first = first_rows(&all, cut);
         struct index_build_options options = fixture_options(metrics[m], DIM);
         struct index_segment *parts[2];
-        struct index_ivf_epoch *epoch;
+        struct index_ivf_codebook *codebook;
         parts[0] = fixture_ivf_segment(&first, &options);
-        options.epoch = epoch = index_segment_copy_epoch(parts[0]);
+        options.codebook = codebook = index_segment_copy_codebook(parts[0]);
         parts[1] = fixture_ivf_segment(&second, &options);
-        index_epoch_delete(epoch);
+        index_codebook_delete(codebook);
         check_merged(&all, (const struct index_segment *const *)parts, metrics[m], cut);
         index_segment_close(parts[0]);
         index_segment_close(parts[1]);
@@ -396,9 +395,9 @@ START_TEST(merging_windows_of_one_epoch_concatenates_their_lists)
 }
 END_TEST
 
-/* An epoch on its way to another machine: the same in both directions, and of damaged bytes none.
+/* A codebook on its way to another machine: the same in both directions, and of damaged bytes none.
  */
-START_TEST(an_epoch_goes_through_bytes_and_damage_is_told)
+START_TEST(a_codebook_goes_through_bytes_and_damage_is_told)
 {
     uint64_t state = test_seed();
 
@@ -407,36 +406,36 @@ START_TEST(an_epoch_goes_through_bytes_and_damage_is_told)
         struct fixture_data first = first_rows(&data, ROWS / 2);
         struct index_build_options options = fixture_options(metrics[m], DIM);
         struct index_segment *segment = fixture_ivf_segment(&first, &options), *next;
-        struct index_ivf_epoch *epoch = index_segment_copy_epoch(segment), *unpacked;
+        struct index_ivf_codebook *codebook = index_segment_copy_codebook(segment), *unpacked;
         struct buffer bytes = {0}, again = {0};
         struct error error = {0};
-        ck_assert_int_eq(index_epoch_pack(epoch, &bytes, &error), 0);
-        ck_assert_msg(index_epoch_unpack(bytes.data, bytes.size, &unpacked, &error) == 0, "%s",
+        ck_assert_int_eq(index_codebook_pack(codebook, &bytes, &error), 0);
+        ck_assert_msg(index_codebook_unpack(bytes.data, bytes.size, &unpacked, &error) == 0, "%s",
                       error.text);
-        ck_assert_int_eq(index_epoch_pack(unpacked, &again, &error), 0);
+        ck_assert_int_eq(index_codebook_pack(unpacked, &again, &error), 0);
         ck_assert_uint_eq(bytes.size, again.size);
         ck_assert_mem_eq(bytes.data, again.data, bytes.size);
-        options.epoch = unpacked;
+        options.codebook = unpacked;
         next = fixture_ivf_segment(&data, &options);
-        ck_assert_uint_eq(index_segment_epoch(next), index_segment_epoch(segment));
-        index_epoch_delete(unpacked);
+        ck_assert_uint_eq(index_segment_codebook(next), index_segment_codebook(segment));
+        index_codebook_delete(unpacked);
         for (int i = 0; i < 200; i++) {
             size_t at = test_random(&state) % bytes.size;
             uint8_t flip = (uint8_t)(1U << test_random(&state) % 8);
             int code;
             bytes.data[at] ^= flip;
-            code = index_epoch_unpack(bytes.data, bytes.size, &unpacked, &error);
+            code = index_codebook_unpack(bytes.data, bytes.size, &unpacked, &error);
             bytes.data[at] ^= flip;
             /* Only between sections is there nothing to damage. */
             ck_assert(code != 0 || again.data[at] == 0);
             ck_assert((code == 0) == (unpacked != NULL));
-            index_epoch_delete(unpacked);
+            index_codebook_delete(unpacked);
             at = test_random(&state) % bytes.size;
-            ck_assert_int_ne(index_epoch_unpack(bytes.data, at, &unpacked, &error), 0);
+            ck_assert_int_ne(index_codebook_unpack(bytes.data, at, &unpacked, &error), 0);
         }
         buffer_destroy(&bytes);
         buffer_destroy(&again);
-        index_epoch_delete(epoch);
+        index_codebook_delete(codebook);
         index_segment_close(segment);
         index_segment_close(next);
         fixture_data_destroy(&data);
@@ -445,23 +444,23 @@ START_TEST(an_epoch_goes_through_bytes_and_damage_is_told)
 END_TEST
 
 /* Three windows are searched as one: rows of the right window, as good as in one segment. */
-START_TEST(windows_of_one_epoch_are_searched_as_one)
+START_TEST(windows_of_one_codebook_are_searched_as_one)
 {
     enum { PARTS = 3, PART_ROWS = ROWS / PARTS };
     uint64_t state = test_seed();
     struct fixture_data all = fixture_clusters(INDEX_METRIC_L2, ROWS, DIM, 30, 0.7f, &state);
     struct fixture_data parts[PARTS];
-    struct index_member members[PARTS];
+    struct index_group_member members[PARTS];
     uint32_t found = 0;
 
     for (uint32_t i = 0; i < PARTS; i++) {
         parts[i] = (struct fixture_data){all.vectors + (size_t)i * PART_ROWS * DIM, PART_ROWS, DIM};
-        members[i] =
-            (struct index_member){.segment = built_after(i ? members[0].segment : NULL, &parts[i]),
-                                  .vector = fixture_vector,
-                                  .vector_context = &parts[i]};
-        ck_assert_uint_eq(index_segment_family(members[i].segment),
-                          index_segment_family(members[0].segment));
+        members[i] = (struct index_group_member){
+            .segment = built_after(i ? members[0].segment : NULL, &parts[i]),
+            .vector = fixture_vector,
+            .vector_context = &parts[i]};
+        ck_assert_uint_eq(index_segment_group(members[i].segment),
+                          index_segment_group(members[0].segment));
     }
     for (uint32_t q = 0; q < QUERIES; q++) {
         const float *query = all.vectors + (size_t)q * 149 * DIM;
@@ -471,7 +470,7 @@ START_TEST(windows_of_one_epoch_are_searched_as_one)
         struct error error;
         bool exhausted;
         ck_assert_int_eq(
-            index_members_search(members, PARTS, &search, hits, owners, &count, &exhausted, &error),
+            index_group_search(members, PARTS, &search, hits, owners, &count, &exhausted, &error),
             0);
         ck_assert_uint_eq(count, K);
         index_exact_top(INDEX_METRIC_L2, all.vectors, ROWS, DIM, query, K, truth, &truth_count);
@@ -490,7 +489,7 @@ START_TEST(windows_of_one_epoch_are_searched_as_one)
 }
 END_TEST
 
-START_TEST(segments_of_different_epochs_or_kinds_are_not_merged)
+START_TEST(segments_of_different_codebooks_or_kinds_are_not_merged)
 {
     uint64_t state = test_seed();
     struct fixture_data data = fixture_clusters(INDEX_METRIC_L2, 500, DIM, 30, 0.7f, &state);
@@ -590,10 +589,10 @@ TEST_TABLE(TEST(recall_is_high_for_all_metrics_and_thread_counts),
            TEST(a_filtered_search_scores_a_part_of_what_matches),
            TEST(filters_correlated_with_the_query_return_all_k),
            TEST(hits_at_or_below_the_floor_are_left_out),
-           TEST(windows_share_an_epoch_until_the_data_drift),
-           TEST(merging_windows_of_one_epoch_concatenates_their_lists),
-           TEST(an_epoch_goes_through_bytes_and_damage_is_told),
-           TEST(windows_of_one_epoch_are_searched_as_one),
-           TEST(segments_of_different_epochs_or_kinds_are_not_merged),
+           TEST(windows_share_a_codebook_until_the_data_drift),
+           TEST(merging_windows_of_one_codebook_concatenates_their_lists),
+           TEST(a_codebook_goes_through_bytes_and_damage_is_told),
+           TEST(windows_of_one_codebook_are_searched_as_one),
+           TEST(segments_of_different_codebooks_or_kinds_are_not_merged),
            TEST(a_build_reports_progress_and_can_be_cancelled),
            TEST(lists_and_probes_are_what_was_asked_for))

@@ -132,7 +132,7 @@ START_TEST(numbers_out_of_bounds_are_found_behind_right_checksums)
         {INDEX_IVF_CENTROIDS, 5, infinity, "finite"},
         {INDEX_IVF_CENTROIDS, header->list_count * DIM + 1, nan, "finite"},
         {INDEX_IVF_CODES, 1, 0x00800000, "code"},
-        {INDEX_IVF_CODEBOOK, 7, nan, "finite"},
+        {INDEX_IVF_CODEWORDS, 7, nan, "finite"},
         {INDEX_IVF_LISTS, 0, 1, "list"},
         {INDEX_IVF_LISTS, 2, 0xffffffff, "list"},
         {INDEX_IVF_LISTS, header->list_count, 0, "lists"},

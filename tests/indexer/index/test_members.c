@@ -98,7 +98,7 @@ static uint32_t truth(const struct forest *forest, const float *query, bool filt
 static uint32_t search(const struct forest *forest, const float *query, uint32_t ef, bool filtered,
                        uint32_t *wanted)
 {
-    struct index_member members[PARTS];
+    struct index_group_member members[PARTS];
     struct index_search asked = fixture_search(&forest->data, query, K, ef);
     struct index_hit hits[K], exact[K];
     struct error error = {0};
@@ -106,14 +106,14 @@ static uint32_t search(const struct forest *forest, const float *query, uint32_t
     bool exhausted;
 
     for (int i = 0; i < PARTS; i++)
-        members[i] = (struct index_member){.segment = forest->segments[i],
-                                           .matching = filtered ? forest->matching[i] : NULL,
-                                           .matching_rows = forest->matching_rows[i],
-                                           .vector = fixture_vector,
-                                           .vector_context = (void *)&forest->parts[i]};
+        members[i] = (struct index_group_member){.segment = forest->segments[i],
+                                                 .matching = filtered ? forest->matching[i] : NULL,
+                                                 .matching_rows = forest->matching_rows[i],
+                                                 .vector = fixture_vector,
+                                                 .vector_context = (void *)&forest->parts[i]};
     *wanted = truth(forest, query, filtered, exact);
     ck_assert_int_eq(
-        index_members_search(members, PARTS, &asked, hits, owners, &count, &exhausted, &error), 0);
+        index_group_search(members, PARTS, &asked, hits, owners, &count, &exhausted, &error), 0);
     ck_assert(count == *wanted || !exhausted);
     for (uint32_t i = 0; i < count; i++) {
         const float *vector;
@@ -206,7 +206,7 @@ enum { ISLANDS = 11, ISLAND_ROWS = 400, MANY = 100 };
 /* Segments that lie far from each other, more than are walked side by side. */
 struct islands {
     struct fixture_data parts[ISLANDS];
-    struct index_member members[ISLANDS];
+    struct index_group_member members[ISLANDS];
     uint64_t matching[ISLAND_ROWS / 64 + 1];
 };
 
@@ -220,9 +220,10 @@ static void islands_open(struct islands *islands, uint64_t *state)
         *part = fixture_clusters(INDEX_METRIC_L2, ISLAND_ROWS, DIM, 1, 0.5f, state);
         for (uint32_t row = 0; row < ISLAND_ROWS; row++)
             part->vectors[(size_t)row * DIM + i] += 40;
-        islands->members[i] = (struct index_member){.segment = fixture_segment(part, &options),
-                                                    .vector = fixture_vector,
-                                                    .vector_context = part};
+        islands->members[i] =
+            (struct index_group_member){.segment = fixture_segment(part, &options),
+                                        .vector = fixture_vector,
+                                        .vector_context = part};
         (void)unlink(fixture_path()); /* the mapping stays */
     }
 }
@@ -244,8 +245,8 @@ static uint32_t ask_island(const struct islands *islands, uint32_t part, uint32_
     struct error error = {0};
     uint32_t count;
 
-    ck_assert_int_eq(index_members_search(islands->members, ISLANDS, &search, hits, owners, &count,
-                                          exhausted, &error),
+    ck_assert_int_eq(index_group_search(islands->members, ISLANDS, &search, hits, owners, &count,
+                                        exhausted, &error),
                      0);
     return count;
 }

@@ -498,20 +498,20 @@ START_TEST(fields_of_the_payload_index_are_ready_before_a_filter_asks)
         world_upsert(&world, 0, id, 1000 + (int64_t)(id % 3) * 1000, 0, NULL);
     world_flush(&world, 0);
     world_seal(&world, 0, 1000);
-    ck_assert_int_eq(query_warm(&view, &made, &error), 0);
+    ck_assert_int_eq(query_column_preload(&view, &made, &error), 0);
     ck_assert_uint_eq(made, 0); /* no field is named */
     world.collection.payload_index = fields;
     world.collection.payload_index_count = 2;
-    ck_assert_int_eq(query_warm(&view, &made, &error), 0);
+    ck_assert_int_eq(query_column_preload(&view, &made, &error), 0);
     ck_assert_uint_eq(made, 3); /* a run and two chunks, each read once for both fields */
-    ck_assert_int_eq(query_warm(&view, &made, &error), 0);
+    ck_assert_int_eq(query_column_preload(&view, &made, &error), 0);
     ck_assert_uint_eq(made, 0);
     world_seal(&world, 0, 2000);
-    ck_assert_int_eq(query_warm(&view, &made, &error), 0);
+    ck_assert_int_eq(query_column_preload(&view, &made, &error), 0);
     ck_assert_uint_eq(made, 1);
     atomic_store(&world.closing, true); /* whoever wants the shard back is not made to wait */
     world_seal(&world, 0, 3000);
-    ck_assert_int_eq(query_warm(&view, &made, &error), ERROR_CANCELLED);
+    ck_assert_int_eq(query_column_preload(&view, &made, &error), ERROR_CANCELLED);
     ck_assert_uint_eq(made, 0);
     world.collection.payload_index_count = 0;
     world_close(&world);

@@ -1,7 +1,7 @@
 /* The job on the wire. */
 #include <string.h>
 
-#include "indexer/worker/ledger.h"
+#include "indexer/worker/job_tracker.h"
 #include "indexer/worker/worker.h"
 #include "tests/support/test_main.h"
 
@@ -133,63 +133,63 @@ START_TEST(job_id_tells_windows_generations_and_kinds_apart)
 }
 END_TEST
 
-START_TEST(ledger_tells_kinds_apart_except_while_one_is_built)
+START_TEST(job_tracker_tells_kinds_apart_except_while_one_is_built)
 {
     struct worker_job graph = sample;
     struct worker_job lists = sample;
-    struct ledger ledger;
+    struct job_tracker job_tracker;
 
     strcpy(lists.kind, "ivf_pq");
-    ledger_create(&ledger);
-    ledger_set(&ledger, &graph, LEDGER_GIVEN_UP, INT64_MAX);
-    ck_assert_int_eq(ledger_get(&ledger, &graph).state, LEDGER_GIVEN_UP);
-    ck_assert_int_eq(ledger_get(&ledger, &lists).state, LEDGER_NONE);
-    ledger_set(&ledger, &lists, LEDGER_PUBLISHED, 5);
-    ck_assert_int_eq(ledger_get(&ledger, &lists).state, LEDGER_PUBLISHED);
-    ck_assert_int_eq(ledger_get(&ledger, &graph).state, LEDGER_NONE);
+    job_tracker_create(&job_tracker);
+    job_tracker_set(&job_tracker, &graph, JOB_GIVEN_UP, INT64_MAX);
+    ck_assert_int_eq(job_tracker_get(&job_tracker, &graph).state, JOB_GIVEN_UP);
+    ck_assert_int_eq(job_tracker_get(&job_tracker, &lists).state, JOB_NONE);
+    job_tracker_set(&job_tracker, &lists, JOB_PUBLISHED, 5);
+    ck_assert_int_eq(job_tracker_get(&job_tracker, &lists).state, JOB_PUBLISHED);
+    ck_assert_int_eq(job_tracker_get(&job_tracker, &graph).state, JOB_NONE);
 
-    ck_assert_int_eq(ledger_claim(&ledger, &graph), LEDGER_CLAIMED);
-    ck_assert_int_eq(ledger_claim(&ledger, &graph), LEDGER_SAME);
-    ck_assert_int_eq(ledger_claim(&ledger, &lists), LEDGER_OTHER);
-    ck_assert_int_eq(ledger_get(&ledger, &lists).state, LEDGER_BUILDING);
-    ledger_set(&ledger, &graph, LEDGER_NONE, 0);
-    ck_assert_int_eq(ledger_claim(&ledger, &lists), LEDGER_CLAIMED);
-    ledger_destroy(&ledger);
+    ck_assert_int_eq(job_tracker_claim(&job_tracker, &graph), JOB_CLAIMED);
+    ck_assert_int_eq(job_tracker_claim(&job_tracker, &graph), JOB_SAME);
+    ck_assert_int_eq(job_tracker_claim(&job_tracker, &lists), JOB_OTHER);
+    ck_assert_int_eq(job_tracker_get(&job_tracker, &lists).state, JOB_BUILDING);
+    job_tracker_set(&job_tracker, &graph, JOB_NONE, 0);
+    ck_assert_int_eq(job_tracker_claim(&job_tracker, &lists), JOB_CLAIMED);
+    job_tracker_destroy(&job_tracker);
 }
 END_TEST
 
-START_TEST(ledger_keeps_what_it_is_told_while_it_grows)
+START_TEST(job_tracker_keeps_what_it_is_told_while_it_grows)
 {
-    struct ledger ledger;
+    struct job_tracker job_tracker;
     struct worker_job job = sample;
 
-    ledger_create(&ledger);
+    job_tracker_create(&job_tracker);
     for (int64_t i = 0; i < 5000; i++) {
         job.window_start_ms = i;
-        ck_assert_int_eq(ledger_get(&ledger, &job).state, LEDGER_NONE);
+        ck_assert_int_eq(job_tracker_get(&job_tracker, &job).state, JOB_NONE);
         if (i % 2)
-            ledger_set(&ledger, &job, LEDGER_PUBLISHED, i);
+            job_tracker_set(&job_tracker, &job, JOB_PUBLISHED, i);
         else
-            ck_assert_int_eq(ledger_claim(&ledger, &job), LEDGER_CLAIMED);
+            ck_assert_int_eq(job_tracker_claim(&job_tracker, &job), JOB_CLAIMED);
     }
     for (int64_t i = 0; i < 5000; i++) {
         job.window_start_ms = i;
         if (i % 2) {
-            ck_assert_int_eq(ledger_get(&ledger, &job).state, LEDGER_PUBLISHED);
-            ck_assert_int_eq(ledger_get(&ledger, &job).time_ms, i);
+            ck_assert_int_eq(job_tracker_get(&job_tracker, &job).state, JOB_PUBLISHED);
+            ck_assert_int_eq(job_tracker_get(&job_tracker, &job).time_ms, i);
         } else {
-            ck_assert_int_eq(ledger_claim(&ledger, &job), LEDGER_SAME);
+            ck_assert_int_eq(job_tracker_claim(&job_tracker, &job), JOB_SAME);
         }
     }
     job.window_start_ms = 0;
-    ledger_set(&ledger, &job, LEDGER_NONE, 0);
-    ck_assert_int_eq(ledger_claim(&ledger, &job), LEDGER_CLAIMED);
-    ledger_destroy(&ledger);
+    job_tracker_set(&job_tracker, &job, JOB_NONE, 0);
+    ck_assert_int_eq(job_tracker_claim(&job_tracker, &job), JOB_CLAIMED);
+    job_tracker_destroy(&job_tracker);
 }
 END_TEST
 
 TEST_TABLE(TEST(job_survives_the_wire), TEST(what_is_no_job_is_refused_with_a_reason),
            TEST(unknown_keys_of_a_job_are_skipped),
            TEST(job_id_tells_windows_generations_and_kinds_apart),
-           TEST(ledger_tells_kinds_apart_except_while_one_is_built),
-           TEST(ledger_keeps_what_it_is_told_while_it_grows))
+           TEST(job_tracker_tells_kinds_apart_except_while_one_is_built),
+           TEST(job_tracker_keeps_what_it_is_told_while_it_grows))

@@ -194,7 +194,7 @@ END_TEST
 
 /* Young windows get a graph; when they are old it is replaced in the background, and later windows
  * take over the centroids of earlier ones. */
-START_TEST(windows_that_grow_old_become_lists_of_one_epoch)
+START_TEST(windows_that_grow_old_become_lists_of_one_codebook)
 {
     struct setting *setting = set_up("dim: 16, metric: l2, index: {flat_below: 0}", 1);
     struct config_collection *collection = &setting->fixture.config->collections[0];
@@ -216,15 +216,16 @@ START_TEST(windows_that_grow_old_become_lists_of_one_epoch)
     }
     ck_assert_str_eq(fixture_window(&setting->fixture, 1).run.segment.kind, "ivf_pq");
     ck_assert_str_eq(fixture_window(&setting->fixture, 2).run.segment.kind, "ivf_pq");
-    ck_assert_uint_ne(fixture_epoch(&setting->fixture, 1), 0);
-    ck_assert_uint_eq(fixture_epoch(&setting->fixture, 1), fixture_epoch(&setting->fixture, 2));
+    ck_assert_uint_ne(fixture_codebook(&setting->fixture, 1), 0);
+    ck_assert_uint_eq(fixture_codebook(&setting->fixture, 1),
+                      fixture_codebook(&setting->fixture, 2));
     fixture_wait_files(&setting->fixture, ".segment", 2);
     tear_down(setting);
 }
 END_TEST
 
 /* Partitions of a topic look alike: lists of all their windows have one set of centroids. */
-START_TEST(shards_share_an_epoch)
+START_TEST(shards_share_a_codebook)
 {
     struct setting *setting =
         set_up("dim: 16, metric: l2, index: {kind: ivf_pq, flat_below: 0}", 1);
@@ -240,12 +241,12 @@ START_TEST(shards_share_an_epoch)
         fixture_switch(fixture);
     }
     fixture_switch(fixture); /* windows 2 and 4 */
-    first = fixture_epoch(fixture, 2);
+    first = fixture_codebook(fixture, 2);
     ck_assert_uint_ne(first, 0);
-    ck_assert_uint_eq(fixture_epoch(fixture, 4), first);
+    ck_assert_uint_eq(fixture_codebook(fixture, 4), first);
     fixture_switch(fixture); /* windows 1 and 3 */
-    ck_assert_uint_eq(fixture_epoch(fixture, 1), first);
-    ck_assert_uint_eq(fixture_epoch(fixture, 3), first);
+    ck_assert_uint_eq(fixture_codebook(fixture, 1), first);
+    ck_assert_uint_eq(fixture_codebook(fixture, 3), first);
     tear_down(setting);
 }
 END_TEST
@@ -430,7 +431,7 @@ TEST_TABLE(TEST(sealed_window_gets_a_segment_that_searches_see),
            TEST(window_whose_job_was_lost_is_found_by_reconciliation),
            TEST(packed_run_is_indexed_like_a_raw_one), TEST(small_window_stays_flat),
            TEST(kind_and_row_count_decide_what_a_window_gets),
-           TEST(windows_that_grow_old_become_lists_of_one_epoch), TEST(shards_share_an_epoch),
+           TEST(windows_that_grow_old_become_lists_of_one_codebook), TEST(shards_share_a_codebook),
            TEST(segment_below_the_recall_floor_is_never_served),
            TEST(build_that_fails_always_is_given_up_after_the_last_attempt),
            TEST(build_that_fails_once_is_repeated), TEST(segments_are_there_again_after_a_restart),

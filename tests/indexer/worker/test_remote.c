@@ -10,9 +10,9 @@
 #include <unistd.h>
 
 #include "indexer/http/http.h"
-#include "indexer/worker/handoff.h"
 #include "indexer/worker/memory.h"
 #include "indexer/worker/queue.h"
+#include "indexer/worker/remote.h"
 #include "tests/indexer/worker/nats_server.h"
 #include "tests/indexer/worker/worker_fixture.h"
 
@@ -196,12 +196,12 @@ START_TEST(builder_without_room_for_a_graph_brings_lists_once)
     fixture_wait_drained(owner.queue);
     ck_assert_uint_eq(fixture_window(&owner.fixture, 5).run.segment.file_number,
                       window.run.segment.file_number);
-    /* And the next window's are of the same epoch, which the owner has. */
+    /* And the next window's are of the same codebook, which the owner has. */
     fixture_seal(&owner.fixture, 6, ROWS);
     fixture_submit(&owner.fixture, owner.pool, 6);
     ck_assert_str_eq(fixture_wait_indexed(&owner.fixture, 6).run.segment.kind, "ivf_pq");
-    ck_assert_uint_ne(fixture_epoch(&owner.fixture, 5), 0);
-    ck_assert_uint_eq(fixture_epoch(&owner.fixture, 5), fixture_epoch(&owner.fixture, 6));
+    ck_assert_uint_ne(fixture_codebook(&owner.fixture, 5), 0);
+    ck_assert_uint_eq(fixture_codebook(&owner.fixture, 5), fixture_codebook(&owner.fixture, 6));
     (void)kill(builder.process, SIGKILL);
     ck_assert_int_eq(waitpid(builder.process, &status, 0), builder.process);
     owner_close(&owner);
@@ -235,18 +235,18 @@ static void hostile_open(struct hostile *hostile)
 
 static int send(struct hostile *hostile, uint64_t offset, uint64_t total, size_t size, bool damaged)
 {
-    uint8_t bytes[HANDOFF_CHECKSUM_BYTES + 64] = {0};
-    uint64_t checksum = worker_handoff_checksum(bytes + HANDOFF_CHECKSUM_BYTES, size, 1,
-                                                hostile->file_number, offset);
+    uint8_t bytes[REMOTE_CHECKSUM_BYTES + 64] = {0};
+    uint64_t checksum = worker_remote_checksum(bytes + REMOTE_CHECKSUM_BYTES, size, 1,
+                                               hostile->file_number, offset);
     struct worker_part part = {hostile->file_number, offset, total, bytes,
-                               HANDOFF_CHECKSUM_BYTES + size};
+                               REMOTE_CHECKSUM_BYTES + size};
     struct error error = {0};
     bool attached;
     int code;
 
     memcpy(bytes, &checksum, sizeof(checksum));
     bytes[0] ^= damaged;
-    code = worker_handoff_part(hostile->pool, &hostile->run, &part, &attached, &error);
+    code = worker_remote_part(hostile->pool, &hostile->run, &part, &attached, &error);
     ck_assert(!attached);
     return code;
 }
@@ -256,7 +256,7 @@ static void begin(struct hostile *hostile)
     struct error error = {0};
 
     ck_assert_int_eq(
-        worker_handoff_begin(hostile->pool, &hostile->run, &hostile->file_number, &error), 0);
+        worker_remote_begin(hostile->pool, &hostile->run, &hostile->file_number, &error), 0);
 }
 
 START_TEST(what_is_no_segment_is_never_swapped_in_and_leaves_nothing)
@@ -281,16 +281,16 @@ START_TEST(what_is_no_segment_is_never_swapped_in_and_leaves_nothing)
     ck_assert_uint_eq(fixture_window(&hostile.fixture, 5).run.segment.file_number, 0);
     begin(&hostile); /* whose builder dies: the pool's end takes it away */
 
-    ck_assert_int_eq(worker_handoff_vectors(hostile.pool, &hostile.run, 499, 2, &out, &error),
+    ck_assert_int_eq(worker_remote_vectors(hostile.pool, &hostile.run, 499, 2, &out, &error),
                      ERROR_INVALID);
-    ck_assert_int_eq(worker_handoff_vectors(hostile.pool, &hostile.run, 500, 1, &out, &error),
+    ck_assert_int_eq(worker_remote_vectors(hostile.pool, &hostile.run, 500, 1, &out, &error),
                      ERROR_INVALID);
-    ck_assert_int_eq(worker_handoff_vectors(hostile.pool, &hostile.run, 0, 500, &out, &error), 0);
-    ck_assert_uint_eq(out.size, HANDOFF_CHECKSUM_BYTES + 500 * 16 * sizeof(float));
-    ck_assert_int_eq(worker_handoff_epoch(hostile.pool, &hostile.run, 0, &out, &error),
+    ck_assert_int_eq(worker_remote_vectors(hostile.pool, &hostile.run, 0, 500, &out, &error), 0);
+    ck_assert_uint_eq(out.size, REMOTE_CHECKSUM_BYTES + 500 * 16 * sizeof(float));
+    ck_assert_int_eq(worker_remote_codebook(hostile.pool, &hostile.run, 0, &out, &error),
                      ERROR_NOT_FOUND); /* nothing has lists */
     hostile.run.generation = 2;
-    ck_assert_int_eq(worker_handoff_vectors(hostile.pool, &hostile.run, 0, 1, &out, &error),
+    ck_assert_int_eq(worker_remote_vectors(hostile.pool, &hostile.run, 0, 1, &out, &error),
                      ERROR_NOT_FOUND);
     buffer_destroy(&out);
     worker_pool_stop(hostile.pool);

@@ -306,19 +306,19 @@ struct store_window_info fixture_wait_indexed(struct worker_fixture *fixture, in
     }
 }
 
-uint64_t fixture_epoch(struct worker_fixture *fixture, int64_t number)
+uint64_t fixture_codebook(struct worker_fixture *fixture, int64_t number)
 {
     struct store_snapshot *snapshot =
         store_snapshot_acquire(fixture->shard, io_wall_ms(io_posix()));
-    uint64_t epoch = 0;
+    uint64_t codebook = 0;
     size_t count;
     const struct store_source *sources = store_snapshot_sources(snapshot, &count);
 
     for (size_t i = 0; i < count; i++)
         if (sources[i].segment && sources[i].window_start_ms == number * WINDOW_MS)
-            epoch = index_segment_epoch(sources[i].segment->object);
+            codebook = index_segment_codebook(sources[i].segment->object);
     store_snapshot_release(snapshot);
-    return epoch;
+    return codebook;
 }
 
 void fixture_wait_drained(struct worker_queue *queue)

@@ -66,7 +66,7 @@ struct store_window_info fixture_window(struct worker_fixture *fixture, int64_t 
 /** Waits until the window has a segment. */
 struct store_window_info fixture_wait_indexed(struct worker_fixture *fixture, int64_t number);
 /** Epoch of the window's segment; 0: none. */
-uint64_t fixture_epoch(struct worker_fixture *fixture, int64_t number);
+uint64_t fixture_codebook(struct worker_fixture *fixture, int64_t number);
 /** Waits until nothing is waiting or under way. */
 void fixture_wait_drained(struct worker_queue *queue);
 /** Files in the shard's folder whose name ends so. */

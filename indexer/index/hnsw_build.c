@@ -7,7 +7,7 @@
 #include <xxhash.h>
 
 #include "indexer/index/graph.h"
-#include "indexer/index/layer.h"
+#include "indexer/index/level_build.h"
 #include "indexer/index/memory.h"
 #include "indexer/index/parallel.h"
 #include "indexer/index/random.h"
@@ -29,7 +29,7 @@ struct build {
     uint32_t count;
     const struct index_build_options *options;
     struct index_graph graph;
-    struct index_layer_options layer;
+    struct index_level_options level_options;
     uint8_t *row_codes;    /* count x stride, in row order */
     uint32_t *rows;        /* of the nodes; first `distinct` nodes, then their equals */
     uint32_t *first_equal; /* row: the row whose codes it repeats, or itself */
@@ -103,7 +103,7 @@ static bool order_rows(struct build *build)
 
     gather_codes(build, 0, build->distinct);
     view = codes_view(build, build->distinct);
-    done = index_layer_order(&view, &build->layer, order);
+    done = index_neighbourhood_order(&view, &build->level_options, order);
     if (done) {
         for (uint32_t i = 0; i < build->distinct; i++)
             order[i] = build->rows[order[i]];
@@ -187,8 +187,8 @@ static bool build_level(struct build *build, uint32_t below_count, const uint32_
     uint32_t *links = index_allocate((size_t)count * build->graph.m, sizeof(uint32_t));
     uint8_t *codes = index_allocate(count, stride);
     struct index_codes view = {build->graph.quantiser.kind, stride, count, codes};
-    struct index_layer_options options = build->layer;
-    uint64_t state = build->layer.seed ^ below_count;
+    struct index_level_options options = build->level_options;
+    uint64_t state = build->level_options.seed ^ below_count;
     bool done;
 
     options.degree = build->graph.m;
@@ -200,7 +200,7 @@ static bool build_level(struct build *build, uint32_t below_count, const uint32_
         memcpy(codes + (size_t)i * stride, build->codes + (size_t)nodes[i] * stride, stride);
     }
     *level = (struct index_level){count, nodes, below, links};
-    done = index_layer_build(&view, &options, links);
+    done = index_level_build(&view, &options, links);
     free(codes);
     return done;
 }
@@ -241,7 +241,7 @@ static bool run(struct build *build)
     if (!order_rows(build))
         return false;
     view = codes_view(build, build->distinct);
-    if (!index_layer_build(&view, &build->layer, build->links))
+    if (!index_level_build(&view, &build->level_options, build->links))
         return false;
     if (build->distinct < build->count)
         attach_equals(build);
@@ -265,9 +265,9 @@ static uint32_t clamp(uint32_t value, uint32_t low, uint32_t high)
     return value < low ? low : value > high ? high : value;
 }
 
-static struct index_layer_options layer_options(const struct index_build_options *options)
+static struct index_level_options level_options_of(const struct index_build_options *options)
 {
-    return (struct index_layer_options){
+    return (struct index_level_options){
         .degree = 2 * clamp(options->m, M_MIN, M_MAX),
         .ef_construct = clamp(options->ef_construct, EF_MIN, EF_MAX),
         .thread_count = options->thread_count,
@@ -277,17 +277,19 @@ static struct index_layer_options layer_options(const struct index_build_options
 }
 
 /* Codes twice, in the order of rows and of nodes; two names for every row; links. */
-static uint64_t bytes_of(uint32_t count, uint32_t stride, const struct index_layer_options *layer)
+static uint64_t bytes_of(uint32_t count, uint32_t stride,
+                         const struct index_level_options *level_options)
 {
-    return count * ((uint64_t)2 * stride + (2 + (uint64_t)layer->degree) * sizeof(uint32_t)) +
-           index_layer_bytes(count, stride, layer);
+    return count *
+               ((uint64_t)2 * stride + (2 + (uint64_t)level_options->degree) * sizeof(uint32_t)) +
+           index_level_build_bytes(count, stride, level_options);
 }
 
 uint64_t index_hnsw_build_bytes(uint32_t count, const struct index_build_options *options)
 {
-    struct index_layer_options layer = layer_options(options);
+    struct index_level_options level_options = level_options_of(options);
 
-    return bytes_of(count, index_quantiser_stride(options->dim), &layer);
+    return bytes_of(count, index_quantiser_stride(options->dim), &level_options);
 }
 
 static int build_create(struct build *build, const float *vectors, uint32_t count,
@@ -303,10 +305,10 @@ static int build_create(struct build *build, const float *vectors, uint32_t coun
     graph->count = count;
     graph->m = clamp(options->m, M_MIN, M_MAX);
     graph->ef_construct = clamp(options->ef_construct, EF_MIN, EF_MAX);
-    build->layer = layer_options(options);
-    build->layer.progress = options->progress ? report : NULL;
-    build->layer.progress_context = build;
-    bytes = bytes_of(count, graph->quantiser.stride, &build->layer);
+    build->level_options = level_options_of(options);
+    build->level_options.progress = options->progress ? report : NULL;
+    build->level_options.progress_context = build;
+    bytes = bytes_of(count, graph->quantiser.stride, &build->level_options);
     if (options->memory_max_bytes > 0 && bytes > options->memory_max_bytes) {
         index_quantiser_destroy(&graph->quantiser);
         return error_set(error, ERROR_UNSUPPORTED,
@@ -317,7 +319,7 @@ static int build_create(struct build *build, const float *vectors, uint32_t coun
     build->first_equal = index_allocate(count, sizeof(uint32_t));
     graph->codes = build->codes = index_allocate(count, stride);
     graph->rows = build->rows = index_allocate(count, sizeof(uint32_t));
-    build->links = index_allocate((size_t)count * build->layer.degree, sizeof(uint32_t));
+    build->links = index_allocate((size_t)count * build->level_options.degree, sizeof(uint32_t));
     return 0;
 }
 

@@ -275,9 +275,9 @@ int search_source_run(struct source_search *source, struct error *error)
 
     if (search_out_of_time(source->searcher))
         return 0;
-    if (source->way == SOURCE_LISTED)
+    if (source->path == ACCESS_ROW_LIST)
         code = scan_listed(source, &local);
-    else if (source->way == SOURCE_SPARSE)
+    else if (source->path == ACCESS_FILTER_FIRST)
         code = scan_sparse(source, &local);
     else
         code = scan(source, &local);

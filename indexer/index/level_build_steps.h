@@ -1,13 +1,13 @@
-/* The steps of building a layer, in their order: see layer.h. */
-#ifndef INDEXER_INDEX_LAYER_STEPS_H
-#define INDEXER_INDEX_LAYER_STEPS_H
+/* The steps of building a level, in their order: see level_build.h. */
+#ifndef INDEXER_INDEX_LEVEL_BUILD_STEPS_H
+#define INDEXER_INDEX_LEVEL_BUILD_STEPS_H
 
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "indexer/index/candidate_lists.h"
 #include "indexer/index/codes.h"
-#include "indexer/index/pools.h"
 
 #define INDEX_NO_LINK UINT32_MAX
 
@@ -21,7 +21,7 @@ static inline uint32_t index_links_used(const uint32_t *links, uint32_t most)
     return used;
 }
 
-struct index_layer_options {
+struct index_level_options {
     uint32_t degree;       /* most links of a row */
     uint32_t ef_construct; /* effort: how many balls a row is in, how many it keeps from each */
     uint32_t thread_count;
@@ -31,20 +31,21 @@ struct index_layer_options {
     void *progress_context;
 };
 
-bool index_leaves_fill(const struct index_codes *codes, const struct index_layer_options *options,
-                       struct index_pools *pools);
-bool index_prune_links(const struct index_codes *codes, const struct index_layer_options *options,
-                       struct index_pools *pools, uint32_t *links);
+bool index_ball_carving_run(const struct index_codes *codes,
+                            const struct index_level_options *options,
+                            struct index_candidate_lists *lists);
+bool index_prune_links(const struct index_codes *codes, const struct index_level_options *options,
+                       struct index_candidate_lists *lists, uint32_t *links);
 /** What these two take while they run, at most; `per_thread` of it for each thread. */
-uint64_t index_leaves_bytes(uint32_t count, uint32_t stride, uint32_t ef_construct,
-                            uint64_t *per_thread);
+uint64_t index_ball_carving_bytes(uint32_t count, uint32_t stride, uint32_t ef_construct,
+                                  uint64_t *per_thread);
 uint64_t index_prune_bytes(uint32_t count, uint32_t degree);
 /** Adds links until every row is reachable from row 0. Links may leave out others, none that a row
  * needs to be reached. */
 void index_repair_links(const struct index_codes *codes, uint32_t degree, uint32_t *links);
 
 /** order[i]: the row to be put at place i, so that rows of one neighbourhood lie together. */
-bool index_layer_order(const struct index_codes *codes, const struct index_layer_options *options,
-                       uint32_t *order);
+bool index_neighbourhood_order(const struct index_codes *codes,
+                               const struct index_level_options *options, uint32_t *order);
 
 #endif

@@ -1,4 +1,4 @@
-/* The builder's side of a build for another machine; handoff.h has the order of calls. The run
+/* The builder's side of a build for another machine; remote.h has the order of calls. The run
  * comes in parts into memory, the segment is built in a file of this process's data folder and goes
  * back in parts. Nothing is kept: a builder may be killed at any moment, its job is delivered
  * again. */
@@ -12,13 +12,13 @@
 #include "base/doc.h"
 #include "base/logger.h"
 #include "indexer/worker/build.h"
-#include "indexer/worker/handoff.h"
 #include "indexer/worker/memory.h"
+#include "indexer/worker/remote.h"
 
 enum {
     CONNECT_TIMEOUT_S = 5,
     STALLED_S = 60, /* without a byte */
-    ANSWER_BYTES_MAX = 2 * HANDOFF_PART_BYTES
+    ANSWER_BYTES_MAX = 2 * REMOTE_PART_BYTES
 };
 
 struct owner {
@@ -206,13 +206,13 @@ static int fetch_part(struct owner *owner, struct build *build, uint32_t first, 
     (void)snprintf(more, sizeof(more), "&first=%u&count=%u", first, count);
     if (ask(owner, "GET", "/internal/run", more, NULL, error) != 0)
         return error->code;
-    if (owner->answer.size != HANDOFF_CHECKSUM_BYTES + count * row_bytes)
+    if (owner->answer.size != REMOTE_CHECKSUM_BYTES + count * row_bytes)
         return error_set(error, ERROR_PEER, "%s sent %zu bytes for %u rows", job->owner,
                          owner->answer.size, count);
     memcpy(&checksum, owner->answer.data, sizeof(checksum));
-    bytes = owner->answer.data + HANDOFF_CHECKSUM_BYTES;
+    bytes = owner->answer.data + REMOTE_CHECKSUM_BYTES;
     if (checksum !=
-        worker_handoff_checksum(bytes, count * row_bytes, job->generation, build->row_count, first))
+        worker_remote_checksum(bytes, count * row_bytes, job->generation, build->row_count, first))
         return error_set(error, ERROR_CORRUPT, "rows %u to %u came damaged from %s", first,
                          first + count, job->owner);
     memcpy((uint8_t *)build->copy + first * row_bytes, bytes, count * row_bytes);
@@ -222,7 +222,7 @@ static int fetch_part(struct owner *owner, struct build *build, uint32_t first, 
 static int fetch_run(struct owner *owner, struct build *build, struct error *error)
 {
     size_t row_bytes = owner->task->collection->dim * sizeof(float);
-    uint32_t rows_a_part = (uint32_t)(HANDOFF_PART_BYTES / row_bytes);
+    uint32_t rows_a_part = (uint32_t)(REMOTE_PART_BYTES / row_bytes);
 
     rows_a_part = rows_a_part ? rows_a_part : 1;
     build->copy = malloc(build->row_count * row_bytes);
@@ -240,41 +240,42 @@ static int fetch_run(struct owner *owner, struct build *build, struct error *err
     return 0;
 }
 
-/* ---- the epoch comes ---- */
+/* ---- the codebook comes ---- */
 
-static int fetch_epoch_part(struct owner *owner, struct buffer *epoch, uint64_t *total_bytes,
-                            struct error *error)
+static int fetch_codebook_part(struct owner *owner, struct buffer *codebook, uint64_t *total_bytes,
+                               struct error *error)
 {
     char more[64];
 
-    (void)snprintf(more, sizeof(more), "&offset=%zu", epoch->size);
+    (void)snprintf(more, sizeof(more), "&offset=%zu", codebook->size);
     if (ask(owner, "GET", "/internal/epoch", more, NULL, error) != 0)
         return error->code;
-    if (owner->answer.size <= HANDOFF_TOTAL_BYTES)
-        return error_set(error, ERROR_PEER, "%s sent no epoch", owner->task->delivery->job.owner);
+    if (owner->answer.size <= REMOTE_TOTAL_BYTES)
+        return error_set(error, ERROR_PEER, "%s sent no codebook",
+                         owner->task->delivery->job.owner);
     memcpy(total_bytes, owner->answer.data, sizeof(*total_bytes));
-    buffer_append(epoch, owner->answer.data + HANDOFF_TOTAL_BYTES,
-                  owner->answer.size - HANDOFF_TOTAL_BYTES);
+    buffer_append(codebook, owner->answer.data + REMOTE_TOTAL_BYTES,
+                  owner->answer.size - REMOTE_TOTAL_BYTES);
     return 0;
 }
 
-/* Without one, or with one that changes on the way, the window gets an epoch of its own: it is
+/* Without one, or with one that changes on the way, the window gets a codebook of its own: it is
  * searched as well, only not together with others. */
-static int fetch_epoch(struct owner *owner, struct build *build, struct error *error)
+static int fetch_codebook(struct owner *owner, struct build *build, struct error *error)
 {
     struct buffer bytes = {0};
     uint64_t total_bytes = 0;
     int code = 0;
 
     do
-        code = fetch_epoch_part(owner, &bytes, &total_bytes, error);
+        code = fetch_codebook_part(owner, &bytes, &total_bytes, error);
     while (code == 0 && bytes.size < total_bytes);
     if (code == 0)
-        code = index_epoch_unpack(bytes.data, bytes.size, &build->epoch, error);
+        code = index_codebook_unpack(bytes.data, bytes.size, &build->codebook, error);
     buffer_destroy(&bytes);
     if (code == 0 || code == ERROR_CANCELLED)
         return code;
-    log_debug("indexer", "lists of window %" PRId64 " of %s/%s get an epoch of their own: %s",
+    log_debug("indexer", "lists of window %" PRId64 " of %s/%s get a codebook of their own: %s",
               build->task->delivery->job.window_start_ms, build->task->delivery->job.collection,
               build->shard, error->text);
     owner->gone = false;
@@ -314,18 +315,18 @@ static int send_part(struct owner *owner, const struct build *build, int file, u
 {
     const struct worker_job *job = &owner->task->delivery->job;
     uint64_t left = build->segment_bytes - offset;
-    size_t size = left < HANDOFF_PART_BYTES ? (size_t)left : HANDOFF_PART_BYTES;
+    size_t size = left < REMOTE_PART_BYTES ? (size_t)left : REMOTE_PART_BYTES;
     uint64_t checksum;
     char more[128];
 
     body->size = 0;
-    (void)buffer_reserve(body, HANDOFF_CHECKSUM_BYTES + size);
-    body->size = HANDOFF_CHECKSUM_BYTES + size;
+    (void)buffer_reserve(body, REMOTE_CHECKSUM_BYTES + size);
+    body->size = REMOTE_CHECKSUM_BYTES + size;
     if (io_read(owner->task->pool->options.io, file, build->path,
-                body->data + HANDOFF_CHECKSUM_BYTES, size, offset, error) != 0)
+                body->data + REMOTE_CHECKSUM_BYTES, size, offset, error) != 0)
         return error->code;
-    checksum = worker_handoff_checksum(body->data + HANDOFF_CHECKSUM_BYTES, size, job->generation,
-                                       build->file_number, offset);
+    checksum = worker_remote_checksum(body->data + REMOTE_CHECKSUM_BYTES, size, job->generation,
+                                      build->file_number, offset);
     memcpy(body->data, &checksum, sizeof(checksum));
     (void)snprintf(more, sizeof(more), "&file_number=%" PRIu64 "&offset=%" PRIu64 "&total=%" PRIu64,
                    build->file_number, offset, build->segment_bytes);
@@ -343,7 +344,7 @@ static int send_segment(struct owner *owner, const struct build *build, struct e
     if (code != 0)
         return code;
     for (uint64_t offset = 0; code == 0 && offset < build->segment_bytes;
-         offset += HANDOFF_PART_BYTES)
+         offset += REMOTE_PART_BYTES)
         code = send_part(owner, build, file, offset, &body, error);
     (void)io_close(io, file, build->path, &ignored); /* was only read */
     buffer_destroy(&body);
@@ -386,7 +387,7 @@ int worker_build_remote(struct worker_task *task, bool *low_recall, struct error
     if (code == 0 && (job->rows == 0 || job->rows > INT32_MAX))
         code = error_set(error, ERROR_INVALID, "a run of %" PRIu64 " rows", job->rows);
     if (code == 0 && build.lists)
-        code = fetch_epoch(&owner, &build, error);
+        code = fetch_codebook(&owner, &build, error);
     if (code == 0)
         code = worker_build_begin(&build, error);
     if (code == 0)

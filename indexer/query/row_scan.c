@@ -1,4 +1,4 @@
-#include "indexer/query/each.h"
+#include "indexer/query/row_scan.h"
 
 #include "indexer/query/column.h"
 #include "indexer/query/filter.h"
@@ -8,8 +8,8 @@ enum {
     DEADLINE_BATCHES = 16 /* between two looks at the clock */
 };
 
-struct each_state {
-    const struct each_options *options;
+struct scan_state {
+    const struct row_scan_options *options;
     const struct query_filter *filter; /* NULL: everything */
     struct filter_binding *binding;    /* of the source under way, or NULL */
     int64_t from_ms, to_ms;
@@ -17,7 +17,7 @@ struct each_state {
 };
 
 /* Payloads of a batch, when they are needed. */
-struct each_batch {
+struct scan_batch {
     uint32_t rows[BATCH_ROWS];
     const uint8_t *payloads[BATCH_ROWS];
     uint32_t payload_bytes[BATCH_ROWS];
@@ -26,10 +26,10 @@ struct each_batch {
 };
 
 /* Damage: with a result the row is left out, without one the operation fails. */
-static int settle(const struct each_state *state, size_t shard, const struct store_source *source,
+static int settle(const struct scan_state *state, size_t shard, const struct store_source *source,
                   int code, const struct error *local, struct error *error)
 {
-    const struct each_options *options = state->options;
+    const struct row_scan_options *options = state->options;
     bool damage = code == ERROR_CORRUPT || code == ERROR_IO;
 
     if (damage)
@@ -43,10 +43,10 @@ static int settle(const struct each_state *state, size_t shard, const struct sto
     return code;
 }
 
-static int each_row(struct each_state *state, const struct query_row *row, const uint8_t *bytes,
+static int scan_row(struct scan_state *state, const struct query_row *row, const uint8_t *bytes,
                     size_t size_bytes, struct error *error)
 {
-    const struct each_options *options = state->options;
+    const struct row_scan_options *options = state->options;
     struct filter_subject subject = {.row = row,
                                      .scratch = &state->scratch,
                                      .binding = state->binding,
@@ -65,8 +65,8 @@ static int each_row(struct each_state *state, const struct query_row *row, const
                 : options->visit(options->context, row, bytes, size_bytes, &state->scratch, error);
 }
 
-static int each_batch(struct each_state *state, size_t shard, struct query_row *row,
-                      struct each_batch *batch, struct error *error)
+static int scan_batch(struct scan_state *state, size_t shard, struct query_row *row,
+                      struct scan_batch *batch, struct error *error)
 {
     bool payloads = state->options->needs_payload ||
                     (state->filter && state->filter->needs_payload && !state->binding);
@@ -80,7 +80,7 @@ static int each_batch(struct each_state *state, size_t shard, struct query_row *
                                         batch->payloads, batch->payload_bytes, &local) == 0;
     for (uint32_t i = 0; i < batch->count && code == 0; i++) {
         row->row = batch->rows[i];
-        code = each_row(state, row, batch->read ? batch->payloads[i] : NULL,
+        code = scan_row(state, row, batch->read ? batch->payloads[i] : NULL,
                         batch->read ? batch->payload_bytes[i] : 0, &local);
         if (code != 0)
             code = settle(state, shard, row->source, code, &local, error);
@@ -90,12 +90,12 @@ static int each_batch(struct each_state *state, size_t shard, struct query_row *
     return code;
 }
 
-static int each_source(struct each_state *state, size_t shard, const struct store_source *source,
+static int scan_source(struct scan_state *state, size_t shard, const struct store_source *source,
                        struct error *error)
 {
     const struct query_view *view = state->options->view;
     struct query_row row = query_view_row(view, shard, source, 0);
-    struct each_batch batch;
+    struct scan_batch batch;
     uint32_t batches = 0;
     int code = 0;
 
@@ -105,12 +105,12 @@ static int each_source(struct each_state *state, size_t shard, const struct stor
         for (batch.count = 0; next < source->row_count && batch.count < BATCH_ROWS; next++)
             if (store_row_visible(row.snapshot, source, next))
                 batch.rows[batch.count++] = next;
-        code = each_batch(state, shard, &row, &batch, error);
+        code = scan_batch(state, shard, &row, &batch, error);
     }
     return code;
 }
 
-static int each_bound(struct each_state *state, size_t shard, const struct store_source *source,
+static int scan_bound(struct scan_state *state, size_t shard, const struct store_source *source,
                       struct error *error)
 {
     struct arena bound;
@@ -120,18 +120,18 @@ static int each_bound(struct each_state *state, size_t shard, const struct store
     if (state->filter && state->filter->needs_payload)
         state->binding =
             query_binding_make(state->options->view, shard, source, state->filter, &bound);
-    code = each_source(state, shard, source, error);
+    code = scan_source(state, shard, source, error);
     query_binding_drop(state->binding, state->filter);
     state->binding = NULL;
     arena_destroy(&bound);
     return code;
 }
 
-int query_each(const struct each_options *options, struct error *error)
+int query_row_scan(const struct row_scan_options *options, struct error *error)
 {
     const struct query_view *view = options->view;
-    struct each_state state = {.options = options, .from_ms = INT64_MIN, .to_ms = INT64_MAX};
-    struct window_tally tally;
+    struct scan_state state = {.options = options, .from_ms = INT64_MIN, .to_ms = INT64_MAX};
+    struct window_stats stats;
     int code = 0;
 
     if (options->filter && !options->filter->accepts_all)
@@ -139,21 +139,21 @@ int query_each(const struct each_options *options, struct error *error)
     query_filter_time_range(state.filter, &state.from_ms, &state.to_ms);
     arena_create(&state.scratch, 0);
     if (options->result)
-        query_tally_start(&tally, view, options->arena);
+        query_window_stats_start(&stats, view, options->arena);
     for (size_t i = 0; i < view->shard_count && code == 0; i++) {
         for (size_t j = 0; j < view->shards[i].source_count && code == 0; j++) {
             const struct store_source *source = &view->shards[i].sources[j];
             bool searched = query_source_overlaps(source, state.from_ms, state.to_ms);
             if (options->result && source->kind != STORE_SOURCE_MEMTABLE)
-                query_tally_table(&tally, i, source, searched);
+                query_window_stats_table(&stats, i, source, searched);
             else if (options->result && searched)
-                query_tally_memtable(&tally, view, i, source, state.from_ms, state.to_ms);
+                query_window_stats_memtable(&stats, view, i, source, state.from_ms, state.to_ms);
             if (searched)
-                code = each_bound(&state, i, source, error);
+                code = scan_bound(&state, i, source, error);
         }
     }
     if (options->result)
-        query_tally_finish(&tally, options->result);
+        query_window_stats_finish(&stats, options->result);
     arena_destroy(&state.scratch);
     return code;
 }

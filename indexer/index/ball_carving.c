@@ -2,8 +2,8 @@
  * carved again. Balls overlap, so that neighbours cut apart by one border meet in another ball. */
 #include <assert.h>
 
-#include "indexer/index/layer_steps.h"
-#include "indexer/index/leaf.h"
+#include "indexer/index/distance_matrix.h"
+#include "indexer/index/level_build_steps.h"
 #include "indexer/index/memory.h"
 #include "indexer/index/parallel.h"
 #include "indexer/index/random.h"
@@ -24,12 +24,12 @@ enum {
 
 struct carve {
     const struct index_codes *codes;
-    const struct index_layer_options *options;
-    struct index_pools *pools;
-    struct index_leaf *leaves; /* one a thread */
-    uint32_t **shuffled;       /* one a thread: room for the rows of a leaf */
-    uint32_t leaf_rows;        /* a ball of up to so many rows is a leaf */
-    uint32_t keep;             /* neighbours that a row keeps from one leaf */
+    const struct index_level_options *options;
+    struct index_candidate_lists *lists;
+    struct index_distance_matrix *matrices; /* one a thread */
+    uint32_t **shuffled;                    /* one a thread: room for the rows of a leaf */
+    uint32_t leaf_rows;                     /* a ball of up to so many rows is a leaf */
+    uint32_t keep;                          /* neighbours that a row keeps from one leaf */
 };
 
 /* Balls of one carving: members[offsets[b] .. offsets[b + 1]) */
@@ -63,8 +63,8 @@ static void choose_leaders(const uint32_t *rows, uint32_t count, uint32_t leader
 }
 
 struct assignment {
-    struct index_leaf *leaves; /* one a thread, columns are the leaders */
-    const uint32_t *rows;      /* NULL: all */
+    struct index_distance_matrix *matrices; /* one a thread, columns are the leaders */
+    const uint32_t *rows;                   /* NULL: all */
     uint32_t fanout;
     uint32_t *nearest; /* fanout leaders for each row */
 };
@@ -72,22 +72,23 @@ struct assignment {
 static void assign_rows(void *context, uint32_t thread, uint32_t first, uint32_t end)
 {
     struct assignment *assignment = context;
-    struct index_leaf *leaf = &assignment->leaves[thread];
-    uint32_t rows[INDEX_LEAF_BLOCK_ROWS];
+    struct index_distance_matrix *matrix = &assignment->matrices[thread];
+    uint32_t rows[INDEX_MATRIX_BLOCK_ROWS];
 
-    for (; first < end; first += INDEX_LEAF_BLOCK_ROWS) {
-        uint32_t count = end - first < INDEX_LEAF_BLOCK_ROWS ? end - first : INDEX_LEAF_BLOCK_ROWS;
+    for (; first < end; first += INDEX_MATRIX_BLOCK_ROWS) {
+        uint32_t count =
+            end - first < INDEX_MATRIX_BLOCK_ROWS ? end - first : INDEX_MATRIX_BLOCK_ROWS;
         for (uint32_t i = 0; i < count; i++)
             rows[i] = row_at(assignment->rows, first + i);
-        index_leaf_keys(leaf, rows, count);
+        index_distance_matrix_keys(matrix, rows, count);
         for (uint32_t i = 0; i < count; i++) {
             uint64_t best[FANOUT_MAX];
             uint32_t found =
-                index_kernels()->smallest(leaf->keys + (size_t)i * leaf->key_stride,
-                                          leaf->column_count, assignment->fanout, best);
+                index_kernels()->smallest(matrix->keys + (size_t)i * matrix->key_stride,
+                                          matrix->column_count, assignment->fanout, best);
             assert(found == assignment->fanout);
             for (uint32_t j = 0; j < found; j++)
-                assignment->nearest[(size_t)(first + i) * found + j] = index_entry_row(best[j]);
+                assignment->nearest[(size_t)(first + i) * found + j] = index_neighbour_row(best[j]);
         }
     }
 }
@@ -111,21 +112,21 @@ static void collect_balls(const uint32_t *rows, uint32_t count, uint32_t fanout,
 }
 
 /* Balls around `leader_count` leaders. `leaves` belong to the threads of this carving. */
-static bool carve_rows(const struct index_codes *codes, struct index_leaf *leaves,
+static bool carve_rows(const struct index_codes *codes, struct index_distance_matrix *matrices,
                        uint32_t thread_count, const atomic_bool *cancel, const uint32_t *rows,
                        uint32_t count, uint32_t leader_count, uint32_t fanout, uint64_t seed,
                        struct balls *balls)
 {
     uint32_t *leaders = index_allocate(leader_count, sizeof(uint32_t));
-    struct assignment assignment = {leaves, rows, fanout,
+    struct assignment assignment = {matrices, rows, fanout,
                                     index_allocate((size_t)count * fanout, sizeof(uint32_t))};
     bool done;
 
     assert(codes->count >= leader_count && leader_count >= fanout && fanout <= FANOUT_MAX);
     choose_leaders(rows, count, leader_count, seed, leaders);
     for (uint32_t i = 0; i < thread_count; i++)
-        index_leaf_columns(&leaves[i], leaders, leader_count);
-    done = index_parallel_for(thread_count, count, 16 * INDEX_LEAF_BLOCK_ROWS, assign_rows,
+        index_distance_matrix_columns(&matrices[i], leaders, leader_count);
+    done = index_parallel_for(thread_count, count, 16 * INDEX_MATRIX_BLOCK_ROWS, assign_rows,
                               &assignment, cancel);
     if (done)
         collect_balls(rows, count, fanout, assignment.nearest, leader_count, balls);
@@ -147,8 +148,8 @@ static void shuffle(const uint32_t *rows, uint32_t count, uint64_t seed, uint32_
  * that. In a tight group the nearest of all are inside the group; the coarser samples offer ways
  * out of it. Where there are no groups the relative-neighbourhood rule drops them again.
  *
- * The samples are beginnings of the shuffled leaf. What is nearer than the last entry so far is in
- * the list already, so the list grows only at its end. */
+ * The samples are beginnings of the shuffled matrix. What is nearer than the last entry so far is
+ * in the list already, so the list grows only at its end. */
 static uint32_t select_at_scales(const int32_t *keys, uint32_t count, uint32_t keep, uint64_t *best)
 {
     const struct index_kernels *kernels = index_kernels();
@@ -179,7 +180,7 @@ static void name_rows(uint64_t *best, uint32_t count, const uint32_t *rows)
     bool sorted = true;
 
     for (uint32_t i = 0; i < count; i++) {
-        best[i] = index_pool_entry(index_entry_key(best[i]), rows[index_entry_row(best[i])]);
+        best[i] = index_neighbour(index_neighbour_key(best[i]), rows[index_neighbour_row(best[i])]);
         sorted = sorted && (i == 0 || best[i - 1] < best[i]);
     }
     if (!sorted)
@@ -189,26 +190,26 @@ static void name_rows(uint64_t *best, uint32_t count, const uint32_t *rows)
 static void fill_leaf(const struct carve *carve, uint32_t thread, const uint32_t *members,
                       uint32_t count)
 {
-    struct index_leaf *leaf = &carve->leaves[thread];
+    struct index_distance_matrix *matrix = &carve->matrices[thread];
     uint32_t *rows = carve->shuffled[thread];
 
     if (count < 2)
         return;
     shuffle(members, count, carve->options->seed ^ members[0], rows);
-    index_leaf_columns(leaf, rows, count);
-    for (uint32_t first = 0; first < count; first += INDEX_LEAF_BLOCK_ROWS) {
+    index_distance_matrix_columns(matrix, rows, count);
+    for (uint32_t first = 0; first < count; first += INDEX_MATRIX_BLOCK_ROWS) {
         uint32_t block =
-            count - first < INDEX_LEAF_BLOCK_ROWS ? count - first : INDEX_LEAF_BLOCK_ROWS;
-        index_leaf_own_keys(leaf, first, block);
+            count - first < INDEX_MATRIX_BLOCK_ROWS ? count - first : INDEX_MATRIX_BLOCK_ROWS;
+        index_distance_matrix_own_keys(matrix, first, block);
         for (uint32_t i = 0; i < block; i++) {
-            int32_t *keys = leaf->keys + (size_t)i * leaf->key_stride;
+            int32_t *keys = matrix->keys + (size_t)i * matrix->key_stride;
             uint64_t best[KEEP_MAX + SCALE_COUNT * SCALE_KEEP + 1];
             uint32_t found;
-            index_pools_prefetch(carve->pools, rows[first + i]);
+            index_candidate_lists_prefetch(carve->lists, rows[first + i]);
             keys[first + i] = INT32_MAX; /* itself */
             found = select_at_scales(keys, count, carve->keep, best);
             name_rows(best, found, rows);
-            index_pools_merge(carve->pools, rows[first + i], best, found);
+            index_candidate_lists_merge(carve->lists, rows[first + i], best, found);
         }
     }
 }
@@ -258,7 +259,7 @@ static void fill_ball(const struct carve *carve, uint32_t thread, const uint32_t
         return;
     }
     seed ^= rows[0];
-    if (!carve_rows(carve->codes, &carve->leaves[thread], 1, NULL, rows, count,
+    if (!carve_rows(carve->codes, &carve->matrices[thread], 1, NULL, rows, count,
                     leaders_for(carve, count, FANOUT_DEEP), FANOUT_DEEP, seed, &balls))
         return;
     for (uint32_t i = 0; i < balls.count; i++)
@@ -276,7 +277,7 @@ struct fill {
 static void fill_balls(void *context, uint32_t thread, uint32_t first, uint32_t end)
 {
     struct fill *fill = context;
-    const struct index_layer_options *options = fill->carve->options;
+    const struct index_level_options *options = fill->carve->options;
 
     for (uint32_t i = first; i < end; i++) {
         const uint32_t *offsets = fill->balls->offsets;
@@ -293,21 +294,21 @@ static uint32_t clamp(uint32_t value, uint32_t low, uint32_t high)
     return value < low ? low : value > high ? high : value;
 }
 
-static struct index_leaf *leaves_new(const struct index_codes *codes, uint32_t thread_count,
-                                     uint32_t column_limit)
+static struct index_distance_matrix *matrices_new(const struct index_codes *codes,
+                                                  uint32_t thread_count, uint32_t column_limit)
 {
-    struct index_leaf *leaves = index_allocate(thread_count, sizeof(*leaves));
+    struct index_distance_matrix *matrices = index_allocate(thread_count, sizeof(*matrices));
 
     for (uint32_t i = 0; i < thread_count; i++)
-        index_leaf_create(&leaves[i], codes, column_limit);
-    return leaves;
+        index_distance_matrix_create(&matrices[i], codes, column_limit);
+    return matrices;
 }
 
-static void leaves_delete(struct index_leaf *leaves, uint32_t thread_count)
+static void matrices_delete(struct index_distance_matrix *matrices, uint32_t thread_count)
 {
     for (uint32_t i = 0; i < thread_count; i++)
-        index_leaf_destroy(&leaves[i]);
-    free(leaves);
+        index_distance_matrix_destroy(&matrices[i]);
+    free(matrices);
 }
 
 static uint32_t leaf_rows_for(uint32_t stride)
@@ -322,31 +323,32 @@ static uint32_t fanout_for(uint32_t ef_construct)
 
 /* A carving of all rows names each `fanout` times, and again while balls are collected. A thread
  * carves one ball further; those of a few times the leaf's rows are the rule. */
-uint64_t index_leaves_bytes(uint32_t count, uint32_t stride, uint32_t ef_construct,
-                            uint64_t *per_thread)
+uint64_t index_ball_carving_bytes(uint32_t count, uint32_t stride, uint32_t ef_construct,
+                                  uint64_t *per_thread)
 {
     uint32_t rows = leaf_rows_for(stride);
 
-    *per_thread =
-        index_leaf_bytes(stride, rows > LEADERS_MAX ? rows + 1 : LEADERS_MAX) + (uint64_t)rows * 64;
+    *per_thread = index_distance_matrix_bytes(stride, rows > LEADERS_MAX ? rows + 1 : LEADERS_MAX) +
+                  (uint64_t)rows * 64;
     return (uint64_t)count * 2 * fanout_for(ef_construct) * sizeof(uint32_t);
 }
 
-bool index_leaves_fill(const struct index_codes *codes, const struct index_layer_options *options,
-                       struct index_pools *pools)
+bool index_ball_carving_run(const struct index_codes *codes,
+                            const struct index_level_options *options,
+                            struct index_candidate_lists *lists)
 {
     uint32_t fanout = fanout_for(options->ef_construct);
     struct carve carve = {
         .codes = codes,
         .options = options,
-        .pools = pools,
+        .lists = lists,
         .leaf_rows = leaf_rows_for(codes->stride),
         .keep = clamp(options->ef_construct / 16, 10, KEEP_MAX),
     };
     struct balls balls;
     bool done = false;
 
-    carve.leaves = leaves_new(codes, options->thread_count, carve.leaf_rows + 1);
+    carve.matrices = matrices_new(codes, options->thread_count, carve.leaf_rows + 1);
     carve.shuffled = index_allocate(options->thread_count, sizeof(*carve.shuffled));
     for (uint32_t i = 0; i < options->thread_count; i++)
         carve.shuffled[i] = index_allocate(carve.leaf_rows + 1, sizeof(uint32_t));
@@ -357,7 +359,7 @@ bool index_leaves_fill(const struct index_codes *codes, const struct index_layer
         fill_leaf(&carve, 0, all, codes->count);
         free(all);
         done = !(options->cancel && *options->cancel);
-    } else if (carve_rows(codes, carve.leaves, options->thread_count, options->cancel, NULL,
+    } else if (carve_rows(codes, carve.matrices, options->thread_count, options->cancel, NULL,
                           codes->count, leaders_for(&carve, codes->count, fanout), fanout,
                           options->seed, &balls)) {
         struct fill fill = {.carve = &carve, .balls = &balls};
@@ -368,25 +370,26 @@ bool index_leaves_fill(const struct index_codes *codes, const struct index_layer
     for (uint32_t i = 0; i < options->thread_count; i++)
         free(carve.shuffled[i]);
     free(carve.shuffled);
-    leaves_delete(carve.leaves, options->thread_count);
+    matrices_delete(carve.matrices, options->thread_count);
     return done;
 }
 
 enum { ORDER_ROWS = 256 }; /* rows of a neighbourhood, about */
 
-bool index_layer_order(const struct index_codes *codes, const struct index_layer_options *options,
-                       uint32_t *order)
+bool index_neighbourhood_order(const struct index_codes *codes,
+                               const struct index_level_options *options, uint32_t *order)
 {
     uint32_t leader_count = clamp(codes->count / ORDER_ROWS, 1, LEADERS_MAX);
-    struct index_leaf *leaves = leaves_new(codes, options->thread_count, leader_count);
+    struct index_distance_matrix *matrices =
+        matrices_new(codes, options->thread_count, leader_count);
     struct balls balls;
-    bool done = carve_rows(codes, leaves, options->thread_count, options->cancel, NULL,
+    bool done = carve_rows(codes, matrices, options->thread_count, options->cancel, NULL,
                            codes->count, leader_count, 1, options->seed, &balls);
 
     if (done) {
         memcpy(order, balls.members, codes->count * sizeof(uint32_t));
         balls_destroy(&balls);
     }
-    leaves_delete(leaves, options->thread_count);
+    matrices_delete(matrices, options->thread_count);
     return done;
 }

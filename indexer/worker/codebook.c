@@ -1,4 +1,4 @@
-#include "indexer/worker/epoch.h"
+#include "indexer/worker/codebook.h"
 
 #include "store/store.h"
 
@@ -29,18 +29,18 @@ static void choose(struct choice *choice, const struct store_snapshot *snapshot,
     for (size_t i = 0; i < count; i++) {
         const struct index_segment *segment =
             sources[i].segment ? sources[i].segment->object : NULL;
-        uint64_t number = segment ? index_segment_epoch(segment) : 0;
+        uint64_t number = segment ? index_segment_codebook(segment) : 0;
         if (number != 0 && is_better(choice, sources[i].window_start_ms, number, own))
             *choice = (struct choice){segment, number, sources[i].window_start_ms};
     }
 }
 
-struct index_ivf_epoch *worker_epoch_find(const struct worker_pool *pool, const char *collection,
-                                          int64_t start_ms)
+struct index_ivf_codebook *worker_codebook_find(const struct worker_pool *pool,
+                                                const char *collection, int64_t start_ms)
 {
     const struct indexer_host *host = pool->options.host;
     int64_t now_ms = io_wall_ms(pool->options.io);
-    struct index_ivf_epoch *epoch = NULL;
+    struct index_ivf_codebook *codebook = NULL;
     struct indexer_shard_lease *leases;
     struct store_snapshot **snapshots;
     struct choice choice = {0};
@@ -55,11 +55,11 @@ struct index_ivf_epoch *worker_epoch_find(const struct worker_pool *pool, const 
         choose(&choice, snapshots[i], start_ms);
     }
     if (choice.segment)
-        epoch = index_segment_copy_epoch(choice.segment);
+        codebook = index_segment_copy_codebook(choice.segment);
     for (size_t i = 0; i < count; i++) {
         store_snapshot_release(snapshots[i]);
         host->shard_release(host->context, &leases[i]);
     }
     arena_destroy(&arena);
-    return epoch;
+    return codebook;
 }

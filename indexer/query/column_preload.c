@@ -26,8 +26,8 @@ static int compile_fields(const struct config_collection *collection, struct are
     return code;
 }
 
-static size_t warm_shard(const struct query_view *view, size_t shard,
-                         const struct query_filter *filter, struct error *error)
+static size_t preload_shard(const struct query_view *view, size_t shard,
+                            const struct query_filter *filter, struct error *error)
 {
     const struct view_shard *from = &view->shards[shard];
     size_t made = 0;
@@ -45,7 +45,8 @@ static size_t warm_shard(const struct query_view *view, size_t shard,
     return made;
 }
 
-int query_warm(const struct query_view_options *options, size_t *made, struct error *error)
+int query_column_preload(const struct query_view_options *options, size_t *made,
+                         struct error *error)
 {
     const struct query_filter *filter;
     struct query_view *view;
@@ -61,7 +62,7 @@ int query_warm(const struct query_view_options *options, size_t *made, struct er
         code = query_view_open(options, &view, error);
     if (code == 0) {
         for (size_t i = 0; i < view->shard_count && error->code == 0; i++)
-            *made += warm_shard(view, i, filter, error);
+            *made += preload_shard(view, i, filter, error);
         code = error->code;
         query_view_close(view);
     }

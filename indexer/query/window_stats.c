@@ -10,8 +10,8 @@ struct window_entry {
     bool live; /* unsealed rows */
 };
 
-void query_tally_start(struct window_tally *tally, const struct query_view *view,
-                       struct arena *arena)
+void query_window_stats_start(struct window_stats *stats, const struct query_view *view,
+                              struct arena *arena)
 {
     size_t most = 0;
 
@@ -19,32 +19,32 @@ void query_tally_start(struct window_tally *tally, const struct query_view *view
         most += view->shards[i].source_count;
     /* A memtable may touch more windows than there are sources; past the room only the count of
      * live windows is short. */
-    tally->entries = arena_calloc(arena, most + 64, sizeof(*tally->entries));
-    tally->count = 0;
-    tally->room = most + 64;
+    stats->entries = arena_calloc(arena, most + 64, sizeof(*stats->entries));
+    stats->count = 0;
+    stats->room = most + 64;
 }
 
 /* Sources of one window follow one another, so the last entry is nearly always the one. */
-static struct window_entry *entry_for(struct window_tally *tally, size_t shard, int64_t start_ms)
+static struct window_entry *entry_for(struct window_stats *stats, size_t shard, int64_t start_ms)
 {
     struct window_entry *entry;
 
-    for (size_t i = tally->count; i > 0; i--) {
-        entry = &tally->entries[i - 1];
+    for (size_t i = stats->count; i > 0; i--) {
+        entry = &stats->entries[i - 1];
         if (entry->shard == shard && entry->start_ms == start_ms)
             return entry;
     }
-    if (tally->count == tally->room)
+    if (stats->count == stats->room)
         return NULL;
-    entry = &tally->entries[tally->count++];
+    entry = &stats->entries[stats->count++];
     *entry = (struct window_entry){.shard = shard, .start_ms = start_ms};
     return entry;
 }
 
-void query_tally_table(struct window_tally *tally, size_t shard, const struct store_source *source,
-                       bool searched)
+void query_window_stats_table(struct window_stats *stats, size_t shard,
+                              const struct store_source *source, bool searched)
 {
-    struct window_entry *entry = entry_for(tally, shard, source->window_start_ms);
+    struct window_entry *entry = entry_for(stats, shard, source->window_start_ms);
 
     if (!entry)
         return;
@@ -54,8 +54,9 @@ void query_tally_table(struct window_tally *tally, size_t shard, const struct st
     entry->live = entry->live || !source->sealed;
 }
 
-void query_tally_memtable(struct window_tally *tally, const struct query_view *view, size_t shard,
-                          const struct store_source *source, int64_t from_ms, int64_t to_ms)
+void query_window_stats_memtable(struct window_stats *stats, const struct query_view *view,
+                                 size_t shard, const struct store_source *source, int64_t from_ms,
+                                 int64_t to_ms)
 {
     struct query_row row = query_view_row(view, shard, source, 0);
     int64_t start_ms = INT64_MAX;
@@ -69,7 +70,7 @@ void query_tally_memtable(struct window_tally *tally, const struct query_view *v
             continue;
         start_ms = query_row_window_ms(&row);
         end_ms = start_ms + row.window_ms;
-        entry = entry_for(tally, shard, start_ms);
+        entry = entry_for(stats, shard, start_ms);
         if (row.window_ms <= 0) {
             start_ms = INT64_MIN;
             end_ms = INT64_MAX;
@@ -82,10 +83,10 @@ void query_tally_memtable(struct window_tally *tally, const struct query_view *v
     }
 }
 
-void query_tally_finish(const struct window_tally *tally, struct query_result *result)
+void query_window_stats_finish(const struct window_stats *stats, struct query_result *result)
 {
-    for (size_t i = 0; i < tally->count; i++) {
-        const struct window_entry *entry = &tally->entries[i];
+    for (size_t i = 0; i < stats->count; i++) {
+        const struct window_entry *entry = &stats->entries[i];
         result->windows_searched += entry->table && entry->searched;
         result->windows_pruned += entry->table && !entry->searched;
         result->windows_live += entry->live;

@@ -1,10 +1,10 @@
 /* each: every visible row that matches a filter, source by source. Inside the room only. */
-#ifndef INDEXER_QUERY_EACH_H
-#define INDEXER_QUERY_EACH_H
+#ifndef INDEXER_QUERY_ROW_SCAN_H
+#define INDEXER_QUERY_ROW_SCAN_H
 
 #include "indexer/query/view.h"
 
-struct each_options {
+struct row_scan_options {
     struct query_view *view;
     const struct query_filter *filter;
     struct query_result *result; /* windows and `partial`; may be NULL */
@@ -18,6 +18,6 @@ struct each_options {
 
 /** Visits the rows. A damaged payload is reported; with a result its row is left out and the result
  * is partial, without one the error is returned. ERROR_TIMEOUT at the view's deadline. */
-int query_each(const struct each_options *options, struct error *error);
+int query_row_scan(const struct row_scan_options *options, struct error *error);
 
 #endif

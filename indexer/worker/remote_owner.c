@@ -1,7 +1,7 @@
-/* The owner's side of a build on another machine; handoff.h has the order of calls. What comes is
+/* The owner's side of a build on another machine; remote.h has the order of calls. What comes is
  * hostile until the whole file is checked: parts have to follow each other, the size is bounded,
  * the file has to open, its graph to be whole and its recall to be what the collection wants. */
-#include "indexer/worker/handoff.h"
+#include "indexer/worker/remote.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,7 +10,7 @@
 #include "base/checksum.h"
 #include "base/logger.h"
 #include "indexer/worker/build.h"
-#include "indexer/worker/epoch.h"
+#include "indexer/worker/codebook.h"
 #include "indexer/worker/recall.h"
 
 enum {
@@ -19,8 +19,8 @@ enum {
     SEGMENT_BYTES_A_ROW = 64 * 1024 /* more is no segment of ours */
 };
 
-struct handoff_session {
-    struct handoff_session *next;
+struct upload_session {
+    struct upload_session *next;
     char collection[104], shard[300];
     int64_t start_ms;
     uint64_t generation;
@@ -31,15 +31,15 @@ struct handoff_session {
     char path[BUILD_PATH_BYTES];
 };
 
-uint64_t worker_handoff_checksum(const void *bytes, size_t size_bytes, uint64_t generation,
-                                 uint64_t number, uint64_t offset)
+uint64_t worker_remote_checksum(const void *bytes, size_t size_bytes, uint64_t generation,
+                                uint64_t number, uint64_t offset)
 {
     return checksum_block(bytes, size_bytes, generation, number, offset);
 }
 
 /* ---- sessions ---- */
 
-static void session_end(struct worker_pool *pool, struct handoff_session *session, bool keep_file)
+static void session_end(struct worker_pool *pool, struct upload_session *session, bool keep_file)
 {
     struct error error = {0};
 
@@ -48,7 +48,7 @@ static void session_end(struct worker_pool *pool, struct handoff_session *sessio
     free(session);
 }
 
-static bool is_of(const struct handoff_session *session, const struct worker_run *run)
+static bool is_of(const struct upload_session *session, const struct worker_run *run)
 {
     return session->start_ms == run->start_ms && session->run_file_number == run->file_number &&
            strcmp(session->shard, run->shard) == 0 &&
@@ -56,13 +56,13 @@ static bool is_of(const struct handoff_session *session, const struct worker_run
 }
 
 /* Takes a session out of the list: only one caller works on it. */
-static struct handoff_session *session_take(struct worker_pool *pool, const struct worker_run *run,
-                                            uint64_t file_number)
+static struct upload_session *session_take(struct worker_pool *pool, const struct worker_run *run,
+                                           uint64_t file_number)
 {
-    struct handoff_session *found = NULL;
+    struct upload_session *found = NULL;
 
-    pthread_mutex_lock(&pool->handoff_lock);
-    for (struct handoff_session **place = &pool->sessions; *place; place = &(*place)->next) {
+    pthread_mutex_lock(&pool->upload_lock);
+    for (struct upload_session **place = &pool->sessions; *place; place = &(*place)->next) {
         if (!is_of(*place, run) || (*place)->generation != run->generation ||
             (*place)->file_number != file_number)
             continue;
@@ -70,17 +70,17 @@ static struct handoff_session *session_take(struct worker_pool *pool, const stru
         *place = found->next;
         break;
     }
-    pthread_mutex_unlock(&pool->handoff_lock);
+    pthread_mutex_unlock(&pool->upload_lock);
     return found;
 }
 
-static void session_put(struct worker_pool *pool, struct handoff_session *session)
+static void session_put(struct worker_pool *pool, struct upload_session *session)
 {
     session->used_ms = io_monotonic_ns(pool->options.io) / 1000000;
-    pthread_mutex_lock(&pool->handoff_lock);
+    pthread_mutex_lock(&pool->upload_lock);
     session->next = pool->sessions;
     pool->sessions = session;
-    pthread_mutex_unlock(&pool->handoff_lock);
+    pthread_mutex_unlock(&pool->upload_lock);
 }
 
 /* Ends those of the run (NULL: all) and those that nobody goes on with. Returns how many
@@ -88,12 +88,12 @@ static void session_put(struct worker_pool *pool, struct handoff_session *sessio
 static size_t sessions_drop(struct worker_pool *pool, const struct worker_run *run, bool all)
 {
     int64_t now_ms = io_monotonic_ns(pool->options.io) / 1000000;
-    struct handoff_session *dropped = NULL;
+    struct upload_session *dropped = NULL;
     size_t left = 0;
 
-    pthread_mutex_lock(&pool->handoff_lock);
-    for (struct handoff_session **place = &pool->sessions; *place;) {
-        struct handoff_session *session = *place;
+    pthread_mutex_lock(&pool->upload_lock);
+    for (struct upload_session **place = &pool->sessions; *place;) {
+        struct upload_session *session = *place;
         if (!all && !is_of(session, run) && now_ms - session->used_ms < SESSION_IDLE_MS) {
             place = &session->next;
             left++;
@@ -103,16 +103,16 @@ static size_t sessions_drop(struct worker_pool *pool, const struct worker_run *r
         session->next = dropped;
         dropped = session;
     }
-    pthread_mutex_unlock(&pool->handoff_lock);
+    pthread_mutex_unlock(&pool->upload_lock);
     while (dropped) {
-        struct handoff_session *next = dropped->next;
+        struct upload_session *next = dropped->next;
         session_end(pool, dropped, false);
         dropped = next;
     }
     return left;
 }
 
-void worker_handoff_close(struct worker_pool *pool)
+void worker_remote_close(struct worker_pool *pool)
 {
     (void)sessions_drop(pool, NULL, true);
 }
@@ -191,8 +191,8 @@ static int append_vectors(const struct here *here, uint64_t first, uint64_t coun
     return 0;
 }
 
-int worker_handoff_vectors(struct worker_pool *pool, const struct worker_run *run, uint64_t first,
-                           uint64_t count, struct buffer *out, struct error *error)
+int worker_remote_vectors(struct worker_pool *pool, const struct worker_run *run, uint64_t first,
+                          uint64_t count, struct buffer *out, struct error *error)
 {
     struct here here;
     size_t start = out->size;
@@ -202,7 +202,7 @@ int worker_handoff_vectors(struct worker_pool *pool, const struct worker_run *ru
     if (code == 0 &&
         (count == 0 || first >= here.source->row_count || count > here.source->row_count - first ||
          count * here.collection->dim * sizeof(float) >
-             (uint64_t)HANDOFF_PART_BYTES + here.collection->dim * sizeof(float)))
+             (uint64_t)REMOTE_PART_BYTES + here.collection->dim * sizeof(float)))
         code = error_set(error, ERROR_INVALID, "rows %llu to %llu of %u: not there, or too many",
                          (unsigned long long)first, (unsigned long long)(first + count),
                          here.source->row_count);
@@ -212,47 +212,47 @@ int worker_handoff_vectors(struct worker_pool *pool, const struct worker_run *ru
     }
     if (code == 0) {
         const uint8_t *bytes = out->data + start + sizeof(checksum);
-        checksum = worker_handoff_checksum(bytes, out->size - start - sizeof(checksum),
-                                           run->generation, here.source->row_count, first);
+        checksum = worker_remote_checksum(bytes, out->size - start - sizeof(checksum),
+                                          run->generation, here.source->row_count, first);
         memcpy(out->data + start, &checksum, sizeof(checksum));
     }
     here_leave(&here);
     return code;
 }
 
-/* ---- the epoch ---- */
+/* ---- the codebook ---- */
 
-static int append_epoch_part(const struct buffer *epoch, uint64_t offset, struct buffer *out,
-                             struct error *error)
+static int append_codebook_part(const struct buffer *codebook, uint64_t offset, struct buffer *out,
+                                struct error *error)
 {
-    uint64_t total_bytes = epoch->size, left = total_bytes - offset;
+    uint64_t total_bytes = codebook->size, left = total_bytes - offset;
 
-    if (offset >= epoch->size)
+    if (offset >= codebook->size)
         return error_set(error, ERROR_INVALID, "byte %llu of %zu: not there",
-                         (unsigned long long)offset, epoch->size);
+                         (unsigned long long)offset, codebook->size);
     buffer_append(out, &total_bytes, sizeof(total_bytes));
-    buffer_append(out, epoch->data + offset,
-                  left < HANDOFF_PART_BYTES ? (size_t)left : HANDOFF_PART_BYTES);
+    buffer_append(out, codebook->data + offset,
+                  left < REMOTE_PART_BYTES ? (size_t)left : REMOTE_PART_BYTES);
     return 0;
 }
 
-int worker_handoff_epoch(struct worker_pool *pool, const struct worker_run *run, uint64_t offset,
-                         struct buffer *out, struct error *error)
+int worker_remote_codebook(struct worker_pool *pool, const struct worker_run *run, uint64_t offset,
+                           struct buffer *out, struct error *error)
 {
-    struct index_ivf_epoch *epoch = NULL;
+    struct index_ivf_codebook *codebook = NULL;
     struct buffer packed = {0};
     struct here here;
     int code = here_enter(&here, pool, run, error);
 
     if (code == 0) {
-        epoch = worker_epoch_find(pool, run->collection, run->start_ms);
-        code = epoch ? index_epoch_pack(epoch, &packed, error)
-                     : error_set(error, ERROR_NOT_FOUND, "no window of %s has lists yet",
-                                 run->collection);
+        codebook = worker_codebook_find(pool, run->collection, run->start_ms);
+        code = codebook ? index_codebook_pack(codebook, &packed, error)
+                        : error_set(error, ERROR_NOT_FOUND, "no window of %s has lists yet",
+                                    run->collection);
     }
     if (code == 0)
-        code = append_epoch_part(&packed, offset, out, error);
-    index_epoch_delete(epoch);
+        code = append_codebook_part(&packed, offset, out, error);
+    index_codebook_delete(codebook);
     buffer_destroy(&packed);
     here_leave(&here);
     return code;
@@ -260,10 +260,10 @@ int worker_handoff_epoch(struct worker_pool *pool, const struct worker_run *run,
 
 /* ---- the segment ---- */
 
-int worker_handoff_begin(struct worker_pool *pool, const struct worker_run *run,
-                         uint64_t *file_number, struct error *error)
+int worker_remote_begin(struct worker_pool *pool, const struct worker_run *run,
+                        uint64_t *file_number, struct error *error)
 {
-    struct handoff_session *session;
+    struct upload_session *session;
     struct here here;
     int file;
     int code = here_enter(&here, pool, run, error);
@@ -296,11 +296,11 @@ int worker_handoff_begin(struct worker_pool *pool, const struct worker_run *run,
     return code;
 }
 
-static int write_part(struct worker_pool *pool, struct handoff_session *session,
+static int write_part(struct worker_pool *pool, struct upload_session *session,
                       const struct worker_part *part, struct error *error)
 {
-    const uint8_t *bytes = part->bytes + HANDOFF_CHECKSUM_BYTES;
-    size_t size_bytes = part->size_bytes - HANDOFF_CHECKSUM_BYTES;
+    const uint8_t *bytes = part->bytes + REMOTE_CHECKSUM_BYTES;
+    size_t size_bytes = part->size_bytes - REMOTE_CHECKSUM_BYTES;
     struct io *io = pool->options.io;
     struct error ignored = {0};
     uint64_t checksum;
@@ -311,8 +311,8 @@ static int write_part(struct worker_pool *pool, struct handoff_session *session,
     if (part->offset != session->written_bytes)
         return error_set(error, ERROR_INVALID, "offset: expected %llu",
                          (unsigned long long)session->written_bytes);
-    if (checksum != worker_handoff_checksum(bytes, size_bytes, session->generation,
-                                            session->file_number, part->offset))
+    if (checksum != worker_remote_checksum(bytes, size_bytes, session->generation,
+                                           session->file_number, part->offset))
         return error_set(error, ERROR_CORRUPT, "the part's checksum is wrong");
     code = io_open(io, session->path, IO_WRITE, &file, error);
     if (code != 0)
@@ -352,7 +352,7 @@ static int verify_segment(const struct here *here, struct build *build, struct e
     return code;
 }
 
-static int finish(const struct here *here, const struct handoff_session *session,
+static int finish(const struct here *here, const struct upload_session *session,
                   struct error *error)
 {
     struct worker_task task = {.pool = here->pool, .collection = here->collection};
@@ -375,10 +375,10 @@ static int finish(const struct here *here, const struct handoff_session *session
     return code;
 }
 
-int worker_handoff_part(struct worker_pool *pool, const struct worker_run *run,
-                        const struct worker_part *part, bool *attached, struct error *error)
+int worker_remote_part(struct worker_pool *pool, const struct worker_run *run,
+                       const struct worker_part *part, bool *attached, struct error *error)
 {
-    struct handoff_session *session;
+    struct upload_session *session;
     struct here here;
     bool finishing = false;
     int code = here_enter(&here, pool, run, error);
@@ -387,10 +387,10 @@ int worker_handoff_part(struct worker_pool *pool, const struct worker_run *run,
     session = here.lease.shard ? session_take(pool, run, part->file_number) : NULL;
     if (code == 0 && !session)
         code = error_set(error, ERROR_NOT_FOUND, "nobody began with this segment");
-    if (code == 0 && (part->size_bytes <= HANDOFF_CHECKSUM_BYTES ||
+    if (code == 0 && (part->size_bytes <= REMOTE_CHECKSUM_BYTES ||
                       part->total_bytes > (uint64_t)here.source->row_count * SEGMENT_BYTES_A_ROW ||
                       part->offset > part->total_bytes ||
-                      part->size_bytes - HANDOFF_CHECKSUM_BYTES > part->total_bytes - part->offset))
+                      part->size_bytes - REMOTE_CHECKSUM_BYTES > part->total_bytes - part->offset))
         code = error_set(error, ERROR_INVALID, "not a part of a segment");
     if (code == 0)
         code = write_part(pool, session, part, error);
@@ -407,8 +407,8 @@ int worker_handoff_part(struct worker_pool *pool, const struct worker_run *run,
     return code;
 }
 
-int worker_handoff_give_up(struct worker_pool *pool, const struct worker_run *run, const char *kind,
-                           struct error *error)
+int worker_remote_give_up(struct worker_pool *pool, const struct worker_run *run, const char *kind,
+                          struct error *error)
 {
     struct worker_job job = {.window_start_ms = run->start_ms,
                              .window_length_ms = run->length_ms,
@@ -424,7 +424,7 @@ int worker_handoff_give_up(struct worker_pool *pool, const struct worker_run *ru
         code = error_set(error, ERROR_INVALID, "give_up: expected hnsw or ivf_pq");
     (void)sessions_drop(pool, run, false);
     if (code == 0)
-        ledger_set(&pool->ledger, &job, LEDGER_GIVEN_UP, INT64_MAX);
+        job_tracker_set(&pool->tracker, &job, JOB_GIVEN_UP, INT64_MAX);
     here_leave(&here);
     return code;
 }

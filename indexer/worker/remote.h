@@ -1,4 +1,4 @@
-/* handoff: a sealed window, or a chunk of an open one, on its way to a builder on another machine
+/* remote: a sealed window, or a chunk of an open one, on its way to a builder on another machine
  * and back.
  *
  *     builder                                        owner (these functions, behind HTTP)
@@ -13,8 +13,8 @@
  * matter with ERROR_NOT_FOUND: a job that comes twice is done once. What a dead builder left is
  * removed when somebody else begins with the window, after a while, or when the shard is opened
  * again. */
-#ifndef INDEXER_WORKER_HANDOFF_H
-#define INDEXER_WORKER_HANDOFF_H
+#ifndef INDEXER_WORKER_REMOTE_H
+#define INDEXER_WORKER_REMOTE_H
 
 #include "base/buffer.h"
 #include "base/error.h"
@@ -35,38 +35,38 @@ struct worker_part {
 };
 
 enum {
-    HANDOFF_CHECKSUM_BYTES = 8,
-    HANDOFF_TOTAL_BYTES = 8,             /* in front of a part of an epoch: size of all parts */
-    HANDOFF_PART_BYTES = 4 * 1024 * 1024 /* of vectors or of a segment in one message */
+    REMOTE_CHECKSUM_BYTES = 8,
+    REMOTE_TOTAL_BYTES = 8,             /* in front of a part of a codebook: size of all parts */
+    REMOTE_PART_BYTES = 4 * 1024 * 1024 /* of vectors or of a segment in one message */
 };
 
 /** Checksum of a message: of which run, and from where. */
-uint64_t worker_handoff_checksum(const void *bytes, size_t size_bytes, uint64_t generation,
-                                 uint64_t number, uint64_t offset);
+uint64_t worker_remote_checksum(const void *bytes, size_t size_bytes, uint64_t generation,
+                                uint64_t number, uint64_t offset);
 
 /** Appends the checksum and `count` vectors from row `first` on. ERROR_NOT_FOUND when that
  * generation is not here; ERROR_INVALID for rows that do not exist. */
-int worker_handoff_vectors(struct worker_pool *pool, const struct worker_run *run, uint64_t first,
-                           uint64_t count, struct buffer *out, struct error *error);
+int worker_remote_vectors(struct worker_pool *pool, const struct worker_run *run, uint64_t first,
+                          uint64_t count, struct buffer *out, struct error *error);
 
-/** Appends the size of the epoch (index_epoch_pack) that the run's lists are to be built with, and
- * its bytes from `offset` on, which carry their checksums: parts of two epochs do not fit together.
- * ERROR_NOT_FOUND when nothing of the collection has lists yet, too. */
-int worker_handoff_epoch(struct worker_pool *pool, const struct worker_run *run, uint64_t offset,
-                         struct buffer *out, struct error *error);
+/** Appends the size of the codebook (index_codebook_pack) that the run's lists are to be built
+ * with, and its bytes from `offset` on, which carry their checksums: parts of two codebooks do not
+ * fit together. ERROR_NOT_FOUND when nothing of the collection has lists yet, too. */
+int worker_remote_codebook(struct worker_pool *pool, const struct worker_run *run, uint64_t offset,
+                           struct buffer *out, struct error *error);
 
 /** Begins: the number that the segment file has to carry. Another beginning of the same window ends
  * the former. */
-int worker_handoff_begin(struct worker_pool *pool, const struct worker_run *run,
-                         uint64_t *file_number, struct error *error);
+int worker_remote_begin(struct worker_pool *pool, const struct worker_run *run,
+                        uint64_t *file_number, struct error *error);
 
 /** Takes the next part. *attached when it was the last and the segment is served now. A file that
  * is damaged, or whose recall is too low, is ERROR_CORRUPT or ERROR_INVALID and gone. */
-int worker_handoff_part(struct worker_pool *pool, const struct worker_run *run,
-                        const struct worker_part *part, bool *attached, struct error *error);
+int worker_remote_part(struct worker_pool *pool, const struct worker_run *run,
+                       const struct worker_part *part, bool *attached, struct error *error);
 
 /** The builder cannot reach the recall floor with that kind: the window stays as it is. */
-int worker_handoff_give_up(struct worker_pool *pool, const struct worker_run *run, const char *kind,
-                           struct error *error);
+int worker_remote_give_up(struct worker_pool *pool, const struct worker_run *run, const char *kind,
+                          struct error *error);
 
 #endif

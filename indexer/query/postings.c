@@ -233,9 +233,9 @@ static uint64_t set_rows(const struct spans *spans, const struct query_filter *f
     return count;
 }
 
-bool query_binding_matching(const struct query_filter *filter, const struct filter_binding *binding,
-                            const struct query_row *row, uint64_t rows_max, struct arena *scratch,
-                            uint64_t *bits, uint64_t *count)
+bool query_postings_match(const struct query_filter *filter, const struct filter_binding *binding,
+                          const struct query_row *row, uint64_t rows_max, struct arena *scratch,
+                          uint64_t *bits, uint64_t *count)
 {
     struct query_row at = *row;
     struct filter_subject subject = {.row = &at, .binding = binding, .scratch = scratch};

@@ -1,0 +1,68 @@
+/* beam_search: how a search goes along the links of graphs. A beam search offers items to a list,
+ * follows the links of the nearest that were not followed, and so on; search.c says where it
+ * begins, how wide it is and what becomes of what it found.
+ *
+ * A step has two halves, so that several searches can take turns: links are followed and the codes
+ * of what they lead to are asked for; later their keys are computed. Private to this folder. */
+#ifndef INDEXER_INDEX_BEAM_SEARCH_H
+#define INDEXER_INDEX_BEAM_SEARCH_H
+
+#include "indexer/index/scratch.h"
+#include "indexer/index/segment.h"
+
+enum {
+    INDEX_EXPANDED_TOGETHER = 3, /* items followed at once */
+    INDEX_INTERLEAVED_MAX = 4    /* segments searched side by side */
+};
+
+/* One level as the search sees it: of one slot, or level 0 of the whole group. Its items are
+ * numbered from the segment's base. */
+struct index_beam {
+    const struct index_group *group;
+    const struct index_group_slot *slot; /* whose items are offered or followed now */
+    const struct index_level *level;     /* NULL: level 0 */
+    struct index_visited *visited;
+    struct index_search_list *list; /* decides where to go */
+    struct index_search_list
+        *accepted;   /* NULL: candidates are not asked whether they are accepted */
+    uint32_t *fresh; /* items whose codes are on the way, not offered yet */
+    uint32_t fresh_count;
+    uint32_t at, depth; /* places before `at` were followed; `depth` of them shall be */
+    uint64_t bound;     /* candidates behind `depth` and behind it are of no use */
+    uint32_t seen;
+};
+
+/** Whether the filter leaves the row of a node. */
+static inline bool index_is_matching(const struct index_group_slot *slot, uint32_t node)
+{
+    uint32_t row = slot->graph->rows[node];
+
+    return !slot->member->matching || slot->member->matching[row / 64] >> row % 64 & 1;
+}
+
+/** Makes items fresh that were not seen. */
+void index_beam_enter(struct index_beam *beam, const uint32_t *items, uint32_t count);
+
+/** Writes unseen matching nodes that a node is linked with, directly or through one that does not
+ * match, to `fresh`, which has room for four times the links of a node of level 1. */
+uint32_t index_beam_expand_matching(struct index_beam *beam, uint32_t item, uint32_t *fresh);
+
+/** Asks for the codes of the first fresh items. */
+void index_beam_prefetch_fresh(const struct index_beam *beam);
+
+/** Computes the keys of the fresh items, of which the first were prefetched, and puts them into the
+ * lists; returns the best place taken. */
+uint32_t index_beam_offer_fresh(struct index_beam *beam);
+
+/** Offers what all were entered by. */
+void index_beam_start(struct index_beam *beams, uint32_t count);
+
+/** Follows the links of the nearest items not yet followed, until the nearest `depth` in the list
+ * are. */
+void index_beam_run(struct index_beam *beam);
+
+/** The same for searches through different slots, at most INDEX_INTERLEAVED_MAX, in turns: what one
+ * asked for arrives while another is at work. Each goes where it would go alone. */
+void index_beam_run_interleaved(struct index_beam *beams, uint32_t count);
+
+#endif

@@ -1,0 +1,496 @@
+/* Searching: down the levels with a narrow beam, a beam search over level 0 with `ef` candidates by
+ * the distance of codes, then the best candidates again by exact float32.
+ *
+ * Several segments are searched as one group: ways into each are found on its own levels, then all
+ * share one list on level 0, where a candidate counts by its estimated score whosever it is. A
+ * segment that holds nothing good is left after its ways in; searching each with a list of its own
+ * costs a multiple (docs/benchmarks.md, section Search). */
+#include <assert.h>
+#include <math.h>
+#include <string.h>
+
+#include "indexer/index/beam_search.h"
+#include "indexer/index/level_build_steps.h"
+#include "indexer/index/scratch.h"
+#include "indexer/index/segment.h"
+#include "indexer/index/top.h"
+
+enum {
+    BEAM_MIN = 4, /* candidates on upper levels, and ways into level 0 */
+    BEAM_MAX = 64,
+    SEEDS = 16,    /* matching ways in */
+    BEAM_PART = 8, /* ef to one of the beam_width: a careful search is careful on all levels */
+    DEPTH_MIN = 4, /* nodes of each segment that are followed before all are compared */
+    NODES_MAX = INT32_MAX, /* candidates have 31 bits for the node */
+    EF_MIN = 10,
+    CANDIDATES_FACTOR = 4, /* accepted candidates remembered, for each hit wanted */
+    WIDEN_MAX = 100,       /* widening of one step, for a filter */
+    ENOUGH_TO_TELL = 4,    /* accepted rows inside a search that give their share */
+    WIDTH_LIMIT = 4096,    /* a list wider than this is dearer than a scan */
+    WIDTH_PART = 8,        /* so is one that holds more than an eighth of the rows */
+    THIN_ENTRIES = 4,      /* whose neighbours tell whether rows near the query match */
+    THIN_PART = 24         /* fewer than one in so many is too few to traverse */
+};
+static const float REACH = 2; /* see rerank.c */
+
+static uint32_t clamp(uint64_t value, uint32_t low, uint32_t high)
+{
+    return value < low ? low : value > high ? high : (uint32_t)value;
+}
+
+/* The highest level is small and looked at as a whole: groups without a way between them are found
+ * here. */
+static void enter_level(struct index_beam *beam, const uint32_t *entries)
+{
+    const struct index_group_slot *slot = beam->slot;
+    uint32_t all[INDEX_LEVEL_ROWS_MIN], count;
+
+    if (beam->level != &slot->graph->levels[slot->graph->level_count - 1]) {
+        index_beam_enter(beam, entries, slot->entry_count);
+        return;
+    }
+    count = beam->level->count < INDEX_LEVEL_ROWS_MIN ? beam->level->count : INDEX_LEVEL_ROWS_MIN;
+    for (uint32_t i = 0; i < count; i++)
+        all[i] = slot->base + i;
+    index_beam_enter(beam, all, count);
+}
+
+/* What a search found leads to the level below. */
+static void keep_entries(const struct index_beam *beam, struct index_scratch *scratch)
+{
+    struct index_group_slot *slot = &scratch->group.slots[beam->slot - scratch->group.slots];
+    uint32_t *entries = scratch->group.entries + slot->first_entry;
+    const struct index_search_list *lists[2] = {beam->list, beam->accepted};
+
+    slot->entry_count = 0;
+    for (int p = 0; p < 2 && lists[p]; p++)
+        for (uint32_t i = 0; i < lists[p]->count; i++) {
+            uint32_t item = index_candidate_node(lists[p]->entries[i]) - slot->base;
+            entries[slot->entry_count++] = slot->base + beam->level->below[item];
+        }
+}
+
+/* The best few items of level 1 of each segment as nodes; node 0 when there is no level above 0.
+ * Where few rows match, the best of those that were met on the way are taken, too. */
+static void find_entries(struct index_scratch *scratch, struct index_group_slot *slots,
+                         uint32_t count, uint32_t beam_width)
+{
+    struct index_group *group = &scratch->group;
+    struct index_beam beams[INDEX_INTERLEAVED_MAX];
+    uint32_t highest = 0;
+
+    for (uint32_t i = 0; i < count; i++) {
+        highest = slots[i].graph->level_count > highest ? slots[i].graph->level_count : highest;
+        slots[i].entry_count = 1;
+        group->entries[slots[i].first_entry] = slots[i].base;
+    }
+    for (uint32_t l = highest; l-- > 0;) {
+        uint32_t beam_count = 0;
+        index_visited_clear(&scratch->visited);
+        index_group_reserve_lists(group, 2 * count, (uint64_t)count * (beam_width + SEEDS));
+        for (uint32_t i = 0; i < count; i++) {
+            struct index_beam *beam = &beams[beam_count];
+            bool asks = l == 0 && slots[i].sparse;
+            if (l >= slots[i].graph->level_count)
+                continue;
+            *beam = (struct index_beam){.group = group,
+                                        .slot = &slots[i],
+                                        .level = &slots[i].graph->levels[l],
+                                        .visited = &scratch->visited,
+                                        .list = index_group_list(group, beam_width),
+                                        .fresh = group->fresh + (size_t)i * group->fresh_each,
+                                        .depth = beam_width,
+                                        .bound = UINT64_MAX};
+            beam->accepted = asks ? index_group_list(group, SEEDS) : NULL;
+            enter_level(beam, group->entries + slots[i].first_entry);
+            beam_count++;
+        }
+        index_beam_start(beams, beam_count);
+        index_beam_run_interleaved(beams, beam_count);
+        for (uint32_t i = 0; i < beam_count; i++)
+            keep_entries(&beams[i], scratch);
+    }
+}
+
+/* How many candidates lie inside what the search went through: behind its last one there may be
+ * better ones that it did not see. */
+static uint32_t inside(const struct index_search_list *found, const struct index_search_list *bound)
+{
+    uint32_t count = found->count;
+
+    if (bound->count == bound->limit)
+        while (count > 0 &&
+               (found->entries[count - 1] | 1) > (bound->entries[bound->count - 1] | 1))
+            count--;
+    return count;
+}
+
+/* What level 0 gave. */
+struct outcome {
+    const struct index_search_list *found;
+    uint32_t usable; /* beginning of `found` that may be returned */
+    bool complete;   /* k accepted rows, or every row was seen */
+};
+
+/* The width that should hold k accepted rows, a quarter more than by proportion. Where hardly any
+ * lie inside, the share among all rows seen says more; it is the whole truth as long as few were
+ * accepted, for then every row seen was asked about. */
+static uint64_t wider(const struct index_beam *beam, uint32_t width, uint32_t k, uint32_t enough)
+{
+    uint32_t accepted = beam->accepted->count;
+    uint64_t needed = (uint64_t)width * k * 5 / 4 / (enough ? enough : 1) + 1;
+
+    if (enough < ENOUGH_TO_TELL && accepted > enough)
+        needed = (uint64_t)beam->seen * k * 5 / 4 / accepted + 1;
+    needed = needed > width ? needed : (uint64_t)width + width / 4 + 1;
+    return needed < (uint64_t)width * WIDEN_MAX ? needed : (uint64_t)width * WIDEN_MAX;
+}
+
+/* Keeps the nearest of both sorted lists in `list`; `spare` is room of the same size. */
+static void merge_lists(struct index_search_list *list, const struct index_search_list *other,
+                        uint64_t *spare)
+{
+    uint32_t left = 0, right = 0, count = 0;
+
+    while (count < list->limit && (left < list->count || right < other->count)) {
+        bool from_left = right == other->count ||
+                         (left < list->count && list->entries[left] < other->entries[right]);
+        spare[count++] = from_left ? list->entries[left++] : other->entries[right++];
+    }
+    memcpy(list->entries, spare, count * sizeof(*spare));
+    list->count = count;
+}
+
+/* The matching ones of the ways in, and what the others lead to. */
+static void enter_matching(struct index_beam *beam)
+{
+    const uint32_t *entries = beam->group->entries + beam->slot->first_entry;
+
+    for (uint32_t i = 0; i < beam->slot->entry_count; i++) {
+        if (!index_visit(beam->visited, entries[i]))
+            continue;
+        if (index_is_matching(beam->slot, entries[i] - beam->slot->base)) {
+            beam->fresh[0] = entries[i];
+            beam->fresh_count = 1;
+        } else {
+            beam->fresh_count = index_beam_expand_matching(beam, entries[i], beam->fresh);
+        }
+        index_beam_prefetch_fresh(beam);
+        (void)index_beam_offer_fresh(beam);
+    }
+}
+
+static void enter_slot(struct index_beam *beam)
+{
+    if (beam->slot->sparse)
+        enter_matching(beam);
+    else
+        index_beam_enter(beam, beam->group->entries + beam->slot->first_entry,
+                         beam->slot->entry_count);
+}
+
+/* A segment with a tenth of the nodes is hardly easier to search: of the width it gets the root of
+ * its share, not its share. Measured on changelog-384 in ten windows: with less, or when a segment
+ * is left as soon as it looks worse than others, more is lost than saved. */
+static uint32_t depth_of(const struct index_group_slot *slot, const struct index_group *group,
+                         uint32_t width)
+{
+    double share = (double)slot->graph->count / group->node_count;
+    uint32_t depth = (uint32_t)(width * sqrt(share));
+
+    return depth > DEPTH_MIN ? depth : DEPTH_MIN;
+}
+
+static uint32_t list_places(const struct index_group_slot *slot, uint32_t width)
+{
+    return slot->graph->count < width ? slot->graph->count : width;
+}
+
+/* Level 0 of every segment is entered by the ways that its levels gave, and followed a little, so
+ * that its best nodes are compared and not how near its ways in happen to be. What was found lies
+ * in the search's list then. */
+static void enter_group(struct index_beam *beam, struct index_scratch *scratch)
+{
+    struct index_group *group = &scratch->group;
+    struct index_beam beams[INDEX_INTERLEAVED_MAX];
+    uint32_t width = beam->depth;
+
+    for (uint32_t first = 0; first < group->slot_count; first += INDEX_INTERLEAVED_MAX) {
+        uint32_t left = group->slot_count - first;
+        uint32_t count = left < INDEX_INTERLEAVED_MAX ? left : INDEX_INTERLEAVED_MAX;
+        uint64_t places = (uint64_t)count * width;
+        index_group_reserve_lists(group, count,
+                                  places < group->node_count ? places : group->node_count);
+        for (uint32_t i = 0; i < count; i++) {
+            struct index_group_slot *slot = &group->slots[first + i];
+            beams[i] = *beam;
+            beams[i].slot = slot;
+            beams[i].list = index_group_list(group, list_places(slot, width));
+            beams[i].fresh = group->fresh + (size_t)i * group->fresh_each;
+            beams[i].depth = depth_of(slot, group, width);
+            beams[i].seen = 0;
+            if (beam->list->count == width)
+                beams[i].bound = beam->list->entries[width - 1];
+            enter_slot(&beams[i]);
+        }
+        index_beam_start(beams, count);
+        index_beam_run_interleaved(beams, count);
+        for (uint32_t i = 0; i < count; i++) {
+            beam->seen += beams[i].seen;
+            merge_lists(beam->list, beams[i].list, scratch->spare.entries);
+        }
+    }
+}
+
+static void run_level_0(struct index_beam *beam, struct index_scratch *scratch, uint32_t width)
+{
+    index_visited_clear(&scratch->visited);
+    index_search_list_limit(&scratch->nearest, width);
+    beam->at = 0;
+    beam->depth = width;
+    if (scratch->group.slot_count == 1) {
+        beam->slot = scratch->group.slots;
+        enter_slot(beam);
+        index_beam_start(beam, 1);
+    } else {
+        index_search_list_limit(&scratch->spare, width);
+        enter_group(beam, scratch);
+    }
+    index_beam_run(beam);
+}
+
+/* A beam search over matching rows alone that ends before its list is full went through a group of
+ * rows that has no way to the others. */
+static bool is_cut_off(const struct index_scratch *scratch)
+{
+    const struct index_group *group = &scratch->group;
+    uint64_t rows = 0;
+    bool sparse = false;
+
+    for (uint32_t i = 0; i < group->slot_count; i++) {
+        const struct index_group_slot *slot = &group->slots[i];
+        sparse = sparse || slot->sparse;
+        rows += slot->sparse ? slot->member->matching_rows : slot->graph->count;
+    }
+    return sparse && scratch->nearest.count < scratch->nearest.limit &&
+           scratch->nearest.count < rows;
+}
+
+/* With a filter, a search in which fewer than k accepted rows lie starts again, as much wider as
+ * the share of accepted rows asks for, unless a scan would be cheaper. */
+static struct outcome search_level_0(struct index_scratch *scratch, uint32_t k, uint32_t ef,
+                                     bool asks)
+{
+    const struct index_group *group = &scratch->group;
+    struct outcome outcome = {asks ? &scratch->accepted : &scratch->nearest, 0, false};
+    uint32_t width = ef, widest = clamp(group->node_count / WIDTH_PART, ef,
+                                        WIDTH_LIMIT > ef ? WIDTH_LIMIT : ef);
+    uint32_t candidates = clamp((uint64_t)k * CANDIDATES_FACTOR, EF_MIN, group->node_count);
+
+    for (;;) {
+        struct index_beam beam = {.group = group,
+                                  .visited = &scratch->visited,
+                                  .list = &scratch->nearest,
+                                  .accepted = asks ? &scratch->accepted : NULL,
+                                  .fresh = group->fresh,
+                                  .bound = UINT64_MAX};
+        uint64_t needed;
+        if (asks)
+            index_search_list_limit(&scratch->accepted, candidates);
+        run_level_0(&beam, scratch, width);
+        outcome.usable = outcome.found->count;
+        outcome.complete = beam.seen == group->node_count;
+        if (!outcome.complete && asks) {
+            uint32_t enough = inside(outcome.found, &scratch->nearest);
+            outcome.complete = enough >= k && !is_cut_off(scratch);
+            needed = wider(&beam, width, k, enough);
+            if (!outcome.complete && needed <= widest && scratch->nearest.count == width) {
+                width = (uint32_t)needed;
+                continue;
+            }
+            outcome.usable = enough >= k ? outcome.usable : enough;
+        } else {
+            outcome.complete = outcome.complete || outcome.usable >= k;
+        }
+        return outcome;
+    }
+}
+
+bool index_uses_predicate_subgraph(uint64_t matching_rows, uint64_t rows)
+{
+    return matching_rows < rows / 2 && matching_rows > rows / 16;
+}
+
+static bool is_sparse(const struct index_group_member *member)
+{
+    return member->matching &&
+           index_uses_predicate_subgraph(member->matching_rows, member->segment->graph.count);
+}
+
+/* Items that are fresh at once, at most: what a few lead to, directly and through others, or what
+ * a level is entered by. */
+static uint32_t fresh_room(uint32_t m)
+{
+    uint32_t followed = INDEX_EXPANDED_TOGETHER * 2 * (2 * m) + 1,
+             entered = INDEX_LEVEL_ROWS_MIN + 2 * BEAM_MAX;
+
+    return followed > entered ? followed : entered;
+}
+
+/* Room for the nodes of all slots, numbered one segment after another. */
+static void plan_group(struct index_scratch *scratch, const struct index_group_member *members,
+                       uint32_t member_count)
+{
+    struct index_group *group = &scratch->group;
+    uint32_t query_bytes = 0, nodes = 0, block = 0, at = 0, m = 0;
+
+    for (uint32_t i = 0; i < member_count; i++) {
+        const struct index_graph *graph = &members[i].segment->graph;
+        nodes += (graph->count / INDEX_GROUP_BLOCK + 1) * INDEX_GROUP_BLOCK;
+        query_bytes += graph->quantiser.stride;
+        m = graph->m > m ? graph->m : m;
+        assert(nodes <= NODES_MAX || member_count == 1);
+    }
+    index_group_reserve(group, member_count, 2 * BEAM_MAX, nodes / INDEX_GROUP_BLOCK);
+    index_group_reserve_fresh(
+        group, member_count < INDEX_INTERLEAVED_MAX ? member_count : INDEX_INTERLEAVED_MAX,
+        fresh_room(m));
+    index_scratch_visited(scratch, nodes);
+    index_scratch_query(scratch, query_bytes);
+    group->slot_count = member_count;
+    group->node_count = 0;
+    for (uint32_t i = 0; i < member_count; i++) {
+        const struct index_graph *graph = &members[i].segment->graph;
+        uint32_t blocks = graph->count / INDEX_GROUP_BLOCK + 1;
+        group->slots[i] = (struct index_group_slot){.graph = graph,
+                                                    .member = &members[i],
+                                                    .query = scratch->query + at,
+                                                    .base = block * INDEX_GROUP_BLOCK,
+                                                    .first_entry = i * 2 * BEAM_MAX,
+                                                    .key_scale = 1,
+                                                    .sparse = is_sparse(&members[i])};
+        for (uint32_t j = 0; j < blocks; j++)
+            group->owners[block++] = i;
+        at += graph->quantiser.stride;
+        group->node_count += graph->count;
+    }
+}
+
+/* The query in every segment's codes, once for segments that have the same codes for it. Keys of
+ * all are brought to the scale of the first: returns what its key means. */
+static float encode_queries(struct index_scratch *scratch, const float *query)
+{
+    struct index_group *group = &scratch->group;
+    const struct index_group_slot *first = &group->slots[0];
+    const struct index_quantiser *first_quantiser = &first->graph->quantiser;
+    float per_key = index_quantiser_encode_query(first_quantiser, query, scratch->query);
+    float zero = group->slot_count > 1 ? index_quantiser_key_zero(first_quantiser, query) : 0;
+
+    for (uint32_t i = 1; i < group->slot_count; i++) {
+        struct index_group_slot *slot = &group->slots[i];
+        const struct index_quantiser *quantiser = &slot->graph->quantiser;
+        float slot_per_key = 0;
+        if (index_quantiser_shares_queries(quantiser, first_quantiser)) {
+            slot->query = first->query;
+            if (per_key != 0)
+                slot_per_key = per_key * (quantiser->step / first_quantiser->step);
+        } else {
+            slot_per_key = index_quantiser_encode_query(
+                quantiser, query, scratch->query + (slot->query - scratch->query));
+        }
+        if (per_key == 0)
+            continue;
+        slot->key_scale = slot_per_key / per_key;
+        slot->key_shift = (index_quantiser_key_zero(quantiser, query) - zero) / per_key;
+    }
+    return per_key;
+}
+
+/* Whether hardly any row near the query matches, however many do elsewhere: groups of matching rows
+ * have no way to each other there, and a beam search over them alone would end in richer places. */
+static bool is_thin_near(const struct index_group_slot *slot, const uint32_t *entries)
+{
+    uint32_t looked_at = 0, matching = 0;
+
+    for (uint32_t i = 0; i < slot->entry_count && i < THIN_ENTRIES; i++) {
+        struct index_link_run run = index_links_of(&slot->graph->links, entries[i] - slot->base);
+        for (uint32_t at = 0; index_link_is_at(&run, at); at += run.bits, looked_at++)
+            matching += index_is_matching(slot, index_link_at(&run, at));
+    }
+    return matching * THIN_PART < looked_at;
+}
+
+static void find_all_entries(struct index_scratch *scratch, uint32_t ef)
+{
+    struct index_group *group = &scratch->group;
+    uint32_t beam_width = group->slot_count > 1
+                              ? clamp(ef / BEAM_PART / group->slot_count, 1, BEAM_MAX)
+                              : clamp(ef / BEAM_PART, BEAM_MIN, BEAM_MAX);
+
+    for (uint32_t first = 0; first < group->slot_count; first += INDEX_INTERLEAVED_MAX) {
+        uint32_t left = group->slot_count - first;
+        find_entries(scratch, group->slots + first,
+                     left < INDEX_INTERLEAVED_MAX ? left : INDEX_INTERLEAVED_MAX, beam_width);
+    }
+    for (uint32_t i = 0; i < group->slot_count; i++) {
+        struct index_group_slot *slot = &group->slots[i];
+        slot->sparse = slot->sparse && !is_thin_near(slot, group->entries + slot->first_entry);
+    }
+}
+
+static const float *vector_of_node(void *context, uint32_t node, struct error *error)
+{
+    const struct index_group_slot *slot = index_group_slot_of(context, node);
+
+    return slot->member->vector(slot->member->vector_context, slot->graph->rows[node - slot->base],
+                                error);
+}
+
+int index_graph_search(const struct index_group_member *members, uint32_t member_count,
+                       const struct index_search *search, struct index_hit *hits,
+                       uint32_t *hit_members, uint32_t *hit_count, bool *exhausted,
+                       struct error *error)
+{
+    struct index_scratch *scratch = index_scratch_get();
+    struct index_search by_node = *search;
+    const struct index_quantiser *quantiser;
+    struct outcome outcome;
+    uint32_t rows = 0, k, ef;
+    float score_per_key;
+    bool asks = false;
+    int status;
+
+    *hit_count = 0;
+    *exhausted = true;
+    for (uint32_t i = 0; i < member_count; i++) {
+        rows += members[i].segment->graph.count;
+        asks = asks || members[i].accept || members[i].matching;
+    }
+    k = search->k < rows ? search->k : rows;
+    if (k == 0)
+        return 0;
+    ef = clamp(search->ef > k ? search->ef : k, EF_MIN, rows > EF_MIN ? rows : EF_MIN);
+    plan_group(scratch, members, member_count);
+    score_per_key = encode_queries(scratch, search->query);
+    find_all_entries(scratch, ef);
+    outcome = search_level_0(scratch, k, ef, asks);
+    *exhausted = outcome.complete;
+    by_node.vector = vector_of_node;
+    by_node.vector_context = &scratch->group;
+    quantiser = &members[0].segment->graph.quantiser;
+    status = index_rerank(&(struct index_candidates){.metric = quantiser->metric,
+                                                     .dim = quantiser->dim,
+                                                     .score_per_key = score_per_key,
+                                                     .reach = REACH,
+                                                     .patience = UINT32_MAX,
+                                                     .entries = outcome.found->entries,
+                                                     .count = outcome.usable},
+                          &by_node, hits, hit_count, NULL, error);
+    for (uint32_t i = 0; status == 0 && i < *hit_count; i++) {
+        const struct index_group_slot *slot = index_group_slot_of(&scratch->group, hits[i].row);
+        struct index_hit hit = {slot->graph->rows[hits[i].row - slot->base], hits[i].score};
+
+        index_hit_append(hits, hit_members, i, hit, (uint32_t)(slot - scratch->group.slots));
+    }
+    return status;
+}
