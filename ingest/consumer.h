@@ -348,7 +348,7 @@ void partition_wait_for(struct partition *partition, enum partition_wait why, in
 void partition_wait_ended(struct partition *partition);
 /* Whether this message has to wait for the clock. */
 bool partition_wait_for_clock(struct partition *partition, int64_t offset,
-                              const struct ingest_decoded *decoded);
+                              const struct decode_result *decoded);
 /* The partition stops or goes: it waits for nothing any more. */
 void partition_wait_forget(struct partition *partition);
 

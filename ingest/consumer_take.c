@@ -38,7 +38,7 @@ static void group_add(struct partition *partition, const struct store_record *re
 /* A record that cannot be stored. False when there is no dead-letter topic: then nothing happened.
  */
 static bool bury(struct partition *partition, const rd_kafka_message_t *message,
-                 const struct ingest_part *part, const char *stage, const char *reason,
+                 const struct decode_source *part, const char *stage, const char *reason,
                  const char *text)
 {
     struct dead_letter letter = {message, part->value, part->value_bytes, stage, reason, text};
@@ -55,7 +55,7 @@ static bool bury(struct partition *partition, const rd_kafka_message_t *message,
 }
 
 static bool bury_unfit(struct partition *partition, const rd_kafka_message_t *message,
-                       const struct ingest_part *part, int64_t event_time_ms, bool future)
+                       const struct decode_source *part, int64_t event_time_ms, bool future)
 {
     char time[TEXT_TIME_BYTES];
     char limit[TEXT_TIME_BYTES];
@@ -75,7 +75,7 @@ static bool bury_unfit(struct partition *partition, const rd_kafka_message_t *me
 /* One good record: into the group, dropped, or to the dead letters. False when that needs a
  * dead-letter topic and there is none. */
 static bool judge(struct partition *partition, const rd_kafka_message_t *message,
-                  const struct store_record *record, const struct ingest_part *part,
+                  const struct store_record *record, const struct decode_source *part,
                   int64_t timestamp_ms, int64_t wall_ms)
 {
     struct partition_counts *counts = &partition->group->counts;
@@ -113,19 +113,19 @@ static bool judge(struct partition *partition, const rd_kafka_message_t *message
 }
 
 static bool take_parts(struct partition *partition, const rd_kafka_message_t *message,
-                       const struct ingest_decoded *decoded, int64_t timestamp_ms, int64_t wall_ms)
+                       const struct decode_result *decoded, int64_t timestamp_ms, int64_t wall_ms)
 {
     twcs_clock_follow(&partition->clock, wall_ms);
     for (size_t i = 0; i < decoded->reject_count; i++) {
-        const struct ingest_reject *reject = &decoded->rejects[i];
-        struct ingest_part part = {reject->value, reject->value_bytes};
+        const struct decode_reject *reject = &decoded->rejects[i];
+        struct decode_source part = {reject->value, reject->value_bytes};
         if (!bury(partition, message, &part,
                   strcmp(reject->reason, "id") == 0 ? "KEY_CONVERTER" : "VALUE_CONVERTER",
                   reject->reason, reject->text))
             return false;
     }
     for (size_t i = 0; i < decoded->record_count; i++)
-        if (!judge(partition, message, &decoded->records[i], &decoded->parts[i], timestamp_ms,
+        if (!judge(partition, message, &decoded->records[i], &decoded->sources[i], timestamp_ms,
                    wall_ms))
             return false;
     return true;
@@ -134,7 +134,7 @@ static bool take_parts(struct partition *partition, const rd_kafka_message_t *me
 /* Without a dead-letter topic the first bad record stops its partition; all before it are kept, if
  * not now then when it goes on. */
 static void stop_at_bad_record(struct partition *partition, int64_t offset,
-                               const struct ingest_decoded *decoded)
+                               const struct decode_result *decoded)
 {
     const char *text =
         decoded->reject_count > 0 ? decoded->rejects[0].text : "its event time is out of bounds";
@@ -149,7 +149,7 @@ static void stop_at_bad_record(struct partition *partition, int64_t offset,
 
 /* Without a dead-letter topic nothing of a message with a bad part is kept. */
 static bool all_or_nothing(struct partition *partition, const rd_kafka_message_t *message,
-                           const struct ingest_decoded *decoded, int64_t timestamp_ms,
+                           const struct decode_result *decoded, int64_t timestamp_ms,
                            int64_t wall_ms)
 {
     struct partition_group *group = partition->group;
@@ -167,7 +167,7 @@ static bool all_or_nothing(struct partition *partition, const rd_kafka_message_t
 }
 
 static void take_message(struct partition *partition, const rd_kafka_message_t *message,
-                         const struct ingest_decoded *decoded, int64_t wall_ms)
+                         const struct decode_result *decoded, int64_t wall_ms)
 {
     struct partition_group *group = partition->group;
     rd_kafka_timestamp_type_t type;

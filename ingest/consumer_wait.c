@@ -89,7 +89,7 @@ void partition_wait_ended(struct partition *partition)
 
 /* The first record that is in the future by the clock and not by `wall_ms`, or NULL. */
 static const struct store_record *find_future(const struct partition *partition, int64_t wall_ms,
-                                              const struct ingest_decoded *decoded)
+                                              const struct decode_result *decoded)
 {
     for (size_t i = 0; i < decoded->record_count; i++)
         if (!decoded->records[i].is_delete &&
@@ -121,7 +121,7 @@ static void clock_wait_begins(struct partition *partition, int64_t offset, int64
 }
 
 bool partition_wait_for_clock(struct partition *partition, int64_t offset,
-                              const struct ingest_decoded *decoded)
+                              const struct decode_result *decoded)
 {
     const struct store_record *record = NULL;
     int64_t wall_ms = INT64_MAX;

@@ -6,7 +6,6 @@
 #include <stdlib.h>
 
 #include "base/thread.h"
-#include "ingest/decode.h"
 
 enum {
     THREADS_MAX = 64,
@@ -57,12 +56,12 @@ static const char *content_type(const rd_kafka_message_t *message)
     return value;
 }
 
-struct ingest_message decode_message_of(const struct config_collection *collection,
+struct decode_message decode_message_of(const struct config_collection *collection,
                                         const char *topic, const rd_kafka_message_t *message)
 {
     rd_kafka_timestamp_type_t type;
 
-    return (struct ingest_message){
+    return (struct decode_message){
         .topic = topic,
         .partition = message->partition,
         .offset = message->offset,
@@ -78,7 +77,7 @@ struct ingest_message decode_message_of(const struct config_collection *collecti
 static void run(struct decode_task *task, struct arena *scratch)
 {
     for (size_t i = 0; i < task->message_count; i++) {
-        const struct ingest_message decodable =
+        const struct decode_message decodable =
             decode_message_of(task->collection, task->topic, task->messages[i]);
         arena_forget(scratch);
         decode_message(task->collection, &decodable, scratch, &task->arena, &task->decoded[i]);

@@ -9,7 +9,8 @@
 
 #include <librdkafka/rdkafka.h>
 
-#include "ingest/ingest.h"
+#include "base/error.h"
+#include "ingest/decode/decode.h"
 
 enum {
     DECODE_TASK_MESSAGES = 128,
@@ -31,13 +32,13 @@ struct decode_task {
     enum decode_state state; /* guarded by the pool's lock once submitted */
     struct arena arena;      /* what the records point to */
     rd_kafka_message_t *messages[DECODE_TASK_MESSAGES];
-    struct ingest_decoded decoded[DECODE_TASK_MESSAGES];
+    struct decode_result decoded[DECODE_TASK_MESSAGES];
 };
 
 struct decode_pool;
 
 /** A message as the decoder wants it; points into it. Any thread. */
-struct ingest_message decode_message_of(const struct config_collection *collection,
+struct decode_message decode_message_of(const struct config_collection *collection,
                                         const char *topic, const rd_kafka_message_t *message);
 
 /** `thread_count` 0: one a core this process may use. */

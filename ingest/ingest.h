@@ -148,58 +148,6 @@ typedef int (*ingest_replay_function)(void *context, const struct store_record *
 int ingest_replay(const struct ingest_replay *replay, ingest_replay_function take, void *context,
                   struct error *error);
 
-/* ---- decoding, used by tests, fuzzers and tools
- * --------------------------------------------------- */
-
-/* One Kafka message as it came. */
-struct ingest_message {
-    const char *topic;
-    int32_t partition;
-    int64_t offset;
-    int64_t timestamp_ms; /* -1: none */
-    const uint8_t *key;
-    size_t key_bytes; /* key NULL: none */
-    const uint8_t *value;
-    size_t value_bytes;       /* value NULL: tombstone */
-    const char *content_type; /* header, or NULL */
-};
-
-/* A part of a message that could not be stored. */
-struct ingest_reject {
-    const char *reason;   /* label of windrow_records_rejected_total: "dimension", "syntax"... */
-    char text[512];       /* with JSON path or byte offset */
-    const uint8_t *value; /* the part's own bytes when a batch was split, else the whole value */
-    size_t value_bytes;
-};
-
-/* What a record was made from: its own bytes inside a batch, else the whole value. */
-struct ingest_part {
-    const uint8_t *value; /* NULL: tombstone */
-    size_t value_bytes;
-};
-
-struct ingest_decoded {
-    struct store_record *records; /* keys, vectors and payloads live in the arena */
-    struct ingest_part *parts;    /* one a record, pointing into the message */
-    size_t record_count;
-    struct ingest_reject *rejects;
-    size_t reject_count;
-};
-
-/** Decodes and validates one message. Bad parts become rejects, good parts records; never fails as
- * a whole. Under cosine the vectors come out normalised. A configured event time field that a
- * record lacks is a reject; raw vectors have no fields and take the Kafka timestamp. Reentrant.
- * The arena must have no limit. */
-void ingest_decode(const struct config_collection *collection, const struct ingest_message *message,
-                   struct arena *arena, struct ingest_decoded *decoded);
-
-/** Why the consumer would not store all of a message that it read at `now_ms`, in the arena; NULL:
- * it would. For those who send, so that a bad record is refused instead of becoming a dead letter.
- * Fills `decoded` as ingest_decode does. */
-const char *ingest_complaint(const struct config_collection *collection,
-                             const struct ingest_message *message, int64_t now_ms,
-                             struct arena *arena, struct ingest_decoded *decoded);
-
 /* ---- producing
  * ------------------------------------------------------------------------------------ */
 

@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "ingest/decode_pool.h"
 #include "ingest/fingerprint.h"
+#include "ingest/ingest.h"
 #include "ingest/kafka_conf.h"
 
 enum { ASK_TIMEOUT_MS = 15000, POLL_MS = 100, SILENCE_MAX_MS = 60000 };
@@ -140,16 +141,16 @@ static int check_mark(const struct replay_job *job, const rd_kafka_message_t *me
 static int take_message(struct replay_job *job, const rd_kafka_message_t *message,
                         struct error *error)
 {
-    const struct ingest_message decodable =
+    const struct decode_message decodable =
         decode_message_of(job->replay->collection, job->topic, message);
-    struct ingest_decoded decoded;
+    struct decode_result decoded;
     size_t count = 0;
     int code = check_mark(job, message, error);
 
     if (code != 0)
         return code;
     arena_reset(&job->arena);
-    ingest_decode(job->replay->collection, &decodable, &job->arena, &decoded);
+    decode_message(job->replay->collection, &decodable, &job->arena, &job->arena, &decoded);
     if (decodable.timestamp_ms >= 0)
         (void)twcs_clock_tick(&job->clock, decodable.timestamp_ms, true);
     if (decoded.record_count > job->capacity) {

@@ -11,6 +11,7 @@
 #include "base/arena.h"
 #include "base/io.h"
 #include "base/text.h"
+#include "ingest/decode/decode.h"
 #include "ingest/ingest.h"
 #include "windrow/command.h"
 
@@ -318,11 +319,11 @@ static void send_line(struct produce *run, const char *file, uint64_t line, cons
                       size_t length)
 {
     struct config_collection collection = *run->collection;
-    struct ingest_message message = {.topic = run->topic,
+    struct decode_message message = {.topic = run->topic,
                                      .timestamp_ms = io_wall_ms(io_posix()),
                                      .value = (const uint8_t *)text,
                                      .value_bytes = length};
-    struct ingest_decoded decoded;
+    struct decode_result decoded;
     const char *complaint;
     struct doc point;
     struct doc id;
@@ -330,12 +331,12 @@ static void send_line(struct produce *run, const char *file, uint64_t line, cons
     collection.format = CONFIG_FORMAT_JSON;
     arena_reset(&run->arena);
     complaint =
-        ingest_complaint(&collection, &message, message.timestamp_ms, &run->arena, &decoded);
+        decode_complaint(&collection, &message, message.timestamp_ms, &run->arena, &decoded);
     if (complaint) {
         bad_line(run, file, line, complaint);
         return;
     }
-    if (decoded.record_count != 1 || decoded.parts[0].value_bytes != length) {
+    if (decoded.record_count != 1 || decoded.sources[0].value_bytes != length) {
         bad_line(run, file, line, "expected one point (a batch has no key of its own)");
         return;
     }

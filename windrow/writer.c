@@ -12,6 +12,7 @@
 #include "base/io.h"
 #include "base/logger.h"
 #include "base/thread.h"
+#include "ingest/decode/decode.h"
 #include "ingest/ingest.h"
 
 enum { POLL_MS = 100, LOOK_MS = 20, CLOSE_MS = 1000 };
@@ -112,16 +113,16 @@ static int check_all(const struct config_collection *collection, const struct in
 
     arena_create(&arena, 0);
     for (size_t i = 0; i < count && code == 0; i++) {
-        struct ingest_message message = {.topic = collection->topics[0],
+        struct decode_message message = {.topic = collection->topics[0],
                                          .timestamp_ms = now_ms,
                                          .key = (const uint8_t *)writes[i].key,
                                          .key_bytes = writes[i].key_bytes,
                                          .value = writes[i].value,
                                          .value_bytes = writes[i].value_bytes};
-        struct ingest_decoded decoded;
+        struct decode_result decoded;
         const char *complaint;
         arena_reset(&arena);
-        complaint = ingest_complaint(collection, &message, now_ms, &arena, &decoded);
+        complaint = decode_complaint(collection, &message, now_ms, &arena, &decoded);
         if (complaint)
             code = error_set(error, ERROR_INVALID, "Wrong input: point %.*s: %s",
                              (int)writes[i].key_bytes, writes[i].key, complaint);

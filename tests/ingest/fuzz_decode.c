@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "ingest/ingest.h"
+#include "ingest/decode/decode.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -18,7 +18,7 @@ enum { DIM = 4 };
             abort();                                                                               \
     } while (0)
 
-static void check_part(const struct ingest_message *message, const uint8_t *value, size_t size)
+static void check_part(const struct decode_message *message, const uint8_t *value, size_t size)
 {
     if (!value) {
         CHECK(!message->value);
@@ -64,8 +64,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                                  CONFIG_FORMAT_RAW};
 #endif
     struct config_collection collection = {.name = "c", .dim = DIM, .window_ms = 1000};
-    struct ingest_message message = {.topic = "t", .offset = 7, .timestamp_ms = 1700000000000};
-    struct ingest_decoded decoded;
+    struct decode_message message = {.topic = "t", .offset = 7, .timestamp_ms = 1700000000000};
+    struct decode_result decoded;
     struct arena arena;
 
     if (size == 0)
@@ -83,10 +83,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         message.value_bytes -= message.key_bytes;
     }
     arena_create(&arena, 0);
-    ingest_decode(&collection, &message, &arena, &decoded);
+    decode_message(&collection, &message, &arena, &arena, &decoded);
     for (size_t i = 0; i < decoded.record_count; i++) {
         check_record(&collection, &decoded.records[i], &arena);
-        check_part(&message, decoded.parts[i].value, decoded.parts[i].value_bytes);
+        check_part(&message, decoded.sources[i].value, decoded.sources[i].value_bytes);
     }
     for (size_t i = 0; i < decoded.reject_count; i++) {
         CHECK(decoded.rejects[i].text[0] != '\0');

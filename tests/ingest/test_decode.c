@@ -1,10 +1,10 @@
-/* What a message becomes: the records and rejects of ingest_decode, as tables. */
+/* What a message becomes: the records and rejects of decode_message, as tables. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "ingest/ingest.h"
+#include "ingest/decode/decode.h"
 #include "tests/support/test_main.h"
 
 enum { DIM = 4 };
@@ -22,15 +22,15 @@ static struct config_collection collection(void)
 /* One decoding with the arena its results live in. */
 struct decoded {
     struct config_collection collection;
-    struct ingest_message message;
+    struct decode_message message;
     struct arena arena;
-    struct ingest_decoded out;
+    struct decode_result out;
 };
 
 static void start(struct decoded *decoded)
 {
     *decoded = (struct decoded){.collection = collection()};
-    decoded->message = (struct ingest_message){
+    decoded->message = (struct decode_message){
         .topic = "news", .partition = 3, .offset = 17, .timestamp_ms = KAFKA_MS};
     arena_create(&decoded->arena, 0);
 }
@@ -54,7 +54,8 @@ static void set_text(struct decoded *decoded, const char *text)
 
 static void run(struct decoded *decoded)
 {
-    ingest_decode(&decoded->collection, &decoded->message, &decoded->arena, &decoded->out);
+    decode_message(&decoded->collection, &decoded->message, &decoded->arena, &decoded->arena,
+                   &decoded->out);
 }
 
 static void decode_json(struct decoded *decoded, const char *value)
@@ -290,7 +291,8 @@ START_TEST(batch_splits_into_good_records_and_bad_parts)
     ck_assert_str_eq(id_text(&decoded, 1), "1");
     assert_vector(&decoded, 0, first);
     assert_vector(&decoded, 1, last);
-    ck_assert_uint_eq(decoded.out.parts[1].value_bytes, strlen("{\"id\":1,\"vector\":[5,6,7,8]}"));
+    ck_assert_uint_eq(decoded.out.sources[1].value_bytes,
+                      strlen("{\"id\":1,\"vector\":[5,6,7,8]}"));
     ck_assert_uint_eq(decoded.out.reject_count, 2);
     ck_assert_str_eq(decoded.out.rejects[0].reason, "dimension");
     ck_assert_ptr_nonnull(strstr(decoded.out.rejects[0].text, "$.points[1].vector"));
@@ -350,7 +352,7 @@ START_TEST(null_value_deletes_the_keys_id)
     ck_assert_uint_eq(decoded.out.record_count, 1);
     ck_assert(decoded.out.records[0].is_delete);
     ck_assert_ptr_null(decoded.out.records[0].vector);
-    ck_assert_ptr_null(decoded.out.parts[0].value);
+    ck_assert_ptr_null(decoded.out.sources[0].value);
     ck_assert_str_eq(id_text(&decoded, 0), "\"a\"");
     arena_destroy(&decoded.arena);
 

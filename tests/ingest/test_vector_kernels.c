@@ -2,7 +2,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "ingest/vector_kernels.h"
+#include "ingest/decode/vector_kernels.h"
 #include "tests/support/test_main.h"
 
 enum { DIM_MAX = 100, ROUNDS = 2000 };

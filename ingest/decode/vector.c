@@ -3,8 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "ingest/decode.h"
-#include "ingest/vector_kernels.h"
+#include "ingest/decode/decode_internal.h"
+#include "ingest/decode/vector_kernels.h"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "raw vectors are copied as they are");
 
@@ -51,10 +51,10 @@ static void reject_not_finite(struct decode *decode, const struct decode_part *p
 {
     uint32_t bad = first_not_finite(vector, decode->collection->dim);
 
-    decode_reject(decode, part, "not_finite", "%s[%u]: %s is not a finite float32", path, bad,
-                  isnan(vector[bad]) ? "NaN"
-                  : vector[bad] < 0  ? "-infinity"
-                                     : "infinity");
+    decode_reject_add(decode, part, "not_finite", "%s[%u]: %s is not a finite float32", path, bad,
+                      isnan(vector[bad]) ? "NaN"
+                      : vector[bad] < 0  ? "-infinity"
+                                         : "infinity");
 }
 
 /* Checks what is common to all forms and normalises; `from` and `to` may be the same. Doubles hold
@@ -78,8 +78,8 @@ static const float *finish(struct decode *decode, const struct decode_part *part
         return to;
     }
     if (length == 0) {
-        decode_reject(decode, part, "zero_vector",
-                      "%s: a vector of zeros has no direction (cosine)", path);
+        decode_reject_add(decode, part, "zero_vector",
+                          "%s: a vector of zeros has no direction (cosine)", path);
         return NULL;
     }
     kernels->scale(from, to, dim, 1 / sqrt(length));
@@ -93,13 +93,13 @@ static float *room(struct decode *decode, const struct decode_part *part, size_t
     float *vector;
 
     if (dimension != dim) {
-        decode_reject(decode, part, "dimension", "%s: %zu values, the collection has dimension %u",
-                      path, dimension, dim);
+        decode_reject_add(decode, part, "dimension",
+                          "%s: %zu values, the collection has dimension %u", path, dimension, dim);
         return NULL;
     }
     vector = arena_alloc(decode->arena, dim * sizeof(float), 64);
     if (!vector)
-        decode_reject(decode, part, "memory", "%s: does not fit the memory limit", path);
+        decode_reject_add(decode, part, "memory", "%s: does not fit the memory limit", path);
     return vector;
 }
 
@@ -109,8 +109,8 @@ const float *decode_vector_bytes(struct decode *decode, const struct decode_part
     float *vector;
 
     if (size_bytes % sizeof(float) != 0) {
-        decode_reject(decode, part, "dimension", "%s: %zu bytes are not float32 values of 4 bytes",
-                      path, size_bytes);
+        decode_reject_add(decode, part, "dimension",
+                          "%s: %zu bytes are not float32 values of 4 bytes", path, size_bytes);
         return NULL;
     }
     vector = room(decode, part, size_bytes / sizeof(float), path);
@@ -143,14 +143,14 @@ static bool copy_numbers(struct decode *decode, const struct decode_part *part,
         const struct doc *item = &doc->items[i];
         double value;
         if (!doc_as_double(item, &value)) {
-            decode_reject(decode, part, "vector", "%s[%u]: expected a number (byte %u)", path, i,
-                          item->place);
+            decode_reject_add(decode, part, "vector", "%s[%u]: expected a number (byte %u)", path,
+                              i, item->place);
             return false;
         }
         vector[i] = (float)value;
         if (isinf(vector[i]) && isfinite(value)) {
-            decode_reject(decode, part, "not_finite", "%s[%u]: %g does not fit a float32", path, i,
-                          value);
+            decode_reject_add(decode, part, "not_finite", "%s[%u]: %g does not fit a float32", path,
+                              i, value);
             return false;
         }
     }
@@ -177,8 +177,9 @@ const float *decode_vector(struct decode *decode, const struct decode_part *part
 
     if (doc->type == DOC_MAP) {
         if (doc->count != 1 || doc->items[0].count != 0) {
-            decode_reject(decode, part, "vector",
-                          "%s: only the default vector is supported, under the name \"\"", path);
+            decode_reject_add(decode, part, "vector",
+                              "%s: only the default vector is supported, under the name \"\"",
+                              path);
             return NULL;
         }
         snprintf(inner, sizeof(inner), "%s[\"\"]", path);
@@ -189,7 +190,7 @@ const float *decode_vector(struct decode *decode, const struct decode_part *part
         return from_array(decode, part, doc, path);
     if (doc->type == DOC_BYTES)
         return decode_vector_bytes(decode, part, (const uint8_t *)doc->string, doc->count, path);
-    decode_reject(decode, part, "vector", "%s: expected an array of %u numbers", path,
-                  decode->collection->dim);
+    decode_reject_add(decode, part, "vector", "%s: expected an array of %u numbers", path,
+                      decode->collection->dim);
     return NULL;
 }

@@ -1,4 +1,4 @@
-#include "ingest/vector_kernels.h"
+#include "ingest/decode/vector_kernels.h"
 
 #include <pthread.h>
 #include <string.h>

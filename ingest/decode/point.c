@@ -7,11 +7,12 @@
  *              only array of numbers of the collection's dimension
  *
  * In the first two, fields that have no meaning here are left out, as Qdrant does. */
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/text.h"
-#include "ingest/decode.h"
+#include "ingest/decode/decode_internal.h"
 
 static const char *const reserved[] = {"id",      "vector", "collection_name",
                                        "payload", "ttl",    "time_ms"};
@@ -40,21 +41,22 @@ static int key_from_doc(struct decode *decode, const struct decode_part *part, c
                   STORE_ID_TEXT_MAX_BYTES);
     else if (store_key_from_doc(id, key, &error) == 0)
         return 0;
-    decode_reject(decode, part, "id", "%s.id: %s", where, error.text);
+    decode_reject_add(decode, part, "id", "%s.id: %s", where, error.text);
     return ERROR_INVALID;
 }
 
 int decode_key(struct decode *decode, const struct decode_part *part, struct store_key *key)
 {
     const struct doc_limits limits = {.max_bytes = 4096, .max_depth = 8};
-    const struct ingest_message *message = decode->message;
+    const struct decode_message *message = decode->message;
     const char *text = (const char *)message->key;
     const struct doc *id;
     struct doc doc;
     struct error error = {0};
 
     if (!text) {
-        decode_reject(decode, part, "id", "no id: the record has none and there is no Kafka key");
+        decode_reject_add(decode, part, "id",
+                          "no id: the record has none and there is no Kafka key");
         return ERROR_INVALID;
     }
     if (message->key_bytes == 0 || text[0] != '{') {
@@ -63,16 +65,16 @@ int decode_key(struct decode *decode, const struct decode_part *part, struct sto
                       STORE_ID_TEXT_MAX_BYTES);
         else if (store_key_from_text(text, message->key_bytes, true, key, &error) == 0)
             return 0;
-        decode_reject(decode, part, "id", "Kafka key: %s", error.text);
+        decode_reject_add(decode, part, "id", "Kafka key: %s", error.text);
         return ERROR_INVALID;
     }
     if (doc_parse_json(decode->scratch, text, message->key_bytes, &limits, &doc, &error) != 0) {
-        decode_reject(decode, part, "id", "Kafka key: %s", error.text);
+        decode_reject_add(decode, part, "id", "Kafka key: %s", error.text);
         return ERROR_INVALID;
     }
     id = doc_get(&doc, "id");
     if (!id) {
-        decode_reject(decode, part, "id", "Kafka key: an object without \"id\"");
+        decode_reject_add(decode, part, "id", "Kafka key: an object without \"id\"");
         return ERROR_INVALID;
     }
     return key_from_doc(decode, part, id, "Kafka key: $", key);
@@ -86,8 +88,8 @@ static int point_id(struct decode *decode, const struct decode_part *part, const
     if (id && id->type != DOC_NULL)
         return key_from_doc(decode, part, id, part->path, key);
     if (part->batch) {
-        decode_reject(decode, part, "id", "%s.id: missing (points of a batch share no key)",
-                      part->path);
+        decode_reject_add(decode, part, "id", "%s.id: missing (points of a batch share no key)",
+                          part->path);
         return ERROR_INVALID;
     }
     return decode_key(decode, part, key);
@@ -121,10 +123,11 @@ static int32_t vector_field(struct decode *decode, const struct decode_part *par
     if (fitting == 1 || (fitting == 0 && candidates == 1))
         return found;
     if (fitting > 1)
-        decode_reject(decode, part, "vector",
-                      "%s: %u fields could be the vector, name it \"vector\"", part->path, fitting);
+        decode_reject_add(decode, part, "vector",
+                          "%s: %u fields could be the vector, name it \"vector\"", part->path,
+                          fitting);
     else
-        decode_reject(decode, part, "vector", "%s.vector: missing", part->path);
+        decode_reject_add(decode, part, "vector", "%s.vector: missing", part->path);
     return -1;
 }
 
@@ -150,8 +153,9 @@ static int set_payload(struct decode *decode, const struct decode_part *part,
     decode->payload->size = 0;
     doc_write_msgpack(decode->payload, payload);
     if (decode->payload->size > DECODE_PAYLOAD_MAX_BYTES) {
-        decode_reject(decode, part, "payload", "%s.payload: %zu bytes as MessagePack, at most %d",
-                      part->path, decode->payload->size, DECODE_PAYLOAD_MAX_BYTES);
+        decode_reject_add(decode, part, "payload",
+                          "%s.payload: %zu bytes as MessagePack, at most %d", part->path,
+                          decode->payload->size, DECODE_PAYLOAD_MAX_BYTES);
         return ERROR_INVALID;
     }
     record->payload =
@@ -159,7 +163,8 @@ static int set_payload(struct decode *decode, const struct decode_part *part,
     record->payload_bytes = (uint32_t)decode->payload->size;
     if (record->payload)
         return 0;
-    decode_reject(decode, part, "memory", "%s.payload: does not fit the memory limit", part->path);
+    decode_reject_add(decode, part, "memory", "%s.payload: does not fit the memory limit",
+                      part->path);
     return ERROR_MEMORY;
 }
 
@@ -171,9 +176,9 @@ static int check_collection(struct decode *decode, const struct decode_part *par
 
     if (!name || name->type == DOC_NULL || doc_string_equals(name, decode->collection->name))
         return 0;
-    decode_reject(decode, part, "collection",
-                  "%s.collection_name: not \"%s\", which this topic belongs to", part->path,
-                  decode->collection->name);
+    decode_reject_add(decode, part, "collection",
+                      "%s.collection_name: not \"%s\", which this topic belongs to", part->path,
+                      decode->collection->name);
     return ERROR_INVALID;
 }
 
@@ -197,15 +202,15 @@ void decode_point(struct decode *decode, const struct doc *point, const struct d
     bool flat;
 
     if (point->type != DOC_MAP) {
-        decode_reject(decode, part, "syntax", "%s: expected an object (byte %u)", part->path,
-                      point->place);
+        decode_reject_add(decode, part, "syntax", "%s: expected an object (byte %u)", part->path,
+                          point->place);
         return;
     }
     payload = doc_get(point, "payload");
     flat = !payload || payload->type == DOC_NULL;
     if (!flat && payload->type != DOC_MAP) {
-        decode_reject(decode, part, "payload", "%s.payload: expected an object (byte %u)",
-                      part->path, payload->place);
+        decode_reject_add(decode, part, "payload", "%s.payload: expected an object (byte %u)",
+                          part->path, payload->place);
         return;
     }
     if (check_collection(decode, part, point) != 0 || point_id(decode, part, point, &key) != 0)
@@ -231,4 +236,134 @@ void decode_point(struct decode *decode, const struct doc *point, const struct d
     added = decode_record_add(decode, part);
     if (added)
         *added = record;
+}
+
+/* Years 1 to 9999: what RFC 3339 can write. Anything beyond is a wrong unit, and sums of times and
+ * durations cannot overflow inside. */
+#define TIME_MIN_MS INT64_C(-62135596800000)
+#define TIME_MAX_MS INT64_C(253402300799999)
+
+static const char *unit_name(enum config_time_unit unit)
+{
+    switch (unit) {
+    case CONFIG_TIME_S:
+        return "seconds";
+    case CONFIG_TIME_US:
+        return "microseconds";
+    case CONFIG_TIME_NS:
+        return "nanoseconds";
+    case CONFIG_TIME_RFC3339:
+        return "RFC 3339 text";
+    case CONFIG_TIME_MS:
+    default:
+        return "milliseconds";
+    }
+}
+
+static int64_t floor_divide(int64_t value, int64_t by)
+{
+    return value / by - (value % by < 0);
+}
+
+/* False when the value is no time in this unit. */
+static bool to_milliseconds(const struct doc *doc, enum config_time_unit unit, int64_t *time_ms)
+{
+    int64_t whole;
+    double number;
+
+    if (unit == CONFIG_TIME_RFC3339)
+        return doc->type == DOC_STRING &&
+               text_parse_time_ms(doc->string, doc->count, time_ms, NULL) == 0;
+    if (doc->type == DOC_INT) {
+        whole = doc->integer;
+        switch (unit) {
+        case CONFIG_TIME_S:
+            return !__builtin_mul_overflow(whole, 1000, time_ms);
+        case CONFIG_TIME_US:
+            *time_ms = floor_divide(whole, 1000);
+            return true;
+        case CONFIG_TIME_NS:
+            *time_ms = floor_divide(whole, 1000000);
+            return true;
+        case CONFIG_TIME_MS:
+        case CONFIG_TIME_RFC3339:
+        default:
+            *time_ms = whole;
+            return true;
+        }
+    }
+    if (doc->type != DOC_DOUBLE)
+        return false;
+    number = doc->number * (unit == CONFIG_TIME_S    ? 1e3
+                            : unit == CONFIG_TIME_US ? 1e-3
+                            : unit == CONFIG_TIME_NS ? 1e-6
+                                                     : 1.0);
+    if (!(number >= (double)TIME_MIN_MS && number <= (double)TIME_MAX_MS))
+        return false;
+    *time_ms = (int64_t)floor(number);
+    return true;
+}
+
+static bool keep_first(void *context, const struct doc *value)
+{
+    *(const struct doc **)context = value;
+    return true;
+}
+
+int decode_event_time(struct decode *decode, const struct decode_part *part,
+                      const struct doc *point, const struct doc *payload, int64_t *time_ms)
+{
+    const char *field = decode->collection->event_time_field;
+    enum config_time_unit unit = decode->collection->event_time_unit;
+    const struct doc *found = NULL;
+    const char *inside = "";
+
+    if (!field || !point) {
+        *time_ms = decode->message->timestamp_ms;
+        if (*time_ms >= 0)
+            return 0;
+        decode_reject_add(decode, part, "time", "%s: the Kafka record has no timestamp",
+                          part->path);
+        return ERROR_INVALID;
+    }
+    found = doc_get(point, field);
+    if (!found && payload) {
+        (void)doc_visit_path(payload, field, strlen(field), keep_first, &found);
+        inside = payload == point ? "" : ".payload";
+    }
+    if (!found || found->type == DOC_NULL) {
+        decode_reject_add(decode, part, "time",
+                          "%s: no event time in \"%s\", neither in the record nor in its payload",
+                          part->path, field);
+        return ERROR_INVALID;
+    }
+    if (to_milliseconds(found, unit, time_ms) && *time_ms >= TIME_MIN_MS && *time_ms <= TIME_MAX_MS)
+        return 0;
+    decode_reject_add(decode, part, "time",
+                      "%s%s.%s: expected a time in %s between years 1 and 9999", part->path, inside,
+                      field, unit_name(unit));
+    return ERROR_INVALID;
+}
+
+int decode_ttl(struct decode *decode, const struct decode_part *part, const struct doc *point,
+               int64_t *ttl_ms)
+{
+    const struct doc *ttl = doc_get(point, "ttl");
+    char text[32];
+
+    *ttl_ms = 0;
+    if (!ttl || ttl->type == DOC_NULL)
+        return 0;
+    if (ttl->type == DOC_STRING && ttl->count < sizeof(text)) {
+        memcpy(text, ttl->string, ttl->count);
+        text[ttl->count] = '\0';
+        if (text_parse_duration_ms(text, ttl_ms, NULL) == 0 && *ttl_ms > 0)
+            return 0;
+    } else if (doc_as_i64(ttl, ttl_ms) && *ttl_ms > 0) {
+        return 0;
+    }
+    decode_reject_add(decode, part, "ttl",
+                      "%s.ttl: expected a duration (\"90m\") or milliseconds, above zero",
+                      part->path);
+    return ERROR_INVALID;
 }

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "base/text.h"
-#include "ingest/decode.h"
+#include "ingest/decode/decode_internal.h"
 
 enum wire { WIRE_VARINT = 0, WIRE_FIXED64 = 1, WIRE_BYTES = 2, WIRE_FIXED32 = 5 };
 
@@ -418,7 +418,8 @@ static void decode_one(struct reader reader, const struct decode_part *part)
     while (reader.at < reader.end) {
         if (read_field(&reader, &field) == 0 && point_field(&reader, &field, &point) == 0)
             continue;
-        decode_reject(reader.decode, part, "syntax", "%s: Protobuf: %s", part->path, reader.text);
+        decode_reject_add(reader.decode, part, "syntax", "%s: Protobuf: %s", part->path,
+                          reader.text);
         return;
     }
     if (point.has_id)
@@ -482,7 +483,7 @@ void decode_protobuf(struct decode *decode, const struct decode_part *whole)
     uint32_t point_count;
 
     if (skip_framing(&reader) != 0 || count_fields(reader, BATCH_POINTS, &point_count) != 0)
-        decode_reject(decode, whole, "syntax", "Protobuf: %s", text);
+        decode_reject_add(decode, whole, "syntax", "Protobuf: %s", text);
     else if (point_count > 0)
         decode_points(reader);
     else

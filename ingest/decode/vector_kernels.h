@@ -1,6 +1,6 @@
 /* The two passes over a vector that is taken in: its squared length, and the normalised copy. All
  * kernels give the same bits: sums of 32 places side by side, added up in one order, and each
- * square is exact in a double. Private to ingest/. */
+ * square is exact in a double. Private to ingest/decode/. */
 #ifndef INGEST_VECTOR_KERNELS_H
 #define INGEST_VECTOR_KERNELS_H
 

@@ -1,4 +1,4 @@
-#include "ingest/decode.h"
+#include "ingest/decode/decode_internal.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -7,16 +7,16 @@
 
 #include "base/text.h"
 
-void decode_reject(struct decode *decode, const struct decode_part *part, const char *reason,
-                   const char *format, ...)
+void decode_reject_add(struct decode *decode, const struct decode_part *part, const char *reason,
+                       const char *format, ...)
 {
-    struct ingest_decoded *out = decode->out;
-    struct ingest_reject *reject;
+    struct decode_result *out = decode->out;
+    struct decode_reject *reject;
     va_list arguments;
 
     if (out->reject_count == decode->reject_capacity) {
         size_t capacity = decode->reject_capacity ? 2 * decode->reject_capacity : 1;
-        struct ingest_reject *grown = arena_calloc(decode->arena, capacity, sizeof(*grown));
+        struct decode_reject *grown = arena_calloc(decode->arena, capacity, sizeof(*grown));
         if (!grown) {
             /* Past the arena's limit there is no room for texts either: the last one stands for the
              * rest. The consumer's arenas have no limit; its messages do. */
@@ -38,26 +38,27 @@ void decode_reject(struct decode *decode, const struct decode_part *part, const 
 
 struct store_record *decode_record_add(struct decode *decode, const struct decode_part *part)
 {
-    struct ingest_decoded *out = decode->out;
+    struct decode_result *out = decode->out;
     size_t count = out->record_count;
 
     if (count == decode->record_capacity) {
         size_t capacity = count ? 2 * count : 1;
         struct store_record *records = arena_calloc(decode->arena, capacity, sizeof(*records));
-        struct ingest_part *parts = arena_calloc(decode->arena, capacity, sizeof(*parts));
-        if (!records || !parts) {
-            decode_reject(decode, part, "memory", "%s: does not fit the memory limit", part->path);
+        struct decode_source *sources = arena_calloc(decode->arena, capacity, sizeof(*sources));
+        if (!records || !sources) {
+            decode_reject_add(decode, part, "memory", "%s: does not fit the memory limit",
+                              part->path);
             return NULL;
         }
         if (count > 0) {
             memcpy(records, out->records, count * sizeof(*records));
-            memcpy(parts, out->parts, count * sizeof(*parts));
+            memcpy(sources, out->sources, count * sizeof(*sources));
         }
         out->records = records;
-        out->parts = parts;
+        out->sources = sources;
         decode->record_capacity = capacity;
     }
-    out->parts[count] = (struct ingest_part){part->bytes, part->size_bytes};
+    out->sources[count] = (struct decode_source){part->bytes, part->size_bytes};
     return &out->records[out->record_count++];
 }
 
@@ -104,7 +105,7 @@ static size_t json_value_end(const uint8_t *text, size_t size_bytes, size_t at)
 static size_t point_end(const struct decode *decode, const struct doc *points, uint32_t index,
                         bool json, size_t end)
 {
-    const struct ingest_message *message = decode->message;
+    const struct decode_message *message = decode->message;
 
     if (json)
         return json_value_end(message->value, message->value_bytes, points->items[index].place);
@@ -149,7 +150,7 @@ static void decode_document(struct decode *decode, const struct decode_part *who
 {
     const struct doc_limits limits = {.max_bytes = DECODE_MESSAGE_MAX_BYTES,
                                       .max_depth = DECODE_DEPTH_MAX};
-    const struct ingest_message *message = decode->message;
+    const struct decode_message *message = decode->message;
     struct error error = {0};
     struct doc doc;
     int code;
@@ -161,14 +162,15 @@ static void decode_document(struct decode *decode, const struct decode_part *who
         code = doc_parse_msgpack(decode->scratch, message->value, message->value_bytes, &limits,
                                  &doc, &error);
     if (code != 0)
-        decode_reject(decode, whole, "syntax", "%s: %s", json ? "JSON" : "MessagePack", error.text);
+        decode_reject_add(decode, whole, "syntax", "%s: %s", json ? "JSON" : "MessagePack",
+                          error.text);
     else
         decode_doc(decode, whole, &doc, json);
 }
 
 static void decode_raw(struct decode *decode, const struct decode_part *whole)
 {
-    const struct ingest_message *message = decode->message;
+    const struct decode_message *message = decode->message;
     struct store_record record = {.offset = message->offset};
     struct store_record *added;
     struct store_key key;
@@ -242,7 +244,7 @@ static bool is_msgpack_container(uint8_t byte)
  * vector unless it is not text, and no other format holds `dim` float32 in it. */
 static bool looks_raw(struct decode *decode)
 {
-    const struct ingest_message *message = decode->message;
+    const struct decode_message *message = decode->message;
     const char *text = (const char *)message->value;
     struct doc doc;
 
@@ -257,7 +259,7 @@ static bool looks_raw(struct decode *decode)
 
 static enum config_format format_from_bytes(struct decode *decode)
 {
-    const struct ingest_message *message = decode->message;
+    const struct decode_message *message = decode->message;
     size_t at = 0;
 
     if (looks_raw(decode))
@@ -293,21 +295,22 @@ static void decode_value(struct decode *decode, const struct decode_part *whole)
         decode_protobuf(decode, whole);
         break;
     case CONFIG_FORMAT_ARROW:
-        decode_reject(decode, whole, "format", "byte 0: Arrow is not supported by this build");
+        decode_reject_add(decode, whole, "format", "byte 0: Arrow is not supported by this build");
         break;
     case CONFIG_FORMAT_AUTO:
     default:
-        decode_reject(decode, whole, "format",
-                      "byte 0: 0x%02x starts no format that is known here (set the collection's "
-                      "format or a content-type header)",
-                      decode->message->value[0]);
+        decode_reject_add(
+            decode, whole, "format",
+            "byte 0: 0x%02x starts no format that is known here (set the collection's "
+            "format or a content-type header)",
+            decode->message->value[0]);
         break;
     }
 }
 
 void decode_message(const struct config_collection *collection,
-                    const struct ingest_message *message, struct arena *scratch,
-                    struct arena *arena, struct ingest_decoded *decoded)
+                    const struct decode_message *message, struct arena *scratch,
+                    struct arena *arena, struct decode_result *decoded)
 {
     struct buffer payload = {0};
     struct decode decode = {.collection = collection,
@@ -319,35 +322,29 @@ void decode_message(const struct config_collection *collection,
     struct decode_part whole = {
         .path = "$", .bytes = message->value, .size_bytes = message->value_bytes};
 
-    *decoded = (struct ingest_decoded){0};
+    *decoded = (struct decode_result){0};
     if (!message->value)
         decode_tombstone(&decode, &whole);
     else if (message->value_bytes == 0)
-        decode_reject(&decode, &whole, "syntax",
-                      "byte 0: an empty value (a delete has a null one)");
+        decode_reject_add(&decode, &whole, "syntax",
+                          "byte 0: an empty value (a delete has a null one)");
     else if (message->value_bytes > DECODE_MESSAGE_MAX_BYTES)
-        decode_reject(&decode, &whole, "size", "byte %d: %zu bytes, at most %d",
-                      DECODE_MESSAGE_MAX_BYTES, message->value_bytes, DECODE_MESSAGE_MAX_BYTES);
+        decode_reject_add(&decode, &whole, "size", "byte %d: %zu bytes, at most %d",
+                          DECODE_MESSAGE_MAX_BYTES, message->value_bytes, DECODE_MESSAGE_MAX_BYTES);
     else
         decode_value(&decode, &whole);
     buffer_destroy(&payload);
 }
 
-void ingest_decode(const struct config_collection *collection, const struct ingest_message *message,
-                   struct arena *arena, struct ingest_decoded *decoded)
-{
-    decode_message(collection, message, arena, arena, decoded);
-}
-
-const char *ingest_complaint(const struct config_collection *collection,
-                             const struct ingest_message *message, int64_t now_ms,
-                             struct arena *arena, struct ingest_decoded *decoded)
+const char *decode_complaint(const struct config_collection *collection,
+                             const struct decode_message *message, int64_t now_ms,
+                             struct arena *arena, struct decode_result *decoded)
 {
     char time[TEXT_TIME_BYTES];
     char limit[TEXT_TIME_BYTES];
     char text[160];
 
-    ingest_decode(collection, message, arena, decoded);
+    decode_message(collection, message, arena, arena, decoded);
     if (decoded->reject_count > 0)
         return decoded->rejects[0].text;
     for (size_t i = 0; i < decoded->record_count; i++) {

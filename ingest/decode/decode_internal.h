@@ -1,17 +1,15 @@
-/* Decoding, one file a step. Private to ingest/decode*.c.
+/* What the files of ingest/decode/ share.
  *
- *     decode.c        one message: which format, single or batch, tombstones
- *     decode_point.c  one document -> one record: id, shape, payload
- *     decode_protobuf.c  the same from Protobuf
- *     decode_vector.c documents and bytes -> finite, normalised float32
- *     decode_time.c   event time and TTL
- *
- * Nothing here fails as a whole: a part that cannot be stored becomes a reject, which names the
- * JSON path or byte offset. */
-#ifndef INGEST_DECODE_H
-#define INGEST_DECODE_H
+ *     decode.c    one message: which format, single or batch, tombstones
+ *     point.c     one document -> one record: id, shape, payload, event time, TTL
+ *     protobuf.c  the same from Protobuf
+ *     vector.c    documents and bytes -> finite, normalised float32 (vector_kernels.c) */
+#ifndef INGEST_DECODE_INTERNAL_H
+#define INGEST_DECODE_INTERNAL_H
 
-#include "ingest/ingest.h"
+#include "base/buffer.h"
+#include "base/doc.h"
+#include "ingest/decode/decode.h"
 
 enum {
     DECODE_MESSAGE_MAX_BYTES = 16 * 1024 * 1024, /* documents take up to twelve times their text */
@@ -23,11 +21,11 @@ enum {
 /* One decoding under way. */
 struct decode {
     const struct config_collection *collection;
-    const struct ingest_message *message;
+    const struct decode_message *message;
     struct arena *scratch;  /* documents; may be forgotten once the message is decoded */
     struct arena *arena;    /* what records point to */
     struct buffer *payload; /* reused from record to record */
-    struct ingest_decoded *out;
+    struct decode_result *out;
     size_t record_capacity;
     size_t reject_capacity;
 };
@@ -40,18 +38,13 @@ struct decode_part {
     bool batch;
 };
 
-/** Decodes as ingest_decode does, with documents in an arena of their own. */
-void decode_message(const struct config_collection *collection,
-                    const struct ingest_message *message, struct arena *scratch,
-                    struct arena *arena, struct ingest_decoded *decoded);
-
 /** Room for one more record with its part, zeroed. NULL past the arena's limit; then a reject has
  * been written. */
 struct store_record *decode_record_add(struct decode *decode, const struct decode_part *part);
 
 /** Adds a reject of a part. */
-void decode_reject(struct decode *decode, const struct decode_part *part, const char *reason,
-                   const char *format, ...) __attribute__((format(printf, 4, 5)));
+void decode_reject_add(struct decode *decode, const struct decode_part *part, const char *reason,
+                       const char *format, ...) __attribute__((format(printf, 4, 5)));
 
 /** A document becomes one record or one reject. */
 void decode_point(struct decode *decode, const struct doc *point, const struct decode_part *part);

@@ -1,0 +1,67 @@
+/* One Kafka message becomes records: format by configuration, header or first bytes; single or
+ * batch; checked, and under cosine normalised.
+ *
+ * Nothing fails as a whole: a part that cannot be stored becomes a reject, which names the JSON
+ * path or byte offset; the rest of the message is kept. No state, no threads, no Kafka: reentrant.
+ */
+#ifndef INGEST_DECODE_DECODE_H
+#define INGEST_DECODE_DECODE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "config/config.h"
+#include "store/store.h"
+
+/* One Kafka message as it came. */
+struct decode_message {
+    const char *topic;
+    int32_t partition;
+    int64_t offset;
+    int64_t timestamp_ms; /* -1: none */
+    const uint8_t *key;
+    size_t key_bytes; /* key NULL: none */
+    const uint8_t *value;
+    size_t value_bytes;       /* value NULL: tombstone */
+    const char *content_type; /* header, or NULL */
+};
+
+/* A part of a message that could not be stored. */
+struct decode_reject {
+    const char *reason;   /* label of windrow_records_rejected_total: "dimension", "syntax"... */
+    char text[512];       /* with JSON path or byte offset */
+    const uint8_t *value; /* the part's own bytes when a batch was split, else the whole value */
+    size_t value_bytes;
+};
+
+/* What a record was made from: its own bytes inside a batch, else the whole value. */
+struct decode_source {
+    const uint8_t *value; /* NULL: tombstone */
+    size_t value_bytes;
+};
+
+struct decode_result {
+    struct store_record *records;  /* keys, vectors and payloads live in the arena */
+    struct decode_source *sources; /* one a record, pointing into the message */
+    size_t record_count;
+    struct decode_reject *rejects;
+    size_t reject_count;
+};
+
+/** Decodes and checks one message. A configured event time field that a record lacks is a reject;
+ * raw vectors have no fields and take the Kafka timestamp. Records live in `arena`, which must have
+ * no limit. Documents under way live in `scratch`, which may be reset once this returns; it may be
+ * `arena`. */
+void decode_message(const struct config_collection *collection,
+                    const struct decode_message *message, struct arena *scratch,
+                    struct arena *arena, struct decode_result *result);
+
+/** Why ingestion would not store all of a message that it reads at `now_ms`, in the arena; NULL: it
+ * would. For those who send, so that a bad record is refused instead of becoming a dead letter.
+ * Fills `result` as decode_message does. */
+const char *decode_complaint(const struct config_collection *collection,
+                             const struct decode_message *message, int64_t now_ms,
+                             struct arena *arena, struct decode_result *result);
+
+#endif
