@@ -32,7 +32,7 @@ struct bench {
     struct store *store;
     struct store_shard *shards[SHARDS_MAX];
     uint32_t shard_count; /* rows go to one after the other, as to partitions of a topic */
-    struct indexer_host host;
+    struct store_registry *registry;
     struct query_pool *pool;
     uint32_t windows;
     bool shuffle;
@@ -49,24 +49,6 @@ static void check(int code, const struct error *error)
         return;
     fprintf(stderr, "windrow-bench-serve: %s\n", error->text);
     exit(1);
-}
-
-static size_t acquire(void *context, const char *collection, struct arena *arena,
-                      struct indexer_shard_lease **leases)
-{
-    struct bench *bench = context;
-
-    (void)collection;
-    *leases = arena_calloc(arena, bench->shard_count, sizeof(**leases));
-    for (uint32_t i = 0; i < bench->shard_count; i++)
-        (*leases)[i].shard = bench->shards[i];
-    return bench->shard_count;
-}
-
-static void release(void *context, struct indexer_shard_lease *lease)
-{
-    (void)context;
-    (void)lease;
 }
 
 static uint32_t mix(uint32_t value)
@@ -322,7 +304,8 @@ static struct measurement ask_all(struct bench *bench, struct query_view *view, 
 
 static void measure(struct bench *bench, const char *efs, const char *name, const char *filter_json)
 {
-    struct query_view_options options = {.collection = &bench->collection, .host = &bench->host};
+    struct query_view_options options = {.collection = &bench->collection,
+                                         .registry = bench->registry};
     struct query_view *view;
     struct error error = {0};
     struct measurement exact;
@@ -390,7 +373,7 @@ static int compare_doubles(const void *a, const void *b)
 static void time_searches(struct bench *bench, double *seconds)
 {
     struct query_view_options options = {
-        .collection = &bench->collection, .host = &bench->host, .pool = bench->pool};
+        .collection = &bench->collection, .registry = bench->registry, .pool = bench->pool};
 
     for (uint32_t i = 0; i < ROUND_QUERIES; i++) {
         struct error error = {0};
@@ -465,12 +448,13 @@ static void run(struct bench *bench, const char *parent, const char *efs, bool h
 
     snprintf(path, sizeof(path), "%s/bench-serve-%ld-%u", parent, (long)getpid(), bench->windows);
     check(store_open(&store, &bench->store, &error), &error);
+    bench->registry = store_registry_new(&(struct store_registry_options){.store = bench->store});
     for (uint32_t i = 0; i < bench->shard_count; i++) {
         char name[16];
-        struct store_shard_options shard = {
-            .collection = "bench", .name = name, .dim = bench->base.dim, .window_ms = WINDOW_MS};
         snprintf(name, sizeof(name), "%u", i);
-        check(store_shard_open(bench->store, &shard, &bench->shards[i], &error), &error);
+        check(store_registry_claim(bench->registry, &bench->collection, name, &bench->shards[i],
+                                   &error),
+              &error);
         load(bench, i);
         seal_and_index(bench, bench->shards[i], &codebook);
     }
@@ -483,8 +467,8 @@ static void run(struct bench *bench, const char *parent, const char *efs, bool h
         measure(bench, efs, "10%", "{\"must\":[{\"key\":\"n\",\"range\":{\"lt\":1000}}]}");
     if (has_filters)
         measure(bench, efs, "1%", "{\"must\":[{\"key\":\"n\",\"range\":{\"lt\":100}}]}");
-    for (uint32_t i = 0; i < bench->shard_count; i++)
-        check(store_shard_close(bench->shards[i], false, &error), &error);
+    store_registry_close_all(bench->registry, false);
+    store_registry_delete(bench->registry);
     store_close(bench->store);
     bench_folder_remove(path);
 }
@@ -563,8 +547,6 @@ int main(int argc, char **argv)
                                                   .metric = (enum config_metric)metric};
     if (bench.collection.metric == CONFIG_METRIC_COSINE)
         normalise(&bench.base);
-    bench.host = (struct indexer_host){
-        .context = &bench, .shards_acquire = acquire, .shard_release = release};
     bench.truth = calloc(QUERIES_MAX, sizeof(*bench.truth));
     bench.pool = threads > 1 ? query_pool_new(threads - 1) : NULL;
     printf("# %s, %u x %u, %s, kernels %s, %u threads\nwindows  filter       ef  recall        "

@@ -11,7 +11,7 @@
 #include "indexer/worker/worker.h"
 
 struct indexer {
-    struct indexer_options options; /* the HTTP server and the pool point to its host */
+    struct indexer_options options; /* the HTTP server points to its host */
     struct worker_queue *queue;
     struct worker_pool *pool;
     struct http_server *http;
@@ -22,7 +22,7 @@ static int start_pool(struct indexer *indexer, struct error *error)
     const struct indexer_options *options = &indexer->options;
     struct worker_pool_options pool_options = {
         .config = options->config,
-        .host = &options->host,
+        .registry = options->registry,
         .metrics = options->metrics,
         .io = options->io,
         .thread_count = options->worker_count            ? options->worker_count
@@ -61,7 +61,8 @@ int indexer_start(const struct indexer_options *options, struct indexer **indexe
                   struct error *error)
 {
     struct indexer *fresh = calloc(1, sizeof(*fresh));
-    struct http_options http = {.config = options->config, .metrics = options->metrics};
+    struct http_options http = {
+        .config = options->config, .registry = options->registry, .metrics = options->metrics};
     int code;
 
     if (!fresh)
@@ -170,7 +171,7 @@ static void preload_columns(struct indexer *indexer)
 
     for (size_t i = 0; i < config->collection_count; i++) {
         const struct query_view_options options = {.collection = &config->collections[i],
-                                                   .host = &indexer->options.host,
+                                                   .registry = indexer->options.registry,
                                                    .io = indexer->options.io};
         struct error error = {0};
         size_t made;

@@ -22,16 +22,10 @@
 #include "base/error.h"
 #include "base/metrics.h"
 #include "config/config.h"
+#include "store/registry.h"
 #include "store/store.h"
 
 struct indexer;
-
-/* Shards come and go with Kafka's assignment while searches run. A lease keeps a shard open. */
-struct indexer_shard_lease {
-    struct store_shard *shard;
-    const atomic_bool *closing; /* becomes true when the shard is wanted back: long work stops */
-    void *token;                /* the host's */
-};
 
 /* One point or delete on its way into Kafka. */
 struct indexer_write {
@@ -67,11 +61,6 @@ enum indexer_control {
 
 struct indexer_host {
     void *context;
-    /** Leases all open shards of a collection into `arena`; each is given back with shard_release.
-     */
-    size_t (*shards_acquire)(void *context, const char *collection, struct arena *arena,
-                             struct indexer_shard_lease **leases);
-    void (*shard_release)(void *context, struct indexer_shard_lease *lease);
     /** False with a reason while not caught up. */
     bool (*ready)(void *context, char *why, size_t why_bytes);
     /** Adds the rest of the program's part (ingest offsets, lag, blockers) to /status: a document.
@@ -100,6 +89,7 @@ struct indexer_host {
 
 struct indexer_options {
     const struct config *config;
+    struct store_registry *registry;
     struct indexer_host host;
     struct metrics *metrics;
     struct io *io;         /* NULL: io_posix() */

@@ -48,14 +48,14 @@ static void append_shard(struct buffer *out, const struct store_backup_shard *do
                          (unsigned long long)done->bytes, (unsigned long long)done->copied_bytes);
 }
 
-static int back_up_shards(struct catalog *catalog, const char *folder, const atomic_bool *cancelled,
-                          struct list *list, struct error *error)
+static int back_up_shards(struct store_registry *registry, const char *folder,
+                          const atomic_bool *cancelled, struct list *list, struct error *error)
 {
-    struct catalog_position position = {0};
-    struct indexer_shard_lease lease;
+    struct store_registry_position position = {0};
+    struct store_lease lease;
     int code = 0;
 
-    while (code == 0 && catalog_acquire_next(catalog, &position, &lease)) {
+    while (code == 0 && store_registry_acquire_next(registry, &position, &lease)) {
         struct store_backup_shard done = {0};
         if (cancelled && atomic_load(cancelled))
             code = error_set(error, ERROR_CANCELLED, "the backup was given up");
@@ -63,20 +63,21 @@ static int back_up_shards(struct catalog *catalog, const char *folder, const ato
             code = store_shard_backup(lease.shard, folder, lease.closing, &done, error);
         if (code == 0)
             add(list, &done);
-        catalog_release(catalog, &lease);
+        store_registry_release(registry, &lease);
     }
     return code;
 }
 
-int backup_run(struct catalog *catalog, struct io *io, const char *folder, const char *token,
-               const atomic_bool *cancelled, struct buffer *out, struct error *error)
+int backup_run(struct store_registry *registry, struct io *io, const char *folder,
+               const char *token, const atomic_bool *cancelled, struct buffer *out,
+               struct error *error)
 {
     struct list list = {0};
     int code = store_backup_check(io, folder, token, error);
 
     arena_create(&list.arena, 0);
     if (code == 0)
-        code = back_up_shards(catalog, folder, cancelled, &list, error);
+        code = back_up_shards(registry, folder, cancelled, &list, error);
     if (code == 0 && list.count == 0)
         code = error_set(error, ERROR_NOT_FOUND, "no shard is open here");
     if (code == 0)

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "twcs/twcs.h"
 #include "windrow/ask.h"
 #include "windrow/backup.h"
 #include "windrow/command.h"
@@ -66,7 +67,7 @@ static int back_up_folder(const struct config *config, struct io *io, struct saf
                                           .memory_max_bytes = config->memory_max_bytes,
                                           .memtable_max_bytes = config->memtable_max_bytes,
                                           .io = io};
-    struct catalog *catalog;
+    struct store_registry *registry;
     struct store *store;
     int code = store_open(&options, &store, error);
 
@@ -75,13 +76,16 @@ static int back_up_folder(const struct config *config, struct io *io, struct saf
     if (code != 0)
         return code;
     /* The clock is not begun: it stays where the shards' stood, and nothing expires by the way. */
-    catalog = catalog_new(store);
-    catalog_on_open(catalog, raise_clock, clock);
-    code = catalog_open_existing(catalog, config, error);
+    registry = store_registry_new(
+        &(struct store_registry_options){.store = store,
+                                         .level0_files_max = TWCS_LEVEL0_FILES_MAX,
+                                         .opened = raise_clock,
+                                         .opened_context = clock});
+    code = store_registry_open_existing(registry, config, error);
     if (code == 0)
-        code = backup_run(catalog, io, folder, token, NULL, out, error);
-    catalog_close_all(catalog, false); /* all of it is flushed */
-    catalog_delete(catalog);
+        code = backup_run(registry, io, folder, token, NULL, out, error);
+    store_registry_close_all(registry, false); /* all of it is flushed */
+    store_registry_delete(registry);
     store_close(store);
     return code;
 }

@@ -6,21 +6,6 @@
 
 /* ---- what the indexer asks of the program ---- */
 
-static size_t host_shards_acquire(void *context, const char *collection, struct arena *arena,
-                                  struct indexer_shard_lease **leases)
-{
-    struct service *service = context;
-
-    return catalog_acquire(service->catalog, collection, arena, leases);
-}
-
-static void host_shard_release(void *context, struct indexer_shard_lease *lease)
-{
-    struct service *service = context;
-
-    catalog_release(service->catalog, lease);
-}
-
 static bool host_ready(void *context, char *why, size_t why_bytes)
 {
     return service_ready(context, why, why_bytes);
@@ -83,15 +68,13 @@ static int host_backup(void *context, const char *folder, const char *token,
 {
     struct service *service = context;
 
-    return backup_run(service->catalog, service->io, folder, token, cancelled, out, error);
+    return backup_run(service->registry, service->io, folder, token, cancelled, out, error);
 }
 
 struct indexer_host host_for_indexer(struct service *service)
 {
     return (struct indexer_host){
         .context = service,
-        .shards_acquire = host_shards_acquire,
-        .shard_release = host_shard_release,
         .ready = host_ready,
         .status = host_status,
         .alive = host_alive,
@@ -110,21 +93,21 @@ static int host_shard_open(void *context, const struct config_collection *collec
 {
     struct service *service = context;
 
-    return catalog_claim(service->catalog, collection, name, shard, error);
+    return store_registry_claim(service->registry, collection, name, shard, error);
 }
 
 static void host_shard_close(void *context, struct store_shard *shard, bool flush)
 {
     struct service *service = context;
 
-    catalog_close(service->catalog, shard, flush);
+    store_registry_close(service->registry, shard, flush);
 }
 
 static void host_shard_keep(void *context, struct store_shard *shard)
 {
     struct service *service = context;
 
-    catalog_unclaim(service->catalog, shard);
+    store_registry_unclaim(service->registry, shard);
     atomic_store(&service->unclaimed_closed, false);
 }
 
@@ -132,7 +115,7 @@ static int host_shard_discard(void *context, struct store_shard *shard, struct e
 {
     struct service *service = context;
 
-    return catalog_discard(service->catalog, shard, error);
+    return store_registry_discard(service->registry, shard, error);
 }
 
 static bool host_id_elsewhere(void *context, const struct config_collection *collection,
@@ -141,8 +124,8 @@ static bool host_id_elsewhere(void *context, const struct config_collection *col
 {
     struct service *service = context;
 
-    return catalog_find_elsewhere(service->catalog, collection, own, key, key_bytes,
-                                  io_wall_ms(service->io), name, name_bytes);
+    return store_registry_find_elsewhere(service->registry, collection, own, key, key_bytes,
+                                         io_wall_ms(service->io), name, name_bytes);
 }
 
 static void host_ingest_alive(void *context)

@@ -24,7 +24,7 @@ enum {
 };
 
 struct maintenance {
-    struct catalog *catalog;
+    struct store_registry *registry;
     struct indexer *indexer;
     struct metrics *metrics;
     struct io *io;
@@ -46,8 +46,7 @@ static void pause_ms(int64_t duration_ms)
 
 /* After a failure, so that it is not met again in a busy loop. Ends early when somebody waits for
  * this thread or its lease. */
-static void pause_after_failure(struct maintenance *maintenance,
-                                const struct indexer_shard_lease *lease)
+static void pause_after_failure(struct maintenance *maintenance, const struct store_lease *lease)
 {
     for (int64_t paused_ms = 0;
          paused_ms < FAILURE_PAUSE_MS && !maintenance->stopping && !atomic_load(lease->closing);
@@ -59,18 +58,18 @@ static void pause_after_failure(struct maintenance *maintenance,
 
 static void flush_due(struct maintenance *maintenance)
 {
-    struct catalog_position position = {0};
-    struct indexer_shard_lease lease;
+    struct store_registry_position position = {0};
+    struct store_lease lease;
 
     while (!maintenance->stopping &&
-           catalog_acquire_next(maintenance->catalog, &position, &lease)) {
+           store_registry_acquire_next(maintenance->registry, &position, &lease)) {
         struct error error = {0};
         if (!store_shard_compaction_behind(lease.shard) &&
             store_shard_flush_due(lease.shard, &error) != 0 && error.code != ERROR_BUSY) {
             log_error("windrow", "flush: %s", error.text);
             pause_after_failure(maintenance, &lease);
         }
-        catalog_release(maintenance->catalog, &lease);
+        store_registry_release(maintenance->registry, &lease);
     }
 }
 
@@ -116,7 +115,7 @@ void maintenance_announce_seal(struct maintenance *maintenance, struct store_sha
     arena_destroy(&arena);
 }
 
-static int carry_out(struct maintenance *maintenance, struct indexer_shard_lease *lease,
+static int carry_out(struct maintenance *maintenance, struct store_lease *lease,
                      const struct maintenance_view *view, const struct twcs_decision *decision,
                      struct error *error)
 {
@@ -131,7 +130,7 @@ static int carry_out(struct maintenance *maintenance, struct indexer_shard_lease
 }
 
 /* What a shard knows of the time without records. */
-static void keep_clock(struct maintenance *maintenance, struct indexer_shard_lease *lease,
+static void keep_clock(struct maintenance *maintenance, struct store_lease *lease,
                        const struct maintenance_view *view)
 {
     struct error error = {0};
@@ -150,7 +149,7 @@ static void keep_clock(struct maintenance *maintenance, struct indexer_shard_lea
 /* What is due, the drops and one merge: then it is another shard's turn. Returns whether anything
  * was done. A failure of one window must not turn into a busy loop over it: the round ends after a
  * pause. */
-static bool maintain_shard(struct maintenance *maintenance, struct indexer_shard_lease *lease,
+static bool maintain_shard(struct maintenance *maintenance, struct store_lease *lease,
                            struct arena *arena)
 {
     struct twcs_decision decisions[DECISIONS_MAX];
@@ -158,7 +157,7 @@ static bool maintain_shard(struct maintenance *maintenance, struct indexer_shard
     bool done = false;
     size_t count;
 
-    maintenance_describe(lease->shard, catalog_lease_collection(lease), io_wall_ms(maintenance->io),
+    maintenance_describe(lease->shard, store_lease_collection(lease), io_wall_ms(maintenance->io),
                          arena, &view);
     keep_clock(maintenance, lease, &view);
     view.policy.max_jobs = 1;
@@ -206,7 +205,7 @@ static void fifo_add_shard(struct fifo_round *round, size_t owner,
     }
 }
 
-static void fifo_drop(struct indexer_shard_lease *lease, const struct store_window_info *window,
+static void fifo_drop(struct store_lease *lease, const struct store_window_info *window,
                       uint64_t total_bytes, uint64_t cap_bytes)
 {
     struct error error = {0};
@@ -222,7 +221,7 @@ static void fifo_drop(struct indexer_shard_lease *lease, const struct store_wind
 }
 
 static void enforce_cap(struct maintenance *maintenance, const struct config_collection *collection,
-                        struct indexer_shard_lease *leases, size_t count, struct arena *arena)
+                        struct store_lease *leases, size_t count, struct arena *arena)
 {
     enum { WINDOWS_MAX = 16384 };
     struct twcs_policy policy = ingest_policy(collection);
@@ -255,21 +254,21 @@ static void enforce_cap(struct maintenance *maintenance, const struct config_col
 
 static void enforce_caps(struct maintenance *maintenance, struct arena *arena)
 {
-    struct indexer_shard_lease *leases;
-    size_t count = catalog_acquire(maintenance->catalog, NULL, arena, &leases);
+    struct store_lease *leases;
+    size_t count = store_registry_acquire(maintenance->registry, NULL, arena, &leases);
 
     /* Leases come ordered by collection: each group is one collection. */
     for (size_t first = 0, last; first < count; first = last) {
-        const struct config_collection *collection = catalog_lease_collection(&leases[first]);
+        const struct config_collection *collection = store_lease_collection(&leases[first]);
         for (last = first + 1; last < count; last++) {
-            if (strcmp(catalog_lease_collection(&leases[last])->name, collection->name) != 0)
+            if (strcmp(store_lease_collection(&leases[last])->name, collection->name) != 0)
                 break;
         }
         if (collection->max_bytes > 0)
             enforce_cap(maintenance, collection, leases + first, last - first, arena);
     }
     for (size_t i = 0; i < count; i++)
-        catalog_release(maintenance->catalog, &leases[i]);
+        store_registry_release(maintenance->registry, &leases[i]);
 }
 
 /* ---- threads ---- */
@@ -279,13 +278,13 @@ static void enforce_caps(struct maintenance *maintenance, struct arena *arena)
 static bool job_round(struct maintenance *maintenance, struct arena *arena)
 {
     int64_t began_ns = io_monotonic_ns(maintenance->io);
-    struct indexer_shard_lease lease;
+    struct store_lease lease;
     bool done = false;
 
     while (!maintenance->stopping &&
-           catalog_begin_maintain(maintenance->catalog, began_ns, &lease)) {
+           store_registry_begin_turn(maintenance->registry, began_ns, &lease)) {
         done |= maintain_shard(maintenance, &lease, arena);
-        catalog_end_maintain(maintenance->catalog, &lease, io_monotonic_ns(maintenance->io));
+        store_registry_end_turn(maintenance->registry, &lease, io_monotonic_ns(maintenance->io));
         arena_reset(arena);
     }
     return done;
@@ -322,7 +321,7 @@ int maintenance_start(const struct maintenance_options *options, struct maintena
 
     if (!fresh)
         abort();
-    fresh->catalog = options->catalog;
+    fresh->registry = options->registry;
     fresh->indexer = options->indexer;
     fresh->metrics = options->metrics;
     fresh->io = options->io;

@@ -11,13 +11,14 @@
 
 #include "base/error.h"
 #include "base/metrics.h"
+#include "indexer/indexer.h"
+#include "store/registry.h"
 #include "twcs/twcs.h"
-#include "windrow/catalog.h"
 
 struct maintenance;
 
 struct maintenance_options {
-    struct catalog *catalog;
+    struct store_registry *registry;
     struct indexer *indexer;
     struct metrics *metrics;
     struct io *io;

@@ -88,7 +88,7 @@ static const char *action_of(const struct store_window_info *window)
                : "none";
 }
 
-static int act(struct request *request, struct indexer_shard_lease *lease,
+static int act(struct request *request, struct store_lease *lease,
                const struct maintenance_view *view, size_t index, const char *action,
                struct error *error)
 {
@@ -134,15 +134,15 @@ static void append_window(struct request *request, struct store_shard *shard, in
         (unsigned long long)window.live_rows, (unsigned long long)window.total_bytes);
 }
 
-static bool gives_up(const struct request *request, const struct indexer_shard_lease *lease)
+static bool gives_up(const struct request *request, const struct store_lease *lease)
 {
     return atomic_load(lease->closing) ||
            (request->choice->cancelled && atomic_load(request->choice->cancelled));
 }
 
 /* The maintenance threads may be at work on the window: then it is looked at again. */
-static int compact_window(struct request *request, struct indexer_shard_lease *lease,
-                          int64_t start_ms, int64_t length_ms, struct error *error)
+static int compact_window(struct request *request, struct store_lease *lease, int64_t start_ms,
+                          int64_t length_ms, struct error *error)
 {
     const struct timespec pause = {.tv_nsec = BUSY_POLL_MS * 1000000};
     const char *action = "none";
@@ -187,9 +187,8 @@ static int take_records(void *context, const struct store_record *records, size_
                                 error);
 }
 
-static int replay(struct request *request, struct indexer_shard_lease *lease,
-                  struct store_rebuild *rebuild, int64_t from_offset, int64_t to_offset,
-                  struct error *error)
+static int replay(struct request *request, struct store_lease *lease, struct store_rebuild *rebuild,
+                  int64_t from_offset, int64_t to_offset, struct error *error)
 {
     struct replay_target target = {.rebuild = rebuild, .cancel = lease->closing};
     const struct ingest_replay range = {.config = request->service->config,
@@ -205,7 +204,7 @@ static int replay(struct request *request, struct indexer_shard_lease *lease,
 
 /* What comes to the shard while the window is written is read before appends are held, so that they
  * wait for little. */
-static int make_anew(struct request *request, struct indexer_shard_lease *lease,
+static int make_anew(struct request *request, struct store_lease *lease,
                      struct store_rebuild *rebuild, int64_t from_offset, int64_t to_offset,
                      struct error *error)
 {
@@ -227,8 +226,8 @@ static int make_anew(struct request *request, struct indexer_shard_lease *lease,
     return code == 0 ? store_rebuild_commit(rebuild, error) : code;
 }
 
-static int rebuild_window(struct request *request, struct indexer_shard_lease *lease,
-                          int64_t start_ms, int64_t length_ms, struct error *error)
+static int rebuild_window(struct request *request, struct store_lease *lease, int64_t start_ms,
+                          int64_t length_ms, struct error *error)
 {
     const struct timespec pause = {.tv_nsec = BUSY_POLL_MS * 1000000};
     struct maintenance *maintenance = atomic_load(&request->service->maintenance);
@@ -260,8 +259,7 @@ static int rebuild_window(struct request *request, struct indexer_shard_lease *l
 }
 
 /* A window that is damaged is in no version: it is looked for among the damages as well. */
-static int rebuild_shard(struct request *request, struct indexer_shard_lease *lease,
-                         struct error *error)
+static int rebuild_shard(struct request *request, struct store_lease *lease, struct error *error)
 {
     struct store_shard_info info;
     int code = store_shard_flush(lease->shard, error);
@@ -291,8 +289,7 @@ static int rebuild_shard(struct request *request, struct indexer_shard_lease *le
 
 /* ---- shards ---- */
 
-static int compact_shard(struct request *request, struct indexer_shard_lease *lease,
-                         struct error *error)
+static int compact_shard(struct request *request, struct store_lease *lease, struct error *error)
 {
     struct maintenance_view view;
     int code = 0;
@@ -329,7 +326,7 @@ static int nothing_found(const struct request *request, bool shard_found, struct
     return 0;
 }
 
-typedef int (*shard_function)(struct request *request, struct indexer_shard_lease *lease,
+typedef int (*shard_function)(struct request *request, struct store_lease *lease,
                               struct error *error);
 
 static int for_shards(struct service *service, const struct config_collection *collection,
@@ -338,13 +335,13 @@ static int for_shards(struct service *service, const struct config_collection *c
 {
     struct request request = {
         .service = service, .collection = collection, .choice = choice, .out = out};
-    struct indexer_shard_lease *leases;
+    struct store_lease *leases;
     bool shard_found = false;
     size_t count;
     int code = 0;
 
     arena_create(&request.arena, 0);
-    count = catalog_acquire(service->catalog, collection->name, &request.arena, &leases);
+    count = store_registry_acquire(service->registry, collection->name, &request.arena, &leases);
     buffer_append_byte(out, '[');
     for (size_t i = 0; i < count; i++) {
         bool wanted =
@@ -352,7 +349,7 @@ static int for_shards(struct service *service, const struct config_collection *c
         shard_found |= wanted;
         if (wanted && code == 0)
             code = function(&request, &leases[i], error);
-        catalog_release(service->catalog, &leases[i]);
+        store_registry_release(service->registry, &leases[i]);
     }
     buffer_append_byte(out, ']');
     if (code == 0 && request.found == 0)

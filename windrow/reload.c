@@ -26,17 +26,17 @@ static void apply(struct service *service, const struct config *fresh)
     for (size_t i = 0; i < running->collection_count; i++) {
         struct config_collection *collection = &running->collections[i];
         const struct config_collection *changed = config_collection_find(fresh, collection->name);
-        struct indexer_shard_lease *leases;
+        struct store_lease *leases;
         struct arena arena;
         size_t count;
         if (!changed || changed->ttl_ms == collection->ttl_ms)
             continue;
         collection->ttl_ms = changed->ttl_ms;
         arena_create(&arena, 0);
-        count = catalog_acquire(service->catalog, collection->name, &arena, &leases);
+        count = store_registry_acquire(service->registry, collection->name, &arena, &leases);
         for (size_t k = 0; k < count; k++) {
             store_shard_set_ttl(leases[k].shard, collection->ttl_ms);
-            catalog_release(service->catalog, &leases[k]);
+            store_registry_release(service->registry, &leases[k]);
         }
         arena_destroy(&arena);
     }

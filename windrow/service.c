@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/logger.h"
+#include "twcs/twcs.h"
 #include "windrow/host.h"
 #include "windrow/version.h"
 #include "windrow/window_metrics.h"
@@ -22,7 +23,7 @@ static int shard_opened(void *context, struct store_shard *shard, struct error *
 static int open_store(struct service *service, struct error *error)
 {
     const struct config *config = service->config;
-    struct store_options options = {
+    const struct store_options options = {
         .data_dir = config->data_dir,
         .memory_max_bytes = config->memory_max_bytes,
         .memtable_max_bytes = config->memtable_max_bytes,
@@ -33,8 +34,11 @@ static int open_store(struct service *service, struct error *error)
 
     if (store_open(&options, &service->store, error) != 0)
         return error->code;
-    service->catalog = catalog_new(service->store);
-    catalog_on_open(service->catalog, shard_opened, service);
+    service->registry = store_registry_new(
+        &(struct store_registry_options){.store = service->store,
+                                         .level0_files_max = TWCS_LEVEL0_FILES_MAX,
+                                         .opened = shard_opened,
+                                         .opened_context = service});
     window_metrics_register(service);
     return 0;
 }
@@ -43,6 +47,7 @@ static int start_indexer(struct service *service, struct error *error)
 {
     struct indexer_options options = {
         .config = service->config,
+        .registry = service->registry,
         .host = host_for_indexer(service),
         .metrics = service->metrics,
         .io = service->io,
@@ -64,7 +69,7 @@ static int open_shards(struct service *service, bool trust_clock, struct error *
 
     /* A builder for other machines owns nothing. */
     if ((service->roles & CONFIG_ROLE_INGEST) != 0)
-        code = catalog_open_existing(service->catalog, service->config, error);
+        code = store_registry_open_existing(service->registry, service->config, error);
     if (code == 0)
         clock_watch_begin(service, trust_clock);
     return code;
@@ -74,7 +79,7 @@ static int start_maintenance(struct service *service, struct error *error)
 {
     struct maintenance *maintenance;
     struct maintenance_options options = {
-        .catalog = service->catalog,
+        .registry = service->registry,
         .indexer = service->indexer,
         .metrics = service->metrics,
         .io = service->io,
@@ -160,17 +165,17 @@ void service_stop(struct service *service)
     writer_interrupt(service->writer); /* requests that wait for Kafka would hold up the rest */
     if (service->indexer)
         indexer_stop_accepting(service->indexer);
-    if (service->catalog)
-        catalog_interrupt(service->catalog);
+    if (service->registry)
+        store_registry_interrupt(service->registry);
     if (ingest)
         ingest_stop(ingest); /* its last groups may need a flush to get room */
     maintenance_stop(service->maintenance);
-    if (service->catalog)
-        catalog_close_all(service->catalog, true);
+    if (service->registry)
+        store_registry_close_all(service->registry, true);
     if (service->indexer)
         indexer_stop(service->indexer);
     writer_delete(service->writer);
-    catalog_delete(service->catalog);
+    store_registry_delete(service->registry);
     if (service->store)
         store_close(service->store);
     metrics_delete(service->metrics);
@@ -196,7 +201,7 @@ void service_tick(struct service *service)
     if (!atomic_load(&service->unclaimed_closed) && settled(service) &&
         service_ready(service, why, sizeof(why))) {
         atomic_store(&service->unclaimed_closed, true);
-        catalog_close_unclaimed(service->catalog);
+        store_registry_close_unclaimed(service->registry);
         log_info("windrow", "%s",
                  service->roles & CONFIG_ROLE_INGEST ? "caught up with Kafka"
                                                      : "builds segments for other machines");

@@ -11,8 +11,8 @@
 #include "config/config.h"
 #include "indexer/indexer.h"
 #include "ingest/ingest.h"
+#include "store/registry.h"
 #include "store/store.h"
-#include "windrow/catalog.h"
 #include "windrow/clock_watch.h"
 #include "windrow/maintenance.h"
 #include "windrow/safe_clock.h"
@@ -30,7 +30,7 @@ struct service {
     struct io *io;   /* the operating system's, with the safe clock as its wall clock */
     struct metrics *metrics;
     struct store *store;
-    struct catalog *catalog;
+    struct store_registry *registry;
     _Atomic(struct indexer *) indexer; /* HTTP asks for /status before indexer_start returns */
     _Atomic(struct maintenance *) maintenance; /* NULL until started */
     struct writer *writer;

@@ -115,10 +115,10 @@ static void put_partition(struct map_builder *map, const struct ingest_partition
     map_put(map, "waiting", text_or_null(arena, partition ? partition->waiting : NULL));
 }
 
-static struct doc shard_doc(struct service *service, struct indexer_shard_lease *lease,
+static struct doc shard_doc(struct service *service, struct store_lease *lease,
                             const struct ingest_partition_status *partition, struct arena *arena)
 {
-    const struct config_collection *collection = catalog_lease_collection(lease);
+    const struct config_collection *collection = store_lease_collection(lease);
     struct map_builder map = map_begin(arena, 18);
     struct maintenance_view view;
     struct doc windows = {.type = DOC_ARRAY};
@@ -152,14 +152,14 @@ static struct doc collection_doc(struct service *service,
 {
     struct map_builder map = map_begin(arena, 8);
     struct ingest *ingest = atomic_load(&service->ingest);
-    struct indexer_shard_lease *leases;
-    size_t count = catalog_acquire(service->catalog, collection->name, arena, &leases);
+    struct store_lease *leases;
+    size_t count = store_registry_acquire(service->registry, collection->name, arena, &leases);
     struct doc *items = doc_items(arena, (uint32_t)count);
 
     for (size_t i = 0; i < count; i++) {
         items[i] = shard_doc(service, &leases[i],
                              partition_of(partitions, partition_count, leases[i].shard), arena);
-        catalog_release(service->catalog, &leases[i]);
+        store_registry_release(service->registry, &leases[i]);
     }
     map_put(&map, "name", doc_string(arena, collection->name));
     map_put(&map, "dim", doc_integer(collection->dim));

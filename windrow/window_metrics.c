@@ -24,15 +24,15 @@ static void count_shard(struct store_shard *shard, struct arena *arena,
 static void count_collection(struct service *service, const struct config_collection *collection)
 {
     unsigned counts[STATE_COUNT] = {0};
-    struct indexer_shard_lease *leases;
+    struct store_lease *leases;
     struct arena arena;
     size_t count;
 
     arena_create(&arena, 0);
-    count = catalog_acquire(service->catalog, collection->name, &arena, &leases);
+    count = store_registry_acquire(service->registry, collection->name, &arena, &leases);
     for (size_t i = 0; i < count; i++) {
         count_shard(leases[i].shard, &arena, counts);
-        catalog_release(service->catalog, &leases[i]);
+        store_registry_release(service->registry, &leases[i]);
     }
     arena_destroy(&arena);
     for (size_t k = 0; k < STATE_COUNT; k++) {

@@ -4,7 +4,7 @@
 
 struct service;
 
-/** Counts at each rendering of the metrics, which must end before the catalog goes. */
+/** Counts at each rendering of the metrics, which must end before the registry goes. */
 void window_metrics_register(struct service *service);
 
 #endif

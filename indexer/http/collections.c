@@ -74,14 +74,14 @@ static void add_shard(struct store_shard *shard, const struct config_collection 
 static struct collection_totals totals_of(struct http_request *request,
                                           const struct config_collection *collection)
 {
-    const struct indexer_host *host = request->options->host;
+    struct store_registry *registry = request->options->registry;
     struct collection_totals totals = {0};
-    struct indexer_shard_lease *leases;
-    size_t count = host->shards_acquire(host->context, collection->name, &request->arena, &leases);
+    struct store_lease *leases;
+    size_t count = store_registry_acquire(registry, collection->name, &request->arena, &leases);
 
     for (size_t i = 0; i < count; i++) {
         add_shard(leases[i].shard, collection, &request->arena, &totals);
-        host->shard_release(host->context, &leases[i]);
+        store_registry_release(registry, &leases[i]);
     }
     return totals;
 }

@@ -20,6 +20,7 @@ struct worker_pool;
 
 struct http_options {
     const struct config *config;
+    struct store_registry *registry;
     const struct indexer_host *host;
     struct metrics *metrics;
     struct io *io;

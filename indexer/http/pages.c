@@ -140,9 +140,9 @@ static void append_window(struct buffer *out, const struct listed_window *listed
 static size_t list_windows(struct http_request *request, const char *collection,
                            struct listed_window **windows)
 {
-    const struct indexer_host *host = request->options->host;
-    struct indexer_shard_lease *leases;
-    size_t shard_count = host->shards_acquire(host->context, collection, &request->arena, &leases);
+    struct store_registry *registry = request->options->registry;
+    struct store_lease *leases;
+    size_t shard_count = store_registry_acquire(registry, collection, &request->arena, &leases);
     struct store_shard_info *infos = arena_calloc(&request->arena, shard_count + 1, sizeof(*infos));
     const char **shards = arena_calloc(&request->arena, shard_count + 1, sizeof(*shards));
     size_t count = 0;
@@ -152,7 +152,7 @@ static size_t list_windows(struct http_request *request, const char *collection,
         store_shard_describe(leases[i].shard, &request->arena, &infos[i]);
         shards[i] = arena_copy(&request->arena, name, strlen(name));
         count += infos[i].window_count;
-        host->shard_release(host->context, &leases[i]);
+        store_registry_release(registry, &leases[i]);
     }
     *windows = arena_calloc(&request->arena, count + 1, sizeof(**windows));
     count = 0;

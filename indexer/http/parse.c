@@ -392,7 +392,7 @@ int parse_open_view(struct http_request *request, struct query_view_options *opt
     const struct http_options *http = request->options;
     int code;
 
-    options->host = http->host;
+    options->registry = http->registry;
     options->io = http->io;
     options->pool = http_request_pool(request);
     options->cancelled = http_request_cancelled(request);

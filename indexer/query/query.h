@@ -21,7 +21,7 @@
 #include "base/metrics.h"
 #include "config/config.h"
 #include "indexer/index/index.h"
-#include "indexer/indexer.h"
+#include "store/registry.h"
 #include "store/store.h"
 
 /* ---- view
@@ -45,7 +45,7 @@ struct query_min_offset {
 
 struct query_view_options {
     const struct config_collection *collection;
-    const struct indexer_host *host;
+    struct store_registry *registry;
     struct io *io;
     const struct query_min_offset *min_offsets;
     size_t min_offset_count;

@@ -20,11 +20,11 @@ enum {
 /* Takes what is open right now. Leases and snapshots live in the view's arena. */
 static void view_take(struct query_view *view)
 {
-    struct indexer_shard_lease *leases = NULL;
+    struct store_lease *leases = NULL;
 
     view->now_ms = io_wall_ms(view->io);
-    view->shard_count = view->host->shards_acquire(view->host->context, view->collection->name,
-                                                   &view->arena, &leases);
+    view->shard_count =
+        store_registry_acquire(view->registry, view->collection->name, &view->arena, &leases);
     view->shards = arena_calloc(&view->arena, view->shard_count + 1, sizeof(*view->shards));
     view->freshness = arena_calloc(&view->arena, view->shard_count + 1, sizeof(*view->freshness));
     for (size_t i = 0; i < view->shard_count; i++) {
@@ -45,7 +45,7 @@ static void view_give_back(struct query_view *view)
 {
     for (size_t i = 0; i < view->shard_count; i++) {
         store_snapshot_release(view->shards[i].snapshot);
-        view->host->shard_release(view->host->context, view->shards[i].lease);
+        store_registry_release(view->registry, view->shards[i].lease);
     }
     view->shard_count = 0;
     arena_reset(&view->arena);
@@ -80,7 +80,7 @@ int query_view_open(const struct query_view_options *options, struct query_view 
     arena_create(&fresh->arena, 0);
     fresh->io = options->io ? options->io : io_posix();
     fresh->collection = options->collection;
-    fresh->host = options->host;
+    fresh->registry = options->registry;
     fresh->pool = options->pool;
     if (timeout_ms > INT64_MAX / 4 / 1000000)
         timeout_ms = INT64_MAX / 4 / 1000000;
@@ -135,7 +135,7 @@ int query_view_check(const struct query_view *view, struct error *error)
     if (query_view_expired(view))
         return error_set(error, ERROR_TIMEOUT, "the request took longer than its timeout");
     for (size_t i = 0; i < view->shard_count; i++)
-        if (view->shards[i].lease->closing && atomic_load(view->shards[i].lease->closing))
+        if (atomic_load(view->shards[i].lease->closing))
             return error_set(error, ERROR_CANCELLED, "partition %s is about to close here",
                              view->shards[i].name);
     return 0;

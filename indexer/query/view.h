@@ -5,7 +5,7 @@
 #include "indexer/query/query.h"
 
 struct view_shard {
-    struct indexer_shard_lease *lease;
+    struct store_lease *lease;
     const char *name;
     struct store_snapshot *snapshot;
     const struct store_source *sources;
@@ -16,7 +16,7 @@ struct query_view {
     struct arena arena;
     struct io *io;
     const struct config_collection *collection;
-    const struct indexer_host *host;
+    struct store_registry *registry;
     struct query_pool *pool;
     struct view_shard *shards;
     struct query_shard_freshness *freshness;

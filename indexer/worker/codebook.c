@@ -38,17 +38,17 @@ static void choose(struct choice *choice, const struct store_snapshot *snapshot,
 struct index_ivf_codebook *worker_codebook_find(const struct worker_pool *pool,
                                                 const char *collection, int64_t start_ms)
 {
-    const struct indexer_host *host = pool->options.host;
+    struct store_registry *registry = pool->options.registry;
     int64_t now_ms = io_wall_ms(pool->options.io);
     struct index_ivf_codebook *codebook = NULL;
-    struct indexer_shard_lease *leases;
+    struct store_lease *leases;
     struct store_snapshot **snapshots;
     struct choice choice = {0};
     struct arena arena;
     size_t count;
 
     arena_create(&arena, 0);
-    count = host->shards_acquire(host->context, collection, &arena, &leases);
+    count = store_registry_acquire(registry, collection, &arena, &leases);
     snapshots = arena_calloc(&arena, count + 1, sizeof(struct store_snapshot *));
     for (size_t i = 0; i < count; i++) {
         snapshots[i] = store_snapshot_acquire(leases[i].shard, now_ms);
@@ -58,7 +58,7 @@ struct index_ivf_codebook *worker_codebook_find(const struct worker_pool *pool,
         codebook = index_segment_copy_codebook(choice.segment);
     for (size_t i = 0; i < count; i++) {
         store_snapshot_release(snapshots[i]);
-        host->shard_release(host->context, &leases[i]);
+        store_registry_release(registry, &leases[i]);
     }
     arena_destroy(&arena);
     return codebook;

@@ -61,7 +61,7 @@ static void watch_task(struct worker_pool *pool, struct worker_task *task)
     int64_t now_ns = io_monotonic_ns(pool->options.io);
     struct error error = {0};
 
-    if (pool->stopping || (task->lease.closing && atomic_load(task->lease.closing)))
+    if (pool->stopping || (task->lease.shard && atomic_load(task->lease.closing)))
         atomic_store(&task->cancel, true);
     if (now_ns - task->reported_ns < progress_interval_ms(pool) * INT64_C(1000000))
         return;
@@ -183,7 +183,7 @@ static void answer(struct worker_pool *pool, struct worker_delivery *delivery,
 
 static void work(struct worker_pool *pool, struct worker_delivery *delivery)
 {
-    const struct indexer_host *host = pool->options.host;
+    struct store_registry *registry = pool->options.registry;
     struct worker_task task = {.pool = pool, .delivery = delivery};
     enum worker_outcome outcome;
     struct error error = {0};
@@ -192,7 +192,7 @@ static void work(struct worker_pool *pool, struct worker_delivery *delivery)
     outcome = worker_task_run(&task, &error);
     take_off_list(pool, &task);
     if (task.lease.shard)
-        host->shard_release(host->context, &task.lease);
+        store_registry_release(registry, &task.lease);
     answer(pool, delivery, outcome, &error);
 }
 

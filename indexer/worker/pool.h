@@ -15,7 +15,7 @@ struct worker_task {
     struct worker_pool *pool;
     struct worker_delivery *delivery;
     const struct config_collection *collection;
-    struct indexer_shard_lease lease;
+    struct store_lease lease;
     atomic_bool cancel;  /* set by the monitor, the builder looks at it: worker_task_cancelled */
     int64_t reported_ns; /* last in-progress */
     struct worker_task *next;
@@ -57,10 +57,6 @@ enum worker_outcome {
     WORKER_POSTPONED,  /* no space or memory just now */
     WORKER_FAILED
 };
-
-/** Leases one shard, if it is open here. */
-bool worker_lease_take(const struct indexer_host *host, const char *collection, const char *shard,
-                       struct arena *arena, struct indexer_shard_lease *lease);
 
 /** Carries one task out. The lease is taken and given back inside. */
 enum worker_outcome worker_task_run(struct worker_task *task, struct error *error);

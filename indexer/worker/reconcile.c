@@ -181,7 +181,7 @@ static void report_too_large(struct worker_pool *pool, const char *collection, u
 
 void worker_pool_reconcile(struct worker_pool *pool)
 {
-    const struct indexer_host *host = pool->options.host;
+    struct store_registry *registry = pool->options.registry;
     const struct config *config = pool->options.config;
     struct worker_queue *queue = pool->options.queue;
     int64_t depth = queue->operations->depth(queue);
@@ -190,16 +190,16 @@ void worker_pool_reconcile(struct worker_pool *pool)
 
     arena_create(&arena, 0);
     for (size_t i = 0; i < config->collection_count; i++) {
-        struct indexer_shard_lease *leases;
+        struct store_lease *leases;
         uint32_t too_large = 0;
         size_t count =
-            host->shards_acquire(host->context, config->collections[i].name, &arena, &leases);
+            store_registry_acquire(registry, config->collections[i].name, &arena, &leases);
         for (size_t j = 0; j < count; j++) {
             struct error error = {0};
             /* One failure is NATS being away: the others would fail, too. */
             if (code == 0)
                 code = reconcile_shard(pool, leases[j].shard, depth, &too_large, &error);
-            host->shard_release(host->context, &leases[j]);
+            store_registry_release(registry, &leases[j]);
         }
         report_too_large(pool, config->collections[i].name, too_large);
     }

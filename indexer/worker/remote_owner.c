@@ -123,7 +123,7 @@ void worker_remote_close(struct worker_pool *pool)
 struct here {
     struct worker_pool *pool;
     struct arena arena;
-    struct indexer_shard_lease lease;
+    struct store_lease lease;
     const struct config_collection *collection;
     struct store_snapshot *snapshot;
     const struct store_source *source;
@@ -131,12 +131,10 @@ struct here {
 
 static void here_leave(struct here *here)
 {
-    const struct indexer_host *host = here->pool->options.host;
-
     if (here->snapshot)
         store_snapshot_release(here->snapshot);
     if (here->lease.shard)
-        host->shard_release(host->context, &here->lease);
+        store_registry_release(here->pool->options.registry, &here->lease);
     arena_destroy(&here->arena);
 }
 
@@ -163,8 +161,8 @@ static int here_enter(struct here *here, struct worker_pool *pool, const struct 
     *here = (struct here){.pool = pool};
     arena_create(&here->arena, 0);
     here->collection = config_collection_find(pool->options.config, run->collection);
-    if (!here->collection || !worker_lease_take(pool->options.host, run->collection, run->shard,
-                                                &here->arena, &here->lease))
+    if (!here->collection || !store_registry_acquire_shard(pool->options.registry, run->collection,
+                                                           run->shard, &here->lease))
         return error_set(error, ERROR_NOT_FOUND, "%s/%s is not open here", run->collection,
                          run->shard);
     here->snapshot = store_snapshot_acquire(here->lease.shard, io_wall_ms(pool->options.io));

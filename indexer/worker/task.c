@@ -117,30 +117,13 @@ bool worker_file_lacks_segment(const struct config *config,
     return file->segment.file_number == 0 || strcmp(file->segment.kind, kinds.fitting) != 0;
 }
 
-bool worker_lease_take(const struct indexer_host *host, const char *collection, const char *shard,
-                       struct arena *arena, struct indexer_shard_lease *lease)
-{
-    struct indexer_shard_lease *leases;
-    size_t count = host->shards_acquire(host->context, collection, arena, &leases);
-    bool found = false;
-
-    for (size_t i = 0; i < count; i++) {
-        if (!found && strcmp(store_shard_name(leases[i].shard), shard) == 0) {
-            *lease = leases[i];
-            found = true;
-        } else {
-            host->shard_release(host->context, &leases[i]);
-        }
-    }
-    return found;
-}
-
-static bool take_lease(struct worker_task *task, struct arena *arena)
+static bool take_lease(struct worker_task *task)
 {
     const struct worker_job *job = &task->delivery->job;
-    struct indexer_shard_lease lease;
+    struct store_lease lease;
 
-    if (!worker_lease_take(task->pool->options.host, job->collection, job->shard, arena, &lease))
+    if (!store_registry_acquire_shard(task->pool->options.registry, job->collection, job->shard,
+                                      &lease))
         return false;
     /* The monitor looks at it. */
     pthread_mutex_lock(&task->pool->lock);
@@ -260,7 +243,7 @@ enum worker_outcome worker_task_run(struct worker_task *task, struct error *erro
 
     arena_create(&arena, 0);
     task->collection = config_collection_find(pool->options.config, job->collection);
-    if (task->collection && take_lease(task, &arena)) {
+    if (task->collection && take_lease(task)) {
         store_shard_describe(task->lease.shard, &arena, &info);
         outcome = is_wanted(task, &info) ? build_file(task, error) : WORKER_DONE;
     } else if (task->collection && job->owner[0] && strcmp(job->owner, pool->address) != 0) {

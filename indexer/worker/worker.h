@@ -18,7 +18,7 @@
 #include "base/error.h"
 #include "base/metrics.h"
 #include "config/config.h"
-#include "indexer/indexer.h"
+#include "store/registry.h"
 
 /* ---- the queue
  * ------------------------------------------------------------------------------------ */
@@ -107,7 +107,7 @@ struct worker_pool;
 
 struct worker_pool_options {
     const struct config *config;
-    const struct indexer_host *host;
+    struct store_registry *registry;
     struct worker_queue *queue; /* not owned */
     struct metrics *metrics;
     struct io *io;

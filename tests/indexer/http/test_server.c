@@ -18,17 +18,24 @@
 
 enum { DIM = 4, POINTS = 50 };
 
+/* The operating system's, and which threads have run a request. */
+struct counting_io {
+    struct io io; /* first */
+    struct io_operations operations;
+    atomic_uint threads_seen;
+};
+
 struct fixture {
     struct config config;
     struct config_collection collection;
+    struct counting_io io;
     struct store *store;
+    struct store_registry *registry;
     struct store_shard *shard;
     struct indexer_host host;
     struct metrics *metrics;
     struct http_server *server;
     bool ready;
-    atomic_bool closing;
-    atomic_uint threads_seen; /* that have run a request */
 };
 
 struct answer {
@@ -38,25 +45,15 @@ struct answer {
     char retry_after[16];
 };
 
-static size_t host_shards_acquire(void *context, const char *collection, struct arena *arena,
-                                  struct indexer_shard_lease **leases)
+/* A request looks at the wall clock when it takes its view. */
+static int64_t count_thread(struct io *io)
 {
     static _Thread_local bool seen;
-    struct fixture *fixture = context;
 
-    (void)collection;
     if (!seen)
-        atomic_fetch_add(&fixture->threads_seen, 1);
+        atomic_fetch_add(&((struct counting_io *)io)->threads_seen, 1);
     seen = true;
-    *leases = arena_calloc(arena, 1, sizeof(**leases));
-    (*leases)[0] = (struct indexer_shard_lease){.shard = fixture->shard};
-    return 1;
-}
-
-static void host_shard_release(void *context, struct indexer_shard_lease *lease)
-{
-    (void)context;
-    (void)lease;
+    return io_wall_ms(io_posix());
 }
 
 static bool host_ready(void *context, char *why, size_t why_bytes)
@@ -94,9 +91,10 @@ static void append_point(struct fixture *fixture, uint64_t id, int64_t offset)
 static void start_server(struct fixture *fixture)
 {
     const struct http_options options = {.config = &fixture->config,
+                                         .registry = fixture->registry,
                                          .host = &fixture->host,
                                          .metrics = fixture->metrics,
-                                         .io = io_posix()};
+                                         .io = &fixture->io.io};
     struct error error = {0};
 
     ck_assert_msg(http_server_start(&options, &fixture->server, &error) == 0, "%s", error.text);
@@ -106,14 +104,12 @@ static void fixture_open(struct fixture *fixture)
 {
     struct store_options store_options = {
         .data_dir = test_directory(), .memory_max_bytes = 64 << 20, .memtable_max_bytes = 1 << 20};
-    struct store_shard_options shard_options = {.collection = "news",
-                                                .name = "0",
-                                                .dim = DIM,
-                                                .metric = STORE_METRIC_L2,
-                                                .window_ms = 3600000};
     struct error error = {0};
 
     *fixture = (struct fixture){.ready = true};
+    fixture->io.operations = *io_posix()->operations;
+    fixture->io.operations.wall_ms = count_thread;
+    fixture->io.io.operations = &fixture->io.operations;
     fixture->collection = (struct config_collection){.name = "news",
                                                      .dim = DIM,
                                                      .metric = CONFIG_METRIC_L2,
@@ -122,13 +118,13 @@ static void fixture_open(struct fixture *fixture)
                                                      .flat_below_rows = 1000};
     fixture->config = (struct config){
         .http_host = "127.0.0.1", .collections = &fixture->collection, .collection_count = 1};
-    fixture->host = (struct indexer_host){.context = fixture,
-                                          .shards_acquire = host_shards_acquire,
-                                          .shard_release = host_shard_release,
-                                          .ready = host_ready};
+    fixture->host = (struct indexer_host){.context = fixture, .ready = host_ready};
     fixture->metrics = metrics_new();
     ck_assert_msg(store_open(&store_options, &fixture->store, &error) == 0, "%s", error.text);
-    ck_assert_msg(store_shard_open(fixture->store, &shard_options, &fixture->shard, &error) == 0,
+    fixture->registry =
+        store_registry_new(&(struct store_registry_options){.store = fixture->store});
+    ck_assert_msg(store_registry_claim(fixture->registry, &fixture->collection, "0",
+                                       &fixture->shard, &error) == 0,
                   "%s", error.text);
     for (uint64_t id = 0; id < POINTS; id++)
         append_point(fixture, id, (int64_t)id);
@@ -137,10 +133,9 @@ static void fixture_open(struct fixture *fixture)
 
 static void fixture_close(struct fixture *fixture)
 {
-    struct error error = {0};
-
     http_server_stop(fixture->server);
-    ck_assert_msg(store_shard_close(fixture->shard, true, &error) == 0, "%s", error.text);
+    store_registry_close_all(fixture->registry, true);
+    store_registry_delete(fixture->registry);
     store_close(fixture->store);
     metrics_delete(fixture->metrics);
 }
@@ -543,7 +538,7 @@ START_TEST(requests_that_wait_hold_up_nobody_and_end_with_the_server)
         waiters[i].fixture = &fixture;
         ck_assert_int_eq(pthread_create(&threads[i], NULL, ask_for_the_future, &waiters[i]), 0);
     }
-    while (atomic_load(&fixture.threads_seen) < WAITERS)
+    while (atomic_load(&fixture.io.threads_seen) < WAITERS)
         usleep(1000); /* each that waits has a thread */
     for (int i = 0; i < 50; i++) {
         struct answer answer = ask(&fixture, "POST", C "/points/count", "{}");

@@ -21,33 +21,6 @@ static int64_t world_wall_ms(struct io *io)
     return atomic_load(&((struct world_io *)io)->now_ms);
 }
 
-static size_t world_acquire(void *context, const char *collection, struct arena *arena,
-                            struct indexer_shard_lease **leases)
-{
-    struct world *world = context;
-
-    ck_assert_str_eq(collection, world->collection.name);
-    *leases = arena_calloc(arena, world->shard_count, sizeof(**leases));
-    for (size_t i = 0; i < world->shard_count; i++)
-        (*leases)[i] = (struct indexer_shard_lease){
-            .shard = world->shards[i], .closing = &world->closing, .token = &world->leases};
-    atomic_fetch_add(&world->leases, (int)world->shard_count);
-    return world->shard_count;
-}
-
-static void world_release(void *context, struct indexer_shard_lease *lease)
-{
-    (void)context;
-    atomic_fetch_sub((atomic_int *)lease->token, 1);
-}
-
-static enum store_metric store_metric_of(enum config_metric metric)
-{
-    return metric == CONFIG_METRIC_COSINE ? STORE_METRIC_COSINE
-           : metric == CONFIG_METRIC_DOT  ? STORE_METRIC_DOT
-                                          : STORE_METRIC_L2;
-}
-
 static enum index_metric index_metric_of(enum config_metric metric)
 {
     return metric == CONFIG_METRIC_COSINE ? INDEX_METRIC_COSINE
@@ -64,25 +37,18 @@ static void open_shards(struct world *world)
                                   .memtable_max_bytes = 64 << 20};
 
     OK(store_open(&store, &world->store, &ok_error));
+    world->registry = store_registry_new(&(struct store_registry_options){.store = world->store});
     for (size_t i = 0; i < world->shard_count; i++) {
         char name[24];
-        struct store_shard_options shard = {.collection = collection->name,
-                                            .name = name,
-                                            .dim = collection->dim,
-                                            .metric = store_metric_of(collection->metric),
-                                            .window_ms = collection->window_ms,
-                                            .ttl_ms = collection->ttl_ms,
-                                            .durability = STORE_DURABILITY_KAFKA};
         snprintf(name, sizeof(name), "%zu", i);
-        OK(store_shard_open(world->store, &shard, &world->shards[i], &ok_error));
+        OK(store_registry_claim(world->registry, collection, name, &world->shards[i], &ok_error));
     }
 }
 
 static void close_shards(struct world *world, bool flush)
 {
-    ck_assert_int_eq(atomic_load(&world->leases), 0);
-    for (size_t i = 0; i < world->shard_count; i++)
-        OK(store_shard_close(world->shards[i], flush, &ok_error));
+    store_registry_close_all(world->registry, flush);
+    store_registry_delete(world->registry);
     store_close(world->store);
 }
 
@@ -99,11 +65,10 @@ void world_open(struct world *world, const struct world_options *options)
                                                    .metric = options->metric,
                                                    .window_ms = options->window_ms,
                                                    .ttl_ms = options->ttl_ms,
+                                                   .durability = CONFIG_DURABILITY_KAFKA,
                                                    .hnsw_m = 16,
                                                    .hnsw_ef_construct = 100,
                                                    .hnsw_ef = 32};
-    world->host = (struct indexer_host){
-        .context = world, .shards_acquire = world_acquire, .shard_release = world_release};
     world->pool = query_pool_new(2);
     query_pool_set_threshold(world->pool, 0);
     snprintf(world->folder, sizeof(world->folder), "%s/world-%d", test_directory(), serial++);
@@ -413,7 +378,7 @@ size_t world_index_chunks(struct world *world, size_t shard, uint32_t min_rows)
 struct query_view *world_view(struct world *world)
 {
     struct query_view_options options = {.collection = &world->collection,
-                                         .host = &world->host,
+                                         .registry = world->registry,
                                          .io = &world->clock.io,
                                          .pool = world->pool};
     struct query_view *view;

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 
 #include "indexer/query/query.h"
+#include "store/registry.h"
 #include "store/store.h"
 #include "tests/support/test_main.h"
 
@@ -34,10 +35,8 @@ struct world {
     int64_t next_offset[WORLD_SHARDS_MAX];
     size_t shard_count;
     struct config_collection collection;
-    struct indexer_host host;
+    struct store_registry *registry;
     struct query_pool *pool;      /* shares out the smallest search */
-    atomic_int leases;            /* given out and not given back */
-    atomic_bool closing;          /* the shards are wanted back */
     struct world_record *records; /* by id: the newest version; not alive when there is none */
     size_t record_count;
     uint64_t random;

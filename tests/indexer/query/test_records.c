@@ -488,11 +488,12 @@ START_TEST(fields_of_the_payload_index_are_ready_before_a_filter_asks)
     struct world world;
     struct world_options options = {
         .shard_count = 1, .dim = 4, .window_ms = 1000, .seed = test_seed()};
-    struct query_view_options view = {.collection = &world.collection, .host = &world.host};
+    struct query_view_options view = {.collection = &world.collection};
     struct error error = {0};
     size_t made;
 
     world_open(&world, &options);
+    view.registry = world.registry;
     view.io = &world.clock.io;
     for (uint64_t id = 0; id < 300; id++)
         world_upsert(&world, 0, id, 1000 + (int64_t)(id % 3) * 1000, 0, NULL);
@@ -509,7 +510,7 @@ START_TEST(fields_of_the_payload_index_are_ready_before_a_filter_asks)
     world_seal(&world, 0, 2000);
     ck_assert_int_eq(query_column_preload(&view, &made, &error), 0);
     ck_assert_uint_eq(made, 1);
-    atomic_store(&world.closing, true); /* whoever wants the shard back is not made to wait */
+    store_registry_interrupt(world.registry); /* who closes the shard does not wait for it */
     world_seal(&world, 0, 3000);
     ck_assert_int_eq(query_column_preload(&view, &made, &error), ERROR_CANCELLED);
     ck_assert_uint_eq(made, 0);
@@ -600,12 +601,13 @@ START_TEST(a_view_waits_until_an_offset_is_searchable)
 
     open_world(&world, 1, 0, test_seed());
     options.collection = &world.collection;
-    options.host = &world.host;
+    options.registry = world.registry;
     options.io = &world.clock.io;
     options.timeout_ms = 5;
     ck_assert_int_eq(query_view_open(&options, &view, &error), ERROR_TIMEOUT);
     ck_assert_ptr_nonnull(strstr(error.text, "offset 9 of partition 0"));
-    ck_assert_int_eq(atomic_load(&world.leases), 0);
+    world_restart(&world); /* no lease was kept, or closing would wait for ever */
+    options.registry = world.registry;
     options.timeout_ms = 0;
     ck_assert_int_eq(pthread_create(&thread, NULL, write_later, &world), 0);
     ck_assert_int_eq(query_view_open(&options, &view, &error), 0);
@@ -639,9 +641,9 @@ START_TEST(long_requests_end_at_their_deadline_and_when_a_shard_is_wanted_back)
     for (uint64_t id = 0; id < ROWS; id++)
         world_upsert(&world, 0, id, START_MS, 0, NULL);
     arena_create(&arena, 0);
-    for (int late = 0; late < 2; late++) {
+    for (int late = 1; late >= 0; late--) {
         struct query_view_options options = {.collection = &world.collection,
-                                             .host = &world.host,
+                                             .registry = world.registry,
                                              .io = &world.clock.io,
                                              .timeout_ms = late ? 1 : 30000};
         struct query_scroll scroll = {.limit = ROWS, .arena = &arena};
@@ -653,7 +655,8 @@ START_TEST(long_requests_end_at_their_deadline_and_when_a_shard_is_wanted_back)
         int wanted = late ? ERROR_TIMEOUT : ERROR_CANCELLED;
         ck_assert_int_eq(query_view_open(&options, &view, &error), 0);
         usleep(5000);
-        atomic_store(&world.closing, !late);
+        if (!late)
+            store_registry_interrupt(world.registry);
         ck_assert_int_eq(query_count(view, NULL, &count, &error), wanted);
         ck_assert_int_eq(query_scroll_run(view, &scroll, &result, &next, &next_bytes, &error),
                          wanted);

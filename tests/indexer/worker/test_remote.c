@@ -39,7 +39,7 @@ static _Noreturn void run_builder(const char *url, const char *name, int start, 
     if (read(start, &byte, 1) != 1)
         _exit(1);
     fixture_open(&fixture, name, "0", COLLECTION);
-    atomic_store(&fixture.closing, true); /* nothing is open here */
+    store_registry_close_all(fixture.registry, true); /* nothing is open here */
     fixture.config->build_memory_max_bytes = memory_max_bytes;
     queue = nats_server_queue(url, ACK_WAIT_MS, fixture.metrics);
     pool = fixture_pool(&fixture, queue, 1);
@@ -87,7 +87,8 @@ struct owner {
 
 static void owner_open(struct owner *owner, const char *url)
 {
-    struct http_options http = {.host = &owner->fixture.host};
+    const struct indexer_host host = {0};
+    struct http_options http = {.host = &host};
     struct error error = {0};
     char address[64];
 
@@ -96,6 +97,7 @@ static void owner_open(struct owner *owner, const char *url)
     owner->queue = nats_server_queue(url, ACK_WAIT_MS, owner->fixture.metrics);
     owner->pool = fixture_pool(&owner->fixture, owner->queue, 0); /* builds nothing itself */
     http.config = owner->fixture.config;
+    http.registry = owner->fixture.registry;
     http.metrics = owner->fixture.metrics;
     http.io = &owner->fixture.io.io;
     http.workers = owner->pool;

@@ -20,31 +20,6 @@ static int open_or_fail(struct io *io, const char *path, unsigned flags)
     return io_posix()->operations->open(io_posix(), path, flags);
 }
 
-static size_t acquire(void *context, const char *collection, struct arena *arena,
-                      struct indexer_shard_lease **leases)
-{
-    struct worker_fixture *fixture = context;
-    int count = fixture->other ? 2 : 1;
-
-    *leases = arena_calloc(arena, 2, sizeof(**leases));
-    if (strcmp(collection, "news") != 0 || atomic_load(&fixture->closing))
-        return 0;
-    atomic_fetch_add(&fixture->leases, count);
-    (*leases)[0] =
-        (struct indexer_shard_lease){.shard = fixture->shard, .closing = &fixture->closing};
-    (*leases)[1] =
-        (struct indexer_shard_lease){.shard = fixture->other, .closing = &fixture->closing};
-    return (size_t)count;
-}
-
-static void release(void *context, struct indexer_shard_lease *lease)
-{
-    struct worker_fixture *fixture = context;
-
-    lease->shard = NULL;
-    ck_assert_int_gt(atomic_fetch_sub(&fixture->leases, 1), 0);
-}
-
 static void load_config(struct worker_fixture *fixture, const char *name, const char *yaml)
 {
     struct buffer report = {0};
@@ -59,27 +34,22 @@ static void load_config(struct worker_fixture *fixture, const char *name, const 
     ck_assert_int_eq(fclose(file), 0);
     ck_assert_msg(config_load(path, &fixture->config, &report) == 0, "%s", buffer_text(&report));
     buffer_destroy(&report);
+    fixture->config->collections[0].window_ms = WINDOW_MS;
+    fixture->config->collections[0].durability = CONFIG_DURABILITY_LOG;
     /* The windows are of 1970, and stay young unless a test says otherwise. */
     if (!strstr(yaml, "ivf_pq_after"))
         fixture->config->collections[0].ivf_pq_after_ms = 0;
 }
 
-static struct store_shard *open_shard(const struct worker_fixture *fixture, const char *shard)
+struct store_shard *fixture_open_shard(struct worker_fixture *fixture, const char *name)
 {
-    const struct config_collection *collection = &fixture->config->collections[0];
-    struct store_shard *opened;
-    struct store_shard_options shard_options = {
-        .collection = "news",
-        .name = shard,
-        .dim = collection->dim,
-        .metric = STORE_METRIC_L2,
-        .window_ms = WINDOW_MS,
-        .codec = collection->codec == CONFIG_CODEC_PACKED ? STORE_CODEC_PACKED : STORE_CODEC_RAW};
+    struct store_shard *shard;
     struct error error = {0};
 
-    ck_assert_msg(store_shard_open(fixture->store, &shard_options, &opened, &error) == 0, "%s",
-                  error.text);
-    return opened;
+    ck_assert_msg(store_registry_claim(fixture->registry, &fixture->config->collections[0], name,
+                                       &shard, &error) == 0,
+                  "%s", error.text);
+    return shard;
 }
 
 static void open_store(struct worker_fixture *fixture, const char *shard)
@@ -90,7 +60,9 @@ static void open_store(struct worker_fixture *fixture, const char *shard)
     struct error error = {0};
 
     ck_assert_msg(store_open(&options, &fixture->store, &error) == 0, "%s", error.text);
-    fixture->shard = open_shard(fixture, shard);
+    fixture->registry =
+        store_registry_new(&(struct store_registry_options){.store = fixture->store});
+    fixture->shard = fixture_open_shard(fixture, shard);
     fixture->next_offset = store_shard_next_offset(fixture->shard);
     if (fixture->next_offset < 0)
         fixture->next_offset = 0;
@@ -105,16 +77,9 @@ void fixture_open(struct worker_fixture *fixture, const char *name, const char *
     fixture->io.operations = *io_posix()->operations;
     fixture->io.operations.open = open_or_fail;
     fixture->io.io.operations = &fixture->io.operations;
-    fixture->host = (struct indexer_host){
-        .context = fixture, .shards_acquire = acquire, .shard_release = release};
     snprintf(fixture->data_dir, sizeof(fixture->data_dir), "%s/%s", test_directory(), name);
     load_config(fixture, name, collection_yaml);
     open_store(fixture, shard);
-}
-
-void fixture_open_other(struct worker_fixture *fixture, const char *shard)
-{
-    fixture->other = open_shard(fixture, shard);
 }
 
 void fixture_switch(struct worker_fixture *fixture)
@@ -127,13 +92,9 @@ void fixture_switch(struct worker_fixture *fixture)
 
 static void close_store(struct worker_fixture *fixture)
 {
-    struct error error = {0};
-
-    ck_assert_int_eq(atomic_load(&fixture->leases), 0);
-    if (fixture->other)
-        ck_assert_msg(store_shard_close(fixture->other, true, &error) == 0, "%s", error.text);
+    store_registry_close_all(fixture->registry, true);
+    store_registry_delete(fixture->registry);
     fixture->other = NULL;
-    ck_assert_msg(store_shard_close(fixture->shard, true, &error) == 0, "%s", error.text);
     store_close(fixture->store);
 }
 
@@ -146,11 +107,11 @@ void fixture_close(struct worker_fixture *fixture)
 
 void fixture_reopen(struct worker_fixture *fixture)
 {
-    char shard[64];
+    char name[64];
 
-    snprintf(shard, sizeof(shard), "%s", store_shard_name(fixture->shard));
-    close_store(fixture);
-    open_store(fixture, shard);
+    snprintf(name, sizeof(name), "%s", store_shard_name(fixture->shard));
+    store_registry_close_all(fixture->registry, true);
+    fixture->shard = fixture_open_shard(fixture, name);
 }
 
 static void append_group(struct worker_fixture *fixture, int64_t number, uint32_t rows)
@@ -254,7 +215,7 @@ struct worker_pool *fixture_pool(struct worker_fixture *fixture, struct worker_q
                                  uint32_t thread_count)
 {
     struct worker_pool_options options = {.config = fixture->config,
-                                          .host = &fixture->host,
+                                          .registry = fixture->registry,
                                           .queue = queue,
                                           .metrics = fixture->metrics,
                                           .io = &fixture->io.io,

@@ -1,4 +1,5 @@
-/* A real store with one shard, sealed windows of random vectors, and a host that leases it. */
+/* A real store with one shard, sealed windows of random vectors, and the registry that leases it.
+ */
 #ifndef TESTS_INDEXER_WORKER_WORKER_FIXTURE_H
 #define TESTS_INDEXER_WORKER_WORKER_FIXTURE_H
 
@@ -22,11 +23,9 @@ struct worker_fixture {
     struct metrics *metrics;
     struct failing_io io;
     struct store *store;
+    struct store_registry *registry;
     struct store_shard *shard; /* that the calls below are about */
     struct store_shard *other; /* NULL unless there are two */
-    struct indexer_host host;
-    _Atomic int leases;
-    atomic_bool closing;
     int64_t next_offset;
     uint64_t random;
     char data_dir[300];
@@ -37,11 +36,11 @@ struct worker_fixture {
 void fixture_open(struct worker_fixture *fixture, const char *name, const char *shard,
                   const char *collection_yaml);
 void fixture_close(struct worker_fixture *fixture);
-/** A second shard of the collection. */
-void fixture_open_other(struct worker_fixture *fixture, const char *shard);
+/** Opens a shard of the collection, as the first or the other one. */
+struct store_shard *fixture_open_shard(struct worker_fixture *fixture, const char *name);
 /** Which of two shards the calls below are about; nothing may be under way. */
 void fixture_switch(struct worker_fixture *fixture);
-/** Closes and opens store and shard (of one), as a restart does. */
+/** Closes and opens the shard (of one), as a restart does. */
 void fixture_reopen(struct worker_fixture *fixture);
 
 /** Appends `rows` random vectors to window `number` and seals it. */

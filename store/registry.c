@@ -1,0 +1,461 @@
+#include "store/registry.h"
+
+#include <assert.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/logger.h"
+
+struct registry_entry {
+    struct registry_entry *next;
+    const struct config_collection *collection;
+    char *name; /* outlives the shard while it closes */
+    struct store_shard *shard;
+    /* Under the registry's lock: */
+    unsigned leases;
+    bool leaving;        /* being closed: no new leases; the name is free again after it */
+    bool claimed;        /* Kafka assigned it to us */
+    bool has_turn;       /* one thread decides over a shard at a time */
+    int64_t turn_end_ns; /* when the last turn ended */
+    /* Without it: */
+    atomic_bool closing; /* long work on a lease stops when it sees this */
+};
+
+struct store_registry {
+    struct store_registry_options options;
+    pthread_mutex_t lock;
+    pthread_cond_t released;
+    struct registry_entry *entries; /* by collection, then by name */
+};
+
+struct store_registry *store_registry_new(const struct store_registry_options *options)
+{
+    struct store_registry *registry = calloc(1, sizeof(*registry));
+
+    if (!registry)
+        abort();
+    registry->options = *options;
+    pthread_mutex_init(&registry->lock, NULL);
+    pthread_cond_init(&registry->released, NULL);
+    return registry;
+}
+
+void store_registry_delete(struct store_registry *registry)
+{
+    if (!registry)
+        return;
+    assert(!registry->entries);
+    pthread_mutex_destroy(&registry->lock);
+    pthread_cond_destroy(&registry->released);
+    free(registry);
+}
+
+static enum store_metric metric_of(const struct config_collection *collection)
+{
+    switch (collection->metric) {
+    case CONFIG_METRIC_DOT:
+        return STORE_METRIC_DOT;
+    case CONFIG_METRIC_L2:
+        return STORE_METRIC_L2;
+    case CONFIG_METRIC_COSINE:
+        break;
+    }
+    return STORE_METRIC_COSINE;
+}
+
+static struct store_shard_options shard_options(const struct store_registry *registry,
+                                                const struct config_collection *collection,
+                                                const char *name)
+{
+    return (struct store_shard_options){
+        .collection = collection->name,
+        .name = name,
+        .dim = collection->dim,
+        .metric = metric_of(collection),
+        .window_ms = collection->window_ms,
+        .ttl_ms = collection->ttl_ms,
+        .level0_files_max = registry->options.level0_files_max,
+        .durability = collection->durability == CONFIG_DURABILITY_KAFKA ? STORE_DURABILITY_KAFKA
+                                                                        : STORE_DURABILITY_LOG,
+        .codec = collection->codec == CONFIG_CODEC_PACKED ? STORE_CODEC_PACKED : STORE_CODEC_RAW,
+    };
+}
+
+static int compare(const char *collection_a, const char *name_a, const char *collection_b,
+                   const char *name_b)
+{
+    int order = strcmp(collection_a, collection_b);
+
+    /* strverscmp puts shard 10 after shard 9. */
+    return order ? order : strverscmp(name_a, name_b);
+}
+
+/* Under the lock. The place where an entry of that name is or belongs. */
+static struct registry_entry **find(struct store_registry *registry, const char *collection,
+                                    const char *name, bool *found)
+{
+    struct registry_entry **place = &registry->entries;
+
+    *found = false;
+    for (; *place; place = &(*place)->next) {
+        int order = compare((*place)->collection->name, (*place)->name, collection, name);
+        *found = order == 0;
+        if (order >= 0)
+            break;
+    }
+    return place;
+}
+
+static int open_shard(struct store_registry *registry, const struct config_collection *collection,
+                      const char *name, struct store_shard **shard, struct error *error)
+{
+    struct store_shard_options options = shard_options(registry, collection, name);
+
+    if (store_shard_open(registry->options.store, &options, shard, error) != 0)
+        return error_wrap(error, "collection %s: shard %s", collection->name, name);
+    if (registry->options.opened &&
+        registry->options.opened(registry->options.opened_context, *shard, error) != 0) {
+        struct error ignored;
+        (void)store_shard_close(*shard, false, &ignored);
+        return error_wrap(error, "collection %s: shard %s", collection->name, name);
+    }
+    return 0;
+}
+
+/* Opening replays a log and may take a while, so it runs outside the lock. Only the main thread (at
+ * start, before there is a consumer) and the consumer thread open shards: no name is opened twice.
+ * Closing may run on another thread than opening (shards that nobody claimed): a shard that is on
+ * its way out is waited for, so that no folder is ever open twice. */
+static int open_entry(struct store_registry *registry, const struct config_collection *collection,
+                      const char *name, bool claimed, struct store_shard **shard,
+                      struct error *error)
+{
+    struct registry_entry *entry;
+    struct registry_entry **place;
+    bool found;
+
+    pthread_mutex_lock(&registry->lock);
+    place = find(registry, collection->name, name, &found);
+    while (found && (*place)->leaving) {
+        pthread_cond_wait(&registry->released, &registry->lock);
+        place = find(registry, collection->name, name, &found);
+    }
+    if (found) {
+        (*place)->claimed |= claimed;
+        *shard = (*place)->shard;
+    }
+    pthread_mutex_unlock(&registry->lock);
+    if (found)
+        return 0;
+    if (open_shard(registry, collection, name, shard, error) != 0)
+        return error->code;
+    entry = calloc(1, sizeof(*entry));
+    if (!entry || !(entry->name = strdup(name)))
+        abort();
+    entry->collection = collection;
+    entry->shard = *shard;
+    entry->claimed = claimed;
+    pthread_mutex_lock(&registry->lock);
+    place = find(registry, collection->name, name, &found);
+    entry->next = *place;
+    *place = entry;
+    store_shard_set_ttl(*shard, collection->ttl_ms); /* a reload may have come while it opened */
+    pthread_mutex_unlock(&registry->lock);
+    return 0;
+}
+
+int store_registry_open_existing(struct store_registry *registry, const struct config *config,
+                                 struct error *error)
+{
+    struct arena arena;
+    int code = 0;
+
+    arena_create(&arena, 0);
+    for (size_t i = 0; i < config->collection_count && code == 0; i++) {
+        const struct config_collection *collection = &config->collections[i];
+        const char **names;
+        size_t count;
+        code = store_shard_list(registry->options.store, collection->name, &arena, &names, &count,
+                                error);
+        for (size_t j = 0; j < count && code == 0; j++) {
+            struct store_shard *shard;
+            code = open_entry(registry, collection, names[j], false, &shard, error);
+        }
+    }
+    arena_destroy(&arena);
+    return code;
+}
+
+int store_registry_claim(struct store_registry *registry,
+                         const struct config_collection *collection, const char *name,
+                         struct store_shard **shard, struct error *error)
+{
+    return open_entry(registry, collection, name, true, shard, error);
+}
+
+static void forget(struct store_registry *registry, struct registry_entry *entry)
+{
+    struct registry_entry **place = &registry->entries;
+
+    pthread_mutex_lock(&registry->lock);
+    while (*place != entry)
+        place = &(*place)->next;
+    *place = entry->next;
+    pthread_cond_broadcast(&registry->released);
+    pthread_mutex_unlock(&registry->lock);
+    free(entry->name);
+    free(entry);
+}
+
+/* Leaving entries get no new leases; those under way finish. */
+static void close_entry(struct store_registry *registry, struct registry_entry *entry, bool flush)
+{
+    struct error error = {0};
+
+    pthread_mutex_lock(&registry->lock);
+    while (entry->leases > 0)
+        pthread_cond_wait(&registry->released, &registry->lock);
+    pthread_mutex_unlock(&registry->lock);
+    if (store_shard_close(entry->shard, flush, &error) != 0)
+        log_error("store", "closing %s/%s: %s", entry->collection->name, entry->name, error.text);
+    forget(registry, entry);
+}
+
+static bool is_unclaimed(const struct registry_entry *entry, const void *unused)
+{
+    (void)unused;
+    return !entry->claimed;
+}
+
+static bool is_shard(const struct registry_entry *entry, const void *shard)
+{
+    return entry->shard == shard;
+}
+
+static bool is_any(const struct registry_entry *entry, const void *unused)
+{
+    (void)entry;
+    (void)unused;
+    return true;
+}
+
+static void close_matching(struct store_registry *registry, bool flush,
+                           bool (*matches)(const struct registry_entry *, const void *),
+                           const void *context)
+{
+    for (;;) {
+        struct registry_entry *entry;
+        pthread_mutex_lock(&registry->lock);
+        entry = registry->entries;
+        while (entry && (entry->leaving || !matches(entry, context)))
+            entry = entry->next;
+        if (entry) {
+            entry->leaving = true;
+            entry->closing = true;
+        }
+        pthread_mutex_unlock(&registry->lock);
+        if (!entry)
+            return;
+        close_entry(registry, entry, flush);
+    }
+}
+
+void store_registry_close(struct store_registry *registry, struct store_shard *shard, bool flush)
+{
+    close_matching(registry, flush, is_shard, shard);
+}
+
+int store_registry_discard(struct store_registry *registry, struct store_shard *shard,
+                           struct error *error)
+{
+    char *collection = strdup(store_shard_collection(shard));
+    char *name = strdup(store_shard_name(shard));
+    int code;
+
+    if (!collection || !name)
+        abort();
+    store_registry_close(registry, shard, false);
+    code = store_shard_remove(registry->options.store, collection, name, error);
+    free(collection);
+    free(name);
+    return code;
+}
+
+void store_registry_unclaim(struct store_registry *registry, struct store_shard *shard)
+{
+    pthread_mutex_lock(&registry->lock);
+    for (struct registry_entry *entry = registry->entries; entry; entry = entry->next)
+        entry->claimed &= entry->shard != shard;
+    pthread_mutex_unlock(&registry->lock);
+}
+
+void store_registry_close_unclaimed(struct store_registry *registry)
+{
+    close_matching(registry, true, is_unclaimed, NULL);
+}
+
+void store_registry_interrupt(struct store_registry *registry)
+{
+    pthread_mutex_lock(&registry->lock);
+    for (struct registry_entry *entry = registry->entries; entry; entry = entry->next)
+        entry->closing = true;
+    pthread_mutex_unlock(&registry->lock);
+}
+
+void store_registry_close_all(struct store_registry *registry, bool flush)
+{
+    close_matching(registry, flush, is_any, NULL);
+}
+
+/* Under the lock. */
+static struct store_lease lease_of(struct registry_entry *entry)
+{
+    entry->leases++;
+    return (struct store_lease){.shard = entry->shard, .closing = &entry->closing, .token = entry};
+}
+
+static bool is_wanted(const struct registry_entry *entry, const char *collection)
+{
+    return !entry->leaving && (!collection || strcmp(entry->collection->name, collection) == 0);
+}
+
+size_t store_registry_acquire(struct store_registry *registry, const char *collection,
+                              struct arena *arena, struct store_lease **leases)
+{
+    size_t count = 0;
+
+    pthread_mutex_lock(&registry->lock);
+    for (struct registry_entry *entry = registry->entries; entry; entry = entry->next)
+        count += is_wanted(entry, collection);
+    *leases = arena_calloc(arena, count ? count : 1, sizeof(**leases));
+    if (!*leases)
+        abort();
+    count = 0;
+    for (struct registry_entry *entry = registry->entries; entry; entry = entry->next) {
+        if (is_wanted(entry, collection))
+            (*leases)[count++] = lease_of(entry);
+    }
+    pthread_mutex_unlock(&registry->lock);
+    return count;
+}
+
+static bool holds(struct store_shard *shard, const uint8_t *key, size_t key_bytes, int64_t now_ms)
+{
+    struct store_snapshot *snapshot = store_snapshot_acquire(shard, now_ms);
+    const struct store_source *source;
+    uint32_t row;
+    bool found = store_snapshot_find(snapshot, key, key_bytes, &source, &row, NULL) == 0;
+
+    store_snapshot_release(snapshot);
+    return found;
+}
+
+bool store_registry_find_elsewhere(struct store_registry *registry,
+                                   const struct config_collection *collection,
+                                   const struct store_shard *own, const uint8_t *key,
+                                   size_t key_bytes, int64_t now_ms, char *name, size_t name_bytes)
+{
+    struct store_lease *leases;
+    struct arena arena;
+    bool found = false;
+    size_t count;
+
+    arena_create(&arena, 0);
+    count = store_registry_acquire(registry, collection->name, &arena, &leases);
+    for (size_t i = 0; i < count; i++) {
+        if (!found && leases[i].shard != own && holds(leases[i].shard, key, key_bytes, now_ms)) {
+            snprintf(name, name_bytes, "%s", store_shard_name(leases[i].shard));
+            found = true;
+        }
+        store_registry_release(registry, &leases[i]);
+    }
+    arena_destroy(&arena);
+    return found;
+}
+
+bool store_registry_acquire_shard(struct store_registry *registry, const char *collection,
+                                  const char *name, struct store_lease *lease)
+{
+    bool found;
+    struct registry_entry *entry;
+
+    pthread_mutex_lock(&registry->lock);
+    entry = *find(registry, collection, name, &found);
+    found = found && !entry->leaving;
+    if (found)
+        *lease = lease_of(entry);
+    pthread_mutex_unlock(&registry->lock);
+    return found;
+}
+
+bool store_registry_acquire_next(struct store_registry *registry,
+                                 struct store_registry_position *position,
+                                 struct store_lease *lease)
+{
+    struct registry_entry *entry;
+
+    pthread_mutex_lock(&registry->lock);
+    entry = registry->entries;
+    while (entry && (entry->leaving || compare(entry->collection->name, entry->name,
+                                               position->collection, position->name) <= 0))
+        entry = entry->next;
+    if (entry) {
+        *lease = lease_of(entry);
+        snprintf(position->collection, sizeof(position->collection), "%s", entry->collection->name);
+        snprintf(position->name, sizeof(position->name), "%s", entry->name);
+    }
+    pthread_mutex_unlock(&registry->lock);
+    return entry != NULL;
+}
+
+bool store_registry_begin_turn(struct store_registry *registry, int64_t before_ns,
+                               struct store_lease *lease)
+{
+    struct registry_entry *longest = NULL;
+
+    pthread_mutex_lock(&registry->lock);
+    for (struct registry_entry *entry = registry->entries; entry; entry = entry->next)
+        if (!entry->leaving && !entry->has_turn && entry->turn_end_ns < before_ns &&
+            (!longest || entry->turn_end_ns < longest->turn_end_ns))
+            longest = entry;
+    if (longest) {
+        longest->has_turn = true;
+        *lease = lease_of(longest);
+    }
+    pthread_mutex_unlock(&registry->lock);
+    return longest != NULL;
+}
+
+void store_registry_end_turn(struct store_registry *registry, struct store_lease *lease,
+                             int64_t now_ns)
+{
+    struct registry_entry *entry = lease->token;
+
+    pthread_mutex_lock(&registry->lock);
+    entry->has_turn = false;
+    entry->turn_end_ns = now_ns;
+    pthread_mutex_unlock(&registry->lock);
+    store_registry_release(registry, lease);
+}
+
+void store_registry_release(struct store_registry *registry, struct store_lease *lease)
+{
+    struct registry_entry *entry = lease->token;
+
+    pthread_mutex_lock(&registry->lock);
+    assert(entry->leases > 0);
+    if (--entry->leases == 0)
+        pthread_cond_broadcast(&registry->released);
+    pthread_mutex_unlock(&registry->lock);
+    lease->shard = NULL;
+}
+
+const struct config_collection *store_lease_collection(const struct store_lease *lease)
+{
+    const struct registry_entry *entry = lease->token;
+
+    return entry->collection;
+}

@@ -1,0 +1,102 @@
+/* The shards this process has open, and who uses them.
+ *
+ * Kafka's assignment opens and closes shards while searches, builds and compactions run on them.
+ * Each user takes a lease. Closing takes the shard out of the registry at once, tells long work to
+ * stop (`closing`) and waits until the leases are back. Shards found on disk are opened at start,
+ * so that searches are answered before (or without) a broker; the assignment then claims them. */
+#ifndef STORE_REGISTRY_H
+#define STORE_REGISTRY_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "config/config.h"
+#include "store/store.h"
+
+struct store_registry;
+
+/* Keeps a shard open. */
+struct store_lease {
+    struct store_shard *shard;
+    const atomic_bool *closing; /* becomes true when the shard is about to close: long work stops */
+    void *token;                /* the registry's */
+};
+
+/** Called after a shard was opened and before anybody else sees it. */
+typedef int (*store_registry_opened_function)(void *context, struct store_shard *shard,
+                                              struct error *error);
+
+struct store_registry_options {
+    struct store *store;
+    uint32_t level0_files_max;             /* see struct store_shard_options */
+    store_registry_opened_function opened; /* may be NULL */
+    void *opened_context;
+};
+
+struct store_registry *store_registry_new(const struct store_registry_options *options);
+/** All shards must be closed. */
+void store_registry_delete(struct store_registry *registry);
+
+/** Opens every shard of the configured collections that is on disk. */
+int store_registry_open_existing(struct store_registry *registry, const struct config *config,
+                                 struct error *error);
+/** Opens a shard, or finds it open; the assignment owns it from now on. */
+int store_registry_claim(struct store_registry *registry,
+                         const struct config_collection *collection, const char *name,
+                         struct store_shard **shard, struct error *error);
+/** The assignment no longer owns the shard, and its next owner is not known: it stays open. */
+void store_registry_unclaim(struct store_registry *registry, struct store_shard *shard);
+
+/** Takes the shard out, waits for its leases, closes it. */
+void store_registry_close(struct store_registry *registry, struct store_shard *shard, bool flush);
+/** The same, and removes what the shard stored. */
+int store_registry_discard(struct store_registry *registry, struct store_shard *shard,
+                           struct error *error);
+/** Closes shards that nobody claimed (they moved to another process). */
+void store_registry_close_unclaimed(struct store_registry *registry);
+void store_registry_close_all(struct store_registry *registry, bool flush);
+/** Tells long work on all shards to stop: the process is about to close them. */
+void store_registry_interrupt(struct store_registry *registry);
+
+/** Leases every open shard of a collection (NULL: of all), ordered by collection and name, into
+ * `arena`. Each lease is given back with store_registry_release. */
+size_t store_registry_acquire(struct store_registry *registry, const char *collection,
+                              struct arena *arena, struct store_lease **leases);
+/** Leases one shard; false when it is not open here. */
+bool store_registry_acquire_shard(struct store_registry *registry, const char *collection,
+                                  const char *name, struct store_lease *lease);
+void store_registry_release(struct store_registry *registry, struct store_lease *lease);
+/** The configuration of the collection that the leased shard belongs to. */
+const struct config_collection *store_lease_collection(const struct store_lease *lease);
+
+/* Where a walk over the shards is; zeroed at the start. */
+struct store_registry_position {
+    char collection[104];
+    char name[300];
+};
+
+/** Leases the next shard of a walk over all of them; false at the end. Long work holds one lease at
+ * a time, so that closing another shard does not wait for it. */
+bool store_registry_acquire_next(struct store_registry *registry,
+                                 struct store_registry_position *position,
+                                 struct store_lease *lease);
+
+/** Leases the shard whose last turn ended longest ago and before `before_ns`, for this thread
+ * alone; false when there is none. store_registry_end_turn gives it back; its turn ended at
+ * `now_ns`. */
+bool store_registry_begin_turn(struct store_registry *registry, int64_t before_ns,
+                               struct store_lease *lease);
+void store_registry_end_turn(struct store_registry *registry, struct store_lease *lease,
+                             int64_t now_ns);
+
+/** The name of a shard of the collection other than `own` that holds a visible version of the id;
+ * false when none does. */
+bool store_registry_find_elsewhere(struct store_registry *registry,
+                                   const struct config_collection *collection,
+                                   const struct store_shard *own, const uint8_t *key,
+                                   size_t key_bytes, int64_t now_ms, char *name, size_t name_bytes);
+
+#endif
