@@ -1,0 +1,520 @@
+#include "base/thread_pool.h"
+
+#include <assert.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <time.h>
+
+#include "base/thread.h"
+
+/* A loop under way; on its caller's stack. */
+struct open_loop {
+    struct open_loop *next;
+    const struct thread_loop *loop;
+    uint32_t grain, threads;
+    atomic_uint_least64_t taken; /* first index that nobody has taken */
+    uint32_t joined;             /* ever, the caller among them; under the pool's lock */
+    uint32_t helpers;            /* at work on it now; under the pool's lock */
+    pthread_cond_t left;         /* the last helper left */
+};
+
+struct pool_thread {
+    struct thread_pool *pool;
+    uint32_t index;
+    pthread_t handle;
+};
+
+struct thread_pool {
+    struct thread_pool_options options; /* with limits filled in */
+    struct thread_pool *next_of_budget; /* under the budget's lock */
+    atomic_bool starved;                /* has work that the budget refused */
+    atomic_bool cancelled;
+    _Atomic uint64_t completed; /* changes under `lock` */
+
+    pthread_mutex_t lock;        /* guards all below */
+    pthread_cond_t work;         /* a task or a loop came, or the end */
+    pthread_cond_t done;         /* `completed` grew */
+    uint32_t completion_waiters; /* threads that sleep on `done` */
+    struct thread_task *first;   /* queued */
+    struct thread_task *last;    /* valid while `first` is set */
+    uint32_t queued;             /* tasks */
+    struct open_loop *loops;     /* newest first */
+    uint32_t running;            /* threads with a task or in a loop, waiting tasks too */
+    uint32_t waiting;            /* of them, those between wait_begin and wait_end */
+    uint32_t idle;               /* threads that sleep on `work` */
+    uint32_t woken;              /* of them, those that a signal is on its way to */
+    bool stopping;
+    uint32_t thread_count;
+    uint32_t thread_limit;
+    struct pool_thread threads[];
+};
+
+/* The processors of the process. */
+static struct {
+    _Atomic uint32_t processors; /* 0: not looked up yet */
+    _Atomic uint32_t running[THREAD_BLOCKING];
+    _Atomic uint32_t starved; /* pools with `starved` set */
+    pthread_mutex_t lock;
+    struct thread_pool *pools; /* those that may be refused; under `lock` */
+} budget = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+void thread_budget_set(uint32_t processors)
+{
+    cpu_set_t usable;
+
+    if (processors == 0 && sched_getaffinity(0, sizeof(usable), &usable) == 0)
+        processors = (uint32_t)CPU_COUNT(&usable);
+    atomic_store(&budget.processors, processors ? processors : 1);
+}
+
+uint32_t thread_budget_processors(void)
+{
+    if (atomic_load(&budget.processors) == 0)
+        thread_budget_set(0);
+    return atomic_load(&budget.processors);
+}
+
+static bool budget_has_room(enum thread_class class)
+{
+    uint32_t running = 0;
+
+    for (int higher = 0; higher <= (int)class; higher++)
+        running += atomic_load(&budget.running[higher]);
+    return running < thread_budget_processors();
+}
+
+static void budget_take(const struct thread_pool *pool)
+{
+    if (pool->options.class != THREAD_BLOCKING)
+        atomic_fetch_add(&budget.running[pool->options.class], 1);
+}
+
+/* Returns whether some pool may wait for what was given back: the caller then calls
+ * wake_starved_pools once it holds no lock. */
+static bool budget_give_back(const struct thread_pool *pool)
+{
+    if (pool->options.class == THREAD_BLOCKING)
+        return false;
+    atomic_fetch_sub(&budget.running[pool->options.class], 1);
+    return atomic_load(&budget.starved) > 0;
+}
+
+/* Under the pool's lock. */
+static void set_starved(struct thread_pool *pool, bool starved)
+{
+    if (atomic_load(&pool->starved) == starved)
+        return;
+    atomic_store(&pool->starved, starved);
+    if (starved)
+        atomic_fetch_add(&budget.starved, 1);
+    else
+        atomic_fetch_sub(&budget.starved, 1);
+}
+
+/* Under the pool's lock. */
+static bool budget_allows(struct thread_pool *pool)
+{
+    if (pool->running - pool->waiting < pool->options.threads_min || pool->stopping ||
+        budget_has_room(pool->options.class)) {
+        set_starved(pool, false);
+        return true;
+    }
+    set_starved(pool, true);
+    if (!budget_has_room(pool->options.class))
+        return false;
+    set_starved(pool, false);
+    return true;
+}
+
+static bool loop_is_cancelled(const struct thread_loop *loop)
+{
+    return loop->cancel && atomic_load_explicit(loop->cancel, memory_order_relaxed);
+}
+
+/* Under the pool's lock: a loop that has use for one more thread. */
+static struct open_loop *find_loop(const struct thread_pool *pool)
+{
+    for (struct open_loop *open = pool->loops; open; open = open->next)
+        if (open->joined < open->threads && atomic_load(&open->taken) < open->loop->count &&
+            !loop_is_cancelled(open->loop))
+            return open;
+    return NULL;
+}
+
+/* Under the pool's lock: there is work, and a thread may begin with it. A task that comes back from
+ * a wait goes on at once, so for a moment more than threads_max may compute. */
+static bool may_run(struct thread_pool *pool)
+{
+    assert(pool->waiting <= pool->running);
+    return (pool->first || (pool->loops && find_loop(pool))) &&
+           pool->running - pool->waiting < pool->options.threads_max && budget_allows(pool);
+}
+
+static void work_on_loop(struct open_loop *open, uint32_t thread)
+{
+    const struct thread_loop *loop = open->loop;
+
+    while (!loop_is_cancelled(loop)) {
+        uint64_t first = atomic_fetch_add(&open->taken, open->grain);
+        uint64_t end = first + open->grain;
+        if (first >= loop->count)
+            break;
+        loop->function(loop->context, thread, (uint32_t)first,
+                       end < loop->count ? (uint32_t)end : loop->count);
+    }
+}
+
+/* Under the pool's lock, which is let go meanwhile. */
+static void join_loop(struct thread_pool *pool, struct open_loop *open)
+{
+    uint32_t thread = open->joined++;
+
+    open->helpers++;
+    pthread_mutex_unlock(&pool->lock);
+    work_on_loop(open, thread);
+    pthread_mutex_lock(&pool->lock);
+    if (--open->helpers == 0)
+        pthread_cond_signal(&open->left);
+}
+
+/* Under the pool's lock. */
+static struct thread_task *take_first(struct thread_pool *pool)
+{
+    struct thread_task *task = pool->first;
+
+    pool->first = task->next;
+    pool->queued--;
+    return task;
+}
+
+/* Under the pool's lock, which is let go meanwhile. */
+static void run_first(struct thread_pool *pool, uint32_t thread)
+{
+    struct thread_task *task = take_first(pool);
+
+    pthread_mutex_unlock(&pool->lock);
+    task->run(task, thread);
+    pthread_mutex_lock(&pool->lock);
+    atomic_fetch_add(&pool->completed, 1);
+    if (pool->completion_waiters > 0)
+        pthread_cond_broadcast(&pool->done);
+}
+
+static void *thread_main(void *context);
+
+/* Under the pool's lock: `wanted` more threads find work. Wakes sleeping ones, then makes new ones.
+ * A thread that cannot be made is done without, but for the first one. */
+static void wake(struct thread_pool *pool, uint32_t wanted)
+{
+    /* While stopping nobody sleeps, and thread_pool_stop counts on thread_count. */
+    for (; wanted > 0 && !pool->stopping && may_run(pool); wanted--) {
+        struct pool_thread *fresh = &pool->threads[pool->thread_count];
+        if (pool->idle > pool->woken) {
+            pool->woken++;
+            pthread_cond_signal(&pool->work);
+            continue;
+        }
+        if (pool->thread_count == pool->thread_limit ||
+            pool->thread_count - pool->waiting >= pool->options.threads_max)
+            return; /* busy threads look for work when they are through */
+        *fresh = (struct pool_thread){.pool = pool, .index = pool->thread_count};
+        if (thread_start(&fresh->handle, pool->options.name, thread_main, fresh) == 0)
+            pool->thread_count++;
+        else if (pool->thread_count == 0 && pool->first)
+            abort(); /* not one thread: the process cannot work */
+        else
+            return;
+    }
+}
+
+/* Holding no lock: a processor was given back. */
+static void wake_starved_pools(void)
+{
+    pthread_mutex_lock(&budget.lock);
+    for (struct thread_pool *pool = budget.pools; pool; pool = pool->next_of_budget) {
+        if (!atomic_load(&pool->starved) || !budget_has_room(pool->options.class))
+            continue;
+        pthread_mutex_lock(&pool->lock);
+        wake(pool, 1);
+        pthread_mutex_unlock(&pool->lock);
+    }
+    pthread_mutex_unlock(&budget.lock);
+}
+
+/* Under the pool's lock, which is let go meanwhile. */
+static void run_one(struct thread_pool *pool, uint32_t thread)
+{
+    struct open_loop *open = find_loop(pool);
+    bool others_starve;
+
+    if (!open && !pool->first)
+        return; /* others took the loop's last pieces since may_run looked */
+    pool->running++;
+    budget_take(pool);
+    /* More than one processor may have become free at once: each thread wakes the next. */
+    if (pool->options.class != THREAD_SEARCH && pool->options.class != THREAD_BLOCKING)
+        wake(pool, 1);
+    if (open)
+        join_loop(pool, open);
+    else
+        run_first(pool, thread);
+    pool->running--;
+    others_starve = budget_give_back(pool);
+    if (others_starve) {
+        pthread_mutex_unlock(&pool->lock);
+        wake_starved_pools();
+        pthread_mutex_lock(&pool->lock);
+    }
+}
+
+static void *thread_main(void *context)
+{
+    struct pool_thread *thread = context;
+    struct thread_pool *pool = thread->pool;
+
+    /* On Linux this is of the calling thread. */
+    if (pool->options.nice != 0)
+        (void)setpriority(PRIO_PROCESS, 0, pool->options.nice);
+    pthread_mutex_lock(&pool->lock);
+    for (;;) {
+        if (may_run(pool)) {
+            run_one(pool, thread->index);
+        } else if (pool->stopping) {
+            break; /* if tasks are left, the threads that run are enough to finish them */
+        } else {
+            pool->idle++;
+            pthread_cond_wait(&pool->work, &pool->lock);
+            pool->idle--;
+            if (pool->woken > 0)
+                pool->woken--;
+        }
+    }
+    pthread_mutex_unlock(&pool->lock);
+    return NULL;
+}
+
+static bool may_be_refused(const struct thread_pool *pool)
+{
+    return pool->options.threads_min < pool->options.threads_max;
+}
+
+static void fill_in(struct thread_pool_options *options)
+{
+    if (options->threads_max == 0)
+        options->threads_max = thread_budget_processors();
+    if (options->threads_min == 0)
+        options->threads_min = 1;
+    if (options->threads_min > options->threads_max || options->class == THREAD_SEARCH ||
+        options->class == THREAD_BLOCKING)
+        options->threads_min = options->threads_max;
+}
+
+struct thread_pool *thread_pool_new(const struct thread_pool_options *options)
+{
+    struct thread_pool_options filled = *options;
+    struct thread_pool *pool;
+    pthread_condattr_t attributes;
+    uint32_t limit;
+
+    fill_in(&filled);
+    limit = filled.threads_max + filled.waiting_max;
+    pool = calloc(1, sizeof(*pool) + limit * sizeof(pool->threads[0]));
+    if (!pool)
+        abort();
+    pool->options = filled;
+    pool->thread_limit = limit;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    if (pthread_mutex_init(&pool->lock, NULL) || pthread_cond_init(&pool->work, NULL) ||
+        pthread_cond_init(&pool->done, &attributes))
+        abort();
+    pthread_condattr_destroy(&attributes);
+    if (may_be_refused(pool)) {
+        pthread_mutex_lock(&budget.lock);
+        pool->next_of_budget = budget.pools;
+        budget.pools = pool;
+        pthread_mutex_unlock(&budget.lock);
+    }
+    return pool;
+}
+
+bool thread_pool_submit(struct thread_pool *pool, struct thread_task *task)
+{
+    bool accepted;
+
+    pthread_mutex_lock(&pool->lock);
+    accepted =
+        !pool->stopping && (pool->options.queue_max == 0 || pool->queued < pool->options.queue_max);
+    if (accepted) {
+        if (pool->options.on_accept)
+            pool->options.on_accept(task);
+        task->next = NULL;
+        if (pool->first)
+            pool->last->next = task;
+        else
+            pool->first = task;
+        pool->last = task;
+        pool->queued++;
+        wake(pool, 1);
+    }
+    pthread_mutex_unlock(&pool->lock);
+    return accepted;
+}
+
+struct thread_task *thread_pool_unqueue(struct thread_pool *pool, struct thread_task *task)
+{
+    struct thread_task **place = &pool->first;
+    struct thread_task *before = NULL;
+    struct thread_task *found;
+
+    pthread_mutex_lock(&pool->lock);
+    while (task && *place && *place != task) {
+        before = *place;
+        place = &before->next;
+    }
+    found = *place;
+    if (found) {
+        *place = found->next;
+        if (pool->last == found)
+            pool->last = before;
+        pool->queued--;
+    }
+    pthread_mutex_unlock(&pool->lock);
+    return found;
+}
+
+uint64_t thread_pool_completed(const struct thread_pool *pool)
+{
+    return atomic_load(&pool->completed);
+}
+
+bool thread_pool_wait_completed(struct thread_pool *pool, uint64_t seen, int64_t limit_ns)
+{
+    struct timespec until;
+    int code = 0;
+    bool grew;
+
+    if (limit_ns >= 0) {
+        clock_gettime(CLOCK_MONOTONIC, &until);
+        until.tv_sec += limit_ns / 1000000000;
+        until.tv_nsec += limit_ns % 1000000000;
+        until.tv_sec += until.tv_nsec / 1000000000;
+        until.tv_nsec %= 1000000000;
+    }
+    pthread_mutex_lock(&pool->lock);
+    pool->completion_waiters++;
+    while (atomic_load(&pool->completed) == seen && code == 0)
+        code = limit_ns < 0 ? pthread_cond_wait(&pool->done, &pool->lock)
+                            : pthread_cond_timedwait(&pool->done, &pool->lock, &until);
+    pool->completion_waiters--;
+    grew = atomic_load(&pool->completed) != seen;
+    pthread_mutex_unlock(&pool->lock);
+    return grew;
+}
+
+bool thread_pool_wait_begin(struct thread_pool *pool)
+{
+    bool others_starve = false;
+    bool may_wait;
+
+    pthread_mutex_lock(&pool->lock);
+    may_wait = pool->waiting < pool->options.waiting_max;
+    if (may_wait) {
+        assert(pool->waiting < pool->running);
+        pool->waiting++;
+        others_starve = budget_give_back(pool);
+        wake(pool, 1);
+    }
+    pthread_mutex_unlock(&pool->lock);
+    if (others_starve)
+        wake_starved_pools();
+    return may_wait;
+}
+
+void thread_pool_wait_end(struct thread_pool *pool)
+{
+    pthread_mutex_lock(&pool->lock);
+    assert(pool->waiting > 0);
+    pool->waiting--;
+    budget_take(pool);
+    pthread_mutex_unlock(&pool->lock);
+}
+
+bool thread_pool_for(struct thread_pool *pool, const struct thread_loop *loop)
+{
+    struct open_loop open = {.loop = loop, .grain = loop->grain ? loop->grain : 1, .joined = 1};
+    uint64_t pieces = ((uint64_t)loop->count + open.grain - 1) / open.grain;
+    struct open_loop **place;
+
+    open.threads = loop->threads && loop->threads < pieces ? loop->threads
+                   : pieces < UINT32_MAX                   ? (uint32_t)pieces
+                                                           : UINT32_MAX;
+    if (!pool || open.threads < 2) {
+        work_on_loop(&open, 0);
+        return !loop_is_cancelled(loop);
+    }
+    if (pthread_cond_init(&open.left, NULL) != 0)
+        abort();
+    pthread_mutex_lock(&pool->lock);
+    open.next = pool->loops;
+    pool->loops = &open;
+    wake(pool, open.threads - 1);
+    pthread_mutex_unlock(&pool->lock);
+    work_on_loop(&open, 0);
+    pthread_mutex_lock(&pool->lock);
+    for (place = &pool->loops; *place != &open; place = &(*place)->next)
+        ;
+    *place = open.next;
+    while (open.helpers > 0)
+        pthread_cond_wait(&open.left, &pool->lock);
+    pthread_mutex_unlock(&pool->lock);
+    pthread_cond_destroy(&open.left);
+    return !loop_is_cancelled(loop);
+}
+
+uint32_t thread_pool_thread_limit(const struct thread_pool *pool)
+{
+    return pool->thread_limit;
+}
+
+const atomic_bool *thread_pool_cancelled(const struct thread_pool *pool)
+{
+    return &pool->cancelled;
+}
+
+void thread_pool_stop(struct thread_pool *pool)
+{
+    atomic_store(&pool->cancelled, true);
+    pthread_mutex_lock(&pool->lock);
+    pool->stopping = true;
+    pthread_cond_broadcast(&pool->work);
+    pthread_mutex_unlock(&pool->lock);
+    /* No thread is made any more, so thread_count stands still. */
+    for (uint32_t i = 0; i < pool->thread_count; i++)
+        pthread_join(pool->threads[i].handle, NULL);
+    pool->thread_count = 0;
+    assert(!pool->first && pool->running == 0);
+}
+
+void thread_pool_delete(struct thread_pool *pool)
+{
+    if (!pool)
+        return;
+    thread_pool_stop(pool);
+    assert(!pool->loops);
+    if (may_be_refused(pool)) {
+        struct thread_pool **place = &budget.pools;
+        pthread_mutex_lock(&budget.lock);
+        while (*place != pool)
+            place = &(*place)->next_of_budget;
+        *place = pool->next_of_budget;
+        pthread_mutex_unlock(&budget.lock);
+        set_starved(pool, false);
+    }
+    pthread_cond_destroy(&pool->done);
+    pthread_cond_destroy(&pool->work);
+    pthread_mutex_destroy(&pool->lock);
+    free(pool);
+}

@@ -1,0 +1,121 @@
+/* thread_pool: the one implementation of worker threads.
+ *
+ * Happy path. A pool has one queue of tasks and makes its threads when they are first needed.
+ *
+ *     thread_pool_submit -> queue -> a thread calls task->run(task, thread) -> completed + 1
+ *
+ * A loop (thread_pool_for) is cut into pieces. The caller works on the pieces itself, idle threads
+ * of the pool join it, and the caller waits only for threads that have joined. So a loop may be
+ * called from a task of the same pool, and a busy pool only costs its help. Threads look for open
+ * loops first: somebody waits for those.
+ *
+ * Priorities. All pools of a process share one budget of processors. A class is search (ingestion
+ * too), flush, compaction or build; THREAD_BLOCKING is for tasks that mostly wait for a device and
+ * is not counted. A pool may always run `threads_min` tasks, so that nothing starves. Beyond that,
+ * up to `threads_max`, it starts a task only while its own class and the classes above it leave a
+ * processor free. A task that has begun is never stopped; `nice` makes the kernel prefer others.
+ * Search pools never wait for the budget.
+ *
+ * Waiting. A task that waits for somebody else (an offset, an acknowledgement) calls
+ * thread_pool_wait_begin and thread_pool_wait_end around it. Its place and its processor go to
+ * another task meanwhile, on another thread: a pool has up to threads_max + waiting_max threads.
+ *
+ * Locking. One mutex for each pool guards its queue, its loops and its counts. The budget's counts
+ * are atomic. The budget's mutex guards its list of pools; it may be held when a pool's mutex is
+ * taken, never the other way round. A pool that is refused by the budget first says so (`starved`),
+ * then asks again; whoever gives a processor back first gives it back, then looks for starved
+ * pools. One of the two sees the other, so no pool sleeps on a free processor. */
+#ifndef BASE_THREAD_POOL_H
+#define BASE_THREAD_POOL_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/** Highest priority first. */
+enum thread_class {
+    THREAD_SEARCH, /* searches and ingestion */
+    THREAD_FLUSH,
+    THREAD_COMPACTION,
+    THREAD_BUILD,
+    THREAD_BLOCKING, /* outside the budget */
+};
+
+/** Sets the processors of this process; 0: as many as it may run on. Call it before the first pool
+ * is made; without a call the budget is what 0 gives. */
+void thread_budget_set(uint32_t processors);
+/** At least 1. Sizes of pools derive from it. */
+uint32_t thread_budget_processors(void);
+
+/* One piece of work. It lies inside what it belongs to. */
+struct thread_task {
+    struct thread_task *next; /* in the queue */
+    /* `thread` is below thread_pool_thread_limit: an index for scratch memory. The pool does not
+     * touch the task once `run` was called: `run` may free it, or set a flag as its last act. */
+    void (*run)(struct thread_task *task, uint32_t thread);
+};
+
+struct thread_pool_options {
+    const char *name; /* of the threads, 15 bytes at most */
+    enum thread_class class;
+    uint32_t threads_min; /* run at any time; 0: 1. Search and blocking pools: threads_max */
+    uint32_t threads_max; /* compute at a time; 0: thread_budget_processors() */
+    uint32_t waiting_max; /* tasks between wait_begin and wait_end */
+    uint32_t queue_max;   /* submit refuses when so many are queued; 0: no limit */
+    int nice;             /* of the threads; 0: the creator's */
+    /* Called for each accepted task before any thread can see it, under the pool's lock; or NULL.
+     */
+    void (*on_accept)(struct thread_task *task);
+};
+
+struct thread_pool;
+
+struct thread_pool *thread_pool_new(const struct thread_pool_options *options);
+/** Stops the pool first. NULL is allowed. */
+void thread_pool_delete(struct thread_pool *pool);
+
+/** False when the queue is full or the pool stops; the task is then the caller's. Any thread. */
+bool thread_pool_submit(struct thread_pool *pool, struct thread_task *task);
+
+/** Takes `task` (NULL: the first one) out of the queue, for the caller to run or to drop. NULL when
+ * it is not queued: a thread has it, or had it. */
+struct thread_task *thread_pool_unqueue(struct thread_pool *pool, struct thread_task *task);
+
+/** How many tasks threads of the pool have finished since it was made. */
+uint64_t thread_pool_completed(const struct thread_pool *pool);
+/** Waits until thread_pool_completed differs from `seen`, for `limit_ns` at most (-1: no limit).
+ * Returns whether it does. To wait for a task of your own: read the count, look whether the task is
+ * done, wait for the next count. */
+bool thread_pool_wait_completed(struct thread_pool *pool, uint64_t seen, int64_t limit_ns);
+
+/** Called by a task that waits for something from now on. False when too many wait already: it must
+ * not wait then, and not call wait_end. */
+bool thread_pool_wait_begin(struct thread_pool *pool);
+/** The task goes on at once, so for a moment more than threads_max may compute. */
+void thread_pool_wait_end(struct thread_pool *pool);
+
+struct thread_loop {
+    uint32_t count;   /* [0, count) is worked on, in about that order */
+    uint32_t grain;   /* indices a piece; 0: 1 */
+    uint32_t threads; /* take part at most, the caller among them; 0: no limit */
+    /* `thread` is below `threads` (no limit: below thread_pool_thread_limit + 1): an index for
+     * scratch memory; the caller has 0. */
+    void (*function)(void *context, uint32_t thread, uint32_t first, uint32_t end);
+    void *context;
+    const atomic_bool *cancel; /* true: no further piece is begun; may be NULL */
+};
+
+/** Calls the loop's function for every piece once and returns when all are done: true, or false
+ * when *cancel became true. `pool` NULL: on this thread alone. Any thread. */
+bool thread_pool_for(struct thread_pool *pool, const struct thread_loop *loop);
+
+/** Threads that the pool ever has at most. */
+uint32_t thread_pool_thread_limit(const struct thread_pool *pool);
+
+/** True once thread_pool_stop was called: tasks that wait or take long give up. */
+const atomic_bool *thread_pool_cancelled(const struct thread_pool *pool);
+/** Refuses new tasks, runs what is queued and returns when all threads have ended. */
+void thread_pool_stop(struct thread_pool *pool);
+
+#endif
