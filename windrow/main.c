@@ -1,7 +1,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "windrow/command.h"
+#include "windrow/cli/cli.h"
+#include "windrow/daemon/daemon.h"
 #include "windrow/version.h"
 
 struct command {
@@ -10,8 +11,25 @@ struct command {
     const char *summary;
 };
 
+static int run(int argc, char **argv)
+{
+    struct command_run_options options;
+    struct error error = {0};
+    int status = command_run_parse(argc, argv, &options);
+
+    if (status != -1)
+        return status;
+    if (daemon_run(&(struct daemon_options){.config = options.config,
+                                            .roles = options.roles,
+                                            .trust_clock = options.trust_clock},
+                   &error) == 0)
+        return COMMAND_OK;
+    fprintf(stderr, "windrow: %s\n", error.text);
+    return COMMAND_FAILED;
+}
+
 static const struct command commands[] = {
-    {"run", command_run, "the service: consume, store, index, answer"},
+    {"run", run, "the service: consume, store, index, answer"},
     {"check-config", command_check_config,
      "all problems of a config file; --print shows the values"},
     {"produce", command_produce, "send JSON lines or .fbin vectors to a collection's topic"},

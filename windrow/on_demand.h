@@ -2,7 +2,7 @@
 #ifndef WINDROW_ON_DEMAND_H
 #define WINDROW_ON_DEMAND_H
 
-#include "windrow/service.h"
+#include "windrow/daemon/service.h"
 
 /** Seals the chosen windows, or folds late and dead rows of sealed ones in, or merges all runs of a
  * collection without windows. Without a time, only windows that are closed are sealed. Appends

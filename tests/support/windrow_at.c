@@ -6,7 +6,8 @@
 #include <stdio.h>
 #include <sys/mman.h>
 
-#include "windrow/command.h"
+#include "windrow/cli/cli.h"
+#include "windrow/daemon/daemon.h"
 
 static const _Atomic int64_t *offset_ms;
 
@@ -19,7 +20,10 @@ int main(int argc, char **argv)
 {
     struct io_operations operations = *io_posix()->operations;
     struct io wall = {&operations};
+    struct command_run_options options;
+    struct error error = {0};
     const void *bytes;
+    int status;
     int file;
 
     if (argc < 3)
@@ -32,5 +36,15 @@ int main(int argc, char **argv)
     }
     offset_ms = bytes;
     operations.wall_ms = read_wall_ms;
-    return command_run_under(&wall, argc - 2, argv + 2);
+    status = command_run_parse(argc - 2, argv + 2, &options);
+    if (status != -1)
+        return status;
+    if (daemon_run(&(struct daemon_options){.config = options.config,
+                                            .roles = options.roles,
+                                            .trust_clock = options.trust_clock,
+                                            .wall = &wall},
+                   &error) == 0)
+        return COMMAND_OK;
+    fprintf(stderr, "windrow: %s\n", error.text);
+    return COMMAND_FAILED;
 }

@@ -1,5 +1,5 @@
 /* The commands' HTTP client, against a socket that answers what the test wants. */
-#include "windrow/client.h"
+#include "windrow/cli/client.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>

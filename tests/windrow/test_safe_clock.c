@@ -1,5 +1,5 @@
 /* The clock of the service against clocks that the test sets. */
-#include "windrow/safe_clock.h"
+#include "windrow/daemon/safe_clock.h"
 
 #include "tests/support/test_main.h"
 #include "twcs/twcs.h"

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "tests/support/test_main.h"
-#include "windrow/search_request.h"
+#include "windrow/cli/search_request.h"
 
 enum { NOW_MS = 10000000 };
 

@@ -1,0 +1,193 @@
+#include "windrow/cli/client.h"
+
+#include <curl/curl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { CONNECT_TIMEOUT_S = 5, TIMEOUT_S = 120, REPLY_BYTES_MAX = 256 << 20 };
+
+struct client {
+    CURL *curl;
+    struct curl_slist *headers;
+    char address[128];
+    long timeout_s;
+    char curl_error[CURL_ERROR_SIZE];
+};
+
+struct reply_sink {
+    struct buffer *buffer;
+};
+
+static size_t take_bytes(char *bytes, size_t size, size_t count, void *context)
+{
+    struct reply_sink *sink = context;
+    size_t size_bytes = size * count;
+
+    if (sink->buffer->size + size_bytes > REPLY_BYTES_MAX)
+        return 0; /* curl fails the transfer */
+    buffer_append(sink->buffer, bytes, size_bytes);
+    return size_bytes;
+}
+
+static void write_address(const struct config *config, char *out, size_t out_bytes)
+{
+    const char *host = config->http_host;
+
+    if (strcmp(host, "0.0.0.0") == 0)
+        host = "127.0.0.1";
+    else if (strcmp(host, "::") == 0)
+        host = "::1";
+    (void)snprintf(out, out_bytes, strchr(host, ':') ? "http://[%s]:%u" : "http://%s:%u", host,
+                   config->http_port);
+}
+
+static void add_header(struct client *client, const char *header)
+{
+    struct curl_slist *longer = curl_slist_append(client->headers, header);
+
+    if (!longer)
+        abort();
+    client->headers = longer;
+}
+
+int client_open(const struct config *config, struct client **client, struct error *error)
+{
+    struct client *fresh;
+
+    if (config->http_port == 0)
+        return error_set(error, ERROR_INVALID,
+                         "http.listen has port 0, so nobody knows where the service is (give it a "
+                         "port in %s)",
+                         config->path);
+    fresh = calloc(1, sizeof(*fresh));
+    if (!fresh)
+        abort();
+    fresh->curl = curl_easy_init();
+    if (!fresh->curl) {
+        free(fresh);
+        return error_set(error, ERROR_MEMORY, "libcurl does not start");
+    }
+    fresh->timeout_s = TIMEOUT_S;
+    write_address(config, fresh->address, sizeof(fresh->address));
+    add_header(fresh, "Content-Type: application/json");
+    add_header(fresh, "Expect:"); /* no round trip before a large body */
+    if (config->http_api_key) {
+        struct buffer header = {0};
+        buffer_append_format(&header, "api-key: %s", config->http_api_key);
+        add_header(fresh, buffer_text(&header));
+        buffer_destroy(&header);
+    }
+    *client = fresh;
+    return 0;
+}
+
+void client_close(struct client *client)
+{
+    if (!client)
+        return;
+    curl_slist_free_all(client->headers);
+    curl_easy_cleanup(client->curl);
+    free(client);
+}
+
+void client_set_timeout(struct client *client, long seconds)
+{
+    client->timeout_s = seconds;
+}
+
+const char *client_address(const struct client *client)
+{
+    return client->address;
+}
+
+static CURLcode perform(struct client *client, const char *path, const struct buffer *body,
+                        struct reply_sink *sink)
+{
+    CURL *curl = client->curl;
+    struct buffer url = {0};
+    CURLcode code;
+
+    buffer_append_format(&url, "%s%s", client->address, path);
+    curl_easy_reset(curl);
+    curl_easy_setopt(curl, CURLOPT_URL, buffer_text(&url));
+    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, client->headers);
+    curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, client->curl_error);
+    curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, (long)CONNECT_TIMEOUT_S);
+    curl_easy_setopt(curl, CURLOPT_TIMEOUT, client->timeout_s);
+    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    /* The address is the service's own; a proxy of the environment is for other places. */
+    curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
+    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_bytes);
+    curl_easy_setopt(curl, CURLOPT_WRITEDATA, sink);
+    if (body) {
+        curl_easy_setopt(curl, CURLOPT_POST, 1L);
+        curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body->size);
+        curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body->data);
+    }
+    client->curl_error[0] = '\0';
+    code = curl_easy_perform(curl);
+    buffer_destroy(&url);
+    return code;
+}
+
+/* The text of the error envelope, or the body itself. */
+static int refuse(const struct client *client, long status, const struct buffer *reply,
+                  struct error *error)
+{
+    struct arena arena;
+    struct doc doc;
+    const struct doc *text = NULL;
+    size_t length = reply->size < 500 ? reply->size : 500;
+
+    arena_create(&arena, 0);
+    if (doc_parse_json(&arena, (const char *)reply->data, reply->size, NULL, &doc, NULL) == 0) {
+        const struct doc *envelope = doc_get(&doc, "status");
+        text = envelope ? doc_get(envelope, "error") : NULL;
+    }
+    if (text && text->type == DOC_STRING)
+        (void)error_set(error, ERROR_PEER, "%.*s", (int)(text->count < 800 ? text->count : 800),
+                        text->string);
+    else
+        (void)error_set(error, ERROR_PEER, "%s answered %ld: %.*s", client->address, status,
+                        (int)length, (const char *)reply->data);
+    if (error && (status == 401 || status == 403))
+        (void)error_wrap(error, "%s wants an API key (http.api_key_file)", client->address);
+    arena_destroy(&arena);
+    return ERROR_PEER;
+}
+
+int client_request(struct client *client, const char *path, const struct buffer *body,
+                   struct buffer *reply, long *status, struct error *error)
+{
+    struct reply_sink sink = {reply};
+    long http_status = 0;
+    CURLcode code;
+
+    reply->size = 0;
+    code = perform(client, path, body, &sink);
+    if (code == CURLE_OK)
+        curl_easy_getinfo(client->curl, CURLINFO_RESPONSE_CODE, &http_status);
+    if (status)
+        *status = http_status;
+    if (code != CURLE_OK)
+        return error_set(error, ERROR_PEER, "%s does not answer: %s (is `windrow run` running?)",
+                         client->address,
+                         client->curl_error[0] ? client->curl_error : curl_easy_strerror(code));
+    if (http_status < 200 || http_status > 299)
+        return refuse(client, http_status, reply, error);
+    return 0;
+}
+
+int client_request_doc(struct client *client, const char *path, const struct buffer *body,
+                       struct arena *arena, struct buffer *reply, struct doc *doc,
+                       struct error *error)
+{
+    const struct doc_limits limits = {.max_bytes = REPLY_BYTES_MAX};
+    int code = client_request(client, path, body, reply, NULL, error);
+
+    if (code != 0)
+        return code;
+    code = doc_parse_json(arena, (const char *)reply->data, reply->size, &limits, doc, error);
+    return code == 0 ? 0 : error_wrap(error, "%s%s", client->address, path);
+}

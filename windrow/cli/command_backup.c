@@ -1,0 +1,185 @@
+/* windrow backup: through the running service, or from its data folder when none runs. */
+#include <getopt.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "windrow/backup.h"
+#include "windrow/cli/ask.h"
+#include "windrow/cli/command.h"
+
+static const char help[] =
+    "Usage: windrow backup [-c FILE] [--json] DEST\n\n"
+    "Puts a consistent copy of every shard into the folder DEST, which is made, or is empty. The\n"
+    "running service (http.listen of the config) does it while it goes on; when none runs, the\n"
+    "command does it from data_dir. Sealed files are hard links where DEST is on the same file\n"
+    "system. `windrow verify DEST` checks it, `windrow restore DEST` brings it back, restic and\n"
+    "its like may take it away.\n\n"
+    "  -c, --config FILE  default: ./windrow.yaml, then /etc/windrow/windrow.yaml\n"
+    "      --json         the raw reply\n\n"
+    "DEST has to be writable for the service. Example:\n"
+    "  windrow backup /var/lib/windrow/backups/monday\n";
+
+enum { WAIT_S = 24 * 60 * 60 };
+
+static void print_shards(const struct doc *reply, const void *context)
+{
+    const struct doc *shards = doc_get(reply, "result");
+
+    (void)context;
+    for (uint32_t i = 0; shards && shards->type == DOC_ARRAY && i < shards->count; i++) {
+        const struct doc *shard = &shards->items[i];
+        const struct doc *collection = doc_get(shard, "collection");
+        const struct doc *name = doc_get(shard, "shard");
+        int64_t offset = -1, bytes = 0, copied = 0;
+        char whole[TEXT_TIME_BYTES], part[TEXT_TIME_BYTES];
+        if (!collection || collection->type != DOC_STRING || !name || name->type != DOC_STRING)
+            continue;
+        (void)(doc_get(shard, "next_offset") && doc_as_i64(doc_get(shard, "next_offset"), &offset));
+        (void)(doc_get(shard, "bytes") && doc_as_i64(doc_get(shard, "bytes"), &bytes));
+        (void)(doc_get(shard, "copied_bytes") &&
+               doc_as_i64(doc_get(shard, "copied_bytes"), &copied));
+        printf("%.*s, shard %.*s: up to offset %lld, %s, %s of them copied\n",
+               (int)collection->count, collection->string, (int)name->count, name->string,
+               (long long)offset, text_format_size((uint64_t)bytes, whole),
+               text_format_size((uint64_t)copied, part));
+    }
+}
+
+/* No service runs: the command opens the store itself. Its clock stays where the shards' clocks
+ * stopped, so that nothing expires while they are copied. */
+struct frozen_clock {
+    struct io io;
+    struct io_operations operations;
+    int64_t wall_ms;
+};
+
+static int64_t frozen_wall_ms(struct io *io)
+{
+    return ((struct frozen_clock *)io)->wall_ms;
+}
+
+static int raise_clock(void *context, struct store_shard *shard, struct error *error)
+{
+    struct frozen_clock *clock = context;
+    int64_t safe_ms = store_shard_clock(shard).safe_wall_ms;
+
+    (void)error;
+    if (safe_ms > clock->wall_ms)
+        clock->wall_ms = safe_ms;
+    return 0;
+}
+
+static int back_up_folder(const struct config *config, const char *folder, const char *token,
+                          struct buffer *out, struct error *error)
+{
+    struct frozen_clock clock = {.io = {&clock.operations}, .operations = *io_posix()->operations};
+    const struct store_options options = {.data_dir = config->data_dir,
+                                          .memory_max_bytes = config->memory_max_bytes,
+                                          .memtable_max_bytes = config->memtable_max_bytes,
+                                          .io = &clock.io};
+    struct store_registry *registry;
+    struct store *store;
+    int code;
+
+    clock.operations.wall_ms = frozen_wall_ms;
+    code = store_open(&options, &store, error);
+    if (code == ERROR_BUSY)
+        return error_wrap(error, "the service runs, but does not answer at http.listen");
+    if (code != 0)
+        return code;
+    registry = store_registry_new(&(struct store_registry_options){
+        .store = store, .opened = raise_clock, .opened_context = &clock});
+    code = store_registry_open_existing(registry, config, error);
+    if (code == 0)
+        code = backup_run(registry, &clock.io, folder, token, NULL, out, error);
+    store_registry_close_all(registry, false); /* all of it is flushed */
+    store_registry_delete(registry);
+    store_close(store);
+    return code;
+}
+
+static int back_up_offline(const struct config *config, const char *folder, const char *token,
+                           bool json)
+{
+    struct buffer out = {0};
+    struct error error = {0};
+    struct arena arena;
+    struct doc doc;
+    int code;
+
+    arena_create(&arena, 0);
+    buffer_append_text(&out, "{\"result\":");
+    code = back_up_folder(config, folder, token, &out, &error);
+    buffer_append_text(&out, ",\"status\":\"ok\"}");
+    if (code == 0 && json)
+        printf("%s\n", buffer_text(&out));
+    else if (code == 0 &&
+             doc_parse_json(&arena, buffer_text(&out), out.size, NULL, &doc, NULL) == 0)
+        print_shards(&doc, NULL);
+    arena_destroy(&arena);
+    buffer_destroy(&out);
+    return code == 0 ? COMMAND_OK : command_fail("%s", error.text);
+}
+
+static bool service_answers(const struct config *config)
+{
+    struct client *client = NULL;
+    struct buffer reply = {0};
+    long status = 0;
+
+    if (client_open(config, &client, NULL) == 0)
+        (void)client_request(client, "/livez", NULL, &reply, &status, NULL);
+    client_close(client);
+    buffer_destroy(&reply);
+    return status != 0;
+}
+
+static int back_up(const struct config *config, const char *given, bool json)
+{
+    char token[STORE_BACKUP_TOKEN_BYTES], folder[PATH_MAX];
+    struct buffer body = {0};
+    struct error error = {0};
+    int status;
+
+    if (store_backup_begin(io_posix(), given, token, &error) != 0)
+        return command_fail("%s", error.text);
+    if (!realpath(given, folder)) /* the service has a working folder of its own */
+        return command_fail("%s: no path leads there", given);
+    if (service_answers(config)) {
+        buffer_append_text(&body, "{\"folder\":");
+        doc_write_json_string(&body, folder, strlen(folder));
+        buffer_append_format(&body, ",\"token\":\"%s\"}", token);
+        status = ask_service(config, &(struct ask){.path = "/backup",
+                                                   .body = &body,
+                                                   .timeout_s = WAIT_S,
+                                                   .json = json,
+                                                   .print = print_shards});
+        buffer_destroy(&body);
+    } else {
+        status = back_up_offline(config, folder, token, json);
+    }
+    if (status == COMMAND_OK)
+        fprintf(stderr, "windrow: the backup is in %s\n", folder);
+    return status;
+}
+
+int command_backup(int argc, char **argv)
+{
+    const char *config_path = NULL;
+    struct config *config = NULL;
+    bool json = false;
+    int status = command_parse_plain(argc, argv, help, &config_path, &json);
+
+    if (status >= 0)
+        return status;
+    if (argc - optind != 1)
+        return command_usage_error("backup", "one folder is needed");
+    status = command_load_config_quietly(config_path, &config);
+    if (status == COMMAND_OK)
+        status = back_up(config, argv[optind], json);
+    config_free(config);
+    return status;
+}

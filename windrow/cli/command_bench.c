@@ -1,0 +1,57 @@
+/* Measurements are programs of their own: they link peers (RocksDB) that the service must not
+ * depend on, or produce loads that it has no part in. */
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "windrow/cli/command.h"
+
+static const char help[] =
+    "Usage: windrow bench index --base FILE --queries FILE [options]\n"
+    "       windrow bench NAME [options]\n\n"
+    "Runs the program windrow-bench-NAME, beside windrow or in the PATH. index builds an index "
+    "over\n"
+    "vectors in a file and measures its searches. The others (store, merge, compaction, ingest,\n"
+    "serve) come from `cmake --build --preset release --target benches`.\n"
+    "windrow bench NAME --help says more.\n";
+
+/* Only letters: the name becomes part of a path. */
+static int check_name(const char *name)
+{
+    size_t length = strspn(name, "abcdefghijklmnopqrstuvwxyz");
+
+    return length > 0 && length <= 32 && name[length] == '\0' ? 0 : -1;
+}
+
+static int run_program(char **argv)
+{
+    char path[PATH_MAX];
+    char program[64];
+    ssize_t length = readlink("/proc/self/exe", path, sizeof(path) - sizeof(program));
+    char *slash;
+
+    (void)snprintf(program, sizeof(program), "windrow-bench-%s", argv[0]);
+    argv[0] = program;
+    if (length > 0) {
+        path[length] = '\0';
+        slash = strrchr(path, '/');
+        (void)snprintf(slash ? slash + 1 : path, sizeof(program), "%s", program);
+        (void)execv(path, argv);
+    }
+    (void)execvp(program, argv);
+    return command_fail("bench: %s: %s (build target: benches)", program, strerror(errno));
+}
+
+int command_bench(int argc, char **argv)
+{
+    if (argc >= 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
+        fputs(help, stdout);
+        return COMMAND_OK;
+    }
+    if (argc < 2 || check_name(argv[1]) != 0)
+        return command_usage_error(
+            "bench", "say what to measure: index, store, merge, compaction, ingest, serve");
+    return run_program(argv + 1);
+}

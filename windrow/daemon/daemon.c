@@ -1,0 +1,63 @@
+#include "windrow/daemon/daemon.h"
+
+#include <signal.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/logger.h"
+#include "windrow/daemon/crash.h"
+#include "windrow/daemon/notify.h"
+#include "windrow/daemon/service.h"
+
+enum { TICK_MS = 500 };
+
+/* Waits for a signal for at most one tick; feeds the watchdog while the loops are alive. */
+static void serve(struct service *service, const sigset_t *signals)
+{
+    int64_t watchdog_ms = notify_watchdog_ms();
+    int64_t tick_ms = watchdog_ms > 0 && watchdog_ms < TICK_MS ? watchdog_ms : TICK_MS;
+    struct timespec timeout = {.tv_sec = tick_ms / 1000,
+                               .tv_nsec = (long)(tick_ms % 1000) * 1000000};
+
+    for (;;) {
+        int signal_number = sigtimedwait(signals, NULL, &timeout);
+        if (signal_number == SIGTERM || signal_number == SIGINT) {
+            log_info("windrow", "stopping on %s", strsignal(signal_number));
+            return;
+        }
+        if (signal_number == SIGHUP) {
+            notify_reloading();
+            service_reload(service);
+            notify_send("READY=1");
+        }
+        service_tick(service);
+        if (watchdog_ms > 0 && service_alive(service))
+            notify_send("WATCHDOG=1");
+    }
+}
+
+int daemon_run(const struct daemon_options *options, struct error *error)
+{
+    struct service *service;
+    sigset_t signals;
+
+    /* Blocked before any thread exists, so that only sigtimedwait sees them. */
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGHUP);
+    sigprocmask(SIG_BLOCK, &signals, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    crash_report_install();
+
+    if (service_start(options, &service, error) != 0)
+        return error->code;
+    log_info("windrow", "answering on http://%s:%u", service->config->http_host,
+             indexer_http_port(service->indexer));
+    notify_send("READY=1\nSTATUS=answering searches");
+    serve(service, &signals);
+    notify_send("STOPPING=1\nSTATUS=flushing");
+    service_stop(service);
+    log_info("windrow", "stopped");
+    return 0;
+}

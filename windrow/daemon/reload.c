@@ -1,0 +1,65 @@
+/* SIGHUP: the wall clock is right, also when it leapt; reads the file again and applies what may
+ * change while running: the TTLs. Everything else
+ * stays what the process started with, as a whole, and is named in the log. */
+#include <string.h>
+
+#include "base/logger.h"
+#include "windrow/daemon/service.h"
+
+static void log_lines(const char *prefix, struct buffer *lines)
+{
+    const char *line = buffer_text(lines);
+
+    while (*line) {
+        size_t length = strcspn(line, "\n");
+        log_warning("windrow", "%s%.*s", prefix, (int)length, line);
+        line += length + (line[length] == '\n');
+    }
+}
+
+/* Ingest, maintenance and shards that are opened later read the TTL where it stands; shards that
+ * are open are told. */
+static void apply(struct service *service, const struct config *fresh)
+{
+    struct config *running = service->config;
+
+    for (size_t i = 0; i < running->collection_count; i++) {
+        struct config_collection *collection = &running->collections[i];
+        const struct config_collection *changed = config_collection_find(fresh, collection->name);
+        struct store_lease *leases;
+        struct arena arena;
+        size_t count;
+        if (!changed || changed->ttl_ms == collection->ttl_ms)
+            continue;
+        collection->ttl_ms = changed->ttl_ms;
+        arena_create(&arena, 0);
+        count = store_registry_acquire(service->registry, collection->name, &arena, &leases);
+        for (size_t k = 0; k < count; k++) {
+            store_shard_set_ttl(leases[k].shard, collection->ttl_ms);
+            store_registry_release(service->registry, &leases[k]);
+        }
+        arena_destroy(&arena);
+    }
+}
+
+void service_reload(struct service *service)
+{
+    const char *path = service->config->path;
+    struct buffer report = {0};
+    struct buffer restart_needed = {0};
+    struct config *fresh = NULL;
+
+    clock_watch_trust(service);
+    if (config_load(path, &fresh, &report) != 0) {
+        log_lines("reload refused, going on as before: ", &report);
+    } else if (!config_compare(service->config, fresh, &restart_needed)) {
+        log_info("windrow", "reloaded %s: nothing changed", path);
+    } else {
+        log_lines("a restart is needed for a changed ", &restart_needed);
+        apply(service, fresh);
+        log_info("windrow", "reloaded %s", path);
+    }
+    config_free(fresh);
+    buffer_destroy(&report);
+    buffer_destroy(&restart_needed);
+}

@@ -1,0 +1,233 @@
+#include "windrow/daemon/service.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/logger.h"
+#include "twcs/twcs.h"
+#include "windrow/daemon/host.h"
+#include "windrow/daemon/window_metrics.h"
+#include "windrow/version.h"
+
+static int shard_opened(void *context, struct store_shard *shard, struct error *error)
+{
+    struct service *service = context;
+
+    safe_clock_raise(service->clock, store_shard_clock(shard).safe_wall_ms);
+    /* Shards found on disk at start are opened before the indexer runs; it is told about them then.
+     */
+    return service->indexer ? indexer_shard_opened(service->indexer, shard, error) : 0;
+}
+
+static int open_store(struct service *service, struct error *error)
+{
+    const struct config *config = service->config;
+    const struct store_options options = {
+        .data_dir = config->data_dir,
+        .memory_max_bytes = config->memory_max_bytes,
+        .memtable_max_bytes = config->memtable_max_bytes,
+        .merge_threads = config->max_background_jobs,
+        .io = service->io,
+        .metrics = service->metrics,
+    };
+
+    if (store_open(&options, &service->store, error) != 0)
+        return error->code;
+    service->registry = store_registry_new(
+        &(struct store_registry_options){.store = service->store,
+                                         .level0_files_max = TWCS_LEVEL0_FILES_MAX,
+                                         .opened = shard_opened,
+                                         .opened_context = service});
+    window_metrics_register(service);
+    return 0;
+}
+
+static int start_indexer(struct service *service, struct error *error)
+{
+    struct indexer_options options = {
+        .config = service->config,
+        .registry = service->registry,
+        .host = host_for_indexer(service),
+        .metrics = service->metrics,
+        .io = service->io,
+        .build = (service->roles & CONFIG_ROLE_INDEXER) != 0,
+    };
+    struct indexer *indexer;
+
+    /* HTTP answers from here on: /livez at once, /readyz once the shards are open and caught up. */
+    if (indexer_start(&options, &indexer, error) != 0)
+        return error->code;
+    atomic_store(&service->indexer, indexer);
+    return 0;
+}
+
+/* Nothing expires, drops or judges before all shards have told where their clocks stood. */
+static int open_shards(struct service *service, bool trust_clock, struct error *error)
+{
+    int code = 0;
+
+    /* A builder for other machines owns nothing. */
+    if ((service->roles & CONFIG_ROLE_INGEST) != 0)
+        code = store_registry_open_existing(service->registry, service->config, error);
+    if (code == 0)
+        clock_watch_begin(service, trust_clock);
+    return code;
+}
+
+static int start_maintenance(struct service *service, struct error *error)
+{
+    struct maintenance *maintenance;
+    struct maintenance_options options = {
+        .registry = service->registry,
+        .indexer = service->indexer,
+        .metrics = service->metrics,
+        .io = service->io,
+        .job_count = service->config->max_background_jobs,
+        .flush_alive_ns = &service->flush_alive_ns,
+    };
+
+    if (maintenance_start(&options, &maintenance, error) != 0)
+        return error->code;
+    atomic_store(&service->maintenance, maintenance);
+    return 0;
+}
+
+static int start_ingest(struct service *service, struct error *error)
+{
+    struct ingest *ingest;
+    struct ingest_options options = {
+        .config = service->config,
+        .host = host_for_ingest(service),
+        .metrics = service->metrics,
+        .io = service->io,
+        .wall = service->wall,
+    };
+
+    if (ingest_start(&options, &ingest, error) != 0)
+        return error->code;
+    atomic_store(&service->ingest, ingest);
+    return 0;
+}
+
+static void set_build_info(struct metrics *metrics)
+{
+    struct metric_label labels[] = {{"version", WINDROW_VERSION}};
+
+    metric_set(metrics_gauge(metrics, "windrow_build_info", "Version of this process, always 1",
+                             labels, 1),
+               1);
+}
+
+int service_start(const struct daemon_options *options, struct service **service,
+                  struct error *error)
+{
+    struct service *fresh = calloc(1, sizeof(*fresh));
+    int code;
+
+    if (!fresh)
+        abort();
+    fresh->config = options->config;
+    fresh->roles = options->roles;
+    fresh->wall = options->wall ? options->wall : io_posix();
+    fresh->clock = safe_clock_new(fresh->wall);
+    fresh->io = safe_clock_io(fresh->clock);
+    fresh->metrics = metrics_new();
+    fresh->start_ns = io_monotonic_ns(fresh->io);
+    atomic_store(&fresh->ingest_alive_ns, fresh->start_ns);
+    atomic_store(&fresh->flush_alive_ns, fresh->start_ns);
+    fresh->writer = writer_new(fresh->config, fresh->metrics);
+    set_build_info(fresh->metrics);
+
+    code = open_store(fresh, error);
+    if (code == 0)
+        code = start_indexer(fresh, error);
+    if (code == 0)
+        code = open_shards(fresh, options->trust_clock, error);
+    if (code == 0)
+        code = start_maintenance(fresh, error);
+    if (code == 0 && (fresh->roles & CONFIG_ROLE_INGEST) != 0)
+        code = start_ingest(fresh, error);
+    if (code != 0) {
+        service_stop(fresh);
+        return code;
+    }
+    *service = fresh;
+    return 0;
+}
+
+/* Reading stops first and searches last, so that nobody is answered from a half closed store: the
+ * consumer closes the shards it owns, which waits for the searches that hold them. */
+void service_stop(struct service *service)
+{
+    struct ingest *ingest = atomic_exchange(&service->ingest, NULL);
+
+    writer_interrupt(service->writer); /* requests that wait for Kafka would hold up the rest */
+    if (service->indexer)
+        indexer_stop_accepting(service->indexer);
+    if (service->registry)
+        store_registry_interrupt(service->registry);
+    if (ingest)
+        ingest_stop(ingest); /* its last groups may need a flush to get room */
+    maintenance_stop(service->maintenance);
+    if (service->registry)
+        store_registry_close_all(service->registry, true);
+    if (service->indexer)
+        indexer_stop(service->indexer);
+    writer_delete(service->writer);
+    store_registry_delete(service->registry);
+    if (service->store)
+        store_close(service->store);
+    metrics_delete(service->metrics);
+    config_free(service->config);
+    safe_clock_delete(service->clock);
+    free(service);
+}
+
+bool service_ready(struct service *service, char *why, size_t why_bytes)
+{
+    struct ingest *ingest = atomic_load(&service->ingest);
+
+    if ((service->roles & CONFIG_ROLE_INGEST) == 0)
+        return true; /* builds for others: nothing to catch up with */
+    if (!ingest) {
+        snprintf(why, why_bytes, "starting or stopping");
+        return false;
+    }
+    return ingest_ready(ingest, why, why_bytes);
+}
+
+static bool recent(struct service *service, _Atomic int64_t *alive_ns)
+{
+    int64_t age_ns = io_monotonic_ns(service->io) - atomic_load(alive_ns);
+
+    return age_ns < (int64_t)SERVICE_LOOP_TIMEOUT_MS * 1000000;
+}
+
+bool service_alive(struct service *service)
+{
+    return recent(service, &service->flush_alive_ns) &&
+           ((service->roles & CONFIG_ROLE_INGEST) == 0 ||
+            recent(service, &service->ingest_alive_ns));
+}
+
+static bool settled(struct service *service)
+{
+    struct ingest *ingest = atomic_load(&service->ingest);
+
+    return !ingest || ingest_settled(ingest);
+}
+
+void service_tick(struct service *service)
+{
+    char why[256];
+
+    clock_watch_tick(service);
+    if (!atomic_load(&service->unclaimed_closed) && settled(service) &&
+        service_ready(service, why, sizeof(why))) {
+        atomic_store(&service->unclaimed_closed, true);
+        store_registry_close_unclaimed(service->registry);
+        log_info("windrow", "%s",
+                 service->roles & CONFIG_ROLE_INGEST ? "caught up with Kafka"
+                                                     : "builds segments for other machines");
+    }
+}

@@ -1,0 +1,247 @@
+/* Callers send from their own threads and sleep until the last delivery report of their batch; one
+ * thread serves the reports of all of them. */
+#include "windrow/daemon/writer.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "base/arena.h"
+#include "base/io.h"
+#include "base/logger.h"
+#include "base/thread.h"
+#include "ingest/decode/decode.h"
+#include "ingest/ingest.h"
+
+enum { POLL_MS = 100, LOOK_MS = 20, CLOSE_MS = 1000 };
+
+struct writer {
+    const struct config *config;
+    struct metrics *metrics;
+    pthread_mutex_t lock; /* guards creation */
+    struct ingest_producer *producer;
+    pthread_t thread;
+    bool has_thread;
+    atomic_bool stopping;
+    atomic_bool interrupted;
+};
+
+/* One call's writes. The caller may leave before the last delivery report; whoever is last frees.
+ */
+struct batch {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    struct indexer_write *writes; /* the caller's; NULL when it has left */
+    size_t users;                 /* reports that are to come, and the caller */
+    int code;                     /* of the first that failed */
+    char text[256];
+    struct ticket *tickets;
+};
+
+struct ticket {
+    struct batch *batch;
+    size_t index;
+};
+
+static void *poll_loop(void *context)
+{
+    struct writer *writer = context;
+
+    while (!atomic_load(&writer->stopping))
+        (void)ingest_producer_poll(writer->producer, POLL_MS);
+    return NULL;
+}
+
+struct writer *writer_new(const struct config *config, struct metrics *metrics)
+{
+    struct writer *writer = calloc(1, sizeof(*writer));
+
+    if (!writer)
+        abort();
+    writer->config = config;
+    writer->metrics = metrics;
+    pthread_mutex_init(&writer->lock, NULL);
+    return writer;
+}
+
+void writer_interrupt(struct writer *writer)
+{
+    atomic_store(&writer->interrupted, true);
+}
+
+void writer_delete(struct writer *writer)
+{
+    struct error error = {0};
+
+    if (!writer)
+        return;
+    if (writer->producer) {
+        atomic_store(&writer->stopping, true);
+        pthread_join(writer->thread, NULL);
+        if (ingest_producer_delete(writer->producer, CLOSE_MS, &error) != 0)
+            log_warning("windrow", "closing the producer: %s", error.text);
+    }
+    pthread_mutex_destroy(&writer->lock);
+    free(writer);
+}
+
+static int ensure_producer(struct writer *writer, struct error *error)
+{
+    int code = 0;
+
+    pthread_mutex_lock(&writer->lock);
+    if (!writer->producer)
+        code = ingest_producer_new(writer->config, writer->metrics, &writer->producer, error);
+    if (code == 0 && !writer->has_thread) {
+        if (thread_start(&writer->thread, "produce", poll_loop, writer) != 0)
+            abort();
+        writer->has_thread = true;
+    }
+    pthread_mutex_unlock(&writer->lock);
+    return code;
+}
+
+/* What would become a dead letter after the acknowledgement is refused while somebody listens. */
+static int check_all(const struct config_collection *collection, const struct indexer_write *writes,
+                     size_t count, struct error *error)
+{
+    int64_t now_ms = io_wall_ms(io_posix());
+    struct arena arena;
+    int code = 0;
+
+    arena_create(&arena, 0);
+    for (size_t i = 0; i < count && code == 0; i++) {
+        struct decode_message message = {.topic = collection->topics[0],
+                                         .timestamp_ms = now_ms,
+                                         .key = (const uint8_t *)writes[i].key,
+                                         .key_bytes = writes[i].key_bytes,
+                                         .value = writes[i].value,
+                                         .value_bytes = writes[i].value_bytes};
+        struct decode_result decoded;
+        const char *complaint;
+        arena_reset(&arena);
+        complaint = decode_complaint(collection, &message, now_ms, &arena, &decoded);
+        if (complaint)
+            code = error_set(error, ERROR_INVALID, "Wrong input: point %.*s: %s",
+                             (int)writes[i].key_bytes, writes[i].key, complaint);
+    }
+    arena_destroy(&arena);
+    return code;
+}
+
+static struct batch *batch_new(struct indexer_write *writes, size_t count)
+{
+    struct batch *batch = calloc(1, sizeof(*batch));
+
+    if (!batch || !(batch->tickets = calloc(count, sizeof(*batch->tickets))))
+        abort();
+    pthread_mutex_init(&batch->lock, NULL);
+    pthread_cond_init(&batch->changed, NULL);
+    batch->writes = writes;
+    batch->users = 1;
+    for (size_t i = 0; i < count; i++)
+        batch->tickets[i] = (struct ticket){.batch = batch, .index = i};
+    return batch;
+}
+
+/* Under the lock, which is given back. */
+static void batch_leave(struct batch *batch)
+{
+    bool is_last = --batch->users == 0;
+
+    pthread_cond_signal(&batch->changed);
+    pthread_mutex_unlock(&batch->lock);
+    if (!is_last)
+        return;
+    pthread_cond_destroy(&batch->changed);
+    pthread_mutex_destroy(&batch->lock);
+    free(batch->tickets);
+    free(batch);
+}
+
+/* Under the lock. */
+static void note_failure(struct batch *batch, int code, const char *text)
+{
+    if (batch->code != 0)
+        return;
+    batch->code = code;
+    snprintf(batch->text, sizeof(batch->text), "%.255s", text);
+}
+
+static void on_delivered(void *context, const struct ingest_produced *result)
+{
+    struct ticket *ticket = context;
+    struct batch *batch = ticket->batch;
+
+    pthread_mutex_lock(&batch->lock);
+    if (batch->writes) {
+        batch->writes[ticket->index].partition = result->partition;
+        batch->writes[ticket->index].offset = result->offset;
+        batch->writes[ticket->index].code = result->code;
+    }
+    if (result->code != 0)
+        note_failure(batch, result->code, result->text);
+    batch_leave(batch);
+}
+
+static void send_one(struct writer *writer, const char *topic, struct batch *batch, size_t i)
+{
+    const struct indexer_write *write = &batch->writes[i];
+    struct error error = {0};
+
+    pthread_mutex_lock(&batch->lock);
+    batch->users++;
+    pthread_mutex_unlock(&batch->lock);
+    if (ingest_producer_send(writer->producer, topic, write->key, write->key_bytes, write->value,
+                             write->value_bytes, -1, on_delivered, &batch->tickets[i], &error) == 0)
+        return;
+    pthread_mutex_lock(&batch->lock);
+    batch->writes[i].code = error.code;
+    note_failure(batch, error.code, error.text);
+    batch_leave(batch); /* the caller is still there */
+}
+
+/* Until every report is in, or the writer is interrupted. Under the lock. */
+static void wait_for_reports(const struct writer *writer, struct batch *batch)
+{
+    while (batch->users > 1 && !atomic_load(&writer->interrupted)) {
+        struct timespec until;
+        clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_nsec += (long)LOOK_MS * 1000000;
+        until.tv_sec += until.tv_nsec / 1000000000;
+        until.tv_nsec %= 1000000000;
+        (void)pthread_cond_timedwait(&batch->changed, &batch->lock, &until);
+    }
+    if (batch->users > 1)
+        note_failure(batch, ERROR_CANCELLED, "the service is stopping");
+}
+
+int writer_write(struct writer *writer, const struct config_collection *collection,
+                 struct indexer_write *writes, size_t count, struct error *error)
+{
+    struct batch *batch;
+    int code;
+
+    if (count == 0)
+        return 0;
+    if (check_all(collection, writes, count, error) != 0)
+        return error->code;
+    if (ensure_producer(writer, error) != 0)
+        return error->code;
+    batch = batch_new(writes, count);
+    for (size_t i = 0; i < count && !atomic_load(&writer->interrupted); i++)
+        send_one(writer, collection->topics[0], batch, i);
+    pthread_mutex_lock(&batch->lock);
+    if (atomic_load(&writer->interrupted))
+        note_failure(batch, ERROR_CANCELLED, "the service is stopping");
+    wait_for_reports(writer, batch);
+    code = batch->code;
+    if (code != 0)
+        (void)error_set(error, code == ERROR_CANCELLED ? ERROR_CANCELLED : ERROR_PEER,
+                        "Kafka did not take the write: %s", batch->text);
+    batch->writes = NULL;
+    batch_leave(batch);
+    return code == 0 ? 0 : error->code;
+}
