@@ -3,7 +3,7 @@
 #include <assert.h>
 
 #include "indexer/index/distance_matrix.h"
-#include "indexer/index/level_build_steps.h"
+#include "indexer/index/level_build.h"
 #include "indexer/index/memory.h"
 #include "indexer/index/parallel.h"
 #include "indexer/index/random.h"

@@ -4,8 +4,6 @@
 
 #include <assert.h>
 
-#include "indexer/index/level_build_steps.h"
-
 enum {
     FETCH_BYTES = 9 << 10, /* of codes on their way into the cache while keys are computed: with */
     AHEAD_MIN = 8,         /* more, rows of 784 bytes push out others; so many rows at least ... */

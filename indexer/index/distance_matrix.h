@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-#include "indexer/index/codes.h"
+#include "indexer/index/quantiser.h"
 
 enum { INDEX_MATRIX_BLOCK_ROWS = 48 }; /* rows whose distances are computed, then selected from */
 

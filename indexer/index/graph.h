@@ -8,8 +8,8 @@
 
 #include <stdint.h>
 
-#include "indexer/index/codes.h"
 #include "indexer/index/links.h"
+#include "indexer/index/quantiser.h"
 
 enum {
     INDEX_LEVELS_MAX = 8,     /* above level 0: 16^8 nodes */

@@ -10,10 +10,9 @@
 #include <string.h>
 
 #include "indexer/index/beam_search.h"
-#include "indexer/index/level_build_steps.h"
+#include "indexer/index/rerank.h"
 #include "indexer/index/scratch.h"
 #include "indexer/index/segment.h"
-#include "indexer/index/top.h"
 
 enum {
     BEAM_MIN = 4, /* candidates on upper levels, and ways into level 0 */

@@ -87,12 +87,6 @@ int index_ivf_build(const float *vectors, uint32_t count, const struct index_bui
                     struct index_ivf **ivf, struct error *error);
 void index_ivf_delete(struct index_ivf *ivf);
 
-/** Puts segments of one codebook (index_segment_codebook) together without looking at a vector:
- * lists are concatenated. Row r of part i becomes first_rows[i] + r; the parts' rows must fill
- * 0..count-1. */
-int index_ivf_merge(const struct index_segment *const *parts, const uint32_t *first_rows,
-                    uint32_t part_count, struct index_ivf **ivf, struct error *error);
-
 /** Writes the segment file and syncs it (not its folder). */
 int index_segment_write(struct io *io, const char *path, uint64_t file_number,
                         const struct index_hnsw_graph *graph, uint64_t *size_bytes,

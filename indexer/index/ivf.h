@@ -19,8 +19,8 @@
 
 #include <stdint.h>
 
-#include "indexer/index/codes.h"
 #include "indexer/index/pq.h"
+#include "indexer/index/quantiser.h"
 
 enum {
     INDEX_IVF_COUNT_MAX = 1 << 30, /* rows and padding: a slot times two fits 32 bits */

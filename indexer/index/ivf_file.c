@@ -7,7 +7,7 @@
 
 #include "base/checksum.h"
 #include "indexer/index/memory.h"
-#include "indexer/index/segment_write.h"
+#include "indexer/index/segment.h"
 
 enum { DIM_LIMIT = 65536 };
 

@@ -20,7 +20,6 @@
 
 #include "indexer/index/ivf.h"
 #include "indexer/index/segment.h"
-#include "indexer/index/segment_format.h"
 
 #define INDEX_IVF_MAGIC UINT64_C(0x3146564957444e57) /* "WNDWIVF1" */
 

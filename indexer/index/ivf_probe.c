@@ -2,14 +2,12 @@
  * by brute force, and the rank of the list that each lies in is noted. */
 #include <string.h>
 
-#include "indexer/index/candidate_lists.h"
 #include "indexer/index/index.h"
 #include "indexer/index/ivf.h"
 #include "indexer/index/memory.h"
 #include "indexer/index/parallel.h"
 #include "indexer/index/random.h"
-#include "indexer/index/select.h"
-#include "indexer/index/top.h"
+#include "indexer/index/rerank.h"
 
 enum {
     QUERIES_MAX = 64,

@@ -9,10 +9,9 @@
 #include <string.h>
 
 #include "indexer/index/ivf.h"
+#include "indexer/index/rerank.h"
 #include "indexer/index/scratch.h"
 #include "indexer/index/segment.h"
-#include "indexer/index/select.h"
-#include "indexer/index/top.h"
 
 enum {
     CHUNK_BLOCKS = 8,      /* scanned with one limit */

@@ -41,6 +41,20 @@ static inline uint32_t index_pq_table_place(uint32_t part)
     return part / 4 * 128 + part % 2 * 64 + part % 4 / 2 * 32;
 }
 
+/* A row beside its key: the key in the upper half, so that entries order by key, then by row. */
+static inline uint64_t index_neighbour(int32_t key, uint32_t row)
+{
+    return (uint64_t)(uint32_t)key << 32 | row;
+}
+static inline int32_t index_neighbour_key(uint64_t entry)
+{
+    return (int32_t)(entry >> 32);
+}
+static inline uint32_t index_neighbour_row(uint64_t entry)
+{
+    return (uint32_t)entry;
+}
+
 struct index_kernels {
     const char *name;
     float (*dot)(const float *a, const float *b, uint32_t dim);

@@ -8,8 +8,6 @@
 #include <immintrin.h>
 #include <stddef.h>
 
-#include "indexer/index/candidate_lists.h"
-
 #define AVX2 __attribute__((target("avx2,fma")))
 
 AVX2 static inline float sum_floats(__m256 v)

@@ -8,7 +8,6 @@
 #include <immintrin.h>
 #include <stddef.h>
 
-#include "indexer/index/candidate_lists.h"
 #include "indexer/index/kernels_avx512.h"
 
 #define AVX512 __attribute__((target(AVX512_TARGET)))

@@ -6,8 +6,6 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "indexer/index/candidate_lists.h"
-
 /* Four partial sums: the compiler may not reorder float additions, so they are written out. */
 static float scalar_dot(const float *a, const float *b, uint32_t dim)
 {

@@ -3,7 +3,6 @@
 #include <assert.h>
 #include <string.h>
 
-#include "indexer/index/candidate_lists.h"
 #include "indexer/index/distance_matrix.h"
 #include "indexer/index/memory.h"
 #include "indexer/index/parallel.h"

@@ -7,7 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "indexer/index/codes.h"
+#include "indexer/index/quantiser.h"
 
 struct index_kmeans {
     const struct index_quantiser *quantiser; /* metric L2: assignment is by distance */

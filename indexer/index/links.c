@@ -1,8 +1,6 @@
 #include "indexer/index/links.h"
 
-#include "indexer/index/level_build_steps.h"
 #include "indexer/index/memory.h"
-#include "indexer/index/segment_format.h"
 
 enum { BITS_MIN = 8 };
 
@@ -79,8 +77,8 @@ void index_links_pack(const uint32_t *links, uint32_t count, uint32_t degree,
     memset(*bytes + *size_bytes - INDEX_LINK_SLACK, 0, INDEX_LINK_SLACK);
 }
 
-static int check_places(const struct index_links *links, uint32_t count, uint32_t degree,
-                        uint64_t size_bytes, struct error *error)
+static const char *check_places(const struct index_links *links, uint32_t count, uint32_t degree,
+                                uint64_t size_bytes)
 {
     uint32_t block_count = index_link_block_count(count);
     uint64_t end = 0;
@@ -88,30 +86,30 @@ static int check_places(const struct index_links *links, uint32_t count, uint32_
     for (uint32_t i = 0; i < block_count; i++) {
         const struct index_link_block *block = &links->blocks[i];
         if (block->first != end || block->begins[0] != 0)
-            return index_segment_corrupt(error, "links do not follow one another");
+            return "links do not follow one another";
         for (uint32_t j = 0; j < INDEX_LINK_BLOCK_NODES; j++) {
             uint32_t used = (uint32_t)block->begins[j + 1] - block->begins[j],
                      number = used * 8 / links->bits;
             if (block->begins[j + 1] < block->begins[j] || number > degree ||
                 used != index_link_bytes(number, links->bits) ||
                 (used > 0 && i * INDEX_LINK_BLOCK_NODES + j >= count))
-                return index_segment_corrupt(error, "the place of a node's links is wrong");
+                return "the place of a node's links is wrong";
         }
         end += block->begins[INDEX_LINK_BLOCK_NODES];
     }
     if (end + INDEX_LINK_SLACK != size_bytes)
-        return index_segment_corrupt(error, "links end elsewhere than they must");
-    return 0;
+        return "links end elsewhere than they must";
+    return NULL;
 }
 
-int index_links_check(const struct index_links *links, uint32_t count, uint32_t degree,
-                      uint64_t size_bytes, struct error *error)
+const char *index_links_check(const struct index_links *links, uint32_t count, uint32_t degree,
+                              uint64_t size_bytes)
 {
     uint32_t most = 0;
-    int status = check_places(links, count, degree, size_bytes, error);
+    const char *wrong = check_places(links, count, degree, size_bytes);
 
-    if (status != 0)
-        return status;
+    if (wrong)
+        return wrong;
     for (uint32_t node = 0; node < count; node++) {
         struct index_link_run run = index_links_of(links, node);
         for (uint32_t at = 0; index_link_is_at(&run, at); at += run.bits) {
@@ -119,5 +117,5 @@ int index_links_check(const struct index_links *links, uint32_t count, uint32_t 
             most = link > most ? link : most;
         }
     }
-    return most < count ? 0 : index_segment_corrupt(error, "a link is out of bounds");
+    return most < count ? NULL : "a link is out of bounds";
 }

@@ -16,7 +16,6 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "base/error.h"
 #include "indexer/index/kernels.h"
 
 enum {
@@ -24,6 +23,18 @@ enum {
     INDEX_LINK_BLOCK_NODES = 27,
     INDEX_LINK_SLACK = 8 /* three are enough */
 };
+
+#define INDEX_NO_LINK UINT32_MAX
+
+/** How many of a row's links lie before the first INDEX_NO_LINK, `most` at most. */
+static inline uint32_t index_links_used(const uint32_t *links, uint32_t most)
+{
+    uint32_t used = 0;
+
+    while (used < most && links[used] != INDEX_NO_LINK)
+        used++;
+    return used;
+}
 
 struct index_link_block {
     uint64_t first;                              /* byte at which the first node's links begin */
@@ -54,10 +65,10 @@ static inline uint32_t index_link_bytes(uint32_t link_count, uint32_t bits)
 void index_links_pack(const uint32_t *links, uint32_t count, uint32_t degree,
                       struct index_link_block **blocks, uint8_t **bytes, uint64_t *size_bytes);
 
-/** ERROR_CORRUPT unless every node's links lie within `size_bytes` less the slack, behind those of
- * the node before, are at most `degree` and each below `count`. `bits` must be right. */
-int index_links_check(const struct index_links *links, uint32_t count, uint32_t degree,
-                      uint64_t size_bytes, struct error *error);
+/** NULL when every node's links lie within `size_bytes` less the slack, behind those of the node
+ * before, are at most `degree` and each below `count`; else what is wrong. `bits` must be right. */
+const char *index_links_check(const struct index_links *links, uint32_t count, uint32_t degree,
+                              uint64_t size_bytes);
 
 /* A node's links: numbers at bit 0, `bits`, 2 * bits ... */
 struct index_link_run {

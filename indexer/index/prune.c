@@ -6,7 +6,7 @@
  * reverse, and rows with too many links prune again by the same rule. */
 #include <assert.h>
 
-#include "indexer/index/level_build_steps.h"
+#include "indexer/index/level_build.h"
 #include "indexer/index/memory.h"
 #include "indexer/index/parallel.h"
 

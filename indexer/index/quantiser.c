@@ -6,9 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "indexer/index/codes.h"
 #include "indexer/index/memory.h"
-#include "indexer/index/top.h"
+#include "indexer/index/quantiser.h"
+#include "indexer/index/rerank.h"
 
 enum {
     TRAIN_ROWS = 2048,     /* sample for ranges and means */

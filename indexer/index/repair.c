@@ -7,7 +7,7 @@
  * found unreachable and linked in turn; the reachable set only grows, so this ends. */
 #include <assert.h>
 
-#include "indexer/index/level_build_steps.h"
+#include "indexer/index/level_build.h"
 #include "indexer/index/memory.h"
 
 enum { ANCHOR_SAMPLE = 2048 }; /* reachable rows tried as the start of the way to v */

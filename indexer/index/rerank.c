@@ -8,17 +8,19 @@
  * the recall of 4-bit codes stopped at .95 on changelog-384, with 4 at .995. But for rows of other
  * data that is far too long, and the best are found: so `patience` ends it, too, when so many in a
  * row were none of them. */
+#include "indexer/index/rerank.h"
+
 #include <math.h>
 
 #include "indexer/index/kernels.h"
 #include "indexer/index/scratch.h"
-#include "indexer/index/top.h"
 
 enum {
     FIRST_MIN = 16, /* candidates in the first batch: enough to tell a spread */
     BATCH = 16,
     FETCH_DIMENSIONS = 128, /* of all rows of a batch, asked for at once */
-    FETCH_AHEAD = 2         /* rows: the rest of one is asked for so long before it is scored */
+    FETCH_AHEAD = 2,        /* rows: the rest of one is asked for so long before it is scored */
+    EXACT_BLOCK_ROWS = 256
 };
 static const double MISSING_REACH = 2.0; /* of what codes leave out, where they are coarse */
 
@@ -172,4 +174,21 @@ int index_rerank(const struct index_candidates *candidates, const struct index_s
         rerank.top.count--;
     *hit_count = rerank.top.count;
     return 0;
+}
+
+void index_exact_top(enum index_metric metric, const float *vectors, uint32_t count, uint32_t dim,
+                     const float *query, uint32_t k, struct index_hit *hits, uint32_t *hit_count)
+{
+    struct index_top top;
+    float scores[EXACT_BLOCK_ROWS];
+
+    index_top_create(&top, hits, k);
+    for (uint32_t first = 0; first < count; first += EXACT_BLOCK_ROWS) {
+        uint32_t block = count - first < EXACT_BLOCK_ROWS ? count - first : EXACT_BLOCK_ROWS;
+        index_score_block(metric, query, vectors + (size_t)first * dim, block, dim, scores);
+        for (uint32_t i = 0; i < block; i++)
+            index_top_offer(&top, first + i, scores[i]);
+    }
+    index_top_sort(&top);
+    *hit_count = top.count;
 }

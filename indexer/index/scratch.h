@@ -185,27 +185,6 @@ static inline const struct index_group_slot *index_group_slot_of(const struct in
                                   : &group->slots[group->owners[node / INDEX_GROUP_BLOCK]];
 }
 
-/* What a search by codes found: candidates (see index_candidate), nearest first. */
-struct index_candidates {
-    const uint32_t *rows; /* node to row; NULL: nodes take the place of rows, in hits, too */
-    enum index_metric metric;
-    uint32_t dim;
-    float score_per_key; /* score = constant + this * key, about; 0: codes are the vectors */
-    uint32_t patience; /* when so many in a row were not among the best, the rest are not either */
-    float reach;       /* a candidate may be wrong by so many standard deviations of the error */
-    /* Coarse codes, and a filter that accepts few rows: how little is known. 0: not used. */
-    float constant;     /* the score of a row whose key is 0 */
-    float error_square; /* mean square of the length of what codes leave out of a row */
-    const uint64_t *entries;
-    uint32_t count;
-};
-
-/** Exact float32 scores of candidates, as many as are needed: the best k in `hits`, those above the
- * floor only. *open (may be NULL): even the last candidate might have been among them, there may be
- * better ones that are no candidates. */
-int index_rerank(const struct index_candidates *candidates, const struct index_search *search,
-                 struct index_hit *hits, uint32_t *hit_count, bool *open, struct error *error);
-
 /** Puts a candidate in its place; returns it, or list->limit when the list is full of nearer. The
  * search for the place has no branch that depends on candidates: none could be foretold. */
 static inline uint32_t index_search_list_insert(struct index_search_list *list, uint64_t candidate)

@@ -8,7 +8,6 @@
 
 #include "indexer/index/ivf_file.h"
 #include "indexer/index/memory.h"
-#include "indexer/index/segment_format.h"
 
 static int check_header(const struct index_segment_header *header, uint64_t file_number,
                         uint64_t size_bytes, struct error *error)
@@ -82,14 +81,15 @@ static uint32_t largest(const uint32_t *values, size_t count, bool skip_missing)
 /* What a search relies on for memory safety, and no row twice. The rest is for validate. */
 static int check_numbers(const struct index_graph *graph, uint64_t link_bytes, struct error *error)
 {
+    const char *wrong;
     uint64_t *seen;
-    int status;
+    int status = 0;
 
     if (largest(graph->rows, graph->count, false) >= graph->count)
         return index_segment_corrupt(error, "a row number is out of bounds");
-    status = index_links_check(&graph->links, graph->count, 2 * graph->m, link_bytes, error);
-    if (status != 0)
-        return status;
+    wrong = index_links_check(&graph->links, graph->count, 2 * graph->m, link_bytes);
+    if (wrong)
+        return index_segment_corrupt(error, wrong);
     for (uint32_t i = 0; i < graph->level_count; i++) {
         const struct index_level *level = &graph->levels[i];
         uint32_t below = i == 0 ? graph->count : graph->levels[i - 1].count;

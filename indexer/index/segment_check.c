@@ -3,10 +3,8 @@
 #include <string.h>
 
 #include "indexer/index/ivf_file.h"
-#include "indexer/index/level_build_steps.h"
 #include "indexer/index/memory.h"
 #include "indexer/index/segment.h"
-#include "indexer/index/segment_format.h"
 
 static int broken(struct error *error, uint32_t level, uint32_t item, const char *what)
 {

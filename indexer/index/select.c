@@ -1,4 +1,4 @@
-#include "indexer/index/select.h"
+#include "indexer/index/rerank.h"
 
 #include <stdbool.h>
 

@@ -1,4 +1,4 @@
-/* IVF-PQ: recall, filters, codebooks and merging. */
+/* IVF-PQ: recall, filters and codebooks. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -345,56 +345,6 @@ START_TEST(windows_share_a_codebook_until_the_data_drift)
 }
 END_TEST
 
-static void check_merged(const struct fixture_data *all, const struct index_segment *const *parts,
-                         enum index_metric metric, uint32_t cut)
-{
-    struct fixture_data queries = first_rows(all, QUERIES);
-    const uint32_t first_row[] = {0, cut};
-    struct index_segment *merged;
-    struct index_ivf *ivf;
-    struct error error = {0};
-    uint64_t bytes;
-    double recall;
-
-    ck_assert_msg(index_ivf_merge(parts, first_row, 2, &ivf, &error) == 0, "%s", error.text);
-    (void)remove(fixture_path()); /* the last part is still mapped */
-    ck_assert_int_eq(
-        index_ivf_write(io_posix(), fixture_path(), FIXTURE_FILE_NUMBER, ivf, &bytes, &error), 0);
-    index_ivf_delete(ivf);
-    ck_assert_msg(index_segment_open(io_posix(), fixture_path(), FIXTURE_FILE_NUMBER, metric, DIM,
-                                     all->count, &merged, &error) == 0,
-                  "%s", error.text);
-    ck_assert_uint_eq(index_segment_codebook(merged), index_segment_codebook(parts[0]));
-    recall = fixture_recall(merged, metric, all, &queries, K, 64);
-    printf("recall of the merged segment: %.3f\n", recall);
-    ck_assert_double_ge(recall, 0.95);
-    index_segment_close(merged);
-}
-
-START_TEST(merging_windows_of_one_codebook_concatenates_their_lists)
-{
-    uint64_t state = test_seed();
-
-    for (size_t m = 0; m < 3; m++) {
-        struct fixture_data all = fixture_clusters(metrics[m], ROWS, DIM, 30, 0.7f, &state);
-        uint32_t cut = ROWS / 2 + 7;
-        struct fixture_data second = {all.vectors + (size_t)cut * DIM, ROWS - cut, DIM};
-        struct fixture_data first = first_rows(&all, cut);
-        struct index_build_options options = fixture_options(metrics[m], DIM);
-        struct index_segment *parts[2];
-        struct index_ivf_codebook *codebook;
-        parts[0] = fixture_ivf_segment(&first, &options);
-        options.codebook = codebook = index_segment_copy_codebook(parts[0]);
-        parts[1] = fixture_ivf_segment(&second, &options);
-        index_codebook_delete(codebook);
-        check_merged(&all, (const struct index_segment *const *)parts, metrics[m], cut);
-        index_segment_close(parts[0]);
-        index_segment_close(parts[1]);
-        fixture_data_destroy(&all);
-    }
-}
-END_TEST
-
 /* A codebook on its way to another machine: the same in both directions, and of damaged bytes none.
  */
 START_TEST(a_codebook_goes_through_bytes_and_damage_is_told)
@@ -489,29 +439,6 @@ START_TEST(windows_of_one_codebook_are_searched_as_one)
 }
 END_TEST
 
-START_TEST(segments_of_different_codebooks_or_kinds_are_not_merged)
-{
-    uint64_t state = test_seed();
-    struct fixture_data data = fixture_clusters(INDEX_METRIC_L2, 500, DIM, 30, 0.7f, &state);
-    struct fixture_data part = first_rows(&data, 400);
-    struct index_build_options options = fixture_options(INDEX_METRIC_L2, DIM);
-    const struct index_segment *segments[3];
-    const uint32_t first_row[] = {0, 500};
-    struct index_ivf *ivf;
-    struct error error;
-
-    segments[0] = built_after(NULL, &data);
-    segments[1] = built_after(NULL, &part);
-    segments[2] = fixture_segment(&data, &options);
-    ck_assert_int_eq(index_ivf_merge(segments, first_row, 2, &ivf, &error), ERROR_INVALID);
-    ck_assert_int_eq(index_ivf_merge(segments + 2, first_row, 1, &ivf, &error), ERROR_INVALID);
-    ck_assert_int_eq(index_ivf_merge(segments, first_row, 0, &ivf, &error), ERROR_INVALID);
-    for (int i = 0; i < 3; i++)
-        index_segment_close((void *)(uintptr_t)segments[i]);
-    fixture_data_destroy(&data);
-}
-END_TEST
-
 struct progress {
     uint32_t last, total, cancel_at;
     atomic_bool cancel;
@@ -590,9 +517,7 @@ TEST_TABLE(TEST(recall_is_high_for_all_metrics_and_thread_counts),
            TEST(filters_correlated_with_the_query_return_all_k),
            TEST(hits_at_or_below_the_floor_are_left_out),
            TEST(windows_share_a_codebook_until_the_data_drift),
-           TEST(merging_windows_of_one_codebook_concatenates_their_lists),
            TEST(a_codebook_goes_through_bytes_and_damage_is_told),
            TEST(windows_of_one_codebook_are_searched_as_one),
-           TEST(segments_of_different_codebooks_or_kinds_are_not_merged),
            TEST(a_build_reports_progress_and_can_be_cancelled),
            TEST(lists_and_probes_are_what_was_asked_for))

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "indexer/index/index.h"
-#include "indexer/index/select.h"
+#include "indexer/index/rerank.h"
 #include "tests/indexer/index/tile_emulator.h"
 #include "tests/support/test_main.h"
 

@@ -1,12 +1,19 @@
-/* top: the best k hits seen so far, as a heap with the worst on top; ties go to the lower row. */
-#ifndef INDEXER_INDEX_TOP_H
-#define INDEXER_INDEX_TOP_H
+/* rerank: from many candidates to the best k hits. The smallest of many entries, a heap of the best
+ * hits, and exact scores for the candidates that codes have found. */
+#ifndef INDEXER_INDEX_RERANK_H
+#define INDEXER_INDEX_RERANK_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "indexer/index/index.h"
 
+/** Sorts, smallest first. */
+void index_entries_sort(uint64_t *entries, uint32_t count);
+/** Moves the `keep` smallest to the front, in no order; keep <= count. */
+void index_entries_select(uint64_t *entries, uint32_t count, uint32_t keep);
+
+/* The best k hits seen so far: a heap with the worst on top. Ties go to the lower row. */
 struct index_top {
     struct index_hit *hits; /* the caller's, room for `limit` */
     uint32_t count, limit;
@@ -90,5 +97,26 @@ static inline void index_hit_append(struct index_hit *hits, uint32_t *hit_member
         hits[at] = hits[at - 1];
     hits[at] = hit;
 }
+
+/* What a search by codes found: candidates (see index_candidate), nearest first. */
+struct index_candidates {
+    const uint32_t *rows; /* node to row; NULL: nodes take the place of rows, in hits, too */
+    enum index_metric metric;
+    uint32_t dim;
+    float score_per_key; /* score = constant + this * key, about; 0: codes are the vectors */
+    uint32_t patience; /* when so many in a row were not among the best, the rest are not either */
+    float reach;       /* a candidate may be wrong by so many standard deviations of the error */
+    /* Coarse codes, and a filter that accepts few rows: how little is known. 0: not used. */
+    float constant;     /* the score of a row whose key is 0 */
+    float error_square; /* mean square of the length of what codes leave out of a row */
+    const uint64_t *entries;
+    uint32_t count;
+};
+
+/** Exact float32 scores of candidates, as many as are needed: the best k in `hits`, those above the
+ * floor only. *open (may be NULL): even the last candidate might have been among them, there may be
+ * better ones that are no candidates. */
+int index_rerank(const struct index_candidates *candidates, const struct index_search *search,
+                 struct index_hit *hits, uint32_t *hit_count, bool *open, struct error *error);
 
 #endif

@@ -1,4 +1,4 @@
-/* codes: the compact rows that a graph is built and traversed.
+/* quantiser: the compact rows that a graph is built and traversed.
  *
  * INT7    one byte a dimension: vector[d] = low[d] + step * code[d]. One step for all dimensions,
  *         so that integer distances between codes are distances between vectors; the offset may
@@ -14,8 +14,8 @@
  *
  * Keys: nearness as a signed integer, smaller is nearer, comparable only among one kind and one
  * query. */
-#ifndef INDEXER_INDEX_CODES_H
-#define INDEXER_INDEX_CODES_H
+#ifndef INDEXER_INDEX_QUANTISER_H
+#define INDEXER_INDEX_QUANTISER_H
 
 #include <stdbool.h>
 #include <stddef.h>
