@@ -152,7 +152,7 @@ struct partition_group {
     rd_kafka_message_t *last; /* taken; until the group goes to the store */
     /* As of its last message, once it goes to the store. */
     int64_t next_offset;
-    struct store_mark mark;
+    struct store_topic_fingerprint mark;
     struct twcs_clock clock;
 };
 
@@ -182,9 +182,9 @@ struct partition {
     int64_t appended_ns;               /* when the last one was seen to be done */
     struct dead_letter_ticket *ticket; /* letters that must be acknowledged before `group` */
 
-    int64_t position;       /* offset behind the last message taken; -1: none yet */
-    int64_t next_offset;    /* durable: where a restart goes on; -1: nothing */
-    struct store_mark mark; /* durable: of the last record below it */
+    int64_t position;                    /* offset behind the last message taken; -1: none yet */
+    int64_t next_offset;                 /* durable: where a restart goes on; -1: nothing */
+    struct store_topic_fingerprint mark; /* durable: of the last record below it */
     enum partition_check check;
     int64_t committed_offset;
     int64_t last_timestamp_ms;
@@ -381,7 +381,7 @@ int consumer_assign_again(struct partition *partition, struct error *error);
 void partition_mark_keep(struct partition *partition, rd_kafka_message_t *message);
 void partition_mark_drop(struct partition_group *group);
 /* The mark of the group that goes to the store. */
-struct store_mark partition_mark_make(struct partition *partition);
+struct store_topic_fingerprint partition_mark_make(struct partition *partition);
 /* Where a partition is to be read from: at its mark when that is to be looked at, else at its next
  * offset; -1 when it never stored anything. */
 int64_t partition_mark_start(struct partition *partition);

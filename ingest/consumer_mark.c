@@ -28,21 +28,21 @@ void partition_mark_keep(struct partition *partition, rd_kafka_message_t *messag
     partition->group->last = message;
 }
 
-struct store_mark partition_mark_make(struct partition *partition)
+struct store_topic_fingerprint partition_mark_make(struct partition *partition)
 {
     const rd_kafka_message_t *last = partition->group->last;
-    struct store_mark mark = partition->mark;
+    struct store_topic_fingerprint mark = partition->mark;
 
     if (last)
-        mark = (struct store_mark){last->offset, ingest_fingerprint(last)};
+        mark = (struct store_topic_fingerprint){last->offset, ingest_fingerprint(last)};
     partition_mark_drop(partition->group); /* it holds all of what was fetched with it */
     return mark;
 }
 
 int64_t partition_mark_start(struct partition *partition)
 {
-    const struct store_mark *mark = &partition->mark;
-    bool look = partition->check == CHECK_DUE && mark->fingerprint != 0 &&
+    const struct store_topic_fingerprint *mark = &partition->mark;
+    bool look = partition->check == CHECK_DUE && mark->hash != 0 &&
                 partition->next_offset - mark->offset <= MARK_NEAR_OFFSETS;
 
     partition->check = look ? CHECK_MARK : CHECK_DONE;
@@ -65,13 +65,13 @@ static void fail(struct partition *partition)
 
 bool partition_mark_check(struct partition *partition, const rd_kafka_message_t *message)
 {
-    const struct store_mark *mark = &partition->mark;
+    const struct store_topic_fingerprint *mark = &partition->mark;
 
     if (partition->check == CHECK_FAILED)
         return false;
     if (partition->check == CHECK_MARK && message->offset >= mark->offset) {
         partition->check = CHECK_BEHIND;
-        if (message->offset == mark->offset && ingest_fingerprint(message) != mark->fingerprint) {
+        if (message->offset == mark->offset && ingest_fingerprint(message) != mark->hash) {
             fail(partition);
             return false;
         }

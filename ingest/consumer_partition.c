@@ -291,24 +291,24 @@ static void submit(struct partition *partition)
     partition->job.group = (struct store_group){.records = group->records,
                                                 .record_count = group->record_count,
                                                 .next_offset = group->next_offset,
-                                                .mark = group->mark,
+                                                .topic = group->mark,
                                                 .clock = store_clock_of(&group->clock)};
     append_pool_submit(partition->ingest->appends, &partition->job);
 }
 
 /* Moves offset, mark and clock without a record; nothing may be on its way. */
-static int append_nothing(struct partition *partition, int64_t next_offset, struct store_mark mark,
-                          struct error *error)
+static int append_nothing(struct partition *partition, int64_t next_offset,
+                          struct store_topic_fingerprint mark, struct error *error)
 {
     const struct store_group group = {
-        .next_offset = next_offset, .mark = mark, .clock = store_clock_of(&partition->clock)};
+        .next_offset = next_offset, .topic = mark, .clock = store_clock_of(&partition->clock)};
 
     return store_shard_append(partition->shard, &group, error);
 }
 
 int partition_move(struct partition *partition, int64_t next_offset, struct error *error)
 {
-    const struct store_mark none = {0};
+    const struct store_topic_fingerprint none = {0};
     int code;
 
     groups_forget(partition);

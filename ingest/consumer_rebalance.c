@@ -29,7 +29,7 @@ static void take_over_shard(struct partition *partition)
     struct store_clock clock = store_shard_clock(partition->shard);
 
     partition->next_offset = partition->position = partition->read_offset = next_offset;
-    partition->mark = store_shard_mark(partition->shard);
+    partition->mark = store_shard_topic_fingerprint(partition->shard);
     partition->clock = next_offset < 0
                            ? (struct twcs_clock){.watermark_ms = TWCS_NO_TIME}
                            : (struct twcs_clock){clock.watermark_ms, clock.last_record_wall_ms,

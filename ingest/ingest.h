@@ -131,10 +131,10 @@ bool ingest_settled(struct ingest *ingest);
 struct ingest_replay {
     const struct config *config;
     const struct config_collection *collection;
-    const char *shard;               /* its name tells topic and partition */
-    int64_t from_offset, to_offset;  /* [from, to) */
-    struct store_mark mark;          /* the shard's, when the range was chosen or later */
-    const atomic_bool *cancelled[2]; /* any of them ends it; may be NULL */
+    const char *shard;                   /* its name tells topic and partition */
+    int64_t from_offset, to_offset;      /* [from, to) */
+    struct store_topic_fingerprint mark; /* the shard's, when the range was chosen or later */
+    const atomic_bool *cancelled[2];     /* any of them ends it; may be NULL */
 };
 
 /** Records of one message, or none; everything below `next_offset` has been given. */

@@ -127,10 +127,10 @@ static bool was_taken(struct replay_job *job, const struct store_record *record,
 static int check_mark(const struct replay_job *job, const rd_kafka_message_t *message,
                       struct error *error)
 {
-    const struct store_mark *mark = &job->replay->mark;
+    const struct store_topic_fingerprint *mark = &job->replay->mark;
 
-    if (mark->fingerprint == 0 || message->offset != mark->offset ||
-        ingest_fingerprint(message) == mark->fingerprint)
+    if (mark->hash == 0 || message->offset != mark->offset ||
+        ingest_fingerprint(message) == mark->hash)
         return 0;
     return error_set(error, ERROR_NOT_FOUND,
                      "%s [%d]: the record at offset %lld is not the one that was read there: the "

@@ -17,7 +17,7 @@
 #include <string.h>
 
 #include "base/logger.h"
-#include "store/keeper.h"
+#include "store/log_preallocator.h"
 #include "store/shard.h"
 
 enum { APPLY_BATCH = 16, WINDOWS_BEFORE_ROTATION = 4 * MEMTABLE_WINDOWS_MAX };
@@ -53,10 +53,11 @@ static int check_group(const struct store_shard *shard, const struct store_group
         group->next_offset < atomic_load_explicit(&shard->visible, memory_order_relaxed))
         return error_set(error, ERROR_INVALID, "next offset %lld goes back",
                          (long long)group->next_offset);
-    if (group->mark.fingerprint != 0 &&
-        (group->mark.offset < 0 || group->mark.offset >= group->next_offset))
-        return error_set(error, ERROR_INVALID, "the mark at offset %lld is not below %lld",
-                         (long long)group->mark.offset, (long long)group->next_offset);
+    if (group->topic.hash != 0 &&
+        (group->topic.offset < 0 || group->topic.offset >= group->next_offset))
+        return error_set(error, ERROR_INVALID,
+                         "the topic fingerprint at offset %lld is not below %lld",
+                         (long long)group->topic.offset, (long long)group->next_offset);
     for (size_t i = 0; i < group->record_count; i++) {
         int code = check_record(shard, group, i, previous, error);
         if (code != 0)
@@ -126,14 +127,14 @@ static uint32_t *choose_records(const struct store_group *group, uint32_t *count
     return indices;
 }
 
-/* Where the keeper finds what it is to make longer. */
+/* Where the preallocator finds what it is to make longer. */
 static void set_active_log(struct store_shard *shard, struct log_file *log)
 {
     pthread_mutex_lock(&shard->garbage_lock);
     shard->active_log = log;
     pthread_mutex_unlock(&shard->garbage_lock);
     if (log)
-        keeper_wake(shard->store->keeper);
+        log_preallocator_wake(shard->store->preallocator);
 }
 
 void append_rotate(struct store_shard *shard)
@@ -148,7 +149,7 @@ void append_rotate(struct store_shard *shard)
     atomic_fetch_add_explicit(&shard->immutable_count, 1, memory_order_release);
 }
 
-/* A log file ready to be written, with its epoch durable in the manifest. */
+/* A log file ready to be written, with its log generation durable in the manifest. */
 static int take_log(struct store_shard *shard, uint64_t first_bytes, struct log_file **out,
                     struct error *error)
 {
@@ -171,7 +172,7 @@ static int take_log(struct store_shard *shard, uint64_t first_bytes, struct log_
         code = io_sync_directory(shard->io, shard->directory, error);
     if (code == 0) {
         use.number = log->number;
-        use.epoch = log->epoch = manifest_take_epoch(shard->manifest);
+        use.log_generation = log->log_generation = manifest_take_log_generation(shard->manifest);
         io_random(shard->io, &log->salt, sizeof(log->salt));
         use.salt = log->salt;
         use.durable = log->durable;
@@ -348,7 +349,8 @@ static int write_frame(struct store_shard *shard, const struct store_group *grou
     struct memtable *active = shard->active;
     struct log_file *log = active->log;
     uint8_t *bytes = active->buffer + active->used_bytes;
-    struct log_frame_identity identity = {log->number, log->epoch, log->salt, active->used_bytes};
+    struct log_frame_identity identity = {log->number, log->log_generation, log->salt,
+                                          active->used_bytes};
     uint16_t flags = log->durable ? LOG_FRAME_SYNCED : 0;
     int64_t before;
     int code;
@@ -373,14 +375,14 @@ static int write_frame(struct store_shard *shard, const struct store_group *grou
 }
 
 /* Marks the living version in chunks and runs dead, if there is one. */
-static void kill_in_parts(const struct version *version, const uint8_t *key, uint16_t key_bytes,
-                          uint64_t key_hash, int64_t offset)
+static void kill_in_sstables(const struct version *version, const uint8_t *key, uint16_t key_bytes,
+                             uint64_t key_hash, int64_t offset)
 {
     for (size_t i = 0; i < version->entry_count; i++) {
-        struct part *part = version->entries[i].part;
+        struct sstable *sstable = version->entries[i].sstable;
         uint32_t row;
-        if (part_find_living(part, key, key_bytes, key_hash, &row)) {
-            part_kill(part, row, offset);
+        if (sstable_find_living(sstable, key, key_bytes, key_hash, &row)) {
+            sstable_kill(sstable, row, offset);
             return; /* at most one version of an id lives */
         }
     }
@@ -416,18 +418,18 @@ static void kill_batch(struct store_shard *shard, const struct memtable *memtabl
                 continue;
             found = true;
             if (is_alive(older, row)) {
-                pthread_mutex_lock(&shard->window_lock);
+                pthread_mutex_lock(&shard->window_notes_lock);
                 memtable_kill(older, row, batch[i].offset);
-                pthread_mutex_unlock(&shard->window_lock);
+                pthread_mutex_unlock(&shard->window_notes_lock);
             }
         }
         if (!found)
-            kill_in_parts(version, batch[i].key, batch[i].key_bytes, batch[i].hash,
-                          batch[i].offset);
+            kill_in_sstables(version, batch[i].key, batch[i].key_bytes, batch[i].hash,
+                             batch[i].offset);
     }
 }
 
-/* The filters of all memtables and parts are far apart in memory: asks for all lines before the
+/* The filters of all memtables and sstables are far apart in memory: asks for all lines before the
  * first look. */
 static void prefetch_batch(const struct version *version, const struct applied *batch,
                            unsigned count)
@@ -437,7 +439,7 @@ static void prefetch_batch(const struct version *version, const struct applied *
             memtable_prefetch(version->memtables[m], batch[i].hash);
     for (size_t p = 0; p < version->entry_count; p++)
         for (unsigned i = 0; i < count; i++)
-            table_prefetch(version->entries[p].part->table, batch[i].hash);
+            table_prefetch(version->entries[p].sstable->table, batch[i].hash);
 }
 
 /* Kills the key's newest row in this memtable; false when it has none. Under the window lock. */
@@ -483,7 +485,7 @@ static unsigned apply_batch(struct store_shard *shard, struct memtable *memtable
 {
     unsigned elsewhere = 0;
 
-    pthread_mutex_lock(&shard->window_lock);
+    pthread_mutex_lock(&shard->window_notes_lock);
     for (unsigned i = 0; i < count; i++) {
         const struct log_frame_record *record = &frame->records[place->record++];
         bool here;
@@ -506,7 +508,7 @@ static unsigned apply_batch(struct store_shard *shard, struct memtable *memtable
             batch[elsewhere++] = batch[i];
         place->payload += record->payload_bytes;
     }
-    pthread_mutex_unlock(&shard->window_lock);
+    pthread_mutex_unlock(&shard->window_notes_lock);
     return elsewhere;
 }
 
@@ -536,8 +538,8 @@ void append_apply_frame(struct store_shard *shard, struct memtable *memtable,
         kill_batch(shard, memtable, version, batch, count);
     }
     memtable->next_offset = frame->header->next_offset;
-    memtable->mark =
-        (struct store_mark){frame->header->mark_offset, frame->header->mark_fingerprint};
+    memtable->topic =
+        (struct store_topic_fingerprint){frame->header->topic_offset, frame->header->topic_hash};
     memtable->clock =
         (struct store_clock){frame->header->watermark_ms, frame->header->last_record_wall_ms,
                              frame->header->safe_wall_ms};
@@ -546,10 +548,10 @@ void append_apply_frame(struct store_shard *shard, struct memtable *memtable,
     memtable_account(memtable);
 }
 
-void append_publish(struct store_shard *shard, int64_t next_offset, const struct store_mark *mark,
-                    const struct store_clock *clock)
+void append_publish(struct store_shard *shard, int64_t next_offset,
+                    const struct store_topic_fingerprint *topic, const struct store_clock *clock)
 {
-    shard->mark = *mark;
+    shard->topic = *topic;
     atomic_store_explicit(&shard->watermark_ms, clock->watermark_ms, memory_order_relaxed);
     atomic_store_explicit(&shard->last_record_wall_ms, clock->last_record_wall_ms,
                           memory_order_relaxed);
@@ -580,11 +582,12 @@ static int append_group(struct store_shard *shard, const struct store_group *gro
     log_frame_locate(active->buffer + active->used_bytes, &frame);
     append_apply_frame(shard, active, atomic_load(&shard->current), &frame, io_wall_ms(shard->io));
     shard->next_sequence++;
-    append_publish(shard, group->next_offset, &active->mark, &group->clock);
+    append_publish(shard, group->next_offset, &active->topic, &group->clock);
     before = atomic_exchange_explicit(&shard->active_bytes, active->accounted_bytes,
                                       memory_order_relaxed);
-    if (before / KEEPER_STEP_BYTES != active->accounted_bytes / KEEPER_STEP_BYTES)
-        keeper_wake(shard->store->keeper);
+    if (before / LOG_PREALLOCATOR_STEP_BYTES !=
+        active->accounted_bytes / LOG_PREALLOCATOR_STEP_BYTES)
+        log_preallocator_wake(shard->store->preallocator);
     atomic_store_explicit(&shard->many_windows, active->window_count > MEMTABLE_WINDOWS_MAX,
                           memory_order_relaxed);
     metric_set(shard->metrics.memtable_bytes, (double)active->accounted_bytes);

@@ -8,9 +8,9 @@
 #include "store/shard.h"
 #include "store/table_internal.h"
 
-/* Publishes a version in which the part has this attachment (or none). `drop_former`: its file goes
- * with its last reader. Under the commit lock. */
-static void publish_attachment(struct store_shard *shard, uint64_t part_number,
+/* Publishes a version in which the sstable has this attachment (or none). `drop_former`: its file
+ * goes with its last reader. Under the commit lock. */
+static void publish_attachment(struct store_shard *shard, uint64_t sstable_number,
                                struct attachment *attachment, bool drop_former)
 {
     struct version *next;
@@ -18,7 +18,7 @@ static void publish_attachment(struct store_shard *shard, uint64_t part_number,
 
     shard_publish_lock(shard);
     next = version_copy(atomic_load(&shard->current));
-    entry = version_find(next, part_number);
+    entry = version_find(next, sstable_number);
     if (entry->attachment && drop_former)
         atomic_store(&entry->attachment->dropped, true);
     attachment_unref(entry->attachment);
@@ -47,17 +47,17 @@ static int read_checksum(struct store_shard *shard, struct store_segment_info *i
 }
 
 /* Edit and version for a segment of a run; `attachment` NULL takes it away. */
-static int change_segment(struct store_shard *shard, uint64_t part_number,
+static int change_segment(struct store_shard *shard, uint64_t sstable_number,
                           const struct store_segment_info *info, struct attachment *attachment,
                           struct error *error)
 {
     struct manifest_edit edit = {0};
     int code;
 
-    manifest_edit_segment(&edit, part_number, info);
+    manifest_edit_segment(&edit, sstable_number, info);
     code = manifest_commit(shard->manifest, &edit, error);
     if (code == 0)
-        publish_attachment(shard, part_number, attachment, true);
+        publish_attachment(shard, sstable_number, attachment, true);
     manifest_edit_destroy(&edit);
     return code;
 }

@@ -1,5 +1,5 @@
-#define ZSTD_STATIC_LINKING_ONLY  /* for ZSTD_c_literalCompressionMode; the shared library has it  \
-                                   */
+/* For ZSTD_c_literalCompressionMode; the shared library has it too. */
+#define ZSTD_STATIC_LINKING_ONLY
 #include <zstd.h>
 
 #include "store/codec.h"

@@ -1,7 +1,7 @@
 /* Compact: chosen runs of a window into runs of a level, or a run into another level as it is. */
 #include "store/compaction.h"
 #include "store/shard.h"
-#include "store/window_work.h"
+#include "store/window_lock.h"
 
 struct compact_work {
     struct compaction compaction;
@@ -10,11 +10,11 @@ struct compact_work {
 };
 
 /* The part of that number, if it is an unsealed one of the window. */
-static struct part *find_part(struct version *version, const struct table_description *window,
-                              uint64_t file_number, struct error *error)
+static struct sstable *find_sstable(struct version *version, const struct table_description *window,
+                                    uint64_t file_number, struct error *error)
 {
     struct version_entry *entry = version_find(version, file_number);
-    const struct table_description *description = entry ? &entry->part->description : NULL;
+    const struct table_description *description = entry ? &entry->sstable->description : NULL;
 
     if (!entry || description->window_start_ms != window->window_start_ms ||
         description->window_length_ms != window->window_length_ms) {
@@ -22,11 +22,11 @@ static struct part *find_part(struct version *version, const struct table_descri
                   (unsigned long long)file_number);
         return NULL;
     }
-    if (entry->part->sealed) {
+    if (entry->sstable->sealed) {
         error_set(error, ERROR_INVALID, "file %llu is sealed", (unsigned long long)file_number);
         return NULL;
     }
-    return entry->part;
+    return entry->sstable;
 }
 
 static int compact(void *context, struct error *error)
@@ -43,7 +43,7 @@ static int compact(void *context, struct error *error)
     version = version_acquire(shard);
     /* Checked before any is taken. */
     for (size_t i = 0; i < work->count && code == 0; i++) {
-        if (!find_part(version, window, work->file_numbers[i], error))
+        if (!find_sstable(version, window, work->file_numbers[i], error))
             code = ERROR_NOT_FOUND;
         for (size_t j = 0; j < i && code == 0; j++)
             if (work->file_numbers[i] == work->file_numbers[j])
@@ -51,7 +51,7 @@ static int compact(void *context, struct error *error)
                                  (unsigned long long)work->file_numbers[i]);
     }
     for (size_t i = 0; i < work->count && code == 0; i++)
-        compaction_add(compaction, version_find(version, work->file_numbers[i])->part);
+        compaction_add(compaction, version_find(version, work->file_numbers[i])->sstable);
     version_unref(version);
     return code == 0 ? compaction_run(compaction, error) : code;
 }
@@ -86,7 +86,8 @@ int store_shard_compact(struct store_shard *shard, int64_t window_start_ms,
         code = error_set(error, ERROR_INVALID, "nothing to compact");
     if (code != 0)
         return code;
-    return window_work(shard, "compact", window_start_ms, window_length_ms, compact, &work, error);
+    return window_lock_run(shard, "compact", window_start_ms, window_length_ms, compact, &work,
+                           error);
 }
 
 struct move_work {
@@ -96,11 +97,11 @@ struct move_work {
     uint8_t level;
 };
 
-/* Descriptions read it from the part; the new version is for the count of level 0 alone. */
-static void set_level(struct store_shard *shard, struct part *part, uint8_t level)
+/* Descriptions read it from the sstable; the new version is for the count of level 0 alone. */
+static void set_level(struct store_shard *shard, struct sstable *sstable, uint8_t level)
 {
     shard_publish_lock(shard);
-    atomic_store_explicit(&part->level, level, memory_order_relaxed);
+    atomic_store_explicit(&sstable->level, level, memory_order_relaxed);
     version_publish(shard, version_copy(atomic_load(&shard->current)));
     pthread_mutex_unlock(&shard->append_lock);
 }
@@ -111,19 +112,19 @@ static int move(void *context, struct error *error)
     struct store_shard *shard = work->shard;
     struct manifest_edit edit = {0};
     struct version *version;
-    struct part *part;
+    struct sstable *sstable;
     int code;
 
     pthread_mutex_lock(&shard->commit_lock);
     version = version_acquire(shard);
-    part = find_part(version, &work->window, work->file_number, error);
-    code = part ? 0 : ERROR_NOT_FOUND;
+    sstable = find_sstable(version, &work->window, work->file_number, error);
+    code = sstable ? 0 : ERROR_NOT_FOUND;
     if (code == 0) {
         manifest_edit_level(&edit, work->file_number, work->level);
         code = manifest_commit(shard->manifest, &edit, error);
     }
     if (code == 0)
-        set_level(shard, part, work->level);
+        set_level(shard, sstable, work->level);
     version_unref(version);
     pthread_mutex_unlock(&shard->commit_lock);
     manifest_edit_destroy(&edit);
@@ -143,5 +144,5 @@ int store_shard_move_level(struct store_shard *shard, int64_t window_start_ms,
 
     if (code != 0)
         return code;
-    return window_work(shard, "move in", window_start_ms, window_length_ms, move, &work, error);
+    return window_lock_run(shard, "move in", window_start_ms, window_length_ms, move, &work, error);
 }

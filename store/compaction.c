@@ -1,4 +1,4 @@
-/* Merge parts of a window into runs, swap them in, drop the parts.
+/* Merge sstables of a window into runs, swap them in, drop the sstables.
  *
  * Rows may die while the merge runs. Let F be the flushed offset when it starts and G when it is
  * committed. Rows dead below F are left out. Rows that died in [F, G) are masks of the runs that
@@ -15,29 +15,29 @@
 
 #include "store/damage.h"
 
-static void add(struct part ***parts, size_t *count, struct part *part)
+static void add(struct sstable ***sstables, size_t *count, struct sstable *sstable)
 {
-    struct part **grown = realloc(*parts, (*count + 1) * sizeof(**parts));
+    struct sstable **grown = realloc(*sstables, (*count + 1) * sizeof(**sstables));
 
     if (!grown)
         abort();
-    *parts = grown;
-    grown[(*count)++] = part;
-    part_ref(part);
+    *sstables = grown;
+    grown[(*count)++] = sstable;
+    sstable_ref(sstable);
 }
 
-void compaction_add(struct compaction *compaction, struct part *part)
+void compaction_add(struct compaction *compaction, struct sstable *sstable)
 {
-    add(&compaction->merge.inputs, &compaction->merge.input_count, part);
+    add(&compaction->merge.inputs, &compaction->merge.input_count, sstable);
 }
 
-void compaction_replace(struct compaction *compaction, struct part *part)
+void compaction_replace(struct compaction *compaction, struct sstable *sstable)
 {
-    add(&compaction->replaced, &compaction->replaced_count, part);
+    add(&compaction->replaced, &compaction->replaced_count, sstable);
 }
 
-/* The parts that go. */
-static struct part **replaced(const struct compaction *compaction, size_t *count)
+/* The sstables that go. */
+static struct sstable **replaced(const struct compaction *compaction, size_t *count)
 {
     *count = compaction->rebuilds ? compaction->replaced_count : compaction->merge.input_count;
     return compaction->rebuilds ? compaction->replaced : compaction->merge.inputs;
@@ -51,18 +51,18 @@ static void read_bounds(struct compaction *compaction)
     struct shard_window *window;
     uint64_t generation = 0;
     size_t count;
-    struct part **parts = replaced(compaction, &count);
+    struct sstable **sstables = replaced(compaction, &count);
 
     for (size_t i = 0; i < count; i++)
-        if (parts[i]->description.generation > generation)
-            generation = parts[i]->description.generation;
-    pthread_mutex_lock(&shard->window_lock);
+        if (sstables[i]->description.generation > generation)
+            generation = sstables[i]->description.generation;
+    pthread_mutex_lock(&shard->window_notes_lock);
     window = shard_window(shard, description->window_start_ms, description->window_length_ms);
     if (window->last_generation > generation)
         generation = window->last_generation;
     if (compaction->like.sealed)
         description->generation = window->last_generation = generation + 1;
-    pthread_mutex_unlock(&shard->window_lock);
+    pthread_mutex_unlock(&shard->window_notes_lock);
     if (compaction->rebuilds)
         return;
     pthread_mutex_lock(&shard->commit_lock);
@@ -78,26 +78,27 @@ static void carry_masks(const struct compaction *compaction, int64_t below)
 
 /* Marks what died and collects the edit. Under the commit lock. */
 static int prepare_edit(struct compaction *compaction, struct manifest_edit *edit,
-                        struct part_mask_update *updates, struct error *error)
+                        struct sstable_mask_update *updates, struct error *error)
 {
     struct store_shard *shard = compaction->shard;
     const struct table_description *window = &compaction->like.description;
     bool masks_written = false;
     size_t count;
-    struct part **parts = replaced(compaction, &count);
+    struct sstable **sstables = replaced(compaction, &count);
     int code = 0;
 
     carry_masks(compaction, shard->flushed_offset);
     for (size_t i = 0; i < compaction->outputs.count && code == 0; i++) {
         const struct merge_output *output = &compaction->outputs.items[i];
         manifest_edit_table(edit, &output->table);
-        code = part_persist_masks(output->part, shard->flushed_offset, edit, &updates[i], error);
+        code =
+            sstable_persist_masks(output->sstable, shard->flushed_offset, edit, &updates[i], error);
         masks_written |= updates[i].number != 0;
     }
     if (code == 0 && masks_written)
         code = io_sync_directory(shard->io, shard->directory, error);
     for (size_t i = 0; i < count; i++)
-        manifest_edit_table_drop(edit, parts[i]->description.file_number);
+        manifest_edit_table_drop(edit, sstables[i]->description.file_number);
     if (compaction->rebuilds)
         (void)damage_edit_drop(shard, window->window_start_ms, window->window_length_ms, edit);
     if (compaction->clock)
@@ -111,15 +112,15 @@ static void publish(struct compaction *compaction)
     const struct table_description *window = &compaction->like.description;
     struct version *next;
     size_t count;
-    struct part **parts = replaced(compaction, &count);
+    struct sstable **sstables = replaced(compaction, &count);
 
     shard_publish_lock(shard);
     carry_masks(compaction, INT64_MAX);
     next = version_copy(atomic_load(&shard->current));
     for (size_t i = 0; i < count; i++)
-        version_drop_part(next, parts[i]);
+        version_drop_sstable(next, sstables[i]);
     for (size_t i = 0; i < compaction->outputs.count; i++)
-        version_add_part(next, compaction->outputs.items[i].part, NULL);
+        version_add_sstable(next, compaction->outputs.items[i].sstable, NULL);
     version_publish(shard, next);
     pthread_mutex_unlock(&shard->append_lock);
     if (compaction->rebuilds)
@@ -130,14 +131,14 @@ int compaction_commit(struct compaction *compaction, struct error *error)
 {
     struct store_shard *shard = compaction->shard;
     size_t count = compaction->outputs.count;
-    struct part_mask_update *updates = calloc(count + 1, sizeof(*updates));
+    struct sstable_mask_update *updates = calloc(count + 1, sizeof(*updates));
     struct manifest_edit edit = {0};
     int code;
 
     if (!updates)
         abort();
     for (size_t i = 0; i < count; i++)
-        updates[i].part = compaction->outputs.items[i].part;
+        updates[i].sstable = compaction->outputs.items[i].sstable;
     pthread_mutex_lock(&shard->commit_lock);
     code = shard_check_running(shard, error);
     if (code == 0)
@@ -146,9 +147,9 @@ int compaction_commit(struct compaction *compaction, struct error *error)
         code = manifest_commit(shard->manifest, &edit, error);
     for (size_t i = 0; i < count; i++) {
         if (code == 0)
-            part_masks_written(&updates[i]);
+            sstable_masks_written(&updates[i]);
         else
-            part_masks_abandoned(&updates[i], code != ERROR_IO);
+            sstable_masks_abandoned(&updates[i], code != ERROR_IO);
     }
     if (code == 0)
         publish(compaction);
@@ -175,11 +176,11 @@ int compaction_merge(struct compaction *compaction, struct error *error)
     return code;
 }
 
-static void release(struct part **parts, size_t count)
+static void release(struct sstable **sstables, size_t count)
 {
     for (size_t i = 0; i < count; i++)
-        part_unref(parts[i]);
-    free(parts);
+        sstable_unref(sstables[i]);
+    free(sstables);
 }
 
 void compaction_end(struct compaction *compaction, bool remove)

@@ -1,4 +1,4 @@
-/* A merge of some parts of one window, from taking its inputs to the edit that swaps them: what
+/* A merge of some sstables of one window, from taking its inputs to the edit that swaps them: what
  * seal, tier and compact have in common. */
 #ifndef STORE_COMPACTION_H
 #define STORE_COMPACTION_H
@@ -12,16 +12,16 @@ struct compaction {
     struct manifest_table like; /* of every output: window, sealed, level, generation */
     struct merge_outputs outputs;
     bool rebuilds; /* the inputs are another shard's: `replaced` and damaged tables go instead */
-    struct part **replaced;
+    struct sstable **replaced;
     size_t replaced_count;
     const struct store_clock *clock; /* goes into the edit when not NULL */
 };
 
 /** One more input, with a reference. */
-void compaction_add(struct compaction *compaction, struct part *part);
+void compaction_add(struct compaction *compaction, struct sstable *sstable);
 
-/** One more part that goes, with a reference. */
-void compaction_replace(struct compaction *compaction, struct part *part);
+/** One more sstable that goes, with a reference. */
+void compaction_replace(struct compaction *compaction, struct sstable *sstable);
 
 /** The two halves of compaction_run, and its end, for who has something to do in between. */
 int compaction_merge(struct compaction *compaction, struct error *error);

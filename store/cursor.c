@@ -10,7 +10,7 @@
 struct cursor_input {
     const struct store_source *source;
     const struct skiplist_node *node; /* memtables: where the list goes on */
-    uint32_t place;                   /* parts: next place of the key order */
+    uint32_t place;                   /* sstables: next place of the key order */
     uint32_t row;                     /* the visible row it stands at */
     const uint8_t *key;
     size_t key_bytes;
@@ -52,15 +52,15 @@ static bool advance_memtable(const struct store_snapshot *snapshot, struct curso
     return false;
 }
 
-static bool advance_part(const struct store_snapshot *snapshot, struct cursor_input *input)
+static bool advance_sstable(const struct store_snapshot *snapshot, struct cursor_input *input)
 {
-    const struct part *part = input->source->inner;
+    const struct sstable *sstable = input->source->inner;
 
-    while (input->place < part->row_count) {
-        input->row = table_row_at(part->table, input->place++);
+    while (input->place < sstable->row_count) {
+        input->row = table_row_at(sstable->table, input->place++);
         if (!store_row_visible(snapshot, input->source, input->row))
             continue;
-        input->key = table_key(part->table, input->row, &input->key_bytes);
+        input->key = table_key(sstable->table, input->row, &input->key_bytes);
         return true;
     }
     return false;
@@ -69,7 +69,7 @@ static bool advance_part(const struct store_snapshot *snapshot, struct cursor_in
 static bool advance(const struct store_snapshot *snapshot, struct cursor_input *input)
 {
     return input->source->kind == STORE_SOURCE_MEMTABLE ? advance_memtable(snapshot, input)
-                                                        : advance_part(snapshot, input);
+                                                        : advance_sstable(snapshot, input);
 }
 
 static bool before(const struct cursor_input *a, const struct cursor_input *b)
@@ -114,7 +114,7 @@ struct store_cursor *store_cursor_open(const struct store_snapshot *snapshot, co
             input->node = skiplist_seek(&((const struct memtable *)input->source->inner)->list,
                                         from, from_bytes);
         else if (from)
-            input->place = table_lower_bound(((const struct part *)input->source->inner)->table,
+            input->place = table_lower_bound(((const struct sstable *)input->source->inner)->table,
                                              from, from_bytes);
         if (advance(snapshot, input))
             cursor->heap[cursor->heap_count++] = input;

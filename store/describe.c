@@ -61,47 +61,47 @@ static void widen(struct store_window_info *window, int64_t min_ms, int64_t max_
         window->max_event_ms = max_ms;
 }
 
-static void add_part(struct describe_job *job, const struct version_entry *entry)
+static void add_sstable(struct describe_job *job, const struct version_entry *entry)
 {
-    const struct part *part = entry->part;
-    uint64_t masked = atomic_load_explicit(&part->masked_rows, memory_order_acquire);
-    uint64_t mask_bytes = atomic_load_explicit(&part->mask_bytes, memory_order_relaxed);
+    const struct sstable *sstable = entry->sstable;
+    uint64_t masked = atomic_load_explicit(&sstable->masked_rows, memory_order_acquire);
+    uint64_t mask_bytes = atomic_load_explicit(&sstable->mask_bytes, memory_order_relaxed);
     struct store_window_info *window =
-        window_of(job, part->description.window_start_ms, part->description.window_length_ms);
+        window_of(job, sstable->description.window_start_ms, sstable->description.window_length_ms);
     struct store_file_info file = {
-        .file_number = part->description.file_number,
-        .bytes = part->info.index_bytes + part->info.vector_bytes,
-        .rows = part->info.row_count,
-        .min_event_ms = part->info.min_event_ms,
-        .max_event_ms = part->info.max_event_ms,
-        .min_offset = part->info.min_offset,
-        .max_offset = part->info.max_offset,
-        .level = atomic_load_explicit(&part->level, memory_order_relaxed),
-        .dead_rows = atomic_load_explicit(&part->persisted_rows, memory_order_relaxed),
-        .max_expiry_ms = part_max_expiry_ms(entry->part, job->flushed_offset),
-        .first_key_bytes = (uint16_t)part->first_key_bytes,
-        .last_key_bytes = (uint16_t)part->last_key_bytes,
-        .checksum = part->info.footer_checksum,
+        .file_number = sstable->description.file_number,
+        .bytes = sstable->info.index_bytes + sstable->info.vector_bytes,
+        .rows = sstable->info.row_count,
+        .min_event_ms = sstable->info.min_event_ms,
+        .max_event_ms = sstable->info.max_event_ms,
+        .min_offset = sstable->info.min_offset,
+        .max_offset = sstable->info.max_offset,
+        .level = atomic_load_explicit(&sstable->level, memory_order_relaxed),
+        .dead_rows = atomic_load_explicit(&sstable->persisted_rows, memory_order_relaxed),
+        .max_expiry_ms = sstable_max_expiry_ms(entry->sstable, job->flushed_offset),
+        .first_key_bytes = (uint16_t)sstable->first_key_bytes,
+        .last_key_bytes = (uint16_t)sstable->last_key_bytes,
+        .checksum = sstable->info.footer_checksum,
         .segment = {.recall = -1}};
 
-    /* The part may go while the description is looked at. */
-    file.first_key = must(arena_copy(job->arena, part->first_key, part->first_key_bytes));
-    file.last_key = must(arena_copy(job->arena, part->last_key, part->last_key_bytes));
+    /* The sstable may go while the description is looked at. */
+    file.first_key = must(arena_copy(job->arena, sstable->first_key, sstable->first_key_bytes));
+    file.last_key = must(arena_copy(job->arena, sstable->last_key, sstable->last_key_bytes));
     if (entry->attachment)
         file.segment = entry->attachment->segment.info;
     expire_at(window, file.max_expiry_ms);
     window->total_bytes += file.bytes + mask_bytes + file.segment.bytes;
     window->live_rows += file.rows - masked;
     widen(window, file.min_event_ms, file.max_event_ms);
-    job->info->total_bytes += part->info.index_bytes + mask_bytes + file.segment.bytes;
-    if (part->description.kind == TABLE_RUN) /* a chunk's vectors count with the log files */
-        job->info->total_bytes += part->info.vector_bytes;
-    if (!part->sealed) {
+    job->info->total_bytes += sstable->info.index_bytes + mask_bytes + file.segment.bytes;
+    if (sstable->description.kind == TABLE_RUN) /* a chunk's vectors count with the log files */
+        job->info->total_bytes += sstable->info.vector_bytes;
+    if (!sstable->sealed) {
         window->chunks[window->chunk_count++] = file;
         return;
     }
     window->sealed = true;
-    window->generation = part->description.generation;
+    window->generation = sstable->description.generation;
     window->run = file;
     window->masked_rows = file.dead_rows;
 }
@@ -149,14 +149,14 @@ static uint64_t pending_bytes(struct store_shard *shard)
     uint64_t bytes = 0;
     size_t count;
 
-    pthread_mutex_lock(&shard->window_lock);
+    pthread_mutex_lock(&shard->window_notes_lock);
     count = shard->pending_count;
     numbers = malloc((count ? count : 1) * sizeof(*numbers));
     if (!numbers)
         abort();
     if (count > 0)
         memcpy(numbers, shard->pending, count * sizeof(*numbers));
-    pthread_mutex_unlock(&shard->window_lock);
+    pthread_mutex_unlock(&shard->window_notes_lock);
     for (size_t i = 0; i < count; i++)
         for (size_t e = 0; e < sizeof(extensions) / sizeof(extensions[0]); e++)
             bytes += file_size(shard, numbers[i], extensions[e]);
@@ -174,11 +174,11 @@ static int compare_windows(const void *a, const void *b)
     return left->length_ms < right->length_ms ? -1 : left->length_ms > right->length_ms;
 }
 
-/* Chunk arrays are sized before parts are added: one place for each part of the window. */
+/* Chunk arrays are sized before sstables are added: one place for each part of the window. */
 static void reserve_chunks(struct describe_job *job, const struct version *version)
 {
     for (size_t i = 0; i < version->entry_count; i++) {
-        const struct table_description *description = &version->entries[i].part->description;
+        const struct table_description *description = &version->entries[i].sstable->description;
         window_of(job, description->window_start_ms, description->window_length_ms)->chunk_count++;
     }
     for (size_t i = 0; i < job->info->window_count; i++) {
@@ -254,8 +254,8 @@ void store_shard_describe(struct store_shard *shard, struct arena *arena,
     version = version_acquire(shard);
     reserve_chunks(&job, version);
     for (size_t i = 0; i < version->entry_count; i++)
-        add_part(&job, &version->entries[i]);
-    pthread_mutex_lock(&shard->window_lock);
+        add_sstable(&job, &version->entries[i]);
+    pthread_mutex_lock(&shard->window_notes_lock);
     for (size_t i = 0; i < version->memtable_count; i++)
         add_memtable(&job, version->memtables[i]);
     for (size_t i = 0; i < info->window_count; i++) {
@@ -265,7 +265,7 @@ void store_shard_describe(struct store_shard *shard, struct arena *arena,
         if (note->last_arrival_wall_ms > window->last_arrival_wall_ms)
             window->last_arrival_wall_ms = note->last_arrival_wall_ms;
     }
-    pthread_mutex_unlock(&shard->window_lock);
+    pthread_mutex_unlock(&shard->window_notes_lock);
     if (info->window_count > 0)
         qsort(info->windows, info->window_count, sizeof(*info->windows), compare_windows);
     info->log_bytes = atomic_load_explicit(&shard->log_bytes, memory_order_relaxed);

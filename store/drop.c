@@ -6,7 +6,7 @@
 #include "store/damage.h"
 #include "store/flush.h"
 #include "store/shard.h"
-#include "store/window_work.h"
+#include "store/window_lock.h"
 
 static void publish_without(struct store_shard *shard, int64_t start_ms, int64_t length_ms)
 {
@@ -16,7 +16,7 @@ static void publish_without(struct store_shard *shard, int64_t start_ms, int64_t
     shard_publish_lock(shard);
     next = version_copy(atomic_load(&shard->current));
     while (version_window(next, start_ms, length_ms, &first) > 0)
-        version_drop_part(next, next->entries[first].part);
+        version_drop_sstable(next, next->entries[first].sstable);
     version_publish(shard, next);
     pthread_mutex_unlock(&shard->append_lock);
 }
@@ -34,8 +34,8 @@ static int check_expired(const struct drop_work *work, const struct version *ver
                          size_t count, struct error *error)
 {
     for (size_t i = 0; i < count; i++) {
-        struct part *part = version->entries[first + i].part;
-        if (part_max_expiry_ms(part, work->shard->flushed_offset) > work->now_ms)
+        struct sstable *sstable = version->entries[first + i].sstable;
+        if (sstable_max_expiry_ms(sstable, work->shard->flushed_offset) > work->now_ms)
             return error_set(error, ERROR_BUSY, "a row of it has not expired");
     }
     return 0;
@@ -61,7 +61,8 @@ static int drop(void *context, struct error *error)
     if (work->now_ms != INT64_MAX)
         code = check_expired(work, version, first, work->dropped, error);
     for (size_t i = 0; i < work->dropped; i++)
-        manifest_edit_table_drop(&edit, version->entries[first + i].part->description.file_number);
+        manifest_edit_table_drop(&edit,
+                                 version->entries[first + i].sstable->description.file_number);
     work->dropped += damage_edit_drop(shard, start_ms, length_ms, &edit);
     if (code == 0 && work->dropped > 0) {
         code = manifest_commit(shard->manifest, &edit, error);
@@ -79,7 +80,7 @@ static int drop(void *context, struct error *error)
 static int drop_window(struct drop_work *work, const char *cause, struct error *error)
 {
     struct store_shard *shard = work->shard;
-    int code = window_work(shard, "drop", work->start_ms, work->length_ms, drop, work, error);
+    int code = window_lock_run(shard, "drop", work->start_ms, work->length_ms, drop, work, error);
 
     if (code == 0 && work->dropped > 0) {
         metric_add(shard_metrics_drops(shard, cause), 1);

@@ -6,7 +6,7 @@
  * row that died at E or later is written, for the record that killed it may not survive a crash
  * (durability kafka); its mask goes over to the chunk in memory, and replay finds it again.
  *
- * Masks that records below E set in other parts were only in the log until now: they are written
+ * Masks that records below E set in other sstables were only in the log until now: they are written
  * as mask files and become durable with the same edit. */
 #include <assert.h>
 #include <stdlib.h>
@@ -21,7 +21,7 @@ enum { ROW_NOT_WRITTEN = UINT32_MAX };
 /* A chunk that was written and waits for its edit. */
 struct flush_chunk {
     struct manifest_table table;
-    struct part *part;
+    struct sstable *sstable;
 };
 
 struct flush_job {
@@ -124,14 +124,14 @@ static int write_chunks(struct flush_job *job, struct error *error)
             code = write_chunk(job, i, error);
     for (uint32_t i = 0; i < job->chunk_count && code == 0; i++)
         if (rows[i] > 0)
-            code = part_open(job->shard, &job->chunks[i].table, job->memtable->log,
-                             &job->chunks[i].part, error);
+            code = sstable_open(job->shard, &job->chunks[i].table, job->memtable->log,
+                                &job->chunks[i].sstable, error);
     free(rows);
     return code;
 }
 
 int flush_persist_masks(struct store_shard *shard, struct version *version, int64_t below,
-                        struct manifest_edit *edit, struct part_mask_update **updates,
+                        struct manifest_edit *edit, struct sstable_mask_update **updates,
                         size_t *count, struct error *error)
 {
     bool written = false;
@@ -142,8 +142,8 @@ int flush_persist_masks(struct store_shard *shard, struct version *version, int6
         abort();
     *count = 0;
     for (size_t i = 0; i < version->entry_count && code == 0; i++) {
-        code =
-            part_persist_masks(version->entries[i].part, below, edit, &(*updates)[*count], error);
+        code = sstable_persist_masks(version->entries[i].sstable, below, edit, &(*updates)[*count],
+                                     error);
         written |= (*updates)[*count].number != 0;
         *count += 1;
     }
@@ -159,7 +159,7 @@ static void carry_masks(const struct flush_job *job)
         const struct memtable_row *row = memtable_row(job->memtable, i);
         int64_t dead_at = atomic_load_explicit(&row->dead_at, memory_order_relaxed);
         if (dead_at != MEMTABLE_ALIVE && job->chunk_rows[i] != ROW_NOT_WRITTEN)
-            part_kill(job->chunks[row->window].part, job->chunk_rows[i], dead_at);
+            sstable_kill(job->chunks[row->window].sstable, job->chunk_rows[i], dead_at);
     }
 }
 
@@ -168,14 +168,14 @@ static void keep_arrivals(const struct flush_job *job)
 {
     struct store_shard *shard = job->shard;
 
-    pthread_mutex_lock(&shard->window_lock);
+    pthread_mutex_lock(&shard->window_notes_lock);
     for (uint32_t i = 0; i < job->memtable->window_count; i++) {
         const struct memtable_window *from = &job->memtable->windows[i];
         struct shard_window *to = shard_window(shard, from->start_ms, job->memtable->window_ms);
         if (from->last_arrival_wall_ms > to->last_arrival_wall_ms)
             to->last_arrival_wall_ms = from->last_arrival_wall_ms;
     }
-    pthread_mutex_unlock(&shard->window_lock);
+    pthread_mutex_unlock(&shard->window_notes_lock);
 }
 
 static void publish(const struct flush_job *job)
@@ -189,8 +189,8 @@ static void publish(const struct flush_job *job)
     next = version_copy(atomic_load(&shard->current));
     version_remove_memtable(next, job->memtable);
     for (uint32_t i = 0; i < job->chunk_count; i++)
-        if (job->chunks[i].part)
-            version_add_part(next, job->chunks[i].part, NULL);
+        if (job->chunks[i].sstable)
+            version_add_sstable(next, job->chunks[i].sstable, NULL);
     version_publish(shard, next);
     atomic_fetch_sub_explicit(&shard->immutable_count, 1, memory_order_release);
     pthread_mutex_unlock(&shard->append_lock);
@@ -201,7 +201,7 @@ static int commit(struct flush_job *job, struct error *error)
 {
     struct store_shard *shard = job->shard;
     struct manifest_edit edit = {0};
-    struct part_mask_update *updates = NULL;
+    struct sstable_mask_update *updates = NULL;
     size_t update_count = 0;
     struct version *version = version_acquire(shard);
     int64_t next_sequence = job->memtable->first_sequence + (int64_t)job->memtable->frame_count;
@@ -209,21 +209,21 @@ static int commit(struct flush_job *job, struct error *error)
         flush_persist_masks(shard, version, job->end_offset, &edit, &updates, &update_count, error);
 
     for (uint32_t i = 0; i < job->chunk_count; i++)
-        if (job->chunks[i].part)
+        if (job->chunks[i].sstable)
             manifest_edit_table(&edit, &job->chunks[i].table);
     manifest_edit_log_done(&edit, job->memtable->log->number);
     manifest_edit_progress(&edit, job->end_offset, next_sequence, &job->memtable->clock);
-    manifest_edit_mark(&edit, &job->memtable->mark);
+    manifest_edit_topic_fingerprint(&edit, &job->memtable->topic);
     if (code == 0)
         code = manifest_commit(shard->manifest, &edit, error);
     if (code == 0) {
         shard->flushed_offset = job->end_offset;
         for (size_t i = 0; i < update_count; i++)
-            part_masks_written(&updates[i]);
+            sstable_masks_written(&updates[i]);
         publish(job);
     }
     for (size_t i = 0; i < update_count && code != 0; i++)
-        part_masks_abandoned(&updates[i], code != ERROR_IO);
+        sstable_masks_abandoned(&updates[i], code != ERROR_IO);
     manifest_edit_destroy(&edit);
     free(updates);
     version_unref(version);
@@ -262,9 +262,9 @@ static int flush_memtable(struct store_shard *shard, struct memtable *memtable, 
         if (job.chunks[i].table.description.file_number != 0)
             shard_pending_done(shard, job.chunks[i].table.description.file_number);
         /* Unless an edit that failed may name it after all, what was written for nothing goes. */
-        if (job.chunks[i].part && code != 0 && code != ERROR_IO)
-            atomic_store(&job.chunks[i].part->dropped, true);
-        part_unref(job.chunks[i].part); /* the version holds it */
+        if (job.chunks[i].sstable && code != 0 && code != ERROR_IO)
+            atomic_store(&job.chunks[i].sstable->dropped, true);
+        sstable_unref(job.chunks[i].sstable); /* the version holds it */
     }
     if (code == 0)
         (void)log_file_close(memtable->log, NULL); /* all of it is synced */

@@ -3,16 +3,16 @@
 #include <stdlib.h>
 
 #include "base/logger.h"
-#include "store/keeper.h"
+#include "store/log_preallocator.h"
 #include "store/shard.h"
 
-void garbage_add_part(struct store_shard *shard, struct part *part)
+void garbage_add_sstable(struct store_shard *shard, struct sstable *sstable)
 {
     pthread_mutex_lock(&shard->garbage_lock);
-    part->next = shard->garbage_parts;
-    shard->garbage_parts = part;
+    sstable->next = shard->garbage_sstables;
+    shard->garbage_sstables = sstable;
     pthread_mutex_unlock(&shard->garbage_lock);
-    keeper_wake(shard->store->keeper);
+    log_preallocator_wake(shard->store->preallocator);
 }
 
 void garbage_add_attachment(struct store_shard *shard, struct attachment *attachment)
@@ -21,7 +21,7 @@ void garbage_add_attachment(struct store_shard *shard, struct attachment *attach
     attachment->next = shard->garbage_attachments;
     shard->garbage_attachments = attachment;
     pthread_mutex_unlock(&shard->garbage_lock);
-    keeper_wake(shard->store->keeper);
+    log_preallocator_wake(shard->store->preallocator);
 }
 
 void garbage_add_log(struct store_shard *shard, struct log_file *log)
@@ -30,7 +30,7 @@ void garbage_add_log(struct store_shard *shard, struct log_file *log)
     log->next = shard->garbage_logs;
     shard->garbage_logs = log;
     pthread_mutex_unlock(&shard->garbage_lock);
-    keeper_wake(shard->store->keeper);
+    log_preallocator_wake(shard->store->preallocator);
 }
 
 struct log_file *garbage_take_spare(struct store_shard *shard)
@@ -81,8 +81,8 @@ static uint64_t spare_max_bytes(struct store_shard *shard)
     uint64_t bytes = 0;
 
     for (size_t i = 0; i < version->entry_count; i++)
-        if (version->entries[i].part->description.kind == TABLE_RUN)
-            bytes += version->entries[i].part->info.vector_bytes;
+        if (version->entries[i].sstable->description.kind == TABLE_RUN)
+            bytes += version->entries[i].sstable->info.vector_bytes;
     version_unref(version);
     return bytes / 20 > min_bytes ? bytes / 20 : min_bytes;
 }
@@ -140,14 +140,14 @@ void garbage_put_spare(struct store_shard *shard, struct log_file *log)
     log_file_delete(log);
 }
 
-static void collect_part(struct store_shard *shard, struct part *part)
+static void collect_sstable(struct store_shard *shard, struct sstable *sstable)
 {
-    bool dropped = atomic_load(&part->dropped);
-    uint64_t number = part->description.file_number;
-    uint64_t mask_number = part->mask_number;
-    bool chunk = part->description.kind == TABLE_CHUNK;
+    bool dropped = atomic_load(&sstable->dropped);
+    uint64_t number = sstable->description.file_number;
+    uint64_t mask_number = sstable->mask_number;
+    bool chunk = sstable->description.kind == TABLE_CHUNK;
 
-    part_delete(part);
+    sstable_delete(sstable);
     if (!dropped)
         return;
     if (chunk ? remove_file(shard, number, "chunk")
@@ -169,7 +169,7 @@ static void collect_attachment(struct store_shard *shard, struct attachment *att
 
 void garbage_collect(struct store_shard *shard)
 {
-    struct part *parts;
+    struct sstable *sstables;
     struct attachment *attachments;
     struct log_file *logs;
 
@@ -177,19 +177,19 @@ void garbage_collect(struct store_shard *shard)
     epoch_collect(shard->epoch);
     for (;;) {
         pthread_mutex_lock(&shard->garbage_lock);
-        parts = shard->garbage_parts;
+        sstables = shard->garbage_sstables;
         attachments = shard->garbage_attachments;
         logs = shard->garbage_logs;
-        shard->garbage_parts = NULL;
+        shard->garbage_sstables = NULL;
         shard->garbage_attachments = NULL;
         shard->garbage_logs = NULL;
         pthread_mutex_unlock(&shard->garbage_lock);
-        if (!parts && !attachments && !logs)
+        if (!sstables && !attachments && !logs)
             break;
-        while (parts) {
-            struct part *next = parts->next;
-            collect_part(shard, parts);
-            parts = next;
+        while (sstables) {
+            struct sstable *next = sstables->next;
+            collect_sstable(shard, sstables);
+            sstables = next;
         }
         while (attachments) {
             struct attachment *next = attachments->next;
@@ -210,8 +210,8 @@ void garbage_collect(struct store_shard *shard)
 
 void garbage_collect_behind(struct store_shard *shard)
 {
-    if (shard->store->keeper)
-        keeper_wake(shard->store->keeper);
+    if (shard->store->preallocator)
+        log_preallocator_wake(shard->store->preallocator);
     else
         garbage_collect(shard);
 }
@@ -221,11 +221,11 @@ uint64_t garbage_bytes(struct store_shard *shard)
     uint64_t bytes = 0;
 
     pthread_mutex_lock(&shard->garbage_lock);
-    for (const struct part *part = shard->garbage_parts; part; part = part->next)
-        if (atomic_load(&part->dropped))
-            bytes += part->info.index_bytes +
-                     (part->description.kind == TABLE_RUN ? part->info.vector_bytes : 0) +
-                     atomic_load_explicit(&part->mask_bytes, memory_order_relaxed);
+    for (const struct sstable *sstable = shard->garbage_sstables; sstable; sstable = sstable->next)
+        if (atomic_load(&sstable->dropped))
+            bytes += sstable->info.index_bytes +
+                     (sstable->description.kind == TABLE_RUN ? sstable->info.vector_bytes : 0) +
+                     atomic_load_explicit(&sstable->mask_bytes, memory_order_relaxed);
     for (const struct attachment *attachment = shard->garbage_attachments; attachment;
          attachment = attachment->next)
         if (atomic_load(&attachment->dropped))

@@ -1,8 +1,8 @@
 /* What nobody uses any more: tables and segments that were dropped, log files without a reader.
  *
  * The last reader to leave only puts them on a list, so that a search never pays for an unlink;
- * the keeper carries it out, or whoever next flushes, seals or drops. Log files go to the spares
- * first, to be used again. */
+ * the preallocator carries it out, or whoever next flushes, seals or drops. Log files go to the
+ * spares first, to be used again. */
 #ifndef STORE_GARBAGE_H
 #define STORE_GARBAGE_H
 
@@ -10,19 +10,19 @@
 
 struct attachment;
 struct log_file;
-struct part;
+struct sstable;
 struct store_shard;
 
-/** Any thread. A part or attachment that was not dropped is only closed. */
-void garbage_add_part(struct store_shard *shard, struct part *part);
+/** Any thread. An sstable or attachment that was not dropped is only closed. */
+void garbage_add_sstable(struct store_shard *shard, struct sstable *sstable);
 void garbage_add_attachment(struct store_shard *shard, struct attachment *attachment);
 void garbage_add_log(struct store_shard *shard, struct log_file *log);
 
 /** Closes, unlinks and recycles what is on the lists. Any thread, not under the append lock. */
 void garbage_collect(struct store_shard *shard);
 
-/** The same, but for the caller who should not wait for unlinks: the keeper does it, if there is
- * one. */
+/** The same, but for the caller who should not wait for unlinks: the preallocator does it, if there
+ * is one. */
 void garbage_collect_behind(struct store_shard *shard);
 
 /** Bytes of files that wait to be unlinked, and of spare log files. */

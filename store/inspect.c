@@ -79,8 +79,8 @@ static int inspect_mask(struct io *io, const struct table_map *map, const char *
 
 static void report_mark(struct report *report, int64_t offset, uint64_t fingerprint)
 {
-    report_i64(report, "mark_offset", fingerprint != 0 ? offset : -1);
-    report_hex(report, "mark_fingerprint", fingerprint);
+    report_i64(report, "topic_offset", fingerprint != 0 ? offset : -1);
+    report_hex(report, "topic_hash", fingerprint);
 }
 
 static void report_frame(struct report *report, const struct log_frame_header *header)
@@ -93,7 +93,7 @@ static void report_frame(struct report *report, const struct log_frame_header *h
     report_u64(report, "vectors", header->vector_count);
     report_i64(report, "first_offset", header->first_offset);
     report_i64(report, "next_offset", header->next_offset);
-    report_mark(report, header->mark_offset, header->mark_fingerprint);
+    report_mark(report, header->topic_offset, header->topic_hash);
     report_bool(report, "synced", header->flags & LOG_FRAME_SYNCED);
     report_item_end(report);
 }
@@ -111,12 +111,13 @@ static int inspect_log(const struct table_map *map, bool json, struct buffer *ou
 
     if (map->size_bytes < sizeof(*first))
         return error_set(error, ERROR_CORRUPT, "%s: too short for a frame", map->path);
-    identity = (struct log_frame_identity){first->file_number, first->epoch, first->salt, 0};
+    identity =
+        (struct log_frame_identity){first->file_number, first->log_generation, first->salt, 0};
     report_begin(&report, out, json);
     report_text(&report, "kind", "log");
     report_u64(&report, "file_number", identity.file_number);
     report_u64(&report, "file_bytes", map->size_bytes);
-    report_u64(&report, "epoch", identity.epoch);
+    report_u64(&report, "epoch", identity.log_generation);
     report_hex(&report, "salt", identity.salt);
     report_list_begin(&report, "frames");
     while (identity.position < map->size_bytes &&
@@ -190,9 +191,9 @@ static void report_state(struct report *report, const struct manifest_state *sta
 {
     report_u64(report, "dim", state->dim);
     report_u64(report, "next_file_number", state->next_file_number);
-    report_u64(report, "next_epoch", state->next_epoch);
+    report_u64(report, "next_epoch", state->next_log_generation);
     report_i64(report, "next_offset", state->next_offset);
-    report_mark(report, state->mark.offset, state->mark.fingerprint);
+    report_mark(report, state->topic.offset, state->topic.hash);
     report_i64(report, "next_sequence", state->next_sequence);
     report_time(report, "watermark", state->clock.watermark_ms);
     report_list_begin(report, "tables");
@@ -203,7 +204,7 @@ static void report_state(struct report *report, const struct manifest_state *sta
     for (size_t i = 0; i < state->log_count; i++) {
         report_item_begin(report);
         report_u64(report, "file_number", state->logs[i].number);
-        report_u64(report, "epoch", state->logs[i].epoch);
+        report_u64(report, "epoch", state->logs[i].log_generation);
         report_i64(report, "first_sequence", state->logs[i].first_sequence);
         report_bool(report, "active", state->logs[i].active);
         report_item_end(report);

@@ -90,11 +90,11 @@ int log_file_open(struct log_file *log, bool create, enum store_durability durab
     assert(log->file < 0);
     if (create)
         log->durable = durability == STORE_DURABILITY_LOG;
-    /* A spare is so already, and the keeper may be reading that. */
+    /* A spare is so already, and the preallocator may be reading that. */
     assert(log->durable == (durability == STORE_DURABILITY_LOG));
     log->direct = false;
     code = open_handle(log, flags, error);
-    /* The keeper may be making a spare longer. */
+    /* The log preallocator may be making a spare longer. */
     pthread_mutex_lock(&log->grow_lock);
     if (code == 0)
         code = io_size(log->io, log->file, log->path, &size_bytes, error);

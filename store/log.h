@@ -4,10 +4,10 @@
  * Happy path of a write: one pwrite of the whole frame with O_DIRECT | O_DSYNC from the memtable's
  * aligned buffer onto bytes that the file already has; nothing of the file system's metadata
  * changes, so that no journal commit stands between the frame and its sync. Zeros are written by
- * the keeper (keeper.h), behind the appender and without a sync of each write; a file that comes
- * back from a sealed window has its bytes already. Where O_DIRECT is refused: pwrite, then
- * fdatasync. With durability `kafka`: pwrite, and one fdatasync before the flush; zeros would be
- * for nothing.
+ * the preallocator (log_preallocator.h), behind the appender and without a sync of each write; a
+ * file that comes back from a sealed window has its bytes already. Where O_DIRECT is refused:
+ * pwrite, then fdatasync. With durability `kafka`: pwrite, and one fdatasync before the flush;
+ * zeros would be for nothing.
  *
  * Two threads at the end of the file. Whoever makes the file longer, with zeros or with a frame,
  * holds grow_lock; allocated_bytes is raised (release) when what lies below is on the device. Below
@@ -29,12 +29,12 @@
 
 enum {
     LOG_GROW_BYTES = 4 * 1024 * 1024, /* zeros written at a time */
-    /* Where the keeper has fallen behind, a small frame waits for zeros, which the next hundred
-     * then have too. A frame of this size and more extends the file instead: the journal commit
-     * that this costs is short beside writing so much twice. */
+    /* Where the preallocator has fallen behind, a small frame waits for zeros, which the next
+     * hundred then have too. A frame of this size and more extends the file instead: the journal
+     * commit that this costs is short beside writing so much twice. */
     LOG_EXTEND_MIN_BYTES = 64 * 1024,
-    /* While frames are this large the keeper writes no zeros either: in a backlog the device and
-     * the processors are what is short, and zeros take as much of both as frames do. */
+    /* While frames are this large the preallocator writes no zeros either: in a backlog the device
+     * and the processors are what is short, and zeros take as much of both as frames do. */
     LOG_BULK_BYTES = 256 * 1024,
     LOG_PATH_BYTES = 4096
 };
@@ -53,7 +53,7 @@ struct log_file {
     bool direct;  /* opened with O_DIRECT | O_DSYNC */
     bool durable; /* writes are synced one by one (durability log) */
     uint64_t number;
-    uint64_t epoch;
+    uint64_t log_generation;
     uint64_t salt;
     pthread_mutex_t grow_lock;
     _Atomic uint64_t allocated_bytes; /* of the file, all of them written once */

@@ -53,7 +53,7 @@ uint64_t log_frame_checksum(const struct log_frame_header *header)
 
     return checksum_block(bytes + sizeof(header->checksum),
                           header->frame_bytes - sizeof(header->checksum), header->file_number,
-                          header->epoch, header->position);
+                          header->log_generation, header->position);
 }
 
 void log_frame_build(const struct store_group *group, const uint32_t *indices, uint32_t dim,
@@ -73,7 +73,7 @@ void log_frame_build(const struct store_group *group, const uint32_t *indices, u
     header->version = LOG_FRAME_VERSION;
     header->flags = flags;
     header->file_number = identity->file_number;
-    header->epoch = identity->epoch;
+    header->log_generation = identity->log_generation;
     header->salt = identity->salt;
     header->position = identity->position;
     header->sequence = sequence;
@@ -90,9 +90,9 @@ void log_frame_build(const struct store_group *group, const uint32_t *indices, u
     header->dim = dim;
     header->keys_bytes = layout->keys_bytes;
     header->payloads_bytes = layout->payloads_bytes;
-    if (group->mark.fingerprint != 0) {
-        header->mark_offset = group->mark.offset;
-        header->mark_fingerprint = group->mark.fingerprint;
+    if (group->topic.hash != 0) {
+        header->topic_offset = group->topic.offset;
+        header->topic_hash = group->topic.hash;
     }
 
     for (uint32_t i = 0; i < layout->record_count; i++) {
@@ -142,8 +142,9 @@ static int parse_header(const struct log_frame_header *header, uint64_t availabl
         return error_set(error, ERROR_CORRUPT, "no frame");
     if (header->version != LOG_FRAME_VERSION)
         return error_set(error, ERROR_CORRUPT, "frame of version %u", header->version);
-    if (header->file_number != identity->file_number || header->epoch != identity->epoch ||
-        header->salt != identity->salt || header->position != identity->position)
+    if (header->file_number != identity->file_number ||
+        header->log_generation != identity->log_generation || header->salt != identity->salt ||
+        header->position != identity->position)
         return error_set(error, ERROR_CORRUPT, "a frame of another file, use or place");
     if (header->frame_bytes % LOG_FRAME_ALIGNMENT != 0 || header->frame_bytes > available ||
         header->used_bytes > header->frame_bytes || header->frame_bytes < sizeof(*header))
@@ -178,9 +179,10 @@ int log_frame_parse(const uint8_t *bytes, uint64_t available,
         (layout_place(&layout, header->dim), layout.used_bytes != header->used_bytes) ||
         layout.frame_bytes != header->frame_bytes)
         return error_set(error, ERROR_CORRUPT, "columns of the frame do not fill it");
-    if (header->mark_fingerprint != 0 &&
-        (header->mark_offset < 0 || header->mark_offset >= header->next_offset))
-        return error_set(error, ERROR_CORRUPT, "the mark of the frame makes no sense");
+    if (header->topic_hash != 0 &&
+        (header->topic_offset < 0 || header->topic_offset >= header->next_offset))
+        return error_set(error, ERROR_CORRUPT,
+                         "the topic fingerprint of the frame is out of range");
 
     log_frame_locate(bytes, frame);
     for (uint32_t i = 0; i < header->record_count; i++) {

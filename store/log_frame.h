@@ -15,9 +15,9 @@
  *     +--------------------------+ frame_bytes, a multiple of 4096
  *
  * Frames lie one behind the other from position 0. The checksum covers everything but itself and is
- * seeded with the file number, the epoch and the position. A log file that is used again gets a new
- * epoch and a new random salt: what an earlier use left behind does not pass for a frame of this
- * one, and no payload can be made to look like one. */
+ * seeded with the file number, the log generation and the position. A log file that is used again
+ * gets a new generation and a new random salt: what an earlier use left behind does not pass for a
+ * frame of this one, and no payload can be made to look like one. */
 #ifndef STORE_LOG_FRAME_H
 #define STORE_LOG_FRAME_H
 
@@ -43,15 +43,15 @@ struct log_frame_header {
     uint16_t version;
     uint16_t flags;
     uint64_t file_number;
-    uint64_t epoch;       /* which use of the file; from the manifest */
-    uint64_t salt;        /* random, of this use */
-    uint64_t position;    /* of this frame in the file */
-    uint64_t sequence;    /* counts the frames of the shard without a gap */
-    uint64_t frame_bytes; /* with padding */
-    uint64_t used_bytes;  /* without */
-    int64_t first_offset; /* of the first record; next_offset without records */
-    int64_t next_offset;  /* where Kafka is to be read on */
-    int64_t watermark_ms; /* struct store_clock */
+    uint64_t log_generation; /* which use of the file; from the manifest */
+    uint64_t salt;           /* random, of this use */
+    uint64_t position;       /* of this frame in the file */
+    uint64_t sequence;       /* counts the frames of the shard without a gap */
+    uint64_t frame_bytes;    /* with padding */
+    uint64_t used_bytes;     /* without */
+    int64_t first_offset;    /* of the first record; next_offset without records */
+    int64_t next_offset;     /* where Kafka is to be read on */
+    int64_t watermark_ms;    /* struct store_clock */
     int64_t last_record_wall_ms;
     int64_t safe_wall_ms;
     uint32_t record_count;
@@ -59,9 +59,9 @@ struct log_frame_header {
     uint32_t dim;
     uint32_t keys_bytes;
     uint64_t payloads_bytes;
-    int64_t mark_offset;       /* struct store_mark */
-    uint64_t mark_fingerprint; /* 0: not known, as in frames from before it was kept */
-    uint64_t reserved[5];      /* zero */
+    int64_t topic_offset; /* struct store_topic_fingerprint */
+    uint64_t topic_hash;  /* 0: not known, as in frames from before it was kept */
+    uint64_t reserved[5]; /* zero */
 };
 
 struct log_frame_record {
@@ -79,13 +79,13 @@ _Static_assert(sizeof(struct log_frame_header) == 192, "on-disk format");
 _Static_assert(offsetof(struct log_frame_header, first_offset) == 72, "on-disk format");
 _Static_assert(offsetof(struct log_frame_header, record_count) == 112, "on-disk format");
 _Static_assert(offsetof(struct log_frame_header, payloads_bytes) == 128, "on-disk format");
-_Static_assert(offsetof(struct log_frame_header, mark_offset) == 136, "on-disk format");
+_Static_assert(offsetof(struct log_frame_header, topic_offset) == 136, "on-disk format");
 _Static_assert(sizeof(struct log_frame_record) == 32, "on-disk format");
 
 /* Who a frame is: what its checksum is seeded with, apart from what it says itself. */
 struct log_frame_identity {
     uint64_t file_number;
-    uint64_t epoch;
+    uint64_t log_generation;
     uint64_t salt;
     uint64_t position;
 };

@@ -191,7 +191,7 @@ static int manifest_start(struct manifest *manifest, uint32_t dim, uint32_t metr
     manifest->state = (struct manifest_state){.dim = dim,
                                               .metric = metric,
                                               .next_file_number = 1 + MANIFEST_NUMBERS_RESERVED,
-                                              .next_epoch = 1,
+                                              .next_log_generation = 1,
                                               .next_offset = -1,
                                               .clock = {INT64_MIN, 0, 0}};
     return manifest_roll(manifest, error);
@@ -306,7 +306,7 @@ static void complete_edit(struct manifest *manifest, struct manifest_edit *edit)
         manifest_edit_forget(edit, manifest->forgotten[i]);
     if (manifest->last_number + NUMBERS_LOW >= manifest->state.next_file_number)
         manifest_edit_numbers(edit, manifest->last_number + 1 + MANIFEST_NUMBERS_RESERVED,
-                              manifest->state.next_epoch);
+                              manifest->state.next_log_generation);
 }
 
 int manifest_commit(struct manifest *manifest, struct manifest_edit *edit, struct error *error)
@@ -348,14 +348,14 @@ int manifest_reserve(struct manifest *manifest, uint64_t *number, struct error *
     return code;
 }
 
-uint64_t manifest_take_epoch(struct manifest *manifest)
+uint64_t manifest_take_log_generation(struct manifest *manifest)
 {
-    uint64_t epoch;
+    uint64_t generation;
 
     pthread_mutex_lock(&manifest->lock);
-    epoch = manifest->state.next_epoch++;
+    generation = manifest->state.next_log_generation++;
     pthread_mutex_unlock(&manifest->lock);
-    return epoch;
+    return generation;
 }
 
 void manifest_forget(struct manifest *manifest, uint64_t number)

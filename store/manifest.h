@@ -36,7 +36,7 @@ struct manifest_table {
 
 struct manifest_log {
     uint64_t number;
-    uint64_t epoch;
+    uint64_t log_generation;
     uint64_t salt;
     int64_t first_sequence; /* of the frames in it */
     uint8_t active;  /* its frames are replayed; else only chunks refer to it, or it is spare */
@@ -48,10 +48,10 @@ struct manifest_state {
     uint32_t dim;
     uint32_t metric;
     uint64_t next_file_number; /* numbers below are reserved; files above are not ours to judge */
-    uint64_t next_epoch;
-    int64_t next_offset;    /* flushed; -1: nothing */
-    struct store_mark mark; /* below it */
-    int64_t next_sequence;  /* of the first frame that is not flushed */
+    uint64_t next_log_generation;
+    int64_t next_offset;                  /* flushed; -1: nothing */
+    struct store_topic_fingerprint topic; /* below it */
+    int64_t next_sequence;                /* of the first frame that is not flushed */
     struct store_clock clock;
     struct manifest_table *tables;
     size_t table_count, table_capacity;
@@ -69,11 +69,12 @@ struct manifest_edit {
 void manifest_edit_destroy(struct manifest_edit *edit);
 void manifest_edit_identity(struct manifest_edit *edit, uint32_t dim, uint32_t metric);
 void manifest_edit_numbers(struct manifest_edit *edit, uint64_t next_file_number,
-                           uint64_t next_epoch);
+                           uint64_t next_log_generation);
 void manifest_edit_progress(struct manifest_edit *edit, int64_t next_offset, int64_t next_sequence,
                             const struct store_clock *clock);
-/** Belongs to the progress that was told before it, which took away the mark there was. */
-void manifest_edit_mark(struct manifest_edit *edit, const struct store_mark *mark);
+/** Belongs to the progress that was told before it, which took away the one there was. */
+void manifest_edit_topic_fingerprint(struct manifest_edit *edit,
+                                     const struct store_topic_fingerprint *topic);
 /** Each time of the clock counts only if it is later than what was there. */
 void manifest_edit_clock(struct manifest_edit *edit, const struct store_clock *clock);
 /** Takes over each time of `to` that is later. */
@@ -89,7 +90,7 @@ void manifest_edit_mask(struct manifest_edit *edit, uint64_t table_number, uint6
 /** `segment->file_number` 0 takes the segment away. */
 void manifest_edit_segment(struct manifest_edit *edit, uint64_t table_number,
                            const struct store_segment_info *segment);
-/** A log file comes into use (again) with this epoch. */
+/** A log file comes into use (again) with this generation. */
 void manifest_edit_log_use(struct manifest_edit *edit, const struct manifest_log *log);
 void manifest_edit_log_done(struct manifest_edit *edit, uint64_t number);
 void manifest_edit_log_drop(struct manifest_edit *edit, uint64_t number);
@@ -146,8 +147,8 @@ int manifest_write_new(struct io *io, const char *directory, const struct manife
 
 /** A fresh file number, reserved durably. Any thread. */
 int manifest_reserve(struct manifest *manifest, uint64_t *number, struct error *error);
-/** A fresh epoch for a log; becomes durable with the edit that uses it. Any thread. */
-uint64_t manifest_take_epoch(struct manifest *manifest);
+/** A fresh generation for a log; becomes durable with the edit that uses it. Any thread. */
+uint64_t manifest_take_log_generation(struct manifest *manifest);
 /** The files of this number are unlinked. Any thread. */
 void manifest_forget(struct manifest *manifest, uint64_t number);
 /** What was written since the opening, and all that follows, is added to `bytes_written`. */

@@ -43,14 +43,14 @@ _Static_assert(offsetof(struct manifest_frame_header, body_bytes) == 48, "on-dis
 
 enum manifest_record {
     MANIFEST_IDENTITY = 1,   /* u32 dim, u32 metric */
-    MANIFEST_NUMBERS = 2,    /* u64 next file number (prepare), u64 next epoch */
+    MANIFEST_NUMBERS = 2,    /* u64 next file number (prepare), u64 next log generation */
     MANIFEST_PROGRESS = 3,   /* i64 next offset, i64 next sequence, clock (3 x i64) */
     MANIFEST_CLOCK = 4,      /* clock (3 x i64) */
     MANIFEST_TABLE = 5,      /* description, info, sealed, mask, segment: see manifest_state.c */
     MANIFEST_TABLE_DROP = 6, /* u64 number */
     MANIFEST_MASK = 7,       /* u64 table, u64 mask, u64 bytes */
     MANIFEST_SEGMENT = 8,    /* u64 table, u64 number, u64 bytes, 16 bytes kind, f64 recall */
-    MANIFEST_LOG_USE = 9,    /* u64 number, u64 epoch, u64 salt, i64 first sequence, u8 active,
+    MANIFEST_LOG_USE = 9,    /* u64 number, u64 generation, u64 salt, i64 first sequence, u8 active,
                                 u8 durable */
     MANIFEST_LOG_DONE = 10,  /* u64 number: its frames are flushed */
     MANIFEST_LOG_DROP = 11,  /* u64 number */
@@ -58,8 +58,8 @@ enum manifest_record {
     MANIFEST_FORGET = 13,    /* u64 number: unlinked */
     MANIFEST_LEVEL = 14,     /* u64 table, u8 level; a table without one is in level 0 */
     MANIFEST_SEGMENT_CHECKSUM = 15, /* u64 table, u64 checksum of the segment's whole file */
-    MANIFEST_MARK = 16 /* i64 offset, u64 fingerprint; of the progress before it, which without one
-                          has no mark */
+    /* i64 offset, u64 hash; of the progress before it, which without one has none */
+    MANIFEST_TOPIC_FINGERPRINT = 16
 };
 
 /** Appends a whole frame around `body` to `out`. */

@@ -79,10 +79,10 @@ void manifest_edit_identity(struct manifest_edit *edit, uint32_t dim, uint32_t m
 }
 
 void manifest_edit_numbers(struct manifest_edit *edit, uint64_t next_file_number,
-                           uint64_t next_epoch)
+                           uint64_t next_log_generation)
 {
     put_number(edit, MANIFEST_NUMBERS, next_file_number);
-    wire_put_u64(&edit->body, next_epoch);
+    wire_put_u64(&edit->body, next_log_generation);
 }
 
 void manifest_edit_progress(struct manifest_edit *edit, int64_t next_offset, int64_t next_sequence,
@@ -94,13 +94,14 @@ void manifest_edit_progress(struct manifest_edit *edit, int64_t next_offset, int
     put_clock(&edit->body, clock);
 }
 
-void manifest_edit_mark(struct manifest_edit *edit, const struct store_mark *mark)
+void manifest_edit_topic_fingerprint(struct manifest_edit *edit,
+                                     const struct store_topic_fingerprint *topic)
 {
-    if (mark->fingerprint == 0)
+    if (topic->hash == 0)
         return;
-    wire_put_u8(&edit->body, MANIFEST_MARK);
-    wire_put_i64(&edit->body, mark->offset);
-    wire_put_u64(&edit->body, mark->fingerprint);
+    wire_put_u8(&edit->body, MANIFEST_TOPIC_FINGERPRINT);
+    wire_put_i64(&edit->body, topic->offset);
+    wire_put_u64(&edit->body, topic->hash);
 }
 
 void manifest_edit_clock(struct manifest_edit *edit, const struct store_clock *clock)
@@ -208,7 +209,7 @@ void manifest_edit_segment(struct manifest_edit *edit, uint64_t table_number,
 void manifest_edit_log_use(struct manifest_edit *edit, const struct manifest_log *log)
 {
     put_number(edit, MANIFEST_LOG_USE, log->number);
-    wire_put_u64(&edit->body, log->epoch);
+    wire_put_u64(&edit->body, log->log_generation);
     wire_put_u64(&edit->body, log->salt);
     wire_put_i64(&edit->body, log->first_sequence);
     wire_put_u8(&edit->body, log->active);
@@ -382,12 +383,12 @@ static bool apply_log_use(struct manifest_state *state, struct wire_reader *in)
     struct manifest_log *slot;
 
     log.number = wire_read_u64(in);
-    log.epoch = wire_read_u64(in);
+    log.log_generation = wire_read_u64(in);
     log.salt = wire_read_u64(in);
     log.first_sequence = wire_read_i64(in);
     log.active = wire_read_u8(in);
     log.durable = wire_read_u8(in);
-    if (log.number == 0 || log.epoch == UINT64_MAX)
+    if (log.number == 0 || log.log_generation == UINT64_MAX)
         return false;
     slot = manifest_state_log(state, log.number);
     if (!slot) {
@@ -396,8 +397,8 @@ static bool apply_log_use(struct manifest_state *state, struct wire_reader *in)
         slot = &state->logs[state->log_count++];
     }
     *slot = log;
-    if (state->next_epoch <= log.epoch)
-        state->next_epoch = log.epoch + 1;
+    if (state->next_log_generation <= log.log_generation)
+        state->next_log_generation = log.log_generation + 1;
     return true;
 }
 
@@ -418,25 +419,25 @@ static bool apply_log_end(struct manifest_state *state, uint64_t number, bool dr
 static bool apply_numbers(struct manifest_state *state, struct wire_reader *in)
 {
     uint64_t next_file_number = wire_read_u64(in);
-    uint64_t next_epoch = wire_read_u64(in);
+    uint64_t next_log_generation = wire_read_u64(in);
 
     if (next_file_number < state->next_file_number)
         return false;
     state->next_file_number = next_file_number;
-    if (next_epoch > state->next_epoch)
-        state->next_epoch = next_epoch;
+    if (next_log_generation > state->next_log_generation)
+        state->next_log_generation = next_log_generation;
     return true;
 }
 
-static bool apply_mark(struct manifest_state *state, struct wire_reader *in)
+static bool apply_topic_fingerprint(struct manifest_state *state, struct wire_reader *in)
 {
-    struct store_mark mark;
+    struct store_topic_fingerprint topic;
 
-    mark.offset = wire_read_i64(in);
-    mark.fingerprint = wire_read_u64(in);
-    if (mark.offset < 0 || mark.offset >= state->next_offset || mark.fingerprint == 0)
+    topic.offset = wire_read_i64(in);
+    topic.hash = wire_read_u64(in);
+    if (topic.offset < 0 || topic.offset >= state->next_offset || topic.hash == 0)
         return false;
-    state->mark = mark;
+    state->topic = topic;
     return true;
 }
 
@@ -453,11 +454,11 @@ static bool apply_record(struct manifest_state *state, struct wire_reader *in)
     case MANIFEST_PROGRESS:
         state->next_offset = wire_read_i64(in);
         state->next_sequence = wire_read_i64(in);
-        state->mark = (struct store_mark){0};
+        state->topic = (struct store_topic_fingerprint){0};
         apply_clock(state, in);
         return true;
-    case MANIFEST_MARK:
-        return apply_mark(state, in);
+    case MANIFEST_TOPIC_FINGERPRINT:
+        return apply_topic_fingerprint(state, in);
     case MANIFEST_CLOCK:
         apply_clock(state, in);
         return true;
@@ -506,9 +507,9 @@ int manifest_state_apply(struct manifest_state *state, const uint8_t *body, size
 void manifest_state_encode(const struct manifest_state *state, struct manifest_edit *edit)
 {
     manifest_edit_identity(edit, state->dim, state->metric);
-    manifest_edit_numbers(edit, state->next_file_number, state->next_epoch);
+    manifest_edit_numbers(edit, state->next_file_number, state->next_log_generation);
     manifest_edit_progress(edit, state->next_offset, state->next_sequence, &state->clock);
-    manifest_edit_mark(edit, &state->mark);
+    manifest_edit_topic_fingerprint(edit, &state->topic);
     for (size_t i = 0; i < state->log_count; i++)
         manifest_edit_log_use(edit, &state->logs[i]);
     for (size_t i = 0; i < state->table_count; i++)

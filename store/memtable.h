@@ -79,7 +79,7 @@ struct memtable {
     int64_t first_sequence; /* of its first frame */
     uint64_t frame_count;
     int64_t next_offset; /* after the last frame */
-    struct store_mark mark;
+    struct store_topic_fingerprint topic;
     struct store_clock clock;
 };
 

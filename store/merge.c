@@ -1,4 +1,4 @@
-/* A merge of parts, as one range of keys for each output. Ranges are cut where samples of all
+/* A merge of sstables, as one range of keys for each output. Ranges are cut where samples of all
  * inputs' keys say that they hold about as many rows each, so that no key is in two outputs and
  * threads can take one range after the other. With a single output the threads that are left gather
  * for the one that writes. */
@@ -55,10 +55,10 @@ static size_t count_ranges(const struct merge *merge)
     if (merge->target_file_bytes == 0)
         return 1;
     for (size_t i = 0; i < merge->input_count; i++) {
-        const struct part *part = merge->inputs[i];
-        double masked = atomic_load_explicit(&part->masked_rows, memory_order_relaxed);
-        bytes += (double)(part->info.index_bytes + part->info.vector_bytes) *
-                 (1 - masked / (double)(part->row_count ? part->row_count : 1));
+        const struct sstable *sstable = merge->inputs[i];
+        double masked = atomic_load_explicit(&sstable->masked_rows, memory_order_relaxed);
+        bytes += (double)(sstable->info.index_bytes + sstable->info.vector_bytes) *
+                 (1 - masked / (double)(sstable->row_count ? sstable->row_count : 1));
     }
     ranges = bytes / (double)merge->target_file_bytes + 0.5;
     if (ranges > RANGES_MAX)
@@ -168,13 +168,13 @@ static void run_threads(struct merge_job *job)
         pthread_join(threads[i], NULL);
 }
 
-/* Ranges without a row have no part. */
+/* Ranges without a row have no sstable. */
 static void drop_empty(struct store_shard *shard, struct merge_outputs *outputs)
 {
     size_t kept = 0;
 
     for (size_t i = 0; i < outputs->count; i++) {
-        if (outputs->items[i].part)
+        if (outputs->items[i].sstable)
             outputs->items[kept++] = outputs->items[i];
         else if (outputs->items[i].table.description.file_number != 0)
             shard_pending_done(shard, outputs->items[i].table.description.file_number);
@@ -229,9 +229,9 @@ void merge_outputs_release(struct store_shard *shard, struct merge_outputs *outp
     for (size_t i = 0; i < outputs->count; i++) {
         struct merge_output *output = &outputs->items[i];
         if (remove)
-            atomic_store(&output->part->dropped, true);
+            atomic_store(&output->sstable->dropped, true);
         shard_pending_done(shard, output->table.description.file_number);
-        part_unref(output->part);
+        sstable_unref(output->sstable);
     }
     free(outputs->items);
     *outputs = (struct merge_outputs){0};
@@ -239,51 +239,51 @@ void merge_outputs_release(struct store_shard *shard, struct merge_outputs *outp
 
 /* ---- masks */
 
-static struct part *output_of(const struct merge_outputs *outputs, const uint8_t *key,
-                              size_t key_bytes)
+static struct sstable *output_of(const struct merge_outputs *outputs, const uint8_t *key,
+                                 size_t key_bytes)
 {
     size_t first = 0;
     size_t count = outputs->count;
 
     /* The last output whose first key is not behind this one. */
     while (count > 1) {
-        const struct part *middle = outputs->items[first + count / 2].part;
+        const struct sstable *middle = outputs->items[first + count / 2].sstable;
         bool right =
             table_key_compare(middle->first_key, middle->first_key_bytes, key, key_bytes) <= 0;
         first = right ? first + count / 2 : first;
         count = right ? count - count / 2 : count / 2;
     }
-    return outputs->count > 0 ? outputs->items[first].part : NULL;
+    return outputs->count > 0 ? outputs->items[first].sstable : NULL;
 }
 
-static void carry_row(const struct merge_outputs *outputs, const struct part *input, uint32_t row,
-                      int64_t dead_at)
+static void carry_row(const struct merge_outputs *outputs, const struct sstable *input,
+                      uint32_t row, int64_t dead_at)
 {
     size_t key_bytes;
     const uint8_t *key = table_key(input->table, row, &key_bytes);
-    struct part *run = output_of(outputs, key, key_bytes);
+    struct sstable *run = output_of(outputs, key, key_bytes);
     uint32_t found;
 
     /* The run has another version of the key when this row lost, or none when it had expired. */
     if (run && table_find(run->table, key, key_bytes, table_key_hash(key, key_bytes), &found) &&
-        run->offsets[found] == input->offsets[row] && part_dead_at(run, found) == PART_ALIVE)
-        part_kill(run, found, dead_at);
+        run->offsets[found] == input->offsets[row] && sstable_dead_at(run, found) == SSTABLE_ALIVE)
+        sstable_kill(run, found, dead_at);
 }
 
 void merge_carry_masks(const struct merge *merge, const struct merge_outputs *outputs,
                        int64_t below)
 {
     for (size_t i = 0; i < merge->input_count; i++) {
-        const struct part *input = merge->inputs[i];
+        const struct sstable *input = merge->inputs[i];
         for (uint32_t p = 0; p < input->page_count; p++) {
-            const struct part_page *page =
+            const struct sstable_page *page =
                 atomic_load_explicit(&input->pages[p], memory_order_acquire);
             if (!page)
                 continue;
-            for (uint32_t j = 0; j < PART_PAGE_ROWS; j++) {
+            for (uint32_t j = 0; j < SSTABLE_PAGE_ROWS; j++) {
                 int64_t dead_at = atomic_load_explicit(&page->dead_at[j], memory_order_acquire);
                 if (dead_at >= merge->dead_below && dead_at < below)
-                    carry_row(outputs, input, p * PART_PAGE_ROWS + j, dead_at);
+                    carry_row(outputs, input, p * SSTABLE_PAGE_ROWS + j, dead_at);
             }
         }
     }

@@ -1,4 +1,4 @@
-/* Merging parts of one window into runs. */
+/* Merging sstables of one window into runs. */
 #ifndef STORE_MERGE_H
 #define STORE_MERGE_H
 
@@ -9,11 +9,11 @@
 
 #include "base/error.h"
 #include "store/manifest.h"
-#include "store/part.h"
+#include "store/sstable.h"
 
 struct merge {
     struct store_shard *shard;
-    struct part **inputs;
+    struct sstable **inputs;
     size_t input_count;
     int64_t dead_below; /* rows that died below go; those that died later stay, with their masks */
     int64_t now_ms;     /* rows expired by then go; INT64_MIN keeps all */
@@ -24,7 +24,7 @@ struct merge {
 
 struct merge_output {
     struct manifest_table table;
-    struct part *part;
+    struct sstable *sstable;
 };
 
 /* In key order; no key is in two of them. */

@@ -5,7 +5,7 @@
  * sparse index finds the cuts), each row becomes sixteen bytes: the eight key bytes behind what all
  * keys of the range share, table and row; the sorted pieces are merged pairwise without branches on
  * the data; and only rows whose eight bytes are equal look at their keys again. Of one key the
- * newest row is kept. Ranges are independent: several plans over parts of the key space may run
+ * newest row is kept. Ranges are independent: several plans over sstables of the key space may run
  * side by side. */
 #ifndef STORE_MERGE_PLAN_H
 #define STORE_MERGE_PLAN_H

@@ -85,11 +85,11 @@ static void *must(void *memory)
 static bool row_survives(void *context, uint32_t table, uint32_t row)
 {
     const struct range_job *job = context;
-    const struct part *part = job->merge->inputs[table];
+    const struct sstable *sstable = job->merge->inputs[table];
 
-    return part_dead_at(part, row) >= job->merge->dead_below &&
-           !shard_row_expired(part->event_times[row], part->ttls ? part->ttls[row] : 0, job->ttl_ms,
-                              job->merge->now_ms);
+    return sstable_dead_at(sstable, row) >= job->merge->dead_below &&
+           !shard_row_expired(sstable->event_times[row], sstable->ttls ? sstable->ttls[row] : 0,
+                              job->ttl_ms, job->merge->now_ms);
 }
 
 /* ---- loads */
@@ -291,18 +291,18 @@ static int piece_write(struct range_job *job, const struct piece *piece, struct 
 
     for (uint32_t i = 0; i < piece->count && code == 0; i++) {
         const struct merge_entry *entry = &load->entries[piece->first + i];
-        const struct part *part = job->merge->inputs[entry->table];
+        const struct sstable *sstable = job->merge->inputs[entry->table];
         uint32_t slot = load->slots[piece->first + i];
-        struct table_row row = {.event_time_ms = part->event_times[entry->row],
-                                .offset = part->offsets[entry->row],
-                                .ttl_ms = part->ttls ? part->ttls[entry->row] : 0,
+        struct table_row row = {.event_time_ms = sstable->event_times[entry->row],
+                                .offset = sstable->offsets[entry->row],
+                                .ttl_ms = sstable->ttls ? sstable->ttls[entry->row] : 0,
                                 .payload = load->payloads[slot],
                                 .payload_bytes = load->payload_bytes[slot],
                                 .vector = piece->vectors[i]};
         size_t key_bytes;
         if (i + PREFETCH_ROWS < piece->count)
             prefetch_vector(piece->vectors[i + PREFETCH_ROWS], vector_bytes);
-        row.key = table_key(part->table, entry->row, &key_bytes);
+        row.key = table_key(sstable->table, entry->row, &key_bytes);
         row.key_bytes = (uint16_t)key_bytes;
         code = table_writer_add(job->writer, &row, error);
     }
@@ -442,17 +442,18 @@ static int write_rows(struct range_job *job, struct error *error)
 /* Reads the run's vectors back and checks them: they went past the page cache, and the log files
  * that have the only other copy are about to go. Searches, which come next, then find them in
  * memory and checked. Packed ones stay packed. */
-static int check_written(const struct range_job *job, const struct part *part, struct error *error)
+static int check_written(const struct range_job *job, const struct sstable *sstable,
+                         struct error *error)
 {
     uint32_t count = 0;
     int code = 0;
 
-    if (part->description.codec == TABLE_CODEC_PACKED)
+    if (sstable->description.codec == TABLE_CODEC_PACKED)
         return 0;
-    for (uint32_t row = 0; row < part->row_count && code == 0; row += count) {
+    for (uint32_t row = 0; row < sstable->row_count && code == 0; row += count) {
         const float *vectors;
         code = cancelled(job) ? error_set(error, ERROR_CANCELLED, "the merge was cancelled")
-                              : table_vectors(part->table, row, &vectors, &count, error);
+                              : table_vectors(sstable->table, row, &vectors, &count, error);
     }
     return code;
 }
@@ -480,10 +481,10 @@ int merge_range_run(const struct merge *merge, const struct table *const *tables
         assert(table->info.row_count == job.written);
         metric_add(shard->metrics.bytes_run,
                    (double)(table->info.index_bytes + table->info.vector_bytes));
-        code = part_open(shard, table, NULL, &output->part, error);
+        code = sstable_open(shard, table, NULL, &output->sstable, error);
     }
-    if (code == 0 && output->part)
-        code = check_written(&job, output->part, error);
+    if (code == 0 && output->sstable)
+        code = check_written(&job, output->sstable, error);
     destroy(&job);
     return code;
 }

@@ -10,8 +10,8 @@ struct merge_range {
     size_t from_bytes, to_bytes;
 };
 
-/** Writes `output->table` and opens it; `part` stays NULL when the range has no row left. `helpers`
- * threads gather ahead of this one. `budget_bytes` bounds the payloads held at a time. */
+/** Writes `output->table` and opens it; `sstable` stays NULL when the range has no row left.
+ * `helpers` threads gather ahead of this one. `budget_bytes` bounds the payloads held at a time. */
 int merge_range_run(const struct merge *merge, const struct table *const *tables,
                     const struct merge_range *range, unsigned helpers, uint64_t budget_bytes,
                     struct merge_output *output, struct error *error);

@@ -42,7 +42,7 @@ struct store_rebuild {
     bool maybe_committed; /* the device failed: the edit may count */
 };
 
-/* ---- the shadow's folder ---- */
+/* The shadow's folder. */
 
 static int collect_name(void *context, const char *name)
 {
@@ -148,7 +148,7 @@ static void close_shadow(struct store_rebuild *rebuild)
     pthread_mutex_unlock(&rebuild->shard->store->shadow_lock);
 }
 
-/* ---- begin ---- */
+/* Begin. */
 
 /* What is replaced, and the first offset of it. Under the commit lock. */
 static int64_t take_replaced(struct store_rebuild *rebuild)
@@ -162,11 +162,11 @@ static int64_t take_replaced(struct store_rebuild *rebuild)
     size_t count = version_window(version, rebuild->start_ms, rebuild->length_ms, &first);
 
     for (size_t i = first; i < first + count; i++) {
-        struct part *part = version->entries[i].part;
-        compaction_replace(compaction, part);
-        compaction->like.sealed |= part->sealed;
-        if (part->info.min_offset < from_offset)
-            from_offset = part->info.min_offset;
+        struct sstable *sstable = version->entries[i].sstable;
+        compaction_replace(compaction, sstable);
+        compaction->like.sealed |= sstable->sealed;
+        if (sstable->info.min_offset < from_offset)
+            from_offset = sstable->info.min_offset;
     }
     version_unref(version);
     for (size_t i = 0; i < shard->damage_count; i++) {
@@ -179,10 +179,10 @@ static int64_t take_replaced(struct store_rebuild *rebuild)
         if (damage->min_offset < from_offset)
             from_offset = damage->min_offset;
     }
-    pthread_mutex_lock(&shard->window_lock);
+    pthread_mutex_lock(&shard->window_notes_lock);
     if (shard_window(shard, rebuild->start_ms, rebuild->length_ms)->last_generation < generation)
         shard_window(shard, rebuild->start_ms, rebuild->length_ms)->last_generation = generation;
-    pthread_mutex_unlock(&shard->window_lock);
+    pthread_mutex_unlock(&shard->window_notes_lock);
     return from_offset;
 }
 
@@ -215,7 +215,7 @@ int store_rebuild_begin(struct store_shard *shard, int64_t window_start_ms,
     if (code == 0 && window_length_ms <= 0)
         code = error_set(error, ERROR_INVALID, "only a window of some length can be rebuilt");
     if (code == 0)
-        code = shard_window_claim(shard, window_start_ms, window_length_ms, error);
+        code = window_lock_take(shard, window_start_ms, window_length_ms, error);
     if (code != 0)
         return code;
     rebuild = calloc(1, sizeof(*rebuild));
@@ -240,7 +240,7 @@ int store_rebuild_begin(struct store_shard *shard, int64_t window_start_ms,
     return 0;
 }
 
-/* ---- records ---- */
+/* Records. */
 
 static int append_group(struct store_rebuild *rebuild, const struct store_group *group,
                         const atomic_bool *cancel, struct error *error)
@@ -302,11 +302,11 @@ static void mark(struct store_rebuild *rebuild, const struct store_record *recor
     uint64_t hash = table_key_hash(record->key, record->key_bytes);
 
     for (size_t i = 0; i < rebuild->compaction.outputs.count; i++) {
-        struct part *part = rebuild->compaction.outputs.items[i].part;
+        struct sstable *sstable = rebuild->compaction.outputs.items[i].sstable;
         uint32_t row;
-        if (part_find_living(part, record->key, record->key_bytes, hash, &row) &&
-            part->offsets[row] < record->offset)
-            part_kill(part, row, record->offset);
+        if (sstable_find_living(sstable, record->key, record->key_bytes, hash, &row) &&
+            sstable->offsets[row] < record->offset)
+            sstable_kill(sstable, row, record->offset);
     }
 }
 
@@ -336,7 +336,7 @@ static int check_given(const struct store_rebuild *rebuild, struct error *error)
                : 0;
 }
 
-/* ---- the run ---- */
+/* The run. */
 
 int store_rebuild_write(struct store_rebuild *rebuild, int64_t now_ms, const atomic_bool *cancel,
                         int64_t *to_offset, struct error *error)
@@ -354,7 +354,7 @@ int store_rebuild_write(struct store_rebuild *rebuild, int64_t now_ms, const ato
     version = version_acquire(rebuild->shadow);
     count = version_window(version, rebuild->start_ms, rebuild->length_ms, &first);
     for (size_t i = first; i < first + count; i++)
-        compaction_add(compaction, version->entries[i].part);
+        compaction_add(compaction, version->entries[i].sstable);
     version_unref(version);
     compaction->merge.now_ms = now_ms;
     compaction->merge.cancel = cancel;
@@ -401,7 +401,7 @@ void store_rebuild_end(struct store_rebuild *rebuild)
     atomic_store(&shard->held, false);
     compaction_end(&rebuild->compaction, !rebuild->committed && !rebuild->maybe_committed);
     close_shadow(rebuild);
-    shard_window_free(shard, rebuild->start_ms, rebuild->length_ms);
+    window_lock_release(shard, rebuild->start_ms, rebuild->length_ms);
     garbage_collect(shard);
     free(rebuild);
 }

@@ -3,7 +3,7 @@
  *     manifest   says which files there are, up to which offset they go, which logs are replayed
  *     lost edits no log file may hold frames of a use that the manifest has not heard of
  *     orphans    files of reserved numbers that no edit names are removed
- *     parts      opened with their masks; one that is damaged takes its window out
+ *     sstables      opened with their masks; one that is damaged takes its window out
  *     logs       frames are replayed in order into memtables, which are flushed as they are; new
  *                records go to a new log file, so that nothing stale can follow a recovered frame
  *
@@ -26,7 +26,7 @@
 #include "base/buffer.h"
 #include "base/logger.h"
 #include "store/log_reader.h"
-#include "store/lost_edits.h"
+#include "store/manifest_truncation.h"
 #include "store/orphans.h"
 #include "store/shard.h"
 
@@ -34,10 +34,10 @@ struct recovery {
     struct store_shard *shard;
     struct log_file **logs; /* one for each log of the manifest, with a reference */
     size_t log_count;
-    struct manifest_log *active; /* copies, by epoch */
+    struct manifest_log *active; /* copies, by generation */
     size_t active_count;
-    struct part **parts; /* one for each table of the manifest; NULL: damaged */
-    size_t part_count;
+    struct sstable **sstables; /* one for each table of the manifest; NULL: damaged */
+    size_t sstable_count;
     struct buffer damage;
     struct manifest_edit edit; /* logs that turned out to hold nothing */
     bool edited;
@@ -65,7 +65,7 @@ static void open_logs(struct recovery *recovery)
             log_file_new(shard, shard->io, shard->directory, state->logs[i].number);
         uint64_t size_bytes = 0;
         int file;
-        log->epoch = state->logs[i].epoch;
+        log->log_generation = state->logs[i].log_generation;
         log->salt = state->logs[i].salt;
         log->durable = state->logs[i].durable != 0;
         if (io_open(shard->io, log->path, IO_READ, &file, NULL) == 0) {
@@ -108,7 +108,7 @@ static void take_out_damaged(struct recovery *recovery)
         struct log_file *log;
         bool damaged = false;
         for (size_t j = 0; j < state->table_count; j++)
-            damaged |= !recovery->parts[j] && same_window(table, &state->tables[j]);
+            damaged |= !recovery->sstables[j] && same_window(table, &state->tables[j]);
         if (!damaged)
             continue;
         log = find_log(recovery, table->description.log_file_number);
@@ -127,25 +127,26 @@ static void take_out_damaged(struct recovery *recovery)
     }
 }
 
-static int open_parts(struct recovery *recovery, struct error *error)
+static int open_sstables(struct recovery *recovery, struct error *error)
 {
     struct store_shard *shard = recovery->shard;
     const struct manifest_state *state = &shard->manifest->state;
 
-    recovery->parts = calloc(state->table_count ? state->table_count : 1, sizeof(*recovery->parts));
-    if (!recovery->parts)
+    recovery->sstables =
+        calloc(state->table_count ? state->table_count : 1, sizeof(*recovery->sstables));
+    if (!recovery->sstables)
         abort();
-    recovery->part_count = state->table_count;
+    recovery->sstable_count = state->table_count;
     for (size_t i = 0; i < state->table_count; i++) {
         const struct manifest_table *table = &state->tables[i];
         struct log_file *log = find_log(recovery, table->description.log_file_number);
         struct error local = {0};
-        int code = part_open(shard, table, log, &recovery->parts[i], &local);
+        int code = sstable_open(shard, table, log, &recovery->sstables[i], &local);
         if (code == 0)
             continue;
         if (code != ERROR_CORRUPT && code != ERROR_NOT_FOUND)
             return error_set(error, code, "%s", local.text);
-        recovery->parts[i] = NULL;
+        recovery->sstables[i] = NULL;
         note_damage(recovery, table, local.text);
     }
     take_out_damaged(recovery);
@@ -167,7 +168,7 @@ static bool window_damaged(const struct store_shard *shard, const struct manifes
 }
 
 /* The version of what is flushed. */
-static void publish_parts(struct recovery *recovery)
+static void publish_sstables(struct recovery *recovery)
 {
     struct store_shard *shard = recovery->shard;
     const struct manifest_state *state = &shard->manifest->state;
@@ -181,7 +182,7 @@ static void publish_parts(struct recovery *recovery)
             continue;
         if (segment.info.file_number != 0)
             attachment = attachment_new(shard, &segment);
-        version_add_part(version, recovery->parts[i], attachment);
+        version_add_sstable(version, recovery->sstables[i], attachment);
         attachment_unref(attachment);
     }
     version_publish(shard, version);
@@ -203,9 +204,9 @@ static bool later_frame_exists(const struct memtable *memtable, const struct log
     for (uint64_t at = from; at < memtable->buffer_bytes; at += LOG_FRAME_ALIGNMENT) {
         const struct log_frame_header *header =
             (const struct log_frame_header *)(memtable->buffer + at);
-        struct log_frame_identity identity = {log->number, log->epoch, log->salt, at};
+        struct log_frame_identity identity = {log->number, log->log_generation, log->salt, at};
         struct log_frame frame;
-        if (header->magic != LOG_FRAME_MAGIC || header->epoch != log->epoch)
+        if (header->magic != LOG_FRAME_MAGIC || header->log_generation != log->log_generation)
             continue;
         if ((header->salt == log->salt && is_misplaced(header, at, dim)) ||
             log_frame_parse(memtable->buffer + at, memtable->buffer_bytes - at, &identity, dim,
@@ -223,7 +224,7 @@ static int replay_frames(struct store_shard *shard, struct memtable *memtable,
     uint64_t at = 0;
 
     while (at < memtable->buffer_bytes) {
-        struct log_frame_identity identity = {log->number, log->epoch, log->salt, at};
+        struct log_frame_identity identity = {log->number, log->log_generation, log->salt, at};
         struct log_frame frame;
         struct store_clock clock;
         if (log_frame_parse(memtable->buffer + at, memtable->buffer_bytes - at, &identity,
@@ -239,7 +240,7 @@ static int replay_frames(struct store_shard *shard, struct memtable *memtable,
         append_apply_frame(shard, memtable, version, &frame, 0);
         clock = store_shard_clock(shard);
         manifest_clock_advance(&clock, &memtable->clock);
-        append_publish(shard, memtable->next_offset, &memtable->mark, &clock);
+        append_publish(shard, memtable->next_offset, &memtable->topic, &clock);
         shard->next_sequence++;
         at += frame.header->frame_bytes;
     }
@@ -305,7 +306,9 @@ static int compare_epochs(const void *a, const void *b)
     const struct manifest_log *left = a;
     const struct manifest_log *right = b;
 
-    return left->epoch < right->epoch ? -1 : left->epoch > right->epoch;
+    return left->log_generation < right->log_generation
+               ? -1
+               : left->log_generation > right->log_generation;
 }
 
 static int replay_logs(struct recovery *recovery, struct error *error)
@@ -379,7 +382,7 @@ int recovery_run(struct store_shard *shard, struct error *error)
     struct recovery recovery = {.shard = shard};
     const struct manifest_state *state = &shard->manifest->state;
     bool all_removed = false;
-    int code = lost_edits_check(shard->io, shard->directory, state, error);
+    int code = manifest_truncation_check(shard->io, shard->directory, state, error);
 
     if (code == 0)
         code = orphans_remove(shard->manifest, &all_removed, error);
@@ -388,25 +391,25 @@ int recovery_run(struct store_shard *shard, struct error *error)
             manifest_forget(shard->manifest, state->dropped[i]);
     shard->flushed_offset = state->next_offset;
     shard->next_sequence = state->next_sequence;
-    append_publish(shard, state->next_offset, &state->mark, &state->clock);
+    append_publish(shard, state->next_offset, &state->topic, &state->clock);
     open_logs(&recovery);
     if (code == 0)
-        code = open_parts(&recovery, error);
+        code = open_sstables(&recovery, error);
     if (code == 0) {
-        publish_parts(&recovery);
+        publish_sstables(&recovery);
         code = replay_logs(&recovery, error);
     }
     if (code == 0)
         code = finish_logs(&recovery, error);
-    for (size_t i = 0; i < recovery.part_count; i++)
-        part_unref(recovery.parts[i]);
+    for (size_t i = 0; i < recovery.sstable_count; i++)
+        sstable_unref(recovery.sstables[i]);
     for (size_t i = 0; i < recovery.log_count; i++)
         log_file_unref(recovery.logs[i]);
     if (code == 0)
         garbage_collect(shard);
     free(recovery.logs);
     free(recovery.active);
-    free(recovery.parts);
+    free(recovery.sstables);
     buffer_destroy(&recovery.damage);
     manifest_edit_destroy(&recovery.edit);
     return code;

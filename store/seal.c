@@ -1,9 +1,9 @@
-/* Seal: the major of a window, all its parts into one sealed run. Tier: some of its chunks into one
- * that stays unsealed. */
+/* Seal: the major of a window, all its sstables into one sealed run. Tier: some of its chunks into
+ * one that stays unsealed. */
 #include "store/compaction.h"
 #include "store/flush.h"
 #include "store/shard.h"
-#include "store/window_work.h"
+#include "store/window_lock.h"
 
 struct seal_work {
     struct compaction compaction;
@@ -15,7 +15,7 @@ static void add_entries(struct compaction *compaction, const struct version *ver
                         size_t count)
 {
     for (size_t i = 0; i < count; i++)
-        compaction_add(compaction, version->entries[first + i].part);
+        compaction_add(compaction, version->entries[first + i].sstable);
 }
 
 static int seal(void *context, struct error *error)
@@ -60,7 +60,7 @@ int store_shard_seal(struct store_shard *shard, int64_t window_start_ms, int64_t
 
     if (window_length_ms == 0)
         return error_set(error, ERROR_INVALID, "a window without an end is never sealed");
-    return window_work(shard, "seal", window_start_ms, window_length_ms, seal, &work, error);
+    return window_lock_run(shard, "seal", window_start_ms, window_length_ms, seal, &work, error);
 }
 
 static int tier(void *context, struct error *error)
@@ -80,7 +80,7 @@ static int tier(void *context, struct error *error)
     count = version_window(version, description->window_start_ms, description->window_length_ms,
                            &first);
     /* The sealed run stands first and is no chunk. */
-    if (count > 0 && version->entries[first].part->sealed) {
+    if (count > 0 && version->entries[first].sstable->sealed) {
         first++;
         count--;
     }
@@ -109,5 +109,5 @@ int store_shard_tier(struct store_shard *shard, int64_t window_start_ms, int64_t
         .first_chunk = first_chunk,
         .chunk_count = chunk_count};
 
-    return window_work(shard, "tier", window_start_ms, window_length_ms, tier, &work, error);
+    return window_lock_run(shard, "tier", window_start_ms, window_length_ms, tier, &work, error);
 }

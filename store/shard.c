@@ -9,7 +9,7 @@
 
 #include "base/logger.h"
 #include "store/flush.h"
-#include "store/keeper.h"
+#include "store/log_preallocator.h"
 
 int shard_check_stop(struct store_shard *shard, int code, const struct error *error)
 {
@@ -52,29 +52,29 @@ struct shard_window *shard_window(struct store_shard *shard, int64_t start_ms, i
     return &shard->windows[shard->window_count++];
 }
 
-int shard_window_claim(struct store_shard *shard, int64_t start_ms, int64_t length_ms,
-                       struct error *error)
+int window_lock_take(struct store_shard *shard, int64_t start_ms, int64_t length_ms,
+                     struct error *error)
 {
     struct shard_window *window;
     int code = 0;
 
     if (length_ms < 0 || (length_ms == 0 && start_ms != 0))
         return error_set(error, ERROR_INVALID, "a window of %lld ms", (long long)length_ms);
-    pthread_mutex_lock(&shard->window_lock);
+    pthread_mutex_lock(&shard->window_notes_lock);
     window = shard_window(shard, start_ms, length_ms);
     if (window->busy)
         code = error_set(error, ERROR_BUSY, "the window is being worked on");
     else
         window->busy = true;
-    pthread_mutex_unlock(&shard->window_lock);
+    pthread_mutex_unlock(&shard->window_notes_lock);
     return code;
 }
 
-void shard_window_free(struct store_shard *shard, int64_t start_ms, int64_t length_ms)
+void window_lock_release(struct store_shard *shard, int64_t start_ms, int64_t length_ms)
 {
-    pthread_mutex_lock(&shard->window_lock);
+    pthread_mutex_lock(&shard->window_notes_lock);
     shard_window(shard, start_ms, length_ms)->busy = false;
-    pthread_mutex_unlock(&shard->window_lock);
+    pthread_mutex_unlock(&shard->window_notes_lock);
 }
 
 int shard_pending_reserve(struct store_shard *shard, uint64_t *number, struct error *error)
@@ -83,7 +83,7 @@ int shard_pending_reserve(struct store_shard *shard, uint64_t *number, struct er
 
     if (code != 0)
         return code;
-    pthread_mutex_lock(&shard->window_lock);
+    pthread_mutex_lock(&shard->window_notes_lock);
     if (shard->pending_count == shard->pending_capacity) {
         uint64_t *grown;
         shard->pending_capacity = shard->pending_capacity ? shard->pending_capacity * 2 : 16;
@@ -93,19 +93,19 @@ int shard_pending_reserve(struct store_shard *shard, uint64_t *number, struct er
         shard->pending = grown;
     }
     shard->pending[shard->pending_count++] = *number;
-    pthread_mutex_unlock(&shard->window_lock);
+    pthread_mutex_unlock(&shard->window_notes_lock);
     return 0;
 }
 
 void shard_pending_done(struct store_shard *shard, uint64_t number)
 {
-    pthread_mutex_lock(&shard->window_lock);
+    pthread_mutex_lock(&shard->window_notes_lock);
     for (size_t i = 0; i < shard->pending_count; i++)
         if (shard->pending[i] == number) {
             shard->pending[i] = shard->pending[--shard->pending_count];
             break;
         }
-    pthread_mutex_unlock(&shard->window_lock);
+    pthread_mutex_unlock(&shard->window_notes_lock);
 }
 
 bool shard_memtables_touch(struct store_shard *shard, int64_t start_ms, int64_t length_ms)
@@ -113,13 +113,13 @@ bool shard_memtables_touch(struct store_shard *shard, int64_t start_ms, int64_t 
     struct version *version = version_acquire(shard);
     bool touches = false;
 
-    pthread_mutex_lock(&shard->window_lock);
+    pthread_mutex_lock(&shard->window_notes_lock);
     for (size_t i = 0; i < version->memtable_count; i++) {
         const struct memtable *memtable = version->memtables[i];
         for (uint32_t j = 0; j < memtable->window_count && memtable->window_ms == length_ms; j++)
             touches |= memtable->windows[j].start_ms == start_ms;
     }
-    pthread_mutex_unlock(&shard->window_lock);
+    pthread_mutex_unlock(&shard->window_notes_lock);
     version_unref(version);
     return touches;
 }
@@ -156,7 +156,7 @@ static struct store_shard *shard_new(struct store *store, const struct store_sha
     init_lock(&shard->flush_lock);
     init_lock(&shard->commit_lock);
     init_lock(&shard->append_lock);
-    init_lock(&shard->window_lock);
+    init_lock(&shard->window_notes_lock);
     init_lock(&shard->garbage_lock);
     init_lock(&shard->collect_lock);
     init_lock(&shard->stop_lock);
@@ -180,7 +180,7 @@ static void shard_delete(struct store_shard *shard)
     pthread_mutex_destroy(&shard->flush_lock);
     pthread_mutex_destroy(&shard->commit_lock);
     pthread_mutex_destroy(&shard->append_lock);
-    pthread_mutex_destroy(&shard->window_lock);
+    pthread_mutex_destroy(&shard->window_notes_lock);
     pthread_mutex_destroy(&shard->garbage_lock);
     pthread_mutex_destroy(&shard->collect_lock);
     pthread_mutex_destroy(&shard->stop_lock);
@@ -263,7 +263,7 @@ int store_shard_open(struct store *store, const struct store_shard_options *opti
         return code;
     }
     atomic_fetch_add(&store->shard_count, 1);
-    keeper_add(store->keeper, shard);
+    log_preallocator_add(store->preallocator, shard);
     *out = shard;
     return 0;
 }
@@ -278,7 +278,7 @@ int store_shard_close(struct store_shard *shard, bool flush, struct error *error
         code = store_shard_flush(shard, error);
     while (atomic_load(&shard->snapshot_count) > 0)
         nanosleep(&pause, NULL);
-    keeper_remove(store->keeper, shard);
+    log_preallocator_remove(store->preallocator, shard);
     garbage_collect(shard);
     shard_metrics_remove(shard);
     shard_delete(shard);
@@ -311,14 +311,14 @@ int64_t store_shard_next_offset(const struct store_shard *shard)
     return atomic_load(&shard->visible);
 }
 
-struct store_mark store_shard_mark(struct store_shard *shard)
+struct store_topic_fingerprint store_shard_topic_fingerprint(struct store_shard *shard)
 {
-    struct store_mark mark;
+    struct store_topic_fingerprint topic;
 
     pthread_mutex_lock(&shard->append_lock);
-    mark = shard->mark;
+    topic = shard->topic;
     pthread_mutex_unlock(&shard->append_lock);
-    return mark;
+    return topic;
 }
 
 struct store_clock store_shard_clock(const struct store_shard *shard)

@@ -6,7 +6,7 @@
  *     commit_lock   flush, seal, tier, drop, attach: from choosing what an edit says until the
  *                   version that shows it is published
  *     append_lock   one append at a time; versions are published and rows die under it
- *     window_lock   the counts by window, in memtables and in the shard
+ *     window_notes_lock  the counts by window, in memtables and in the shard
  *     manifest lock, garbage lock: leaves
  *
  * Readers take none of them. No lock but flush_lock is held while a chunk or run is written; an
@@ -27,7 +27,7 @@
 #include "store/garbage.h"
 #include "store/manifest.h"
 #include "store/memtable.h"
-#include "store/part.h"
+#include "store/sstable.h"
 #include "store/store.h"
 #include "store/version.h"
 
@@ -47,8 +47,8 @@ struct store {
     _Atomic uint64_t decoded_bytes;     /* blocks of packed runs that searches asked for */
     struct buffers buffers;
     _Atomic uint32_t shard_count;
-    pthread_mutex_t shadow_lock; /* while folders of rebuilds are made or removed */
-    struct keeper *keeper;       /* NULL: logs are too small for one */
+    pthread_mutex_t shadow_lock;           /* while folders of rebuilds are made or removed */
+    struct log_preallocator *preallocator; /* NULL: logs are too small for one */
 };
 
 /* What is known of a window apart from its files. */
@@ -93,7 +93,7 @@ struct shard_metrics {
 
 struct store_shard {
     struct store *store;
-    struct store_shard *keeper_next; /* in the keeper's list */
+    struct store_shard *preallocator_next; /* in the preallocator's list */
     struct io *io;
     char *directory;
     char *collection;
@@ -122,17 +122,17 @@ struct store_shard {
     pthread_mutex_t commit_lock;
     pthread_mutex_t append_lock;
     _Atomic uint32_t publishers_waiting; /* for the append lock: shard_publish_lock */
-    pthread_mutex_t window_lock;
+    pthread_mutex_t window_notes_lock;
 
     uint64_t extend_min_bytes; /* LOG_EXTEND_MIN_BYTES, but for tests */
     struct memtable *active;   /* takes appends; NULL between a rotation and the next append */
     int64_t next_sequence;     /* of the next frame; append lock */
-    struct store_mark mark;    /* below the visible offset; append lock */
-    int64_t flushed_offset;    /* everything below is in chunks and runs; commit lock */
+    struct store_topic_fingerprint topic; /* below the visible offset; append lock */
+    int64_t flushed_offset;               /* everything below is in chunks and runs; commit lock */
     _Atomic uint32_t immutable_count;
     _Atomic uint64_t active_bytes; /* memory of the active memtable */
     _Atomic uint64_t frames_bytes; /* written to logs since the opening */
-    uint64_t zeros_bytes;          /* written by the keeper since the opening; its own */
+    uint64_t zeros_bytes;          /* written by the preallocator since the opening; its own */
     _Atomic bool bulk;             /* the last frame was a large one (LOG_BULK_BYTES) */
     _Atomic bool many_windows;     /* the active memtable touches more than the bound */
     _Atomic bool closing;
@@ -142,7 +142,7 @@ struct store_shard {
     size_t window_count, window_capacity;
 
     pthread_mutex_t garbage_lock;
-    struct part *garbage_parts;
+    struct sstable *garbage_sstables;
     struct attachment *garbage_attachments;
     struct log_file *garbage_logs;
     struct log_file *spare_logs;
@@ -193,9 +193,9 @@ int shard_check_running(const struct store_shard *shard, struct error *error);
  * until it is released. */
 struct shard_window *shard_window(struct store_shard *shard, int64_t start_ms, int64_t length_ms);
 /** Marks a window as being worked on. ERROR_BUSY when it is already. */
-int shard_window_claim(struct store_shard *shard, int64_t start_ms, int64_t length_ms,
-                       struct error *error);
-void shard_window_free(struct store_shard *shard, int64_t start_ms, int64_t length_ms);
+int window_lock_take(struct store_shard *shard, int64_t start_ms, int64_t length_ms,
+                     struct error *error);
+void window_lock_release(struct store_shard *shard, int64_t start_ms, int64_t length_ms);
 
 /** Reserves the number of a file about to be written; it counts as temporary until
  * shard_pending_done. */
@@ -226,9 +226,9 @@ int recovery_run(struct store_shard *shard, struct error *error);
 void append_apply_frame(struct store_shard *shard, struct memtable *memtable,
                         const struct version *version, const struct log_frame *frame,
                         int64_t arrival_wall_ms);
-/** Publishes next offset, mark and clock. Under the append lock. */
-void append_publish(struct store_shard *shard, int64_t next_offset, const struct store_mark *mark,
-                    const struct store_clock *clock);
+/** Publishes next offset, topic and clock. Under the append lock. */
+void append_publish(struct store_shard *shard, int64_t next_offset,
+                    const struct store_topic_fingerprint *topic, const struct store_clock *clock);
 /** Makes the active memtable immutable. Under the append lock. */
 void append_rotate(struct store_shard *shard);
 

@@ -4,8 +4,8 @@
  * the current one. Rows with offsets below S were put into memtables of the version that was
  * current when S was published or of an earlier one, and a version is only replaced by one that
  * holds the same rows: so a version that was current while S was read holds every row below S, and
- * every mask below S has been set in its parts. Were S read while a newer version was current, rows
- * below S might lie in a memtable that this version does not have. The check excludes that. */
+ * every mask below S has been set in its sstables. Were S read while a newer version was current,
+ * rows below S might lie in a memtable that this version does not have. The check excludes that. */
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,24 +23,24 @@ static void fill_memtable(struct store_source *source, struct memtable *memtable
         .inner = memtable};
 }
 
-static void fill_part(struct store_source *source, const struct version_entry *entry)
+static void fill_sstable(struct store_source *source, const struct version_entry *entry)
 {
-    struct part *part = entry->part;
+    struct sstable *sstable = entry->sstable;
     const struct attachment *attachment = entry->attachment;
 
     *source = (struct store_source){
-        .kind = part->description.kind == TABLE_CHUNK ? STORE_SOURCE_CHUNK : STORE_SOURCE_RUN,
-        .window_start_ms = part->description.window_start_ms,
-        .window_length_ms = part->description.window_length_ms,
-        .sealed = part->sealed,
-        .generation = part->description.generation,
-        .file_number = part->description.file_number,
-        .row_count = part->row_count,
-        .min_event_ms = part->info.min_event_ms,
-        .max_event_ms = part->info.max_event_ms,
-        .masked_rows = atomic_load_explicit(&part->masked_rows, memory_order_relaxed),
+        .kind = sstable->description.kind == TABLE_CHUNK ? STORE_SOURCE_CHUNK : STORE_SOURCE_RUN,
+        .window_start_ms = sstable->description.window_start_ms,
+        .window_length_ms = sstable->description.window_length_ms,
+        .sealed = sstable->sealed,
+        .generation = sstable->description.generation,
+        .file_number = sstable->description.file_number,
+        .row_count = sstable->row_count,
+        .min_event_ms = sstable->info.min_event_ms,
+        .max_event_ms = sstable->info.max_event_ms,
+        .masked_rows = atomic_load_explicit(&sstable->masked_rows, memory_order_relaxed),
         .segment = attachment && attachment->segment.object ? &attachment->segment : NULL,
-        .inner = part};
+        .inner = sstable};
 }
 
 struct store_snapshot *store_snapshot_acquire(struct store_shard *shard, int64_t now_ms)
@@ -82,7 +82,7 @@ struct store_snapshot *snapshot_acquire_between(struct store_shard *shard, int64
     for (size_t i = 0; i < version->memtable_count; i++)
         fill_memtable(&snapshot->sources[i], version->memtables[i]);
     for (size_t i = 0; i < version->entry_count; i++)
-        fill_part(&snapshot->sources[version->memtable_count + i], &version->entries[i]);
+        fill_sstable(&snapshot->sources[version->memtable_count + i], &version->entries[i]);
     return snapshot;
 }
 
@@ -100,8 +100,8 @@ static void trim_decoded(struct store_shard *shard)
     if (atomic_load(&shard->snapshot_count) == 1) {
         version = version_acquire(shard);
         for (size_t i = 0; i < version->entry_count; i++)
-            if (table_decoded_bytes(version->entries[i].part->table) > 0)
-                table_trim(version->entries[i].part->table);
+            if (table_decoded_bytes(version->entries[i].sstable->table) > 0)
+                table_trim(version->entries[i].sstable->table);
         version_unref(version);
     }
     atomic_store(&shard->trimming, false);
@@ -147,9 +147,10 @@ bool store_row_visible(const struct store_snapshot *snapshot, const struct store
                !shard_row_expired(from->event_time_ms, from->ttl_ms, snapshot->ttl_ms,
                                   snapshot->now_ms);
     }
-    const struct part *part = source->inner;
-    return part->offsets[row] < snapshot->visible && part_dead_at(part, row) >= snapshot->visible &&
-           !shard_row_expired(part->event_times[row], part->ttls ? part->ttls[row] : 0,
+    const struct sstable *sstable = source->inner;
+    return sstable->offsets[row] < snapshot->visible &&
+           sstable_dead_at(sstable, row) >= snapshot->visible &&
+           !shard_row_expired(sstable->event_times[row], sstable->ttls ? sstable->ttls[row] : 0,
                               snapshot->ttl_ms, snapshot->now_ms);
 }
 
@@ -174,14 +175,14 @@ int64_t store_row_event_time_ms(const struct store_source *source, uint32_t row)
 {
     if (source->kind == STORE_SOURCE_MEMTABLE)
         return memtable_row(source->inner, row)->event_time_ms;
-    return ((const struct part *)source->inner)->event_times[row];
+    return ((const struct sstable *)source->inner)->event_times[row];
 }
 
 int64_t store_row_offset(const struct store_source *source, uint32_t row)
 {
     if (source->kind == STORE_SOURCE_MEMTABLE)
         return memtable_row(source->inner, row)->offset;
-    return ((const struct part *)source->inner)->offsets[row];
+    return ((const struct sstable *)source->inner)->offsets[row];
 }
 
 const uint8_t *store_row_key(const struct store_source *source, uint32_t row, size_t *key_bytes)
@@ -191,7 +192,7 @@ const uint8_t *store_row_key(const struct store_source *source, uint32_t row, si
         *key_bytes = from->key_bytes;
         return from->key;
     }
-    return table_key(((const struct part *)source->inner)->table, row, key_bytes);
+    return table_key(((const struct sstable *)source->inner)->table, row, key_bytes);
 }
 
 int store_row_vectors(const struct store_source *source, uint32_t row, const float **vectors,
@@ -204,7 +205,8 @@ int store_row_vectors(const struct store_source *source, uint32_t row, const flo
         *count = from->contiguous < left ? from->contiguous : left;
         return 0;
     }
-    return table_vectors(((const struct part *)source->inner)->table, row, vectors, count, error);
+    return table_vectors(((const struct sstable *)source->inner)->table, row, vectors, count,
+                         error);
 }
 
 int store_row_payload(const struct store_source *source, uint32_t row, struct arena *arena,
@@ -218,7 +220,7 @@ int store_row_payload(const struct store_source *source, uint32_t row, struct ar
         *payload_bytes = from->payload_bytes > 0 ? from->payload_bytes : 1;
         return 0;
     }
-    return table_payload(((const struct part *)source->inner)->table, row, arena, payload,
+    return table_payload(((const struct sstable *)source->inner)->table, row, arena, payload,
                          payload_bytes, error);
 }
 
@@ -227,7 +229,7 @@ int store_rows_payloads(const struct store_source *source, const uint32_t *rows,
                         struct error *error)
 {
     if (source->kind != STORE_SOURCE_MEMTABLE)
-        return table_gather_payloads(((const struct part *)source->inner)->table, rows, count,
+        return table_gather_payloads(((const struct sstable *)source->inner)->table, rows, count,
                                      arena, payloads, payload_bytes, error);
     for (uint32_t i = 0; i < count; i++) {
         size_t size_bytes;
@@ -272,17 +274,17 @@ int store_snapshot_find(const struct store_snapshot *snapshot, const uint8_t *ke
     if (snapshot->source_count > memtables) {
         hash = table_key_hash(key, key_bytes);
         for (size_t i = memtables; i < snapshot->source_count; i++)
-            table_prefetch(((struct part *)snapshot->sources[i].inner)->table, hash);
+            table_prefetch(((struct sstable *)snapshot->sources[i].inner)->table, hash);
     }
     /* Newest to oldest: later windows first, in a window its chunks before the run they will join.
      * At most one version of an id is visible, so that the order saves reads and decides nothing.
      */
     for (size_t i = snapshot->source_count; i-- > memtables;) {
-        const struct part *part = snapshot->sources[i].inner;
-        if (!table_may_contain(part->table, hash))
+        const struct sstable *sstable = snapshot->sources[i].inner;
+        if (!table_may_contain(sstable->table, hash))
             continue;
         metric_add(metrics->lookup_reads, 1);
-        if (!table_find(part->table, key, key_bytes, hash, row) ||
+        if (!table_find(sstable->table, key, key_bytes, hash, row) ||
             !store_row_visible(snapshot, &snapshot->sources[i], *row))
             continue;
         *source = &snapshot->sources[i];

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "store/backup_files.h"
-#include "store/keeper.h"
+#include "store/log_preallocator.h"
 #include "store/rebuild.h"
 #include "store/shard.h"
 
@@ -52,7 +52,7 @@ static int sync_parent(struct io *io, const char *data_dir, struct error *error)
 
 static void store_delete(struct store *store)
 {
-    keeper_stop(store->keeper);
+    log_preallocator_stop(store->preallocator);
     if (store->lock_file >= 0)
         (void)io_close(store->io, store->lock_file, store->lock_path, NULL); /* unlocks */
     buffers_destroy(&store->buffers);
@@ -100,7 +100,7 @@ int store_open(const struct store_options *options, struct store **out, struct e
     }
     rebuild_remove_shadows(store);
     if (store->memtable_max_bytes > LOG_GROW_BYTES)
-        store->keeper = keeper_start();
+        store->preallocator = log_preallocator_start();
     *out = store;
     return 0;
 }

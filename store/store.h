@@ -38,8 +38,7 @@
 #include "base/io.h"
 #include "base/metrics.h"
 
-/* ---- ids
- * ------------------------------------------------------------------------------------------ */
+/* Ids. */
 
 enum { STORE_ID_TEXT_MAX_BYTES = 255, STORE_KEY_MAX_BYTES = 256 };
 
@@ -60,8 +59,7 @@ int store_key_from_doc(const struct doc *doc, struct store_key *key, struct erro
 /** The id as a document: an integer or a string in `arena`. */
 struct doc store_key_to_doc(const uint8_t *key, size_t key_bytes, struct arena *arena);
 
-/* ---- opening
- * -------------------------------------------------------------------------------------- */
+/* Opening. */
 
 struct store;
 struct store_shard;
@@ -122,8 +120,7 @@ uint32_t store_shard_dim(const struct store_shard *shard);
 /** Folder of the shard, for segment files (store_shard_reserve_file). */
 const char *store_shard_directory(const struct store_shard *shard);
 
-/* ---- writing
- * -------------------------------------------------------------------------------------- */
+/* Writing. */
 
 struct store_record {
     const uint8_t *key; /* store_key bytes */
@@ -148,17 +145,18 @@ struct store_clock {
  * is still the same topic. The store only keeps it; what the fingerprint is made of is the
  * caller's.
  */
-struct store_mark {
-    int64_t offset;       /* below the next offset */
-    uint64_t fingerprint; /* 0: not known */
+struct store_topic_fingerprint {
+    int64_t offset; /* below the next offset */
+    uint64_t hash;  /* 0: not known */
 };
 
 struct store_group {
-    const struct store_record
-        *records;           /* in offset order; of one id and offset only the last counts */
-    size_t record_count;    /* 0 is allowed: only next offset, mark and clock move */
-    int64_t next_offset;    /* where Kafka is to be read on; >= every record's offset + 1 */
-    struct store_mark mark; /* goes with the next offset, in place of the one before */
+    /* In offset order; of one id and offset only the last counts. */
+    const struct store_record *records;
+    size_t record_count; /* 0 is allowed: only next offset, topic and clock move */
+    int64_t next_offset; /* where Kafka is to be read on; >= every record's offset + 1 */
+    /* Goes with the next offset, in place of the one before. */
+    struct store_topic_fingerprint topic;
     struct store_clock clock;
 };
 
@@ -174,7 +172,7 @@ int store_shard_append(struct store_shard *shard, const struct store_group *grou
 int64_t store_shard_next_offset(const struct store_shard *shard);
 /** What came with the next offset; not known when nothing was. Any thread; waits for an append that
  * is under way. */
-struct store_mark store_shard_mark(struct store_shard *shard);
+struct store_topic_fingerprint store_shard_topic_fingerprint(struct store_shard *shard);
 struct store_clock store_shard_clock(const struct store_shard *shard);
 /** Makes the safe clock durable without a group: what a start finds is then at least this.
  * Watermark and arrivals stay what they are. Any thread. */
@@ -192,8 +190,7 @@ void store_shard_set_window(struct store_shard *shard, int64_t window_ms);
  * dropped. Returns what it was. Any thread. */
 bool store_shard_set_over_cap(struct store_shard *shard, bool over);
 
-/* ---- carrying out decisions
- * ----------------------------------------------------------------------- */
+/* Carrying out decisions. */
 
 enum { STORE_LEVELS = 7 };
 
@@ -306,8 +303,7 @@ int store_shard_drop(struct store_shard *shard, int64_t window_start_ms, int64_t
 int store_shard_drop_expired(struct store_shard *shard, int64_t window_start_ms,
                              int64_t window_length_ms, int64_t now_ms, struct error *error);
 
-/* ---- rebuilding a window from the records it was made of
- * --------------------------------------------------------- */
+/* Rebuilding a window from the records it was made of. */
 
 /* One window anew, beside the shard that goes on: records from the first of the window on are
  * appended to a shadow shard, where what lies in other windows counts as a delete, so that what is
@@ -367,8 +363,7 @@ int store_shard_load_segment(struct store_shard *shard, uint64_t file_number, vo
 /** Text about windows taken out because of damaged bytes, or NULL. */
 const char *store_shard_damage(const struct store_shard *shard);
 
-/* ---- reading
- * -------------------------------------------------------------------------------------- */
+/* Reading. */
 
 struct store_snapshot;
 
@@ -455,8 +450,7 @@ void store_time_cursor_close(struct store_time_cursor *cursor);
 uint64_t store_snapshot_count(const struct store_snapshot *snapshot, int64_t from_ms,
                               int64_t to_ms);
 
-/* ---- backup
- * --------------------------------------------------------------------------------------- */
+/* Backup. */
 
 /* A backup is a data folder of its own: a manifest a shard that names what was flushed at one
  * instant, files that never change as hard links (copies where the file system refuses), log files
@@ -493,8 +487,7 @@ int store_backup_finish(struct io *io, const char *folder, const struct store_ba
 int store_restore(struct io *io, const char *folder, const char *data_dir, size_t *shard_count,
                   uint64_t *bytes, struct error *error);
 
-/* ---- tools
- * ---------------------------------------------------------------------------------------- */
+/* Tools. */
 
 /** Decodes any file the store wrote, told by its first bytes, for `windrow inspect`. */
 int store_inspect(struct io *io, const char *path, bool json, struct buffer *out,

@@ -69,8 +69,7 @@ struct table_row {
     uint64_t log_position; /* chunks: byte offset of the vector in the log file */
 };
 
-/* ---- writing
- * -------------------------------------------------------------------------------------- */
+/* Writing. */
 
 struct table_writer;
 
@@ -86,8 +85,7 @@ int table_writer_add(struct table_writer *writer, const struct table_row *row, s
 int table_writer_finish(struct table_writer *writer, struct table_info *info, struct error *error);
 void table_writer_abort(struct table_writer *writer);
 
-/* ---- reading
- * -------------------------------------------------------------------------------------- */
+/* Reading. */
 
 struct table;
 
@@ -146,8 +144,7 @@ int table_verify(struct table *table, struct buffer *findings, struct error *err
 int table_inspect(struct io *io, const char *path, bool json, struct buffer *out,
                   struct error *error);
 
-/* ---- masks: n.mask, which rows of a table died and at which offset
- * --------------------------------- */
+/* Masks: n.mask, which rows of a table died and at which offset. */
 
 struct mask_entry {
     uint32_t row;

@@ -12,9 +12,9 @@
 #include <string.h>
 
 #include "store/log_frame.h"
-#include "store/lost_edits.h"
 #include "store/manifest.h"
 #include "store/manifest_format.h"
+#include "store/manifest_truncation.h"
 #include "store/store.h"
 #include "store/table_internal.h"
 
@@ -133,13 +133,13 @@ static void verify_windows(struct verification *verification, const char *direct
 /* ---- logs */
 
 /* Whether the bytes are, or were, the header of a frame of this use of the file: one damaged field
- * does not hide it, and a frame of a former use differs in epoch and salt. */
+ * does not hide it, and a frame of a former use differs in generation and salt. */
 static bool is_frame_of(const struct log_frame_header *header,
                         const struct log_frame_identity *identity)
 {
     return header->salt == identity->salt ||
-           (header->epoch == identity->epoch && header->magic == LOG_FRAME_MAGIC &&
-            header->file_number == identity->file_number);
+           (header->log_generation == identity->log_generation &&
+            header->magic == LOG_FRAME_MAGIC && header->file_number == identity->file_number);
 }
 
 static const struct log_frame_header *header_at(const struct table_map *map, uint64_t position)
@@ -185,7 +185,7 @@ static void verify_log_tail(struct verification *verification, const struct tabl
 static int64_t verify_log(struct verification *verification, const char *directory, uint32_t dim,
                           const struct manifest_log *log)
 {
-    struct log_frame_identity identity = {log->number, log->epoch, log->salt, 0};
+    struct log_frame_identity identity = {log->number, log->log_generation, log->salt, 0};
     struct table_map map = {0};
     struct log_frame frame;
     struct error error = {0};
@@ -281,7 +281,7 @@ static void verify_state(struct verification *verification, const char *director
              "%s/MANIFEST-%06" PRIu64 ": byte %" PRIu64
              ": an interrupted write or a damaged edit; opening the store leaves it out",
              directory, number, end);
-    if (lost_edits_check(verification->io, directory, &state, &error) != 0)
+    if (manifest_truncation_check(verification->io, directory, &state, &error) != 0)
         note(verification, "%s", error.text);
     for (size_t i = 0; i < state.table_count; i++)
         verify_table(verification, directory, state.dim, &state.tables[i]);

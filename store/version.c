@@ -26,7 +26,7 @@ struct version *version_copy(const struct version *from)
     }
     for (size_t i = 0; i < entries; i++) {
         version->entries[i] = from->entries[i];
-        part_ref(version->entries[i].part);
+        sstable_ref(version->entries[i].sstable);
         if (version->entries[i].attachment)
             attachment_ref(version->entries[i].attachment);
     }
@@ -47,7 +47,7 @@ void version_unref(struct version *version)
     for (size_t i = 0; i < version->memtable_count; i++)
         memtable_unref(version->memtables[i]);
     for (size_t i = 0; i < version->entry_count; i++) {
-        part_unref(version->entries[i].part);
+        sstable_unref(version->entries[i].sstable);
         attachment_unref(version->entries[i].attachment);
     }
     free(version->memtables);
@@ -83,7 +83,7 @@ void version_remove_memtable(struct version *version, const struct memtable *mem
     assert(false && "memtable is not in the version");
 }
 
-static int compare_parts(const struct part *a, const struct part *b)
+static int compare_sstables(const struct sstable *a, const struct sstable *b)
 {
     if (a->description.window_start_ms != b->description.window_start_ms)
         return a->description.window_start_ms < b->description.window_start_ms ? -1 : 1;
@@ -96,7 +96,8 @@ static int compare_parts(const struct part *a, const struct part *b)
     return a->description.file_number < b->description.file_number ? -1 : 1;
 }
 
-void version_add_part(struct version *version, struct part *part, struct attachment *attachment)
+void version_add_sstable(struct version *version, struct sstable *sstable,
+                         struct attachment *attachment)
 {
     struct version_entry *grown =
         realloc(version->entries, (version->entry_count + 1) * sizeof(*version->entries));
@@ -104,46 +105,46 @@ void version_add_part(struct version *version, struct part *part, struct attachm
 
     if (!grown)
         abort();
-    while (place > 0 && compare_parts(part, grown[place - 1].part) < 0)
+    while (place > 0 && compare_sstables(sstable, grown[place - 1].sstable) < 0)
         place--;
     memmove(&grown[place + 1], &grown[place], (version->entry_count - place) * sizeof(*grown));
-    part_ref(part);
+    sstable_ref(sstable);
     if (attachment)
         attachment_ref(attachment);
-    grown[place] = (struct version_entry){part, attachment};
+    grown[place] = (struct version_entry){sstable, attachment};
     version->entries = grown;
     version->entry_count++;
 }
 
-void version_remove_part(struct version *version, const struct part *part)
+void version_remove_sstable(struct version *version, const struct sstable *sstable)
 {
     for (size_t i = 0; i < version->entry_count; i++) {
-        if (version->entries[i].part != part)
+        if (version->entries[i].sstable != sstable)
             continue;
-        part_unref(version->entries[i].part);
+        sstable_unref(version->entries[i].sstable);
         attachment_unref(version->entries[i].attachment);
         memmove(&version->entries[i], &version->entries[i + 1],
                 (version->entry_count - i - 1) * sizeof(*version->entries));
         version->entry_count--;
         return;
     }
-    assert(false && "part is not in the version");
+    assert(false && "sstable is not in the version");
 }
 
-void version_drop_part(struct version *version, struct part *part)
+void version_drop_sstable(struct version *version, struct sstable *sstable)
 {
-    struct version_entry *entry = version_find(version, part->description.file_number);
+    struct version_entry *entry = version_find(version, sstable->description.file_number);
 
-    atomic_store(&part->dropped, true);
+    atomic_store(&sstable->dropped, true);
     if (entry && entry->attachment)
         atomic_store(&entry->attachment->dropped, true);
-    version_remove_part(version, part);
+    version_remove_sstable(version, sstable);
 }
 
 struct version_entry *version_find(struct version *version, uint64_t file_number)
 {
     for (size_t i = 0; i < version->entry_count; i++)
-        if (version->entries[i].part->description.file_number == file_number)
+        if (version->entries[i].sstable->description.file_number == file_number)
             return &version->entries[i];
     return NULL;
 }
@@ -155,7 +156,7 @@ size_t version_window(const struct version *version, int64_t start_ms, int64_t l
 
     *first = version->entry_count;
     for (size_t i = 0; i < version->entry_count; i++) {
-        const struct table_description *description = &version->entries[i].part->description;
+        const struct table_description *description = &version->entries[i].sstable->description;
         if (description->window_start_ms != start_ms || description->window_length_ms != length_ms)
             continue;
         if (count++ == 0)
@@ -180,9 +181,9 @@ static uint32_t version_level0_files(const struct version *version)
     uint32_t count = 0;
 
     for (size_t i = 0; i < version->entry_count; i++) {
-        const struct part *part = version->entries[i].part;
-        count += part->description.window_length_ms == 0 &&
-                 atomic_load_explicit(&part->level, memory_order_relaxed) == 0;
+        const struct sstable *sstable = version->entries[i].sstable;
+        count += sstable->description.window_length_ms == 0 &&
+                 atomic_load_explicit(&sstable->level, memory_order_relaxed) == 0;
     }
     return count;
 }

@@ -1,6 +1,6 @@
-/* A version: which memtables, parts and segments make up the shard at one instant. Immutable once
- * published. Readers take a reference inside an epoch section; a replaced version is released when
- * the last reader that could be taking it has left. */
+/* A version: which memtables, sstables and segments make up the shard at one instant. Immutable
+ * once published. Readers take a reference inside an epoch section; a replaced version is released
+ * when the last reader that could be taking it has left. */
 #ifndef STORE_VERSION_H
 #define STORE_VERSION_H
 
@@ -10,10 +10,10 @@
 #include <stdint.h>
 
 #include "store/memtable.h"
-#include "store/part.h"
+#include "store/sstable.h"
 #include "store/store.h"
 
-/* An index attached to a part. `segment.object` is NULL until it is loaded. */
+/* An index attached to an sstable. `segment.object` is NULL until it is loaded. */
 struct attachment {
     struct attachment *next; /* in the garbage list */
     _Atomic uint32_t refs;
@@ -23,7 +23,7 @@ struct attachment {
 };
 
 struct version_entry {
-    struct part *part;
+    struct sstable *sstable;
     struct attachment *attachment; /* or NULL */
 };
 
@@ -42,11 +42,12 @@ void version_unref(struct version *version);
 
 void version_add_memtable(struct version *version, struct memtable *memtable); /* as the newest */
 void version_remove_memtable(struct version *version, const struct memtable *memtable);
-void version_add_part(struct version *version, struct part *part, struct attachment *attachment);
-void version_remove_part(struct version *version, const struct part *part);
-/** Removes a part that the manifest has dropped: its files, and those of its segment, go when their
- * last reader leaves. */
-void version_drop_part(struct version *version, struct part *part);
+void version_add_sstable(struct version *version, struct sstable *sstable,
+                         struct attachment *attachment);
+void version_remove_sstable(struct version *version, const struct sstable *sstable);
+/** Removes an sstable that the manifest has dropped: its files, and those of its segment, go when
+ * their last reader leaves. */
+void version_drop_sstable(struct version *version, struct sstable *sstable);
 struct version_entry *version_find(struct version *version, uint64_t file_number);
 
 /** Entries of a window: [first, first + count). */

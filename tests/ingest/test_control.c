@@ -127,7 +127,7 @@ static int count_records(void *context, const struct store_record *records, size
 }
 
 /* What a window is made anew from must be what was stored. */
-static int replay_half(struct stage *stage, struct store_mark mark, size_t *count,
+static int replay_half(struct stage *stage, struct store_topic_fingerprint mark, size_t *count,
                        struct error *error)
 {
     const struct ingest_replay range = {.config = &stage->config,
@@ -148,7 +148,7 @@ START_TEST(topic_made_anew_that_reaches_our_offset_is_told_from_the_old_one)
     struct stage stage;
     struct node node;
     struct error error = {0};
-    struct store_mark mark;
+    struct store_topic_fingerprint mark;
     char text[512];
     size_t count;
 
@@ -158,7 +158,7 @@ START_TEST(topic_made_anew_that_reaches_our_offset_is_told_from_the_old_one)
     node_start(&node);
     node_wait_offset(&node, 0, 50);
     node_wait_offset(&node, 1, 50);
-    mark = store_shard_mark(node.shards[0]);
+    mark = store_shard_topic_fingerprint(node.shards[0]);
     ck_assert_msg(replay_half(&stage, mark, &count, &error) == 0, "%s", error.text);
     ck_assert_uint_eq(count, 50);
     node_destroy(&node);

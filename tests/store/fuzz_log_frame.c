@@ -20,7 +20,7 @@ static void sign(uint8_t *bytes, size_t size, const struct log_frame_identity *i
     header->magic = LOG_FRAME_MAGIC;
     header->version = LOG_FRAME_VERSION;
     header->file_number = identity->file_number;
-    header->epoch = identity->epoch;
+    header->log_generation = identity->log_generation;
     header->salt = identity->salt;
     header->position = identity->position;
     if (!keep_lengths)

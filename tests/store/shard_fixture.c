@@ -105,7 +105,7 @@ void model_apply(struct model *model, const struct store_group *group)
             model_put(model, &row);
     }
     model->next_offset = group->next_offset;
-    model->mark = group->mark;
+    model->topic = group->topic;
 }
 
 void model_drop(struct model *model, int64_t start_ms, int64_t length_ms)
@@ -173,12 +173,12 @@ void fixture_payload(const uint8_t *key, size_t key_bytes, int64_t offset, uint3
         payload[i] = (uint8_t)test_random(&random);
 }
 
-struct store_mark fixture_mark(int64_t next_offset)
+struct store_topic_fingerprint fixture_topic_fingerprint(int64_t next_offset)
 {
     if (next_offset <= 0)
-        return (struct store_mark){0};
-    return (struct store_mark){next_offset - 1,
-                               (uint64_t)next_offset * UINT64_C(0x9e3779b97f4a7c15) | 1};
+        return (struct store_topic_fingerprint){0};
+    return (struct store_topic_fingerprint){
+        next_offset - 1, (uint64_t)next_offset * UINT64_C(0x9e3779b97f4a7c15) | 1};
 }
 
 void fixture_group_start(struct fixture_group *group, int64_t next_offset)
@@ -244,7 +244,7 @@ void fixture_group_random(struct fixture_group *group, uint64_t *random, int64_t
     /* Kafka's transaction markers take offsets too. */
     group->group.next_offset += (int64_t)(test_random(random) % 2);
     group->group.clock.watermark_ms = group->group.next_offset;
-    group->group.mark = fixture_mark(group->group.next_offset);
+    group->group.topic = fixture_topic_fingerprint(group->group.next_offset);
 }
 
 struct store *fixture_store(struct io *io, const char *data_dir, uint64_t memtable_max_bytes)
@@ -594,14 +594,14 @@ const char *fixture_check(struct store_shard *shard, const struct model *model, 
 {
     struct store_snapshot *snapshot = store_snapshot_acquire(shard, now_ms);
     const char *problem = fixture_compare(snapshot, model, now_ms, ttl_ms);
-    struct store_mark mark = store_shard_mark(shard);
+    struct store_topic_fingerprint topic = store_shard_topic_fingerprint(shard);
 
     store_snapshot_release(snapshot);
-    if (!problem &&
-        (mark.offset != model->mark.offset || mark.fingerprint != model->mark.fingerprint)) {
+    if (!problem && (topic.offset != model->topic.offset || topic.hash != model->topic.hash)) {
         snprintf(complaint, sizeof(complaint),
-                 "mark %016" PRIx64 " at offset %" PRId64 ", expected %016" PRIx64 " at %" PRId64,
-                 mark.fingerprint, mark.offset, model->mark.fingerprint, model->mark.offset);
+                 "topic fingerprint %016" PRIx64 " at offset %" PRId64 ", expected %016" PRIx64
+                 " at %" PRId64,
+                 topic.hash, topic.offset, model->topic.hash, model->topic.offset);
         problem = complaint;
     }
     return problem;

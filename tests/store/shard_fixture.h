@@ -24,7 +24,7 @@ struct model {
     struct model_row *rows; /* by key */
     size_t count, capacity;
     int64_t next_offset; /* -1: nothing was ever appended */
-    struct store_mark mark;
+    struct store_topic_fingerprint topic;
 };
 
 void model_copy(struct model *to, const struct model *from);
@@ -48,8 +48,8 @@ void fixture_vector(const uint8_t *key, size_t key_bytes, int64_t offset, float 
 void fixture_payload(const uint8_t *key, size_t key_bytes, int64_t offset, uint32_t payload_bytes,
                      uint8_t *payload);
 
-/** The mark that goes with a next offset. */
-struct store_mark fixture_mark(int64_t next_offset);
+/** The topic fingerprint that goes with a next offset. */
+struct store_topic_fingerprint fixture_topic_fingerprint(int64_t next_offset);
 
 /* Builds groups with storage of their own. */
 struct fixture_group {

@@ -113,7 +113,8 @@ static bool has_suffix(const char *name, const char *suffix)
 static void find_frames(struct file *file)
 {
     const struct log_frame_header *header = (const struct log_frame_header *)file->bytes;
-    struct log_frame_identity identity = {header->file_number, header->epoch, header->salt, 0};
+    struct log_frame_identity identity = {header->file_number, header->log_generation, header->salt,
+                                          0};
     struct log_frame frame;
 
     while (identity.position < file->size_bytes &&

@@ -79,7 +79,7 @@ static const struct field fields[] = {
     FIELD(log_frame_header, version),
     FIELD(log_frame_header, flags),
     FIELD(log_frame_header, file_number),
-    FIELD(log_frame_header, epoch),
+    FIELD(log_frame_header, log_generation),
     FIELD(log_frame_header, salt),
     FIELD(log_frame_header, position),
     FIELD(log_frame_header, sequence),
@@ -95,8 +95,8 @@ static const struct field fields[] = {
     FIELD(log_frame_header, dim),
     FIELD(log_frame_header, keys_bytes),
     FIELD(log_frame_header, payloads_bytes),
-    FIELD(log_frame_header, mark_offset),
-    FIELD(log_frame_header, mark_fingerprint),
+    FIELD(log_frame_header, topic_offset),
+    FIELD(log_frame_header, topic_hash),
     FIELD(log_frame_header, reserved),
     FIELD(log_frame_record, offset),
     FIELD(log_frame_record, event_time_ms),
@@ -218,8 +218,8 @@ START_TEST(every_record_of_an_edit_is_documented_with_its_fields)
     const struct manifest_log log = {0};
     const struct store_segment_info segment = {.file_number = 1};
     struct manifest_table table = {.segment = segment};
-    const struct store_mark mark = {.fingerprint = 1};
-    struct manifest_edit edits[MANIFEST_MARK + 2] = {{{0}}};
+    const struct store_topic_fingerprint topic = {.hash = 1};
+    struct manifest_edit edits[MANIFEST_TOPIC_FINGERPRINT + 2] = {{{0}}};
     char *document = read_document();
 
     manifest_edit_identity(&edits[MANIFEST_IDENTITY], 1, 1);
@@ -236,14 +236,14 @@ START_TEST(every_record_of_an_edit_is_documented_with_its_fields)
     manifest_edit_dropped(&edits[MANIFEST_DROPPED], 1);
     manifest_edit_forget(&edits[MANIFEST_FORGET], 1);
     manifest_edit_level(&edits[MANIFEST_LEVEL], 1, 1);
-    manifest_edit_mark(&edits[MANIFEST_MARK], &mark);
+    manifest_edit_topic_fingerprint(&edits[MANIFEST_TOPIC_FINGERPRINT], &topic);
     /* The checksum is a record behind the one that names the segment: what comes on top. */
     table.segment.checksum = 1;
     manifest_edit_table(&edits[MANIFEST_SEGMENT_CHECKSUM], &table);
     memmove(edits[MANIFEST_SEGMENT_CHECKSUM].body.data,
             edits[MANIFEST_SEGMENT_CHECKSUM].body.data + edits[MANIFEST_TABLE].body.size,
             edits[MANIFEST_SEGMENT_CHECKSUM].body.size -= edits[MANIFEST_TABLE].body.size);
-    for (int type = 1; type <= MANIFEST_MARK; type++) {
+    for (int type = 1; type <= MANIFEST_TOPIC_FINGERPRINT; type++) {
         const struct buffer *body = &edits[type].body;
         char heading[32];
         const char *row;

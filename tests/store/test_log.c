@@ -73,17 +73,17 @@ START_TEST(mark_of_a_frame_lies_below_its_next_offset_or_is_not_known)
     struct log_frame_layout layout;
     uint8_t *bytes = build(&random, &layout);
     struct log_frame_header *header = (struct log_frame_header *)bytes;
-    const struct store_mark mark = fixture_mark(header->next_offset);
+    const struct store_topic_fingerprint topic = fixture_topic_fingerprint(header->next_offset);
 
-    ck_assert_int_eq(header->mark_offset, mark.offset);
-    ck_assert_uint_eq(header->mark_fingerprint, mark.fingerprint);
+    ck_assert_int_eq(header->topic_offset, topic.offset);
+    ck_assert_uint_eq(header->topic_hash, topic.hash);
     ck_assert_int_eq(parse_signed(bytes, &layout), 0);
-    header->mark_offset = header->next_offset;
+    header->topic_offset = header->next_offset;
     ck_assert_int_eq(parse_signed(bytes, &layout), ERROR_CORRUPT);
-    header->mark_offset = -1;
+    header->topic_offset = -1;
     ck_assert_int_eq(parse_signed(bytes, &layout), ERROR_CORRUPT);
-    header->mark_offset = 0; /* as before it was kept */
-    header->mark_fingerprint = 0;
+    header->topic_offset = 0; /* as before it was kept */
+    header->topic_hash = 0;
     ck_assert_int_eq(parse_signed(bytes, &layout), 0);
     free(bytes);
 }
@@ -420,12 +420,12 @@ static void reopen_scene(struct scene *scene)
     scene_open(scene);
 }
 
-static void expect_mark(struct scene *scene, struct store_mark expected)
+static void expect_topic_fingerprint(struct scene *scene, struct store_topic_fingerprint expected)
 {
-    struct store_mark mark = store_shard_mark(scene->shard);
+    struct store_topic_fingerprint topic = store_shard_topic_fingerprint(scene->shard);
 
-    ck_assert_int_eq(mark.offset, expected.offset);
-    ck_assert_uint_eq(mark.fingerprint, expected.fingerprint);
+    ck_assert_int_eq(topic.offset, expected.offset);
+    ck_assert_uint_eq(topic.hash, expected.hash);
 }
 
 /* From the log, then from the manifest; without records, and taken away on purpose. */
@@ -433,40 +433,40 @@ START_TEST(mark_comes_back_with_the_next_offset)
 {
     struct scene scene;
     struct store_group group = {0};
-    const struct store_mark none = {0};
+    const struct store_topic_fingerprint none = {0};
 
     scene_start(&scene);
     scene_open(&scene);
     group.next_offset = store_shard_next_offset(scene.shard);
-    group.mark = fixture_mark(group.next_offset);
-    expect_mark(&scene, group.mark);
+    group.topic = fixture_topic_fingerprint(group.next_offset);
+    expect_topic_fingerprint(&scene, group.topic);
     ck_assert_int_eq(store_shard_flush(scene.shard, NULL), 0);
     reopen_scene(&scene);
-    expect_mark(&scene, group.mark);
+    expect_topic_fingerprint(&scene, group.topic);
 
     group.next_offset += 7;
     ck_assert_int_eq(store_shard_append(scene.shard, &group, NULL), 0);
     reopen_scene(&scene);
-    expect_mark(&scene, group.mark);
+    expect_topic_fingerprint(&scene, group.topic);
     ck_assert_int_eq(store_shard_next_offset(scene.shard), group.next_offset);
 
     for (int flush = 0; flush < 2; flush++) {
-        group.mark = fixture_mark(group.next_offset);
+        group.topic = fixture_topic_fingerprint(group.next_offset);
         ck_assert_int_eq(store_shard_append(scene.shard, &group, NULL), 0);
         ck_assert_int_eq(store_shard_flush(scene.shard, NULL), 0);
-        group.mark = none;
+        group.topic = none;
         ck_assert_int_eq(store_shard_append(scene.shard, &group, NULL), 0);
-        expect_mark(&scene, none);
+        expect_topic_fingerprint(&scene, none);
         if (flush)
             ck_assert_int_eq(store_shard_flush(scene.shard, NULL), 0);
         reopen_scene(&scene);
-        expect_mark(&scene, none);
+        expect_topic_fingerprint(&scene, none);
     }
-    group.mark = (struct store_mark){group.next_offset, 1};
+    group.topic = (struct store_topic_fingerprint){group.next_offset, 1};
     ck_assert_int_eq(store_shard_append(scene.shard, &group, NULL), ERROR_INVALID);
-    group.mark.offset = -1;
+    group.topic.offset = -1;
     ck_assert_int_eq(store_shard_append(scene.shard, &group, NULL), ERROR_INVALID);
-    expect_mark(&scene, none);
+    expect_topic_fingerprint(&scene, none);
     scene_close(&scene);
     scene_destroy(&scene);
 }

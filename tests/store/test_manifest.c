@@ -52,15 +52,19 @@ START_TEST(edits_are_there_after_opening_again)
     struct manifest_table table = make_table(10);
     const struct manifest_table *found;
     const struct store_clock clock = {1, 2, 3};
-    const struct store_mark mark = {98, 0xfeed};
-    struct manifest_log log = {
-        .number = 30, .epoch = 4, .salt = 5, .first_sequence = 6, .active = 1, .durable = 1};
+    const struct store_topic_fingerprint topic = {98, 0xfeed};
+    struct manifest_log log = {.number = 30,
+                               .log_generation = 4,
+                               .salt = 5,
+                               .first_sequence = 6,
+                               .active = 1,
+                               .durable = 1};
 
     manifest_edit_table(&edit, &table);
     manifest_edit_mask(&edit, 10, 20, 64);
     manifest_edit_log_use(&edit, &log);
     manifest_edit_progress(&edit, 100, 7, &clock);
-    manifest_edit_mark(&edit, &mark);
+    manifest_edit_topic_fingerprint(&edit, &topic);
     commit(manifest, &edit);
     manifest = reopen(manifest);
     found = manifest_state_table(&manifest->state, 10);
@@ -71,10 +75,10 @@ START_TEST(edits_are_there_after_opening_again)
     ck_assert_double_eq(found->segment.recall, 0.97);
     ck_assert_uint_eq(found->description.dim, 8);
     ck_assert_int_eq(manifest->state.next_offset, 100);
-    ck_assert_int_eq(manifest->state.mark.offset, 98);
-    ck_assert_uint_eq(manifest->state.mark.fingerprint, 0xfeed);
+    ck_assert_int_eq(manifest->state.topic.offset, 98);
+    ck_assert_uint_eq(manifest->state.topic.hash, 0xfeed);
     ck_assert_int_eq(manifest->state.clock.safe_wall_ms, 3);
-    ck_assert_uint_gt(manifest->state.next_epoch, 4);
+    ck_assert_uint_gt(manifest->state.next_log_generation, 4);
     ck_assert(manifest_state_refers(&manifest->state, 11) && "its segment");
     ck_assert(manifest_state_refers(&manifest->state, 20) && "its mask");
     ck_assert(manifest_state_log(&manifest->state, 30)->active);
@@ -218,31 +222,31 @@ START_TEST(damaged_or_missing_current_fails_the_opening)
 }
 END_TEST
 
-/* Manifests from before the mark was kept have progress alone: what was known of an earlier offset
- * must not be taken for it. */
+/* Manifests from before the fingerprint was kept have progress alone: what was known of an earlier
+ * offset must not be taken for it. */
 START_TEST(progress_without_a_mark_takes_the_old_one_away)
 {
-    static const struct store_mark bad[] = {{100, 1}, {-1, 1}, {INT64_MAX, 1}};
+    static const struct store_topic_fingerprint bad[] = {{100, 1}, {-1, 1}, {INT64_MAX, 1}};
     const struct store_clock clock = {1, 2, 3};
-    const struct store_mark mark = {98, 0xfeed};
-    const struct store_mark none = {0};
+    const struct store_topic_fingerprint topic = {98, 0xfeed};
+    const struct store_topic_fingerprint none = {0};
     struct manifest *manifest = reopen(NULL);
     struct manifest_edit edit = {0};
 
     manifest_edit_progress(&edit, 100, 7, &clock);
-    manifest_edit_mark(&edit, &mark);
+    manifest_edit_topic_fingerprint(&edit, &topic);
     commit(manifest, &edit);
     manifest_edit_clock(&edit, &clock);
     commit(manifest, &edit);
-    ck_assert_uint_eq(manifest->state.mark.fingerprint, 0xfeed);
+    ck_assert_uint_eq(manifest->state.topic.hash, 0xfeed);
     manifest_edit_progress(&edit, 100, 8, &clock);
-    manifest_edit_mark(&edit, &none);
+    manifest_edit_topic_fingerprint(&edit, &none);
     commit(manifest, &edit);
     manifest = reopen(manifest);
     ck_assert_int_eq(manifest->state.next_offset, 100);
-    ck_assert_uint_eq(manifest->state.mark.fingerprint, 0);
+    ck_assert_uint_eq(manifest->state.topic.hash, 0);
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-        manifest_edit_mark(&edit, &bad[i]);
+        manifest_edit_topic_fingerprint(&edit, &bad[i]);
         ck_assert_int_eq(
             manifest_state_apply(&manifest->state, edit.body.data, edit.body.size, NULL),
             ERROR_CORRUPT);
@@ -259,14 +263,14 @@ START_TEST(hostile_edits_are_refused)
     struct manifest_edit edit = {0};
     struct manifest_table table = make_table(10);
     const struct store_clock clock = {1, 2, 3};
-    const struct store_mark mark = {98, 0xfeed};
+    const struct store_topic_fingerprint topic = {98, 0xfeed};
     unsigned refused = 0;
 
     manifest_edit_identity(&edit, 8, 1);
     manifest_edit_table(&edit, &table);
     manifest_edit_table_drop(&edit, 10);
     manifest_edit_progress(&edit, 100, 7, &clock);
-    manifest_edit_mark(&edit, &mark);
+    manifest_edit_topic_fingerprint(&edit, &topic);
     for (int i = 0; i < 20000; i++) {
         struct manifest_state state = {.next_offset = -1};
         size_t size = (size_t)(test_random(&random) % (edit.body.size + 1));

@@ -29,7 +29,7 @@ static struct tally {
     uint64_t crashes, old, new, operations;
 } tally;
 
-/* ---- a shard and its records ---- */
+/* A shard and its records. */
 
 static int open_world(struct world *world, struct error *error)
 {
@@ -110,7 +110,7 @@ static int give(struct world *world, struct store_rebuild *rebuild, int64_t from
     return code == 0 ? store_rebuild_append(rebuild, NULL, 0, to, NULL, NULL) : code;
 }
 
-/* ---- the rebuild ---- */
+/* The rebuild. */
 
 /* Records come at each step. Returns whether the swap was acknowledged; *replaced: the offset from
  * which records lie outside what it replaced. */
@@ -147,7 +147,7 @@ static bool rebuild_window(struct world *world, int64_t *replaced)
     return code == 0;
 }
 
-/* ---- what may come back ---- */
+/* What may come back. */
 
 /* The first `count` groups; rows of the window before offset `replaced` as the rebuild read them,
  * when `renewed`. */
@@ -214,7 +214,7 @@ static bool check(struct world *world, bool acknowledged, int64_t replaced)
     return is_new;
 }
 
-/* ---- crashing ---- */
+/* Crashing. */
 
 /* A byte of the footer turned over: the window is taken out at the next opening. */
 static void damage(struct world *world, uint64_t file_number)

@@ -174,7 +174,8 @@ static void write_at(const char *path, const uint8_t *bytes, size_t size_bytes, 
 static size_t end_of_frames(const uint8_t *bytes, size_t size_bytes, size_t *last)
 {
     const struct log_frame_header *header = (const struct log_frame_header *)bytes;
-    struct log_frame_identity identity = {header->file_number, header->epoch, header->salt, 0};
+    struct log_frame_identity identity = {header->file_number, header->log_generation, header->salt,
+                                          0};
     struct log_frame frame;
 
     *last = 0;

@@ -152,7 +152,7 @@ static void expire(struct world *world)
     for (int day = 0; day < 2; day++) {
         struct store_clock clock = {*world->wall_ms, *world->wall_ms, *world->wall_ms};
         struct store_group idle = {
-            .next_offset = world->model.next_offset, .mark = world->model.mark, .clock = clock};
+            .next_offset = world->model.next_offset, .topic = world->model.topic, .clock = clock};
         ck_assert_int_eq(store_shard_append(world->shard, &idle, NULL), 0);
         ck_assert_int_eq(store_shard_flush(world->shard, NULL), 0);
         maintain(world);

@@ -1,19 +1,20 @@
-#include "store/window_work.h"
+#include "store/window_lock.h"
 
 #include "store/damage.h"
 
-int window_work(struct store_shard *shard, const char *verb, int64_t start_ms, int64_t length_ms,
-                window_work_function work, void *context, struct error *error)
+int window_lock_run(struct store_shard *shard, const char *verb, int64_t start_ms,
+                    int64_t length_ms, window_lock_function work, void *context,
+                    struct error *error)
 {
     int code;
 
     garbage_collect_behind(shard);
     code = shard_check_running(shard, error);
     if (code == 0)
-        code = shard_window_claim(shard, start_ms, length_ms, error);
+        code = window_lock_take(shard, start_ms, length_ms, error);
     if (code == 0) {
         code = shard_check_stop(shard, work(context, error), error);
-        shard_window_free(shard, start_ms, length_ms);
+        window_lock_release(shard, start_ms, length_ms);
     }
     garbage_collect_behind(shard);
     if (code != 0 && error)

@@ -1,4 +1,4 @@
-#include "store/lost_edits.h"
+#include "store/manifest_truncation.h"
 
 #include <inttypes.h>
 #include <limits.h>
@@ -20,8 +20,8 @@ struct search {
 static int is_whole(struct io *io, int file, const char *path, uint64_t size_bytes,
                     const struct log_frame_header *header, bool *whole, struct error *error)
 {
-    const struct log_frame_identity identity = {header->file_number, header->epoch, header->salt,
-                                                0};
+    const struct log_frame_identity identity = {header->file_number, header->log_generation,
+                                                header->salt, 0};
     struct log_frame frame;
     uint8_t *bytes;
     int code;
@@ -50,7 +50,7 @@ static int check_open_log(const struct search *search, int file, const char *pat
         return code;
     code = io_read(search->io, file, path, &header, sizeof(header), 0, search->error);
     if (code != 0 || header.magic != LOG_FRAME_MAGIC || header.file_number != number ||
-        header.epoch < search->state->next_epoch)
+        header.log_generation < search->state->next_log_generation)
         return code;
     code = is_whole(search->io, file, path, size_bytes, &header, &whole, search->error);
     if (code == 0 && whole)
@@ -58,7 +58,7 @@ static int check_open_log(const struct search *search, int file, const char *pat
                          "%s holds records of its use %" PRIu64
                          ", the manifest knows none from %" PRIu64
                          " on: the manifest has lost its last edits",
-                         path, header.epoch, search->state->next_epoch);
+                         path, header.log_generation, search->state->next_log_generation);
     return code;
 }
 
@@ -82,8 +82,8 @@ static int check_log(void *context, const char *name)
     return search->code != 0;
 }
 
-int lost_edits_check(struct io *io, const char *directory, const struct manifest_state *state,
-                     struct error *error)
+int manifest_truncation_check(struct io *io, const char *directory,
+                              const struct manifest_state *state, struct error *error)
 {
     struct search search = {.io = io, .directory = directory, .state = state, .error = error};
     int code = io_list(io, directory, check_log, &search, error);

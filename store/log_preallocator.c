@@ -1,4 +1,4 @@
-#include "store/keeper.h"
+#include "store/log_preallocator.h"
 
 #include <pthread.h>
 #include <sched.h>
@@ -9,7 +9,7 @@
 #include "base/thread.h"
 #include "store/shard.h"
 
-struct keeper {
+struct log_preallocator {
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t wake;        /* something is due, or it is time to stop */
@@ -29,8 +29,9 @@ static uint64_t zeros_target(uint64_t used_bytes)
 static bool may_write_zeros(const struct store_shard *shard)
 {
     return shard->zeros_bytes <
-           atomic_load_explicit(&shard->frames_bytes, memory_order_relaxed) / KEEPER_ZEROS_SHARE +
-               KEEPER_ZEROS_FREE_LOGS * shard->store->memtable_max_bytes;
+           atomic_load_explicit(&shard->frames_bytes, memory_order_relaxed) /
+                   LOG_PREALLOCATOR_ZEROS_SHARE +
+               LOG_PREALLOCATOR_ZEROS_FREE_LOGS * shard->store->memtable_max_bytes;
 }
 
 /* A step at a time: an appender that comes to the end of the zeros waits for one step at most. */
@@ -69,7 +70,7 @@ static int create_spare(struct store_shard *shard, struct error *error)
     }
     code = io_sync_directory(shard->io, shard->directory, error);
     if (code == 0) {
-        use.epoch = manifest_take_epoch(shard->manifest);
+        use.log_generation = manifest_take_log_generation(shard->manifest);
         manifest_edit_log_use(&edit, &use);
         code = manifest_commit(shard->manifest, &edit, error);
     }
@@ -128,100 +129,103 @@ static void prepare_logs(struct store_shard *shard)
         (void)shard_check_stop(shard, code, &error);
 }
 
-static void *keeper_loop(void *context)
+static void *log_preallocator_loop(void *context)
 {
-    struct keeper *keeper = context;
+    struct log_preallocator *preallocator = context;
     const struct sched_param ordinary = {0};
 
     /* Whoever wakes it goes on: with two busy processors the unmapping of a dropped window (2.6 ms
      * for 10^6 rows) took the processor from the drop itself. Refused: only slower. */
     (void)pthread_setschedparam(pthread_self(), SCHED_BATCH, &ordinary);
-    pthread_mutex_lock(&keeper->lock);
-    while (!keeper->stopping) {
-        if (!atomic_exchange(&keeper->due, false)) {
-            pthread_cond_wait(&keeper->wake, &keeper->lock);
+    pthread_mutex_lock(&preallocator->lock);
+    while (!preallocator->stopping) {
+        if (!atomic_exchange(&preallocator->due, false)) {
+            pthread_cond_wait(&preallocator->wake, &preallocator->lock);
             continue;
         }
-        for (struct store_shard *shard = keeper->shards; shard; shard = shard->keeper_next) {
-            keeper->busy = shard;
-            pthread_mutex_unlock(&keeper->lock);
+        for (struct store_shard *shard = preallocator->shards; shard;
+             shard = shard->preallocator_next) {
+            preallocator->busy = shard;
+            pthread_mutex_unlock(&preallocator->lock);
             prepare_logs(shard);
             garbage_collect(shard);
-            pthread_mutex_lock(&keeper->lock);
-            keeper->busy = NULL;
-            pthread_cond_broadcast(&keeper->done);
+            pthread_mutex_lock(&preallocator->lock);
+            preallocator->busy = NULL;
+            pthread_cond_broadcast(&preallocator->done);
             /* Who waits to take this shard out of the list gets the lock after the next one is
              * busy. */
         }
     }
-    pthread_mutex_unlock(&keeper->lock);
+    pthread_mutex_unlock(&preallocator->lock);
     return NULL;
 }
 
-struct keeper *keeper_start(void)
+struct log_preallocator *log_preallocator_start(void)
 {
-    struct keeper *keeper = calloc(1, sizeof(*keeper));
+    struct log_preallocator *preallocator = calloc(1, sizeof(*preallocator));
 
-    if (!keeper || pthread_mutex_init(&keeper->lock, NULL) != 0 ||
-        pthread_cond_init(&keeper->wake, NULL) != 0 || pthread_cond_init(&keeper->done, NULL) != 0)
+    if (!preallocator || pthread_mutex_init(&preallocator->lock, NULL) != 0 ||
+        pthread_cond_init(&preallocator->wake, NULL) != 0 ||
+        pthread_cond_init(&preallocator->done, NULL) != 0)
         abort();
-    if (thread_start(&keeper->thread, "log-keeper", keeper_loop, keeper) != 0) {
+    if (thread_start(&preallocator->thread, "log-prealloc", log_preallocator_loop, preallocator) !=
+        0) {
         /* Appends do without. */
-        log_warning("store", "no thread for the keeper");
-        free(keeper);
+        log_warning("store", "no thread for the preallocator");
+        free(preallocator);
         return NULL;
     }
-    return keeper;
+    return preallocator;
 }
 
-void keeper_stop(struct keeper *keeper)
+void log_preallocator_stop(struct log_preallocator *preallocator)
 {
-    if (!keeper)
+    if (!preallocator)
         return;
-    pthread_mutex_lock(&keeper->lock);
-    keeper->stopping = true;
-    pthread_cond_signal(&keeper->wake);
-    pthread_mutex_unlock(&keeper->lock);
-    pthread_join(keeper->thread, NULL);
-    pthread_cond_destroy(&keeper->wake);
-    pthread_cond_destroy(&keeper->done);
-    pthread_mutex_destroy(&keeper->lock);
-    free(keeper);
+    pthread_mutex_lock(&preallocator->lock);
+    preallocator->stopping = true;
+    pthread_cond_signal(&preallocator->wake);
+    pthread_mutex_unlock(&preallocator->lock);
+    pthread_join(preallocator->thread, NULL);
+    pthread_cond_destroy(&preallocator->wake);
+    pthread_cond_destroy(&preallocator->done);
+    pthread_mutex_destroy(&preallocator->lock);
+    free(preallocator);
 }
 
-void keeper_add(struct keeper *keeper, struct store_shard *shard)
+void log_preallocator_add(struct log_preallocator *preallocator, struct store_shard *shard)
 {
-    if (!keeper)
+    if (!preallocator)
         return;
-    pthread_mutex_lock(&keeper->lock);
-    shard->keeper_next = keeper->shards;
-    keeper->shards = shard;
-    pthread_mutex_unlock(&keeper->lock);
+    pthread_mutex_lock(&preallocator->lock);
+    shard->preallocator_next = preallocator->shards;
+    preallocator->shards = shard;
+    pthread_mutex_unlock(&preallocator->lock);
 }
 
-void keeper_remove(struct keeper *keeper, struct store_shard *shard)
+void log_preallocator_remove(struct log_preallocator *preallocator, struct store_shard *shard)
 {
     struct store_shard **link;
 
-    if (!keeper)
+    if (!preallocator)
         return;
-    pthread_mutex_lock(&keeper->lock);
-    while (keeper->busy == shard)
-        pthread_cond_wait(&keeper->done, &keeper->lock);
-    for (link = &keeper->shards; *link; link = &(*link)->keeper_next)
+    pthread_mutex_lock(&preallocator->lock);
+    while (preallocator->busy == shard)
+        pthread_cond_wait(&preallocator->done, &preallocator->lock);
+    for (link = &preallocator->shards; *link; link = &(*link)->preallocator_next)
         if (*link == shard) {
-            *link = shard->keeper_next;
+            *link = shard->preallocator_next;
             break;
         }
-    pthread_mutex_unlock(&keeper->lock);
+    pthread_mutex_unlock(&preallocator->lock);
 }
 
-void keeper_wake(struct keeper *keeper)
+void log_preallocator_wake(struct log_preallocator *preallocator)
 {
-    if (!keeper || atomic_exchange(&keeper->due, true))
+    if (!preallocator || atomic_exchange(&preallocator->due, true))
         return;
     /* The flag is looked at under the lock: the signal cannot come between that and the wait. */
-    pthread_mutex_lock(&keeper->lock);
-    pthread_cond_signal(&keeper->wake);
-    pthread_mutex_unlock(&keeper->lock);
+    pthread_mutex_lock(&preallocator->lock);
+    pthread_cond_signal(&preallocator->wake);
+    pthread_mutex_unlock(&preallocator->lock);
 }

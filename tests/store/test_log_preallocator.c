@@ -1,4 +1,4 @@
-/* Logs large enough for the keeper: zeros ahead of the appender, files that come back, and a
+/* Logs large enough for the preallocator: zeros ahead of the appender, files that come back, and a
  * recovery that reads several of them at once. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -6,7 +6,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
-#include "store/keeper.h"
+#include "store/log_preallocator.h"
 #include "store/shard.h"
 #include "tests/store/shard_fixture.h"
 #include "tests/support/test_main.h"
@@ -93,7 +93,7 @@ static void check_all_there(struct scene *scene, uint32_t first)
     store_snapshot_release(snapshot);
 }
 
-/* Waits, at most ten seconds, for what the keeper does by itself. */
+/* Waits, at most ten seconds, for what the preallocator does by itself. */
 static bool soon(bool (*done)(struct scene *scene), struct scene *scene)
 {
     const struct timespec pause = {.tv_nsec = 1000000};

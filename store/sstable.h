@@ -1,10 +1,10 @@
-/* A part: a chunk or run of the shard, with the masks of its rows.
+/* An sstable: a chunk or run of the shard, with the masks of its rows.
  *
  * Masks say at which offset a row died. They are kept in pages that are made when the first row of
  * the page dies. The writer sets them under the shard's append lock; readers look without locks: a
  * reader that took its visible offset with acquire sees every mask below it. */
-#ifndef STORE_PART_H
-#define STORE_PART_H
+#ifndef STORE_SSTABLE_H
+#define STORE_SSTABLE_H
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -16,15 +16,15 @@
 #include "store/store.h"
 #include "store/table.h"
 
-enum { PART_PAGE_ROWS = 512 };
-#define PART_ALIVE INT64_MAX
+enum { SSTABLE_PAGE_ROWS = 512 };
+#define SSTABLE_ALIVE INT64_MAX
 
-struct part_page {
-    _Atomic int64_t dead_at[PART_PAGE_ROWS];
+struct sstable_page {
+    _Atomic int64_t dead_at[SSTABLE_PAGE_ROWS];
 };
 
-struct part {
-    struct part *next; /* in the garbage list */
+struct sstable {
+    struct sstable *next; /* in the garbage list */
     _Atomic uint32_t refs;
     struct store_shard *shard;
     struct table *table;
@@ -39,14 +39,14 @@ struct part {
     const uint8_t *first_key, *last_key;
     size_t first_key_bytes, last_key_bytes;
     struct log_file *log; /* of a chunk: holds its vectors */
-    _Atomic(struct part_page *) *pages;
+    _Atomic(struct sstable_page *) *pages;
     uint32_t page_count;
     _Atomic uint32_t masked_rows;
     uint32_t masked_last;            /* masked_rows when masks were last persisted; commit lock */
     _Atomic uint32_t persisted_rows; /* rows in the persisted mask; changed under the commit lock */
     uint64_t mask_number;            /* commit lock */
     _Atomic uint64_t mask_bytes;
-    pthread_mutex_t expiry_lock; /* guards what part_max_expiry_ms remembers */
+    pthread_mutex_t expiry_lock; /* guards what sstable_max_expiry_ms remembers */
     bool expiry_known;
     bool expiry_pending; /* a row was dead, but not yet below */
     int64_t expiry_dead_below;
@@ -57,54 +57,56 @@ struct part {
 };
 
 /** Opens the table the manifest describes, masks included. `log` (chunks) is referenced. */
-int part_open(struct store_shard *shard, const struct manifest_table *table, struct log_file *log,
-              struct part **part, struct error *error);
-void part_ref(struct part *part);
-void part_unref(struct part *part);
+int sstable_open(struct store_shard *shard, const struct manifest_table *table,
+                 struct log_file *log, struct sstable **sstable, struct error *error);
+void sstable_ref(struct sstable *sstable);
+void sstable_unref(struct sstable *sstable);
 /** Closes the table and frees; touches no other file. */
-void part_delete(struct part *part);
+void sstable_delete(struct sstable *sstable);
 
-/** Offset at which the row died, PART_ALIVE when it has not. Any thread. */
-static inline int64_t part_dead_at(const struct part *part, uint32_t row)
+/** Offset at which the row died, SSTABLE_ALIVE when it has not. Any thread. */
+static inline int64_t sstable_dead_at(const struct sstable *sstable, uint32_t row)
 {
-    const struct part_page *page =
-        atomic_load_explicit(&part->pages[row / PART_PAGE_ROWS], memory_order_acquire);
+    const struct sstable_page *page =
+        atomic_load_explicit(&sstable->pages[row / SSTABLE_PAGE_ROWS], memory_order_acquire);
 
-    return page ? atomic_load_explicit(&page->dead_at[row % PART_PAGE_ROWS], memory_order_acquire)
-                : PART_ALIVE;
+    return page
+               ? atomic_load_explicit(&page->dead_at[row % SSTABLE_PAGE_ROWS], memory_order_acquire)
+               : SSTABLE_ALIVE;
 }
 
 /** The largest expiry of the rows that did not die below `dead_below`, under the shard's TTL;
  * INT64_MAX: some row never expires, INT64_MIN: no row is left. Never too early; too late when few
  * rows died since it was looked at. Any thread. */
-int64_t part_max_expiry_ms(struct part *part, int64_t dead_below);
+int64_t sstable_max_expiry_ms(struct sstable *sstable, int64_t dead_below);
 
-/** Marks a living row dead. Under the append lock, or before the part is published. */
-void part_kill(struct part *part, uint32_t row, int64_t offset);
+/** Marks a living row dead. Under the append lock, or before the sstable is published. */
+void sstable_kill(struct sstable *sstable, uint32_t row, int64_t offset);
 
 /** The living row of the key, if any; `key_hash` is table_key_hash of it. Under the append lock. */
-bool part_find_living(const struct part *part, const uint8_t *key, size_t key_bytes,
-                      uint64_t key_hash, uint32_t *row);
-/** Whether the key can be in the part at all, by its first and last key. */
-bool part_spans(const struct part *part, const uint8_t *key, size_t key_bytes);
+bool sstable_find_living(const struct sstable *sstable, const uint8_t *key, size_t key_bytes,
+                         uint64_t key_hash, uint32_t *row);
+/** Whether the key can be in the sstable at all, by its first and last key. */
+bool sstable_spans(const struct sstable *sstable, const uint8_t *key, size_t key_bytes);
 
 /** Rows that died below `below`, ascending, malloc'ed; the caller frees. */
-struct mask_entry *part_collect_masks(const struct part *part, int64_t below, uint32_t *count);
+struct mask_entry *sstable_collect_masks(const struct sstable *sstable, int64_t below,
+                                         uint32_t *count);
 
 /** Writes a mask file for what died below `below` when that is more than was persisted, and adds it
- * to the edit. Under the commit lock. `*number` is 0 when nothing was written; part_masks_written
- * is called once the edit is durable. */
-struct part_mask_update {
-    struct part *part;
+ * to the edit. Under the commit lock. `*number` is 0 when nothing was written;
+ * sstable_masks_written is called once the edit is durable. */
+struct sstable_mask_update {
+    struct sstable *sstable;
     uint64_t number;
     uint64_t bytes;
     uint32_t rows;
     uint32_t masked_seen;
 };
-int part_persist_masks(struct part *part, int64_t below, struct manifest_edit *edit,
-                       struct part_mask_update *update, struct error *error);
-void part_masks_written(const struct part_mask_update *update);
+int sstable_persist_masks(struct sstable *sstable, int64_t below, struct manifest_edit *edit,
+                          struct sstable_mask_update *update, struct error *error);
+void sstable_masks_written(const struct sstable_mask_update *update);
 /** The edit failed; `remove` when it certainly does not count. */
-void part_masks_abandoned(const struct part_mask_update *update, bool remove);
+void sstable_masks_abandoned(const struct sstable_mask_update *update, bool remove);
 
 #endif

@@ -1,0 +1,297 @@
+#include "store/sstable.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "store/shard.h"
+#include "store/skiplist.h"
+
+static int load_masks(struct sstable *sstable, uint64_t mask_number, struct error *error)
+{
+    struct mask_entry *entries = NULL;
+    uint32_t count = 0;
+    int code =
+        mask_read(sstable->shard->io, sstable->shard->directory, mask_number,
+                  sstable->description.file_number, sstable->row_count, &entries, &count, error);
+
+    if (code != 0)
+        return code;
+    for (uint32_t i = 0; i < count; i++) {
+        if (entries[i].row >= sstable->row_count ||
+            sstable_dead_at(sstable, entries[i].row) != SSTABLE_ALIVE) {
+            free(entries);
+            return error_set(error, ERROR_CORRUPT, "mask %llu names a row twice or beyond the end",
+                             (unsigned long long)mask_number);
+        }
+        sstable_kill(sstable, entries[i].row, entries[i].dead_at_offset);
+    }
+    free(entries);
+    sstable->persisted_rows = count;
+    sstable->masked_last = count;
+    return 0;
+}
+
+int sstable_open(struct store_shard *shard, const struct manifest_table *from, struct log_file *log,
+                 struct sstable **out, struct error *error)
+{
+    struct sstable *sstable = calloc(1, sizeof(*sstable));
+    int code;
+
+    if (!sstable)
+        return error_set(error, ERROR_MEMORY, "no memory to open a table");
+    atomic_init(&sstable->refs, 1);
+    sstable->shard = shard;
+    sstable->description = from->description;
+    sstable->description.dim = shard->dim;
+    sstable->info = from->info;
+    sstable->sealed = from->sealed;
+    atomic_init(&sstable->level, from->level);
+    if (pthread_mutex_init(&sstable->expiry_lock, NULL) != 0)
+        abort();
+    code = table_open(shard->io, shard->directory, &sstable->description, &sstable->info,
+                      &sstable->table, error);
+    if (code != 0) {
+        sstable_delete(sstable);
+        return code;
+    }
+    table_count_decoded(sstable->table, &shard->store->decoded_bytes);
+    sstable->row_count = table_row_count(sstable->table);
+    sstable->event_times = table_event_times(sstable->table);
+    sstable->offsets = table_offsets(sstable->table);
+    sstable->ttls = table_ttls(sstable->table);
+    if (sstable->row_count > 0) {
+        sstable->first_key =
+            table_key(sstable->table, table_row_at(sstable->table, 0), &sstable->first_key_bytes);
+        sstable->last_key =
+            table_key(sstable->table, table_row_at(sstable->table, sstable->row_count - 1),
+                      &sstable->last_key_bytes);
+    }
+    sstable->page_count = (sstable->row_count + SSTABLE_PAGE_ROWS - 1) / SSTABLE_PAGE_ROWS;
+    sstable->pages = calloc(sstable->page_count ? sstable->page_count : 1, sizeof(*sstable->pages));
+    if (!sstable->pages) {
+        code = error_set(error, ERROR_MEMORY, "no memory for the masks of %u rows",
+                         sstable->row_count);
+        sstable->page_count = 0;
+        sstable_delete(sstable);
+        return code;
+    }
+    if (from->mask_number != 0) {
+        sstable->mask_number = from->mask_number;
+        atomic_store_explicit(&sstable->mask_bytes, from->mask_bytes, memory_order_relaxed);
+        code = load_masks(sstable, from->mask_number, error);
+        if (code != 0) {
+            sstable_delete(sstable);
+            return code;
+        }
+    }
+    if (log) {
+        log_file_ref(log);
+        sstable->log = log;
+    }
+    *out = sstable;
+    return 0;
+}
+
+void sstable_ref(struct sstable *sstable)
+{
+    uint32_t before = atomic_fetch_add_explicit(&sstable->refs, 1, memory_order_relaxed);
+
+    assert(before > 0);
+    (void)before;
+}
+
+void sstable_unref(struct sstable *sstable)
+{
+    if (sstable && atomic_fetch_sub_explicit(&sstable->refs, 1, memory_order_acq_rel) == 1)
+        garbage_add_sstable(sstable->shard, sstable);
+}
+
+void sstable_delete(struct sstable *sstable)
+{
+    if (!sstable)
+        return;
+    if (sstable->table)
+        table_close(sstable->table);
+    for (uint32_t i = 0; i < sstable->page_count; i++)
+        free(atomic_load_explicit(&sstable->pages[i], memory_order_relaxed));
+    free(sstable->pages);
+    log_file_unref(sstable->log);
+    pthread_mutex_destroy(&sstable->expiry_lock);
+    free(sstable);
+}
+
+/* Over the rows that are left. */
+static void find_max_expiry(struct sstable *sstable, int64_t dead_below, int64_t ttl_ms)
+{
+    sstable->max_expiry_ms = INT64_MIN;
+    sstable->expiry_pending = false;
+    for (uint32_t row = 0; row < sstable->row_count; row++) {
+        int64_t dead_at = sstable_dead_at(sstable, row);
+        int64_t expiry_ms;
+        sstable->expiry_pending |= dead_at != SSTABLE_ALIVE && dead_at >= dead_below;
+        if (dead_at < dead_below)
+            continue;
+        expiry_ms = shard_row_expiry_ms(sstable->event_times[row],
+                                        sstable->ttls ? sstable->ttls[row] : 0, ttl_ms);
+        sstable->max_expiry_ms =
+            expiry_ms > sstable->max_expiry_ms ? expiry_ms : sstable->max_expiry_ms;
+    }
+}
+
+/* Without rows that are dead or have a TTL of their own the newest row says it. Else all rows are
+ * looked at, again only when the TTL changes, when rows seen dead may be so for good now, or when a
+ * sixteenth more of them has died. */
+int64_t sstable_max_expiry_ms(struct sstable *sstable, int64_t dead_below)
+{
+    int64_t ttl_ms = atomic_load_explicit(&sstable->shard->ttl_ms, memory_order_relaxed);
+    uint32_t masked = atomic_load_explicit(&sstable->masked_rows, memory_order_acquire);
+    int64_t max_ms;
+
+    if (masked == 0 && !sstable->ttls)
+        return shard_row_expiry_ms(sstable->info.max_event_ms, 0, ttl_ms);
+    pthread_mutex_lock(&sstable->expiry_lock);
+    if (!sstable->expiry_known || sstable->expiry_ttl_ms != ttl_ms ||
+        (sstable->expiry_pending && sstable->expiry_dead_below != dead_below) ||
+        masked - sstable->expiry_masked_rows > sstable->row_count / 16 ||
+        (masked == sstable->row_count && sstable->expiry_masked_rows != masked)) {
+        find_max_expiry(sstable, dead_below, ttl_ms);
+        sstable->expiry_ttl_ms = ttl_ms;
+        sstable->expiry_dead_below = dead_below;
+        sstable->expiry_masked_rows = masked;
+        sstable->expiry_known = true;
+    }
+    max_ms = sstable->max_expiry_ms;
+    pthread_mutex_unlock(&sstable->expiry_lock);
+    return max_ms;
+}
+
+static struct sstable_page *page_new(void)
+{
+    struct sstable_page *page = malloc(sizeof(*page));
+
+    if (!page)
+        abort();
+    for (uint32_t i = 0; i < SSTABLE_PAGE_ROWS; i++)
+        atomic_init(&page->dead_at[i], SSTABLE_ALIVE);
+    return page;
+}
+
+void sstable_kill(struct sstable *sstable, uint32_t row, int64_t offset)
+{
+    _Atomic(struct sstable_page *) *slot = &sstable->pages[row / SSTABLE_PAGE_ROWS];
+    struct sstable_page *page = atomic_load_explicit(slot, memory_order_relaxed);
+
+    assert(row < sstable->row_count);
+    assert(sstable_dead_at(sstable, row) == SSTABLE_ALIVE);
+    if (!page) {
+        page = page_new();
+        atomic_store_explicit(slot, page, memory_order_release);
+    }
+    atomic_store_explicit(&page->dead_at[row % SSTABLE_PAGE_ROWS], offset, memory_order_release);
+    atomic_fetch_add_explicit(&sstable->masked_rows, 1, memory_order_release);
+}
+
+bool sstable_spans(const struct sstable *sstable, const uint8_t *key, size_t key_bytes)
+{
+    return sstable->row_count > 0 &&
+           skiplist_compare(key, key_bytes, sstable->first_key, sstable->first_key_bytes) >= 0 &&
+           skiplist_compare(key, key_bytes, sstable->last_key, sstable->last_key_bytes) <= 0;
+}
+
+bool sstable_find_living(const struct sstable *sstable, const uint8_t *key, size_t key_bytes,
+                         uint64_t key_hash, uint32_t *row)
+{
+    return table_may_contain(sstable->table, key_hash) &&
+           table_find(sstable->table, key, key_bytes, key_hash, row) &&
+           sstable_dead_at(sstable, *row) == SSTABLE_ALIVE;
+}
+
+struct mask_entry *sstable_collect_masks(const struct sstable *sstable, int64_t below,
+                                         uint32_t *count)
+{
+    uint32_t capacity = atomic_load_explicit(&sstable->masked_rows, memory_order_acquire);
+    struct mask_entry *entries = calloc(capacity ? capacity : 1, sizeof(*entries));
+
+    if (!entries)
+        abort();
+    *count = 0;
+    for (uint32_t i = 0; i < sstable->page_count; i++) {
+        const struct sstable_page *page =
+            atomic_load_explicit(&sstable->pages[i], memory_order_acquire);
+        if (!page)
+            continue;
+        for (uint32_t j = 0; j < SSTABLE_PAGE_ROWS; j++) {
+            int64_t dead_at = atomic_load_explicit(&page->dead_at[j], memory_order_acquire);
+            /* Rows that die meanwhile die at `below` or later: they are not in the count. */
+            if (dead_at >= below)
+                continue;
+            assert(*count < capacity);
+            entries[(*count)++] =
+                (struct mask_entry){.row = i * SSTABLE_PAGE_ROWS + j, .dead_at_offset = dead_at};
+        }
+    }
+    return entries;
+}
+
+int sstable_persist_masks(struct sstable *sstable, int64_t below, struct manifest_edit *edit,
+                          struct sstable_mask_update *update, struct error *error)
+{
+    struct store_shard *shard = sstable->shard;
+    struct mask_entry *entries;
+    uint32_t seen = atomic_load_explicit(&sstable->masked_rows, memory_order_acquire);
+    int code = 0;
+
+    *update = (struct sstable_mask_update){.sstable = sstable, .masked_seen = seen};
+    if (seen == sstable->masked_last)
+        return 0;
+    entries = sstable_collect_masks(sstable, below, &update->rows);
+    if (update->rows > sstable->persisted_rows) {
+        code = shard_pending_reserve(shard, &update->number, error);
+        if (code == 0)
+            code = mask_write(shard->io, shard->directory, update->number,
+                              sstable->description.file_number, entries, update->rows,
+                              &update->bytes, error);
+        if (code == 0)
+            manifest_edit_mask(edit, sstable->description.file_number, update->number,
+                               update->bytes);
+    }
+    free(entries);
+    return code;
+}
+
+void sstable_masks_written(const struct sstable_mask_update *update)
+{
+    struct sstable *sstable = update->sstable;
+    struct store_shard *shard = sstable->shard;
+    char path[LOG_PATH_BYTES];
+
+    /* All that is marked is persisted: nothing to collect until more rows die. */
+    if (update->rows == update->masked_seen)
+        sstable->masked_last = update->masked_seen;
+    if (update->number == 0)
+        return;
+    if (sstable->mask_number != 0) {
+        table_path(shard->directory, sstable->mask_number, "mask", path, sizeof(path));
+        if (io_unlink(shard->io, path, NULL) == 0) /* else dropped: removed at the next opening */
+            manifest_forget(shard->manifest, sstable->mask_number);
+    }
+    sstable->mask_number = update->number;
+    sstable->persisted_rows = update->rows;
+    atomic_store_explicit(&sstable->mask_bytes, update->bytes, memory_order_relaxed);
+    shard_pending_done(shard, update->number);
+    metric_add(shard->metrics.bytes_mask, (double)update->bytes);
+}
+
+void sstable_masks_abandoned(const struct sstable_mask_update *update, bool remove)
+{
+    struct store_shard *shard = update->sstable->shard;
+    char path[LOG_PATH_BYTES];
+
+    if (update->number == 0)
+        return;
+    table_path(shard->directory, update->number, "mask", path, sizeof(path));
+    if (remove)
+        (void)io_unlink(shard->io, path, NULL); /* else an orphan, removed at the next opening */
+    shard_pending_done(shard, update->number);
+}
