@@ -18,7 +18,8 @@ static void *begin(void *context)
     struct start start = *(struct start *)context;
 
     free(context);
-    (void)prctl(PR_SET_NAME, start.name, 0, 0, 0);
+    if (start.name[0] != '\0')
+        (void)prctl(PR_SET_NAME, start.name, 0, 0, 0);
     return start.run(start.context);
 }
 
@@ -27,11 +28,11 @@ int thread_start(pthread_t *thread, const char *name, void *(*run)(void *), void
     struct start *start = malloc(sizeof(*start));
     int code;
 
-    assert(strlen(name) <= THREAD_NAME_MAX);
+    assert(!name || strlen(name) <= THREAD_NAME_MAX);
     if (!start)
         return ENOMEM;
     *start = (struct start){.run = run, .context = context};
-    strcpy(start->name, name);
+    strcpy(start->name, name ? name : "");
     code = pthread_create(thread, NULL, begin, start);
     if (code != 0)
         free(start);

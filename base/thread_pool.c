@@ -12,8 +12,11 @@
 /* A loop under way; on its caller's stack. */
 struct open_loop {
     struct open_loop *next;
-    const struct thread_loop *loop;
-    uint32_t grain, threads;
+    const struct thread_team *team;
+    thread_loop_function function;
+    void *context;
+    uint32_t count, grain;
+    uint32_t threads;            /* of use at most */
     atomic_uint_least64_t taken; /* first index that nobody has taken */
     uint32_t joined;             /* ever, the caller among them; under the pool's lock */
     uint32_t helpers;            /* at work on it now; under the pool's lock */
@@ -128,17 +131,17 @@ static bool budget_allows(struct thread_pool *pool)
     return true;
 }
 
-static bool loop_is_cancelled(const struct thread_loop *loop)
+bool thread_team_cancelled(const struct thread_team *team)
 {
-    return loop->cancel && atomic_load_explicit(loop->cancel, memory_order_relaxed);
+    return team->cancel && atomic_load_explicit(team->cancel, memory_order_relaxed);
 }
 
 /* Under the pool's lock: a loop that has use for one more thread. */
 static struct open_loop *find_loop(const struct thread_pool *pool)
 {
     for (struct open_loop *open = pool->loops; open; open = open->next)
-        if (open->joined < open->threads && atomic_load(&open->taken) < open->loop->count &&
-            !loop_is_cancelled(open->loop))
+        if (open->joined < open->threads && atomic_load(&open->taken) < open->count &&
+            !thread_team_cancelled(open->team))
             return open;
     return NULL;
 }
@@ -154,15 +157,13 @@ static bool may_run(struct thread_pool *pool)
 
 static void work_on_loop(struct open_loop *open, uint32_t thread)
 {
-    const struct thread_loop *loop = open->loop;
-
-    while (!loop_is_cancelled(loop)) {
+    while (!thread_team_cancelled(open->team)) {
         uint64_t first = atomic_fetch_add(&open->taken, open->grain);
         uint64_t end = first + open->grain;
-        if (first >= loop->count)
+        if (first >= open->count)
             break;
-        loop->function(loop->context, thread, (uint32_t)first,
-                       end < loop->count ? (uint32_t)end : loop->count);
+        open->function(open->context, thread, (uint32_t)first,
+                       end < open->count ? (uint32_t)end : open->count);
     }
 }
 
@@ -442,18 +443,26 @@ void thread_pool_wait_end(struct thread_pool *pool)
     pthread_mutex_unlock(&pool->lock);
 }
 
-bool thread_pool_for(struct thread_pool *pool, const struct thread_loop *loop)
+bool thread_team_for(const struct thread_team *team, uint32_t count, uint32_t grain,
+                     thread_loop_function function, void *context)
 {
-    struct open_loop open = {.loop = loop, .grain = loop->grain ? loop->grain : 1, .joined = 1};
-    uint64_t pieces = ((uint64_t)loop->count + open.grain - 1) / open.grain;
+    struct thread_pool *pool = team->pool;
+    struct open_loop open = {.team = team,
+                             .function = function,
+                             .context = context,
+                             .count = count,
+                             .grain = grain,
+                             .joined = 1};
+    uint64_t pieces = ((uint64_t)count + grain - 1) / grain;
     struct open_loop **place;
 
-    open.threads = loop->threads && loop->threads < pieces ? loop->threads
+    assert(grain > 0);
+    open.threads = team->threads && team->threads < pieces ? team->threads
                    : pieces < UINT32_MAX                   ? (uint32_t)pieces
                                                            : UINT32_MAX;
     if (!pool || open.threads < 2) {
         work_on_loop(&open, 0);
-        return !loop_is_cancelled(loop);
+        return !thread_team_cancelled(team);
     }
     if (pthread_cond_init(&open.left, NULL) != 0)
         abort();
@@ -471,7 +480,22 @@ bool thread_pool_for(struct thread_pool *pool, const struct thread_loop *loop)
         pthread_cond_wait(&open.left, &pool->lock);
     pthread_mutex_unlock(&pool->lock);
     pthread_cond_destroy(&open.left);
-    return !loop_is_cancelled(loop);
+    return !thread_team_cancelled(team);
+}
+
+void thread_team_create(struct thread_team *team, enum thread_class class, uint32_t threads,
+                        const atomic_bool *cancel)
+{
+    assert(threads > 0);
+    *team = (struct thread_team){.threads = threads, .cancel = cancel};
+    if (threads > 1)
+        team->pool = thread_pool_new(
+            &(struct thread_pool_options){.class = class, .threads_max = threads - 1});
+}
+
+void thread_team_destroy(struct thread_team *team)
+{
+    thread_pool_delete(team->pool);
 }
 
 uint32_t thread_pool_thread_limit(const struct thread_pool *pool)

@@ -4,7 +4,7 @@
  *
  *     thread_pool_submit -> queue -> a thread calls task->run(task, thread) -> completed + 1
  *
- * A loop (thread_pool_for) is cut into pieces. The caller works on the pieces itself, idle threads
+ * A loop (thread_team_for) is cut into pieces. The caller works on the pieces itself, idle threads
  * of the pool join it, and the caller waits only for threads that have joined. So a loop may be
  * called from a task of the same pool, and a busy pool only costs its help. Threads look for open
  * loops first: somebody waits for those.
@@ -57,7 +57,7 @@ struct thread_task {
 };
 
 struct thread_pool_options {
-    const char *name; /* of the threads, 15 bytes at most */
+    const char *name; /* of the threads, 15 bytes at most; NULL: the creator's */
     enum thread_class class;
     uint32_t threads_min; /* run at any time; 0: 1. Search and blocking pools: threads_max */
     uint32_t threads_max; /* compute at a time; 0: thread_budget_processors() */
@@ -95,20 +95,29 @@ bool thread_pool_wait_begin(struct thread_pool *pool);
 /** The task goes on at once, so for a moment more than threads_max may compute. */
 void thread_pool_wait_end(struct thread_pool *pool);
 
-struct thread_loop {
-    uint32_t count;   /* [0, count) is worked on, in about that order */
-    uint32_t grain;   /* indices a piece; 0: 1 */
-    uint32_t threads; /* take part at most, the caller among them; 0: no limit */
-    /* `thread` is below `threads` (no limit: below thread_pool_thread_limit + 1): an index for
-     * scratch memory; the caller has 0. */
-    void (*function)(void *context, uint32_t thread, uint32_t first, uint32_t end);
-    void *context;
+/* Who works on the loops of one caller. */
+struct thread_team {
+    struct thread_pool *pool;  /* whose idle threads join; NULL: the caller works alone */
+    uint32_t threads;          /* take part at most, the caller among them; 0: no limit */
     const atomic_bool *cancel; /* true: no further piece is begun; may be NULL */
 };
 
-/** Calls the loop's function for every piece once and returns when all are done: true, or false
- * when *cancel became true. `pool` NULL: on this thread alone. Any thread. */
-bool thread_pool_for(struct thread_pool *pool, const struct thread_loop *loop);
+/** A team with a pool of its own, for work of a class in many loops; `threads` must not be 0. The
+ * pool's threads have the name and the nice value of the thread that calls the first loop. */
+void thread_team_create(struct thread_team *team, enum thread_class class, uint32_t threads,
+                        const atomic_bool *cancel);
+void thread_team_destroy(struct thread_team *team);
+
+bool thread_team_cancelled(const struct thread_team *team);
+
+/* Works on [first, end). `thread` is below team->threads (no limit: at most
+ * thread_pool_thread_limit): an index for scratch memory; the caller has 0. */
+typedef void (*thread_loop_function)(void *context, uint32_t thread, uint32_t first, uint32_t end);
+
+/** Calls `function` for [0, count) in pieces of `grain`, in about that order, and returns when all
+ * are done: true, or false when *team->cancel became true. Any thread. */
+bool thread_team_for(const struct thread_team *team, uint32_t count, uint32_t grain,
+                     thread_loop_function function, void *context);
 
 /** Threads that the pool ever has at most. */
 uint32_t thread_pool_thread_limit(const struct thread_pool *pool);

@@ -5,7 +5,6 @@
 #include "indexer/index/distance_matrix.h"
 #include "indexer/index/level_build.h"
 #include "indexer/index/memory.h"
-#include "indexer/index/parallel.h"
 #include "indexer/index/random.h"
 
 enum {
@@ -113,9 +112,8 @@ static void collect_balls(const uint32_t *rows, uint32_t count, uint32_t fanout,
 
 /* Balls around `leader_count` leaders. `leaves` belong to the threads of this carving. */
 static bool carve_rows(const struct index_codes *codes, struct index_distance_matrix *matrices,
-                       uint32_t thread_count, const atomic_bool *cancel, const uint32_t *rows,
-                       uint32_t count, uint32_t leader_count, uint32_t fanout, uint64_t seed,
-                       struct balls *balls)
+                       const struct thread_team *team, const uint32_t *rows, uint32_t count,
+                       uint32_t leader_count, uint32_t fanout, uint64_t seed, struct balls *balls)
 {
     uint32_t *leaders = index_allocate(leader_count, sizeof(uint32_t));
     struct assignment assignment = {matrices, rows, fanout,
@@ -124,10 +122,9 @@ static bool carve_rows(const struct index_codes *codes, struct index_distance_ma
 
     assert(codes->count >= leader_count && leader_count >= fanout && fanout <= FANOUT_MAX);
     choose_leaders(rows, count, leader_count, seed, leaders);
-    for (uint32_t i = 0; i < thread_count; i++)
+    for (uint32_t i = 0; i < team->threads; i++)
         index_distance_matrix_columns(&matrices[i], leaders, leader_count);
-    done = index_parallel_for(thread_count, count, 16 * INDEX_MATRIX_BLOCK_ROWS, assign_rows,
-                              &assignment, cancel);
+    done = thread_team_for(team, count, 16 * INDEX_MATRIX_BLOCK_ROWS, assign_rows, &assignment);
     if (done)
         collect_balls(rows, count, fanout, assignment.nearest, leader_count, balls);
     free(leaders);
@@ -245,10 +242,11 @@ static uint32_t leaders_for(const struct carve *carve, uint32_t count, uint32_t 
 static void fill_ball(const struct carve *carve, uint32_t thread, const uint32_t *rows,
                       uint32_t count, uint32_t parent_count, uint32_t depth)
 {
+    const struct thread_team alone = {.threads = 1};
     struct balls balls;
     uint64_t seed = carve->options->seed ^ (uint64_t)depth << 56 ^ (uint64_t)count << 28;
 
-    if (carve->options->cancel && *carve->options->cancel)
+    if (thread_team_cancelled(&carve->options->team))
         return;
     if (count <= carve->leaf_rows) {
         fill_leaf(carve, thread, rows, count);
@@ -259,7 +257,7 @@ static void fill_ball(const struct carve *carve, uint32_t thread, const uint32_t
         return;
     }
     seed ^= rows[0];
-    if (!carve_rows(carve->codes, &carve->matrices[thread], 1, NULL, rows, count,
+    if (!carve_rows(carve->codes, &carve->matrices[thread], &alone, rows, count,
                     leaders_for(carve, count, FANOUT_DEEP), FANOUT_DEEP, seed, &balls))
         return;
     for (uint32_t i = 0; i < balls.count; i++)
@@ -348,9 +346,9 @@ bool index_ball_carving_run(const struct index_codes *codes,
     struct balls balls;
     bool done = false;
 
-    carve.matrices = matrices_new(codes, options->thread_count, carve.leaf_rows + 1);
-    carve.shuffled = index_allocate(options->thread_count, sizeof(*carve.shuffled));
-    for (uint32_t i = 0; i < options->thread_count; i++)
+    carve.matrices = matrices_new(codes, options->team.threads, carve.leaf_rows + 1);
+    carve.shuffled = index_allocate(options->team.threads, sizeof(*carve.shuffled));
+    for (uint32_t i = 0; i < options->team.threads; i++)
         carve.shuffled[i] = index_allocate(carve.leaf_rows + 1, sizeof(uint32_t));
     if (codes->count <= carve.leaf_rows) {
         uint32_t *all = index_allocate(codes->count, sizeof(uint32_t));
@@ -358,19 +356,18 @@ bool index_ball_carving_run(const struct index_codes *codes,
             all[i] = i;
         fill_leaf(&carve, 0, all, codes->count);
         free(all);
-        done = !(options->cancel && *options->cancel);
-    } else if (carve_rows(codes, carve.matrices, options->thread_count, options->cancel, NULL,
-                          codes->count, leaders_for(&carve, codes->count, fanout), fanout,
-                          options->seed, &balls)) {
+        done = !thread_team_cancelled(&options->team);
+    } else if (carve_rows(codes, carve.matrices, &options->team, NULL, codes->count,
+                          leaders_for(&carve, codes->count, fanout), fanout, options->seed,
+                          &balls)) {
         struct fill fill = {.carve = &carve, .balls = &balls};
-        done = index_parallel_for(options->thread_count, balls.count, 1, fill_balls, &fill,
-                                  options->cancel);
+        done = thread_team_for(&options->team, balls.count, 1, fill_balls, &fill);
         balls_destroy(&balls);
     }
-    for (uint32_t i = 0; i < options->thread_count; i++)
+    for (uint32_t i = 0; i < options->team.threads; i++)
         free(carve.shuffled[i]);
     free(carve.shuffled);
-    matrices_delete(carve.matrices, options->thread_count);
+    matrices_delete(carve.matrices, options->team.threads);
     return done;
 }
 
@@ -381,15 +378,15 @@ bool index_neighbourhood_order(const struct index_codes *codes,
 {
     uint32_t leader_count = clamp(codes->count / ORDER_ROWS, 1, LEADERS_MAX);
     struct index_distance_matrix *matrices =
-        matrices_new(codes, options->thread_count, leader_count);
+        matrices_new(codes, options->team.threads, leader_count);
     struct balls balls;
-    bool done = carve_rows(codes, matrices, options->thread_count, options->cancel, NULL,
-                           codes->count, leader_count, 1, options->seed, &balls);
+    bool done = carve_rows(codes, matrices, &options->team, NULL, codes->count, leader_count, 1,
+                           options->seed, &balls);
 
     if (done) {
         memcpy(order, balls.members, codes->count * sizeof(uint32_t));
         balls_destroy(&balls);
     }
-    matrices_delete(matrices, options->thread_count);
+    matrices_delete(matrices, options->team.threads);
     return done;
 }

@@ -9,7 +9,6 @@
 #include "indexer/index/graph.h"
 #include "indexer/index/level_build.h"
 #include "indexer/index/memory.h"
-#include "indexer/index/parallel.h"
 #include "indexer/index/random.h"
 
 enum {
@@ -231,11 +230,10 @@ static void report(void *context, double part)
 
 static bool run(struct build *build)
 {
-    const struct index_build_options *options = build->options;
     struct index_codes view;
 
-    if (!index_parallel_for(options->thread_count, build->count, ENCODE_GRAIN, encode_rows, build,
-                            options->cancel))
+    if (!thread_team_for(&build->level_options.team, build->count, ENCODE_GRAIN, encode_rows,
+                         build))
         return false;
     find_equals(build);
     if (!order_rows(build))
@@ -270,9 +268,8 @@ static struct index_level_options level_options_of(const struct index_build_opti
     return (struct index_level_options){
         .degree = 2 * clamp(options->m, M_MIN, M_MAX),
         .ef_construct = clamp(options->ef_construct, EF_MIN, EF_MAX),
-        .thread_count = options->thread_count,
+        .team.threads = options->thread_count,
         .seed = options->seed,
-        .cancel = options->cancel,
     };
 }
 
@@ -338,7 +335,10 @@ int index_hnsw_build(const float *vectors, uint32_t count,
                          options->thread_count);
     if (build_create(&build, vectors, count, options, error) != 0)
         return error->code;
+    thread_team_create(&build.level_options.team, THREAD_BUILD, options->thread_count,
+                       options->cancel);
     done = run(&build);
+    thread_team_destroy(&build.level_options.team);
     free(build.row_codes);
     free(build.first_equal);
     if (!done) {

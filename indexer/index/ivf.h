@@ -19,6 +19,7 @@
 
 #include <stdint.h>
 
+#include "base/thread_pool.h"
 #include "indexer/index/pq.h"
 #include "indexer/index/quantiser.h"
 
@@ -73,6 +74,7 @@ struct index_ivf_build {
     const float *vectors;
     uint32_t count;
     const struct index_build_options *options;
+    struct thread_team team;
     struct index_ivf *ivf; /* arrays are its own */
     uint32_t *nearest;     /* of each row: its list */
 };

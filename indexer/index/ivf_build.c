@@ -8,7 +8,6 @@
 #include "indexer/index/ivf.h"
 #include "indexer/index/kmeans.h"
 #include "indexer/index/memory.h"
-#include "indexer/index/parallel.h"
 #include "indexer/index/segment.h"
 
 enum { LISTS_DRIFT = 4 }; /* a codebook for windows of up to four times more or fewer lists */
@@ -189,8 +188,7 @@ bool index_ivf_encode(const struct index_ivf_build *build)
             ivf->biases = encoding.biases = index_allocate(slots, sizeof(uint16_t));
         ivf->blocks = encoding.blocks =
             index_allocate(ivf->block_count, index_pq_block_bytes(&ivf->codebook.pq));
-        done = index_parallel_for(build->options->thread_count, ivf->codebook.list_count, 4,
-                                  encode_lists, &encoding, build->options->cancel);
+        done = thread_team_for(&build->team, ivf->codebook.list_count, 4, encode_lists, &encoding);
     }
     free(offsets);
     free(members);
@@ -203,8 +201,7 @@ static bool run(const struct index_ivf_build *build)
     struct index_kmeans kmeans = {.quantiser = &ivf->codebook.quantiser,
                                   .vectors = build->vectors,
                                   .count = build->count,
-                                  .thread_count = build->options->thread_count,
-                                  .cancel = build->options->cancel};
+                                  .team = &build->team};
 
     if (!find_codebook(build))
         return false;
@@ -256,7 +253,9 @@ int index_ivf_build(const float *vectors, uint32_t count, const struct index_bui
     build.ivf = index_allocate_zeroed(1, sizeof(*build.ivf));
     build.ivf->fixed_probes = options->probes;
     build.nearest = index_allocate(count, sizeof(uint32_t));
+    thread_team_create(&build.team, THREAD_BUILD, options->thread_count, options->cancel);
     done = run(&build);
+    thread_team_destroy(&build.team);
     free(build.nearest);
     if (!done) {
         index_ivf_delete(build.ivf);

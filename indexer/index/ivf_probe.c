@@ -5,7 +5,6 @@
 #include "indexer/index/index.h"
 #include "indexer/index/ivf.h"
 #include "indexer/index/memory.h"
-#include "indexer/index/parallel.h"
 #include "indexer/index/random.h"
 #include "indexer/index/rerank.h"
 
@@ -48,7 +47,7 @@ static void search_exactly(void *context, uint32_t thread, uint32_t first, uint3
     (void)thread;
     for (uint32_t row = 0; row < build->count; row += block_rows) {
         uint32_t count = build->count - row < block_rows ? build->count - row : block_rows;
-        if (build->options->cancel && *build->options->cancel)
+        if (thread_team_cancelled(&build->team))
             break;
         for (uint32_t q = first; q < end; q++) {
             struct index_top *top = &probing->tops[q];
@@ -129,7 +128,7 @@ static void count_lists(struct probing *probing)
 bool index_ivf_measure_probes(const struct index_ivf_build *build)
 {
     struct probing probing = {.build = build, .query_count = query_count(build)};
-    uint32_t wanted = NEIGHBOURS + 1, threads = build->options->thread_count;
+    uint32_t wanted = NEIGHBOURS + 1, threads = build->team.threads;
     uint64_t state = build->options->seed + 3;
     uint32_t grain = (probing.query_count + threads - 1) / threads;
     bool done;
@@ -139,8 +138,7 @@ bool index_ivf_measure_probes(const struct index_ivf_build *build)
         probing.queries[q] = (uint32_t)(index_random(&state) % build->count);
         index_top_create(&probing.tops[q], probing.hits + (size_t)q * wanted, wanted);
     }
-    done = index_parallel_for(threads, probing.query_count, grain, search_exactly, &probing,
-                              build->options->cancel);
+    done = thread_team_for(&build->team, probing.query_count, grain, search_exactly, &probing);
     if (done)
         count_lists(&probing);
     free(probing.hits);

@@ -80,10 +80,13 @@ static bool train_centroids(const struct index_ivf_build *build,
     float *centroids = index_allocate(((size_t)codebook->list_count + 1) * dim, sizeof(float));
     uint8_t *codes = index_allocate(codebook->list_count, codebook->quantiser.stride);
     float *origin = centroids + (size_t)codebook->list_count * dim;
-    struct index_kmeans kmeans = {
-        &codebook->quantiser, build->vectors,        rows,
-        sample_count,         codebook->list_count,  build->options->thread_count,
-        build->options->seed, build->options->cancel};
+    struct index_kmeans kmeans = {.quantiser = &codebook->quantiser,
+                                  .vectors = build->vectors,
+                                  .rows = rows,
+                                  .count = sample_count,
+                                  .centroid_count = codebook->list_count,
+                                  .seed = build->options->seed,
+                                  .team = &build->team};
     bool done = index_kmeans_train(&kmeans, centroids);
 
     codebook->centroids = centroids;
@@ -116,8 +119,7 @@ static bool sample_create(struct sample *sample, const struct index_ivf_build *b
     struct index_kmeans kmeans = {.quantiser = &codebook->quantiser,
                                   .vectors = build->vectors,
                                   .centroid_count = codebook->list_count,
-                                  .thread_count = build->options->thread_count,
-                                  .cancel = build->options->cancel};
+                                  .team = &build->team};
 
     /* Held out is a quarter: stretches of eight rows nearly always have one. */
     sample->count = (build->count + spread - 1) / spread;
@@ -175,8 +177,8 @@ static bool train_codewords(const struct index_ivf_build *build,
     if (done) {
         uint32_t padded = (sample.count + 15) / 16 * 16;
         float *columns = residual_columns(build, codebook, &sample, padded);
-        done = index_pq_train(&codebook->pq, columns, padded, build->options->thread_count,
-                              build->options->seed, build->options->cancel, codewords);
+        done = index_pq_train(&codebook->pq, columns, padded, &build->team, build->options->seed,
+                              codewords);
         free(columns);
     }
     sample_destroy(&sample);

@@ -5,7 +5,6 @@
 
 #include "indexer/index/distance_matrix.h"
 #include "indexer/index/memory.h"
-#include "indexer/index/parallel.h"
 #include "indexer/index/random.h"
 
 enum { ITERATIONS = 10 };
@@ -97,12 +96,12 @@ bool index_kmeans_assign(const struct index_kmeans *kmeans, const float *centroi
                          uint32_t *nearest)
 {
     struct assignment assignment = {
-        kmeans, centroids, index_allocate_zeroed(kmeans->thread_count, sizeof(struct assigner)),
+        kmeans, centroids, index_allocate_zeroed(kmeans->team->threads, sizeof(struct assigner)),
         nearest};
-    bool done = index_parallel_for(kmeans->thread_count, kmeans->count, 8 * INDEX_MATRIX_BLOCK_ROWS,
-                                   assign_rows, &assignment, kmeans->cancel);
+    bool done = thread_team_for(kmeans->team, kmeans->count, 8 * INDEX_MATRIX_BLOCK_ROWS,
+                                assign_rows, &assignment);
 
-    for (uint32_t i = 0; i < kmeans->thread_count; i++)
+    for (uint32_t i = 0; i < kmeans->team->threads; i++)
         assigner_destroy(&assignment.assigners[i]);
     free(assignment.assigners);
     return done;
@@ -192,8 +191,7 @@ bool index_kmeans_train(const struct index_kmeans *kmeans, float *centroids)
         if (!done)
             break;
         index_kmeans_collect(nearest, kmeans->count, count, offsets, members);
-        done = index_parallel_for(kmeans->thread_count, count, 16, move_centroids, &update,
-                                  kmeans->cancel);
+        done = thread_team_for(kmeans->team, count, 16, move_centroids, &update);
         reseed_empty(&update, &state);
     }
     free(nearest);

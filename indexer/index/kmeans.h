@@ -3,10 +3,10 @@
 #ifndef INDEXER_INDEX_KMEANS_H
 #define INDEXER_INDEX_KMEANS_H
 
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/thread_pool.h"
 #include "indexer/index/quantiser.h"
 
 struct index_kmeans {
@@ -15,9 +15,8 @@ struct index_kmeans {
     const uint32_t *rows; /* of `vectors` that take part; NULL: the first `count` */
     uint32_t count;
     uint32_t centroid_count; /* <= count */
-    uint32_t thread_count;
     uint64_t seed;
-    const atomic_bool *cancel;
+    const struct thread_team *team; /* with a number of threads */
 };
 
 /** Fills centroids[centroid_count][dim]. False: cancelled. The outcome does not depend on the

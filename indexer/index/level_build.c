@@ -97,7 +97,7 @@ uint64_t index_level_build_bytes(uint32_t count, uint32_t stride,
     uint64_t leaves = index_ball_carving_bytes(count, stride, options->ef_construct, &per_thread);
     uint64_t links = index_prune_bytes(count, options->degree);
 
-    leaves += per_thread * options->thread_count;
+    leaves += per_thread * options->team.threads;
     return lists + (leaves > links ? leaves : links);
 }
 

@@ -15,15 +15,15 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/thread_pool.h"
 #include "indexer/index/links.h"
 #include "indexer/index/quantiser.h"
 
 struct index_level_options {
     uint32_t degree;       /* most links of a row */
     uint32_t ef_construct; /* effort: how many balls a row is in, how many it keeps from each */
-    uint32_t thread_count;
     uint64_t seed;
-    const atomic_bool *cancel;
+    struct thread_team team; /* with a number of threads */
     void (*progress)(void *context, double part); /* 0..1, any thread; may be NULL */
     void *progress_context;
 };

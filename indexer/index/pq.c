@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "indexer/index/memory.h"
-#include "indexer/index/parallel.h"
 #include "indexer/index/random.h"
 
 enum { ITERATIONS = 8 };
@@ -86,12 +85,11 @@ static void train_parts(void *context, uint32_t thread, uint32_t first, uint32_t
 }
 
 bool index_pq_train(const struct index_pq *pq, const float *columns, uint32_t sample_count,
-                    uint32_t thread_count, uint64_t seed, const atomic_bool *cancel,
-                    float *codewords)
+                    const struct thread_team *team, uint64_t seed, float *codewords)
 {
     struct training training = {pq, columns, sample_count, seed, codewords};
 
-    return index_parallel_for(thread_count, pq->part_count, 1, train_parts, &training, cancel);
+    return thread_team_for(team, pq->part_count, 1, train_parts, &training);
 }
 
 void index_pq_encode(const struct index_pq *pq, const float *columns, uint8_t *codes)

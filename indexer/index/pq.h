@@ -10,11 +10,11 @@
 #ifndef INDEXER_INDEX_PQ_H
 #define INDEXER_INDEX_PQ_H
 
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/thread_pool.h"
 #include "indexer/index/kernels.h"
 
 enum { INDEX_PQ_PART_DIM_MAX = 65536 / INDEX_PQ_PARTS_MAX };
@@ -49,8 +49,7 @@ static inline size_t index_pq_table_bytes(const struct index_pq *pq)
 /** Fills `codewords` from a sample: columns[dimension * sample_count + i], padded_dim dimensions.
  * sample_count is a multiple of 16. False: cancelled. */
 bool index_pq_train(const struct index_pq *pq, const float *columns, uint32_t sample_count,
-                    uint32_t thread_count, uint64_t seed, const atomic_bool *cancel,
-                    float *codewords);
+                    const struct thread_team *team, uint64_t seed, float *codewords);
 
 /** Codes of up to INDEX_PQ_BLOCK_ROWS vectors, columns[dimension * INDEX_PQ_BLOCK_ROWS + i] with
  * all 32 readable: codes[part * INDEX_PQ_BLOCK_ROWS + i], a byte each. */

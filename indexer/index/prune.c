@@ -8,7 +8,6 @@
 
 #include "indexer/index/level_build.h"
 #include "indexer/index/memory.h"
-#include "indexer/index/parallel.h"
 
 enum {
     PRUNE_GRAIN = 256,
@@ -191,7 +190,7 @@ uint64_t index_prune_bytes(uint32_t count, uint32_t degree)
 bool index_prune_links(const struct index_codes *codes, const struct index_level_options *options,
                        struct index_candidate_lists *lists, uint32_t *links)
 {
-    uint32_t count = codes->count, threads = options->thread_count;
+    uint32_t count = codes->count;
     struct prune prune = {
         .codes = codes,
         .options = options,
@@ -203,13 +202,11 @@ bool index_prune_links(const struct index_codes *codes, const struct index_level
     bool done;
 
     assert(options->degree <= DEGREE_MAX);
-    done = index_parallel_for(threads, count, PRUNE_GRAIN, prune_lists, &prune, options->cancel);
+    done = thread_team_for(&options->team, count, PRUNE_GRAIN, prune_lists, &prune);
     if (done) {
         place_reverse(&prune);
-        done =
-            index_parallel_for(threads, count, PRUNE_GRAIN, offer_reverse, &prune,
-                               options->cancel) &&
-            index_parallel_for(threads, count, PRUNE_GRAIN, finish_links, &prune, options->cancel);
+        done = thread_team_for(&options->team, count, PRUNE_GRAIN, offer_reverse, &prune) &&
+               thread_team_for(&options->team, count, PRUNE_GRAIN, finish_links, &prune);
     }
     free(prune.fill);
     free(prune.offsets);

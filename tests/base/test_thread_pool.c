@@ -236,11 +236,9 @@ START_TEST(loop_touches_every_index_once_with_scratch_for_each_thread)
         for (size_t c = 0; c < sizeof(counts) / sizeof(counts[0]); c++) {
             struct loop_world *world = calloc(1, sizeof(*world));
             uint64_t sum = 0;
-            ck_assert(thread_pool_for(pools[p], &(struct thread_loop){.count = counts[c],
-                                                                      .grain = 16,
-                                                                      .threads = LOOP_THREADS,
-                                                                      .function = loop_touch,
-                                                                      .context = world}));
+            ck_assert(
+                thread_team_for(&(struct thread_team){.pool = pools[p], .threads = LOOP_THREADS},
+                                counts[c], 16, loop_touch, world));
             for (uint32_t i = 0; i < LOOP_COUNT; i++)
                 ck_assert_uint_eq(atomic_load(&world->touched[i]), i < counts[c]);
             for (uint32_t i = 0; i < LOOP_THREADS; i++)
@@ -271,10 +269,8 @@ START_TEST(cancelled_loop_begins_no_further_piece)
         thread_pool_new(&(struct thread_pool_options){.name = "test", .threads_max = 2});
     struct loop_world *world = calloc(1, sizeof(*world));
 
-    ck_assert(!thread_pool_for(pool, &(struct thread_loop){.count = LOOP_COUNT,
-                                                           .function = loop_cancel,
-                                                           .context = world,
-                                                           .cancel = &world->cancel}));
+    ck_assert(!thread_team_for(&(struct thread_team){.pool = pool, .cancel = &world->cancel},
+                               LOOP_COUNT, 1, loop_cancel, world));
     ck_assert_uint_lt(atomic_load(&world->pieces), LOOP_COUNT);
     thread_pool_delete(pool);
     free(world);
@@ -303,9 +299,8 @@ START_TEST(idle_threads_join_a_loop)
     pthread_barrier_init(&meeting.barrier, NULL, SIDE_BY_SIDE);
     /* Ends only if every thread has a piece at the same time; the second time they are asleep. */
     for (int round = 0; round < 2; round++)
-        ck_assert(thread_pool_for(pool, &(struct thread_loop){.count = SIDE_BY_SIDE,
-                                                              .function = loop_meet,
-                                                              .context = &meeting}));
+        ck_assert(thread_team_for(&(struct thread_team){.pool = pool}, SIDE_BY_SIDE, 1, loop_meet,
+                                  &meeting));
     thread_pool_delete(pool);
     pthread_barrier_destroy(&meeting.barrier);
 }
@@ -321,9 +316,8 @@ START_TEST(loop_does_not_wait_for_a_busy_pool)
     gate_create(&gate, pool);
     ck_assert(thread_pool_submit(pool, &gate.task));
     ck_assert(entered_within(&gate, SOON_MS));
-    ck_assert(thread_pool_for(
-        pool,
-        &(struct thread_loop){.count = LOOP_COUNT, .function = loop_touch, .context = world}));
+    ck_assert(
+        thread_team_for(&(struct thread_team){.pool = pool}, LOOP_COUNT, 1, loop_touch, world));
     ck_assert(!gate.done);
     sem_post(&gate.leave);
     thread_pool_delete(pool);
@@ -337,10 +331,8 @@ static void *loop_often(void *context)
 
     for (int i = 0; i < 300; i++) {
         struct loop_world *world = calloc(1, sizeof(*world));
-        ck_assert(thread_pool_for(pool, &(struct thread_loop){.count = 50,
-                                                              .threads = LOOP_THREADS,
-                                                              .function = loop_touch,
-                                                              .context = world}));
+        ck_assert(thread_team_for(&(struct thread_team){.pool = pool, .threads = LOOP_THREADS}, 50,
+                                  1, loop_touch, world));
         for (uint32_t at = 0; at < 50; at++)
             ck_assert_uint_eq(world->touched[at], 1);
         free(world);
