@@ -9,7 +9,6 @@ enum { THREAD_NAME_MAX = 15 }; /* bytes; what Linux keeps */
 
 /** As pthread_create with the default attributes. `name` NULL: the name of the calling thread.
  * Returns 0 or what errno would be. */
- * Returns 0 or what errno would be. */
 int thread_start(pthread_t *thread, const char *name, void *(*run)(void *), void *context);
 
 #endif
