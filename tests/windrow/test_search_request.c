@@ -61,15 +61,15 @@ START_TEST(arguments_that_make_no_sense_are_named)
         struct search_arguments arguments;
         const char *error;
     } table[] = {
-        {{.vector = "[1,"}, "--vector is no JSON: "},
+        {{.vector = "[1,"}, "--vector: invalid JSON: "},
         {{.vector = "[]"}, "--vector: expected an array of numbers"},
-        {{.vector = "[1,\"2\"]"}, "--vector: item 1 is no number"},
+        {{.vector = "[1,\"2\"]"}, "--vector: item 1 is not a number"},
         {{.vector = "7"}, "--vector: expected an array of numbers"},
         {{.like = "1", .filter = "[]"}, "--filter: expected an object"},
-        {{.like = "1", .filter = "{"}, "--filter is no JSON: "},
-        {{.like = "1", .from = "yesterday"}, "--from: \"yesterday\" is no time"},
-        {{.like = "1", .to = ""}, "--to: \"\" is no time"},
-        {{.like = "1", .half_life = "0s"}, "--half-life: \"0s\" is no duration"},
+        {{.like = "1", .filter = "{"}, "--filter: invalid JSON: "},
+        {{.like = "1", .from = "yesterday"}, "--from: invalid time \"yesterday\""},
+        {{.like = "1", .to = ""}, "--to: invalid time \"\""},
+        {{.like = "1", .half_life = "0s"}, "--half-life: invalid duration \"0s\""},
         {{.file = "/no/such/file"}, "open /no/such/file: No such file"},
     };
     struct buffer body = {0};

@@ -1,6 +1,5 @@
 #include "windrow/cli/command.h"
 
-#include <getopt.h>
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -51,29 +50,39 @@ int command_fail(const char *format, ...)
     return COMMAND_FAILED;
 }
 
-int command_parse_plain(int argc, char **argv, const char *help, const char **config_path,
-                        bool *json)
+int ask_service(const struct config *config, const struct ask *ask)
 {
-    static const struct option options[] = {{"config", required_argument, NULL, 'c'},
-                                            {"json", no_argument, NULL, 'j'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {0}};
-    int option;
+    struct client *client = NULL;
+    struct buffer reply = {0};
+    struct error error = {0};
+    struct arena arena;
+    struct doc doc;
+    int code = client_open(config, &client, &error);
 
-    while ((option = getopt_long(argc, argv, "c:jh", options, NULL)) != -1) {
-        switch (option) {
-        case 'c':
-            *config_path = optarg;
-            break;
-        case 'j':
-            *json = true;
-            break;
-        case 'h':
-            fputs(help, stdout);
-            return COMMAND_OK;
-        default:
-            return command_usage_error(argv[0], "see above");
-        }
+    arena_create(&arena, 0);
+    if (code == 0 && ask->timeout_s > 0)
+        client_set_timeout(client, ask->timeout_s);
+    if (code == 0)
+        code = client_request_doc(client, ask->path, ask->body, &arena, &reply, &doc, &error);
+    if (code == 0 && ask->json) {
+        fwrite(reply.data, 1, reply.size, stdout);
+        fputc('\n', stdout);
+    } else if (code == 0) {
+        ask->print(&doc, ask->context);
     }
-    return -1;
+    arena_destroy(&arena);
+    buffer_destroy(&reply);
+    client_close(client);
+    return code == 0 ? COMMAND_OK : command_fail("%s", error.text);
+}
+
+int ask_choose_collection(const struct config *config, const char *command, const char **collection)
+{
+    if (!*collection && config->collection_count == 1)
+        *collection = config->collections[0].name;
+    if (!*collection)
+        return command_usage_error(command, "name a collection with -C NAME");
+    if (!config_collection_find(config, *collection))
+        return command_usage_error(command, "%s has no collection %s", config->path, *collection);
+    return COMMAND_OK;
 }

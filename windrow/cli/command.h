@@ -4,6 +4,7 @@
 
 #include "config/config.h"
 #include "windrow/cli/cli.h"
+#include "windrow/cli/client.h"
 
 /** Loads the config that `given` (-c, may be NULL) names. Problems go to stderr, one a line;
  * returns COMMAND_OK or COMMAND_CONFIG. Free with config_free. */
@@ -15,12 +16,25 @@ int command_load_config_quietly(const char *given, struct config **config);
 int command_usage_error(const char *command, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
-/** The options of commands that have only -c, --json and --help; optind is behind them. -1 to go
- * on, else the exit status. */
-int command_parse_plain(int argc, char **argv, const char *help, const char **config_path,
-                        bool *json);
-
 /** Prints "windrow: text" to stderr and returns COMMAND_FAILED. */
 int command_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+struct ask {
+    const char *path;          /* "/status" */
+    const struct buffer *body; /* JSON, or NULL: GET */
+    long timeout_s;            /* 0: the client's own */
+    bool json;                 /* the raw reply */
+    /* What people see otherwise. */
+    void (*print)(const struct doc *reply, const void *context);
+    const void *context;
+};
+
+/** One request, its answer on stdout. Returns an exit status; what went wrong is on stderr. */
+int ask_service(const struct config *config, const struct ask *ask);
+
+/** *collection (may be NULL): when none was given, the only one there is. COMMAND_OK, or
+ * COMMAND_USAGE when there are several, or none of that name. */
+int ask_choose_collection(const struct config *config, const char *command,
+                          const char **collection);
 
 #endif

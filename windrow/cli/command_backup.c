@@ -7,20 +7,8 @@
 
 #include "base/text.h"
 #include "windrow/backup.h"
-#include "windrow/cli/ask.h"
 #include "windrow/cli/command.h"
-
-static const char help[] =
-    "Usage: windrow backup [-c FILE] [--json] DEST\n\n"
-    "Puts a consistent copy of every shard into the folder DEST, which is made, or is empty. The\n"
-    "running service (http.listen of the config) does it while it goes on; when none runs, the\n"
-    "command does it from data_dir. Sealed files are hard links where DEST is on the same file\n"
-    "system. `windrow verify DEST` checks it, `windrow restore DEST` brings it back, restic and\n"
-    "its like may take it away.\n\n"
-    "  -c, --config FILE  default: ./windrow.yaml, then /etc/windrow/windrow.yaml\n"
-    "      --json         the raw reply\n\n"
-    "DEST has to be writable for the service. Example:\n"
-    "  windrow backup /var/lib/windrow/backups/monday\n";
+#include "windrow/cli/options.h"
 
 enum { WAIT_S = 24 * 60 * 60 };
 
@@ -87,7 +75,7 @@ static int back_up_folder(const struct config *config, const char *folder, const
     clock.operations.wall_ms = frozen_wall_ms;
     code = store_open(&options, &store, error);
     if (code == ERROR_BUSY)
-        return error_wrap(error, "the service runs, but does not answer at http.listen");
+        return error_wrap(error, "the service runs but does not answer at http.listen");
     if (code != 0)
         return code;
     registry = store_registry_new(&(struct store_registry_options){
@@ -147,7 +135,7 @@ static int back_up(const struct config *config, const char *given, bool json)
     if (store_backup_begin(io_posix(), given, token, &error) != 0)
         return command_fail("%s", error.text);
     if (!realpath(given, folder)) /* the service has a working folder of its own */
-        return command_fail("%s: no path leads there", given);
+        return command_fail("%s: cannot resolve this path", given);
     if (service_answers(config)) {
         buffer_append_text(&body, "{\"folder\":");
         doc_write_json_string(&body, folder, strlen(folder));
@@ -171,12 +159,30 @@ int command_backup(int argc, char **argv)
     const char *config_path = NULL;
     struct config *config = NULL;
     bool json = false;
-    int status = command_parse_plain(argc, argv, help, &config_path, &json);
+    const struct option_row rows[] = {OPTION_ROW_CONFIG(config_path), OPTION_ROW_JSON(json)};
+    const struct command_line line = {
+        .usage = "[-c FILE] [--json] DEST",
+        .about = "Writes a consistent copy of every shard to the folder DEST, which must be new or "
+                 "empty. The "
+                 "running service (http.listen of the config) copies while it serves; if none "
+                 "runs, the command "
+                 "copies data_dir itself. Sealed files become hard links if DEST is on the same "
+                 "file system. "
+                 "DEST must be writable for the service.\n\n"
+                 "`windrow verify DEST` checks a backup, `windrow restore DEST` restores it, and "
+                 "tools such as "
+                 "restic may copy it elsewhere.",
+        .examples = "windrow backup /var/lib/windrow/backups/monday",
+        .rows = rows,
+        .row_count = OPTION_ROWS(rows),
+        .operands = "one folder",
+        .operands_min = 1,
+        .operands_max = 1,
+    };
+    int status = options_parse(&line, argc, argv);
 
-    if (status >= 0)
+    if (status != -1)
         return status;
-    if (argc - optind != 1)
-        return command_usage_error("backup", "one folder is needed");
     status = command_load_config_quietly(config_path, &config);
     if (status == COMMAND_OK)
         status = back_up(config, argv[optind], json);

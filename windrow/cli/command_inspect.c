@@ -6,12 +6,7 @@
 #include "indexer/index/index.h"
 #include "store/store.h"
 #include "windrow/cli/command.h"
-
-static const char help[] =
-    "Usage: windrow inspect [--json] PATH...\n\n"
-    "Decodes a windrow file (CURRENT, MANIFEST, .log, .chunk, .run, .vectors, .mask, .segment):\n"
-    "header, columns, counts, smallest and largest values, checksums.\n\n"
-    "Example:\n  windrow inspect /var/lib/windrow/news/0/000007.run\n";
+#include "windrow/cli/options.h"
 
 static bool is_segment(const char *path)
 {
@@ -34,23 +29,25 @@ static int inspect_one(const char *path, bool json)
 
 int command_inspect(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, 'h'}, {0}};
     bool json = false;
     int status = COMMAND_OK;
-    int option;
+    const struct option_row rows[] = {OPTION_ROW_JSON(json)};
+    const struct command_line line = {
+        .usage = "[--json] PATH...",
+        .about = "Decodes windrow files (CURRENT, MANIFEST, .log, .chunk, .run, .vectors, .mask, "
+                 ".segment): header, "
+                 "columns, counts, smallest and largest values, checksums.",
+        .examples = "windrow inspect /var/lib/windrow/news/0/000007.run",
+        .rows = rows,
+        .row_count = OPTION_ROWS(rows),
+        .operands = "at least one file",
+        .operands_min = 1,
+        .operands_max = -1,
+    };
+    int parsed = options_parse(&line, argc, argv);
 
-    while ((option = getopt_long(argc, argv, "jh", options, NULL)) != -1) {
-        if (option == 'h') {
-            fputs(help, stdout);
-            return COMMAND_OK;
-        }
-        if (option != 'j')
-            return command_usage_error("inspect", "see above");
-        json = true;
-    }
-    if (optind == argc)
-        return command_usage_error("inspect", "no file named");
+    if (parsed != -1)
+        return parsed;
     for (int i = optind; i < argc; i++) {
         int one = inspect_one(argv[i], json);
         if (one != COMMAND_OK)

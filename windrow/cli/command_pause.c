@@ -1,108 +1,20 @@
-/* windrow pause and windrow resume: an operator's word to the running service. */
+/* windrow pause and windrow resume: ask the running service to stop or continue reading. */
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "windrow/cli/client.h"
 #include "windrow/cli/command.h"
-
-static const char pause_help[] =
-    "Usage: windrow pause [-c FILE] -C COLLECTION [--json]\n\n"
-    "The running service (http.listen of the config) stops reading the collection from Kafka. It\n"
-    "stays a member of its group, answers searches, and stays paused over restarts until\n"
-    "`windrow resume`. Kafka's retention goes on meanwhile: watch the lag.\n\n"
-    "  -c, --config FILE      default: ./windrow.yaml, then /etc/windrow/windrow.yaml\n"
-    "  -C, --collection NAME\n"
-    "      --json             the raw reply\n\n"
-    "Example:\n  windrow pause -C news\n";
-
-static const char resume_help[] =
-    "Usage: windrow resume [-c FILE] -C COLLECTION [--shard SHARD (--skip | --rebuild)] "
-    "[--json]\n\n"
-    "Without --shard: the service reads a paused collection again. With it: a shard that stopped\n"
-    "because Kafka no longer has its offset, or at a bad record without a dead-letter topic, goes\n"
-    "on. `windrow status` shows why it stopped, with both offsets.\n\n"
-    "  -c, --config FILE      default: ./windrow.yaml, then /etc/windrow/windrow.yaml\n"
-    "  -C, --collection NAME\n"
-    "      --shard SHARD      as `windrow status` names it\n"
-    "      --skip             go on behind the lost records or the bad one; what is stored stays\n"
-    "      --rebuild          remove what the shard stored and read what Kafka has\n"
-    "      --json             the raw reply\n\n"
-    "Examples:\n  windrow resume -C news\n  windrow resume -C news --shard 3 --skip\n";
+#include "windrow/cli/options.h"
 
 struct pause_arguments {
     const char *config_path;
     const char *collection;
     const char *shard;
-    const char *how;
-    bool both;
+    bool skip;
+    bool rebuild;
     bool json;
 };
-
-enum { OPTION_SHARD = 1000, OPTION_SKIP, OPTION_REBUILD, OPTION_JSON };
-
-static void set_how(struct pause_arguments *arguments, const char *how)
-{
-    arguments->both |= arguments->how && strcmp(arguments->how, how) != 0;
-    arguments->how = how;
-}
-
-/* Returns -1 to go on, else the exit status. */
-static int parse(int argc, char **argv, bool resume, struct pause_arguments *arguments)
-{
-    static const struct option resume_options[] = {{"config", required_argument, NULL, 'c'},
-                                                   {"collection", required_argument, NULL, 'C'},
-                                                   {"help", no_argument, NULL, 'h'},
-                                                   {"json", no_argument, NULL, OPTION_JSON},
-                                                   {"shard", required_argument, NULL, OPTION_SHARD},
-                                                   {"skip", no_argument, NULL, OPTION_SKIP},
-                                                   {"rebuild", no_argument, NULL, OPTION_REBUILD},
-                                                   {0}};
-    static const struct option pause_options[] = {{"config", required_argument, NULL, 'c'},
-                                                  {"collection", required_argument, NULL, 'C'},
-                                                  {"help", no_argument, NULL, 'h'},
-                                                  {"json", no_argument, NULL, OPTION_JSON},
-                                                  {0}};
-    int option;
-
-    while ((option = getopt_long(argc, argv, "c:C:h", resume ? resume_options : pause_options,
-                                 NULL)) != -1) {
-        switch (option) {
-        case 'c':
-            arguments->config_path = optarg;
-            break;
-        case 'C':
-            arguments->collection = optarg;
-            break;
-        case 'h':
-            fputs(resume ? resume_help : pause_help, stdout);
-            return COMMAND_OK;
-        case OPTION_SHARD:
-            arguments->shard = optarg;
-            break;
-        case OPTION_SKIP:
-            set_how(arguments, "skip");
-            break;
-        case OPTION_REBUILD:
-            set_how(arguments, "rebuild");
-            break;
-        case OPTION_JSON:
-            arguments->json = true;
-            break;
-        default:
-            return command_usage_error(argv[0], "see above");
-        }
-    }
-    if (optind < argc)
-        return command_usage_error(argv[0], "unexpected argument %s", argv[optind]);
-    if (!arguments->collection)
-        return command_usage_error(argv[0], "which collection? -C NAME");
-    if (arguments->both)
-        return command_usage_error(argv[0], "either --skip or --rebuild");
-    if (!arguments->shard != !arguments->how)
-        return command_usage_error(argv[0], "--shard goes with --skip or --rebuild");
-    return -1;
-}
 
 static int send(const struct config *config, const char *verb,
                 const struct pause_arguments *arguments)
@@ -119,7 +31,7 @@ static int send(const struct config *config, const char *verb,
     if (arguments->shard) {
         buffer_append_text(&body, "\"shard\":");
         doc_write_json_string(&body, arguments->shard, strlen(arguments->shard));
-        buffer_append_format(&body, ",\"how\":\"%s\"", arguments->how);
+        buffer_append_format(&body, ",\"how\":\"%s\"", arguments->skip ? "skip" : "rebuild");
     }
     buffer_append_text(&body, "}");
     if (code == 0)
@@ -136,30 +48,78 @@ static int send(const struct config *config, const char *verb,
     return code == 0 ? COMMAND_OK : command_fail("%s", error.text);
 }
 
-static int run(int argc, char **argv, bool resume)
+static int run(int argc, char **argv, const struct command_line *line,
+               struct pause_arguments *arguments)
 {
-    struct pause_arguments arguments = {0};
     struct config *config = NULL;
-    int status = parse(argc, argv, resume, &arguments);
+    int status = options_parse(line, argc, argv);
 
     if (status != -1)
         return status;
-    status = command_load_config_quietly(arguments.config_path, &config);
-    if (status == COMMAND_OK && !config_collection_find(config, arguments.collection))
+    if (!arguments->collection)
+        return command_usage_error(argv[0], "name a collection with -C NAME");
+    if (arguments->skip && arguments->rebuild)
+        return command_usage_error(argv[0], "use either --skip or --rebuild");
+    if (!arguments->shard != !(arguments->skip || arguments->rebuild))
+        return command_usage_error(argv[0], "use --shard with --skip or --rebuild");
+    status = command_load_config_quietly(arguments->config_path, &config);
+    if (status == COMMAND_OK && !config_collection_find(config, arguments->collection))
         status = command_usage_error(argv[0], "%s has no collection %s", config->path,
-                                     arguments.collection);
+                                     arguments->collection);
     if (status == COMMAND_OK)
-        status = send(config, argv[0], &arguments);
+        status = send(config, argv[0], arguments);
     config_free(config);
     return status;
 }
 
 int command_pause(int argc, char **argv)
 {
-    return run(argc, argv, false);
+    struct pause_arguments arguments = {0};
+    const struct option_row rows[] = {
+        OPTION_ROW_CONFIG(arguments.config_path),
+        OPTION_ROW_COLLECTION(arguments.collection, "the collection"),
+        OPTION_ROW_JSON(arguments.json),
+    };
+    const struct command_line line = {
+        .usage = "[-c FILE] -C COLLECTION [--json]",
+        .about = "The running service (http.listen of the config) stops reading the collection "
+                 "from Kafka. It stays "
+                 "a member of its group, answers searches, and stays paused over restarts until "
+                 "`windrow resume`. "
+                 "Kafka's retention continues meanwhile: watch the lag.",
+        .examples = "windrow pause -C news",
+        .rows = rows,
+        .row_count = OPTION_ROWS(rows),
+    };
+
+    return run(argc, argv, &line, &arguments);
 }
 
 int command_resume(int argc, char **argv)
 {
-    return run(argc, argv, true);
+    struct pause_arguments arguments = {0};
+    const struct option_row rows[] = {
+        OPTION_ROW_CONFIG(arguments.config_path),
+        OPTION_ROW_COLLECTION(arguments.collection, "the collection"),
+        {"shard", 0, OPTION_TEXT, "SHARD", "a stopped shard, as `windrow status` names it",
+         &arguments.shard, 0},
+        {"skip", 0, OPTION_FLAG, NULL,
+         "continue after the lost records or the bad one; stored records stay", &arguments.skip, 0},
+        {"rebuild", 0, OPTION_FLAG, NULL, "delete what the shard stored and read what Kafka has",
+         &arguments.rebuild, 0},
+        OPTION_ROW_JSON(arguments.json),
+    };
+    const struct command_line line = {
+        .usage = "[-c FILE] -C COLLECTION [--shard SHARD (--skip | --rebuild)] [--json]",
+        .about = "Without --shard: the service reads a paused collection again. With --shard: a "
+                 "shard continues that "
+                 "stopped because Kafka no longer has its offset, or at a bad record without a "
+                 "dead-letter topic. "
+                 "`windrow status` shows why it stopped, with both offsets.",
+        .examples = "windrow resume -C news\nwindrow resume -C news --shard 3 --skip",
+        .rows = rows,
+        .row_count = OPTION_ROWS(rows),
+    };
+
+    return run(argc, argv, &line, &arguments);
 }

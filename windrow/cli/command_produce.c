@@ -14,41 +14,15 @@
 #include "ingest/decode/decode.h"
 #include "ingest/ingest.h"
 #include "windrow/cli/command.h"
-
-static const char help[] =
-    "Usage: windrow produce -C COLLECTION [options] [FILE...]\n"
-    "       windrow produce -C COLLECTION --delete ID...\n\n"
-    "Sends points to the collection's topic: idempotent, acknowledged by a quorum, keyed by id.\n"
-    "FILE is JSON lines, one point a line, or a .fbin file (ids are row numbers); without FILE, "
-    "or\n"
-    "with -, standard input. Lines that the service would refuse are reported as FILE:LINE:COL "
-    "and\n"
-    "left out; the others are sent, and the exit status is 1.\n\n"
-    "  -c FILE                    configuration\n"
-    "  -C, --collection NAME      where to\n"
-    "      --topic NAME           one of the collection's topics (default: its first)\n"
-    "      --rate N               at most N points a second\n"
-    "      --delete               the arguments are ids, which are deleted\n"
-    "      --create-topic N       creates the topic with N partitions when it is missing\n"
-    "      --replication N        of a topic that is created (default: the broker's)\n"
-    "      --json                 the report as JSON on standard output\n\n"
-    "Event time: a collection with event_time reads it from the point's field, and Kafka's "
-    "timestamp\n"
-    "is the time of sending. In a collection without it, a point's time_ms becomes the Kafka\n"
-    "timestamp.\n\n"
-    "Examples:\n"
-    "  echo '{\"id\": 1, \"vector\": [0.1, 0.9], \"payload\": {\"text\": \"hello\"}}' | windrow "
-    "produce "
-    "-C news\n"
-    "  windrow produce -C news --create-topic 3 points.jsonl\n"
-    "  windrow produce -C news --delete 17 18\n";
+#include "windrow/cli/options.h"
 
 enum {
     BAD_LINES_SHOWN = 50,
     WAIT_NOTE_MS = 5000,
     CLOSE_TIMEOUT_MS = 1000,
     PARTITIONS_SHOWN = 1024,
-    BUCKETS = 400 /* of latency: 16 an octave of microseconds */
+    COUNT_MAX = 100000, /* partitions, replicas */
+    BUCKETS = 400       /* of latency: 16 an octave of microseconds */
 };
 
 /* What was asked for. */
@@ -59,8 +33,8 @@ struct request {
     double rate; /* 0: as fast as it goes */
     bool delete_ids;
     bool json;
-    int create_partitions; /* 0: do not */
-    int replication;
+    uint64_t create_partitions; /* 0: do not */
+    uint64_t replication;       /* 0: the broker's default */
 };
 
 /* One run of the command. */
@@ -96,8 +70,6 @@ static void interrupt(int signal_number)
     (void)signal_number;
     interrupted = 1;
 }
-
-/* ---- report */
 
 static int bucket_of(int64_t latency_us)
 {
@@ -206,8 +178,6 @@ static void report(struct produce *run)
         report_json(run, seconds);
 }
 
-/* ---- sending */
-
 static void complain(struct produce *run, const char *file, uint64_t line, const char *text)
 {
     unsigned column = 0;
@@ -298,8 +268,6 @@ static void send_value(struct produce *run, const char *file, uint64_t line, con
     if (++run->failed <= BAD_LINES_SHOWN)
         complain(run, file, line, error.text);
 }
-
-/* ---- reading */
 
 /* A collection without an event time field takes Kafka's timestamp: then the line's time goes
  * there.
@@ -503,8 +471,6 @@ static void send_deletes(struct produce *run, char **ids, int count)
     }
 }
 
-/* ---- the command */
-
 /* Until Kafka has answered for every message: it does so, with an error at the latest when the
  * message's time is up. */
 static void wait_for_acknowledgements(struct produce *run, const struct config *config)
@@ -579,8 +545,8 @@ static int run_produce(struct produce *run, const struct config *config, char **
     sigaction(SIGTERM, &action, NULL);
     run->progress = isatty(STDERR_FILENO) != 0;
     if (request->create_partitions > 0 &&
-        ingest_producer_create_topic(run->producer, run->topic, request->create_partitions,
-                                     request->replication, &error) != 0) {
+        ingest_producer_create_topic(run->producer, run->topic, (int)request->create_partitions,
+                                     (int)request->replication, &error) != 0) {
         (void)ingest_producer_delete(run->producer, 0, NULL);
         return command_fail("%s", error.text);
     }
@@ -634,95 +600,55 @@ static int produce(const struct request *request, const struct config *config, c
     return status;
 }
 
-static bool parse_count(const char *text, int *count)
-{
-    uint64_t value;
-
-    if (text_parse_u64(text, strlen(text), &value) != 0 || value < 1 || value > 100000)
-        return false;
-    *count = (int)value;
-    return true;
-}
-
-static bool parse_rate(const char *text, double *rate)
-{
-    char *end;
-
-    *rate = strtod(text, &end);
-    return end != text && *end == '\0' && *rate > 0 && *rate < 1e9;
-}
-
-/* -1: go on. */
-static int parse(int argc, char **argv, struct request *request)
-{
-    enum { TOPIC = 256, RATE, DELETE, CREATE, REPLICATION };
-    static const struct option options[] = {{"config", required_argument, NULL, 'c'},
-                                            {"collection", required_argument, NULL, 'C'},
-                                            {"topic", required_argument, NULL, TOPIC},
-                                            {"rate", required_argument, NULL, RATE},
-                                            {"delete", no_argument, NULL, DELETE},
-                                            {"create-topic", required_argument, NULL, CREATE},
-                                            {"replication", required_argument, NULL, REPLICATION},
-                                            {"json", no_argument, NULL, 'j'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {0}};
-    int option;
-
-    while ((option = getopt_long(argc, argv, "c:C:h", options, NULL)) != -1) {
-        switch (option) {
-        case 'c':
-            request->config_path = optarg;
-            break;
-        case 'C':
-            request->collection = optarg;
-            break;
-        case TOPIC:
-            request->topic = optarg;
-            break;
-        case RATE:
-            if (!parse_rate(optarg, &request->rate))
-                return command_usage_error("produce", "--rate %s: expected a number above 0",
-                                           optarg);
-            break;
-        case DELETE:
-            request->delete_ids = true;
-            break;
-        case CREATE:
-            if (!parse_count(optarg, &request->create_partitions))
-                return command_usage_error("produce",
-                                           "--create-topic %s: expected a count of "
-                                           "partitions",
-                                           optarg);
-            break;
-        case REPLICATION:
-            if (!parse_count(optarg, &request->replication))
-                return command_usage_error("produce", "--replication %s: expected a count", optarg);
-            break;
-        case 'j':
-            request->json = true;
-            break;
-        case 'h':
-            fputs(help, stdout);
-            return COMMAND_OK;
-        default:
-            return command_usage_error("produce", "see above");
-        }
-    }
-    if (!request->collection)
-        return command_usage_error("produce", "-C COLLECTION is missing");
-    if (request->delete_ids && optind == argc)
-        return command_usage_error("produce", "--delete needs ids");
-    return -1;
-}
-
 int command_produce(int argc, char **argv)
 {
     struct request request = {0};
     struct config *config = NULL;
-    int status = parse(argc, argv, &request);
+    const struct option_row rows[] = {
+        OPTION_ROW_CONFIG(request.config_path),
+        OPTION_ROW_COLLECTION(request.collection, "the collection"),
+        {"topic", 0, OPTION_TEXT, "NAME", "one of the collection's topics (default: its first)",
+         &request.topic, 0},
+        {"rate", 0, OPTION_RATE, "N", "send at most N points a second", &request.rate, 0},
+        {"delete", 0, OPTION_FLAG, NULL, "the arguments are ids to delete", &request.delete_ids, 0},
+        {"create-topic", 0, OPTION_COUNT, "N",
+         "create the topic with N partitions if it is missing", &request.create_partitions,
+         COUNT_MAX},
+        {"replication", 0, OPTION_COUNT, "N",
+         "replicas of a topic that is created (default: the broker's)", &request.replication,
+         COUNT_MAX},
+        {"json", 0, OPTION_FLAG, NULL, "print the report as JSON on standard output", &request.json,
+         0},
+    };
+    const struct command_line line = {
+        .usage = "-C COLLECTION [options] [FILE...]\n-C COLLECTION --delete ID...",
+        .about = "Sends points to the collection's topic: idempotent, acknowledged by a quorum, "
+                 "keyed by id. FILE "
+                 "contains JSON lines, one point per line, or is an .fbin file (ids are row "
+                 "numbers). Without FILE, or "
+                 "with -, the command reads standard input. It reports lines that the service "
+                 "would refuse as "
+                 "FILE:LINE:COL, sends the others, and then exits 1.\n\n"
+                 "A collection with event_time reads the time from the point's field, and Kafka's "
+                 "timestamp is the time of "
+                 "sending. In other collections a point's time_ms becomes the Kafka timestamp.",
+        .examples = "echo '{\"id\": 1, \"vector\": [0.1, 0.9], \"payload\": {\"text\": "
+                    "\"hello\"}}' | windrow "
+                    "produce -C news\n"
+                    "windrow produce -C news --create-topic 3 points.jsonl\n"
+                    "windrow produce -C news --delete 17 18",
+        .rows = rows,
+        .row_count = OPTION_ROWS(rows),
+        .operands_max = -1,
+    };
+    int status = options_parse(&line, argc, argv);
 
-    if (status >= 0)
+    if (status != -1)
         return status;
+    if (!request.collection)
+        return command_usage_error("produce", "name a collection with -C NAME");
+    if (request.delete_ids && optind == argc)
+        return command_usage_error("produce", "--delete needs ids");
     status = command_load_config(request.config_path, &config);
     if (status == COMMAND_OK)
         status = produce(&request, config, argv + optind, argc - optind);

@@ -6,16 +6,7 @@
 #include "indexer/index/index.h"
 #include "store/store.h"
 #include "windrow/cli/command.h"
-
-static const char help[] =
-    "Usage: windrow restore [-c FILE] [--to DATA_DIR] SRC\n\n"
-    "Puts the backup SRC into data_dir of the config, which must be missing or empty, after "
-    "reading\n"
-    "every byte of it. The backup stays as it is. The service then reads Kafka on from where the\n"
-    "backup ends; what has expired stays so.\n\n"
-    "  -c, --config FILE  default: ./windrow.yaml, then /etc/windrow/windrow.yaml\n"
-    "      --to DATA_DIR  instead of that of the config\n\n"
-    "Example:\n  windrow restore /var/lib/windrow-backups/monday\n";
+#include "windrow/cli/options.h"
 
 static int restore(const char *folder, const char *data_dir)
 {
@@ -32,41 +23,42 @@ static int restore(const char *folder, const char *data_dir)
         code = store_restore(io_posix(), folder, data_dir, &shard_count, &bytes, &error);
     if (code != 0)
         return command_fail("%s", error.text);
-    fprintf(stderr, "windrow: %zu shards, %s, are in %s\n", shard_count,
+    fprintf(stderr, "windrow: restored %zu shards, %s, to %s\n", shard_count,
             text_format_size(bytes, text), data_dir);
     return COMMAND_OK;
 }
 
 int command_restore(int argc, char **argv)
 {
-    static const struct option options[] = {{"config", required_argument, NULL, 'c'},
-                                            {"to", required_argument, NULL, 't'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {0}};
     const char *config_path = NULL, *to = NULL;
     struct config *config = NULL;
-    int status = COMMAND_OK;
-    int option;
+    const struct option_row rows[] = {
+        OPTION_ROW_CONFIG(config_path),
+        {.name = "to",
+         .type = OPTION_TEXT,
+         .argument = "DATA_DIR",
+         .help = "use this folder instead of data_dir of the config",
+         .target = &to},
+    };
+    const struct command_line line = {
+        .usage = "[-c FILE] [--to DATA_DIR] SRC",
+        .about = "Reads every byte of the backup SRC, then copies it to data_dir of the config, "
+                 "which must be missing "
+                 "or empty. The backup does not change. Once started, the service reads Kafka from "
+                 "where the backup "
+                 "ends. Records that have expired stay expired.",
+        .examples = "windrow restore /var/lib/windrow-backups/monday",
+        .rows = rows,
+        .row_count = OPTION_ROWS(rows),
+        .operands = "one backup",
+        .operands_min = 1,
+        .operands_max = 1,
+    };
+    int status = options_parse(&line, argc, argv);
 
-    while ((option = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
-        switch (option) {
-        case 'c':
-            config_path = optarg;
-            break;
-        case 't':
-            to = optarg;
-            break;
-        case 'h':
-            fputs(help, stdout);
-            return COMMAND_OK;
-        default:
-            return command_usage_error("restore", "see above");
-        }
-    }
-    if (argc - optind != 1)
-        return command_usage_error("restore", "which backup?");
-    if (!to)
-        status = command_load_config_quietly(config_path, &config);
+    if (status != -1)
+        return status;
+    status = to ? COMMAND_OK : command_load_config_quietly(config_path, &config);
     if (status == COMMAND_OK)
         status = restore(argv[optind], to ? to : config->data_dir);
     config_free(config);

@@ -5,16 +5,7 @@
 
 #include "base/logger.h"
 #include "windrow/cli/command.h"
-
-static const char help[] =
-    "Usage: windrow run [-c FILE] [--role ingest|indexer|all] [--trust-clock]\n\n"
-    "Runs the service until SIGTERM or Ctrl-C. SIGHUP reads the config again and says that the\n"
-    "wall clock is right.\n\n"
-    "  -c, --config FILE   default ./windrow.yaml, then /etc/windrow/windrow.yaml\n"
-    "  --role ROLE         overrides `roles` of the config\n"
-    "  --trust-clock       the wall clock is right, however long windrow did not run\n"
-    "  -v, --verbose       debug lines\n\n"
-    "Example:\n  windrow run -c windrow.yaml\n";
+#include "windrow/cli/options.h"
 
 static int parse_role(const char *text, unsigned *roles)
 {
@@ -25,46 +16,45 @@ static int parse_role(const char *text, unsigned *roles)
     else if (strcmp(text, "indexer") == 0)
         *roles = CONFIG_ROLE_INDEXER;
     else
-        return command_usage_error("run", "--role is ingest, indexer or all, not %s", text);
+        return command_usage_error("run", "invalid role %s: use ingest, indexer or all", text);
     return COMMAND_OK;
 }
 
 int command_run_parse(int argc, char **argv, struct command_run_options *run)
 {
-    static const struct option options[] = {
-        {"config", required_argument, NULL, 'c'}, {"role", required_argument, NULL, 'r'},
-        {"trust-clock", no_argument, NULL, 't'},  {"verbose", no_argument, NULL, 'v'},
-        {"help", no_argument, NULL, 'h'},         {0}};
     const char *config_path = NULL;
+    const char *role = NULL;
+    bool verbose = false;
+    const struct option_row rows[] = {
+        OPTION_ROW_CONFIG(config_path),
+        {.name = "role",
+         .letter = 'r',
+         .type = OPTION_TEXT,
+         .argument = "ROLE",
+         .help = "ingest, indexer or all; overrides `roles` of the config",
+         .target = &role},
+        {.name = "trust-clock",
+         .help = "the system clock is right, however long windrow was down",
+         .target = &run->trust_clock},
+        {.name = "verbose", .letter = 'v', .help = "log debug lines", .target = &verbose},
+    };
+    const struct command_line line = {
+        .usage = "[-c FILE] [--role ingest|indexer|all] [--trust-clock]",
+        .about = "Runs the service until SIGTERM or Ctrl-C. SIGHUP reads the config again.",
+        .examples = "windrow run -c windrow.yaml",
+        .rows = rows,
+        .row_count = OPTION_ROWS(rows),
+    };
     int status;
-    int option;
 
     *run = (struct command_run_options){0};
-    while ((option = getopt_long(argc, argv, "c:r:vh", options, NULL)) != -1) {
-        switch (option) {
-        case 'c':
-            config_path = optarg;
-            break;
-        case 'r':
-            status = parse_role(optarg, &run->roles);
-            if (status != COMMAND_OK)
-                return status;
-            break;
-        case 't':
-            run->trust_clock = true;
-            break;
-        case 'v':
-            logger_set_level(LOGGER_DEBUG);
-            break;
-        case 'h':
-            fputs(help, stdout);
-            return COMMAND_OK;
-        default:
-            return command_usage_error("run", "see above");
-        }
-    }
-    if (optind < argc)
-        return command_usage_error("run", "unexpected %s", argv[optind]);
+    status = options_parse(&line, argc, argv);
+    if (status != -1)
+        return status;
+    if (role && (status = parse_role(role, &run->roles)) != COMMAND_OK)
+        return status;
+    if (verbose)
+        logger_set_level(LOGGER_DEBUG);
     status = command_load_config(config_path, &run->config);
     if (status != COMMAND_OK)
         return status;
@@ -72,8 +62,7 @@ int command_run_parse(int argc, char **argv, struct command_run_options *run)
         run->roles = run->config->roles;
     if ((run->roles & CONFIG_ROLE_INGEST) == 0 && !run->config->nats_url) {
         config_free(run->config);
-        command_fail("the role indexer alone builds for other machines and gets its work from "
-                     "NATS: give nats.url");
+        command_fail("the role indexer without ingest takes its jobs from NATS: set nats.url");
         return COMMAND_CONFIG;
     }
     return -1;

@@ -7,48 +7,11 @@
 
 #include "base/io.h"
 #include "base/text.h"
-#include "windrow/cli/ask.h"
 #include "windrow/cli/command.h"
+#include "windrow/cli/options.h"
 #include "windrow/cli/search_request.h"
 
-static const char help[] =
-    "Usage: windrow search -C COLLECTION (--vector JSON | --like ID | --file F) [options]\n\n"
-    "Nearest neighbours from the running service (http.listen of the config).\n\n"
-    "  -c, --config FILE      default: ./windrow.yaml, then /etc/windrow/windrow.yaml\n"
-    "  -C, --collection NAME  may be left out when the config has only one\n"
-    "      --vector JSON      the query, as in [0.1, 0.9]\n"
-    "      --like ID          the vector of this point, which itself is left out\n"
-    "      --file F           a file with a JSON array or {\"vector\": [...]} (- for standard\n"
-    "                         input), or the first row of an .fbin file\n"
-    "  -k N                   how many (10)\n"
-    "      --filter JSON      {\"must\": [{\"key\": \"package\", \"match\": {\"value\": \"x\"}}]}\n"
-    "      --from, --to TIME  event time: 2026-11-21T03:04:05Z, milliseconds, or 2h for two hours\n"
-    "                         ago\n"
-    "      --half-life DUR    older points count less: half after each 6h\n"
-    "      --exact            no index, every vector\n"
-    "      --ef N             candidates an HNSW search keeps\n"
-    "      --json             the raw reply\n\n"
-    "Examples:\n"
-    "  windrow search -C news --like 17 -k 5\n"
-    "  windrow search -C news --file query.json --from 6h --filter '{\"must\": [{\"key\": "
-    "\"lang\", \"match\": {\"value\": \"en\"}}]}'\n";
-
 enum { K_MAX = 100000, ID_WIDTH_MAX = 40, PAYLOAD_WIDTH_MIN = 20, LINE_WIDTH = 120 };
-
-enum option_code {
-    OPTION_VECTOR = 256,
-    OPTION_LIKE,
-    OPTION_FILE,
-    OPTION_FILTER,
-    OPTION_FROM,
-    OPTION_TO,
-    OPTION_HALF_LIFE,
-    OPTION_EXACT,
-    OPTION_EF,
-    OPTION_JSON
-};
-
-/* ---- the table ---- */
 
 /* `text` cut to `width` characters of UTF-8, the last of them an ellipsis. */
 static void append_cut(struct buffer *out, const char *text, size_t length, size_t width)
@@ -201,8 +164,6 @@ static void print_table(const struct doc *reply, const void *context)
     buffer_destroy(&out);
 }
 
-/* ---- asking ---- */
-
 static int ask(const struct config *config, const struct search_arguments *arguments,
                const struct buffer *body)
 {
@@ -238,99 +199,54 @@ static int search(const struct config *config, struct search_arguments *argument
     return status;
 }
 
-/* ---- the command line ---- */
-
-static bool parse_count(const char *text, uint64_t maximum, uint64_t *count)
-{
-    return text_parse_u64(text, strlen(text), count) == 0 && *count > 0 && *count <= maximum;
-}
-
-/* COMMAND_OK, or how the command ends. */
-static int take_option(int option, struct search_arguments *arguments)
-{
-    switch (option) {
-    case 'c':
-        arguments->config_path = optarg;
-        break;
-    case 'C':
-        arguments->collection = optarg;
-        break;
-    case 'k':
-        if (!parse_count(optarg, K_MAX, &arguments->k))
-            return command_usage_error("search", "-k wants a number from 1 to %d", K_MAX);
-        break;
-    case OPTION_VECTOR:
-        arguments->vector = optarg;
-        break;
-    case OPTION_LIKE:
-        arguments->like = optarg;
-        break;
-    case OPTION_FILE:
-        arguments->file = optarg;
-        break;
-    case OPTION_FILTER:
-        arguments->filter = optarg;
-        break;
-    case OPTION_FROM:
-        arguments->from = optarg;
-        break;
-    case OPTION_TO:
-        arguments->to = optarg;
-        break;
-    case OPTION_HALF_LIFE:
-        arguments->half_life = optarg;
-        break;
-    case OPTION_EXACT:
-        arguments->exact = true;
-        break;
-    case OPTION_EF:
-        if (!parse_count(optarg, K_MAX, &arguments->ef))
-            return command_usage_error("search", "--ef wants a number from 1 to %d", K_MAX);
-        break;
-    case OPTION_JSON:
-        arguments->json = true;
-        break;
-    default:
-        return command_usage_error("search", "see above");
-    }
-    return COMMAND_OK;
-}
-
 int command_search(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"config", required_argument, NULL, 'c'},
-        {"collection", required_argument, NULL, 'C'},
-        {"vector", required_argument, NULL, OPTION_VECTOR},
-        {"like", required_argument, NULL, OPTION_LIKE},
-        {"file", required_argument, NULL, OPTION_FILE},
-        {"filter", required_argument, NULL, OPTION_FILTER},
-        {"from", required_argument, NULL, OPTION_FROM},
-        {"to", required_argument, NULL, OPTION_TO},
-        {"half-life", required_argument, NULL, OPTION_HALF_LIFE},
-        {"exact", no_argument, NULL, OPTION_EXACT},
-        {"ef", required_argument, NULL, OPTION_EF},
-        {"json", no_argument, NULL, OPTION_JSON},
-        {"help", no_argument, NULL, 'h'},
-        {0}};
     struct search_arguments arguments = {.k = 10};
     struct config *config = NULL;
-    int status = COMMAND_OK;
-    int option;
+    const struct option_row rows[] = {
+        OPTION_ROW_CONFIG(arguments.config_path),
+        OPTION_ROW_COLLECTION(arguments.collection, "may be left out if the config has only one"),
+        {"vector", 0, OPTION_TEXT, "JSON", "the query vector, such as [0.1, 0.9]",
+         &arguments.vector, 0},
+        {"like", 0, OPTION_TEXT, "ID",
+         "search with the vector of this point; the point itself is left out", &arguments.like, 0},
+        {"file", 0, OPTION_TEXT, "F",
+         "a file with a JSON array or {\"vector\": [...]} (- for standard input), or the first row "
+         "of an .fbin file",
+         &arguments.file, 0},
+        {NULL, 'k', OPTION_COUNT, "N", "how many points to return (10)", &arguments.k, K_MAX},
+        {"filter", 0, OPTION_TEXT, "JSON",
+         "{\"must\": [{\"key\": \"package\", \"match\": {\"value\": \"x\"}}]}", &arguments.filter,
+         0},
+        {"from", 0, OPTION_TEXT, "TIME",
+         "earliest event time: 2026-11-21T03:04:05Z, milliseconds, or 2h for two hours ago",
+         &arguments.from, 0},
+        {"to", 0, OPTION_TEXT, "TIME", "latest event time", &arguments.to, 0},
+        {"half-life", 0, OPTION_TEXT, "DUR",
+         "halve the score of a point for each such duration of age, such as 6h",
+         &arguments.half_life, 0},
+        {"exact", 0, OPTION_FLAG, NULL, "compare every vector instead of using an index",
+         &arguments.exact, 0},
+        {"ef", 0, OPTION_COUNT, "N", "candidates that an HNSW search keeps", &arguments.ef, K_MAX},
+        OPTION_ROW_JSON(arguments.json),
+    };
+    const struct command_line line = {
+        .usage = "-C COLLECTION (--vector JSON | --like ID | --file F) [options]",
+        .about = "Prints the nearest neighbours that the running service (http.listen of the "
+                 "config) finds.",
+        .examples =
+            "windrow search -C news --like 17 -k 5\n"
+            "windrow search -C news --file query.json --from 6h --filter '{\"must\": [{\"key\": "
+            "\"lang\", \"match\": {\"value\": \"en\"}}]}'",
+        .rows = rows,
+        .row_count = OPTION_ROWS(rows),
+    };
+    int status = options_parse(&line, argc, argv);
 
-    while ((option = getopt_long(argc, argv, "c:C:k:h", options, NULL)) != -1) {
-        if (option == 'h') {
-            fputs(help, stdout);
-            return COMMAND_OK;
-        }
-        status = take_option(option, &arguments);
-        if (status != COMMAND_OK)
-            return status;
-    }
-    if (optind < argc)
-        return command_usage_error("search", "what is %s?", argv[optind]);
+    if (status != -1)
+        return status;
     if (!!arguments.vector + !!arguments.like + !!arguments.file != 1)
-        return command_usage_error("search", "one of --vector, --like and --file is needed");
+        return command_usage_error("search", "use exactly one of --vector, --like and --file");
     status = command_load_config_quietly(arguments.config_path, &config);
     if (status == COMMAND_OK)
         status = search(config, &arguments);

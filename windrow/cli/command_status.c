@@ -4,20 +4,8 @@
 #include <string.h>
 
 #include "base/text.h"
-#include "windrow/cli/ask.h"
 #include "windrow/cli/command.h"
-
-static const char help[] =
-    "Usage: windrow status [-c FILE] [-C COLLECTION] [--all] [--json]\n\n"
-    "Collections, shards, offsets and lag, watermarks, windows with state, rows, bytes and "
-    "segment,\n"
-    "what blocks a drop, workers, from the running service (http.listen of the config).\n\n"
-    "  -c, --config FILE      default: ./windrow.yaml, then /etc/windrow/windrow.yaml\n"
-    "  -C, --collection NAME  only this one\n"
-    "      --all              every window, not only the newest ten of a shard and those that\n"
-    "                         cannot be dropped\n"
-    "      --json             the raw reply\n\n"
-    "Example:\n  windrow status -C news --all\n";
+#include "windrow/cli/options.h"
 
 enum { WINDOWS_SHOWN = 10 };
 
@@ -194,7 +182,7 @@ static void append_collection(struct buffer *out, const struct doc *collection, 
 {
     const struct doc *shards = get(collection, "shards");
     char window[TEXT_TIME_BYTES];
-    char ttl[TEXT_TIME_BYTES] = "for ever";
+    char ttl[TEXT_TIME_BYTES] = "forever";
     int64_t ttl_ms = number_of(collection, "ttl_ms", 0);
     int64_t window_ms = number_of(collection, "window_ms", 0);
 
@@ -228,38 +216,32 @@ static void print_report(const struct doc *status, const void *context)
 
 int command_status(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"config", required_argument, NULL, 'c'}, {"collection", required_argument, NULL, 'C'},
-        {"all", no_argument, NULL, 'a'},          {"json", no_argument, NULL, 'j'},
-        {"help", no_argument, NULL, 'h'},         {0}};
     struct status_arguments arguments = {0};
     struct config *config = NULL;
-    int status;
-    int option;
+    const struct option_row rows[] = {
+        OPTION_ROW_CONFIG(arguments.config_path),
+        OPTION_ROW_COLLECTION(arguments.collection, "show only this one"),
+        {.name = "all",
+         .letter = 'a',
+         .help = "show every window, not only the newest ten of a shard and those that cannot be "
+                 "dropped",
+         .target = &arguments.all},
+        OPTION_ROW_JSON(arguments.json),
+    };
+    const struct command_line line = {
+        .usage = "[-c FILE] [-C COLLECTION] [--all] [--json]",
+        .about =
+            "Shows what the running service (http.listen of the config) reports: collections, "
+            "shards, offsets and lag, "
+            "watermarks, windows with state, rows, bytes and segment, what blocks a drop, workers.",
+        .examples = "windrow status -C news --all",
+        .rows = rows,
+        .row_count = OPTION_ROWS(rows),
+    };
+    int status = options_parse(&line, argc, argv);
 
-    while ((option = getopt_long(argc, argv, "c:C:ajh", options, NULL)) != -1) {
-        switch (option) {
-        case 'c':
-            arguments.config_path = optarg;
-            break;
-        case 'C':
-            arguments.collection = optarg;
-            break;
-        case 'a':
-            arguments.all = true;
-            break;
-        case 'j':
-            arguments.json = true;
-            break;
-        case 'h':
-            fputs(help, stdout);
-            return COMMAND_OK;
-        default:
-            return command_usage_error("status", "see above");
-        }
-    }
-    if (optind < argc)
-        return command_usage_error("status", "what is %s?", argv[optind]);
+    if (status != -1)
+        return status;
     status = command_load_config_quietly(arguments.config_path, &config);
     if (status == COMMAND_OK && arguments.collection &&
         !config_collection_find(config, arguments.collection))

@@ -7,11 +7,7 @@
 #include "indexer/index/index.h"
 #include "store/store.h"
 #include "windrow/cli/command.h"
-
-static const char help[] =
-    "Usage: windrow verify [-c FILE] [--json] [DATA_DIR]\n\n"
-    "Reads every byte of a data folder that no service has open (default: data_dir of the config)\n"
-    "and checks every checksum and cross-reference. Exit 1 with a list of damage.\n";
+#include "windrow/cli/options.h"
 
 static void print_findings(struct buffer *findings, bool json)
 {
@@ -47,7 +43,7 @@ static int verify(const char *data_dir, bool json)
     buffer_destroy(&findings);
     if (code != 0)
         return command_fail("%s", error.text);
-    fprintf(stderr, "windrow: %s is sound\n", data_dir);
+    fprintf(stderr, "windrow: %s is undamaged\n", data_dir);
     return COMMAND_OK;
 }
 
@@ -56,12 +52,22 @@ int command_verify(int argc, char **argv)
     const char *config_path = NULL;
     struct config *config = NULL;
     bool json = false;
-    int status = command_parse_plain(argc, argv, help, &config_path, &json);
+    const struct option_row rows[] = {OPTION_ROW_CONFIG(config_path), OPTION_ROW_JSON(json)};
+    const struct command_line line = {
+        .usage = "[-c FILE] [--json] [DATA_DIR]",
+        .about = "Reads every byte of a data folder that no service has open (default: data_dir of "
+                 "the config) and "
+                 "checks every checksum and cross-reference. Prints the damage it finds and then "
+                 "exits 1.",
+        .rows = rows,
+        .row_count = OPTION_ROWS(rows),
+        .operands = "one folder at a time",
+        .operands_max = 1,
+    };
+    int status = options_parse(&line, argc, argv);
 
-    if (status >= 0)
+    if (status != -1)
         return status;
-    if (argc - optind > 1)
-        return command_usage_error("verify", "one folder at a time");
     if (optind < argc)
         return verify(argv[optind], json);
     status = command_load_config(config_path, &config);

@@ -8,7 +8,7 @@
 #include "base/arena.h"
 #include "base/doc.h"
 #include "base/text.h"
-#include "windrow/cli/argument.h"
+#include "windrow/cli/options.h"
 
 enum { FILE_BYTES_MAX = 16 << 20, DIM_MAX = 65536 };
 
@@ -17,7 +17,7 @@ static int parse(struct arena *arena, const char *what, const char *text, size_t
 {
     if (doc_parse_json(arena, text, size_bytes, NULL, doc, error) == 0)
         return 0;
-    return error_wrap(error, "%s is no JSON", what);
+    return error_wrap(error, "%s: invalid JSON", what);
 }
 
 static int write_vector(const struct doc *doc, const char *what, struct buffer *body,
@@ -31,7 +31,7 @@ static int write_vector(const struct doc *doc, const char *what, struct buffer *
         return error_set(error, ERROR_INVALID, "%s: expected an array of numbers", what);
     for (uint32_t i = 0; i < doc->count; i++)
         if (!doc_as_double(&doc->items[i], &number))
-            return error_set(error, ERROR_INVALID, "%s: item %u is no number", what, i);
+            return error_set(error, ERROR_INVALID, "%s: item %u is not a number", what, i);
     doc_write_json(body, doc);
     return 0;
 }
@@ -70,7 +70,8 @@ static int write_fbin(const struct buffer *bytes, const char *path, struct buffe
     memcpy(header, bytes->data, sizeof(header));
     if (header[0] == 0 || header[1] == 0 || header[1] > DIM_MAX ||
         bytes->size < sizeof(header) + header[1] * sizeof(float))
-        return error_set(error, ERROR_INVALID, "%s holds no vector of its dimension", path);
+        return error_set(error, ERROR_INVALID, "%s is too short for one vector of its dimension",
+                         path);
     buffer_append_byte(body, '[');
     for (uint32_t i = 0; i < header[1]; i++) {
         float value;
@@ -127,7 +128,7 @@ static int write_time(const char *name, const char *text, int64_t now_ms, struct
 {
     int64_t time_ms;
 
-    if (argument_parse_time(name, text, now_ms, &time_ms, error) != 0)
+    if (options_parse_time(name, text, now_ms, &time_ms, error) != 0)
         return ERROR_INVALID;
     buffer_append_format(body, "\"%s\":%lld,", name, (long long)time_ms);
     return 0;
@@ -146,8 +147,10 @@ static int write_windrow(const struct search_arguments *arguments, int64_t now_m
     if (arguments->half_life) {
         if (text_parse_duration_ms(arguments->half_life, &half_life_ms, error) != 0 ||
             half_life_ms == 0)
-            return error_set(error, ERROR_INVALID, "--half-life: \"%.60s\" is no duration (6h)",
-                             arguments->half_life);
+            return error_set(
+                error, ERROR_INVALID,
+                "--half-life: invalid duration \"%.60s\" (use a number and a unit, such as 6h)",
+                arguments->half_life);
         buffer_append_text(body, "\"half_life\":");
         doc_write_json_string(body, arguments->half_life, strlen(arguments->half_life));
         buffer_append_byte(body, ',');
