@@ -85,6 +85,9 @@ struct indexer_host {
      * this process does not ingest. */
     int (*control)(void *context, const struct config_collection *collection, const char *shard,
                    enum indexer_control control, struct error *error);
+    /** The operator confirms the system clock. Fills the service's time before and after; returns
+     * whether its clock was frozen. */
+    bool (*trust_clock)(void *context, int64_t *before_ms, int64_t *now_ms);
 };
 
 struct indexer_options {

@@ -108,9 +108,10 @@ static void clock_wait_begins(struct partition *partition, int64_t offset, int64
     char wall[TEXT_TIME_BYTES];
 
     snprintf(text, sizeof(text),
-             "the record at offset %lld has event time %s: by the wall clock (%s) that is right, "
-             "by the clock that stands at %s it lies in the future; it waits until the clock is "
-             "set right, or SIGHUP or `windrow run --trust-clock` says that it is",
+             "the record at offset %lld has event time %s. That is right by the system clock (%s) "
+             "but in "
+             "the future by the clock frozen at %s. It waits: correct the system clock, or run "
+             "`windrow trust-clock` if it is right",
              (long long)offset, text_format_time(event_time_ms, event),
              text_format_time(wall_ms, wall),
              text_format_time(partition->clock.safe_wall_ms, safe));

@@ -1,8 +1,13 @@
-/* POST /collections/{}/pause and /resume: an operator's word to ingestion.
+/* What operators tell the service:
+ *
+ * POST /collections/{}/pause and /resume
  *
  *   resume {}                                  reads the collection again after a pause
  *   resume {"shard": "0", "how": "skip"}       a stopped shard goes on behind what Kafka lost
- *   resume {"shard": "0", "how": "rebuild"}    a stopped shard is removed and read anew */
+ *   resume {"shard": "0", "how": "rebuild"}    a stopped shard is removed and read anew
+ *
+ * POST /clock/trust {}   the system clock is right: answers {"was_frozen", "before_ms", "now_ms"}
+ */
 #include <string.h>
 
 #include "indexer/http/parse.h"
@@ -86,4 +91,25 @@ void http_handle_resume(struct http_request *request)
         http_reply_from_error(request, &error);
     else
         control(request, collection, shard, what);
+}
+
+void http_handle_trust_clock(struct http_request *request)
+{
+    static const char *const known[] = {NULL};
+    const struct indexer_host *host = request->options->host;
+    struct error error = {0};
+    struct doc body;
+    int64_t before_ms, now_ms;
+    bool was_frozen;
+
+    if (parse_body(request, &body, &error) != 0 ||
+        parse_known_keys(&body, "$", known, &error) != 0) {
+        http_reply_from_error(request, &error);
+        return;
+    }
+    was_frozen = host->trust_clock(host->context, &before_ms, &now_ms);
+    http_reply_begin(request);
+    buffer_append_format(&request->reply, "{\"was_frozen\":%s,\"before_ms\":%lld,\"now_ms\":%lld}",
+                         was_frozen ? "true" : "false", (long long)before_ms, (long long)now_ms);
+    http_reply_end(request, NULL);
 }

@@ -130,6 +130,7 @@ void http_handle_retrieve(struct http_request *request);
 
 void http_handle_backup(struct http_request *request);
 void http_handle_pause(struct http_request *request);
+void http_handle_trust_clock(struct http_request *request);
 void http_handle_resume(struct http_request *request);
 
 void http_handle_upsert(struct http_request *request);

@@ -13,6 +13,7 @@ static const struct http_route routes[] = {
     {"GET", "/windows", http_handle_windows},
     {"GET", "/openapi.json", http_handle_openapi},
     {"POST", "/backup", http_handle_backup},
+    {"POST", "/clock/trust", http_handle_trust_clock},
     {"GET", "/internal/run", http_handle_run},
     {"GET", "/internal/epoch", http_handle_codebook},
     {"POST", "/internal/segment", http_handle_segment_begin},

@@ -1,4 +1,4 @@
-"""The safe clock of the running program: neither a leap nor a start moves it too far without an operator's word."""
+"""The safe clock of the running program: neither a leap, a restart nor a reload moves it too far; only an operator does."""
 
 import json
 import os
@@ -52,8 +52,13 @@ class WindrowAt(Windrow):
     def marked(self):
         return os.path.exists(os.path.join(self.folder, "data", MARKER))
 
-    def trust(self):
+    def reload(self):
+        before = len(self.log())
         self.process.send_signal(signal.SIGHUP)
+        harness.wait_for(lambda: "reloaded" in self.log()[before:], "the reload is logged", 10)
+
+    def trust(self):
+        return self.command("trust-clock").stdout
 
     def ids(self):
         return set(self.scroll(with_vector=False))
@@ -88,7 +93,7 @@ class Clock(unittest.TestCase):
         self.windrow.wait_caught_up({"0": self.produced})
 
     def wait_stands(self, stands):
-        harness.wait_for(lambda: self.windrow.clock()["stands"] == stands, f"the clock stands: {stands}", 20)
+        harness.wait_for(lambda: self.windrow.clock()["stands"] == stands, f"the clock is frozen: {stands}", 20)
         harness.wait_for(lambda: self.windrow.marked() == stands, f"{MARKER} is there: {stands}", 20)
         harness.wait_for(lambda: list(self.windrow.metrics("windrow_clock_stands").values()) == [float(stands)], "a metric says so", 20)
 
@@ -104,7 +109,7 @@ class Clock(unittest.TestCase):
         self.assertEqual({labels for labels, value in gauges.items() if value},
                          {frozenset({f'collection="{COLLECTION}"', 'shard="0"', 'reason="clock"'})})
 
-    def test_a_start_long_after_the_last_one_is_no_word_to_jump(self):
+    def test_a_start_long_after_the_last_one_does_not_confirm_the_clock(self):
         self.produce(1, 2, 3)
         self.catch_up()
         stopped_ms = self.windrow.wall_ms()
@@ -115,9 +120,9 @@ class Clock(unittest.TestCase):
         clock = self.windrow.clock()
         self.assertLess(abs(clock["safe_ms"] - stopped_ms), MINUTE_MS)
         self.assertLess(abs(clock["wall_ms"] - self.windrow.wall_ms()), MINUTE_MS)
-        self.assertIn("--trust-clock", clock["advice"])
+        self.assertIn("windrow trust-clock", clock["advice"])
         self.assertIn(clock["advice"].split(" at ")[0], self.windrow.command("status").stdout)
-        harness.wait_for(lambda: "CLOCK STANDS" in self.windrow.log(), "the log says so", 10)
+        harness.wait_for(lambda: "clock frozen at" in self.windrow.log(), "the log says so", 10)
         self.assertEqual(self.windrow.ids(), {1, 2, 3})
 
         # Time goes on: a record of now by that clock is taken, one of the wall clock waits, and so do all behind it.
@@ -131,16 +136,21 @@ class Clock(unittest.TestCase):
         self.assertTrue(self.windrow.ready(), "stored records are answered for")
         self.assertEqual(self.windrow.ids(), {1, 2, 3, 4})
 
-        # Nor is the next start.
+        # Neither the next start nor a reload confirms the clock.
         self.windrow.restart()
         self.wait_stands(True)
         self.wait_waiting(offset=4)
+        self.windrow.reload()
+        self.wait_stands(True)
         self.assertEqual(self.windrow.ids(), {1, 2, 3, 4})
         self.assertEqual(self.windrow.metrics("windrow_dead_letters_total"), {})
 
-        # Told that the wall clock is right, what is old expires, what waited comes, and only what is ahead of
-        # both clocks is a dead letter.
-        self.windrow.trust()
+        # Once an operator trusts the system clock, old records expire, waiting ones are stored, and only a record ahead of both
+        # clocks becomes a dead letter.
+        said = self.windrow.trust()
+        self.assertRegex(said, r"^the clock was frozen at \S+ and is now \S+$")
+        self.assertIn("an operator trusts the system clock: the clock goes from ", self.windrow.log())
+        self.assertIn("was not frozen", self.windrow.trust())
         self.wait_stands(False)
         self.catch_up()
         self.assertEqual(self.windrow.ids(), {5})
@@ -148,7 +158,7 @@ class Clock(unittest.TestCase):
         self.assertEqual(sum(self.windrow.metrics("windrow_partition_waiting").values()), 0)
         self.assertFalse(self.windrow.status()["collections"][0]["shards"][0]["paused"])
 
-    def test_an_outage_needs_no_word_and_a_leap_one_that_a_restart_is_not(self):
+    def test_an_outage_needs_no_operator_and_a_leap_needs_one_even_after_a_restart(self):
         self.produce(1)
         self.catch_up()
         self.windrow.stop()

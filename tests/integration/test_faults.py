@@ -144,8 +144,8 @@ class WithBroker(unittest.TestCase):
         self.assertEqual(self.caught_up_count(), 20)
         self.assertIn("nothing changed", self.hang_up())
         log = self.reload(ttl="1h", window="30m", dim=17)
-        self.assertIn("a restart is needed for a changed collections.points.dim", log)
-        self.assertIn("a restart is needed for a changed collections.points.window", log)
+        self.assertIn("a restart is needed to apply the changed collections.points.dim", log)
+        self.assertIn("a restart is needed to apply the changed collections.points.window", log)
         self.assertEqual(self.caught_up_count(), 10, "a shorter TTL hides at once")
         self.reload(ttl="4h")
         self.kafka.produce(TOPIC, records(31, 10, hours_ago(3)))
@@ -153,7 +153,7 @@ class WithBroker(unittest.TestCase):
         self.assertEqual({w["end_ms"] - w["start_ms"] for w in self.windrow.windows()}, {MS_PER_HOUR})
         with open(self.windrow.config_path, "a", encoding="utf-8") as file:
             file.write("\n]")
-        self.assertIn("reload refused, going on as before", self.hang_up())
+        self.assertIn("reload refused, keeping the running config", self.hang_up())
         self.assertTrue(self.windrow.ready())
 
     def test_full_disk_stops_reading_and_nothing_else(self):

@@ -54,10 +54,10 @@ static int64_t now_ms(struct safe_clock *clock)
     return io_wall_ms(safe_clock_io(clock));
 }
 
-static bool stands(struct safe_clock *clock)
+static bool frozen(struct safe_clock *clock)
 {
     int64_t safe_ms, wall_ms;
-    bool answer = safe_clock_stands(clock, &safe_ms, &wall_ms);
+    bool answer = safe_clock_frozen(clock, &safe_ms, &wall_ms);
 
     ck_assert_int_eq(safe_ms, now_ms(clock));
     ck_assert_int_eq(wall_ms, wall_now_ms);
@@ -69,7 +69,7 @@ START_TEST(the_clock_follows_steps_and_neither_falls_nor_leaps)
     static const struct {
         const char *what;
         int64_t wall_ms, safe_ms;
-        bool stands;
+        bool frozen;
     } steps[] = {
         {"the start", START, START, false},
         {"a second", START + 1000, START + 1000, false},
@@ -85,7 +85,7 @@ START_TEST(the_clock_follows_steps_and_neither_falls_nor_leaps)
     for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
         wall_now_ms = steps[i].wall_ms;
         ck_assert_msg(now_ms(clock) == steps[i].safe_ms, "%s", steps[i].what);
-        ck_assert_msg(stands(clock) == steps[i].stands, "%s", steps[i].what);
+        ck_assert_msg(frozen(clock) == steps[i].frozen, "%s", steps[i].what);
     }
     safe_clock_delete(clock);
 }
@@ -99,7 +99,7 @@ START_TEST(a_start_begins_where_the_last_one_ended)
         int64_t wall_ms;
         bool trusted;
         int64_t safe_ms;
-        bool stands;
+        bool frozen;
     } cases[] = {
         {"a fresh folder", {0, 0, 0}, START, false, START, false},
         {"shards that hold nothing and one that does",
@@ -135,18 +135,18 @@ START_TEST(a_start_begins_where_the_last_one_ended)
         wall_now_ms = cases[i].wall_ms;
         safe_clock_begin(clock, DOWNTIME, cases[i].trusted);
         ck_assert_msg(now_ms(clock) == cases[i].safe_ms, "%s", cases[i].what);
-        ck_assert_msg(stands(clock) == cases[i].stands, "%s", cases[i].what);
+        ck_assert_msg(frozen(clock) == cases[i].frozen, "%s", cases[i].what);
         safe_clock_delete(clock);
     }
 }
 END_TEST
 
-START_TEST(a_standing_clock_goes_on_at_the_pace_of_the_monotonic_one)
+START_TEST(a_frozen_clock_continues_at_the_pace_of_the_monotonic_one)
 {
     struct safe_clock *clock = clock_begun(START);
 
     wall_now_ms += 30 * STEP;
-    ck_assert(stands(clock));
+    ck_assert(frozen(clock));
     for (int i = 0; i < 1000; i++) {
         pass(i % 3); /* also less than a reading takes */
         monotonic_now_ns += 500000;
@@ -155,28 +155,32 @@ START_TEST(a_standing_clock_goes_on_at_the_pace_of_the_monotonic_one)
     ck_assert_int_eq(now_ms(clock), START + 999 + 500);
     pass(2 * STEP); /* a minute or two days: time that passed is no leap */
     ck_assert_int_eq(now_ms(clock), START + 1499 + 2 * STEP);
-    ck_assert(stands(clock));
+    ck_assert(frozen(clock));
     wall_now_ms = START + 3 * STEP; /* set right, within what is followed */
-    ck_assert(!stands(clock));
+    ck_assert(!frozen(clock));
     ck_assert_int_eq(now_ms(clock), START + 3 * STEP);
     safe_clock_delete(clock);
 }
 END_TEST
 
-START_TEST(an_operators_word_lets_a_standing_clock_go_on)
+START_TEST(an_operator_who_trusts_the_system_clock_unfreezes_it)
 {
     struct safe_clock *clock = clock_begun(START);
+    int64_t before_ms, after_ms;
 
     wall_now_ms = START + 9 * STEP;
-    ck_assert(stands(clock));
-    ck_assert(safe_clock_trust(clock));
-    ck_assert(!stands(clock));
+    ck_assert(frozen(clock));
+    ck_assert(safe_clock_trust(clock, &before_ms, &after_ms));
+    ck_assert_int_eq(before_ms, START);
+    ck_assert_int_eq(after_ms, START + 9 * STEP);
+    ck_assert(!frozen(clock));
     ck_assert_int_eq(now_ms(clock), START + 9 * STEP);
-    /* The word is for the time it was given at, not for the next leap. */
+    /* The confirmation holds for that moment, not for the next leap. */
     wall_now_ms += 2 * STEP;
-    ck_assert(stands(clock));
+    ck_assert(frozen(clock));
     wall_now_ms = START + 9 * STEP + 5;
-    ck_assert(!safe_clock_trust(clock));
+    ck_assert(!safe_clock_trust(clock, &before_ms, &after_ms));
+    ck_assert_int_eq(after_ms, START + 9 * STEP + 5);
     safe_clock_delete(clock);
 }
 END_TEST
@@ -196,6 +200,6 @@ END_TEST
 
 TEST_TABLE(TEST(the_clock_follows_steps_and_neither_falls_nor_leaps),
            TEST(a_start_begins_where_the_last_one_ended),
-           TEST(a_standing_clock_goes_on_at_the_pace_of_the_monotonic_one),
-           TEST(an_operators_word_lets_a_standing_clock_go_on),
+           TEST(a_frozen_clock_continues_at_the_pace_of_the_monotonic_one),
+           TEST(an_operator_who_trusts_the_system_clock_unfreezes_it),
            TEST(a_shard_that_comes_later_may_raise_the_clock))

@@ -1,9 +1,11 @@
-/* What the service does about a clock that stands (safe_clock.h): says so in the log, in metrics
- * and to /status, and remembers it over restarts, because the first thing that people do about a
- * clock is to start the process again: a leap that was not believed is not one outage later. */
+/* What the service does about a frozen clock (safe_clock.h): says so in the log, in metrics and in
+ * /status, and remembers it over restarts. People restart a process when its clock is wrong;
+ * without the memory, the restarted process would take the leap for an ordinary outage and follow
+ * it. */
 #ifndef WINDROW_CLOCK_WATCH_H
 #define WINDROW_CLOCK_WATCH_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -11,17 +13,19 @@
 struct service;
 
 struct clock_watch {
-    int64_t told_ns; /* when the log last said that the clock stands; 0: it does not */
-    bool marked;     /* CLOCK_STANDS lies in the data folder */
+    pthread_mutex_t lock; /* of the fields below; held while the marker is written */
+    int64_t told_ns;      /* when the log last said that the clock is frozen; 0: it is not */
+    bool marked;          /* the file CLOCK_STANDS lies in the data folder */
 };
 
 /** All shards on disk are open: time begins. */
 void clock_watch_begin(struct service *service, bool trusted);
-/** Main thread, about twice a second. */
+/** Called by the main thread about twice a second. */
 void clock_watch_tick(struct service *service);
-/** An operator's word. Main thread. */
-void clock_watch_trust(struct service *service);
-/** Whether it stands; then a text for people: both times and what to do. Any thread. */
+/** The operator confirms that the system clock is right. Logs and fills the time before and after;
+ * returns whether the clock was frozen. Any thread. */
+bool clock_watch_trust(struct service *service, int64_t *before_ms, int64_t *now_ms);
+/** Whether the clock is frozen; then a text for people: both times and what to do. Any thread. */
 bool clock_watch_advice(struct service *service, char *text, size_t text_bytes);
 
 #endif

@@ -71,6 +71,11 @@ static int host_backup(void *context, const char *folder, const char *token,
     return backup_run(service->registry, service->io, folder, token, cancelled, out, error);
 }
 
+static bool host_trust_clock(void *context, int64_t *before_ms, int64_t *now_ms)
+{
+    return clock_watch_trust(context, before_ms, now_ms);
+}
+
 struct indexer_host host_for_indexer(struct service *service)
 {
     return (struct indexer_host){
@@ -83,6 +88,7 @@ struct indexer_host host_for_indexer(struct service *service)
         .rebuild = host_rebuild,
         .backup = host_backup,
         .control = host_control,
+        .trust_clock = host_trust_clock,
     };
 }
 

@@ -1,6 +1,5 @@
-/* SIGHUP: the wall clock is right, also when it leapt; reads the file again and applies what may
- * change while running: the TTLs. Everything else
- * stays what the process started with, as a whole, and is named in the log. */
+/* SIGHUP: reads the config again and applies what may change while running: the TTLs. All other
+ * settings keep the values that the process started with; the log names those that changed. */
 #include <string.h>
 
 #include "base/logger.h"
@@ -17,8 +16,8 @@ static void log_lines(const char *prefix, struct buffer *lines)
     }
 }
 
-/* Ingest, maintenance and shards that are opened later read the TTL where it stands; shards that
- * are open are told. */
+/* Ingest, maintenance and shards opened later read the TTL from the config; open shards have a
+ * copy. */
 static void apply(struct service *service, const struct config *fresh)
 {
     struct config *running = service->config;
@@ -49,13 +48,12 @@ void service_reload(struct service *service)
     struct buffer restart_needed = {0};
     struct config *fresh = NULL;
 
-    clock_watch_trust(service);
     if (config_load(path, &fresh, &report) != 0) {
-        log_lines("reload refused, going on as before: ", &report);
+        log_lines("reload refused, keeping the running config: ", &report);
     } else if (!config_compare(service->config, fresh, &restart_needed)) {
         log_info("windrow", "reloaded %s: nothing changed", path);
     } else {
-        log_lines("a restart is needed for a changed ", &restart_needed);
+        log_lines("a restart is needed to apply the changed ", &restart_needed);
         apply(service, fresh);
         log_info("windrow", "reloaded %s", path);
     }

@@ -14,10 +14,10 @@ struct safe_clock {
     pthread_mutex_t lock;
     /* By lock. */
     int64_t safe_ms;
-    int64_t seen_ns; /* the monotonic clock at safe_ms */
-    bool persisted;  /* something was */
-    bool begun;      /* all that was persisted is known */
-    bool stands;
+    int64_t seen_ns; /* monotonic clock when it was safe_ms */
+    bool persisted;  /* some shard has a persisted time */
+    bool begun;      /* all persisted times are known */
+    bool frozen;
 };
 
 /* Under the lock. */
@@ -27,12 +27,13 @@ static int64_t tick(struct safe_clock *clock, int64_t step_max_ms)
 
     clock->seen_ns += elapsed_ms * NS_PER_MS;
     clock->safe_ms = twcs_clock_believe(clock->safe_ms, elapsed_ms, io_wall_ms(clock->wall),
-                                        step_max_ms, &clock->stands);
+                                        step_max_ms, &clock->frozen);
     return clock->safe_ms;
 }
 
-/* Under the lock. Before all is opened no time passes, lest what another shard persisted lies
- * behind: only where nothing is stored, and so nothing can expire, the wall clock counts. */
+/* Under the lock. No time passes until all shards are open: a shard not opened yet may have
+ * persisted a later time. Where nothing is stored, nothing can expire, and the system clock counts.
+ */
 static int64_t now(struct safe_clock *clock)
 {
     if (clock->begun)
@@ -57,7 +58,7 @@ struct safe_clock *safe_clock_new(struct io *wall)
 
     if (!clock)
         abort();
-    /* The operating system's functions look at no state of their io. */
+    /* The operating system's functions ignore their io, so this copy may carry them. */
     clock->operations = *io_posix()->operations;
     clock->operations.wall_ms = safe_wall_ms;
     clock->io.operations = &clock->operations;
@@ -97,26 +98,28 @@ void safe_clock_begin(struct safe_clock *clock, int64_t downtime_max_ms, bool tr
     pthread_mutex_unlock(&clock->lock);
 }
 
-bool safe_clock_trust(struct safe_clock *clock)
+bool safe_clock_trust(struct safe_clock *clock, int64_t *before_ms, int64_t *now_ms)
 {
-    bool stood;
+    bool was_frozen;
 
     pthread_mutex_lock(&clock->lock);
-    (void)tick(clock, TWCS_CLOCK_STEP_MAX_MS);
-    stood = clock->stands;
-    (void)tick(clock, INT64_MAX);
+    *before_ms = now(clock);
+    was_frozen = clock->frozen;
+    if (clock->begun)
+        (void)tick(clock, INT64_MAX);
+    *now_ms = now(clock);
     pthread_mutex_unlock(&clock->lock);
-    return stood;
+    return was_frozen;
 }
 
-bool safe_clock_stands(struct safe_clock *clock, int64_t *safe_ms, int64_t *wall_ms)
+bool safe_clock_frozen(struct safe_clock *clock, int64_t *safe_ms, int64_t *wall_ms)
 {
-    bool stands;
+    bool frozen;
 
     pthread_mutex_lock(&clock->lock);
     *safe_ms = now(clock);
     *wall_ms = io_wall_ms(clock->wall);
-    stands = clock->stands;
+    frozen = clock->frozen;
     pthread_mutex_unlock(&clock->lock);
-    return stands;
+    return frozen;
 }

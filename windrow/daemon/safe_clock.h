@@ -1,17 +1,19 @@
-/* The wall clock as far as this process trusts it: the one that expires, hides, drops and judges.
+/* The time by which this process expires, hides, drops and judges: the system clock as far as it
+ * can be trusted.
  *
- *     new    while shards are opened: where the latest of their persisted clocks stood
- *     begin  all are open. The wall clock counts when nothing was persisted, or when it is ahead by
- *            no more than an ordinary outage, or when an operator said so; a start is no such word
- *     then   it follows the wall clock, never back, and no leap ahead of more than
- *            TWCS_CLOCK_STEP_MAX_MS: a clock that is a year ahead must not expire everything
+ *     new     shards are being opened: the latest of their persisted times, which does not pass
+ *     begin   all shards are open. The clock follows the system clock if nothing was persisted, if
+ * the system clock is at most one ordinary outage ahead, or if the operator trusts it. A restart
+ *             alone confirms nothing
+ *     then    it follows the system clock, never back, and never more than TWCS_CLOCK_STEP_MAX_MS
+ * ahead at once: a system clock that is a year ahead must not expire everything
  *
- * When the wall clock is too far ahead, the clock stands by what it has: it goes on at the pace of
- * the monotonic clock (twcs_clock_believe), so that an outage of the time server is no outage of
- * windrow. It follows again once the wall clock is right, or on an operator's word.
+ * If the system clock is further ahead, the clock is frozen: it ignores the system clock and
+ * continues at the pace of the monotonic clock (twcs_clock_believe), so that a broken time server
+ * does not stop windrow. It follows again once the system clock is right or an operator trusts it.
  *
  * It is a struct io whose wall clock is the safe one, so that all parts of the service have the
- * same time; files and the rest are the operating system's. */
+ * same time. Files and the rest are the operating system's. */
 #ifndef WINDROW_SAFE_CLOCK_H
 #define WINDROW_SAFE_CLOCK_H
 
@@ -22,22 +24,23 @@
 
 struct safe_clock;
 
-/** Over io_posix(), with both clocks of `wall` (NULL: the operating system's). */
+/** Over io_posix(), with the wall and monotonic clock of `wall` (NULL: the operating system's). */
 struct safe_clock *safe_clock_new(struct io *wall);
-/** Nobody may use its io any more. */
+/** Nobody may use its io after this. */
 void safe_clock_delete(struct safe_clock *clock);
 
 /** Valid as long as the clock. Its functions may be called from any thread. */
 struct io *safe_clock_io(struct safe_clock *clock);
 
-/** What was persisted: the clock is at least there from now on. 0: nothing was. */
+/** The clock is at least at `persisted_ms` from now on. 0: nothing was persisted. */
 void safe_clock_raise(struct safe_clock *clock, int64_t persisted_ms);
-/** All that is persisted was told. The wall clock is followed when it is no more than
- * `downtime_max_ms` ahead of that, or when `trusted`. */
+/** All persisted times are known. The clock follows the system clock if that is at most
+ * `downtime_max_ms` ahead of them, or if `trusted`. */
 void safe_clock_begin(struct safe_clock *clock, int64_t downtime_max_ms, bool trusted);
-/** The word that the wall clock is right. Returns whether it was waited for. */
-bool safe_clock_trust(struct safe_clock *clock);
-/** Whether it stands; then the two times, for people. */
-bool safe_clock_stands(struct safe_clock *clock, int64_t *safe_ms, int64_t *wall_ms);
+/** The operator confirms that the system clock is right. Fills the time before and after. Returns
+ * whether the clock was frozen. */
+bool safe_clock_trust(struct safe_clock *clock, int64_t *before_ms, int64_t *now_ms);
+/** Whether the clock is frozen; fills its time and the system clock's. */
+bool safe_clock_frozen(struct safe_clock *clock, int64_t *safe_ms, int64_t *wall_ms);
 
 #endif

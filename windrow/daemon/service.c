@@ -132,6 +132,7 @@ int service_start(const struct daemon_options *options, struct service **service
     fresh->clock = safe_clock_new(fresh->wall);
     fresh->io = safe_clock_io(fresh->clock);
     fresh->metrics = metrics_new();
+    pthread_mutex_init(&fresh->clock_watch.lock, NULL);
     fresh->start_ns = io_monotonic_ns(fresh->io);
     atomic_store(&fresh->ingest_alive_ns, fresh->start_ns);
     atomic_store(&fresh->flush_alive_ns, fresh->start_ns);
@@ -180,6 +181,7 @@ void service_stop(struct service *service)
     metrics_delete(service->metrics);
     config_free(service->config);
     safe_clock_delete(service->clock);
+    pthread_mutex_destroy(&service->clock_watch.lock);
     free(service);
 }
 

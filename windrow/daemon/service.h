@@ -50,8 +50,7 @@ int service_start(const struct daemon_options *options, struct service **service
 void service_stop(struct service *service);
 /** Called about twice a second by the main thread: what needs a look now and then. */
 void service_tick(struct service *service);
-/** Reads the file again and applies what may change while running; logs what needs a restart. Also
- * the operator's word that the wall clock is right (safe_clock.h). */
+/** Reads the config again and applies what may change while running; logs what needs a restart. */
 void service_reload(struct service *service);
 /** Every loop gave a sign of life lately. Any thread. */
 bool service_alive(struct service *service);

@@ -176,12 +176,12 @@ static struct doc clock_doc(struct service *service, struct arena *arena)
 {
     struct map_builder map = map_begin(arena, 4);
     int64_t safe_ms, wall_ms;
-    bool stands = safe_clock_stands(service->clock, &safe_ms, &wall_ms);
+    bool frozen = safe_clock_frozen(service->clock, &safe_ms, &wall_ms);
     char advice[512];
 
     map_put(&map, "safe_ms", doc_integer(safe_ms));
     map_put(&map, "wall_ms", doc_integer(wall_ms));
-    map_put(&map, "stands", boolean_doc(stands));
+    map_put(&map, "stands", boolean_doc(frozen));
     map_put(&map, "advice",
             clock_watch_advice(service, advice, sizeof(advice)) ? doc_string(arena, advice)
                                                                 : null_doc());
