@@ -33,7 +33,7 @@ struct bench {
     struct store_shard *shards[SHARDS_MAX];
     uint32_t shard_count; /* rows go to one after the other, as to partitions of a topic */
     struct store_registry *registry;
-    struct query_pool *pool;
+    struct thread_pool *pool;
     uint32_t windows;
     bool shuffle;
     bool lists;             /* IVF-PQ; else HNSW */
@@ -548,7 +548,10 @@ int main(int argc, char **argv)
     if (bench.collection.metric == CONFIG_METRIC_COSINE)
         normalise(&bench.base);
     bench.truth = calloc(QUERIES_MAX, sizeof(*bench.truth));
-    bench.pool = threads > 1 ? query_pool_new(threads - 1) : NULL;
+    bench.pool = threads > 1
+                     ? thread_pool_new(&(struct thread_pool_options){
+                           .name = "query", .class = THREAD_SEARCH, .threads_max = threads - 1})
+                     : NULL;
     printf("# %s, %u x %u, %s, kernels %s, %u threads\nwindows  filter       ef  recall        "
            "q/cpu-s\n",
            base, bench.base.count, bench.base.dim, bench.shuffle ? "shuffled" : "by time",
@@ -562,7 +565,7 @@ int main(int argc, char **argv)
             bench.build_threads == 0 && !has_flag(argc, argv, "--no-filters"));
         at = *end == ',' ? end + 1 : end;
     }
-    query_pool_delete(bench.pool);
+    thread_pool_delete(bench.pool);
     bench_vectors_destroy(&bench.base);
     bench_vectors_destroy(&bench.queries);
     free(bench.truth);

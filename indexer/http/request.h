@@ -55,9 +55,9 @@ const char *http_percent_decode(struct arena *arena, const char *text, size_t le
  * the request must not wait then. */
 bool http_request_wait_begin(struct http_request *request);
 void http_request_wait_end(struct http_request *request);
-struct query_pool;
+struct thread_pool;
 /** Threads that help a search; may be NULL. */
-struct query_pool *http_request_pool(const struct http_request *request);
+struct thread_pool *http_request_pool(const struct http_request *request);
 /** True when the server stops: whoever waits gives up. */
 const atomic_bool *http_request_cancelled(const struct http_request *request);
 

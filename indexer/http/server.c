@@ -47,7 +47,7 @@ struct http_server {
     struct http_options options;
     struct MHD_Daemon *daemon;
     struct executors *executors;
-    struct query_pool *pool; /* helps searches over many windows */
+    struct thread_pool *pool; /* helps searches over many windows */
     atomic_bool stopping;
     atomic_uint replies_owed; /* taken by an executor or waiting for one, not yet sent */
     atomic_size_t bodies_bytes;
@@ -76,7 +76,7 @@ const atomic_bool *http_request_cancelled(const struct http_request *request)
     return executors_cancelled(request->server->executors);
 }
 
-struct query_pool *http_request_pool(const struct http_request *request)
+struct thread_pool *http_request_pool(const struct http_request *request)
 {
     return request->server->pool;
 }
@@ -407,7 +407,9 @@ int http_server_start(const struct http_options *options, struct http_server **s
     if (!fresh->options.io)
         fresh->options.io = io_posix();
     fresh->executors = executors_new(run_job);
-    fresh->pool = query_pool_new(helper_count());
+    if (helper_count() > 0)
+        fresh->pool = thread_pool_new(&(struct thread_pool_options){
+            .name = "query", .class = THREAD_SEARCH, .threads_max = helper_count()});
     if (start_daemon(fresh, error) != 0) {
         http_server_stop(fresh);
         return error->code;
@@ -432,7 +434,7 @@ void http_server_stop(struct http_server *server)
     if (server->daemon)
         MHD_stop_daemon(server->daemon);
     executors_delete(server->executors);
-    query_pool_delete(server->pool);
+    thread_pool_delete(server->pool);
     free(server);
 }
 

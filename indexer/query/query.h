@@ -19,6 +19,7 @@
 #include "base/error.h"
 #include "base/io.h"
 #include "base/metrics.h"
+#include "base/thread_pool.h"
 #include "config/config.h"
 #include "indexer/index/index.h"
 #include "store/registry.h"
@@ -28,15 +29,6 @@
  * ----------------------------------------------------------------------------------------- */
 
 struct query_view;
-
-/* Threads that help searches: a search over many windows shares them out, its own thread works too.
- * One pool a process; searches that run at the same time share it. */
-struct query_pool;
-
-/** 0 threads: NULL, which every user of a pool takes as "no help". */
-struct query_pool *query_pool_new(uint32_t thread_count);
-/** No search may be running. */
-void query_pool_delete(struct query_pool *pool);
 
 struct query_min_offset {
     const char *shard; /* "0" */
@@ -49,8 +41,11 @@ struct query_view_options {
     struct io *io;
     const struct query_min_offset *min_offsets;
     size_t min_offset_count;
-    int64_t timeout_ms;      /* for min_offsets and the whole request; 0: 30 s */
-    struct query_pool *pool; /* may be NULL */
+    int64_t timeout_ms; /* for min_offsets and the whole request; 0: 30 s */
+    /* Searches that run at the same time share its threads; the caller's own takes part. NULL: on
+     * the caller's alone. */
+    struct thread_pool *pool;
+    uint64_t shared_work_min; /* multiplications from which the pool helps; 0: as measured */
     const atomic_bool
         *cancelled; /* true: whoever waits gives up with ERROR_CANCELLED; may be NULL */
 };

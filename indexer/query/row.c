@@ -1,4 +1,4 @@
-/* One row of a snapshot, as documents and numbers. */
+/* row: one row of a snapshot, found by its id, as documents and numbers. */
 #include "indexer/query/view.h"
 
 int query_payload_decode(const struct query_row *row, const uint8_t *bytes, size_t size_bytes,
@@ -10,8 +10,7 @@ int query_payload_decode(const struct query_row *row, const uint8_t *bytes, size
     }
     if (doc_parse_msgpack(arena, bytes, size_bytes, NULL, payload, error) != 0) {
         (void)error_wrap(error, "shard %s: payload of row %u", row->shard, row->row);
-        if (error)
-            error->code = ERROR_CORRUPT;
+        error->code = ERROR_CORRUPT;
         return ERROR_CORRUPT;
     }
     if (payload->type != DOC_MAP)
@@ -56,4 +55,34 @@ int64_t query_row_window_ms(const struct query_row *row)
         return 0; /* the window without bounds */
     over = time_ms % row->window_ms;
     return time_ms - (over < 0 ? over + row->window_ms : over);
+}
+
+int query_find(struct query_view *view, const uint8_t *key, size_t key_bytes, struct query_row *row,
+               struct error *error)
+{
+    bool found = false;
+    int64_t found_ms = 0;
+
+    for (size_t i = 0; i < view->shard_count; i++) {
+        const struct store_source *source;
+        struct error local = {0};
+        uint32_t place;
+        int64_t time_ms;
+        int code =
+            store_snapshot_find(view->shards[i].snapshot, key, key_bytes, &source, &place, &local);
+        if (code == ERROR_NOT_FOUND)
+            continue;
+        if (code != 0) {
+            *error = local;
+            return error_wrap(error, "shard %s", view->shards[i].name);
+        }
+        /* Offsets of two shards do not compare; the newest event is the best guess there is. */
+        time_ms = store_row_event_time_ms(source, place);
+        if (found && time_ms <= found_ms)
+            continue;
+        found = true;
+        found_ms = time_ms;
+        *row = query_view_row(view, i, source, place);
+    }
+    return found ? 0 : error_set(error, ERROR_NOT_FOUND, "no record has this id");
 }

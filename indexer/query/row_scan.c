@@ -38,8 +38,7 @@ static int settle(const struct scan_state *state, size_t shard, const struct sto
         options->result->partial = true;
         return 0;
     }
-    if (error)
-        *error = *local;
+    *error = *local;
     return code;
 }
 
@@ -155,5 +154,65 @@ int query_row_scan(const struct row_scan_options *options, struct error *error)
     if (options->result)
         query_window_stats_finish(&stats, options->result);
     arena_destroy(&state.scratch);
+    return code;
+}
+
+static int count_row(void *context, const struct query_row *row, const uint8_t *bytes,
+                     size_t size_bytes, struct arena *scratch, struct error *error)
+{
+    uint64_t *count = context;
+
+    (void)row;
+    (void)bytes;
+    (void)size_bytes;
+    (void)scratch;
+    (void)error;
+    (*count)++;
+    return 0;
+}
+
+int query_count(struct query_view *view, const struct query_filter *filter, uint64_t *count,
+                struct error *error)
+{
+    struct row_scan_options options = {
+        .view = view, .filter = filter, .visit = count_row, .context = count};
+
+    *count = 0;
+    return query_row_scan(&options, error);
+}
+
+struct visitor {
+    query_visit_function visit;
+    void *context;
+    struct arena payload; /* of one row */
+};
+
+static int visit_row(void *context, const struct query_row *row, const uint8_t *bytes,
+                     size_t size_bytes, struct arena *scratch, struct error *error)
+{
+    struct visitor *visitor = context;
+    struct doc payload;
+
+    (void)scratch;
+    arena_reset(&visitor->payload);
+    if (query_payload_decode(row, bytes, size_bytes, &visitor->payload, &payload, error) != 0)
+        return error->code;
+    return visitor->visit(visitor->context, row, &payload, error);
+}
+
+int query_visit(struct query_view *view, const struct query_filter *filter,
+                query_visit_function visit, void *context, struct error *error)
+{
+    struct visitor visitor = {.visit = visit, .context = context};
+    struct row_scan_options options = {.view = view,
+                                       .filter = filter,
+                                       .needs_payload = true,
+                                       .visit = visit_row,
+                                       .context = &visitor};
+    int code;
+
+    arena_create(&visitor.payload, 0);
+    code = query_row_scan(&options, error);
+    arena_destroy(&visitor.payload);
     return code;
 }

@@ -1,13 +1,16 @@
-#include "indexer/query/search.h"
 #include "indexer/query/filter.h"
-#include "indexer/query/pool.h"
+#include "indexer/query/searcher.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum {
     VECTOR_ALIGNMENT = 64,
+    /* Multiplications: a tenth of a millisecond or more. Waking a helper takes tens of
+     * microseconds. */
+    SHARED_WORK_MIN = 2000000,
     DUPLICATE_ROUNDS = 3,
     SEGMENT_SEARCH_ROWS = 1000, /* a walk costs as much as a scan of so many rows */
     GROUP_SEGMENTS_MAX =
@@ -151,12 +154,14 @@ struct plan_run {
     struct error *error;
 };
 
-static void prepare_task(void *context, size_t index)
+static void prepare_sources(void *context, uint32_t thread, uint32_t index, uint32_t end)
 {
     struct plan_run *run = context;
     struct source_search *source = &run->plan->sources[index];
     int64_t start_ns = io_monotonic_ns(run->searcher->view->io);
 
+    (void)thread;
+    assert(end == index + 1);
     search_source_prepare(source);
     source->seconds += (double)(io_monotonic_ns(run->searcher->view->io) - start_ns) / 1e9;
 }
@@ -185,12 +190,14 @@ static int run_alone(const struct plan_run *run, size_t index, struct error *err
     return code;
 }
 
-static void run_task(void *context, size_t index)
+static void run_task(void *context, uint32_t thread, uint32_t index, uint32_t end)
 {
     struct plan_run *run = context;
     struct error local = {0};
     int code;
 
+    (void)thread;
+    assert(end == index + 1);
     if (atomic_load(&run->code) != 0)
         return;
     code = index < run->alone_count ? run_alone(run, index, &local)
@@ -198,7 +205,7 @@ static void run_task(void *context, size_t index)
     if (code == 0)
         return;
     (void)pthread_mutex_lock(&run->lock);
-    if (atomic_load(&run->code) == 0 && run->error)
+    if (atomic_load(&run->code) == 0)
         *run->error = local;
     atomic_store(&run->code, code);
     (void)pthread_mutex_unlock(&run->lock);
@@ -268,19 +275,29 @@ static void make_second_tasks(struct plan_run *run)
     run->group_count = 0;
 }
 
-static void run_prepared(struct plan_run *run, struct query_pool *pool)
+static void share_out(struct thread_pool *pool, size_t count,
+                      void (*task)(void *context, uint32_t thread, uint32_t first, uint32_t end),
+                      struct plan_run *run)
+{
+    const struct thread_loop loop = {
+        .count = (uint32_t)count, .grain = 1, .function = task, .context = run};
+
+    (void)thread_pool_for(pool, &loop);
+}
+
+static void run_prepared(struct plan_run *run, struct thread_pool *pool)
 {
     search_plan_segments(run->searcher, run->plan->sources, run->plan->count);
     make_tasks(run);
-    query_pool_run(pool, run->alone_count + run->group_count, run_task, run);
+    share_out(pool, run->alone_count + run->group_count, run_task, run);
     make_second_tasks(run);
-    query_pool_run(pool, run->alone_count, run_task, run);
+    share_out(pool, run->alone_count, run_task, run);
 }
 
 static int run_plan(struct searcher *searcher, struct plan *plan, size_t limit, struct error *error)
 {
     struct arena *arena = searcher->search->arena;
-    struct query_pool *pool = searcher->view->pool;
+    struct thread_pool *pool = searcher->view->pool;
     struct plan_run run = {
         .searcher = searcher, .plan = plan, .lock = PTHREAD_MUTEX_INITIALIZER, .error = error};
 
@@ -292,9 +309,10 @@ static int run_plan(struct searcher *searcher, struct plan *plan, size_t limit, 
     run.in_groups = arena_calloc(arena, plan->count + 1, sizeof(struct source_search *));
     run.group_ends = arena_calloc(arena, plan->count + 1, sizeof(*run.group_ends));
     run.enough = arena_calloc(arena, plan->count + 1, sizeof(*run.enough));
-    if (pool && plan_work(plan) < query_pool_threshold(pool))
+    if (plan_work(plan) <
+        (searcher->view->shared_work_min ? searcher->view->shared_work_min : SHARED_WORK_MIN))
         pool = NULL;
-    query_pool_run(searcher->filter ? pool : NULL, plan->count, prepare_task, &run);
+    share_out(searcher->filter ? pool : NULL, plan->count, prepare_sources, &run);
     run_prepared(&run, pool);
     for (size_t i = 0; i < plan->count; i++)
         search_source_finish(&plan->sources[i]);

@@ -5,7 +5,7 @@
  * behind the last hit can be better. A walk is trusted when it brings as many rows as were asked
  * for, or saw everything. When rows that may not be returned (dead, expired, filtered) crowd out
  * the ones that may, the sources are scanned: k rows come back whenever k matching rows exist. */
-#include "indexer/query/search.h"
+#include "indexer/query/searcher.h"
 
 #include <assert.h>
 #include <math.h>
@@ -47,8 +47,7 @@ static const float *find_vector(void *context, uint32_t row, struct error *error
         return vector;
     source->damaged = true;
     search_report_damage(source, &local);
-    if (error)
-        *error = local;
+    *error = local;
     return NULL;
 }
 
@@ -167,8 +166,7 @@ static int search_rounds(struct group_search *group, bool *enough, struct error 
             continue;
         }
         if (code != 0) {
-            if (error)
-                *error = local;
+            *error = local;
             return code;
         }
         if (!group->enough && group->found < group->wanted)

@@ -3,7 +3,7 @@
  * Costs are counted in rows scored one after another. Constants were measured with
  * windrow-bench-serve at 384 dimensions (docs/benchmarks.md, section Search). */
 #include "indexer/query/column.h"
-#include "indexer/query/search.h"
+#include "indexer/query/searcher.h"
 
 #include <math.h>
 #include <string.h>

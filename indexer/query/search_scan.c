@@ -1,6 +1,6 @@
 /* One source of a search, scanned where it lies: all of it, or the rows that a filter leaves. */
 #include "indexer/query/filter.h"
-#include "indexer/query/search.h"
+#include "indexer/query/searcher.h"
 
 #include <math.h>
 #include <stdlib.h>

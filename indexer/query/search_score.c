@@ -1,7 +1,7 @@
 #include <float.h>
 #include <math.h>
 
-#include "indexer/query/search.h"
+#include "indexer/query/searcher.h"
 
 double search_decay(const struct searcher *searcher, int64_t event_time_ms)
 {

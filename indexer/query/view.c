@@ -82,6 +82,7 @@ int query_view_open(const struct query_view_options *options, struct query_view 
     fresh->collection = options->collection;
     fresh->registry = options->registry;
     fresh->pool = options->pool;
+    fresh->shared_work_min = options->shared_work_min;
     if (timeout_ms > INT64_MAX / 4 / 1000000)
         timeout_ms = INT64_MAX / 4 / 1000000;
     fresh->deadline_ns = io_monotonic_ns(fresh->io) + timeout_ms * 1000000;

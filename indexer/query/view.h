@@ -17,7 +17,8 @@ struct query_view {
     struct io *io;
     const struct config_collection *collection;
     struct store_registry *registry;
-    struct query_pool *pool;
+    struct thread_pool *pool;
+    uint64_t shared_work_min;
     struct view_shard *shards;
     struct query_shard_freshness *freshness;
     size_t shard_count;

@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "base/buffer.h"
-#include "indexer/query/pool.h"
 
 #define OK(call)                                                                                   \
     do {                                                                                           \
@@ -52,6 +51,12 @@ static void close_shards(struct world *world, bool flush)
     store_close(world->store);
 }
 
+struct thread_pool *world_pool(void)
+{
+    return thread_pool_new(
+        &(struct thread_pool_options){.name = "query", .class = THREAD_SEARCH, .threads_max = 2});
+}
+
 void world_open(struct world *world, const struct world_options *options)
 {
     static int serial;
@@ -69,8 +74,7 @@ void world_open(struct world *world, const struct world_options *options)
                                                    .hnsw_m = 16,
                                                    .hnsw_ef_construct = 100,
                                                    .hnsw_ef = 32};
-    world->pool = query_pool_new(2);
-    query_pool_set_threshold(world->pool, 0);
+    world->pool = world_pool();
     snprintf(world->folder, sizeof(world->folder), "%s/world-%d", test_directory(), serial++);
     open_shards(world);
 }
@@ -83,7 +87,7 @@ void world_restart(struct world *world)
 
 void world_close(struct world *world)
 {
-    query_pool_delete(world->pool);
+    thread_pool_delete(world->pool);
     close_shards(world, false);
     free(world->records);
 }
@@ -380,7 +384,8 @@ struct query_view *world_view(struct world *world)
     struct query_view_options options = {.collection = &world->collection,
                                          .registry = world->registry,
                                          .io = &world->clock.io,
-                                         .pool = world->pool};
+                                         .pool = world->pool,
+                                         .shared_work_min = 1};
     struct query_view *view;
 
     OK(query_view_open(&options, &view, &ok_error));

@@ -36,7 +36,7 @@ struct world {
     size_t shard_count;
     struct config_collection collection;
     struct store_registry *registry;
-    struct query_pool *pool;      /* shares out the smallest search */
+    struct thread_pool *pool;     /* shares out the smallest search */
     struct world_record *records; /* by id: the newest version; not alive when there is none */
     size_t record_count;
     uint64_t random;
@@ -49,6 +49,9 @@ struct world_options {
     int64_t window_ms, ttl_ms;
     uint64_t seed;
 };
+
+/** Threads that help searches, however small. */
+struct thread_pool *world_pool(void);
 
 void world_open(struct world *world, const struct world_options *options);
 void world_close(struct world *world);

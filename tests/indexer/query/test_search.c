@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "indexer/query/pool.h"
 #include "tests/indexer/query/query_world.h"
 
 enum { HOUR_MS = 3600000, K_MAX = 200 };
@@ -275,11 +274,10 @@ static void check_lives(enum config_metric metric, size_t shards, int64_t ttl_ms
         struct query_view *view;
         live_an_hour(&world, hour, 600 * (uint32_t)shards);
         if (hour % 2) {
-            query_pool_delete(world.pool); /* half of the time alone */
+            thread_pool_delete(world.pool); /* half of the time alone */
             world.pool = NULL;
         } else if (!world.pool) {
-            world.pool = query_pool_new(2);
-            query_pool_set_threshold(world.pool, 0);
+            world.pool = world_pool();
         }
         view = world_view(&world);
         for (int i = 0; i < 40; i++) {

@@ -7,8 +7,8 @@
  * Every metric has an internal order in which higher is better: the inner product, or minus the
  * squared distance. Recency decay d = 2^(-age / half_life) multiplies a product, and divides a
  * distance, so that an old record is as good as a fresh one that is farther away. */
-#ifndef INDEXER_QUERY_SEARCH_H
-#define INDEXER_QUERY_SEARCH_H
+#ifndef INDEXER_QUERY_SEARCHER_H
+#define INDEXER_QUERY_SEARCHER_H
 
 #include <pthread.h>
 #include <stdatomic.h>
