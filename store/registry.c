@@ -24,11 +24,21 @@ struct registry_entry {
     atomic_bool closing; /* long work on a lease stops when it sees this */
 };
 
+/* The shards that a collection has in all processes. */
+struct registry_expectation {
+    struct registry_expectation *next;
+    char *collection;
+    struct store_expected_shard *shards; /* owns both texts of each */
+    size_t count;
+};
+
 struct store_registry {
     struct store_registry_options options;
     pthread_mutex_t lock;
     pthread_cond_t released;
+    /* Under the lock: */
     struct registry_entry *entries; /* by collection, then by name */
+    struct registry_expectation *expectations;
 };
 
 struct store_registry *store_registry_new(const struct store_registry_options *options)
@@ -43,11 +53,27 @@ struct store_registry *store_registry_new(const struct store_registry_options *o
     return registry;
 }
 
+static void expectation_free(struct registry_expectation *expectation)
+{
+    for (size_t i = 0; i < expectation->count; i++) {
+        free((char *)expectation->shards[i].name);
+        free((char *)expectation->shards[i].label);
+    }
+    free(expectation->shards);
+    free(expectation->collection);
+    free(expectation);
+}
+
 void store_registry_delete(struct store_registry *registry)
 {
     if (!registry)
         return;
     assert(!registry->entries);
+    while (registry->expectations) {
+        struct registry_expectation *next = registry->expectations->next;
+        expectation_free(registry->expectations);
+        registry->expectations = next;
+    }
     pthread_mutex_destroy(&registry->lock);
     pthread_cond_destroy(&registry->released);
     free(registry);
@@ -322,12 +348,12 @@ static bool is_wanted(const struct registry_entry *entry, const char *collection
     return !entry->leaving && (!collection || strcmp(entry->collection->name, collection) == 0);
 }
 
-size_t store_registry_acquire(struct store_registry *registry, const char *collection,
-                              struct arena *arena, struct store_lease **leases)
+/* Under the lock. */
+static size_t lease_all(struct store_registry *registry, const char *collection,
+                        struct arena *arena, struct store_lease **leases)
 {
     size_t count = 0;
 
-    pthread_mutex_lock(&registry->lock);
     for (struct registry_entry *entry = registry->entries; entry; entry = entry->next)
         count += is_wanted(entry, collection);
     *leases = arena_calloc(arena, count ? count : 1, sizeof(**leases));
@@ -338,8 +364,100 @@ size_t store_registry_acquire(struct store_registry *registry, const char *colle
         if (is_wanted(entry, collection))
             (*leases)[count++] = lease_of(entry);
     }
+    return count;
+}
+
+size_t store_registry_acquire(struct store_registry *registry, const char *collection,
+                              struct arena *arena, struct store_lease **leases)
+{
+    size_t count;
+
+    pthread_mutex_lock(&registry->lock);
+    count = lease_all(registry, collection, arena, leases);
     pthread_mutex_unlock(&registry->lock);
     return count;
+}
+
+/* Under the lock. */
+static struct registry_expectation **find_expectation(struct store_registry *registry,
+                                                      const char *collection)
+{
+    struct registry_expectation **place = &registry->expectations;
+
+    while (*place && strcmp((*place)->collection, collection) != 0)
+        place = &(*place)->next;
+    return place;
+}
+
+/* Under the lock. */
+static void cover(struct store_registry *registry, const char *collection, struct arena *arena,
+                  struct store_coverage *coverage)
+{
+    const struct registry_expectation *expectation = *find_expectation(registry, collection);
+
+    *coverage = (struct store_coverage){.known = !registry->options.expects_shards || expectation};
+    for (size_t i = 0; expectation && i < expectation->count; i++) {
+        const struct store_expected_shard *shard = &expectation->shards[i];
+        bool found;
+        const struct registry_entry *entry = *find(registry, collection, shard->name, &found);
+        if (found && !entry->leaving)
+            continue;
+        if (!coverage->missing)
+            coverage->missing = arena_calloc(arena, expectation->count, sizeof(char *));
+        if (!coverage->missing)
+            abort();
+        coverage->missing[coverage->missing_count++] =
+            arena_copy(arena, shard->label, strlen(shard->label));
+    }
+}
+
+size_t store_registry_acquire_covered(struct store_registry *registry, const char *collection,
+                                      struct arena *arena, struct store_lease **leases,
+                                      struct store_coverage *coverage)
+{
+    size_t count;
+
+    pthread_mutex_lock(&registry->lock);
+    count = lease_all(registry, collection, arena, leases);
+    cover(registry, collection, arena, coverage);
+    pthread_mutex_unlock(&registry->lock);
+    return count;
+}
+
+static struct registry_expectation *expectation_new(const char *collection,
+                                                    const struct store_expected_shard *shards,
+                                                    size_t count)
+{
+    struct registry_expectation *expectation = calloc(1, sizeof(*expectation));
+
+    if (!expectation || !(expectation->collection = strdup(collection)) ||
+        !(expectation->shards = calloc(count + 1, sizeof(*expectation->shards))))
+        abort();
+    for (size_t i = 0; i < count; i++) {
+        expectation->shards[i].name = strdup(shards[i].name);
+        expectation->shards[i].label = strdup(shards[i].label);
+        if (!expectation->shards[i].name || !expectation->shards[i].label)
+            abort();
+    }
+    expectation->count = count;
+    return expectation;
+}
+
+void store_registry_expect(struct store_registry *registry, const char *collection,
+                           const struct store_expected_shard *shards, size_t count)
+{
+    struct registry_expectation *fresh = expectation_new(collection, shards, count);
+    struct registry_expectation **place;
+    struct registry_expectation *former;
+
+    pthread_mutex_lock(&registry->lock);
+    place = find_expectation(registry, collection);
+    former = *place;
+    fresh->next = former ? former->next : NULL;
+    *place = fresh;
+    pthread_mutex_unlock(&registry->lock);
+    if (former)
+        expectation_free(former);
 }
 
 static bool holds(struct store_shard *shard, const uint8_t *key, size_t key_bytes, int64_t now_ms)

@@ -18,6 +18,20 @@
 
 struct store_registry;
 
+/* A shard that a collection has in this process or another one: a Kafka partition. */
+struct store_expected_shard {
+    const char *name;  /* of the shard: "3", or "topic-3" for topics after the first */
+    const char *label; /* for people: "topic[3]" */
+};
+
+/* What a set of leases leaves out. An answer from the leases alone is whole only when the shards
+ * are known and none is missing. */
+struct store_coverage {
+    bool known;           /* false: nobody has said yet which shards the collection has */
+    const char **missing; /* labels of the shards that are not open here */
+    size_t missing_count;
+};
+
 /* Keeps a shard open. */
 struct store_lease {
     struct store_shard *shard;
@@ -34,6 +48,9 @@ struct store_registry_options {
     uint32_t level0_files_max;             /* see struct store_shard_options */
     store_registry_opened_function opened; /* may be NULL */
     void *opened_context;
+    /* Somebody calls store_registry_expect, and coverage is unknown until then. Otherwise what is
+     * open is all there is. */
+    bool expects_shards;
 };
 
 struct store_registry *store_registry_new(const struct store_registry_options *options);
@@ -65,6 +82,14 @@ void store_registry_interrupt(struct store_registry *registry);
  * `arena`. Each lease is given back with store_registry_release. */
 size_t store_registry_acquire(struct store_registry *registry, const char *collection,
                               struct arena *arena, struct store_lease **leases);
+/** The same, and fills `coverage` for the same instant. */
+size_t store_registry_acquire_covered(struct store_registry *registry, const char *collection,
+                                      struct arena *arena, struct store_lease **leases,
+                                      struct store_coverage *coverage);
+/** Says which shards a collection has in all processes together; replaces what was said before.
+ * Copies everything. Any thread. */
+void store_registry_expect(struct store_registry *registry, const char *collection,
+                           const struct store_expected_shard *shards, size_t count);
 /** Leases one shard; false when it is not open here. */
 bool store_registry_acquire_shard(struct store_registry *registry, const char *collection,
                                   const char *name, struct store_lease *lease);

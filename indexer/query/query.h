@@ -68,6 +68,12 @@ struct query_shard_freshness {
     int64_t next_offset;  /* first offset that is not searchable; -1: nothing stored yet */
     int64_t watermark_ms; /* INT64_MIN: none */
 };
+/** Which shards of the collection the view leaves out, valid until close. */
+const struct store_coverage *query_view_coverage(const struct query_view *view);
+/** Whether the view has every shard that the collection has: no answer from it is partial for lack
+ * of a shard. */
+bool query_view_whole(const struct query_view *view);
+
 /** One entry a shard, valid until close. */
 const struct query_shard_freshness *query_view_freshness(const struct query_view *view,
                                                          size_t *count);

@@ -23,8 +23,8 @@ static void view_take(struct query_view *view)
     struct store_lease *leases = NULL;
 
     view->now_ms = io_wall_ms(view->io);
-    view->shard_count =
-        store_registry_acquire(view->registry, view->collection->name, &view->arena, &leases);
+    view->shard_count = store_registry_acquire_covered(view->registry, view->collection->name,
+                                                       &view->arena, &leases, &view->coverage);
     view->shards = arena_calloc(&view->arena, view->shard_count + 1, sizeof(*view->shards));
     view->freshness = arena_calloc(&view->arena, view->shard_count + 1, sizeof(*view->freshness));
     for (size_t i = 0; i < view->shard_count; i++) {
@@ -124,6 +124,16 @@ const struct query_shard_freshness *query_view_freshness(const struct query_view
 {
     *count = view->shard_count;
     return view->freshness;
+}
+
+const struct store_coverage *query_view_coverage(const struct query_view *view)
+{
+    return &view->coverage;
+}
+
+bool query_view_whole(const struct query_view *view)
+{
+    return view->coverage.known && view->coverage.missing_count == 0;
 }
 
 bool query_view_expired(const struct query_view *view)

@@ -22,6 +22,7 @@ struct query_view {
     struct view_shard *shards;
     struct query_shard_freshness *freshness;
     size_t shard_count;
+    struct store_coverage coverage;
     int64_t now_ms;      /* wall clock of the snapshots */
     int64_t deadline_ns; /* monotonic */
 };
