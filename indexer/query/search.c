@@ -275,14 +275,12 @@ static void make_second_tasks(struct plan_run *run)
     run->group_count = 0;
 }
 
-static void share_out(struct thread_pool *pool, size_t count,
-                      void (*task)(void *context, uint32_t thread, uint32_t first, uint32_t end),
+static void share_out(struct thread_pool *pool, size_t count, thread_loop_function function,
                       struct plan_run *run)
 {
-    const struct thread_loop loop = {
-        .count = (uint32_t)count, .grain = 1, .function = task, .context = run};
+    const struct thread_team team = {.pool = pool};
 
-    (void)thread_pool_for(pool, &loop);
+    (void)thread_team_for(&team, (uint32_t)count, 1, function, run);
 }
 
 static void run_prepared(struct plan_run *run, struct thread_pool *pool)
