@@ -24,7 +24,13 @@
 #include "indexer/worker/nats_stream.h"
 #include "indexer/worker/queue.h"
 
-enum { PASSES_MAX = 20, PASS_DELAY_MAX_MS = 10000, PASS_DELAY_MS = 250, OFFLINE_PAUSE_MS = 100 };
+enum {
+    PASSES_MAX = 20,
+    PASS_DELAY_MAX_MS = 10000,
+    PASS_DELAY_MS = 250,
+    OFFLINE_PAUSE_MS = 100,
+    FLUSH_WAIT_MS = 1000
+};
 
 struct nats_delivery {
     struct worker_delivery delivery; /* first */
@@ -149,36 +155,59 @@ static void free_delivery(struct nats_delivery *delivery)
     free(delivery);
 }
 
+/* The same for each delivery of a message, other for each message, also in a stream made anew. */
+static void write_letter_id(natsMsg *message, char *out, size_t out_bytes)
+{
+    jsMsgMetaData *meta = NULL;
+
+    out[0] = '\0';
+    if (natsMsg_GetMetaData(&meta, message) == NATS_OK)
+        (void)snprintf(out, out_bytes, "%llu-%lld", (unsigned long long)meta->Sequence.Stream,
+                       (long long)meta->Timestamp);
+    jsMsgMetaData_Destroy(meta);
+}
+
 /* To the dead-letter subject, the bytes as they came, with the reason; then out of the queue. When
- * the publication fails the message stays and comes again. */
-static int bury(struct nats_queue *queue, natsMsg *message, const char *subject, const char *why,
-                struct error *error)
+ * the publication fails the message stays and comes again. A message that is delivered once more
+ * before the server has let it go makes no second letter. */
+static void bury(struct nats_queue *queue, natsMsg *message, const char *subject, const char *why,
+                 const char *collection)
 {
     natsMsg *dead = NULL;
     jsErrCode code = 0;
+    jsPubOptions options;
+    jsPubAck *letter = NULL;
+    struct error error = {0};
+    char id[64];
     natsStatus status = natsMsg_Create(&dead, subject, NULL, natsMsg_GetData(message),
                                        natsMsg_GetDataLength(message));
 
+    write_letter_id(message, id, sizeof(id));
+    (void)jsPubOptions_Init(&options);
+    options.MsgId = id;
     if (status == NATS_OK)
         status = natsMsgHeader_Set(dead, "Windrow-Reason", why);
     if (status == NATS_OK)
         status = natsMsgHeader_Set(dead, "Windrow-Subject", natsMsg_GetSubject(message));
     if (status == NATS_OK)
-        status = js_PublishMsg(NULL, queue->stream.context, dead, NULL, &code);
+        status = js_PublishMsg(&letter, queue->stream.context, dead, &options, &code);
     natsMsg_Destroy(dead);
     if (status == NATS_OK)
         status = natsMsg_Term(message, NULL);
+    if (status == NATS_OK && !letter->Duplicate)
+        worker_queue_count_dead(queue->stream.options.metrics, collection);
+    jsPubAck_Destroy(letter);
     if (status == NATS_OK)
-        return 0;
+        return;
     nats_stream_doubt(&queue->stream);
-    return nats_stream_error(error, status, code, "publish a dead letter");
+    (void)nats_stream_error(&error, status, code, "publish a dead letter");
+    log_warning("indexer", "%s: %s", subject, error.text);
 }
 
 /* A header value is one line. */
 static void bury_job(struct nats_queue *queue, struct nats_delivery *delivery, const char *why)
 {
     const struct worker_job *job = &delivery->delivery.job;
-    struct error error = {0};
     char subject[WORKER_JOB_ID_BYTES];
     char id[WORKER_JOB_ID_BYTES];
     char reason[512];
@@ -190,22 +219,14 @@ static void bury_job(struct nats_queue *queue, struct nats_delivery *delivery, c
     worker_job_id(job, id, sizeof(id));
     write_subject("windrow.dead.", job, subject, sizeof(subject));
     log_error("indexer", "giving up on %s after %s", id, reason);
-    if (bury(queue, delivery->message, subject, reason, &error) != 0)
-        log_warning("indexer", "%s: %s", id, error.text);
-    else
-        worker_queue_count_dead(queue->stream.options.metrics, job->collection);
+    bury(queue, delivery->message, subject, reason, job->collection);
 }
 
 /* What no worker can read ends as a dead letter at once. */
 static void bury_garbage(struct nats_queue *queue, natsMsg *message, const char *why)
 {
-    struct error error = {0};
-
     log_error("indexer", "a message on %s is no job: %s", natsMsg_GetSubject(message), why);
-    if (bury(queue, message, "windrow.dead.unreadable.job", why, &error) != 0)
-        log_warning("indexer", "%s", error.text);
-    else
-        worker_queue_count_dead(queue->stream.options.metrics, "");
+    bury(queue, message, "windrow.dead.unreadable.job", why, "");
 }
 
 /* Takes over `message`. NULL when it was no job, or one that is given up. */
@@ -263,7 +284,8 @@ static int64_t pass_delay_ms(const struct nats_queue *queue, uint32_t passes)
 }
 
 /* Publishes the copy, then lets this one go: twice in the queue rather than not at all. */
-static int hand_on(struct nats_queue *queue, struct nats_delivery *delivery, struct error *error)
+static int hand_on(struct nats_queue *queue, const struct nats_delivery *delivery,
+                   struct error *error)
 {
     struct worker_job copy = delivery->delivery.job;
     struct buffer bytes = {0};
@@ -280,12 +302,21 @@ static int hand_on(struct nats_queue *queue, struct nats_delivery *delivery, str
     }
     if (code == 0)
         (void)natsMsg_Ack(delivery->message, NULL);
-    free_delivery(delivery);
     return code;
 }
 
-/* Hands on what is due, or everything. */
-static void hand_on_due(struct nats_queue *queue, bool all)
+static void hold(struct nats_queue *queue, struct nats_delivery *delivery)
+{
+    delivery->due_ms = now_ms() + pass_delay_ms(queue, delivery->delivery.job.passes);
+    pthread_mutex_lock(&queue->pass_lock);
+    delivery->next = queue->passing;
+    queue->passing = delivery;
+    pthread_mutex_unlock(&queue->pass_lock);
+}
+
+/* Hands on what is due, or everything at the end. What the server does not take is held on to: let
+ * go it would come back only after the ack wait, as one attempt more. */
+static void hand_on_due(struct nats_queue *queue, bool at_end)
 {
     struct nats_delivery *due = NULL;
     int64_t now = now_ms();
@@ -293,7 +324,7 @@ static void hand_on_due(struct nats_queue *queue, bool all)
     pthread_mutex_lock(&queue->pass_lock);
     for (struct nats_delivery **place = &queue->passing; *place;) {
         struct nats_delivery *delivery = *place;
-        if (!all && delivery->due_ms > now) {
+        if (!at_end && delivery->due_ms > now) {
             place = &delivery->next;
             continue;
         }
@@ -305,23 +336,21 @@ static void hand_on_due(struct nats_queue *queue, bool all)
     while (due) {
         struct nats_delivery *next = due->next;
         struct error error = {0};
-        if (hand_on(queue, due, &error) != 0)
+        int code = hand_on(queue, due, &error);
+        if (code != 0)
             log_debug("indexer", "pass a job on: %s", error.text);
+        if (code != 0 && !at_end)
+            hold(queue, due);
+        else
+            free_delivery(due);
         due = next;
     }
 }
 
 static int queue_pass(struct worker_delivery *base, struct error *error)
 {
-    struct nats_queue *queue = (struct nats_queue *)base->queue;
-    struct nats_delivery *delivery = (struct nats_delivery *)base;
-
     (void)error;
-    delivery->due_ms = now_ms() + pass_delay_ms(queue, base->job.passes);
-    pthread_mutex_lock(&queue->pass_lock);
-    delivery->next = queue->passing;
-    queue->passing = delivery;
-    pthread_mutex_unlock(&queue->pass_lock);
+    hold((struct nats_queue *)base->queue, (struct nats_delivery *)base);
     return 0;
 }
 
@@ -450,13 +479,36 @@ static bool queue_connected(struct worker_queue *base, char *why, size_t why_byt
     return connected;
 }
 
+/* Race: a fetch may give up before the server has forgotten its request. A copy that is published
+ * then can answer that request, and would lie with a process that is gone until the ack wait is
+ * over. So the subscription ends first, and what had come for it is passed on as well. */
+static void stop_fetching(struct nats_queue *queue)
+{
+    struct error error = {0};
+    natsMsg *message = NULL;
+    uint64_t left = 0;
+
+    if (!queue->subscription || natsSubscription_Drain(queue->subscription) != NATS_OK)
+        return;
+    if (natsConnection_FlushTimeout(queue->stream.connection, FLUSH_WAIT_MS) != NATS_OK)
+        return;
+    while (natsSubscription_QueuedMsgs(queue->subscription, &left) == NATS_OK && left > 0 &&
+           fetch_message(queue, 1, &message, &error) == 0) {
+        struct nats_delivery *delivery = open_message(queue, message);
+        if (delivery)
+            hold(queue, delivery);
+    }
+}
+
 static void queue_close(struct worker_queue *base)
 {
     struct nats_queue *queue = (struct nats_queue *)base;
 
+    if (nats_stream_connected(&queue->stream))
+        stop_fetching(queue);
     hand_on_due(queue, true);
     if (nats_stream_connected(&queue->stream))
-        (void)natsConnection_FlushTimeout(queue->stream.connection, 1000);
+        (void)natsConnection_FlushTimeout(queue->stream.connection, FLUSH_WAIT_MS);
     natsSubscription_Destroy(queue->subscription);
     nats_stream_close(&queue->stream);
     pthread_mutex_destroy(&queue->pass_lock);

@@ -1,9 +1,12 @@
 #include "tests/support/test_main.h"
 
+#include <arpa/inet.h>
 #include <ftw.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -43,6 +46,22 @@ const char *test_directory(void)
         atexit(remove_directory);
     }
     return directory;
+}
+
+/* The socket stays open, bound but not listening: with SO_REUSEADDR on both sides a server can
+ * listen beside it, and the kernel gives the port to nobody who asks for any. */
+int test_port(void)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof(address);
+    int holder = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int yes = 1;
+
+    ck_assert_int_ge(holder, 0);
+    ck_assert_int_eq(setsockopt(holder, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes)), 0);
+    ck_assert_int_eq(bind(holder, (struct sockaddr *)&address, sizeof(address)), 0);
+    ck_assert_int_eq(getsockname(holder, (struct sockaddr *)&address, &size), 0);
+    return ntohs(address.sin_port);
 }
 
 void test_skip(const char *reason)

@@ -40,6 +40,10 @@ uint64_t test_random(uint64_t *state);
  * string lives until exit. */
 const char *test_directory(void);
 
+/** A TCP port of the loopback interface for a server that the test starts, kept for it until the
+ * process ends: also while the server is down nobody else can bind it or connects from it. */
+int test_port(void);
+
 /** Ends the process with ctest's skip code (77) after printing the reason. */
 _Noreturn void test_skip(const char *reason);
 

@@ -18,30 +18,11 @@
 
 enum { STARTUP_ATTEMPTS = 1000, STARTUP_PAUSE_NS = 10 * 1000 * 1000 };
 
-static struct sockaddr_in loopback(int port)
-{
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
-
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    return address;
-}
-
-int nats_server_free_port(void)
-{
-    struct sockaddr_in address = loopback(0);
-    socklen_t size = sizeof(address);
-    int socket_file = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-    ck_assert_int_ge(socket_file, 0);
-    ck_assert_int_eq(bind(socket_file, (struct sockaddr *)&address, sizeof(address)), 0);
-    ck_assert_int_eq(getsockname(socket_file, (struct sockaddr *)&address, &size), 0);
-    close(socket_file);
-    return ntohs(address.sin_port);
-}
-
 static int answers(int port)
 {
-    struct sockaddr_in address = loopback(port);
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_port = htons((uint16_t)port),
+                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     int socket_file = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     int connected = connect(socket_file, (struct sockaddr *)&address, sizeof(address)) == 0;
 
@@ -89,7 +70,7 @@ void nats_server_start(struct nats_server *server)
     if (system("command -v nats-server >/dev/null 2>&1") != 0)
         test_skip("nats-server is not installed (package nats-server)");
     memset(server, 0, sizeof(*server));
-    server->port = nats_server_free_port();
+    server->port = test_port();
     snprintf(server->url, sizeof(server->url), "nats://127.0.0.1:%d", server->port);
     snprintf(server->directory, sizeof(server->directory), "%s/nats-%d", test_directory(), count++);
     nats_server_restart(server);
@@ -102,6 +83,16 @@ void nats_server_kill(struct nats_server *server)
     kill(server->process, SIGKILL);
     ck_assert_int_eq(waitpid(server->process, &status, 0), server->process);
     server->process = 0;
+}
+
+void nats_server_pause(const struct nats_server *server)
+{
+    ck_assert_int_eq(kill(server->process, SIGSTOP), 0);
+}
+
+void nats_server_resume(const struct nats_server *server)
+{
+    ck_assert_int_eq(kill(server->process, SIGCONT), 0);
 }
 
 void nats_server_wipe(struct nats_server *server)

@@ -21,6 +21,9 @@ void nats_server_start(struct nats_server *server);
 void nats_server_restart(struct nats_server *server);
 /** kill -9 */
 void nats_server_kill(struct nats_server *server);
+/** Between the two calls it answers nothing, as on a machine that is busy. */
+void nats_server_pause(const struct nats_server *server);
+void nats_server_resume(const struct nats_server *server);
 /** Loses everything that was stored; to be called between kill and restart. */
 void nats_server_wipe(struct nats_server *server);
 
@@ -28,8 +31,5 @@ void nats_server_wipe(struct nats_server *server);
  * again. */
 struct worker_queue *nats_server_queue(const char *url, int64_t ack_wait_ms,
                                        struct metrics *metrics);
-
-/** A port nobody listens on just now. */
-int nats_server_free_port(void);
 
 #endif

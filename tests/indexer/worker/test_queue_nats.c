@@ -96,9 +96,14 @@ static void ack(struct worker_delivery *delivery)
     ck_assert_msg(delivery->queue->operations->ack(delivery, &error) == 0, "%s", error.text);
 }
 
+/* Nothing more comes. Depth follows a moment later where nobody waited for the server's answer. */
 static void check_empty(struct worker_queue *queue)
 {
-    ck_assert_ptr_null(fetch(queue, SOON_MS));
+    int64_t end = now_ms() + WAIT_MS;
+
+    do
+        ck_assert_ptr_null(fetch(queue, SOON_MS));
+    while (queue->operations->depth(queue) != 0 && now_ms() < end);
     ck_assert_int_eq(queue->operations->depth(queue), 0);
 }
 
@@ -325,6 +330,60 @@ START_TEST(job_that_kills_its_workers_ends_as_a_dead_letter)
 }
 END_TEST
 
+static uint64_t deliveries_on_server(struct observer *observer)
+{
+    jsConsumerInfo *info = NULL;
+    uint64_t count;
+
+    ck_assert_int_eq(js_GetConsumerInfo(&info, observer->context, "TEST", "workers", NULL, NULL),
+                     NATS_OK);
+    count = info->Delivered.Consumer;
+    jsConsumerInfo_Destroy(info);
+    return count;
+}
+
+/* Two requests that were given up here take both deliveries before anybody opens one. */
+START_TEST(job_that_comes_twice_before_its_end_makes_one_dead_letter)
+{
+    struct nats_server server;
+    struct observer observer;
+    struct metrics *metrics = metrics_new();
+    struct metric_label label = {"collection", "news"};
+    struct worker_queue *queue, *publisher;
+    struct worker_job job = job_of(1);
+    struct worker_delivery *delivery;
+    struct error error = {0};
+    int64_t end = now_ms() + WAIT_MS;
+
+    nats_server_start(&server);
+    queue = nats_server_queue(server.url, ACK_WAIT_MS, metrics);
+    publisher = nats_server_queue(server.url, ACK_WAIT_MS, NULL);
+    publish(queue, 2);
+    ack(fetch_window(queue, 2));
+    publish(publisher, 2);
+    ack(fetch_window(queue, 2));
+    observer = observe(&server);
+    nats_server_pause(&server);
+    for (int i = 0; i < 2; i++)
+        ck_assert_int_eq(queue->operations->fetch(queue, 3 * ACK_WAIT_MS, &delivery, &error),
+                         ERROR_TIMEOUT);
+    nats_server_resume(&server);
+    job.attempts_before = WORKER_ATTEMPTS_MAX;
+    ck_assert_msg(publisher->operations->publish(publisher, &job, &error) == 0, "%s", error.text);
+    while (deliveries_on_server(&observer) < 4)
+        ck_assert_msg(now_ms() < end, "not delivered twice");
+    check_empty(queue);
+    natsMsg_Destroy(dead_letter(&observer, 1));
+    ck_assert_double_eq(
+        metric_value(metrics_counter(metrics, "windrow_index_dead_letters_total", "", &label, 1)),
+        1);
+    observer_close(&observer);
+    publisher->operations->close(publisher);
+    queue->operations->close(queue);
+    metrics_delete(metrics);
+}
+END_TEST
+
 START_TEST(message_that_is_no_job_is_buried_at_once)
 {
     struct nats_server server;
@@ -376,6 +435,32 @@ START_TEST(passed_job_reaches_its_owner_without_costing_an_attempt)
 }
 END_TEST
 
+START_TEST(job_passed_at_the_end_does_not_answer_a_request_that_was_given_up)
+{
+    struct nats_server server;
+    struct worker_queue *stranger;
+    struct worker_queue *owner;
+    struct worker_delivery *delivery;
+
+    nats_server_start(&server);
+    stranger = nats_server_queue(server.url, ACK_WAIT_LONG_MS, NULL);
+    owner = nats_server_queue(server.url, ACK_WAIT_LONG_MS, NULL);
+    publish(owner, 1);
+    delivery = fetch_window(stranger, 1);
+    nats_server_pause(&server);
+    /* Given up here, and valid for longer on the server, which gets it only now. */
+    ck_assert_ptr_null(fetch(stranger, SOON_MS));
+    nats_server_resume(&server);
+    ck_assert_int_eq(stranger->operations->pass(delivery, NULL), 0);
+    stranger->operations->close(stranger);
+    delivery = fetch_window(owner, 1);
+    ck_assert_uint_eq(delivery->attempt, 1);
+    ack(delivery);
+    check_empty(owner);
+    owner->operations->close(owner);
+}
+END_TEST
+
 START_TEST(server_that_comes_late_is_found)
 {
     struct nats_server server;
@@ -408,7 +493,7 @@ START_TEST(queue_without_a_server_can_be_closed)
     struct error error = {0};
     char url[64];
 
-    snprintf(url, sizeof(url), "nats://127.0.0.1:%d", nats_server_free_port());
+    snprintf(url, sizeof(url), "nats://127.0.0.1:%d", test_port());
     options.url = url;
     ck_assert_msg(queue_nats_open(&options, &queue, &error) == 0, "%s", error.text);
     ck_assert_int_eq(queue->operations->publish(queue, &job, &error), ERROR_PEER);
@@ -495,8 +580,10 @@ TEST_TABLE(TEST(published_job_is_delivered_acknowledged_and_gone),
            TEST(silent_worker_loses_the_job_and_a_busy_one_keeps_it),
            TEST(poison_job_ends_on_the_dead_letter_subject),
            TEST(job_that_kills_its_workers_ends_as_a_dead_letter),
+           TEST(job_that_comes_twice_before_its_end_makes_one_dead_letter),
            TEST(message_that_is_no_job_is_buried_at_once),
            TEST(passed_job_reaches_its_owner_without_costing_an_attempt),
+           TEST(job_passed_at_the_end_does_not_answer_a_request_that_was_given_up),
            TEST(queue_without_a_server_can_be_closed), TEST(server_that_comes_late_is_found),
            TEST(queued_job_survives_the_servers_death), TEST(wiped_server_gets_its_streams_back),
            TEST(two_queues_share_the_jobs))
