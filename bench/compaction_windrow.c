@@ -118,7 +118,7 @@ static void maintain(struct run *run)
                         DECISIONS) == 0)
             return;
         note_decision(run, &view, &decisions[0]);
-        check(decision_carry_out(run->shard, &view, &decisions[0], 1, NULL, &error), &error);
+        check(decision_carry_out(run->shard, &view, &decisions[0], 1, NULL, NULL, &error), &error);
     }
     bench_fail("windrow", "merges do not come to rest");
 }

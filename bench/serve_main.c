@@ -217,7 +217,12 @@ static void seal_and_index(struct bench *bench, struct store_shard *shard,
     size_t count;
 
     for (uint32_t i = 0; i < bench->windows; i++)
-        check(store_shard_seal(shard, (int64_t)i * WINDOW_MS, WINDOW_MS, 0, NULL, NULL, &error),
+        check(store_shard_compact(
+                  shard,
+                  &(struct store_compaction_request){.kind = STORE_COMPACTION_SEAL,
+                                                     .window_start_ms = (int64_t)i * WINDOW_MS,
+                                                     .window_length_ms = WINDOW_MS},
+                  NULL, &error),
               &error);
     snapshot = store_snapshot_acquire(shard, 0);
     sources = store_snapshot_sources(snapshot, &count);

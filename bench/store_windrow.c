@@ -57,12 +57,21 @@ static void run_close(struct bench_windrow *run)
     store_close(run->store);
 }
 
+static void seal(struct bench_windrow *run, int64_t start_ms)
+{
+    const struct store_compaction_request request = {
+        .kind = STORE_COMPACTION_SEAL, .window_start_ms = start_ms, .window_length_ms = WINDOW_MS};
+    struct error error = {0};
+
+    if (store_shard_compact(run->shard, &request, NULL, &error) != 0)
+        bench_fail("windrow", error.text);
+}
+
 /* Seals the windows that the watermark has left; true when there was one. */
 static bool seal_due(struct bench_windrow *run)
 {
     int64_t watermark_ms = atomic_load(&run->watermark_ms);
     struct store_shard_info info;
-    struct error error = {0};
     struct arena arena;
     bool sealed = false;
 
@@ -73,8 +82,7 @@ static bool seal_due(struct bench_windrow *run)
         if ((window->chunk_count == 0 && window->memtable_rows == 0) ||
             window->start_ms + WINDOW_MS + LATE_MS > watermark_ms)
             continue;
-        if (store_shard_seal(run->shard, window->start_ms, WINDOW_MS, 0, NULL, NULL, &error) != 0)
-            bench_fail("windrow", error.text);
+        seal(run, window->start_ms);
         sealed = true;
     }
     arena_destroy(&arena);
@@ -274,8 +282,7 @@ static void fill_window(struct bench_windrow *run, int64_t window, uint32_t rows
         if (store_shard_flush_due(run->shard, &error) != 0)
             bench_fail("windrow", error.text);
     }
-    if (store_shard_seal(run->shard, window * WINDOW_MS, WINDOW_MS, 0, NULL, NULL, &error) != 0)
-        bench_fail("windrow", error.text);
+    seal(run, window * WINDOW_MS);
 }
 
 static double drop_window(struct bench_windrow *run, int64_t window)

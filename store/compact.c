@@ -1,103 +1,110 @@
-/* Compact: chosen runs of a window into runs of a level, or a run into another level as it is. */
+/* The compaction verb: seals a window, merges some of its unsealed files, or moves one of them to
+ * another level. What merges have in common is in compaction.c. */
 #include "store/compaction.h"
+#include "store/flush.h"
 #include "store/shard.h"
 #include "store/window_lock.h"
 
 struct compact_work {
+    struct store_shard *shard;
+    const struct store_compaction_request *request;
+    struct store_compaction_result *result;
     struct compaction compaction;
-    const uint64_t *file_numbers;
-    size_t count;
 };
 
-/* The part of that number, if it is an unsealed one of the window. */
-static struct sstable *find_sstable(struct version *version, const struct table_description *window,
-                                    uint64_t file_number, struct error *error)
+/* Merges the inputs that were added and swaps the outputs in; counts both. */
+static int merge_and_swap(struct compact_work *work, struct error *error)
+{
+    struct compaction *compaction = &work->compaction;
+    struct store_compaction_result *result = work->result;
+    int code = compaction_merge(compaction, error);
+
+    if (code == 0)
+        code = compaction_commit(compaction, error);
+    for (size_t i = 0; i < compaction->merge.input_count && code == 0; i++) {
+        const struct table_info *info = &compaction->merge.inputs[i]->info;
+        result->rows_in += info->row_count;
+        result->bytes_in += info->index_bytes + info->vector_bytes;
+    }
+    for (size_t i = 0; i < compaction->outputs.count && code == 0; i++) {
+        const struct table_info *info = &compaction->outputs.items[i].sstable->info;
+        result->rows_out += info->row_count;
+        result->bytes_out += info->index_bytes + info->vector_bytes;
+    }
+    /* After ERROR_IO the edit may count after all: only then do the files stay. */
+    compaction_end(compaction, code != 0 && code != ERROR_IO);
+    return code;
+}
+
+static int seal(struct compact_work *work, struct error *error)
+{
+    struct store_shard *shard = work->shard;
+    int64_t start_ms = work->request->window_start_ms;
+    int64_t length_ms = work->request->window_length_ms;
+    struct version *version;
+    size_t first;
+    size_t count;
+    int code = 0;
+
+    if (shard_memtables_touch(shard, start_ms, length_ms))
+        code = flush_all(shard, error);
+    if (code == 0)
+        code = window_check_damage(shard, start_ms, length_ms, error);
+    if (code != 0)
+        return code;
+    version = version_acquire(shard);
+    count = version_window(version, start_ms, length_ms, &first);
+    for (size_t i = first; i < first + count; i++)
+        compaction_add(&work->compaction, version->entries[i].sstable);
+    version_unref(version);
+    /* Without any, all its rows were dead or expired before they were flushed. */
+    return count == 0 ? 0 : merge_and_swap(work, error);
+}
+
+/* The file of that number, if it is an unsealed one of the window. */
+static int find_file(const struct compact_work *work, struct version *version, uint64_t file_number,
+                     struct sstable **sstable, struct error *error)
 {
     struct version_entry *entry = version_find(version, file_number);
     const struct table_description *description = entry ? &entry->sstable->description : NULL;
 
-    if (!entry || description->window_start_ms != window->window_start_ms ||
-        description->window_length_ms != window->window_length_ms) {
-        error_set(error, ERROR_NOT_FOUND, "file %llu is no longer part of the window",
-                  (unsigned long long)file_number);
-        return NULL;
-    }
-    if (entry->sstable->sealed) {
-        error_set(error, ERROR_INVALID, "file %llu is sealed", (unsigned long long)file_number);
-        return NULL;
-    }
-    return entry->sstable;
+    if (!entry || description->window_start_ms != work->request->window_start_ms ||
+        description->window_length_ms != work->request->window_length_ms)
+        return error_set(error, ERROR_NOT_FOUND, "file %llu no longer belongs to the window",
+                         (unsigned long long)file_number);
+    if (entry->sstable->sealed)
+        return error_set(error, ERROR_INVALID, "file %llu is sealed",
+                         (unsigned long long)file_number);
+    *sstable = entry->sstable;
+    return 0;
 }
 
-static int compact(void *context, struct error *error)
+static int merge(struct compact_work *work, struct error *error)
 {
-    struct compact_work *work = context;
-    struct compaction *compaction = &work->compaction;
-    const struct table_description *window = &compaction->like.description;
-    struct store_shard *shard = compaction->shard;
+    const struct store_compaction_request *request = work->request;
     struct version *version;
-    int code = window_check_damage(shard, window->window_start_ms, window->window_length_ms, error);
+    int code = window_check_damage(work->shard, request->window_start_ms, request->window_length_ms,
+                                   error);
 
     if (code != 0)
         return code;
-    version = version_acquire(shard);
-    /* Checked before any is taken. */
-    for (size_t i = 0; i < work->count && code == 0; i++) {
-        if (!find_sstable(version, window, work->file_numbers[i], error))
-            code = ERROR_NOT_FOUND;
+    version = version_acquire(work->shard);
+    /* All are checked before any is taken. */
+    for (size_t i = 0; i < request->file_count && code == 0; i++) {
+        struct sstable *unused;
+        code = find_file(work, version, request->file_numbers[i], &unused, error);
         for (size_t j = 0; j < i && code == 0; j++)
-            if (work->file_numbers[i] == work->file_numbers[j])
+            if (request->file_numbers[i] == request->file_numbers[j])
                 code = error_set(error, ERROR_INVALID, "file %llu is named twice",
-                                 (unsigned long long)work->file_numbers[i]);
+                                 (unsigned long long)request->file_numbers[i]);
     }
-    for (size_t i = 0; i < work->count && code == 0; i++)
-        compaction_add(compaction, version_find(version, work->file_numbers[i])->sstable);
+    for (size_t i = 0; i < request->file_count && code == 0; i++)
+        compaction_add(&work->compaction, version_find(version, request->file_numbers[i])->sstable);
     version_unref(version);
-    return code == 0 ? compaction_run(compaction, error) : code;
+    return code == 0 ? merge_and_swap(work, error) : code;
 }
 
-static int check_level(uint8_t level, struct error *error)
-{
-    return level >= STORE_LEVELS
-               ? error_set(error, ERROR_INVALID, "level %u of %d", level, STORE_LEVELS)
-               : 0;
-}
-
-int store_shard_compact(struct store_shard *shard, int64_t window_start_ms,
-                        int64_t window_length_ms, const uint64_t *file_numbers, size_t count,
-                        uint8_t output_level, uint64_t target_file_bytes, int64_t now_ms,
-                        unsigned jobs, const atomic_bool *cancel, struct error *error)
-{
-    struct compact_work work = {
-        .compaction = {.shard = shard,
-                       .merge = {.shard = shard,
-                                 .now_ms = now_ms,
-                                 .target_file_bytes = target_file_bytes,
-                                 .jobs = jobs,
-                                 .cancel = cancel},
-                       .like = {.level = output_level,
-                                .description = {.window_start_ms = window_start_ms,
-                                                .window_length_ms = window_length_ms}}},
-        .file_numbers = file_numbers,
-        .count = count};
-    int code = check_level(output_level, error);
-
-    if (code == 0 && count == 0)
-        code = error_set(error, ERROR_INVALID, "nothing to compact");
-    if (code != 0)
-        return code;
-    return window_lock_run(shard, "compact", window_start_ms, window_length_ms, compact, &work,
-                           error);
-}
-
-struct move_work {
-    struct store_shard *shard;
-    struct table_description window;
-    uint64_t file_number;
-    uint8_t level;
-};
-
-/* Descriptions read it from the sstable; the new version is for the count of level 0 alone. */
+/* Descriptions read the level from the sstable. The new version is there for the count of level 0. */
 static void set_level(struct store_shard *shard, struct sstable *sstable, uint8_t level)
 {
     shard_publish_lock(shard);
@@ -106,43 +113,96 @@ static void set_level(struct store_shard *shard, struct sstable *sstable, uint8_
     pthread_mutex_unlock(&shard->append_lock);
 }
 
-static int move(void *context, struct error *error)
+static int move(struct compact_work *work, struct error *error)
 {
-    struct move_work *work = context;
     struct store_shard *shard = work->shard;
+    uint64_t file_number = work->request->file_numbers[0];
     struct manifest_edit edit = {0};
     struct version *version;
-    struct sstable *sstable;
+    struct sstable *sstable = NULL;
     int code;
 
     pthread_mutex_lock(&shard->commit_lock);
     version = version_acquire(shard);
-    sstable = find_sstable(version, &work->window, work->file_number, error);
-    code = sstable ? 0 : ERROR_NOT_FOUND;
+    code = find_file(work, version, file_number, &sstable, error);
     if (code == 0) {
-        manifest_edit_level(&edit, work->file_number, work->level);
+        manifest_edit_level(&edit, file_number, work->request->output_level);
         code = manifest_commit(shard->manifest, &edit, error);
     }
     if (code == 0)
-        set_level(shard, sstable, work->level);
+        set_level(shard, sstable, work->request->output_level);
     version_unref(version);
     pthread_mutex_unlock(&shard->commit_lock);
     manifest_edit_destroy(&edit);
     return code;
 }
 
-int store_shard_move_level(struct store_shard *shard, int64_t window_start_ms,
-                           int64_t window_length_ms, uint64_t file_number, uint8_t level,
-                           struct error *error)
+static int compact(void *context, struct error *error)
 {
-    struct move_work work = {
-        .shard = shard,
-        .window = {.window_start_ms = window_start_ms, .window_length_ms = window_length_ms},
-        .file_number = file_number,
-        .level = level};
-    int code = check_level(level, error);
+    struct compact_work *work = context;
+    int code = ERROR_INVALID;
 
+    switch (work->request->kind) {
+    case STORE_COMPACTION_SEAL:
+        code = seal(work, error);
+        break;
+    case STORE_COMPACTION_MERGE:
+        code = merge(work, error);
+        break;
+    case STORE_COMPACTION_MOVE:
+        code = move(work, error);
+        break;
+    }
+    if (code == 0)
+        store_shard_describe_window(work->shard, work->request->window_start_ms,
+                                    work->request->window_length_ms, &work->result->window);
+    return code;
+}
+
+static int check_request(const struct store_compaction_request *request, struct error *error)
+{
+    if (request->output_level >= STORE_LEVELS)
+        return error_set(error, ERROR_INVALID, "level %u of %d", request->output_level,
+                         STORE_LEVELS);
+    if (request->kind == STORE_COMPACTION_SEAL && request->window_length_ms == 0)
+        return error_set(error, ERROR_INVALID, "a window without an end is never sealed");
+    if (request->kind == STORE_COMPACTION_MERGE && request->file_count == 0)
+        return error_set(error, ERROR_INVALID, "a merge needs files");
+    if (request->kind == STORE_COMPACTION_MOVE && request->file_count != 1)
+        return error_set(error, ERROR_INVALID, "a move takes one file, not %zu",
+                         request->file_count);
+    return 0;
+}
+
+int store_shard_compact(struct store_shard *shard, const struct store_compaction_request *request,
+                        struct store_compaction_result *result, struct error *error)
+{
+    static const char *const verbs[] = {[STORE_COMPACTION_SEAL] = "seal",
+                                        [STORE_COMPACTION_MERGE] = "merge files of",
+                                        [STORE_COMPACTION_MOVE] = "move a file of"};
+    bool seals = request->kind == STORE_COMPACTION_SEAL;
+    struct store_compaction_result unasked;
+    struct compact_work work = {
+        .shard = shard,
+        .request = request,
+        .result = result ? result : &unasked,
+        .compaction = {
+            .shard = shard,
+            .merge = {.shard = shard,
+                      .now_ms = request->now_ms,
+                      .target_file_bytes = seals ? 0 : request->target_file_bytes,
+                      .jobs = request->jobs ? request->jobs : shard->store->merge_threads,
+                      .cancel = request->cancel},
+            .like = {.sealed = seals,
+                     .level = seals ? 0 : request->output_level,
+                     .description = {.window_start_ms = request->window_start_ms,
+                                     .window_length_ms = request->window_length_ms}},
+            .clock = request->clock}};
+    int code = check_request(request, error);
+
+    *work.result = (struct store_compaction_result){0};
     if (code != 0)
         return code;
-    return window_lock_run(shard, "move in", window_start_ms, window_length_ms, move, &work, error);
+    return window_lock_run(shard, verbs[request->kind], request->window_start_ms,
+                           request->window_length_ms, compact, &work, error);
 }

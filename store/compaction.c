@@ -191,14 +191,3 @@ void compaction_end(struct compaction *compaction, bool remove)
     compaction->merge.inputs = compaction->replaced = NULL;
     compaction->merge.input_count = compaction->replaced_count = 0;
 }
-
-int compaction_run(struct compaction *compaction, struct error *error)
-{
-    int code = compaction_merge(compaction, error);
-
-    if (code == 0)
-        code = compaction_commit(compaction, error);
-    /* Unless the edit may count after all, what was written for nothing goes. */
-    compaction_end(compaction, code != 0 && code != ERROR_IO);
-    return code;
-}

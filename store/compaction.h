@@ -1,5 +1,5 @@
 /* A merge of some sstables of one window, from taking its inputs to the edit that swaps them: what
- * seal, tier and compact have in common. */
+ * the compaction verb and rebuilds have in common. */
 #ifndef STORE_COMPACTION_H
 #define STORE_COMPACTION_H
 
@@ -23,13 +23,11 @@ void compaction_add(struct compaction *compaction, struct sstable *sstable);
 /** One more sstable that goes, with a reference. */
 void compaction_replace(struct compaction *compaction, struct sstable *sstable);
 
-/** The two halves of compaction_run, and its end, for who has something to do in between. */
+/** Writes the outputs. The window is claimed. */
 int compaction_merge(struct compaction *compaction, struct error *error);
+/** Swaps the outputs in, with one edit. */
 int compaction_commit(struct compaction *compaction, struct error *error);
 /** Lets go of inputs and outputs; with `remove`, files of outputs go. */
 void compaction_end(struct compaction *compaction, bool remove);
-
-/** Merges and commits. Lets go of the inputs either way. The window is claimed. */
-int compaction_run(struct compaction *compaction, struct error *error);
 
 #endif

@@ -242,6 +242,37 @@ static void set_ratios(struct store_shard *shard, const struct store_shard_info 
                        ((double)live_rows * shard->dim * (double)sizeof(float)));
 }
 
+void store_shard_describe_window(struct store_shard *shard, int64_t start_ms, int64_t length_ms,
+                                 struct store_window_info *window)
+{
+    struct store_shard_info info = {0};
+    struct arena arena;
+    struct describe_job job = {.shard = shard, .arena = &arena, .info = &info};
+    struct version *version;
+    size_t first;
+    size_t count;
+
+    arena_create(&arena, 0);
+    pthread_mutex_lock(&shard->commit_lock);
+    job.flushed_offset = shard->flushed_offset;
+    pthread_mutex_unlock(&shard->commit_lock);
+    version = version_acquire(shard);
+    (void)window_of(&job, start_ms, length_ms);
+    count = version_window(version, start_ms, length_ms, &first);
+    info.windows->chunks = must(arena_calloc(&arena, count + 1, sizeof(*info.windows->chunks)));
+    for (size_t i = first; i < first + count; i++)
+        add_sstable(&job, &version->entries[i]);
+    pthread_mutex_lock(&shard->window_notes_lock);
+    for (size_t i = 0; i < version->memtable_count; i++)
+        add_memtable(&job, version->memtables[i]);
+    pthread_mutex_unlock(&shard->window_notes_lock);
+    version_unref(version);
+    *window = info.windows[0]; /* memtables may have added others behind it */
+    window->chunks = NULL;
+    window->run.first_key = window->run.last_key = NULL;
+    arena_destroy(&arena);
+}
+
 void store_shard_describe(struct store_shard *shard, struct arena *arena,
                           struct store_shard_info *info)
 {

@@ -256,6 +256,10 @@ const char *store_window_state(const struct store_window_info *window);
 /** A description at this instant, allocated in `arena`. Any thread. */
 void store_shard_describe(struct store_shard *shard, struct arena *arena,
                           struct store_shard_info *info);
+/** One window, for who has just changed it: without chunks and keys, which would need an arena, and
+ * never busy. All zero but start and length when it holds nothing. */
+void store_shard_describe_window(struct store_shard *shard, int64_t start_ms, int64_t length_ms,
+                                 struct store_window_info *window);
 
 /** Rotates the memtable and writes its chunks; nothing to do is fine. */
 int store_shard_flush(struct store_shard *shard, struct error *error);
@@ -264,35 +268,44 @@ int store_shard_flush(struct store_shard *shard, struct error *error);
  * appends only when it is due itself. What keeps a shard flushed in the background. */
 int store_shard_flush_due(struct store_shard *shard, struct error *error);
 
-/** The major of one window: flushes when the memtable holds rows of it, merges its chunks and its
- * run into one run of the next generation. Newest version per id wins; rows masked or expired at
- * `now_ms` go. A window left without rows is dropped. Cancellable through `cancel` (may be NULL;
- * checked between blocks): ERROR_CANCELLED, nothing changed. A major of the window under way:
- * ERROR_BUSY. `clock` is persisted with the edit when not NULL. */
-int store_shard_seal(struct store_shard *shard, int64_t window_start_ms, int64_t window_length_ms,
-                     int64_t now_ms, const struct store_clock *clock, const atomic_bool *cancel,
-                     struct error *error);
+enum store_compaction_kind {
+    /* The window's one major: its unsealed files, and its run when it is sealed already, become one
+     * run of the next generation. Rows in the memtable are flushed first. A window left without
+     * rows is dropped. */
+    STORE_COMPACTION_SEAL,
+    /* Some unsealed files become as many of one level as target_file_bytes asks for. No key comes
+     * into two of them; without a row that survives there is no output. */
+    STORE_COMPACTION_MERGE,
+    /* One unsealed file changes its level as it is. */
+    STORE_COMPACTION_MOVE
+};
 
-/** Merges the adjacent chunks [first_chunk, first_chunk + count) of a window (as described) into
- * one chunk-level run that stays unsealed. */
-int store_shard_tier(struct store_shard *shard, int64_t window_start_ms, int64_t window_length_ms,
-                     size_t first_chunk, size_t chunk_count, const atomic_bool *cancel,
-                     struct error *error);
+/* One compaction of one window. */
+struct store_compaction_request {
+    enum store_compaction_kind kind;
+    int64_t window_start_ms, window_length_ms;
+    const uint64_t *file_numbers; /* merge: any unsealed files of the window; move: one */
+    size_t file_count;
+    uint8_t output_level;            /* merge, move */
+    uint64_t target_file_bytes;      /* merge; 0: one output */
+    int64_t now_ms;                  /* rows expired by then go; INT64_MIN: all stay */
+    const struct store_clock *clock; /* becomes durable with the edit; may be NULL */
+    unsigned jobs;                   /* threads, over ranges of keys; 0: the store's limit */
+    const atomic_bool *cancel;       /* looked at between blocks; may be NULL */
+};
 
-/** Merges these unsealed files of a window into as many of `output_level` as `target_file_bytes`
- * asks for (0: one), in one edit. No key comes into two of them; newest version per id wins; rows
- * masked or expired at `now_ms` go, and when none is left there is no output. `jobs` threads work
- * on ranges of keys. Nothing changes before the edit: ERROR_CANCELLED, ERROR_BUSY (somebody works
- * on the window), ERROR_NOT_FOUND (a file is no longer there: describe again). */
-int store_shard_compact(struct store_shard *shard, int64_t window_start_ms,
-                        int64_t window_length_ms, const uint64_t *file_numbers, size_t count,
-                        uint8_t output_level, uint64_t target_file_bytes, int64_t now_ms,
-                        unsigned jobs, const atomic_bool *cancel, struct error *error);
+struct store_compaction_result {
+    struct store_window_info window; /* after it, without chunks and keys */
+    uint64_t rows_in, bytes_in;      /* of the files that were merged */
+    uint64_t rows_out, bytes_out;    /* of those in their place */
+};
 
-/** Puts an unsealed file into another level as it is. */
-int store_shard_move_level(struct store_shard *shard, int64_t window_start_ms,
-                           int64_t window_length_ms, uint64_t file_number, uint8_t level,
-                           struct error *error);
+/** Carries a request out, with one manifest edit at its end. Newest version per id wins; masked
+ * rows go. Nothing has changed after an error: ERROR_CANCELLED; ERROR_BUSY: other work holds the
+ * window; ERROR_NOT_FOUND: a file is no longer there, the description is out of date;
+ * ERROR_CORRUPT: the window is damaged. `result` may be NULL. Any thread. */
+int store_shard_compact(struct store_shard *shard, const struct store_compaction_request *request,
+                        struct store_compaction_result *result, struct error *error);
 
 /** Drops a whole window (run, chunks, masks, segment) in one manifest edit. Rows of it that are
  * still in a memtable are flushed first. `cause` ("ttl", "fifo") is for the log and the metric. */

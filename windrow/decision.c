@@ -70,57 +70,55 @@ void maintenance_describe(struct store_shard *shard, const struct config_collect
 
 /* ---- carrying out ---- */
 
-static int seal(struct store_shard *shard, const struct maintenance_view *view,
-                const struct store_window_info *window, const atomic_bool *cancel,
-                struct error *error)
-{
-    struct store_clock clock = {.watermark_ms = view->clock.watermark_ms,
-                                .last_record_wall_ms = view->clock.last_record_wall_ms,
-                                .safe_wall_ms = view->clock.safe_wall_ms};
-
-    return store_shard_seal(shard, window->start_ms, window->length_ms, view->clock.safe_wall_ms,
-                            &clock, cancel, error);
-}
-
-static int compact(struct store_shard *shard, const struct maintenance_view *view,
-                   const struct twcs_decision *decision, unsigned jobs, const atomic_bool *cancel,
-                   struct error *error)
-{
-    const struct store_window_info *window = &view->info.windows[decision->window];
-    uint64_t numbers[TWCS_COMPACT_INPUTS_MAX];
-
-    for (uint32_t i = 0; i < decision->input_count; i++)
-        numbers[i] = window->chunks[decision->inputs[i]].file_number;
-    log_debug("windrow", "%s/%s: %s %u files into level %u: %s", store_shard_collection(shard),
-              store_shard_name(shard), decision->trivial_move ? "move" : "compact",
-              decision->input_count, decision->output_level, twcs_reason_name(decision->reason));
-    if (decision->trivial_move)
-        return store_shard_move_level(shard, window->start_ms, window->length_ms, numbers[0],
-                                      decision->output_level, error);
-    return store_shard_compact(shard, window->start_ms, window->length_ms, numbers,
-                               decision->input_count, decision->output_level,
-                               decision->target_file_bytes, view->clock.safe_wall_ms, jobs, cancel,
-                               error);
-}
-
 int decision_carry_out(struct store_shard *shard, const struct maintenance_view *view,
                        const struct twcs_decision *decision, unsigned jobs,
-                       const atomic_bool *cancel, struct error *error)
+                       const atomic_bool *cancel, struct store_compaction_result *result,
+                       struct error *error)
 {
     const struct store_window_info *window = &view->info.windows[decision->window];
+    const struct store_clock clock = {.watermark_ms = view->clock.watermark_ms,
+                                      .last_record_wall_ms = view->clock.last_record_wall_ms,
+                                      .safe_wall_ms = view->clock.safe_wall_ms};
+    struct store_compaction_request request = {.window_start_ms = window->start_ms,
+                                               .window_length_ms = window->length_ms,
+                                               .now_ms = view->clock.safe_wall_ms,
+                                               .jobs = jobs,
+                                               .cancel = cancel};
+    uint64_t *numbers = calloc(window->chunk_count + 1, sizeof(*numbers));
+    int code;
 
+    if (!numbers)
+        abort();
+    request.file_numbers = numbers;
     switch (decision->action) {
     case TWCS_DROP_TTL:
+        free(numbers);
         return store_shard_drop_expired(shard, window->start_ms, window->length_ms,
                                         view->clock.safe_wall_ms, error);
     case TWCS_SEAL:
     case TWCS_RESEAL:
-        return seal(shard, view, window, cancel, error);
+        request.kind = STORE_COMPACTION_SEAL;
+        request.clock = &clock;
+        break;
     case TWCS_TIER:
-        return store_shard_tier(shard, window->start_ms, window->length_ms, decision->first_chunk,
-                                decision->chunk_count, cancel, error);
+        request.kind = STORE_COMPACTION_MERGE;
+        request.now_ms = INT64_MIN;
+        for (size_t i = 0; i < decision->chunk_count; i++)
+            numbers[request.file_count++] = window->chunks[decision->first_chunk + i].file_number;
+        break;
     case TWCS_COMPACT:
-        return compact(shard, view, decision, jobs, cancel, error);
+        request.kind = decision->trivial_move ? STORE_COMPACTION_MOVE : STORE_COMPACTION_MERGE;
+        request.output_level = decision->output_level;
+        request.target_file_bytes = decision->target_file_bytes;
+        for (uint32_t i = 0; i < decision->input_count; i++)
+            numbers[request.file_count++] = window->chunks[decision->inputs[i]].file_number;
+        log_debug("windrow", "%s/%s: %s %u files into level %u: %s", store_shard_collection(shard),
+                  store_shard_name(shard), decision->trivial_move ? "move" : "compact",
+                  decision->input_count, decision->output_level,
+                  twcs_reason_name(decision->reason));
+        break;
     }
-    return 0;
+    code = store_shard_compact(shard, &request, result, error);
+    free(numbers);
+    return code;
 }

@@ -25,6 +25,7 @@ void maintenance_describe(struct store_shard *shard, const struct config_collect
  * view is no longer true, so describe again. */
 int decision_carry_out(struct store_shard *shard, const struct maintenance_view *view,
                        const struct twcs_decision *decision, unsigned jobs,
-                       const atomic_bool *cancel, struct error *error);
+                       const atomic_bool *cancel, struct store_compaction_result *result,
+                       struct error *error);
 
 #endif

@@ -91,28 +91,19 @@ void maintenance_announce_seal(struct maintenance *maintenance, struct store_sha
                                const struct store_window_info *window, double seconds)
 {
     struct metric_label labels[] = {{"collection", store_shard_collection(shard)}};
-    struct arena arena;
-    struct store_shard_info info;
+    char start[TEXT_TIME_BYTES];
 
     metric_observe(metrics_histogram(maintenance->metrics, "windrow_seal_seconds",
                                      "Time to seal or reseal a window", labels, 1,
                                      metrics_seconds_bounds, metrics_seconds_bound_count),
                    seconds);
-    arena_create(&arena, 0);
-    store_shard_describe(shard, &arena, &info);
-    for (size_t i = 0; i < info.window_count; i++) {
-        const struct store_window_info *now = &info.windows[i];
-        char start[TEXT_TIME_BYTES];
-        if (now->start_ms != window->start_ms || now->length_ms != window->length_ms ||
-            !now->sealed)
-            continue;
-        log_info("windrow", "sealed window %s of %s/%s: generation %llu, %llu rows, %.0f ms",
-                 text_format_time(now->start_ms, start), store_shard_collection(shard),
-                 store_shard_name(shard), (unsigned long long)now->generation,
-                 (unsigned long long)now->run.rows, seconds * 1e3);
-        indexer_window_sealed(maintenance->indexer, shard, now);
-    }
-    arena_destroy(&arena);
+    if (!window->sealed)
+        return; /* none of its rows was left */
+    log_info("windrow", "sealed window %s of %s/%s: generation %llu, %llu rows, %.0f ms",
+             text_format_time(window->start_ms, start), store_shard_collection(shard),
+             store_shard_name(shard), (unsigned long long)window->generation,
+             (unsigned long long)window->run.rows, seconds * 1e3);
+    indexer_window_sealed(maintenance->indexer, shard, window);
 }
 
 static int carry_out(struct maintenance *maintenance, struct store_lease *lease,
@@ -120,11 +111,12 @@ static int carry_out(struct maintenance *maintenance, struct store_lease *lease,
                      struct error *error)
 {
     int64_t start_ns = io_monotonic_ns(maintenance->io);
+    struct store_compaction_result result;
     int code = decision_carry_out(lease->shard, view, decision, maintenance->job_count,
-                                  lease->closing, error);
+                                  lease->closing, &result, error);
 
     if (code == 0 && (decision->action == TWCS_SEAL || decision->action == TWCS_RESEAL))
-        maintenance_announce_seal(maintenance, lease->shard, &view->info.windows[decision->window],
+        maintenance_announce_seal(maintenance, lease->shard, &result.window,
                                   (double)(io_monotonic_ns(maintenance->io) - start_ns) * 1e-9);
     return code;
 }

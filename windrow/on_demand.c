@@ -72,9 +72,19 @@ static int merge_all(struct store_shard *shard, const struct maintenance_view *v
         abort();
     for (size_t i = 0; i < window->chunk_count; i++)
         numbers[i] = window->chunks[i].file_number;
-    return store_shard_compact(shard, window->start_ms, window->length_ms, numbers,
-                               window->chunk_count, level, target_file_bytes,
-                               view->clock.safe_wall_ms, jobs, cancel, error);
+    return store_shard_compact(
+        shard,
+        &(struct store_compaction_request){.kind = STORE_COMPACTION_MERGE,
+                                           .window_start_ms = window->start_ms,
+                                           .window_length_ms = window->length_ms,
+                                           .file_numbers = numbers,
+                                           .file_count = window->chunk_count,
+                                           .output_level = level,
+                                           .target_file_bytes = target_file_bytes,
+                                           .now_ms = view->clock.safe_wall_ms,
+                                           .jobs = jobs,
+                                           .cancel = cancel},
+        NULL, error);
 }
 
 static const char *action_of(const struct store_window_info *window)
@@ -99,15 +109,16 @@ static int act(struct request *request, struct store_lease *lease,
     const struct twcs_decision seal = {.action = window->sealed ? TWCS_RESEAL : TWCS_SEAL,
                                        .window = index};
     unsigned jobs = service->config->max_background_jobs;
+    struct store_compaction_result result;
     int code;
 
     if (strcmp(action, "none") == 0)
         return 0;
     if (strcmp(action, "merge") == 0)
         return merge_all(lease->shard, view, window, &request->arena, jobs, lease->closing, error);
-    code = decision_carry_out(lease->shard, view, &seal, jobs, lease->closing, error);
+    code = decision_carry_out(lease->shard, view, &seal, jobs, lease->closing, &result, error);
     if (code == 0 && maintenance)
-        maintenance_announce_seal(maintenance, lease->shard, window,
+        maintenance_announce_seal(maintenance, lease->shard, &result.window,
                                   (double)(io_monotonic_ns(service->io) - start_ns) * 1e-9);
     return code;
 }
@@ -116,14 +127,10 @@ static int act(struct request *request, struct store_lease *lease,
 static void append_window(struct request *request, struct store_shard *shard, int64_t start_ms,
                           int64_t length_ms, const char *action)
 {
-    struct store_window_info window = {0};
-    struct store_shard_info info;
+    struct store_window_info window;
     struct buffer *out = request->out;
 
-    store_shard_describe(shard, &request->arena, &info);
-    for (size_t i = 0; i < info.window_count; i++)
-        if (info.windows[i].start_ms == start_ms && info.windows[i].length_ms == length_ms)
-            window = info.windows[i];
+    store_shard_describe_window(shard, start_ms, length_ms, &window);
     buffer_append_text(out, request->found++ > 0 ? ",{\"shard\":" : "{\"shard\":");
     doc_write_json_string(out, store_shard_name(shard), strlen(store_shard_name(shard)));
     buffer_append_format(
@@ -231,7 +238,7 @@ static int rebuild_window(struct request *request, struct store_lease *lease, in
 {
     const struct timespec pause = {.tv_nsec = BUSY_POLL_MS * 1000000};
     struct maintenance *maintenance = atomic_load(&request->service->maintenance);
-    const struct store_window_info window = {.start_ms = start_ms, .length_ms = length_ms};
+    struct store_window_info window;
     int64_t start_ns = io_monotonic_ns(request->service->io);
     struct store_rebuild *rebuild;
     int64_t from_offset, to_offset;
@@ -249,6 +256,7 @@ static int rebuild_window(struct request *request, struct store_lease *lease, in
         return code;
     log_info("windrow", "%s/%s: window %lld rebuilt from offset %lld on", request->collection->name,
              store_shard_name(lease->shard), (long long)start_ms, (long long)from_offset);
+    store_shard_describe_window(lease->shard, start_ms, length_ms, &window);
     /* An open window stays open: then there is nothing to index. */
     if (maintenance)
         maintenance_announce_seal(maintenance, lease->shard, &window,

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "store/shard.h"
+#include "tests/support/compact.h"
 #include "tests/support/test_main.h"
 
 enum { IDS = 24, NOW_MS = 1000000, MEMTABLE_BYTES = 32 * 1024, ROLL_BYTES = 24 * 1024 };
@@ -149,11 +150,9 @@ static int life_compact(struct life *life, const struct store_window_info *windo
         if (count == 0 || test_random(&life->random) % 4)
             numbers[count++] = window->chunks[i].file_number;
     if (count == 1 && test_random(&life->random) % 2)
-        return store_shard_move_level(life->shard, window->start_ms, window->length_ms, numbers[0],
-                                      level, error);
-    return store_shard_compact(life->shard, window->start_ms, window->length_ms, numbers, count,
-                               level, test_random(&life->random) % 2 ? 4096 : 0, NOW_MS, 1, NULL,
-                               error);
+        return compact_move(life->shard, window, numbers[0], level, error);
+    return compact_merge(life->shard, window, numbers, count, level,
+                         test_random(&life->random) % 2 ? 4096 : 0, NOW_MS, 1, error);
 }
 
 /* A segment of a few bytes for a sealed run or a chunk, as a worker hands it in. */
@@ -223,12 +222,11 @@ static int life_window(struct life *life, struct error *error)
             error);
     } else if (chance < 5 && window.chunk_count > 1) {
         life_begin_long_work(life, LIFE_TIERING);
-        code = store_shard_tier(life->shard, window.start_ms, window.length_ms, 0,
-                                window.chunk_count, NULL, error);
+        code =
+            compact_tier(life->shard, window.start_ms, window.length_ms, window.chunk_count, error);
     } else if (!life->unbounded) {
         life_begin_long_work(life, LIFE_SEALING);
-        code = store_shard_seal(life->shard, window.start_ms, window.length_ms, NOW_MS, NULL, NULL,
-                                error);
+        code = compact_seal(life->shard, window.start_ms, window.length_ms, NOW_MS, error);
     }
     code = life_end_long_work(life, code);
     if (life_relieved(life, code))

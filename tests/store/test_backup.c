@@ -9,6 +9,7 @@
 #include "base/logger.h"
 #include "tests/store/shadow_disk.h"
 #include "tests/store/shard_fixture.h"
+#include "tests/support/compact.h"
 #include "tests/support/test_main.h"
 
 enum { WINDOW_MS = 1000, IDS = 150, RECORDS = 24, OUTCOMES = 2, SKIPPED = TEST_SANITIZED ? 5 : 2 };
@@ -74,9 +75,8 @@ static void seal_all(struct world *world)
     arena_create(&arena, 0);
     store_shard_describe(world->shard, &arena, &info);
     for (size_t i = 0; i < info.window_count; i++)
-        ck_assert_int_eq(store_shard_seal(world->shard, info.windows[i].start_ms,
-                                          info.windows[i].length_ms, world->wall_ms, NULL, NULL,
-                                          NULL),
+        ck_assert_int_eq(compact_seal(world->shard, info.windows[i].start_ms,
+                                      info.windows[i].length_ms, world->wall_ms, NULL),
                          0);
     arena_destroy(&arena);
 }

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "tests/store/shard_fixture.h"
+#include "tests/support/compact.h"
 #include "tests/support/test_main.h"
 
 enum { WINDOW_MS = 1000, START_MS = 900000, NOW_MS = 1000000, GROUPS = 12, HANDLES_MAX = 4096 };
@@ -70,16 +71,14 @@ START_TEST(a_seal_notices_what_was_written_wrong_and_keeps_the_logs)
         model_apply(&model, &group.group);
     }
     disk.bad = true;
-    ck_assert_int_eq(store_shard_seal(shard, START_MS, WINDOW_MS, NOW_MS, NULL, NULL, &error),
-                     ERROR_CORRUPT);
+    ck_assert_int_eq(compact_seal(shard, START_MS, WINDOW_MS, NOW_MS, &error), ERROR_CORRUPT);
     ck_assert_uint_gt(disk.spoilt, 0);
     problem = fixture_check(shard, &model, NOW_MS, 0);
     ck_assert_msg(!problem, "%s", problem);
 
     disk.bad = false;
     error = (struct error){0};
-    ck_assert_msg(store_shard_seal(shard, START_MS, WINDOW_MS, NOW_MS, NULL, NULL, &error) == 0,
-                  "%s", error.text);
+    ck_assert_msg(compact_seal(shard, START_MS, WINDOW_MS, NOW_MS, &error) == 0, "%s", error.text);
     problem = fixture_check(shard, &model, NOW_MS, 0);
     ck_assert_msg(!problem, "%s", problem);
     ck_assert_int_eq(store_shard_close(shard, true, &error), 0);

@@ -15,6 +15,7 @@
 
 #include "base/logger.h"
 #include "tests/store/kill_oracle.h"
+#include "tests/support/compact.h"
 #include "tests/support/test_main.h"
 
 /* Set by the build: the long form has more. */
@@ -84,7 +85,7 @@ static struct answer obey(struct store_shard *shard, const struct oracle_entry *
         answer.code = store_shard_flush(shard, NULL);
         break;
     case ORACLE_SEAL:
-        answer.code = store_shard_seal(shard, start_ms, ORACLE_WINDOW_MS, 0, NULL, NULL, NULL);
+        answer.code = compact_seal(shard, start_ms, ORACLE_WINDOW_MS, 0, NULL);
         answer.generation = generation_of(shard, start_ms);
         break;
     case ORACLE_DROP:

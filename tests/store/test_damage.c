@@ -13,6 +13,7 @@
 #include "store/log_frame.h"
 #include "tests/store/shadow_disk.h"
 #include "tests/store/shard_fixture.h"
+#include "tests/support/compact.h"
 #include "tests/support/test_main.h"
 
 enum {
@@ -175,8 +176,7 @@ static void create(struct store_files *files)
     ck_assert_msg(store_shard_flush(shard, &error) == 0, "%s", error.text);
     arena_create(&arena, 0);
     store_shard_describe(shard, &arena, &info);
-    ck_assert_msg(store_shard_seal(shard, info.windows[0].start_ms, WINDOW_MS, NOW_MS, NULL, NULL,
-                                   &error) == 0,
+    ck_assert_msg(compact_seal(shard, info.windows[0].start_ms, WINDOW_MS, NOW_MS, &error) == 0,
                   "%s", error.text);
     store_shard_describe(shard, &arena, &info);
     attach_segment(io, shard, &info.windows[0]);

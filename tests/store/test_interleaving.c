@@ -8,6 +8,7 @@
 #include "store/shard.h"
 #include "store/snapshot.h"
 #include "tests/store/shard_fixture.h"
+#include "tests/support/compact.h"
 #include "tests/support/test_main.h"
 
 enum { WINDOW_MS = 1000, IDS = 12, REPLACED = 4, DELETED = 7 };
@@ -128,12 +129,12 @@ static int work_flush(struct world *world, struct error *error)
 
 static int work_seal(struct world *world, struct error *error)
 {
-    return store_shard_seal(world->shard, 0, WINDOW_MS, 0, NULL, NULL, error);
+    return compact_seal(world->shard, 0, WINDOW_MS, 0, error);
 }
 
 static int work_tier(struct world *world, struct error *error)
 {
-    return store_shard_tier(world->shard, 0, WINDOW_MS, 0, 2, NULL, error);
+    return compact_tier(world->shard, 0, WINDOW_MS, 2, error);
 }
 
 static int work_compact(struct world *world, struct error *error)
@@ -148,7 +149,9 @@ static int work_compact(struct world *world, struct error *error)
     ck_assert_uint_eq(info.windows[0].chunk_count, 2);
     for (int i = 0; i < 2; i++)
         numbers[i] = info.windows[0].chunks[i].file_number;
-    code = store_shard_compact(world->shard, 0, WINDOW_MS, numbers, 2, 1, 0, 0, 1, NULL, error);
+    code = compact_merge(world->shard,
+                         &(struct store_window_info){.start_ms = 0, .length_ms = WINDOW_MS},
+                         numbers, 2, 1, 0, 0, 1, error);
     arena_destroy(&arena);
     return code;
 }
@@ -187,7 +190,7 @@ static void die_meanwhile(const char *suffix, int (*work)(struct world *, struct
         check(&world, "opened again");
         flush(&world);
         check(&world, "flushed");
-        ck_assert_int_eq(store_shard_seal(world.shard, 0, WINDOW_MS, 0, NULL, NULL, NULL), 0);
+        ck_assert_int_eq(compact_seal(world.shard, 0, WINDOW_MS, 0, NULL), 0);
         check(&world, "sealed");
         for (int64_t start_ms = 0; start_ms <= 5 * WINDOW_MS; start_ms += 5 * WINDOW_MS)
             ck_assert_int_eq(store_shard_drop(world.shard, start_ms, WINDOW_MS, "test", &error), 0);

@@ -4,6 +4,7 @@
 
 #include "store/shard.h"
 #include "tests/store/shard_fixture.h"
+#include "tests/support/compact.h"
 #include "tests/support/test_main.h"
 
 enum { DIM = 64, ROWS = 4096, GROUP = 256, MEMORY_BYTES = 2 << 20, MEMTABLE_BYTES = 256 << 10 };
@@ -56,7 +57,7 @@ static void fill_and_seal(struct store_shard *shard)
         if (store_shard_needs_flush(shard))
             ck_assert_int_eq(store_shard_flush(shard, NULL), 0);
     }
-    ck_assert_int_eq(store_shard_seal(shard, 0, 1000, 0, NULL, NULL, NULL), 0);
+    ck_assert_int_eq(compact_seal(shard, 0, 1000, 0, NULL), 0);
 }
 
 /* Looks at every vector of the snapshot. */

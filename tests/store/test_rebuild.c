@@ -8,6 +8,7 @@
 
 #include "base/logger.h"
 #include "tests/store/shard_fixture.h"
+#include "tests/support/compact.h"
 #include "tests/support/test_main.h"
 
 enum { WINDOW_MS = 1000, GROUPS_MAX = 120, IDS = 150, RECORDS = 24 };
@@ -138,8 +139,8 @@ static void seal_some(struct world *world, struct arena *arena)
     store_shard_describe(world->shard, arena, &info);
     for (size_t i = 0; i < info.window_count; i++)
         if (test_random(&world->random) % 2)
-            ck_assert_int_eq(store_shard_seal(world->shard, info.windows[i].start_ms, WINDOW_MS,
-                                              *world->wall_ms, NULL, NULL, NULL),
+            ck_assert_int_eq(compact_seal(world->shard, info.windows[i].start_ms, WINDOW_MS,
+                                          *world->wall_ms, NULL),
                              0);
 }
 
@@ -187,9 +188,9 @@ START_TEST(rebuild_given_up_changes_nothing)
     ck_assert_int_eq(store_rebuild_begin(world.shard, info.windows[0].start_ms, WINDOW_MS, &rebuild,
                                          &from, &to, &error),
                      0);
-    ck_assert_int_eq(store_shard_seal(world.shard, info.windows[0].start_ms, WINDOW_MS,
-                                      *world.wall_ms, NULL, NULL, NULL),
-                     ERROR_BUSY);
+    ck_assert_int_eq(
+        compact_seal(world.shard, info.windows[0].start_ms, WINDOW_MS, *world.wall_ms, NULL),
+        ERROR_BUSY);
     /* Not all it needs. */
     give(&world, rebuild, from, from + (to - from) / 2);
     ck_assert_int_eq(store_rebuild_write(rebuild, 0, NULL, &to, &error), ERROR_INVALID);
@@ -258,8 +259,7 @@ START_TEST(damaged_window_comes_back)
         append(&world);
     store_shard_describe(world.shard, &arena, &info);
     start_ms = fullest_start_ms(&info);
-    ck_assert_int_eq(
-        store_shard_seal(world.shard, start_ms, WINDOW_MS, *world.wall_ms, NULL, NULL, NULL), 0);
+    ck_assert_int_eq(compact_seal(world.shard, start_ms, WINDOW_MS, *world.wall_ms, NULL), 0);
     store_shard_describe(world.shard, &arena, &info);
     damage(&world, window_at(&info, start_ms));
     ck_assert_ptr_nonnull(store_shard_damage(world.shard));

@@ -8,6 +8,7 @@
 #include "base/logger.h"
 #include "tests/store/shadow_disk.h"
 #include "tests/store/shard_fixture.h"
+#include "tests/support/compact.h"
 #include "tests/support/test_main.h"
 
 enum { WINDOW_MS = 1000, NOW_MS = 1000000, GROUPS_MAX = 40, IDS = 90, RECORDS = 24 };
@@ -256,9 +257,7 @@ static void create(struct world *world, uint64_t seed, bool is_damaged)
             continue;
         store_shard_describe(world->shard, &arena, &info);
         world->start_ms = info.windows[1].start_ms;
-        ck_assert_int_eq(
-            store_shard_seal(world->shard, world->start_ms, WINDOW_MS, NOW_MS, NULL, NULL, NULL),
-            0);
+        ck_assert_int_eq(compact_seal(world->shard, world->start_ms, WINDOW_MS, NOW_MS, NULL), 0);
     }
     store_shard_describe(world->shard, &arena, &info);
     ck_assert(info.windows[1].sealed);

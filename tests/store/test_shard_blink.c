@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "tests/store/shard_fixture.h"
+#include "tests/support/compact.h"
 #include "tests/support/test_main.h"
 
 enum { IDS = 48, READERS = 4, GROUPS = 1500, MERGES = 20, WINDOW_MS = 1000 };
@@ -118,11 +119,9 @@ static void *merge_always(void *context)
         for (size_t i = 0; i < info.window_count && code == 0; i++) {
             const struct store_window_info *window = &info.windows[i];
             if (window->chunk_count > 2 && round % 2)
-                code = store_shard_tier(blink->shard, window->start_ms, window->length_ms, 0, 2,
-                                        NULL, &error);
+                code = compact_tier(blink->shard, window->start_ms, window->length_ms, 2, &error);
             else
-                code = store_shard_seal(blink->shard, window->start_ms, window->length_ms, 0, NULL,
-                                        NULL, &error);
+                code = compact_seal(blink->shard, window->start_ms, window->length_ms, 0, &error);
             atomic_fetch_add(&blink->merges, 1);
         }
         if (code != 0)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "tests/store/shard_fixture.h"
+#include "tests/support/compact.h"
 #include "tests/support/test_main.h"
 
 enum { WINDOW_MS = 1000, INPUTS_MAX = 64, HELD_MAX = 4, STEPS = 900 };
@@ -135,12 +136,10 @@ static void merge(struct life *life, struct arena *arena)
     if (!pick_window(life, arena, &window))
         return;
     if (window.chunk_count > 1 && test_random(&life->random) % 2 == 0)
-        code = store_shard_tier(life->shard, window.start_ms, window.length_ms, 0,
-                                2 + test_random(&life->random) % (window.chunk_count - 1), NULL,
-                                &error);
+        code = compact_tier(life->shard, window.start_ms, window.length_ms,
+                            2 + test_random(&life->random) % (window.chunk_count - 1), &error);
     else
-        code = store_shard_seal(life->shard, window.start_ms, window.length_ms, *life->wall_ms,
-                                NULL, NULL, &error);
+        code = compact_seal(life->shard, window.start_ms, window.length_ms, *life->wall_ms, &error);
     ck_assert_msg(code == 0, "step %u: %s", life->step, error.text);
 }
 
@@ -164,12 +163,11 @@ static void compact(struct life *life, struct arena *arena)
     if (count == 0)
         return;
     if (count == 1 && test_random(&life->random) % 2)
-        code = store_shard_move_level(life->shard, window.start_ms, window.length_ms, numbers[0],
-                                      level, &error);
+        code = compact_move(life->shard, &window, numbers[0], level, &error);
     else
-        code = store_shard_compact(life->shard, window.start_ms, window.length_ms, numbers, count,
-                                   level, test_random(&life->random) % 2 ? 2048 : 0, *life->wall_ms,
-                                   (unsigned)(1 + test_random(&life->random) % 3), NULL, &error);
+        code = compact_merge(life->shard, &window, numbers, count, level,
+                             test_random(&life->random) % 2 ? 2048 : 0, *life->wall_ms,
+                             (unsigned)(1 + test_random(&life->random) % 3), &error);
     ck_assert_msg(code == 0, "step %u: %s", life->step, error.text);
     check_outputs(life, arena, newest, level);
 }

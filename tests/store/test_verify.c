@@ -12,6 +12,7 @@
 #include "base/doc.h"
 #include "store/log_frame.h"
 #include "tests/store/shard_fixture.h"
+#include "tests/support/compact.h"
 #include "tests/support/test_main.h"
 
 enum { PAGE_BYTES = 4096, WINDOW_MS = 1000, FILES_MAX = 64 };
@@ -103,8 +104,7 @@ static void create(struct folder *folder)
     ck_assert_msg(store_shard_flush(shard, &error) == 0, "%s", error.text);
     arena_create(&arena, 0);
     store_shard_describe(shard, &arena, &info);
-    ck_assert_msg(store_shard_seal(shard, info.windows[0].start_ms, WINDOW_MS, *wall_ms, NULL, NULL,
-                                   &error) == 0,
+    ck_assert_msg(compact_seal(shard, info.windows[0].start_ms, WINDOW_MS, *wall_ms, &error) == 0,
                   "%s", error.text);
     store_shard_describe(shard, &arena, &info);
     attach_segment(shard, &info.windows[0]);

@@ -1,5 +1,6 @@
 /* What twcs is told, and what becomes of its decisions, on the real store. */
 #include "tests/store/shard_fixture.h"
+#include "tests/support/compact.h"
 #include "tests/support/test_main.h"
 #include "twcs/twcs.h"
 
@@ -122,8 +123,7 @@ START_TEST(the_largest_expiry_is_that_of_surviving_rows_through_every_recovery)
     erase(&scene, 1);
     /* A mask counts once it is durable. */
     ck_assert_int_eq(store_shard_flush(scene.shard, NULL), 0);
-    ck_assert_int_eq(store_shard_seal(scene.shard, START, HOUR, START + HOUR / 2, NULL, NULL, NULL),
-                     0);
+    ck_assert_int_eq(compact_seal(scene.shard, START, HOUR, START + HOUR / 2, NULL), 0);
     ck_assert_int_eq(windows_of(&scene, 1)->max_expiry_ms, START + 2 + HOUR);
     scene_reopen(&scene);
     ck_assert_int_eq(windows_of(&scene, 1)->max_expiry_ms, START + 2 + HOUR);
@@ -168,8 +168,7 @@ START_TEST(a_records_own_ttl_hides_it_on_time_wherever_it_lies)
         if (place == 0)
             ck_assert_int_eq(store_shard_flush(scene.shard, NULL), 0);
         if (place == 1)
-            ck_assert_int_eq(
-                store_shard_seal(scene.shard, START, HOUR, START + 6, NULL, NULL, NULL), 0);
+            ck_assert_int_eq(compact_seal(scene.shard, START, HOUR, START + 6, NULL), 0);
         if (place == 2)
             scene_reopen(&scene);
     }
@@ -292,6 +291,12 @@ START_TEST(a_seal_takes_no_clock_back)
     struct scene scene;
     static struct fixture_group group;
     const struct store_clock begun = {START + 1, START + 20, START + 1};
+    const struct store_compaction_request seal = {.kind = STORE_COMPACTION_SEAL,
+                                                  .window_start_ms = START,
+                                                  .window_length_ms = HOUR,
+                                                  .now_ms = START + 6,
+                                                  .clock = &begun};
+    struct error error = {0};
     struct store_clock clock;
 
     scene_create(&scene);
@@ -300,7 +305,7 @@ START_TEST(a_seal_takes_no_clock_back)
     group.group.clock = (struct store_clock){START + 7, START + 8, START + 9};
     append(&scene, &group);
     ck_assert_int_eq(store_shard_flush(scene.shard, NULL), 0);
-    ck_assert_int_eq(store_shard_seal(scene.shard, START, HOUR, START + 6, &begun, NULL, NULL), 0);
+    ck_assert_int_eq(store_shard_compact(scene.shard, &seal, NULL, &error), 0);
     scene_reopen(&scene);
     clock = store_shard_clock(scene.shard);
     ck_assert_int_eq(clock.watermark_ms, START + 7);

@@ -288,7 +288,7 @@ static bool carry_out(struct crash_world *world, const struct maintenance_view *
     if (!world->quiet && chance(world, 3) == 0)
         shadow_disk_meanwhile(world->disk, ".run", in_between, world);
     operations = begin(world, doing_of(decision), 4);
-    code = decision_carry_out(world->shard, view, decision, 1, NULL, &error);
+    code = decision_carry_out(world->shard, view, decision, 1, NULL, NULL, &error);
     done = code == 0;
     if (!shadow_disk_dead(world->disk) && (code == ERROR_BUSY || code == ERROR_NOT_FOUND))
         code = 0; /* the view is no longer true: records came in between */

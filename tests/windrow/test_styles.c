@@ -109,9 +109,9 @@ static void maintain(struct world *world)
         ck_assert_int_lt(turn, 200); /* it comes to rest */
         for (size_t i = 0; i < count; i++) {
             struct error error = {0};
-            ck_assert_msg(decision_carry_out(world->shard, &view, &decisions[i], 2, NULL, &error) ==
-                              0,
-                          "%s", error.text);
+            ck_assert_msg(
+                decision_carry_out(world->shard, &view, &decisions[i], 2, NULL, NULL, &error) == 0,
+                "%s", error.text);
             world->actions[decisions[i].action]++;
             world->moves += decisions[i].trivial_move;
         }

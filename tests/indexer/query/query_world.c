@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/buffer.h"
+#include "tests/support/compact.h"
 
 #define OK(call)                                                                                   \
     do {                                                                                           \
@@ -243,9 +244,8 @@ void world_flush(struct world *world, size_t shard)
 
 void world_seal(struct world *world, size_t shard, int64_t time_ms)
 {
-    OK(store_shard_seal(world->shards[shard], window_start(world, time_ms),
-                        world->collection.window_ms, atomic_load(&world->clock.now_ms), NULL, NULL,
-                        &ok_error));
+    OK(compact_seal(world->shards[shard], window_start(world, time_ms), world->collection.window_ms,
+                    atomic_load(&world->clock.now_ms), &ok_error));
 }
 
 void world_drop(struct world *world, size_t shard, int64_t time_ms)

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "tests/indexer/query/query_world.h"
+#include "tests/support/compact.h"
 
 #if defined(__SANITIZE_THREAD__)
 enum { OFFSETS = 4000, SEARCHERS = 4 };
@@ -140,9 +141,9 @@ static void merge_chunks(struct hammer *hammer, int64_t first, int64_t end)
                 chunks = info.windows[i].chunk_count;
         arena_destroy(&arena);
         if (chunks > 1)
-            ck_assert_msg(store_shard_tier(hammer->world.shards[0], start_ms, WINDOW_MS, 0, chunks,
-                                           NULL, &error) == 0,
-                          "tier: %s", error.text);
+            ck_assert_msg(
+                compact_tier(hammer->world.shards[0], start_ms, WINDOW_MS, chunks, &error) == 0,
+                "tier: %s", error.text);
     }
 }
 

@@ -6,6 +6,7 @@
 
 #include "indexer/index/index.h"
 #include "tests/indexer/worker/worker_fixture.h"
+#include "tests/support/compact.h"
 
 #define CHUNKED "dim: 16, metric: l2, index: {flat_below: 100, chunk_above: 400}"
 
@@ -91,9 +92,9 @@ START_TEST(chunk_segment_goes_with_its_chunk_when_chunks_merge_and_when_the_wind
     (void)fixture_wait_chunk(&setting->fixture, 5, 0);
     (void)fixture_wait_chunk(&setting->fixture, 5, 1);
     fixture_wait_drained(setting->queue);
-    ck_assert_msg(store_shard_tier(setting->fixture.shard, 5 * (int64_t)WINDOW_MS, WINDOW_MS, 0, 2,
-                                   NULL, &error) == 0,
-                  "%s", error.text);
+    ck_assert_msg(
+        compact_tier(setting->fixture.shard, 5 * (int64_t)WINDOW_MS, WINDOW_MS, 2, &error) == 0,
+        "%s", error.text);
     ck_assert_int_eq(walkable(setting, 5), 0);
     fixture_wait_files(&setting->fixture, ".segment", 0);
     worker_pool_reconcile(setting->pool);

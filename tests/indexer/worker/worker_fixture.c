@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "indexer/index/index.h"
+#include "tests/support/compact.h"
 
 enum { WAIT_ROUNDS = 3000, WAIT_PAUSE_NS = 20 * 1000 * 1000, GROUP_ROWS = 500 };
 
@@ -206,8 +207,8 @@ void fixture_seal(struct worker_fixture *fixture, int64_t number, uint32_t rows)
     struct error error = {0};
 
     append_rows(fixture, number, rows);
-    ck_assert_msg(store_shard_seal(fixture->shard, number * WINDOW_MS, WINDOW_MS,
-                                   io_wall_ms(io_posix()), NULL, NULL, &error) == 0,
+    ck_assert_msg(compact_seal(fixture->shard, number * WINDOW_MS, WINDOW_MS,
+                               io_wall_ms(io_posix()), &error) == 0,
                   "%s", error.text);
 }
 
