@@ -125,7 +125,7 @@ class Compaction(unittest.TestCase):
         for arguments, status, text in (
             (("--window", "2001-01-01"), FAILED, "no window that holds 2001-01-01"),
             (("--shard", "7"), FAILED, "shard 7"),
-            (("--window", "yesterday"), USAGE, "is no time"),
+            (("--window", "yesterday"), USAGE, 'invalid time "yesterday"'),
         ):
             done = self.compact(*arguments)
             self.assertEqual(done.returncode, status)

@@ -120,7 +120,7 @@ class Rebuild(unittest.TestCase):
         self.assertEqual(self.found(), before)
         for arguments, status, text in (
             (("--window", "2001-01-01"), FAILED, "no window that holds 2001-01-01"),
-            ((), USAGE, "which window"),
+            ((), USAGE, "name a window with --window TIME"),
         ):
             done = self.rebuild(*arguments)
             self.assertEqual(done.returncode, status)

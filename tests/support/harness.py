@@ -48,23 +48,20 @@ def wait_for(condition, what, timeout_s=60, interval_s=0.05):
         time.sleep(interval_s)
 
 
-PORTS = range(10_000, 32_000)
-ports_given = set()
+held_ports = []
 
 
 def free_ports(count):
-    """Ports that nobody listens at, none of them twice: some are listened at much later than they were asked for. Below
-    those that the kernel gives to connections, lest one of these has a port while its server is down."""
+    """Ports for servers that the test starts, kept for them until it ends: also while a server is down nobody else can
+    bind its port or connects from it. Each is held by a socket that is bound and does not listen; with SO_REUSEADDR on
+    both sides a server can listen beside it."""
     found = []
-    for port in random.sample(PORTS, len(PORTS)):
-        if len(found) == count:
-            break
-        if port in ports_given:
-            continue
-        with contextlib.suppress(OSError), socket.socket() as probe:
-            probe.bind(("127.0.0.1", port))
-            found.append(port)
-            ports_given.add(port)
+    for _ in range(count):
+        holder = socket.socket()
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.bind(("127.0.0.1", 0))
+        held_ports.append(holder)
+        found.append(holder.getsockname()[1])
     return found
 
 

@@ -1,7 +1,8 @@
-# windrow_add_python_test(NAME LABEL FILE TIMEOUT_S ARGUMENTS...): a script of the calling folder. Alone on the machine,
-# because it starts servers; a test that cannot run here exits 77 and says why.
+# windrow_add_python_test(NAME LABEL FILE TIMEOUT_S ARGUMENTS...): a script of the calling folder. It has ports and folders of
+# its own, so it runs beside any other test. It waits most of its time, so it starts before the tests that compute (COST).
+# A test that cannot run here exits 77 and says why.
 function(windrow_add_python_test name label file timeout_s)
   add_test(NAME ${name} COMMAND python3 -B ${CMAKE_CURRENT_SOURCE_DIR}/${file} ${ARGN})
   set_tests_properties(${name} PROPERTIES
-    LABELS ${label} TIMEOUT ${timeout_s} SKIP_RETURN_CODE 77 RUN_SERIAL TRUE)
+    LABELS ${label} TIMEOUT ${timeout_s} SKIP_RETURN_CODE 77 COST ${timeout_s})
 endfunction()
