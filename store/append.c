@@ -602,6 +602,7 @@ int store_shard_append(struct store_shard *shard, const struct store_group *grou
     int code;
 
     shard_append_lock(shard);
+    atomic_store(&shard->room_seen, atomic_load(&shard->store->events.room));
     code = shard_check_running(shard, error);
     if (code == 0)
         code = check_group(shard, group, error);
@@ -616,6 +617,7 @@ int store_shard_append(struct store_shard *shard, const struct store_group *grou
     }
     free(indices);
     pthread_mutex_unlock(&shard->append_lock);
+    events_appended(shard, code == 0);
     if (code != 0 && error)
         error_wrap(error, "%s/%s: append", shard->collection, shard->name);
     return code;

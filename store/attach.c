@@ -98,6 +98,8 @@ int store_shard_attach(struct store_shard *shard, uint64_t file_number,
     version_unref(version);
     pthread_mutex_unlock(&shard->commit_lock);
     garbage_collect_behind(shard);
+    if (code == 0)
+        events_windows_changed(shard);
     if (code != 0 && error)
         error_wrap(error, "%s/%s: attach segment", shard->collection, shard->name);
     return code;
@@ -129,6 +131,8 @@ int store_shard_load_segment(struct store_shard *shard, uint64_t file_number, vo
     version_unref(version);
     pthread_mutex_unlock(&shard->commit_lock);
     garbage_collect_behind(shard);
+    if (code == 0)
+        events_windows_changed(shard);
     if (code != 0 && error)
         error_wrap(error, "%s/%s: load segment", shard->collection, shard->name);
     return code;

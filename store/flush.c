@@ -337,6 +337,8 @@ static int flush(struct store_shard *shard, bool all, struct error *error)
     garbage_collect_behind(shard);
     code = flush_memtables(shard, all, error);
     garbage_collect_behind(shard);
+    if (code == 0)
+        events_windows_changed(shard);
     if (code != 0 && error)
         error_wrap(error, "%s/%s: flush", shard->collection, shard->name);
     return code;

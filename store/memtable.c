@@ -57,18 +57,22 @@ void memtable_ref(struct memtable *memtable)
 
 void memtable_unref(struct memtable *memtable)
 {
+    struct store *store;
+
     if (!memtable || atomic_fetch_sub_explicit(&memtable->refs, 1, memory_order_acq_rel) != 1)
         return;
-    atomic_fetch_sub_explicit(&memtable->store->memory_used_bytes, memtable->accounted_bytes,
+    store = memtable->store;
+    atomic_fetch_sub_explicit(&store->memory_used_bytes, memtable->accounted_bytes,
                               memory_order_relaxed);
     for (unsigned i = 0; i < MEMTABLE_SEGMENTS; i++)
         free(atomic_load_explicit(&memtable->segments[i], memory_order_relaxed));
     arena_destroy(&memtable->arena);
     free(memtable->filter);
-    buffers_give(memtable->store, memtable->buffer, memtable->buffer_bytes);
+    buffers_give(store, memtable->buffer, memtable->buffer_bytes);
     log_file_unref(memtable->log);
     free(memtable->windows);
     free(memtable);
+    events_room(&store->events);
 }
 
 struct memtable_row *memtable_row(const struct memtable *memtable, uint32_t row)

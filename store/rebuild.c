@@ -18,7 +18,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "store/compaction.h"
 #include "store/damage.h"
@@ -28,7 +27,7 @@
 
 #define SHADOW_PREFIX "rebuild~"
 
-enum { GROUP_RECORDS = 512, BUSY_POLL_MS = 5 };
+enum { GROUP_RECORDS = 512 };
 
 struct store_rebuild {
     struct store_shard *shard;
@@ -245,15 +244,15 @@ int store_rebuild_begin(struct store_shard *shard, int64_t window_start_ms,
 static int append_group(struct store_rebuild *rebuild, const struct store_group *group,
                         const atomic_bool *cancel, struct error *error)
 {
-    const struct timespec pause = {.tv_nsec = BUSY_POLL_MS * 1000000};
     int code;
 
     while ((code = store_shard_append(rebuild->shadow, group, error)) == ERROR_BUSY) {
-        if (cancel && atomic_load(cancel))
-            return error_set(error, ERROR_CANCELLED, "the rebuild was cancelled");
-        if (store_shard_flush(rebuild->shadow, error) != 0)
-            return error->code;
-        (void)nanosleep(&pause, NULL); /* other shards may hold the memory */
+        /* The flush is what gives room, unless other shards hold the memory. */
+        code = store_shard_flush(rebuild->shadow, error);
+        if (code == 0)
+            code = store_shard_wait_room(rebuild->shadow, INT64_MAX, cancel, error);
+        if (code != 0)
+            return code;
     }
     if (code == 0)
         code = store_shard_flush_due(rebuild->shadow, error);
@@ -403,5 +402,6 @@ void store_rebuild_end(struct store_rebuild *rebuild)
     close_shadow(rebuild);
     window_lock_release(shard, rebuild->start_ms, rebuild->length_ms);
     garbage_collect(shard);
+    events_windows_changed(shard); /* also when only `held` ended */
     free(rebuild);
 }

@@ -281,6 +281,7 @@ static void close_matching(struct store_registry *registry, bool flush,
         if (entry) {
             entry->leaving = true;
             entry->closing = true;
+            store_shard_end_waits(entry->shard);
         }
         pthread_mutex_unlock(&registry->lock);
         if (!entry)
@@ -326,8 +327,10 @@ void store_registry_close_unclaimed(struct store_registry *registry)
 void store_registry_interrupt(struct store_registry *registry)
 {
     pthread_mutex_lock(&registry->lock);
-    for (struct registry_entry *entry = registry->entries; entry; entry = entry->next)
+    for (struct registry_entry *entry = registry->entries; entry; entry = entry->next) {
         entry->closing = true;
+        store_shard_end_waits(entry->shard);
+    }
     pthread_mutex_unlock(&registry->lock);
 }
 

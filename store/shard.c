@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/logger.h"
 #include "store/flush.h"
@@ -156,6 +155,8 @@ static struct store_shard *shard_new(struct store *store, const struct store_sha
     init_lock(&shard->flush_lock);
     init_lock(&shard->commit_lock);
     init_lock(&shard->append_lock);
+    if (pthread_cond_init(&shard->publishers_served, NULL) != 0)
+        abort();
     init_lock(&shard->window_notes_lock);
     init_lock(&shard->garbage_lock);
     init_lock(&shard->collect_lock);
@@ -179,6 +180,7 @@ static void shard_delete(struct store_shard *shard)
     manifest_close(shard->manifest);
     pthread_mutex_destroy(&shard->flush_lock);
     pthread_mutex_destroy(&shard->commit_lock);
+    pthread_cond_destroy(&shard->publishers_served);
     pthread_mutex_destroy(&shard->append_lock);
     pthread_mutex_destroy(&shard->window_notes_lock);
     pthread_mutex_destroy(&shard->garbage_lock);
@@ -268,16 +270,22 @@ int store_shard_open(struct store *store, const struct store_shard_options *opti
     return 0;
 }
 
+static bool snapshots_left(const void *context)
+{
+    return ((const struct store_shard *)context)->snapshots_left;
+}
+
 int store_shard_close(struct store_shard *shard, bool flush, struct error *error)
 {
-    const struct timespec pause = {.tv_nsec = 1000000};
     struct store *store = shard->store;
+    struct error unused = {0};
     int code = 0;
 
     if (flush && !store_shard_stopped(shard))
         code = store_shard_flush(shard, error);
-    while (atomic_load(&shard->snapshot_count) > 0)
-        nanosleep(&pause, NULL);
+    store_shard_end_waits(shard);
+    if (atomic_fetch_or(&shard->snapshot_count, SHARD_LEAVING) > 0)
+        (void)events_wait(&store->events, snapshots_left, shard, INT64_MAX, NULL, &unused);
     log_preallocator_remove(store->preallocator, shard);
     garbage_collect(shard);
     shard_metrics_remove(shard);
@@ -341,7 +349,11 @@ void store_shard_set_ttl(struct store_shard *shard, int64_t ttl_ms)
 
 bool store_shard_set_over_cap(struct store_shard *shard, bool over)
 {
-    return atomic_exchange(&shard->over_cap, over);
+    bool was_over = atomic_exchange(&shard->over_cap, over);
+
+    if (was_over && !over)
+        events_room(&shard->store->events);
+    return was_over;
 }
 
 void store_shard_set_window(struct store_shard *shard, int64_t window_ms)
@@ -359,14 +371,13 @@ void shard_publish_lock(struct store_shard *shard)
 {
     atomic_fetch_add(&shard->publishers_waiting, 1);
     pthread_mutex_lock(&shard->append_lock);
-    atomic_fetch_sub(&shard->publishers_waiting, 1);
+    if (atomic_fetch_sub(&shard->publishers_waiting, 1) == 1)
+        pthread_cond_signal(&shard->publishers_served); /* goes on when this lock is free */
 }
 
 void shard_append_lock(struct store_shard *shard)
 {
-    const struct timespec turn = {.tv_nsec = 20000};
-
-    while (atomic_load(&shard->publishers_waiting) > 0)
-        (void)nanosleep(&turn, NULL);
     pthread_mutex_lock(&shard->append_lock);
+    while (atomic_load(&shard->publishers_waiting) > 0)
+        pthread_cond_wait(&shard->publishers_served, &shard->append_lock);
 }

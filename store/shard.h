@@ -24,6 +24,7 @@
 #include "base/io.h"
 #include "base/metrics.h"
 #include "store/buffers.h"
+#include "store/events.h"
 #include "store/garbage.h"
 #include "store/manifest.h"
 #include "store/memtable.h"
@@ -32,6 +33,7 @@
 #include "store/version.h"
 
 enum { SHARD_TEXT_BYTES = 1100, SHARD_SPARE_LOGS = 2 };
+#define SHARD_LEAVING (UINT32_C(1) << 31)
 
 struct store {
     struct io *io;
@@ -46,6 +48,7 @@ struct store {
     _Atomic uint64_t memory_used_bytes; /* memtables with their log buffers, kept buffers */
     _Atomic uint64_t decoded_bytes;     /* blocks of packed runs that searches asked for */
     struct buffers buffers;
+    struct store_events events;
     _Atomic uint32_t shard_count;
     pthread_mutex_t shadow_lock;           /* while folders of rebuilds are made or removed */
     struct log_preallocator *preallocator; /* NULL: logs are too small for one */
@@ -115,12 +118,16 @@ struct store_shard {
     _Atomic int64_t watermark_ms;
     _Atomic int64_t last_record_wall_ms;
     _Atomic int64_t safe_wall_ms;
-    _Atomic uint32_t snapshot_count;
-    _Atomic bool trimming; /* decoded blocks are given back: a snapshot waits for it */
+    _Atomic uint32_t snapshot_count; /* and SHARD_LEAVING once the shard closes */
+    bool snapshots_left;             /* the last one is released; events lock */
+    _Atomic bool waits_ended;        /* store_shard_end_waits */
+    _Atomic uint64_t room_seen;      /* events.room before the last append looked for room */
+    _Atomic bool trimming;           /* decoded blocks are given back: a snapshot waits for it */
 
     pthread_mutex_t flush_lock;
     pthread_mutex_t commit_lock;
     pthread_mutex_t append_lock;
+    pthread_cond_t publishers_served;    /* with the append lock: none waits any more */
     _Atomic uint32_t publishers_waiting; /* for the append lock: shard_publish_lock */
     pthread_mutex_t window_notes_lock;
 

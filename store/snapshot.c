@@ -103,12 +103,14 @@ static void trim_decoded(struct store_shard *shard)
             if (table_decoded_bytes(version->entries[i].sstable->table) > 0)
                 table_trim(version->entries[i].sstable->table);
         version_unref(version);
+        events_room(&shard->store->events);
     }
     atomic_store(&shard->trimming, false);
 }
 
 void store_snapshot_release(struct store_snapshot *snapshot)
 {
+    struct store_events *events;
     struct store_shard *shard;
 
     if (!snapshot)
@@ -117,7 +119,15 @@ void store_snapshot_release(struct store_snapshot *snapshot)
     version_unref(snapshot->version);
     free(snapshot);
     trim_decoded(shard);
-    atomic_fetch_sub(&shard->snapshot_count, 1);
+    events = &shard->store->events;
+    /* The shard may be freed as soon as the count is 0, unless it closes and this is the last: then
+     * its thread waits for `snapshots_left`, and for the lock. */
+    if (atomic_fetch_sub(&shard->snapshot_count, 1) == (SHARD_LEAVING | 1)) {
+        pthread_mutex_lock(&events->lock);
+        shard->snapshots_left = true;
+        pthread_cond_broadcast(&events->happened);
+        pthread_mutex_unlock(&events->lock);
+    }
 }
 
 int64_t store_snapshot_next_offset(const struct store_snapshot *snapshot)

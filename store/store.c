@@ -56,6 +56,7 @@ static void store_delete(struct store *store)
     if (store->lock_file >= 0)
         (void)io_close(store->io, store->lock_file, store->lock_path, NULL); /* unlocks */
     buffers_destroy(&store->buffers);
+    events_destroy(&store->events);
     pthread_mutex_destroy(&store->shadow_lock);
     free(store->data_dir);
     free(store->lock_path);
@@ -82,6 +83,7 @@ int store_open(const struct store_options *options, struct store **out, struct e
     store->merge_threads = options->merge_threads;
     store->memtable_max_bytes =
         options->memtable_max_bytes ? options->memtable_max_bytes : MEMTABLE_DEFAULT_BYTES;
+    events_create(&store->events, io);
     buffers_create(&store->buffers, memtable_buffer_bytes(store->memtable_max_bytes));
     store->lock_file = -1;
     if (pthread_mutex_init(&store->shadow_lock, NULL) != 0)

@@ -17,6 +17,8 @@ int window_lock_run(struct store_shard *shard, const char *verb, int64_t start_m
         window_lock_release(shard, start_ms, length_ms);
     }
     garbage_collect_behind(shard);
+    if (code == 0)
+        events_windows_changed(shard);
     if (code != 0 && error)
         error_wrap(error, "%s/%s: %s window %lld", shard->collection, shard->name, verb,
                    (long long)start_ms);
