@@ -191,3 +191,46 @@ int client_request_doc(struct client *client, const char *path, const struct buf
     code = doc_parse_json(arena, (const char *)reply->data, reply->size, &limits, doc, error);
     return code == 0 ? 0 : error_wrap(error, "%s%s", client->address, path);
 }
+
+const struct doc *reply_get(const struct doc *map, const char *key)
+{
+    static const struct doc missing = {.type = DOC_NULL};
+    const struct doc *value = doc_get(map, key);
+
+    return value ? value : &missing;
+}
+
+int64_t reply_number(const struct doc *map, const char *key, int64_t otherwise)
+{
+    int64_t number;
+
+    return doc_as_i64(reply_get(map, key), &number) ? number : otherwise;
+}
+
+double reply_double(const struct doc *map, const char *key, double otherwise)
+{
+    double number;
+
+    return doc_as_double(reply_get(map, key), &number) ? number : otherwise;
+}
+
+bool reply_is_true(const struct doc *map, const char *key)
+{
+    const struct doc *value = reply_get(map, key);
+
+    return value->type == DOC_BOOL && value->boolean;
+}
+
+int reply_text_length(const struct doc *map, const char *key)
+{
+    const struct doc *value = reply_get(map, key);
+
+    return value->type == DOC_STRING ? (int)value->count : 1;
+}
+
+const char *reply_text(const struct doc *map, const char *key)
+{
+    const struct doc *value = reply_get(map, key);
+
+    return value->type == DOC_STRING ? value->string : "-";
+}

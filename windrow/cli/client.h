@@ -32,4 +32,15 @@ int client_request_doc(struct client *client, const char *path, const struct buf
                        struct arena *arena, struct buffer *reply, struct doc *doc,
                        struct error *error);
 
+/* Reading replies: what is missing or of another type is a null document, the default, false, "-".
+ * All accept a map that is NULL. */
+const struct doc *reply_get(const struct doc *map, const char *key);
+int64_t reply_number(const struct doc *map, const char *key, int64_t otherwise);
+double reply_double(const struct doc *map, const char *key, double otherwise);
+bool reply_is_true(const struct doc *map, const char *key);
+/** For "%.*s". The service writes no control characters into names and texts. */
+#define REPLY_TEXT(map, key) reply_text_length(map, key), reply_text(map, key)
+int reply_text_length(const struct doc *map, const char *key);
+const char *reply_text(const struct doc *map, const char *key);
+
 #endif

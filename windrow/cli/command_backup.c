@@ -14,25 +14,17 @@ enum { WAIT_S = 24 * 60 * 60 };
 
 static void print_shards(const struct doc *reply, const void *context)
 {
-    const struct doc *shards = doc_get(reply, "result");
+    const struct doc *shards = reply_get(reply, "result");
 
     (void)context;
-    for (uint32_t i = 0; shards && shards->type == DOC_ARRAY && i < shards->count; i++) {
+    for (uint32_t i = 0; shards->type == DOC_ARRAY && i < shards->count; i++) {
         const struct doc *shard = &shards->items[i];
-        const struct doc *collection = doc_get(shard, "collection");
-        const struct doc *name = doc_get(shard, "shard");
-        int64_t offset = -1, bytes = 0, copied = 0;
         char whole[TEXT_TIME_BYTES], part[TEXT_TIME_BYTES];
-        if (!collection || collection->type != DOC_STRING || !name || name->type != DOC_STRING)
-            continue;
-        (void)(doc_get(shard, "next_offset") && doc_as_i64(doc_get(shard, "next_offset"), &offset));
-        (void)(doc_get(shard, "bytes") && doc_as_i64(doc_get(shard, "bytes"), &bytes));
-        (void)(doc_get(shard, "copied_bytes") &&
-               doc_as_i64(doc_get(shard, "copied_bytes"), &copied));
         printf("%.*s, shard %.*s: up to offset %lld, %s, %s of them copied\n",
-               (int)collection->count, collection->string, (int)name->count, name->string,
-               (long long)offset, text_format_size((uint64_t)bytes, whole),
-               text_format_size((uint64_t)copied, part));
+               REPLY_TEXT(shard, "collection"), REPLY_TEXT(shard, "shard"),
+               (long long)reply_number(shard, "next_offset", -1),
+               text_format_size((uint64_t)reply_number(shard, "bytes", 0), whole),
+               text_format_size((uint64_t)reply_number(shard, "copied_bytes", 0), part));
     }
 }
 

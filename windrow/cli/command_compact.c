@@ -21,40 +21,30 @@ struct arguments {
     bool json;
 };
 
-static int64_t number_of(const struct doc *map, const char *key)
-{
-    const struct doc *value = doc_get(map, key);
-    int64_t number = 0;
-
-    return value && doc_as_i64(value, &number) ? number : 0;
-}
-
 static void print_window(const struct doc *window)
 {
-    const struct doc *shard = doc_get(window, "shard");
-    const struct doc *action = doc_get(window, "action");
     char start[TEXT_TIME_BYTES];
     char bytes[TEXT_TIME_BYTES];
 
-    if (!shard || shard->type != DOC_STRING || !action || action->type != DOC_STRING)
-        return;
-    printf("shard %.*s  %s  %.*s  %lld rows, %s\n", (int)shard->count, shard->string,
-           number_of(window, "window_length_ms") > 0
-               ? text_format_time(number_of(window, "window_start_ms"), start)
+    printf("shard %.*s  %s  %.*s  %lld rows, %s\n", REPLY_TEXT(window, "shard"),
+           reply_number(window, "window_length_ms", 0) > 0
+               ? text_format_time(reply_number(window, "window_start_ms", 0), start)
                : "all rows",
-           (int)action->count, action->string, (long long)number_of(window, "rows"),
-           text_format_size((uint64_t)number_of(window, "bytes"), bytes));
+           REPLY_TEXT(window, "action"), (long long)reply_number(window, "rows", 0),
+           text_format_size((uint64_t)reply_number(window, "bytes", 0), bytes));
 }
 
 static void print_windows(const struct doc *reply, const void *context)
 {
-    const struct doc *windows = doc_get(reply, "result");
+    const struct doc *windows = reply_get(reply, "result");
 
     (void)context;
-    for (uint32_t i = 0; windows && windows->type == DOC_ARRAY && i < windows->count; i++)
-        print_window(&windows->items[i]);
-    if (windows && windows->type == DOC_ARRAY && windows->count == 0)
+    if (windows->type != DOC_ARRAY || windows->count == 0) {
         printf("nothing to do\n");
+        return;
+    }
+    for (uint32_t i = 0; i < windows->count; i++)
+        print_window(&windows->items[i]);
 }
 
 static int write_body(const struct arguments *arguments, struct buffer *body, struct error *error)

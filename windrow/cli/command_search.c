@@ -62,21 +62,16 @@ static void append_point(struct buffer *out, uint32_t rank, const struct doc *po
 {
     const struct doc *id = doc_get(point, "id");
     const struct doc *payload = doc_get(point, "payload");
-    const struct doc *extra = doc_get(point, "windrow");
-    const struct doc *time_doc = extra ? doc_get(extra, "time_ms") : NULL;
     char time_text[TEXT_TIME_BYTES] = "";
     struct buffer text = {0};
-    double score = 0;
     int64_t time_ms;
 
-    if (doc_get(point, "score"))
-        (void)doc_as_double(doc_get(point, "score"), &score);
-    if (time_doc && doc_as_i64(time_doc, &time_ms))
+    if (doc_as_i64(reply_get(doc_get(point, "windrow"), "time_ms"), &time_ms))
         text_format_time(time_ms, time_text);
     if (id)
         doc_write_json(&text, id);
-    buffer_append_format(out, "%3u  %-*s  %8.4f  %-24s  ", rank, width, buffer_text(&text), score,
-                         *time_text ? time_text : "-");
+    buffer_append_format(out, "%3u  %-*s  %8.4f  %-24s  ", rank, width, buffer_text(&text),
+                         reply_double(point, "score", 0), *time_text ? time_text : "-");
     text.size = 0;
     if (payload)
         doc_write_json(&text, payload);
@@ -102,35 +97,20 @@ static void append_pairs(struct buffer *out, const struct doc *map, bool times)
     }
 }
 
-static long long count_of(const struct doc *windows, const char *key)
-{
-    const struct doc *value = windows ? doc_get(windows, key) : NULL;
-    int64_t number = 0;
-
-    if (value)
-        (void)doc_as_i64(value, &number);
-    return number;
-}
-
 /* How fresh the answer is: what every reply tells. */
 static void append_freshness(struct buffer *out, const struct doc *reply)
 {
     const struct doc *windrow = doc_get(reply, "windrow");
-    const struct doc *windows = windrow ? doc_get(windrow, "windows") : NULL;
-    const struct doc *partial = windrow ? doc_get(windrow, "partial") : NULL;
-    const struct doc *time_doc = doc_get(reply, "time");
-    double seconds = 0;
+    const struct doc *windows = doc_get(windrow, "windows");
 
     if (!windrow)
         return;
-    if (time_doc)
-        (void)doc_as_double(time_doc, &seconds);
-    buffer_append_format(out, "\nwindows: %lld searched, %lld pruned, %lld live; %.2f ms%s\n",
-                         count_of(windows, "searched"), count_of(windows, "pruned"),
-                         count_of(windows, "live"), seconds * 1e3,
-                         partial && partial->type == DOC_BOOL && partial->boolean
-                             ? "; PARTIAL, not every window answered in time"
-                             : "");
+    buffer_append_format(
+        out, "\nwindows: %lld searched, %lld pruned, %lld live; %.2f ms%s\n",
+        (long long)reply_number(windows, "searched", 0),
+        (long long)reply_number(windows, "pruned", 0), (long long)reply_number(windows, "live", 0),
+        reply_double(reply, "time", 0) * 1e3,
+        reply_is_true(windrow, "partial") ? "; PARTIAL, not every window answered in time" : "");
     buffer_append_text(out, "fresh up to offset");
     append_pairs(out, doc_get(windrow, "offsets"), false);
     buffer_append_text(out, "; watermark");
@@ -140,14 +120,13 @@ static void append_freshness(struct buffer *out, const struct doc *reply)
 
 static void print_table(const struct doc *reply, const void *context)
 {
-    const struct doc *result = doc_get(reply, "result");
-    const struct doc *points = result ? doc_get(result, "points") : NULL;
+    const struct doc *points = reply_get(reply_get(reply, "result"), "points");
     struct buffer out = {0};
     size_t used;
     int width;
 
     (void)context;
-    if (points && points->type == DOC_ARRAY && points->count > 0) {
+    if (points->type == DOC_ARRAY && points->count > 0) {
         width = id_width(points);
         used = 3 + 2 + (size_t)width + 2 + 8 + 2 + 24 + 2;
         buffer_append_format(&out, "%3s  %-*s  %8s  %-24s  %s\n", "#", width, "id", "score",

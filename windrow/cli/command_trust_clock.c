@@ -7,22 +7,16 @@
 
 static void print_times(const struct doc *reply, const void *context)
 {
-    const struct doc *result = doc_get(reply, "result");
-    const struct doc *before = result ? doc_get(result, "before_ms") : NULL;
-    const struct doc *now = result ? doc_get(result, "now_ms") : NULL;
-    const struct doc *was_frozen = result ? doc_get(result, "was_frozen") : NULL;
-    char before_text[TEXT_TIME_BYTES], now_text[TEXT_TIME_BYTES];
-    int64_t before_ms, now_ms;
+    const struct doc *result = reply_get(reply, "result");
+    char before[TEXT_TIME_BYTES], now[TEXT_TIME_BYTES];
 
     (void)context;
-    if (!before || !doc_as_i64(before, &before_ms) || !now || !doc_as_i64(now, &now_ms))
-        return;
-    text_format_time(before_ms, before_text);
-    text_format_time(now_ms, now_text);
-    if (was_frozen && was_frozen->type == DOC_BOOL && was_frozen->boolean)
-        printf("the clock was frozen at %s and is now %s\n", before_text, now_text);
+    text_format_time(reply_number(result, "before_ms", 0), before);
+    text_format_time(reply_number(result, "now_ms", 0), now);
+    if (reply_is_true(result, "was_frozen"))
+        printf("the clock was frozen at %s and is now %s\n", before, now);
     else
-        printf("the clock was not frozen: it is %s\n", now_text);
+        printf("the clock was not frozen: it is %s\n", now);
 }
 
 int command_trust_clock(int argc, char **argv)
