@@ -1,4 +1,4 @@
-/* Puts the rooms together: queue, worker pool, HTTP server. */
+/* Puts the parts together: queue, worker pool, routes of the HTTP server. */
 #include "indexer/indexer.h"
 
 #include <stdio.h>
@@ -6,15 +6,14 @@
 #include <string.h>
 
 #include "base/logger.h"
-#include "indexer/http/http.h"
 #include "indexer/query/query.h"
 #include "indexer/worker/worker.h"
 
 struct indexer {
-    struct indexer_options options; /* the HTTP server points to its host */
+    struct indexer_options options;
     struct worker_queue *queue;
     struct worker_pool *pool;
-    struct http_server *http;
+    struct rest *rest;
 };
 
 static int start_pool(struct indexer *indexer, struct error *error)
@@ -53,16 +52,27 @@ static void tell_address(struct indexer *indexer)
     if (strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0)
         host = config->node;
     (void)snprintf(address, sizeof(address), strchr(host, ':') ? "[%s]:%u" : "%s:%u", host,
-                   http_server_port(indexer->http));
+                   http_server_port(indexer->options.http));
     worker_pool_set_address(indexer->pool, address);
+}
+
+static void add_routes(struct indexer *indexer)
+{
+    const struct indexer_options *options = &indexer->options;
+
+    indexer->rest = rest_new(&(struct rest_options){.config = options->config,
+                                                    .registry = options->registry,
+                                                    .metrics = options->metrics,
+                                                    .io = options->io,
+                                                    .writer = options->writer});
+    rest_add_routes(indexer->rest, options->http);
+    worker_pool_add_routes(indexer->pool, options->http);
 }
 
 int indexer_start(const struct indexer_options *options, struct indexer **indexer,
                   struct error *error)
 {
     struct indexer *fresh = calloc(1, sizeof(*fresh));
-    struct http_options http = {
-        .config = options->config, .registry = options->registry, .metrics = options->metrics};
     int code;
 
     if (!fresh)
@@ -70,12 +80,11 @@ int indexer_start(const struct indexer_options *options, struct indexer **indexe
     fresh->options = *options;
     if (!fresh->options.io)
         fresh->options.io = io_posix();
-    http.host = &fresh->options.host;
-    http.io = fresh->options.io;
     code = start_pool(fresh, error);
-    http.workers = fresh->pool;
-    if (code == 0)
-        code = http_server_start(&http, &fresh->http, error);
+    if (code == 0) {
+        add_routes(fresh);
+        code = http_server_start(options->http, error);
+    }
     if (code == 0)
         tell_address(fresh);
     if (code != 0) {
@@ -88,9 +97,7 @@ int indexer_start(const struct indexer_options *options, struct indexer **indexe
 
 void indexer_stop_accepting(struct indexer *indexer)
 {
-    if (indexer->http)
-        http_server_stop(indexer->http);
-    indexer->http = NULL;
+    http_server_stop(indexer->options.http);
     worker_pool_quiesce(indexer->pool);
 }
 
@@ -100,14 +107,10 @@ void indexer_stop(struct indexer *indexer)
         return;
     indexer_stop_accepting(indexer);
     worker_pool_stop(indexer->pool);
+    rest_delete(indexer->rest);
     if (indexer->queue)
         indexer->queue->operations->close(indexer->queue);
     free(indexer);
-}
-
-uint16_t indexer_http_port(const struct indexer *indexer)
-{
-    return http_server_port(indexer->http);
 }
 
 static void put(struct doc *map, struct doc *items, struct arena *arena, const char *key,

@@ -1,9 +1,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/version.h"
 #include "windrow/cli/cli.h"
 #include "windrow/daemon/daemon.h"
-#include "windrow/version.h"
 
 struct command {
     const char *name;

@@ -14,7 +14,7 @@ enum { BUSY_POLL_MS = 50, SORTED_LEVEL_LEVELED = 1, SORTED_LEVEL_HYBRID = 3 };
 struct request {
     struct service *service;
     const struct config_collection *collection;
-    const struct indexer_window_choice *choice;
+    const struct on_demand_choice *choice;
     struct buffer *out;
     struct arena arena;
     size_t found;   /* windows */
@@ -338,7 +338,7 @@ typedef int (*shard_function)(struct request *request, struct store_lease *lease
                               struct error *error);
 
 static int for_shards(struct service *service, const struct config_collection *collection,
-                      const struct indexer_window_choice *choice, struct buffer *out,
+                      const struct on_demand_choice *choice, struct buffer *out,
                       shard_function function, struct error *error)
 {
     struct request request = {
@@ -367,14 +367,14 @@ static int for_shards(struct service *service, const struct config_collection *c
 }
 
 int on_demand_compact(struct service *service, const struct config_collection *collection,
-                      const struct indexer_window_choice *choice, struct buffer *out,
+                      const struct on_demand_choice *choice, struct buffer *out,
                       struct error *error)
 {
     return for_shards(service, collection, choice, out, compact_shard, error);
 }
 
 int on_demand_rebuild(struct service *service, const struct config_collection *collection,
-                      const struct indexer_window_choice *choice, struct buffer *out,
+                      const struct on_demand_choice *choice, struct buffer *out,
                       struct error *error)
 {
     if (!choice->has_time)

@@ -3,7 +3,7 @@
 #include <ctype.h>
 #include <string.h>
 
-#include "indexer/http/request.h"
+#include "indexer/http/server.h"
 
 /* The first "{}" of a pattern stands for a collection, the second for a field. */
 static const char *const parameters[] = {"collection", "field"};
@@ -55,44 +55,48 @@ static void append_method(struct buffer *out, const char *method)
 
 static void append_operation(struct buffer *out, const struct http_route *route)
 {
-    bool available =
-        route->handle != http_handle_not_available && route->handle != http_handle_partial_update;
-
     append_method(out, route->method);
     buffer_append_text(out, ":{");
     append_parameters(out, route->pattern);
     if (strcmp(route->method, "GET") != 0 && strcmp(route->method, "DELETE") != 0)
         buffer_append_text(out, "\"requestBody\":{\"content\":{\"application/json\":{\"schema\":"
                                 "{\"type\":\"object\"}}}},");
-    if (available)
+    if (!route->not_offered)
         buffer_append_text(out, "\"responses\":{\"200\":{\"description\":\"the answer\"},"
                                 "\"default\":{\"description\":\"the error envelope\"}}}");
     else
         buffer_append_text(out, "\"responses\":{\"501\":{\"description\":\"not offered\"}}}");
 }
 
+/* All methods of a path stand together, whoever registered them. */
 void http_handle_openapi(struct http_request *request)
 {
-    size_t count;
-    const struct http_route *routes = http_routes(&count);
+    const struct http_server *server = request->server;
     struct buffer *out = &request->reply;
+    bool first = true;
 
-    request->status = 200;
-    request->content_type = "application/json";
+    http_reply_plain(request, 200, HTTP_TYPE_JSON);
     buffer_append_text(out, "{\"openapi\":\"3.0.3\",\"info\":{\"title\":\"windrow\","
                             "\"version\":\"1\",\"description\":\"The query side of Qdrant's REST "
                             "API over windows of a Kafka stream\"},\"paths\":{");
-    for (size_t i = 0; i < count; i++) {
-        bool same_path = i > 0 && strcmp(routes[i].pattern, routes[i - 1].pattern) == 0;
-        if (same_path) {
-            buffer_append_byte(out, ',');
-        } else {
-            if (i > 0)
-                buffer_append_text(out, "},");
-            append_path(out, routes[i].pattern);
-            buffer_append_text(out, ":{");
+    for (size_t i = 1; i < server->route_count; i++) {
+        const char *pattern = server->routes[i].route->pattern;
+        size_t same = 1;
+        while (strcmp(server->routes[same].route->pattern, pattern) != 0)
+            same++;
+        if (same < i)
+            continue; /* listed with the first route of this path */
+        buffer_append_text(out, first ? "" : ",");
+        first = false;
+        append_path(out, pattern);
+        buffer_append_text(out, ":{");
+        for (; same < server->route_count; same++) {
+            if (strcmp(server->routes[same].route->pattern, pattern) != 0)
+                continue;
+            buffer_append_text(out, same > i ? "," : "");
+            append_operation(out, server->routes[same].route);
         }
-        append_operation(out, &routes[i]);
+        buffer_append_byte(out, '}');
     }
-    buffer_append_text(out, "}}}");
+    buffer_append_text(out, "}}");
 }

@@ -1,61 +1,26 @@
-/* Path to handler: one table. A pattern part "{}" matches one non-empty path part. */
+/* Paths to handlers. Each owner of routes brings its own table; a request is matched when its
+ * headers are complete. */
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-#include "indexer/http/request.h"
+#include "indexer/http/server.h"
 
-static const struct http_route routes[] = {
-    {"GET", "/", http_handle_root},
-    {"GET", "/healthz", http_handle_health},
-    {"GET", "/livez", http_handle_livez},
-    {"GET", "/readyz", http_handle_readyz},
-    {"GET", "/metrics", http_handle_metrics},
-    {"GET", "/status", http_handle_status},
-    {"GET", "/windows", http_handle_windows},
-    {"GET", "/openapi.json", http_handle_openapi},
-    {"POST", "/backup", http_handle_backup},
-    {"POST", "/clock/trust", http_handle_trust_clock},
-    {"GET", "/internal/run", http_handle_run},
-    {"GET", "/internal/epoch", http_handle_codebook},
-    {"POST", "/internal/segment", http_handle_segment_begin},
-    {"PUT", "/internal/segment", http_handle_segment_part},
-    {"GET", "/aliases", http_handle_aliases},
-    {"GET", "/collections", http_handle_collections},
-    {"GET", "/collections/{}", http_handle_collection},
-    {"PUT", "/collections/{}", http_handle_collection_create},
-    {"PATCH", "/collections/{}", http_handle_collection_update},
-    {"DELETE", "/collections/{}", http_handle_collection_delete},
-    {"GET", "/collections/{}/exists", http_handle_collection_exists},
-    {"GET", "/collections/{}/aliases", http_handle_collection_aliases},
-    {"POST", "/collections/{}/compact", http_handle_compact},
-    {"POST", "/collections/{}/rebuild", http_handle_rebuild},
-    {"PUT", "/collections/{}/index", http_handle_index_create},
-    {"DELETE", "/collections/{}/index/{}", http_handle_index_delete},
-    {"POST", "/collections/{}/pause", http_handle_pause},
-    {"POST", "/collections/{}/resume", http_handle_resume},
-    {"POST", "/collections/{}/facet", http_handle_facet},
-    {"POST", "/collections/{}/points", http_handle_retrieve},
-    {"PUT", "/collections/{}/points", http_handle_upsert},
-    {"POST", "/collections/{}/points/delete", http_handle_delete},
-    {"POST", "/collections/{}/points/query", http_handle_query},
-    {"POST", "/collections/{}/points/query/batch", http_handle_query_batch},
-    {"POST", "/collections/{}/points/query/groups", http_handle_query_groups},
-    {"POST", "/collections/{}/points/search", http_handle_search},
-    {"POST", "/collections/{}/points/scroll", http_handle_scroll},
-    {"POST", "/collections/{}/points/count", http_handle_count},
-    {"POST", "/collections/{}/points/batch", http_handle_write_batch},
-    {"POST", "/collections/{}/points/payload", http_handle_partial_update},
-    {"PUT", "/collections/{}/points/payload", http_handle_partial_update},
-    {"POST", "/collections/{}/points/payload/delete", http_handle_partial_update},
-    {"POST", "/collections/{}/points/payload/clear", http_handle_partial_update},
-    {"PUT", "/collections/{}/points/vectors", http_handle_partial_update},
-    {"POST", "/collections/{}/points/vectors/delete", http_handle_partial_update},
-    {"POST", "/collections/aliases", http_handle_not_available},
-};
-
-const struct http_route *http_routes(size_t *count)
+void http_server_add_routes(struct http_server *server, const struct http_route *routes,
+                            size_t count, void *context)
 {
-    *count = sizeof(routes) / sizeof(routes[0]);
-    return routes;
+    struct http_route_entry *grown =
+        realloc(server->routes, (server->route_count + count) * sizeof(*grown));
+
+    if (!grown)
+        abort();
+    server->routes = grown;
+    for (size_t i = 0; i < count; i++) {
+        struct http_route_entry *entry = &grown[server->route_count++];
+        memset(entry, 0, sizeof(*entry));
+        entry->route = &routes[i];
+        entry->context = context;
+    }
 }
 
 static int hex_digit(char c)
@@ -105,23 +70,25 @@ static bool match(const char *pattern, const char *path, struct http_request *re
     return *pattern == '\0' && (*path == '\0' || strcmp(path, "/") == 0);
 }
 
-void http_route_dispatch(struct http_request *request)
+bool http_route_find(struct http_request *request)
 {
+    const struct http_server *server = request->server;
+    const char *method = strcmp(request->method, "HEAD") == 0 ? "GET" : request->method;
     struct buffer allow = {0};
-    bool is_head = strcmp(request->method, "HEAD") == 0;
 
-    for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
-        if (!match(routes[i].pattern, request->path, request))
+    for (size_t i = 1; i < server->route_count; i++) {
+        struct http_route_entry *entry = &server->routes[i];
+        if (!match(entry->route->pattern, request->path, request))
             continue;
-        if (strcmp(routes[i].method, is_head ? "GET" : request->method) == 0) {
-            request->route = &routes[i];
+        if (strcmp(entry->route->method, method) == 0) {
+            request->route = entry;
+            request->context = entry->context;
             buffer_destroy(&allow);
-            routes[i].handle(request);
-            return;
+            return true;
         }
         if (allow.size > 0)
             buffer_append_text(&allow, ", ");
-        buffer_append_text(&allow, routes[i].method);
+        buffer_append_text(&allow, entry->route->method);
     }
     if (allow.size > 0) {
         request->allow = arena_copy(&request->arena, allow.data, allow.size);
@@ -131,4 +98,54 @@ void http_route_dispatch(struct http_request *request)
         http_reply_error(request, 404, "There is no route %s", request->path);
     }
     buffer_destroy(&allow);
+    return false;
+}
+
+/* ---- metrics ---- */
+
+static size_t slot_of(unsigned status)
+{
+    static const unsigned statuses[HTTP_STATUS_COUNT] = {200, 400, 401, 403, 404, 405, 408, 409,
+                                                         413, 415, 422, 429, 500, 501, 503};
+    size_t slot = 0;
+
+    while (slot < HTTP_STATUS_COUNT && statuses[slot] != status)
+        slot++;
+    return slot;
+}
+
+static struct metric *requests_of(struct metrics *metrics, const char *pattern, unsigned status)
+{
+    char code[16];
+    struct metric_label labels[] = {{"route", pattern}, {"code", code}};
+
+    snprintf(code, sizeof(code), "%u", status);
+    return metrics_counter(metrics, "windrow_http_requests_total", "HTTP requests", labels, 2);
+}
+
+/* Two threads that make the same series get the same one. */
+void http_route_count(const struct http_request *request)
+{
+    const struct http_server *server = request->server;
+    struct metrics *metrics = server->options.metrics;
+    struct http_route_entry *entry = request->route ? request->route : &server->routes[0];
+    const char *pattern = entry->route ? entry->route->pattern : "unknown";
+    size_t slot = slot_of(request->status);
+    struct metric *requests = slot < HTTP_STATUS_COUNT ? atomic_load(&entry->requests[slot]) : NULL;
+    struct metric *seconds = atomic_load(&entry->seconds);
+
+    if (!requests) {
+        requests = requests_of(metrics, pattern, request->status);
+        if (slot < HTTP_STATUS_COUNT)
+            atomic_store(&entry->requests[slot], requests);
+    }
+    if (!seconds) {
+        struct metric_label label[] = {{"route", pattern}};
+        seconds = metrics_histogram(metrics, "windrow_http_request_seconds", "Time in the handler",
+                                    label, 1, metrics_seconds_bounds, metrics_seconds_bound_count);
+        atomic_store(&entry->seconds, seconds);
+    }
+    metric_add(requests, 1);
+    metric_observe(seconds,
+                   (double)(io_monotonic_ns(server->options.io) - request->start_ns) * 1e-9);
 }

@@ -1,9 +1,9 @@
 /* Connections are libmicrohttpd's: its epoll threads read requests and write replies. A complete
- * request is suspended and handed to the executors, so that one that waits (for an offset, for a
+ * request is suspended and handed to the pool, so that one that waits (for an offset, for a
  * disk) holds up nobody else's connection; a full queue answers 429 at once. Probes are answered by
  * the MHD thread itself: they must tell of an overload, not suffer from it.
  *
- *     MHD thread: headers -> body -> suspend -> queue        executor: dispatch -> resume
+ *     MHD thread: headers -> body -> suspend -> queue        pool: handler -> resume
  *     MHD thread: called again -> send the reply -> completed -> free */
 #include <arpa/inet.h>
 #include <assert.h>
@@ -15,90 +15,36 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <unistd.h>
+#include <time.h>
 
 #include "base/logger.h"
-#include "indexer/http/executors.h"
-#include "indexer/http/request.h"
-#include "indexer/query/query.h"
+#include "indexer/http/server.h"
 
 enum {
     IO_THREADS = 2,
-    HELPERS_MAX = 64,
+    RUNNING_MIN = 4,
+    RUNNING_MAX = 64,
+    WAITING_MAX = 192,
+    QUEUE_MAX = 256,
     BODIES_MAX_BYTES = 256 * 1024 * 1024, /* of all requests that are here at a time */
     CONNECTIONS_MAX = 4096,
     IDLE_TIMEOUT_SECONDS = 120,
     HEADERS_MAX_BYTES = 64 * 1024,
-    STOP_WAIT_MS = 5000
+    STOP_WAIT_SECONDS = 5
 };
 
 /* Where a request stands; MHD calls the handler again at each step. */
 enum pending_state { PENDING_HEADERS, PENDING_BODY, PENDING_QUEUED, PENDING_DONE };
 
 struct pending {
-    struct executors_job job;
+    struct thread_task task;
     struct http_request request;
     _Atomic int state; /* enum pending_state */
+    bool found;        /* a route fits; else the reply says so */
     bool owed;         /* counted in replies_owed */
-    bool no_room;      /* the body did not fit beside the other requests' */
+    bool body_too_large;
+    bool no_room; /* the body did not fit beside the other requests' */
 };
-
-struct http_server {
-    struct http_options options;
-    struct MHD_Daemon *daemon;
-    struct executors *executors;
-    struct thread_pool *pool; /* helps searches over many windows */
-    atomic_bool stopping;
-    atomic_uint replies_owed; /* taken by an executor or waiting for one, not yet sent */
-    atomic_size_t bodies_bytes;
-};
-
-const char *http_request_argument(struct http_request *request, const char *name)
-{
-    const char *value =
-        MHD_lookup_connection_value(request->connection, MHD_GET_ARGUMENT_KIND, name);
-
-    return value ? http_percent_decode(&request->arena, value, strlen(value)) : NULL;
-}
-
-bool http_request_wait_begin(struct http_request *request)
-{
-    return executors_wait_begin(request->server->executors);
-}
-
-void http_request_wait_end(struct http_request *request)
-{
-    executors_wait_end(request->server->executors);
-}
-
-const atomic_bool *http_request_cancelled(const struct http_request *request)
-{
-    return executors_cancelled(request->server->executors);
-}
-
-struct thread_pool *http_request_pool(const struct http_request *request)
-{
-    return request->server->pool;
-}
-
-/* ---- executing ---- */
-
-static void count_request(const struct http_request *request)
-{
-    struct metrics *metrics = request->server->options.metrics;
-    char code[8];
-    struct metric_label labels[] = {{"route", request->route ? request->route->pattern : "unknown"},
-                                    {"code", code}};
-    struct metric_label route[] = {{"route", labels[0].value}};
-
-    snprintf(code, sizeof(code), "%u", request->status);
-    metric_add(metrics_counter(metrics, "windrow_http_requests_total", "HTTP requests", labels, 2),
-               1);
-    metric_observe(metrics_histogram(metrics, "windrow_http_request_seconds", "Time in the handler",
-                                     route, 1, metrics_seconds_bounds, metrics_seconds_bound_count),
-                   (double)(io_monotonic_ns(request->server->options.io) - request->start_ns) *
-                       1e-9);
-}
 
 /* Compares in constant time: the key is a secret. */
 static bool key_matches(const char *given, const char *wanted)
@@ -114,8 +60,7 @@ static bool key_matches(const char *given, const char *wanted)
 
 static bool is_probe(const struct http_request *request)
 {
-    return strcmp(request->path, "/livez") == 0 || strcmp(request->path, "/readyz") == 0 ||
-           strcmp(request->path, "/healthz") == 0;
+    return request->route && request->route->route->access == HTTP_PROBE;
 }
 
 static bool is_authorised(const struct http_request *request)
@@ -144,46 +89,50 @@ static bool is_encoded(const struct http_request *request)
     return encoding && *encoding && strcasecmp(encoding, "identity") != 0;
 }
 
-static void execute(struct http_request *request)
+static void execute(struct pending *pending)
 {
-    if (request->body_too_large)
+    struct http_request *request = &pending->request;
+
+    if (pending->body_too_large)
         http_reply_error(request, 413, "The body is larger than %d bytes", HTTP_BODY_MAX_BYTES);
     else if (!is_authorised(request))
         http_reply_error(request, 403, "Must provide an API key or an Authorization bearer token");
     else if (is_encoded(request))
         http_reply_error(request, 415, "Bodies with a Content-Encoding are not understood");
-    else
-        http_route_dispatch(request);
-    count_request(request);
+    else if (pending->found)
+        request->route->route->handle(request);
+    http_route_count(request);
 }
 
-static struct pending *pending_of(struct executors_job *job)
+static struct pending *pending_of(struct thread_task *task)
 {
-    return (struct pending *)((char *)job - offsetof(struct pending, job));
+    return (struct pending *)((char *)task - offsetof(struct pending, task));
 }
 
-static void run_job(struct executors_job *job)
+static void run_task(struct thread_task *task, uint32_t thread)
 {
-    struct pending *pending = pending_of(job);
+    struct pending *pending = pending_of(task);
     struct MHD_Connection *connection = pending->request.connection;
 
-    execute(&pending->request);
+    (void)thread;
+    execute(pending);
     atomic_store(&pending->state, PENDING_DONE);
     MHD_resume_connection(connection); /* `pending` may be gone */
 }
 
-/* Suspended before an executor can see it: it may resume at once. */
-static void on_accepted(struct executors_job *job)
+/* Suspended before a thread of the pool can see it: that one may resume at once. */
+static void on_accepted(struct thread_task *task)
 {
-    struct pending *pending = pending_of(job);
+    struct pending *pending = pending_of(task);
+    struct http_server *server = pending->request.server;
 
     MHD_suspend_connection(pending->request.connection);
     atomic_store(&pending->state, PENDING_QUEUED);
     pending->owed = true;
-    atomic_fetch_add(&pending->request.server->replies_owed, 1);
+    pthread_mutex_lock(&server->lock);
+    server->replies_owed++;
+    pthread_mutex_unlock(&server->lock);
 }
-
-/* ---- libmicrohttpd's side ---- */
 
 static void add_header(struct MHD_Response *response, const char *name, const char *value)
 {
@@ -204,7 +153,7 @@ static enum MHD_Result send_reply(struct http_request *request)
         return MHD_NO;
     add_header(response, "Content-Type",
                request->content_type ? request->content_type : "application/json");
-    if (request->allow)
+    if (request->status == 405)
         add_header(response, "Allow", request->allow);
     if (request->retry_after_seconds > 0) {
         snprintf(seconds, sizeof(seconds), "%u", request->retry_after_seconds);
@@ -227,14 +176,14 @@ static void take_body(struct pending *pending, const char *data, size_t size)
     atomic_size_t *total = &request->server->bodies_bytes;
 
     /* The rest is read and thrown away, so that the client gets to read the 413 or 429. */
-    if (request->body_too_large || pending->no_room)
+    if (pending->body_too_large || pending->no_room)
         return;
-    request->body_too_large = size > HTTP_BODY_MAX_BYTES - request->body.size;
+    pending->body_too_large = size > HTTP_BODY_MAX_BYTES - request->body.size;
     pending->no_room =
-        !request->body_too_large && atomic_fetch_add(total, size) > BODIES_MAX_BYTES - size;
+        !pending->body_too_large && atomic_fetch_add(total, size) > BODIES_MAX_BYTES - size;
     if (pending->no_room)
         atomic_fetch_sub(total, size);
-    if (request->body_too_large || pending->no_room)
+    if (pending->body_too_large || pending->no_room)
         drop_body(request);
     else
         buffer_append(&request->body, data, size);
@@ -249,7 +198,6 @@ static struct pending *pending_new(struct http_server *server, struct MHD_Connec
     if (!pending)
         abort();
     pending->request.server = server;
-    pending->request.options = &server->options;
     pending->request.connection = connection;
     arena_create(&pending->request.arena, 0);
     pending->request.method = arena_copy(&pending->request.arena, method, strlen(method));
@@ -257,26 +205,28 @@ static struct pending *pending_new(struct http_server *server, struct MHD_Connec
     accept = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Accept");
     pending->request.accept = accept ? accept : "";
     pending->request.start_ns = io_monotonic_ns(server->options.io);
+    pending->task.run = run_task;
+    pending->found = http_route_find(&pending->request);
     return pending;
 }
 
-/* The request is complete: hands it to an executor or replies at once. */
+/* The request is complete: hands it to the pool or replies at once. */
 static enum MHD_Result answer(struct http_server *server, struct pending *pending)
 {
     struct http_request *request = &pending->request;
 
     if (is_probe(request)) {
-        execute(request);
+        execute(pending);
         return send_reply(request);
     }
-    if (!pending->no_room && executors_submit(server->executors, &pending->job, on_accepted))
+    if (!pending->no_room && thread_pool_submit(server->pool, &pending->task))
         return MHD_YES;
     request->retry_after_seconds = 1;
     if (atomic_load(&server->stopping))
         http_reply_error(request, 503, "The service is stopping");
     else
         http_reply_error(request, 429, "Too many requests wait for an answer");
-    count_request(request);
+    http_route_count(request);
     return send_reply(request);
 }
 
@@ -305,16 +255,20 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
 static void on_completed(void *context, struct MHD_Connection *connection, void **slot,
                          enum MHD_RequestTerminationCode code)
 {
+    struct http_server *server = context;
     struct pending *pending = *slot;
 
-    (void)context;
     (void)connection;
     (void)code;
     if (!pending)
         return;
     assert(atomic_load(&pending->state) != PENDING_QUEUED);
-    if (pending->owed)
-        atomic_fetch_sub(&pending->request.server->replies_owed, 1);
+    if (pending->owed) {
+        pthread_mutex_lock(&server->lock);
+        if (--server->replies_owed == 0)
+            pthread_cond_signal(&server->all_sent);
+        pthread_mutex_unlock(&server->lock);
+    }
     drop_body(&pending->request);
     buffer_destroy(&pending->request.reply);
     arena_destroy(&pending->request.arena);
@@ -340,8 +294,6 @@ static void on_log(void *context, const char *format, va_list arguments)
     length = strcspn(text, "\n");
     log_debug("http", "%.*s", (int)length, text);
 }
-
-/* ---- start and stop ---- */
 
 static int parse_address(const struct config *config, struct sockaddr_storage *address,
                          struct error *error)
@@ -380,7 +332,7 @@ static int start_daemon(struct http_server *server, struct error *error)
         on_log, NULL, MHD_OPTION_SOCK_ADDR, &address, MHD_OPTION_THREAD_POOL_SIZE,
         (unsigned)IO_THREADS, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX,
         MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_TIMEOUT_SECONDS, MHD_OPTION_NOTIFY_COMPLETED,
-        on_completed, NULL, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEADERS_MAX_BYTES,
+        on_completed, server, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEADERS_MAX_BYTES,
         MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, NULL, MHD_OPTION_END);
     if (server->daemon)
         return 0;
@@ -388,54 +340,85 @@ static int start_daemon(struct http_server *server, struct error *error)
                            config->http_host, config->http_port);
 }
 
-/* A search's own thread works too. */
-static uint32_t helper_count(void)
+static uint32_t running_max(void)
 {
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    uint32_t count = 2 * thread_budget_processors(); /* some wait for pages that are not cached */
 
-    return cores < 2 ? 0 : cores > HELPERS_MAX ? HELPERS_MAX : (uint32_t)(cores - 1);
+    return count < RUNNING_MIN ? RUNNING_MIN : count > RUNNING_MAX ? RUNNING_MAX : count;
 }
 
-int http_server_start(const struct http_options *options, struct http_server **server,
-                      struct error *error)
+struct http_server *http_server_new(const struct http_options *options)
 {
-    struct http_server *fresh = calloc(1, sizeof(*fresh));
+    const struct thread_pool_options pool = {.name = "http",
+                                             .class = THREAD_SEARCH,
+                                             .threads_max = running_max(),
+                                             .waiting_max = WAITING_MAX,
+                                             .queue_max = QUEUE_MAX,
+                                             .on_accept = on_accepted};
+    static const struct http_route unknown[1];
+    struct http_server *server = calloc(1, sizeof(*server));
+    pthread_condattr_t attributes;
 
-    if (!fresh)
+    if (!server)
         abort();
-    fresh->options = *options;
-    if (!fresh->options.io)
-        fresh->options.io = io_posix();
-    fresh->executors = executors_new(run_job);
-    if (helper_count() > 0)
-        fresh->pool = thread_pool_new(&(struct thread_pool_options){
-            .name = "query", .class = THREAD_SEARCH, .threads_max = helper_count()});
-    if (start_daemon(fresh, error) != 0) {
-        http_server_stop(fresh);
-        return error->code;
-    }
-    *server = fresh;
-    return 0;
+    server->options = *options;
+    if (!server->options.io)
+        server->options.io = io_posix();
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    if (pthread_mutex_init(&server->lock, NULL) ||
+        pthread_cond_init(&server->all_sent, &attributes))
+        abort();
+    pthread_condattr_destroy(&attributes);
+    server->pool = thread_pool_new(&pool);
+    http_server_add_routes(server, unknown, 1, NULL);
+    server->routes[0].route = NULL;
+    http_server_add_routes(server, http_pages, http_page_count, server);
+    return server;
+}
+
+int http_server_start(struct http_server *server, struct error *error)
+{
+    return start_daemon(server, error);
+}
+
+void http_server_delete(struct http_server *server)
+{
+    if (!server)
+        return;
+    http_server_stop(server);
+    thread_pool_delete(server->pool);
+    pthread_cond_destroy(&server->all_sent);
+    pthread_mutex_destroy(&server->lock);
+    free(server->routes);
+    free(server);
+}
+
+static void wait_until_sent(struct http_server *server)
+{
+    struct timespec until;
+
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += STOP_WAIT_SECONDS;
+    pthread_mutex_lock(&server->lock);
+    while (server->replies_owed > 0 &&
+           pthread_cond_timedwait(&server->all_sent, &server->lock, &until) == 0)
+        ;
+    pthread_mutex_unlock(&server->lock);
 }
 
 void http_server_stop(struct http_server *server)
 {
-    if (!server)
-        return;
-    /* Waiting requests give up, the others finish, new ones are told 503; executors resume all that
-     * they took before they end: MHD must not be stopped while a connection is suspended. Nor must
+    /* Waiting requests give up, the others finish, new ones are told 503. The pool resumes all that
+     * it accepted before it ends: MHD must not be stopped while a connection is suspended. Nor must
      * it be quiesced before: with a pool of epoll threads libmicrohttpd 0.9.75 aborts when one of
      * them wakes up meanwhile, because both take the listener out of that thread's epoll set. */
     atomic_store(&server->stopping, true);
-    executors_stop(server->executors);
-    for (int waited_ms = 0; atomic_load(&server->replies_owed) > 0 && waited_ms < STOP_WAIT_MS;
-         waited_ms++)
-        usleep(1000);
+    thread_pool_stop(server->pool);
+    wait_until_sent(server);
     if (server->daemon)
         MHD_stop_daemon(server->daemon);
-    executors_delete(server->executors);
-    thread_pool_delete(server->pool);
-    free(server);
+    server->daemon = NULL;
 }
 
 uint16_t http_server_port(const struct http_server *server)

@@ -278,7 +278,8 @@ static void make_second_tasks(struct plan_run *run)
 static void share_out(struct thread_pool *pool, size_t count, thread_loop_function function,
                       struct plan_run *run)
 {
-    const struct thread_team team = {.pool = pool};
+    /* The pool may have more threads than there are processors: some of its tasks wait. */
+    const struct thread_team team = {.pool = pool, .threads = thread_budget_processors()};
 
     (void)thread_team_for(&team, (uint32_t)count, 1, function, run);
 }

@@ -104,6 +104,7 @@ int worker_queue_nats(const struct config *config, struct metrics *metrics,
  * ------------------------------------------------------------------------------------- */
 
 struct worker_pool;
+struct http_server;
 
 struct worker_pool_options {
     const struct config *config;
@@ -120,6 +121,9 @@ int worker_pool_start(const struct worker_pool_options *options, struct worker_p
 /** Where other machines' builders reach this process over HTTP ("host:port"); goes into the jobs
  * that are published from then on. Before any shard is opened. */
 void worker_pool_set_address(struct worker_pool *pool, const char *address);
+/** Registers /internal/run, /internal/epoch and /internal/segment: what builders on other machines
+ * ask of this process. Before the server starts; it must have stopped before the pool stops. */
+void worker_pool_add_routes(struct worker_pool *pool, struct http_server *server);
 /** Cancels builds and waits for the threads: no shard is leased after it. Jobs may still be
  * submitted. */
 void worker_pool_quiesce(struct worker_pool *pool);

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/text.h"
-#include "windrow/backup.h"
+#include "store/registry.h"
 #include "windrow/cli/command.h"
 #include "windrow/cli/options.h"
 
@@ -74,7 +74,7 @@ static int back_up_folder(const struct config *config, const char *folder, const
         .store = store, .opened = raise_clock, .opened_context = &clock});
     code = store_registry_open_existing(registry, config, error);
     if (code == 0)
-        code = backup_run(registry, &clock.io, folder, token, NULL, out, error);
+        code = store_registry_backup(registry, &clock.io, folder, token, NULL, out, error);
     store_registry_close_all(registry, false); /* all of it is flushed */
     store_registry_delete(registry);
     store_close(store);

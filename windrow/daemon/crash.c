@@ -7,7 +7,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-#include "windrow/version.h"
+#include "base/version.h"
 
 enum { CALLS_MAX = 64, THREAD_NAME_BYTES = 16 };
 

@@ -53,7 +53,7 @@ int daemon_run(const struct daemon_options *options, struct error *error)
     if (service_start(options, &service, error) != 0)
         return error->code;
     log_info("windrow", "answering on http://%s:%u", service->config->http_host,
-             indexer_http_port(service->indexer));
+             http_server_port(service->http));
     notify_send("READY=1\nSTATUS=answering searches");
     serve(service, &signals);
     notify_send("STOPPING=1\nSTATUS=flushing");

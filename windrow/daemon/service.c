@@ -4,10 +4,10 @@
 #include <stdlib.h>
 
 #include "base/logger.h"
+#include "base/version.h"
 #include "twcs/twcs.h"
-#include "windrow/daemon/host.h"
+#include "windrow/daemon/administration.h"
 #include "windrow/daemon/window_metrics.h"
-#include "windrow/version.h"
 
 static int shard_opened(void *context, struct store_shard *shard, struct error *error)
 {
@@ -47,13 +47,17 @@ static int start_indexer(struct service *service, struct error *error)
     struct indexer_options options = {
         .config = service->config,
         .registry = service->registry,
-        .host = host_for_indexer(service),
+        .writer = writer_rest(service->writer),
         .metrics = service->metrics,
         .io = service->io,
         .build = (service->roles & CONFIG_ROLE_INDEXER) != 0,
     };
     struct indexer *indexer;
 
+    service->http = http_server_new(&(struct http_options){
+        .config = service->config, .metrics = service->metrics, .io = service->io});
+    administration_add_routes(service, service->http);
+    options.http = service->http;
     /* HTTP answers from here on: /livez at once, /readyz once the shards are open and caught up. */
     if (indexer_start(&options, &indexer, error) != 0)
         return error->code;
@@ -90,6 +94,66 @@ static int start_maintenance(struct service *service, struct error *error)
         return error->code;
     atomic_store(&service->maintenance, maintenance);
     return 0;
+}
+
+static int shard_open(void *context, const struct config_collection *collection, const char *name,
+                      struct store_shard **shard, struct error *error)
+{
+    struct service *service = context;
+
+    return store_registry_claim(service->registry, collection, name, shard, error);
+}
+
+static void shard_close(void *context, struct store_shard *shard, bool flush)
+{
+    struct service *service = context;
+
+    store_registry_close(service->registry, shard, flush);
+}
+
+static void shard_keep(void *context, struct store_shard *shard)
+{
+    struct service *service = context;
+
+    store_registry_unclaim(service->registry, shard);
+    atomic_store(&service->unclaimed_closed, false);
+}
+
+static int shard_discard(void *context, struct store_shard *shard, struct error *error)
+{
+    struct service *service = context;
+
+    return store_registry_discard(service->registry, shard, error);
+}
+
+static bool id_elsewhere(void *context, const struct config_collection *collection,
+                         const struct store_shard *own, const uint8_t *key, size_t key_bytes,
+                         char *name, size_t name_bytes)
+{
+    struct service *service = context;
+
+    return store_registry_find_elsewhere(service->registry, collection, own, key, key_bytes,
+                                         io_wall_ms(service->io), name, name_bytes);
+}
+
+static void ingest_alive(void *context)
+{
+    struct service *service = context;
+
+    atomic_store(&service->ingest_alive_ns, io_monotonic_ns(service->io));
+}
+
+static struct ingest_host host_for_ingest(struct service *service)
+{
+    return (struct ingest_host){
+        .context = service,
+        .shard_open = shard_open,
+        .shard_close = shard_close,
+        .shard_keep = shard_keep,
+        .shard_discard = shard_discard,
+        .id_elsewhere = id_elsewhere,
+        .alive = ingest_alive,
+    };
 }
 
 static int start_ingest(struct service *service, struct error *error)
@@ -174,6 +238,7 @@ void service_stop(struct service *service)
         store_registry_close_all(service->registry, true);
     if (service->indexer)
         indexer_stop(service->indexer);
+    http_server_delete(service->http);
     writer_delete(service->writer);
     store_registry_delete(service->registry);
     if (service->store)

@@ -32,6 +32,7 @@ struct service {
     struct metrics *metrics;
     struct store *store;
     struct store_registry *registry;
+    struct http_server *http;
     _Atomic(struct indexer *) indexer; /* HTTP asks for /status before indexer_start returns */
     _Atomic(struct maintenance *) maintenance; /* NULL until started */
     struct writer *writer;

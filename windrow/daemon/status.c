@@ -4,10 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/version.h"
 #include "windrow/daemon/service.h"
 #include "windrow/daemon/window_metrics.h"
 #include "windrow/decision.h"
-#include "windrow/version.h"
 
 /* A map under construction; `items` has room for all its pairs. */
 struct map_builder {

@@ -33,9 +33,9 @@ struct writer {
 struct batch {
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    struct indexer_write *writes; /* the caller's; NULL when it has left */
-    size_t users;                 /* reports that are to come, and the caller */
-    int code;                     /* of the first that failed */
+    struct rest_write *writes; /* the caller's; NULL when it has left */
+    size_t users;              /* reports that are to come, and the caller */
+    int code;                  /* of the first that failed */
     char text[256];
     struct ticket *tickets;
 };
@@ -104,7 +104,7 @@ static int ensure_producer(struct writer *writer, struct error *error)
 }
 
 /* What would become a dead letter after the acknowledgement is refused while somebody listens. */
-static int check_all(const struct config_collection *collection, const struct indexer_write *writes,
+static int check_all(const struct config_collection *collection, const struct rest_write *writes,
                      size_t count, struct error *error)
 {
     int64_t now_ms = io_wall_ms(io_posix());
@@ -131,7 +131,7 @@ static int check_all(const struct config_collection *collection, const struct in
     return code;
 }
 
-static struct batch *batch_new(struct indexer_write *writes, size_t count)
+static struct batch *batch_new(struct rest_write *writes, size_t count)
 {
     struct batch *batch = calloc(1, sizeof(*batch));
 
@@ -188,7 +188,7 @@ static void on_delivered(void *context, const struct ingest_produced *result)
 
 static void send_one(struct writer *writer, const char *topic, struct batch *batch, size_t i)
 {
-    const struct indexer_write *write = &batch->writes[i];
+    const struct rest_write *write = &batch->writes[i];
     struct error error = {0};
 
     pthread_mutex_lock(&batch->lock);
@@ -218,9 +218,10 @@ static void wait_for_reports(const struct writer *writer, struct batch *batch)
         note_failure(batch, ERROR_CANCELLED, "the service is stopping");
 }
 
-int writer_write(struct writer *writer, const struct config_collection *collection,
-                 struct indexer_write *writes, size_t count, struct error *error)
+static int write_all(void *context, const struct config_collection *collection,
+                     struct rest_write *writes, size_t count, struct error *error)
 {
+    struct writer *writer = context;
     struct batch *batch;
     int code;
 
@@ -244,4 +245,9 @@ int writer_write(struct writer *writer, const struct config_collection *collecti
     batch->writes = NULL;
     batch_leave(batch);
     return code == 0 ? 0 : error->code;
+}
+
+struct rest_writer writer_rest(struct writer *writer)
+{
+    return (struct rest_writer){.context = writer, .write = write_all};
 }

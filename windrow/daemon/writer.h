@@ -6,7 +6,7 @@
 #include "base/error.h"
 #include "base/metrics.h"
 #include "config/config.h"
-#include "indexer/indexer.h"
+#include "indexer/rest/rest.h"
 
 struct writer;
 
@@ -17,9 +17,8 @@ void writer_interrupt(struct writer *writer);
 /** Nobody may be in writer_write any more. Waits a moment for what is under way. */
 void writer_delete(struct writer *writer);
 
-/** As indexer_host.write. ERROR_INVALID, and nothing is sent, when the consumer could not store one
- * of them. Any thread; several at once share the producer. */
-int writer_write(struct writer *writer, const struct config_collection *collection,
-                 struct indexer_write *writes, size_t count, struct error *error);
+/** What HTTP handlers write with. ERROR_INVALID, and nothing is sent, when the consumer could not
+ * store one of the points. Several calls at once share the producer. */
+struct rest_writer writer_rest(struct writer *writer);
 
 #endif

@@ -87,8 +87,6 @@ struct owner {
 
 static void owner_open(struct owner *owner, const char *url)
 {
-    const struct indexer_host host = {0};
-    struct http_options http = {.host = &host};
     struct error error = {0};
     char address[64];
 
@@ -96,19 +94,18 @@ static void owner_open(struct owner *owner, const char *url)
     owner->fixture.config->http_port = 0;
     owner->queue = nats_server_queue(url, ACK_WAIT_MS, owner->fixture.metrics);
     owner->pool = fixture_pool(&owner->fixture, owner->queue, 0); /* builds nothing itself */
-    http.config = owner->fixture.config;
-    http.registry = owner->fixture.registry;
-    http.metrics = owner->fixture.metrics;
-    http.io = &owner->fixture.io.io;
-    http.workers = owner->pool;
-    ck_assert_msg(http_server_start(&http, &owner->http, &error) == 0, "%s", error.text);
+    owner->http = http_server_new(&(struct http_options){.config = owner->fixture.config,
+                                                         .metrics = owner->fixture.metrics,
+                                                         .io = &owner->fixture.io.io});
+    worker_pool_add_routes(owner->pool, owner->http);
+    ck_assert_msg(http_server_start(owner->http, &error) == 0, "%s", error.text);
     (void)snprintf(address, sizeof(address), "127.0.0.1:%u", http_server_port(owner->http));
     worker_pool_set_address(owner->pool, address);
 }
 
 static void owner_close(struct owner *owner)
 {
-    http_server_stop(owner->http);
+    http_server_delete(owner->http);
     worker_pool_stop(owner->pool);
     owner->queue->operations->close(owner->queue);
     fixture_close(&owner->fixture);

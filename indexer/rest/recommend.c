@@ -7,7 +7,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "indexer/http/search_form.h"
+#include "indexer/rest/search_form.h"
 
 enum { EXAMPLES_MAX = 1024 };
 
@@ -43,7 +43,7 @@ static int parse_examples(struct http_request *request, const struct doc *recomm
     if (recommend->type != DOC_MAP)
         return error_set(error, ERROR_INVALID,
                          "Format error in JSON body: $.query.recommend: expected an object");
-    if (parse_known_keys(recommend, "$.query.recommend", known, error) != 0 ||
+    if (http_check_keys(recommend, "$.query.recommend", known, error) != 0 ||
         parse_list(recommend, "positive", &examples->positive, error) != 0 ||
         parse_list(recommend, "negative", &examples->negative, error) != 0)
         return error->code;
@@ -131,7 +131,7 @@ int search_recommend_parse(struct http_request *request, struct query_view *view
     bool has_negative;
     float *sum;
 
-    if (parse_known_keys(query, "$.query", known, error) != 0 ||
+    if (http_check_keys(query, "$.query", known, error) != 0 ||
         parse_examples(request, doc_get(query, "recommend"), &examples, error) != 0)
         return error->code;
     has_negative = examples.negative && examples.negative->count > 0;

@@ -1,5 +1,5 @@
 /* What the parts of a search mean, and how it is run. */
-#include "indexer/http/search_form.h"
+#include "indexer/rest/search_form.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -81,7 +81,7 @@ static int parse_mmr(const struct doc *mmr, struct search_form *form, struct err
     if (mmr->type != DOC_MAP)
         return error_set(error, ERROR_INVALID,
                          "Format error in JSON body: $.query.mmr: expected an object");
-    if (parse_known_keys(mmr, "$.query.mmr", known, error) != 0)
+    if (http_check_keys(mmr, "$.query.mmr", known, error) != 0)
         return error->code;
     diversity = doc_get(mmr, "diversity");
     if (diversity && diversity->type != DOC_NULL && !doc_as_double(diversity, &value))
@@ -116,7 +116,7 @@ static int parse_query_form(struct http_request *request, struct query_view *vie
         return parse_nearest(view, query, collection, form, error);
     nearest = doc_get(query, "nearest");
     if (nearest) {
-        if (parse_known_keys(query, "$.query", known, error) != 0 ||
+        if (http_check_keys(query, "$.query", known, error) != 0 ||
             parse_mmr(doc_get(query, "mmr"), form, error) != 0)
             return error->code;
         return parse_nearest(view, nearest, collection, form, error);
@@ -146,7 +146,7 @@ static int parse_params(const struct doc *body, struct query_search *search, str
     if (params->type != DOC_MAP)
         return error_set(error, ERROR_INVALID,
                          "Format error in JSON body: $.params: expected an object");
-    if (parse_known_keys(params, "$.params", known, error) != 0 ||
+    if (http_check_keys(params, "$.params", known, error) != 0 ||
         parse_u32(params, "hnsw_ef", 0, EF_MAX, &search->ef, error) != 0)
         return error->code;
     exact = doc_get(params, "exact");
@@ -254,28 +254,10 @@ int search_form_parse(struct http_request *request, struct query_view *view, con
     return 0;
 }
 
-static void count_search(struct http_request *request, const struct search_form *form,
-                         const struct query_result *result, int64_t start_ns)
-{
-    static const double windows_bounds[] = {0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 1024};
-    const struct http_options *options = request->options;
-    struct metric_label label[] = {{"collection", form->collection->name}};
-
-    metric_observe(metrics_histogram(options->metrics, "windrow_search_seconds",
-                                     "Time of one search, without waiting for offsets", label, 1,
-                                     metrics_seconds_bounds, metrics_seconds_bound_count),
-                   (double)(io_monotonic_ns(options->io) - start_ns) * 1e-9);
-    metric_observe(metrics_histogram(options->metrics, "windrow_search_windows_searched",
-                                     "Windows that one search looked into", label, 1,
-                                     windows_bounds,
-                                     sizeof(windows_bounds) / sizeof(windows_bounds[0])),
-                   result->windows_searched);
-}
-
 int search_form_run(struct http_request *request, struct query_view *view, struct search_form *form,
                     struct query_result *result, struct error *error)
 {
-    int64_t start_ns = io_monotonic_ns(request->options->io);
+    int64_t start_ns = io_monotonic_ns(rest_of(request)->io);
     int code;
 
     if (form->kind == SEARCH_FUSED)
@@ -287,6 +269,6 @@ int search_form_run(struct http_request *request, struct query_view *view, struc
     else
         code = query_search_run(view, &form->search, result, error);
     if (code == 0)
-        count_search(request, form, result, start_ns);
+        rest_count_search(request, form->collection, result->windows_searched, start_ns);
     return code;
 }

@@ -8,7 +8,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "indexer/http/search_form.h"
+#include "indexer/rest/search_form.h"
 
 struct candidate {
     const float *vector;
@@ -70,7 +70,7 @@ static int check_time(struct http_request *request, const struct search_form *fo
 {
     if (atomic_load(http_request_cancelled(request)))
         return error_set(error, ERROR_CANCELLED, "the service is stopping");
-    if (io_monotonic_ns(request->options->io) > form->deadline_ns)
+    if (io_monotonic_ns(rest_of(request)->io) > form->deadline_ns)
         return error_set(error, ERROR_TIMEOUT, "the search took longer than its timeout");
     return 0;
 }

@@ -1,4 +1,4 @@
-#include "indexer/http/parse.h"
+#include "indexer/rest/parse.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -7,51 +7,6 @@
 #include "base/text.h"
 
 enum { TIMEOUT_DEFAULT_MS = 30000, TIMEOUT_MAX_MS = 600000, MIN_OFFSETS_MAX = 4096 };
-
-int parse_body(struct http_request *request, struct doc *body, struct error *error)
-{
-    struct doc_limits limits = {.max_bytes = HTTP_BODY_MAX_BYTES, .max_depth = HTTP_JSON_DEPTH_MAX};
-    struct error inner = {0};
-
-    *body = (struct doc){.type = DOC_MAP};
-    if (request->body.size == 0)
-        return 0;
-    if (doc_parse_json(&request->arena, (const char *)request->body.data, request->body.size,
-                       &limits, body, &inner) != 0)
-        return error_set(error, ERROR_INVALID, "Format error in JSON body: %s", inner.text);
-    if (body->type != DOC_MAP)
-        return error_set(error, ERROR_INVALID, "Format error in JSON body: $: expected an object");
-    return 0;
-}
-
-int parse_collection(struct http_request *request, const struct config_collection **collection,
-                     struct error *error)
-{
-    const char *name = request->parts[0];
-
-    *collection = config_collection_find(request->options->config, name);
-    if (*collection)
-        return 0;
-    return error_set(error, ERROR_NOT_FOUND, "Not found: Collection `%.200s` doesn't exist!", name);
-}
-
-int parse_known_keys(const struct doc *map, const char *where, const char *const *known,
-                     struct error *error)
-{
-    for (uint32_t i = 0; i < map->count; i++) {
-        const struct doc *key = &map->items[2 * i];
-        size_t k = 0;
-        while (known[k] && !doc_string_equals(key, known[k]))
-            k++;
-        if (!known[k])
-            return error_set(error, ERROR_INVALID,
-                             "Format error in JSON body: %s: unknown field `%.*s`", where,
-                             (int)(key->count < 200 ? key->count : 200), key->string);
-    }
-    return 0;
-}
-
-/* ---- the windrow key ---- */
 
 static int parse_time(const struct doc *map, const char *key, int64_t *time_ms, struct error *error)
 {
@@ -154,7 +109,7 @@ int parse_extras(struct http_request *request, const struct doc *body, struct pa
     if (map->type != DOC_MAP)
         return error_set(error, ERROR_INVALID,
                          "Format error in JSON body: $.windrow: expected an object");
-    if (parse_known_keys(map, "$.windrow", known, error) != 0 ||
+    if (http_check_keys(map, "$.windrow", known, error) != 0 ||
         parse_time(map, "from", &extras->from_ms, error) != 0 ||
         parse_time(map, "to", &extras->to_ms, error) != 0 ||
         parse_half_life(&request->arena, map, &extras->half_life_ms, error) != 0 ||
@@ -201,7 +156,7 @@ static int parse_payload_selector(const struct doc *doc, struct parse_selector *
         return error_set(error, ERROR_INVALID,
                          "Format error in JSON body: $.with_payload: expected true, false, an "
                          "array of keys, or {include|exclude: [keys]}");
-    if (parse_known_keys(doc, "$.with_payload", known, error) != 0)
+    if (http_check_keys(doc, "$.with_payload", known, error) != 0)
         return error->code;
     selector->include = doc_get(doc, "include");
     selector->exclude = doc_get(doc, "exclude");
@@ -349,7 +304,7 @@ int parse_order_by(const struct doc *order_by, struct arena *arena, struct query
     if (!order_by || order_by->type == DOC_NULL)
         return 0;
     if (order_by->type == DOC_MAP) {
-        if (parse_known_keys(order_by, "$.order_by", known, error) != 0)
+        if (http_check_keys(order_by, "$.order_by", known, error) != 0)
             return error->code;
         key = doc_get(order_by, "key");
         direction = doc_get(order_by, "direction");
@@ -389,11 +344,11 @@ int parse_view(struct http_request *request, const struct doc *body,
 int parse_open_view(struct http_request *request, struct query_view_options *options,
                     struct query_view **view, struct error *error)
 {
-    const struct http_options *http = request->options;
+    const struct rest_options *rest = rest_of(request);
     int code;
 
-    options->registry = http->registry;
-    options->io = http->io;
+    options->registry = rest->registry;
+    options->io = rest->io;
     options->pool = http_request_pool(request);
     options->cancelled = http_request_cancelled(request);
     if (options->min_offset_count == 0)
@@ -409,8 +364,9 @@ int parse_open(struct http_request *request, const char *const *known, struct do
                const struct config_collection **collection, struct parse_extras *extras,
                struct query_view **view, struct error *error)
 {
-    if (parse_collection(request, collection, error) != 0 ||
-        parse_body(request, body, error) != 0 || parse_known_keys(body, "$", known, error) != 0)
+    if (http_request_collection(request, collection, error) != 0 ||
+        http_request_body(request, body, error) != 0 ||
+        http_check_keys(body, "$", known, error) != 0)
         return error->code;
     return parse_view(request, body, *collection, extras, view, error);
 }

@@ -1,16 +1,17 @@
 /* Request bodies into the structs of query.h. Every function fills an error whose text is what the
  * client reads: Qdrant's wording where Qdrant has one, with the JSON path where a value is wrong.
  */
-#ifndef INDEXER_HTTP_PARSE_H
-#define INDEXER_HTTP_PARSE_H
+#ifndef INDEXER_REST_PARSE_H
+#define INDEXER_REST_PARSE_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "base/doc.h"
-#include "indexer/http/request.h"
+#include "indexer/http/http.h"
 #include "indexer/query/query.h"
+#include "indexer/rest/handlers.h"
 
 /* Which parts of a point the reply carries. */
 struct parse_selector {
@@ -29,17 +30,6 @@ struct parse_extras {
     size_t min_offset_count;
     bool explain;
 };
-
-/** The body as a JSON object into *body; an empty body is an empty object. */
-int parse_body(struct http_request *request, struct doc *body, struct error *error);
-
-/** The collection named in the path: "Not found: Collection `x` doesn't exist!" */
-int parse_collection(struct http_request *request, const struct config_collection **collection,
-                     struct error *error);
-
-/** Refuses keys that are not in the NULL-terminated list. */
-int parse_known_keys(const struct doc *map, const char *where, const char *const *known,
-                     struct error *error);
 
 int parse_extras(struct http_request *request, const struct doc *body, struct parse_extras *extras,
                  struct error *error);

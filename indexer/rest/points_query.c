@@ -2,8 +2,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "indexer/http/render.h"
-#include "indexer/http/search_form.h"
+#include "indexer/rest/render.h"
+#include "indexer/rest/search_form.h"
 
 enum { BATCH_MAX = 1024 };
 
@@ -20,7 +20,7 @@ static int run_one(struct http_request *request, struct query_view *view, const 
     return search_form_run(request, view, &form, result, error);
 }
 
-void http_handle_query(struct http_request *request)
+void rest_handle_query(struct http_request *request)
 {
     const struct config_collection *collection;
     struct query_view *view = NULL;
@@ -61,7 +61,7 @@ static int run_batch(struct http_request *request, struct query_view *view,
             return error_set(error, ERROR_INVALID,
                              "Format error in JSON body: $.searches[%u]: expected an object", i);
         *last = (struct query_result){0};
-        if (parse_known_keys(one, "$.searches[]", search_form_keys, error) != 0 ||
+        if (http_check_keys(one, "$.searches[]", search_form_keys, error) != 0 ||
             run_one(request, view, one, collection, extras, last, &selector, error) != 0)
             return error->code;
         buffer_append_text(&request->reply, i > 0 ? ",{\"points\":" : "{\"points\":");
@@ -73,7 +73,7 @@ static int run_batch(struct http_request *request, struct query_view *view,
     return 0;
 }
 
-void http_handle_query_batch(struct http_request *request)
+void rest_handle_query_batch(struct http_request *request)
 {
     static const char *const known[] = {"searches", "windrow", NULL};
     const struct config_collection *collection;
@@ -126,7 +126,7 @@ static int search_vector(struct http_request *request, const struct doc *body,
                         error);
 }
 
-void http_handle_search(struct http_request *request)
+void rest_handle_search(struct http_request *request)
 {
     static const char *const known[] = {
         "vector",      "filter",       "params",       "score_threshold", "limit",   "offset",

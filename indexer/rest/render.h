@@ -1,10 +1,10 @@
 /* Results into JSON. */
-#ifndef INDEXER_HTTP_RENDER_H
-#define INDEXER_HTTP_RENDER_H
+#ifndef INDEXER_REST_RENDER_H
+#define INDEXER_REST_RENDER_H
 
-#include "indexer/http/parse.h"
-#include "indexer/http/request.h"
+#include "indexer/http/http.h"
 #include "indexer/query/query.h"
+#include "indexer/rest/parse.h"
 
 /** One point: id, and with `score` also version and score; payload and vector as selected. A
  * damaged block is an error. */

@@ -1,12 +1,12 @@
-/* Collections come from the config; over HTTP they are read. */
+/* Collections come from the config; over HTTP they are read: their state, their windows. */
+#include <stdlib.h>
 #include <string.h>
 
-#include "indexer/http/parse.h"
-#include "indexer/http/render.h"
+#include "indexer/rest/handlers.h"
 
-void http_handle_collections(struct http_request *request)
+void rest_handle_collections(struct http_request *request)
 {
-    const struct config *config = request->options->config;
+    const struct config *config = rest_of(request)->config;
 
     http_reply_begin(request);
     buffer_append_text(&request->reply, "{\"collections\":[");
@@ -20,16 +20,16 @@ void http_handle_collections(struct http_request *request)
     http_reply_end(request, NULL);
 }
 
-void http_handle_aliases(struct http_request *request)
+void rest_handle_aliases(struct http_request *request)
 {
     http_reply_begin(request);
     buffer_append_text(&request->reply, "{\"aliases\":[]}");
     http_reply_end(request, NULL);
 }
 
-void http_handle_collection_exists(struct http_request *request)
+void rest_handle_collection_exists(struct http_request *request)
 {
-    bool exists = config_collection_find(request->options->config, request->parts[0]);
+    bool exists = config_collection_find(rest_of(request)->config, request->parts[0]);
 
     http_reply_begin(request);
     buffer_append_format(&request->reply, "{\"exists\":%s}", exists ? "true" : "false");
@@ -74,7 +74,7 @@ static void add_shard(struct store_shard *shard, const struct config_collection 
 static struct collection_totals totals_of(struct http_request *request,
                                           const struct config_collection *collection)
 {
-    struct store_registry *registry = request->options->registry;
+    struct store_registry *registry = rest_of(request)->registry;
     struct collection_totals totals = {0};
     struct store_lease *leases;
     size_t count = store_registry_acquire(registry, collection->name, &request->arena, &leases);
@@ -88,14 +88,14 @@ static struct collection_totals totals_of(struct http_request *request,
 
 /* Every key that the clients' models require, and those their users read (points_count,
  * indexed_vectors_count). red: damage or a stopped shard; yellow: a segment is being built. */
-void http_handle_collection(struct http_request *request)
+void rest_handle_collection(struct http_request *request)
 {
     const struct config_collection *collection;
     struct collection_totals totals;
     struct error error = {0};
     const char *status;
 
-    if (parse_collection(request, &collection, &error) != 0) {
+    if (http_request_collection(request, &collection, &error) != 0) {
         http_reply_from_error(request, &error);
         return;
     }
@@ -125,11 +125,11 @@ void http_handle_collection(struct http_request *request)
     http_reply_end(request, NULL);
 }
 
-void http_handle_collection_create(struct http_request *request)
+void rest_handle_collection_create(struct http_request *request)
 {
     const char *name = request->parts[0];
 
-    if (config_collection_find(request->options->config, name))
+    if (config_collection_find(rest_of(request)->config, name))
         http_reply_error(request, 409, "Wrong input: Collection `%.200s` already exists!", name);
     else
         http_reply_error(request, 501,
@@ -137,23 +137,23 @@ void http_handle_collection_create(struct http_request *request)
                          name);
 }
 
-void http_handle_collection_update(struct http_request *request)
+void rest_handle_collection_update(struct http_request *request)
 {
     const struct config_collection *collection;
     struct error error = {0};
 
-    if (parse_collection(request, &collection, &error) != 0)
+    if (http_request_collection(request, &collection, &error) != 0)
         http_reply_from_error(request, &error);
     else
-        http_handle_not_available(request);
+        rest_handle_not_available(request);
 }
 
 /* Frameworks delete what is not there before they begin; that is no failure. */
-void http_handle_collection_delete(struct http_request *request)
+void rest_handle_collection_delete(struct http_request *request)
 {
     const char *name = request->parts[0];
 
-    if (config_collection_find(request->options->config, name)) {
+    if (config_collection_find(rest_of(request)->config, name)) {
         http_reply_error(request, 501,
                          "Collections are defined in windrow.yaml: remove `%.200s` there and "
                          "restart",
@@ -165,15 +165,15 @@ void http_handle_collection_delete(struct http_request *request)
     http_reply_end(request, NULL);
 }
 
-void http_handle_collection_aliases(struct http_request *request)
+void rest_handle_collection_aliases(struct http_request *request)
 {
     const struct config_collection *collection;
     struct error error = {0};
 
-    if (parse_collection(request, &collection, &error) != 0)
+    if (http_request_collection(request, &collection, &error) != 0)
         http_reply_from_error(request, &error);
     else
-        http_handle_aliases(request);
+        rest_handle_aliases(request);
 }
 
 /* ---- payload indexes ---- */
@@ -196,7 +196,7 @@ static int check_index_body(const struct doc *body, struct error *error)
     const struct doc *name = doc_get(body, "field_name");
     const struct doc *schema = doc_get(body, "field_schema");
 
-    if (parse_known_keys(body, "$", known, error) != 0)
+    if (http_check_keys(body, "$", known, error) != 0)
         return error->code;
     if (!name || name->type != DOC_STRING || name->count == 0)
         return error_set(error, ERROR_INVALID,
@@ -207,34 +207,146 @@ static int check_index_body(const struct doc *body, struct error *error)
     return 0;
 }
 
-void http_handle_index_create(struct http_request *request)
+void rest_handle_index_create(struct http_request *request)
 {
     const struct config_collection *collection;
     struct error error = {0};
     struct doc body;
 
-    if (parse_collection(request, &collection, &error) != 0 ||
-        parse_body(request, &body, &error) != 0 || check_index_body(&body, &error) != 0)
+    if (http_request_collection(request, &collection, &error) != 0 ||
+        http_request_body(request, &body, &error) != 0 || check_index_body(&body, &error) != 0)
         http_reply_from_error(request, &error);
     else
         reply_index_done(request);
 }
 
-void http_handle_index_delete(struct http_request *request)
+void rest_handle_index_delete(struct http_request *request)
 {
     const struct config_collection *collection;
     struct error error = {0};
 
-    if (parse_collection(request, &collection, &error) != 0)
+    if (http_request_collection(request, &collection, &error) != 0)
         http_reply_from_error(request, &error);
     else
         reply_index_done(request);
 }
 
-void http_handle_not_available(struct http_request *request)
+void rest_handle_not_available(struct http_request *request)
 {
     http_reply_error(request, 501,
                      "windrow does not offer %s %s: records come from Kafka and collections from "
                      "windrow.yaml",
                      request->method, request->path);
+}
+
+/* ---- windows ---- */
+
+struct listed_window {
+    const struct store_window_info *info;
+    const char *collection;
+    const char *shard;
+};
+
+static int by_start(const void *a, const void *b)
+{
+    const struct listed_window *left = a;
+    const struct listed_window *right = b;
+
+    if (left->info->start_ms != right->info->start_ms)
+        return left->info->start_ms < right->info->start_ms ? -1 : 1;
+    return strverscmp(left->shard, right->shard);
+}
+
+static size_t chunk_segments(const struct store_window_info *window)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < window->chunk_count; i++)
+        count += window->chunks[i].segment.file_number != 0;
+    return count;
+}
+
+static void append_window(struct buffer *out, const struct listed_window *listed)
+{
+    const struct store_window_info *window = listed->info;
+
+    buffer_append_text(out, "{\"collection\":");
+    doc_write_json_string(out, listed->collection, strlen(listed->collection));
+    buffer_append_text(out, ",\"shard\":");
+    doc_write_json_string(out, listed->shard, strlen(listed->shard));
+    buffer_append_format(
+        out,
+        ",\"start_ms\":%lld,\"end_ms\":%lld,\"state\":\"%s\",\"rows\":%llu,"
+        "\"bytes\":%llu,\"generation\":%llu,\"chunks\":%zu,\"chunk_segments\":%zu,\"segment\":",
+        (long long)window->start_ms, (long long)(window->start_ms + window->length_ms),
+        store_window_state(window), (unsigned long long)window->live_rows,
+        (unsigned long long)window->total_bytes, (unsigned long long)window->generation,
+        window->chunk_count, chunk_segments(window));
+    if (window->run.segment.file_number == 0) {
+        buffer_append_text(out, "null}");
+        return;
+    }
+    buffer_append_format(out,
+                         "{\"kind\":\"%s\",\"bytes\":%llu,\"recall\":", window->run.segment.kind,
+                         (unsigned long long)window->run.segment.bytes);
+    if (window->run.segment.recall < 0)
+        buffer_append_text(out, "null}}");
+    else
+        buffer_append_format(out, "%.4f}}", window->run.segment.recall);
+}
+
+static size_t list_windows(struct http_request *request, const char *collection,
+                           struct listed_window **windows)
+{
+    struct store_registry *registry = rest_of(request)->registry;
+    struct store_lease *leases;
+    size_t shard_count = store_registry_acquire(registry, collection, &request->arena, &leases);
+    struct store_shard_info *infos = arena_calloc(&request->arena, shard_count + 1, sizeof(*infos));
+    const char **shards = arena_calloc(&request->arena, shard_count + 1, sizeof(*shards));
+    size_t count = 0;
+
+    for (size_t i = 0; i < shard_count; i++) {
+        const char *name = store_shard_name(leases[i].shard);
+        store_shard_describe(leases[i].shard, &request->arena, &infos[i]);
+        shards[i] = arena_copy(&request->arena, name, strlen(name));
+        count += infos[i].window_count;
+        store_registry_release(registry, &leases[i]);
+    }
+    *windows = arena_calloc(&request->arena, count + 1, sizeof(**windows));
+    count = 0;
+    for (size_t i = 0; i < shard_count; i++) {
+        for (size_t j = 0; j < infos[i].window_count; j++)
+            (*windows)[count++] = (struct listed_window){
+                .info = &infos[i].windows[j], .collection = collection, .shard = shards[i]};
+    }
+    qsort(*windows, count, sizeof(**windows), by_start);
+    return count;
+}
+
+void rest_handle_windows(struct http_request *request)
+{
+    const char *name = http_request_argument(request, "collection");
+    const struct config *config = rest_of(request)->config;
+    const struct config_collection *collection = name ? config_collection_find(config, name) : NULL;
+    struct listed_window *windows;
+    size_t count;
+
+    if (!name && config->collection_count == 1)
+        collection = &config->collections[0];
+    if (!collection) {
+        if (name)
+            http_reply_error(request, 404, "Not found: Collection `%.200s` doesn't exist!", name);
+        else
+            http_reply_error(request, 400, "Wrong input: which collection? ?collection=NAME");
+        return;
+    }
+    count = list_windows(request, collection->name, &windows);
+    http_reply_plain(request, 200, HTTP_TYPE_JSON);
+    buffer_append_text(&request->reply, "{\"windows\":[");
+    for (size_t i = 0; i < count; i++) {
+        if (i > 0)
+            buffer_append_byte(&request->reply, ',');
+        append_window(&request->reply, &windows[i]);
+    }
+    buffer_append_text(&request->reply, "]}");
 }

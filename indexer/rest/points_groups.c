@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "indexer/http/render.h"
-#include "indexer/http/search_form.h"
+#include "indexer/rest/render.h"
+#include "indexer/rest/search_form.h"
 
 enum {
     GROUPS_DEFAULT = 10,
@@ -163,7 +163,7 @@ static int render(struct http_request *request, const struct grouping *grouping,
     return 0;
 }
 
-void http_handle_query_groups(struct http_request *request)
+void rest_handle_query_groups(struct http_request *request)
 {
     static const char *const known[] = {
         "query",        "using",    "filter",      "params",       "score_threshold",

@@ -1,7 +1,9 @@
-#include "indexer/http/render.h"
+#include "indexer/rest/render.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+enum { REPLY_MAX_BYTES = 256 * 1024 * 1024 };
 
 /* ---- payload selection ---- */
 
@@ -81,7 +83,7 @@ static int render_vector(struct http_request *request, const struct query_row *r
                          struct buffer *out, struct error *error)
 {
     const struct config_collection *collection =
-        config_collection_find(request->options->config, request->parts[0]);
+        config_collection_find(rest_of(request)->config, request->parts[0]);
     const float *vector;
 
     if (query_row_vector(row, &vector, error) != 0)
@@ -102,11 +104,11 @@ static int render_row(struct http_request *request, const struct query_row *row,
 {
     struct doc id = query_row_id(row, &request->arena);
 
-    if (out->size > HTTP_REPLY_MAX_BYTES)
+    if (out->size > REPLY_MAX_BYTES)
         return error_set(error, ERROR_INVALID,
                          "Wrong input: the reply would be larger than %d bytes: ask for fewer "
                          "points a page, or without vectors",
-                         HTTP_REPLY_MAX_BYTES);
+                         REPLY_MAX_BYTES);
     buffer_append_text(out, "{\"id\":");
     doc_write_json(out, &id);
     if (score) {

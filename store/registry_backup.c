@@ -1,4 +1,5 @@
-#include "windrow/backup.h"
+/* A backup of all shards that are open here. */
+#include "store/registry.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -68,9 +69,9 @@ static int back_up_shards(struct store_registry *registry, const char *folder,
     return code;
 }
 
-int backup_run(struct store_registry *registry, struct io *io, const char *folder,
-               const char *token, const atomic_bool *cancelled, struct buffer *out,
-               struct error *error)
+int store_registry_backup(struct store_registry *registry, struct io *io, const char *folder,
+                          const char *token, const atomic_bool *cancelled, struct buffer *out,
+                          struct error *error)
 {
     struct list list = {0};
     int code = store_backup_check(io, folder, token, error);
@@ -83,7 +84,7 @@ int backup_run(struct store_registry *registry, struct io *io, const char *folde
     if (code == 0)
         code = store_backup_finish(io, folder, list.shards, list.count, error);
     if (code == 0) {
-        log_info("windrow", "%zu shards backed up to %s", list.count, folder);
+        log_info("store", "%zu shards backed up to %s", list.count, folder);
         buffer_append_byte(out, '[');
         for (size_t i = 0; i < list.count; i++) {
             if (i > 0)

@@ -1,8 +1,8 @@
 /* search_form: one search of a request (points/query and what is built like it), taken apart. */
-#ifndef INDEXER_HTTP_SEARCH_FORM_H
-#define INDEXER_HTTP_SEARCH_FORM_H
+#ifndef INDEXER_REST_SEARCH_FORM_H
+#define INDEXER_REST_SEARCH_FORM_H
 
-#include "indexer/http/parse.h"
+#include "indexer/rest/parse.h"
 
 enum search_kind { SEARCH_NEAREST, SEARCH_ALL, SEARCH_ORDERED, SEARCH_FUSED };
 

@@ -1,8 +1,8 @@
 /* Points without a query vector: points/scroll, points/count, POST points. */
 #include <string.h>
 
-#include "indexer/http/parse.h"
-#include "indexer/http/render.h"
+#include "indexer/rest/parse.h"
+#include "indexer/rest/render.h"
 
 enum { LIMIT_DEFAULT = 10, IDS_MAX = 100000 };
 
@@ -31,7 +31,7 @@ static int parse_scroll(struct http_request *request, const struct doc *body,
     return 0;
 }
 
-void http_handle_scroll(struct http_request *request)
+void rest_handle_scroll(struct http_request *request)
 {
     static const char *const known[] = {"offset",       "limit",       "filter",       "order_by",
                                         "with_payload", "with_vector", "with_vectors", "shard_key",
@@ -74,7 +74,7 @@ void http_handle_scroll(struct http_request *request)
     query_view_close(view);
 }
 
-void http_handle_count(struct http_request *request)
+void rest_handle_count(struct http_request *request)
 {
     static const char *const known[] = {"filter", "exact", "shard_key", "windrow", NULL};
     const struct query_filter *filter = NULL;
@@ -129,7 +129,7 @@ static int retrieve(struct http_request *request, struct query_view *view, const
     return 0;
 }
 
-void http_handle_retrieve(struct http_request *request)
+void rest_handle_retrieve(struct http_request *request)
 {
     static const char *const known[] = {"ids",       "with_payload", "with_vector", "with_vectors",
                                         "shard_key", "windrow",      NULL};

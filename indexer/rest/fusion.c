@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "indexer/http/search_form.h"
+#include "indexer/rest/search_form.h"
 
 enum { PREFETCH_MAX = 16, RRF_K = 2 };
 
@@ -18,7 +18,7 @@ int search_fusion_parse(const struct doc *body, const struct doc *query, struct 
     static const char *const known[] = {"fusion", NULL};
     const struct doc *prefetch = doc_get(body, "prefetch");
 
-    if (parse_known_keys(query, "$.query", known, error) != 0)
+    if (http_check_keys(query, "$.query", known, error) != 0)
         return error->code;
     if (!doc_string_equals(doc_get(query, "fusion"), "rrf"))
         return error_set(error, ERROR_UNSUPPORTED, "windrow answers the `fusion` rrf only");
@@ -108,7 +108,7 @@ static int run_prefetch(struct http_request *request, struct query_view *view,
     if (form->prefetch[i].type != DOC_MAP)
         return error_set(error, ERROR_INVALID,
                          "Format error in JSON body: $.prefetch[%u]: expected an object", i);
-    if (parse_known_keys(&form->prefetch[i], "$.prefetch[]", prefetch_keys, error) != 0)
+    if (http_check_keys(&form->prefetch[i], "$.prefetch[]", prefetch_keys, error) != 0)
         return error->code;
     body = with_filter(&request->arena, &form->prefetch[i], form->root_filter);
     if (search_form_parse(request, view, &body, form->collection, form->extras, &one, error) != 0)

@@ -7,22 +7,22 @@
 #include <string.h>
 
 #include "base/text.h"
-#include "indexer/http/parse.h"
-#include "indexer/http/render.h"
+#include "indexer/rest/parse.h"
+#include "indexer/rest/render.h"
 
 enum { POINTS_MAX = 100000, FILTER_PAGE = 1000 };
 
 struct write_list {
-    struct indexer_write *writes;
+    struct rest_write *writes;
     size_t count;
     size_t capacity;
 };
 
-static struct indexer_write *list_add(struct arena *arena, struct write_list *list)
+static struct rest_write *list_add(struct arena *arena, struct write_list *list)
 {
     if (list->count == list->capacity) {
         size_t capacity = list->capacity ? list->capacity * 2 : 64;
-        struct indexer_write *grown = arena_calloc(arena, capacity, sizeof(*grown));
+        struct rest_write *grown = arena_calloc(arena, capacity, sizeof(*grown));
         if (!grown)
             abort();
         if (list->count)
@@ -35,7 +35,7 @@ static struct indexer_write *list_add(struct arena *arena, struct write_list *li
 
 /* The message key: digits for numbers, the canonical text otherwise. */
 static void set_key(struct arena *arena, const uint8_t *key, size_t key_bytes,
-                    struct indexer_write *write)
+                    struct rest_write *write)
 {
     struct doc id = store_key_to_doc(key, key_bytes, arena);
     struct buffer text = {0};
@@ -85,7 +85,7 @@ static void append_event_time(struct http_request *request,
                               struct buffer *out)
 {
     const char *field = collection->event_time_field;
-    int64_t now_ms = io_wall_ms(request->options->io);
+    int64_t now_ms = io_wall_ms(rest_of(request)->io);
     struct found_value found = {false};
     char text[TEXT_TIME_BYTES];
 
@@ -127,7 +127,7 @@ static int add_point(struct http_request *request, const struct config_collectio
                      struct write_list *list, struct error *error)
 {
     struct arena *arena = &request->arena;
-    struct indexer_write *write;
+    struct rest_write *write;
     struct buffer value = {0};
     struct store_key key;
     const float *values;
@@ -182,7 +182,7 @@ static int add_points(struct http_request *request, const struct config_collecti
             return error_set(error, ERROR_INVALID,
                              "Format error in JSON body: $.points[%u]: missing field `%s`", i,
                              id ? "vector" : "id");
-        if (parse_known_keys(point, "$.points[]", known, error) != 0 ||
+        if (http_check_keys(point, "$.points[]", known, error) != 0 ||
             add_point(request, collection, id, vector, doc_get(point, "payload"), list, error) != 0)
             return error->code;
     }
@@ -306,14 +306,14 @@ static int wait_searchable(struct http_request *request, const struct config_col
 static int produce(struct http_request *request, const struct config_collection *collection,
                    struct write_list *list, struct error *error)
 {
-    const struct indexer_host *host = request->options->host;
+    const struct rest_writer *writer = &rest_of(request)->writer;
     int code;
 
-    if (!host->write)
+    if (!writer->write)
         return error_set(error, ERROR_UNSUPPORTED, "This process does not produce to Kafka");
     if (!http_request_wait_begin(request))
         return error_set(error, ERROR_BUSY, "Too many writes wait for Kafka");
-    code = host->write(host->context, collection, list->writes, list->count, error);
+    code = writer->write(writer->context, collection, list->writes, list->count, error);
     http_request_wait_end(request);
     return code;
 }
@@ -359,7 +359,8 @@ static void send_writes(struct http_request *request, const struct config_collec
 static int open_write(struct http_request *request, const struct config_collection **collection,
                       struct doc *body, struct parse_extras *extras, struct error *error)
 {
-    if (parse_collection(request, collection, error) != 0 || parse_body(request, body, error) != 0)
+    if (http_request_collection(request, collection, error) != 0 ||
+        http_request_body(request, body, error) != 0)
         return error->code;
     return parse_extras(request, body, extras, error);
 }
@@ -378,7 +379,7 @@ static int add_upsert(struct http_request *request, const struct config_collecti
                      "Format error in JSON body: $: expected `points` or `batch`");
 }
 
-void http_handle_upsert(struct http_request *request)
+void rest_handle_upsert(struct http_request *request)
 {
     const struct config_collection *collection;
     struct write_list list = {0};
@@ -395,7 +396,7 @@ void http_handle_upsert(struct http_request *request)
         http_reply_from_error(request, &error);
 }
 
-void http_handle_delete(struct http_request *request)
+void rest_handle_delete(struct http_request *request)
 {
     const struct config_collection *collection;
     struct query_view *view = NULL;
@@ -458,7 +459,7 @@ static int add_operation(struct http_request *request, const struct config_colle
 }
 
 /* All operations are checked before the first message is sent; messages keep their order. */
-void http_handle_write_batch(struct http_request *request)
+void rest_handle_write_batch(struct http_request *request)
 {
     const struct config_collection *collection;
     const struct doc *operations = NULL;
@@ -495,12 +496,12 @@ void http_handle_write_batch(struct http_request *request)
     http_reply_end(request, NULL);
 }
 
-void http_handle_partial_update(struct http_request *request)
+void rest_handle_partial_update(struct http_request *request)
 {
     const struct config_collection *collection;
     struct error error = {0};
 
-    if (parse_collection(request, &collection, &error) == 0)
+    if (http_request_collection(request, &collection, &error) == 0)
         (void)not_offered(&error, request->path, strnlen(request->path, 200));
     http_reply_from_error(request, &error);
 }

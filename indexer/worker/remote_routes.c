@@ -1,10 +1,10 @@
-/* What builders on other machines ask the owner of a window: indexer/worker/remote.h. */
+/* The routes that builders on other machines use: indexer/worker/remote.h. */
 #include "indexer/worker/remote.h"
 
 #include <string.h>
 
 #include "base/text.h"
-#include "indexer/http/request.h"
+#include "indexer/http/http.h"
 
 static bool get_number(struct http_request *request, const char *name, uint64_t *value)
 {
@@ -30,8 +30,7 @@ static bool get_run(struct http_request *request, struct worker_run *run)
 {
     *run = (struct worker_run){.collection = http_request_argument(request, "collection"),
                                .shard = http_request_argument(request, "shard")};
-    if (request->options->workers && run->collection && run->shard &&
-        get_time(request, "start_ms", &run->start_ms) &&
+    if (run->collection && run->shard && get_time(request, "start_ms", &run->start_ms) &&
         get_time(request, "length_ms", &run->length_ms) && run->length_ms >= 0 &&
         get_number(request, "generation", &run->generation) &&
         (!http_request_argument(request, "file") || get_number(request, "file", &run->file_number)))
@@ -41,7 +40,7 @@ static bool get_run(struct http_request *request, struct worker_run *run)
     return false;
 }
 
-void http_handle_run(struct http_request *request)
+static void handle_run(struct http_request *request)
 {
     struct error error = {0};
     struct worker_run run;
@@ -52,16 +51,16 @@ void http_handle_run(struct http_request *request)
     if (!get_number(request, "first", &first) || !get_number(request, "count", &count) ||
         first > UINT32_MAX || count > UINT32_MAX) {
         http_reply_error(request, 400, "first and count: expected numbers of rows");
-    } else if (worker_remote_vectors(request->options->workers, &run, first, count, &request->reply,
+    } else if (worker_remote_vectors(request->context, &run, first, count, &request->reply,
                                      &error) != 0) {
         http_reply_from_error(request, &error);
     } else {
         request->status = 200;
-        request->content_type = "application/octet-stream";
+        request->content_type = HTTP_TYPE_BINARY;
     }
 }
 
-void http_handle_codebook(struct http_request *request)
+static void handle_codebook(struct http_request *request)
 {
     struct error error = {0};
     struct worker_run run;
@@ -71,16 +70,16 @@ void http_handle_codebook(struct http_request *request)
         return;
     if (!get_number(request, "offset", &offset)) {
         http_reply_error(request, 400, "offset: expected a number of bytes");
-    } else if (worker_remote_codebook(request->options->workers, &run, offset, &request->reply,
-                                      &error) != 0) {
+    } else if (worker_remote_codebook(request->context, &run, offset, &request->reply, &error) !=
+               0) {
         http_reply_from_error(request, &error);
     } else {
         request->status = 200;
-        request->content_type = "application/octet-stream";
+        request->content_type = HTTP_TYPE_BINARY;
     }
 }
 
-void http_handle_segment_begin(struct http_request *request)
+static void handle_segment_begin(struct http_request *request)
 {
     struct error error = {0};
     struct worker_run run;
@@ -90,8 +89,8 @@ void http_handle_segment_begin(struct http_request *request)
 
     if (!get_run(request, &run))
         return;
-    code = given_up ? worker_remote_give_up(request->options->workers, &run, given_up, &error)
-                    : worker_remote_begin(request->options->workers, &run, &file_number, &error);
+    code = given_up ? worker_remote_give_up(request->context, &run, given_up, &error)
+                    : worker_remote_begin(request->context, &run, &file_number, &error);
     if (code != 0) {
         http_reply_from_error(request, &error);
         return;
@@ -102,7 +101,7 @@ void http_handle_segment_begin(struct http_request *request)
     http_reply_end(request, NULL);
 }
 
-void http_handle_segment_part(struct http_request *request)
+static void handle_segment_part(struct http_request *request)
 {
     struct worker_part part = {.bytes = request->body.data, .size_bytes = request->body.size};
     struct error error = {0};
@@ -115,11 +114,23 @@ void http_handle_segment_part(struct http_request *request)
         !get_number(request, "offset", &part.offset) ||
         !get_number(request, "total", &part.total_bytes)) {
         http_reply_error(request, 400, "file_number, offset and total: expected numbers");
-    } else if (worker_remote_part(request->options->workers, &run, &part, &attached, &error) != 0) {
+    } else if (worker_remote_part(request->context, &run, &part, &attached, &error) != 0) {
         http_reply_from_error(request, &error);
     } else {
         http_reply_begin(request);
         buffer_append_format(&request->reply, "{\"attached\":%s}", attached ? "true" : "false");
         http_reply_end(request, NULL);
     }
+}
+
+static const struct http_route routes[] = {
+    {"GET", "/internal/run", handle_run, HTTP_READ, false},
+    {"GET", "/internal/epoch", handle_codebook, HTTP_READ, false},
+    {"POST", "/internal/segment", handle_segment_begin, HTTP_WRITE, false},
+    {"PUT", "/internal/segment", handle_segment_part, HTTP_WRITE, false},
+};
+
+void worker_pool_add_routes(struct worker_pool *pool, struct http_server *server)
+{
+    http_server_add_routes(server, routes, sizeof(routes) / sizeof(routes[0]), pool);
 }

@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "indexer/http/parse.h"
-#include "indexer/http/render.h"
+#include "indexer/rest/parse.h"
+#include "indexer/rest/render.h"
 
 enum { LIMIT_DEFAULT = 10, VALUES_MAX = 1 << 20, SLOTS_FIRST = 256 };
 
@@ -190,7 +190,7 @@ static int parse_key(struct http_request *request, const struct doc *body, const
     return 0;
 }
 
-void http_handle_facet(struct http_request *request)
+void rest_handle_facet(struct http_request *request)
 {
     static const char *const known[] = {"key",       "limit",   "filter", "exact",
                                         "shard_key", "windrow", NULL};

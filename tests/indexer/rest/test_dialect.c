@@ -1,0 +1,334 @@
+/* What each call of the dialect answers, good requests and bad ones. */
+#include "tests/support/test_main.h"
+
+#include <string.h>
+
+#include "tests/indexer/rest/rest_fixture.h"
+
+START_TEST(bad_requests_get_the_error_envelope)
+{
+    static const struct expectation cases[] = {
+        {"GET", "/nowhere", NULL, 404, "\"status\":{\"error\":"},
+        {"DELETE", "/metrics", NULL, 405, "allowed: GET"},
+        {"GET", "/collections/nope", NULL, 404, "Not found: Collection `nope` doesn't exist!"},
+        {"GET", "/collections/a%2Fb", NULL, 404, "Collection `a/b`"},
+        {"POST", "/collections/nope/points/query", "{}", 404, "`nope`"},
+        {"POST", C "/points/query", "{\"query\":", 400, "Format error in JSON body"},
+        {"POST", C "/points/query", "[1]", 400, "$: expected an object"},
+        {"POST", C "/points/query", "{\"query\":[1,2,3]}", 400,
+         "Wrong input: Vector dimension error: expected dim: 4, got 3"},
+        {"POST", C "/points/query", "{\"query\":[1,2,3,\"x\"]}", 400, "$.query[3]"},
+        {"POST", C "/points/query", "{\"query\":[1,2,3,1e99]}", 400, "$.query[3]"},
+        {"POST", C "/points/query", "{\"query\":[1,2,3,4],\"limit\":0}", 422,
+         "value 0 invalid, must be 1 or larger"},
+        {"POST", C "/points/query", "{\"query\":[1,2,3,4],\"limit\":999999999}", 422, "limit"},
+        {"POST", C "/points/query", "{\"query\":[1,2,3,4],\"limit\":-1}", 400, "$.limit"},
+        {"POST", C "/points/query", "{\"query\":[1,2,3,4],\"limt\":1}", 400,
+         "unknown field `limt`"},
+        {"POST", C "/points/query", "{\"query\":[1,2,3,4],\"using\":\"b\"}", 400,
+         "Not existing vector name error: b"},
+        {"POST", C "/points/query", "{\"query\":[1,2,3,4],\"filter\":{\"mus\":[]}}", 400,
+         "unknown field `mus`"},
+        {"POST", C "/points/query", "{\"query\":{\"fusion\":\"rrf\"}}", 400, "$.prefetch"},
+        {"POST", C "/points/query", "{\"query\":{\"fusion\":\"dbsf\"},\"prefetch\":{}}", 501,
+         "`fusion`"},
+        {"POST", C "/points/query", "{\"query\":{\"fusion\":\"rrf\"},\"prefetch\":[1]}", 400,
+         "$.prefetch[0]"},
+        {"POST", C "/points/query", "{\"query\":{\"fusion\":\"rrf\"},\"prefetch\":{\"limt\":1}}",
+         400, "unknown field `limt`"},
+        {"POST", C "/points/query",
+         "{\"query\":{\"fusion\":\"rrf\"},\"prefetch\":{\"query\":{\"fusion\":\"rrf\"},"
+         "\"prefetch\":{}}}",
+         501, "inside of another"},
+        {"POST", C "/points/query", "{\"query\":[1,2,3,4],\"prefetch\":{}}", 501, "`prefetch`"},
+        {"POST", C "/points/query", "{\"query\":{\"formula\":{}}}", 501, "`formula`"},
+        {"POST", C "/points/query", "{\"query\":{\"recommend\":[1]}}", 400, "$.query.recommend"},
+        {"POST", C "/points/query", "{\"query\":{\"recommend\":{\"negative\":[1]}}}", 400,
+         "At least one positive"},
+        {"POST", C "/points/query", "{\"query\":{\"recommend\":{\"positive\":[[1,2]]}}}", 400,
+         "expected dim: 4, got 2"},
+        {"POST", C "/points/query", "{\"query\":{\"recommend\":{\"positive\":[999999]}}}", 404,
+         "No point with the id"},
+        {"POST", C "/points/query",
+         "{\"query\":{\"recommend\":{\"positive\":[1],\"strategy\":\"best_score\"}}}", 501,
+         "average_vector"},
+        {"POST", C "/points/query",
+         "{\"query\":{\"recommend\":{\"positive\":[[3e38,0,0,0]],\"negative\":[1]}}}", 400,
+         "not finite"},
+        {"POST", C "/points/query", "{\"query\":[1,2,3,4],\"windrow\":{\"from\":\"soon\"}}", 400,
+         "$.windrow.from"},
+        {"POST", C "/points/scroll", "{\"offset\":-3}", 400, "not a valid point ID"},
+        {"POST", C "/points/scroll", "{\"order_by\":\"n\",\"offset\":3}", 400, "order_by"},
+        {"POST", C "/points", "{\"ids\":3}", 400, "$.ids"},
+        {"PUT", C, "{}", 409, "Collection `news` already exists!"},
+        {"PUT", C "/points?wait=true", "{\"points\":[{\"id\":1}]}", 400, "$.points[0]"},
+        {"PUT", C "/points", "{\"points\":[{\"id\":1,\"vector\":[1,2,3,4]}]}", 501, "Kafka"},
+        {"GET", "/windows?collection=nope", NULL, 404, "`nope`"},
+        {"DELETE", C, NULL, 501, "windrow.yaml"},
+        {"PATCH", C, "{}", 501, "windrow.yaml"},
+        {"PATCH", "/collections/nope", "{}", 404, "`nope`"},
+        {"PUT", C "/index", "{\"field_schema\":\"integer\"}", 400, "$.field_name"},
+        {"PUT", C "/index", "{\"field_name\":\"n\",\"field_schema\":7}", 400, "$.field_schema"},
+        {"POST", C "/facet", "{}", 400, "$.key"},
+        {"POST", C "/facet", "{\"key\":\"n\",\"limit\":0}", 422, "limit"},
+        {"POST", C "/facet", "{\"key\":\"@window\"}", 501, "virtual"},
+        {"POST", C "/points/query/groups", "{\"query\":[1,2,3,4]}", 400, "$.group_by"},
+        {"POST", C "/points/query/groups",
+         "{\"query\":[1,2,3,4],\"group_by\":\"n\",\"group_size\":0}", 422, "group_size"},
+        {"POST", C "/points/query/groups",
+         "{\"query\":[1,2,3,4],\"group_by\":\"n\",\"group_size\":10000,\"limit\":10000}", 422,
+         "group_size"},
+        {"POST", C "/points/query", "{\"query\":{\"nearest\":[1,2,3,4],\"mmr\":{\"diversity\":2}}}",
+         422, "diversity"},
+        {"POST", C "/points/query",
+         "{\"query\":{\"nearest\":[1,2,3,4],\"mmr\":{\"candidates_limit\":99999}}}", 422,
+         "candidates_limit"},
+        {"POST", C "/points/query", "{\"offset\":100000,\"limit\":100000}", 400, "together"},
+        {"POST", C "/points/payload?wait=true", "{\"payload\":{\"a\":1},\"points\":[1]}", 501,
+         "replaced as a whole"},
+        {"PUT", C "/points/vectors", "{\"points\":[]}", 501, "replaced as a whole"},
+        {"POST", "/collections/nope/points/payload", "{}", 404, "`nope`"},
+        {"POST", C "/points/batch", "{\"operations\":7}", 400, "$.operations"},
+        {"POST", C "/points/batch", "{\"operations\":[{}]}", 400, "$.operations[0]"},
+        {"POST", C "/points/batch", "{\"operations\":[{\"set_payload\":{}}]}", 501, "set_payload"},
+        {"POST", C "/points/batch", "{\"operations\":[{\"delete\":{\"filter\":{}}}]}", 501,
+         "delete by filter"},
+        {"PUT", C "/points", "{\"points\":[3]}", 400, "$.points[0]"},
+        {"PUT", C "/points", "{\"batch\":3}", 400, "$.batch"},
+    };
+    struct fixture fixture;
+
+    fixture_open(&fixture);
+    CHECK_ALL(&fixture, cases);
+    fixture_close(&fixture);
+}
+END_TEST
+
+START_TEST(reads_answer_in_the_dialect)
+{
+    static const struct expectation cases[] = {
+        {"GET", "/", NULL, 200, "\"version\":\"1.19.0\""},
+        {"GET", "/collections", NULL, 200, "{\"collections\":[{\"name\":\"news\"}]}"},
+        {"GET", C "/exists", NULL, 200, "{\"exists\":true}"},
+        {"GET", "/collections/nope/exists", NULL, 200, "{\"exists\":false}"},
+        {"GET", C, NULL, 200, "\"points_count\":50"},
+        {"GET", C, NULL, 200, "\"distance\":\"Euclid\""},
+        {"POST", C "/points/query", "{\"query\":[1,7,0.5,0],\"limit\":1}", 200,
+         "{\"points\":[{\"id\":7,\"version\":7,\"score\":0"},
+        {"POST", C "/points/query", "{\"query\":{\"nearest\":7},\"limit\":2}", 200, "\"id\":6"},
+        {"POST", C "/points/query", "{\"limit\":2,\"with_payload\":true}", 200,
+         "{\"id\":0,\"version\":0,\"score\":1"},
+        {"POST", C "/points/query/batch", "{\"searches\":[{\"query\":[1,3,0.5,0],\"limit\":1}]}",
+         200, "[{\"points\":[{\"id\":3"},
+        {"POST", C "/points/search", "{\"vector\":[1,9,0.5,0],\"limit\":1}", 200, "[{\"id\":9"},
+        {"POST", C "/points/scroll", "{\"limit\":2}", 200, "\"next_page_offset\":2"},
+        {"POST", C "/points/scroll", "{\"limit\":9,\"offset\":48}", 200,
+         "\"next_page_offset\":null"},
+        {"POST", C "/points/scroll", "{\"limit\":1,\"with_vector\":true}", 200,
+         "\"payload\":{\"n\":1},\"vector\":[1"},
+        {"POST", C "/points/count", "", 200, "{\"count\":50}"},
+        {"POST", C "/points/count",
+         "{\"filter\":{\"must\":{\"key\":\"@offset\",\"range\":{\"lt\":10}}}}", 200,
+         "{\"count\":10}"},
+        {"POST", C "/points", "{\"ids\":[3,777]}", 200, "[{\"id\":3,\"payload\":{\"n\":1}}]"},
+        {"POST", C "/points/query", "{\"query\":[1,7,0.5,0]}", 200,
+         "\"windrow\":{\"offsets\":{\"0\":50}"},
+        {"GET", "/windows?collection=news", NULL, 200, "\"state\":\"open\",\"rows\":50"},
+        {"GET", "/metrics", NULL, 200,
+         "windrow_http_requests_total{route=\"/windows\",code=\"200\"} 1"},
+        {"GET", "/openapi.json", NULL, 200, "\"/collections/{collection}/points/query\":{\"post\""},
+        {"GET", "/healthz", NULL, 200, "healthz check passed"},
+    };
+    struct fixture fixture;
+
+    fixture_open(&fixture);
+    CHECK_ALL(&fixture, cases);
+    fixture_close(&fixture);
+}
+END_TEST
+
+START_TEST(clients_start_up_without_a_failure)
+{
+    /* What LangChain and LlamaIndex do before their first search. */
+    static const struct expectation cases[] = {
+        {"DELETE", "/collections/nope", NULL, 200, "{\"result\":false,"},
+        {"PUT", C "/index?wait=true", "{\"field_name\":\"n\",\"field_schema\":\"keyword\"}", 200,
+         "\"status\":\"completed\""},
+        {"PUT", C "/index", "{\"field_name\":\"n\",\"field_schema\":{\"type\":\"integer\"}}", 200,
+         "\"status\":\"acknowledged\""},
+        {"DELETE", C "/index/n?wait=true", NULL, 200, "\"status\":\"completed\""},
+        {"GET", "/aliases", NULL, 200, "{\"aliases\":[]}"},
+        {"GET", C "/aliases", NULL, 200, "{\"aliases\":[]}"},
+    };
+    struct fixture fixture;
+
+    fixture_open(&fixture);
+    CHECK_ALL(&fixture, cases);
+    fixture_close(&fixture);
+}
+END_TEST
+
+START_TEST(facets_and_groups_count_values)
+{
+    /* Every point has n = 1; point i lies at (1, i, 0.5, 0). */
+    static const struct expectation cases[] = {
+        {"POST", C "/facet", "{\"key\":\"n\"}", 200, "{\"hits\":[{\"value\":1,\"count\":50}]}"},
+        {"POST", C "/facet", "{\"key\":\"n\",\"filter\":{\"must\":[{\"has_id\":[1,2]}]}}", 200,
+         "{\"hits\":[{\"value\":1,\"count\":2}]}"},
+        {"POST", C "/facet", "{\"key\":\"nothing\"}", 200, "{\"hits\":[]}"},
+        {"POST", C "/points/query/groups",
+         "{\"query\":[1,7,0.5,0],\"group_by\":\"n\",\"group_size\":2,\"limit\":3}", 200,
+         "{\"groups\":[{\"id\":1,\"hits\":[{\"id\":7,\"version\":7,\"score\":0.0},{\"id\":6,"},
+        {"POST", C "/points/query/groups", "{\"group_by\":\"n\",\"group_size\":1}", 200,
+         "{\"groups\":[{\"id\":1,\"hits\":[{\"id\":0,"},
+        {"POST", C "/points/query/groups", "{\"query\":[1,7,0.5,0],\"group_by\":\"nothing\"}", 200,
+         "{\"groups\":[]}"},
+    };
+    struct fixture fixture;
+
+    fixture_open(&fixture);
+    CHECK_ALL(&fixture, cases);
+    fixture_close(&fixture);
+}
+END_TEST
+
+START_TEST(mmr_prefers_rows_that_differ)
+{
+    /* Rows lie on a line, so relevance alone takes the neighbours 7, 6, 8 and diversity alone the
+     * far ends after 7. */
+    static const struct expectation cases[] = {
+        {"POST", C "/points/query",
+         "{\"query\":{\"nearest\":[1,7,0.5,0],\"mmr\":{\"diversity\":0,\"candidates_limit\":50}},"
+         "\"limit\":2}",
+         200, "[{\"id\":7,\"version\":7,\"score\":0.0},{\"id\":6,"},
+        {"POST", C "/points/query",
+         "{\"query\":{\"nearest\":[1,7,0.5,0],\"mmr\":{\"diversity\":1,\"candidates_limit\":50}},"
+         "\"limit\":3}",
+         200,
+         "[{\"id\":7,\"version\":7,\"score\":0.0},{\"id\":49,\"version\":49,\"score\":42.0},"
+         "{\"id\":28,"},
+        {"POST", C "/points/query",
+         "{\"query\":{\"nearest\":[1,7,0.5,0],\"mmr\":{\"diversity\":1,\"candidates_limit\":50}},"
+         "\"limit\":1,\"offset\":1}",
+         200, "[{\"id\":49,"},
+        {"POST", C "/points/query", "{\"query\":{\"nearest\":[1,7,0.5,0],\"mmr\":{}},\"limit\":1}",
+         200, "[{\"id\":7,"},
+    };
+    struct fixture fixture;
+
+    fixture_open(&fixture);
+    CHECK_ALL(&fixture, cases);
+    fixture_close(&fixture);
+}
+END_TEST
+
+START_TEST(recommendations_are_near_the_mean_and_leave_examples_out)
+{
+    static const struct expectation cases[] = {
+        {"POST", C "/points/query",
+         "{\"query\":{\"recommend\":{\"positive\":[10,12]}},\"limit\":3}", 200,
+         "[{\"id\":11,\"version\":11,\"score\":0.0},{\"id\":9,\"version\":9,\"score\":2.0},"
+         "{\"id\":13,"},
+        {"POST", C "/points/query",
+         "{\"query\":{\"recommend\":{\"positive\":[10,[1,12,0.5,0]],\"negative\":[5],"
+         "\"strategy\":\"average_vector\"}},\"limit\":1}",
+         200, "[{\"id\":17,\"version\":17,\"score\":0.0}]"},
+        {"POST", C "/points/query",
+         "{\"query\":{\"recommend\":{\"positive\":[10,12],\"negative\":[]}},"
+         "\"filter\":{\"must\":{\"has_id\":[8,10,14]}}}",
+         200, "[{\"id\":8,\"version\":8,\"score\":3.0},{\"id\":14,\"version\":14,\"score\":3.0}]"},
+        {"POST", C "/points/query",
+         "{\"query\":{\"recommend\":{\"positive\":[[1,7,0.5,0]]}},\"limit\":1}", 200,
+         "[{\"id\":7,\"version\":7,\"score\":0.0}]"},
+    };
+    struct fixture fixture;
+
+    fixture_open(&fixture);
+    CHECK_ALL(&fixture, cases);
+    fixture_close(&fixture);
+}
+END_TEST
+
+START_TEST(fusion_sums_what_each_search_says_of_a_point)
+{
+    /* To 7: 7, 6, 8. To 8: 8, 7, 9. Places count 1/2, 1/3, 1/4. */
+#define LINE(n, rest) "{\"query\":[1," #n ",0.5,0],\"limit\":3" rest "}"
+    static const struct expectation cases[] = {
+        {"POST", C "/points/query",
+         "{\"query\":{\"fusion\":\"rrf\"},\"prefetch\":[" LINE(7, "") "," LINE(8, "") "]}", 200,
+         "[{\"id\":7,"},
+        {"POST", C "/points/query",
+         "{\"query\":{\"fusion\":\"rrf\"},\"offset\":1,\"limit\":1,"
+         "\"prefetch\":[" LINE(7, "") "," LINE(8, "") "]}",
+         200, "[{\"id\":8,\"version\":8,\"score\":0.75}]"},
+        {"POST", C "/points/query",
+         "{\"query\":{\"fusion\":\"rrf\"},\"limit\":2,\"prefetch\":" LINE(7, "") "}", 200,
+         "[{\"id\":7,\"version\":7,\"score\":0.5},{\"id\":6,"},
+        /* Its own filter and the request's: 6, 9 and 7, 9, 6. */
+        {"POST", C "/points/query",
+         "{\"query\":{\"fusion\":\"rrf\"},\"filter\":{\"must\":{\"has_id\":[6,7,9]}},"
+         "\"prefetch\":[" LINE(7, ",\"filter\":{\"must_not\":{\"has_id\":[7]}}") "," LINE(
+             8, "") "],\"limit\":1}",
+         200, "[{\"id\":6,\"version\":6,\"score\":0.75}]"},
+        /* The threshold is strict: 7 has a half. */
+        {"POST", C "/points/query",
+         "{\"query\":{\"fusion\":\"rrf\"},\"score_threshold\":0.5,\"prefetch\":" LINE(7, "") "}",
+         200, "\"points\":[]"},
+    };
+#undef LINE
+    struct fixture fixture;
+
+    fixture_open(&fixture);
+    CHECK_ALL(&fixture, cases);
+    fixture_close(&fixture);
+}
+END_TEST
+
+START_TEST(openapi_and_windows_are_valid_json)
+{
+    static const char *const paths[] = {"/openapi.json", "/windows", C, "/"};
+    struct fixture fixture;
+
+    fixture_open(&fixture);
+    for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
+        struct answer answer = ask(&fixture, "GET", paths[i], NULL);
+        struct error error = {0};
+        struct arena arena;
+        struct doc doc;
+        arena_create(&arena, 0);
+        ck_assert_msg(doc_parse_json(&arena, (const char *)answer.body.data, answer.body.size, NULL,
+                                     &doc, &error) == 0,
+                      "%s: %s", paths[i], error.text);
+        arena_destroy(&arena);
+        answer_free(&answer);
+    }
+    fixture_close(&fixture);
+}
+END_TEST
+
+START_TEST(waiting_for_an_offset_returns_when_it_is_searchable)
+{
+    static const char late[] = "{\"query\":[1,2,3,4],\"windrow\":{\"min_offsets\":{\"0\":49}}}";
+    static const char never[] = "{\"query\":[1,2,3,4],\"windrow\":{\"min_offsets\":{\"0\":50},"
+                                "\"timeout_ms\":50}}";
+    struct fixture fixture;
+    struct answer answer;
+
+    fixture_open(&fixture);
+    answer = ask(&fixture, "POST", C "/points/query", late);
+    ck_assert_int_eq(answer.status, 200);
+    answer_free(&answer);
+    answer = ask(&fixture, "POST", C "/points/query", never);
+    ck_assert_int_eq(answer.status, 408);
+    answer_free(&answer);
+    fixture_close(&fixture);
+}
+END_TEST
+
+TEST_TABLE(TEST(bad_requests_get_the_error_envelope), TEST(reads_answer_in_the_dialect),
+           TEST(clients_start_up_without_a_failure), TEST(facets_and_groups_count_values),
+           TEST(mmr_prefers_rows_that_differ),
+           TEST(recommendations_are_near_the_mean_and_leave_examples_out),
+           TEST(fusion_sums_what_each_search_says_of_a_point),
+           TEST(openapi_and_windows_are_valid_json),
+           TEST(waiting_for_an_offset_returns_when_it_is_searchable))

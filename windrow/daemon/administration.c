@@ -1,0 +1,291 @@
+#include "windrow/daemon/administration.h"
+
+#include <string.h>
+
+#include "base/text.h"
+#include "indexer/http/http.h"
+#include "windrow/daemon/service.h"
+#include "windrow/daemon/status.h"
+#include "windrow/on_demand.h"
+
+static void handle_livez(struct http_request *request)
+{
+    bool alive = service_alive(request->context);
+
+    http_reply_plain(request, alive ? 200 : 503, HTTP_TYPE_TEXT);
+    buffer_append_text(&request->reply, alive ? "alive\n" : "a loop of the process is stuck\n");
+}
+
+static void handle_readyz(struct http_request *request)
+{
+    char why[512] = "";
+
+    if (service_ready(request->context, why, sizeof(why))) {
+        http_reply_plain(request, 200, HTTP_TYPE_TEXT);
+        buffer_append_text(&request->reply, "ready\n");
+        return;
+    }
+    http_reply_plain(request, 503, HTTP_TYPE_TEXT);
+    buffer_append_format(&request->reply, "not ready: %s\n", why);
+    request->retry_after_seconds = 1;
+}
+
+static void handle_status(struct http_request *request)
+{
+    struct doc status;
+
+    status_build(request->context, &request->arena, &status);
+    http_reply_plain(request, 200, HTTP_TYPE_JSON);
+    doc_write_json(&request->reply, &status);
+}
+
+static void finish(struct http_request *request, int code, const struct error *error)
+{
+    if (code == 0)
+        http_reply_end(request, NULL);
+    else
+        http_reply_from_error(request, error);
+}
+
+/* Work that takes long gives its place in the pool to other requests. */
+static int begin_long(struct http_request *request, struct error *error)
+{
+    if (!http_request_wait_begin(request))
+        return error_set(error, ERROR_BUSY, "Too many requests wait");
+    http_reply_begin(request);
+    return 0;
+}
+
+/* POST /collections/{}/compact and /rebuild {"window": an instant in it, as RFC 3339 or
+ * milliseconds, "shard": one of them}. */
+static int parse_choice(struct http_request *request, struct on_demand_choice *choice,
+                        struct error *error)
+{
+    static const char *const known[] = {"window", "shard", NULL};
+    const struct doc *window, *shard;
+    struct doc body;
+
+    *choice = (struct on_demand_choice){.cancelled = http_request_cancelled(request)};
+    if (http_request_body(request, &body, error) != 0 ||
+        http_check_keys(&body, "the request", known, error) != 0)
+        return error->code;
+    window = doc_get(&body, "window");
+    shard = doc_get(&body, "shard");
+    if (shard && shard->type == DOC_STRING)
+        choice->shard = arena_copy(&request->arena, shard->string, shard->count);
+    else if (shard && shard->type != DOC_NULL)
+        return error_set(error, ERROR_INVALID, "Format error in JSON body: shard: expected a name");
+    if (!window || window->type == DOC_NULL)
+        return 0;
+    choice->has_time = true;
+    if (doc_as_i64(window, &choice->time_ms))
+        return 0;
+    if (window->type != DOC_STRING)
+        return error_set(error, ERROR_INVALID,
+                         "Format error in JSON body: window: expected a time or milliseconds");
+    return text_parse_time_ms(window->string, window->count, &choice->time_ms, error);
+}
+
+static void handle_windows(struct http_request *request,
+                           int (*work)(struct service *service,
+                                       const struct config_collection *collection,
+                                       const struct on_demand_choice *choice, struct buffer *out,
+                                       struct error *error))
+{
+    const struct config_collection *collection;
+    struct on_demand_choice choice;
+    struct error error = {0};
+    int code = http_request_collection(request, &collection, &error);
+
+    if (code == 0)
+        code = parse_choice(request, &choice, &error);
+    if (code == 0)
+        code = begin_long(request, &error);
+    if (code == 0) {
+        code = work(request->context, collection, &choice, &request->reply, &error);
+        http_request_wait_end(request);
+    }
+    finish(request, code, &error);
+}
+
+static void handle_rebuild(struct http_request *request)
+{
+    handle_windows(request, on_demand_rebuild);
+}
+
+static void handle_compact(struct http_request *request)
+{
+    handle_windows(request, on_demand_compact);
+}
+
+/* POST /backup {"folder", "token"}: all shards that are open here, into a folder that the caller
+ * has begun. The token lies in that folder: who sends it could write there without us, so that
+ * nobody makes this process write where it should not. */
+static int parse_text(struct http_request *request, const struct doc *body, const char *key,
+                      const char **text, struct error *error)
+{
+    const struct doc *value = doc_get(body, key);
+
+    if (!value || value->type != DOC_STRING || value->count == 0)
+        return error_set(error, ERROR_INVALID, "Format error in JSON body: $.%s: expected a text",
+                         key);
+    *text = arena_copy(&request->arena, value->string, value->count);
+    return 0;
+}
+
+static int back_up(struct http_request *request, struct error *error)
+{
+    static const char *const known[] = {"folder", "token", NULL};
+    struct service *service = request->context;
+    const char *folder, *token;
+    struct doc body;
+    int code;
+
+    if (http_request_body(request, &body, error) != 0 ||
+        http_check_keys(&body, "$", known, error) != 0 ||
+        parse_text(request, &body, "folder", &folder, error) != 0 ||
+        parse_text(request, &body, "token", &token, error) != 0)
+        return error->code;
+    if (folder[0] != '/')
+        return error_set(error, ERROR_INVALID,
+                         "Format error in JSON body: $.folder: expected an absolute path");
+    if (begin_long(request, error) != 0)
+        return error->code;
+    code = store_registry_backup(service->registry, service->io, folder, token,
+                                 http_request_cancelled(request), &request->reply, error);
+    http_request_wait_end(request);
+    return code;
+}
+
+static void handle_backup(struct http_request *request)
+{
+    struct error error = {0};
+    int code = back_up(request, &error);
+
+    finish(request, code, &error);
+}
+
+/* Ingestion of a collection (shard NULL), or of one stopped shard of it. */
+static void control(struct http_request *request, const struct config_collection *collection,
+                    const char *shard, bool pause, enum ingest_resume resume)
+{
+    struct service *service = request->context;
+    struct ingest *ingest = atomic_load(&service->ingest);
+    struct error error = {0};
+    int code;
+
+    if ((service->roles & CONFIG_ROLE_INGEST) == 0)
+        code = error_set(&error, ERROR_UNSUPPORTED, "This process does not read from Kafka");
+    else if (!ingest)
+        code = error_set(&error, ERROR_BUSY, "The service is starting or stopping");
+    else
+        code = begin_long(request, &error);
+    if (code == 0) {
+        code = shard ? ingest_resume_stopped(ingest, collection->name, shard, resume, &error)
+                     : ingest_pause(ingest, collection->name, pause, &error);
+        http_request_wait_end(request);
+        buffer_append_text(&request->reply, "true");
+    }
+    finish(request, code, &error);
+}
+
+/* POST /collections/{}/pause {} */
+static void handle_pause(struct http_request *request)
+{
+    static const char *const known[] = {NULL};
+    const struct config_collection *collection;
+    struct error error = {0};
+    struct doc body;
+
+    if (http_request_collection(request, &collection, &error) != 0 ||
+        http_request_body(request, &body, &error) != 0 ||
+        http_check_keys(&body, "$", known, &error) != 0)
+        http_reply_from_error(request, &error);
+    else
+        control(request, collection, NULL, true, INGEST_RESUME_SKIP);
+}
+
+/* POST /collections/{}/resume
+ *
+ *   {}                                  reads the collection again after a pause
+ *   {"shard": "0", "how": "skip"}       a stopped shard continues behind what Kafka lost
+ *   {"shard": "0", "how": "rebuild"}    a stopped shard is removed and read again */
+static int parse_resume(struct http_request *request, const char **shard,
+                        enum ingest_resume *resume, struct error *error)
+{
+    static const char *const known[] = {"shard", "how", NULL};
+    const struct doc *name, *how;
+    struct doc body;
+
+    *shard = NULL;
+    *resume = INGEST_RESUME_SKIP;
+    if (http_request_body(request, &body, error) != 0 ||
+        http_check_keys(&body, "$", known, error) != 0)
+        return error->code;
+    name = doc_get(&body, "shard");
+    how = doc_get(&body, "how");
+    if (!name && !how)
+        return 0;
+    if (!name || name->type != DOC_STRING || name->count == 0)
+        return error_set(error, ERROR_INVALID,
+                         "Format error in JSON body: $.shard: expected the name of a shard");
+    if (how && doc_string_equals(how, "rebuild"))
+        *resume = INGEST_RESUME_REBUILD;
+    else if (!how || !doc_string_equals(how, "skip"))
+        return error_set(error, ERROR_INVALID,
+                         "Format error in JSON body: $.how: expected `skip` or `rebuild`");
+    *shard = arena_copy(&request->arena, name->string, name->count);
+    return 0;
+}
+
+static void handle_resume(struct http_request *request)
+{
+    const struct config_collection *collection;
+    enum ingest_resume resume;
+    struct error error = {0};
+    const char *shard;
+
+    if (http_request_collection(request, &collection, &error) != 0 ||
+        parse_resume(request, &shard, &resume, &error) != 0)
+        http_reply_from_error(request, &error);
+    else
+        control(request, collection, shard, false, resume);
+}
+
+/* POST /clock/trust {}: the system clock is right. */
+static void handle_trust_clock(struct http_request *request)
+{
+    static const char *const known[] = {NULL};
+    struct error error = {0};
+    struct doc body;
+    int64_t before_ms, now_ms;
+    bool was_frozen;
+
+    if (http_request_body(request, &body, &error) != 0 ||
+        http_check_keys(&body, "$", known, &error) != 0) {
+        http_reply_from_error(request, &error);
+        return;
+    }
+    was_frozen = clock_watch_trust(request->context, &before_ms, &now_ms);
+    http_reply_begin(request);
+    buffer_append_format(&request->reply, "{\"was_frozen\":%s,\"before_ms\":%lld,\"now_ms\":%lld}",
+                         was_frozen ? "true" : "false", (long long)before_ms, (long long)now_ms);
+    http_reply_end(request, NULL);
+}
+
+static const struct http_route routes[] = {
+    {"GET", "/livez", handle_livez, HTTP_PROBE, false},
+    {"GET", "/readyz", handle_readyz, HTTP_PROBE, false},
+    {"GET", "/status", handle_status, HTTP_READ, false},
+    {"POST", "/backup", handle_backup, HTTP_WRITE, false},
+    {"POST", "/clock/trust", handle_trust_clock, HTTP_WRITE, false},
+    {"POST", "/collections/{}/compact", handle_compact, HTTP_WRITE, false},
+    {"POST", "/collections/{}/rebuild", handle_rebuild, HTTP_WRITE, false},
+    {"POST", "/collections/{}/pause", handle_pause, HTTP_WRITE, false},
+    {"POST", "/collections/{}/resume", handle_resume, HTTP_WRITE, false},
+};
+
+void administration_add_routes(struct service *service, struct http_server *server)
+{
+    http_server_add_routes(server, routes, sizeof(routes) / sizeof(routes[0]), service);
+}
