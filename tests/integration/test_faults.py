@@ -207,6 +207,12 @@ class Connections(unittest.TestCase):
     def connect(self):
         return socket.create_connection(("127.0.0.1", self.windrow.port), timeout=20)
 
+    def sockets(self):
+        """Connections that windrow has open to clients."""
+        with open(f"/proc/{self.windrow.process.pid}/net/tcp", encoding="ascii") as file:
+            rows = [line.split() for line in file][1:]
+        return sum(row[1].endswith(f":{self.windrow.port:04X}") and row[3] in ("01", "08") for row in rows)
+
     def read_all(self, connection):
         parts = []
         while part := connection.recv(65536):
@@ -280,7 +286,7 @@ class Connections(unittest.TestCase):
         for _ in range(100):
             with self.connect() as connection:
                 connection.sendall(head + body)
-        time.sleep(1)
+        harness.wait_for(lambda: self.sockets() == 0, "every connection was given up")
         self.assertTrue(self.answers())
         self.assertEqual(self.windrow.stop(), 0, self.windrow.log()[-2000:])
 

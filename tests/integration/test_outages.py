@@ -57,10 +57,9 @@ class Outages(unittest.TestCase):
         reply = self.windrow.request("GET", "/readyz")
         self.assertEqual(reply.status, 503)
         self.assertTrue(reply.body.strip(), "says why")
-        time.sleep(3)
+        harness.wait_for(lambda: self.kafka.address in self.windrow.log(), "the log names the broker that does not answer")
         self.assertTrue(self.windrow.alive(), self.windrow.log()[-2000:])
         self.assertEqual(self.windrow.request("GET", "/livez").status, 200)
-        harness.wait_for(lambda: self.kafka.address in self.windrow.log(), "the log names the broker that does not answer")
 
         self.kafka.start()
         self.windrow.create_topic(1)

@@ -292,12 +292,13 @@ END_TEST
 START_TEST(build_that_fails_once_is_repeated)
 {
     struct setting *setting = set_up(SMALL, 1);
-    struct timespec pause = {0, 50 * 1000 * 1000};
+    struct timespec pause = {0, 1000 * 1000};
 
     atomic_store(&setting->fixture.io.fail, true);
     fixture_seal(&setting->fixture, 5, 300);
     fixture_submit(&setting->fixture, setting->pool, 5);
-    nanosleep(&pause, NULL);
+    while (atomic_load(&setting->fixture.io.failures) == 0)
+        nanosleep(&pause, NULL);
     atomic_store(&setting->fixture.io.fail, false);
     (void)fixture_wait_indexed(&setting->fixture, 5);
     ck_assert_double_eq(fixture_counter(&setting->fixture, "windrow_index_dead_letters_total"), 0);

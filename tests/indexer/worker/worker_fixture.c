@@ -16,8 +16,10 @@ static int open_or_fail(struct io *io, const char *path, unsigned flags)
 {
     struct failing_io *failing = (struct failing_io *)io;
 
-    if (atomic_load(&failing->fail) && strstr(path, ".segment"))
+    if (atomic_load(&failing->fail) && strstr(path, ".segment")) {
+        atomic_fetch_add(&failing->failures, 1);
         return -EIO;
+    }
     return io_posix()->operations->open(io_posix(), path, flags);
 }
 

@@ -16,6 +16,7 @@ struct failing_io {
     struct io io; /* first */
     struct io_operations operations;
     _Atomic bool fail;
+    _Atomic unsigned failures;
 };
 
 struct worker_fixture {
