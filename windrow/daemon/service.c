@@ -7,7 +7,7 @@
 #include "base/version.h"
 #include "twcs/twcs.h"
 #include "windrow/daemon/administration.h"
-#include "windrow/daemon/window_metrics.h"
+#include "windrow/daemon/status.h"
 
 static int shard_opened(void *context, struct store_shard *shard, struct error *error)
 {
@@ -38,7 +38,7 @@ static int open_store(struct service *service, struct error *error)
                                          .level0_files_max = TWCS_LEVEL0_FILES_MAX,
                                          .opened = shard_opened,
                                          .opened_context = service});
-    window_metrics_register(service);
+    status_register_metrics(service);
     return 0;
 }
 

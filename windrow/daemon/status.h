@@ -26,4 +26,8 @@ struct service;
 /** Builds the document in `arena`. Any thread. */
 void status_build(struct service *service, struct arena *arena, struct doc *out);
 
+/** Registers windrow_windows{collection,state}, counted at each rendering of the metrics. The last
+ * rendering must end before the registry of shards goes. */
+void status_register_metrics(struct service *service);
+
 #endif
