@@ -1,5 +1,5 @@
 /* The I/O seam: every file operation, clock and random number of the store goes through one table,
- * so that tests can fail, delay, reorder and crash any of them (tests/store/shadow_disk.c).
+ * so that tests can fail, delay, reorder and crash any of them (tests/support/shadow_disk.c).
  *
  * Functions are thread-safe. They return 0 (or a count) or a negative enum error_code with the path
  * and the operation in the error's text. Nothing is retried after EIO; EINTR is retried inside. */

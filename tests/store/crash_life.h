@@ -4,8 +4,8 @@
 
 #include <stdatomic.h>
 
-#include "tests/store/shadow_disk.h"
-#include "tests/store/shard_fixture.h"
+#include "tests/support/shadow_disk.h"
+#include "tests/support/shard_fixture.h"
 
 enum { LIFE_EVENTS_MAX = 256, LIFE_WINDOW_MS = 1000 };
 

@@ -4,7 +4,7 @@
 #ifndef TESTS_STORE_KILL_ORACLE_H
 #define TESTS_STORE_KILL_ORACLE_H
 
-#include "tests/store/shard_fixture.h"
+#include "tests/support/shard_fixture.h"
 
 enum { ORACLE_WINDOWS = 4, ORACLE_WINDOW_MS = 1000, ORACLE_IDS = 60 };
 

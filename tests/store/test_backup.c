@@ -7,9 +7,9 @@
 #include <unistd.h>
 
 #include "base/logger.h"
-#include "tests/store/shadow_disk.h"
-#include "tests/store/shard_fixture.h"
 #include "tests/support/compact.h"
+#include "tests/support/shadow_disk.h"
+#include "tests/support/shard_fixture.h"
 #include "tests/support/test_main.h"
 
 enum { WINDOW_MS = 1000, IDS = 150, RECORDS = 24, OUTCOMES = 2, SKIPPED = TEST_SANITIZED ? 5 : 2 };

@@ -2,8 +2,8 @@
  * the log files with the only other copy of them may go. */
 #include <string.h>
 
-#include "tests/store/shard_fixture.h"
 #include "tests/support/compact.h"
+#include "tests/support/shard_fixture.h"
 #include "tests/support/test_main.h"
 
 enum { WINDOW_MS = 1000, START_MS = 900000, NOW_MS = 1000000, GROUPS = 12, HANDLES_MAX = 4096 };

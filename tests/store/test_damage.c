@@ -11,9 +11,9 @@
 
 #include "base/logger.h"
 #include "store/log_frame.h"
-#include "tests/store/shadow_disk.h"
-#include "tests/store/shard_fixture.h"
 #include "tests/support/compact.h"
+#include "tests/support/shadow_disk.h"
+#include "tests/support/shard_fixture.h"
 #include "tests/support/test_main.h"
 
 enum {

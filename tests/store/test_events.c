@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "store/shard.h"
-#include "tests/store/shard_fixture.h"
+#include "tests/support/shard_fixture.h"
 #include "tests/support/test_main.h"
 
 enum { WINDOW_MS = 1000, MEMTABLE_BYTES = 64 * 1024 };

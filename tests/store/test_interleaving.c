@@ -7,8 +7,8 @@
 
 #include "store/shard.h"
 #include "store/snapshot.h"
-#include "tests/store/shard_fixture.h"
 #include "tests/support/compact.h"
+#include "tests/support/shard_fixture.h"
 #include "tests/support/test_main.h"
 
 enum { WINDOW_MS = 1000, IDS = 12, REPLACED = 4, DELETED = 7 };

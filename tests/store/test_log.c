@@ -8,7 +8,7 @@
 
 #include "store/log_frame.h"
 #include "store/shard.h"
-#include "tests/store/shard_fixture.h"
+#include "tests/support/shard_fixture.h"
 #include "tests/support/test_main.h"
 
 enum { MEMTABLE_BYTES = 64 * 1024 };

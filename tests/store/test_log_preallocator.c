@@ -8,8 +8,8 @@
 
 #include "store/log_preallocator.h"
 #include "store/shard.h"
-#include "tests/store/shard_fixture.h"
 #include "tests/support/compact.h"
+#include "tests/support/shard_fixture.h"
 #include "tests/support/test_main.h"
 
 enum {

@@ -8,7 +8,7 @@
 
 #include "store/manifest.h"
 #include "store/manifest_format.h"
-#include "tests/store/shard_fixture.h"
+#include "tests/support/shard_fixture.h"
 #include "tests/support/test_main.h"
 
 static struct manifest *reopen(struct manifest *manifest)

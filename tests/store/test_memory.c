@@ -3,8 +3,8 @@
 #include <string.h>
 
 #include "store/shard.h"
-#include "tests/store/shard_fixture.h"
 #include "tests/support/compact.h"
+#include "tests/support/shard_fixture.h"
 #include "tests/support/test_main.h"
 
 enum { DIM = 64, ROWS = 4096, GROUP = 256, MEMORY_BYTES = 2 << 20, MEMTABLE_BYTES = 256 << 10 };

@@ -7,7 +7,7 @@
 #include "store/memtable.h"
 #include "store/shard.h"
 #include "store/skiplist.h"
-#include "tests/store/shard_fixture.h"
+#include "tests/support/shard_fixture.h"
 #include "tests/support/test_main.h"
 
 enum { KEYS = 4000, READERS = 4, KEY_BYTES = 12 };

@@ -7,8 +7,8 @@
 #include <unistd.h>
 
 #include "base/logger.h"
-#include "tests/store/shard_fixture.h"
 #include "tests/support/compact.h"
+#include "tests/support/shard_fixture.h"
 #include "tests/support/test_main.h"
 
 enum { WINDOW_MS = 1000, GROUPS_MAX = 120, IDS = 150, RECORDS = 24 };

@@ -6,9 +6,9 @@
 #include <string.h>
 
 #include "base/logger.h"
-#include "tests/store/shadow_disk.h"
-#include "tests/store/shard_fixture.h"
 #include "tests/support/compact.h"
+#include "tests/support/shadow_disk.h"
+#include "tests/support/shard_fixture.h"
 #include "tests/support/test_main.h"
 
 enum { WINDOW_MS = 1000, NOW_MS = 1000000, GROUPS_MAX = 40, IDS = 90, RECORDS = 24 };

@@ -8,8 +8,8 @@
 #include <string.h>
 #include <time.h>
 
-#include "tests/store/shard_fixture.h"
 #include "tests/support/compact.h"
+#include "tests/support/shard_fixture.h"
 #include "tests/support/test_main.h"
 
 enum { IDS = 48, READERS = 4, GROUPS = 1500, MERGES = 20, WINDOW_MS = 1000 };

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tests/store/shadow_disk.h"
+#include "tests/support/shadow_disk.h"
 #include "tests/support/test_main.h"
 
 enum { MANY_BYTES = 5 << 19 }; /* two blocks and a half */

@@ -11,8 +11,8 @@
 
 #include "base/doc.h"
 #include "store/log_frame.h"
-#include "tests/store/shard_fixture.h"
 #include "tests/support/compact.h"
+#include "tests/support/shard_fixture.h"
 #include "tests/support/test_main.h"
 
 enum { PAGE_BYTES = 4096, WINDOW_MS = 1000, FILES_MAX = 64 };

@@ -1,6 +1,6 @@
 /* What twcs is told, and what becomes of its decisions, on the real store. */
-#include "tests/store/shard_fixture.h"
 #include "tests/support/compact.h"
+#include "tests/support/shard_fixture.h"
 #include "tests/support/test_main.h"
 #include "twcs/twcs.h"
 

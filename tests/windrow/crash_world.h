@@ -3,8 +3,8 @@
 #ifndef TESTS_WINDROW_CRASH_WORLD_H
 #define TESTS_WINDROW_CRASH_WORLD_H
 
-#include "tests/store/shadow_disk.h"
-#include "tests/store/shard_fixture.h"
+#include "tests/support/shadow_disk.h"
+#include "tests/support/shard_fixture.h"
 #include "windrow/decision.h"
 
 enum {

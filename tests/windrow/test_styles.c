@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/logger.h"
-#include "tests/store/shard_fixture.h"
+#include "tests/support/shard_fixture.h"
 #include "tests/support/test_main.h"
 #include "windrow/decision.h"
 

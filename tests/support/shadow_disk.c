@@ -1,4 +1,4 @@
-#include "tests/store/shadow_disk.h"
+#include "tests/support/shadow_disk.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -1,6 +1,6 @@
 /* A shard, and a model of what must be visible in it: a sorted array that is plainly right. */
-#ifndef TESTS_STORE_SHARD_FIXTURE_H
-#define TESTS_STORE_SHARD_FIXTURE_H
+#ifndef TESTS_SUPPORT_SHARD_FIXTURE_H
+#define TESTS_SUPPORT_SHARD_FIXTURE_H
 
 #include <stdbool.h>
 #include <stddef.h>

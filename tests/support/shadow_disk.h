@@ -6,8 +6,8 @@
  * sync of its folder is taken over or lost by itself. Operations that change something are counted;
  * the disk can die after the N-th (every later operation fails), or make the N-th fail. Not
  * thread-safe. */
-#ifndef TESTS_STORE_SHADOW_DISK_H
-#define TESTS_STORE_SHADOW_DISK_H
+#ifndef TESTS_SUPPORT_SHADOW_DISK_H
+#define TESTS_SUPPORT_SHADOW_DISK_H
 
 #include <stdbool.h>
 #include <stdint.h>

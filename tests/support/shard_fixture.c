@@ -1,4 +1,4 @@
-#include "tests/store/shard_fixture.h"
+#include "tests/support/shard_fixture.h"
 
 #include <assert.h>
 #include <inttypes.h>
