@@ -13,13 +13,15 @@
 
 #include "base/error.h"
 #include "base/io.h"
+#include "base/thread_pool.h"
 #include "store/store.h"
 
 enum { APPEND_THREADS = 2 }; /* one builds its frame while the other waits for the device */
 
 /* One append; its owner keeps it, and what `group` points to, until it is done. */
 struct append_job {
-    struct append_job *next; /* in the queue */
+    struct thread_task task; /* the first member */
+    struct append_pool *pool;
     struct store_shard *shard;
     struct store_group group;
     /* What came of it. */
@@ -31,22 +33,21 @@ struct append_job {
 
 struct append_pool;
 
-/** `wake` is called by an append's thread, with the pool's lock held, when the append is done and
- * the consumer is about to sleep (append_pool_may_sleep). */
-int append_pool_new(struct io *io, void (*wake)(void *context), void *context,
-                    struct append_pool **pool, struct error *error);
+/** `wake` is called by an append's thread, with the pool's lock held, when the append is done and the consumer is about to
+ * sleep (append_pool_may_sleep). */
+struct append_pool *append_pool_new(struct io *io, void (*wake)(void *context), void *context);
 /** Nothing may be under way. */
 void append_pool_delete(struct append_pool *pool);
 
 /* The calls below are for one thread, the consumer's. */
 
 void append_pool_submit(struct append_pool *pool, struct append_job *job);
-/** Whether it is done. Takes the lock: worth asking when there is news. */
+/** Whether it is done, and nobody is woken for it any more. Worth asking when there is news. */
 bool append_pool_is_done(struct append_pool *pool, struct append_job *job);
 /** Waits for one append. */
 void append_pool_wait(struct append_pool *pool, struct append_job *job);
 /** Waits until any append is done that was not when append_pool_news was last called, for
- * `limit_ns` at most. */
+ * `limit_ns` at most; now and then for less. */
 void append_pool_wait_any(struct append_pool *pool, int64_t limit_ns);
 /** Whether some append was done since the last call. */
 bool append_pool_news(struct append_pool *pool);

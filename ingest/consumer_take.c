@@ -332,7 +332,7 @@ static void take_done(struct partition *partition, bool finish)
         if (finish) {
             partition->submitted |= partition->tasks == partition->last_task;
             decode_pool_finish(pool, partition->tasks);
-        } else if (!decode_pool_is_done(pool, partition->tasks)) {
+        } else if (!decode_pool_is_done(partition->tasks)) {
             break;
         }
         if (!take_task(partition))

@@ -1,34 +1,31 @@
 #include "ingest/decode_pool.h"
 
 #include <assert.h>
-#include <pthread.h>
-#include <sched.h>
 #include <stdlib.h>
 
-#include "base/thread.h"
+#include "base/thread_pool.h"
 
 enum {
-    THREADS_MAX = 64,
     FREE_TASKS_MAX = 64,
     /* One huge message must not keep its memory for ever. */
     ARENA_KEPT_MAX_BYTES = 512 * 1024,
 };
 
 struct decode_pool {
-    pthread_mutex_t lock;
-    pthread_cond_t work;              /* a task was queued, or the end has come */
-    pthread_cond_t done;              /* a task is done */
-    struct decode_task *first, *last; /* queued */
-    size_t running_count;
-    bool stop;
-    pthread_t threads[THREADS_MAX];
-    uint32_t thread_count;
+    struct thread_pool *threads;
+    struct arena *scratch;       /* one for each thread; the last is the consumer's */
+    _Atomic uint64_t done_count; /* by the threads */
 
     /* The consumer's. */
-    struct arena scratch;
+    uint64_t submitted_count; /* less those that it took back */
     struct decode_task *free;
     size_t free_count;
 };
+
+static struct arena *consumer_scratch(struct decode_pool *pool)
+{
+    return &pool->scratch[thread_pool_thread_limit(pool->threads)];
+}
 
 static void arena_forget(struct arena *arena)
 {
@@ -74,7 +71,7 @@ struct decode_message decode_message_of(const struct config_collection *collecti
     };
 }
 
-static void run(struct decode_task *task, struct arena *scratch)
+static void decode(struct decode_task *task, struct arena *scratch)
 {
     for (size_t i = 0; i < task->message_count; i++) {
         const struct decode_message decodable =
@@ -82,6 +79,16 @@ static void run(struct decode_task *task, struct arena *scratch)
         arena_forget(scratch);
         decode_message(task->collection, &decodable, scratch, &task->arena, &task->decoded[i]);
     }
+    atomic_store(&task->state, DECODE_DONE); /* the consumer may delete it from here on */
+}
+
+static void run(struct thread_task *queued, uint32_t thread)
+{
+    struct decode_task *task = (struct decode_task *)queued;
+    struct decode_pool *pool = task->pool;
+
+    decode(task, &pool->scratch[thread]);
+    atomic_fetch_add(&pool->done_count, 1);
 }
 
 struct decode_task *decode_task_new(struct decode_pool *pool)
@@ -97,7 +104,7 @@ struct decode_task *decode_task_new(struct decode_pool *pool)
             abort();
         arena_create(&task->arena, 0);
     }
-    task->next = task->queued_next = NULL;
+    task->next = NULL;
     task->message_count = task->taken_count = task->bytes = 0;
     task->end_offset = -1;
     task->state = DECODE_OPEN;
@@ -144,166 +151,94 @@ void decode_task_delete(struct decode_pool *pool, struct decode_task *task)
 
 /* ---- many */
 
-/* Under the lock. */
-static struct decode_task *pop(struct decode_pool *pool)
-{
-    struct decode_task *task = pool->first;
-
-    pool->first = task->queued_next;
-    if (!pool->first)
-        pool->last = NULL;
-    return task;
-}
-
-/* Under the lock, which is let go meanwhile. */
-static void run_unlocked(struct decode_pool *pool, struct decode_task *task, struct arena *scratch)
-{
-    task->state = DECODE_RUNNING;
-    pool->running_count++;
-    pthread_mutex_unlock(&pool->lock);
-    run(task, scratch);
-    pthread_mutex_lock(&pool->lock);
-    pool->running_count--;
-    task->state = DECODE_DONE;
-    pthread_cond_signal(&pool->done); /* only the consumer waits */
-}
-
-static void *work(void *context)
-{
-    struct decode_pool *pool = context;
-    struct arena scratch;
-
-    arena_create(&scratch, 0);
-    pthread_mutex_lock(&pool->lock);
-    while (!pool->stop) {
-        if (pool->first)
-            run_unlocked(pool, pop(pool), &scratch);
-        else
-            pthread_cond_wait(&pool->work, &pool->lock);
-    }
-    pthread_mutex_unlock(&pool->lock);
-    arena_destroy(&scratch);
-    return NULL;
-}
-
 void decode_pool_submit(struct decode_pool *pool, struct decode_task *task)
 {
-    pthread_mutex_lock(&pool->lock);
     assert(task->state == DECODE_OPEN);
-    task->state = DECODE_QUEUED;
-    if (pool->last)
-        pool->last->queued_next = task;
-    else
-        pool->first = task;
-    pool->last = task;
-    pthread_cond_signal(&pool->work);
-    pthread_mutex_unlock(&pool->lock);
+    task->queued.run = run;
+    task->pool = pool;
+    task->state = DECODE_SUBMITTED;
+    pool->submitted_count++;
+    if (!thread_pool_submit(pool->threads, &task->queued))
+        abort(); /* there is no limit, and nobody submits to a pool that is deleted */
 }
 
-bool decode_pool_is_done(struct decode_pool *pool, struct decode_task *task)
+bool decode_pool_is_done(struct decode_task *task)
 {
-    bool done;
-
-    pthread_mutex_lock(&pool->lock);
-    done = task->state == DECODE_DONE;
-    pthread_mutex_unlock(&pool->lock);
-    return done;
+    return atomic_load(&task->state) == DECODE_DONE;
 }
 
-/* Under the lock. */
-static void unqueue(struct decode_pool *pool, struct decode_task *task)
+/* Decodes a queued task here, `task` or the first one. */
+static bool run_here(struct decode_pool *pool, struct decode_task *task)
 {
-    struct decode_task **place = &pool->first;
-    struct decode_task *before = NULL;
+    struct thread_task *taken = thread_pool_unqueue(pool->threads, task ? &task->queued : NULL);
 
-    while (*place != task) {
-        before = *place;
-        place = &before->queued_next;
-    }
-    *place = task->queued_next;
-    if (pool->last == task)
-        pool->last = before;
+    if (!taken)
+        return false;
+    pool->submitted_count--;
+    decode((struct decode_task *)taken, consumer_scratch(pool));
+    return true;
 }
 
 void decode_pool_finish(struct decode_pool *pool, struct decode_task *task)
 {
-    pthread_mutex_lock(&pool->lock);
-    if (task->state == DECODE_QUEUED)
-        unqueue(pool, task);
-    if (task->state == DECODE_QUEUED || task->state == DECODE_OPEN)
-        run_unlocked(pool, task, &pool->scratch);
-    while (task->state != DECODE_DONE)
-        pthread_cond_wait(&pool->done, &pool->lock);
-    pthread_mutex_unlock(&pool->lock);
+    if (task->state == DECODE_OPEN)
+        decode(task, consumer_scratch(pool));
+    if (!decode_pool_is_done(task))
+        (void)run_here(pool, task);
+    for (;;) {
+        uint64_t seen = thread_pool_completed(pool->threads);
+        if (decode_pool_is_done(task))
+            return;
+        (void)thread_pool_wait_completed(pool->threads, seen, -1);
+    }
 }
 
 bool decode_pool_help(struct decode_pool *pool)
 {
-    bool any;
+    uint64_t seen = thread_pool_completed(pool->threads);
 
-    pthread_mutex_lock(&pool->lock);
-    any = pool->first || pool->running_count > 0;
-    if (pool->first)
-        run_unlocked(pool, pop(pool), &pool->scratch);
-    else if (any)
-        pthread_cond_wait(&pool->done, &pool->lock); /* waking for nothing does no harm */
-    pthread_mutex_unlock(&pool->lock);
-    return any;
+    if (run_here(pool, NULL))
+        return true;
+    if (atomic_load(&pool->done_count) == pool->submitted_count)
+        return false;
+    (void)thread_pool_wait_completed(pool->threads, seen, -1);
+    return true;
 }
 
-static uint32_t core_count(void)
+struct decode_pool *decode_pool_new(uint32_t thread_count)
 {
-    cpu_set_t cores;
+    struct decode_pool *pool = calloc(1, sizeof(*pool));
+    uint32_t limit;
 
-    if (sched_getaffinity(0, sizeof(cores), &cores) != 0 || CPU_COUNT(&cores) < 1)
-        return 1;
-    return (uint32_t)CPU_COUNT(&cores);
-}
-
-int decode_pool_new(uint32_t thread_count, struct decode_pool **pool, struct error *error)
-{
-    struct decode_pool *fresh = calloc(1, sizeof(*fresh));
-
-    if (!fresh)
+    if (!pool)
         abort();
-    if (thread_count == 0)
-        thread_count = core_count();
-    if (thread_count > THREADS_MAX)
-        thread_count = THREADS_MAX;
-    pthread_mutex_init(&fresh->lock, NULL);
-    pthread_cond_init(&fresh->work, NULL);
-    pthread_cond_init(&fresh->done, NULL);
-    arena_create(&fresh->scratch, 0);
-    for (; fresh->thread_count < thread_count; fresh->thread_count++) {
-        int code = thread_start(&fresh->threads[fresh->thread_count], "decode", work, fresh);
-        if (code != 0) {
-            decode_pool_delete(fresh);
-            return error_set_errno(error, code, "ingest: start a decoding thread");
-        }
-    }
-    *pool = fresh;
-    return 0;
+    pool->threads = thread_pool_new(&(struct thread_pool_options){
+        .name = "decode", .class = THREAD_SEARCH, .threads_max = thread_count});
+    limit = thread_pool_thread_limit(pool->threads);
+    pool->scratch = calloc(limit + 1, sizeof(*pool->scratch));
+    if (!pool->scratch)
+        abort();
+    for (uint32_t i = 0; i <= limit; i++)
+        arena_create(&pool->scratch[i], 0);
+    return pool;
 }
 
 void decode_pool_delete(struct decode_pool *pool)
 {
+    uint32_t limit;
+
     if (!pool)
         return;
-    pthread_mutex_lock(&pool->lock);
-    assert(!pool->first);
-    pool->stop = true;
-    pthread_cond_broadcast(&pool->work);
-    pthread_mutex_unlock(&pool->lock);
-    for (uint32_t i = 0; i < pool->thread_count; i++)
-        pthread_join(pool->threads[i], NULL);
+    limit = thread_pool_thread_limit(pool->threads);
+    thread_pool_delete(pool->threads);
+    assert(pool->done_count == pool->submitted_count);
     while (pool->free) {
         struct decode_task *task = pool->free;
         pool->free = task->next;
         task_free(task);
     }
-    arena_destroy(&pool->scratch);
-    pthread_cond_destroy(&pool->done);
-    pthread_cond_destroy(&pool->work);
-    pthread_mutex_destroy(&pool->lock);
+    for (uint32_t i = 0; i <= limit; i++)
+        arena_destroy(&pool->scratch[i]);
+    free(pool->scratch);
     free(pool);
 }

@@ -9,7 +9,7 @@
 
 #include <librdkafka/rdkafka.h>
 
-#include "base/error.h"
+#include "base/thread_pool.h"
 #include "ingest/decode/decode.h"
 
 enum {
@@ -17,20 +17,21 @@ enum {
     DECODE_TASK_BYTES = 256 * 1024, /* a task is submitted once it has this much */
 };
 
-enum decode_state { DECODE_OPEN, DECODE_QUEUED, DECODE_RUNNING, DECODE_DONE };
+enum decode_state { DECODE_OPEN, DECODE_SUBMITTED, DECODE_DONE };
 
 struct decode_task {
+    struct thread_task queued; /* the first member */
+    struct decode_pool *pool;
     struct decode_task *next; /* in its partition's list, or among the free ones */
-    struct decode_task *queued_next;
     const struct config_collection *collection;
     const char *topic; /* the partition's */
     int32_t partition;
     size_t message_count;
     size_t taken_count; /* of the first messages nothing is left but records */
     size_t bytes;
-    int64_t end_offset;      /* the partition's end lies behind the messages; -1: it does not */
-    enum decode_state state; /* guarded by the pool's lock once submitted */
-    struct arena arena;      /* what the records point to */
+    int64_t end_offset; /* the partition's end lies behind the messages; -1: it does not */
+    _Atomic enum decode_state state; /* a thread has the rest while it is SUBMITTED */
+    struct arena arena;              /* what the records point to */
     rd_kafka_message_t *messages[DECODE_TASK_MESSAGES];
     struct decode_result decoded[DECODE_TASK_MESSAGES];
 };
@@ -41,8 +42,8 @@ struct decode_pool;
 struct decode_message decode_message_of(const struct config_collection *collection,
                                         const char *topic, const rd_kafka_message_t *message);
 
-/** `thread_count` 0: one a core this process may use. */
-int decode_pool_new(uint32_t thread_count, struct decode_pool **pool, struct error *error);
+/** `thread_count` 0: one a processor. */
+struct decode_pool *decode_pool_new(uint32_t thread_count);
 /** All tasks must be deleted. */
 void decode_pool_delete(struct decode_pool *pool);
 
@@ -59,7 +60,7 @@ void decode_task_delete(struct decode_pool *pool, struct decode_task *task);
 
 /** Hands an open task to the workers. */
 void decode_pool_submit(struct decode_pool *pool, struct decode_task *task);
-bool decode_pool_is_done(struct decode_pool *pool, struct decode_task *task);
+bool decode_pool_is_done(struct decode_task *task);
 /** Decodes the task here, or waits for the worker that has it. */
 void decode_pool_finish(struct decode_pool *pool, struct decode_task *task);
 /** Decodes one queued task here, or waits until a worker is done with one. False when there is

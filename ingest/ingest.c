@@ -223,12 +223,11 @@ int ingest_start(const struct ingest_options *options, struct ingest **ingest, s
     code = list_topics(fresh, error);
     if (code == 0 && options->config->kafka_dead_letters)
         code = dead_letters_new(options->config, fresh->metrics, fresh->io, &fresh->letters, error);
-    if (code == 0)
-        code = decode_pool_new(options->config->decode_threads, &fresh->pool, error);
-    if (code == 0)
-        code = append_pool_new(fresh->io, consumer_wake, fresh, &fresh->appends, error);
-    if (code == 0)
+    if (code == 0) {
+        fresh->pool = decode_pool_new(options->config->decode_threads);
+        fresh->appends = append_pool_new(fresh->io, consumer_wake, fresh);
         code = consumer_connect(fresh, &fresh->consumer, error);
+    }
     if (code == 0)
         fresh->fetch.queue = rd_kafka_queue_get_consumer(fresh->consumer);
     if (code == 0)
