@@ -38,6 +38,7 @@ struct store_registry {
     pthread_cond_t released;
     /* Under the lock: */
     struct registry_entry *entries; /* by collection, then by name */
+    struct store_registry_listener *listeners;
     struct registry_expectation *expectations;
 };
 
@@ -268,6 +269,15 @@ static bool is_any(const struct registry_entry *entry, const void *unused)
     return true;
 }
 
+/* Under the lock. */
+static void set_closing(struct store_registry *registry, struct registry_entry *entry)
+{
+    entry->closing = true;
+    store_shard_end_waits(entry->shard);
+    for (struct store_registry_listener *at = registry->listeners; at; at = at->next)
+        at->closing(at->context, entry->shard);
+}
+
 static void close_matching(struct store_registry *registry, bool flush,
                            bool (*matches)(const struct registry_entry *, const void *),
                            const void *context)
@@ -280,8 +290,7 @@ static void close_matching(struct store_registry *registry, bool flush,
             entry = entry->next;
         if (entry) {
             entry->leaving = true;
-            entry->closing = true;
-            store_shard_end_waits(entry->shard);
+            set_closing(registry, entry);
         }
         pthread_mutex_unlock(&registry->lock);
         if (!entry)
@@ -327,10 +336,29 @@ void store_registry_close_unclaimed(struct store_registry *registry)
 void store_registry_interrupt(struct store_registry *registry)
 {
     pthread_mutex_lock(&registry->lock);
-    for (struct registry_entry *entry = registry->entries; entry; entry = entry->next) {
-        entry->closing = true;
-        store_shard_end_waits(entry->shard);
-    }
+    for (struct registry_entry *entry = registry->entries; entry; entry = entry->next)
+        set_closing(registry, entry);
+    pthread_mutex_unlock(&registry->lock);
+}
+
+void store_registry_listen(struct store_registry *registry,
+                           struct store_registry_listener *listener)
+{
+    pthread_mutex_lock(&registry->lock);
+    listener->next = registry->listeners;
+    registry->listeners = listener;
+    pthread_mutex_unlock(&registry->lock);
+}
+
+void store_registry_unlisten(struct store_registry *registry,
+                             struct store_registry_listener *listener)
+{
+    struct store_registry_listener **place;
+
+    pthread_mutex_lock(&registry->lock);
+    for (place = &registry->listeners; *place != listener; place = &(*place)->next)
+        ;
+    *place = listener->next;
     pthread_mutex_unlock(&registry->lock);
 }
 

@@ -54,6 +54,14 @@ struct store_registry_options {
     bool expects_shards;
 };
 
+/* Somebody who does long work on leases and sleeps meanwhile. */
+struct store_registry_listener {
+    struct store_registry_listener *next; /* the registry's */
+    /* A shard's `closing` has become true. Under the registry's lock: it may not be called. */
+    void (*closing)(void *context, struct store_shard *shard);
+    void *context;
+};
+
 struct store_registry *store_registry_new(const struct store_registry_options *options);
 /** All shards must be closed. */
 void store_registry_delete(struct store_registry *registry);
@@ -78,6 +86,12 @@ void store_registry_close_unclaimed(struct store_registry *registry);
 void store_registry_close_all(struct store_registry *registry, bool flush);
 /** Tells long work on all shards to stop: the process is about to close them. */
 void store_registry_interrupt(struct store_registry *registry);
+
+/** Calls the listener until store_registry_unlisten has returned. */
+void store_registry_listen(struct store_registry *registry,
+                           struct store_registry_listener *listener);
+void store_registry_unlisten(struct store_registry *registry,
+                             struct store_registry_listener *listener);
 
 /** Leases every open shard of a collection (NULL: of all), ordered by collection and name, into
  * `arena`. Each lease is given back with store_registry_release. */

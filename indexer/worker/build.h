@@ -1,44 +1,62 @@
-/* What builds here and builds for others share. Private to indexer/worker. */
+/* build: one segment from vectors in memory to a file that is measured and attached. Private to
+ * indexer/worker.
+ *
+ *     worker_build_begin     memory is taken
+ *     worker_build_good      index_hnsw_build or index_ivf_build, cancellable; PATH.tmp written and
+ *                            synced, opened, its recall measured
+ *     worker_build_attach    renamed, folder synced, one manifest edit: the swap
+ *     worker_build_end
+ *
+ * Whatever fails before the attach leaves at most a temporary file, which worker_build_end removes,
+ * or, after a crash, the store when the shard is opened: no manifest names it. A segment below the
+ * recall floor is built once more with stronger parameters and then not attached. */
 #ifndef INDEXER_WORKER_BUILD_H
 #define INDEXER_WORKER_BUILD_H
 
-#include "indexer/worker/pool.h"
-#include "indexer/worker/remote.h"
+#include <stdatomic.h>
+
+#include "config/config.h"
+#include "indexer/index/index.h"
+#include "indexer/worker/memory.h"
 #include "store/store.h"
 
 enum { BUILD_PATH_BYTES = 4096 };
 
 struct build {
-    struct worker_task *task;
+    /* Whose. */
+    struct io *io;
+    struct metrics *metrics;
+    const struct config_collection *collection;
     const char *shard; /* name, for the log */
+    int64_t window_start_ms;
+    const atomic_bool *cancel;
+    struct thread_pool *pool; /* that the caller is a task of, or NULL */
+    uint32_t thread_count;
+    struct build_memory *memory;
+    /* Of what. */
     uint32_t row_count;
     uint64_t seed;
     const float *vectors; /* row_count x dim */
     float *copy;          /* of the vectors, when they do not lie in one piece; freed by the end */
+    bool copies;          /* there is, or will be, such a copy: it counts as the build's memory */
+    bool lists;           /* IVF-PQ instead of a graph */
+    struct index_ivf_codebook *codebook; /* that goes on, or NULL; deleted by the end */
     /* A number for the file and where to write it. */
     int (*reserve)(struct build *build, struct error *error);
     void *reserve_context;
+    /* What there is so far. */
+    uint64_t memory_bytes; /* taken */
+    struct index_build_options options;
     uint64_t file_number;
     char path[BUILD_PATH_BYTES]; /* of the file as it is named now; empty: none */
     struct index_segment *segment;
     uint64_t segment_bytes;
     double recall;
-    bool copies;           /* the vectors do not lie in one piece, and count */
-    uint64_t memory_bytes; /* taken: memory.h */
-    struct index_build_options options;
-    bool lists;                          /* IVF-PQ instead of a graph */
-    struct index_ivf_codebook *codebook; /* that goes on, or NULL; deleted by the end */
 };
 
-/** The file in a snapshot. */
-int worker_build_find(const struct worker_run *run, struct store_snapshot *snapshot,
-                      const struct store_source **source, struct error *error);
-/** Fills `vectors` with those of a run. */
-int worker_build_gather(struct build *build, const struct store_source *source, uint32_t dim,
-                        struct error *error);
-
 /** Takes the memory of a build whose row_count, lists and copies are set, before the vectors are
- * gathered. */
+ * gathered: as many threads as fit. Waits for other builds. ERROR_UNSUPPORTED when one thread is too
+ * much already, ERROR_CANCELLED. */
 int worker_build_begin(struct build *build, struct error *error);
 /** Builds until the recall floor is reached, at most twice; the segment is written, synced and
  * open. */
@@ -46,12 +64,21 @@ int worker_build_good(struct build *build, bool *low_recall, struct error *error
 /** Renames, syncs the folder, attaches: the swap. What was attached is the store's. */
 int worker_build_attach(struct build *build, struct store_shard *shard, uint64_t file_number,
                         struct error *error);
-/** Removes file, mapping and copy. */
+/** Gives the memory back; removes file, mapping and copy. */
 void worker_build_end(struct build *build);
 
-/** Builds a window whose shard is elsewhere, see remote.h. ERROR_NOT_FOUND: no longer wanted. */
-int worker_build_remote(struct worker_task *task, bool *low_recall, struct error *error);
-/** Removes what killed builds of the kind left in the data folder. */
-void worker_remote_clean(struct worker_pool *pool);
+struct recall_sample {
+    const float *vectors; /* row_count x dim */
+    uint32_t row_count, dim;
+    enum index_metric metric;
+    uint32_t ef;
+    const atomic_bool *cancel;
+};
+
+/** Share of the true ten nearest neighbours that searches with `ef` find, over at most 100 rows of
+ * the segment as queries. A row is no neighbour of itself; a hit as good as the tenth counts,
+ * whichever row it is. ERROR_CANCELLED. */
+int recall_measure(const struct index_segment *segment, const struct recall_sample *sample,
+                   double *recall, struct error *error);
 
 #endif

@@ -178,3 +178,12 @@ void worker_job_id(const struct worker_job *job, char *out, size_t out_bytes)
     if (job->kind[0])
         (void)snprintf(out + length, out_bytes - length, "/%s", job->kind);
 }
+
+void worker_queue_count_dead(struct metrics *metrics, const char *collection)
+{
+    struct metric_label labels[] = {{"collection", collection}};
+
+    metric_add(metrics_counter(metrics, "windrow_index_dead_letters_total",
+                               "Index jobs given up after their last attempt", labels, 1),
+               1);
+}

@@ -1,33 +1,36 @@
-/* memory: what builds may take. Private to indexer/worker.
- *
- * A file's segment gets the kind that fits: worker_fitting_kind decides from numbers that every
- * process with the same config knows, so that nobody asks for a kind that nobody can build. A build
- * takes its share of indexer.build_memory_max_bytes before it begins and waits while others have
- * it. */
+/* memory: the share of indexer.build_memory_max_bytes that builds under way have. Private to
+ * indexer/worker. A build takes its share before it begins, and waits while others have it. */
 #ifndef INDEXER_WORKER_MEMORY_H
 #define INDEXER_WORKER_MEMORY_H
 
-#include "indexer/worker/pool.h"
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
 
-/** The kind that can be built within the bound: the wanted one, "ivf_pq" instead of a graph, or
- * "flat": none. `copies`: the vectors do not lie in one mapped piece. */
-const char *worker_fitting_kind(const struct config *config,
-                                const struct config_collection *collection, const char *wanted,
-                                uint64_t rows, bool copies);
-/** Whether builders have to copy the vectors of such a file. */
-bool worker_copies_vectors(const struct config *config, const struct config_collection *collection,
-                           bool sealed);
+#include "base/metrics.h"
+#include "base/thread_pool.h"
 
-/** What a build of `row_count` vectors with these options takes. */
-uint64_t worker_build_bytes(const struct index_build_options *options, bool lists,
-                            uint64_t row_count, bool copies);
+struct build_memory {
+    pthread_mutex_t lock;        /* guards the rest */
+    pthread_cond_t given;        /* some was given back, or a build that may wait was cancelled */
+    const uint64_t *limit_bytes; /* of the configuration */
+    uint64_t taken_bytes;
+    struct metric *gauge;
+};
 
-/** Sets options->thread_count to as many as fit, at most `thread_count`, and takes the memory into
- * *taken, waiting for other builds. ERROR_UNSUPPORTED when one thread is too much already;
- * ERROR_CANCELLED. */
-int worker_memory_take(struct worker_task *task, struct index_build_options *options, bool lists,
-                       uint64_t row_count, bool copies, uint64_t *taken, struct error *error);
-/** Gives it back; 0 is fine. */
-void worker_memory_give(struct worker_pool *pool, uint64_t *taken);
+void build_memory_create(struct build_memory *memory, const uint64_t *limit_bytes,
+                         struct metrics *metrics);
+void build_memory_destroy(struct build_memory *memory);
+
+/** Waits until `bytes`, at most the limit, are free and takes them; false when *cancel is true. A
+ * task of `pool` (may be NULL) leaves its place in it to others meanwhile. */
+bool build_memory_take(struct build_memory *memory, uint64_t bytes, const atomic_bool *cancel,
+                       struct thread_pool *pool);
+/** 0 is fine. */
+void build_memory_give(struct build_memory *memory, uint64_t bytes);
+/** After a cancel flag was set: whoever waits looks at it. */
+void build_memory_wake(struct build_memory *memory);
+uint64_t build_memory_taken(struct build_memory *memory);
 
 #endif

@@ -1,119 +1,59 @@
-/* Threads that turn jobs into segments.
+/* Jobs become segments.
  *
- *     worker  fetch -> task (task.c, build.c) -> answer to the queue
- *     monitor  one thread: tells the queue that builds are still under way, passes cancellation on,
- *             refreshes the depth gauge
+ *     monitor   one thread: fetches a job while fewer than thread_count are under way, tells the
+ *               queue that builds go on, refreshes the depth gauge
+ *     index     a pool: job -> task (task.c, build.c) -> answer to the queue
  *
- * Cancellation. A build looks at one flag only. The monitor sets it when the pool stops or when the
- * shard is wanted back (the lease's `closing`), so that a rebalance waits for a fraction of a
- * second and not for a build.
+ * Cancellation. A build looks at one flag. It is set when the pool stops, and by the registry's
+ * call when the shard is wanted back, so that a rebalance waits for a fraction of a second and not
+ * for a build.
  *
- * Race: the monitor reports progress on a delivery that its worker is about to acknowledge, which
- * frees it. The worker takes its task off the active list, under the lock, before it answers; the
- * monitor touches deliveries under the same lock. */
-#include "indexer/worker/build.h"
-
+ * Race: the monitor reports progress on a delivery that a task is about to answer, which frees it.
+ * The task leaves the active list, under the lock, before it answers; the monitor touches
+ * deliveries under the same lock. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 #include <time.h>
 
 #include "base/logger.h"
 #include "base/thread.h"
+#include "indexer/worker/remote.h"
+#include "indexer/worker/state.h"
 
 enum {
-    FETCH_TIMEOUT_MS = 500,
-    MONITOR_POLL_MS = 20,
     PROGRESS_INTERVAL_MAX_MS = 5000, /* when the queue waits long, or for ever */
     PROGRESS_PER_ACK_WAIT = 6,
     DEPTH_INTERVAL_MS = 5000,
+    QUEUE_PAUSE_MS = 20,  /* after an error of the queue */
     RETRY_DELAY_MS = 250, /* doubles with each attempt */
     GIVE_UP_MS = 3600 * 1000
 };
-
-static void pause_ms(int64_t duration_ms)
-{
-    struct timespec pause = {duration_ms / 1000, duration_ms % 1000 * 1000000};
-
-    (void)nanosleep(&pause, NULL);
-}
 
 static int64_t now_ms(const struct worker_pool *pool)
 {
     return io_monotonic_ns(pool->options.io) / 1000000;
 }
 
-/* ---- the monitor
- * ----------------------------------------------------------------------------------- */
-
-/* Some reports may come late or get lost before the job is taken for abandoned. */
-static int64_t progress_interval_ms(const struct worker_pool *pool)
+/* Under the lock. */
+static void cancel(struct worker_pool *pool, const struct store_shard *shard)
 {
-    int64_t interval_ms = pool->options.queue->ack_wait_ms / PROGRESS_PER_ACK_WAIT;
-
-    return interval_ms > 0 && interval_ms < PROGRESS_INTERVAL_MAX_MS ? interval_ms
-                                                                     : PROGRESS_INTERVAL_MAX_MS;
+    for (struct worker_task *task = pool->active; task; task = task->next)
+        if (!shard || task->lease.shard == shard)
+            atomic_store(&task->cancel, true);
+    build_memory_wake(&pool->memory);
 }
 
-static void watch_task(struct worker_pool *pool, struct worker_task *task)
-{
-    int64_t now_ns = io_monotonic_ns(pool->options.io);
-    struct error error = {0};
-
-    if (pool->stopping || (task->lease.shard && atomic_load(task->lease.closing)))
-        atomic_store(&task->cancel, true);
-    if (now_ns - task->reported_ns < progress_interval_ms(pool) * INT64_C(1000000))
-        return;
-    task->reported_ns = now_ns;
-    if (task->delivery->queue->operations->in_progress(task->delivery, &error) != 0)
-        log_debug("indexer", "%s", error.text);
-}
-
-static void *monitor_loop(void *context)
+static void on_closing(void *context, struct store_shard *shard)
 {
     struct worker_pool *pool = context;
-    struct worker_queue *queue = pool->options.queue;
-    int64_t depth_ms = 0;
 
-    while (!pool->monitor_stops) {
-        pthread_mutex_lock(&pool->lock);
-        for (struct worker_task *task = pool->active; task; task = task->next)
-            watch_task(pool, task);
-        pthread_mutex_unlock(&pool->lock);
-        if (!pool->stopping && now_ms(pool) - depth_ms >= DEPTH_INTERVAL_MS) {
-            int64_t depth = queue->operations->depth(queue);
-            if (depth >= 0)
-                metric_set(pool->queue_depth, (double)depth);
-            depth_ms = now_ms(pool);
-        }
-        pause_ms(MONITOR_POLL_MS);
-    }
-    return NULL;
-}
-
-static void put_on_list(struct worker_pool *pool, struct worker_task *task)
-{
-    task->reported_ns = io_monotonic_ns(pool->options.io);
     pthread_mutex_lock(&pool->lock);
-    task->next = pool->active;
-    pool->active = task;
+    cancel(pool, shard);
     pthread_mutex_unlock(&pool->lock);
 }
 
-static void take_off_list(struct worker_pool *pool, struct worker_task *task)
-{
-    struct worker_task **place;
-
-    pthread_mutex_lock(&pool->lock);
-    for (place = &pool->active; *place != task; place = &(*place)->next)
-        ;
-    *place = task->next;
-    pthread_mutex_unlock(&pool->lock);
-}
-
-/* ---- the workers
- * ---------------------------------------------------------------------------------- */
+/* A job is answered. */
 
 static void count_failure(struct worker_pool *pool, const struct worker_job *job, int code)
 {
@@ -181,83 +121,205 @@ static void answer(struct worker_pool *pool, struct worker_delivery *delivery,
         log_debug("indexer", "%s", error.text);
 }
 
-static void work(struct worker_pool *pool, struct worker_delivery *delivery)
-{
-    struct store_registry *registry = pool->options.registry;
-    struct worker_task task = {.pool = pool, .delivery = delivery};
-    enum worker_outcome outcome;
-    struct error error = {0};
+/* A job is under way. */
 
-    put_on_list(pool, &task);
-    outcome = worker_task_run(&task, &error);
-    take_off_list(pool, &task);
-    if (task.lease.shard)
-        store_registry_release(registry, &task.lease);
-    answer(pool, delivery, outcome, &error);
+static void run_task(struct thread_task *work, uint32_t thread)
+{
+    struct worker_task *task = (struct worker_task *)work;
+    struct worker_pool *pool = task->pool;
+    struct error error = {0};
+    enum worker_outcome outcome = worker_task_run(task, &error);
+    struct worker_task **place;
+
+    (void)thread;
+    pthread_mutex_lock(&pool->lock);
+    for (place = &pool->active; *place != task; place = &(*place)->next)
+        ;
+    *place = task->next;
+    pthread_mutex_unlock(&pool->lock);
+    if (task->lease.shard)
+        store_registry_release(pool->options.registry, &task->lease);
+    answer(pool, task->delivery, outcome, &error);
+    free(task);
+    pthread_mutex_lock(&pool->lock);
+    pool->unanswered--;
+    pthread_cond_signal(&pool->changed);
+    pthread_mutex_unlock(&pool->lock);
 }
 
-static void *worker_loop(void *context)
+static void start_task(struct worker_pool *pool, struct worker_delivery *delivery)
+{
+    struct worker_task *task = calloc(1, sizeof(*task));
+
+    if (!task)
+        abort();
+    task->work.run = run_task;
+    task->pool = pool;
+    task->delivery = delivery;
+    task->reported_ms = now_ms(pool);
+    pthread_mutex_lock(&pool->lock);
+    atomic_store(&task->cancel, atomic_load(&pool->stopping));
+    task->next = pool->active;
+    pool->active = task;
+    pool->unanswered++;
+    pthread_mutex_unlock(&pool->lock);
+    /* The pool is stopped after the monitor has ended. */
+    (void)thread_pool_submit(pool->threads, &task->work);
+}
+
+/* Some reports may come late or get lost before the job is taken for abandoned. */
+static int64_t progress_interval_ms(const struct worker_pool *pool)
+{
+    int64_t interval_ms = pool->options.queue->ack_wait_ms / PROGRESS_PER_ACK_WAIT;
+
+    return interval_ms > 0 && interval_ms < PROGRESS_INTERVAL_MAX_MS ? interval_ms
+                                                                     : PROGRESS_INTERVAL_MAX_MS;
+}
+
+/* Under the lock. Returns when the next report is due. */
+static int64_t report_progress(struct worker_pool *pool, int64_t now)
+{
+    int64_t interval_ms = progress_interval_ms(pool), due_ms = now + interval_ms;
+
+    for (struct worker_task *task = pool->active; task; task = task->next) {
+        struct error error = {0};
+        if (now - task->reported_ms >= interval_ms) {
+            task->reported_ms = now;
+            if (task->delivery->queue->operations->in_progress(task->delivery, &error) != 0)
+                log_debug("indexer", "%s", error.text);
+        }
+        if (task->reported_ms + interval_ms < due_ms)
+            due_ms = task->reported_ms + interval_ms;
+    }
+    return due_ms;
+}
+
+static void refresh_depth(struct worker_pool *pool, int64_t now, int64_t *refreshed_ms)
+{
+    int64_t depth;
+
+    if (now - *refreshed_ms < DEPTH_INTERVAL_MS)
+        return;
+    *refreshed_ms = now;
+    depth = pool->options.queue->operations->depth(pool->options.queue);
+    if (depth >= 0)
+        metric_set(pool->queue_depth, (double)depth);
+}
+
+/* Under the lock. The I/O table's monotonic clock is the condition's, but for tests that bend it. */
+static void wait_until(struct worker_pool *pool, int64_t due_ms)
+{
+    int64_t left_ms = due_ms - now_ms(pool);
+    struct timespec until;
+
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    if (left_ms > 0) {
+        until.tv_nsec += left_ms % 1000 * 1000000;
+        until.tv_sec += left_ms / 1000 + until.tv_nsec / 1000000000;
+        until.tv_nsec %= 1000000000;
+    }
+    (void)pthread_cond_timedwait(&pool->changed, &pool->lock, &until);
+}
+
+static void fetch(struct worker_pool *pool, int64_t timeout_ms)
+{
+    struct worker_queue *queue = pool->options.queue;
+    struct worker_delivery *delivery = NULL;
+    struct error error = {0};
+    int code = queue->operations->fetch(queue, timeout_ms > 0 ? (int)timeout_ms : 0,
+                                        &pool->stopping, &delivery, &error);
+
+    if (code == 0) {
+        start_task(pool, delivery);
+    } else if (code != ERROR_TIMEOUT) {
+        pthread_mutex_lock(&pool->lock);
+        if (!pool->stopping)
+            wait_until(pool, now_ms(pool) + QUEUE_PAUSE_MS);
+        pthread_mutex_unlock(&pool->lock);
+    }
+}
+
+/* Ends when the pool stops and every job was answered: until then the queue is told about it. */
+static void *monitor_loop(void *context)
 {
     struct worker_pool *pool = context;
-    struct worker_queue *queue = pool->options.queue;
+    int64_t refreshed_ms = -DEPTH_INTERVAL_MS;
+    bool ends = false;
 
-    /* Linux: of this thread, and inherited by the builder's threads. Searches come first. */
-    (void)setpriority(PRIO_PROCESS, 0, (int)pool->options.config->build_nice);
-    while (!pool->stopping) {
-        struct worker_delivery *delivery = NULL;
-        struct error error = {0};
-        int code = queue->operations->fetch(queue, FETCH_TIMEOUT_MS, &delivery, &error);
-        if (code == 0)
-            work(pool, delivery);
-        else if (code != ERROR_TIMEOUT)
-            pause_ms(MONITOR_POLL_MS);
+    while (!ends) {
+        int64_t now = now_ms(pool), due_ms;
+        bool stopping, full;
+        pthread_mutex_lock(&pool->lock);
+        due_ms = report_progress(pool, now);
+        stopping = pool->stopping;
+        full = pool->unanswered >= pool->thread_count;
+        ends = stopping && pool->unanswered == 0;
+        if (!ends && (stopping || full))
+            wait_until(pool, due_ms);
+        pthread_mutex_unlock(&pool->lock);
+        if (stopping)
+            continue;
+        refresh_depth(pool, now, &refreshed_ms);
+        if (refreshed_ms + DEPTH_INTERVAL_MS < due_ms)
+            due_ms = refreshed_ms + DEPTH_INTERVAL_MS;
+        if (!full)
+            fetch(pool, due_ms - now_ms(pool));
     }
     return NULL;
 }
 
-/* ---- starting and stopping
- * ------------------------------------------------------------------------ */
+/* Starting and stopping. */
 
-static int start_threads(struct worker_pool *pool, uint32_t wanted, struct error *error)
+static int start_threads(struct worker_pool *pool, struct error *error)
 {
-    int failure = thread_start(&pool->monitor, "index-monitor", monitor_loop, pool);
+    const struct thread_pool_options options = {
+        .name = "index",
+        .class = THREAD_BUILD,
+        .threads_max = pool->thread_count,
+        .waiting_max = pool->thread_count, /* every job may wait, for memory or for an owner */
+        .nice = (int)pool->options.config->build_nice};
+    int failure;
 
+    worker_remote_clean(pool);
+    pool->threads = thread_pool_new(&options);
+    failure = thread_start(&pool->monitor, "index-monitor", monitor_loop, pool);
     pool->monitor_runs = failure == 0;
-    while (failure == 0 && pool->thread_count < wanted) {
-        failure = thread_start(&pool->threads[pool->thread_count], "index", worker_loop, pool);
-        pool->thread_count += failure == 0;
-    }
-    if (failure != 0)
-        return error_set_errno(error, failure, "start the index workers");
-    return 0;
+    return failure ? error_set_errno(error, failure, "start the index workers") : 0;
+}
+
+static void create_condition(pthread_cond_t *condition)
+{
+    pthread_condattr_t attributes;
+
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(condition, &attributes);
+    pthread_condattr_destroy(&attributes);
 }
 
 int worker_pool_start(const struct worker_pool_options *options, struct worker_pool **pool,
                       struct error *error)
 {
     struct worker_pool *fresh = calloc(1, sizeof(*fresh));
-    uint32_t wanted = options->thread_count ? options->thread_count : 1;
 
     if (!fresh)
         abort();
     fresh->options = *options;
     pthread_mutex_init(&fresh->lock, NULL);
+    create_condition(&fresh->changed);
     pthread_mutex_init(&fresh->upload_lock, NULL);
     job_tracker_create(&fresh->tracker);
-    fresh->threads = calloc(wanted, sizeof(*fresh->threads));
-    if (!fresh->threads)
-        abort();
+    build_memory_create(&fresh->memory, &options->config->build_memory_max_bytes, options->metrics);
     fresh->queue_depth = metrics_gauge(options->metrics, "windrow_index_queue_depth",
-                                       "Index jobs waiting or under way", NULL, 0);
-    fresh->memory = metrics_gauge(options->metrics, "windrow_index_build_memory_bytes",
-                                  "Memory that builds under way have taken, of "
-                                  "indexer.build_memory_max_bytes",
-                                  NULL, 0);
-    if (options->build)
-        worker_remote_clean(fresh);
-    if (options->build && start_threads(fresh, wanted, error) != 0) {
-        worker_pool_stop(fresh);
-        return error->code;
+                                       "Jobs in the queue, waiting or under way", NULL, 0);
+    fresh->closing = (struct store_registry_listener){.closing = on_closing, .context = fresh};
+    store_registry_listen(options->registry, &fresh->closing);
+    if (options->build) {
+        fresh->thread_count = options->thread_count ? options->thread_count : 1;
+        if (start_threads(fresh, error) != 0) {
+            worker_pool_stop(fresh);
+            return error->code;
+        }
     }
     *pool = fresh;
     return 0;
@@ -273,23 +335,27 @@ void worker_pool_describe(struct worker_pool *pool, uint32_t *threads, uint32_t 
 {
     *threads = pool->thread_count;
     *building = atomic_load(&pool->building);
-    pthread_mutex_lock(&pool->lock);
-    *memory_bytes = pool->memory_bytes;
-    pthread_mutex_unlock(&pool->lock);
+    *memory_bytes = build_memory_taken(&pool->memory);
 }
 
 void worker_pool_quiesce(struct worker_pool *pool)
 {
+    struct worker_queue *queue;
+
     if (!pool)
         return;
-    pool->stopping = true;
-    for (uint32_t i = 0; i < pool->thread_count; i++)
-        (void)pthread_join(pool->threads[i], NULL);
-    pool->thread_count = 0;
-    pool->monitor_stops = true;
-    if (pool->monitor_runs)
-        (void)pthread_join(pool->monitor, NULL);
+    queue = pool->options.queue;
+    pthread_mutex_lock(&pool->lock);
+    atomic_store(&pool->stopping, true);
+    cancel(pool, NULL);
+    pthread_cond_signal(&pool->changed);
+    pthread_mutex_unlock(&pool->lock);
+    if (!pool->monitor_runs)
+        return;
+    queue->operations->wake(queue);
+    (void)pthread_join(pool->monitor, NULL);
     pool->monitor_runs = false;
+    thread_pool_stop(pool->threads);
 }
 
 void worker_pool_stop(struct worker_pool *pool)
@@ -297,10 +363,13 @@ void worker_pool_stop(struct worker_pool *pool)
     if (!pool)
         return;
     worker_pool_quiesce(pool);
+    store_registry_unlisten(pool->options.registry, &pool->closing);
+    thread_pool_delete(pool->threads);
     worker_remote_close(pool);
     pthread_mutex_destroy(&pool->upload_lock);
     job_tracker_destroy(&pool->tracker);
+    build_memory_destroy(&pool->memory);
+    pthread_cond_destroy(&pool->changed);
     pthread_mutex_destroy(&pool->lock);
-    free(pool->threads);
     free(pool);
 }

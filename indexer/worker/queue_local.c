@@ -85,8 +85,8 @@ static struct local_job *next_due(struct local_queue *queue, int64_t *wake_ns)
     return NULL;
 }
 
-static int local_fetch(struct worker_queue *base, int timeout_ms, struct worker_delivery **delivery,
-                       struct error *error)
+static int local_fetch(struct worker_queue *base, int timeout_ms, const atomic_bool *stop,
+                       struct worker_delivery **delivery, struct error *error)
 {
     struct local_queue *queue = (struct local_queue *)base;
     int64_t deadline_ns = now_ns() + timeout_ms * INT64_C(1000000);
@@ -96,8 +96,8 @@ static int local_fetch(struct worker_queue *base, int timeout_ms, struct worker_
     for (;;) {
         int64_t wake_ns = deadline_ns;
         struct timespec wake;
-        job = next_due(queue, &wake_ns);
-        if (job || now_ns() >= deadline_ns)
+        job = stop && atomic_load(stop) ? NULL : next_due(queue, &wake_ns);
+        if (job || (stop && atomic_load(stop)) || now_ns() >= deadline_ns)
             break;
         wake.tv_sec = wake_ns / INT64_C(1000000000);
         wake.tv_nsec = wake_ns % INT64_C(1000000000);
@@ -110,6 +110,15 @@ static int local_fetch(struct worker_queue *base, int timeout_ms, struct worker_
     }
     pthread_mutex_unlock(&queue->lock);
     return job ? 0 : error_set(error, ERROR_TIMEOUT, "no job");
+}
+
+static void local_wake(struct worker_queue *base)
+{
+    struct local_queue *queue = (struct local_queue *)base;
+
+    pthread_mutex_lock(&queue->lock);
+    pthread_cond_broadcast(&queue->published);
+    pthread_mutex_unlock(&queue->lock);
 }
 
 /* Takes a job that is handed out off the list. */
@@ -206,6 +215,7 @@ static void local_close(struct worker_queue *base)
 static const struct worker_queue_operations local_operations = {
     .publish = local_publish,
     .fetch = local_fetch,
+    .wake = local_wake,
     .ack = local_ack,
     .retry = local_retry,
     .pass = local_pass,

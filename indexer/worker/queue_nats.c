@@ -29,7 +29,8 @@ enum {
     PASS_DELAY_MAX_MS = 10000,
     PASS_DELAY_MS = 250,
     OFFLINE_PAUSE_MS = 100,
-    FLUSH_WAIT_MS = 1000
+    FLUSH_WAIT_MS = 1000,
+    FETCH_SLICE_MS = 500
 };
 
 struct nats_delivery {
@@ -47,6 +48,7 @@ struct nats_queue {
     uint64_t subscribed_consumer; /* stream.consumers when it was made */
     pthread_mutex_t pass_lock;
     struct nats_delivery *passing; /* held back until due */
+    pthread_cond_t woken;          /* on the monotonic clock; with pass_lock */
     _Atomic uint64_t copies;       /* for ids of copies */
 };
 
@@ -261,13 +263,6 @@ static struct nats_delivery *open_message(struct nats_queue *queue, natsMsg *mes
     return delivery;
 }
 
-static void pause_ms(int64_t duration_ms)
-{
-    struct timespec pause = {duration_ms / 1000, duration_ms % 1000 * 1000000};
-
-    (void)nanosleep(&pause, NULL);
-}
-
 /* ---- passing on
  * ------------------------------------------------------------------------------------ */
 
@@ -391,10 +386,24 @@ static int fetch_message(struct nats_queue *queue, int timeout_ms, natsMsg **mes
     return nats_stream_error(error, status, code, "fetch");
 }
 
-static int queue_fetch(struct worker_queue *base, int timeout_ms, struct worker_delivery **delivery,
-                       struct error *error)
+/* While the server is away, a fetch is paced here. */
+static void pause_offline(struct nats_queue *queue, const atomic_bool *stop)
 {
-    struct nats_queue *queue = (struct nats_queue *)base;
+    struct timespec until;
+
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += OFFLINE_PAUSE_MS * 1000000;
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    pthread_mutex_lock(&queue->pass_lock);
+    if (!stop || !atomic_load(stop))
+        (void)pthread_cond_timedwait(&queue->woken, &queue->pass_lock, &until);
+    pthread_mutex_unlock(&queue->pass_lock);
+}
+
+static int fetch_slice(struct nats_queue *queue, int timeout_ms, const atomic_bool *stop,
+                       struct worker_delivery **delivery, struct error *error)
+{
     natsMsg *message = NULL;
     struct nats_delivery *opened;
     int code;
@@ -409,7 +418,7 @@ static int queue_fetch(struct worker_queue *base, int timeout_ms, struct worker_
     pthread_mutex_unlock(&queue->fetch_lock);
     if (code != 0) {
         if (code == ERROR_PEER)
-            pause_ms(OFFLINE_PAUSE_MS);
+            pause_offline(queue, stop);
         return code;
     }
     opened = open_message(queue, message);
@@ -417,6 +426,33 @@ static int queue_fetch(struct worker_queue *base, int timeout_ms, struct worker_
         return error_set(error, ERROR_TIMEOUT, "no job");
     *delivery = &opened->delivery;
     return 0;
+}
+
+/* A pull on the server cannot be interrupted, so one with a stop flag is made in slices. */
+static int queue_fetch(struct worker_queue *base, int timeout_ms, const atomic_bool *stop,
+                       struct worker_delivery **delivery, struct error *error)
+{
+    int64_t end_ms = now_ms() + timeout_ms, left_ms = timeout_ms;
+    int code;
+
+    do {
+        if (stop && atomic_load(stop))
+            return error_set(error, ERROR_TIMEOUT, "no job");
+        if (stop && left_ms > FETCH_SLICE_MS)
+            left_ms = FETCH_SLICE_MS;
+        code = fetch_slice((struct nats_queue *)base, (int)left_ms, stop, delivery, error);
+        left_ms = end_ms - now_ms();
+    } while (code == ERROR_TIMEOUT && left_ms > 0 && stop);
+    return code;
+}
+
+static void queue_wake(struct worker_queue *base)
+{
+    struct nats_queue *queue = (struct nats_queue *)base;
+
+    pthread_mutex_lock(&queue->pass_lock);
+    pthread_cond_broadcast(&queue->woken);
+    pthread_mutex_unlock(&queue->pass_lock);
 }
 
 static int queue_ack(struct worker_delivery *base, struct error *error)
@@ -511,6 +547,7 @@ static void queue_close(struct worker_queue *base)
         (void)natsConnection_FlushTimeout(queue->stream.connection, FLUSH_WAIT_MS);
     natsSubscription_Destroy(queue->subscription);
     nats_stream_close(&queue->stream);
+    pthread_cond_destroy(&queue->woken);
     pthread_mutex_destroy(&queue->pass_lock);
     pthread_mutex_destroy(&queue->fetch_lock);
     free(queue);
@@ -519,6 +556,7 @@ static void queue_close(struct worker_queue *base)
 static const struct worker_queue_operations nats_operations = {
     .publish = queue_publish,
     .fetch = queue_fetch,
+    .wake = queue_wake,
     .ack = queue_ack,
     .retry = queue_retry,
     .pass = queue_pass,
@@ -532,6 +570,7 @@ int queue_nats_open(const struct queue_nats_options *options, struct worker_queu
                     struct error *error)
 {
     struct nats_queue *fresh = calloc(1, sizeof(*fresh));
+    pthread_condattr_t attributes;
 
     if (!fresh)
         abort();
@@ -543,6 +582,25 @@ int queue_nats_open(const struct queue_nats_options *options, struct worker_queu
     }
     pthread_mutex_init(&fresh->fetch_lock, NULL);
     pthread_mutex_init(&fresh->pass_lock, NULL);
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&fresh->woken, &attributes);
+    pthread_condattr_destroy(&attributes);
     *queue = &fresh->queue;
     return 0;
+}
+
+int worker_queue_nats(const struct config *config, struct metrics *metrics,
+                      struct worker_queue **queue, struct error *error)
+{
+    struct queue_nats_options options = {
+        .url = config->nats_url,
+        .stream = config->nats_stream,
+        .name = config->node,
+        .replicas = config->nats_replicas,
+        .ack_wait_ms = config->nats_ack_wait_ms,
+        .metrics = metrics,
+    };
+
+    return queue_nats_open(&options, queue, error);
 }

@@ -4,7 +4,8 @@
 #include <string.h>
 
 #include "base/logger.h"
-#include "indexer/worker/pool.h"
+#include "indexer/worker/segment_kind.h"
+#include "indexer/worker/state.h"
 
 enum {
     /* A job that was published and is not done: perhaps it waits behind others. */

@@ -18,14 +18,8 @@
 
 #include "base/buffer.h"
 #include "base/error.h"
+#include "indexer/worker/source.h"
 #include "indexer/worker/worker.h"
-
-struct worker_run {
-    const char *collection, *shard;
-    int64_t start_ms, length_ms;
-    uint64_t generation;  /* of the sealed run; 0: an unsealed file */
-    uint64_t file_number; /* the unsealed file; else not looked at */
-};
 
 struct worker_part {
     uint64_t file_number;
@@ -68,5 +62,16 @@ int worker_remote_part(struct worker_pool *pool, const struct worker_run *run,
 /** The builder cannot reach the recall floor with that kind: the window stays as it is. */
 int worker_remote_give_up(struct worker_pool *pool, const struct worker_run *run, const char *kind,
                           struct error *error);
+
+/** Forgets all segments on their way in. */
+void worker_remote_close(struct worker_pool *pool);
+
+struct worker_task;
+
+/** The builder's side: builds the segment of a file whose shard is elsewhere. ERROR_NOT_FOUND: no
+ * longer wanted. */
+int worker_build_remote(struct worker_task *task, bool *low_recall, struct error *error);
+/** Removes what killed builds of the kind left in the data folder. */
+void worker_remote_clean(struct worker_pool *pool);
 
 #endif

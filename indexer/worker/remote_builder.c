@@ -11,9 +11,9 @@
 #include "base/buffer.h"
 #include "base/doc.h"
 #include "base/logger.h"
-#include "indexer/worker/build.h"
-#include "indexer/worker/memory.h"
 #include "indexer/worker/remote.h"
+#include "indexer/worker/segment_kind.h"
+#include "indexer/worker/state.h"
 
 enum {
     CONNECT_TIMEOUT_S = 5,
@@ -48,7 +48,7 @@ static int look_at_cancel(void *context, curl_off_t a, curl_off_t b, curl_off_t 
     (void)b;
     (void)c;
     (void)d;
-    return worker_task_cancelled(task);
+    return atomic_load(&task->cancel);
 }
 
 static void add_header(struct owner *owner, const char *header)
@@ -136,6 +136,7 @@ static int ask(struct owner *owner, const char *method, const char *path, const 
     struct buffer url = {0};
     long status = 0;
     CURLcode failure;
+    bool waits;
     int code = 0;
 
     buffer_append_format(&url,
@@ -148,7 +149,10 @@ static int ask(struct owner *owner, const char *method, const char *path, const 
     curl_easy_reset(owner->curl);
     curl_easy_setopt(owner->curl, CURLOPT_URL, buffer_text(&url));
     set_transfer(owner, method, body);
+    waits = thread_pool_wait_begin(owner->task->pool->threads);
     failure = curl_easy_perform(owner->curl);
+    if (waits)
+        thread_pool_wait_end(owner->task->pool->threads);
     curl_easy_getinfo(owner->curl, CURLINFO_RESPONSE_CODE, &status);
     if (failure == CURLE_ABORTED_BY_CALLBACK)
         code = error_set(error, ERROR_CANCELLED, "cancelled");
@@ -276,8 +280,7 @@ static int fetch_codebook(struct owner *owner, struct build *build, struct error
     if (code == 0 || code == ERROR_CANCELLED)
         return code;
     log_debug("indexer", "lists of window %" PRId64 " of %s/%s get a codebook of their own: %s",
-              build->task->delivery->job.window_start_ms, build->task->delivery->job.collection,
-              build->shard, error->text);
+              build->window_start_ms, build->collection->name, build->shard, error->text);
     owner->gone = false;
     *error = (struct error){0};
     return 0;
@@ -302,11 +305,11 @@ static int reserve_there(struct build *build, struct error *error)
     number = number && number->type == DOC_MAP ? doc_get(number, "file_number") : NULL;
     if (!number || !doc_as_u64(number, &build->file_number))
         code = error_set(error, ERROR_PEER, "%s names no file number",
-                         build->task->delivery->job.owner);
+                         owner->task->delivery->job.owner);
     arena_destroy(&arena);
     (void)snprintf(build->path, sizeof(build->path), "%s/%s.%s.%" PRIu64 ".building",
-                   build->task->pool->options.config->data_dir,
-                   build->task->delivery->job.collection, build->shard, build->file_number);
+                   owner->task->pool->options.config->data_dir, build->collection->name,
+                   build->shard, build->file_number);
     return code;
 }
 
@@ -373,16 +376,14 @@ int worker_build_remote(struct worker_task *task, bool *low_recall, struct error
     const struct worker_job *job = &task->delivery->job;
     struct owner owner;
     const char *kind = asked_kind(task);
-    struct build build = {.task = task,
-                          .lists = strcmp(kind, "ivf_pq") == 0,
-                          .shard = job->shard,
-                          .row_count = (uint32_t)job->rows,
-                          .copies = true,
-                          .seed = job->run_checksum,
-                          .reserve = reserve_there,
-                          .reserve_context = &owner};
+    struct build build = worker_task_build(task);
     int code = owner_open(&owner, task, error);
 
+    build.lists = strcmp(kind, "ivf_pq") == 0;
+    build.row_count = (uint32_t)job->rows;
+    build.copies = true;
+    build.reserve = reserve_there;
+    build.reserve_context = &owner;
     *low_recall = false;
     if (code == 0 && (job->rows == 0 || job->rows > INT32_MAX))
         code = error_set(error, ERROR_INVALID, "a run of %" PRIu64 " rows", job->rows);

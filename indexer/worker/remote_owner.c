@@ -9,9 +9,10 @@
 
 #include "base/checksum.h"
 #include "base/logger.h"
-#include "indexer/worker/build.h"
-#include "indexer/worker/codebook.h"
-#include "indexer/worker/recall.h"
+#include "indexer/worker/queue.h"
+#include "indexer/worker/segment_kind.h"
+#include "indexer/worker/source.h"
+#include "indexer/worker/state.h"
 
 enum {
     SESSION_IDLE_MS = 10 * 60 * 1000,
@@ -166,7 +167,7 @@ static int here_enter(struct here *here, struct worker_pool *pool, const struct 
         return error_set(error, ERROR_NOT_FOUND, "%s/%s is not open here", run->collection,
                          run->shard);
     here->snapshot = store_snapshot_acquire(here->lease.shard, io_wall_ms(pool->options.io));
-    if (worker_build_find(run, here->snapshot, &here->source, error) != 0)
+    if (worker_source_find(run, here->snapshot, &here->source, error) != 0)
         return error->code;
     return check_wanted(here, run, error);
 }
@@ -243,7 +244,8 @@ int worker_remote_codebook(struct worker_pool *pool, const struct worker_run *ru
     int code = here_enter(&here, pool, run, error);
 
     if (code == 0) {
-        codebook = worker_codebook_find(pool, run->collection, run->start_ms);
+        codebook = worker_source_codebook(pool->options.registry, run->collection, run->start_ms,
+                                          io_wall_ms(pool->options.io));
         code = codebook ? index_codebook_pack(codebook, &packed, error)
                         : error_set(error, ERROR_NOT_FOUND, "no window of %s has lists yet",
                                     run->collection);
@@ -340,7 +342,8 @@ static int verify_segment(const struct here *here, struct build *build, struct e
     if (code == 0)
         code = index_segment_validate(build->segment, error);
     if (code == 0)
-        code = worker_build_gather(build, here->source, collection->dim, error);
+        code = worker_source_vectors(here->source, collection->dim, NULL, &build->vectors,
+                                     &build->copy, error);
     sample.vectors = build->vectors;
     if (code == 0)
         code = recall_measure(build->segment, &sample, &build->recall, error);
@@ -353,8 +356,11 @@ static int verify_segment(const struct here *here, struct build *build, struct e
 static int finish(const struct here *here, const struct upload_session *session,
                   struct error *error)
 {
-    struct worker_task task = {.pool = here->pool, .collection = here->collection};
-    struct build build = {.task = &task,
+    struct build build = {.io = here->pool->options.io,
+                          .metrics = here->pool->options.metrics,
+                          .collection = here->collection,
+                          .memory = &here->pool->memory,
+                          .window_start_ms = session->start_ms,
                           .shard = session->shard,
                           .row_count = here->source->row_count,
                           .file_number = session->file_number,

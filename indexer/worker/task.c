@@ -3,8 +3,10 @@
 
 #include "base/logger.h"
 #include "base/text.h"
-#include "indexer/worker/build.h"
-#include "indexer/worker/memory.h"
+#include "indexer/worker/remote.h"
+#include "indexer/worker/segment_kind.h"
+#include "indexer/worker/source.h"
+#include "indexer/worker/state.h"
 
 /* The file of the window that the job is of, when it is still there. */
 static const struct store_file_info *find_file(const struct store_window_info *window,
@@ -39,84 +41,6 @@ static bool is_wanted(const struct worker_task *task, const struct store_shard_i
     return false;
 }
 
-enum { IVF_PQ_ROWS = 10 * 1000 * 1000 }; /* a graph over more takes too much memory to build */
-
-const char *worker_wanted_kind(const struct config_collection *collection, uint64_t rows,
-                               int64_t age_ms)
-{
-    switch (collection->index_kind) {
-    case CONFIG_INDEX_FLAT:
-        return "flat";
-    case CONFIG_INDEX_HNSW:
-        return "hnsw";
-    case CONFIG_INDEX_IVF_PQ:
-        return "ivf_pq";
-    default:
-        break;
-    }
-    if (rows < collection->flat_below_rows)
-        return "flat";
-    if (rows >= IVF_PQ_ROWS ||
-        (collection->ivf_pq_after_ms > 0 && age_ms > collection->ivf_pq_after_ms))
-        return "ivf_pq";
-    return "hnsw";
-}
-
-const char *worker_chunk_kind(const struct config_collection *collection, uint64_t rows)
-{
-    if (collection->chunk_above_rows == 0 || rows < collection->chunk_above_rows)
-        return "flat";
-    return worker_wanted_kind(collection, rows, 0);
-}
-
-/* The kind that is wanted, and the one that can be built. */
-struct kinds {
-    const char *wanted, *fitting;
-};
-
-static struct kinds file_kinds(const struct config *config,
-                               const struct config_collection *collection, bool sealed,
-                               int64_t end_ms, uint64_t rows, int64_t now_ms)
-{
-    /* A shard without windows is one window that does not age. */
-    int64_t age_ms = collection->window_ms > 0 ? now_ms - end_ms : 0;
-    struct kinds kinds;
-
-    kinds.wanted =
-        sealed ? worker_wanted_kind(collection, rows, age_ms) : worker_chunk_kind(collection, rows);
-    kinds.fitting = worker_fitting_kind(config, collection, kinds.wanted, rows,
-                                        worker_copies_vectors(config, collection, sealed));
-    return kinds;
-}
-
-const char *worker_job_kind(const struct config *config, const struct config_collection *collection,
-                            const struct worker_job *job, int64_t now_ms)
-{
-    return file_kinds(config, collection, job->generation > 0,
-                      job->window_start_ms + job->window_length_ms, job->rows, now_ms)
-        .fitting;
-}
-
-bool worker_file_lacks_segment(const struct config *config,
-                               const struct config_collection *collection,
-                               const struct store_window_info *window,
-                               const struct store_file_info *file, int64_t now_ms, bool *too_large)
-{
-    bool sealed = file == &window->run;
-    struct kinds kinds;
-
-    *too_large = false;
-    if ((sealed && !window->sealed) || file->rows == 0 || file->rows > UINT32_MAX)
-        return false;
-    kinds = file_kinds(config, collection, sealed, window->start_ms + window->length_ms, file->rows,
-                       now_ms);
-    *too_large = file->segment.file_number == 0 && strcmp(kinds.wanted, "flat") != 0 &&
-                 strcmp(kinds.fitting, "flat") == 0;
-    if (strcmp(kinds.fitting, "flat") == 0)
-        return false;
-    return file->segment.file_number == 0 || strcmp(file->segment.kind, kinds.fitting) != 0;
-}
-
 static bool take_lease(struct worker_task *task)
 {
     const struct worker_job *job = &task->delivery->job;
@@ -125,9 +49,12 @@ static bool take_lease(struct worker_task *task)
     if (!store_registry_acquire_shard(task->pool->options.registry, job->collection, job->shard,
                                       &lease))
         return false;
-    /* The monitor looks at it. */
+    /* Race: the registry sets `closing`, then tells the pool, which looks for the lease. Either it
+     * finds the lease, or `closing` is seen here. */
     pthread_mutex_lock(&task->pool->lock);
     task->lease = lease;
+    if (atomic_load(lease.closing))
+        atomic_store(&task->cancel, true);
     pthread_mutex_unlock(&task->pool->lock);
     return true;
 }
@@ -186,6 +113,57 @@ static bool claim(struct worker_task *task, enum worker_outcome *outcome)
     }
 }
 
+static int reserve_here(struct build *build, struct error *error)
+{
+    (void)error;
+    store_shard_reserve_segment(build->reserve_context, &build->file_number, build->path,
+                                sizeof(build->path));
+    return 0;
+}
+
+/* snapshot of the shard (keeps the file while it is read) -> build -> attach. ERROR_NOT_FOUND when
+ * the file is no longer part of the shard; *low_recall when it was built but not attached. */
+static int build_here(struct worker_task *task, bool *low_recall, struct error *error)
+{
+    struct store_shard *shard = task->lease.shard;
+    const struct worker_pool_options *options = &task->pool->options;
+    const struct worker_job *job = &task->delivery->job;
+    const struct worker_run run = {.start_ms = job->window_start_ms,
+                                   .length_ms = job->window_length_ms,
+                                   .generation = job->generation,
+                                   .file_number = job->run_file_number};
+    int64_t now_ms = io_wall_ms(options->io);
+    struct store_snapshot *snapshot = store_snapshot_acquire(shard, now_ms);
+    struct build build = worker_task_build(task);
+    const struct store_source *source = NULL;
+    int code = worker_source_find(&run, snapshot, &source, error);
+
+    build.reserve = reserve_here;
+    build.reserve_context = shard;
+    if (code == 0) {
+        build.lists =
+            strcmp(worker_job_kind(options->config, task->collection, job, now_ms), "ivf_pq") == 0;
+        if (build.lists)
+            build.codebook =
+                worker_source_codebook(options->registry, job->collection, run.start_ms, now_ms);
+        build.row_count = source->row_count;
+        build.copies = worker_copies_vectors(options->config, task->collection, run.generation > 0);
+        code = worker_build_begin(&build, error);
+    }
+    if (code == 0)
+        code = worker_source_vectors(source, task->collection->dim, &task->cancel, &build.vectors,
+                                     &build.copy, error);
+    if (code == 0)
+        code = worker_build_good(&build, low_recall, error);
+    if (code == 0 && !*low_recall && atomic_load(&task->cancel))
+        code = error_set(error, ERROR_CANCELLED, "cancelled");
+    if (code == 0 && !*low_recall)
+        code = worker_build_attach(&build, shard, source->file_number, error);
+    worker_build_end(&build);
+    store_snapshot_release(snapshot);
+    return code;
+}
+
 static enum worker_outcome build_file(struct worker_task *task, struct error *error)
 {
     struct worker_pool *pool = task->pool;
@@ -198,7 +176,7 @@ static enum worker_outcome build_file(struct worker_task *task, struct error *er
     if (!claim(task, &outcome))
         return outcome;
     atomic_fetch_add(&pool->building, 1);
-    code = worker_build(task, &low_recall, error);
+    code = build_here(task, &low_recall, error);
     atomic_fetch_sub(&pool->building, 1);
     job_tracker_set(&pool->tracker, job, JOB_NONE, 0);
     if (code == 0 && !low_recall)

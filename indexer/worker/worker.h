@@ -10,6 +10,7 @@
 #ifndef INDEXER_WORKER_WORKER_H
 #define INDEXER_WORKER_WORKER_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -58,9 +59,12 @@ struct worker_delivery;
 struct worker_queue_operations {
     /** Queues a job unless the same id is queued already or was within the dedupe window. */
     int (*publish)(struct worker_queue *queue, const struct worker_job *job, struct error *error);
-    /** Waits up to timeout_ms; ERROR_TIMEOUT when there is nothing. */
-    int (*fetch)(struct worker_queue *queue, int timeout_ms, struct worker_delivery **delivery,
-                 struct error *error);
+    /** Waits up to timeout_ms, or until *stop (may be NULL) is true; ERROR_TIMEOUT when there is
+     * nothing. */
+    int (*fetch)(struct worker_queue *queue, int timeout_ms, const atomic_bool *stop,
+                 struct worker_delivery **delivery, struct error *error);
+    /** After a stop flag was set: fetches that wait look at it. */
+    void (*wake)(struct worker_queue *queue);
     /** Done: acknowledged, gone. As after `retry` the delivery is no longer the caller's, whatever
      * the return. */
     int (*ack)(struct worker_delivery *delivery, struct error *error);

@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "indexer/index/index.h"
-#include "indexer/worker/memory.h"
+#include "indexer/worker/segment_kind.h"
 #include "tests/indexer/worker/worker_fixture.h"
 
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_UNDEFINED__)

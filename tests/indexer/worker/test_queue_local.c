@@ -27,7 +27,7 @@ static struct worker_delivery *fetch(struct worker_queue *queue, int timeout_ms)
 {
     struct worker_delivery *delivery = NULL;
     struct error error = {0};
-    int code = queue->operations->fetch(queue, timeout_ms, &delivery, &error);
+    int code = queue->operations->fetch(queue, timeout_ms, NULL, &delivery, &error);
 
     ck_assert_msg(code == 0 || code == ERROR_TIMEOUT, "%s", error.text);
     return code == 0 ? delivery : NULL;

@@ -42,7 +42,7 @@ static struct worker_delivery *fetch(struct worker_queue *queue, int64_t timeout
 
     while (now_ms() < end) {
         struct error error = {0};
-        int code = queue->operations->fetch(queue, 200, &delivery, &error);
+        int code = queue->operations->fetch(queue, 200, NULL, &delivery, &error);
         if (code == 0)
             return delivery;
         ck_assert_msg(code == ERROR_TIMEOUT || code == ERROR_PEER, "%s", error.text);
@@ -365,7 +365,7 @@ START_TEST(job_that_comes_twice_before_its_end_makes_one_dead_letter)
     observer = observe(&server);
     nats_server_pause(&server);
     for (int i = 0; i < 2; i++)
-        ck_assert_int_eq(queue->operations->fetch(queue, 3 * ACK_WAIT_MS, &delivery, &error),
+        ck_assert_int_eq(queue->operations->fetch(queue, 3 * ACK_WAIT_MS, NULL, &delivery, &error),
                          ERROR_TIMEOUT);
     nats_server_resume(&server);
     job.attempts_before = WORKER_ATTEMPTS_MAX;

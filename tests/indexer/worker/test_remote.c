@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "indexer/http/http.h"
-#include "indexer/worker/memory.h"
+#include "indexer/worker/segment_kind.h"
 #include "indexer/worker/queue.h"
 #include "indexer/worker/remote.h"
 #include "tests/indexer/worker/nats_server.h"

@@ -1,0 +1,136 @@
+/* segment_kind: the kind is wanted by size and age, and has to fit indexer.build_memory_max_bytes. */
+#include "indexer/worker/segment_kind.h"
+
+#include <string.h>
+
+enum index_metric worker_index_metric(const struct config_collection *collection)
+{
+    switch (collection->metric) {
+    case CONFIG_METRIC_DOT:
+        return INDEX_METRIC_DOT;
+    case CONFIG_METRIC_L2:
+        return INDEX_METRIC_L2;
+    default:
+        return INDEX_METRIC_COSINE;
+    }
+}
+
+bool worker_copies_vectors(const struct config *config, const struct config_collection *collection,
+                           bool sealed)
+{
+    /* Over NATS another machine may build, and has the vectors in memory. */
+    return config->nats_url || !sealed || collection->codec == CONFIG_CODEC_PACKED;
+}
+
+uint64_t worker_build_bytes(const struct index_build_options *options, bool lists,
+                            uint64_t row_count, bool copies)
+{
+    uint64_t copy = copies ? row_count * options->dim * sizeof(float) : 0;
+
+    if (row_count > INT32_MAX)
+        return UINT64_MAX;
+    return copy + (lists ? index_ivf_build_bytes((uint32_t)row_count, options)
+                         : index_hnsw_build_bytes((uint32_t)row_count, options));
+}
+
+static bool fits(const struct config *config, const struct config_collection *collection,
+                 bool lists, uint64_t rows, bool copies)
+{
+    struct index_build_options options = {.metric = worker_index_metric(collection),
+                                          .dim = collection->dim,
+                                          .m = collection->hnsw_m,
+                                          .ef_construct = collection->hnsw_ef_construct,
+                                          .lists = collection->ivf_pq_lists,
+                                          .thread_count = 1};
+
+    return worker_build_bytes(&options, lists, rows, copies) <= config->build_memory_max_bytes;
+}
+
+const char *worker_fitting_kind(const struct config *config,
+                                const struct config_collection *collection, const char *wanted,
+                                uint64_t rows, bool copies)
+{
+    bool lists = strcmp(wanted, "ivf_pq") == 0;
+
+    if (strcmp(wanted, "flat") == 0 || (!lists && fits(config, collection, false, rows, copies)))
+        return wanted;
+    return fits(config, collection, true, rows, copies) ? "ivf_pq" : "flat";
+}
+
+enum { IVF_PQ_ROWS = 10 * 1000 * 1000 }; /* a graph over more takes too much memory to build */
+
+const char *worker_wanted_kind(const struct config_collection *collection, uint64_t rows,
+                               int64_t age_ms)
+{
+    switch (collection->index_kind) {
+    case CONFIG_INDEX_FLAT:
+        return "flat";
+    case CONFIG_INDEX_HNSW:
+        return "hnsw";
+    case CONFIG_INDEX_IVF_PQ:
+        return "ivf_pq";
+    default:
+        break;
+    }
+    if (rows < collection->flat_below_rows)
+        return "flat";
+    if (rows >= IVF_PQ_ROWS ||
+        (collection->ivf_pq_after_ms > 0 && age_ms > collection->ivf_pq_after_ms))
+        return "ivf_pq";
+    return "hnsw";
+}
+
+const char *worker_chunk_kind(const struct config_collection *collection, uint64_t rows)
+{
+    if (collection->chunk_above_rows == 0 || rows < collection->chunk_above_rows)
+        return "flat";
+    return worker_wanted_kind(collection, rows, 0);
+}
+
+/* The kind that is wanted, and the one that can be built. */
+struct kinds {
+    const char *wanted, *fitting;
+};
+
+static struct kinds file_kinds(const struct config *config,
+                               const struct config_collection *collection, bool sealed,
+                               int64_t end_ms, uint64_t rows, int64_t now_ms)
+{
+    /* A shard without windows is one window that does not age. */
+    int64_t age_ms = collection->window_ms > 0 ? now_ms - end_ms : 0;
+    struct kinds kinds;
+
+    kinds.wanted =
+        sealed ? worker_wanted_kind(collection, rows, age_ms) : worker_chunk_kind(collection, rows);
+    kinds.fitting = worker_fitting_kind(config, collection, kinds.wanted, rows,
+                                        worker_copies_vectors(config, collection, sealed));
+    return kinds;
+}
+
+const char *worker_job_kind(const struct config *config, const struct config_collection *collection,
+                            const struct worker_job *job, int64_t now_ms)
+{
+    return file_kinds(config, collection, job->generation > 0,
+                      job->window_start_ms + job->window_length_ms, job->rows, now_ms)
+        .fitting;
+}
+
+bool worker_file_lacks_segment(const struct config *config,
+                               const struct config_collection *collection,
+                               const struct store_window_info *window,
+                               const struct store_file_info *file, int64_t now_ms, bool *too_large)
+{
+    bool sealed = file == &window->run;
+    struct kinds kinds;
+
+    *too_large = false;
+    if ((sealed && !window->sealed) || file->rows == 0 || file->rows > UINT32_MAX)
+        return false;
+    kinds = file_kinds(config, collection, sealed, window->start_ms + window->length_ms, file->rows,
+                       now_ms);
+    *too_large = file->segment.file_number == 0 && strcmp(kinds.wanted, "flat") != 0 &&
+                 strcmp(kinds.fitting, "flat") == 0;
+    if (strcmp(kinds.fitting, "flat") == 0)
+        return false;
+    return file->segment.file_number == 0 || strcmp(file->segment.kind, kinds.fitting) != 0;
+}
