@@ -181,7 +181,7 @@ int store_shard_compact(struct store_shard *shard, const struct store_compaction
                                         [STORE_COMPACTION_MERGE] = "merge files of",
                                         [STORE_COMPACTION_MOVE] = "move a file of"};
     bool seals = request->kind == STORE_COMPACTION_SEAL;
-    struct store_compaction_result unasked;
+    struct store_compaction_result unasked = {0};
     struct compact_work work = {
         .shard = shard,
         .request = request,

@@ -86,7 +86,7 @@ static void session_put(struct worker_pool *pool, struct upload_session *session
 
 /* Ends those of the run (NULL: all) and those that nobody goes on with. Returns how many
  * are left. */
-static size_t sessions_drop(struct worker_pool *pool, const struct worker_run *run, bool all)
+static size_t sessions_drop(struct worker_pool *pool, const struct worker_run *run)
 {
     int64_t now_ms = io_monotonic_ns(pool->options.io) / 1000000;
     struct upload_session *dropped = NULL;
@@ -95,7 +95,7 @@ static size_t sessions_drop(struct worker_pool *pool, const struct worker_run *r
     pthread_mutex_lock(&pool->upload_lock);
     for (struct upload_session **place = &pool->sessions; *place;) {
         struct upload_session *session = *place;
-        if (!all && !is_of(session, run) && now_ms - session->used_ms < SESSION_IDLE_MS) {
+        if (run && !is_of(session, run) && now_ms - session->used_ms < SESSION_IDLE_MS) {
             place = &session->next;
             left++;
             continue;
@@ -115,7 +115,7 @@ static size_t sessions_drop(struct worker_pool *pool, const struct worker_run *r
 
 void worker_remote_close(struct worker_pool *pool)
 {
-    (void)sessions_drop(pool, NULL, true);
+    (void)sessions_drop(pool, NULL);
 }
 
 /* ---- the run ---- */
@@ -268,7 +268,7 @@ int worker_remote_begin(struct worker_pool *pool, const struct worker_run *run,
     int file;
     int code = here_enter(&here, pool, run, error);
 
-    if (code == 0 && sessions_drop(pool, run, false) >= SESSIONS_MAX)
+    if (code == 0 && sessions_drop(pool, run) >= SESSIONS_MAX)
         code = error_set(error, ERROR_BUSY, "too many segments are on their way in");
     if (code != 0) {
         here_leave(&here);
@@ -426,7 +426,7 @@ int worker_remote_give_up(struct worker_pool *pool, const struct worker_run *run
     (void)snprintf(job.kind, sizeof(job.kind), "%s", kind);
     if (code == 0 && !worker_is_kind(kind))
         code = error_set(error, ERROR_INVALID, "give_up: expected hnsw or ivf_pq");
-    (void)sessions_drop(pool, run, false);
+    (void)sessions_drop(pool, run);
     if (code == 0)
         job_tracker_set(&pool->tracker, &job, JOB_GIVEN_UP, INT64_MAX);
     here_leave(&here);
