@@ -84,7 +84,7 @@ const char *error_code_name(int code)
 {
     static const char *const names[] = {
         "none", "invalid",   "io",      "no_space",    "corrupt", "not_found", "exists",
-        "busy", "cancelled", "timeout", "unsupported", "memory",  "peer",
+        "busy", "cancelled", "timeout", "unsupported", "memory",  "peer",      "unavailable",
     };
     size_t index = (size_t) - (long)code;
 

@@ -426,7 +426,8 @@ static void cover(struct store_registry *registry, const char *collection, struc
 {
     const struct registry_expectation *expectation = *find_expectation(registry, collection);
 
-    *coverage = (struct store_coverage){.known = !registry->options.expects_shards || expectation};
+    *coverage = (struct store_coverage){.elsewhere = registry->options.owns_none,
+                                        .known = !registry->options.expects_shards || expectation};
     for (size_t i = 0; expectation && i < expectation->count; i++) {
         const struct store_expected_shard *shard = &expectation->shards[i];
         bool found;

@@ -28,6 +28,7 @@ struct store_expected_shard {
 /* What a set of leases leaves out. An answer from the leases alone is whole only when the shards
  * are known and none is missing. */
 struct store_coverage {
+    bool elsewhere;       /* this process owns no shards at all */
     bool known;           /* false: nobody has said yet which shards the collection has */
     const char **missing; /* labels of the shards that are not open here */
     size_t missing_count;
@@ -52,6 +53,7 @@ struct store_registry_options {
     /* Somebody calls store_registry_expect, and coverage is unknown until then. Otherwise what is
      * open is all there is. */
     bool expects_shards;
+    bool owns_none; /* a process that reads no Kafka: every shard is somewhere else */
 };
 
 /* Somebody who does long work on leases and sleeps meanwhile. */

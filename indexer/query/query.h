@@ -41,6 +41,7 @@ struct query_view_options {
     struct io *io;
     const struct query_min_offset *min_offsets;
     size_t min_offset_count;
+    bool whole;         /* a view that leaves shards out is refused */
     int64_t timeout_ms; /* for min_offsets and the whole request; 0: 30 s */
     /* Searches that run at the same time share its threads; the caller's own takes part. NULL: on
      * the caller's alone. */
@@ -51,7 +52,8 @@ struct query_view_options {
 };
 
 /** Leases and snapshots every shard. Waits for min_offsets: ERROR_TIMEOUT when they do not become
- * searchable in time. */
+ * searchable in time. ERROR_UNAVAILABLE: this process owns no shards, or `whole` and some are not
+ * open here; the text names them. */
 int query_view_open(const struct query_view_options *options, struct query_view **view,
                     struct error *error);
 void query_view_close(struct query_view *view);

@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -67,6 +68,43 @@ static const struct query_min_offset *view_missing(const struct query_view *view
     return NULL;
 }
 
+/* An error has room for a few names only. */
+static void join_names(const struct store_coverage *coverage, char *out, size_t out_bytes)
+{
+    enum { NAMED_MAX = 4 };
+    int used = 0;
+
+    out[0] = '\0';
+    for (size_t i = 0; i < coverage->missing_count && i < NAMED_MAX; i++)
+        used += snprintf(out + used, out_bytes - (size_t)used, "%s%.60s", i > 0 ? ", " : "",
+                         coverage->missing[i]);
+    if (coverage->missing_count > NAMED_MAX)
+        (void)snprintf(out + used, out_bytes - (size_t)used, " and %zu more",
+                       coverage->missing_count - NAMED_MAX);
+}
+
+static int check_coverage(const struct query_view *view, bool whole, struct error *error)
+{
+    const char *collection = view->collection->name;
+    char names[320];
+
+    if (view->coverage.elsewhere)
+        return error_set(error, ERROR_UNAVAILABLE,
+                         "This process has no points of %s: it runs without the ingest role. Ask a "
+                         "process that has it",
+                         collection);
+    if (!whole || query_view_whole(view))
+        return 0;
+    if (!view->coverage.known)
+        return error_set(error, ERROR_UNAVAILABLE,
+                         "Not complete: it is not known yet which partitions %s has, because no "
+                         "Kafka broker has answered",
+                         collection);
+    join_names(&view->coverage, names, sizeof(names));
+    return error_set(error, ERROR_UNAVAILABLE, "Not complete: this process does not serve %s of %s",
+                     names, collection);
+}
+
 int query_view_open(const struct query_view_options *options, struct query_view **view,
                     struct error *error)
 {
@@ -105,6 +143,10 @@ int query_view_open(const struct query_view_options *options, struct query_view 
         if (poll.tv_nsec < POLL_MAX_NS)
             poll.tv_nsec += POLL_STEP_NS;
         view_take(fresh);
+    }
+    if (check_coverage(fresh, options->whole, error) != 0) {
+        query_view_close(fresh);
+        return ERROR_UNAVAILABLE;
     }
     *view = fresh;
     return 0;

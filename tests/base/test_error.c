@@ -61,6 +61,7 @@ START_TEST(code_names_are_stable)
     ck_assert_str_eq(error_code_name(ERROR_NONE), "none");
     ck_assert_str_eq(error_code_name(ERROR_NO_SPACE), "no_space");
     ck_assert_str_eq(error_code_name(ERROR_PEER), "peer");
+    ck_assert_str_eq(error_code_name(ERROR_UNAVAILABLE), "unavailable");
     ck_assert_str_eq(error_code_name(-99), "unknown");
     ck_assert_str_eq(error_code_name(1), "unknown");
 }

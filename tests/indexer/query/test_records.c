@@ -747,6 +747,33 @@ START_TEST(a_damaged_window_is_left_out_and_said_so)
 }
 END_TEST
 
+START_TEST(a_view_that_leaves_shards_out_names_them_or_is_refused)
+{
+    static const struct store_expected_shard two[] = {{"0", "t[0]"}, {"7", "t[7]"}};
+    struct world world;
+    struct query_view_options options;
+    struct query_view *view;
+    struct error error = {0};
+
+    open_world(&world, 1, 0, test_seed());
+    options = (struct query_view_options){
+        .collection = &world.collection, .registry = world.registry, .io = &world.clock.io};
+    view = world_view(&world);
+    ck_assert(query_view_whole(view));
+    query_view_close(view);
+    store_registry_expect(world.registry, world.collection.name, two, 2);
+    view = world_view(&world);
+    ck_assert(!query_view_whole(view));
+    ck_assert_uint_eq(query_view_coverage(view)->missing_count, 1);
+    ck_assert_str_eq(query_view_coverage(view)->missing[0], "t[7]");
+    query_view_close(view);
+    options.whole = true;
+    ck_assert_int_eq(query_view_open(&options, &view, &error), ERROR_UNAVAILABLE);
+    ck_assert_ptr_nonnull(strstr(error.text, "t[7]"));
+    world_close(&world);
+}
+END_TEST
+
 TEST_TABLE(TEST(pages_in_id_order_show_every_record_once), TEST(counts_are_exact),
            TEST(rows_come_in_the_order_of_a_field),
            TEST(rows_without_an_orderable_value_are_left_out),
@@ -758,4 +785,5 @@ TEST_TABLE(TEST(pages_in_id_order_show_every_record_once), TEST(counts_are_exact
            TEST(long_texts_have_no_column_and_are_found_all_the_same),
            TEST(a_view_waits_until_an_offset_is_searchable),
            TEST(long_requests_end_at_their_deadline_and_when_a_shard_is_wanted_back),
-           TEST(a_damaged_window_is_left_out_and_said_so))
+           TEST(a_damaged_window_is_left_out_and_said_so),
+           TEST(a_view_that_leaves_shards_out_names_them_or_is_refused))
