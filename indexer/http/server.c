@@ -14,7 +14,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <time.h>
 
 #include "base/logger.h"
@@ -26,7 +25,8 @@ enum {
     RUNNING_MAX = 64,
     WAITING_MAX = 192,
     QUEUE_MAX = 256,
-    BODIES_MAX_BYTES = 256 * 1024 * 1024, /* of all requests that are here at a time */
+    DRAIN_MAX_BYTES = 4 * HTTP_BODY_MAX_BYTES, /* of one body; its connection is cut then */
+    BODIES_MAX_BYTES = 256 * 1024 * 1024,      /* of all requests that are here at a time */
     CONNECTIONS_MAX = 4096,
     IDLE_TIMEOUT_SECONDS = 120,
     HEADERS_MAX_BYTES = 64 * 1024,
@@ -39,68 +39,22 @@ enum pending_state { PENDING_HEADERS, PENDING_BODY, PENDING_QUEUED, PENDING_DONE
 struct pending {
     struct thread_task task;
     struct http_request request;
-    _Atomic int state; /* enum pending_state */
-    bool found;        /* a route fits; else the reply says so */
-    bool owed;         /* counted in replies_owed */
+    _Atomic int state;   /* enum pending_state */
+    bool refused;        /* by its headers: the reply is ready, the body is thrown away */
+    bool owed;           /* counted in replies_owed */
+    uint64_t body_bytes; /* that came in, kept or not */
     bool body_too_large;
     bool no_room; /* the body did not fit beside the other requests' */
 };
-
-/* Compares in constant time: the key is a secret. */
-static bool key_matches(const char *given, const char *wanted)
-{
-    size_t given_length = strlen(given);
-    size_t wanted_length = strlen(wanted);
-    unsigned char difference = given_length != wanted_length;
-
-    for (size_t i = 0; i < given_length; i++)
-        difference |= (unsigned char)(given[i] ^ wanted[i % (wanted_length + 1)]);
-    return difference == 0;
-}
 
 static bool is_probe(const struct http_request *request)
 {
     return request->route && request->route->route->access == HTTP_PROBE;
 }
 
-static bool is_authorised(const struct http_request *request)
+static void execute(struct http_request *request)
 {
-    const char *wanted = request->server->options.config->http_api_key;
-    const char *given;
-
-    /* Probes and scrapers come without keys. */
-    if (!wanted || is_probe(request))
-        return true;
-    given = MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, "api-key");
-    if (!given) {
-        given = MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, "Authorization");
-        if (given && strncasecmp(given, "Bearer ", 7) == 0)
-            given += 7;
-    }
-    return given && key_matches(given, wanted);
-}
-
-/* Bodies come as they are: no client that is known compresses them. */
-static bool is_encoded(const struct http_request *request)
-{
-    const char *encoding =
-        MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, "Content-Encoding");
-
-    return encoding && *encoding && strcasecmp(encoding, "identity") != 0;
-}
-
-static void execute(struct pending *pending)
-{
-    struct http_request *request = &pending->request;
-
-    if (pending->body_too_large)
-        http_reply_error(request, 413, "The body is larger than %d bytes", HTTP_BODY_MAX_BYTES);
-    else if (!is_authorised(request))
-        http_reply_error(request, 403, "Must provide an API key or an Authorization bearer token");
-    else if (is_encoded(request))
-        http_reply_error(request, 415, "Bodies with a Content-Encoding are not understood");
-    else if (pending->found)
-        request->route->route->handle(request);
+    request->route->route->handle(request);
     http_route_count(request);
 }
 
@@ -115,7 +69,7 @@ static void run_task(struct thread_task *task, uint32_t thread)
     struct MHD_Connection *connection = pending->request.connection;
 
     (void)thread;
-    execute(pending);
+    execute(&pending->request);
     atomic_store(&pending->state, PENDING_DONE);
     MHD_resume_connection(connection); /* `pending` may be gone */
 }
@@ -155,6 +109,8 @@ static enum MHD_Result send_reply(struct http_request *request)
                request->content_type ? request->content_type : "application/json");
     if (request->status == 405)
         add_header(response, "Allow", request->allow);
+    if (request->closes)
+        add_header(response, "Connection", "close");
     if (request->retry_after_seconds > 0) {
         snprintf(seconds, sizeof(seconds), "%u", request->retry_after_seconds);
         add_header(response, "Retry-After", seconds);
@@ -175,8 +131,10 @@ static void take_body(struct pending *pending, const char *data, size_t size)
     struct http_request *request = &pending->request;
     atomic_size_t *total = &request->server->bodies_bytes;
 
-    /* The rest is read and thrown away, so that the client gets to read the 413 or 429. */
-    if (pending->body_too_large || pending->no_room)
+    pending->body_bytes += size;
+    /* The rest is read and thrown away, so that the client gets to read the reply: who closes while
+     * bytes come in resets the connection. */
+    if (pending->refused || pending->body_too_large || pending->no_room)
         return;
     pending->body_too_large = size > HTTP_BODY_MAX_BYTES - request->body.size;
     pending->no_room =
@@ -206,7 +164,8 @@ static struct pending *pending_new(struct http_server *server, struct MHD_Connec
     pending->request.accept = accept ? accept : "";
     pending->request.start_ns = io_monotonic_ns(server->options.io);
     pending->task.run = run_task;
-    pending->found = http_route_find(&pending->request);
+    (void)http_route_find(&pending->request);
+    pending->refused = !http_admit(&pending->request);
     return pending;
 }
 
@@ -215,8 +174,16 @@ static enum MHD_Result answer(struct http_server *server, struct pending *pendin
 {
     struct http_request *request = &pending->request;
 
+    if (!pending->refused && pending->body_too_large) {
+        pending->refused = true;
+        http_reply_error(request, 413, "The body is larger than %d bytes", HTTP_BODY_MAX_BYTES);
+    }
+    if (pending->refused) {
+        http_route_count(request);
+        return send_reply(request);
+    }
     if (is_probe(request)) {
-        execute(pending);
+        execute(request);
         return send_reply(request);
     }
     if (!pending->no_room && thread_pool_submit(server->pool, &pending->task))
@@ -239,15 +206,17 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
 
     (void)version;
     if (!pending) {
-        *slot = pending_new(server, connection, path, method);
-        return MHD_YES;
+        pending = *slot = pending_new(server, connection, path, method);
+        if (!pending->refused || (!pending->request.closes && http_expects_body(&pending->request)))
+            return MHD_YES;
+        return answer(server, pending);
     }
     if (atomic_load(&pending->state) == PENDING_DONE)
         return send_reply(&pending->request);
     if (*size > 0) {
         take_body(pending, data, *size);
         *size = 0;
-        return MHD_YES;
+        return pending->body_bytes > DRAIN_MAX_BYTES ? MHD_NO : MHD_YES;
     }
     return answer(server, pending);
 }

@@ -35,6 +35,11 @@ struct http_server {
 const char *http_percent_decode(struct arena *arena, const char *text, size_t length);
 /** Finds the request's route and fills `parts`; or prepares a 404 or 405 and returns false. */
 bool http_route_find(struct http_request *request);
+/** Whether the request may go on, by its headers alone; else its reply says why not. A route was
+ * looked for before (a 404 or 405 lies ready), and is told only to who may know. */
+bool http_admit(struct http_request *request);
+/** Whether the client sends a body now. */
+bool http_expects_body(const struct http_request *request);
 /** Counts a request that has its status. */
 void http_route_count(const struct http_request *request);
 
