@@ -8,6 +8,8 @@
 #include <string.h>
 
 #include "base/logger.h"
+#include "store/events.h"
+#include "store/shard.h"
 
 struct registry_entry {
     struct registry_entry *next;
@@ -36,6 +38,7 @@ struct store_registry {
     struct store_registry_options options;
     pthread_mutex_t lock;
     pthread_cond_t released;
+    _Atomic uint64_t opened; /* how many shards were, ever */
     /* Under the lock: */
     struct registry_entry *entries; /* by collection, then by name */
     struct store_registry_listener *listeners;
@@ -191,6 +194,8 @@ static int open_entry(struct store_registry *registry, const struct config_colle
     *place = entry;
     store_shard_set_ttl(*shard, collection->ttl_ms); /* a reload may have come while it opened */
     pthread_mutex_unlock(&registry->lock);
+    atomic_fetch_add(&registry->opened, 1);
+    store_registry_wake_waits(registry);
     return 0;
 }
 
@@ -608,4 +613,44 @@ const struct config_collection *store_lease_collection(const struct store_lease 
     const struct registry_entry *entry = lease->token;
 
     return entry->collection;
+}
+
+struct opening {
+    const struct store_registry *registry;
+    uint64_t seen;
+};
+
+static bool has_opened(const void *context)
+{
+    const struct opening *opening = context;
+
+    return atomic_load(&opening->registry->opened) != opening->seen;
+}
+
+int store_registry_wait_visible(struct store_registry *registry, const char *collection,
+                                const char *name, int64_t offset, int64_t deadline_ns,
+                                const atomic_bool *cancel, struct error *error)
+{
+    struct store *store = registry->options.store;
+
+    for (;;) {
+        struct opening opening = {registry, atomic_load(&registry->opened)};
+        struct store_lease lease;
+        int code;
+        if (store_registry_acquire_shard(registry, collection, name, &lease)) {
+            code = store_shard_wait_visible(lease.shard, offset, deadline_ns, cancel, error);
+            store_registry_release(registry, &lease);
+            if (code != ERROR_CANCELLED || (cancel && atomic_load(cancel)))
+                return code;
+        }
+        /* Not open here, or about to close: it may be opened (again). */
+        code = events_wait(&store->events, has_opened, &opening, deadline_ns, cancel, error);
+        if (code != 0)
+            return code;
+    }
+}
+
+void store_registry_wake_waits(struct store_registry *registry)
+{
+    store_wake_waits(registry->options.store);
 }

@@ -58,6 +58,9 @@ void http_server_delete(struct http_server *server);
  * outlive the server. */
 void http_server_add_routes(struct http_server *server, const struct http_route *routes,
                             size_t count, void *context);
+/** Calls `wake` when the server stops, after http_request_cancelled of every request has become true:
+ * requests that sleep have to look at it. Before the start. */
+void http_server_on_stop(struct http_server *server, void (*wake)(void *context), void *context);
 /** Listens. ERROR_IO with the address when it is in use. */
 int http_server_start(struct http_server *server, struct error *error);
 /** Stops listening, lets requests under way finish (at most 5 s), closes. Handlers have returned

@@ -75,7 +75,7 @@ struct thread_pool *http_request_pool(const struct http_request *request)
 
 const atomic_bool *http_request_cancelled(const struct http_request *request)
 {
-    return thread_pool_cancelled(request->server->pool);
+    return &request->server->stopping;
 }
 
 static double elapsed_seconds(const struct http_request *request)

@@ -346,6 +346,12 @@ struct http_server *http_server_new(const struct http_options *options)
     return server;
 }
 
+void http_server_on_stop(struct http_server *server, void (*wake)(void *context), void *context)
+{
+    server->wake = wake;
+    server->wake_context = context;
+}
+
 int http_server_start(struct http_server *server, struct error *error)
 {
     return start_daemon(server, error);
@@ -383,6 +389,8 @@ void http_server_stop(struct http_server *server)
      * it be quiesced before: with a pool of epoll threads libmicrohttpd 0.9.75 aborts when one of
      * them wakes up meanwhile, because both take the listener out of that thread's epoll set. */
     atomic_store(&server->stopping, true);
+    if (server->wake)
+        server->wake(server->wake_context);
     thread_pool_stop(server->pool);
     wait_until_sent(server);
     if (server->daemon)

@@ -25,6 +25,8 @@ struct http_server {
     struct MHD_Daemon *daemon; /* NULL: not started */
     struct thread_pool *pool;
     atomic_bool stopping;
+    void (*wake)(void *context); /* see http_server_on_stop; or NULL */
+    void *wake_context;
     atomic_size_t bodies_bytes; /* of all requests that are here */
     pthread_mutex_t lock;       /* guards replies_owed */
     pthread_cond_t all_sent;

@@ -6,17 +6,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/logger.h"
 
-/* Looks come quickly at first, for a write that was just made, and rarer the longer it takes. */
-enum {
-    POLL_NS = 1000000,
-    POLL_STEP_NS = 50000,
-    POLL_MAX_NS = 10000000,
-    DEFAULT_TIMEOUT_MS = 30000
-};
+enum { DEFAULT_TIMEOUT_MS = 30000 };
 
 /* Takes what is open right now. Leases and snapshots live in the view's arena. */
 static void view_take(struct query_view *view)
@@ -52,9 +45,39 @@ static void view_give_back(struct query_view *view)
     arena_reset(&view->arena);
 }
 
-/* The first offset that is not there yet, or NULL. A shard that is not open here may still come. */
-static const struct query_min_offset *view_missing(const struct query_view *view,
-                                                   const struct query_view_options *options)
+static int64_t timeout_of(const struct query_view_options *options)
+{
+    int64_t most_ms = INT64_MAX / 4 / 1000000;
+
+    if (options->timeout_ms <= 0)
+        return DEFAULT_TIMEOUT_MS;
+    return options->timeout_ms < most_ms ? options->timeout_ms : most_ms;
+}
+
+/* One offset after the other: the view that is taken then sees them all, since offsets only grow.
+ * Nothing is held meanwhile: a lease would keep a shard open that has to move. */
+static int wait_for_offsets(const struct query_view *view, const struct query_view_options *options,
+                            struct error *error)
+{
+    for (size_t i = 0; i < options->min_offset_count; i++) {
+        const struct query_min_offset *wanted = &options->min_offsets[i];
+        int code = store_registry_wait_visible(view->registry, view->collection->name,
+                                               wanted->shard, wanted->offset, view->deadline_ns,
+                                               options->cancelled, error);
+        if (code == ERROR_CANCELLED)
+            return error_set(error, code, "the service is stopping");
+        if (code == ERROR_TIMEOUT)
+            return error_set(
+                error, code, "offset %lld of partition %s was not searchable within %lld ms",
+                (long long)wanted->offset, wanted->shard, (long long)timeout_of(options));
+        if (code != 0)
+            return code;
+    }
+    return 0;
+}
+
+/* A shard may close between the wait and the snapshot: then its offset is waited for again. */
+static bool sees_offsets(const struct query_view *view, const struct query_view_options *options)
 {
     for (size_t i = 0; i < options->min_offset_count; i++) {
         const struct query_min_offset *wanted = &options->min_offsets[i];
@@ -63,9 +86,9 @@ static const struct query_min_offset *view_missing(const struct query_view *view
             there = strcmp(view->freshness[j].shard, wanted->shard) == 0 &&
                     view->freshness[j].next_offset > wanted->offset;
         if (!there)
-            return wanted;
+            return false;
     }
-    return NULL;
+    return true;
 }
 
 /* An error has room for a few names only. */
@@ -108,10 +131,7 @@ static int check_coverage(const struct query_view *view, bool whole, struct erro
 int query_view_open(const struct query_view_options *options, struct query_view **view,
                     struct error *error)
 {
-    int64_t timeout_ms = options->timeout_ms > 0 ? options->timeout_ms : DEFAULT_TIMEOUT_MS;
-    const struct query_min_offset *missing;
     struct query_view *fresh = calloc(1, sizeof(*fresh));
-    struct timespec poll = {0, POLL_NS};
 
     if (!fresh)
         abort();
@@ -121,27 +141,14 @@ int query_view_open(const struct query_view_options *options, struct query_view 
     fresh->registry = options->registry;
     fresh->pool = options->pool;
     fresh->shared_work_min = options->shared_work_min;
-    if (timeout_ms > INT64_MAX / 4 / 1000000)
-        timeout_ms = INT64_MAX / 4 / 1000000;
-    fresh->deadline_ns = io_monotonic_ns(fresh->io) + timeout_ms * 1000000;
+    fresh->deadline_ns = io_monotonic_ns(fresh->io) + timeout_of(options) * 1000000;
     view_take(fresh);
-    /* Nothing is held between two looks: a lease would keep a shard open that has to move. */
-    while ((missing = view_missing(fresh, options)) != NULL) {
+    while (!sees_offsets(fresh, options)) {
         view_give_back(fresh);
-        if (options->cancelled && atomic_load(options->cancelled)) {
+        if (wait_for_offsets(fresh, options, error) != 0) {
             query_view_close(fresh);
-            return error_set(error, ERROR_CANCELLED, "the service is stopping");
+            return error->code;
         }
-        if (query_view_expired(fresh)) {
-            (void)error_set(error, ERROR_TIMEOUT,
-                            "offset %lld of partition %s was not searchable within %lld ms",
-                            (long long)missing->offset, missing->shard, (long long)timeout_ms);
-            query_view_close(fresh);
-            return ERROR_TIMEOUT;
-        }
-        (void)nanosleep(&poll, NULL);
-        if (poll.tv_nsec < POLL_MAX_NS)
-            poll.tv_nsec += POLL_STEP_NS;
         view_take(fresh);
     }
     if (check_coverage(fresh, options->whole, error) != 0) {

@@ -106,7 +106,15 @@ void rest_delete(struct rest *rest)
     free(rest);
 }
 
+static void wake_waits(void *context)
+{
+    const struct rest *rest = context;
+
+    store_registry_wake_waits(rest->options.registry);
+}
+
 void rest_add_routes(struct rest *rest, struct http_server *server)
 {
+    http_server_on_stop(server, wake_waits, rest);
     http_server_add_routes(server, routes, sizeof(routes) / sizeof(routes[0]), rest);
 }
