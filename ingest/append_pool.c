@@ -65,14 +65,6 @@ void append_pool_wait(struct append_pool *pool, struct append_job *job)
     }
 }
 
-void append_pool_wait_any(struct append_pool *pool, int64_t limit_ns)
-{
-    uint64_t seen = thread_pool_completed(pool->threads);
-
-    if (atomic_load(&pool->done_count) == pool->seen_count)
-        (void)thread_pool_wait_completed(pool->threads, seen, limit_ns);
-}
-
 bool append_pool_news(struct append_pool *pool)
 {
     uint64_t count = atomic_load(&pool->done_count);

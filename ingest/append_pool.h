@@ -46,9 +46,6 @@ void append_pool_submit(struct append_pool *pool, struct append_job *job);
 bool append_pool_is_done(struct append_pool *pool, struct append_job *job);
 /** Waits for one append. */
 void append_pool_wait(struct append_pool *pool, struct append_job *job);
-/** Waits until any append is done that was not when append_pool_news was last called, for
- * `limit_ns` at most; now and then for less. */
-void append_pool_wait_any(struct append_pool *pool, int64_t limit_ns);
 /** Whether some append was done since the last call. */
 bool append_pool_news(struct append_pool *pool);
 /** Before the consumer sleeps elsewhere: false when there is news. After it: pass false. */

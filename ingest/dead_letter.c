@@ -38,8 +38,11 @@ struct dead_letters {
     const struct config *config;
     struct metrics *metrics;
     struct io *io;
+    void (*wake)(void *context);
+    void *context;
     rd_kafka_t *client;
-    struct letter *again; /* to be sent again, oldest first */
+    rd_kafka_queue_t *events; /* of the client: acknowledgements */
+    struct letter *again;     /* to be sent again, oldest first */
     struct letter **again_tail;
     size_t in_flight;
     int64_t send_again_ns; /* when to try `again` */
@@ -168,6 +171,14 @@ static int take_statistics(rd_kafka_t *client, char *json, size_t json_bytes, vo
     return 0; /* librdkafka frees the text */
 }
 
+static void on_event(rd_kafka_t *client, void *opaque)
+{
+    struct dead_letters *letters = opaque;
+
+    (void)client;
+    letters->wake(letters->context);
+}
+
 static int client_new(struct dead_letters *letters, struct error *error)
 {
     char timeout[16];
@@ -180,11 +191,17 @@ static int client_new(struct dead_letters *letters, struct error *error)
     kafka_conf_set(conf, "message.timeout.ms", timeout);
     rd_kafka_conf_set_dr_msg_cb(conf, delivered);
     rd_kafka_conf_set_stats_cb(conf, take_statistics);
-    return kafka_client_new(RD_KAFKA_PRODUCER, conf, &letters->client, error);
+    code = kafka_client_new(RD_KAFKA_PRODUCER, conf, &letters->client, error);
+    if (code != 0)
+        return code;
+    letters->events = rd_kafka_queue_get_main(letters->client);
+    rd_kafka_queue_cb_event_enable(letters->events, on_event, letters);
+    return 0;
 }
 
 int dead_letters_new(const struct config *config, struct metrics *metrics, struct io *io,
-                     struct dead_letters **letters, struct error *error)
+                     void (*wake)(void *context), void *context, struct dead_letters **letters,
+                     struct error *error)
 {
     struct dead_letters *made = calloc(1, sizeof(*made));
     int code;
@@ -194,6 +211,8 @@ int dead_letters_new(const struct config *config, struct metrics *metrics, struc
     made->config = config;
     made->metrics = metrics;
     made->io = io;
+    made->wake = wake;
+    made->context = context;
     made->again_tail = &made->again;
     made->logged_ns = made->said_ns = INT64_MIN / 2;
     code = client_new(made, error);
@@ -211,6 +230,8 @@ static void client_delete(struct dead_letters *letters)
     (void)rd_kafka_purge(letters->client, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
     for (int i = 0; i < 100 && letters->in_flight > 0; i++)
         (void)rd_kafka_poll(letters->client, 20);
+    rd_kafka_queue_cb_event_enable(letters->events, NULL, NULL);
+    rd_kafka_queue_destroy(letters->events);
     rd_kafka_destroy(letters->client);
     letters->client = NULL;
 }

@@ -32,8 +32,10 @@ struct dead_letter {
     const char *text;   /* for people, with JSON path or byte offset */
 };
 
+/** `wake` is called by a thread of librdkafka when dead_letters_poll has something to serve. */
 int dead_letters_new(const struct config *config, struct metrics *metrics, struct io *io,
-                     struct dead_letters **letters, struct error *error);
+                     void (*wake)(void *context), void *context, struct dead_letters **letters,
+                     struct error *error);
 /** Waits up to `timeout_ms` for acknowledgements; letters that are left are given up (their records
  * were not passed). */
 void dead_letters_delete(struct dead_letters *letters, int timeout_ms);

@@ -131,10 +131,10 @@ bool ingest_settled(struct ingest *ingest);
 struct ingest_replay {
     const struct config *config;
     const struct config_collection *collection;
-    const char *shard;                   /* its name tells topic and partition */
-    int64_t from_offset, to_offset;      /* [from, to) */
-    struct store_topic_fingerprint mark; /* the shard's, when the range was chosen or later */
-    const atomic_bool *cancelled[2];     /* any of them ends it; may be NULL */
+    const char *shard;                    /* its name tells topic and partition */
+    int64_t from_offset, to_offset;       /* [from, to) */
+    struct store_topic_fingerprint topic; /* the shard's, when the range was chosen or later */
+    const atomic_bool *cancelled[2];      /* any of them ends it; may be NULL */
 };
 
 /** Records of one message, or none; everything below `next_offset` has been given. */
@@ -144,7 +144,7 @@ typedef int (*ingest_replay_function)(void *context, const struct store_record *
 /** Reads a range of a partition again, beside the consumer, and gives the records that ingestion
  * took then to `take`, in order. Judged is by the message's timestamp as the time of arrival.
  * ERROR_NOT_FOUND: Kafka no longer holds the range (the text names both offsets), or has another
- * record at the mark; then some of the range has been given. ERROR_PEER: no broker answers. */
+ * record where the shard read its last one; then some of the range has been given. ERROR_PEER: no broker answers. */
 int ingest_replay(const struct ingest_replay *replay, ingest_replay_function take, void *context,
                   struct error *error);
 

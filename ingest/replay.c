@@ -6,11 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/text.h"
 #include "ingest/decode_pool.h"
-#include "ingest/fingerprint.h"
 #include "ingest/ingest.h"
 #include "ingest/kafka_conf.h"
+#include "ingest/topic_fingerprint.h"
+#include "ingest/topics.h"
 
 enum { ASK_TIMEOUT_MS = 15000, POLL_MS = 100, SILENCE_MAX_MS = 60000 };
 
@@ -19,8 +19,7 @@ struct replay_job {
     ingest_replay_function take;
     void *context;
     rd_kafka_t *client;
-    const char *topic;
-    int32_t partition;
+    struct topic_partition name;
     struct twcs_policy policy;
     struct twcs_clock clock; /* as it was when the messages came, as far as they tell */
     int64_t next_offset;
@@ -28,30 +27,6 @@ struct replay_job {
     struct store_record *records; /* of one message that were taken */
     size_t capacity;
 };
-
-/* "3" is of the first topic, "other-3" of another one. */
-static int find_partition(struct replay_job *job, struct error *error)
-{
-    const struct config_collection *collection = job->replay->collection;
-    const char *shard = job->replay->shard;
-    const char *number = strrchr(shard, '-');
-    uint64_t value;
-
-    number = number ? number + 1 : shard;
-    if (text_parse_u64(number, strlen(number), &value) != 0 || value > INT32_MAX)
-        return error_set(error, ERROR_INVALID, "shard %s names no partition", shard);
-    job->partition = (int32_t)value;
-    job->topic = number == shard ? collection->topics[0] : NULL;
-    for (size_t i = 1; i < collection->topic_count && !job->topic; i++) {
-        size_t length = strlen(collection->topics[i]);
-        if ((size_t)(number - shard) == length + 1 &&
-            strncmp(collection->topics[i], shard, length) == 0)
-            job->topic = collection->topics[i];
-    }
-    return job->topic ? 0
-                      : error_set(error, ERROR_NOT_FOUND, "shard %s is of no topic of %s", shard,
-                                  collection->name);
-}
 
 static int open_client(struct replay_job *job, struct error *error)
 {
@@ -70,22 +45,23 @@ static int check_range(const struct replay_job *job, struct error *error)
     const struct ingest_replay *replay = job->replay;
     int64_t low = -1, high = -1;
     rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(
-        job->client, job->topic, job->partition, &low, &high, ASK_TIMEOUT_MS);
+        job->client, job->name.topic, job->name.number, &low, &high, ASK_TIMEOUT_MS);
 
     if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
-        return error_set(error, ERROR_PEER, "%s [%d]: %s", job->topic, job->partition,
+        return error_set(error, ERROR_PEER, "%s [%d]: %s", job->name.topic, job->name.number,
                          rd_kafka_err2str(code));
     if (low > replay->from_offset)
         return error_set(error, ERROR_NOT_FOUND,
                          "%s [%d]: offset %lld is needed and Kafka begins at %lld (retention "
                          "passed it)",
-                         job->topic, job->partition, (long long)replay->from_offset,
+                         job->name.topic, job->name.number, (long long)replay->from_offset,
                          (long long)low);
     if (high < replay->to_offset)
         return error_set(error, ERROR_NOT_FOUND,
                          "%s [%d]: offsets up to %lld are needed and Kafka ends at %lld (is it "
                          "another topic of that name?)",
-                         job->topic, job->partition, (long long)replay->to_offset, (long long)high);
+                         job->name.topic, job->name.number, (long long)replay->to_offset,
+                         (long long)high);
     return 0;
 }
 
@@ -94,13 +70,13 @@ static int assign(const struct replay_job *job, struct error *error)
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
     rd_kafka_resp_err_t code;
 
-    rd_kafka_topic_partition_list_add(list, job->topic, job->partition)->offset =
+    rd_kafka_topic_partition_list_add(list, job->name.topic, job->name.number)->offset =
         job->replay->from_offset;
     code = rd_kafka_assign(job->client, list);
     rd_kafka_topic_partition_list_destroy(list);
     return code == RD_KAFKA_RESP_ERR_NO_ERROR
                ? 0
-               : error_set(error, ERROR_PEER, "%s [%d]: %s", job->topic, job->partition,
+               : error_set(error, ERROR_PEER, "%s [%d]: %s", job->name.topic, job->name.number,
                            rd_kafka_err2str(code));
 }
 
@@ -124,28 +100,27 @@ static bool was_taken(struct replay_job *job, const struct store_record *record,
 }
 
 /* Another topic of that name: what was read belongs to nothing that is stored. */
-static int check_mark(const struct replay_job *job, const rd_kafka_message_t *message,
-                      struct error *error)
+static int check_topic(const struct replay_job *job, const rd_kafka_message_t *message,
+                       struct error *error)
 {
-    const struct store_topic_fingerprint *mark = &job->replay->mark;
+    const struct store_topic_fingerprint *topic = &job->replay->topic;
 
-    if (mark->hash == 0 || message->offset != mark->offset ||
-        ingest_fingerprint(message) == mark->hash)
+    if (topic_fingerprint_matches(topic, message))
         return 0;
     return error_set(error, ERROR_NOT_FOUND,
                      "%s [%d]: the record at offset %lld is not the one that was read there: the "
                      "topic was made anew or its log was cut",
-                     job->topic, job->partition, (long long)mark->offset);
+                     job->name.topic, job->name.number, (long long)topic->offset);
 }
 
 static int take_message(struct replay_job *job, const rd_kafka_message_t *message,
                         struct error *error)
 {
     const struct decode_message decodable =
-        decode_message_of(job->replay->collection, job->topic, message);
+        decode_message_of(job->replay->collection, job->name.topic, message);
     struct decode_result decoded;
     size_t count = 0;
-    int code = check_mark(job, message, error);
+    int code = check_topic(job, message, error);
 
     if (code != 0)
         return code;
@@ -187,8 +162,8 @@ static int take_next(struct replay_job *job, const rd_kafka_message_t *message, 
     case RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET:
     case RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE:
         return error_set(error, ERROR_NOT_FOUND,
-                         "%s [%d]: Kafka no longer has what follows offset %lld", job->topic,
-                         job->partition, (long long)job->next_offset);
+                         "%s [%d]: Kafka no longer has what follows offset %lld", job->name.topic,
+                         job->name.number, (long long)job->next_offset);
     default:
         return 0; /* brokers that are away: silence ends it */
     }
@@ -204,13 +179,14 @@ static int read_range(struct replay_job *job, struct error *error)
     while (!done && code == 0) {
         rd_kafka_message_t *message = rd_kafka_consumer_poll(job->client, POLL_MS);
         if (is_cancelled(replay))
-            code = error_set(error, ERROR_CANCELLED, "reading %s again was cancelled", job->topic);
+            code = error_set(error, ERROR_CANCELLED, "reading %s again was cancelled",
+                             job->name.topic);
         else if (message)
             code = take_next(job, message, &done, error);
         silent_ms = message && !message->err ? 0 : silent_ms + POLL_MS;
         if (code == 0 && silent_ms > SILENCE_MAX_MS)
-            code = error_set(error, ERROR_PEER, "%s [%d]: nothing came for %d s", job->topic,
-                             job->partition, SILENCE_MAX_MS / 1000);
+            code = error_set(error, ERROR_PEER, "%s [%d]: nothing came for %d s", job->name.topic,
+                             job->name.number, SILENCE_MAX_MS / 1000);
         done = done || job->next_offset >= replay->to_offset;
         if (message)
             rd_kafka_message_destroy(message);
@@ -235,7 +211,7 @@ int ingest_replay(const struct ingest_replay *replay, ingest_replay_function tak
     if (replay->from_offset >= replay->to_offset)
         return 0;
     arena_create(&job.arena, 0);
-    code = find_partition(&job, error);
+    code = topic_partition_parse(replay->collection, replay->shard, &job.name, error);
     if (code == 0)
         code = open_client(&job, error);
     if (code == 0)

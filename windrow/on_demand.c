@@ -203,7 +203,7 @@ static int replay(struct request *request, struct store_lease *lease, struct sto
                                         .shard = store_shard_name(lease->shard),
                                         .from_offset = from_offset,
                                         .to_offset = to_offset,
-                                        .mark = store_shard_topic_fingerprint(lease->shard),
+                                        .topic = store_shard_topic_fingerprint(lease->shard),
                                         .cancelled = {lease->closing, request->choice->cancelled}};
 
     return ingest_replay(&range, take_records, &target, error);

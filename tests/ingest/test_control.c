@@ -134,7 +134,7 @@ static int replay_half(struct stage *stage, struct store_topic_fingerprint mark,
                                         .collection = &stage->collection,
                                         .shard = "0",
                                         .to_offset = 50,
-                                        .mark = mark};
+                                        .topic = mark};
 
     *count = 0;
     return ingest_replay(&range, count_records, count, error);

@@ -1,0 +1,645 @@
+#include "ingest/kafka_session.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/logger.h"
+#include "base/text.h"
+#include "ingest/kafka_conf.h"
+#include "ingest/kafka_offsets.h"
+#include "ingest/kafka_stats.h"
+
+#define NS_PER_MS INT64_C(1000000)
+#define NS_PER_S  INT64_C(1000000000)
+
+/* A client that failed for good leaves its group within this time. */
+#define LEAVE_NS (500 * NS_PER_MS)
+/* The longest wait between two clients, when one after the other fails for good. */
+#define RENEW_MAX_NS  (60 * NS_PER_S)
+#define COMPLAIN_NS   (30 * NS_PER_S)
+#define JOIN_LIMIT_NS NS_PER_S
+/* Between two requests that keep librdkafka fetching. */
+#define FETCH_WAKE_NS (10 * NS_PER_MS)
+
+enum {
+    QUERY_TIMEOUT_MS = 5000,
+    PROBE_TIMEOUT_MS = 500,
+    JOIN_POLL_MS = 100,
+    FETCH_LOOK_EVERY = 64,     /* messages: the length of the queue is behind a lock */
+    FETCH_WORTH_MESSAGES = 16, /* a queue that was never longer than this was never full */
+};
+
+struct kafka_session {
+    struct kafka_session_options options;
+
+    /* Replaced by the consumer thread under the write lock. */
+    pthread_rwlock_t client_lock;
+    rd_kafka_t *client;
+
+    /* Consumer thread. */
+    struct {
+        size_t peak;       /* greatest length of the queue since the fetching was woken */
+        unsigned unlooked; /* messages taken since its length was looked at */
+        int64_t woken_ns;
+    } fetch;
+    bool ever_assigned;
+    bool no_commit;      /* no broker answers while the session ends */
+    bool silence_logged; /* a line says that no broker answers */
+    bool failed;         /* the client did for good: a new one has to take over */
+    int64_t failed_ns;
+    int64_t renewed_ns; /* when a new one last took over */
+    int64_t renew_wait_ns;
+    int64_t complained_ns;
+
+    /* Any thread. */
+    pthread_mutex_t lock;
+    pthread_cond_t awake;
+    bool woken;
+    rd_kafka_queue_t *queue; /* of fetched messages */
+    struct kafka_view view;
+};
+
+static int64_t now_of(const struct kafka_session *session)
+{
+    return io_monotonic_ns(session->options.io);
+}
+
+/* What is known, and who is woken. */
+
+struct kafka_view kafka_session_view(struct kafka_session *session)
+{
+    struct kafka_view view;
+
+    pthread_mutex_lock(&session->lock);
+    view = session->view;
+    pthread_mutex_unlock(&session->lock);
+    return view;
+}
+
+void kafka_session_heard(struct kafka_session *session, bool answered)
+{
+    pthread_mutex_lock(&session->lock);
+    session->view.answered |= answered;
+    if (answered)
+        session->view.silent_ns = 0;
+    else if (session->view.silent_ns == 0)
+        session->view.silent_ns = now_of(session);
+    pthread_mutex_unlock(&session->lock);
+}
+
+void kafka_session_set_lost(struct kafka_session *session)
+{
+    pthread_mutex_lock(&session->lock);
+    session->view.lost = true;
+    pthread_mutex_unlock(&session->lock);
+}
+
+void kafka_session_wake(struct kafka_session *session)
+{
+    pthread_mutex_lock(&session->lock);
+    session->woken = true;
+    pthread_cond_signal(&session->awake);
+    if (session->queue)
+        rd_kafka_queue_yield(session->queue);
+    pthread_mutex_unlock(&session->lock);
+}
+
+void kafka_session_sleep(struct kafka_session *session, int64_t limit_ns)
+{
+    struct timespec until;
+
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += limit_ns / NS_PER_S;
+    until.tv_nsec += limit_ns % NS_PER_S;
+    until.tv_sec += until.tv_nsec / NS_PER_S;
+    until.tv_nsec %= NS_PER_S;
+    pthread_mutex_lock(&session->lock);
+    while (!session->woken)
+        if (pthread_cond_timedwait(&session->awake, &session->lock, &until) != 0)
+            break;
+    session->woken = false;
+    pthread_mutex_unlock(&session->lock);
+}
+
+rd_kafka_t *kafka_session_borrow(struct kafka_session *session)
+{
+    pthread_rwlock_rdlock(&session->client_lock);
+    return session->client;
+}
+
+void kafka_session_return(struct kafka_session *session)
+{
+    pthread_rwlock_unlock(&session->client_lock);
+}
+
+/* Callbacks of librdkafka, all inside a poll. */
+
+static void on_error(rd_kafka_t *client, int code, const char *reason, void *opaque)
+{
+    struct kafka_session *session = opaque;
+
+    switch (code) {
+    case RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN:
+        kafka_session_heard(session, false);
+        break;
+    case RD_KAFKA_RESP_ERR__AUTHENTICATION:
+    case RD_KAFKA_RESP_ERR__SSL:
+        log_error("ingest", "kafka: %s", reason);
+        break;
+    case RD_KAFKA_RESP_ERR__FATAL:
+        rd_kafka_yield(client); /* kafka_session_maintain looks at it */
+        break;
+    default:
+        log_debug("ingest", "kafka: %s", reason);
+        break;
+    }
+}
+
+static int on_statistics(rd_kafka_t *client, char *json, size_t json_bytes, void *opaque)
+{
+    struct kafka_session *session = opaque;
+
+    (void)client;
+    kafka_stats_publish(session->options.metrics, "consumer", json, json_bytes);
+    return 0; /* librdkafka frees the text */
+}
+
+static void report(rd_kafka_error_t *error, const char *what)
+{
+    if (!error)
+        return;
+    log_error("ingest", "%s: %s", what, rd_kafka_error_string(error));
+    rd_kafka_error_destroy(error);
+}
+
+static void on_assigned(struct kafka_session *session, rd_kafka_topic_partition_list_t *list)
+{
+    const struct kafka_session_events *events = &session->options.events;
+
+    events->assigned(events->context, list);
+    report(rd_kafka_incremental_assign(session->client, list), "assign partitions");
+    session->ever_assigned = true;
+    pthread_mutex_lock(&session->lock);
+    session->view.joined = true;
+    session->view.lost = false;
+    pthread_mutex_unlock(&session->lock);
+    events->ask_leaders(events->context);
+}
+
+static void on_rebalance(rd_kafka_t *client, rd_kafka_resp_err_t event,
+                         rd_kafka_topic_partition_list_t *list, void *opaque)
+{
+    struct kafka_session *session = opaque;
+    const struct kafka_session_events *events = &session->options.events;
+    bool failed = rd_kafka_fatal_error(client, NULL, 0) != RD_KAFKA_RESP_ERR_NO_ERROR;
+
+    /* A collection that an operator paused is to be paused before its first message comes, and a
+     * partition must not be paused in here: the poll ends now, whatever else is there. */
+    rd_kafka_yield(client);
+    if (event == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS && failed) {
+        report(rd_kafka_incremental_assign(client, list), "leave partitions"); /* nothing is read */
+        return;
+    }
+    if (event == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
+        on_assigned(session, list);
+        return;
+    }
+    if (event != RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS)
+        log_error("ingest", "rebalance: %s", rd_kafka_err2str(event));
+    events->revoked(events->context, list, failed || rd_kafka_assignment_lost(client) != 0);
+    report(rd_kafka_incremental_unassign(client, list), "give partitions back");
+}
+
+/* The client. */
+
+static int connect_client(struct kafka_session *session, rd_kafka_t **client, struct error *error)
+{
+    const struct topics *topics = session->options.topics;
+    rd_kafka_topic_partition_list_t *list;
+    rd_kafka_conf_t *conf;
+    rd_kafka_resp_err_t code;
+
+    if (kafka_conf_new(session->options.config, KAFKA_CONSUMER, session, &conf, error) != 0)
+        return error->code;
+    rd_kafka_conf_set_rebalance_cb(conf, on_rebalance);
+    rd_kafka_conf_set_error_cb(conf, on_error);
+    rd_kafka_conf_set_stats_cb(conf, on_statistics);
+    if (kafka_client_new(RD_KAFKA_CONSUMER, conf, client, error) != 0)
+        return error->code;
+    (void)rd_kafka_poll_set_consumer(*client);
+    list = rd_kafka_topic_partition_list_new((int)topics->count);
+    for (size_t i = 0; i < topics->count; i++)
+        rd_kafka_topic_partition_list_add(list, topics->list[i].name, RD_KAFKA_PARTITION_UA);
+    code = rd_kafka_subscribe(*client, list);
+    rd_kafka_topic_partition_list_destroy(list);
+    if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
+        return 0;
+    rd_kafka_destroy_flags(*client, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    *client = NULL;
+    return error_set(error, ERROR_INVALID, "kafka: subscribe: %s", rd_kafka_err2str(code));
+}
+
+/* The group has answered to our joining and not given us anything yet, not even an assignment of
+ * nothing. */
+static bool half_joined(const struct kafka_session *session)
+{
+    const char *protocol = rd_kafka_rebalance_protocol(session->client);
+
+    return !session->ever_assigned && protocol && strcmp(protocol, "NONE") != 0;
+}
+
+static void set_queue(struct kafka_session *session, rd_kafka_queue_t *queue)
+{
+    rd_kafka_queue_t *old;
+
+    pthread_mutex_lock(&session->lock);
+    old = session->queue;
+    session->queue = queue;
+    pthread_mutex_unlock(&session->lock);
+    if (old)
+        rd_kafka_queue_destroy(old);
+}
+
+/* Without closing the old one, which is left behind when it cannot be destroyed. */
+static void replace_client(struct kafka_session *session, rd_kafka_t *next)
+{
+    pthread_rwlock_wrlock(&session->client_lock);
+    set_queue(session, next ? rd_kafka_queue_get_consumer(next) : NULL);
+    if (session->client && half_joined(session))
+        log_warning("ingest", "the Kafka consumer is left behind: its group has not answered");
+    else if (session->client)
+        rd_kafka_destroy_flags(session->client, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    session->client = next;
+    pthread_rwlock_unlock(&session->client_lock);
+}
+
+int kafka_session_new(const struct kafka_session_options *options, struct kafka_session **session,
+                      struct error *error)
+{
+    struct kafka_session *fresh = calloc(1, sizeof(*fresh));
+    pthread_condattr_t attributes;
+    rd_kafka_t *client = NULL;
+    int code;
+
+    if (!fresh)
+        abort();
+    fresh->options = *options;
+    fresh->complained_ns = INT64_MIN / 2;
+    pthread_rwlock_init(&fresh->client_lock, NULL);
+    pthread_mutex_init(&fresh->lock, NULL);
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&fresh->awake, &attributes);
+    pthread_condattr_destroy(&attributes);
+    code = connect_client(fresh, &client, error);
+    if (code != 0) {
+        kafka_session_delete(fresh);
+        return code;
+    }
+    replace_client(fresh, client);
+    *session = fresh;
+    return 0;
+}
+
+void kafka_session_delete(struct kafka_session *session)
+{
+    if (!session)
+        return;
+    replace_client(session, NULL);
+    pthread_cond_destroy(&session->awake);
+    pthread_mutex_destroy(&session->lock);
+    pthread_rwlock_destroy(&session->client_lock);
+    free(session);
+}
+
+/* Failure and renewal. */
+
+static void set_failed(struct kafka_session *session, const char *text)
+{
+    pthread_mutex_lock(&session->lock);
+    snprintf(session->view.failed, sizeof(session->view.failed), "%s", text);
+    if (*text == '\0')
+        session->view.joined = false;
+    pthread_mutex_unlock(&session->lock);
+}
+
+/* librdkafka 2.0.2 tells a fatal error through the callback, as a message among others or, after a
+ * failed commit, in its log only: so the client is asked. The usual one: a static member that was
+ * away for longer than its session has joined anew, and a commit that was still under way under its
+ * old name is taken for that of another process.
+ *
+ * The client goes on to heartbeat, to join and to take partitions, and one that waits for our
+ * answer to a rebalance cannot be destroyed any more: it leaves the group first, while it is still
+ * served. */
+static void look_for_failure(struct kafka_session *session)
+{
+    const struct kafka_session_events *events = &session->options.events;
+    char text[sizeof(session->view.failed)] = "";
+
+    if (session->failed ||
+        rd_kafka_fatal_error(session->client, text, sizeof(text)) == RD_KAFKA_RESP_ERR_NO_ERROR)
+        return;
+    log_error("ingest", "the Kafka consumer failed for good: %s; a new one takes over", text);
+    session->failed = true;
+    session->failed_ns = now_of(session);
+    set_failed(session, text);
+    events->lost_all(events->context);
+    (void)rd_kafka_unsubscribe(session->client);
+}
+
+/* A client with a fatal error does nothing any more for us: a new one takes over. When another
+ * process really has our name, the two would throw each other out for ever: each wait is twice as
+ * long as the one before. What was not durable is read again. */
+static void renew(struct kafka_session *session, int64_t now_ns)
+{
+    rd_kafka_t *client = NULL;
+    struct error error = {0};
+
+    if (now_ns - session->failed_ns < LEAVE_NS ||
+        now_ns - session->renewed_ns < session->renew_wait_ns)
+        return;
+    if (now_ns - session->renewed_ns > RENEW_MAX_NS)
+        session->renew_wait_ns = 0;
+    session->renewed_ns = now_ns;
+    session->renew_wait_ns = session->renew_wait_ns ? 2 * session->renew_wait_ns : NS_PER_S;
+    if (session->renew_wait_ns > RENEW_MAX_NS)
+        session->renew_wait_ns = RENEW_MAX_NS;
+    if (connect_client(session, &client, &error) != 0) {
+        log_error("ingest", "%s", error.text);
+        return;
+    }
+    replace_client(session, client);
+    session->ever_assigned = session->failed = false;
+    set_failed(session, "");
+}
+
+static void check_brokers(struct kafka_session *session, int64_t now_ns)
+{
+    int64_t silent_ns = kafka_session_view(session).silent_ns;
+
+    if (silent_ns == 0 && session->silence_logged)
+        log_info("ingest", "Kafka answers again");
+    session->silence_logged &= silent_ns != 0;
+    if (silent_ns == 0 || now_ns - session->complained_ns < COMPLAIN_NS)
+        return;
+    session->complained_ns = now_ns;
+    session->silence_logged = true;
+    log_warning("ingest", "no Kafka broker answers at %s; trying again until one does",
+                session->options.config->kafka_brokers);
+}
+
+int64_t kafka_session_maintain(struct kafka_session *session)
+{
+    int64_t now_ns = now_of(session);
+
+    check_brokers(session, now_ns);
+    look_for_failure(session);
+    if (session->failed)
+        renew(session, now_ns);
+    return now_ns + (session->failed ? LEAVE_NS : NS_PER_S);
+}
+
+void kafka_session_take_error(struct kafka_session *session, const rd_kafka_message_t *message)
+{
+    const char *topic = message->rkt ? rd_kafka_topic_name(message->rkt) : "";
+    int64_t now_ns = now_of(session);
+
+    switch (message->err) {
+    case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
+    case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
+    case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:
+        if (topics_learn_missing(session->options.topics, topic, now_ns, COMPLAIN_NS))
+            log_warning("ingest", "topic %s does not exist yet; waiting for it", topic);
+        return;
+    case RD_KAFKA_RESP_ERR__MAX_POLL_EXCEEDED:
+        log_error("ingest", "kafka: %s", rd_kafka_message_errstr(message));
+        return;
+    default:
+        break;
+    }
+    if (now_ns - session->complained_ns < COMPLAIN_NS)
+        return;
+    session->complained_ns = now_ns;
+    log_warning("ingest", "kafka: %s%s%s", topic, *topic ? ": " : "",
+                rd_kafka_message_errstr(message));
+}
+
+/* Reading. */
+
+/* Keeps librdkafka fetching in a backlog. When its queue is full (queued.max.messages.kbytes),
+ * librdkafka up to 2.1 looks again only after a second, unless something else wakes the broker's
+ * thread: a reader that empties the queue faster stands still for the rest of that second
+ * (librdkafka issue 2879; 2.2 has fetch.queue.backoff.ms). Any request to the partition's leader
+ * wakes that thread, and the observer asks the leaders for offsets anyway: so it is told to ask as
+ * soon as half of what was queued has been read. */
+static void keep_fetching(struct kafka_session *session)
+{
+    const struct kafka_session_events *events = &session->options.events;
+    int64_t now_ns;
+    size_t length;
+
+    if (++session->fetch.unlooked < FETCH_LOOK_EVERY)
+        return;
+    session->fetch.unlooked = 0;
+    length = rd_kafka_queue_length(session->queue);
+    if (length > session->fetch.peak)
+        session->fetch.peak = length;
+    if (session->fetch.peak < FETCH_WORTH_MESSAGES || length > session->fetch.peak / 2)
+        return;
+    now_ns = now_of(session);
+    if (now_ns - session->fetch.woken_ns < FETCH_WAKE_NS)
+        return;
+    session->fetch.woken_ns = now_ns;
+    session->fetch.peak = length;
+    events->ask_leaders(events->context);
+}
+
+rd_kafka_message_t *kafka_session_poll(struct kafka_session *session, int timeout_ms)
+{
+    rd_kafka_message_t *message = rd_kafka_consumer_poll(session->client, timeout_ms);
+
+    if (message)
+        keep_fetching(session);
+    return message;
+}
+
+void kafka_session_set_paused(struct kafka_session *session, const struct topic_partition *name,
+                              bool pause)
+{
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_resp_err_t code;
+
+    rd_kafka_topic_partition_list_add(list, name->topic, name->number);
+    code = pause ? rd_kafka_pause_partitions(session->client, list)
+                 : rd_kafka_resume_partitions(session->client, list);
+    rd_kafka_topic_partition_list_destroy(list);
+    if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
+        log_warning("ingest", PARTITION_FORMAT ": pause or resume: %s", PARTITION_NAME(name),
+                    rd_kafka_err2str(code));
+}
+
+int kafka_session_read_from(struct kafka_session *session, const struct topic_partition *name,
+                            int64_t offset, struct error *error)
+{
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_error_t *failed;
+    int code = 0;
+
+    rd_kafka_topic_partition_list_add(list, name->topic, name->number)->offset = offset;
+    failed = rd_kafka_incremental_unassign(session->client, list);
+    if (!failed)
+        failed = rd_kafka_incremental_assign(session->client, list);
+    if (failed) {
+        code = error_set(error, ERROR_PEER, "kafka: %s", rd_kafka_error_string(failed));
+        rd_kafka_error_destroy(failed);
+    }
+    rd_kafka_topic_partition_list_destroy(list);
+    return code;
+}
+
+int kafka_session_query_offsets(struct kafka_session *session, const struct topic_partition *name,
+                                int64_t *begin, int64_t *end, int timeout_ms, struct error *error)
+{
+    rd_kafka_resp_err_t code =
+        kafka_query_offsets(session->client, name->topic, name->number, begin, end, timeout_ms);
+
+    return code == RD_KAFKA_RESP_ERR_NO_ERROR
+               ? 0
+               : error_set(error, ERROR_PEER, "kafka: %s", rd_kafka_err2str(code));
+}
+
+void kafka_session_commit(struct kafka_session *session,
+                          const rd_kafka_topic_partition_list_t *list, int wait_ms)
+{
+    rd_kafka_queue_t *queue;
+
+    /* A failed commit is no failure: our own offsets count. The next one tells more. */
+    if (list->cnt == 0 || session->no_commit)
+        return;
+    if (wait_ms == 0) {
+        (void)rd_kafka_commit(session->client, list, 1);
+        return;
+    }
+    queue = rd_kafka_queue_new(session->client);
+    if (rd_kafka_commit_queue(session->client, list, queue, NULL, NULL) ==
+        RD_KAFKA_RESP_ERR_NO_ERROR) {
+        rd_kafka_event_t *event = rd_kafka_queue_poll(queue, wait_ms);
+        if (event)
+            rd_kafka_event_destroy(event);
+    }
+    rd_kafka_queue_destroy(queue);
+}
+
+/* Where a replay begins. When the event time is the Kafka timestamp, records older than the TTL
+ * have expired whatever they say, and the broker finds the first record that is not older: it
+ * compares every timestamp, so that order does not matter. What lies before it are expired versions
+ * and deletes of such versions. When the event time is a field of the record, its Kafka timestamp
+ * says nothing about it: a record may be sent long before or after the time it carries. Then,
+ * without a TTL, and when the broker does not answer, the replay starts at the beginning, and what
+ * has expired is dropped on arrival. */
+
+static bool can_skip_expired(const struct config_collection *collection)
+{
+    return collection->ttl_ms > 0 &&
+           (!collection->event_time_field || collection->format == CONFIG_FORMAT_RAW);
+}
+
+static bool find_time(struct kafka_session *session, const struct topic_partition *name,
+                      int64_t from_ms, int64_t *offset)
+{
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_t *asked =
+        rd_kafka_topic_partition_list_add(list, name->topic, name->number);
+    rd_kafka_resp_err_t code;
+
+    asked->offset = from_ms;
+    code = rd_kafka_offsets_for_times(session->client, list, QUERY_TIMEOUT_MS);
+    if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
+        code = asked->err;
+    *offset = asked->offset;
+    rd_kafka_topic_partition_list_destroy(list);
+    if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
+        return true;
+    log_warning("ingest",
+                PARTITION_FORMAT ": its first unexpired offset is not known (%s): read from the "
+                                 "beginning",
+                PARTITION_NAME(name), rd_kafka_err2str(code));
+    return false;
+}
+
+int64_t kafka_session_replay_start(struct kafka_session *session,
+                                   const struct topic_partition *name)
+{
+    int64_t from_ms = io_wall_ms(session->options.io) - name->collection->ttl_ms;
+    char text[TEXT_TIME_BYTES];
+    int64_t begin, end, offset;
+
+    if (!can_skip_expired(name->collection) || from_ms <= 0)
+        return RD_KAFKA_OFFSET_BEGINNING;
+    if (kafka_query_offsets(session->client, name->topic, name->number, &begin, &end,
+                            QUERY_TIMEOUT_MS) != RD_KAFKA_RESP_ERR_NO_ERROR ||
+        end <= begin || !find_time(session, name, from_ms, &offset))
+        return RD_KAFKA_OFFSET_BEGINNING;
+    /* When every record has expired, the end as it was before that was found out: a record that
+     * comes in between is not passed over. */
+    if (offset < 0)
+        offset = end;
+    if (offset > begin)
+        log_info("ingest",
+                 PARTITION_FORMAT " begins at offset %lld of %lld to %lld: what lies before was "
+                                  "written before %s and has expired",
+                 PARTITION_NAME(name), (long long)offset, (long long)begin, (long long)end,
+                 text_format_time(from_ms, text));
+    return offset;
+}
+
+/* Leaving. */
+
+/* A commit that finds no coordinator holds the closing up for a whole session timeout. */
+static bool broker_answers(struct kafka_session *session)
+{
+    const struct rd_kafka_metadata *metadata;
+
+    if (rd_kafka_metadata(session->client, 0, NULL, &metadata, PROBE_TIMEOUT_MS) !=
+        RD_KAFKA_RESP_ERR_NO_ERROR)
+        return false;
+    rd_kafka_metadata_destroy(metadata);
+    return true;
+}
+
+/* librdkafka 2.0.2 cannot be destroyed in the middle of joining: without the first assignment it
+ * aborts (its issue 4312), and with one that nobody takes it waits for ever. */
+static void finish_join(struct kafka_session *session)
+{
+    int64_t end_ns = now_of(session) + JOIN_LIMIT_NS;
+
+    while (half_joined(session) && now_of(session) < end_ns) {
+        rd_kafka_message_t *message = rd_kafka_consumer_poll(session->client, JOIN_POLL_MS);
+        if (message)
+            rd_kafka_message_destroy(message);
+    }
+}
+
+/* Closing gives every partition back through on_rebalance. A consumer that was never assigned
+ * anything is only destroyed: closing it may crash librdkafka, and the group forgets it after its
+ * session timeout. An answer to its joining that comes from here on is not looked at any more. */
+void kafka_session_leave(struct kafka_session *session)
+{
+    const struct kafka_session_events *events = &session->options.events;
+    rd_kafka_resp_err_t code;
+
+    session->no_commit = !broker_answers(session);
+    if (!session->no_commit)
+        finish_join(session);
+    set_queue(session, NULL); /* a wake would end the closing before all is given back */
+    if (session->ever_assigned)
+        code = rd_kafka_consumer_close(session->client);
+    else
+        code = rd_kafka_unsubscribe(session->client);
+    if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
+        log_warning("ingest", "leave the group: %s", rd_kafka_err2str(code));
+    events->lost_all(events->context);
+}
