@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "base/logger.h"
+#include "store/append.h"
 #include "store/log_preallocator.h"
 #include "store/shard.h"
 
@@ -30,7 +31,7 @@ static int check_record(const struct store_shard *shard, const struct store_grou
     if (record->offset < 0 || record->offset < previous || record->offset >= group->next_offset)
         return error_set(error, ERROR_INVALID, "record %zu: offset %lld is out of order", i,
                          (long long)record->offset);
-    if (record->offset < atomic_load_explicit(&shard->visible, memory_order_relaxed))
+    if (record->offset < atomic_load_explicit(&shard->progress.visible, memory_order_relaxed))
         return error_set(error, ERROR_INVALID, "record %zu: offset %lld is stored already", i,
                          (long long)record->offset);
     if (!record->key || record->key_bytes == 0 || record->key_bytes > STORE_KEY_MAX_BYTES)
@@ -50,7 +51,7 @@ static int check_group(const struct store_shard *shard, const struct store_group
     if (group->record_count > UINT32_MAX / 2)
         return error_set(error, ERROR_INVALID, "a group of %zu records", group->record_count);
     if (group->next_offset < 0 ||
-        group->next_offset < atomic_load_explicit(&shard->visible, memory_order_relaxed))
+        group->next_offset < atomic_load_explicit(&shard->progress.visible, memory_order_relaxed))
         return error_set(error, ERROR_INVALID, "next offset %lld goes back",
                          (long long)group->next_offset);
     if (group->topic.hash != 0 &&
@@ -130,23 +131,21 @@ static uint32_t *choose_records(const struct store_group *group, uint32_t *count
 /* Where the preallocator finds what it is to make longer. */
 static void set_active_log(struct store_shard *shard, struct log_file *log)
 {
-    pthread_mutex_lock(&shard->garbage_lock);
-    shard->active_log = log;
-    pthread_mutex_unlock(&shard->garbage_lock);
+    log_space_set_active(&shard->logs, log);
     if (log)
-        log_preallocator_wake(shard->store->preallocator);
+        background_wake(shard->store->background);
 }
 
 void append_rotate(struct store_shard *shard)
 {
-    if (!shard->active)
+    if (!shard->writer.active)
         return;
     set_active_log(shard, NULL);
-    memtable_unref(shard->active); /* the version still holds it */
-    shard->active = NULL;
-    atomic_store_explicit(&shard->active_bytes, 0, memory_order_relaxed);
-    atomic_store_explicit(&shard->many_windows, false, memory_order_relaxed);
-    atomic_fetch_add_explicit(&shard->immutable_count, 1, memory_order_release);
+    memtable_unref(shard->writer.active); /* the version still holds it */
+    shard->writer.active = NULL;
+    atomic_store_explicit(&shard->writer.active_bytes, 0, memory_order_relaxed);
+    atomic_store_explicit(&shard->writer.many_windows, false, memory_order_relaxed);
+    atomic_fetch_add_explicit(&shard->writer.immutable_count, 1, memory_order_release);
 }
 
 /* A log file ready to be written, with its log generation durable in the manifest. */
@@ -154,8 +153,8 @@ static int take_log(struct store_shard *shard, uint64_t first_bytes, struct log_
                     struct error *error)
 {
     struct manifest_edit edit = {0};
-    struct manifest_log use = {.active = 1, .first_sequence = shard->next_sequence};
-    struct log_file *log = garbage_take_spare(shard);
+    struct manifest_log use = {.active = 1, .first_sequence = shard->writer.next_sequence};
+    struct log_file *log = log_space_take_spare(&shard->logs);
     bool create = log == NULL;
     uint64_t number = 0;
     int code = 0;
@@ -164,10 +163,10 @@ static int take_log(struct store_shard *shard, uint64_t first_bytes, struct log_
         code = manifest_reserve(shard->manifest, &number, error);
         if (code != 0)
             return code;
-        log = log_file_new(shard, shard->io, shard->directory, number);
+        log = log_file_new(&shard->logs, shard->io, shard->directory, number);
     }
     code = log_file_open(log, create, shard->durability,
-                         first_bytes < shard->extend_min_bytes ? first_bytes : 0, error);
+                         first_bytes < shard->writer.extend_min_bytes ? first_bytes : 0, error);
     if (code == 0 && create)
         code = io_sync_directory(shard->io, shard->directory, error);
     if (code == 0) {
@@ -193,7 +192,7 @@ static int take_log(struct store_shard *shard, uint64_t first_bytes, struct log_
     if (create || code != ERROR_NO_SPACE)
         log_file_delete(log);
     else
-        garbage_add_log(shard, log);
+        garbage_add(&shard->garbage, &log->garbage);
     return code;
 }
 
@@ -212,8 +211,9 @@ static int open_memtable(struct store_shard *shard, uint64_t frame_bytes, struct
     io_random(shard->io, &seed, sizeof(seed));
     /* First what may fail without a trace: a log in use that gets no frame would have a place in
      * the order of frames that others take. */
-    memtable = memtable_new(shard->store, NULL, capacity,
-                            atomic_load_explicit(&shard->window_ms, memory_order_relaxed), seed);
+    memtable =
+        memtable_new(&shard->store->memory, NULL, capacity,
+                     atomic_load_explicit(&shard->settings.window_ms, memory_order_relaxed), seed);
     if (!memtable)
         return error_set(error, ERROR_MEMORY, "no memory for a memtable of %llu bytes",
                          (unsigned long long)capacity);
@@ -223,11 +223,11 @@ static int open_memtable(struct store_shard *shard, uint64_t frame_bytes, struct
         return code;
     }
     memtable->log = log;
-    memtable->first_sequence = shard->next_sequence;
-    version = version_copy(atomic_load(&shard->current));
+    memtable->first_sequence = shard->writer.next_sequence;
+    version = version_copy(atomic_load(&shard->versions.current));
     version_add_memtable(version, memtable);
     version_publish(shard, version);
-    shard->active = memtable;
+    shard->writer.active = memtable;
     set_active_log(shard, log);
     return 0;
 }
@@ -235,7 +235,7 @@ static int open_memtable(struct store_shard *shard, uint64_t frame_bytes, struct
 /* Whether the active memtable takes another frame of this size. */
 static bool active_fits(const struct store_shard *shard, uint64_t frame_bytes)
 {
-    const struct memtable *active = shard->active;
+    const struct memtable *active = shard->writer.active;
 
     if (active->used_bytes + frame_bytes > active->buffer_bytes)
         return false;
@@ -243,7 +243,8 @@ static bool active_fits(const struct store_shard *shard, uint64_t frame_bytes)
         return true;
     return active->accounted_bytes + frame_bytes <= shard->store->memtable_max_bytes &&
            active->window_count <= WINDOWS_BEFORE_ROTATION &&
-           active->window_ms == atomic_load_explicit(&shard->window_ms, memory_order_relaxed);
+           active->window_ms ==
+               atomic_load_explicit(&shard->settings.window_ms, memory_order_relaxed);
 }
 
 /* Memory of all shards against the quota. What is over it must wait for a flush, but for the first
@@ -252,52 +253,54 @@ static int check_quota(struct store_shard *shard, uint64_t frame_bytes, struct e
 {
     struct store *store = shard->store;
 
-    if (store_memory_used(store) + frame_bytes <= store->memory_max_bytes)
+    if (memory_used(&store->memory) + frame_bytes <= store->memory.max_bytes)
         return 0;
-    buffers_release(store);
-    if (store_memory_used(store) + frame_bytes <= store->memory_max_bytes)
+    memory_release_buffers(&store->memory);
+    if (memory_used(&store->memory) + frame_bytes <= store->memory.max_bytes)
         return 0;
-    if (!shard->active && atomic_load_explicit(&shard->immutable_count, memory_order_relaxed) == 0)
+    if (!shard->writer.active &&
+        atomic_load_explicit(&shard->writer.immutable_count, memory_order_relaxed) == 0)
         return 0;
     return error_set(error, ERROR_BUSY,
                      "memory quota of %llu bytes is reached, waiting for a flush",
-                     (unsigned long long)store->memory_max_bytes);
+                     (unsigned long long)store->memory.max_bytes);
 }
 
 bool store_shard_compaction_behind(const struct store_shard *shard)
 {
     /* Each memtable that waits for its flush is a file to be. */
-    return shard->level0_files_max > 0 &&
-           atomic_load_explicit(&shard->level0_files, memory_order_relaxed) +
-                   atomic_load_explicit(&shard->immutable_count, memory_order_relaxed) >=
-               shard->level0_files_max;
+    return shard->settings.level0_files_max > 0 &&
+           atomic_load_explicit(&shard->versions.level0_files, memory_order_relaxed) +
+                   atomic_load_explicit(&shard->writer.immutable_count, memory_order_relaxed) >=
+               shard->settings.level0_files_max;
 }
 
 static int check_compaction(const struct store_shard *shard, struct error *error)
 {
     return store_shard_compaction_behind(shard)
                ? error_set(error, ERROR_BUSY, "level 0 has its %u files, waiting for a compaction",
-                           shard->level0_files_max)
+                           shard->settings.level0_files_max)
                : 0;
 }
 
 static int check_held(const struct store_shard *shard, struct error *error)
 {
-    return atomic_load(&shard->held) ? error_set(error, ERROR_BUSY, "a window is being swapped in")
-                                     : 0;
+    return atomic_load(&shard->writer.held)
+               ? error_set(error, ERROR_BUSY, "a window is being swapped in")
+               : 0;
 }
 
 /* From the first append that waits, for whatever it was then, to the next that does not. */
 static void count_stall(struct store_shard *shard, struct metric *cause, bool stalled)
 {
-    if (stalled && shard->stalled_since_ns == 0) {
-        shard->stalled_since_ns = io_monotonic_ns(shard->io);
-        shard->stalled_for = cause;
+    if (stalled && shard->writer.stalled_since_ns == 0) {
+        shard->writer.stalled_since_ns = io_monotonic_ns(shard->io);
+        shard->writer.stalled_for = cause;
     }
-    if (!stalled && shard->stalled_since_ns != 0) {
-        metric_add(shard->stalled_for,
-                   (double)(io_monotonic_ns(shard->io) - shard->stalled_since_ns) / 1e9);
-        shard->stalled_since_ns = 0;
+    if (!stalled && shard->writer.stalled_since_ns != 0) {
+        metric_add(shard->writer.stalled_for,
+                   (double)(io_monotonic_ns(shard->io) - shard->writer.stalled_since_ns) / 1e9);
+        shard->writer.stalled_since_ns = 0;
     }
 }
 
@@ -305,7 +308,8 @@ static void count_stall(struct store_shard *shard, struct metric *cause, bool st
 static int check_cap(struct store_shard *shard, const struct store_group *group,
                      struct error *error)
 {
-    if (group->record_count == 0 || !atomic_load_explicit(&shard->over_cap, memory_order_relaxed))
+    if (group->record_count == 0 ||
+        !atomic_load_explicit(&shard->settings.over_cap, memory_order_relaxed))
         return 0;
     count_stall(shard, shard->metrics.stall_cap_seconds, true);
     return error_set(error, ERROR_BUSY,
@@ -314,7 +318,7 @@ static int check_cap(struct store_shard *shard, const struct store_group *group,
 
 static int make_room(struct store_shard *shard, uint64_t frame_bytes, struct error *error)
 {
-    bool rotates = shard->active && !active_fits(shard, frame_bytes);
+    bool rotates = shard->writer.active && !active_fits(shard, frame_bytes);
     struct metric *cause = shard->metrics.stall_memory_seconds;
     int code = check_held(shard, error);
 
@@ -331,12 +335,12 @@ static int make_room(struct store_shard *shard, uint64_t frame_bytes, struct err
         return code;
     if (rotates)
         append_rotate(shard);
-    if (!shard->active)
+    if (!shard->writer.active)
         code = open_memtable(shard, frame_bytes, error);
-    if (code == 0 && frame_bytes < shard->extend_min_bytes) {
-        uint64_t end = shard->active->used_bytes + frame_bytes;
-        uint64_t left = shard->active->buffer_bytes - end;
-        code = log_file_grow(shard->active->log, end,
+    if (code == 0 && frame_bytes < shard->writer.extend_min_bytes) {
+        uint64_t end = shard->writer.active->used_bytes + frame_bytes;
+        uint64_t left = shard->writer.active->buffer_bytes - end;
+        code = log_file_grow(shard->writer.active->log, end,
                              end + (left < LOG_GROW_BYTES ? left : LOG_GROW_BYTES), error);
     }
     return code;
@@ -346,7 +350,7 @@ static int write_frame(struct store_shard *shard, const struct store_group *grou
                        const uint32_t *indices, const struct log_frame_layout *layout,
                        struct error *error)
 {
-    struct memtable *active = shard->active;
+    struct memtable *active = shard->writer.active;
     struct log_file *log = active->log;
     uint8_t *bytes = active->buffer + active->used_bytes;
     struct log_frame_identity identity = {log->number, log->log_generation, log->salt,
@@ -355,9 +359,9 @@ static int write_frame(struct store_shard *shard, const struct store_group *grou
     int64_t before;
     int code;
 
-    log_frame_build(group, indices, shard->dim, layout, &identity, (uint64_t)shard->next_sequence,
-                    flags, bytes);
-    atomic_store_explicit(&shard->bulk, layout->frame_bytes >= LOG_BULK_BYTES,
+    log_frame_build(group, indices, shard->dim, layout, &identity,
+                    (uint64_t)shard->writer.next_sequence, flags, bytes);
+    atomic_store_explicit(&shard->writer.bulk, layout->frame_bytes >= LOG_BULK_BYTES,
                           memory_order_relaxed);
     before = io_monotonic_ns(shard->io);
     code = log_file_write(log, bytes, layout->frame_bytes, active->used_bytes, error);
@@ -367,7 +371,8 @@ static int write_frame(struct store_shard *shard, const struct store_group *grou
         metric_observe(shard->metrics.fsync_seconds,
                        (double)(io_monotonic_ns(shard->io) - before) / 1e9);
     metric_add(shard->metrics.bytes_log, (double)layout->frame_bytes);
-    atomic_fetch_add_explicit(&shard->frames_bytes, layout->frame_bytes, memory_order_relaxed);
+    atomic_fetch_add_explicit(&shard->writer.frames_bytes, layout->frame_bytes,
+                              memory_order_relaxed);
     metric_add(shard->metrics.user_bytes,
                (double)(layout->keys_bytes + layout->payloads_bytes) +
                    (double)layout->vector_count * shard->dim * (double)sizeof(float));
@@ -418,9 +423,9 @@ static void kill_batch(struct store_shard *shard, const struct memtable *memtabl
                 continue;
             found = true;
             if (is_alive(older, row)) {
-                pthread_mutex_lock(&shard->window_notes_lock);
+                pthread_mutex_lock(&shard->windows.lock);
                 memtable_kill(older, row, batch[i].offset);
-                pthread_mutex_unlock(&shard->window_notes_lock);
+                pthread_mutex_unlock(&shard->windows.lock);
             }
         }
         if (!found)
@@ -485,7 +490,7 @@ static unsigned apply_batch(struct store_shard *shard, struct memtable *memtable
 {
     unsigned elsewhere = 0;
 
-    pthread_mutex_lock(&shard->window_notes_lock);
+    pthread_mutex_lock(&shard->windows.lock);
     for (unsigned i = 0; i < count; i++) {
         const struct log_frame_record *record = &frame->records[place->record++];
         bool here;
@@ -508,7 +513,7 @@ static unsigned apply_batch(struct store_shard *shard, struct memtable *memtable
             batch[elsewhere++] = batch[i];
         place->payload += record->payload_bytes;
     }
-    pthread_mutex_unlock(&shard->window_notes_lock);
+    pthread_mutex_unlock(&shard->windows.lock);
     return elsewhere;
 }
 
@@ -551,12 +556,12 @@ void append_apply_frame(struct store_shard *shard, struct memtable *memtable,
 void append_publish(struct store_shard *shard, int64_t next_offset,
                     const struct store_topic_fingerprint *topic, const struct store_clock *clock)
 {
-    shard->topic = *topic;
-    atomic_store_explicit(&shard->watermark_ms, clock->watermark_ms, memory_order_relaxed);
-    atomic_store_explicit(&shard->last_record_wall_ms, clock->last_record_wall_ms,
+    shard->writer.topic = *topic;
+    atomic_store_explicit(&shard->progress.watermark_ms, clock->watermark_ms, memory_order_relaxed);
+    atomic_store_explicit(&shard->progress.last_record_wall_ms, clock->last_record_wall_ms,
                           memory_order_relaxed);
-    atomic_store_explicit(&shard->safe_wall_ms, clock->safe_wall_ms, memory_order_relaxed);
-    atomic_store(&shard->visible, next_offset);
+    atomic_store_explicit(&shard->progress.safe_wall_ms, clock->safe_wall_ms, memory_order_relaxed);
+    atomic_store(&shard->progress.visible, next_offset);
 }
 
 static int append_group(struct store_shard *shard, const struct store_group *group,
@@ -571,24 +576,26 @@ static int append_group(struct store_shard *shard, const struct store_group *gro
     if (code == 0)
         code = make_room(shard, layout.frame_bytes, error);
     /* Once the frame is durable there is no way back. */
-    if (code == 0 && !memtable_reserve_rows(shard->active, layout.vector_count, layout.frame_bytes))
+    if (code == 0 &&
+        !memtable_reserve_rows(shard->writer.active, layout.vector_count, layout.frame_bytes))
         code = error_set(error, ERROR_MEMORY, "no memory for %u rows", layout.vector_count);
     if (code == 0)
         code = write_frame(shard, group, indices, &layout, error);
     if (code != 0)
         return code;
 
-    active = shard->active;
+    active = shard->writer.active;
     log_frame_locate(active->buffer + active->used_bytes, &frame);
-    append_apply_frame(shard, active, atomic_load(&shard->current), &frame, io_wall_ms(shard->io));
-    shard->next_sequence++;
+    append_apply_frame(shard, active, atomic_load(&shard->versions.current), &frame,
+                       io_wall_ms(shard->io));
+    shard->writer.next_sequence++;
     append_publish(shard, group->next_offset, &active->topic, &group->clock);
-    before = atomic_exchange_explicit(&shard->active_bytes, active->accounted_bytes,
+    before = atomic_exchange_explicit(&shard->writer.active_bytes, active->accounted_bytes,
                                       memory_order_relaxed);
     if (before / LOG_PREALLOCATOR_STEP_BYTES !=
         active->accounted_bytes / LOG_PREALLOCATOR_STEP_BYTES)
-        log_preallocator_wake(shard->store->preallocator);
-    atomic_store_explicit(&shard->many_windows, active->window_count > MEMTABLE_WINDOWS_MAX,
+        background_wake(shard->store->background);
+    atomic_store_explicit(&shard->writer.many_windows, active->window_count > MEMTABLE_WINDOWS_MAX,
                           memory_order_relaxed);
     metric_set(shard->metrics.memtable_bytes, (double)active->accounted_bytes);
     return 0;
@@ -602,7 +609,7 @@ int store_shard_append(struct store_shard *shard, const struct store_group *grou
     int code;
 
     shard_append_lock(shard);
-    atomic_store(&shard->room_seen, atomic_load(&shard->store->events.room));
+    atomic_store(&shard->writer.room_seen, atomic_load(&shard->store->events.room));
     code = shard_check_running(shard, error);
     if (code == 0)
         code = check_group(shard, group, error);
@@ -616,8 +623,8 @@ int store_shard_append(struct store_shard *shard, const struct store_group *grou
         (void)shard_check_stop(shard, code, error);
     }
     free(indices);
-    pthread_mutex_unlock(&shard->append_lock);
-    events_appended(shard, code == 0);
+    pthread_mutex_unlock(&shard->writer.lock);
+    shard_appended(shard, code == 0);
     if (code != 0 && error)
         error_wrap(error, "%s/%s: append", shard->collection, shard->name);
     return code;
@@ -626,16 +633,16 @@ int store_shard_append(struct store_shard *shard, const struct store_group *grou
 bool store_shard_needs_flush(const struct store_shard *shard)
 {
     const struct store *store = shard->store;
-    uint64_t used = store_memory_used(store);
-    uint64_t mine = atomic_load_explicit(&shard->active_bytes, memory_order_relaxed);
+    uint64_t used = memory_used(&store->memory);
+    uint64_t mine = atomic_load_explicit(&shard->writer.active_bytes, memory_order_relaxed);
     uint32_t shards = atomic_load_explicit(&store->shard_count, memory_order_relaxed);
 
-    if (atomic_load_explicit(&shard->immutable_count, memory_order_acquire) > 0 ||
-        atomic_load_explicit(&shard->many_windows, memory_order_relaxed))
+    if (atomic_load_explicit(&shard->writer.immutable_count, memory_order_acquire) > 0 ||
+        atomic_load_explicit(&shard->writer.many_windows, memory_order_relaxed))
         return true;
-    if (mine > 0 && used >= store->memory_max_bytes)
+    if (mine > 0 && used >= store->memory.max_bytes)
         return true;
     /* Soon short of memory: those shards flush that hold at least their share. */
-    return mine > 0 && used > store->memory_max_bytes / 4 * 3 &&
+    return mine > 0 && used > store->memory.max_bytes / 4 * 3 &&
            mine >= used / (shards ? shards : 1);
 }

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "store/collect.h"
 #include "store/manifest_format.h"
 #include "store/shard.h"
 #include "store/table_internal.h"
@@ -17,14 +18,14 @@ static void publish_attachment(struct store_shard *shard, uint64_t sstable_numbe
     struct version_entry *entry;
 
     shard_publish_lock(shard);
-    next = version_copy(atomic_load(&shard->current));
+    next = version_copy(atomic_load(&shard->versions.current));
     entry = version_find(next, sstable_number);
     if (entry->attachment && drop_former)
         atomic_store(&entry->attachment->dropped, true);
     attachment_unref(entry->attachment);
     entry->attachment = attachment;
     version_publish(shard, next);
-    pthread_mutex_unlock(&shard->append_lock);
+    pthread_mutex_unlock(&shard->writer.lock);
 }
 
 /* Takes the checksum of the file that is about to be attached, so that verify can tell it from
@@ -78,17 +79,17 @@ int store_shard_attach(struct store_shard *shard, uint64_t file_number,
 
     garbage_collect_behind(shard);
     code = read_checksum(shard, &known.info, error);
-    pthread_mutex_lock(&shard->commit_lock);
+    pthread_mutex_lock(&shard->commit.lock);
     if (code == 0)
         code = shard_check_running(shard, error);
     version = version_acquire(shard);
     if (code == 0 && !version_find(version, file_number))
         code = no_such_file(error, file_number);
     if (code == 0) {
-        attachment = attachment_new(shard, &known);
+        attachment = attachment_new(&shard->garbage, &known);
         code = change_segment(shard, file_number, &known.info, attachment, error);
         if (code == 0) {
-            shard_pending_done(shard, known.info.file_number);
+            windows_pending_done(&shard->windows, known.info.file_number);
         } else {
             attachment->segment.object = NULL; /* stays the caller's */
             attachment_delete(attachment);
@@ -96,10 +97,10 @@ int store_shard_attach(struct store_shard *shard, uint64_t file_number,
         (void)shard_check_stop(shard, code, error);
     }
     version_unref(version);
-    pthread_mutex_unlock(&shard->commit_lock);
+    pthread_mutex_unlock(&shard->commit.lock);
     garbage_collect_behind(shard);
     if (code == 0)
-        events_windows_changed(shard);
+        shard_windows_changed(shard);
     if (code != 0 && error)
         error_wrap(error, "%s/%s: attach segment", shard->collection, shard->name);
     return code;
@@ -114,14 +115,14 @@ int store_shard_load_segment(struct store_shard *shard, uint64_t file_number, vo
     struct version *version;
     int code = 0;
 
-    pthread_mutex_lock(&shard->commit_lock);
+    pthread_mutex_lock(&shard->commit.lock);
     version = version_acquire(shard);
     entry = version_find(version, file_number);
     if (!entry || !entry->attachment) {
         code = no_such_file(error, file_number);
     } else if (object) {
         segment.info = entry->attachment->segment.info;
-        publish_attachment(shard, file_number, attachment_new(shard, &segment), false);
+        publish_attachment(shard, file_number, attachment_new(&shard->garbage, &segment), false);
     } else {
         code = shard_check_running(shard, error);
         if (code == 0)
@@ -129,10 +130,10 @@ int store_shard_load_segment(struct store_shard *shard, uint64_t file_number, vo
         (void)shard_check_stop(shard, code, error);
     }
     version_unref(version);
-    pthread_mutex_unlock(&shard->commit_lock);
+    pthread_mutex_unlock(&shard->commit.lock);
     garbage_collect_behind(shard);
     if (code == 0)
-        events_windows_changed(shard);
+        shard_windows_changed(shard);
     if (code != 0 && error)
         error_wrap(error, "%s/%s: load segment", shard->collection, shard->name);
     return code;
@@ -142,7 +143,7 @@ void store_shard_reserve_segment(struct store_shard *shard, uint64_t *file_numbe
                                  size_t path_bytes)
 {
     struct error error;
-    int code = shard_pending_reserve(shard, file_number, &error);
+    int code = windows_pending_reserve(&shard->windows, shard->manifest, file_number, &error);
 
     /* The shard has stopped then: the attach will say so. The number collides with nothing. */
     if (code != 0) {

@@ -16,6 +16,7 @@
 
 #include "base/checksum.h"
 #include "store/backup_files.h"
+#include "store/collect.h"
 #include "store/shard.h"
 
 int store_backup_begin(struct io *io, const char *folder, char token[STORE_BACKUP_TOKEN_BYTES],
@@ -55,11 +56,11 @@ static int pin(struct store_shard *shard, struct backup_files *files, struct man
 {
     int code;
 
-    pthread_mutex_lock(&shard->commit_lock);
+    pthread_mutex_lock(&shard->commit.lock);
     manifest_copy_state(shard->manifest, state);
     *version = version_acquire(shard);
     code = backup_bring_masks(files, state, error);
-    pthread_mutex_unlock(&shard->commit_lock);
+    pthread_mutex_unlock(&shard->commit.lock);
     return code;
 }
 

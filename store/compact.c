@@ -104,13 +104,14 @@ static int merge(struct compact_work *work, struct error *error)
     return code == 0 ? merge_and_swap(work, error) : code;
 }
 
-/* Descriptions read the level from the sstable. The new version is there for the count of level 0. */
+/* Descriptions read the level from the sstable. The new version is there for the count of level 0.
+ */
 static void set_level(struct store_shard *shard, struct sstable *sstable, uint8_t level)
 {
     shard_publish_lock(shard);
     atomic_store_explicit(&sstable->level, level, memory_order_relaxed);
-    version_publish(shard, version_copy(atomic_load(&shard->current)));
-    pthread_mutex_unlock(&shard->append_lock);
+    version_publish(shard, version_copy(atomic_load(&shard->versions.current)));
+    pthread_mutex_unlock(&shard->writer.lock);
 }
 
 static int move(struct compact_work *work, struct error *error)
@@ -122,7 +123,7 @@ static int move(struct compact_work *work, struct error *error)
     struct sstable *sstable = NULL;
     int code;
 
-    pthread_mutex_lock(&shard->commit_lock);
+    pthread_mutex_lock(&shard->commit.lock);
     version = version_acquire(shard);
     code = find_file(work, version, file_number, &sstable, error);
     if (code == 0) {
@@ -132,7 +133,7 @@ static int move(struct compact_work *work, struct error *error)
     if (code == 0)
         set_level(shard, sstable, work->request->output_level);
     version_unref(version);
-    pthread_mutex_unlock(&shard->commit_lock);
+    pthread_mutex_unlock(&shard->commit.lock);
     manifest_edit_destroy(&edit);
     return code;
 }

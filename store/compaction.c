@@ -11,9 +11,10 @@
  * dies with the process leaves files that no edit names. */
 #include "store/compaction.h"
 
-#include <stdlib.h>
+#include "store/mask_update.h"
+#include "store/shard.h"
 
-#include "store/damage.h"
+#include <stdlib.h>
 
 static void add(struct sstable ***sstables, size_t *count, struct sstable *sstable)
 {
@@ -48,7 +49,7 @@ static void read_bounds(struct compaction *compaction)
 {
     struct store_shard *shard = compaction->shard;
     struct table_description *description = &compaction->like.description;
-    struct shard_window *window;
+    struct window_note *window;
     uint64_t generation = 0;
     size_t count;
     struct sstable **sstables = replaced(compaction, &count);
@@ -56,18 +57,19 @@ static void read_bounds(struct compaction *compaction)
     for (size_t i = 0; i < count; i++)
         if (sstables[i]->description.generation > generation)
             generation = sstables[i]->description.generation;
-    pthread_mutex_lock(&shard->window_notes_lock);
-    window = shard_window(shard, description->window_start_ms, description->window_length_ms);
+    pthread_mutex_lock(&shard->windows.lock);
+    window =
+        windows_note(&shard->windows, description->window_start_ms, description->window_length_ms);
     if (window->last_generation > generation)
         generation = window->last_generation;
     if (compaction->like.sealed)
         description->generation = window->last_generation = generation + 1;
-    pthread_mutex_unlock(&shard->window_notes_lock);
+    pthread_mutex_unlock(&shard->windows.lock);
     if (compaction->rebuilds)
         return;
-    pthread_mutex_lock(&shard->commit_lock);
-    compaction->merge.dead_below = shard->flushed_offset;
-    pthread_mutex_unlock(&shard->commit_lock);
+    pthread_mutex_lock(&shard->commit.lock);
+    compaction->merge.dead_below = shard->commit.flushed_offset;
+    pthread_mutex_unlock(&shard->commit.lock);
 }
 
 static void carry_masks(const struct compaction *compaction, int64_t below)
@@ -78,7 +80,7 @@ static void carry_masks(const struct compaction *compaction, int64_t below)
 
 /* Marks what died and collects the edit. Under the commit lock. */
 static int prepare_edit(struct compaction *compaction, struct manifest_edit *edit,
-                        struct sstable_mask_update *updates, struct error *error)
+                        struct mask_update *updates, struct error *error)
 {
     struct store_shard *shard = compaction->shard;
     const struct table_description *window = &compaction->like.description;
@@ -87,12 +89,12 @@ static int prepare_edit(struct compaction *compaction, struct manifest_edit *edi
     struct sstable **sstables = replaced(compaction, &count);
     int code = 0;
 
-    carry_masks(compaction, shard->flushed_offset);
+    carry_masks(compaction, shard->commit.flushed_offset);
     for (size_t i = 0; i < compaction->outputs.count && code == 0; i++) {
         const struct merge_output *output = &compaction->outputs.items[i];
         manifest_edit_table(edit, &output->table);
-        code =
-            sstable_persist_masks(output->sstable, shard->flushed_offset, edit, &updates[i], error);
+        code = masks_persist(shard, output->sstable, shard->commit.flushed_offset, edit,
+                             &updates[i], error);
         masks_written |= updates[i].number != 0;
     }
     if (code == 0 && masks_written)
@@ -100,7 +102,8 @@ static int prepare_edit(struct compaction *compaction, struct manifest_edit *edi
     for (size_t i = 0; i < count; i++)
         manifest_edit_table_drop(edit, sstables[i]->description.file_number);
     if (compaction->rebuilds)
-        (void)damage_edit_drop(shard, window->window_start_ms, window->window_length_ms, edit);
+        (void)damages_edit_drop(&shard->damages, window->window_start_ms, window->window_length_ms,
+                                edit);
     if (compaction->clock)
         manifest_edit_clock(edit, compaction->clock);
     return code;
@@ -116,22 +119,23 @@ static void publish(struct compaction *compaction)
 
     shard_publish_lock(shard);
     carry_masks(compaction, INT64_MAX);
-    next = version_copy(atomic_load(&shard->current));
+    next = version_copy(atomic_load(&shard->versions.current));
     for (size_t i = 0; i < count; i++)
         version_drop_sstable(next, sstables[i]);
     for (size_t i = 0; i < compaction->outputs.count; i++)
         version_add_sstable(next, compaction->outputs.items[i].sstable, NULL);
     version_publish(shard, next);
-    pthread_mutex_unlock(&shard->append_lock);
+    pthread_mutex_unlock(&shard->writer.lock);
     if (compaction->rebuilds)
-        damage_forget(shard, window->window_start_ms, window->window_length_ms);
+        damages_forget(&shard->damages, shard->io, shard->directory, window->window_start_ms,
+                       window->window_length_ms);
 }
 
 int compaction_commit(struct compaction *compaction, struct error *error)
 {
     struct store_shard *shard = compaction->shard;
     size_t count = compaction->outputs.count;
-    struct sstable_mask_update *updates = calloc(count + 1, sizeof(*updates));
+    struct mask_update *updates = calloc(count + 1, sizeof(*updates));
     struct manifest_edit edit = {0};
     int code;
 
@@ -139,7 +143,7 @@ int compaction_commit(struct compaction *compaction, struct error *error)
         abort();
     for (size_t i = 0; i < count; i++)
         updates[i].sstable = compaction->outputs.items[i].sstable;
-    pthread_mutex_lock(&shard->commit_lock);
+    pthread_mutex_lock(&shard->commit.lock);
     code = shard_check_running(shard, error);
     if (code == 0)
         code = prepare_edit(compaction, &edit, updates, error);
@@ -147,13 +151,13 @@ int compaction_commit(struct compaction *compaction, struct error *error)
         code = manifest_commit(shard->manifest, &edit, error);
     for (size_t i = 0; i < count; i++) {
         if (code == 0)
-            sstable_masks_written(&updates[i]);
+            masks_written(shard, &updates[i]);
         else
-            sstable_masks_abandoned(&updates[i], code != ERROR_IO);
+            masks_abandoned(shard, &updates[i], code != ERROR_IO);
     }
     if (code == 0)
         publish(compaction);
-    pthread_mutex_unlock(&shard->commit_lock);
+    pthread_mutex_unlock(&shard->commit.lock);
     manifest_edit_destroy(&edit);
     free(updates);
     return code;

@@ -1,8 +1,9 @@
 /* What the shard consists of, for the policy and for people. */
+#include "store/collect.h"
+#include "store/expiry.h"
+#include "store/shard.h"
 #include <stdlib.h>
 #include <string.h>
-
-#include "store/damage.h"
 
 struct describe_job {
     struct store_shard *shard;
@@ -108,7 +109,7 @@ static void add_sstable(struct describe_job *job, const struct version_entry *en
 
 static void add_memtable(struct describe_job *job, const struct memtable *memtable)
 {
-    int64_t ttl_ms = atomic_load_explicit(&job->shard->ttl_ms, memory_order_relaxed);
+    int64_t ttl_ms = atomic_load_explicit(&job->shard->settings.ttl_ms, memory_order_relaxed);
 
     job->info->memtable_bytes +=
         atomic_load_explicit(&memtable->memory_bytes, memory_order_relaxed);
@@ -119,7 +120,7 @@ static void add_memtable(struct describe_job *job, const struct memtable *memtab
         window->live_rows += from->rows - from->dead_rows;
         widen(window, from->min_event_ms, from->max_event_ms);
         if (from->rows > from->dead_rows)
-            expire_at(window, shard_row_expiry_ms(from->max_event_ms, 0, ttl_ms));
+            expire_at(window, row_expiry_ms(from->max_event_ms, 0, ttl_ms));
         if (from->last_arrival_wall_ms > window->last_arrival_wall_ms)
             window->last_arrival_wall_ms = from->last_arrival_wall_ms;
     }
@@ -149,14 +150,14 @@ static uint64_t pending_bytes(struct store_shard *shard)
     uint64_t bytes = 0;
     size_t count;
 
-    pthread_mutex_lock(&shard->window_notes_lock);
-    count = shard->pending_count;
+    pthread_mutex_lock(&shard->windows.lock);
+    count = shard->windows.pending_count;
     numbers = malloc((count ? count : 1) * sizeof(*numbers));
     if (!numbers)
         abort();
     if (count > 0)
-        memcpy(numbers, shard->pending, count * sizeof(*numbers));
-    pthread_mutex_unlock(&shard->window_notes_lock);
+        memcpy(numbers, shard->windows.pending, count * sizeof(*numbers));
+    pthread_mutex_unlock(&shard->windows.lock);
     for (size_t i = 0; i < count; i++)
         for (size_t e = 0; e < sizeof(extensions) / sizeof(extensions[0]); e++)
             bytes += file_size(shard, numbers[i], extensions[e]);
@@ -195,9 +196,10 @@ static void add_damages(struct describe_job *job)
     const struct store_shard *shard = job->shard;
     struct store_shard_info *info = job->info;
 
-    info->damages = must(arena_calloc(job->arena, shard->damage_count + 1, sizeof(*info->damages)));
-    for (size_t i = 0; i < shard->damage_count; i++) {
-        const struct shard_damage *damage = &shard->damages[i];
+    info->damages =
+        must(arena_calloc(job->arena, shard->damages.count + 1, sizeof(*info->damages)));
+    for (size_t i = 0; i < shard->damages.count; i++) {
+        const struct damaged_table *damage = &shard->damages.items[i];
         bool known = false;
         for (size_t k = 0; k < info->damage_count; k++)
             known |= damage_is_of(damage, info->damages[k].start_ms, info->damages[k].length_ms);
@@ -211,12 +213,12 @@ static void read_committed(struct describe_job *job)
 {
     struct store_shard *shard = job->shard;
 
-    pthread_mutex_lock(&shard->commit_lock);
-    for (size_t i = 0; i < shard->damage_count; i++)
-        job->info->total_bytes += shard->damages[i].bytes;
-    job->flushed_offset = shard->flushed_offset;
+    pthread_mutex_lock(&shard->commit.lock);
+    for (size_t i = 0; i < shard->damages.count; i++)
+        job->info->total_bytes += shard->damages.items[i].bytes;
+    job->flushed_offset = shard->commit.flushed_offset;
     add_damages(job);
-    pthread_mutex_unlock(&shard->commit_lock);
+    pthread_mutex_unlock(&shard->commit.lock);
 }
 
 static void set_ratios(struct store_shard *shard, const struct store_shard_info *info,
@@ -253,19 +255,19 @@ void store_shard_describe_window(struct store_shard *shard, int64_t start_ms, in
     size_t count;
 
     arena_create(&arena, 0);
-    pthread_mutex_lock(&shard->commit_lock);
-    job.flushed_offset = shard->flushed_offset;
-    pthread_mutex_unlock(&shard->commit_lock);
+    pthread_mutex_lock(&shard->commit.lock);
+    job.flushed_offset = shard->commit.flushed_offset;
+    pthread_mutex_unlock(&shard->commit.lock);
     version = version_acquire(shard);
     (void)window_of(&job, start_ms, length_ms);
     count = version_window(version, start_ms, length_ms, &first);
     info.windows->chunks = must(arena_calloc(&arena, count + 1, sizeof(*info.windows->chunks)));
     for (size_t i = first; i < first + count; i++)
         add_sstable(&job, &version->entries[i]);
-    pthread_mutex_lock(&shard->window_notes_lock);
+    pthread_mutex_lock(&shard->windows.lock);
     for (size_t i = 0; i < version->memtable_count; i++)
         add_memtable(&job, version->memtables[i]);
-    pthread_mutex_unlock(&shard->window_notes_lock);
+    pthread_mutex_unlock(&shard->windows.lock);
     version_unref(version);
     *window = info.windows[0]; /* memtables may have added others behind it */
     window->chunks = NULL;
@@ -286,20 +288,21 @@ void store_shard_describe(struct store_shard *shard, struct arena *arena,
     reserve_chunks(&job, version);
     for (size_t i = 0; i < version->entry_count; i++)
         add_sstable(&job, &version->entries[i]);
-    pthread_mutex_lock(&shard->window_notes_lock);
+    pthread_mutex_lock(&shard->windows.lock);
     for (size_t i = 0; i < version->memtable_count; i++)
         add_memtable(&job, version->memtables[i]);
     for (size_t i = 0; i < info->window_count; i++) {
         struct store_window_info *window = &info->windows[i];
-        const struct shard_window *note = shard_window(shard, window->start_ms, window->length_ms);
-        window->busy = note->busy;
+        const struct window_note *note =
+            windows_note(&shard->windows, window->start_ms, window->length_ms);
+        window->busy = note->locked;
         if (note->last_arrival_wall_ms > window->last_arrival_wall_ms)
             window->last_arrival_wall_ms = note->last_arrival_wall_ms;
     }
-    pthread_mutex_unlock(&shard->window_notes_lock);
+    pthread_mutex_unlock(&shard->windows.lock);
     if (info->window_count > 0)
         qsort(info->windows, info->window_count, sizeof(*info->windows), compare_windows);
-    info->log_bytes = atomic_load_explicit(&shard->log_bytes, memory_order_relaxed);
+    info->log_bytes = atomic_load_explicit(&shard->logs.bytes, memory_order_relaxed);
     info->total_bytes += info->log_bytes + manifest_bytes(shard->manifest) + garbage_bytes(shard) +
                          pending_bytes(shard);
     info->next_offset = store_shard_next_offset(shard);

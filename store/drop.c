@@ -3,7 +3,6 @@
 #include <stdlib.h>
 
 #include "base/logger.h"
-#include "store/damage.h"
 #include "store/flush.h"
 #include "store/shard.h"
 #include "store/window_lock.h"
@@ -14,11 +13,11 @@ static void publish_without(struct store_shard *shard, int64_t start_ms, int64_t
     size_t first;
 
     shard_publish_lock(shard);
-    next = version_copy(atomic_load(&shard->current));
+    next = version_copy(atomic_load(&shard->versions.current));
     while (version_window(next, start_ms, length_ms, &first) > 0)
         version_drop_sstable(next, next->entries[first].sstable);
     version_publish(shard, next);
-    pthread_mutex_unlock(&shard->append_lock);
+    pthread_mutex_unlock(&shard->writer.lock);
 }
 
 struct drop_work {
@@ -35,7 +34,7 @@ static int check_expired(const struct drop_work *work, const struct version *ver
 {
     for (size_t i = 0; i < count; i++) {
         struct sstable *sstable = version->entries[first + i].sstable;
-        if (sstable_max_expiry_ms(sstable, work->shard->flushed_offset) > work->now_ms)
+        if (sstable_max_expiry_ms(sstable, work->shard->commit.flushed_offset) > work->now_ms)
             return error_set(error, ERROR_BUSY, "a row of it has not expired");
     }
     return 0;
@@ -55,7 +54,7 @@ static int drop(void *context, struct error *error)
         code = flush_all(shard, error);
     if (code != 0)
         return code;
-    pthread_mutex_lock(&shard->commit_lock);
+    pthread_mutex_lock(&shard->commit.lock);
     version = version_acquire(shard);
     work->dropped = version_window(version, start_ms, length_ms, &first);
     if (work->now_ms != INT64_MAX)
@@ -63,16 +62,16 @@ static int drop(void *context, struct error *error)
     for (size_t i = 0; i < work->dropped; i++)
         manifest_edit_table_drop(&edit,
                                  version->entries[first + i].sstable->description.file_number);
-    work->dropped += damage_edit_drop(shard, start_ms, length_ms, &edit);
+    work->dropped += damages_edit_drop(&shard->damages, start_ms, length_ms, &edit);
     if (code == 0 && work->dropped > 0) {
         code = manifest_commit(shard->manifest, &edit, error);
         if (code == 0) {
             publish_without(shard, start_ms, length_ms);
-            damage_forget(shard, start_ms, length_ms);
+            damages_forget(&shard->damages, shard->io, shard->directory, start_ms, length_ms);
         }
     }
     version_unref(version);
-    pthread_mutex_unlock(&shard->commit_lock);
+    pthread_mutex_unlock(&shard->commit.lock);
     manifest_edit_destroy(&edit);
     return code;
 }
@@ -83,7 +82,7 @@ static int drop_window(struct drop_work *work, const char *cause, struct error *
     int code = window_lock_run(shard, "drop", work->start_ms, work->length_ms, drop, work, error);
 
     if (code == 0 && work->dropped > 0) {
-        metric_add(shard_metrics_drops(shard, cause), 1);
+        metric_add(shard_metrics_drops(&shard->metrics, cause), 1);
         log_info("store", "%s/%s: dropped window %lld: %s, %zu files", shard->collection,
                  shard->name, (long long)work->start_ms, cause, work->dropped);
     }

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "store/shard.h"
+#include "store/store.h"
 
 void events_create(struct store_events *events, struct io *io)
 {
@@ -89,11 +89,10 @@ int events_wait(struct store_events *events, events_condition met, const void *c
     return code;
 }
 
-/* Under the read lock: a listener that has been removed is not called any more. */
-static void tell(struct store_shard *shard, bool flush_due, bool appended, bool windows_changed)
+void events_tell(struct store_events *events, struct store_shard *shard, bool appended,
+                 bool windows_changed, bool flush_due)
 {
-    struct store_events *events = &shard->store->events;
-
+    /* Under the read lock: a listener that has been removed is not called any more. */
     pthread_rwlock_rdlock(&events->listeners_lock);
     for (struct store_listener *listener = events->listeners; listener; listener = listener->next) {
         if (appended && listener->appended)
@@ -106,103 +105,22 @@ static void tell(struct store_shard *shard, bool flush_due, bool appended, bool 
     pthread_rwlock_unlock(&events->listeners_lock);
 }
 
-/* Memory that one shard takes may make another one due, which does not append itself. */
-static bool memory_is_short(const struct store *store)
+void events_listen(struct store_events *events, struct store_listener *listener)
 {
-    return store_memory_used(store) > store->memory_max_bytes / 4 * 3;
+    pthread_rwlock_wrlock(&events->listeners_lock);
+    listener->next = events->listeners;
+    events->listeners = listener;
+    pthread_rwlock_unlock(&events->listeners_lock);
 }
 
-void events_appended(struct store_shard *shard, bool visible)
+void events_unlisten(struct store_events *events, struct store_listener *listener)
 {
-    if (visible)
-        events_notify(&shard->store->events);
-    tell(shard, memory_is_short(shard->store) || store_shard_needs_flush(shard), visible, false);
-}
+    struct store_listener **link = &events->listeners;
 
-void events_windows_changed(struct store_shard *shard)
-{
-    events_room(&shard->store->events);
-    tell(shard, memory_is_short(shard->store) || store_shard_needs_flush(shard), false, true);
-}
-
-void store_listen(struct store *store, struct store_listener *listener)
-{
-    pthread_rwlock_wrlock(&store->events.listeners_lock);
-    listener->next = store->events.listeners;
-    store->events.listeners = listener;
-    pthread_rwlock_unlock(&store->events.listeners_lock);
-}
-
-void store_unlisten(struct store *store, struct store_listener *listener)
-{
-    struct store_listener **link = &store->events.listeners;
-
-    pthread_rwlock_wrlock(&store->events.listeners_lock);
+    pthread_rwlock_wrlock(&events->listeners_lock);
     while (*link && *link != listener)
         link = &(*link)->next;
     if (*link)
         *link = listener->next;
-    pthread_rwlock_unlock(&store->events.listeners_lock);
-}
-
-void store_wake_waits(struct store *store)
-{
-    events_notify(&store->events);
-}
-
-void store_shard_end_waits(struct store_shard *shard)
-{
-    atomic_store(&shard->waits_ended, true);
-    events_notify(&shard->store->events);
-}
-
-struct wait {
-    const struct store_shard *shard;
-    int64_t offset;
-    uint64_t room;
-};
-
-static bool is_visible(const void *context)
-{
-    const struct wait *wait = context;
-
-    return atomic_load(&wait->shard->visible) > wait->offset ||
-           atomic_load(&wait->shard->waits_ended);
-}
-
-static bool has_room(const void *context)
-{
-    const struct wait *wait = context;
-
-    return atomic_load(&wait->shard->store->events.room) != wait->room ||
-           atomic_load(&wait->shard->waits_ended);
-}
-
-static int wait_of_shard(struct store_shard *shard, events_condition met, const struct wait *wait,
-                         int64_t deadline_ns, const atomic_bool *cancel, struct error *error)
-{
-    int code = events_wait(&shard->store->events, met, wait, deadline_ns, cancel, error);
-
-    if (code == 0 && atomic_load(&shard->waits_ended))
-        return error_set(error, ERROR_CANCELLED, "%s/%s is about to close", shard->collection,
-                         shard->name);
-    return code;
-}
-
-int store_shard_wait_visible(struct store_shard *shard, int64_t offset, int64_t deadline_ns,
-                             const atomic_bool *cancel, struct error *error)
-{
-    const struct wait wait = {.shard = shard, .offset = offset};
-
-    if (atomic_load(&shard->visible) > offset)
-        return 0;
-    return wait_of_shard(shard, is_visible, &wait, deadline_ns, cancel, error);
-}
-
-int store_shard_wait_room(struct store_shard *shard, int64_t deadline_ns, const atomic_bool *cancel,
-                          struct error *error)
-{
-    const struct wait wait = {.shard = shard, .room = atomic_load(&shard->room_seen)};
-
-    return wait_of_shard(shard, has_room, &wait, deadline_ns, cancel, error);
+    pthread_rwlock_unlock(&events->listeners_lock);
 }

@@ -23,7 +23,6 @@
 #include "base/error.h"
 #include "base/io.h"
 
-struct store;
 struct store_listener;
 struct store_shard;
 
@@ -45,12 +44,12 @@ void events_notify(struct store_events *events);
 /** What made appends ERROR_BUSY may be over. Any thread, under any lock. */
 void events_room(struct store_events *events);
 
-/* The following call listeners: under no lock of the store. */
-
-/** After an append, whether it succeeded or found no room. */
-void events_appended(struct store_shard *shard, bool visible);
-/** After a flush, a seal, a compaction, a drop or an attach. */
-void events_windows_changed(struct store_shard *shard);
+void events_listen(struct store_events *events, struct store_listener *listener);
+/** Waits for calls under way. */
+void events_unlisten(struct store_events *events, struct store_listener *listener);
+/** Calls the listeners. Under no lock of the store. */
+void events_tell(struct store_events *events, struct store_shard *shard, bool appended,
+                 bool windows_changed, bool flush_due);
 
 /* What a thread waits for. */
 typedef bool (*events_condition)(const void *context);

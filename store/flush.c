@@ -13,7 +13,11 @@
 #include <string.h>
 
 #include "base/logger.h"
+#include "store/append.h"
+#include "store/collect.h"
+#include "store/expiry.h"
 #include "store/flush.h"
+#include "store/mask_update.h"
 #include "store/shard.h"
 
 enum { ROW_NOT_WRITTEN = UINT32_MAX };
@@ -38,10 +42,10 @@ struct flush_job {
 /* Whether the row goes into a chunk. Stable for the whole flush: see above. */
 static bool row_survives(const struct flush_job *job, const struct memtable_row *row)
 {
-    int64_t ttl_ms = atomic_load_explicit(&job->shard->ttl_ms, memory_order_relaxed);
+    int64_t ttl_ms = atomic_load_explicit(&job->shard->settings.ttl_ms, memory_order_relaxed);
 
     return atomic_load_explicit(&row->dead_at, memory_order_acquire) >= job->end_offset &&
-           !shard_row_expired(row->event_time_ms, row->ttl_ms, ttl_ms, job->now_ms);
+           !row_expired(row->event_time_ms, row->ttl_ms, ttl_ms, job->now_ms);
 }
 
 static int write_rows(struct flush_job *job, uint32_t window, struct table_writer *writer,
@@ -80,7 +84,8 @@ static int write_chunk(struct flush_job *job, uint32_t window, struct error *err
     struct store_shard *shard = job->shard;
     struct manifest_table *table = &job->chunks[window].table;
     struct table_writer *writer;
-    int code = shard_pending_reserve(shard, &table->description.file_number, error);
+    int code = windows_pending_reserve(&shard->windows, shard->manifest,
+                                       &table->description.file_number, error);
 
     if (code != 0)
         return code;
@@ -124,31 +129,9 @@ static int write_chunks(struct flush_job *job, struct error *error)
             code = write_chunk(job, i, error);
     for (uint32_t i = 0; i < job->chunk_count && code == 0; i++)
         if (rows[i] > 0)
-            code = sstable_open(job->shard, &job->chunks[i].table, job->memtable->log,
+            code = sstable_open(&job->shard->sstables, &job->chunks[i].table, job->memtable->log,
                                 &job->chunks[i].sstable, error);
     free(rows);
-    return code;
-}
-
-int flush_persist_masks(struct store_shard *shard, struct version *version, int64_t below,
-                        struct manifest_edit *edit, struct sstable_mask_update **updates,
-                        size_t *count, struct error *error)
-{
-    bool written = false;
-    int code = 0;
-
-    *updates = calloc(version->entry_count ? version->entry_count : 1, sizeof(**updates));
-    if (!*updates)
-        abort();
-    *count = 0;
-    for (size_t i = 0; i < version->entry_count && code == 0; i++) {
-        code = sstable_persist_masks(version->entries[i].sstable, below, edit, &(*updates)[*count],
-                                     error);
-        written |= (*updates)[*count].number != 0;
-        *count += 1;
-    }
-    if (code == 0 && written)
-        code = io_sync_directory(shard->io, shard->directory, error);
     return code;
 }
 
@@ -168,14 +151,15 @@ static void keep_arrivals(const struct flush_job *job)
 {
     struct store_shard *shard = job->shard;
 
-    pthread_mutex_lock(&shard->window_notes_lock);
+    pthread_mutex_lock(&shard->windows.lock);
     for (uint32_t i = 0; i < job->memtable->window_count; i++) {
         const struct memtable_window *from = &job->memtable->windows[i];
-        struct shard_window *to = shard_window(shard, from->start_ms, job->memtable->window_ms);
+        struct window_note *to =
+            windows_note(&shard->windows, from->start_ms, job->memtable->window_ms);
         if (from->last_arrival_wall_ms > to->last_arrival_wall_ms)
             to->last_arrival_wall_ms = from->last_arrival_wall_ms;
     }
-    pthread_mutex_unlock(&shard->window_notes_lock);
+    pthread_mutex_unlock(&shard->windows.lock);
 }
 
 static void publish(const struct flush_job *job)
@@ -186,14 +170,14 @@ static void publish(const struct flush_job *job)
     keep_arrivals(job);
     shard_publish_lock(shard);
     carry_masks(job);
-    next = version_copy(atomic_load(&shard->current));
+    next = version_copy(atomic_load(&shard->versions.current));
     version_remove_memtable(next, job->memtable);
     for (uint32_t i = 0; i < job->chunk_count; i++)
         if (job->chunks[i].sstable)
             version_add_sstable(next, job->chunks[i].sstable, NULL);
     version_publish(shard, next);
-    atomic_fetch_sub_explicit(&shard->immutable_count, 1, memory_order_release);
-    pthread_mutex_unlock(&shard->append_lock);
+    atomic_fetch_sub_explicit(&shard->writer.immutable_count, 1, memory_order_release);
+    pthread_mutex_unlock(&shard->writer.lock);
 }
 
 /* Edit, then version. Under the commit lock. */
@@ -201,12 +185,12 @@ static int commit(struct flush_job *job, struct error *error)
 {
     struct store_shard *shard = job->shard;
     struct manifest_edit edit = {0};
-    struct sstable_mask_update *updates = NULL;
+    struct mask_update *updates = NULL;
     size_t update_count = 0;
     struct version *version = version_acquire(shard);
     int64_t next_sequence = job->memtable->first_sequence + (int64_t)job->memtable->frame_count;
     int code =
-        flush_persist_masks(shard, version, job->end_offset, &edit, &updates, &update_count, error);
+        masks_persist_all(shard, version, job->end_offset, &edit, &updates, &update_count, error);
 
     for (uint32_t i = 0; i < job->chunk_count; i++)
         if (job->chunks[i].sstable)
@@ -217,13 +201,13 @@ static int commit(struct flush_job *job, struct error *error)
     if (code == 0)
         code = manifest_commit(shard->manifest, &edit, error);
     if (code == 0) {
-        shard->flushed_offset = job->end_offset;
+        shard->commit.flushed_offset = job->end_offset;
         for (size_t i = 0; i < update_count; i++)
-            sstable_masks_written(&updates[i]);
+            masks_written(shard, &updates[i]);
         publish(job);
     }
     for (size_t i = 0; i < update_count && code != 0; i++)
-        sstable_masks_abandoned(&updates[i], code != ERROR_IO);
+        masks_abandoned(shard, &updates[i], code != ERROR_IO);
     manifest_edit_destroy(&edit);
     free(updates);
     version_unref(version);
@@ -254,13 +238,13 @@ static int flush_memtable(struct store_shard *shard, struct memtable *memtable, 
     if (code == 0)
         code = write_chunks(&job, error);
     if (code == 0) {
-        pthread_mutex_lock(&shard->commit_lock);
+        pthread_mutex_lock(&shard->commit.lock);
         code = commit(&job, error);
-        pthread_mutex_unlock(&shard->commit_lock);
+        pthread_mutex_unlock(&shard->commit.lock);
     }
     for (uint32_t i = 0; i < job.chunk_count; i++) {
         if (job.chunks[i].table.description.file_number != 0)
-            shard_pending_done(shard, job.chunks[i].table.description.file_number);
+            windows_pending_done(&shard->windows, job.chunks[i].table.description.file_number);
         /* Unless an edit that failed may name it after all, what was written for nothing goes. */
         if (job.chunks[i].sstable && code != 0 && code != ERROR_IO)
             atomic_store(&job.chunks[i].sstable->dropped, true);
@@ -280,7 +264,7 @@ static struct memtable *oldest_immutable(struct store_shard *shard)
     struct version *version;
 
     /* Counted after it was published, removed by flushes only: the version has it. */
-    if (atomic_load_explicit(&shard->immutable_count, memory_order_acquire) == 0)
+    if (atomic_load_explicit(&shard->writer.immutable_count, memory_order_acquire) == 0)
         return NULL;
     version = version_acquire(shard);
     assert(version->memtable_count > 0);
@@ -294,8 +278,8 @@ static struct memtable *oldest_immutable(struct store_shard *shard)
  * one stays: its crumb of a chunk would keep its neighbours from merging. Under the append lock. */
 static bool active_is_due(const struct store_shard *shard)
 {
-    return atomic_load_explicit(&shard->many_windows, memory_order_relaxed) ||
-           (atomic_load(&shard->immutable_count) == 0 && store_shard_needs_flush(shard));
+    return atomic_load_explicit(&shard->writer.many_windows, memory_order_relaxed) ||
+           (atomic_load(&shard->writer.immutable_count) == 0 && store_shard_needs_flush(shard));
 }
 
 /* Only what is there now: a writer that never pauses would keep a flush going for ever, and the
@@ -309,10 +293,11 @@ static int flush_memtables(struct store_shard *shard, bool all, struct error *er
     code = shard_check_running(shard, error);
     if (code == 0) {
         shard_publish_lock(shard);
-        if (shard->active && shard->active->frame_count > 0 && (all || active_is_due(shard)))
+        if (shard->writer.active && shard->writer.active->frame_count > 0 &&
+            (all || active_is_due(shard)))
             append_rotate(shard);
-        due = atomic_load(&shard->immutable_count);
-        pthread_mutex_unlock(&shard->append_lock);
+        due = atomic_load(&shard->writer.immutable_count);
+        pthread_mutex_unlock(&shard->writer.lock);
     }
     for (; code == 0 && due > 0; due--) {
         struct memtable *memtable = oldest_immutable(shard);
@@ -338,7 +323,7 @@ static int flush(struct store_shard *shard, bool all, struct error *error)
     code = flush_memtables(shard, all, error);
     garbage_collect_behind(shard);
     if (code == 0)
-        events_windows_changed(shard);
+        shard_windows_changed(shard);
     if (code != 0 && error)
         error_wrap(error, "%s/%s: flush", shard->collection, shard->name);
     return code;

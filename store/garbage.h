@@ -1,44 +1,39 @@
-/* What nobody uses any more: tables and segments that were dropped, log files without a reader.
+/* Garbage: objects that nobody refers to any more, until they are collected (collect.h).
  *
- * The last reader to leave only puts them on a list, so that a search never pays for an unlink;
- * the preallocator carries it out, or whoever next flushes, seals or drops. Log files go to the
- * spares first, to be used again. */
+ * The last reader to leave only puts an object on this list, so that a search never pays for an
+ * unlink or an unmap. */
 #ifndef STORE_GARBAGE_H
 #define STORE_GARBAGE_H
 
-#include <stdint.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 
-struct attachment;
-struct log_file;
-struct sstable;
-struct store_shard;
+struct background;
 
-/** Any thread. An sstable or attachment that was not dropped is only closed. */
-void garbage_add_sstable(struct store_shard *shard, struct sstable *sstable);
-void garbage_add_attachment(struct store_shard *shard, struct attachment *attachment);
-void garbage_add_log(struct store_shard *shard, struct log_file *log);
+enum garbage_kind { GARBAGE_SSTABLE, GARBAGE_ATTACHMENT, GARBAGE_LOG };
 
-/** Closes, unlinks and recycles what is on the lists. Any thread, not under the append lock. */
-void garbage_collect(struct store_shard *shard);
+/* The first member of what can become garbage. */
+struct garbage_item {
+    struct garbage_item *next;
+    enum garbage_kind kind;
+};
 
-/** The same, but for the caller who should not wait for unlinks: the preallocator does it, if there
- * is one. */
-void garbage_collect_behind(struct store_shard *shard);
+/* One a shard. */
+struct garbage {
+    struct background *background; /* collects; may be NULL */
+    pthread_mutex_t lock;          /* guards `items`; a leaf */
+    struct garbage_item *items;
+    pthread_mutex_t collect_lock; /* one collector at a time */
+    _Atomic bool closing;         /* log files are closed, not taken back */
+};
 
-/** Bytes of files that wait to be unlinked, and of spare log files. */
-uint64_t garbage_bytes(struct store_shard *shard);
+void garbage_create(struct garbage *garbage, struct background *background);
+void garbage_destroy(struct garbage *garbage);
 
-/** A spare log file with its reference, or NULL. */
-struct log_file *garbage_take_spare(struct store_shard *shard);
-/** The one that is taken next, with a reference of the caller's, or NULL; it stays among the
- * spares.
- */
-struct log_file *garbage_next_spare(struct store_shard *shard);
-/** The log file that takes appends, with a reference, or NULL. Any thread. */
-struct log_file *garbage_active_log(struct store_shard *shard);
-/** Puts a file that nothing refers to among the spares, or removes it when there are enough. */
-void garbage_put_spare(struct store_shard *shard, struct log_file *log);
-/** Frees all objects; touches no file but to close it. */
-void garbage_destroy(struct store_shard *shard);
+/** Nobody refers to the item any more. Any thread, under any lock. */
+void garbage_add(struct garbage *garbage, struct garbage_item *item);
+/** Takes the list as it is. */
+struct garbage_item *garbage_take(struct garbage *garbage);
 
 #endif

@@ -5,10 +5,88 @@
 
 #include "store/io_failed.h"
 #include "store/log_frame.h"
-#include "store/shard.h"
 #include "store/table.h"
 
-struct log_file *log_file_new(struct store_shard *shard, struct io *io, const char *directory,
+void log_space_create(struct log_space *space, struct garbage *garbage)
+{
+    *space = (struct log_space){.garbage = garbage};
+    if (pthread_mutex_init(&space->lock, NULL) != 0)
+        abort();
+}
+
+void log_space_destroy(struct log_space *space)
+{
+    struct log_file *log;
+
+    while ((log = log_space_take_spare(space)) != NULL)
+        log_file_delete(log);
+    pthread_mutex_destroy(&space->lock);
+}
+
+struct log_file *log_space_take_spare(struct log_space *space)
+{
+    struct log_file *log;
+
+    pthread_mutex_lock(&space->lock);
+    log = space->spares;
+    if (log) {
+        space->spares = (struct log_file *)log->garbage.next;
+        log->garbage.next = NULL;
+    }
+    pthread_mutex_unlock(&space->lock);
+    return log;
+}
+
+/* A reference to the log that `place` holds, if any. */
+static struct log_file *log_of(struct log_space *space, struct log_file *const *place)
+{
+    struct log_file *log;
+
+    pthread_mutex_lock(&space->lock);
+    log = *place;
+    if (log)
+        log_file_ref(log);
+    pthread_mutex_unlock(&space->lock);
+    return log;
+}
+
+struct log_file *log_space_next_spare(struct log_space *space)
+{
+    return log_of(space, &space->spares);
+}
+
+bool log_space_put_spare(struct log_space *space, struct log_file *log, bool durable,
+                         uint64_t max_bytes)
+{
+    uint64_t bytes = log->allocated_bytes;
+
+    pthread_mutex_lock(&space->lock);
+    for (const struct log_file *other = space->spares; other;
+         other = (const struct log_file *)other->garbage.next)
+        bytes += other->allocated_bytes;
+    if (bytes <= max_bytes) {
+        log->durable = durable;
+        atomic_store_explicit(&log->refs, 1, memory_order_relaxed); /* of whoever takes it */
+        log->garbage.next = (struct garbage_item *)space->spares;
+        space->spares = log;
+    }
+    pthread_mutex_unlock(&space->lock);
+    return bytes <= max_bytes;
+}
+
+void log_space_set_active(struct log_space *space, struct log_file *log)
+{
+    pthread_mutex_lock(&space->lock);
+    space->active = log;
+    pthread_mutex_unlock(&space->lock);
+}
+
+struct log_file *log_space_active(struct log_space *space)
+{
+    return log_of(space, &space->active);
+}
+
+struct log_file *log_file_new(struct log_space *space, struct io *io, const char *directory,
                               uint64_t number)
 {
     struct log_file *log = calloc(1, sizeof(*log));
@@ -16,7 +94,8 @@ struct log_file *log_file_new(struct store_shard *shard, struct io *io, const ch
     if (!log)
         abort();
     atomic_init(&log->refs, 1);
-    log->shard = shard;
+    log->garbage.kind = GARBAGE_LOG;
+    log->space = space;
     log->io = io;
     log->file = -1;
     log->number = number;
@@ -39,7 +118,7 @@ void log_file_unref(struct log_file *log)
     if (!log)
         return;
     if (atomic_fetch_sub_explicit(&log->refs, 1, memory_order_acq_rel) == 1)
-        garbage_add_log(log->shard, log);
+        garbage_add(log->space->garbage, &log->garbage);
 }
 
 void log_file_delete(struct log_file *log)
@@ -57,7 +136,7 @@ void log_file_set_allocated(struct log_file *log, uint64_t bytes)
     uint64_t before = atomic_exchange_explicit(&log->allocated_bytes, bytes, memory_order_release);
 
     /* Wraps around when it shrinks, as unsigned numbers do. */
-    atomic_fetch_add_explicit(&log->shard->log_bytes, bytes - before, memory_order_relaxed);
+    atomic_fetch_add_explicit(&log->space->bytes, bytes - before, memory_order_relaxed);
 }
 
 static uint64_t allocated(const struct log_file *log)
@@ -153,7 +232,7 @@ int log_file_grow(struct log_file *log, uint64_t end, uint64_t want_bytes, struc
     if (end > allocated(log)) {
         uint64_t zeros_bytes = want_bytes - allocated(log);
         code = write_zeros(log, want_bytes, error);
-        metric_add(log->shard->metrics.bytes_log, (double)zeros_bytes);
+        metric_add(log->space->written_bytes, (double)zeros_bytes);
         if (code == 0)
             log_file_set_allocated(log, want_bytes);
     }

@@ -25,6 +25,8 @@
 
 #include "base/error.h"
 #include "base/io.h"
+#include "base/metrics.h"
+#include "store/garbage.h"
 #include "store/store.h"
 
 enum {
@@ -39,14 +41,25 @@ enum {
     LOG_PATH_BYTES = 4096
 };
 
-struct store_shard;
+struct log_file;
+
+/* What the log files of a shard have in common. */
+struct log_space {
+    struct garbage *garbage;      /* where files go that nobody refers to */
+    struct metric *written_bytes; /* may be NULL */
+    _Atomic uint64_t bytes;       /* of all files, spares included */
+    pthread_mutex_t lock;         /* guards spares and active; a leaf */
+    struct log_file *spares;      /* to be used again; each with one reference, its taker's */
+    struct log_file *active;      /* of the active memtable, which holds the reference */
+    uint64_t zeros_bytes;         /* written ahead since the opening; the background thread's */
+};
 
 /* Shared by the memtable that writes it and the chunks whose vectors it holds. The last one to
  * leave hands it to the shard (log_file_unref), which uses it again or removes it. */
 struct log_file {
-    struct log_file *next; /* in the shard's lists of spare and released files */
+    struct garbage_item garbage; /* first; also its place among the spares */
     _Atomic uint32_t refs;
-    struct store_shard *shard;
+    struct log_space *space;
     struct io *io;
     char path[LOG_PATH_BYTES];
     int file;     /* open for writing; -1 when not */
@@ -59,8 +72,23 @@ struct log_file {
     _Atomic uint64_t allocated_bytes; /* of the file, all of them written once */
 };
 
+void log_space_create(struct log_space *space, struct garbage *garbage);
+/** Frees the spares; touches no file but to close it. */
+void log_space_destroy(struct log_space *space);
+/** A spare file with its reference, or NULL. */
+struct log_file *log_space_take_spare(struct log_space *space);
+/** The one that is taken next, with a reference of the caller's, or NULL; it stays a spare. */
+struct log_file *log_space_next_spare(struct log_space *space);
+/** Keeps a file that nothing refers to, `durable` as it will be opened, if the spares then have
+ * `max_bytes` at most. False: it stays the caller's. */
+bool log_space_put_spare(struct log_space *space, struct log_file *log, bool durable,
+                         uint64_t max_bytes);
+void log_space_set_active(struct log_space *space, struct log_file *log);
+/** The file that takes appends, with a reference, or NULL. Any thread. */
+struct log_file *log_space_active(struct log_space *space);
+
 /** A file object without a file yet; one reference. */
-struct log_file *log_file_new(struct store_shard *shard, struct io *io, const char *directory,
+struct log_file *log_file_new(struct log_space *space, struct io *io, const char *directory,
                               uint64_t number);
 void log_file_ref(struct log_file *log);
 void log_file_unref(struct log_file *log);

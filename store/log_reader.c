@@ -2,11 +2,11 @@
 
 #include <inttypes.h>
 
-#include "store/shard.h"
+#include "store/memtable.h"
 
 static int read_file(struct log_reader *reader, struct error *error)
 {
-    struct io *io = reader->shard->io;
+    struct io *io = reader->log->io;
     struct memtable *memtable = reader->memtable;
     const char *path = reader->log->path;
     int file;
@@ -25,16 +25,13 @@ static int read_file(struct log_reader *reader, struct error *error)
 
 static int read_log(struct log_reader *reader, struct error *error)
 {
-    struct store_shard *shard = reader->shard;
     struct log_file *log = reader->log;
     uint64_t bytes = log->allocated_bytes / LOG_FRAME_ALIGNMENT * LOG_FRAME_ALIGNMENT;
     uint64_t seed;
 
-    io_random(shard->io, &seed, sizeof(seed));
+    io_random(log->io, &seed, sizeof(seed));
     log_file_ref(log); /* the memtable's */
-    reader->memtable =
-        memtable_new(shard->store, log, bytes,
-                     atomic_load_explicit(&shard->window_ms, memory_order_relaxed), seed);
+    reader->memtable = memtable_new(reader->memory, log, bytes, reader->window_ms, seed);
     if (reader->memtable)
         return read_file(reader, error);
     log_file_unref(log);
@@ -50,9 +47,10 @@ static void *run(void *context)
     return NULL;
 }
 
-void log_reader_start(struct log_reader *reader, struct store_shard *shard, struct log_file *log)
+void log_reader_start(struct log_reader *reader, struct log_file *log, struct store_memory *memory,
+                      int64_t window_ms)
 {
-    *reader = (struct log_reader){.shard = shard, .log = log};
+    *reader = (struct log_reader){.log = log, .memory = memory, .window_ms = window_ms};
     reader->threaded = log->allocated_bytes >= LOG_GROW_BYTES &&
                        pthread_create(&reader->thread, NULL, run, reader) == 0;
 }

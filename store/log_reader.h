@@ -6,6 +6,7 @@
 
 #include <pthread.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/error.h"
 
@@ -13,11 +14,12 @@ enum { LOG_READERS_AHEAD = 2 };
 
 struct log_file;
 struct memtable;
-struct store_shard;
+struct store_memory;
 
 struct log_reader {
-    struct store_shard *shard;
-    struct log_file *log; /* NULL: not started */
+    struct store_memory *memory; /* of the memtables that it makes */
+    int64_t window_ms;           /* likewise */
+    struct log_file *log;        /* NULL: not started */
     struct memtable *memtable;
     pthread_t thread;
     bool threaded;
@@ -26,7 +28,8 @@ struct log_reader {
 };
 
 /** Starts to read a log that is not empty. */
-void log_reader_start(struct log_reader *reader, struct store_shard *shard, struct log_file *log);
+void log_reader_start(struct log_reader *reader, struct log_file *log, struct store_memory *memory,
+                      int64_t window_ms);
 /** The memtable with all of the file's bytes in its buffer, no row yet and a reference to the log;
  * the caller's. What can be read may not be durable yet: it is synced. */
 int log_reader_wait(struct log_reader *reader, struct memtable **memtable, struct error *error);

@@ -6,8 +6,6 @@
 #include <sys/mman.h>
 
 #include "store/bloom.h"
-#include "store/buffers.h"
-#include "store/shard.h"
 #include "store/table.h"
 
 /* Of the filter of a memtable that has no key yet; 320 KiB. */
@@ -23,20 +21,20 @@ static unsigned segment_of(uint32_t row, uint32_t *first)
     return segment;
 }
 
-struct memtable *memtable_new(struct store *store, struct log_file *log, uint64_t buffer_bytes,
-                              int64_t window_ms, uint64_t seed)
+struct memtable *memtable_new(struct store_memory *memory, struct log_file *log,
+                              uint64_t buffer_bytes, int64_t window_ms, uint64_t seed)
 {
     struct memtable *memtable = calloc(1, sizeof(*memtable));
-    uint8_t *buffer = buffers_take(store, buffer_bytes);
+    uint8_t *buffer = memory_take_buffer(memory, buffer_bytes);
 
     if (!memtable || !buffer) {
         if (buffer)
-            buffers_give(store, buffer, buffer_bytes);
+            memory_give_buffer(memory, buffer, buffer_bytes);
         free(memtable);
         return NULL;
     }
     atomic_init(&memtable->refs, 1);
-    memtable->store = store;
+    memtable->memory = memory;
     memtable->log = log;
     memtable->buffer = buffer;
     memtable->buffer_bytes = buffer_bytes;
@@ -57,22 +55,18 @@ void memtable_ref(struct memtable *memtable)
 
 void memtable_unref(struct memtable *memtable)
 {
-    struct store *store;
-
     if (!memtable || atomic_fetch_sub_explicit(&memtable->refs, 1, memory_order_acq_rel) != 1)
         return;
-    store = memtable->store;
-    atomic_fetch_sub_explicit(&store->memory_used_bytes, memtable->accounted_bytes,
+    atomic_fetch_sub_explicit(&memtable->memory->used_bytes, memtable->accounted_bytes,
                               memory_order_relaxed);
     for (unsigned i = 0; i < MEMTABLE_SEGMENTS; i++)
         free(atomic_load_explicit(&memtable->segments[i], memory_order_relaxed));
     arena_destroy(&memtable->arena);
     free(memtable->filter);
-    buffers_give(store, memtable->buffer, memtable->buffer_bytes);
+    memory_give_buffer(memtable->memory, memtable->buffer, memtable->buffer_bytes);
     log_file_unref(memtable->log);
     free(memtable->windows);
     free(memtable);
-    events_room(&store->events);
 }
 
 struct memtable_row *memtable_row(const struct memtable *memtable, uint32_t row)
@@ -263,8 +257,8 @@ void memtable_account(struct memtable *memtable)
                      (uint64_t)memtable->filter_blocks * BLOOM_BLOCK_BYTES;
 
     assert(bytes >= memtable->accounted_bytes);
-    atomic_fetch_add_explicit(&memtable->store->memory_used_bytes,
-                              bytes - memtable->accounted_bytes, memory_order_relaxed);
+    atomic_fetch_add_explicit(&memtable->memory->used_bytes, bytes - memtable->accounted_bytes,
+                              memory_order_relaxed);
     memtable->accounted_bytes = bytes;
     atomic_store_explicit(&memtable->memory_bytes, bytes, memory_order_relaxed);
 }

@@ -17,6 +17,7 @@
 #include "base/arena.h"
 #include "store/log.h"
 #include "store/log_frame.h"
+#include "store/memory.h"
 #include "store/skiplist.h"
 #include "store/store.h"
 
@@ -55,8 +56,8 @@ struct memtable_window {
 
 struct memtable {
     _Atomic uint32_t refs;
-    struct store *store;  /* memory is accounted there */
-    struct log_file *log; /* until the flush is committed */
+    struct store_memory *memory; /* where its own is accounted */
+    struct log_file *log;        /* until the flush is committed */
     uint8_t *buffer;
     uint64_t buffer_bytes;
     uint64_t used_bytes; /* frames end here */
@@ -72,7 +73,7 @@ struct memtable {
     uint64_t accounted_bytes;      /* as told to the store; touched by the writer only */
     _Atomic uint64_t memory_bytes; /* the same, for readers */
     int64_t window_ms;
-    struct memtable_window *windows; /* guarded by the shard's window lock */
+    struct memtable_window *windows; /* guarded by the shard's notes lock */
     uint32_t window_count;
     uint32_t window_capacity;
     uint32_t window_last;   /* where the last row went */
@@ -91,8 +92,8 @@ static inline uint64_t memtable_buffer_bytes(uint64_t memtable_max_bytes)
 }
 
 /** Takes over the reference to `log`, which may be set later. NULL without memory. */
-struct memtable *memtable_new(struct store *store, struct log_file *log, uint64_t buffer_bytes,
-                              int64_t window_ms, uint64_t seed);
+struct memtable *memtable_new(struct store_memory *memory, struct log_file *log,
+                              uint64_t buffer_bytes, int64_t window_ms, uint64_t seed);
 void memtable_ref(struct memtable *memtable);
 void memtable_unref(struct memtable *memtable);
 
@@ -101,7 +102,7 @@ struct memtable_row *memtable_row(const struct memtable *memtable, uint32_t row)
 
 /** Adds a row that points into the buffer; returns its number. `key_hash` is table_key_hash of its
  * key. `*previous` gets the number of the key's newest row before (MEMTABLE_NONE: first of this key
- * here). The caller holds the window lock. */
+ * here). The caller holds the notes lock. */
 uint32_t memtable_insert(struct memtable *memtable, const struct memtable_row *row,
                          uint64_t key_hash, int64_t arrival_wall_ms, uint32_t *previous);
 
@@ -112,7 +113,7 @@ bool memtable_reserve_rows(struct memtable *memtable, uint32_t count, uint64_t f
 /** Gives back the memory behind the last frame: nothing more is written (a replayed log). */
 void memtable_release_tail(struct memtable *memtable);
 
-/** Tells the store how much memory is in use now. Writer only. */
+/** Tells the store's memory how much is in use now. Writer only. */
 void memtable_account(struct memtable *memtable);
 
 /** False: no row has the key. Writer only (the shard's append lock). */
@@ -122,7 +123,7 @@ void memtable_prefetch(const struct memtable *memtable, uint64_t key_hash);
 /** Newest row of the key, or MEMTABLE_NONE. Any thread; the row may be newer than a snapshot. */
 uint32_t memtable_find(const struct memtable *memtable, const uint8_t *key, size_t key_bytes);
 
-/** Marks a row dead at an offset. The caller holds the append and window locks. */
+/** Marks a row dead at an offset. The caller holds the append and notes locks. */
 void memtable_kill(struct memtable *memtable, uint32_t row, int64_t offset);
 
 /** Start of the window of length `window_ms` that holds the time: floor, also before 1970. 0 when

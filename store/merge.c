@@ -145,7 +145,8 @@ static void *run_ranges(void *context)
     while ((i = atomic_fetch_add(&job->next, 1)) < job->outputs->count) {
         struct merge_output *output = &job->outputs->items[i];
         struct error error = {0};
-        int code = shard_pending_reserve(shard, &output->table.description.file_number, &error);
+        int code = windows_pending_reserve(&shard->windows, shard->manifest,
+                                           &output->table.description.file_number, &error);
         if (code == 0)
             code = merge_range_run(job->merge, job->tables, &job->ranges[i], helpers,
                                    PAYLOADS_MAX_BYTES / job->threads, output, &error);
@@ -177,7 +178,7 @@ static void drop_empty(struct store_shard *shard, struct merge_outputs *outputs)
         if (outputs->items[i].sstable)
             outputs->items[kept++] = outputs->items[i];
         else if (outputs->items[i].table.description.file_number != 0)
-            shard_pending_done(shard, outputs->items[i].table.description.file_number);
+            windows_pending_done(&shard->windows, outputs->items[i].table.description.file_number);
     }
     outputs->count = kept;
 }
@@ -230,7 +231,7 @@ void merge_outputs_release(struct store_shard *shard, struct merge_outputs *outp
         struct merge_output *output = &outputs->items[i];
         if (remove)
             atomic_store(&output->sstable->dropped, true);
-        shard_pending_done(shard, output->table.description.file_number);
+        windows_pending_done(&shard->windows, output->table.description.file_number);
         sstable_unref(output->sstable);
     }
     free(outputs->items);

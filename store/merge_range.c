@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "store/expiry.h"
 #include "store/merge_plan.h"
 #include "store/shard.h"
 
@@ -88,8 +89,8 @@ static bool row_survives(void *context, uint32_t table, uint32_t row)
     const struct sstable *sstable = job->merge->inputs[table];
 
     return sstable_dead_at(sstable, row) >= job->merge->dead_below &&
-           !shard_row_expired(sstable->event_times[row], sstable->ttls ? sstable->ttls[row] : 0,
-                              job->ttl_ms, job->merge->now_ms);
+           !row_expired(sstable->event_times[row], sstable->ttls ? sstable->ttls[row] : 0,
+                        job->ttl_ms, job->merge->now_ms);
 }
 
 /* ---- loads */
@@ -378,7 +379,7 @@ static int create(struct range_job *job, const struct merge_range *range, unsign
         payload_bytes += table_payload_bytes(job->tables[i]);
         any_packed |= table_describe(job->tables[i])->codec == TABLE_CODEC_PACKED;
     }
-    job->ttl_ms = atomic_load_explicit(&merge->shard->ttl_ms, memory_order_relaxed);
+    job->ttl_ms = atomic_load_explicit(&merge->shard->settings.ttl_ms, memory_order_relaxed);
     job->load_rows = LOAD_ROWS_MAX;
     if (payload_bytes / rows > 0 && budget_bytes / (payload_bytes / rows) < LOAD_ROWS_MAX)
         job->load_rows = (uint32_t)(budget_bytes / (payload_bytes / rows));
@@ -481,7 +482,7 @@ int merge_range_run(const struct merge *merge, const struct table *const *tables
         assert(table->info.row_count == job.written);
         metric_add(shard->metrics.bytes_run,
                    (double)(table->info.index_bytes + table->info.vector_bytes));
-        code = sstable_open(shard, table, NULL, &output->sstable, error);
+        code = sstable_open(&shard->sstables, table, NULL, &output->sstable, error);
     }
     if (code == 0 && output->sstable)
         code = check_written(&job, output->sstable, error);

@@ -19,10 +19,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "store/collect.h"
 #include "store/compaction.h"
-#include "store/damage.h"
 #include "store/flush.h"
 #include "store/rebuild.h"
+#include "store/shard.h"
 #include "store/table_internal.h"
 
 #define SHADOW_PREFIX "rebuild~"
@@ -168,8 +169,8 @@ static int64_t take_replaced(struct store_rebuild *rebuild)
             from_offset = sstable->info.min_offset;
     }
     version_unref(version);
-    for (size_t i = 0; i < shard->damage_count; i++) {
-        const struct shard_damage *damage = &shard->damages[i];
+    for (size_t i = 0; i < shard->damages.count; i++) {
+        const struct damaged_table *damage = &shard->damages.items[i];
         if (!damage_is_of(damage, rebuild->start_ms, rebuild->length_ms))
             continue;
         compaction->like.sealed |= damage->sealed;
@@ -178,10 +179,12 @@ static int64_t take_replaced(struct store_rebuild *rebuild)
         if (damage->min_offset < from_offset)
             from_offset = damage->min_offset;
     }
-    pthread_mutex_lock(&shard->window_notes_lock);
-    if (shard_window(shard, rebuild->start_ms, rebuild->length_ms)->last_generation < generation)
-        shard_window(shard, rebuild->start_ms, rebuild->length_ms)->last_generation = generation;
-    pthread_mutex_unlock(&shard->window_notes_lock);
+    pthread_mutex_lock(&shard->windows.lock);
+    if (windows_note(&shard->windows, rebuild->start_ms, rebuild->length_ms)->last_generation <
+        generation)
+        windows_note(&shard->windows, rebuild->start_ms, rebuild->length_ms)->last_generation =
+            generation;
+    pthread_mutex_unlock(&shard->windows.lock);
     return from_offset;
 }
 
@@ -193,10 +196,10 @@ static int begin(struct store_rebuild *rebuild, int64_t *from_offset, int64_t *t
 
     if (code != 0)
         return code;
-    pthread_mutex_lock(&shard->commit_lock);
+    pthread_mutex_lock(&shard->commit.lock);
     *from_offset = take_replaced(rebuild);
-    *to_offset = shard->flushed_offset;
-    pthread_mutex_unlock(&shard->commit_lock);
+    *to_offset = shard->commit.flushed_offset;
+    pthread_mutex_unlock(&shard->commit.lock);
     if (*from_offset == INT64_MAX)
         return error_set(error, ERROR_NOT_FOUND, "there is no such window");
     rebuild->given_offset = *from_offset;
@@ -214,7 +217,7 @@ int store_rebuild_begin(struct store_shard *shard, int64_t window_start_ms,
     if (code == 0 && window_length_ms <= 0)
         code = error_set(error, ERROR_INVALID, "only a window of some length can be rebuilt");
     if (code == 0)
-        code = window_lock_take(shard, window_start_ms, window_length_ms, error);
+        code = window_lock_take(&shard->windows, window_start_ms, window_length_ms, error);
     if (code != 0)
         return code;
     rebuild = calloc(1, sizeof(*rebuild));
@@ -372,7 +375,7 @@ int store_rebuild_hold(struct store_rebuild *rebuild, int64_t *to_offset, struct
 
     if (code != 0)
         return code;
-    atomic_store(&shard->held, true);
+    atomic_store(&shard->writer.held, true);
     code = flush_all(shard, error); /* it takes the append lock: no append is under way behind it */
     *to_offset = rebuild->needed_offset = store_shard_next_offset(shard);
     return code;
@@ -383,7 +386,7 @@ int store_rebuild_commit(struct store_rebuild *rebuild, struct error *error)
     struct store_shard *shard = rebuild->shard;
     int code = check_given(rebuild, error);
 
-    if (code == 0 && (!rebuild->written || !atomic_load(&shard->held)))
+    if (code == 0 && (!rebuild->written || !atomic_load(&shard->writer.held)))
         code = error_set(error, ERROR_INVALID, "the rebuild is not that far");
     if (code != 0)
         return code;
@@ -397,11 +400,11 @@ void store_rebuild_end(struct store_rebuild *rebuild)
 {
     struct store_shard *shard = rebuild->shard;
 
-    atomic_store(&shard->held, false);
+    atomic_store(&shard->writer.held, false);
     compaction_end(&rebuild->compaction, !rebuild->committed && !rebuild->maybe_committed);
     close_shadow(rebuild);
-    window_lock_release(shard, rebuild->start_ms, rebuild->length_ms);
+    window_lock_release(&shard->windows, rebuild->start_ms, rebuild->length_ms);
     garbage_collect(shard);
-    events_windows_changed(shard); /* also when only `held` ended */
+    shard_windows_changed(shard); /* also when only `held` ended */
     free(rebuild);
 }

@@ -2,7 +2,7 @@
 #ifndef STORE_REBUILD_H
 #define STORE_REBUILD_H
 
-#include "store/shard.h"
+struct store;
 
 /** Removes all shadows. The store is being opened: no rebuild is under way. */
 void rebuild_remove_shadows(struct store *store);

@@ -25,9 +25,12 @@
 
 #include "base/buffer.h"
 #include "base/logger.h"
+#include "store/append.h"
+#include "store/collect.h"
 #include "store/log_reader.h"
 #include "store/manifest_truncation.h"
 #include "store/orphans.h"
+#include "store/recovery.h"
 #include "store/shard.h"
 
 struct recovery {
@@ -62,7 +65,7 @@ static void open_logs(struct recovery *recovery)
         abort();
     for (size_t i = 0; i < state->log_count; i++) {
         struct log_file *log =
-            log_file_new(shard, shard->io, shard->directory, state->logs[i].number);
+            log_file_new(&shard->logs, shard->io, shard->directory, state->logs[i].number);
         uint64_t size_bytes = 0;
         int file;
         log->log_generation = state->logs[i].log_generation;
@@ -100,8 +103,9 @@ static void take_out_damaged(struct recovery *recovery)
     struct store_shard *shard = recovery->shard;
     const struct manifest_state *state = &shard->manifest->state;
 
-    shard->damages = calloc(state->table_count ? state->table_count : 1, sizeof(*shard->damages));
-    if (!shard->damages)
+    shard->damages.items =
+        calloc(state->table_count ? state->table_count : 1, sizeof(*shard->damages.items));
+    if (!shard->damages.items)
         abort();
     for (size_t i = 0; i < state->table_count; i++) {
         const struct manifest_table *table = &state->tables[i];
@@ -114,7 +118,7 @@ static void take_out_damaged(struct recovery *recovery)
         log = find_log(recovery, table->description.log_file_number);
         if (log)
             log_file_ref(log); /* never used again while the window may be looked at */
-        shard->damages[shard->damage_count++] = (struct shard_damage){
+        shard->damages.items[shard->damages.count++] = (struct damaged_table){
             .log = log,
             .file_number = table->description.file_number,
             .window_start_ms = table->description.window_start_ms,
@@ -141,7 +145,7 @@ static int open_sstables(struct recovery *recovery, struct error *error)
         const struct manifest_table *table = &state->tables[i];
         struct log_file *log = find_log(recovery, table->description.log_file_number);
         struct error local = {0};
-        int code = sstable_open(shard, table, log, &recovery->sstables[i], &local);
+        int code = sstable_open(&shard->sstables, table, log, &recovery->sstables[i], &local);
         if (code == 0)
             continue;
         if (code != ERROR_CORRUPT && code != ERROR_NOT_FOUND)
@@ -151,18 +155,18 @@ static int open_sstables(struct recovery *recovery, struct error *error)
     }
     take_out_damaged(recovery);
     if (recovery->damage.size > 0) {
-        shard->damage_text = strdup(buffer_text(&recovery->damage));
-        if (!shard->damage_text)
+        shard->damages.text = strdup(buffer_text(&recovery->damage));
+        if (!shard->damages.text)
             abort();
-        atomic_store(&shard->damage_shown, shard->damage_text);
+        atomic_store(&shard->damages.shown, shard->damages.text);
     }
     return 0;
 }
 
 static bool window_damaged(const struct store_shard *shard, const struct manifest_table *table)
 {
-    for (size_t i = 0; i < shard->damage_count; i++)
-        if (shard->damages[i].file_number == table->description.file_number)
+    for (size_t i = 0; i < shard->damages.count; i++)
+        if (shard->damages.items[i].file_number == table->description.file_number)
             return true;
     return false;
 }
@@ -181,7 +185,7 @@ static void publish_sstables(struct recovery *recovery)
         if (window_damaged(shard, table))
             continue;
         if (segment.info.file_number != 0)
-            attachment = attachment_new(shard, &segment);
+            attachment = attachment_new(&shard->garbage, &segment);
         version_add_sstable(version, recovery->sstables[i], attachment);
         attachment_unref(attachment);
     }
@@ -220,7 +224,7 @@ static bool later_frame_exists(const struct memtable *memtable, const struct log
 static int replay_frames(struct store_shard *shard, struct memtable *memtable,
                          const struct log_file *log, struct error *error)
 {
-    const struct version *version = atomic_load(&shard->current);
+    const struct version *version = atomic_load(&shard->versions.current);
     uint64_t at = 0;
 
     while (at < memtable->buffer_bytes) {
@@ -229,9 +233,9 @@ static int replay_frames(struct store_shard *shard, struct memtable *memtable,
         struct store_clock clock;
         if (log_frame_parse(memtable->buffer + at, memtable->buffer_bytes - at, &identity,
                             shard->dim, &frame, NULL) != 0 ||
-            frame.header->sequence != (uint64_t)shard->next_sequence)
+            frame.header->sequence != (uint64_t)shard->writer.next_sequence)
             break;
-        if (frame.header->first_offset < atomic_load(&shard->visible))
+        if (frame.header->first_offset < atomic_load(&shard->progress.visible))
             return error_set(error, ERROR_CORRUPT, "%s: the frame at byte %" PRIu64 " goes back",
                              log->path, at);
         if (!memtable_reserve_rows(memtable, frame.header->vector_count, frame.header->frame_bytes))
@@ -241,7 +245,7 @@ static int replay_frames(struct store_shard *shard, struct memtable *memtable,
         clock = store_shard_clock(shard);
         manifest_clock_advance(&clock, &memtable->clock);
         append_publish(shard, memtable->next_offset, &memtable->topic, &clock);
-        shard->next_sequence++;
+        shard->writer.next_sequence++;
         at += frame.header->frame_bytes;
     }
     if (log->durable && later_frame_exists(memtable, log, at, shard->dim))
@@ -283,16 +287,16 @@ static int replay_log(struct recovery *recovery, struct log_reader *reader, stru
 
     if (code != 0)
         return code;
-    memtable->first_sequence = shard->next_sequence;
-    version = version_copy(atomic_load(&shard->current));
+    memtable->first_sequence = shard->writer.next_sequence;
+    version = version_copy(atomic_load(&shard->versions.current));
     version_add_memtable(version, memtable);
     version_publish(shard, version);
     code = replay_frames(shard, memtable, log, error);
     if (code == 0 && memtable->frame_count > 0) {
         memtable_release_tail(memtable);
-        atomic_fetch_add_explicit(&shard->immutable_count, 1, memory_order_release);
+        atomic_fetch_add_explicit(&shard->writer.immutable_count, 1, memory_order_release);
     } else if (code == 0) {
-        version = version_copy(atomic_load(&shard->current));
+        version = version_copy(atomic_load(&shard->versions.current));
         version_remove_memtable(version, memtable);
         version_publish(shard, version);
         log_holds_nothing(recovery, log);
@@ -301,7 +305,7 @@ static int replay_log(struct recovery *recovery, struct log_reader *reader, stru
     return code;
 }
 
-static int compare_epochs(const void *a, const void *b)
+static int compare_generations(const void *a, const void *b)
 {
     const struct manifest_log *left = a;
     const struct manifest_log *right = b;
@@ -326,18 +330,18 @@ static int replay_logs(struct recovery *recovery, struct error *error)
     for (size_t i = 0; i < state->log_count; i++)
         if (state->logs[i].active)
             recovery->active[recovery->active_count++] = state->logs[i];
-    qsort(recovery->active, recovery->active_count, sizeof(*recovery->active), compare_epochs);
+    qsort(recovery->active, recovery->active_count, sizeof(*recovery->active), compare_generations);
     readers = calloc(recovery->active_count ? recovery->active_count : 1, sizeof(*readers));
     if (!readers)
         abort();
     for (size_t i = 0; i < recovery->active_count && code == 0; i++) {
         const struct manifest_log *log = &recovery->active[i];
-        if (log->first_sequence != shard->next_sequence) {
-            if (durable_before || log->first_sequence < shard->next_sequence) {
+        if (log->first_sequence != shard->writer.next_sequence) {
+            if (durable_before || log->first_sequence < shard->writer.next_sequence) {
                 code = error_set(error, ERROR_CORRUPT,
                                  "log %" PRIu64 " starts with frame %" PRId64 ", expected %" PRId64
                                  ": acknowledged records are missing",
-                                 log->number, log->first_sequence, shard->next_sequence);
+                                 log->number, log->first_sequence, shard->writer.next_sequence);
                 break;
             }
             /* Everything from the gap on was never durable: Kafka has it. */
@@ -350,7 +354,8 @@ static int replay_logs(struct recovery *recovery, struct error *error)
         for (; started <= i + LOG_READERS_AHEAD && started < recovery->active_count; started++) {
             struct log_file *next = find_log(recovery, recovery->active[started].number);
             if (next->allocated_bytes >= LOG_FRAME_ALIGNMENT)
-                log_reader_start(&readers[started], shard, next);
+                log_reader_start(&readers[started], next, &shard->store->memory,
+                                 atomic_load(&shard->settings.window_ms));
         }
         code = readers[i].log ? replay_log(recovery, &readers[i], error)
                               : check_empty(recovery, find_log(recovery, log->number), error);
@@ -389,8 +394,8 @@ int recovery_run(struct store_shard *shard, struct error *error)
     if (code == 0 && all_removed)
         for (size_t i = 0; i < state->dropped_count; i++)
             manifest_forget(shard->manifest, state->dropped[i]);
-    shard->flushed_offset = state->next_offset;
-    shard->next_sequence = state->next_sequence;
+    shard->commit.flushed_offset = state->next_offset;
+    shard->writer.next_sequence = state->next_sequence;
     append_publish(shard, state->next_offset, &state->topic, &state->clock);
     open_logs(&recovery);
     if (code == 0)

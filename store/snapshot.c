@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "store/expiry.h"
 #include "store/shard.h"
 #include "store/snapshot.h"
 
@@ -56,15 +57,15 @@ struct store_snapshot *snapshot_acquire_between(struct store_shard *shard, int64
     int64_t visible;
     size_t count;
 
-    atomic_fetch_add(&shard->snapshot_count, 1);
-    while (atomic_load(&shard->trimming))
+    atomic_fetch_add(&shard->snapshots.count, 1);
+    while (atomic_load(&shard->snapshots.trimming))
         (void)sched_yield();
     for (;;) {
         version = version_acquire(shard);
         if (between)
             between(context);
-        visible = atomic_load(&shard->visible);
-        if (atomic_load(&shard->current) == version)
+        visible = atomic_load(&shard->progress.visible);
+        if (atomic_load(&shard->versions.current) == version)
             break;
         version_unref(version);
     }
@@ -76,8 +77,9 @@ struct store_snapshot *snapshot_acquire_between(struct store_shard *shard, int64
     snapshot->version = version;
     snapshot->visible = visible;
     snapshot->now_ms = now_ms;
-    snapshot->ttl_ms = atomic_load_explicit(&shard->ttl_ms, memory_order_relaxed);
-    snapshot->watermark_ms = atomic_load_explicit(&shard->watermark_ms, memory_order_relaxed);
+    snapshot->ttl_ms = atomic_load_explicit(&shard->settings.ttl_ms, memory_order_relaxed);
+    snapshot->watermark_ms =
+        atomic_load_explicit(&shard->progress.watermark_ms, memory_order_relaxed);
     snapshot->source_count = count;
     for (size_t i = 0; i < version->memtable_count; i++)
         fill_memtable(&snapshot->sources[i], version->memtables[i]);
@@ -93,11 +95,11 @@ static void trim_decoded(struct store_shard *shard)
 {
     struct version *version;
 
-    if (atomic_load_explicit(&shard->store->decoded_bytes, memory_order_relaxed) <=
-            store_decoded_max(shard->store) ||
-        atomic_exchange(&shard->trimming, true))
+    if (atomic_load_explicit(&shard->store->memory.decoded_bytes, memory_order_relaxed) <=
+            memory_decoded_max(&shard->store->memory) ||
+        atomic_exchange(&shard->snapshots.trimming, true))
         return;
-    if (atomic_load(&shard->snapshot_count) == 1) {
+    if (atomic_load(&shard->snapshots.count) == 1) {
         version = version_acquire(shard);
         for (size_t i = 0; i < version->entry_count; i++)
             if (table_decoded_bytes(version->entries[i].sstable->table) > 0)
@@ -105,7 +107,7 @@ static void trim_decoded(struct store_shard *shard)
         version_unref(version);
         events_room(&shard->store->events);
     }
-    atomic_store(&shard->trimming, false);
+    atomic_store(&shard->snapshots.trimming, false);
 }
 
 void store_snapshot_release(struct store_snapshot *snapshot)
@@ -122,9 +124,9 @@ void store_snapshot_release(struct store_snapshot *snapshot)
     events = &shard->store->events;
     /* The shard may be freed as soon as the count is 0, unless it closes and this is the last: then
      * its thread waits for `snapshots_left`, and for the lock. */
-    if (atomic_fetch_sub(&shard->snapshot_count, 1) == (SHARD_LEAVING | 1)) {
+    if (atomic_fetch_sub(&shard->snapshots.count, 1) == (SHARD_LEAVING | 1)) {
         pthread_mutex_lock(&events->lock);
-        shard->snapshots_left = true;
+        shard->snapshots.all_released = true;
         pthread_cond_broadcast(&events->happened);
         pthread_mutex_unlock(&events->lock);
     }
@@ -154,14 +156,13 @@ bool store_row_visible(const struct store_snapshot *snapshot, const struct store
         const struct memtable_row *from = memtable_row(source->inner, row);
         return from->offset < snapshot->visible &&
                atomic_load_explicit(&from->dead_at, memory_order_relaxed) >= snapshot->visible &&
-               !shard_row_expired(from->event_time_ms, from->ttl_ms, snapshot->ttl_ms,
-                                  snapshot->now_ms);
+               !row_expired(from->event_time_ms, from->ttl_ms, snapshot->ttl_ms, snapshot->now_ms);
     }
     const struct sstable *sstable = source->inner;
     return sstable->offsets[row] < snapshot->visible &&
            sstable_dead_at(sstable, row) >= snapshot->visible &&
-           !shard_row_expired(sstable->event_times[row], sstable->ttls ? sstable->ttls[row] : 0,
-                              snapshot->ttl_ms, snapshot->now_ms);
+           !row_expired(sstable->event_times[row], sstable->ttls ? sstable->ttls[row] : 0,
+                        snapshot->ttl_ms, snapshot->now_ms);
 }
 
 uint64_t store_snapshot_count(const struct store_snapshot *snapshot, int64_t from_ms, int64_t to_ms)

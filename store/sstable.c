@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "store/shard.h"
+#include "store/expiry.h"
 #include "store/skiplist.h"
 
 static int load_masks(struct sstable *sstable, uint64_t mask_number, struct error *error)
@@ -12,7 +12,7 @@ static int load_masks(struct sstable *sstable, uint64_t mask_number, struct erro
     struct mask_entry *entries = NULL;
     uint32_t count = 0;
     int code =
-        mask_read(sstable->shard->io, sstable->shard->directory, mask_number,
+        mask_read(sstable->home->io, sstable->home->directory, mask_number,
                   sstable->description.file_number, sstable->row_count, &entries, &count, error);
 
     if (code != 0)
@@ -32,8 +32,8 @@ static int load_masks(struct sstable *sstable, uint64_t mask_number, struct erro
     return 0;
 }
 
-int sstable_open(struct store_shard *shard, const struct manifest_table *from, struct log_file *log,
-                 struct sstable **out, struct error *error)
+int sstable_open(const struct sstable_home *home, const struct manifest_table *from,
+                 struct log_file *log, struct sstable **out, struct error *error)
 {
     struct sstable *sstable = calloc(1, sizeof(*sstable));
     int code;
@@ -41,21 +41,22 @@ int sstable_open(struct store_shard *shard, const struct manifest_table *from, s
     if (!sstable)
         return error_set(error, ERROR_MEMORY, "no memory to open a table");
     atomic_init(&sstable->refs, 1);
-    sstable->shard = shard;
+    sstable->garbage.kind = GARBAGE_SSTABLE;
+    sstable->home = home;
     sstable->description = from->description;
-    sstable->description.dim = shard->dim;
+    sstable->description.dim = home->dim;
     sstable->info = from->info;
     sstable->sealed = from->sealed;
     atomic_init(&sstable->level, from->level);
     if (pthread_mutex_init(&sstable->expiry_lock, NULL) != 0)
         abort();
-    code = table_open(shard->io, shard->directory, &sstable->description, &sstable->info,
+    code = table_open(home->io, home->directory, &sstable->description, &sstable->info,
                       &sstable->table, error);
     if (code != 0) {
         sstable_delete(sstable);
         return code;
     }
-    table_count_decoded(sstable->table, &shard->store->decoded_bytes);
+    table_count_decoded(sstable->table, home->decoded_bytes);
     sstable->row_count = table_row_count(sstable->table);
     sstable->event_times = table_event_times(sstable->table);
     sstable->offsets = table_offsets(sstable->table);
@@ -104,7 +105,7 @@ void sstable_ref(struct sstable *sstable)
 void sstable_unref(struct sstable *sstable)
 {
     if (sstable && atomic_fetch_sub_explicit(&sstable->refs, 1, memory_order_acq_rel) == 1)
-        garbage_add_sstable(sstable->shard, sstable);
+        garbage_add(sstable->home->garbage, &sstable->garbage);
 }
 
 void sstable_delete(struct sstable *sstable)
@@ -132,8 +133,8 @@ static void find_max_expiry(struct sstable *sstable, int64_t dead_below, int64_t
         sstable->expiry_pending |= dead_at != SSTABLE_ALIVE && dead_at >= dead_below;
         if (dead_at < dead_below)
             continue;
-        expiry_ms = shard_row_expiry_ms(sstable->event_times[row],
-                                        sstable->ttls ? sstable->ttls[row] : 0, ttl_ms);
+        expiry_ms = row_expiry_ms(sstable->event_times[row], sstable->ttls ? sstable->ttls[row] : 0,
+                                  ttl_ms);
         sstable->max_expiry_ms =
             expiry_ms > sstable->max_expiry_ms ? expiry_ms : sstable->max_expiry_ms;
     }
@@ -144,12 +145,12 @@ static void find_max_expiry(struct sstable *sstable, int64_t dead_below, int64_t
  * sixteenth more of them has died. */
 int64_t sstable_max_expiry_ms(struct sstable *sstable, int64_t dead_below)
 {
-    int64_t ttl_ms = atomic_load_explicit(&sstable->shard->ttl_ms, memory_order_relaxed);
+    int64_t ttl_ms = atomic_load_explicit(sstable->home->ttl_ms, memory_order_relaxed);
     uint32_t masked = atomic_load_explicit(&sstable->masked_rows, memory_order_acquire);
     int64_t max_ms;
 
     if (masked == 0 && !sstable->ttls)
-        return shard_row_expiry_ms(sstable->info.max_event_ms, 0, ttl_ms);
+        return row_expiry_ms(sstable->info.max_event_ms, 0, ttl_ms);
     pthread_mutex_lock(&sstable->expiry_lock);
     if (!sstable->expiry_known || sstable->expiry_ttl_ms != ttl_ms ||
         (sstable->expiry_pending && sstable->expiry_dead_below != dead_below) ||
@@ -232,66 +233,4 @@ struct mask_entry *sstable_collect_masks(const struct sstable *sstable, int64_t 
         }
     }
     return entries;
-}
-
-int sstable_persist_masks(struct sstable *sstable, int64_t below, struct manifest_edit *edit,
-                          struct sstable_mask_update *update, struct error *error)
-{
-    struct store_shard *shard = sstable->shard;
-    struct mask_entry *entries;
-    uint32_t seen = atomic_load_explicit(&sstable->masked_rows, memory_order_acquire);
-    int code = 0;
-
-    *update = (struct sstable_mask_update){.sstable = sstable, .masked_seen = seen};
-    if (seen == sstable->masked_last)
-        return 0;
-    entries = sstable_collect_masks(sstable, below, &update->rows);
-    if (update->rows > sstable->persisted_rows) {
-        code = shard_pending_reserve(shard, &update->number, error);
-        if (code == 0)
-            code = mask_write(shard->io, shard->directory, update->number,
-                              sstable->description.file_number, entries, update->rows,
-                              &update->bytes, error);
-        if (code == 0)
-            manifest_edit_mask(edit, sstable->description.file_number, update->number,
-                               update->bytes);
-    }
-    free(entries);
-    return code;
-}
-
-void sstable_masks_written(const struct sstable_mask_update *update)
-{
-    struct sstable *sstable = update->sstable;
-    struct store_shard *shard = sstable->shard;
-    char path[LOG_PATH_BYTES];
-
-    /* All that is marked is persisted: nothing to collect until more rows die. */
-    if (update->rows == update->masked_seen)
-        sstable->masked_last = update->masked_seen;
-    if (update->number == 0)
-        return;
-    if (sstable->mask_number != 0) {
-        table_path(shard->directory, sstable->mask_number, "mask", path, sizeof(path));
-        if (io_unlink(shard->io, path, NULL) == 0) /* else dropped: removed at the next opening */
-            manifest_forget(shard->manifest, sstable->mask_number);
-    }
-    sstable->mask_number = update->number;
-    sstable->persisted_rows = update->rows;
-    atomic_store_explicit(&sstable->mask_bytes, update->bytes, memory_order_relaxed);
-    shard_pending_done(shard, update->number);
-    metric_add(shard->metrics.bytes_mask, (double)update->bytes);
-}
-
-void sstable_masks_abandoned(const struct sstable_mask_update *update, bool remove)
-{
-    struct store_shard *shard = update->sstable->shard;
-    char path[LOG_PATH_BYTES];
-
-    if (update->number == 0)
-        return;
-    table_path(shard->directory, update->number, "mask", path, sizeof(path));
-    if (remove)
-        (void)io_unlink(shard->io, path, NULL); /* else an orphan, removed at the next opening */
-    shard_pending_done(shard, update->number);
 }

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "store/garbage.h"
 #include "store/log.h"
 #include "store/manifest.h"
 #include "store/store.h"
@@ -23,10 +24,20 @@ struct sstable_page {
     _Atomic int64_t dead_at[SSTABLE_PAGE_ROWS];
 };
 
+/* What the sstables of a shard have in common. */
+struct sstable_home {
+    struct io *io;
+    const char *directory;
+    uint32_t dim;
+    struct garbage *garbage;         /* where sstables go that nobody refers to */
+    _Atomic uint64_t *decoded_bytes; /* of the store: blocks that searches asked for */
+    const _Atomic int64_t *ttl_ms;   /* of the shard */
+};
+
 struct sstable {
-    struct sstable *next; /* in the garbage list */
+    struct garbage_item garbage; /* first */
     _Atomic uint32_t refs;
-    struct store_shard *shard;
+    const struct sstable_home *home;
     struct table *table;
     struct table_description description;
     struct table_info info;
@@ -57,7 +68,7 @@ struct sstable {
 };
 
 /** Opens the table the manifest describes, masks included. `log` (chunks) is referenced. */
-int sstable_open(struct store_shard *shard, const struct manifest_table *table,
+int sstable_open(const struct sstable_home *home, const struct manifest_table *table,
                  struct log_file *log, struct sstable **sstable, struct error *error);
 void sstable_ref(struct sstable *sstable);
 void sstable_unref(struct sstable *sstable);
@@ -92,21 +103,5 @@ bool sstable_spans(const struct sstable *sstable, const uint8_t *key, size_t key
 /** Rows that died below `below`, ascending, malloc'ed; the caller frees. */
 struct mask_entry *sstable_collect_masks(const struct sstable *sstable, int64_t below,
                                          uint32_t *count);
-
-/** Writes a mask file for what died below `below` when that is more than was persisted, and adds it
- * to the edit. Under the commit lock. `*number` is 0 when nothing was written;
- * sstable_masks_written is called once the edit is durable. */
-struct sstable_mask_update {
-    struct sstable *sstable;
-    uint64_t number;
-    uint64_t bytes;
-    uint32_t rows;
-    uint32_t masked_seen;
-};
-int sstable_persist_masks(struct sstable *sstable, int64_t below, struct manifest_edit *edit,
-                          struct sstable_mask_update *update, struct error *error);
-void sstable_masks_written(const struct sstable_mask_update *update);
-/** The edit failed; `remove` when it certainly does not count. */
-void sstable_masks_abandoned(const struct sstable_mask_update *update, bool remove);
 
 #endif

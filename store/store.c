@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "store/backup_files.h"
-#include "store/log_preallocator.h"
 #include "store/rebuild.h"
 #include "store/shard.h"
 
@@ -52,10 +51,10 @@ static int sync_parent(struct io *io, const char *data_dir, struct error *error)
 
 static void store_delete(struct store *store)
 {
-    log_preallocator_stop(store->preallocator);
+    background_stop(store->background);
     if (store->lock_file >= 0)
         (void)io_close(store->io, store->lock_file, store->lock_path, NULL); /* unlocks */
-    buffers_destroy(&store->buffers);
+    memory_destroy(&store->memory);
     events_destroy(&store->events);
     pthread_mutex_destroy(&store->shadow_lock);
     free(store->data_dir);
@@ -78,13 +77,13 @@ int store_open(const struct store_options *options, struct store **out, struct e
         abort();
     store->io = io;
     store->metrics = options->metrics;
-    store->memory_max_bytes =
-        options->memory_max_bytes ? options->memory_max_bytes : MEMORY_DEFAULT_BYTES;
     store->merge_threads = options->merge_threads;
     store->memtable_max_bytes =
         options->memtable_max_bytes ? options->memtable_max_bytes : MEMTABLE_DEFAULT_BYTES;
     events_create(&store->events, io);
-    buffers_create(&store->buffers, memtable_buffer_bytes(store->memtable_max_bytes));
+    memory_create(&store->memory, &store->events,
+                  options->memory_max_bytes ? options->memory_max_bytes : MEMORY_DEFAULT_BYTES,
+                  memtable_buffer_bytes(store->memtable_max_bytes));
     store->lock_file = -1;
     if (pthread_mutex_init(&store->shadow_lock, NULL) != 0)
         abort();
@@ -102,7 +101,7 @@ int store_open(const struct store_options *options, struct store **out, struct e
     }
     rebuild_remove_shadows(store);
     if (store->memtable_max_bytes > LOG_GROW_BYTES)
-        store->preallocator = log_preallocator_start();
+        store->background = background_start();
     *out = store;
     return 0;
 }
@@ -219,4 +218,19 @@ int store_shard_list(struct store *store, const char *collection, struct arena *
     *names = list.names;
     *count = kept;
     return 0;
+}
+
+void store_listen(struct store *store, struct store_listener *listener)
+{
+    events_listen(&store->events, listener);
+}
+
+void store_unlisten(struct store *store, struct store_listener *listener)
+{
+    events_unlisten(&store->events, listener);
+}
+
+void store_wake_waits(struct store *store)
+{
+    events_notify(&store->events);
 }

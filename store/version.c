@@ -4,8 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "store/shard.h"
-
 struct version *version_copy(const struct version *from)
 {
     struct version *version = calloc(1, sizeof(*version));
@@ -165,14 +163,31 @@ size_t version_window(const struct version *version, int64_t start_ms, int64_t l
     return count;
 }
 
-struct version *version_acquire(struct store_shard *shard)
+struct version *versions_acquire(struct shard_versions *versions)
 {
-    unsigned slot = epoch_enter(shard->epoch);
-    struct version *version = atomic_load(&shard->current);
+    unsigned slot = epoch_enter(versions->epoch);
+    struct version *version = atomic_load(&versions->current);
 
     version_ref(version);
-    epoch_leave(shard->epoch, slot);
+    epoch_leave(versions->epoch, slot);
     return version;
+}
+
+void versions_create(struct shard_versions *versions)
+{
+    versions->epoch = epoch_new();
+}
+
+void versions_destroy(struct shard_versions *versions)
+{
+    versions_publish(versions, NULL);
+    epoch_collect(versions->epoch);
+    epoch_delete(versions->epoch);
+}
+
+void versions_collect(struct shard_versions *versions)
+{
+    epoch_collect(versions->epoch);
 }
 
 /* Files in level 0 of the window without bounds. */
@@ -193,26 +208,27 @@ static void release_version(void *version)
     version_unref(version);
 }
 
-void version_publish(struct store_shard *shard, struct version *version)
+void versions_publish(struct shard_versions *versions, struct version *version)
 {
     struct version *old;
 
     if (version)
-        atomic_store(&shard->level0_files, version_level0_files(version));
-    old = atomic_exchange(&shard->current, version);
+        atomic_store(&versions->level0_files, version_level0_files(version));
+    old = atomic_exchange(&versions->current, version);
 
     if (old)
-        epoch_retire(shard->epoch, old, release_version);
+        epoch_retire(versions->epoch, old, release_version);
 }
 
-struct attachment *attachment_new(struct store_shard *shard, const struct store_segment *segment)
+struct attachment *attachment_new(struct garbage *collector, const struct store_segment *segment)
 {
     struct attachment *attachment = calloc(1, sizeof(*attachment));
 
     if (!attachment)
         abort();
     atomic_init(&attachment->refs, 1);
-    attachment->shard = shard;
+    attachment->garbage.kind = GARBAGE_ATTACHMENT;
+    attachment->collector = collector;
     attachment->segment = *segment;
     return attachment;
 }
@@ -225,7 +241,7 @@ void attachment_ref(struct attachment *attachment)
 void attachment_unref(struct attachment *attachment)
 {
     if (attachment && atomic_fetch_sub_explicit(&attachment->refs, 1, memory_order_acq_rel) == 1)
-        garbage_add_attachment(attachment->shard, attachment);
+        garbage_add(attachment->collector, &attachment->garbage);
 }
 
 void attachment_delete(struct attachment *attachment)

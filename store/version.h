@@ -9,15 +9,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/epoch.h"
+#include "store/garbage.h"
 #include "store/memtable.h"
 #include "store/sstable.h"
 #include "store/store.h"
 
 /* An index attached to an sstable. `segment.object` is NULL until it is loaded. */
 struct attachment {
-    struct attachment *next; /* in the garbage list */
+    struct garbage_item garbage; /* first */
     _Atomic uint32_t refs;
-    struct store_shard *shard;
+    struct garbage *collector;
     struct store_segment segment;
     _Atomic bool dropped; /* its file goes with the last reference */
 };
@@ -54,12 +56,25 @@ struct version_entry *version_find(struct version *version, uint64_t file_number
 size_t version_window(const struct version *version, int64_t start_ms, int64_t length_ms,
                       size_t *first);
 
-/** The current version with a reference. Lock-free, any thread. */
-struct version *version_acquire(struct store_shard *shard);
-/** Makes it the current one; takes over the caller's reference. Under the append lock. */
-void version_publish(struct store_shard *shard, struct version *version);
+/* Which version is current. Written under the append lock, read without one. */
+struct shard_versions {
+    _Atomic(struct version *) current;
+    struct epoch *epoch;           /* of the readers that are taking a reference */
+    _Atomic uint32_t level0_files; /* of the window without bounds, in the current version */
+};
 
-struct attachment *attachment_new(struct store_shard *shard, const struct store_segment *segment);
+void versions_create(struct shard_versions *versions);
+/** Releases the last version. Nobody reads any more. */
+void versions_destroy(struct shard_versions *versions);
+/** Releases versions that the last reader has left. */
+void versions_collect(struct shard_versions *versions);
+
+/** The current version with a reference. Lock-free, any thread. */
+struct version *versions_acquire(struct shard_versions *versions);
+/** Makes it the current one; takes over the caller's reference. Under the append lock. */
+void versions_publish(struct shard_versions *versions, struct version *version);
+
+struct attachment *attachment_new(struct garbage *collector, const struct store_segment *segment);
 void attachment_ref(struct attachment *attachment);
 void attachment_unref(struct attachment *attachment);
 void attachment_delete(struct attachment *attachment);

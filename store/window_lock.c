@@ -1,6 +1,7 @@
 #include "store/window_lock.h"
 
-#include "store/damage.h"
+#include "store/collect.h"
+#include "store/shard.h"
 
 int window_lock_run(struct store_shard *shard, const char *verb, int64_t start_ms,
                     int64_t length_ms, window_lock_function work, void *context,
@@ -11,14 +12,14 @@ int window_lock_run(struct store_shard *shard, const char *verb, int64_t start_m
     garbage_collect_behind(shard);
     code = shard_check_running(shard, error);
     if (code == 0)
-        code = window_lock_take(shard, start_ms, length_ms, error);
+        code = window_lock_take(&shard->windows, start_ms, length_ms, error);
     if (code == 0) {
         code = shard_check_stop(shard, work(context, error), error);
-        window_lock_release(shard, start_ms, length_ms);
+        window_lock_release(&shard->windows, start_ms, length_ms);
     }
     garbage_collect_behind(shard);
     if (code == 0)
-        events_windows_changed(shard);
+        shard_windows_changed(shard);
     if (code != 0 && error)
         error_wrap(error, "%s/%s: %s window %lld", shard->collection, shard->name, verb,
                    (long long)start_ms);
@@ -30,9 +31,9 @@ int window_check_damage(struct store_shard *shard, int64_t start_ms, int64_t len
 {
     bool damaged = false;
 
-    pthread_mutex_lock(&shard->commit_lock);
-    for (size_t i = 0; i < shard->damage_count; i++)
-        damaged |= damage_is_of(&shard->damages[i], start_ms, length_ms);
-    pthread_mutex_unlock(&shard->commit_lock);
+    pthread_mutex_lock(&shard->commit.lock);
+    for (size_t i = 0; i < shard->damages.count; i++)
+        damaged |= damage_is_of(&shard->damages.items[i], start_ms, length_ms);
+    pthread_mutex_unlock(&shard->commit.lock);
     return damaged ? error_set(error, ERROR_CORRUPT, "the window has damaged files") : 0;
 }

@@ -49,7 +49,7 @@ static int life_open(struct life *life, struct error *error)
     }
     life->shard->manifest->roll_bytes = ROLL_BYTES;
     if (life->extend)
-        life->shard->extend_min_bytes = 0;
+        life->shard->writer.extend_min_bytes = 0;
     return 0;
 }
 

@@ -179,9 +179,10 @@ static void scene_start(struct scene *scene)
         ck_assert_int_eq(store_shard_append(scene->shard, &group->group, NULL), 0);
         model_copy(&scene->models[i], &scene->models[i - 1]);
         model_apply(&scene->models[i], &group->group);
-        scene->ends[i] = scene->shard->active->used_bytes;
+        scene->ends[i] = scene->shard->writer.active->used_bytes;
     }
-    snprintf(scene->log_path, sizeof(scene->log_path), "%s", scene->shard->active->log->path);
+    snprintf(scene->log_path, sizeof(scene->log_path), "%s",
+             scene->shard->writer.active->log->path);
     scene_close(scene);
     free(group);
 }
@@ -298,8 +299,8 @@ START_TEST(stale_frames_of_a_recycled_log_are_not_replayed)
     fixture_group_put(group, 1, 10, 0, 0, false);
     ck_assert_int_eq(store_shard_append(scene.shard, &group->group, NULL), 0);
     model_apply(&scene.models[4], &group->group);
-    ck_assert_str_eq(scene.shard->active->log->path, scene.log_path);
-    ck_assert_uint_eq(atomic_load(&scene.shard->log_bytes), before);
+    ck_assert_str_eq(scene.shard->writer.active->log->path, scene.log_path);
+    ck_assert_uint_eq(atomic_load(&scene.shard->logs.bytes), before);
     scene_close(&scene);
     scene_open(&scene);
     problem = fixture_check(scene.shard, &scene.models[4], 0, 0);

@@ -109,7 +109,7 @@ static bool soon(bool (*done)(struct scene *scene), struct scene *scene)
 
 static bool active_log_has_all_its_bytes(struct scene *scene)
 {
-    struct log_file *log = garbage_active_log(scene->shard);
+    struct log_file *log = log_space_active(&scene->shard->logs);
     bool done = log && atomic_load(&log->allocated_bytes) >= MEMTABLE_BYTES;
 
     log_file_unref(log);
@@ -118,7 +118,7 @@ static bool active_log_has_all_its_bytes(struct scene *scene)
 
 static bool spare_has_bytes(struct scene *scene)
 {
-    struct log_file *log = garbage_next_spare(scene->shard);
+    struct log_file *log = log_space_next_spare(&scene->shard->logs);
     bool done = log && atomic_load(&log->allocated_bytes) > 0;
 
     log_file_unref(log);
@@ -134,7 +134,7 @@ START_TEST(zeros_lie_ahead_of_the_appender_in_the_log_and_in_the_next_one)
     append_bytes(&scene, 1, MEMTABLE_BYTES / 2);
     ck_assert(soon(active_log_has_all_its_bytes, &scene));
     ck_assert(soon(spare_has_bytes, &scene));
-    ck_assert_int_eq(stat(scene.shard->active->log->path, &info), 0);
+    ck_assert_int_eq(stat(scene.shard->writer.active->log->path, &info), 0);
     ck_assert_uint_ge((uint64_t)info.st_size, MEMTABLE_BYTES);
     check_all_there(&scene, 0);
     scene_close(&scene);
@@ -160,11 +160,11 @@ START_TEST(logs_of_dropped_windows_are_written_again)
         ck_assert_int_eq(store_shard_drop(scene.shard, window * WINDOW_MS, WINDOW_MS, "test", NULL),
                          0);
         if (window == 4)
-            first_round = atomic_load(&scene.shard->log_bytes);
+            first_round = atomic_load(&scene.shard->logs.bytes);
     }
     /* Not one file more than the first windows needed. */
     ck_assert_uint_gt(first_round, 0);
-    ck_assert_uint_le(atomic_load(&scene.shard->log_bytes), first_round + MEMTABLE_BYTES);
+    ck_assert_uint_le(atomic_load(&scene.shard->logs.bytes), first_round + MEMTABLE_BYTES);
     scene_close(&scene);
 }
 END_TEST
@@ -175,7 +175,7 @@ START_TEST(many_large_logs_are_replayed_in_order)
 
     scene_start(&scene);
     append_bytes(&scene, 1, 5 * (uint64_t)MEMTABLE_BYTES);
-    ck_assert_uint_ge(atomic_load(&scene.shard->immutable_count), 4);
+    ck_assert_uint_ge(atomic_load(&scene.shard->writer.immutable_count), 4);
     scene_close(&scene);
     scene_open(&scene);
     check_all_there(&scene, 0);

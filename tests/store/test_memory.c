@@ -86,23 +86,23 @@ START_TEST(decoded_blocks_are_counted_and_come_back_after_the_last_search)
     uint64_t before;
 
     fill_and_seal(shard);
-    before = store_memory_used(store);
+    before = memory_used(&store->memory);
     for (int round = 0; round < 3; round++) {
         first = store_snapshot_acquire(shard, 0);
         second = store_snapshot_acquire(shard, 0);
         read_all(first);
-        ck_assert_uint_eq(atomic_load(&store->decoded_bytes), (uint64_t)ROWS * DIM * 4);
-        ck_assert_uint_eq(store_memory_used(store), before + store_decoded_max(store));
+        ck_assert_uint_eq(atomic_load(&store->memory.decoded_bytes), (uint64_t)ROWS * DIM * 4);
+        ck_assert_uint_eq(memory_used(&store->memory), before + memory_decoded_max(&store->memory));
         /* Someone may still look at them. */
         store_snapshot_release(first);
-        ck_assert_uint_gt(atomic_load(&store->decoded_bytes), 0);
+        ck_assert_uint_gt(atomic_load(&store->memory.decoded_bytes), 0);
         read_all(second);
         store_snapshot_release(second);
-        ck_assert_uint_eq(atomic_load(&store->decoded_bytes), 0);
+        ck_assert_uint_eq(atomic_load(&store->memory.decoded_bytes), 0);
     }
-    ck_assert_uint_eq(store_memory_used(store), before);
+    ck_assert_uint_eq(memory_used(&store->memory), before);
     ck_assert_int_eq(store_shard_close(shard, false, NULL), 0);
-    ck_assert_uint_eq(atomic_load(&store->decoded_bytes), 0);
+    ck_assert_uint_eq(atomic_load(&store->memory.decoded_bytes), 0);
     store_close(store);
 }
 END_TEST
@@ -113,16 +113,16 @@ START_TEST(kept_buffers_go_before_a_writer_waits)
     struct store_shard *shard = open_packed(&store);
     uint8_t *buffer;
 
-    buffer = buffers_take(store, MEMTABLE_BYTES);
+    buffer = memory_take_buffer(&store->memory, MEMTABLE_BYTES);
     ck_assert_ptr_nonnull(buffer);
-    ck_assert_uint_eq(store_memory_used(store), 0);
-    buffers_give(store, buffer, MEMTABLE_BYTES);
-    ck_assert_uint_eq(store_memory_used(store), MEMTABLE_BYTES);
-    ck_assert_ptr_eq(buffers_take(store, MEMTABLE_BYTES), buffer);
-    ck_assert_uint_eq(store_memory_used(store), 0);
-    buffers_give(store, buffer, MEMTABLE_BYTES);
-    buffers_release(store);
-    ck_assert_uint_eq(store_memory_used(store), 0);
+    ck_assert_uint_eq(memory_used(&store->memory), 0);
+    memory_give_buffer(&store->memory, buffer, MEMTABLE_BYTES);
+    ck_assert_uint_eq(memory_used(&store->memory), MEMTABLE_BYTES);
+    ck_assert_ptr_eq(memory_take_buffer(&store->memory, MEMTABLE_BYTES), buffer);
+    ck_assert_uint_eq(memory_used(&store->memory), 0);
+    memory_give_buffer(&store->memory, buffer, MEMTABLE_BYTES);
+    memory_release_buffers(&store->memory);
+    ck_assert_uint_eq(memory_used(&store->memory), 0);
     ck_assert_int_eq(store_shard_close(shard, false, NULL), 0);
     store_close(store);
 }

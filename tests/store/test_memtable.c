@@ -87,7 +87,7 @@ START_TEST(window_start_is_floor_division_also_before_1970)
 END_TEST
 
 struct race {
-    struct store store;
+    struct store_memory memory;
     struct memtable *memtable;
     _Atomic int64_t visible;
     _Atomic bool stop;
@@ -125,11 +125,12 @@ START_TEST(readers_beside_the_writer_see_whole_rows_and_one_version_a_key)
 {
     static uint8_t keys[KEYS][KEY_BYTES];
     static const float vector[FIXTURE_DIM];
-    struct race race = {.stop = false};
+    struct store_events events = {.waiting = 0};
+    struct race race = {.memory = {.events = &events}};
     struct log_file *log = log_file_new(NULL, NULL, "/nowhere", 1);
     pthread_t readers[READERS];
 
-    race.memtable = memtable_new(&race.store, log, 4096, 1000, test_seed());
+    race.memtable = memtable_new(&race.memory, log, 4096, 1000, test_seed());
     for (int i = 0; i < READERS; i++)
         ck_assert_int_eq(pthread_create(&readers[i], NULL, read_race, &race), 0);
     for (uint32_t i = 0; i < KEYS; i++) {
@@ -151,10 +152,10 @@ START_TEST(readers_beside_the_writer_see_whole_rows_and_one_version_a_key)
     for (int i = 0; i < READERS; i++)
         pthread_join(readers[i], NULL);
     ck_assert(!atomic_load(&race.failed));
-    ck_assert_uint_gt(atomic_load(&race.store.memory_used_bytes), 0);
+    ck_assert_uint_gt(atomic_load(&race.memory.used_bytes), 0);
     log_file_ref(log); /* without a shard there is nobody to take the file over */
     memtable_unref(race.memtable);
-    ck_assert_uint_eq(atomic_load(&race.store.memory_used_bytes), 0);
+    ck_assert_uint_eq(atomic_load(&race.memory.used_bytes), 0);
     log_file_delete(log);
 }
 END_TEST
