@@ -187,5 +187,5 @@ static void preload_columns(struct indexer *indexer)
 void indexer_reconcile(struct indexer *indexer)
 {
     preload_columns(indexer);
-    worker_pool_reconcile(indexer->pool);
+    worker_pool_reconcile_changes(indexer->pool);
 }

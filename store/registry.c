@@ -68,6 +68,11 @@ static void expectation_free(struct registry_expectation *expectation)
     free(expectation);
 }
 
+struct store *store_registry_store(const struct store_registry *registry)
+{
+    return registry->options.store;
+}
+
 void store_registry_delete(struct store_registry *registry)
 {
     if (!registry)

@@ -68,6 +68,8 @@ struct store_registry *store_registry_new(const struct store_registry_options *o
 /** All shards must be closed. */
 void store_registry_delete(struct store_registry *registry);
 
+struct store *store_registry_store(const struct store_registry *registry);
+
 /** Opens every shard of the configured collections that is on disk. */
 int store_registry_open_existing(struct store_registry *registry, const struct config *config,
                                  struct error *error);

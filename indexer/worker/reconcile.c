@@ -10,6 +10,8 @@
 enum {
     /* A job that was published and is not done: perhaps it waits behind others. */
     REPUBLISH_MS = 10 * 60 * 1000,
+    /* Windows grow old, and want lists then, without anything happening to them. */
+    ROUND_MAX_MS = 60 * 1000,
     PATH_BYTES = 4096
 };
 
@@ -97,6 +99,7 @@ struct round {
     const struct config_collection *collection;
     int64_t depth, now_ms;
     uint32_t *too_large; /* files that no build fits */
+    bool *lacking;       /* set when a file has not the segment it should have */
 };
 
 static int reconcile_file(const struct round *round, const struct store_window_info *window,
@@ -111,6 +114,7 @@ static int reconcile_file(const struct round *round, const struct store_window_i
         *round->too_large += too_large;
         return 0;
     }
+    *round->lacking = true;
     fill_job(&job, round->pool, round->collection, round->shard, window, file);
     if (is_taken_care_of(round->pool, &job, round->depth))
         return 0;
@@ -123,7 +127,7 @@ static int reconcile_file(const struct round *round, const struct store_window_i
 }
 
 static int reconcile_shard(struct worker_pool *pool, struct store_shard *shard, int64_t depth,
-                           uint32_t *too_large, struct error *error)
+                           uint32_t *too_large, bool *lacking, struct error *error)
 {
     struct round round = {
         .pool = pool,
@@ -131,7 +135,8 @@ static int reconcile_shard(struct worker_pool *pool, struct store_shard *shard, 
         .collection = config_collection_find(pool->options.config, store_shard_collection(shard)),
         .depth = depth,
         .now_ms = io_wall_ms(pool->options.io),
-        .too_large = too_large};
+        .too_large = too_large,
+        .lacking = lacking};
     struct store_shard_info info;
     struct arena arena;
     int code = 0;
@@ -142,8 +147,10 @@ static int reconcile_shard(struct worker_pool *pool, struct store_shard *shard, 
     store_shard_describe(shard, &arena, &info);
     for (size_t i = 0; i < info.window_count && code == 0; i++) {
         const struct store_window_info *window = &info.windows[i];
-        if (window->busy && window->length_ms > 0)
-            continue; /* its files are about to be replaced */
+        if (window->busy && window->length_ms > 0) {
+            *lacking = true; /* its files are about to be replaced */
+            continue;
+        }
         code = reconcile_file(&round, window, &window->run, error);
         for (size_t j = 0; j < window->chunk_count && code == 0; j++)
             code = reconcile_file(&round, window, &window->chunks[j], error);
@@ -158,8 +165,10 @@ void worker_pool_reconcile_shard(struct worker_pool *pool, struct store_shard *s
     int64_t depth = queue->operations->depth(queue);
     struct error error = {0};
     uint32_t too_large = 0;
+    bool lacking = false;
 
-    if (reconcile_shard(pool, shard, depth, &too_large, &error) != 0)
+    atomic_store(&pool->windows_changed, true); /* of a shard that the last round did not see */
+    if (reconcile_shard(pool, shard, depth, &too_large, &lacking, &error) != 0)
         log_debug("indexer", "queue what has no segment later: %s", error.text);
 }
 
@@ -180,15 +189,26 @@ static void report_too_large(struct worker_pool *pool, const char *collection, u
     metric_set(gauge, files);
 }
 
+void worker_pool_reconcile_changes(struct worker_pool *pool)
+{
+    if (atomic_load(&pool->windows_changed) || pool->lacking ||
+        now_ms(pool) - pool->reconciled_ms >= ROUND_MAX_MS)
+        worker_pool_reconcile(pool);
+}
+
 void worker_pool_reconcile(struct worker_pool *pool)
 {
     struct store_registry *registry = pool->options.registry;
     const struct config *config = pool->options.config;
     struct worker_queue *queue = pool->options.queue;
     int64_t depth = queue->operations->depth(queue);
+    bool lacking = false;
     struct arena arena;
     int code = 0;
 
+    /* Before the look: what changes during the round is for the next one. */
+    atomic_store(&pool->windows_changed, false);
+    pool->reconciled_ms = now_ms(pool);
     arena_create(&arena, 0);
     for (size_t i = 0; i < config->collection_count; i++) {
         struct store_lease *leases;
@@ -199,12 +219,13 @@ void worker_pool_reconcile(struct worker_pool *pool)
             struct error error = {0};
             /* One failure is NATS being away: the others would fail, too. */
             if (code == 0)
-                code = reconcile_shard(pool, leases[j].shard, depth, &too_large, &error);
+                code = reconcile_shard(pool, leases[j].shard, depth, &too_large, &lacking, &error);
             store_registry_release(registry, &leases[j]);
         }
         report_too_large(pool, config->collections[i].name, too_large);
     }
     arena_destroy(&arena);
+    pool->lacking = lacking || code != 0;
 }
 
 static int load_segment(struct worker_pool *pool, struct store_shard *shard,

@@ -139,7 +139,10 @@ int worker_pool_submit(struct worker_pool *pool, struct store_shard *shard,
 /** Finds sealed runs and large chunks that should have a segment and have none (or one of the wrong
  * kind), and queues them unless they are queued or being built. */
 void worker_pool_reconcile(struct worker_pool *pool);
-/** The same for one shard, which the caller keeps open. */
+/** The same, unless nothing has happened since a round that found everything in place.
+ * Periodically. */
+void worker_pool_reconcile_changes(struct worker_pool *pool);
+/** A round over one shard, which the caller keeps open. */
 void worker_pool_reconcile_shard(struct worker_pool *pool, struct store_shard *shard);
 /** Threads that build, how many of them do so now, and the memory their builds have taken. */
 void worker_pool_describe(struct worker_pool *pool, uint32_t *threads, uint32_t *building,
