@@ -92,11 +92,18 @@ static void send_record(struct bench *bench, struct ingest_producer *producer, u
     struct error error = {0};
     char key[24];
     int length = snprintf(key, sizeof(key), "%llu", (unsigned long long)id);
+    struct ingest_outgoing message;
     int code;
 
+    message = (struct ingest_outgoing){.topic = bench->topic,
+                                       .partition = INGEST_PARTITION_BY_KEY,
+                                       .key = key,
+                                       .key_bytes = (size_t)length,
+                                       .value = bench->value.data,
+                                       .value_bytes = bench->value.size,
+                                       .timestamp_ms = -1};
     do
-        code = ingest_producer_send(producer, bench->topic, key, (size_t)length, bench->value.data,
-                                    bench->value.size, -1, acknowledged, at_s, &error);
+        code = ingest_producer_send(producer, &message, acknowledged, at_s, &error);
     while (code == ERROR_BUSY);
     if (code != 0)
         die("produce", error.text);

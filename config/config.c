@@ -2,8 +2,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "base/text.h"
 #include <unistd.h>
 
 #include "config/load.h"
@@ -63,6 +66,35 @@ const struct config_collection *config_collection_find(const struct config *conf
         if (strcmp(config->collections[i].name, name) == 0)
             return &config->collections[i];
     return NULL;
+}
+
+void config_shard_name(const struct config_collection *collection, size_t topic, int32_t partition,
+                       char name[CONFIG_SHARD_NAME_BYTES])
+{
+    if (topic == 0)
+        (void)snprintf(name, CONFIG_SHARD_NAME_BYTES, "%d", partition);
+    else
+        (void)snprintf(name, CONFIG_SHARD_NAME_BYTES, "%s-%d", collection->topics[topic],
+                       partition);
+}
+
+bool config_shard_partition(const struct config_collection *collection, const char *name,
+                            const char **topic, int32_t *partition)
+{
+    const char *dash = strrchr(name, '-');
+    const char *number = dash ? dash + 1 : name;
+    uint64_t value;
+
+    if (text_parse_u64(number, strlen(number), &value) != 0 || value > INT32_MAX)
+        return false;
+    *partition = (int32_t)value;
+    *topic = dash ? NULL : collection->topics[0];
+    for (size_t i = 1; i < collection->topic_count && dash && !*topic; i++) {
+        size_t length = strlen(collection->topics[i]);
+        if ((size_t)(dash - name) == length && strncmp(collection->topics[i], name, length) == 0)
+            *topic = collection->topics[i];
+    }
+    return *topic != NULL;
 }
 
 const char *config_metric_name(enum config_metric metric)

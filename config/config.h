@@ -25,6 +25,7 @@ enum config_format {
 };
 enum config_metric { CONFIG_METRIC_COSINE, CONFIG_METRIC_DOT, CONFIG_METRIC_L2 };
 enum config_late { CONFIG_LATE_ACCEPT, CONFIG_LATE_DROP, CONFIG_LATE_DEAD_LETTER };
+enum config_partial { CONFIG_PARTIAL_ALLOW, CONFIG_PARTIAL_REFUSE };
 enum config_durability { CONFIG_DURABILITY_LOG, CONFIG_DURABILITY_KAFKA };
 enum config_codec { CONFIG_CODEC_RAW, CONFIG_CODEC_PACKED };
 enum config_style {
@@ -105,6 +106,8 @@ struct config {
     uint32_t nats_replicas;
     int64_t nats_ack_wait_ms; /* how long a silent worker keeps a job */
 
+    enum config_partial cluster_partial;
+
     const char *http_host;    /* numeric address */
     uint16_t http_port;       /* 0: any free port */
     const char *http_api_key; /* content of api_key_file, or NULL */
@@ -139,6 +142,16 @@ void config_write_documentation(struct buffer *out);
 /** By name, or NULL. */
 const struct config_collection *config_collection_find(const struct config *config,
                                                        const char *name);
+
+enum { CONFIG_SHARD_NAME_BYTES = 300 };
+
+/** The shard that stores a partition of the collection's topic number `topic`: "3" for the first
+ * topic, "clicks-3" for another one. */
+void config_shard_name(const struct config_collection *collection, size_t topic, int32_t partition,
+                       char name[CONFIG_SHARD_NAME_BYTES]);
+/** The partition that a shard's name stands for; false when it is of no topic of the collection. */
+bool config_shard_partition(const struct config_collection *collection, const char *name,
+                            const char **topic, int32_t *partition);
 
 /** What may change while running (SIGHUP). Appends the names of changed properties that need a
  * restart to `restart_needed`, one a line; returns whether anything changed at all. */

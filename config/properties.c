@@ -216,6 +216,11 @@ static const struct property_choice time_units[] = {
     {"rfc3339", CONFIG_TIME_RFC3339, false},
 };
 
+static const struct property_choice partial_policies[] = {
+    {"allow", CONFIG_PARTIAL_ALLOW, false},
+    {"refuse", CONFIG_PARTIAL_REFUSE, false},
+};
+
 static const struct property_choice late_policies[] = {
     {"accept", CONFIG_LATE_ACCEPT, false},
     {"drop", CONFIG_LATE_DROP, false},
@@ -294,6 +299,10 @@ const struct property properties[] = {
     {"nats.ack_wait", PROPERTY_DURATION, 0, GLOBAL(nats_ack_wait_ms), .minimum = 1000,
      .maximum = 3600 * INT64_C(1000), .default_yaml = "30s",
      .documentation = "How long a silent builder keeps its job before another one gets it. Working builders report six times in this time, and at least every five seconds. Raise it for slow links. Use the same value in all processes of a stream: the last one to start sets it."},
+
+    {"cluster.partial", PROPERTY_CHOICE, 0, GLOBAL(cluster_partial), .default_yaml = "allow",
+     CHOICES(partial_policies),
+     .documentation = "What a read gets when partitions of its collection are served by no process that can be asked: `allow` answers from the others and says so (`partial`, `missing`), `refuse` answers 503. A request asks for the same with `require: complete`."},
 
     {"http.listen", PROPERTY_LISTEN, 0, GLOBAL(http_host),
      .extra_offset = offsetof(struct config, http_port), .default_yaml = "127.0.0.1:6333",

@@ -170,14 +170,24 @@ int ingest_producer_delete(struct ingest_producer *producer, int timeout_ms, str
 /** Creates the topic when it is missing. */
 int ingest_producer_create_topic(struct ingest_producer *producer, const char *topic,
                                  int partition_count, int replication, struct error *error);
-/** Sends one JSON point or (value NULL) a delete, keyed by the id's text; copies everything. Waits
- * up to 10 s while the queue is full, then ERROR_BUSY. The callback runs on the thread that is in
- * ingest_producer_poll, _delete or a waiting _send, and must not use the producer. `timestamp_ms`
- * -1: now. Any thread. */
-int ingest_producer_send(struct ingest_producer *producer, const char *topic, const char *key,
-                         size_t key_bytes, const void *value, size_t value_bytes,
-                         int64_t timestamp_ms, ingest_delivery_function delivered, void *context,
-                         struct error *error);
+enum { INGEST_PARTITION_BY_KEY = -1 };
+
+/* One JSON point or a delete. */
+struct ingest_outgoing {
+    const char *topic;
+    int32_t partition; /* or INGEST_PARTITION_BY_KEY */
+    const char *key;   /* the id's text */
+    size_t key_bytes;
+    const void *value; /* NULL: delete */
+    size_t value_bytes;
+    int64_t timestamp_ms; /* -1: now */
+};
+
+/** Sends a message; copies everything. Waits up to 10 s while the queue is full, then ERROR_BUSY.
+ * The callback runs on the thread that is in ingest_producer_poll, _delete or a waiting _send, and
+ * must not use the producer. Any thread. */
+int ingest_producer_send(struct ingest_producer *producer, const struct ingest_outgoing *message,
+                         ingest_delivery_function delivered, void *context, struct error *error);
 /** Serves delivery callbacks, waiting up to `timeout_ms`; returns how many messages are under way.
  * Any thread. */
 int ingest_producer_poll(struct ingest_producer *producer, int timeout_ms);

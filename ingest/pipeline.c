@@ -564,7 +564,7 @@ static void look_elsewhere(const struct lane *lane, const struct store_record *r
     struct buffer id = {0};
     struct arena arena;
     struct doc doc;
-    char name[TOPIC_SHARD_NAME_BYTES];
+    char name[CONFIG_SHARD_NAME_BYTES];
 
     if (!host->id_elsewhere || record->is_delete || now_ns - pipeline->sampled_ns < SAMPLE_NS)
         return;

@@ -5,6 +5,7 @@
  * callback says ERROR_TIMEOUT. The queue fills meanwhile: sends wait, then ERROR_BUSY. A fatal
  * error of the idempotent client: what is under way fails, the next send makes a new client. What
  * finds the client failed was never queued and goes to the new one. */
+#include <assert.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -179,30 +180,30 @@ static int replace_client(struct ingest_producer *producer, struct error *error)
     return code;
 }
 
-static rd_kafka_resp_err_t produce(struct ingest_producer *producer, const char *topic,
-                                   const char *key, size_t key_bytes, const void *value,
-                                   size_t value_bytes, int64_t timestamp_ms,
-                                   struct delivery *delivery)
+static rd_kafka_resp_err_t produce(struct ingest_producer *producer,
+                                   const struct ingest_outgoing *message, struct delivery *delivery)
 {
     rd_kafka_resp_err_t code;
 
     for (int waited_ms = 0;; waited_ms += QUEUE_ROUND_MS) {
-        code = rd_kafka_producev(producer->client, RD_KAFKA_V_TOPIC(topic),
-                                 RD_KAFKA_V_KEY(key, key_bytes),
-                                 RD_KAFKA_V_VALUE((void *)(uintptr_t)value, value_bytes),
-                                 RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
-                                 RD_KAFKA_V_TIMESTAMP(timestamp_ms < 0 ? 0 : timestamp_ms),
-                                 RD_KAFKA_V_OPAQUE(delivery), RD_KAFKA_V_END);
+        code = rd_kafka_producev(
+            producer->client, RD_KAFKA_V_TOPIC(message->topic),
+            RD_KAFKA_V_PARTITION(message->partition),
+            RD_KAFKA_V_KEY(message->key, message->key_bytes),
+            RD_KAFKA_V_VALUE((void *)(uintptr_t)message->value, message->value_bytes),
+            RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
+            RD_KAFKA_V_TIMESTAMP(message->timestamp_ms < 0 ? 0 : message->timestamp_ms),
+            RD_KAFKA_V_OPAQUE(delivery), RD_KAFKA_V_END);
         if (code != RD_KAFKA_RESP_ERR__QUEUE_FULL || waited_ms >= QUEUE_WAIT_MS)
             return code;
         (void)rd_kafka_poll(producer->client, QUEUE_ROUND_MS);
     }
 }
 
-int ingest_producer_send(struct ingest_producer *producer, const char *topic, const char *key,
-                         size_t key_bytes, const void *value, size_t value_bytes,
-                         int64_t timestamp_ms, ingest_delivery_function callback, void *context,
-                         struct error *error)
+static_assert(INGEST_PARTITION_BY_KEY == RD_KAFKA_PARTITION_UA, "librdkafka's partitioner decides");
+
+int ingest_producer_send(struct ingest_producer *producer, const struct ingest_outgoing *message,
+                         ingest_delivery_function callback, void *context, struct error *error)
 {
     struct delivery *delivery = malloc(sizeof(*delivery));
     rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR__FATAL;
@@ -219,7 +220,7 @@ int ingest_producer_send(struct ingest_producer *producer, const char *topic, co
             }
         }
         pthread_rwlock_rdlock(&producer->lock);
-        code = produce(producer, topic, key, key_bytes, value, value_bytes, timestamp_ms, delivery);
+        code = produce(producer, message, delivery);
         pthread_rwlock_unlock(&producer->lock);
         if (code == RD_KAFKA_RESP_ERR__FATAL)
             atomic_store(&producer->fatal, true);
@@ -228,7 +229,7 @@ int ingest_producer_send(struct ingest_producer *producer, const char *topic, co
         return 0;
     free(delivery);
     return error_set(error, code == RD_KAFKA_RESP_ERR__QUEUE_FULL ? ERROR_BUSY : code_of(code),
-                     "topic %s: %s", topic, rd_kafka_err2str(code));
+                     "topic %s: %s", message->topic, rd_kafka_err2str(code));
 }
 
 int ingest_producer_poll(struct ingest_producer *producer, int timeout_ms)

@@ -50,7 +50,7 @@ int topics_create(struct topics *topics, const struct config *config, struct err
                 return error->code;
             topics->list[topics->count++] = (struct topic){.name = collection->topics[j],
                                                            .collection = collection,
-                                                           .first = j == 0,
+                                                           .index = j,
                                                            .partition_count = -1};
         }
     }
@@ -76,31 +76,19 @@ struct topic_partition topic_partition_of(const struct topic *topic, int32_t num
     struct topic_partition partition = {
         .collection = topic->collection, .topic = topic->name, .number = number};
 
-    if (topic->first)
-        snprintf(partition.shard, sizeof(partition.shard), "%d", number);
-    else
-        snprintf(partition.shard, sizeof(partition.shard), "%s-%d", topic->name, number);
+    config_shard_name(topic->collection, topic->index, number, partition.shard);
     return partition;
 }
 
 int topic_partition_parse(const struct config_collection *collection, const char *shard,
                           struct topic_partition *partition, struct error *error)
 {
-    const char *dash = strrchr(shard, '-');
-    const char *number = dash ? dash + 1 : shard;
-    uint64_t value;
-
-    if (text_parse_u64(number, strlen(number), &value) != 0 || value > INT32_MAX)
-        return error_set(error, ERROR_INVALID, "shard %s names no partition", shard);
-    for (size_t i = 0; i < collection->topic_count; i++) {
-        const struct topic topic = {
-            .name = collection->topics[i], .collection = collection, .first = i == 0};
-        *partition = topic_partition_of(&topic, (int32_t)value);
-        if (strcmp(partition->shard, shard) == 0)
-            return 0;
-    }
-    return error_set(error, ERROR_NOT_FOUND, "shard %s belongs to no topic of %s", shard,
-                     collection->name);
+    *partition = (struct topic_partition){.collection = collection};
+    if (!config_shard_partition(collection, shard, &partition->topic, &partition->number))
+        return error_set(error, ERROR_NOT_FOUND, "shard %s belongs to no topic of %s", shard,
+                         collection->name);
+    (void)snprintf(partition->shard, sizeof(partition->shard), "%s", shard);
+    return 0;
 }
 
 void topics_learn(struct topics *topics, const char *name, int partition_count)

@@ -14,12 +14,10 @@
 #include "base/error.h"
 #include "config/config.h"
 
-enum { TOPIC_SHARD_NAME_BYTES = 300 };
-
 struct topic {
     const char *name; /* the configuration's */
     const struct config_collection *collection;
-    bool first;            /* of its collection: its shards are named by the partition alone */
+    size_t index;          /* among its collection's topics */
     int partition_count;   /* -1: not known yet; 0: the broker has no such topic. Guarded */
     int64_t complained_ns; /* when it was last logged that it is missing; 0: never. Guarded */
 };
@@ -35,7 +33,7 @@ struct topic_partition {
     const struct config_collection *collection;
     const char *topic;
     int32_t number;
-    char shard[TOPIC_SHARD_NAME_BYTES]; /* "3" of the first topic, "other-3" of another one */
+    char shard[CONFIG_SHARD_NAME_BYTES]; /* "3" of the first topic, "other-3" of another one */
 };
 
 /* For log lines: "news: topic [3]". */

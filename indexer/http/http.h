@@ -93,6 +93,7 @@ struct http_request {
     const char *allow;            /* Allow header of a 405, or NULL */
     bool closes;                  /* the connection ends with it */
     unsigned retry_after_seconds; /* Retry-After header of a 429 or 503, 0: none */
+    bool partial;                 /* header windrow-partial: 1 */
     struct buffer reply;
 };
 

@@ -145,6 +145,7 @@ void http_reply_from_error(struct http_request *request, const struct error *err
     case ERROR_PEER:
     case ERROR_CANCELLED: /* the service stops */
     case ERROR_NO_SPACE:
+    case ERROR_UNAVAILABLE:
         status = 503;
         request->retry_after_seconds = 1;
         break;

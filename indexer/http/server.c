@@ -115,6 +115,8 @@ static enum MHD_Result send_reply(struct http_request *request)
         snprintf(seconds, sizeof(seconds), "%u", request->retry_after_seconds);
         add_header(response, "Retry-After", seconds);
     }
+    if (request->partial)
+        add_header(response, "windrow-partial", "1");
     result = MHD_queue_response(request->connection, request->status, response);
     MHD_destroy_response(response);
     return result;

@@ -198,6 +198,12 @@ int query_visit(struct query_view *view, const struct query_filter *filter,
 int query_find(struct query_view *view, const uint8_t *key, size_t key_bytes, struct query_row *row,
                struct error *error);
 
+/** The shards that hold a visible version of the id: their number, the names of the first `max` in
+ * `shards`, valid until the view closes. More than one: producers disagree about the partitioner. A
+ * shard whose bytes are damaged there counts, too. */
+size_t query_locate(const struct query_view *view, const uint8_t *key, size_t key_bytes,
+                    const char **shards, size_t max);
+
 /** The row's payload as a document in `arena` (an empty map at least), its vector, its id. */
 int query_row_payload(const struct query_row *row, struct arena *arena, struct doc *payload,
                       struct error *error);

@@ -86,3 +86,22 @@ int query_find(struct query_view *view, const uint8_t *key, size_t key_bytes, st
     }
     return found ? 0 : error_set(error, ERROR_NOT_FOUND, "no record has this id");
 }
+
+size_t query_locate(const struct query_view *view, const uint8_t *key, size_t key_bytes,
+                    const char **shards, size_t max)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < view->shard_count; i++) {
+        const struct store_source *source;
+        struct error ignored = {0};
+        uint32_t row;
+        if (store_snapshot_find(view->shards[i].snapshot, key, key_bytes, &source, &row,
+                                &ignored) == ERROR_NOT_FOUND)
+            continue;
+        if (count < max)
+            shards[count] = view->shards[i].name;
+        count++;
+    }
+    return count;
+}

@@ -97,9 +97,10 @@ int parse_extras(struct http_request *request, const struct doc *body, struct pa
                  struct error *error)
 {
     static const char *const known[] = {"from",       "to",      "half_life", "min_offsets",
-                                        "timeout_ms", "explain", NULL};
+                                        "timeout_ms", "explain", "require",   NULL};
     const struct doc *map = doc_get(body, "windrow");
     const struct doc *explain;
+    const struct doc *require = doc_get(map, "require");
 
     *extras = (struct parse_extras){.from_ms = INT64_MIN, .to_ms = INT64_MAX};
     if (parse_timeout(request, map, extras, error) != 0)
@@ -120,6 +121,12 @@ int parse_extras(struct http_request *request, const struct doc *body, struct pa
         return error_set(error, ERROR_INVALID,
                          "Format error in JSON body: $.windrow.explain: expected true or false");
     extras->explain = explain && explain->boolean;
+    if (!require || require->type == DOC_NULL)
+        return 0;
+    if (!doc_string_equals(require, "complete"))
+        return error_set(error, ERROR_INVALID,
+                         "Format error in JSON body: $.windrow.require: expected \"complete\"");
+    extras->complete = true;
     return 0;
 }
 
@@ -324,21 +331,38 @@ int parse_order_by(const struct doc *order_by, struct arena *arena, struct query
     return 0;
 }
 
-int parse_view(struct http_request *request, const struct doc *body,
-               const struct config_collection *collection, struct parse_extras *extras,
-               struct query_view **view, struct error *error)
+static int open_view(struct http_request *request, const struct config_collection *collection,
+                     const struct parse_extras *extras, bool whole, struct query_view **view,
+                     struct error *error)
 {
-    struct query_view_options options;
-
-    if (parse_extras(request, body, extras, error) != 0)
-        return error->code;
-    options = (struct query_view_options){
+    struct query_view_options options = {
         .collection = collection,
         .min_offsets = extras->min_offsets,
         .min_offset_count = extras->min_offset_count,
         .timeout_ms = extras->timeout_ms,
+        .whole = whole,
     };
+
     return parse_open_view(request, &options, view, error);
+}
+
+int parse_view(struct http_request *request, const struct doc *body,
+               const struct config_collection *collection, struct parse_extras *extras,
+               struct query_view **view, struct error *error)
+{
+    bool whole;
+
+    if (parse_extras(request, body, extras, error) != 0)
+        return error->code;
+    whole = extras->complete || rest_of(request)->config->cluster_partial == CONFIG_PARTIAL_REFUSE;
+    return open_view(request, collection, extras, whole, view, error);
+}
+
+int parse_whole_view(struct http_request *request, const struct config_collection *collection,
+                     const struct parse_extras *extras, struct query_view **view,
+                     struct error *error)
+{
+    return open_view(request, collection, extras, true, view, error);
 }
 
 int parse_open_view(struct http_request *request, struct query_view_options *options,

@@ -29,6 +29,7 @@ struct parse_extras {
     struct query_min_offset *min_offsets;
     size_t min_offset_count;
     bool explain;
+    bool complete; /* "require": "complete": an answer that leaves shards out is an error */
 };
 
 int parse_extras(struct http_request *request, const struct doc *body, struct parse_extras *extras,
@@ -55,6 +56,11 @@ int parse_order_by(const struct doc *order_by, struct arena *arena, struct query
 int parse_view(struct http_request *request, const struct doc *body,
                const struct config_collection *collection, struct parse_extras *extras,
                struct query_view **view, struct error *error);
+/** The same for extras that are parsed, and only with every shard of the collection: for what would
+ * be wrong in part. */
+int parse_whole_view(struct http_request *request, const struct config_collection *collection,
+                     const struct parse_extras *extras, struct query_view **view,
+                     struct error *error);
 /** Fills in what the server knows, then opens the view; others are served while it waits. */
 int parse_open_view(struct http_request *request, struct query_view_options *options,
                     struct query_view **view, struct error *error);

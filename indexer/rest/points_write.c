@@ -10,10 +10,17 @@
 #include "indexer/rest/parse.h"
 #include "indexer/rest/render.h"
 
-enum { POINTS_MAX = 100000, FILTER_PAGE = 1000 };
+enum { POINTS_MAX = 100000, FILTER_PAGE = 1000, HOLDERS_MAX = 64 };
+
+/* An id as the store sorts it. */
+struct write_id {
+    const uint8_t *bytes;
+    size_t size_bytes;
+};
 
 struct write_list {
     struct rest_write *writes;
+    struct write_id *ids; /* of the writes */
     size_t count;
     size_t capacity;
 };
@@ -22,21 +29,26 @@ static struct rest_write *list_add(struct arena *arena, struct write_list *list)
 {
     if (list->count == list->capacity) {
         size_t capacity = list->capacity ? list->capacity * 2 : 64;
-        struct rest_write *grown = arena_calloc(arena, capacity, sizeof(*grown));
-        if (!grown)
+        struct rest_write *writes = arena_calloc(arena, capacity, sizeof(*writes));
+        struct write_id *ids = arena_calloc(arena, capacity, sizeof(*ids));
+        if (!writes || !ids)
             abort();
-        if (list->count)
-            memcpy(grown, list->writes, list->count * sizeof(*grown));
-        list->writes = grown;
+        if (list->count) {
+            memcpy(writes, list->writes, list->count * sizeof(*writes));
+            memcpy(ids, list->ids, list->count * sizeof(*ids));
+        }
+        list->writes = writes;
+        list->ids = ids;
         list->capacity = capacity;
     }
     return &list->writes[list->count++];
 }
 
-/* The message key: digits for numbers, the canonical text otherwise. */
-static void set_key(struct arena *arena, const uint8_t *key, size_t key_bytes,
-                    struct rest_write *write)
+/* A write of that id. The message key is digits for numbers, the canonical text otherwise. */
+static struct rest_write *list_add_id(struct arena *arena, struct write_list *list,
+                                      const uint8_t *key, size_t key_bytes)
 {
+    struct rest_write *write = list_add(arena, list);
     struct doc id = store_key_to_doc(key, key_bytes, arena);
     struct buffer text = {0};
 
@@ -47,6 +59,9 @@ static void set_key(struct arena *arena, const uint8_t *key, size_t key_bytes,
     write->key = arena_copy(arena, text.data, text.size);
     write->key_bytes = text.size;
     buffer_destroy(&text);
+    list->ids[list->count - 1] = (struct write_id){
+        .bytes = (const uint8_t *)arena_copy(arena, key, key_bytes), .size_bytes = key_bytes};
+    return write;
 }
 
 /* ---- upsert ---- */
@@ -140,8 +155,7 @@ static int add_point(struct http_request *request, const struct config_collectio
     if (payload && payload->type != DOC_MAP && payload->type != DOC_NULL)
         return error_set(error, ERROR_INVALID,
                          "Format error in JSON body: payload: expected an object");
-    write = list_add(arena, list);
-    set_key(arena, key.bytes, key.size_bytes, write);
+    write = list_add_id(arena, list, key.bytes, key.size_bytes);
     id_doc = store_key_to_doc(key.bytes, key.size_bytes, arena);
     buffer_append_text(&value, "{\"id\":");
     doc_write_json(&value, &id_doc);
@@ -230,7 +244,7 @@ static int add_deletes(struct http_request *request, const struct doc *ids, stru
         struct store_key key;
         if (parse_id(&ids->items[i], &key, error) != 0)
             return error->code;
-        set_key(&request->arena, key.bytes, key.size_bytes, list_add(&request->arena, list));
+        (void)list_add_id(&request->arena, list, key.bytes, key.size_bytes);
     }
     return 0;
 }
@@ -253,7 +267,7 @@ static int add_matching(struct http_request *request, struct query_view *view,
             const struct query_row *row = &page.hits[i].row;
             size_t key_bytes;
             const uint8_t *key = store_row_key(row->source, row->row, &key_bytes);
-            set_key(&request->arena, key, key_bytes, list_add(&request->arena, list));
+            (void)list_add_id(&request->arena, list, key, key_bytes);
         }
         if (!next)
             return 0;
@@ -264,24 +278,88 @@ static int add_matching(struct http_request *request, struct query_view *view,
 
 /* ---- sending and waiting ---- */
 
-/* One entry a partition: its last offset. The first topic's shards are named by partition number.
- */
-static size_t last_offsets(struct arena *arena, const struct write_list *list,
-                           struct query_min_offset **out)
+/* Reads and writes agree on where an id lives. Whoever filled the topic may have used another
+ * partitioner than ours: an id that is stored goes to the partition that holds it, a new one where
+ * its key says. A delete goes to every partition that holds the id. */
+static void send_to(const struct config_collection *collection, const char *shard,
+                    struct rest_write *write)
+{
+    if (!config_shard_partition(collection, shard, &write->topic, &write->partition))
+        write->topic = NULL; /* a topic that was taken out of the configuration */
+}
+
+static void route_one(struct http_request *request, const struct config_collection *collection,
+                      struct query_view *view, struct write_list *list, size_t i)
+{
+    const struct write_id id = list->ids[i];
+    const char *shards[HOLDERS_MAX];
+    size_t count = query_locate(view, id.bytes, id.size_bytes, shards, HOLDERS_MAX);
+    struct error ignored = {0};
+    struct query_row newest;
+
+    if (count == 0)
+        return;
+    if (list->writes[i].value && count > 1 &&
+        query_find(view, id.bytes, id.size_bytes, &newest, &ignored) == 0)
+        shards[0] = newest.shard;
+    send_to(collection, shards[0], &list->writes[i]);
+    for (size_t k = 1; k < count && k < HOLDERS_MAX && !list->writes[i].value; k++) {
+        struct rest_write *copy = list_add(&request->arena, list);
+        *copy = list->writes[i];
+        list->ids[list->count - 1] = id;
+        send_to(collection, shards[k], copy);
+    }
+}
+
+static int route(struct http_request *request, const struct config_collection *collection,
+                 struct write_list *list, int64_t timeout_ms, struct error *error)
+{
+    struct query_view_options options = {.collection = collection, .timeout_ms = timeout_ms};
+    struct query_view *view = NULL;
+    size_t shard_count;
+    size_t count = list->count;
+    int code = parse_open_view(request, &options, &view, error);
+
+    if (code != 0) /* a process without points knows no better than the key */
+        return code == ERROR_UNAVAILABLE ? 0 : code;
+    (void)query_view_freshness(view, &shard_count);
+    for (size_t i = 0; i < count && (shard_count > 1 || !query_view_whole(view)); i++)
+        route_one(request, collection, view, list, i);
+    query_view_close(view);
+    return 0;
+}
+
+static size_t topic_number(const struct config_collection *collection, const char *topic)
+{
+    size_t number = 0;
+
+    while (topic && number < collection->topic_count &&
+           strcmp(collection->topics[number], topic) != 0)
+        number++;
+    return number;
+}
+
+/* One entry a shard: its last offset. */
+static size_t last_offsets(struct arena *arena, const struct config_collection *collection,
+                           const struct write_list *list, struct query_min_offset **out)
 {
     struct query_min_offset *offsets = arena_calloc(arena, list->count + 1, sizeof(*offsets));
     size_t count = 0;
 
+    if (!offsets)
+        abort();
     for (size_t i = 0; i < list->count; i++) {
-        char name[16];
+        const struct rest_write *write = &list->writes[i];
+        char name[CONFIG_SHARD_NAME_BYTES];
         size_t k = 0;
-        snprintf(name, sizeof(name), "%d", list->writes[i].partition);
+        config_shard_name(collection, topic_number(collection, write->topic), write->partition,
+                          name);
         while (k < count && strcmp(offsets[k].shard, name) != 0)
             k++;
         if (k == count)
             offsets[count++].shard = arena_copy(arena, name, strlen(name));
-        if (list->writes[i].offset > offsets[k].offset)
-            offsets[k].offset = list->writes[i].offset;
+        if (write->offset > offsets[k].offset)
+            offsets[k].offset = write->offset;
     }
     *out = offsets;
     return count;
@@ -295,7 +373,7 @@ static int wait_searchable(struct http_request *request, const struct config_col
     struct query_view *view = NULL;
     int code;
 
-    options.min_offset_count = last_offsets(&request->arena, list, &offsets);
+    options.min_offset_count = last_offsets(&request->arena, collection, list, &offsets);
     options.min_offsets = offsets;
     code = parse_open_view(request, &options, &view, error);
     query_view_close(view);
@@ -324,8 +402,10 @@ static int commit(struct http_request *request, const struct config_collection *
                   const char **status, struct error *error)
 {
     const char *wait = http_request_argument(request, "wait");
-    int code = produce(request, collection, list, error);
+    int code = route(request, collection, list, timeout_ms, error);
 
+    if (code == 0)
+        code = produce(request, collection, list, error);
     *operation = 0;
     *status = "acknowledged";
     if (code != 0)
@@ -413,7 +493,7 @@ void rest_handle_delete(struct http_request *request)
         else if (!doc_get(&body, "filter"))
             code = error_set(&error, ERROR_INVALID,
                              "Format error in JSON body: $: expected `points` or `filter`");
-        else if ((code = parse_view(request, &body, collection, &extras, &view, &error)) == 0)
+        else if ((code = parse_whole_view(request, collection, &extras, &view, &error)) == 0)
             code = add_matching(request, view, &body, &list, &error);
     }
     query_view_close(view);

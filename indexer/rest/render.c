@@ -175,6 +175,27 @@ static void append_explain(struct buffer *out, const struct query_result *result
     buffer_append_byte(out, ']');
 }
 
+/* "missing" is null while nobody has told which partitions there are. */
+static void append_coverage(struct buffer *out, const struct query_view *view, bool partial,
+                            struct http_request *request)
+{
+    const struct store_coverage *coverage = query_view_coverage(view);
+
+    request->partial = partial || !query_view_whole(view);
+    buffer_append_format(out, ",\"partial\":%s,\"missing\":", request->partial ? "true" : "false");
+    if (!coverage->known) {
+        buffer_append_text(out, "null}");
+        return;
+    }
+    buffer_append_byte(out, '[');
+    for (size_t i = 0; i < coverage->missing_count; i++) {
+        if (i > 0)
+            buffer_append_byte(out, ',');
+        doc_write_json_string(out, coverage->missing[i], strlen(coverage->missing[i]));
+    }
+    buffer_append_text(out, "]}");
+}
+
 const char *render_windrow(struct http_request *request, const struct query_view *view,
                            const struct query_result *result)
 {
@@ -210,7 +231,7 @@ const char *render_windrow(struct http_request *request, const struct query_view
         if (result->explain)
             append_explain(&out, result);
     }
-    buffer_append_format(&out, ",\"partial\":%s}", result && result->partial ? "true" : "false");
+    append_coverage(&out, view, result && result->partial, request);
     text = arena_copy(&request->arena, out.data, out.size);
     buffer_destroy(&out);
     return text;

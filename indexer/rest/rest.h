@@ -24,15 +24,16 @@ struct rest_write {
     size_t key_bytes;
     const void *value; /* JSON, or NULL: delete */
     size_t value_bytes;
-    int32_t partition; /* filled: where it went */
+    const char *topic; /* where it has to go; NULL: the first topic's partition of its key */
+    int32_t partition; /* with `topic`; else filled: where it went */
     int64_t offset;
     int code; /* filled: 0 or enum error_code */
 };
 
 struct rest_writer {
     void *context;
-    /** Produces to the collection's first topic and returns when every write has its outcome; 0
-     * only if all are in. Any thread. NULL: this process cannot write. */
+    /** Produces to the collection's topics and returns when every write has its outcome; 0 only if
+     * all are in. Any thread. NULL: this process cannot write. */
     int (*write)(void *context, const struct config_collection *collection,
                  struct rest_write *writes, size_t count, struct error *error);
 };

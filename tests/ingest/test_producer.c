@@ -10,13 +10,21 @@ static void keep_result(void *context, const struct ingest_produced *result)
     *(struct ingest_produced *)context = *result;
 }
 
-static void send_and_wait(struct ingest_producer *producer, const char *topic, const char *key,
-                          const void *value, size_t value_bytes, struct ingest_produced *result)
+static void send_and_wait(struct ingest_producer *producer, const char *topic, int32_t partition,
+                          const char *key, const void *value, size_t value_bytes,
+                          struct ingest_produced *result)
 {
     struct error error = {0};
 
     *result = (struct ingest_produced){.code = 1};
-    ck_assert_msg(ingest_producer_send(producer, topic, key, strlen(key), value, value_bytes, -1,
+    ck_assert_msg(ingest_producer_send(producer,
+                                       &(struct ingest_outgoing){.topic = topic,
+                                                                 .partition = partition,
+                                                                 .key = key,
+                                                                 .key_bytes = strlen(key),
+                                                                 .value = value,
+                                                                 .value_bytes = value_bytes,
+                                                                 .timestamp_ms = -1},
                                        keep_result, result, &error) == 0,
                   "%s", error.text);
     for (int i = 0; i < STAGE_WAIT_MS / 100 && result->code == 1; i++)
@@ -44,7 +52,7 @@ START_TEST(id_lives_where_javas_clients_put_it)
     stage_create(&stage, 7);
     ck_assert_int_eq(ingest_producer_new(&stage.config, metrics, &producer, &error), 0);
     for (size_t i = 0; i < 3; i++) {
-        send_and_wait(producer, "points", keys[i].key, "{}", 2, &result);
+        send_and_wait(producer, "points", INGEST_PARTITION_BY_KEY, keys[i].key, "{}", 2, &result);
         ck_assert_msg(result.code == 0, "%s", result.text);
         ck_assert_int_eq(result.partition, (int)((keys[i].hash & 0x7fffffff) % 7));
         ck_assert_int_ge(result.offset, 0);
@@ -70,7 +78,15 @@ START_TEST(message_that_is_too_large_is_the_senders_fault)
     stage_create(&stage, 1);
     ck_assert_int_eq(ingest_producer_new(&stage.config, NULL, &producer, &error), 0);
     ck_assert_int_eq(
-        ingest_producer_send(producer, "points", "1", 1, value, size_bytes, -1, NULL, NULL, &error),
+        ingest_producer_send(producer,
+                             &(struct ingest_outgoing){.topic = "points",
+                                                       .partition = INGEST_PARTITION_BY_KEY,
+                                                       .key = "1",
+                                                       .key_bytes = 1,
+                                                       .value = value,
+                                                       .value_bytes = size_bytes,
+                                                       .timestamp_ms = -1},
+                             NULL, NULL, &error),
         ERROR_INVALID);
     ck_assert_ptr_nonnull(strstr(error.text, "points"));
     ck_assert_int_eq(ingest_producer_delete(producer, 0, NULL), 0);
@@ -90,7 +106,15 @@ START_TEST(undelivered_messages_get_their_callback_at_the_end)
     rd_kafka_mock_broker_set_down(stage.cluster, 1);
     ck_assert_int_eq(ingest_producer_new(&stage.config, NULL, &producer, &error), 0);
     ck_assert_int_eq(
-        ingest_producer_send(producer, "points", "1", 1, "{}", 2, -1, keep_result, &result, &error),
+        ingest_producer_send(producer,
+                             &(struct ingest_outgoing){.topic = "points",
+                                                       .partition = INGEST_PARTITION_BY_KEY,
+                                                       .key = "1",
+                                                       .key_bytes = 1,
+                                                       .value = "{}",
+                                                       .value_bytes = 2,
+                                                       .timestamp_ms = -1},
+                             keep_result, &result, &error),
         0);
     ck_assert_int_eq(ingest_producer_delete(producer, 100, &error), ERROR_TIMEOUT);
     ck_assert_int_lt(result.code, 0);
@@ -115,9 +139,9 @@ START_TEST(producer_that_failed_for_good_is_replaced)
     rd_kafka_mock_push_request_errors(stage.cluster, 22 /* InitProducerId */, 1,
                                       RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED);
     ck_assert_int_eq(ingest_producer_new(&stage.config, NULL, &producer, &error), 0);
-    send_and_wait(producer, "points", "1", "{}", 2, &result);
+    send_and_wait(producer, "points", INGEST_PARTITION_BY_KEY, "1", "{}", 2, &result);
     kept = result.code == 0;
-    send_and_wait(producer, "points", "1", "{}", 2, &result);
+    send_and_wait(producer, "points", INGEST_PARTITION_BY_KEY, "1", "{}", 2, &result);
     ck_assert_msg(result.code == 0, "%s", result.text);
     ck_assert_int_eq(result.offset, kept);
     ck_assert_int_eq(ingest_producer_delete(producer, 5000, &error), 0);

@@ -241,6 +241,7 @@ static void keep_rate(struct produce *run)
 static void send_value(struct produce *run, const char *file, uint64_t line, const struct doc *id,
                        const void *value, size_t value_bytes, int64_t timestamp_ms)
 {
+    struct ingest_outgoing message;
     struct error error = {0};
     struct sent *sent = malloc(sizeof(*sent));
     char digits[32];
@@ -257,9 +258,15 @@ static void send_value(struct produce *run, const char *file, uint64_t line, con
     }
     keep_rate(run);
     *sent = (struct sent){run, file, line, io_monotonic_ns(io_posix())};
+    message = (struct ingest_outgoing){.topic = run->topic,
+                                       .partition = INGEST_PARTITION_BY_KEY,
+                                       .key = key,
+                                       .key_bytes = key_bytes,
+                                       .value = value,
+                                       .value_bytes = value_bytes,
+                                       .timestamp_ms = timestamp_ms};
     do
-        code = ingest_producer_send(run->producer, run->topic, key, key_bytes, value, value_bytes,
-                                    timestamp_ms, delivered, sent, &error);
+        code = ingest_producer_send(run->producer, &message, delivered, sent, &error);
     while (code == ERROR_BUSY && !interrupted);
     run->sent++;
     if (code == 0)

@@ -189,13 +189,21 @@ static void on_delivered(void *context, const struct ingest_produced *result)
 static void send_one(struct writer *writer, const char *topic, struct batch *batch, size_t i)
 {
     const struct rest_write *write = &batch->writes[i];
+    const struct ingest_outgoing message = {.topic = write->topic ? write->topic : topic,
+                                            .partition = write->topic ? write->partition
+                                                                      : INGEST_PARTITION_BY_KEY,
+                                            .key = write->key,
+                                            .key_bytes = write->key_bytes,
+                                            .value = write->value,
+                                            .value_bytes = write->value_bytes,
+                                            .timestamp_ms = -1};
     struct error error = {0};
 
     pthread_mutex_lock(&batch->lock);
     batch->users++;
     pthread_mutex_unlock(&batch->lock);
-    if (ingest_producer_send(writer->producer, topic, write->key, write->key_bytes, write->value,
-                             write->value_bytes, -1, on_delivered, &batch->tickets[i], &error) == 0)
+    if (ingest_producer_send(writer->producer, &message, on_delivered, &batch->tickets[i],
+                             &error) == 0)
         return;
     pthread_mutex_lock(&batch->lock);
     batch->writes[i].code = error.code;

@@ -1,6 +1,7 @@
 /* What each call of the dialect answers, good requests and bad ones. */
 #include "tests/support/test_main.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "tests/indexer/rest/rest_fixture.h"
@@ -325,10 +326,55 @@ START_TEST(waiting_for_an_offset_returns_when_it_is_searchable)
 }
 END_TEST
 
+START_TEST(answers_without_all_partitions_say_which_are_missing)
+{
+    static const struct store_expected_shard shards[] = {{"0", "news[0]"}, {"1", "news[1]"}};
+    static const char *const reads[][2] = {
+        {"/points/query", "{\"query\":[1,2,3,4]"},
+        {"/points/query/groups", "{\"query\":[1,2,3,4],\"group_by\":\"n\""},
+        {"/points/search", "{\"vector\":[1,2,3,4],\"limit\":3"},
+        {"/points/scroll", "{\"limit\":3"},
+        {"/points/count", "{\"exact\":true"},
+        {"/points", "{\"ids\":[1]"},
+        {"/facet", "{\"key\":\"n\""}};
+    struct fixture fixture;
+
+    fixture_open(&fixture);
+    for (int told = 0; told < 2; told++) {
+        for (size_t i = 0; i < sizeof(reads) / sizeof(reads[0]); i++) {
+            char path[64], body[160], complete[200];
+            (void)snprintf(path, sizeof(path), C "%s", reads[i][0]);
+            (void)snprintf(body, sizeof(body), "%s}", reads[i][1]);
+            (void)snprintf(complete, sizeof(complete), "%s,\"windrow\":{\"require\":\"complete\"}}",
+                           reads[i][1]);
+            const struct expectation cases[] = {
+                {"POST", path, body, 200,
+                 told ? "\"partial\":true,\"missing\":[\"news[1]\"]"
+                      : "\"partial\":false,\"missing\":[]"},
+                {"POST", path, complete, told ? 503 : 200,
+                 told ? "Not complete: this process does not serve news[1] of news" : "false"}};
+            CHECK_ALL(&fixture, cases);
+        }
+        store_registry_expect(fixture.registry, "news", shards, 2);
+    }
+    const struct expectation refused[] = {
+        {"POST", C "/points/query", "{\"query\":[1,2,3,4],\"windrow\":{\"require\":\"most\"}}", 400,
+         "$.windrow.require"},
+        {"POST", C "/points/delete?wait=true",
+         "{\"filter\":{\"must\":[{\"key\":\"n\",\"match\":{\"value\":1}}]}}", 503, "news[1]"}};
+    CHECK_ALL(&fixture, refused);
+    fixture.config.cluster_partial = CONFIG_PARTIAL_REFUSE;
+    const struct expectation strict[] = {{"POST", C "/points/count", "{}", 503, "Not complete"}};
+    CHECK_ALL(&fixture, strict);
+    fixture_close(&fixture);
+}
+END_TEST
+
 TEST_TABLE(TEST(bad_requests_get_the_error_envelope), TEST(reads_answer_in_the_dialect),
            TEST(clients_start_up_without_a_failure), TEST(facets_and_groups_count_values),
            TEST(mmr_prefers_rows_that_differ),
            TEST(recommendations_are_near_the_mean_and_leave_examples_out),
            TEST(fusion_sums_what_each_search_says_of_a_point),
            TEST(openapi_and_windows_are_valid_json),
-           TEST(waiting_for_an_offset_returns_when_it_is_searchable))
+           TEST(waiting_for_an_offset_returns_when_it_is_searchable),
+           TEST(answers_without_all_partitions_say_which_are_missing))
