@@ -393,6 +393,7 @@ void http_server_stop(struct http_server *server)
     atomic_store(&server->stopping, true);
     if (server->wake)
         server->wake(server->wake_context);
+    server->wake = NULL; /* its context may be gone before the server is */
     thread_pool_stop(server->pool);
     wait_until_sent(server);
     if (server->daemon)

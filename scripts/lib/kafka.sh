@@ -87,8 +87,6 @@ group.initial.rebalance.delay.ms=0
 log.cleaner.dedupe.buffer.size=2097152
 num.network.threads=2
 num.io.threads=2
-broker.heartbeat.interval.ms=500
-broker.session.timeout.ms=2000
 # Old event times must not make Kafka delete what windrow may want to read again.
 log.retention.ms=-1
 PROPERTIES

@@ -15,7 +15,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import harness
 from kafka_client import Operator, Sender, readable_records
 from model import Stream, assert_stored
-from servers import Kafka, write_records
+from servers import QUICK_SUCCESSION, Kafka, write_records
 from service import COLLECTION, Windrow
 
 PARTITIONS = 3
@@ -25,7 +25,7 @@ RETENTION_CHECKS = ("log.retention.check.interval.ms=500", "log.initial.task.del
 class RealKafka(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.kafka = Kafka(*RETENTION_CHECKS).start()
+        cls.kafka = Kafka(*RETENTION_CHECKS, *QUICK_SUCCESSION).start()
 
     @classmethod
     def tearDownClass(cls):

@@ -5,7 +5,7 @@ import harness
 
 harness.require_client("confluent_kafka")
 
-from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, Producer, TopicPartition
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, OffsetSpec, ResourceType
 
 TIMEOUT_S = 60
@@ -93,13 +93,23 @@ class Operator:
         place = TopicPartition(topic, partition, before_offset)
         self.admin.delete_records([place])[place].result(TIMEOUT_S)
 
-    def begin_offset(self, topic, partition):
+    def list_offset(self, topic, partition, which):
+        """Asked again while the partition is between two leaders."""
         place = TopicPartition(topic, partition)
-        return self.admin.list_offsets({place: OffsetSpec.earliest()})[place].result(TIMEOUT_S).offset
+
+        def answer():
+            try:
+                return [self.admin.list_offsets({place: which})[place].result(TIMEOUT_S).offset]
+            except KafkaException as error:
+                raise ValueError(error) from error
+
+        return harness.wait_for(answer, f"Kafka tells an offset of {topic} [{partition}]")[0]
+
+    def begin_offset(self, topic, partition):
+        return self.list_offset(topic, partition, OffsetSpec.earliest())
 
     def end_offset(self, topic, partition):
-        place = TopicPartition(topic, partition)
-        return self.admin.list_offsets({place: OffsetSpec.latest()})[place].result(TIMEOUT_S).offset
+        return self.list_offset(topic, partition, OffsetSpec.latest())
 
     def committed_offset(self, group, topic, partition):
         request = ConsumerGroupTopicPartitions(group, [TopicPartition(topic, partition)])
