@@ -166,7 +166,7 @@ int doc_parse_json(struct arena *arena, const char *text, size_t size_bytes,
     int result;
 
     if (size_bytes > max_bytes || size_bytes > UINT32_MAX)
-        return error_set(error, ERROR_INVALID, "%zu bytes of JSON are over the limit of %zu",
+        return error_set(error, ERROR_INVALID, "%zu bytes of JSON exceed the limit of %zu",
                          size_bytes, max_bytes);
     doc_scratch_create(&parser.scratch, arena);
     skip_space(&parser);

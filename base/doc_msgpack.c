@@ -232,7 +232,7 @@ int doc_parse_msgpack(struct arena *arena, const uint8_t *bytes, size_t size_byt
     int result;
 
     if (size_bytes > max_bytes || size_bytes > UINT32_MAX)
-        return error_set(error, ERROR_INVALID, "%zu bytes of MessagePack are over the limit of %zu",
+        return error_set(error, ERROR_INVALID, "%zu bytes of MessagePack exceed the limit of %zu",
                          size_bytes, max_bytes);
     doc_scratch_create(&parser.scratch, arena);
     result = parse_value(&parser, &doc);

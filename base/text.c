@@ -90,10 +90,9 @@ int text_parse_duration_ms(const char *text, int64_t *duration_ms, struct error 
     return 0;
 
 invalid:
-    return error_set(error, ERROR_INVALID,
-                     "'%.40s' is no duration: write a number and a unit, as in 250ms, 5s, 10m, 1h, "
-                     "7d or 1h30m",
-                     text);
+    return error_set(
+        error, ERROR_INVALID,
+        "invalid duration '%.40s': use a number and a unit, such as 250ms, 10m, 1h or 1h30m", text);
 }
 
 int text_parse_size_bytes(const char *text, uint64_t *size_bytes, struct error *error)
@@ -105,10 +104,9 @@ int text_parse_size_bytes(const char *text, uint64_t *size_bytes, struct error *
     if (take_number(&at, &number))
         unit = take_unit(&at, size_units, COUNT(size_units));
     if (!unit || *at || __builtin_mul_overflow(number, unit->factor, &number))
-        return error_set(error, ERROR_INVALID,
-                         "'%.40s' is no size: write a number and a unit, as in 64KiB, 128MiB, 1GiB "
-                         "or 512",
-                         text);
+        return error_set(
+            error, ERROR_INVALID,
+            "invalid size '%.40s': use a number and a unit, such as 64KiB, 128MiB or 1GiB", text);
     *size_bytes = number;
     return 0;
 }

@@ -150,7 +150,7 @@ int text_parse_time_ms(const char *text, size_t length, int64_t *time_ms, struct
 
 invalid:
     return error_set(error, ERROR_INVALID,
-                     "'%.*s' is no RFC 3339 time: write it as in 2026-11-21T03:04:05.678Z",
+                     "invalid time '%.*s': use RFC 3339, such as 2026-11-21T03:04:05.678Z",
                      (int)(length < 40 ? length : 40), text);
 }
 

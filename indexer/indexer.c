@@ -36,8 +36,8 @@ static int start_pool(struct indexer *indexer, struct error *error)
     if (code != 0)
         return code;
     if (!options->build && !options->config->nats_url)
-        log_warning("indexer", "this process has no indexer role and no nats.url: sealed windows "
-                               "stay without an index and are scanned");
+        log_warning("indexer", "this process has neither the indexer role nor nats.url: sealed "
+                               "windows get no index and are scanned");
     pool_options.queue = indexer->queue;
     return worker_pool_start(&pool_options, &indexer->pool, error);
 }
@@ -162,7 +162,7 @@ void indexer_window_sealed(struct indexer *indexer, struct store_shard *shard,
     struct error error = {0};
 
     if (worker_pool_submit(indexer->pool, shard, window, &error) != 0)
-        log_warning("indexer", "%s/%s window %lld is indexed later: %s",
+        log_warning("indexer", "%s/%s window %lld will be indexed later: %s",
                     store_shard_collection(shard), store_shard_name(shard),
                     (long long)window->start_ms, error.text);
 }
@@ -179,8 +179,8 @@ static void preload_columns(struct indexer *indexer)
         struct error error = {0};
         size_t made;
         if (query_column_preload(&options, &made, &error) != 0)
-            log_debug("indexer", "payload_index of %s is read later: %s", options.collection->name,
-                      error.text);
+            log_debug("indexer", "payload_index of %s will be read later: %s",
+                      options.collection->name, error.text);
     }
 }
 

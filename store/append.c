@@ -32,10 +32,11 @@ static int check_record(const struct store_shard *shard, const struct store_grou
         return error_set(error, ERROR_INVALID, "record %zu: offset %lld is out of order", i,
                          (long long)record->offset);
     if (record->offset < atomic_load_explicit(&shard->progress.visible, memory_order_relaxed))
-        return error_set(error, ERROR_INVALID, "record %zu: offset %lld is stored already", i,
+        return error_set(error, ERROR_INVALID, "record %zu: offset %lld is already stored", i,
                          (long long)record->offset);
     if (!record->key || record->key_bytes == 0 || record->key_bytes > STORE_KEY_MAX_BYTES)
-        return error_set(error, ERROR_INVALID, "record %zu: key of %u bytes", i, record->key_bytes);
+        return error_set(error, ERROR_INVALID, "record %zu: invalid key of %u bytes", i,
+                         record->key_bytes);
     if (!record->is_delete && !record->vector)
         return error_set(error, ERROR_INVALID, "record %zu has no vector", i);
     if (record->payload_bytes > 0 && !record->payload)
@@ -49,10 +50,11 @@ static int check_group(const struct store_shard *shard, const struct store_group
     int64_t previous = 0;
 
     if (group->record_count > UINT32_MAX / 2)
-        return error_set(error, ERROR_INVALID, "a group of %zu records", group->record_count);
+        return error_set(error, ERROR_INVALID, "a group of %zu records is too large",
+                         group->record_count);
     if (group->next_offset < 0 ||
         group->next_offset < atomic_load_explicit(&shard->progress.visible, memory_order_relaxed))
-        return error_set(error, ERROR_INVALID, "next offset %lld goes back",
+        return error_set(error, ERROR_INVALID, "next offset %lld is below the stored one",
                          (long long)group->next_offset);
     if (group->topic.hash != 0 &&
         (group->topic.offset < 0 || group->topic.offset >= group->next_offset))
@@ -278,7 +280,8 @@ bool store_shard_compaction_behind(const struct store_shard *shard)
 static int check_compaction(const struct store_shard *shard, struct error *error)
 {
     return store_shard_compaction_behind(shard)
-               ? error_set(error, ERROR_BUSY, "level 0 has its %u files, waiting for a compaction",
+               ? error_set(error, ERROR_BUSY,
+                           "level 0 has its maximum of %u files, waiting for a compaction",
                            shard->settings.level0_files_max)
                : 0;
 }
@@ -313,7 +316,7 @@ static int check_cap(struct store_shard *shard, const struct store_group *group,
         return 0;
     count_stall(shard, shard->metrics.stall_cap_seconds, true);
     return error_set(error, ERROR_BUSY,
-                     "the collection is over max_bytes and none of its windows may go");
+                     "the collection exceeds max_bytes and no window may be dropped");
 }
 
 static int make_room(struct store_shard *shard, uint64_t frame_bytes, struct error *error)

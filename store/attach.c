@@ -40,7 +40,7 @@ static int read_checksum(struct store_shard *shard, struct store_segment_info *i
     if (code != 0)
         return code;
     if (map.size_bytes != info->bytes)
-        code = error_set(error, ERROR_INVALID, "%s: %llu bytes, not %llu", map.path,
+        code = error_set(error, ERROR_INVALID, "%s: has %llu bytes, expected %llu", map.path,
                          (unsigned long long)map.size_bytes, (unsigned long long)info->bytes);
     info->checksum = manifest_segment_checksum(map.bytes, map.size_bytes, info->file_number);
     table_map_close(shard->io, &map);

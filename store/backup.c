@@ -46,8 +46,8 @@ int store_backup_check(struct io *io, const char *folder, const char *token, str
     buffer_destroy(&begun);
     if (equal)
         return 0;
-    return error_set(error, ERROR_INVALID, "%s is no backup that was begun with this token%s%s",
-                     folder, local.text[0] ? ": " : "", local.text);
+    return error_set(error, ERROR_INVALID, "%s is not a backup begun with this token%s%s", folder,
+                     local.text[0] ? ": " : "", local.text);
 }
 
 /* State and version that belong together, and the masks, which the next flush may replace. */
@@ -98,7 +98,7 @@ int store_shard_backup(struct store_shard *shard, const char *folder, const atom
     int code = 0;
 
     if (damage)
-        code = error_set(error, ERROR_CORRUPT, "rebuild what is damaged first: %s", damage);
+        code = error_set(error, ERROR_CORRUPT, "rebuild the damaged window first: %s", damage);
     if (code == 0)
         code = store_shard_flush(shard, error);
     if (code == 0)

@@ -195,7 +195,8 @@ int backup_make_empty(struct io *io, const char *folder, struct error *error)
     int code;
 
     if (strlen(folder) == 0 || strlen(folder) > PATH_MAX - 1000)
-        return error_set(error, ERROR_INVALID, "a folder with a name of %zu bytes", strlen(folder));
+        return error_set(error, ERROR_INVALID, "the folder name has %zu bytes, which is too long",
+                         strlen(folder));
     code = io_make_directory(io, folder, error);
     if (code == 0)
         code = io_list(io, folder, find_entry, &found, error);
@@ -264,6 +265,6 @@ int backup_check_restored(struct io *io, const char *data_dir, struct error *err
         return 0;
     (void)io_close(io, file, path, NULL); /* only read */
     return error_set(error, ERROR_CORRUPT,
-                     "%s: a restore into it has not finished (empty the folder and restore again)",
+                     "%s: an earlier restore did not finish (empty the folder and restore again)",
                      data_dir);
 }

@@ -148,7 +148,8 @@ static int read_header(const uint8_t *bytes, size_t size_bytes, size_t count,
     size_t used = CODEC_HEADER_BYTES;
 
     if (size_bytes < CODEC_HEADER_BYTES)
-        return error_set(error, ERROR_CORRUPT, "%zu bytes are no packed block", size_bytes);
+        return error_set(error, ERROR_CORRUPT, "%zu bytes are too few for a packed block",
+                         size_bytes);
     memcpy(stored_bytes, bytes, CODEC_HEADER_BYTES);
     for (int i = 0; i < CODEC_PLANES; i++) {
         if (stored_bytes[i] > count || stored_bytes[i] > size_bytes - used)
@@ -184,7 +185,7 @@ int codec_decode(const uint8_t *bytes, size_t size_bytes, float *values, size_t 
             size_t got = ZSTD_decompressDCtx(thread->zstd, thread->planes[i], count, stored,
                                              stored_bytes[i]);
             if (got != count)
-                return error_set(error, ERROR_CORRUPT, "plane %d does not decode: %s", i,
+                return error_set(error, ERROR_CORRUPT, "cannot decode plane %d: %s", i,
                                  ZSTD_isError(got) ? ZSTD_getErrorName(got) : "wrong size");
             planes[i] = thread->planes[i];
         }

@@ -95,7 +95,7 @@ static int merge(struct compact_work *work, struct error *error)
         code = find_file(work, version, request->file_numbers[i], &unused, error);
         for (size_t j = 0; j < i && code == 0; j++)
             if (request->file_numbers[i] == request->file_numbers[j])
-                code = error_set(error, ERROR_INVALID, "file %llu is named twice",
+                code = error_set(error, ERROR_INVALID, "file %llu is listed twice",
                                  (unsigned long long)request->file_numbers[i]);
     }
     for (size_t i = 0; i < request->file_count && code == 0; i++)
@@ -166,7 +166,7 @@ static int check_request(const struct store_compaction_request *request, struct 
         return error_set(error, ERROR_INVALID, "level %u of %d", request->output_level,
                          STORE_LEVELS);
     if (request->kind == STORE_COMPACTION_SEAL && request->window_length_ms == 0)
-        return error_set(error, ERROR_INVALID, "a window without an end is never sealed");
+        return error_set(error, ERROR_INVALID, "a collection without windows has nothing to seal");
     if (request->kind == STORE_COMPACTION_MERGE && request->file_count == 0)
         return error_set(error, ERROR_INVALID, "a merge needs files");
     if (request->kind == STORE_COMPACTION_MOVE && request->file_count != 1)

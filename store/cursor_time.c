@@ -131,7 +131,7 @@ static int collect(const struct store_time_cursor *cursor, struct time_input *in
 
     input->rows = malloc((source->row_count ? source->row_count : 1) * sizeof(*input->rows));
     if (!input->rows)
-        return error_set(error, ERROR_MEMORY, "no memory to order %u rows by time",
+        return error_set(error, ERROR_MEMORY, "no memory to sort %u rows by time",
                          source->row_count);
     for (uint32_t row = 0; row < source->row_count; row++) {
         int64_t time_ms = store_row_event_time_ms(source, row);

@@ -52,7 +52,7 @@ static int inspect_mask(struct io *io, const struct table_map *map, const char *
     memcpy(&header, map->bytes, sizeof(header));
     (void)snprintf(expected, sizeof(expected), "%06" PRIu64 ".mask", header.file_number);
     if (strcmp(expected, name) != 0)
-        return error_set(error, ERROR_CORRUPT, "%s: it says that it is %s", map->path, expected);
+        return error_set(error, ERROR_CORRUPT, "%s: its header names file %s", map->path, expected);
     result = mask_read(io, directory, header.file_number, header.table_number, TABLE_ROWS_MAX,
                        &entries, &count, error);
     if (result)
@@ -291,8 +291,8 @@ static int inspect_mapped(struct io *io, const struct table_map *map, bool json,
     }
     if (is_unused_log(map, name))
         return inspect_unused_log(map, json, out);
-    return error_set(error, ERROR_UNSUPPORTED,
-                     "%s: its first bytes are of no file that the store writes", map->path);
+    return error_set(error, ERROR_UNSUPPORTED, "%s: not a file of the store (unknown first bytes)",
+                     map->path);
 }
 
 int store_inspect(struct io *io, const char *path, bool json, struct buffer *out,

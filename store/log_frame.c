@@ -145,10 +145,11 @@ static int parse_header(const struct log_frame_header *header, uint64_t availabl
     if (header->file_number != identity->file_number ||
         header->log_generation != identity->log_generation || header->salt != identity->salt ||
         header->position != identity->position)
-        return error_set(error, ERROR_CORRUPT, "a frame of another file, use or place");
+        return error_set(error, ERROR_CORRUPT,
+                         "the frame belongs to another file, use or position");
     if (header->frame_bytes % LOG_FRAME_ALIGNMENT != 0 || header->frame_bytes > available ||
         header->used_bytes > header->frame_bytes || header->frame_bytes < sizeof(*header))
-        return error_set(error, ERROR_CORRUPT, "frame of impossible length");
+        return error_set(error, ERROR_CORRUPT, "invalid frame length");
     if (header->checksum != log_frame_checksum(header))
         return error_set(error, ERROR_CORRUPT, "checksum of the frame does not match");
     if (dim != 0 && header->dim != dim)
@@ -178,7 +179,7 @@ int log_frame_parse(const uint8_t *bytes, uint64_t available,
     if (header->payloads_bytes > available || header->dim > UINT32_C(1) << 24 ||
         (layout_place(&layout, header->dim), layout.used_bytes != header->used_bytes) ||
         layout.frame_bytes != header->frame_bytes)
-        return error_set(error, ERROR_CORRUPT, "columns of the frame do not fill it");
+        return error_set(error, ERROR_CORRUPT, "the frame's columns do not add up to its size");
     if (header->topic_hash != 0 &&
         (header->topic_offset < 0 || header->topic_offset >= header->next_offset))
         return error_set(error, ERROR_CORRUPT,
@@ -192,7 +193,7 @@ int log_frame_parse(const uint8_t *bytes, uint64_t available,
         vector_count += (record->flags & LOG_RECORD_DELETE) == 0;
         if (record->key_bytes == 0 || record->key_bytes > STORE_KEY_MAX_BYTES ||
             record->offset >= header->next_offset || record->offset < header->first_offset)
-            return error_set(error, ERROR_CORRUPT, "record %u of the frame makes no sense", i);
+            return error_set(error, ERROR_CORRUPT, "record %u of the frame is invalid", i);
     }
     if (keys_bytes != header->keys_bytes || payloads_bytes != header->payloads_bytes ||
         vector_count != header->vector_count)

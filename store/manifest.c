@@ -207,7 +207,7 @@ static int manifest_resume(struct manifest *manifest, uint64_t number, struct er
     if (code != 0)
         return code == ERROR_NOT_FOUND
                    ? error_set(error, ERROR_CORRUPT,
-                               "CURRENT names manifest %" PRIu64 ", which is not there", number)
+                               "CURRENT names manifest %" PRIu64 ", which does not exist", number)
                    : code;
     manifest_path(manifest->directory, number, path);
     manifest->manifest_number = number;

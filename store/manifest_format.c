@@ -101,7 +101,7 @@ int manifest_current_read(struct io *io, const char *directory, uint64_t *number
     if (code != 0)
         return code;
     if (sscanf(text, "MANIFEST-%" SCNu64, number) != 1)
-        return error_set(error, ERROR_CORRUPT, "%s names no manifest", path);
+        return error_set(error, ERROR_CORRUPT, "%s does not name a manifest", path);
     manifest_current_format(*number, expected, sizeof(expected));
     if (size != strlen(expected) || memcmp(text, expected, (size_t)size) != 0)
         return error_set(error, ERROR_CORRUPT, "%s is damaged", path);

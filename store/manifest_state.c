@@ -499,7 +499,7 @@ int manifest_state_apply(struct manifest_state *state, const uint8_t *body, size
     while (in.cursor < in.end) {
         size_t at = (size_t)(in.cursor - body);
         if (!apply_record(state, &in) || in.failed)
-            return error_set(error, ERROR_CORRUPT, "the record at byte %zu makes no sense", at);
+            return error_set(error, ERROR_CORRUPT, "invalid record at byte %zu", at);
     }
     return 0;
 }

@@ -55,9 +55,9 @@ static int check_open_log(const struct search *search, int file, const char *pat
     code = is_whole(search->io, file, path, size_bytes, &header, &whole, search->error);
     if (code == 0 && whole)
         code = error_set(search->error, ERROR_CORRUPT,
-                         "%s holds records of its use %" PRIu64
-                         ", the manifest knows none from %" PRIu64
-                         " on: the manifest has lost its last edits",
+                         "%s holds records of log generation %" PRIu64
+                         ", but the manifest knows only those below %" PRIu64
+                         ": it has lost its last edits",
                          path, header.log_generation, search->state->next_log_generation);
     return code;
 }

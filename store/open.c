@@ -13,7 +13,7 @@
 static int check_name(const char *what, const char *name, struct error *error)
 {
     if (!name || name[0] == '\0' || name[0] == '.' || strchr(name, '/') || strlen(name) > 200)
-        return error_set(error, ERROR_INVALID, "%s '%s' cannot be a folder", what,
+        return error_set(error, ERROR_INVALID, "%s '%s' is not a valid folder name", what,
                          name ? name : "");
     return 0;
 }
@@ -25,9 +25,9 @@ static int check_options(const struct store_shard_options *options, struct error
     if (code == 0)
         code = check_name("shard", options->name, error);
     if (code == 0 && (options->dim == 0 || options->dim > 65536))
-        code = error_set(error, ERROR_INVALID, "dimension %u", options->dim);
+        code = error_set(error, ERROR_INVALID, "invalid dimension %u", options->dim);
     if (code == 0 && (options->window_ms < 0 || options->ttl_ms < 0))
-        code = error_set(error, ERROR_INVALID, "window of %lld ms, TTL of %lld ms",
+        code = error_set(error, ERROR_INVALID, "invalid window of %lld ms or TTL of %lld ms",
                          (long long)options->window_ms, (long long)options->ttl_ms);
     return code;
 }

@@ -77,7 +77,8 @@ int orphans_remove(struct manifest *manifest, bool *all_removed, struct error *e
         char path[PATH_MAX];
         snprintf(path, sizeof(path), "%s/%s", manifest->directory, list.names[i]);
         if (code == 0 && io_unlink(manifest->io, path, &local) != 0) {
-            log_warning("store", "orphan stays: %s", local.text);
+            log_warning("store", "cannot delete an orphaned file, retrying at the next start: %s",
+                        local.text);
             *all_removed = false;
         }
         free(list.names[i]);

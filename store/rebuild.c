@@ -201,7 +201,7 @@ static int begin(struct store_rebuild *rebuild, int64_t *from_offset, int64_t *t
     *to_offset = shard->commit.flushed_offset;
     pthread_mutex_unlock(&shard->commit.lock);
     if (*from_offset == INT64_MAX)
-        return error_set(error, ERROR_NOT_FOUND, "there is no such window");
+        return error_set(error, ERROR_NOT_FOUND, "the window does not exist");
     rebuild->given_offset = *from_offset;
     rebuild->needed_offset = *to_offset;
     return open_shadow(rebuild, error);
@@ -215,7 +215,7 @@ int store_rebuild_begin(struct store_shard *shard, int64_t window_start_ms,
     int code = shard_check_running(shard, error);
 
     if (code == 0 && window_length_ms <= 0)
-        code = error_set(error, ERROR_INVALID, "only a window of some length can be rebuilt");
+        code = error_set(error, ERROR_INVALID, "a collection without windows cannot rebuild one");
     if (code == 0)
         code = window_lock_take(&shard->windows, window_start_ms, window_length_ms, error);
     if (code != 0)
@@ -278,7 +278,7 @@ static int append_to_shadow(struct store_rebuild *rebuild, const struct store_re
                records[done + size - 1].offset == records[done + size].offset)
             size--;
         if (done + size < count && records[done + size - 1].offset == records[done + size].offset)
-            return error_set(error, ERROR_INVALID, "a message of too many records");
+            return error_set(error, ERROR_INVALID, "the message has too many records");
         for (size_t i = 0; i < size; i++) {
             changed[i] = records[done + i];
             if (!changed[i].is_delete &&
@@ -319,7 +319,8 @@ int store_rebuild_append(struct store_rebuild *rebuild, const struct store_recor
     int code = 0;
 
     if (next_offset < rebuild->given_offset)
-        return error_set(error, ERROR_INVALID, "offset %lld goes back", (long long)next_offset);
+        return error_set(error, ERROR_INVALID, "offset %lld is out of order",
+                         (long long)next_offset);
     if (rebuild->written)
         for (size_t i = 0; i < count; i++)
             mark(rebuild, &records[i]);
@@ -387,7 +388,7 @@ int store_rebuild_commit(struct store_rebuild *rebuild, struct error *error)
     int code = check_given(rebuild, error);
 
     if (code == 0 && (!rebuild->written || !atomic_load(&shard->writer.held)))
-        code = error_set(error, ERROR_INVALID, "the rebuild is not that far");
+        code = error_set(error, ERROR_INVALID, "the rebuild is not ready to be swapped in");
     if (code != 0)
         return code;
     code = shard_check_stop(shard, compaction_commit(&rebuild->compaction, error), error);

@@ -87,8 +87,9 @@ static void note_damage(struct recovery *recovery, const struct manifest_table *
         buffer_append_text(&recovery->damage, "; ");
     buffer_append_format(&recovery->damage, "window %" PRId64 ": %s",
                          table->description.window_start_ms, text);
-    log_error("store", "%s/%s: window %" PRId64 " is left out: %s", recovery->shard->collection,
-              recovery->shard->name, table->description.window_start_ms, text);
+    log_error("store", "%s/%s: window %" PRId64 " is excluded from searches: %s",
+              recovery->shard->collection, recovery->shard->name,
+              table->description.window_start_ms, text);
 }
 
 static bool same_window(const struct manifest_table *a, const struct manifest_table *b)
@@ -236,8 +237,8 @@ static int replay_frames(struct store_shard *shard, struct memtable *memtable,
             frame.header->sequence != (uint64_t)shard->writer.next_sequence)
             break;
         if (frame.header->first_offset < atomic_load(&shard->progress.visible))
-            return error_set(error, ERROR_CORRUPT, "%s: the frame at byte %" PRIu64 " goes back",
-                             log->path, at);
+            return error_set(error, ERROR_CORRUPT,
+                             "%s: the frame at byte %" PRIu64 " is out of order", log->path, at);
         if (!memtable_reserve_rows(memtable, frame.header->vector_count, frame.header->frame_bytes))
             return error_set(error, ERROR_MEMORY, "%s: no memory for %u rows", log->path,
                              frame.header->vector_count);
@@ -345,7 +346,7 @@ static int replay_logs(struct recovery *recovery, struct error *error)
                 break;
             }
             /* Everything from the gap on was never durable: Kafka has it. */
-            log_warning("store", "%s/%s: log %" PRIu64 " follows a gap and is given up",
+            log_warning("store", "%s/%s: log %" PRIu64 " follows a gap and is discarded",
                         shard->collection, shard->name, log->number);
             log_holds_nothing(recovery, find_log(recovery, log->number));
             continue;

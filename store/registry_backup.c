@@ -59,7 +59,7 @@ static int back_up_shards(struct store_registry *registry, const char *folder,
     while (code == 0 && store_registry_acquire_next(registry, &position, &lease)) {
         struct store_backup_shard done = {0};
         if (cancelled && atomic_load(cancelled))
-            code = error_set(error, ERROR_CANCELLED, "the backup was given up");
+            code = error_set(error, ERROR_CANCELLED, "the backup was cancelled");
         if (code == 0)
             code = store_shard_backup(lease.shard, folder, lease.closing, &done, error);
         if (code == 0)
@@ -80,7 +80,7 @@ int store_registry_backup(struct store_registry *registry, struct io *io, const 
     if (code == 0)
         code = back_up_shards(registry, folder, cancelled, &list, error);
     if (code == 0 && list.count == 0)
-        code = error_set(error, ERROR_NOT_FOUND, "no shard is open here");
+        code = error_set(error, ERROR_NOT_FOUND, "this process has no open shard");
     if (code == 0)
         code = store_backup_finish(io, folder, list.shards, list.count, error);
     if (code == 0) {

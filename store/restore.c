@@ -26,12 +26,13 @@ static int read_list(struct io *io, const char *folder, struct buffer *list, str
 
     if (code == ERROR_NOT_FOUND)
         return error_set(error, ERROR_CORRUPT,
-                         "%s is no finished backup: it has no file " BACKUP_NAME, folder);
+                         "%s is not a complete backup: it has no file " BACKUP_NAME, folder);
     if (code != 0)
         return code;
     if (list->size < sizeof(first) - 1 + END_BYTES ||
         memcmp(list->data, first, sizeof(first) - 1) != 0)
-        return error_set(error, ERROR_CORRUPT, "%s/" BACKUP_NAME " is no list of shards", folder);
+        return error_set(error, ERROR_CORRUPT, "%s/" BACKUP_NAME " is not a list of shards",
+                         folder);
     size = list->size - END_BYTES;
     snprintf(expected, sizeof(expected), "end %016" PRIx64 "\n",
              checksum_block(list->data, size, 0, 0, size));
@@ -63,7 +64,7 @@ static int restore_shard(struct io *io, const char *from, const char *to, uint64
         code = manifest_write_new(io, to, &state, error);
     manifest_state_destroy(&state);
     *bytes += files.bytes;
-    return code == ERROR_NOT_FOUND ? error_set(error, ERROR_CORRUPT, "%s is not whole", from)
+    return code == ERROR_NOT_FOUND ? error_set(error, ERROR_CORRUPT, "%s is incomplete", from)
                                    : code;
 }
 
@@ -92,7 +93,8 @@ static int restore_line(struct io *io, const char *folder, const char *data_dir,
     int code;
 
     if (!parse_line(line, &collection, &name))
-        return error_set(error, ERROR_CORRUPT, "%s/" BACKUP_NAME ": what is %s?", folder, line);
+        return error_set(error, ERROR_CORRUPT, "%s/" BACKUP_NAME ": unexpected entry %s", folder,
+                         line);
     if (snprintf(from, sizeof(from), "%s/%s/%s", folder, collection, name) >= PATH_MAX - 100)
         return error_set(error, ERROR_INVALID, "path too long: %s", folder);
     code = backup_make_shard(io, data_dir, collection, name, to, error);
@@ -126,7 +128,8 @@ int store_restore(struct io *io, const char *folder, const char *data_dir, size_
         char *line = (char *)list.data + at;
         char *newline = memchr(line, '\n', list.size - at);
         if (!newline) {
-            code = error_set(error, ERROR_CORRUPT, "%s/" BACKUP_NAME ": a line has no end", folder);
+            code = error_set(error, ERROR_CORRUPT,
+                             "%s/" BACKUP_NAME ": the last line is incomplete", folder);
             break;
         }
         *newline = '\0';

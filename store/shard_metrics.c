@@ -15,9 +15,7 @@ static struct metric *stall_counter(const struct shard_metrics *metrics, const c
         {"collection", metrics->collection}, {"shard", metrics->shard}, {"cause", cause}};
 
     return metrics_counter(metrics->registry, "windrow_write_stall_seconds_total",
-                           "Time from an append that had to wait to the next that did not, by what "
-                           "it waited for",
-                           labels, 3);
+                           "Time that appends waited, by cause", labels, 3);
 }
 
 static struct metric *gauge(const struct shard_metrics *metrics, const char *name, const char *help)

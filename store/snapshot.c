@@ -280,7 +280,7 @@ int store_snapshot_find(const struct store_snapshot *snapshot, const uint8_t *ke
         /* It is the newest of all: where it is not visible, no older one is. */
         if (store_row_visible(snapshot, *source, *row))
             return 0;
-        return error_set(error, ERROR_NOT_FOUND, "no such id");
+        return error_set(error, ERROR_NOT_FOUND, "the id does not exist");
     }
     if (snapshot->source_count > memtables) {
         hash = table_key_hash(key, key_bytes);
@@ -301,5 +301,5 @@ int store_snapshot_find(const struct store_snapshot *snapshot, const uint8_t *ke
         *source = &snapshot->sources[i];
         return 0;
     }
-    return error_set(error, ERROR_NOT_FOUND, "no such id");
+    return error_set(error, ERROR_NOT_FOUND, "the id does not exist");
 }

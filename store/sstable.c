@@ -21,7 +21,7 @@ static int load_masks(struct sstable *sstable, uint64_t mask_number, struct erro
         if (entries[i].row >= sstable->row_count ||
             sstable_dead_at(sstable, entries[i].row) != SSTABLE_ALIVE) {
             free(entries);
-            return error_set(error, ERROR_CORRUPT, "mask %llu names a row twice or beyond the end",
+            return error_set(error, ERROR_CORRUPT, "mask %llu lists a row twice or past the end",
                              (unsigned long long)mask_number);
         }
         sstable_kill(sstable, entries[i].row, entries[i].dead_at_offset);

@@ -16,7 +16,8 @@ static int make_data_dir(struct io *io, const char *data_dir, struct error *erro
     size_t length = strlen(data_dir);
 
     if (length == 0 || length > PATH_MAX - 600)
-        return error_set(error, ERROR_INVALID, "data folder has a name of %zu bytes", length);
+        return error_set(error, ERROR_INVALID,
+                         "data_dir has a path of %zu bytes, which is empty or too long", length);
     memcpy(path, data_dir, length + 1);
     if (io_make_directory(io, path, error) == 0)
         return 0;

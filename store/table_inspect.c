@@ -117,7 +117,7 @@ static int inspect_index(struct table *table, bool json, struct buffer *out, str
 
     if (table->index.size_bytes < sizeof(struct table_header) + sizeof(*footer) ||
         table->index.size_bytes % 8 != 0)
-        return error_set(error, ERROR_CORRUPT, "%s: a table of %llu bytes cannot be complete",
+        return error_set(error, ERROR_CORRUPT, "%s: a table of %llu bytes is incomplete",
                          table->index.path, (unsigned long long)table->index.size_bytes);
     footer = (const struct table_footer *)(table->index.bytes + table->index.size_bytes -
                                            sizeof(*footer));

@@ -85,7 +85,8 @@ int table_payload(const struct table *table, uint32_t row, struct arena *arena,
 
     assert(row < table->row_count);
     if (!raw)
-        return error_set(error, ERROR_MEMORY, "a payload block of %u bytes", block->raw_bytes);
+        return error_set(error, ERROR_MEMORY, "no memory for a payload block of %u bytes",
+                         block->raw_bytes);
     result = table_payload_block(table, index, raw, error);
     if (result == 0)
         row_slice(block, raw, row, payload, payload_bytes);
@@ -134,7 +135,7 @@ int table_gather_payloads(const struct table *table, const uint32_t *rows, uint3
     int result = 0;
 
     if (!request)
-        return error_set(error, ERROR_MEMORY, "payloads of %u rows", count);
+        return error_set(error, ERROR_MEMORY, "no memory for the payloads of %u rows", count);
     for (uint32_t i = 0; result == 0 && i < count; i++) {
         uint32_t row = (uint32_t)(request[i] >> 32);
         uint32_t place = (uint32_t)request[i];
@@ -154,7 +155,7 @@ int table_gather_payloads(const struct table *table, const uint32_t *rows, uint3
         payloads[place] = (const uint8_t *)arena_copy(arena, bytes, size_bytes);
         payload_bytes[place] = (uint32_t)size_bytes;
         if (!payloads[place])
-            result = error_set(error, ERROR_MEMORY, "payloads of %u rows", count);
+            result = error_set(error, ERROR_MEMORY, "no memory for the payloads of %u rows", count);
     }
     buffer_destroy(&raw);
     free(request);

@@ -125,7 +125,7 @@ int table_writer_open(struct io *io, const char *directory,
         return error_set(error, ERROR_INVALID, "dim %u is not in 1..%d", description->dim,
                          TABLE_DIM_MAX);
     if (description->kind == TABLE_CHUNK && description->codec != TABLE_CODEC_RAW)
-        return error_set(error, ERROR_INVALID, "a chunk's vectors lie raw in its log file");
+        return error_set(error, ERROR_INVALID, "the vectors of a chunk must be raw");
     writer = calloc(1, sizeof(*writer));
     if (!writer)
         return error_set(error, ERROR_MEMORY, "no memory to write a table");
@@ -284,9 +284,10 @@ static int check_row(const struct table_writer *writer, const struct table_row *
     size_t last_bytes;
 
     if (row->key_bytes == 0 || row->key_bytes > TABLE_KEY_MAX_BYTES)
-        return error_set(error, ERROR_INVALID, "a key of %u bytes", row->key_bytes);
+        return error_set(error, ERROR_INVALID, "a key of %u bytes is too long", row->key_bytes);
     if (row->payload_bytes > TABLE_PAYLOAD_MAX_BYTES)
-        return error_set(error, ERROR_INVALID, "a payload of %u bytes", row->payload_bytes);
+        return error_set(error, ERROR_INVALID, "a payload of %u bytes is too large",
+                         row->payload_bytes);
     if (writer->row_count >= TABLE_ROWS_MAX || keys->size + row->key_bytes > TABLE_KEYS_MAX_BYTES)
         return error_set(error, ERROR_INVALID, "%u rows or %zu key bytes are too many for a table",
                          writer->row_count, keys->size);
@@ -298,7 +299,8 @@ static int check_row(const struct table_writer *writer, const struct table_row *
     if (writer->row_count > 0) {
         const uint8_t *last = key_of(writer, writer->row_count - 1, &last_bytes);
         if (table_key_compare(last, last_bytes, row->key, row->key_bytes) >= 0)
-            return error_set(error, ERROR_INVALID, "row %u: keys do not ascend", writer->row_count);
+            return error_set(error, ERROR_INVALID, "row %u: keys are out of order",
+                             writer->row_count);
     }
     return 0;
 }

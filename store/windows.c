@@ -43,11 +43,12 @@ int window_lock_take(struct shard_windows *windows, int64_t start_ms, int64_t le
     int code = 0;
 
     if (length_ms < 0 || (length_ms == 0 && start_ms != 0))
-        return error_set(error, ERROR_INVALID, "a window of %lld ms", (long long)length_ms);
+        return error_set(error, ERROR_INVALID, "invalid window length of %lld ms",
+                         (long long)length_ms);
     pthread_mutex_lock(&windows->lock);
     note = windows_note(windows, start_ms, length_ms);
     if (note->locked)
-        code = error_set(error, ERROR_BUSY, "the window is being worked on");
+        code = error_set(error, ERROR_BUSY, "the window is in use by another job");
     else
         note->locked = true;
     pthread_mutex_unlock(&windows->lock);

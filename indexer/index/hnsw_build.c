@@ -308,9 +308,10 @@ static int build_create(struct build *build, const float *vectors, uint32_t coun
     bytes = bytes_of(count, graph->quantiser.stride, &build->level_options);
     if (options->memory_max_bytes > 0 && bytes > options->memory_max_bytes) {
         index_quantiser_destroy(&graph->quantiser);
-        return error_set(error, ERROR_UNSUPPORTED,
-                         "a graph of %u vectors takes %llu bytes to build, %llu are allowed", count,
-                         (unsigned long long)bytes, (unsigned long long)options->memory_max_bytes);
+        return error_set(
+            error, ERROR_UNSUPPORTED,
+            "building a graph of %u vectors takes %llu bytes, of which %llu are allowed", count,
+            (unsigned long long)bytes, (unsigned long long)options->memory_max_bytes);
     }
     build->row_codes = index_allocate(count, stride);
     build->first_equal = index_allocate(count, sizeof(uint32_t));

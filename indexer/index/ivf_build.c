@@ -248,7 +248,7 @@ int index_ivf_build(const float *vectors, uint32_t count, const struct index_bui
     if (options->memory_max_bytes > 0 &&
         index_ivf_build_bytes(count, options) > options->memory_max_bytes)
         return error_set(error, ERROR_UNSUPPORTED,
-                         "lists of %u vectors take more than %llu bytes to build", count,
+                         "building lists of %u vectors takes more than %llu bytes", count,
                          (unsigned long long)options->memory_max_bytes);
     build.ivf = index_allocate_zeroed(1, sizeof(*build.ivf));
     build.ivf->fixed_probes = options->probes;

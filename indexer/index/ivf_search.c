@@ -447,8 +447,7 @@ int index_ivf_search(const struct index_group_member *members, uint32_t member_c
     *hit_count = 0;
     *exhausted = true; /* all lists are read before less than k rows are returned */
     if (!have_one_shape(members, member_count))
-        return error_set(error, ERROR_UNSUPPORTED,
-                         "segments of different codebooks with one number");
+        return error_set(error, ERROR_UNSUPPORTED, "two codebooks have the same number");
     for (uint32_t i = 0; i < member_count; i++) {
         search.count += lists_of(&members[i])->count;
         slots += slots_of(&members[i]);

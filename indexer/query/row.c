@@ -14,8 +14,8 @@ int query_payload_decode(const struct query_row *row, const uint8_t *bytes, size
         return ERROR_CORRUPT;
     }
     if (payload->type != DOC_MAP)
-        return error_set(error, ERROR_CORRUPT, "shard %s: payload of row %u is no map", row->shard,
-                         row->row);
+        return error_set(error, ERROR_CORRUPT, "shard %s: payload of row %u is not a map",
+                         row->shard, row->row);
     return 0;
 }
 

@@ -35,7 +35,7 @@ static int check(const struct query_search *search, uint32_t dim, struct error *
     if (search->limit == 0)
         return error_set(error, ERROR_INVALID, "limit: value 0 invalid, must be 1 or larger");
     if ((uint64_t)search->limit + search->offset > QUERY_LIMIT_MAX)
-        return error_set(error, ERROR_INVALID, "limit and offset: together at most %d",
+        return error_set(error, ERROR_INVALID, "limit plus offset must be at most %d",
                          QUERY_LIMIT_MAX);
     if (search->has_threshold && isnan(search->threshold))
         return error_set(error, ERROR_INVALID, "score_threshold: not a number");

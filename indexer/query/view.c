@@ -196,7 +196,7 @@ int query_view_check(const struct query_view *view, struct error *error)
         return error_set(error, ERROR_TIMEOUT, "the request took longer than its timeout");
     for (size_t i = 0; i < view->shard_count; i++)
         if (atomic_load(view->shards[i].lease->closing))
-            return error_set(error, ERROR_CANCELLED, "partition %s is about to close here",
+            return error_set(error, ERROR_CANCELLED, "this process is closing partition %s",
                              view->shards[i].name);
     return 0;
 }
@@ -228,7 +228,8 @@ void query_view_report(const struct query_view *view, size_t shard,
     former =
         atomic_exchange_explicit(&reported[(name >> 32) % REMEMBERED], name, memory_order_relaxed);
     if (former != name)
-        log_error("query", "left out of searches: collection=%s shard=%s file=%llu window=%lld: %s",
+        log_error("query",
+                  "excluded from searches: collection=%s shard=%s file=%llu window=%lld: %s",
                   view->collection->name, view->shards[shard].name,
                   (unsigned long long)source->file_number, (long long)source->window_start_ms,
                   error->text);

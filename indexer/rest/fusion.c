@@ -21,7 +21,7 @@ int search_fusion_parse(const struct doc *body, const struct doc *query, struct 
     if (http_check_keys(query, "$.query", known, error) != 0)
         return error->code;
     if (!doc_string_equals(doc_get(query, "fusion"), "rrf"))
-        return error_set(error, ERROR_UNSUPPORTED, "windrow answers the `fusion` rrf only");
+        return error_set(error, ERROR_UNSUPPORTED, "windrow supports only the `fusion` rrf");
     if (prefetch && prefetch->type == DOC_MAP) {
         form->prefetch = prefetch;
         form->prefetch_count = 1;
@@ -115,7 +115,7 @@ static int run_prefetch(struct http_request *request, struct query_view *view,
         return error->code;
     if (one.kind == SEARCH_FUSED)
         return error_set(error, ERROR_UNSUPPORTED,
-                         "windrow does not answer a `prefetch` inside of another one");
+                         "windrow does not support a `prefetch` inside another one");
     return search_form_run(request, view, &one, result, error);
 }
 

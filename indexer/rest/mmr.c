@@ -116,7 +116,7 @@ int search_mmr_run(struct http_request *request, struct query_view *view,
     search.offset = 0;
     search.limit = form->mmr_candidates > wanted ? form->mmr_candidates : (uint32_t)wanted;
     if (wanted > QUERY_LIMIT_MAX)
-        return error_set(error, ERROR_INVALID, "limit and offset: together at most %d",
+        return error_set(error, ERROR_INVALID, "limit plus offset must be at most %d",
                          QUERY_LIMIT_MAX);
     if (query_search_run(view, &search, result, error) != 0)
         return error->code;

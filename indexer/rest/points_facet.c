@@ -118,7 +118,7 @@ static int count_row(void *context, const struct query_row *row, const struct do
     (void)doc_visit_path(payload, facet->key, strlen(facet->key), count_value, facet);
     if (facet->overflow)
         return error_set(error, ERROR_INVALID,
-                         "Wrong input: `%.100s` has more than %d different values", facet->key,
+                         "Wrong input: `%.100s` has more than %d distinct values", facet->key,
                          VALUES_MAX);
     return 0;
 }

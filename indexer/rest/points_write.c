@@ -131,10 +131,10 @@ static int check_vector(const struct config_collection *collection, const float 
         if (values[i] != 0.0F)
             return 0;
     }
-    return error_set(error, ERROR_INVALID,
-                     "Wrong input: a vector of zeros has no direction: collection `%s` compares by "
-                     "cosine",
-                     collection->name);
+    return error_set(
+        error, ERROR_INVALID,
+        "Wrong input: a vector of zeros has no direction, and collection `%s` compares by cosine",
+        collection->name);
 }
 
 static int add_point(struct http_request *request, const struct config_collection *collection,
@@ -220,8 +220,7 @@ static int add_batch(struct http_request *request, const struct config_collectio
         (payloads && (payloads->type != DOC_ARRAY || payloads->count != ids->count)))
         return error_set(
             error, ERROR_INVALID,
-            "Format error in JSON body: $.batch: expected ids, vectors and payloads of "
-            "one length");
+            "Format error in JSON body: $.batch: expected equally many ids, vectors and payloads");
     for (uint32_t i = 0; i < ids->count; i++) {
         if (add_point(request, collection, &ids->items[i], &vectors->items[i],
                       payloads ? &payloads->items[i] : NULL, list, error) != 0)
@@ -508,8 +507,8 @@ void rest_handle_delete(struct http_request *request)
 static int not_offered(struct error *error, const char *what, size_t length)
 {
     return error_set(error, ERROR_UNSUPPORTED,
-                     "windrow does not change parts of a point (%.*s): a record is replaced as a "
-                     "whole; upsert it with its vector and all of its payload",
+                     "windrow does not change parts of a point (%.*s): upsert the whole point with "
+                     "its vector and payload",
                      (int)length, what);
 }
 

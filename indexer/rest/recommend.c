@@ -50,8 +50,7 @@ static int parse_examples(struct http_request *request, const struct doc *recomm
     strategy = doc_get(recommend, "strategy");
     if (strategy && strategy->type != DOC_NULL && !doc_string_equals(strategy, "average_vector"))
         return error_set(error, ERROR_UNSUPPORTED,
-                         "windrow recommends by the strategy `average_vector` only: others score "
-                         "each point against each example");
+                         "windrow supports only the strategy `average_vector`");
     if (!examples->positive || examples->positive->count == 0)
         return error_set(error, ERROR_INVALID,
                          "Wrong input: At least one positive example is needed");

@@ -105,10 +105,10 @@ static int render_row(struct http_request *request, const struct query_row *row,
     struct doc id = query_row_id(row, &request->arena);
 
     if (out->size > REPLY_MAX_BYTES)
-        return error_set(error, ERROR_INVALID,
-                         "Wrong input: the reply would be larger than %d bytes: ask for fewer "
-                         "points a page, or without vectors",
-                         REPLY_MAX_BYTES);
+        return error_set(
+            error, ERROR_INVALID,
+            "Wrong input: the reply would exceed %d bytes: request fewer points, or no vectors",
+            REPLY_MAX_BYTES);
     buffer_append_text(out, "{\"id\":");
     doc_write_json(out, &id);
     if (score) {

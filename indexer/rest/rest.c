@@ -64,9 +64,9 @@ static struct search_metrics metrics_of(struct metrics *metrics,
         .seconds = metrics_histogram(metrics, "windrow_search_seconds",
                                      "Time of one search, without waiting for offsets", label, 1,
                                      metrics_seconds_bounds, metrics_seconds_bound_count),
-        .windows = metrics_histogram(
-            metrics, "windrow_search_windows_searched", "Windows that one search looked into",
-            label, 1, windows_bounds, sizeof(windows_bounds) / sizeof(windows_bounds[0])),
+        .windows = metrics_histogram(metrics, "windrow_search_windows_searched",
+                                     "Windows that one search visited", label, 1, windows_bounds,
+                                     sizeof(windows_bounds) / sizeof(windows_bounds[0])),
     };
 }
 

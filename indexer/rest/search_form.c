@@ -14,7 +14,7 @@ static int unsupported_form(const struct doc *query, struct error *error)
     for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
         if (doc_get(query, forms[i]))
             return error_set(error, ERROR_UNSUPPORTED,
-                             "windrow does not answer `%s` queries; it answers nearest, recommend, "
+                             "windrow does not support `%s` queries, only nearest, recommend, "
                              "fusion, order_by and queries without a vector",
                              forms[i]);
     }
@@ -213,7 +213,7 @@ static int run_listing(struct query_view *view, struct search_form *form,
     size_t next_key_bytes;
 
     if (wanted > QUERY_LIMIT_MAX)
-        return error_set(error, ERROR_INVALID, "limit and offset: together at most %d",
+        return error_set(error, ERROR_INVALID, "limit plus offset must be at most %d",
                          QUERY_LIMIT_MAX);
     if (parse_order_by(form->order_by, form->search.arena, &scroll, error) != 0 ||
         query_scroll_run(view, &scroll, result, &next_key, &next_key_bytes, error) != 0)
@@ -250,7 +250,7 @@ int search_form_parse(struct http_request *request, struct query_view *view, con
     if (form->kind != SEARCH_FUSED && prefetch && prefetch->type != DOC_NULL &&
         !(prefetch->type == DOC_ARRAY && prefetch->count == 0))
         return error_set(error, ERROR_UNSUPPORTED,
-                         "windrow answers `prefetch` with {\"fusion\": \"rrf\"} only");
+                         "windrow supports `prefetch` only with {\"fusion\": \"rrf\"}");
     return 0;
 }
 

@@ -253,7 +253,7 @@ static void report_low_recall(const struct build *build, bool last)
                 build->collection->name, build->shard, (long long)build->window_start_ms,
                 build->recall, build->options.m, build->options.ef_construct,
                 build->collection->recall_floor,
-                last ? "the window stays scanned" : "building it again, stronger");
+                last ? "searches scan the window" : "building it again with stronger parameters");
 }
 
 int worker_build_good(struct build *build, bool *low_recall, struct error *error)

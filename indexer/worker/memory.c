@@ -6,10 +6,9 @@ void build_memory_create(struct build_memory *memory, const uint64_t *limit_byte
     *memory = (struct build_memory){.limit_bytes = limit_bytes};
     pthread_mutex_init(&memory->lock, NULL);
     pthread_cond_init(&memory->given, NULL);
-    memory->gauge = metrics_gauge(metrics, "windrow_index_build_memory_bytes",
-                                  "Memory that builds under way have taken, of "
-                                  "indexer.build_memory_max_bytes",
-                                  NULL, 0);
+    memory->gauge =
+        metrics_gauge(metrics, "windrow_index_build_memory_bytes",
+                      "Memory held by running builds, of indexer.build_memory_max_bytes", NULL, 0);
 }
 
 void build_memory_destroy(struct build_memory *memory)

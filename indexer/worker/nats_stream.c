@@ -68,7 +68,7 @@ static void on_disconnected(natsConnection *connection, void *closure)
     (void)connection;
     atomic_store(&watch->doubtful, true);
     if (!atomic_load(&watch->closing))
-        log_warning("indexer", "lost the connection to NATS: index work waits, nothing is lost");
+        log_warning("indexer", "lost the connection to NATS: index jobs wait, nothing is lost");
 }
 
 static void on_closed(natsConnection *connection, void *closure)
@@ -146,7 +146,7 @@ static int connect_in_background(struct nats_stream *stream, struct error *error
     if (status == NATS_OK)
         status = natsConnection_Connect(&stream->connection, stream->connect_options);
     if (status == NATS_NOT_YET_CONNECTED) {
-        log_warning("indexer", "NATS does not answer yet: index work waits, trying on");
+        log_warning("indexer", "NATS does not answer yet: index jobs wait, retrying");
         status = NATS_OK;
     }
     if (status == NATS_OK)

@@ -112,8 +112,9 @@ static void answer(struct worker_pool *pool, struct worker_delivery *delivery,
         code = operations->ack(delivery, &error);
         break;
     case WORKER_POSTPONED:
-        log_warning("indexer", "%s/%s window %lld is indexed later: %s", delivery->job.collection,
-                    delivery->job.shard, (long long)delivery->job.window_start_ms, failure->text);
+        log_warning("indexer", "%s/%s window %lld will be indexed later: %s",
+                    delivery->job.collection, delivery->job.shard,
+                    (long long)delivery->job.window_start_ms, failure->text);
         count_failure(pool, &delivery->job, failure->code);
         code = operations->pass(delivery, &error);
         break;

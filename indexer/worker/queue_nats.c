@@ -227,7 +227,7 @@ static void bury_job(struct nats_queue *queue, struct nats_delivery *delivery, c
 /* What no worker can read ends as a dead letter at once. */
 static void bury_garbage(struct nats_queue *queue, natsMsg *message, const char *why)
 {
-    log_error("indexer", "a message on %s is no job: %s", natsMsg_GetSubject(message), why);
+    log_error("indexer", "a message on %s is not a job: %s", natsMsg_GetSubject(message), why);
     bury(queue, message, "windrow.dead.unreadable.job", why, "");
 }
 
@@ -333,7 +333,7 @@ static void hand_on_due(struct nats_queue *queue, bool at_end)
         struct error error = {0};
         int code = hand_on(queue, due, &error);
         if (code != 0)
-            log_debug("indexer", "pass a job on: %s", error.text);
+            log_debug("indexer", "return a job to the queue: %s", error.text);
         if (code != 0 && !at_end)
             hold(queue, due);
         else

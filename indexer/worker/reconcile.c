@@ -169,7 +169,7 @@ void worker_pool_reconcile_shard(struct worker_pool *pool, struct store_shard *s
 
     atomic_store(&pool->windows_changed, true); /* of a shard that the last round did not see */
     if (reconcile_shard(pool, shard, depth, &too_large, &lacking, &error) != 0)
-        log_debug("indexer", "queue what has no segment later: %s", error.text);
+        log_debug("indexer", "cannot queue files without a segment, retrying: %s", error.text);
 }
 
 /* Said when the number changes: such files are scanned until the config or their rows do. */
@@ -183,8 +183,8 @@ static void report_too_large(struct worker_pool *pool, const char *collection, u
 
     if (files > 0 && metric_value(gauge) != (double)files)
         log_warning("indexer",
-                    "%s: %u files have no segment because building one takes more than "
-                    "indexer.build_memory_max_bytes: they are scanned",
+                    "%s: %u files have no segment because building it takes more than "
+                    "indexer.build_memory_max_bytes: searches scan them",
                     collection, files);
     metric_set(gauge, files);
 }
@@ -245,7 +245,7 @@ static int load_segment(struct worker_pool *pool, struct store_shard *shard,
                               worker_index_metric(collection), collection->dim,
                               (uint32_t)file->rows, &segment, &open_error);
     if (code != 0)
-        log_warning("indexer", "the segment of file %llu is built again: %s",
+        log_warning("indexer", "rebuilding the segment of file %llu: %s",
                     (unsigned long long)file->file_number, open_error.text);
     code = store_shard_load_segment(shard, file->file_number, segment,
                                     segment ? index_segment_close : NULL, error);

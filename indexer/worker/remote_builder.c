@@ -66,7 +66,7 @@ static int owner_open(struct owner *owner, struct worker_task *task, struct erro
 
     *owner = (struct owner){.task = task, .curl = curl_easy_init()};
     if (!owner->curl)
-        return error_set(error, ERROR_MEMORY, "libcurl does not start");
+        return error_set(error, ERROR_MEMORY, "cannot initialise libcurl");
     add_header(owner, "Content-Type: application/octet-stream");
     add_header(owner, "Expect:");
     if (config->http_api_key) {
@@ -217,7 +217,7 @@ static int fetch_part(struct owner *owner, struct build *build, uint32_t first, 
     bytes = owner->answer.data + REMOTE_CHECKSUM_BYTES;
     if (checksum !=
         worker_remote_checksum(bytes, count * row_bytes, job->generation, build->row_count, first))
-        return error_set(error, ERROR_CORRUPT, "rows %u to %u came damaged from %s", first,
+        return error_set(error, ERROR_CORRUPT, "rows %u to %u from %s are damaged", first,
                          first + count, job->owner);
     memcpy((uint8_t *)build->copy + first * row_bytes, bytes, count * row_bytes);
     return 0;
@@ -255,7 +255,7 @@ static int fetch_codebook_part(struct owner *owner, struct buffer *codebook, uin
     if (ask(owner, "GET", "/internal/epoch", more, NULL, error) != 0)
         return error->code;
     if (owner->answer.size <= REMOTE_TOTAL_BYTES)
-        return error_set(error, ERROR_PEER, "%s sent no codebook",
+        return error_set(error, ERROR_PEER, "%s did not send a codebook",
                          owner->task->delivery->job.owner);
     memcpy(total_bytes, owner->answer.data, sizeof(*total_bytes));
     buffer_append(codebook, owner->answer.data + REMOTE_TOTAL_BYTES,
@@ -279,7 +279,7 @@ static int fetch_codebook(struct owner *owner, struct build *build, struct error
     buffer_destroy(&bytes);
     if (code == 0 || code == ERROR_CANCELLED)
         return code;
-    log_debug("indexer", "lists of window %" PRId64 " of %s/%s get a codebook of their own: %s",
+    log_debug("indexer", "lists of window %" PRId64 " of %s/%s get their own codebook: %s",
               build->window_start_ms, build->collection->name, build->shard, error->text);
     owner->gone = false;
     *error = (struct error){0};
@@ -304,7 +304,7 @@ static int reserve_there(struct build *build, struct error *error)
     number = code == 0 && answer.type == DOC_MAP ? doc_get(&answer, "result") : NULL;
     number = number && number->type == DOC_MAP ? doc_get(number, "file_number") : NULL;
     if (!number || !doc_as_u64(number, &build->file_number))
-        code = error_set(error, ERROR_PEER, "%s names no file number",
+        code = error_set(error, ERROR_PEER, "%s does not name a file number",
                          owner->task->delivery->job.owner);
     arena_destroy(&arena);
     (void)snprintf(build->path, sizeof(build->path), "%s/%s.%s.%" PRIu64 ".building",

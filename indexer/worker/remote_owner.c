@@ -152,7 +152,7 @@ static int check_wanted(const struct here *here, const struct worker_run *run, s
         worker_job_kind(options->config, here->collection, &job, io_wall_ms(options->io));
 
     if (segment && strcmp(segment->info.kind, kind) == 0)
-        return error_set(error, ERROR_NOT_FOUND, "it has its %s segment already", kind);
+        return error_set(error, ERROR_NOT_FOUND, "it already has its %s segment", kind);
     return 0;
 }
 
@@ -202,7 +202,7 @@ int worker_remote_vectors(struct worker_pool *pool, const struct worker_run *run
         (count == 0 || first >= here.source->row_count || count > here.source->row_count - first ||
          count * here.collection->dim * sizeof(float) >
              (uint64_t)REMOTE_PART_BYTES + here.collection->dim * sizeof(float)))
-        code = error_set(error, ERROR_INVALID, "rows %llu to %llu of %u: not there, or too many",
+        code = error_set(error, ERROR_INVALID, "rows %llu to %llu of %u: out of range, or too many",
                          (unsigned long long)first, (unsigned long long)(first + count),
                          here.source->row_count);
     if (code == 0) {
@@ -227,7 +227,7 @@ static int append_codebook_part(const struct buffer *codebook, uint64_t offset, 
     uint64_t total_bytes = codebook->size, left = total_bytes - offset;
 
     if (offset >= codebook->size)
-        return error_set(error, ERROR_INVALID, "byte %llu of %zu: not there",
+        return error_set(error, ERROR_INVALID, "byte %llu of %zu: out of range",
                          (unsigned long long)offset, codebook->size);
     buffer_append(out, &total_bytes, sizeof(total_bytes));
     buffer_append(out, codebook->data + offset,
@@ -269,7 +269,7 @@ int worker_remote_begin(struct worker_pool *pool, const struct worker_run *run,
     int code = here_enter(&here, pool, run, error);
 
     if (code == 0 && sessions_drop(pool, run) >= SESSIONS_MAX)
-        code = error_set(error, ERROR_BUSY, "too many segments are on their way in");
+        code = error_set(error, ERROR_BUSY, "too many segment uploads are in progress");
     if (code != 0) {
         here_leave(&here);
         return code;
@@ -313,7 +313,7 @@ static int write_part(struct worker_pool *pool, struct upload_session *session,
                          (unsigned long long)session->written_bytes);
     if (checksum != worker_remote_checksum(bytes, size_bytes, session->generation,
                                            session->file_number, part->offset))
-        return error_set(error, ERROR_CORRUPT, "the part's checksum is wrong");
+        return error_set(error, ERROR_CORRUPT, "wrong checksum of the part");
     code = io_open(io, session->path, IO_WRITE, &file, error);
     if (code != 0)
         return code;
@@ -373,8 +373,7 @@ static int finish(const struct here *here, const struct upload_session *session,
         code = worker_build_attach(&build, here->lease.shard, here->source->file_number, error);
     worker_build_end(&build);
     if (code == 0)
-        log_info("indexer",
-                 "window %lld of %s/%s: a segment built elsewhere is served, recall %.3f",
+        log_info("indexer", "window %lld of %s/%s: serving a segment built elsewhere, recall %.3f",
                  (long long)session->start_ms, session->collection, session->shard, build.recall);
     return code;
 }
@@ -390,12 +389,12 @@ int worker_remote_part(struct worker_pool *pool, const struct worker_run *run,
     *attached = false;
     session = here.lease.shard ? session_take(pool, run, part->file_number) : NULL;
     if (code == 0 && !session)
-        code = error_set(error, ERROR_NOT_FOUND, "nobody began with this segment");
+        code = error_set(error, ERROR_NOT_FOUND, "no upload of this segment is in progress");
     if (code == 0 && (part->size_bytes <= REMOTE_CHECKSUM_BYTES ||
                       part->total_bytes > (uint64_t)here.source->row_count * SEGMENT_BYTES_A_ROW ||
                       part->offset > part->total_bytes ||
                       part->size_bytes - REMOTE_CHECKSUM_BYTES > part->total_bytes - part->offset))
-        code = error_set(error, ERROR_INVALID, "not a part of a segment");
+        code = error_set(error, ERROR_INVALID, "not part of a segment");
     if (code == 0)
         code = write_part(pool, session, part, error);
     if (code == 0 && session->written_bytes == part->total_bytes) {

@@ -201,7 +201,7 @@ static enum worker_outcome build_for_owner(struct worker_task *task, struct erro
     atomic_fetch_sub(&pool->building, 1);
     job_tracker_set(&pool->tracker, job, JOB_NONE, 0);
     if (code == ERROR_NOT_FOUND)
-        log_info("indexer", "window %lld of %s/%s is no longer wanted: %s",
+        log_info("indexer", "window %lld of %s/%s is no longer needed: %s",
                  (long long)job->window_start_ms, job->collection, job->shard, error->text);
     outcome = code == ERROR_PEER ? WORKER_POSTPONED : outcome_of(code, low_recall);
     if (code == 0 && !low_recall)

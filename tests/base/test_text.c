@@ -71,7 +71,7 @@ START_TEST(what_is_no_duration_is_refused)
         int64_t duration_ms;
         ck_assert_msg(text_parse_duration_ms(texts[i], &duration_ms, &error) == ERROR_INVALID, "%s",
                       texts[i]);
-        ck_assert_ptr_nonnull(strstr(error.text, "is no duration"));
+        ck_assert_ptr_nonnull(strstr(error.text, "invalid duration"));
     }
 }
 END_TEST

@@ -64,7 +64,7 @@ class ByteCap(unittest.TestCase):
         for _ in range(10):
             self.produce(12, count=2 * ROWS)
         waiting = harness.wait_for(lambda: self.shard()["waiting"], "the partition says that it waits", 60)
-        self.assertIn("over max_bytes", waiting)
+        self.assertIn("exceeds max_bytes", waiting)
         harness.wait_for(lambda: self.shard()["paused"], "the partition is paused", 30)
         harness.wait_for(lambda: [w["state"] for w in self.windrow.windows()] == ["open"], "only the open window is left", 30)
         self.assertLess(self.shard()["next_offset"], self.end)

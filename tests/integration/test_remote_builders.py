@@ -41,7 +41,7 @@ class Node(Windrow):
 
     def served(self):
         """Windows whose segments were swapped in here."""
-        return re.findall(r"window (-?\d+) of \S+ a segment built elsewhere is served", self.log())
+        return re.findall(r"window (-?\d+) of \S+ serving a segment built elsewhere", self.log())
 
 
 class RemoteBuilders(unittest.TestCase):

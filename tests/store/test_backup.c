@@ -213,7 +213,7 @@ START_TEST(what_is_no_whole_backup_is_refused)
     ck_assert_int_eq(store_backup_check(world.io, place("begun"), token, &error), 0);
     ck_assert_int_eq(store_backup_check(world.io, place("backup"), token, &error), ERROR_INVALID);
     ck_assert_int_eq(restore(&world, place("begun"), place("restored"), &error), ERROR_CORRUPT);
-    ck_assert_msg(strstr(error.text, "no finished backup"), "%s", error.text);
+    ck_assert_msg(strstr(error.text, "not a complete backup"), "%s", error.text);
     ck_assert_int_eq(restore(&world, place("nothing"), place("restored"), &error), ERROR_CORRUPT);
     ck_assert_int_ne(access(place("restored"), F_OK), 0);
     for (size_t i = 0; i < sizeof(damages) / sizeof(damages[0]); i++) {

@@ -107,7 +107,7 @@ START_TEST(errors_of_the_service_keep_their_words)
          "no"},
         {"HTTP/1.1 500 Oops\r\nContent-Length: 4\r\n\r\nugly", "%s answered 500: ugly"},
         {"HTTP/1.1 403 Forbidden\r\nContent-Length: 26\r\n\r\n{\"status\":{\"error\":\"key\"}}",
-         "%s wants an API key (http.api_key_file): key"},
+         "%s requires an API key (http.api_key_file): key"},
     };
 
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {

@@ -56,17 +56,17 @@ int client_open(const struct config *config, struct client **client, struct erro
     struct client *fresh;
 
     if (config->http_port == 0)
-        return error_set(error, ERROR_INVALID,
-                         "http.listen has port 0, so nobody knows where the service is (give it a "
-                         "port in %s)",
-                         config->path);
+        return error_set(
+            error, ERROR_INVALID,
+            "http.listen has port 0, so commands cannot find the service (set a port in %s)",
+            config->path);
     fresh = calloc(1, sizeof(*fresh));
     if (!fresh)
         abort();
     fresh->curl = curl_easy_init();
     if (!fresh->curl) {
         free(fresh);
-        return error_set(error, ERROR_MEMORY, "libcurl does not start");
+        return error_set(error, ERROR_MEMORY, "cannot initialise libcurl");
     }
     fresh->timeout_s = TIMEOUT_S;
     write_address(config, fresh->address, sizeof(fresh->address));
@@ -152,7 +152,7 @@ static int refuse(const struct client *client, long status, const struct buffer 
         (void)error_set(error, ERROR_PEER, "%s answered %ld: %.*s", client->address, status,
                         (int)length, (const char *)reply->data);
     if (error && (status == 401 || status == 403))
-        (void)error_wrap(error, "%s wants an API key (http.api_key_file)", client->address);
+        (void)error_wrap(error, "%s requires an API key (http.api_key_file)", client->address);
     arena_destroy(&arena);
     return ERROR_PEER;
 }

@@ -52,6 +52,6 @@ int command_bench(int argc, char **argv)
     }
     if (argc < 2 || check_name(argv[1]) != 0)
         return command_usage_error(
-            "bench", "say what to measure: index, store, merge, compaction, ingest, serve");
+            "bench", "name a benchmark: index, store, merge, compaction, ingest, serve");
     return run_program(argv + 1);
 }

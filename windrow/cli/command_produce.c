@@ -423,7 +423,7 @@ static int send_fbin(struct produce *run, FILE *input, const char *name)
     for (uint32_t row = 0; row < header[0] && !interrupted; row++) {
         struct doc id = {.type = DOC_UINT, .unsigned_integer = row};
         if (fread(vector, sizeof(float), header[1], input) != header[1]) {
-            code = command_fail("%s: ends in row %u of %u", name, row, header[0]);
+            code = command_fail("%s: the file ends in row %u of %u", name, row, header[0]);
             break;
         }
         run->read_bytes += header[1] * sizeof(float);
@@ -452,8 +452,7 @@ static int send_file(struct produce *run, const char *name)
     if (is_fbin(name))
         code = send_fbin(run, input, name);
     else if (run->collection->format == CONFIG_FORMAT_RAW)
-        code = command_fail("collection %s has format raw, which JSON lines do not fit: send an "
-                            ".fbin file",
+        code = command_fail("collection %s has format raw, so it takes .fbin files, not JSON lines",
                             run->collection->name);
     else
         code = send_lines(run, input, input == stdin ? "<stdin>" : name);
@@ -597,7 +596,7 @@ static int produce(const struct request *request, const struct config *config, c
         status = command_fail("collection %s has no topic %s", request->collection, request->topic);
     else if (run->collection->format == CONFIG_FORMAT_ARROW ||
              run->collection->format == CONFIG_FORMAT_PROTOBUF)
-        status = command_fail("collection %s: windrow produce writes json, msgpack and raw only",
+        status = command_fail("collection %s: windrow produce writes only json, msgpack and raw",
                               request->collection);
     else
         status = run_produce(run, config, arguments, count);

@@ -249,7 +249,7 @@ static int write_all(void *context, const struct config_collection *collection,
     code = batch->code;
     if (code != 0)
         (void)error_set(error, code == ERROR_CANCELLED ? ERROR_CANCELLED : ERROR_PEER,
-                        "Kafka did not take the write: %s", batch->text);
+                        "Kafka did not accept the write: %s", batch->text);
     batch->writes = NULL;
     batch_leave(batch);
     return code == 0 ? 0 : error->code;
