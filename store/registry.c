@@ -466,6 +466,14 @@ size_t store_registry_acquire_covered(struct store_registry *registry, const cha
     return count;
 }
 
+void store_registry_coverage(struct store_registry *registry, const char *collection,
+                             struct arena *arena, struct store_coverage *coverage)
+{
+    pthread_mutex_lock(&registry->lock);
+    cover(registry, collection, arena, coverage);
+    pthread_mutex_unlock(&registry->lock);
+}
+
 static struct registry_expectation *expectation_new(const char *collection,
                                                     const struct store_expected_shard *shards,
                                                     size_t count)

@@ -34,6 +34,11 @@ struct store_coverage {
     size_t missing_count;
 };
 
+static inline bool store_coverage_whole(const struct store_coverage *coverage)
+{
+    return coverage->known && coverage->missing_count == 0 && !coverage->elsewhere;
+}
+
 /* Keeps a shard open. */
 struct store_lease {
     struct store_shard *shard;
@@ -105,6 +110,9 @@ size_t store_registry_acquire(struct store_registry *registry, const char *colle
 size_t store_registry_acquire_covered(struct store_registry *registry, const char *collection,
                                       struct arena *arena, struct store_lease **leases,
                                       struct store_coverage *coverage);
+/** Coverage alone. */
+void store_registry_coverage(struct store_registry *registry, const char *collection,
+                             struct arena *arena, struct store_coverage *coverage);
 /** Says which shards a collection has in all processes together; replaces what was said before.
  * Copies everything. Any thread. */
 void store_registry_expect(struct store_registry *registry, const char *collection,

@@ -182,7 +182,7 @@ const struct store_coverage *query_view_coverage(const struct query_view *view)
 
 bool query_view_whole(const struct query_view *view)
 {
-    return view->coverage.known && view->coverage.missing_count == 0;
+    return store_coverage_whole(&view->coverage);
 }
 
 bool query_view_expired(const struct query_view *view)

@@ -16,6 +16,27 @@ static void handle_livez(struct http_request *request)
     buffer_append_text(&request->reply, alive ? "alive\n" : "a loop of the process is stuck\n");
 }
 
+/* A process that shares its group's partitions is ready with its part, and says that it is one. */
+static void append_missing(struct service *service, struct http_request *request)
+{
+    const struct config *config = service->config;
+
+    for (size_t i = 0; i < config->collection_count; i++) {
+        struct store_coverage coverage;
+        store_registry_coverage(service->registry, config->collections[i].name, &request->arena,
+                                &coverage);
+        if (coverage.elsewhere || store_coverage_whole(&coverage))
+            continue;
+        request->partial = true;
+        buffer_append_format(&request->reply,
+                             "partial: %s: not served here:", config->collections[i].name);
+        for (size_t k = 0; k < coverage.missing_count; k++)
+            buffer_append_format(&request->reply, " %s", coverage.missing[k]);
+        buffer_append_text(&request->reply,
+                           coverage.known ? "\n" : " (its partitions are not known yet)\n");
+    }
+}
+
 static void handle_readyz(struct http_request *request)
 {
     char why[512] = "";
@@ -23,6 +44,7 @@ static void handle_readyz(struct http_request *request)
     if (service_ready(request->context, why, sizeof(why))) {
         http_reply_plain(request, 200, HTTP_TYPE_TEXT);
         buffer_append_text(&request->reply, "ready\n");
+        append_missing(request->context, request);
         return;
     }
     http_reply_plain(request, 503, HTTP_TYPE_TEXT);

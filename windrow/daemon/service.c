@@ -37,7 +37,9 @@ static int open_store(struct service *service, struct error *error)
         &(struct store_registry_options){.store = service->store,
                                          .level0_files_max = TWCS_LEVEL0_FILES_MAX,
                                          .opened = shard_opened,
-                                         .opened_context = service});
+                                         .opened_context = service,
+                                         .expects_shards = true,
+                                         .owns_none = (service->roles & CONFIG_ROLE_INGEST) == 0});
     status_register_metrics(service);
     return 0;
 }

@@ -144,15 +144,30 @@ static struct doc shard_doc(struct service *service, struct store_lease *lease,
     return map.map;
 }
 
+/* The partitions that this process does not serve; null while it is not known which there are. */
+static struct doc missing_doc(struct arena *arena, const struct store_coverage *coverage)
+{
+    struct doc *items = doc_items(arena, (uint32_t)coverage->missing_count);
+
+    if (!coverage->known)
+        return null_doc();
+    for (size_t i = 0; i < coverage->missing_count; i++)
+        items[i] = doc_string(arena, coverage->missing[i]);
+    return (struct doc){
+        .type = DOC_ARRAY, .count = (uint32_t)coverage->missing_count, .items = items};
+}
+
 static struct doc collection_doc(struct service *service,
                                  const struct config_collection *collection,
                                  const struct ingest_partition_status *partitions,
                                  size_t partition_count, struct arena *arena)
 {
-    struct map_builder map = map_begin(arena, 8);
+    struct map_builder map = map_begin(arena, 10);
     struct ingest *ingest = atomic_load(&service->ingest);
+    struct store_coverage coverage;
     struct store_lease *leases;
-    size_t count = store_registry_acquire(service->registry, collection->name, arena, &leases);
+    size_t count = store_registry_acquire_covered(service->registry, collection->name, arena,
+                                                  &leases, &coverage);
     struct doc *items = doc_items(arena, (uint32_t)count);
 
     for (size_t i = 0; i < count; i++) {
@@ -166,6 +181,8 @@ static struct doc collection_doc(struct service *service,
     map_put(&map, "window_ms", doc_integer(collection->window_ms));
     map_put(&map, "paused", boolean_doc(ingest && ingest_paused(ingest, collection->name)));
     map_put(&map, "ttl_ms", doc_integer(collection->ttl_ms));
+    map_put(&map, "partial", boolean_doc(!store_coverage_whole(&coverage)));
+    map_put(&map, "missing", missing_doc(arena, &coverage));
     map_put(&map, "shards",
             (struct doc){.type = DOC_ARRAY, .count = (uint32_t)count, .items = items});
     return map.map;
