@@ -45,7 +45,7 @@ struct bench {
     const char *base_path, *query_path, *gt_path, *metric_name, *python;
     const char *peer_names; /* NULL: those that index_peers.py takes by itself */
     char data[64];          /* what rows call the data: "sift200k-128" */
-    enum index_metric metric;
+    enum vector_metric metric;
     uint32_t threads, m, ef_construct;
     const char *search_threads_text; /* as given; NULL: as for building */
     uint32_t search_threads[CURVES_MAX], curves;
@@ -91,7 +91,7 @@ static int load(struct bench *bench, struct error *error)
                            bench->queries.dim, bench->base.dim);
     if (status != 0)
         return status;
-    if (bench->metric == INDEX_METRIC_COSINE) {
+    if (bench->metric == VECTOR_METRIC_COSINE) {
         for (uint32_t i = 0; i < bench->base.count; i++)
             index_normalise(bench->base.values + (size_t)i * bench->base.dim, bench->base.dim);
         for (uint32_t i = 0; i < bench->queries.count; i++)
@@ -413,18 +413,6 @@ static int run_peers(const struct bench *bench)
     return WIFEXITED(state) ? WEXITSTATUS(state) : 1;
 }
 
-static int parse_metric(const char *name, enum index_metric *metric)
-{
-    static const char *const names[] = {"cosine", "dot", "l2"};
-
-    for (int i = 0; i < 3; i++)
-        if (strcmp(name, names[i]) == 0) {
-            *metric = (enum index_metric)i;
-            return 0;
-        }
-    return -1;
-}
-
 static bool parse_number(const char *text, uint32_t *number)
 {
     char *end;
@@ -464,7 +452,7 @@ static int parse_option(struct bench *bench, int option)
         return 0;
     case 'm':
         bench->metric_name = optarg;
-        return parse_metric(optarg, &bench->metric);
+        return vector_metric_parse(optarg, &bench->metric) ? 0 : -1;
     case 'k':
         bench->lists = strcmp(optarg, "hnsw") != 0;
         bench->graph = strcmp(optarg, "ivf_pq") != 0;
@@ -526,7 +514,7 @@ static int parse(struct bench *bench, int argc, char **argv)
 int bench_index_run(int argc, char **argv)
 {
     struct bench bench = {.metric_name = "l2",
-                          .metric = INDEX_METRIC_L2,
+                          .metric = VECTOR_METRIC_L2,
                           .threads = 1,
                           .m = 16,
                           .ef_construct = 200,

@@ -151,7 +151,7 @@ static int host_open(void *context, const struct config_collection *collection, 
     struct store_shard_options options = {.collection = collection->name,
                                           .name = name,
                                           .dim = collection->dim,
-                                          .metric = STORE_METRIC_COSINE,
+                                          .metric = VECTOR_METRIC_COSINE,
                                           .window_ms = collection->window_ms,
                                           .durability = bench->durability};
     int code = store_shard_open(bench->store, &options, shard, error);
@@ -424,7 +424,7 @@ static void use_topic(struct bench *bench, const char *suffix)
         .topic_count = 1,
         .format = strcmp(bench->format, "raw") == 0 ? CONFIG_FORMAT_RAW : CONFIG_FORMAT_AUTO,
         .dim = bench->dim,
-        .metric = CONFIG_METRIC_COSINE,
+        .metric = VECTOR_METRIC_COSINE,
         .window_ms = 3600000,
         .max_future_ms = 300000,
         .idle_timeout_ms = 60000,

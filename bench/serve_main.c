@@ -130,13 +130,6 @@ static void load(struct bench *bench, uint32_t shard_index)
         buffer_destroy(&payloads[i]);
 }
 
-static enum index_metric metric_of(const struct bench *bench)
-{
-    return bench->collection.metric == CONFIG_METRIC_COSINE ? INDEX_METRIC_COSINE
-           : bench->collection.metric == CONFIG_METRIC_DOT  ? INDEX_METRIC_DOT
-                                                            : INDEX_METRIC_L2;
-}
-
 /* Builds the segment and writes it to `path`, PATH_MAX bytes that receive its name. */
 static int write_segment(bool lists, struct store_shard *shard, const float *vectors, uint32_t rows,
                          const struct index_build_options *build, char *path,
@@ -165,7 +158,7 @@ static const struct index_segment *index_source(struct bench *bench, struct stor
                                                 const struct index_ivf_codebook *codebook,
                                                 const atomic_bool *cancel)
 {
-    struct index_build_options build = {.metric = metric_of(bench),
+    struct index_build_options build = {.metric = bench->collection.metric,
                                         .dim = bench->base.dim,
                                         .m = 16,
                                         .ef_construct = 200,
@@ -521,7 +514,7 @@ int main(int argc, char **argv)
 {
     const char *base = option(argc, argv, "--base", NULL);
     const char *queries = option(argc, argv, "--queries", NULL);
-    /* In the order of enum config_metric. */
+    /* In the order of enum vector_metric. */
     int metric = choice(argc, argv, "--metric", (const char *const[3]){"cosine", "dot", "l2"});
     int kind = choice(argc, argv, "--kind", (const char *const[3]){"hnsw", "ivf_pq"});
     const char *windows = option(argc, argv, "--windows", "1,10");
@@ -549,8 +542,8 @@ int main(int argc, char **argv)
                                                   .dim = bench.base.dim,
                                                   .window_ms = WINDOW_MS,
                                                   .hnsw_ef = 64,
-                                                  .metric = (enum config_metric)metric};
-    if (bench.collection.metric == CONFIG_METRIC_COSINE)
+                                                  .metric = (enum vector_metric)metric};
+    if (bench.collection.metric == VECTOR_METRIC_COSINE)
         normalise(&bench.base);
     bench.truth = calloc(QUERIES_MAX, sizeof(*bench.truth));
     bench.pool = threads > 1

@@ -96,27 +96,3 @@ bool config_shard_partition(const struct config_collection *collection, const ch
     }
     return *topic != NULL;
 }
-
-const char *config_metric_name(enum config_metric metric)
-{
-    switch (metric) {
-    case CONFIG_METRIC_DOT:
-        return "dot";
-    case CONFIG_METRIC_L2:
-        return "l2";
-    default:
-        return "cosine";
-    }
-}
-
-const char *config_metric_qdrant_name(enum config_metric metric)
-{
-    switch (metric) {
-    case CONFIG_METRIC_DOT:
-        return "Dot";
-    case CONFIG_METRIC_L2:
-        return "Euclid";
-    default:
-        return "Cosine";
-    }
-}

@@ -13,6 +13,7 @@
 
 #include "base/buffer.h"
 #include "base/error.h"
+#include "base/vector.h"
 
 enum config_role { CONFIG_ROLE_INGEST = 1, CONFIG_ROLE_INDEXER = 2 };
 enum config_format {
@@ -23,11 +24,9 @@ enum config_format {
     CONFIG_FORMAT_ARROW,
     CONFIG_FORMAT_RAW
 };
-enum config_metric { CONFIG_METRIC_COSINE, CONFIG_METRIC_DOT, CONFIG_METRIC_L2 };
 enum config_late { CONFIG_LATE_ACCEPT, CONFIG_LATE_DROP, CONFIG_LATE_DEAD_LETTER };
 enum config_partial { CONFIG_PARTIAL_ALLOW, CONFIG_PARTIAL_REFUSE };
 enum config_durability { CONFIG_DURABILITY_LOG, CONFIG_DURABILITY_KAFKA };
-enum config_codec { CONFIG_CODEC_RAW, CONFIG_CODEC_PACKED };
 enum config_style {
     CONFIG_STYLE_TIME_WINDOW,
     CONFIG_STYLE_FIFO,
@@ -55,7 +54,7 @@ struct config_collection {
     size_t topic_count;
     enum config_format format;
     uint32_t dim; /* 1 to 65536 */
-    enum config_metric metric;
+    enum vector_metric metric;
     const char *event_time_field; /* payload path or record key; NULL: the Kafka timestamp */
     enum config_time_unit event_time_unit;
     int64_t window_ms;
@@ -66,7 +65,7 @@ struct config_collection {
     int64_t late_allowed_ms;
     enum config_late late_policy;
     enum config_durability durability;
-    enum config_codec codec;
+    enum vector_codec codec;
     enum config_style compaction_style;
     double max_space_amplification;
     uint32_t size_tiered_min_threshold, size_tiered_max_threshold;
@@ -157,8 +156,5 @@ bool config_shard_partition(const struct config_collection *collection, const ch
  * restart to `restart_needed`, one a line; returns whether anything changed at all. */
 bool config_compare(const struct config *running, const struct config *fresh,
                     struct buffer *restart_needed);
-
-const char *config_metric_name(enum config_metric metric);        /* "cosine" */
-const char *config_metric_qdrant_name(enum config_metric metric); /* "Cosine", "Dot", "Euclid" */
 
 #endif

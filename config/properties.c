@@ -205,9 +205,9 @@ static const struct property_choice formats[] = {
 };
 
 static const struct property_choice metrics[] = {
-    {"cosine", CONFIG_METRIC_COSINE, false},
-    {"dot", CONFIG_METRIC_DOT, false},
-    {"l2", CONFIG_METRIC_L2, false},
+    {"cosine", VECTOR_METRIC_COSINE, false},
+    {"dot", VECTOR_METRIC_DOT, false},
+    {"l2", VECTOR_METRIC_L2, false},
 };
 
 static const struct property_choice time_units[] = {
@@ -233,8 +233,8 @@ static const struct property_choice durabilities[] = {
 };
 
 static const struct property_choice codecs[] = {
-    {"raw", CONFIG_CODEC_RAW, false},
-    {"packed", CONFIG_CODEC_PACKED, false},
+    {"raw", VECTOR_CODEC_RAW, false},
+    {"packed", VECTOR_CODEC_PACKED, false},
 };
 
 static const struct property_choice styles[] = {

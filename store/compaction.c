@@ -171,8 +171,9 @@ int compaction_merge(struct compaction *compaction, struct error *error)
 
     read_bounds(compaction);
     like->description.kind = TABLE_RUN;
-    like->description.codec =
-        like->sealed && shard->codec == STORE_CODEC_PACKED ? TABLE_CODEC_PACKED : TABLE_CODEC_RAW;
+    like->description.codec = like->sealed && shard->codec == VECTOR_CODEC_PACKED
+                                  ? VECTOR_CODEC_PACKED
+                                  : VECTOR_CODEC_RAW;
     like->description.dim = shard->dim;
     metric_add(shard->metrics.compactions, 1);
     code = merge_run(&compaction->merge, like, &compaction->outputs, error);

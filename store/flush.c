@@ -90,7 +90,7 @@ static int write_chunk(struct flush_job *job, uint32_t window, struct error *err
     if (code != 0)
         return code;
     table->description.kind = TABLE_CHUNK;
-    table->description.codec = TABLE_CODEC_RAW;
+    table->description.codec = VECTOR_CODEC_RAW;
     table->description.log_file_number = job->memtable->log->number;
     table->description.dim = shard->dim;
     table->description.window_start_ms = job->memtable->windows[window].start_ms;

@@ -158,7 +158,7 @@ static void read_table(struct wire_reader *in, struct manifest_table *table)
 
     memset(table, 0, sizeof(*table));
     description->kind = (enum table_kind)wire_read_u8(in);
-    description->codec = (enum table_codec)wire_read_u8(in);
+    description->codec = (enum vector_codec)wire_read_u8(in);
     table->sealed = wire_read_u8(in) != 0;
     description->file_number = wire_read_u64(in);
     description->log_file_number = wire_read_u64(in);

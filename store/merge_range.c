@@ -190,7 +190,7 @@ static int point_to(const struct range_job *job, struct piece *piece, struct err
         const struct table *table = job->tables[entries[i].table];
         uint32_t available;
         int code;
-        if (table_describe(table)->codec == TABLE_CODEC_PACKED)
+        if (table_describe(table)->codec == VECTOR_CODEC_PACKED)
             continue;
         code = table_vectors(table, entries[i].row, &piece->vectors[i], &available, error);
         if (code != 0)
@@ -205,7 +205,7 @@ static void piece_gather(const struct range_job *job, struct piece *piece)
 
     piece->code = job->copies ? 0 : point_to(job, piece, &piece->error);
     for (uint32_t i = 0; i < job->merge->input_count && piece->code == 0; i++)
-        if (job->copies || table_describe(job->tables[i])->codec == TABLE_CODEC_PACKED)
+        if (job->copies || table_describe(job->tables[i])->codec == VECTOR_CODEC_PACKED)
             piece->code = gather_copies(job, piece, i, &to, &piece->error);
 }
 
@@ -377,7 +377,7 @@ static int create(struct range_job *job, const struct merge_range *range, unsign
     for (size_t i = 0; i < merge->input_count; i++) {
         rows += table_row_count(job->tables[i]);
         payload_bytes += table_payload_bytes(job->tables[i]);
-        any_packed |= table_describe(job->tables[i])->codec == TABLE_CODEC_PACKED;
+        any_packed |= table_describe(job->tables[i])->codec == VECTOR_CODEC_PACKED;
     }
     job->ttl_ms = atomic_load_explicit(&merge->shard->settings.ttl_ms, memory_order_relaxed);
     job->load_rows = LOAD_ROWS_MAX;
@@ -449,7 +449,7 @@ static int check_written(const struct range_job *job, const struct sstable *ssta
     uint32_t count = 0;
     int code = 0;
 
-    if (sstable->description.codec == TABLE_CODEC_PACKED)
+    if (sstable->description.codec == VECTOR_CODEC_PACKED)
         return 0;
     for (uint32_t row = 0; row < sstable->row_count && code == 0; row += count) {
         const float *vectors;

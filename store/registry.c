@@ -88,19 +88,6 @@ void store_registry_delete(struct store_registry *registry)
     free(registry);
 }
 
-static enum store_metric metric_of(const struct config_collection *collection)
-{
-    switch (collection->metric) {
-    case CONFIG_METRIC_DOT:
-        return STORE_METRIC_DOT;
-    case CONFIG_METRIC_L2:
-        return STORE_METRIC_L2;
-    case CONFIG_METRIC_COSINE:
-        break;
-    }
-    return STORE_METRIC_COSINE;
-}
-
 static struct store_shard_options shard_options(const struct store_registry *registry,
                                                 const struct config_collection *collection,
                                                 const char *name)
@@ -109,13 +96,13 @@ static struct store_shard_options shard_options(const struct store_registry *reg
         .collection = collection->name,
         .name = name,
         .dim = collection->dim,
-        .metric = metric_of(collection),
+        .metric = collection->metric,
         .window_ms = collection->window_ms,
         .ttl_ms = collection->ttl_ms,
         .level0_files_max = registry->options.level0_files_max,
         .durability = collection->durability == CONFIG_DURABILITY_KAFKA ? STORE_DURABILITY_KAFKA
                                                                         : STORE_DURABILITY_LOG,
-        .codec = collection->codec == CONFIG_CODEC_PACKED ? STORE_CODEC_PACKED : STORE_CODEC_RAW,
+        .codec = collection->codec,
     };
 }
 

@@ -129,9 +129,9 @@ struct store_shard {
     char *collection;
     char *name;
     uint32_t dim;
-    enum store_metric metric;
+    enum vector_metric metric;
     enum store_durability durability;
-    enum store_codec codec;
+    enum vector_codec codec;
     struct sstable_home sstables;
     struct manifest *manifest; /* has a lock of its own, a leaf */
     struct shard_metrics metrics;

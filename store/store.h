@@ -37,6 +37,7 @@
 #include "base/error.h"
 #include "base/io.h"
 #include "base/metrics.h"
+#include "base/vector.h"
 
 /* Ids. */
 
@@ -64,9 +65,7 @@ struct doc store_key_to_doc(const uint8_t *key, size_t key_bytes, struct arena *
 struct store;
 struct store_shard;
 
-enum store_metric { STORE_METRIC_COSINE, STORE_METRIC_DOT, STORE_METRIC_L2 };
 enum store_durability { STORE_DURABILITY_LOG, STORE_DURABILITY_KAFKA };
-enum store_codec { STORE_CODEC_RAW, STORE_CODEC_PACKED };
 
 struct store_options {
     const char *data_dir;
@@ -81,14 +80,14 @@ struct store_shard_options {
     const char *collection;
     const char *name; /* "3", or "topic-3" for topics after the first */
     uint32_t dim;
-    enum store_metric metric;  /* cosine: the caller normalises; recorded for checks only */
+    enum vector_metric metric; /* cosine: the caller normalises; recorded for checks only */
     int64_t window_ms;         /* length of new windows; windows that exist keep theirs; 0: one
                                   window without bounds, which has start and length 0 */
     int64_t ttl_ms;            /* 0: none; applied at read */
     uint32_t level0_files_max; /* of the window without bounds: appends wait before it has more;
                                   0: any number */
     enum store_durability durability;
-    enum store_codec codec;
+    enum vector_codec codec;
 };
 
 /** Locks and opens the data folder (created when missing). Another live process on it: ERROR_BUSY.

@@ -22,13 +22,13 @@
 #include "base/buffer.h"
 #include "base/error.h"
 #include "base/io.h"
+#include "base/vector.h"
 
 enum table_kind { TABLE_CHUNK = 1, TABLE_RUN = 2 };
-enum table_codec { TABLE_CODEC_RAW = 0, TABLE_CODEC_PACKED = 1 };
 
 struct table_description {
     enum table_kind kind;
-    enum table_codec codec; /* runs only */
+    enum vector_codec codec; /* runs only */
     uint64_t file_number;
     uint64_t log_file_number; /* chunks only: n.log with the vectors */
     uint32_t dim;

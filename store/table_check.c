@@ -67,7 +67,7 @@ static int check_footer(struct table *table, const struct table_description *des
             table, TABLE_PART_FOOTER, WHOLE, error, "%llu bytes, the manifest says %llu",
             (unsigned long long)table->index.size_bytes, (unsigned long long)info->index_bytes);
     if (footer->dim == 0 || footer->dim > TABLE_DIM_MAX || footer->row_count > TABLE_ROWS_MAX ||
-        footer->codec > TABLE_CODEC_PACKED)
+        footer->codec > VECTOR_CODEC_PACKED)
         return table_corrupt(table, TABLE_PART_FOOTER, WHOLE, error,
                              "dim, rows or codec out of range");
     table_header_fill(&header, description->kind == TABLE_RUN ? TABLE_MAGIC_RUN : TABLE_MAGIC_CHUNK,
@@ -458,7 +458,7 @@ int table_check_ranges(struct table *table, struct error *error)
                              "bytes follow its last block");
     for (uint32_t i = 0; i < extent->block_count; i++) {
         bool full = i + 1 == extent->block_count || blocks[i].row_count == block_rows;
-        bool packed = table->description.codec == TABLE_CODEC_PACKED;
+        bool packed = table->description.codec == VECTOR_CODEC_PACKED;
         if (blocks[i].row_count > block_rows ||
             blocks[i].raw_bytes != blocks[i].row_count * table->vector_size_bytes ||
             blocks[i].size_bytes > blocks[i].raw_bytes ||

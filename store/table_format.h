@@ -90,7 +90,7 @@ struct table_header {
     uint8_t magic[TABLE_MAGIC_BYTES];
     uint32_t version;
     uint32_t kind;  /* enum table_kind */
-    uint32_t codec; /* enum table_codec of the vectors */
+    uint32_t codec; /* enum vector_codec of the vectors */
     uint32_t dim;
     uint64_t file_number;
     uint8_t reserved[24]; /* zeros */

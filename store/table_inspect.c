@@ -13,11 +13,6 @@ static const char *kind_name(uint32_t kind)
     return kind == TABLE_CHUNK ? "chunk" : kind == TABLE_RUN ? "run" : "unknown";
 }
 
-static const char *codec_name(uint32_t codec)
-{
-    return codec == TABLE_CODEC_RAW ? "raw" : codec == TABLE_CODEC_PACKED ? "packed" : "unknown";
-}
-
 /* The id as people write it; a key that is none (only tests make such) as null. */
 static void report_key(struct report *report, const char *name, const uint8_t *key,
                        size_t key_bytes)
@@ -45,7 +40,7 @@ static void report_footer(struct report *report, const struct table *table)
     report_u64(report, "version", footer->version);
     report_u64(report, "file_number", footer->file_number);
     report_u64(report, "file_bytes", table->index.size_bytes);
-    report_text(report, "codec", codec_name(footer->codec));
+    report_text(report, "codec", vector_codec_name((enum vector_codec)footer->codec));
     report_u64(report, "dim", footer->dim);
     if (footer->kind == TABLE_CHUNK)
         report_u64(report, "log_file_number", footer->log_file_number);
@@ -122,7 +117,7 @@ static int inspect_index(struct table *table, bool json, struct buffer *out, str
     footer = (const struct table_footer *)(table->index.bytes + table->index.size_bytes -
                                            sizeof(*footer));
     description->kind = footer->kind == TABLE_CHUNK ? TABLE_CHUNK : TABLE_RUN;
-    description->codec = footer->codec == TABLE_CODEC_RAW ? TABLE_CODEC_RAW : TABLE_CODEC_PACKED;
+    description->codec = footer->codec == VECTOR_CODEC_RAW ? VECTOR_CODEC_RAW : VECTOR_CODEC_PACKED;
     description->file_number = footer->file_number;
     description->log_file_number = footer->log_file_number;
     description->dim = footer->dim;
@@ -156,7 +151,7 @@ static int inspect_vectors(struct table *table, bool json, struct buffer *out, s
     report_u64(&report, "version", header.version);
     report_u64(&report, "file_number", header.file_number);
     report_u64(&report, "file_bytes", table->index.size_bytes);
-    report_text(&report, "codec", codec_name(header.codec));
+    report_text(&report, "codec", vector_codec_name((enum vector_codec)header.codec));
     report_u64(&report, "dim", header.dim);
     report_text(&report, "block_index", "in the .run file of the same number");
     report_text(&report, "state", right ? "the header is sound" : "the header is damaged");

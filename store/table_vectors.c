@@ -86,7 +86,7 @@ int table_vectors_create(struct table *table, struct error *error)
     if (!table->vectors_ready)
         return error_set(error, ERROR_MEMORY, "%s: no memory for %u blocks", table->vectors.path,
                          block_count);
-    if (table->description.codec != TABLE_CODEC_PACKED || size_bytes == 0)
+    if (table->description.codec != VECTOR_CODEC_PACKED || size_bytes == 0)
         return 0;
     range = mmap(NULL, size_bytes, PROT_READ | PROT_WRITE,
                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -254,7 +254,7 @@ int table_gather(const struct table *table, const uint32_t *rows, uint32_t count
 {
     size_t dim = table->description.dim;
 
-    if (table->description.codec == TABLE_CODEC_PACKED)
+    if (table->description.codec == VECTOR_CODEC_PACKED)
         return gather_packed(table, rows, count, out, error);
     for (uint32_t i = 0; i < count; i++) {
         const float *vector;

@@ -124,7 +124,7 @@ int table_writer_open(struct io *io, const char *directory,
     if (description->dim == 0 || description->dim > TABLE_DIM_MAX)
         return error_set(error, ERROR_INVALID, "dim %u is not in 1..%d", description->dim,
                          TABLE_DIM_MAX);
-    if (description->kind == TABLE_CHUNK && description->codec != TABLE_CODEC_RAW)
+    if (description->kind == TABLE_CHUNK && description->codec != VECTOR_CODEC_RAW)
         return error_set(error, ERROR_INVALID, "the vectors of a chunk must be raw");
     writer = calloc(1, sizeof(*writer));
     if (!writer)
@@ -141,7 +141,7 @@ int table_writer_open(struct io *io, const char *directory,
         writer_free(writer);
         return error_set(error, ERROR_MEMORY, "no memory to write a table");
     }
-    if (description->codec == TABLE_CODEC_PACKED)
+    if (description->codec == VECTOR_CODEC_PACKED)
         writer->encoder = codec_encoder_new();
     buffer_append(&writer->columns[TABLE_COLUMN_KEY_OFFSETS], &zero, sizeof(zero));
     if ((size_t)snprintf(writer->directory, sizeof(writer->directory), "%s", directory) >=

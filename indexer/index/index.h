@@ -21,8 +21,7 @@
 #include "base/buffer.h"
 #include "base/error.h"
 #include "base/io.h"
-
-enum index_metric { INDEX_METRIC_COSINE, INDEX_METRIC_DOT, INDEX_METRIC_L2 };
+#include "base/vector.h"
 
 /* Scores: higher is better inside windrow for every metric. Cosine and dot: the inner product
  * (cosine vectors are unit length). L2: minus the squared distance; the dialect turns it into a
@@ -32,9 +31,9 @@ enum index_metric { INDEX_METRIC_COSINE, INDEX_METRIC_DOT, INDEX_METRIC_L2 };
  * ------------------ */
 
 /** Exact float32 score of two vectors. */
-float index_score(enum index_metric metric, const float *a, const float *b, uint32_t dim);
+float index_score(enum vector_metric metric, const float *a, const float *b, uint32_t dim);
 /** Scores of `query` against `count` vectors that lie one after another. */
-void index_score_block(enum index_metric metric, const float *query, const float *vectors,
+void index_score_block(enum vector_metric metric, const float *query, const float *vectors,
                        uint32_t count, uint32_t dim, float *scores);
 /** Scales to unit length in place; returns the former length (0 for a zero vector, left as it is).
  */
@@ -48,7 +47,7 @@ const char *index_simd_name(void);
 struct index_ivf_codebook; /* what lists of several windows have in common: centroids, codewords */
 
 struct index_build_options {
-    enum index_metric metric;
+    enum vector_metric metric;
     uint32_t dim;
     uint32_t m;            /* HNSW: links a node above level 0; 2 m at level 0 */
     uint32_t ef_construct; /* effort; IVF-PQ: how sure searches are to read enough lists */
@@ -100,7 +99,7 @@ int index_ivf_write(struct io *io, const char *path, uint64_t file_number,
 
 /** Maps and checks a segment file; dim, metric, file number and row count must match. */
 int index_segment_open(struct io *io, const char *path, uint64_t file_number,
-                       enum index_metric metric, uint32_t dim, uint32_t row_count,
+                       enum vector_metric metric, uint32_t dim, uint32_t row_count,
                        struct index_segment **segment, struct error *error);
 /** Matches store_segment.release. */
 void index_segment_close(void *segment);
@@ -192,7 +191,7 @@ int index_segment_search(const struct index_segment *segment, const struct index
                          struct error *error);
 
 /** Rows for a recall sample: exact top k of `count` vectors by brute force, for `query`. */
-void index_exact_top(enum index_metric metric, const float *vectors, uint32_t count, uint32_t dim,
+void index_exact_top(enum vector_metric metric, const float *vectors, uint32_t count, uint32_t dim,
                      const float *query, uint32_t k, struct index_hit *hits, uint32_t *hit_count);
 
 #endif

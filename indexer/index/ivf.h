@@ -33,7 +33,7 @@ enum {
 /* What windows of a codebook have in common. */
 struct index_ivf_codebook {
     uint64_t id; /* checksum of centroids, codewords and biases' scale */
-    enum index_metric metric;
+    enum vector_metric metric;
     struct index_quantiser quantiser; /* of centroids and queries, by distance; dot: by product */
     struct index_pq pq;
     uint32_t list_count;

@@ -184,7 +184,7 @@ bool index_ivf_encode(const struct index_ivf_build *build)
         encoding.offsets = offsets;
         encoding.members = members;
         ivf->rows = encoding.rows = index_allocate(slots, sizeof(uint32_t));
-        if (ivf->codebook.metric == INDEX_METRIC_L2)
+        if (ivf->codebook.metric == VECTOR_METRIC_L2)
             ivf->biases = encoding.biases = index_allocate(slots, sizeof(uint16_t));
         ivf->blocks = encoding.blocks =
             index_allocate(ivf->block_count, index_pq_block_bytes(&ivf->codebook.pq));

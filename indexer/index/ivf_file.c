@@ -21,7 +21,7 @@ static int check_counts(const struct index_ivf_header *header, struct error *err
 {
     uint32_t blocks_max = INDEX_IVF_COUNT_MAX / INDEX_PQ_BLOCK_ROWS;
 
-    if (header->metric > INDEX_METRIC_L2)
+    if (header->metric > VECTOR_METRIC_L2)
         return index_segment_corrupt(error, "unknown metric");
     if (header->code_kind != INDEX_CODE_INT7 && header->code_kind != INDEX_CODE_FLOAT)
         return index_segment_corrupt(error, "unknown kind of codes");
@@ -66,7 +66,7 @@ int index_ivf_layout(struct index_ivf_header *header, struct error *error)
         (uint64_t)header->part_count * header->part_dim * INDEX_PQ_CODEWORDS * sizeof(float);
     sizes[INDEX_IVF_LISTS] = (2 * lists + 1) * sizeof(uint32_t);
     sizes[INDEX_IVF_ROWS] = slots * sizeof(uint32_t);
-    sizes[INDEX_IVF_BIASES] = header->metric == INDEX_METRIC_L2 ? slots * sizeof(uint16_t) : 0;
+    sizes[INDEX_IVF_BIASES] = header->metric == VECTOR_METRIC_L2 ? slots * sizeof(uint16_t) : 0;
     sizes[INDEX_IVF_BLOCKS] = slots * header->part_count / 2;
     header->file_bytes = index_sections_place(header->sections, sizes, INDEX_IVF_SECTION_COUNT);
     return 0;
@@ -106,8 +106,8 @@ static void place(const struct index_ivf_header *header, const uint8_t *bytes,
     lists = sections[INDEX_IVF_LISTS];
     *ivf = (struct index_ivf){
         .codebook = {.id = header->codebook,
-                     .metric = (enum index_metric)header->metric,
-                     .quantiser = {.metric = INDEX_METRIC_L2,
+                     .metric = (enum vector_metric)header->metric,
+                     .quantiser = {.metric = VECTOR_METRIC_L2,
                                    .kind = (enum index_code_kind)header->code_kind,
                                    .dim = header->dim,
                                    .stride = header->stride,
@@ -133,7 +133,7 @@ static void place(const struct index_ivf_header *header, const uint8_t *bytes,
         .rows = sections[INDEX_IVF_ROWS],
         .blocks = sections[INDEX_IVF_BLOCKS],
     };
-    if (header->metric == INDEX_METRIC_L2)
+    if (header->metric == VECTOR_METRIC_L2)
         ivf->biases = sections[INDEX_IVF_BIASES];
     if (header->code_kind == INDEX_CODE_INT7)
         ivf->codebook.quantiser.low = (void *)(uintptr_t)sections[INDEX_IVF_LOW];

@@ -40,7 +40,7 @@ enum index_ivf_section {
 struct index_ivf_header {
     uint64_t magic;
     uint32_t version;
-    uint32_t metric; /* enum index_metric */
+    uint32_t metric; /* enum vector_metric */
     uint64_t file_number;
     uint64_t file_bytes; /* of the whole file */
     uint32_t code_kind;  /* of the centroids: enum index_code_kind */

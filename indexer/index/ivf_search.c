@@ -64,7 +64,7 @@ void index_ivf_list_keys(const struct index_ivf_codebook *codebook, const float 
     struct index_quantiser quantiser = codebook->quantiser;
     uint32_t count = codebook->list_count;
 
-    quantiser.metric = codebook->metric == INDEX_METRIC_DOT ? INDEX_METRIC_DOT : INDEX_METRIC_L2;
+    quantiser.metric = codebook->metric == VECTOR_METRIC_DOT ? VECTOR_METRIC_DOT : VECTOR_METRIC_L2;
     (void)index_quantiser_encode_query(&quantiser, query, query_codes);
     for (uint32_t list = 0; list < count; list += 4) {
         uint32_t filled = count - list < 4 ? count - list : 4;
@@ -125,7 +125,7 @@ static void make_tables(struct search *search)
     const struct index_ivf_codebook *codebook = search->codebook;
     const struct index_pq *pq = &codebook->pq;
     const float *origin = index_ivf_origin(codebook);
-    bool by_distance = codebook->metric == INDEX_METRIC_L2;
+    bool by_distance = codebook->metric == VECTOR_METRIC_L2;
     uint32_t padded_dim = index_pq_padded_dim(pq);
     float share;
 
@@ -381,7 +381,7 @@ static int search_once(struct search *search, uint32_t k, uint32_t ef, struct in
     by_slot.vector = vector_of_slot;
     by_slot.vector_context = search;
     constant = search->first_value + search->constant;
-    if (search->codebook->metric == INDEX_METRIC_L2)
+    if (search->codebook->metric == VECTOR_METRIC_L2)
         constant += search->codebook->bias_low;
     status = index_rerank(
         &(struct index_candidates){.metric = search->codebook->metric,

@@ -99,7 +99,7 @@ static bool train_centroids(const struct index_ivf_build *build,
         const float *centroid = centroids + (size_t)list * dim;
         index_quantiser_encode(&codebook->quantiser, centroid,
                                codes + (size_t)list * codebook->quantiser.stride);
-        for (uint32_t d = 0; d < dim && codebook->metric == INDEX_METRIC_L2; d++)
+        for (uint32_t d = 0; d < dim && codebook->metric == VECTOR_METRIC_L2; d++)
             origin[d] += centroid[d] / (float)codebook->list_count;
     }
     return true;
@@ -298,7 +298,7 @@ bool index_ivf_train(const struct index_ivf_build *build, struct index_ivf_codeb
     *codebook =
         (struct index_ivf_codebook){.metric = options->metric, .pq = index_pq_shape(options->dim)};
     codebook->list_count = index_ivf_lists(build->count, options->lists);
-    index_quantiser_train(&codebook->quantiser, INDEX_METRIC_L2, build->vectors, build->count,
+    index_quantiser_train(&codebook->quantiser, VECTOR_METRIC_L2, build->vectors, build->count,
                           options->dim);
     if (!train_centroids(build, codebook) || !train_codewords(build, codebook) ||
         !measure_coding(build, codebook))

@@ -103,22 +103,22 @@ const char *index_simd_name(void)
     return index_kernels()->name;
 }
 
-float index_score(enum index_metric metric, const float *a, const float *b, uint32_t dim)
+float index_score(enum vector_metric metric, const float *a, const float *b, uint32_t dim)
 {
     const struct index_kernels *kernels = index_kernels();
 
-    return metric == INDEX_METRIC_L2 ? -kernels->l2(a, b, dim) : kernels->dot(a, b, dim);
+    return metric == VECTOR_METRIC_L2 ? -kernels->l2(a, b, dim) : kernels->dot(a, b, dim);
 }
 
-void index_score_block(enum index_metric metric, const float *query, const float *vectors,
+void index_score_block(enum vector_metric metric, const float *query, const float *vectors,
                        uint32_t count, uint32_t dim, float *scores)
 {
     const struct index_kernels *kernels = index_kernels();
 
     for (uint32_t i = 0; i < count; i++) {
         const float *vector = vectors + (size_t)i * dim;
-        scores[i] = metric == INDEX_METRIC_L2 ? -kernels->l2(query, vector, dim)
-                                              : kernels->dot(query, vector, dim);
+        scores[i] = metric == VECTOR_METRIC_L2 ? -kernels->l2(query, vector, dim)
+                                               : kernels->dot(query, vector, dim);
     }
 }
 

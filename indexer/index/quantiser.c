@@ -214,7 +214,7 @@ uint32_t index_quantiser_stride(uint32_t dim)
     return index_code_stride(dim > FLOAT_DIM_MAX ? INDEX_CODE_INT7 : INDEX_CODE_FLOAT, dim);
 }
 
-void index_quantiser_train(struct index_quantiser *quantiser, enum index_metric metric,
+void index_quantiser_train(struct index_quantiser *quantiser, enum vector_metric metric,
                            const float *vectors, uint32_t count, uint32_t dim)
 {
     assert(count > 0 && dim > 0);
@@ -229,7 +229,7 @@ void index_quantiser_train(struct index_quantiser *quantiser, enum index_metric 
             quantiser->kind = INDEX_CODE_FLOAT;
         }
     }
-    if (metric == INDEX_METRIC_DOT)
+    if (metric == VECTOR_METRIC_DOT)
         choose_extra(quantiser, vectors, count);
     quantiser->stride = index_code_stride(quantiser->kind, dim + quantiser->extra_dim);
 }
@@ -290,7 +290,7 @@ float index_quantiser_encode_query(const struct index_quantiser *quantiser, cons
         memcpy(out, query, dim * sizeof(float));
         return 0;
     }
-    if (quantiser->metric == INDEX_METRIC_L2) {
+    if (quantiser->metric == VECTOR_METRIC_L2) {
         index_kernels()->encode(query, quantiser->low, 1 / quantiser->step, dim, out);
         return -quantiser->step * quantiser->step;
     }
@@ -302,7 +302,7 @@ bool index_quantiser_shares_queries(const struct index_quantiser *quantiser,
 {
     return quantiser->kind == other->kind && quantiser->metric == other->metric &&
            quantiser->dim == other->dim && quantiser->stride == other->stride &&
-           (quantiser->kind == INDEX_CODE_FLOAT || quantiser->metric != INDEX_METRIC_L2);
+           (quantiser->kind == INDEX_CODE_FLOAT || quantiser->metric != VECTOR_METRIC_L2);
 }
 
 /* Squared distance to the box that codes can stand for: a query outside of it is moved to its edge
@@ -325,7 +325,7 @@ float index_quantiser_key_zero(const struct index_quantiser *quantiser, const fl
 {
     if (quantiser->kind == INDEX_CODE_FLOAT)
         return 0;
-    if (quantiser->metric == INDEX_METRIC_L2)
+    if (quantiser->metric == VECTOR_METRIC_L2)
         return -outside_square(quantiser, query);
     return index_kernels()->dot(query, quantiser->low, quantiser->dim);
 }
@@ -334,7 +334,7 @@ void index_quantiser_keys_4(const struct index_quantiser *quantiser, const uint8
                             const uint8_t *const rows[4], int32_t keys[4])
 {
     const struct index_kernels *kernels = index_kernels();
-    bool by_distance = quantiser->metric == INDEX_METRIC_L2;
+    bool by_distance = quantiser->metric == VECTOR_METRIC_L2;
 
     if (quantiser->kind == INDEX_CODE_FLOAT) {
         uint32_t dim = quantiser->dim;

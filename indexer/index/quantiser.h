@@ -27,7 +27,7 @@
 enum index_code_kind { INDEX_CODE_INT7 = 1, INDEX_CODE_FLOAT = 2 };
 
 struct index_quantiser {
-    enum index_metric metric;
+    enum vector_metric metric;
     enum index_code_kind kind;
     uint32_t dim;         /* of the vectors */
     uint32_t extra_dim;   /* that make rows equally long; 0 unless the metric is dot */
@@ -38,7 +38,7 @@ struct index_quantiser {
 };
 
 /** Looks at a sample of the rows and decides kind, step and offsets. */
-void index_quantiser_train(struct index_quantiser *quantiser, enum index_metric metric,
+void index_quantiser_train(struct index_quantiser *quantiser, enum vector_metric metric,
                            const float *vectors, uint32_t count, uint32_t dim);
 void index_quantiser_destroy(struct index_quantiser *quantiser);
 

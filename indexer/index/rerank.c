@@ -104,7 +104,7 @@ static double most_missing(const struct rerank *rerank)
     double square = (double)candidates->error_square;
     double length = rerank->query_length;
 
-    if (candidates->metric == INDEX_METRIC_L2)
+    if (candidates->metric == VECTOR_METRIC_L2)
         length = 2 * sqrt(fmax(-(double)rerank->top.hits[0].score, 0));
     return square + MISSING_REACH * length * sqrt(square / candidates->dim);
 }
@@ -176,7 +176,7 @@ int index_rerank(const struct index_candidates *candidates, const struct index_s
     return 0;
 }
 
-void index_exact_top(enum index_metric metric, const float *vectors, uint32_t count, uint32_t dim,
+void index_exact_top(enum vector_metric metric, const float *vectors, uint32_t count, uint32_t dim,
                      const float *query, uint32_t k, struct index_hit *hits, uint32_t *hit_count)
 {
     struct index_top top;

@@ -101,7 +101,7 @@ static inline void index_hit_append(struct index_hit *hits, uint32_t *hit_member
 /* What a search by codes found: candidates (see index_candidate), nearest first. */
 struct index_candidates {
     const uint32_t *rows; /* node to row; NULL: nodes take the place of rows, in hits, too */
-    enum index_metric metric;
+    enum vector_metric metric;
     uint32_t dim;
     float score_per_key; /* score = constant + this * key, about; 0: codes are the vectors */
     uint32_t patience; /* when so many in a row were not among the best, the rest are not either */

@@ -40,7 +40,7 @@ static void place_graph(const struct index_segment_header *header, const uint8_t
     const uint32_t *levels = (const void *)(bytes + sections[INDEX_SECTION_LEVELS].offset);
 
     *graph = (struct index_graph){
-        .quantiser = {.metric = (enum index_metric)header->metric,
+        .quantiser = {.metric = (enum vector_metric)header->metric,
                       .kind = (enum index_code_kind)header->code_kind,
                       .dim = header->dim,
                       .extra_dim = header->extra_dim,
@@ -127,7 +127,7 @@ static int check_codes(const struct index_graph *graph, struct error *error)
 
 /* What a segment must be of. */
 struct expected {
-    enum index_metric metric;
+    enum vector_metric metric;
     uint32_t dim, rows;
 };
 
@@ -195,7 +195,7 @@ static int map_file(struct io *io, const char *path, uint64_t *size_bytes, const
 }
 
 int index_segment_open(struct io *io, const char *path, uint64_t file_number,
-                       enum index_metric metric, uint32_t dim, uint32_t row_count,
+                       enum vector_metric metric, uint32_t dim, uint32_t row_count,
                        struct index_segment **segment, struct error *error)
 {
     struct index_segment opened = {.io = io};

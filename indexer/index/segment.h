@@ -48,7 +48,7 @@ struct index_section_entry {
 struct index_segment_header {
     uint64_t magic;
     uint32_t version;
-    uint32_t metric; /* enum index_metric */
+    uint32_t metric; /* enum vector_metric */
     uint64_t file_number;
     uint64_t file_bytes; /* of the whole file */
     uint32_t code_kind;  /* enum index_code_kind */

@@ -225,7 +225,7 @@ int index_segment_check(struct io *io, const char *path, uint64_t file_number, u
     if (status != 0)
         return status;
     metric = header.magic == INDEX_IVF_MAGIC ? lists->metric : header.metric;
-    status = index_segment_open(io, path, file_number, (enum index_metric)metric, dim, row_count,
+    status = index_segment_open(io, path, file_number, (enum vector_metric)metric, dim, row_count,
                                 &segment, error);
     if (status != 0)
         return status;
@@ -243,9 +243,9 @@ static int open_as_described(struct io *io, const char *path,
     const struct index_ivf_header *lists = (const void *)header;
 
     if (header->magic == INDEX_IVF_MAGIC)
-        return index_segment_open(io, path, lists->file_number, (enum index_metric)lists->metric,
+        return index_segment_open(io, path, lists->file_number, (enum vector_metric)lists->metric,
                                   lists->dim, lists->count, segment, error);
-    return index_segment_open(io, path, header->file_number, (enum index_metric)header->metric,
+    return index_segment_open(io, path, header->file_number, (enum vector_metric)header->metric,
                               header->dim, header->count, segment, error);
 }
 

@@ -54,7 +54,7 @@ static int check_counts(const struct index_segment_header *header, struct error 
 {
     uint32_t below = header->count;
 
-    if (header->metric > INDEX_METRIC_L2)
+    if (header->metric > VECTOR_METRIC_L2)
         return index_segment_corrupt(error, "unknown metric");
     if (header->code_kind != INDEX_CODE_INT7 && header->code_kind != INDEX_CODE_FLOAT)
         return index_segment_corrupt(error, "unknown kind of codes");

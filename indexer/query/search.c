@@ -18,18 +18,6 @@ enum {
     GROUP_NODES_MAX = 1 << 30 /* the same */
 };
 
-static enum index_metric metric_of(const struct config_collection *collection)
-{
-    switch (collection->metric) {
-    case CONFIG_METRIC_COSINE:
-        return INDEX_METRIC_COSINE;
-    case CONFIG_METRIC_DOT:
-        return INDEX_METRIC_DOT;
-    default:
-        return INDEX_METRIC_L2;
-    }
-}
-
 static int check(const struct query_search *search, uint32_t dim, struct error *error)
 {
     if (search->limit == 0)
@@ -56,7 +44,7 @@ static void prepare_query(struct searcher *searcher)
     float *query = arena_alloc(search->arena, bytes, VECTOR_ALIGNMENT);
 
     memcpy(query, search->vector, bytes);
-    if (searcher->metric == INDEX_METRIC_COSINE && index_normalise(query, searcher->dim) == 0)
+    if (searcher->metric == VECTOR_METRIC_COSINE && index_normalise(query, searcher->dim) == 0)
         searcher->exact = true;
     searcher->query = query;
 }
@@ -414,7 +402,7 @@ int query_search_run(struct query_view *view, const struct query_search *search,
         .view = view,
         .search = search,
         .filter = search->filter && !search->filter->accepts_all ? search->filter : NULL,
-        .metric = metric_of(collection),
+        .metric = collection->metric,
         .dim = collection->dim,
         .ef = search->ef ? search->ef : collection->hnsw_ef,
         .exact = search->exact,

@@ -26,7 +26,7 @@ static bool is_hopeless(const struct source_search *source)
 {
     struct searcher *searcher = source->searcher;
 
-    return searcher->metric == INDEX_METRIC_COSINE &&
+    return searcher->metric == VECTOR_METRIC_COSINE &&
            search_order_bound(source, 1.0 + 1e-4) < search_floor(searcher);
 }
 

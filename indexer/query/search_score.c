@@ -13,11 +13,11 @@ double search_decay(const struct searcher *searcher, int64_t event_time_ms)
 }
 
 /* Decay by more than a thousand half-lives underflows to 0; a distance stays finite. */
-static double scaled(enum index_metric metric, double raw, double decay)
+static double scaled(enum vector_metric metric, double raw, double decay)
 {
     double order;
 
-    if (metric != INDEX_METRIC_L2)
+    if (metric != VECTOR_METRIC_L2)
         return raw * decay;
     order = raw < 0 ? raw / (decay * decay) : 0.0;
     return order > -DBL_MAX ? order : -DBL_MAX;
@@ -30,7 +30,7 @@ double search_order(const struct searcher *searcher, float raw, double decay)
 
 double search_order_bound(const struct source_search *source, double raw)
 {
-    enum index_metric metric = source->searcher->metric;
+    enum vector_metric metric = source->searcher->metric;
     double young = scaled(metric, raw, source->decay_max);
     double old = scaled(metric, raw, source->decay_min);
 
@@ -44,7 +44,7 @@ float search_raw_floor(const struct source_search *source, double order)
 
     if (!(order > -DBL_MAX))
         return -INFINITY;
-    if (source->searcher->metric == INDEX_METRIC_L2)
+    if (source->searcher->metric == VECTOR_METRIC_L2)
         raw = order * source->decay_max * source->decay_max;
     else
         raw = order / (order > 0 ? source->decay_max : source->decay_min);
@@ -60,18 +60,18 @@ float search_user_score(const struct searcher *searcher, double order)
 {
     double score = order;
 
-    if (searcher->metric == INDEX_METRIC_L2)
+    if (searcher->metric == VECTOR_METRIC_L2)
         score = order < 0 ? sqrt(-order) : 0.0;
     return score > (double)FLT_MAX ? FLT_MAX : (float)score;
 }
 
-double search_threshold_order(enum index_metric metric, const struct query_search *search)
+double search_threshold_order(enum vector_metric metric, const struct query_search *search)
 {
     double threshold = (double)search->threshold;
 
     if (!search->has_threshold)
         return -INFINITY;
-    if (metric == INDEX_METRIC_L2)
+    if (metric == VECTOR_METRIC_L2)
         return threshold > 0 ? -(threshold * threshold) * (1 + 1e-6) : 0.0;
     return threshold - fabs(threshold) * 1e-6;
 }
@@ -80,8 +80,8 @@ bool search_passes_threshold(const struct searcher *searcher, float user_score)
 {
     if (!searcher->search->has_threshold)
         return true;
-    return searcher->metric == INDEX_METRIC_L2 ? user_score < searcher->search->threshold
-                                               : user_score > searcher->search->threshold;
+    return searcher->metric == VECTOR_METRIC_L2 ? user_score < searcher->search->threshold
+                                                : user_score > searcher->search->threshold;
 }
 
 void search_offer(struct source_search *source, uint32_t row, double order)

@@ -21,7 +21,7 @@ struct searcher {
     const struct query_search *search;
     const struct query_filter *filter; /* NULL: everything */
     const float *query;                /* normalised under cosine */
-    enum index_metric metric;
+    enum vector_metric metric;
     uint32_t dim;
     uint32_t ef;
     uint64_t segment_rows; /* of all that is walked, whatever the group; 0: each needs all of ef */
@@ -75,7 +75,7 @@ float search_raw_floor(const struct source_search *source, double order);
 /** The score users see. */
 float search_user_score(const struct searcher *searcher, double order);
 /** Threshold as an order (a little generous; search_passes_threshold settles it). */
-double search_threshold_order(enum index_metric metric, const struct query_search *search);
+double search_threshold_order(enum vector_metric metric, const struct query_search *search);
 bool search_passes_threshold(const struct searcher *searcher, float user_score);
 
 /** Order that is needed now. Any thread. */

@@ -86,6 +86,16 @@ static struct collection_totals totals_of(struct http_request *request,
     return totals;
 }
 
+/* Qdrant's names. */
+static const char *metric_name(enum vector_metric metric)
+{
+    static const char *const names[] = {[VECTOR_METRIC_COSINE] = "Cosine",
+                                        [VECTOR_METRIC_DOT] = "Dot",
+                                        [VECTOR_METRIC_L2] = "Euclid"};
+
+    return names[metric];
+}
+
 /* Every key that the clients' models require, and those their users read (points_count,
  * indexed_vectors_count). red: damage or a stopped shard; yellow: a segment is being built. */
 void rest_handle_collection(struct http_request *request)
@@ -112,7 +122,7 @@ void rest_handle_collection(struct http_request *request)
                          "\"config\":{\"params\":{\"vectors\":{\"size\":%u,\"distance\":\"%s\"},"
                          "\"shard_number\":1,\"replication_factor\":1,"
                          "\"write_consistency_factor\":1,\"on_disk_payload\":true},",
-                         collection->dim, config_metric_qdrant_name(collection->metric));
+                         collection->dim, metric_name(collection->metric));
     buffer_append_format(&request->reply,
                          "\"hnsw_config\":{\"m\":%u,\"ef_construct\":%u,"
                          "\"full_scan_threshold\":%llu},",

@@ -17,19 +17,6 @@ struct candidate {
     bool chosen;
 };
 
-static enum index_metric metric_of(const struct config_collection *collection)
-{
-    switch (collection->metric) {
-    case CONFIG_METRIC_DOT:
-        return INDEX_METRIC_DOT;
-    case CONFIG_METRIC_L2:
-        return INDEX_METRIC_L2;
-    case CONFIG_METRIC_COSINE:
-        break;
-    }
-    return INDEX_METRIC_COSINE;
-}
-
 static int load(const struct search_form *form, const struct query_result *found,
                 struct candidate *candidates, struct error *error)
 {
@@ -38,7 +25,7 @@ static int load(const struct search_form *form, const struct query_result *found
         candidates[i].closest = -INFINITY;
         /* A distance becomes what index_score gives: minus its square. */
         candidates[i].relevance =
-            form->collection->metric == CONFIG_METRIC_L2 ? -score * score : score;
+            form->collection->metric == VECTOR_METRIC_L2 ? -score * score : score;
         if (query_row_vector(&found->hits[i].row, &candidates[i].vector, error) != 0)
             return error->code;
     }
@@ -81,7 +68,7 @@ static int choose(struct http_request *request, const struct search_form *form,
 {
     struct candidate *candidates =
         arena_calloc(&request->arena, found->hit_count + 1, sizeof(*candidates));
-    enum index_metric metric = metric_of(form->collection);
+    enum vector_metric metric = form->collection->metric;
 
     if (!candidates)
         abort();

@@ -125,7 +125,7 @@ static void append_event_time(struct http_request *request,
 static int check_vector(const struct config_collection *collection, const float *values,
                         struct error *error)
 {
-    if (collection->metric != CONFIG_METRIC_COSINE)
+    if (collection->metric != VECTOR_METRIC_COSINE)
         return 0;
     for (uint32_t i = 0; i < collection->dim; i++) {
         if (values[i] != 0.0F)

@@ -140,7 +140,7 @@ static int prepare(struct build *build, uint32_t m, uint32_t ef_construct, struc
     const struct config_collection *collection = build->collection;
 
     build->options = (struct index_build_options){
-        .metric = worker_index_metric(collection),
+        .metric = collection->metric,
         .dim = collection->dim,
         .m = m,
         .ef_construct = ef_construct,
@@ -200,9 +200,8 @@ static int write_segment(struct build *build, const struct index_build_options *
         build->lists ? write_lists(build, options, error) : write_graph(build, options, error);
 
     if (code == 0)
-        code = index_segment_open(build->io, build->path, build->file_number,
-                                  worker_index_metric(collection), collection->dim,
-                                  build->row_count, &build->segment, error);
+        code = index_segment_open(build->io, build->path, build->file_number, collection->metric,
+                                  collection->dim, build->row_count, &build->segment, error);
     return code;
 }
 

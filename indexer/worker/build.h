@@ -70,7 +70,7 @@ void worker_build_end(struct build *build);
 struct recall_sample {
     const float *vectors; /* row_count x dim */
     uint32_t row_count, dim;
-    enum index_metric metric;
+    enum vector_metric metric;
     uint32_t ef;
     const atomic_bool *cancel;
 };

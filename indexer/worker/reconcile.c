@@ -241,9 +241,8 @@ static int load_segment(struct worker_pool *pool, struct store_shard *shard,
         return 0;
     (void)snprintf(path, sizeof(path), "%s/%06llu.segment", store_shard_directory(shard),
                    (unsigned long long)file->segment.file_number);
-    code = index_segment_open(pool->options.io, path, file->segment.file_number,
-                              worker_index_metric(collection), collection->dim,
-                              (uint32_t)file->rows, &segment, &open_error);
+    code = index_segment_open(pool->options.io, path, file->segment.file_number, collection->metric,
+                              collection->dim, (uint32_t)file->rows, &segment, &open_error);
     if (code != 0)
         log_warning("indexer", "rebuilding the segment of file %llu: %s",
                     (unsigned long long)file->file_number, open_error.text);

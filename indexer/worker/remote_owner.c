@@ -332,7 +332,7 @@ static int verify_segment(const struct here *here, struct build *build, struct e
     const struct config_collection *collection = here->collection;
     struct recall_sample sample = {.row_count = here->source->row_count,
                                    .dim = collection->dim,
-                                   .metric = worker_index_metric(collection),
+                                   .metric = collection->metric,
                                    .ef = collection->hnsw_ef,
                                    .cancel = here->lease.closing};
     int code =

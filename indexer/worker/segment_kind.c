@@ -3,23 +3,11 @@
 
 #include <string.h>
 
-enum index_metric worker_index_metric(const struct config_collection *collection)
-{
-    switch (collection->metric) {
-    case CONFIG_METRIC_DOT:
-        return INDEX_METRIC_DOT;
-    case CONFIG_METRIC_L2:
-        return INDEX_METRIC_L2;
-    default:
-        return INDEX_METRIC_COSINE;
-    }
-}
-
 bool worker_copies_vectors(const struct config *config, const struct config_collection *collection,
                            bool sealed)
 {
     /* Over NATS another machine may build, and has the vectors in memory. */
-    return config->nats_url || !sealed || collection->codec == CONFIG_CODEC_PACKED;
+    return config->nats_url || !sealed || collection->codec == VECTOR_CODEC_PACKED;
 }
 
 uint64_t worker_build_bytes(const struct index_build_options *options, bool lists,
@@ -36,7 +24,7 @@ uint64_t worker_build_bytes(const struct index_build_options *options, bool list
 static bool fits(const struct config *config, const struct config_collection *collection,
                  bool lists, uint64_t rows, bool copies)
 {
-    struct index_build_options options = {.metric = worker_index_metric(collection),
+    struct index_build_options options = {.metric = collection->metric,
                                           .dim = collection->dim,
                                           .m = collection->hnsw_m,
                                           .ef_construct = collection->hnsw_ef_construct,

@@ -8,8 +8,6 @@
 #include "indexer/index/index.h"
 #include "indexer/worker/worker.h"
 
-enum index_metric worker_index_metric(const struct config_collection *collection);
-
 /** Whether builders have to copy the vectors of such a file: they do not lie in one mapped piece. */
 bool worker_copies_vectors(const struct config *config, const struct config_collection *collection,
                            bool sealed);

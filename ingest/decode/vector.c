@@ -72,7 +72,7 @@ static const float *finish(struct decode *decode, const struct decode_part *part
         reject_not_finite(decode, part, to, path);
         return NULL;
     }
-    if (decode->collection->metric != CONFIG_METRIC_COSINE) {
+    if (decode->collection->metric != VECTOR_METRIC_COSINE) {
         if (from != to)
             memcpy(to, from, dim * sizeof(float));
         return to;

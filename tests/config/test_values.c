@@ -60,7 +60,7 @@ START_TEST(every_value_reaches_its_field)
     ck_assert_uint_eq(c->topic_count, 2);
     ck_assert_str_eq(c->topics[1], "t.2");
     ck_assert_int_eq(c->format, CONFIG_FORMAT_MSGPACK);
-    ck_assert_int_eq(c->metric, CONFIG_METRIC_L2);
+    ck_assert_int_eq(c->metric, VECTOR_METRIC_L2);
     ck_assert_str_eq(c->event_time_field, "meta.at");
     ck_assert_int_eq(c->event_time_unit, CONFIG_TIME_RFC3339);
     ck_assert_int_eq(c->window_ms, 1800000);

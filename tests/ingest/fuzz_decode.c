@@ -45,7 +45,7 @@ static void check_record(const struct config_collection *collection,
         CHECK(isfinite(record->vector[i]));
         length += (double)record->vector[i] * (double)record->vector[i];
     }
-    if (collection->metric == CONFIG_METRIC_COSINE)
+    if (collection->metric == VECTOR_METRIC_COSINE)
         CHECK(fabs(length - 1) < 1e-4);
     if (record->payload_bytes > 0) {
         CHECK(doc_parse_msgpack(arena, record->payload, record->payload_bytes, NULL, &payload,
@@ -71,7 +71,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size == 0)
         return 0;
     collection.format = formats[data[0] % (sizeof(formats) / sizeof(formats[0]))];
-    collection.metric = data[0] & 0x40 ? CONFIG_METRIC_COSINE : CONFIG_METRIC_L2;
+    collection.metric = data[0] & 0x40 ? VECTOR_METRIC_COSINE : VECTOR_METRIC_L2;
     if (data[0] & 0x20)
         collection.event_time_field = "time_ms";
     message.value = data + 1;

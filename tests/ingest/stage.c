@@ -45,7 +45,7 @@ void stage_create(struct stage *stage, int partition_count)
         .topics = stage->topics,
         .topic_count = 1,
         .dim = STAGE_DIM,
-        .metric = CONFIG_METRIC_L2,
+        .metric = VECTOR_METRIC_L2,
         .window_ms = 3600000,
         .max_future_ms = 300000,
         .idle_timeout_ms = 60000,
@@ -122,7 +122,7 @@ static int host_open(void *context, const struct config_collection *collection, 
     struct store_shard_options options = {.collection = collection->name,
                                           .name = name,
                                           .dim = collection->dim,
-                                          .metric = STORE_METRIC_L2,
+                                          .metric = VECTOR_METRIC_L2,
                                           .window_ms = collection->window_ms,
                                           .ttl_ms = collection->ttl_ms};
     int code;

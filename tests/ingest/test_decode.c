@@ -15,7 +15,7 @@ static struct config_collection collection(void)
     return (struct config_collection){.name = "news",
                                       .format = CONFIG_FORMAT_AUTO,
                                       .dim = DIM,
-                                      .metric = CONFIG_METRIC_L2,
+                                      .metric = VECTOR_METRIC_L2,
                                       .window_ms = 3600000};
 }
 
@@ -472,7 +472,7 @@ START_TEST(cosine_normalises_and_refuses_zeros)
         char value[128];
         double length = 0;
         start(&decoded);
-        decoded.collection.metric = CONFIG_METRIC_COSINE;
+        decoded.collection.metric = VECTOR_METRIC_COSINE;
         snprintf(value, sizeof(value), "{\"id\":1,\"vector\":%s}", values[i]);
         set_value(&decoded, value, strlen(value));
         run(&decoded);
@@ -484,7 +484,7 @@ START_TEST(cosine_normalises_and_refuses_zeros)
         arena_destroy(&decoded.arena);
     }
     start(&decoded);
-    decoded.collection.metric = CONFIG_METRIC_COSINE;
+    decoded.collection.metric = VECTOR_METRIC_COSINE;
     set_text(&decoded, "{\"id\":1,\"vector\":[0,0,-0.0,0]}");
     run(&decoded);
     assert_reject(&decoded, "zero_vector", "$.vector: a vector of zeros");

@@ -147,7 +147,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (sign(&memory, file, size, &footer)) {
         struct table_description description = {
             .kind = (enum table_kind)footer.kind,
-            .codec = (enum table_codec)footer.codec,
+            .codec = (enum vector_codec)footer.codec,
             .file_number = 1,
             .log_file_number = 2,
             .dim = footer.dim,

@@ -7,7 +7,7 @@
 
 struct table_fixture_options {
     enum table_kind kind;
-    enum table_codec codec;
+    enum vector_codec codec;
     uint32_t dim;
     uint32_t row_count; /* about: a run leaves repeated keys out */
     uint32_t key_space; /* distinct ids to draw from; 0: as many as rows, so that some repeat */

@@ -67,11 +67,11 @@ static struct store_shard *open_shard(struct store *store, const char *name)
     struct store_shard_options options = {.collection = "news",
                                           .name = name,
                                           .dim = FIXTURE_DIM,
-                                          .metric = STORE_METRIC_L2,
+                                          .metric = VECTOR_METRIC_L2,
                                           .window_ms = WINDOW_MS,
                                           .durability = packed ? STORE_DURABILITY_KAFKA
                                                                : STORE_DURABILITY_LOG,
-                                          .codec = packed ? STORE_CODEC_PACKED : STORE_CODEC_RAW};
+                                          .codec = packed ? VECTOR_CODEC_PACKED : VECTOR_CODEC_RAW};
     struct store_shard *shard;
     struct error error = {0};
 

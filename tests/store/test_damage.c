@@ -266,7 +266,7 @@ static enum outcome judge_open(const struct store_files *files, struct io *io)
     const struct store_shard_options options = {.collection = "news",
                                                 .name = "3",
                                                 .dim = FIXTURE_DIM,
-                                                .metric = STORE_METRIC_L2,
+                                                .metric = VECTOR_METRIC_L2,
                                                 .window_ms = WINDOW_MS};
     struct store *store;
     struct store_shard *shard;

@@ -257,7 +257,7 @@ START_TEST(damaged_frame_before_acknowledged_ones_fails_the_opening)
     struct store_shard_options options = {.collection = "news",
                                           .name = "3",
                                           .dim = FIXTURE_DIM,
-                                          .metric = STORE_METRIC_L2,
+                                          .metric = VECTOR_METRIC_L2,
                                           .window_ms = 1000};
     struct scene scene;
     struct error error = {0};

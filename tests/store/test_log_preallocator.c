@@ -195,7 +195,7 @@ START_TEST(large_log_that_is_missing_fails_the_opening)
     struct store_shard_options options = {.collection = "news",
                                           .name = "3",
                                           .dim = FIXTURE_DIM,
-                                          .metric = STORE_METRIC_L2,
+                                          .metric = VECTOR_METRIC_L2,
                                           .window_ms = WINDOW_MS};
     static struct scene scene;
     struct error error = {0};

@@ -24,9 +24,9 @@ static struct store_shard *open_packed(struct store **store)
     struct store_shard_options shard_options = {.collection = "news",
                                                 .name = "3",
                                                 .dim = DIM,
-                                                .metric = STORE_METRIC_L2,
+                                                .metric = VECTOR_METRIC_L2,
                                                 .window_ms = 1000,
-                                                .codec = STORE_CODEC_PACKED};
+                                                .codec = VECTOR_CODEC_PACKED};
     struct store_shard *shard;
 
     ck_assert_int_eq(store_open(&options, store, NULL), 0);

@@ -10,7 +10,7 @@
 
 static const uint32_t dims[] = {1, 3, 16, 128, 768, 65536};
 
-static void round_trip(enum table_kind kind, enum table_codec codec, struct io *io,
+static void round_trip(enum table_kind kind, enum vector_codec codec, struct io *io,
                        const char *directory, int rounds)
 {
     uint64_t state = test_seed();
@@ -33,7 +33,7 @@ START_TEST(chunk_reads_back_what_was_written)
     struct memory_io memory;
 
     memory_io_create(&memory);
-    round_trip(TABLE_CHUNK, TABLE_CODEC_RAW, &memory.io, "d", 20);
+    round_trip(TABLE_CHUNK, VECTOR_CODEC_RAW, &memory.io, "d", 20);
     memory_io_destroy(&memory);
 }
 END_TEST
@@ -43,7 +43,7 @@ START_TEST(run_reads_back_what_was_written)
     struct memory_io memory;
 
     memory_io_create(&memory);
-    round_trip(TABLE_RUN, TABLE_CODEC_RAW, &memory.io, "d", 20);
+    round_trip(TABLE_RUN, VECTOR_CODEC_RAW, &memory.io, "d", 20);
     memory_io_destroy(&memory);
 }
 END_TEST
@@ -53,16 +53,16 @@ START_TEST(packed_run_reads_back_bit_by_bit)
     struct memory_io memory;
 
     memory_io_create(&memory);
-    round_trip(TABLE_RUN, TABLE_CODEC_PACKED, &memory.io, "d", 20);
+    round_trip(TABLE_RUN, VECTOR_CODEC_PACKED, &memory.io, "d", 20);
     memory_io_destroy(&memory);
 }
 END_TEST
 
 START_TEST(tables_on_a_file_system_read_back)
 {
-    round_trip(TABLE_CHUNK, TABLE_CODEC_RAW, io_posix(), test_directory(), 3);
-    round_trip(TABLE_RUN, TABLE_CODEC_RAW, io_posix(), test_directory(), 3);
-    round_trip(TABLE_RUN, TABLE_CODEC_PACKED, io_posix(), test_directory(), 3);
+    round_trip(TABLE_CHUNK, VECTOR_CODEC_RAW, io_posix(), test_directory(), 3);
+    round_trip(TABLE_RUN, VECTOR_CODEC_RAW, io_posix(), test_directory(), 3);
+    round_trip(TABLE_RUN, VECTOR_CODEC_PACKED, io_posix(), test_directory(), 3);
 }
 END_TEST
 
@@ -298,7 +298,7 @@ START_TEST(failed_write_or_sync_leaves_no_file)
 }
 END_TEST
 
-static void check_gather(enum table_kind kind, enum table_codec codec)
+static void check_gather(enum table_kind kind, enum vector_codec codec)
 {
     static float out[500 * 96];
     struct memory_io memory;
@@ -331,9 +331,9 @@ static void check_gather(enum table_kind kind, enum table_codec codec)
 
 START_TEST(gather_returns_rows_in_the_asked_order)
 {
-    check_gather(TABLE_CHUNK, TABLE_CODEC_RAW);
-    check_gather(TABLE_RUN, TABLE_CODEC_RAW);
-    check_gather(TABLE_RUN, TABLE_CODEC_PACKED);
+    check_gather(TABLE_CHUNK, VECTOR_CODEC_RAW);
+    check_gather(TABLE_RUN, VECTOR_CODEC_RAW);
+    check_gather(TABLE_RUN, VECTOR_CODEC_PACKED);
 }
 END_TEST
 
@@ -342,7 +342,7 @@ START_TEST(decoded_blocks_stay_where_they_are_until_trimmed)
     struct memory_io memory;
     struct table_fixture fixture;
     struct table_fixture_options options = {.kind = TABLE_RUN,
-                                            .codec = TABLE_CODEC_PACKED,
+                                            .codec = VECTOR_CODEC_PACKED,
                                             .dim = 1024,
                                             .row_count = 300,
                                             .file_number = 5,
@@ -404,7 +404,7 @@ START_TEST(threads_that_meet_on_a_packed_block_read_it_whole)
     struct memory_io memory;
     struct table_fixture fixture;
     struct table_fixture_options options = {.kind = TABLE_RUN,
-                                            .codec = TABLE_CODEC_PACKED,
+                                            .codec = VECTOR_CODEC_PACKED,
                                             .dim = 512,
                                             .row_count = 2000,
                                             .file_number = 5,

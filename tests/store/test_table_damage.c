@@ -26,7 +26,7 @@ static bool verify_finds(const struct table_fixture *fixture, struct io *io)
 }
 
 static void create(struct table_fixture *fixture, struct memory_io *memory, enum table_kind kind,
-                   enum table_codec codec, uint32_t dim, uint32_t rows)
+                   enum vector_codec codec, uint32_t dim, uint32_t rows)
 {
     struct table_fixture_options options = {.kind = kind,
                                             .codec = codec,
@@ -73,7 +73,7 @@ START_TEST(every_flipped_byte_of_a_chunk_is_found)
     struct table_fixture fixture;
     struct memory_io memory;
 
-    create(&fixture, &memory, TABLE_CHUNK, TABLE_CODEC_RAW, 5, 40);
+    create(&fixture, &memory, TABLE_CHUNK, VECTOR_CODEC_RAW, 5, 40);
     flip_every_byte(&fixture, &memory, "d/000005.chunk", true);
     flip_every_byte(&fixture, &memory, "d/000006.log", false);
     destroy(&fixture, &memory);
@@ -85,7 +85,7 @@ START_TEST(every_flipped_byte_of_a_run_is_found)
     struct table_fixture fixture;
     struct memory_io memory;
 
-    create(&fixture, &memory, TABLE_RUN, TABLE_CODEC_RAW, 5, 60);
+    create(&fixture, &memory, TABLE_RUN, VECTOR_CODEC_RAW, 5, 60);
     flip_every_byte(&fixture, &memory, "d/000005.run", true);
     flip_every_byte(&fixture, &memory, "d/000005.vectors", true);
     destroy(&fixture, &memory);
@@ -97,7 +97,7 @@ START_TEST(every_flipped_byte_of_a_packed_run_is_found)
     struct table_fixture fixture;
     struct memory_io memory;
 
-    create(&fixture, &memory, TABLE_RUN, TABLE_CODEC_PACKED, 64, 40);
+    create(&fixture, &memory, TABLE_RUN, VECTOR_CODEC_PACKED, 64, 40);
     flip_every_byte(&fixture, &memory, "d/000005.vectors", true);
     destroy(&fixture, &memory);
 }
@@ -109,7 +109,7 @@ START_TEST(every_shorter_file_is_found)
     struct table_fixture fixture;
     struct memory_io memory;
 
-    create(&fixture, &memory, TABLE_RUN, TABLE_CODEC_RAW, 5, 60);
+    create(&fixture, &memory, TABLE_RUN, VECTOR_CODEC_RAW, 5, 60);
     for (int i = 0; i < 2; i++) {
         struct buffer *file = memory_io_file(&memory, paths[i]);
         size_t whole = file->size;
@@ -179,7 +179,7 @@ START_TEST(every_damaged_page_of_a_chunk_is_found)
     struct table_fixture fixture;
     struct memory_io memory;
 
-    create(&fixture, &memory, TABLE_CHUNK, TABLE_CODEC_RAW, 16, 1500);
+    create(&fixture, &memory, TABLE_CHUNK, VECTOR_CODEC_RAW, 16, 1500);
     damage_every_page(&fixture, &memory, "d/000005.chunk");
     destroy(&fixture, &memory);
 }
@@ -190,7 +190,7 @@ START_TEST(every_damaged_page_of_a_run_is_found)
     struct table_fixture fixture;
     struct memory_io memory;
 
-    create(&fixture, &memory, TABLE_RUN, TABLE_CODEC_RAW, 128, 1500);
+    create(&fixture, &memory, TABLE_RUN, VECTOR_CODEC_RAW, 128, 1500);
     damage_every_page(&fixture, &memory, "d/000005.run");
     damage_every_page(&fixture, &memory, "d/000005.vectors");
     destroy(&fixture, &memory);
@@ -202,7 +202,7 @@ START_TEST(every_damaged_page_of_a_packed_run_is_found)
     struct table_fixture fixture;
     struct memory_io memory;
 
-    create(&fixture, &memory, TABLE_RUN, TABLE_CODEC_PACKED, 128, 1500);
+    create(&fixture, &memory, TABLE_RUN, VECTOR_CODEC_PACKED, 128, 1500);
     damage_every_page(&fixture, &memory, "d/000005.vectors");
     destroy(&fixture, &memory);
 }

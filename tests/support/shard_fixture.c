@@ -266,7 +266,7 @@ struct store_shard *fixture_shard(struct store *store, int64_t window_ms, int64_
     struct store_shard_options options = {.collection = "news",
                                           .name = "3",
                                           .dim = FIXTURE_DIM,
-                                          .metric = STORE_METRIC_L2,
+                                          .metric = VECTOR_METRIC_L2,
                                           .window_ms = window_ms,
                                           .ttl_ms = ttl_ms,
                                           .durability = durability};

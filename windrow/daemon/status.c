@@ -177,7 +177,7 @@ static struct doc collection_doc(struct service *service,
     }
     map_put(&map, "name", doc_string(arena, collection->name));
     map_put(&map, "dim", doc_integer(collection->dim));
-    map_put(&map, "metric", doc_string(arena, config_metric_name(collection->metric)));
+    map_put(&map, "metric", doc_string(arena, vector_metric_name(collection->metric)));
     map_put(&map, "window_ms", doc_integer(collection->window_ms));
     map_put(&map, "paused", boolean_doc(ingest && ingest_paused(ingest, collection->name)));
     map_put(&map, "ttl_ms", doc_integer(collection->ttl_ms));

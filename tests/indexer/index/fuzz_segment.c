@@ -171,7 +171,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                ? ((const struct index_ivf_header *)(const void *)bytes)->count
                : header->count;
     if (index_segment_open(&memory.io, "fuzz", header->file_number,
-                           (enum index_metric)header->metric, header->dim, rows, &segment,
+                           (enum vector_metric)header->metric, header->dim, rows, &segment,
                            &error) == 0) {
         use(segment, header->dim, rows);
         index_segment_close(segment);

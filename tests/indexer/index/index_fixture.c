@@ -16,7 +16,7 @@ float fixture_gauss(uint64_t *state)
     return (float)(sum - 6);
 }
 
-struct fixture_data fixture_clusters(enum index_metric metric, uint32_t count, uint32_t dim,
+struct fixture_data fixture_clusters(enum vector_metric metric, uint32_t count, uint32_t dim,
                                      uint32_t cluster_count, float spread, uint64_t *state)
 {
     struct fixture_data data = {malloc((size_t)count * dim * sizeof(float)), count, dim};
@@ -29,9 +29,9 @@ struct fixture_data fixture_clusters(enum index_metric metric, uint32_t count, u
         float *vector = data.vectors + (size_t)row * dim;
         for (uint32_t d = 0; d < dim; d++)
             vector[d] = centre[d] + spread * fixture_gauss(state);
-        if (metric != INDEX_METRIC_L2)
+        if (metric != VECTOR_METRIC_L2)
             index_normalise(vector, dim);
-        if (metric == INDEX_METRIC_DOT) {
+        if (metric == VECTOR_METRIC_DOT) {
             float length = 0.5f + (float)(test_random(state) >> 40) / 16777216.0f;
             for (uint32_t d = 0; d < dim; d++)
                 vector[d] *= length;
@@ -46,7 +46,7 @@ void fixture_data_destroy(struct fixture_data *data)
     free(data->vectors);
 }
 
-struct index_build_options fixture_options(enum index_metric metric, uint32_t dim)
+struct index_build_options fixture_options(enum vector_metric metric, uint32_t dim)
 {
     return (struct index_build_options){
         .metric = metric, .dim = dim, .m = 16, .ef_construct = 100, .thread_count = 1, .seed = 1};
@@ -61,8 +61,8 @@ const char *fixture_path(void)
     return path;
 }
 
-static struct index_segment *open_segment(const struct fixture_data *data, enum index_metric metric,
-                                          uint64_t size_bytes)
+static struct index_segment *open_segment(const struct fixture_data *data,
+                                          enum vector_metric metric, uint64_t size_bytes)
 {
     struct index_segment *segment;
     struct error error = {0};
@@ -130,7 +130,7 @@ struct index_search fixture_search(const struct fixture_data *data, const float 
                                  .vector_context = (void *)(uintptr_t)data};
 }
 
-static uint32_t recall_one(const struct index_segment *segment, enum index_metric metric,
+static uint32_t recall_one(const struct index_segment *segment, enum vector_metric metric,
                            const struct fixture_data *data, const float *query, uint32_t k,
                            uint32_t ef)
 {
@@ -159,7 +159,7 @@ static uint32_t recall_one(const struct index_segment *segment, enum index_metri
     return found;
 }
 
-double fixture_recall(const struct index_segment *segment, enum index_metric metric,
+double fixture_recall(const struct index_segment *segment, enum vector_metric metric,
                       const struct fixture_data *data, const struct fixture_data *queries,
                       uint32_t k, uint32_t ef)
 {

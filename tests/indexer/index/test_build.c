@@ -16,7 +16,7 @@ static struct fixture_data split_queries(struct fixture_data *data, uint32_t cou
     return (struct fixture_data){data->vectors + (size_t)data->count * data->dim, count, data->dim};
 }
 
-static double recall_of(enum index_metric metric, uint32_t rows, uint32_t dim, uint32_t clusters,
+static double recall_of(enum vector_metric metric, uint32_t rows, uint32_t dim, uint32_t clusters,
                         float spread, uint32_t ef)
 {
     uint64_t state = test_seed();
@@ -36,21 +36,21 @@ static double recall_of(enum index_metric metric, uint32_t rows, uint32_t dim, u
 START_TEST(recall_on_clusters_is_high_for_every_metric_and_width)
 {
     static const struct {
-        enum index_metric metric;
+        enum vector_metric metric;
         uint32_t rows, dim, clusters;
         float spread;
         double floor;
     } cases[] = {
-        {INDEX_METRIC_L2, 6000, 32, 20, 0.5f, 0.96},
-        {INDEX_METRIC_L2, 4000, 100, 10, 0.8f, 0.98},
-        {INDEX_METRIC_COSINE, 6000, 96, 30, 0.5f, 0.97},
-        {INDEX_METRIC_COSINE, 2000, 768, 8, 0.3f, 0.94},
-        {INDEX_METRIC_DOT, 5000, 64, 20, 0.5f, 0.95},
-        {INDEX_METRIC_DOT, 3000, 16, 20, 0.5f, 0.98},
-        {INDEX_METRIC_L2, 5000, 1, 5, 0.5f, 0.99},
-        {INDEX_METRIC_L2, 5000, 2, 5, 0.5f, 0.99},
-        {INDEX_METRIC_COSINE, 5000, 3, 5, 0.5f, 0.99},
-        {INDEX_METRIC_L2, 5000, 17, 1, 1.0f, 0.97},
+        {VECTOR_METRIC_L2, 6000, 32, 20, 0.5f, 0.96},
+        {VECTOR_METRIC_L2, 4000, 100, 10, 0.8f, 0.98},
+        {VECTOR_METRIC_COSINE, 6000, 96, 30, 0.5f, 0.97},
+        {VECTOR_METRIC_COSINE, 2000, 768, 8, 0.3f, 0.94},
+        {VECTOR_METRIC_DOT, 5000, 64, 20, 0.5f, 0.95},
+        {VECTOR_METRIC_DOT, 3000, 16, 20, 0.5f, 0.98},
+        {VECTOR_METRIC_L2, 5000, 1, 5, 0.5f, 0.99},
+        {VECTOR_METRIC_L2, 5000, 2, 5, 0.5f, 0.99},
+        {VECTOR_METRIC_COSINE, 5000, 3, 5, 0.5f, 0.99},
+        {VECTOR_METRIC_L2, 5000, 17, 1, 1.0f, 0.97},
     };
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -63,8 +63,8 @@ END_TEST
 
 START_TEST(clusters_far_apart_are_found)
 {
-    ck_assert_double_ge(recall_of(INDEX_METRIC_L2, 6000, 24, 300, 0.001f, 100), 0.8);
-    ck_assert_double_ge(recall_of(INDEX_METRIC_L2, 6000, 128, 40, 0.0001f, 100), 0.8);
+    ck_assert_double_ge(recall_of(VECTOR_METRIC_L2, 6000, 24, 300, 0.001f, 100), 0.8);
+    ck_assert_double_ge(recall_of(VECTOR_METRIC_L2, 6000, 128, 40, 0.0001f, 100), 0.8);
 }
 END_TEST
 
@@ -74,14 +74,14 @@ START_TEST(a_few_rows_are_searched_exactly)
     uint64_t state = test_seed();
 
     for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++)
-        for (int metric = INDEX_METRIC_COSINE; metric <= INDEX_METRIC_L2; metric++) {
+        for (int metric = VECTOR_METRIC_COSINE; metric <= VECTOR_METRIC_L2; metric++) {
             struct fixture_data data =
-                fixture_clusters((enum index_metric)metric, counts[i] + 5, 48, 3, 0.5f, &state);
+                fixture_clusters((enum vector_metric)metric, counts[i] + 5, 48, 3, 0.5f, &state);
             struct fixture_data queries = split_queries(&data, 5);
-            struct index_build_options options = fixture_options((enum index_metric)metric, 48);
+            struct index_build_options options = fixture_options((enum vector_metric)metric, 48);
             struct index_segment *segment = fixture_segment(&data, &options);
             ck_assert_double_eq(
-                fixture_recall(segment, (enum index_metric)metric, &data, &queries, 7, 200), 1);
+                fixture_recall(segment, (enum vector_metric)metric, &data, &queries, 7, 200), 1);
             index_segment_close(segment);
             fixture_data_destroy(&data);
         }
@@ -92,9 +92,9 @@ END_TEST
 START_TEST(rows_of_equal_score_come_in_their_order)
 {
     uint64_t state = test_seed();
-    struct fixture_data data = fixture_clusters(INDEX_METRIC_L2, 4020, 24, 30, 0.5f, &state);
+    struct fixture_data data = fixture_clusters(VECTOR_METRIC_L2, 4020, 24, 30, 0.5f, &state);
     struct fixture_data queries = split_queries(&data, 20);
-    struct index_build_options options = fixture_options(INDEX_METRIC_L2, data.dim);
+    struct index_build_options options = fixture_options(VECTOR_METRIC_L2, data.dim);
     struct index_segment *segment;
 
     for (uint32_t row = 0; row < data.count / 2; row++) {
@@ -106,7 +106,7 @@ START_TEST(rows_of_equal_score_come_in_their_order)
         queries.vectors[(size_t)q * data.dim] = 0;
     segment = fixture_segment(&data, &options);
     /* the order is checked by the fixture */
-    ck_assert_double_ge(fixture_recall(segment, INDEX_METRIC_L2, &data, &queries, 10, 100), 0.95);
+    ck_assert_double_ge(fixture_recall(segment, VECTOR_METRIC_L2, &data, &queries, 10, 100), 0.95);
     index_segment_close(segment);
     fixture_data_destroy(&data);
 }
@@ -120,19 +120,20 @@ START_TEST(thousands_of_equal_rows_break_nothing)
 
     for (size_t i = 0; i < 2; i++) {
         uint32_t dim = dims[i];
-        struct fixture_data data = fixture_clusters(INDEX_METRIC_L2, 8050, dim, 40, 0.5f, &state);
+        struct fixture_data data = fixture_clusters(VECTOR_METRIC_L2, 8050, dim, 40, 0.5f, &state);
         struct fixture_data queries = split_queries(&data, 50);
-        struct index_build_options options = fixture_options(INDEX_METRIC_L2, dim);
+        struct index_build_options options = fixture_options(VECTOR_METRIC_L2, dim);
         struct index_segment *segment;
         for (uint32_t row = 0; row < 6000; row++)
             memcpy(data.vectors + (size_t)row * dim,
                    data.vectors + (size_t)(row < 4000 ? 7999 : 7000 + row % 10) * dim,
                    dim * sizeof(float));
         segment = fixture_segment(&data, &options);
-        ck_assert_double_ge(fixture_recall(segment, INDEX_METRIC_L2, &data, &queries, 10, 100),
+        ck_assert_double_ge(fixture_recall(segment, VECTOR_METRIC_L2, &data, &queries, 10, 100),
                             0.97);
         queries = (struct fixture_data){data.vectors, 1, dim};
-        ck_assert_double_eq(fixture_recall(segment, INDEX_METRIC_L2, &data, &queries, 100, 100), 1);
+        ck_assert_double_eq(fixture_recall(segment, VECTOR_METRIC_L2, &data, &queries, 100, 100),
+                            1);
         index_segment_close(segment);
         fixture_data_destroy(&data);
     }
@@ -143,10 +144,10 @@ START_TEST(rows_all_equal_are_all_reachable)
 {
     struct fixture_data data = {calloc(5000 * 20, sizeof(float)), 5000, 20};
     struct fixture_data queries = {data.vectors, 1, 20};
-    struct index_build_options options = fixture_options(INDEX_METRIC_COSINE, 20);
+    struct index_build_options options = fixture_options(VECTOR_METRIC_COSINE, 20);
     struct index_segment *segment = fixture_segment(&data, &options);
 
-    ck_assert_double_eq(fixture_recall(segment, INDEX_METRIC_COSINE, &data, &queries, 5000, 5000),
+    ck_assert_double_eq(fixture_recall(segment, VECTOR_METRIC_COSINE, &data, &queries, 5000, 5000),
                         1);
     index_segment_close(segment);
     fixture_data_destroy(&data);
@@ -161,8 +162,8 @@ START_TEST(extreme_values_are_survived)
     for (size_t i = 0; i < 3; i++)
         for (uint32_t dim = 4; dim <= 40; dim += 36) {
             struct fixture_data data =
-                fixture_clusters(INDEX_METRIC_COSINE, 500, dim, 3, 1, &state);
-            struct index_build_options options = fixture_options(INDEX_METRIC_L2, dim);
+                fixture_clusters(VECTOR_METRIC_COSINE, 500, dim, 3, 1, &state);
+            struct index_build_options options = fixture_options(VECTOR_METRIC_L2, dim);
             struct index_search search;
             struct index_hit hits[10];
             struct error error = {0};
@@ -184,12 +185,12 @@ END_TEST
 START_TEST(the_widest_vectors_are_indexed)
 {
     uint64_t state = test_seed();
-    struct fixture_data data = fixture_clusters(INDEX_METRIC_DOT, 40, 65536, 2, 0.5f, &state);
+    struct fixture_data data = fixture_clusters(VECTOR_METRIC_DOT, 40, 65536, 2, 0.5f, &state);
     struct fixture_data queries = split_queries(&data, 5);
-    struct index_build_options options = fixture_options(INDEX_METRIC_DOT, 65536);
+    struct index_build_options options = fixture_options(VECTOR_METRIC_DOT, 65536);
     struct index_segment *segment = fixture_segment(&data, &options);
 
-    ck_assert_double_eq(fixture_recall(segment, INDEX_METRIC_DOT, &data, &queries, 10, 40), 1);
+    ck_assert_double_eq(fixture_recall(segment, VECTOR_METRIC_DOT, &data, &queries, 10, 40), 1);
     index_segment_close(segment);
     fixture_data_destroy(&data);
 }
@@ -213,8 +214,8 @@ static char *read_all(size_t *size)
 START_TEST(same_seed_gives_the_same_file_with_any_number_of_threads)
 {
     uint64_t state = test_seed();
-    struct fixture_data data = fixture_clusters(INDEX_METRIC_L2, 6000, 40, 30, 0.5f, &state);
-    struct index_build_options options = fixture_options(INDEX_METRIC_L2, 40);
+    struct fixture_data data = fixture_clusters(VECTOR_METRIC_L2, 6000, 40, 30, 0.5f, &state);
+    struct index_build_options options = fixture_options(VECTOR_METRIC_L2, 40);
     char *files[3];
     size_t sizes[3];
 
@@ -251,8 +252,8 @@ static void watch(void *context, uint32_t done, uint32_t total)
 START_TEST(a_build_reports_progress_and_stops_when_cancelled)
 {
     uint64_t state = test_seed();
-    struct fixture_data data = fixture_clusters(INDEX_METRIC_L2, 8000, 40, 30, 0.5f, &state);
-    struct index_build_options options = fixture_options(INDEX_METRIC_L2, 40);
+    struct fixture_data data = fixture_clusters(VECTOR_METRIC_L2, 8000, 40, 30, 0.5f, &state);
+    struct index_build_options options = fixture_options(VECTOR_METRIC_L2, 40);
     struct watched watched = {.limit = UINT32_MAX};
     struct index_hnsw_graph *graph;
     struct error error = {0};
@@ -280,7 +281,7 @@ START_TEST(impossible_options_are_refused)
     float vector[2] = {1, 2};
     struct index_hnsw_graph *graph;
     struct error error;
-    struct index_build_options options = fixture_options(INDEX_METRIC_L2, 2);
+    struct index_build_options options = fixture_options(VECTOR_METRIC_L2, 2);
 
     ck_assert_int_eq(index_hnsw_build(vector, 0, &options, &graph, &error), ERROR_INVALID);
     options.dim = 0;
@@ -334,14 +335,14 @@ START_TEST(recall_on_the_shipped_sample_of_real_text_is_high)
 {
     struct fixture_data data = load_half("changelog-sample.hbin");
     struct fixture_data queries = load_half("queries.hbin");
-    struct index_build_options options = fixture_options(INDEX_METRIC_COSINE, data.dim);
+    struct index_build_options options = fixture_options(VECTOR_METRIC_COSINE, data.dim);
     struct index_segment *segment = fixture_segment(&data, &options);
 
-    ck_assert_double_ge(fixture_recall(segment, INDEX_METRIC_COSINE, &data, &queries, 10, 64),
+    ck_assert_double_ge(fixture_recall(segment, VECTOR_METRIC_COSINE, &data, &queries, 10, 64),
                         0.95);
     fixture_data_destroy(&queries);
     queries = (struct fixture_data){data.vectors, 300, data.dim};
-    ck_assert_double_ge(fixture_recall(segment, INDEX_METRIC_COSINE, &data, &queries, 10, 64),
+    ck_assert_double_ge(fixture_recall(segment, VECTOR_METRIC_COSINE, &data, &queries, 10, 64),
                         0.98);
     index_segment_close(segment);
     fixture_data_destroy(&data);

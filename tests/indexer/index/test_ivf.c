@@ -9,7 +9,8 @@
 
 enum { ROWS = 6000, DIM = 40, QUERIES = 40, K = 10 };
 
-static const enum index_metric metrics[] = {INDEX_METRIC_COSINE, INDEX_METRIC_DOT, INDEX_METRIC_L2};
+static const enum vector_metric metrics[] = {VECTOR_METRIC_COSINE, VECTOR_METRIC_DOT,
+                                             VECTOR_METRIC_L2};
 
 static struct fixture_data first_rows(const struct fixture_data *data, uint32_t count)
 {
@@ -57,8 +58,8 @@ static uint8_t *file_content(size_t *size)
 START_TEST(the_same_seed_gives_the_same_file_whatever_the_threads)
 {
     uint64_t state = test_seed();
-    struct fixture_data data = fixture_clusters(INDEX_METRIC_L2, ROWS, DIM, 30, 0.7f, &state);
-    struct index_build_options options = fixture_options(INDEX_METRIC_L2, DIM);
+    struct fixture_data data = fixture_clusters(VECTOR_METRIC_L2, ROWS, DIM, 30, 0.7f, &state);
+    struct index_build_options options = fixture_options(VECTOR_METRIC_L2, DIM);
     uint8_t *contents[3];
     size_t sizes[3];
 
@@ -102,7 +103,7 @@ START_TEST(degenerate_windows_are_answered_in_full)
             bool exhausted;
             for (size_t i = 0; i < (size_t)rows * dim; i++)
                 data.vectors[i] = cases[c].offset + cases[c].scale * fixture_gauss(&state);
-            for (uint32_t row = 0; row < rows && metrics[m] == INDEX_METRIC_COSINE; row++)
+            for (uint32_t row = 0; row < rows && metrics[m] == VECTOR_METRIC_COSINE; row++)
                 index_normalise(data.vectors + (size_t)row * dim, dim);
             segment = fixture_ivf_segment(&data, &options);
             search = fixture_search(&data, data.vectors, K, 64);
@@ -110,7 +111,7 @@ START_TEST(degenerate_windows_are_answered_in_full)
                 index_segment_search(segment, &search, hits, &count, &exhausted, &error), 0);
             ck_assert_uint_eq(count, rows < K ? rows : K);
             ck_assert(exhausted);
-            if (cases[c].scale == 1 && metrics[m] == INDEX_METRIC_L2)
+            if (cases[c].scale == 1 && metrics[m] == VECTOR_METRIC_L2)
                 ck_assert_uint_eq(hits[0].row, 0);
             index_segment_close(segment);
             fixture_data_destroy(&data);
@@ -148,7 +149,7 @@ static uint32_t search_filtered(const struct index_segment *segment,
     search.accept_context = &accept;
     ck_assert_int_eq(index_segment_search(segment, &search, hits, &count, &exhausted, &error), 0);
     ck_assert(exhausted);
-    index_exact_top(INDEX_METRIC_L2, data->vectors, ROWS, DIM, query, ROWS, truth, &all);
+    index_exact_top(VECTOR_METRIC_L2, data->vectors, ROWS, DIM, query, ROWS, truth, &all);
     *wanted = 0;
     for (uint32_t i = 0; i < all && *wanted < K; i++)
         if (accepted[truth[i].row]) {
@@ -168,8 +169,8 @@ START_TEST(filtered_search_returns_all_k_at_every_selectivity)
 {
     static const double selectivities[] = {1, 0.5, 0.1, 0.03, 0.01, 0.001, 0};
     uint64_t state = test_seed();
-    struct fixture_data data = fixture_clusters(INDEX_METRIC_L2, ROWS, DIM, 30, 0.7f, &state);
-    struct index_build_options options = fixture_options(INDEX_METRIC_L2, DIM);
+    struct fixture_data data = fixture_clusters(VECTOR_METRIC_L2, ROWS, DIM, 30, 0.7f, &state);
+    struct index_build_options options = fixture_options(VECTOR_METRIC_L2, DIM);
     struct index_segment *segment = fixture_ivf_segment(&data, &options);
     uint8_t *accepted = malloc(ROWS);
 
@@ -211,8 +212,8 @@ static const float *count_vector(void *context, uint32_t row, struct error *erro
 START_TEST(a_filtered_search_scores_a_part_of_what_matches)
 {
     uint64_t state = test_seed();
-    struct fixture_data data = fixture_clusters(INDEX_METRIC_L2, ROWS, DIM, 1, 1.0f, &state);
-    struct index_build_options options = fixture_options(INDEX_METRIC_L2, DIM);
+    struct fixture_data data = fixture_clusters(VECTOR_METRIC_L2, ROWS, DIM, 1, 1.0f, &state);
+    struct index_build_options options = fixture_options(VECTOR_METRIC_L2, DIM);
     struct index_segment *segment = fixture_ivf_segment(&data, &options);
     uint64_t *matching = calloc(ROWS / 64 + 1, sizeof(*matching));
     uint32_t matching_rows = 0, scored = 0;
@@ -252,8 +253,8 @@ END_TEST
 START_TEST(filters_correlated_with_the_query_return_all_k)
 {
     uint64_t state = test_seed();
-    struct fixture_data data = fixture_clusters(INDEX_METRIC_L2, ROWS, DIM, 30, 0.7f, &state);
-    struct index_build_options options = fixture_options(INDEX_METRIC_L2, DIM);
+    struct fixture_data data = fixture_clusters(VECTOR_METRIC_L2, ROWS, DIM, 30, 0.7f, &state);
+    struct index_build_options options = fixture_options(VECTOR_METRIC_L2, DIM);
     struct index_segment *segment = fixture_ivf_segment(&data, &options);
     uint8_t *accepted = malloc(ROWS);
 
@@ -264,7 +265,7 @@ START_TEST(filters_correlated_with_the_query_return_all_k)
             uint32_t wanted_now;
             for (uint32_t row = 0; row < ROWS; row++)
                 accepted[row] =
-                    (index_score(INDEX_METRIC_L2, query, data.vectors + (size_t)row * DIM, DIM) <
+                    (index_score(VECTOR_METRIC_L2, query, data.vectors + (size_t)row * DIM, DIM) <
                      -2.0f * DIM) == (far == 1);
             found += search_filtered(segment, &data, query, accepted, &wanted_now);
             wanted += wanted_now;
@@ -281,8 +282,8 @@ END_TEST
 START_TEST(hits_at_or_below_the_floor_are_left_out)
 {
     uint64_t state = test_seed();
-    struct fixture_data data = fixture_clusters(INDEX_METRIC_L2, ROWS, DIM, 30, 0.7f, &state);
-    struct index_build_options options = fixture_options(INDEX_METRIC_L2, DIM);
+    struct fixture_data data = fixture_clusters(VECTOR_METRIC_L2, ROWS, DIM, 30, 0.7f, &state);
+    struct index_build_options options = fixture_options(VECTOR_METRIC_L2, DIM);
     struct index_segment *segment = fixture_ivf_segment(&data, &options);
     struct index_search search = fixture_search(&data, data.vectors, K, 64);
     struct index_hit hits[K], above[K];
@@ -305,7 +306,7 @@ END_TEST
 static struct index_segment *built_after(const struct index_segment *former,
                                          const struct fixture_data *data)
 {
-    struct index_build_options options = fixture_options(INDEX_METRIC_L2, DIM);
+    struct index_build_options options = fixture_options(VECTOR_METRIC_L2, DIM);
     struct index_ivf_codebook *codebook = former ? index_segment_copy_codebook(former) : NULL;
     struct index_segment *segment;
 
@@ -318,9 +319,9 @@ static struct index_segment *built_after(const struct index_segment *former,
 START_TEST(windows_share_a_codebook_until_the_data_drift)
 {
     uint64_t state = test_seed();
-    struct fixture_data all = fixture_clusters(INDEX_METRIC_L2, 2 * ROWS, DIM, 30, 0.7f, &state);
+    struct fixture_data all = fixture_clusters(VECTOR_METRIC_L2, 2 * ROWS, DIM, 30, 0.7f, &state);
     struct fixture_data second = {all.vectors + (size_t)ROWS * DIM, ROWS, DIM};
-    struct fixture_data other = fixture_clusters(INDEX_METRIC_L2, ROWS, DIM, 30, 0.7f, &state);
+    struct fixture_data other = fixture_clusters(VECTOR_METRIC_L2, ROWS, DIM, 30, 0.7f, &state);
     struct fixture_data first = first_rows(&all, ROWS), queries = first_rows(&second, QUERIES);
     struct fixture_data few = first_rows(&all, 60);
     struct index_segment *segment = built_after(NULL, &first), *next, *drifted, *small;
@@ -333,7 +334,7 @@ START_TEST(windows_share_a_codebook_until_the_data_drift)
     ck_assert_uint_eq(index_segment_codebook(next), index_segment_codebook(segment));
     ck_assert_uint_ne(index_segment_codebook(drifted), index_segment_codebook(segment));
     ck_assert_uint_ne(index_segment_codebook(small), index_segment_codebook(segment));
-    recall = fixture_recall(next, INDEX_METRIC_L2, &second, &queries, K, 64);
+    recall = fixture_recall(next, VECTOR_METRIC_L2, &second, &queries, K, 64);
     printf("recall with an older window's centroids: %.3f\n", recall);
     ck_assert_double_ge(recall, 0.95);
     index_segment_close(segment);
@@ -398,7 +399,7 @@ START_TEST(windows_of_one_codebook_are_searched_as_one)
 {
     enum { PARTS = 3, PART_ROWS = ROWS / PARTS };
     uint64_t state = test_seed();
-    struct fixture_data all = fixture_clusters(INDEX_METRIC_L2, ROWS, DIM, 30, 0.7f, &state);
+    struct fixture_data all = fixture_clusters(VECTOR_METRIC_L2, ROWS, DIM, 30, 0.7f, &state);
     struct fixture_data parts[PARTS];
     struct index_group_member members[PARTS];
     uint32_t found = 0;
@@ -423,10 +424,10 @@ START_TEST(windows_of_one_codebook_are_searched_as_one)
             index_group_search(members, PARTS, &search, hits, owners, &count, &exhausted, &error),
             0);
         ck_assert_uint_eq(count, K);
-        index_exact_top(INDEX_METRIC_L2, all.vectors, ROWS, DIM, query, K, truth, &truth_count);
+        index_exact_top(VECTOR_METRIC_L2, all.vectors, ROWS, DIM, query, K, truth, &truth_count);
         for (uint32_t i = 0; i < K; i++) {
             uint32_t row = owners[i] * PART_ROWS + hits[i].row;
-            ck_assert_float_eq(hits[i].score, index_score(INDEX_METRIC_L2, query,
+            ck_assert_float_eq(hits[i].score, index_score(VECTOR_METRIC_L2, query,
                                                           all.vectors + (size_t)row * DIM, DIM));
             found += hits[i].score >= truth[K - 1].score;
         }
@@ -458,8 +459,8 @@ static void on_progress(void *context, uint32_t done, uint32_t total)
 START_TEST(a_build_reports_progress_and_can_be_cancelled)
 {
     uint64_t state = test_seed();
-    struct fixture_data data = fixture_clusters(INDEX_METRIC_L2, ROWS, DIM, 30, 0.7f, &state);
-    struct index_build_options options = fixture_options(INDEX_METRIC_L2, DIM);
+    struct fixture_data data = fixture_clusters(VECTOR_METRIC_L2, ROWS, DIM, 30, 0.7f, &state);
+    struct index_build_options options = fixture_options(VECTOR_METRIC_L2, DIM);
     static const uint32_t cancel_at[] = {UINT32_MAX, ROWS / 4, ROWS / 2, ROWS * 3 / 4, 0};
     struct error error;
 
@@ -485,9 +486,9 @@ END_TEST
 START_TEST(lists_and_probes_are_what_was_asked_for)
 {
     uint64_t state = test_seed();
-    struct fixture_data data = fixture_clusters(INDEX_METRIC_L2, ROWS, DIM, 30, 0.7f, &state);
+    struct fixture_data data = fixture_clusters(VECTOR_METRIC_L2, ROWS, DIM, 30, 0.7f, &state);
     struct fixture_data queries = first_rows(&data, QUERIES);
-    struct index_build_options options = fixture_options(INDEX_METRIC_L2, DIM);
+    struct index_build_options options = fixture_options(VECTOR_METRIC_L2, DIM);
     struct buffer text = {0};
     struct error error;
     double one, all;
@@ -495,7 +496,7 @@ START_TEST(lists_and_probes_are_what_was_asked_for)
     options.lists = 50;
     for (options.probes = 1; options.probes <= 50; options.probes += 49) {
         struct index_segment *segment = fixture_ivf_segment(&data, &options);
-        double recall = fixture_recall(segment, INDEX_METRIC_L2, &data, &queries, K, 64);
+        double recall = fixture_recall(segment, VECTOR_METRIC_L2, &data, &queries, K, 64);
         *(options.probes == 1 ? &one : &all) = recall;
         index_segment_close(segment);
     }

@@ -27,8 +27,8 @@ static void write_file(const uint8_t *bytes, size_t size)
 static struct file small_segment(void)
 {
     uint64_t state = 11;
-    struct fixture_data data = fixture_clusters(INDEX_METRIC_L2, ROWS, DIM, 4, 0.5f, &state);
-    struct index_build_options options = fixture_options(INDEX_METRIC_L2, DIM);
+    struct fixture_data data = fixture_clusters(VECTOR_METRIC_L2, ROWS, DIM, 4, 0.5f, &state);
+    struct index_build_options options = fixture_options(VECTOR_METRIC_L2, DIM);
     struct file file = {0};
     FILE *stream;
 
@@ -45,7 +45,7 @@ static struct file small_segment(void)
     return file;
 }
 
-static int open_status(enum index_metric metric, uint32_t dim, uint32_t rows, struct error *error)
+static int open_status(enum vector_metric metric, uint32_t dim, uint32_t rows, struct error *error)
 {
     struct index_segment *segment;
     int status = index_segment_open(io_posix(), fixture_path(), FIXTURE_FILE_NUMBER, metric, dim,
@@ -70,8 +70,8 @@ START_TEST(every_flipped_bit_is_found)
         file.bytes[at] ^= (uint8_t)(1u << at % 8);
         write_file(file.bytes, file.size);
         file.bytes[at] ^= (uint8_t)(1u << at % 8);
-        ck_assert_msg((open_status(INDEX_METRIC_L2, DIM, ROWS, &error) != 0) == matters, "byte %zu",
-                      at);
+        ck_assert_msg((open_status(VECTOR_METRIC_L2, DIM, ROWS, &error) != 0) == matters,
+                      "byte %zu", at);
     }
     free(file.bytes);
 }
@@ -82,14 +82,14 @@ START_TEST(truncated_files_and_files_of_something_else_are_refused)
     struct file file = small_segment();
     struct error error;
 
-    ck_assert_int_eq(open_status(INDEX_METRIC_L2, DIM, ROWS, &error), 0);
-    ck_assert_int_eq(open_status(INDEX_METRIC_DOT, DIM, ROWS, &error), ERROR_CORRUPT);
-    ck_assert_int_eq(open_status(INDEX_METRIC_L2, DIM + 1, ROWS, &error), ERROR_CORRUPT);
-    ck_assert_int_eq(open_status(INDEX_METRIC_L2, DIM, ROWS + 1, &error), ERROR_CORRUPT);
+    ck_assert_int_eq(open_status(VECTOR_METRIC_L2, DIM, ROWS, &error), 0);
+    ck_assert_int_eq(open_status(VECTOR_METRIC_DOT, DIM, ROWS, &error), ERROR_CORRUPT);
+    ck_assert_int_eq(open_status(VECTOR_METRIC_L2, DIM + 1, ROWS, &error), ERROR_CORRUPT);
+    ck_assert_int_eq(open_status(VECTOR_METRIC_L2, DIM, ROWS + 1, &error), ERROR_CORRUPT);
     ck_assert_ptr_nonnull(strstr(error.text, fixture_path()));
     for (size_t size = 0; size < file.size; size += size < 4200 ? 97 : 1013) {
         write_file(file.bytes, size);
-        ck_assert_int_ne(open_status(INDEX_METRIC_L2, DIM, ROWS, &error), 0);
+        ck_assert_int_ne(open_status(VECTOR_METRIC_L2, DIM, ROWS, &error), 0);
     }
     free(file.bytes);
 }
@@ -113,7 +113,7 @@ static void check_refused(const struct file *file, uint8_t *changed, const char 
 
     sign(changed);
     write_file(changed, file->size);
-    ck_assert_int_eq(open_status(INDEX_METRIC_L2, DIM, ROWS, &error), ERROR_CORRUPT);
+    ck_assert_int_eq(open_status(VECTOR_METRIC_L2, DIM, ROWS, &error), ERROR_CORRUPT);
     ck_assert_msg(strstr(error.text, text) != NULL, "%s, not %s", error.text, text);
     memcpy(changed, file->bytes, file->size);
 }
@@ -196,7 +196,7 @@ START_TEST(headers_out_of_bounds_are_found_behind_right_checksums)
         memcpy(changed + cases[i].offset, &cases[i].value, 4);
         header->checksum = index_ivf_header_checksum(header);
         write_file(changed, file.size);
-        ck_assert_msg(open_status(INDEX_METRIC_L2, DIM, ROWS, &error) == ERROR_CORRUPT, "case %zu",
+        ck_assert_msg(open_status(VECTOR_METRIC_L2, DIM, ROWS, &error) == ERROR_CORRUPT, "case %zu",
                       i);
         free(changed);
     }

@@ -453,7 +453,7 @@ START_TEST(normalise_gives_unit_length_and_returns_the_former_one)
         float vector[4];
         memcpy(vector, cases[i].vector, sizeof(vector));
         ck_assert_float_eq(index_normalise(vector, 4), cases[i].length);
-        ck_assert_float_eq_tol(index_score(INDEX_METRIC_DOT, vector, vector, 4),
+        ck_assert_float_eq_tol(index_score(VECTOR_METRIC_DOT, vector, vector, 4),
                                cases[i].length > 0 ? 1 : 0, 1e-6f);
     }
 }
@@ -466,14 +466,14 @@ START_TEST(exact_top_is_sorted_with_ties_by_row)
     struct index_hit hits[4];
     uint32_t count;
 
-    index_exact_top(INDEX_METRIC_L2, vectors, 6, 1, &query, 4, hits, &count);
+    index_exact_top(VECTOR_METRIC_L2, vectors, 6, 1, &query, 4, hits, &count);
     ck_assert_uint_eq(count, 4);
     ck_assert_uint_eq(hits[0].row, 1);
     ck_assert_uint_eq(hits[1].row, 3);
     ck_assert_uint_eq(hits[2].row, 5);
     ck_assert_uint_eq(hits[3].row, 0);
     ck_assert_float_eq(hits[3].score, -1);
-    index_exact_top(INDEX_METRIC_DOT, vectors, 2, 1, &query, 4, hits, &count);
+    index_exact_top(VECTOR_METRIC_DOT, vectors, 2, 1, &query, 4, hits, &count);
     ck_assert_uint_eq(count, 2);
     ck_assert_uint_eq(hits[0].row, 1);
 }

@@ -19,10 +19,10 @@ struct forest {
     uint32_t first[PARTS];
     uint64_t *matching[PARTS];
     uint64_t matching_rows[PARTS];
-    enum index_metric metric;
+    enum vector_metric metric;
 };
 
-static void forest_open(struct forest *forest, enum index_metric metric, uint64_t *state)
+static void forest_open(struct forest *forest, enum vector_metric metric, uint64_t *state)
 {
     struct index_build_options options = fixture_options(metric, DIM);
     uint32_t first = 0;
@@ -147,9 +147,9 @@ START_TEST(segments_searched_as_one_find_what_one_segment_would)
 {
     /* Under the inner product one seed in 150 gives .9375. */
     static const struct {
-        enum index_metric metric;
+        enum vector_metric metric;
         double least;
-    } cases[] = {{INDEX_METRIC_L2, 0.95}, {INDEX_METRIC_COSINE, 0.95}, {INDEX_METRIC_DOT, 0.92}};
+    } cases[] = {{VECTOR_METRIC_L2, 0.95}, {VECTOR_METRIC_COSINE, 0.95}, {VECTOR_METRIC_DOT, 0.92}};
     uint64_t state = test_seed();
     double narrow = 0, wide = 0;
 
@@ -175,7 +175,7 @@ static void check_shares(uint64_t state)
     static const uint32_t percents[] = {1, 3, 5, 10, 25, 45, 60, 100};
     struct forest forest;
 
-    forest_open(&forest, INDEX_METRIC_L2, &state);
+    forest_open(&forest, VECTOR_METRIC_L2, &state);
     for (size_t i = 0; i < sizeof(percents) / sizeof(percents[0]); i++)
         for (int side = -1; side <= 1; side++) {
             double reached;
@@ -212,12 +212,12 @@ struct islands {
 
 static void islands_open(struct islands *islands, uint64_t *state)
 {
-    struct index_build_options options = fixture_options(INDEX_METRIC_L2, DIM);
+    struct index_build_options options = fixture_options(VECTOR_METRIC_L2, DIM);
 
     *islands = (struct islands){0};
     for (uint32_t i = 0; i < ISLANDS; i++) {
         struct fixture_data *part = &islands->parts[i];
-        *part = fixture_clusters(INDEX_METRIC_L2, ISLAND_ROWS, DIM, 1, 0.5f, state);
+        *part = fixture_clusters(VECTOR_METRIC_L2, ISLAND_ROWS, DIM, 1, 0.5f, state);
         for (uint32_t row = 0; row < ISLAND_ROWS; row++)
             part->vectors[(size_t)row * DIM + i] += 40;
         islands->members[i] =
@@ -271,7 +271,7 @@ START_TEST(one_segment_that_holds_all_answers_gives_them_all_wherever_it_stands)
 
         ck_assert_uint_eq(ask_island(&islands, part, row, hits, owners, &exhausted), MANY);
         ck_assert(exhausted);
-        index_exact_top(INDEX_METRIC_L2, islands.parts[part].vectors, ISLAND_ROWS, DIM,
+        index_exact_top(VECTOR_METRIC_L2, islands.parts[part].vectors, ISLAND_ROWS, DIM,
                         islands.parts[part].vectors + (size_t)row * DIM, MANY, exact, &count);
         for (uint32_t i = 0; i < MANY; i++) {
             ck_assert_uint_eq(owners[i], part);

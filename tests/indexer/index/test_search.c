@@ -34,9 +34,9 @@ struct world {
 static struct world *world_new(uint64_t *state)
 {
     struct world *world = calloc(1, sizeof(*world));
-    struct index_build_options options = fixture_options(INDEX_METRIC_L2, DIM);
+    struct index_build_options options = fixture_options(VECTOR_METRIC_L2, DIM);
 
-    world->data = fixture_clusters(INDEX_METRIC_L2, ROWS, DIM, 15, 0.5f, state);
+    world->data = fixture_clusters(VECTOR_METRIC_L2, ROWS, DIM, 15, 0.5f, state);
     world->segment = fixture_segment(&world->data, &options);
     return world;
 }
@@ -54,7 +54,7 @@ static uint32_t filtered_truth(const struct world *world, const float *query, st
     struct index_hit *all = malloc(ROWS * sizeof(*all));
     uint32_t count, found = 0;
 
-    index_exact_top(INDEX_METRIC_L2, world->data.vectors, ROWS, DIM, query, ROWS, all, &count);
+    index_exact_top(VECTOR_METRIC_L2, world->data.vectors, ROWS, DIM, query, ROWS, all, &count);
     for (uint32_t i = 0; i < count && found < K; i++)
         if (world->accepted[all[i].row])
             out[found++] = all[i];
@@ -132,7 +132,7 @@ START_TEST(filters_correlated_with_the_query_return_k_or_ask_for_a_scan)
             uint32_t wanted_now;
             for (uint32_t row = 0; row < ROWS; row++) {
                 const float *vector = world->data.vectors + (size_t)row * DIM;
-                float score = index_score(INDEX_METRIC_L2, query, vector, DIM);
+                float score = index_score(VECTOR_METRIC_L2, query, vector, DIM);
                 world->accepted[row] = (score < -2 * DIM) == far;
             }
             found += search_filtered(world, query, 64, &wanted_now, &scans);

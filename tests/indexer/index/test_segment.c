@@ -40,8 +40,8 @@ static void write_file(const uint8_t *bytes, size_t size)
 static struct file small_segment(uint32_t rows, uint32_t dim)
 {
     uint64_t state = 11;
-    struct fixture_data data = fixture_clusters(INDEX_METRIC_L2, rows, dim, 4, 0.5f, &state);
-    struct index_build_options options = fixture_options(INDEX_METRIC_L2, dim);
+    struct fixture_data data = fixture_clusters(VECTOR_METRIC_L2, rows, dim, 4, 0.5f, &state);
+    struct index_build_options options = fixture_options(VECTOR_METRIC_L2, dim);
 
     options.m = 4;
     index_segment_close(fixture_segment(&data, &options));
@@ -81,7 +81,7 @@ static int open_status(uint32_t rows, uint32_t dim, struct error *error)
 {
     struct index_segment *segment;
     int status = index_segment_open(io_posix(), fixture_path(), FIXTURE_FILE_NUMBER,
-                                    INDEX_METRIC_L2, dim, rows, &segment, error);
+                                    VECTOR_METRIC_L2, dim, rows, &segment, error);
 
     if (status == 0)
         index_segment_close(segment);
@@ -135,13 +135,13 @@ START_TEST(a_segment_of_something_else_is_refused)
     struct file file = small_segment(50, 20);
     static const struct {
         uint64_t file_number;
-        enum index_metric metric;
+        enum vector_metric metric;
         uint32_t dim, rows;
     } cases[] = {
-        {FIXTURE_FILE_NUMBER + 1, INDEX_METRIC_L2, 20, 50},
-        {FIXTURE_FILE_NUMBER, INDEX_METRIC_DOT, 20, 50},
-        {FIXTURE_FILE_NUMBER, INDEX_METRIC_L2, 21, 50},
-        {FIXTURE_FILE_NUMBER, INDEX_METRIC_L2, 20, 51},
+        {FIXTURE_FILE_NUMBER + 1, VECTOR_METRIC_L2, 20, 50},
+        {FIXTURE_FILE_NUMBER, VECTOR_METRIC_DOT, 20, 50},
+        {FIXTURE_FILE_NUMBER, VECTOR_METRIC_L2, 21, 50},
+        {FIXTURE_FILE_NUMBER, VECTOR_METRIC_L2, 20, 51},
     };
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -382,7 +382,7 @@ static void check_invalid(struct file *file, uint32_t rows, const char *text)
     sign(file->bytes);
     write_file(file->bytes, file->size);
     ck_assert_int_eq(index_segment_open(io_posix(), fixture_path(), FIXTURE_FILE_NUMBER,
-                                        INDEX_METRIC_L2, 20, rows, &segment, &error),
+                                        VECTOR_METRIC_L2, 20, rows, &segment, &error),
                      0);
     ck_assert_int_eq(index_segment_validate(segment, &error), ERROR_CORRUPT);
     ck_assert_msg(strstr(error.text, text) != NULL, "%s", error.text);
@@ -423,7 +423,7 @@ static void write_without_ways(uint32_t rows)
     uint32_t degree;
 
     ck_assert_int_eq(index_segment_open(io_posix(), fixture_path(), FIXTURE_FILE_NUMBER,
-                                        INDEX_METRIC_L2, 20, rows, &segment, &error),
+                                        VECTOR_METRIC_L2, 20, rows, &segment, &error),
                      0);
     hnsw.graph = segment->graph;
     degree = 2 * hnsw.graph.m;

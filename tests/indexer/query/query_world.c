@@ -21,13 +21,6 @@ static int64_t world_wall_ms(struct io *io)
     return atomic_load(&((struct world_io *)io)->now_ms);
 }
 
-static enum index_metric index_metric_of(enum config_metric metric)
-{
-    return metric == CONFIG_METRIC_COSINE ? INDEX_METRIC_COSINE
-           : metric == CONFIG_METRIC_DOT  ? INDEX_METRIC_DOT
-                                          : INDEX_METRIC_L2;
-}
-
 static void open_shards(struct world *world)
 {
     const struct config_collection *collection = &world->collection;
@@ -147,9 +140,9 @@ float world_score(const struct world *world, const float *query, const struct wo
         length += (double)query[i] * (double)query[i];
     }
     switch (world->collection.metric) {
-    case CONFIG_METRIC_COSINE:
+    case VECTOR_METRIC_COSINE:
         return (float)(length > 0 ? dot / sqrt(length) : 0);
-    case CONFIG_METRIC_DOT:
+    case VECTOR_METRIC_DOT:
         return (float)dot;
     default:
         return (float)sqrt(distance);
@@ -204,7 +197,7 @@ void world_upsert(struct world *world, size_t shard, uint64_t id, int64_t time_m
         memcpy(record->vector, vector, world->collection.dim * sizeof(float));
     else
         world_random_vector(world, record->vector);
-    if (world->collection.metric == CONFIG_METRIC_COSINE)
+    if (world->collection.metric == VECTOR_METRIC_COSINE)
         (void)index_normalise(record->vector, world->collection.dim);
     snprintf(tag, sizeof(tag), "t%d", (int)(record->number % 10));
     items = doc_items(&arena, 6);
@@ -288,7 +281,7 @@ static void gather(const struct store_source *source, uint32_t dim, float *out)
 static void write_segment(struct world *world, const struct store_source *source, bool lists,
                           const char *path, struct store_segment_info *info)
 {
-    struct index_build_options build = {.metric = index_metric_of(world->collection.metric),
+    struct index_build_options build = {.metric = world->collection.metric,
                                         .dim = world->collection.dim,
                                         .m = 16,
                                         .ef_construct = 100,
@@ -331,8 +324,8 @@ static void index_source(struct world *world, size_t shard, const struct store_s
     OK(io_rename(&world->clock.io, temporary, final, &ok_error));
     OK(io_sync_directory(&world->clock.io, store_shard_directory(world->shards[shard]), &ok_error));
     OK(index_segment_open(&world->clock.io, final, segment.info.file_number,
-                          index_metric_of(world->collection.metric), world->collection.dim,
-                          source->row_count, &opened, &ok_error));
+                          world->collection.metric, world->collection.dim, source->row_count,
+                          &opened, &ok_error));
     segment.object = opened;
     code = store_shard_attach(world->shards[shard], source->file_number, &segment, &error);
     /* A merge or a drop was faster: the caller's segment is of no use any more. */

@@ -45,7 +45,7 @@ struct world {
 struct world_options {
     size_t shard_count;
     uint32_t dim;
-    enum config_metric metric;
+    enum vector_metric metric;
     int64_t window_ms, ttl_ms;
     uint64_t seed;
 };

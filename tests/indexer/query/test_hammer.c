@@ -348,7 +348,7 @@ START_TEST(searches_stay_right_while_everything_moves)
     static struct searcher_state states[SEARCHERS];
     struct world_options options = {.shard_count = 1,
                                     .dim = DIM,
-                                    .metric = CONFIG_METRIC_L2,
+                                    .metric = VECTOR_METRIC_L2,
                                     .window_ms = WINDOW_MS,
                                     .ttl_ms = TTL_MS,
                                     .seed = test_seed()};

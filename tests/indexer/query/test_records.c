@@ -18,7 +18,7 @@ static void open_world(struct world *world, size_t shards, int64_t ttl_ms, uint6
 {
     struct world_options options = {.shard_count = shards,
                                     .dim = 8,
-                                    .metric = CONFIG_METRIC_COSINE,
+                                    .metric = VECTOR_METRIC_COSINE,
                                     .window_ms = HOUR_MS,
                                     .ttl_ms = ttl_ms,
                                     .seed = seed};

@@ -51,7 +51,7 @@ static double model_order(const struct world *world, const struct question *ques
     if (question->half_life_ms > 0 && record->time_ms < atomic_load(&world->clock.now_ms))
         decay = exp2(-(double)(atomic_load(&world->clock.now_ms) - record->time_ms) /
                      (double)question->half_life_ms);
-    return world->collection.metric == CONFIG_METRIC_L2 ? -score / decay : score * decay;
+    return world->collection.metric == VECTOR_METRIC_L2 ? -score / decay : score * decay;
 }
 
 static int descending(const void *a, const void *b)
@@ -76,7 +76,7 @@ static double *model_answer(const struct world *world, const struct question *qu
             continue;
         order = model_order(world, question, record);
         if (question->has_threshold &&
-            (world->collection.metric == CONFIG_METRIC_L2 ? -order >= (double)question->threshold
+            (world->collection.metric == VECTOR_METRIC_L2 ? -order >= (double)question->threshold
                                                           : order <= (double)question->threshold))
             continue;
         orders[(*count)++] = order;
@@ -141,7 +141,7 @@ static void ask(struct query_view *view, const struct question *question, struct
 static size_t check_answer(const struct world *world, const struct question *question,
                            const struct answer *answer, const double *orders, size_t matching)
 {
-    double sign = world->collection.metric == CONFIG_METRIC_L2 ? -1 : 1;
+    double sign = world->collection.metric == VECTOR_METRIC_L2 ? -1 : 1;
     size_t wanted = matching > question->offset ? matching - question->offset : 0;
     size_t right = 0;
 
@@ -212,7 +212,7 @@ static void random_question(struct world *world, struct question *question)
     }
 }
 
-static void open_world(struct world *world, enum config_metric metric, size_t shards,
+static void open_world(struct world *world, enum vector_metric metric, size_t shards,
                        int64_t ttl_ms, uint64_t seed)
 {
     struct world_options options = {.shard_count = shards,
@@ -263,7 +263,7 @@ static void live_an_hour(struct world *world, int hour, uint32_t records)
     }
 }
 
-static void check_lives(enum config_metric metric, size_t shards, int64_t ttl_ms, uint64_t seed)
+static void check_lives(enum vector_metric metric, size_t shards, int64_t ttl_ms, uint64_t seed)
 {
     struct world world;
     struct recall recall = {0};
@@ -294,19 +294,19 @@ static void check_lives(enum config_metric metric, size_t shards, int64_t ttl_ms
 
 START_TEST(cosine_searches_equal_brute_force_over_a_random_life)
 {
-    check_lives(CONFIG_METRIC_COSINE, 1, 5 * HOUR_MS + 1800000, test_seed());
+    check_lives(VECTOR_METRIC_COSINE, 1, 5 * HOUR_MS + 1800000, test_seed());
 }
 END_TEST
 
 START_TEST(l2_searches_equal_brute_force_over_a_random_life)
 {
-    check_lives(CONFIG_METRIC_L2, 1, 0, test_seed());
+    check_lives(VECTOR_METRIC_L2, 1, 0, test_seed());
 }
 END_TEST
 
 START_TEST(dot_searches_over_three_shards_equal_brute_force)
 {
-    check_lives(CONFIG_METRIC_DOT, 3, 5 * HOUR_MS + 1800000, test_seed());
+    check_lives(VECTOR_METRIC_DOT, 3, 5 * HOUR_MS + 1800000, test_seed());
 }
 END_TEST
 
@@ -327,7 +327,7 @@ START_TEST(k_rows_come_back_at_every_selectivity)
     struct recall recall = {0};
     struct query_view *view;
 
-    open_world(&world, CONFIG_METRIC_COSINE, 1, 0, test_seed());
+    open_world(&world, VECTOR_METRIC_COSINE, 1, 0, test_seed());
     fill_window(&world, 0, 0, 4000);
     world_seal(&world, 0, START_MS);
     world_index(&world, 0, START_MS);
@@ -360,7 +360,7 @@ START_TEST(dead_rows_never_take_the_place_of_live_ones)
     struct question question = {.limit = 10, .ef = 16};
     struct query_view *view;
 
-    open_world(&world, CONFIG_METRIC_L2, 1, 0, test_seed());
+    open_world(&world, VECTOR_METRIC_L2, 1, 0, test_seed());
     fill_window(&world, 0, 0, 3000);
     world_seal(&world, 0, START_MS);
     world_index(&world, 0, START_MS);
@@ -386,8 +386,8 @@ END_TEST
 
 START_TEST(recency_decay_ranks_by_the_decayed_score)
 {
-    static const enum config_metric metrics[] = {CONFIG_METRIC_COSINE, CONFIG_METRIC_DOT,
-                                                 CONFIG_METRIC_L2};
+    static const enum vector_metric metrics[] = {VECTOR_METRIC_COSINE, VECTOR_METRIC_DOT,
+                                                 VECTOR_METRIC_L2};
     static const int64_t half_lives[] = {60000, HOUR_MS / 4, HOUR_MS, 10 * HOUR_MS};
     uint64_t seed = test_seed();
 
@@ -427,7 +427,7 @@ START_TEST(an_answer_concentrated_in_one_window_is_found)
     struct query_view *view;
     float centre[WINDOWS][WORLD_DIM_MAX];
 
-    open_world(&world, CONFIG_METRIC_L2, 1, 0, test_seed());
+    open_world(&world, VECTOR_METRIC_L2, 1, 0, test_seed());
     for (int window = 0; window < WINDOWS; window++) {
         world_random_vector(&world, centre[window]);
         for (uint64_t i = 0; i < ROWS; i++) {
@@ -458,7 +458,7 @@ END_TEST
 
 START_TEST(a_threshold_is_strict)
 {
-    static const enum config_metric metrics[] = {CONFIG_METRIC_COSINE, CONFIG_METRIC_L2};
+    static const enum vector_metric metrics[] = {VECTOR_METRIC_COSINE, VECTOR_METRIC_L2};
     uint64_t seed = test_seed();
 
     for (size_t m = 0; m < 2; m++) {
@@ -492,7 +492,7 @@ START_TEST(time_ranges_prune_windows)
     struct answer answer;
     struct query_view *view;
 
-    open_world(&world, CONFIG_METRIC_DOT, 1, 0, test_seed());
+    open_world(&world, VECTOR_METRIC_DOT, 1, 0, test_seed());
     for (int hour = 0; hour < 5; hour++) {
         fill_window(&world, hour, (uint64_t)hour * 300, 300);
         if (hour < 3)
@@ -526,7 +526,7 @@ START_TEST(a_vector_without_direction_scores_zero)
     struct answer answer;
     struct query_view *view;
 
-    open_world(&world, CONFIG_METRIC_COSINE, 1, 0, test_seed());
+    open_world(&world, VECTOR_METRIC_COSINE, 1, 0, test_seed());
     fill_window(&world, 0, 10, 700);
     world_seal(&world, 0, START_MS);
     world_index(&world, 0, START_MS);
@@ -552,7 +552,7 @@ START_TEST(the_asking_record_is_left_out)
     struct query_view *view;
     const struct world_record *record;
 
-    open_world(&world, CONFIG_METRIC_COSINE, 1, 0, test_seed());
+    open_world(&world, VECTOR_METRIC_COSINE, 1, 0, test_seed());
     fill_window(&world, 0, 0, 800);
     world_seal(&world, 0, START_MS);
     world_index(&world, 0, START_MS);
@@ -602,7 +602,7 @@ START_TEST(what_a_search_may_not_ask)
     searches[2].offset = UINT32_MAX;
     searches[3].vector = bad;
     searches[4].half_life_ms = -1;
-    open_world(&world, CONFIG_METRIC_COSINE, 1, 0, 1);
+    open_world(&world, VECTOR_METRIC_COSINE, 1, 0, 1);
     fill_window(&world, 0, 0, 3);
     arena_create(&arena, 0);
     view = world_view(&world);
@@ -625,7 +625,7 @@ START_TEST(an_id_in_two_shards_is_returned_once)
     struct answer answer;
     struct query_view *view;
 
-    open_world(&world, CONFIG_METRIC_L2, 2, 0, test_seed());
+    open_world(&world, VECTOR_METRIC_L2, 2, 0, test_seed());
     for (uint64_t id = 0; id < 30; id++) {
         world_upsert(&world, 0, id, START_MS + 1000, 0, NULL);
         if (id % 2)

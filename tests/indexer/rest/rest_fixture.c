@@ -65,7 +65,7 @@ void fixture_open(struct fixture *fixture)
     fixture->io.io.operations = &fixture->io.operations;
     fixture->collection = (struct config_collection){.name = "news",
                                                      .dim = DIM,
-                                                     .metric = CONFIG_METRIC_L2,
+                                                     .metric = VECTOR_METRIC_L2,
                                                      .window_ms = 3600000,
                                                      .hnsw_ef = 64,
                                                      .flat_below_rows = 1000};

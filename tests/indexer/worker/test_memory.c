@@ -53,7 +53,7 @@ static void tear_down(struct setting *setting)
 static struct index_build_options options_of(const struct config_collection *collection,
                                              uint32_t threads)
 {
-    return (struct index_build_options){.metric = INDEX_METRIC_L2,
+    return (struct index_build_options){.metric = VECTOR_METRIC_L2,
                                         .dim = collection->dim,
                                         .m = collection->hnsw_m,
                                         .ef_construct = collection->hnsw_ef_construct,
@@ -106,7 +106,7 @@ START_TEST(no_build_takes_more_than_its_estimate)
     uint64_t random = test_seed();
 
     for (size_t i = 0; i < sizeof(builds) / sizeof(builds[0]) && !SANITIZED; i++) {
-        struct index_build_options options = {.metric = INDEX_METRIC_L2,
+        struct index_build_options options = {.metric = VECTOR_METRIC_L2,
                                               .dim = builds[i].dim,
                                               .m = 16,
                                               .ef_construct = builds[i].ef_construct,
@@ -135,7 +135,7 @@ START_TEST(kind_of_a_file_is_one_that_fits)
 {
     struct config config = {0};
     struct config_collection collection = {
-        .dim = 128, .hnsw_m = 16, .hnsw_ef_construct = 200, .metric = CONFIG_METRIC_L2};
+        .dim = 128, .hnsw_m = 16, .hnsw_ef_construct = 200, .metric = VECTOR_METRIC_L2};
     struct index_build_options options = options_of(&collection, 1);
     uint64_t graph = worker_build_bytes(&options, false, 100000, false);
     uint64_t lists = worker_build_bytes(&options, true, 100000, false);
@@ -235,7 +235,7 @@ START_TEST(build_that_turns_out_larger_is_refused_before_it_takes_the_memory)
 {
     enum { ROWS = 4000, DIM = 64 };
     struct index_build_options options = {
-        .metric = INDEX_METRIC_L2, .dim = DIM, .m = 16, .ef_construct = 100, .thread_count = 1};
+        .metric = VECTOR_METRIC_L2, .dim = DIM, .m = 16, .ef_construct = 100, .thread_count = 1};
     float *vectors = malloc((size_t)ROWS * DIM * sizeof(float));
     struct index_hnsw_graph *graph = NULL;
     uint64_t random = test_seed();

@@ -10,9 +10,9 @@
 #include <unistd.h>
 
 #include "indexer/http/http.h"
-#include "indexer/worker/segment_kind.h"
 #include "indexer/worker/queue.h"
 #include "indexer/worker/remote.h"
+#include "indexer/worker/segment_kind.h"
 #include "tests/indexer/worker/nats_server.h"
 #include "tests/indexer/worker/worker_fixture.h"
 
@@ -174,7 +174,7 @@ START_TEST(builder_without_room_for_a_graph_brings_lists_once)
 {
     static struct owner owner;
     const struct index_build_options options = {
-        .metric = INDEX_METRIC_L2, .dim = 128, .m = 16, .ef_construct = 300, .thread_count = 1};
+        .metric = VECTOR_METRIC_L2, .dim = 128, .m = 16, .ef_construct = 300, .thread_count = 1};
     uint64_t room = worker_build_bytes(&options, true, ROWS, true);
     struct nats_server server;
     struct builder builder;
