@@ -6,7 +6,7 @@
 #include "bench/compaction.h"
 #include "bench/folder.h"
 #include "bench/store_device.h"
-#include "windrow/decision.h"
+#include "twcs/compaction/compaction.h"
 
 enum { DECISIONS = 16, TURNS_MAX = 10000 };
 
@@ -81,7 +81,7 @@ static void open_run(struct run *run, const struct way *way, const char *folder)
     check(store_shard_open(run->store, &shard, &run->shard, &error), &error);
 }
 
-static void note_levels(struct run *run, const struct maintenance_view *view)
+static void note_levels(struct run *run, const struct compaction_view *view)
 {
     for (size_t i = 0; i < view->info.window_count; i++)
         for (size_t k = 0; k < view->info.windows[i].chunk_count; k++)
@@ -89,7 +89,7 @@ static void note_levels(struct run *run, const struct maintenance_view *view)
                 run->counts.deepest_level = view->info.windows[i].chunks[k].level;
 }
 
-static void note_decision(struct run *run, const struct maintenance_view *view,
+static void note_decision(struct run *run, const struct compaction_view *view,
                           const struct twcs_decision *decision)
 {
     const struct store_file_info *chunks = view->info.windows[decision->window].chunks;
@@ -107,18 +107,18 @@ static void note_decision(struct run *run, const struct maintenance_view *view,
 static void maintain(struct run *run)
 {
     struct twcs_decision decisions[DECISIONS];
-    struct maintenance_view view;
+    struct compaction_view view;
 
     for (int turn = 0; turn < TURNS_MAX; turn++) {
         struct error error = {0};
         arena_reset(&run->arena);
-        maintenance_describe(run->shard, &run->collection, run->now_ms, &run->arena, &view);
+        compaction_describe(run->shard, &run->collection, run->now_ms, &run->arena, &view);
         note_levels(run, &view);
         if (twcs_decide(&view.policy, &view.clock, view.windows, view.info.window_count, decisions,
                         DECISIONS) == 0)
             return;
         note_decision(run, &view, &decisions[0]);
-        check(decision_carry_out(run->shard, &view, &decisions[0], 1, NULL, NULL, &error), &error);
+        check(compaction_execute(run->shard, &view, &decisions[0], 1, NULL, NULL, &error), &error);
     }
     bench_fail("windrow", "merges do not come to rest");
 }

@@ -16,50 +16,6 @@ struct ingest {
     struct consumer *consumer;
 };
 
-struct twcs_policy ingest_policy(const struct config_collection *collection)
-{
-    static const enum twcs_late_policy late[] = {
-        [CONFIG_LATE_ACCEPT] = TWCS_LATE_ACCEPT,
-        [CONFIG_LATE_DROP] = TWCS_LATE_DROP,
-        [CONFIG_LATE_DEAD_LETTER] = TWCS_LATE_DEAD_LETTER,
-    };
-    static const enum twcs_style styles[] = {
-        [CONFIG_STYLE_TIME_WINDOW] = TWCS_STYLE_TIME_WINDOW,
-        [CONFIG_STYLE_FIFO] = TWCS_STYLE_FIFO,
-        [CONFIG_STYLE_SIZE_TIERED] = TWCS_STYLE_SIZE_TIERED,
-        [CONFIG_STYLE_LEVELED] = TWCS_STYLE_LEVELED,
-        [CONFIG_STYLE_HYBRID] = TWCS_STYLE_HYBRID,
-    };
-    const int64_t minute_ms = 60 * 1000;
-    int64_t quiet_ms = collection->window_ms;
-
-    /* A window is written anew for stragglers once they have stopped coming for about as long as
-     * the window took to fill. */
-    if (quiet_ms < minute_ms)
-        quiet_ms = minute_ms;
-    if (quiet_ms > 60 * minute_ms)
-        quiet_ms = 60 * minute_ms;
-    return (struct twcs_policy){
-        .window_ms = collection->window_ms,
-        .ttl_ms = collection->ttl_ms,
-        .late_allowed_ms = collection->late_allowed_ms,
-        .max_future_ms = collection->max_future_ms,
-        .idle_timeout_ms = collection->idle_timeout_ms,
-        .late_policy = late[collection->late_policy],
-        .max_bytes = collection->max_bytes,
-        .tiered_min_threshold = collection->size_tiered_min_threshold,
-        .tiered_max_threshold = collection->size_tiered_max_threshold,
-        .reseal_ratio = 0.1,
-        .dead_ratio = 0.3,
-        .reseal_quiet_ms = quiet_ms,
-        .style = styles[collection->compaction_style],
-        .max_space_amplification = collection->max_space_amplification,
-        .target_file_bytes = collection->leveled_target_file_size_bytes,
-        .size_ratio = collection->leveled_size_ratio,
-        .level0_trigger = 4,
-    };
-}
-
 static void ingest_delete(struct ingest *ingest)
 {
     observer_delete(ingest->observer);

@@ -59,9 +59,6 @@ struct ingest_options {
                         not yet has to wait; NULL: io */
 };
 
-/** The policy of a collection as twcs wants it. */
-struct twcs_policy ingest_policy(const struct config_collection *collection);
-
 /** Connects and starts the consumer thread. A broker that does not answer is no error: it is
  * retried for ever, logged once a while, and ingest_ready says so. */
 int ingest_start(const struct ingest_options *options, struct ingest **ingest, struct error *error);

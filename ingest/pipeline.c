@@ -11,6 +11,7 @@
 #include "base/logger.h"
 #include "base/text.h"
 #include "ingest/topic_fingerprint.h"
+#include "twcs/compaction/compaction.h"
 
 enum {
     DECODING_BYTES = 8 * 1024 * 1024,
@@ -72,7 +73,7 @@ void lane_create(struct lane *lane, struct pipeline *pipeline, const struct topi
     *lane = (struct lane){.pipeline = pipeline,
                           .name = name,
                           .metrics = metrics,
-                          .policy = ingest_policy(name->collection),
+                          .policy = compaction_policy(name->collection),
                           .clock = {.watermark_ms = TWCS_NO_TIME},
                           .group = &lane->groups[0],
                           .read.offset = -1,

@@ -11,6 +11,7 @@
 #include "ingest/kafka_conf.h"
 #include "ingest/topic_fingerprint.h"
 #include "ingest/topics.h"
+#include "twcs/compaction/compaction.h"
 
 enum { ASK_TIMEOUT_MS = 15000, POLL_MS = 100, SILENCE_MAX_MS = 60000 };
 
@@ -203,7 +204,7 @@ int ingest_replay(const struct ingest_replay *replay, ingest_replay_function tak
     struct replay_job job = {.replay = replay,
                              .take = take,
                              .context = context,
-                             .policy = ingest_policy(replay->collection),
+                             .policy = compaction_policy(replay->collection),
                              .clock = {.watermark_ms = TWCS_NO_TIME},
                              .next_offset = replay->from_offset};
     int code;

@@ -405,6 +405,7 @@ void store_rebuild_end(struct store_rebuild *rebuild)
     compaction_end(&rebuild->compaction, !rebuild->committed && !rebuild->maybe_committed);
     close_shadow(rebuild);
     window_lock_release(&shard->windows, rebuild->start_ms, rebuild->length_ms);
+    events_notify(&shard->store->events);
     garbage_collect(shard);
     shard_windows_changed(shard); /* also when only `held` ended */
     free(rebuild);

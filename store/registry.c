@@ -18,10 +18,8 @@ struct registry_entry {
     struct store_shard *shard;
     /* Under the registry's lock: */
     unsigned leases;
-    bool leaving;        /* being closed: no new leases; the name is free again after it */
-    bool claimed;        /* Kafka assigned it to us */
-    bool has_turn;       /* one thread decides over a shard at a time */
-    int64_t turn_end_ns; /* when the last turn ended */
+    bool leaving; /* being closed: no new leases; the name is free again after it */
+    bool claimed; /* Kafka assigned it to us */
     /* Without it: */
     atomic_bool closing; /* long work on a lease stops when it sees this */
 };
@@ -36,6 +34,8 @@ struct registry_expectation {
 
 struct store_registry {
     struct store_registry_options options;
+    pthread_mutex_t watch_lock; /* guards `watch`, also while it is called; before `lock` */
+    const struct store_registry_watch *watch;
     pthread_mutex_t lock;
     pthread_cond_t released;
     _Atomic uint64_t opened; /* how many shards were, ever */
@@ -52,6 +52,7 @@ struct store_registry *store_registry_new(const struct store_registry_options *o
     if (!registry)
         abort();
     registry->options = *options;
+    pthread_mutex_init(&registry->watch_lock, NULL);
     pthread_mutex_init(&registry->lock, NULL);
     pthread_cond_init(&registry->released, NULL);
     return registry;
@@ -83,6 +84,7 @@ void store_registry_delete(struct store_registry *registry)
         expectation_free(registry->expectations);
         registry->expectations = next;
     }
+    pthread_mutex_destroy(&registry->watch_lock);
     pthread_mutex_destroy(&registry->lock);
     pthread_cond_destroy(&registry->released);
     free(registry);
@@ -147,6 +149,38 @@ static int open_shard(struct store_registry *registry, const struct config_colle
     return 0;
 }
 
+void store_registry_watch(struct store_registry *registry, const struct store_registry_watch *watch)
+{
+    pthread_mutex_lock(&registry->watch_lock);
+    registry->watch = watch;
+    pthread_mutex_unlock(&registry->watch_lock);
+}
+
+static void tell_opened(struct store_registry *registry, const struct registry_entry *entry)
+{
+    pthread_mutex_lock(&registry->watch_lock);
+    if (registry->watch)
+        registry->watch->opened(registry->watch->context, entry->shard, entry->collection);
+    pthread_mutex_unlock(&registry->watch_lock);
+}
+
+static void tell_closing(struct store_registry *registry, const struct registry_entry *entry)
+{
+    pthread_mutex_lock(&registry->watch_lock);
+    if (registry->watch)
+        registry->watch->closing(registry->watch->context, entry->shard);
+    pthread_mutex_unlock(&registry->watch_lock);
+}
+
+static void give_back(struct store_registry *registry, struct registry_entry *entry)
+{
+    pthread_mutex_lock(&registry->lock);
+    assert(entry->leases > 0);
+    if (--entry->leases == 0)
+        pthread_cond_broadcast(&registry->released);
+    pthread_mutex_unlock(&registry->lock);
+}
+
 /* Opening replays a log and may take a while, so it runs outside the lock. Only the main thread (at
  * start, before there is a consumer) and the consumer thread open shards: no name is opened twice.
  * Closing may run on another thread than opening (shards that nobody claimed): a shard that is on
@@ -180,6 +214,7 @@ static int open_entry(struct store_registry *registry, const struct config_colle
     entry->collection = collection;
     entry->shard = *shard;
     entry->claimed = claimed;
+    entry->leases = 1; /* the watch learns of the opening before any closing */
     pthread_mutex_lock(&registry->lock);
     place = find(registry, collection->name, name, &found);
     entry->next = *place;
@@ -188,6 +223,8 @@ static int open_entry(struct store_registry *registry, const struct config_colle
     pthread_mutex_unlock(&registry->lock);
     atomic_fetch_add(&registry->opened, 1);
     store_registry_wake_waits(registry);
+    tell_opened(registry, entry);
+    give_back(registry, entry);
     return 0;
 }
 
@@ -243,6 +280,7 @@ static void close_entry(struct store_registry *registry, struct registry_entry *
     while (entry->leases > 0)
         pthread_cond_wait(&registry->released, &registry->lock);
     pthread_mutex_unlock(&registry->lock);
+    tell_closing(registry, entry);
     if (store_shard_close(entry->shard, flush, &error) != 0)
         log_error("store", "closing %s/%s: %s", entry->collection->name, entry->name, error.text);
     forget(registry, entry);
@@ -566,45 +604,9 @@ bool store_registry_acquire_next(struct store_registry *registry,
     return entry != NULL;
 }
 
-bool store_registry_begin_turn(struct store_registry *registry, int64_t before_ns,
-                               struct store_lease *lease)
-{
-    struct registry_entry *longest = NULL;
-
-    pthread_mutex_lock(&registry->lock);
-    for (struct registry_entry *entry = registry->entries; entry; entry = entry->next)
-        if (!entry->leaving && !entry->has_turn && entry->turn_end_ns < before_ns &&
-            (!longest || entry->turn_end_ns < longest->turn_end_ns))
-            longest = entry;
-    if (longest) {
-        longest->has_turn = true;
-        *lease = lease_of(longest);
-    }
-    pthread_mutex_unlock(&registry->lock);
-    return longest != NULL;
-}
-
-void store_registry_end_turn(struct store_registry *registry, struct store_lease *lease,
-                             int64_t now_ns)
-{
-    struct registry_entry *entry = lease->token;
-
-    pthread_mutex_lock(&registry->lock);
-    entry->has_turn = false;
-    entry->turn_end_ns = now_ns;
-    pthread_mutex_unlock(&registry->lock);
-    store_registry_release(registry, lease);
-}
-
 void store_registry_release(struct store_registry *registry, struct store_lease *lease)
 {
-    struct registry_entry *entry = lease->token;
-
-    pthread_mutex_lock(&registry->lock);
-    assert(entry->leases > 0);
-    if (--entry->leases == 0)
-        pthread_cond_broadcast(&registry->released);
-    pthread_mutex_unlock(&registry->lock);
+    give_back(registry, lease->token);
     lease->shard = NULL;
 }
 

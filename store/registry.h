@@ -133,6 +133,20 @@ void store_registry_wake_waits(struct store_registry *registry);
 /** The configuration of the collection that the leased shard belongs to. */
 const struct config_collection *store_lease_collection(const struct store_lease *lease);
 
+/* Learns of shards that come and go. Called under no lock that users of the registry take. */
+struct store_registry_watch {
+    void (*opened)(void *context, struct store_shard *shard,
+                   const struct config_collection *collection);
+    /* No lease is left, and the shard is about to close. */
+    void (*closing)(void *context, struct store_shard *shard);
+    void *context;
+};
+
+/** One watch at a time; NULL ends it and waits for calls under way. Shards that are open already
+ * are not told. */
+void store_registry_watch(struct store_registry *registry,
+                          const struct store_registry_watch *watch);
+
 /* Where a walk over the shards is; zeroed at the start. */
 struct store_registry_position {
     char collection[104];
@@ -144,14 +158,6 @@ struct store_registry_position {
 bool store_registry_acquire_next(struct store_registry *registry,
                                  struct store_registry_position *position,
                                  struct store_lease *lease);
-
-/** Leases the shard whose last turn ended longest ago and before `before_ns`, for this thread
- * alone; false when there is none. store_registry_end_turn gives it back; its turn ended at
- * `now_ns`. */
-bool store_registry_begin_turn(struct store_registry *registry, int64_t before_ns,
-                               struct store_lease *lease);
-void store_registry_end_turn(struct store_registry *registry, struct store_lease *lease,
-                             int64_t now_ns);
 
 /** The name of a shard of the collection other than `own` that holds a visible version of the id;
  * false when none does. */

@@ -234,6 +234,7 @@ struct wait {
     const struct store_shard *shard;
     int64_t offset;
     uint64_t room;
+    uint64_t locks_released;
 };
 
 static bool is_visible(const void *context)
@@ -279,4 +280,28 @@ int store_shard_wait_room(struct store_shard *shard, int64_t deadline_ns, const 
     const struct wait wait = {.shard = shard, .room = atomic_load(&shard->writer.room_seen)};
 
     return wait_of_shard(shard, has_room, &wait, deadline_ns, cancel, error);
+}
+
+static bool window_was_released(const void *context)
+{
+    const struct wait *wait = context;
+
+    return atomic_load(&wait->shard->windows.locks_released) != wait->locks_released ||
+           atomic_load(&wait->shard->waits_ended);
+}
+
+int store_shard_wait_window(struct store_shard *shard, int64_t window_start_ms,
+                            int64_t window_length_ms, int64_t deadline_ns,
+                            const atomic_bool *cancel, struct error *error)
+{
+    /* The count is read before the window is looked at: a release in between is not missed. */
+    struct wait wait = {.shard = shard,
+                        .locks_released = atomic_load(&shard->windows.locks_released)};
+    int code = 0;
+
+    while (code == 0 && !window_lock_is_free(&shard->windows, window_start_ms, window_length_ms)) {
+        code = wait_of_shard(shard, window_was_released, &wait, deadline_ns, cancel, error);
+        wait.locks_released = atomic_load(&shard->windows.locks_released);
+    }
+    return code;
 }

@@ -224,6 +224,11 @@ int store_shard_wait_visible(struct store_shard *shard, int64_t offset, int64_t 
  * the thread that appends. */
 int store_shard_wait_room(struct store_shard *shard, int64_t deadline_ns, const atomic_bool *cancel,
                           struct error *error);
+/** After a compaction, drop or rebuild that was ERROR_BUSY: sleeps until no other work holds the
+ * window. Results as above. Any thread with a lease. */
+int store_shard_wait_window(struct store_shard *shard, int64_t window_start_ms,
+                            int64_t window_length_ms, int64_t deadline_ns,
+                            const atomic_bool *cancel, struct error *error);
 /** Lets all who wait look at their `cancel`. */
 void store_wake_waits(struct store *store);
 /** The shard is about to close: waits on it are ERROR_CANCELLED from now on. */

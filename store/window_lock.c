@@ -16,6 +16,7 @@ int window_lock_run(struct store_shard *shard, const char *verb, int64_t start_m
     if (code == 0) {
         code = shard_check_stop(shard, work(context, error), error);
         window_lock_release(&shard->windows, start_ms, length_ms);
+        events_notify(&shard->store->events);
     }
     garbage_collect_behind(shard);
     if (code == 0)

@@ -60,6 +60,17 @@ void window_lock_release(struct shard_windows *windows, int64_t start_ms, int64_
     pthread_mutex_lock(&windows->lock);
     windows_note(windows, start_ms, length_ms)->locked = false;
     pthread_mutex_unlock(&windows->lock);
+    atomic_fetch_add(&windows->locks_released, 1);
+}
+
+bool window_lock_is_free(struct shard_windows *windows, int64_t start_ms, int64_t length_ms)
+{
+    bool locked;
+
+    pthread_mutex_lock(&windows->lock);
+    locked = windows_note(windows, start_ms, length_ms)->locked;
+    pthread_mutex_unlock(&windows->lock);
+    return !locked;
 }
 
 int windows_pending_reserve(struct shard_windows *windows, struct manifest *manifest,

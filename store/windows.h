@@ -28,6 +28,7 @@ struct shard_windows {
     pthread_mutex_t lock; /* the notes lock: all below, and the counts by window in memtables */
     struct window_note *notes;
     size_t count, capacity;
+    _Atomic uint64_t locks_released; /* counts window_lock_release */
     uint64_t *pending;
     size_t pending_count, pending_capacity;
 };
@@ -43,7 +44,9 @@ struct window_note *windows_note(struct shard_windows *windows, int64_t start_ms
  * ERROR_BUSY when another one has it. */
 int window_lock_take(struct shard_windows *windows, int64_t start_ms, int64_t length_ms,
                      struct error *error);
+/** Whoever waits for the window is told with events_notify. */
 void window_lock_release(struct shard_windows *windows, int64_t start_ms, int64_t length_ms);
+bool window_lock_is_free(struct shard_windows *windows, int64_t start_ms, int64_t length_ms);
 
 /** Reserves the number of a file about to be written; it counts as temporary until
  * windows_pending_done. */

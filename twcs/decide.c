@@ -44,7 +44,7 @@ static bool window_decide(const struct twcs_policy *policy, const struct twcs_cl
     if (twcs_ttl_expired(clock, window)) {
         /* What is only waiting for its drop is not worth a merge. */
         decision->action = TWCS_DROP_TTL;
-        return !window->pinned_by_hidden;
+        return true;
     }
     if (twcs_seal_due(policy, clock, window)) {
         decision->action = TWCS_SEAL;
@@ -178,4 +178,28 @@ size_t twcs_decide(const struct twcs_policy *policy, const struct twcs_clock *cl
            find_next_debt(policy, clock, windows, window_count, &age, &window, &next))
         list_add(&list, &next, URGENCY_DEBT);
     return list.count;
+}
+
+static void earliest(int64_t *due_ms, int64_t at_ms, const struct twcs_clock *clock)
+{
+    if (at_ms > clock->safe_wall_ms && at_ms < *due_ms)
+        *due_ms = at_ms;
+}
+
+int64_t twcs_next_due_ms(const struct twcs_policy *policy, const struct twcs_clock *clock,
+                         const struct twcs_window *windows, size_t window_count)
+{
+    int64_t due_ms = TWCS_NEVER;
+
+    for (size_t i = 0; i < window_count; i++) {
+        const struct twcs_window *window = &windows[i];
+        if (window->length_ms > 0)
+            earliest(&due_ms, window->max_expiry_ms, clock);
+        for (size_t k = 0; k < window->chunk_count && has_levels(policy, window); k++)
+            earliest(&due_ms, window->chunks[k].max_expiry_ms, clock);
+        if (window->sealed && window->chunk_count > 0 && policy->reseal_quiet_ms > 0)
+            earliest(&due_ms, twcs_add(window->last_arrival_wall_ms, policy->reseal_quiet_ms),
+                     clock);
+    }
+    return due_ms;
 }

@@ -22,8 +22,6 @@ const char *twcs_drop_blocker(const struct twcs_policy *policy, const struct twc
             return "a row of it has not expired";
         return NULL;
     }
-    if (window->pinned_by_hidden)
-        return "it hides versions that an older live run still holds";
     if (window->busy)
         return "a compaction or an index build of it is under way";
     return NULL;

@@ -159,7 +159,6 @@ struct twcs_window {
     int64_t max_expiry_ms;  /* of surviving rows, memtables included; TWCS_NEVER without TTL */
     int64_t last_arrival_wall_ms; /* newest record of this window arrived then */
     uint64_t total_bytes;         /* every file of the window, segments included */
-    bool pinned_by_hidden;        /* a live run elsewhere holds versions that this window hides */
 };
 
 enum twcs_action {
@@ -200,11 +199,17 @@ struct twcs_decision {
  * the one with the oldest input first (an input waits until it is the oldest of all: nothing
  * starves). At most one decision a window, at most `max` decisions, at most policy->max_jobs that
  * are no drops: what has become urgent meanwhile is then asked for in the next answer. Busy windows
- * get none; a drop never touches a window with an unexpired row or one that is pinned. `windows`
+ * get none; a drop never touches a window with an unexpired row. `windows`
  * ascending by start. */
 size_t twcs_decide(const struct twcs_policy *policy, const struct twcs_clock *clock,
                    const struct twcs_window *windows, size_t window_count,
                    struct twcs_decision *decisions, size_t max);
+
+/** The next instant of the safe clock at which twcs_decide may say more about these windows than
+ * now, if no record comes: an expiry, or the quiet after late records. TWCS_NEVER: none. It does not
+ * foresee the space debt of levels, which grows while rows expire one by one. */
+int64_t twcs_next_due_ms(const struct twcs_policy *policy, const struct twcs_clock *clock,
+                         const struct twcs_window *windows, size_t window_count);
 
 /** Whether ingestion must wait for a merge: an unbounded window has TWCS_LEVEL0_FILES_MAX runs in
  * level 0. Whenever it is so and the window is not busy, twcs_decide asks for a merge of them

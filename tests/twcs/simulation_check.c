@@ -68,7 +68,7 @@ static void check_decision(struct world *world, const struct shard *shard,
 
     switch (decision->action) {
     case TWCS_DROP_TTL:
-        if (!expired || window->pinned_by_hidden || window->length_ms == 0)
+        if (!expired || window->length_ms == 0)
             world_fail(world, "window %lld dropped while it is needed",
                        (long long)window->start_ms);
         break;
@@ -165,7 +165,7 @@ void check_decisions(struct world *world, struct shard *shard, const struct twcs
         if (windows[i].length_ms == 0) {
             if (blocker)
                 world_fail(world, "an unbounded window's drop is blocked: \"%s\"", blocker);
-        } else if (expired && (windows[i].pinned_by_hidden || windows[i].busy) != (blocker != NULL))
+        } else if (expired && windows[i].busy != (blocker != NULL))
             world_fail(world, "window %lld: blocker \"%s\"", (long long)windows[i].start_ms,
                        blocker ? blocker : "none");
     }
@@ -205,8 +205,7 @@ static void check_due(struct world *world, struct shard *shard, struct window *w
 {
     wide end_ms = (wide)window->start_ms + window->length_ms;
     bool expired = store_max_expiry(world, window) <= shard->clock.safe_wall_ms;
-    bool free_to_drop =
-        expired && !window->job.running && window->pinned_until_ms <= shard->clock.safe_wall_ms;
+    bool free_to_drop = expired && !window->job.running;
     bool free_to_seal = !expired && !window->sealed && !window->job.running &&
                         (wide)shard->clock.watermark_ms >= end_ms + world->policy.late_allowed_ms;
 
@@ -287,7 +286,6 @@ static void check_starvation(struct world *world)
         for (size_t i = 0; i < world->shards[s].window_count; i++) {
             const struct window *window = world->shards[s].windows[i];
             hope |= window->job.running || window->due_since != 0 ||
-                    window->pinned_until_ms > world->true_ms ||
                     (wide)window->start_ms + window->length_ms + world->policy.late_allowed_ms +
                             world->policy.idle_timeout_ms + 30 * world->step_ms >
                         world->true_ms;

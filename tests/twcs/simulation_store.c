@@ -29,8 +29,6 @@ static struct window *window_find(struct world *world, struct shard *shard, int6
     memmove(shard->windows + at + 1, shard->windows + at,
             (shard->window_count - at) * sizeof(struct window *));
     window = window_new(start_ms, length_ms);
-    if (length_ms > 0 && world_chance(world, 5))
-        window->pinned_until_ms = start_ms + length_ms + world->policy.ttl_ms + 3 * world->unit_ms;
     shard->windows[at] = window;
     shard->window_count++;
     return window;
@@ -238,7 +236,6 @@ void store_describe(struct world *world, struct shard *shard, struct twcs_window
             .max_expiry_ms = store_max_expiry(world, window),
             .last_arrival_wall_ms = window->last_arrival_ms,
             .total_bytes = store_window_bytes(world, window),
-            .pinned_by_hidden = window->pinned_until_ms > shard->clock.safe_wall_ms,
         };
     }
 }

@@ -23,7 +23,6 @@ struct window *window_new(int64_t start_ms, int64_t length_ms)
         abort();
     window->start_ms = start_ms;
     window->length_ms = length_ms;
-    window->pinned_until_ms = INT64_MIN;
     if (length_ms == 0) {
         window->row_of_key = calloc(KEYS_MAX, sizeof(*window->row_of_key));
         if (!window->row_of_key)

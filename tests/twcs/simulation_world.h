@@ -59,7 +59,6 @@ struct window {
     int64_t max_expiry_ms;
     bool expiry_known;
     int64_t last_arrival_ms;
-    int64_t pinned_until_ms; /* on the safe clock */
     struct job job;
     uint64_t due_since; /* step since which a drop or a seal is due and free to go; 0: none */
     uint64_t due_until; /* and by which it must have begun */

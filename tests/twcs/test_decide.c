@@ -36,15 +36,20 @@ static struct twcs_window window_aged(int64_t age_ms)
                                 .last_arrival_wall_ms = NOW - age_ms};
 }
 
-static int decide_one(const struct twcs_policy *with, const struct twcs_window *window)
+static int decide_at(const struct twcs_policy *with, const struct twcs_clock *clock,
+                     const struct twcs_window *window)
 {
-    struct twcs_clock clock = {NOW, NOW, NOW};
     struct twcs_decision decision;
 
-    if (twcs_decide(with, &clock, window, 1, &decision, 1) == 0)
+    if (twcs_decide(with, clock, window, 1, &decision, 1) == 0)
         return NOTHING;
     ck_assert_uint_eq(decision.window, 0);
     return (int)decision.action;
+}
+
+static int decide_one(const struct twcs_policy *with, const struct twcs_window *window)
+{
+    return decide_at(with, &(struct twcs_clock){NOW, NOW, NOW}, window);
 }
 
 START_TEST(an_unsealed_window_tiers_seals_or_goes)
@@ -54,26 +59,24 @@ START_TEST(an_unsealed_window_tiers_seals_or_goes)
         int64_t age_ms;
         size_t chunks;
         uint64_t memtable_rows;
-        bool busy, pinned;
+        bool busy;
         int action;
     } cases[] = {
-        {"open and empty", -HOUR, 0, 0, false, false, NOTHING},
-        {"open with few chunks", -HOUR, 3, 9, false, false, NOTHING},
-        {"open with many chunks", -HOUR, 4, 0, false, false, TWCS_TIER},
-        {"open, many chunks, busy", -HOUR, 4, 0, true, false, NOTHING},
-        {"ended, late data still allowed", 10 * MINUTE - 1, 1, 0, false, false, NOTHING},
-        {"tiers while late data are allowed", 10 * MINUTE - 1, 4, 0, false, false, TWCS_TIER},
-        {"closed", 10 * MINUTE, 1, 0, false, false, TWCS_SEAL},
-        {"closed, rows only in memory", 10 * MINUTE, 0, 1, false, false, TWCS_SEAL},
-        {"closed: the major comes before tiers", 10 * MINUTE, 5, 0, false, false, TWCS_SEAL},
-        {"closed without rows", 10 * MINUTE, 0, 0, false, false, NOTHING},
-        {"closed and under way", 10 * MINUTE, 5, 0, true, false, NOTHING},
-        {"closed and pinned still seals", 10 * MINUTE, 1, 0, false, true, TWCS_SEAL},
-        {"one millisecond to live", DAY - 1, 1, 0, false, false, TWCS_SEAL},
-        {"expired: not worth a seal", DAY, 5, 0, false, false, TWCS_DROP_TTL},
-        {"expired with rows in memory", DAY, 0, 9, false, false, TWCS_DROP_TTL},
-        {"expired and pinned", DAY, 5, 0, false, true, NOTHING},
-        {"expired and busy", DAY, 5, 0, true, false, NOTHING},
+        {"open and empty", -HOUR, 0, 0, false, NOTHING},
+        {"open with few chunks", -HOUR, 3, 9, false, NOTHING},
+        {"open with many chunks", -HOUR, 4, 0, false, TWCS_TIER},
+        {"open, many chunks, busy", -HOUR, 4, 0, true, NOTHING},
+        {"ended, late data still allowed", 10 * MINUTE - 1, 1, 0, false, NOTHING},
+        {"tiers while late data are allowed", 10 * MINUTE - 1, 4, 0, false, TWCS_TIER},
+        {"closed", 10 * MINUTE, 1, 0, false, TWCS_SEAL},
+        {"closed, rows only in memory", 10 * MINUTE, 0, 1, false, TWCS_SEAL},
+        {"closed: the major comes before tiers", 10 * MINUTE, 5, 0, false, TWCS_SEAL},
+        {"closed without rows", 10 * MINUTE, 0, 0, false, NOTHING},
+        {"closed and under way", 10 * MINUTE, 5, 0, true, NOTHING},
+        {"one millisecond to live", DAY - 1, 1, 0, false, TWCS_SEAL},
+        {"expired: not worth a seal", DAY, 5, 0, false, TWCS_DROP_TTL},
+        {"expired with rows in memory", DAY, 0, 9, false, TWCS_DROP_TTL},
+        {"expired and busy", DAY, 5, 0, true, NOTHING},
     };
 
     for (size_t i = 0; i < COUNT(cases); i++) {
@@ -81,7 +84,6 @@ START_TEST(an_unsealed_window_tiers_seals_or_goes)
         window.chunk_count = cases[i].chunks;
         window.memtable_rows = cases[i].memtable_rows;
         window.busy = cases[i].busy;
-        window.pinned_by_hidden = cases[i].pinned;
         ck_assert_msg(decide_one(&policy, &window) == cases[i].action, "%s: %d", cases[i].what,
                       decide_one(&policy, &window));
     }
@@ -312,17 +314,14 @@ START_TEST(status_names_what_keeps_an_expired_window)
     static const struct {
         const char *what;
         int64_t age_ms, expiry_ms;
-        bool busy, pinned;
+        bool busy;
         const char *word; /* NULL: nothing blocks */
     } cases[] = {
-        {"alive", HOUR, NOW + 1, false, false, NULL},
-        {"alive and pinned", HOUR, NOW + 1, false, true, NULL},
-        {"expired and free", DAY, NOW, false, false, NULL},
-        {"pinned", DAY, NOW, false, true, "hides"},
-        {"busy", DAY, NOW, true, false, "under way"},
-        {"pinned and busy", DAY, NOW, true, true, "hides"},
-        {"past the TTL with a row alive", 2 * DAY, NOW + 5, false, false, "not expired"},
-        {"never expires, no TTL was said", 2 * DAY, TWCS_NEVER, false, false, "not expired"},
+        {"alive", HOUR, NOW + 1, false, NULL},
+        {"expired and free", DAY, NOW, false, NULL},
+        {"busy", DAY, NOW, true, "under way"},
+        {"past the TTL with a row alive", 2 * DAY, NOW + 5, false, "not expired"},
+        {"never expires, no TTL was said", 2 * DAY, TWCS_NEVER, false, "not expired"},
     };
     struct twcs_clock clock = {NOW, NOW, NOW};
 
@@ -331,7 +330,6 @@ START_TEST(status_names_what_keeps_an_expired_window)
         const char *blocker;
         window.max_expiry_ms = cases[i].expiry_ms;
         window.busy = cases[i].busy;
-        window.pinned_by_hidden = cases[i].pinned;
         blocker = twcs_drop_blocker(&policy, &clock, &window);
         ck_assert_msg((blocker != NULL) == (cases[i].word != NULL), "%s", cases[i].what);
         if (blocker)
@@ -340,7 +338,38 @@ START_TEST(status_names_what_keeps_an_expired_window)
 }
 END_TEST
 
-TEST_TABLE(TEST(merges_are_asked_for_a_few_at_a_time_and_drops_all_at_once),
+START_TEST(nothing_becomes_due_before_the_time_that_was_foretold)
+{
+    struct twcs_policy quiet = policy;
+    uint64_t random = test_seed();
+
+    quiet.reseal_quiet_ms = HOUR;
+    for (int round = 0; round < 2000; round++) {
+        struct twcs_window window = window_aged(HOUR);
+        struct twcs_clock clock = {NOW, NOW, NOW};
+        int64_t due_ms;
+        window.sealed = test_random(&random) % 2;
+        window.generation = window.sealed;
+        window.chunk_count = window.sealed ? test_random(&random) % 3 : 0;
+        window.max_expiry_ms = NOW + 1 + (int64_t)(test_random(&random) % DAY);
+        window.last_arrival_wall_ms = NOW - (int64_t)(test_random(&random) % (2 * HOUR));
+        window.sealed_run.bytes = UINT64_C(1) << 40; /* late bytes are no reason */
+        if (decide_at(&quiet, &clock, &window) != NOTHING)
+            continue;
+        due_ms = twcs_next_due_ms(&quiet, &clock, &window, 1);
+        ck_assert_int_gt(due_ms, NOW);
+        if (due_ms == TWCS_NEVER)
+            continue;
+        clock.safe_wall_ms = due_ms - 1;
+        ck_assert_int_eq(decide_at(&quiet, &clock, &window), NOTHING);
+        clock.safe_wall_ms = due_ms;
+        ck_assert_int_ne(decide_at(&quiet, &clock, &window), NOTHING);
+    }
+}
+END_TEST
+
+TEST_TABLE(TEST(nothing_becomes_due_before_the_time_that_was_foretold),
+           TEST(merges_are_asked_for_a_few_at_a_time_and_drops_all_at_once),
            TEST(the_oldest_debt_is_paid_first),
            TEST(a_merge_that_ingestion_waits_for_comes_before_seals),
            TEST(an_unbounded_window_never_seals_and_never_goes_whole),

@@ -130,7 +130,7 @@ START_TEST(an_unexpired_window_does_not_block_another)
     windows[0] = window_at(START, START, true);
     windows[0].max_expiry_ms = TWCS_NEVER;
     windows[1] = window_at(START + HOUR, START + HOUR, true);
-    windows[1].pinned_by_hidden = true;
+    windows[1].busy = true;
     windows[2] = window_at(START + 2 * HOUR, START + 2 * HOUR, true);
     ck_assert_uint_eq(decide(&clock, windows, 3, decisions), 1);
     ck_assert_uint_eq(decisions[0].window, 2);

@@ -6,7 +6,7 @@
 #include "indexer/http/http.h"
 #include "windrow/daemon/service.h"
 #include "windrow/daemon/status.h"
-#include "windrow/on_demand.h"
+#include "windrow/daemon/windows.h"
 
 static void handle_livez(struct http_request *request)
 {
@@ -76,68 +76,6 @@ static int begin_long(struct http_request *request, struct error *error)
         return error_set(error, ERROR_BUSY, "Too many requests wait");
     http_reply_begin(request);
     return 0;
-}
-
-/* POST /collections/{}/compact and /rebuild {"window": an instant in it, as RFC 3339 or
- * milliseconds, "shard": one of them}. */
-static int parse_choice(struct http_request *request, struct on_demand_choice *choice,
-                        struct error *error)
-{
-    static const char *const known[] = {"window", "shard", NULL};
-    const struct doc *window, *shard;
-    struct doc body;
-
-    *choice = (struct on_demand_choice){.cancelled = http_request_cancelled(request)};
-    if (http_request_body(request, &body, error) != 0 ||
-        http_check_keys(&body, "the request", known, error) != 0)
-        return error->code;
-    window = doc_get(&body, "window");
-    shard = doc_get(&body, "shard");
-    if (shard && shard->type == DOC_STRING)
-        choice->shard = arena_copy(&request->arena, shard->string, shard->count);
-    else if (shard && shard->type != DOC_NULL)
-        return error_set(error, ERROR_INVALID, "Format error in JSON body: shard: expected a name");
-    if (!window || window->type == DOC_NULL)
-        return 0;
-    choice->has_time = true;
-    if (doc_as_i64(window, &choice->time_ms))
-        return 0;
-    if (window->type != DOC_STRING)
-        return error_set(error, ERROR_INVALID,
-                         "Format error in JSON body: window: expected a time or milliseconds");
-    return text_parse_time_ms(window->string, window->count, &choice->time_ms, error);
-}
-
-static void handle_windows(struct http_request *request,
-                           int (*work)(struct service *service,
-                                       const struct config_collection *collection,
-                                       const struct on_demand_choice *choice, struct buffer *out,
-                                       struct error *error))
-{
-    const struct config_collection *collection;
-    struct on_demand_choice choice;
-    struct error error = {0};
-    int code = http_request_collection(request, &collection, &error);
-
-    if (code == 0)
-        code = parse_choice(request, &choice, &error);
-    if (code == 0)
-        code = begin_long(request, &error);
-    if (code == 0) {
-        code = work(request->context, collection, &choice, &request->reply, &error);
-        http_request_wait_end(request);
-    }
-    finish(request, code, &error);
-}
-
-static void handle_rebuild(struct http_request *request)
-{
-    handle_windows(request, on_demand_rebuild);
-}
-
-static void handle_compact(struct http_request *request)
-{
-    handle_windows(request, on_demand_compact);
 }
 
 /* POST /backup {"folder", "token"}: all shards that are open here, into a folder that the caller
@@ -301,8 +239,8 @@ static const struct http_route routes[] = {
     {"GET", "/status", handle_status, HTTP_READ, false},
     {"POST", "/backup", handle_backup, HTTP_WRITE, false},
     {"POST", "/clock/trust", handle_trust_clock, HTTP_WRITE, false},
-    {"POST", "/collections/{}/compact", handle_compact, HTTP_WRITE, false},
-    {"POST", "/collections/{}/rebuild", handle_rebuild, HTTP_WRITE, false},
+    {"POST", "/collections/{}/compact", windows_handle_compact, HTTP_WRITE, false},
+    {"POST", "/collections/{}/rebuild", windows_handle_rebuild, HTTP_WRITE, false},
     {"POST", "/collections/{}/pause", handle_pause, HTTP_WRITE, false},
     {"POST", "/collections/{}/resume", handle_resume, HTTP_WRITE, false},
 };

@@ -123,5 +123,7 @@ bool clock_watch_trust(struct service *service, int64_t *before_ms, int64_t *now
                  before, now);
     look(service);
     pthread_mutex_unlock(&service->clock_watch.lock);
+    if (atomic_load(&service->scheduler))
+        compaction_scheduler_wake(service->scheduler);
     return was_frozen;
 }

@@ -16,7 +16,7 @@ static void log_lines(const char *prefix, struct buffer *lines)
     }
 }
 
-/* Ingest, maintenance and shards opened later read the TTL from the config; open shards have a
+/* Ingest, compaction and shards opened later read the TTL from the config; open shards have a
  * copy. */
 static void apply(struct service *service, const struct config *fresh)
 {
@@ -39,6 +39,8 @@ static void apply(struct service *service, const struct config *fresh)
         }
         arena_destroy(&arena);
     }
+    if (atomic_load(&service->scheduler))
+        compaction_scheduler_wake(service->scheduler);
 }
 
 void service_reload(struct service *service)

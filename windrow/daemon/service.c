@@ -5,7 +5,6 @@
 
 #include "base/logger.h"
 #include "base/version.h"
-#include "twcs/twcs.h"
 #include "windrow/daemon/administration.h"
 #include "windrow/daemon/status.h"
 
@@ -80,21 +79,38 @@ static int open_shards(struct service *service, bool trust_clock, struct error *
     return code;
 }
 
-static int start_maintenance(struct service *service, struct error *error)
+static void window_sealed(void *context, struct store_shard *shard,
+                          const struct store_window_info *window)
 {
-    struct maintenance *maintenance;
-    struct maintenance_options options = {
+    struct service *service = context;
+
+    indexer_window_sealed(service->indexer, shard, window);
+}
+
+static void reconcile(void *context)
+{
+    struct service *service = context;
+
+    indexer_reconcile(service->indexer);
+}
+
+static int start_compaction(struct service *service, struct error *error)
+{
+    struct compaction_scheduler *scheduler;
+    const struct compaction_scheduler_options options = {
+        .store = service->store,
         .registry = service->registry,
-        .indexer = service->indexer,
         .metrics = service->metrics,
         .io = service->io,
         .job_count = service->config->max_background_jobs,
-        .flush_alive_ns = &service->flush_alive_ns,
+        .on_sealed = window_sealed,
+        .reconcile = reconcile,
+        .context = service,
     };
 
-    if (maintenance_start(&options, &maintenance, error) != 0)
+    if (compaction_scheduler_start(&options, &scheduler, error) != 0)
         return error->code;
-    atomic_store(&service->maintenance, maintenance);
+    atomic_store(&service->scheduler, scheduler);
     return 0;
 }
 
@@ -201,7 +217,6 @@ int service_start(const struct daemon_options *options, struct service **service
     pthread_mutex_init(&fresh->clock_watch.lock, NULL);
     fresh->start_ns = io_monotonic_ns(fresh->io);
     atomic_store(&fresh->ingest_alive_ns, fresh->start_ns);
-    atomic_store(&fresh->flush_alive_ns, fresh->start_ns);
     fresh->writer = writer_new(fresh->config, fresh->metrics);
     set_build_info(fresh->metrics);
 
@@ -211,7 +226,7 @@ int service_start(const struct daemon_options *options, struct service **service
     if (code == 0)
         code = open_shards(fresh, options->trust_clock, error);
     if (code == 0)
-        code = start_maintenance(fresh, error);
+        code = start_compaction(fresh, error);
     if (code == 0 && (fresh->roles & CONFIG_ROLE_INGEST) != 0)
         code = start_ingest(fresh, error);
     if (code != 0) {
@@ -235,7 +250,7 @@ void service_stop(struct service *service)
         store_registry_interrupt(service->registry);
     if (ingest)
         ingest_stop(ingest); /* its last groups may need a flush to get room */
-    maintenance_stop(service->maintenance);
+    compaction_scheduler_stop(atomic_exchange(&service->scheduler, NULL));
     if (service->registry)
         store_registry_close_all(service->registry, true);
     if (service->indexer)
@@ -265,18 +280,21 @@ bool service_ready(struct service *service, char *why, size_t why_bytes)
     return ingest_ready(ingest, why, why_bytes);
 }
 
-static bool recent(struct service *service, _Atomic int64_t *alive_ns)
+static bool recent(struct service *service, int64_t alive_ns)
 {
-    int64_t age_ns = io_monotonic_ns(service->io) - atomic_load(alive_ns);
+    int64_t age_ns = io_monotonic_ns(service->io) - alive_ns;
 
     return age_ns < (int64_t)SERVICE_LOOP_TIMEOUT_MS * 1000000;
 }
 
 bool service_alive(struct service *service)
 {
-    return recent(service, &service->flush_alive_ns) &&
+    struct compaction_scheduler *scheduler = atomic_load(&service->scheduler);
+
+    return recent(service,
+                  scheduler ? compaction_scheduler_alive_ns(scheduler) : service->start_ns) &&
            ((service->roles & CONFIG_ROLE_INGEST) == 0 ||
-            recent(service, &service->ingest_alive_ns));
+            recent(service, atomic_load(&service->ingest_alive_ns)));
 }
 
 static bool settled(struct service *service)

@@ -13,11 +13,11 @@
 #include "ingest/ingest.h"
 #include "store/registry.h"
 #include "store/store.h"
+#include "twcs/compaction/compaction.h"
 #include "windrow/daemon/clock_watch.h"
 #include "windrow/daemon/daemon.h"
 #include "windrow/daemon/safe_clock.h"
 #include "windrow/daemon/writer.h"
-#include "windrow/maintenance.h"
 
 /* A loop is alive while its heartbeat is younger than this; a stuck one stops the watchdog's pings.
  */
@@ -34,12 +34,11 @@ struct service {
     struct store_registry *registry;
     struct http_server *http;
     _Atomic(struct indexer *) indexer; /* HTTP asks for /status before indexer_start returns */
-    _Atomic(struct maintenance *) maintenance; /* NULL until started */
+    _Atomic(struct compaction_scheduler *) scheduler; /* NULL until started */
     struct writer *writer;
     _Atomic(struct ingest *) ingest; /* NULL until started and after it stopped */
     int64_t start_ns;
-    _Atomic int64_t ingest_alive_ns; /* heartbeats, monotonic */
-    _Atomic int64_t flush_alive_ns;
+    _Atomic int64_t ingest_alive_ns; /* heartbeat, monotonic */
     struct clock_watch clock_watch;
     atomic_bool unclaimed_closed; /* shards of other processes were let go */
 };

@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "base/version.h"
+#include "twcs/compaction/compaction.h"
 #include "windrow/daemon/service.h"
-#include "windrow/decision.h"
 
 /* A map under construction; `items` has room for all its pairs. */
 struct map_builder {
@@ -66,7 +66,7 @@ static struct doc segment_doc(struct arena *arena, const struct store_segment_in
     return map.map;
 }
 
-static struct doc window_doc(struct arena *arena, const struct maintenance_view *view, size_t i)
+static struct doc window_doc(struct arena *arena, const struct compaction_view *view, size_t i)
 {
     const struct store_window_info *window = &view->info.windows[i];
     struct map_builder map = map_begin(arena, 8);
@@ -119,11 +119,11 @@ static struct doc shard_doc(struct service *service, struct store_lease *lease,
 {
     const struct config_collection *collection = store_lease_collection(lease);
     struct map_builder map = map_begin(arena, 18);
-    struct maintenance_view view;
+    struct compaction_view view;
     struct doc windows = {.type = DOC_ARRAY};
     struct doc *items;
 
-    maintenance_describe(lease->shard, collection, io_wall_ms(service->io), arena, &view);
+    compaction_describe(lease->shard, collection, io_wall_ms(service->io), arena, &view);
     map_put(&map, "shard", doc_string(arena, store_shard_name(lease->shard)));
     map_put(&map, "next_offset", doc_integer(view.info.next_offset));
     put_partition(&map, partition, lease->shard);

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "tests/support/test_main.h"
-#include "tests/windrow/crash_world.h"
+#include "tests/twcs/compaction/crash_world.h"
 
 /* ---- rows ---- */
 
@@ -227,7 +227,7 @@ static bool is_newcomer(const struct store_window_info *before, const struct sto
     return file->level == 0;
 }
 
-void crash_check_done(struct crash_world *world, const struct maintenance_view *before,
+void crash_check_done(struct crash_world *world, const struct compaction_view *before,
                       const struct twcs_decision *decision)
 {
     const struct store_window_info *former = &before->info.windows[decision->window];
@@ -306,7 +306,7 @@ static void check_space(const struct crash_world *world, const struct store_wind
                         world->collection.max_space_amplification * live_bytes * 1.0001);
 }
 
-void crash_check_rest(struct crash_world *world, const struct maintenance_view *view)
+void crash_check_rest(struct crash_world *world, const struct compaction_view *view)
 {
     enum config_style style = world->collection.compaction_style;
 
@@ -327,7 +327,7 @@ void crash_check_rest(struct crash_world *world, const struct maintenance_view *
 
 /* ---- decisions ---- */
 
-void crash_check_decision(struct crash_world *world, const struct maintenance_view *view,
+void crash_check_decision(struct crash_world *world, const struct compaction_view *view,
                           const struct twcs_decision *decision)
 {
     const struct store_window_info *window = &view->info.windows[decision->window];

@@ -1,6 +1,6 @@
 /* The same as crash_styles.c for longer: 1500 crashes in each style. */
 #include "tests/support/test_main.h"
-#include "tests/windrow/crash_world.h"
+#include "tests/twcs/compaction/crash_world.h"
 
 START_TEST(every_style_keeps_its_promises_through_many_crashes)
 {

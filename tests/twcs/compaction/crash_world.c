@@ -1,4 +1,4 @@
-#include "tests/windrow/crash_world.h"
+#include "tests/twcs/compaction/crash_world.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -273,7 +273,7 @@ static enum crash_doing doing_of(const struct twcs_decision *decision)
     return decision->trivial_move ? CRASH_MOVING : CRASH_COMPACTING;
 }
 
-static bool carry_out(struct crash_world *world, const struct maintenance_view *view,
+static bool carry_out(struct crash_world *world, const struct compaction_view *view,
                       const struct twcs_decision *decision)
 {
     struct error error = {0};
@@ -288,7 +288,7 @@ static bool carry_out(struct crash_world *world, const struct maintenance_view *
     if (!world->quiet && chance(world, 3) == 0)
         shadow_disk_meanwhile(world->disk, ".run", in_between, world);
     operations = begin(world, doing_of(decision), 4);
-    code = decision_carry_out(world->shard, view, decision, 1, NULL, NULL, &error);
+    code = compaction_execute(world->shard, view, decision, 1, NULL, NULL, &error);
     done = code == 0;
     if (!shadow_disk_dead(world->disk) && (code == ERROR_BUSY || code == ERROR_NOT_FOUND))
         code = 0; /* the view is no longer true: records came in between */
@@ -305,13 +305,12 @@ static bool carry_out(struct crash_world *world, const struct maintenance_view *
 static bool maintain(struct crash_world *world)
 {
     struct twcs_decision decisions[DECISIONS];
-    struct maintenance_view view;
+    struct compaction_view view;
 
     for (int turn = 0;; turn++) {
         size_t count;
         arena_reset(&world->arena);
-        maintenance_describe(world->shard, &world->collection, world->wall_ms, &world->arena,
-                             &view);
+        compaction_describe(world->shard, &world->collection, world->wall_ms, &world->arena, &view);
         view.policy.max_jobs = 1;
         count = twcs_decide(&view.policy, &view.clock, view.windows, view.info.window_count,
                             decisions, DECISIONS);
@@ -327,12 +326,12 @@ static bool maintain(struct crash_world *world)
 }
 
 /* The byte cap, as the service keeps it. */
-static size_t pick_for_cap(struct crash_world *world, struct maintenance_view *view)
+static size_t pick_for_cap(struct crash_world *world, struct compaction_view *view)
 {
     struct twcs_fifo_window windows[CRASH_WINDOWS_MAX];
 
     arena_reset(&world->arena);
-    maintenance_describe(world->shard, &world->collection, world->wall_ms, &world->arena, view);
+    compaction_describe(world->shard, &world->collection, world->wall_ms, &world->arena, view);
     ck_assert_uint_le(view->info.window_count, CRASH_WINDOWS_MAX);
     for (size_t i = 0; i < view->info.window_count; i++)
         windows[i] = (struct twcs_fifo_window){
@@ -347,7 +346,7 @@ static size_t pick_for_cap(struct crash_world *world, struct maintenance_view *v
 
 static bool enforce_cap(struct crash_world *world)
 {
-    struct maintenance_view view;
+    struct compaction_view view;
     size_t pick;
 
     while ((pick = pick_for_cap(world, &view)) != SIZE_MAX) {

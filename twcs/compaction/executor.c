@@ -1,11 +1,52 @@
-#include "windrow/decision.h"
-
+/* Between twcs, which decides, and the store, which carries out. */
 #include <stdlib.h>
 
 #include "base/logger.h"
-#include "ingest/ingest.h"
+#include "twcs/compaction/compaction.h"
 
-/* ---- describing ---- */
+struct twcs_policy compaction_policy(const struct config_collection *collection)
+{
+    static const enum twcs_late_policy late[] = {
+        [CONFIG_LATE_ACCEPT] = TWCS_LATE_ACCEPT,
+        [CONFIG_LATE_DROP] = TWCS_LATE_DROP,
+        [CONFIG_LATE_DEAD_LETTER] = TWCS_LATE_DEAD_LETTER,
+    };
+    static const enum twcs_style styles[] = {
+        [CONFIG_STYLE_TIME_WINDOW] = TWCS_STYLE_TIME_WINDOW,
+        [CONFIG_STYLE_FIFO] = TWCS_STYLE_FIFO,
+        [CONFIG_STYLE_SIZE_TIERED] = TWCS_STYLE_SIZE_TIERED,
+        [CONFIG_STYLE_LEVELED] = TWCS_STYLE_LEVELED,
+        [CONFIG_STYLE_HYBRID] = TWCS_STYLE_HYBRID,
+    };
+    const int64_t minute_ms = 60 * 1000;
+    int64_t quiet_ms = collection->window_ms;
+
+    /* A window is written anew for stragglers once they have stopped coming for about as long as
+     * the window took to fill. */
+    if (quiet_ms < minute_ms)
+        quiet_ms = minute_ms;
+    if (quiet_ms > 60 * minute_ms)
+        quiet_ms = 60 * minute_ms;
+    return (struct twcs_policy){
+        .window_ms = collection->window_ms,
+        .ttl_ms = collection->ttl_ms,
+        .late_allowed_ms = collection->late_allowed_ms,
+        .max_future_ms = collection->max_future_ms,
+        .idle_timeout_ms = collection->idle_timeout_ms,
+        .late_policy = late[collection->late_policy],
+        .max_bytes = collection->max_bytes,
+        .tiered_min_threshold = collection->size_tiered_min_threshold,
+        .tiered_max_threshold = collection->size_tiered_max_threshold,
+        .reseal_ratio = 0.1,
+        .dead_ratio = 0.3,
+        .reseal_quiet_ms = quiet_ms,
+        .style = styles[collection->compaction_style],
+        .max_space_amplification = collection->max_space_amplification,
+        .target_file_bytes = collection->leveled_target_file_size_bytes,
+        .size_ratio = collection->leveled_size_ratio,
+        .level0_trigger = 4,
+    };
+}
 
 static struct twcs_run twcs_run_of(const struct store_file_info *file)
 {
@@ -46,15 +87,14 @@ static void describe_window(const struct store_window_info *from, struct arena *
         .max_expiry_ms = from->max_expiry_ms,
         .last_arrival_wall_ms = from->last_arrival_wall_ms,
         .total_bytes = from->total_bytes,
-        .pinned_by_hidden = false, /* masks are durable: a window hides nothing (store.h) */
     };
 }
 
-void maintenance_describe(struct store_shard *shard, const struct config_collection *collection,
-                          int64_t now_ms, struct arena *arena, struct maintenance_view *view)
+void compaction_describe(struct store_shard *shard, const struct config_collection *collection,
+                         int64_t now_ms, struct arena *arena, struct compaction_view *view)
 {
     store_shard_describe(shard, arena, &view->info);
-    view->policy = ingest_policy(collection);
+    view->policy = compaction_policy(collection);
     view->clock = (struct twcs_clock){
         .watermark_ms = view->info.clock.watermark_ms,
         .last_record_wall_ms = view->info.clock.last_record_wall_ms,
@@ -68,9 +108,7 @@ void maintenance_describe(struct store_shard *shard, const struct config_collect
         describe_window(&view->info.windows[i], arena, &view->windows[i]);
 }
 
-/* ---- carrying out ---- */
-
-int decision_carry_out(struct store_shard *shard, const struct maintenance_view *view,
+int compaction_execute(struct store_shard *shard, const struct compaction_view *view,
                        const struct twcs_decision *decision, unsigned jobs,
                        const atomic_bool *cancel, struct store_compaction_result *result,
                        struct error *error)
@@ -93,6 +131,8 @@ int decision_carry_out(struct store_shard *shard, const struct maintenance_view 
     switch (decision->action) {
     case TWCS_DROP_TTL:
         free(numbers);
+        if (result)
+            *result = (struct store_compaction_result){0};
         return store_shard_drop_expired(shard, window->start_ms, window->length_ms,
                                         view->clock.safe_wall_ms, error);
     case TWCS_SEAL:
@@ -112,10 +152,10 @@ int decision_carry_out(struct store_shard *shard, const struct maintenance_view 
         request.target_file_bytes = decision->target_file_bytes;
         for (uint32_t i = 0; i < decision->input_count; i++)
             numbers[request.file_count++] = window->chunks[decision->inputs[i]].file_number;
-        log_debug("windrow", "%s/%s: %s %u files into level %u: %s", store_shard_collection(shard),
-                  store_shard_name(shard), decision->trivial_move ? "move" : "compact",
-                  decision->input_count, decision->output_level,
-                  twcs_reason_name(decision->reason));
+        log_debug("compaction", "%s/%s: %s %u files into level %u: %s",
+                  store_shard_collection(shard), store_shard_name(shard),
+                  decision->trivial_move ? "move" : "compact", decision->input_count,
+                  decision->output_level, twcs_reason_name(decision->reason));
         break;
     }
     code = store_shard_compact(shard, &request, result, error);

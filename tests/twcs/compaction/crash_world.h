@@ -1,11 +1,11 @@
 /* A shard on a disk that forgets, driven by the decisions of twcs under a virtual clock, that
  * crashes in the middle of them. Beside it a model: a sorted array that is plainly right. */
-#ifndef TESTS_WINDROW_CRASH_WORLD_H
-#define TESTS_WINDROW_CRASH_WORLD_H
+#ifndef TESTS_TWCS_COMPACTION_CRASH_WORLD_H
+#define TESTS_TWCS_COMPACTION_CRASH_WORLD_H
 
 #include "tests/support/shadow_disk.h"
 #include "tests/support/shard_fixture.h"
-#include "windrow/decision.h"
+#include "twcs/compaction/compaction.h"
 
 enum {
     CRASH_STEP_MS = 1000,
@@ -93,12 +93,12 @@ void crash_live(const struct crash_style *style, uint64_t wanted);
 void crash_check(struct crash_world *world);
 /** After a decision in the middle of which nothing came: a window that was sealed has a run and no
  * more, or no row; what a merge wrote or moved lies in the level it was meant for. */
-void crash_check_done(struct crash_world *world, const struct maintenance_view *before,
+void crash_check_done(struct crash_world *world, const struct compaction_view *before,
                       const struct twcs_decision *decision);
 /** And those that hold when nothing is due. */
-void crash_check_rest(struct crash_world *world, const struct maintenance_view *view);
+void crash_check_rest(struct crash_world *world, const struct compaction_view *view);
 /** A decision about to be carried out. */
-void crash_check_decision(struct crash_world *world, const struct maintenance_view *view,
+void crash_check_decision(struct crash_world *world, const struct compaction_view *view,
                           const struct twcs_decision *decision);
 
 #endif

@@ -2,7 +2,7 @@
  * store carries out what twcs decides, on a disk that crashes in the middle of seals, merges and
  * drops, and lives on. WINDROW_TEST_CRASHES sets how many crashes a style has. */
 #include "tests/support/test_main.h"
-#include "tests/windrow/crash_world.h"
+#include "tests/twcs/compaction/crash_world.h"
 
 enum { CRASHES = TEST_SANITIZED ? 20 : 60 };
 

@@ -7,7 +7,7 @@
 #include "base/logger.h"
 #include "tests/support/shard_fixture.h"
 #include "tests/support/test_main.h"
-#include "windrow/decision.h"
+#include "twcs/compaction/compaction.h"
 
 enum { STEPS = 240, STEP_MS = 1000, WINDOW_MS = 20 * STEP_MS, TTL_MS = 80 * STEP_MS, IDS = 4000 };
 
@@ -68,7 +68,7 @@ static void close_world(struct world *world)
     store_close(world->store);
 }
 
-static void check_invariants(const struct world *world, const struct maintenance_view *view)
+static void check_invariants(const struct world *world, const struct compaction_view *view)
 {
     enum config_style style = world->collection.compaction_style;
 
@@ -94,13 +94,13 @@ static void check_invariants(const struct world *world, const struct maintenance
 static void maintain(struct world *world)
 {
     struct twcs_decision decisions[16];
-    struct maintenance_view view;
+    struct compaction_view view;
 
     for (int turn = 0;; turn++) {
         size_t count;
         arena_reset(&world->arena);
-        maintenance_describe(world->shard, &world->collection, *world->wall_ms, &world->arena,
-                             &view);
+        compaction_describe(world->shard, &world->collection, *world->wall_ms, &world->arena,
+                            &view);
         view.policy.max_jobs = 1;
         count = twcs_decide(&view.policy, &view.clock, view.windows, view.info.window_count,
                             decisions, 16);
@@ -110,7 +110,7 @@ static void maintain(struct world *world)
         for (size_t i = 0; i < count; i++) {
             struct error error = {0};
             ck_assert_msg(
-                decision_carry_out(world->shard, &view, &decisions[i], 2, NULL, NULL, &error) == 0,
+                compaction_execute(world->shard, &view, &decisions[i], 2, NULL, NULL, &error) == 0,
                 "%s", error.text);
             world->actions[decisions[i].action]++;
             world->moves += decisions[i].trivial_move;

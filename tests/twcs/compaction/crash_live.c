@@ -4,7 +4,7 @@
 
 #include "base/logger.h"
 #include "tests/support/test_main.h"
-#include "tests/windrow/crash_world.h"
+#include "tests/twcs/compaction/crash_world.h"
 
 enum { STEPS = TEST_SANITIZED ? 50 : 90, LIVES_MAX = 60 };
 

@@ -1,0 +1,103 @@
+/* The byte cap of a collection: over it, the oldest window goes, whichever shard has it. */
+#include <stdlib.h>
+
+#include "base/logger.h"
+#include "base/text.h"
+#include "twcs/compaction/compaction_internal.h"
+
+enum { WINDOWS_MAX = 16384 };
+
+struct capped_windows {
+    struct twcs_fifo_window *windows;
+    struct store_window_info *infos;
+    size_t *owners; /* the lease of each window */
+    size_t count;
+    uint64_t total_bytes;
+};
+
+static void *must(void *allocated)
+{
+    if (!allocated)
+        abort(); /* the arena has no limit */
+    return allocated;
+}
+
+static void add_shard(struct capped_windows *all, size_t owner, const struct compaction_view *view)
+{
+    all->total_bytes += view->info.total_bytes;
+    for (size_t i = 0; i < view->info.window_count && all->count < WINDOWS_MAX; i++) {
+        const struct store_window_info *info = &view->info.windows[i];
+        all->windows[all->count] = (struct twcs_fifo_window){
+            .end_ms = info->start_ms + info->length_ms,
+            .bytes = info->total_bytes,
+            .open = !info->sealed,
+            .busy = info->busy,
+            .expired = view->windows[i].max_expiry_ms <= view->clock.safe_wall_ms,
+        };
+        all->infos[all->count] = *info;
+        all->owners[all->count++] = owner;
+    }
+}
+
+static enum byte_cap_outcome drop(struct store_shard *shard, const struct store_window_info *window,
+                                  uint64_t total_bytes, uint64_t max_bytes)
+{
+    struct error error = {0};
+    char start[TEXT_TIME_BYTES];
+
+    log_warning("compaction",
+                "%s holds %llu bytes, its cap is %llu: dropping its oldest window %s (shard %s)",
+                store_shard_collection(shard), (unsigned long long)total_bytes,
+                (unsigned long long)max_bytes, text_format_time(window->start_ms, start),
+                store_shard_name(shard));
+    if (store_shard_drop(shard, window->start_ms, window->length_ms, "fifo", &error) == 0)
+        return BYTE_CAP_DROPPED;
+    log_error("compaction", "%s", error.text);
+    return BYTE_CAP_FAILED;
+}
+
+static void set_starved(const struct config_collection *collection,
+                        const struct store_lease *leases, size_t count, uint64_t total_bytes,
+                        bool starved)
+{
+    bool was_starved = false;
+
+    for (size_t i = 0; i < count; i++)
+        was_starved |= store_shard_set_over_cap(leases[i].shard, starved);
+    if (starved != was_starved)
+        log_warning("compaction", "%s holds %llu bytes, its cap is %llu: %s", collection->name,
+                    (unsigned long long)total_bytes, (unsigned long long)collection->max_bytes,
+                    starved ? "none of its windows may go, ingestion waits" : "ingestion goes on");
+}
+
+enum byte_cap_outcome byte_cap_enforce(const struct compaction_scheduler_options *options,
+                                       const struct config_collection *collection,
+                                       struct arena *arena)
+{
+    const struct twcs_policy policy = compaction_policy(collection);
+    struct capped_windows all = {
+        .windows = must(arena_calloc(arena, WINDOWS_MAX, sizeof(*all.windows))),
+        .infos = must(arena_calloc(arena, WINDOWS_MAX, sizeof(*all.infos))),
+        .owners = must(arena_calloc(arena, WINDOWS_MAX, sizeof(*all.owners)))};
+    enum byte_cap_outcome outcome = BYTE_CAP_KEPT;
+    struct store_lease *leases;
+    size_t count = store_registry_acquire(options->registry, collection->name, arena, &leases);
+    bool starved = false;
+    size_t pick;
+
+    for (size_t i = 0; i < count; i++) {
+        struct compaction_view view;
+        compaction_describe(leases[i].shard, collection, io_wall_ms(options->io), arena, &view);
+        add_shard(&all, i, &view);
+    }
+    pick = twcs_fifo_pick(&policy, all.windows, all.count, all.total_bytes, &starved);
+    if (pick != SIZE_MAX)
+        outcome = drop(leases[all.owners[pick]].shard, &all.infos[pick], all.total_bytes,
+                       policy.max_bytes);
+    else if (starved)
+        outcome = BYTE_CAP_STARVED;
+    set_starved(collection, leases, count, all.total_bytes, starved);
+    for (size_t i = 0; i < count; i++)
+        store_registry_release(options->registry, &leases[i]);
+    return outcome;
+}
