@@ -124,7 +124,7 @@ static uint32_t matches(const struct bench *bench, uint32_t query, const struct 
     return found;
 }
 
-/* ---- searching ---------------------------------------------------------------------------- */
+/* Searching. */
 
 struct measuring {
     const struct bench *bench;
@@ -241,7 +241,7 @@ static int measure(const struct bench *bench, const struct index_segment *segmen
     return status;
 }
 
-/* ---- one kind ----------------------------------------------------------------------------- */
+/* One kind. */
 
 static const char *name_of(bool lists)
 {

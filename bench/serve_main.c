@@ -232,7 +232,7 @@ static void seal_and_index(struct bench *bench, struct store_shard *shard,
     store_snapshot_release(snapshot);
 }
 
-/* ---- asking ------------------------------------------------------------------------------- */
+/* Asking. */
 
 static uint64_t hit_id(const struct query_row *row)
 {
@@ -328,7 +328,7 @@ static void measure(struct bench *bench, const char *efs, const char *name, cons
     query_view_close(view);
 }
 
-/* ---- searches beside builds ---------------------------------------------------------------- */
+/* Searches beside builds. */
 
 enum { ROUNDS = 5, ROUND_QUERIES = 20000, ROUND_EF = 64 };
 

@@ -2,10 +2,9 @@
  * carved again. Balls overlap, so that neighbours cut apart by one border meet in another ball. */
 #include <assert.h>
 
+#include "indexer/index/build_tools.h"
 #include "indexer/index/distance_matrix.h"
 #include "indexer/index/level_build.h"
-#include "indexer/index/memory.h"
-#include "indexer/index/random.h"
 
 enum {
     LEAF_ROWS_MAX = 1500,

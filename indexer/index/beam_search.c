@@ -1,5 +1,6 @@
-/* Unlike the paper's two heaps, one sorted array serves as queue and result, and the distances of
- * all unseen neighbours of a node are computed together after their codes were prefetched. */
+/* Unlike the two heaps of the HNSW paper (arXiv 1603.09320), one sorted array is both queue and
+ * result, as in DiskANN. The keys of all unseen neighbours of a node are computed together, after
+ * their codes were prefetched. */
 #include "indexer/index/beam_search.h"
 
 #include <assert.h>
@@ -74,7 +75,7 @@ void index_beam_prefetch_fresh(const struct index_beam *beam)
         prefetch_codes(beam, beam->fresh[i]);
 }
 
-/* A beam search through one segment of many remembers what it follows and what may still be among
+/* A search through one segment of many remembers what it follows and what may still be among
  * the best of all; half of what it meets is neither. */
 static uint32_t offer_place(const struct index_beam *beam, uint64_t candidate)
 {

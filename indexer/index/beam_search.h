@@ -1,9 +1,11 @@
-/* beam_search: how a search goes along the links of graphs. A beam search offers items to a list,
- * follows the links of the nearest that were not followed, and so on; search.c says where it
- * begins, how wide it is and what becomes of what it found.
+/* beam_search: the search along the links of one or several graphs. Private to this folder.
  *
- * A step has two halves, so that several searches can take turns: links are followed and the codes
- * of what they lead to are asked for; later their keys are computed. Private to this folder. */
+ * A step takes the nearest items of the search list that were not expanded yet, and offers the list
+ * all unseen items they link to. The search ends when the nearest `depth` are expanded.
+ * graph_search.c says where it begins, how wide it is and what becomes of what it found.
+ *
+ * A step has two halves, so that searches of several segments can take turns while memory is on its
+ * way: first links are read and the codes behind them are prefetched, later keys are computed. */
 #ifndef INDEXER_INDEX_BEAM_SEARCH_H
 #define INDEXER_INDEX_BEAM_SEARCH_H
 
@@ -15,8 +17,8 @@ enum {
     INDEX_INTERLEAVED_MAX = 4    /* segments searched side by side */
 };
 
-/* One level as the search sees it: of one slot, or level 0 of the whole group. Its items are
- * numbered from the segment's base. */
+/* One search: on a level of one segment, or on level 0 of the whole group. Items are numbered from
+ * the base of their segment. */
 struct index_beam {
     const struct index_group *group;
     const struct index_group_slot *slot; /* whose items are offered or followed now */

@@ -2,7 +2,7 @@
 
 #include <assert.h>
 
-#include "indexer/index/memory.h"
+#include "indexer/index/build_tools.h"
 
 void index_distance_matrix_create(struct index_distance_matrix *matrix,
                                   const struct index_codes *codes, uint32_t column_limit)

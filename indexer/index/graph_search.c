@@ -1,10 +1,10 @@
-/* Searching: down the levels with a narrow beam, a beam search over level 0 with `ef` candidates by
- * the distance of codes, then the best candidates again by exact float32.
+/* A search of graphs: down the upper levels with a narrow beam, over level 0 with `ef` candidates by
+ * the distance of codes, then the best candidates again by exact float32 (rerank.c).
  *
- * Several segments are searched as one group: ways into each are found on its own levels, then all
- * share one list on level 0, where a candidate counts by its estimated score whosever it is. A
- * segment that holds nothing good is left after its ways in; searching each with a list of its own
- * costs a multiple (docs/benchmarks.md, section Search). */
+ * Several segments are searched as one group. Each is entered through its own levels; then all share
+ * one list on level 0, where a candidate counts by its estimated score, whichever segment it is of.
+ * A segment without good rows is left right after its entry points. Searching each with a list of its
+ * own costs a multiple (docs/benchmarks.md, section Search). */
 #include <assert.h>
 #include <math.h>
 #include <string.h>

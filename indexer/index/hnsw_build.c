@@ -2,14 +2,13 @@
  *
  * Rows with equal codes cannot be told apart by the graph, and thousands of them would fill every
  * link and pool with each other. One of them stands for all in the graph; the others hang below it
- * as a tree, found by walking on from it. */
+ * as a tree, which a search reaches through it. */
 #include <assert.h>
 #include <xxhash.h>
 
+#include "indexer/index/build_tools.h"
 #include "indexer/index/graph.h"
 #include "indexer/index/level_build.h"
-#include "indexer/index/memory.h"
-#include "indexer/index/random.h"
 
 enum {
     M_MIN = 4,

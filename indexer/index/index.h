@@ -27,8 +27,7 @@
  * (cosine vectors are unit length). L2: minus the squared distance; the dialect turns it into a
  * distance. */
 
-/* ---- kernels, chosen once for the CPU (WINDROW_SIMD=scalar|avx2|avx512|amx overrides)
- * ------------------ */
+/* Kernels, chosen once for the CPU (WINDROW_SIMD=scalar|avx2|avx512|amx overrides). */
 
 /** Exact float32 score of two vectors. */
 float index_score(enum vector_metric metric, const float *a, const float *b, uint32_t dim);
@@ -41,10 +40,9 @@ float index_normalise(float *vector, uint32_t dim);
 /** Name of the kernel set in use: "avx512". */
 const char *index_simd_name(void);
 
-/* ---- building
- * ------------------------------------------------------------------------------------- */
+/* Building. */
 
-struct index_ivf_codebook; /* what lists of several windows have in common: centroids, codewords */
+struct index_ivf_codebook; /* centroids and PQ codewords, shared by windows */
 
 struct index_build_options {
     enum vector_metric metric;
@@ -94,8 +92,7 @@ int index_segment_write(struct io *io, const char *path, uint64_t file_number,
 int index_ivf_write(struct io *io, const char *path, uint64_t file_number,
                     const struct index_ivf *ivf, uint64_t *size_bytes, struct error *error);
 
-/* ---- a segment
- * ------------------------------------------------------------------------------------ */
+/* A segment. */
 
 /** Maps and checks a segment file; dim, metric, file number and row count must match. */
 int index_segment_open(struct io *io, const char *path, uint64_t file_number,
@@ -151,15 +148,17 @@ struct index_search {
     void *vector_context;
 };
 
-/** Segments of one metric and dim that give the same number above 0 can be searched as one. */
+/** The group that the segment belongs to, above 0: segments of one metric, dim and group can be
+ * searched together. Graphs with one kind of codes, or lists with one codebook. */
 uint32_t index_segment_group(const struct index_segment *segment);
 
-/** Whether a search visits matching rows alone: where from a half to a sixteenth match. With
- * more a plain search meets enough of them, with fewer they hardly hang together. Such a search
- * finds more with the same ef; its `ef` is of matching rows. */
+/** Whether a filtered search visits only the predicate subgraph, the matching rows (ACORN, arXiv
+ * 2403.04871): when between a sixteenth and a half of the rows match. With more, an ordinary search
+ * meets enough of them; with fewer, the subgraph falls apart. `ef` then counts matching rows, and
+ * the same ef finds more. */
 bool index_uses_predicate_subgraph(uint64_t matching_rows, uint64_t rows);
 
-/* One of several segments of one family. */
+/* One segment of a group. */
 struct index_group_member {
     const struct index_segment *segment;
     const uint64_t *matching;     /* a bit a row: others are never accepted; NULL: all may be */
@@ -170,9 +169,9 @@ struct index_group_member {
     void *vector_context;
 };
 
-/** As index_segment_search over all members at once: one list of candidates is shared, so that the
- * work goes to the members that hold the answer and ten members cost little more than one of ten
- * times the rows. Of `search` only query, k, ef and floor_score count. hit_members[i] says whose
+/** Multi-segment beam search: as index_segment_search over all members at once. They share one list
+ * of candidates, so the work goes to the members that hold the answer: ten members cost little more
+ * than one with ten times the rows. Of `search` only query, k, ef and floor_score count. hit_members[i] says whose
  * row hits[i].row is. All members together have less than 2^30 rows. */
 int index_group_search(const struct index_group_member *members, uint32_t member_count,
                        const struct index_search *search, struct index_hit *hits,

@@ -68,7 +68,7 @@ static inline const float *index_ivf_origin(const struct index_ivf_codebook *cod
     return index_ivf_centroid(codebook, codebook->list_count);
 }
 
-/* ---- building ---- */
+/* Building. */
 
 struct index_ivf_build {
     const float *vectors;
@@ -104,7 +104,7 @@ bool index_ivf_measure_probes(const struct index_ivf_build *build);
 void index_ivf_bias_table(const struct index_ivf_codebook *codebook, uint32_t list,
                           float *origin_room, float *table);
 
-/* ---- searching ---- */
+/* Searching. */
 
 /** How far lists are from a query: entries[i] has a key in the upper half, the list in the lower.
  * `query_codes` has room for quantiser.stride bytes. */

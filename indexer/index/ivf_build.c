@@ -3,11 +3,11 @@
 #include <math.h>
 #include <string.h>
 
+#include "indexer/index/build_tools.h"
 #include "indexer/index/distance_matrix.h"
 #include "indexer/index/index.h"
 #include "indexer/index/ivf.h"
 #include "indexer/index/kmeans.h"
-#include "indexer/index/memory.h"
 #include "indexer/index/segment.h"
 
 enum { LISTS_DRIFT = 4 }; /* a codebook for windows of up to four times more or fewer lists */

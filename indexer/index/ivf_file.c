@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/checksum.h"
-#include "indexer/index/memory.h"
+#include "indexer/index/build_tools.h"
 #include "indexer/index/segment.h"
 
 enum { DIM_LIMIT = 65536 };
@@ -304,7 +304,7 @@ int index_ivf_write(struct io *io, const char *path, uint64_t file_number,
     return status;
 }
 
-/* ---- a codebook alone ---- */
+/* A codebook alone. */
 
 struct index_ivf_codebook *index_segment_copy_codebook(const struct index_segment *segment)
 {

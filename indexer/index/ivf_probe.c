@@ -2,10 +2,9 @@
  * by brute force, and the rank of the list that each lies in is noted. */
 #include <string.h>
 
+#include "indexer/index/build_tools.h"
 #include "indexer/index/index.h"
 #include "indexer/index/ivf.h"
-#include "indexer/index/memory.h"
-#include "indexer/index/random.h"
 #include "indexer/index/rerank.h"
 
 enum {

@@ -4,11 +4,10 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "indexer/index/build_tools.h"
 #include "indexer/index/index.h"
 #include "indexer/index/ivf.h"
 #include "indexer/index/kmeans.h"
-#include "indexer/index/memory.h"
-#include "indexer/index/random.h"
 
 enum {
     ROWS_PER_CENTROID = 64,    /* of the sample */

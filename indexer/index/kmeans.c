@@ -3,9 +3,8 @@
 #include <assert.h>
 #include <string.h>
 
+#include "indexer/index/build_tools.h"
 #include "indexer/index/distance_matrix.h"
-#include "indexer/index/memory.h"
-#include "indexer/index/random.h"
 
 enum { ITERATIONS = 10 };
 

@@ -10,7 +10,7 @@
 #include <assert.h>
 #include <sched.h>
 
-#include "indexer/index/memory.h"
+#include "indexer/index/build_tools.h"
 
 enum { CAPACITY_MAX = 256, LIST_ROWS_MIN = 32, LIST_ROWS_MAX = 160 };
 

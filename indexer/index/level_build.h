@@ -1,13 +1,14 @@
-/* level_build: one level of the graph over rows of codes, after PiPNN ("Pick in Partitions Nearest
+/* level_build: one level of a graph over rows of codes, after PiPNN ("Pick in Partitions Nearest
  * Neighbors", arXiv 2602.21247). Private to the builders.
  *
- *     ball carving      overlapping balls around random leaders, recursively, until a ball is a
- * leaf distance matrix   all pairs of a leaf at once; each row keeps its nearest few candidate
- * lists   what all leaves found for a row, nearest first prune             relative-neighbourhood
- * rule, then the reverse of every link, then prune again repair            every row reachable from
- * row 0
+ *     ball carving      overlapping balls around random leaders, recursively, until a ball is small
+ *                       enough: a leaf
+ *     distance matrix   all pairs of a leaf at once; each row keeps its nearest few
+ *     candidate lists   what all leaves found for a row, nearest first
+ *     prune             relative-neighbourhood rule, then the reverse of every link, then again
+ *     repair            every row reachable from row 0
  *
- * level_build.c says why not by insertion, as in hnswlib. */
+ * level_build.c says why rows are not inserted one by one, as in hnswlib. */
 #ifndef INDEXER_INDEX_LEVEL_BUILD_H
 #define INDEXER_INDEX_LEVEL_BUILD_H
 
@@ -23,7 +24,7 @@ struct index_level_options {
     uint32_t degree;       /* most links of a row */
     uint32_t ef_construct; /* effort: how many balls a row is in, how many it keeps from each */
     uint64_t seed;
-    struct thread_team team; /* with a number of threads */
+    struct thread_team team;                      /* with a number of threads */
     void (*progress)(void *context, double part); /* 0..1, any thread; may be NULL */
     void *progress_context;
 };

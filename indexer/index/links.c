@@ -1,6 +1,6 @@
 #include "indexer/index/links.h"
 
-#include "indexer/index/memory.h"
+#include "indexer/index/build_tools.h"
 
 enum { BITS_MIN = 8 };
 

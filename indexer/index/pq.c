@@ -5,8 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "indexer/index/memory.h"
-#include "indexer/index/random.h"
+#include "indexer/index/build_tools.h"
 
 enum { ITERATIONS = 8 };
 

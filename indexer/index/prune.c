@@ -6,8 +6,8 @@
  * reverse, and rows with too many links prune again by the same rule. */
 #include <assert.h>
 
+#include "indexer/index/build_tools.h"
 #include "indexer/index/level_build.h"
-#include "indexer/index/memory.h"
 
 enum {
     PRUNE_GRAIN = 256,

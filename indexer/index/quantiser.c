@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "indexer/index/memory.h"
+#include "indexer/index/build_tools.h"
 #include "indexer/index/quantiser.h"
 #include "indexer/index/rerank.h"
 

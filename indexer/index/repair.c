@@ -7,8 +7,8 @@
  * found unreachable and linked in turn; the reachable set only grows, so this ends. */
 #include <assert.h>
 
+#include "indexer/index/build_tools.h"
 #include "indexer/index/level_build.h"
-#include "indexer/index/memory.h"
 
 enum { ANCHOR_SAMPLE = 2048 }; /* reachable rows tried as the start of the way to v */
 

@@ -3,8 +3,8 @@
 #include <assert.h>
 #include <pthread.h>
 
+#include "indexer/index/build_tools.h"
 #include "indexer/index/index.h"
-#include "indexer/index/memory.h"
 
 static pthread_once_t key_once = PTHREAD_ONCE_INIT;
 static pthread_key_t key;

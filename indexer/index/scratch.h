@@ -7,9 +7,9 @@
 
 #include "indexer/index/graph.h"
 
-/* Nodes already looked at: one bit each, so that the bits of a window stay in the nearest cache
- * (25 kB for 200,000 nodes; epoch numbers of 16 bits would take sixteen times that and miss). Words
- * that were touched are remembered, and clearing them is cheaper than any epoch bookkeeping. */
+/* The visited set: one bit a node, so that it stays in the nearest cache (25 kB for 200,000 nodes;
+ * visit numbers of 16 bits, as in hnswlib, would take sixteen times that and miss). The words that
+ * were touched are remembered: clearing them is cheaper than keeping visit numbers. */
 struct index_visited {
     uint64_t *words;
     uint32_t word_limit;
@@ -26,15 +26,15 @@ struct index_search_list {
     uint32_t room;
 };
 
-/* One segment of a search. */
+/* One segment of a group, while it is searched. */
 struct index_group_slot {
     const struct index_graph *graph;
     const struct index_group_member *member;
     const uint8_t *query;       /* encoded for it */
     float key_scale, key_shift; /* from its keys to the scale of the group; 1, 0 when alone */
     uint32_t base;              /* number of its node 0 */
-    uint32_t first_entry, entry_count; /* ways into level 0, among the group's */
-    bool sparse;                       /* only matching nodes are traversed */
+    uint32_t first_entry, entry_count; /* entry points to level 0, among the group's */
+    bool sparse;                       /* only the predicate subgraph is visited */
 };
 
 enum { INDEX_GROUP_BLOCK = 4096 }; /* bases are multiples: the block tells the segment */
@@ -53,7 +53,7 @@ struct index_group {
     uint32_t list_count, list_room;
     uint64_t *places; /* list after list */
     uint32_t place_count, place_room;
-    uint32_t *fresh; /* segment after slot, `fresh_each` items */
+    uint32_t *fresh; /* slot after slot, `fresh_each` items */
     uint32_t fresh_room, fresh_each;
 };
 

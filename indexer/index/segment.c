@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "indexer/index/build_tools.h"
 #include "indexer/index/ivf_file.h"
-#include "indexer/index/memory.h"
 
 static int check_header(const struct index_segment_header *header, uint64_t file_number,
                         uint64_t size_bytes, struct error *error)

@@ -2,8 +2,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "indexer/index/build_tools.h"
 #include "indexer/index/ivf_file.h"
-#include "indexer/index/memory.h"
 #include "indexer/index/segment.h"
 
 static int broken(struct error *error, uint32_t level, uint32_t item, const char *what)

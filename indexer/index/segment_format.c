@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/checksum.h"
-#include "indexer/index/memory.h"
+#include "indexer/index/build_tools.h"
 
 enum { M_LIMIT = INDEX_LINKS_MAX / 2, DIM_LIMIT = 65536, EXTRA_LIMIT = 512 };
 

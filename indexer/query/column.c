@@ -31,7 +31,7 @@ static void *checked(void *memory)
     return memory;
 }
 
-/* ---- the cache ---------------------------------------------------------------------------- */
+/* The cache. */
 
 /* With the cache's lock held. */
 static void column_unref(struct column *column)
@@ -116,7 +116,7 @@ bool query_columns_have_room(void)
     return room;
 }
 
-/* ---- making ------------------------------------------------------------------------------- */
+/* Making. */
 
 /* One column while it is made: the dictionary is found by the encoded values. */
 struct making {
@@ -318,7 +318,7 @@ static int make_columns(struct making *makings, size_t count, const struct query
     return code;
 }
 
-/* ---- acquiring ---------------------------------------------------------------------------- */
+/* Acquiring. */
 
 /* Takes what the cache has; returns how many are missing. */
 static size_t take_known(const char *directory, const struct store_source *source,

@@ -7,7 +7,7 @@
 #include "indexer/query/filter.h"
 #include "indexer/query/view.h"
 
-/* ---- values ------------------------------------------------------------------------------- */
+/* Values. */
 
 static int number_compare(const struct doc *a, const struct doc *b)
 {
@@ -139,7 +139,7 @@ static bool count_in_range(const struct filter_range *range, const struct doc *v
     return range->kind != FILTER_RANGE_NONE && value_in_range(range, &number);
 }
 
-/* ---- conditions --------------------------------------------------------------------------- */
+/* Conditions. */
 
 struct field_walk {
     const struct filter_field *field;

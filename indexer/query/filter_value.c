@@ -53,7 +53,7 @@ bool filter_parse_time_us(const char *text, size_t length, int64_t *time_us)
     return true;
 }
 
-/* ---- match -------------------------------------------------------------------------------- */
+/* Match. */
 
 static bool is_time_key(enum filter_virtual virtual_key)
 {
@@ -190,7 +190,7 @@ int filter_compile_match(struct filter_compiler *compiler, const struct filter_p
     return compile_values(compiler, &at, value, 1, false, virtual_key, match);
 }
 
-/* ---- range -------------------------------------------------------------------------------- */
+/* Range. */
 
 static const char *const bound_keys[] = {"lt", "gt", "lte", "gte", NULL};
 
@@ -240,7 +240,7 @@ int filter_compile_count(struct filter_compiler *compiler, const struct filter_p
     return code ? code : filter_compile_range(compiler, place, doc, range);
 }
 
-/* ---- ids ---------------------------------------------------------------------------------- */
+/* Ids. */
 
 int filter_compile_ids(struct filter_compiler *compiler, const struct filter_place *place,
                        const struct doc *doc, struct filter_condition *condition)

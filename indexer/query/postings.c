@@ -120,7 +120,7 @@ static void spans_add(struct spans *spans, struct arena *arena, const struct col
     spans->items[spans->count++] = (struct span){column, first, last};
 }
 
-/* ---- one condition ------------------------------------------------------------------------ */
+/* One condition. */
 
 /* The first code whose number is above `number`, or at it with `at`. */
 static uint32_t number_place(const struct column *column, double number, bool at)
@@ -235,7 +235,7 @@ static bool narrow_condition(const struct filter_condition *condition,
     return true;
 }
 
-/* ---- a filter ----------------------------------------------------------------------------- */
+/* A filter. */
 
 static bool narrow_filter(const struct query_filter *filter, struct filter_subject *subject,
                           struct spans *fewest);

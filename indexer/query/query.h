@@ -25,8 +25,7 @@
 #include "store/registry.h"
 #include "store/store.h"
 
-/* ---- view
- * ----------------------------------------------------------------------------------------- */
+/* View. */
 
 struct query_view;
 
@@ -80,8 +79,7 @@ bool query_view_whole(const struct query_view *view);
 const struct query_shard_freshness *query_view_freshness(const struct query_view *view,
                                                          size_t *count);
 
-/* ---- filters
- * -------------------------------------------------------------------------------------- */
+/* Filters. */
 
 struct query_filter;
 
@@ -110,8 +108,7 @@ int query_filter_match(const struct query_filter *filter, const struct query_row
 /** Narrows [*from_ms, *to_ms) by what the filter demands of @time, for pruning. */
 void query_filter_time_range(const struct query_filter *filter, int64_t *from_ms, int64_t *to_ms);
 
-/* ---- operations
- * ----------------------------------------------------------------------------------- */
+/* Operations. */
 
 /* One row of a reply. */
 struct query_hit {
@@ -186,7 +183,7 @@ int query_scroll_run(struct query_view *view, const struct query_scroll *scroll,
 int query_count(struct query_view *view, const struct query_filter *filter, uint64_t *count,
                 struct error *error);
 
-/** `payload` (a map) lives for the call. Anything but 0 ends the walk. */
+/** `payload` (a map) lives for the call. Anything but 0 ends the visit. */
 typedef int (*query_visit_function)(void *context, const struct query_row *row,
                                     const struct doc *payload, struct error *error);
 /** Every matching visible row with its payload, file by file: cheaper than a scroll that reads

@@ -12,10 +12,9 @@ enum {
      * microseconds. */
     SHARED_WORK_MIN = 2000000,
     DUPLICATE_ROUNDS = 3,
-    SEGMENT_SEARCH_ROWS = 1000, /* a walk costs as much as a scan of so many rows */
-    GROUP_SEGMENTS_MAX =
-        32, /* walked as one; of more, finding the ways in takes longest: shared out */
-    GROUP_NODES_MAX = 1 << 30 /* the same */
+    SEGMENT_SEARCH_ROWS = 1000, /* searching a segment costs as much as scanning so many rows */
+    GROUP_SEGMENTS_MAX = 32,    /* with more, entry points take longest: split, for other threads */
+    GROUP_NODES_MAX = 1 << 30   /* the same */
 };
 
 static int check(const struct query_search *search, uint32_t dim, struct error *error)
@@ -36,7 +35,7 @@ static int check(const struct query_search *search, uint32_t dim, struct error *
 }
 
 /* A vector of zeros has no direction. Qdrant answers with score 0 for everything; so do we, by a
- * scan, because a graph has no way to walk: the result is then the first ids. */
+ * scan, because no direction leads through a graph: the result is then the first ids. */
 static void prepare_query(struct searcher *searcher)
 {
     const struct query_search *search = searcher->search;
@@ -49,7 +48,7 @@ static void prepare_query(struct searcher *searcher)
     searcher->query = query;
 }
 
-/* ---- plan --------------------------------------------------------------------------------- */
+/* Plan. */
 
 struct plan {
     struct source_search *sources;
@@ -110,7 +109,7 @@ static void plan_make(struct plan *plan, struct searcher *searcher, struct query
     query_window_stats_finish(&stats, result);
 }
 
-/* ---- run ---------------------------------------------------------------------------------- */
+/* Run. */
 
 /* About how many float32 multiplications it takes. */
 static uint64_t plan_work(const struct plan *plan)
@@ -127,7 +126,7 @@ static uint64_t plan_work(const struct plan *plan)
     return work;
 }
 
-/* One round of tasks over the plan: sources alone, then groups that are walked as one. */
+/* One round of tasks over the plan: sources alone, then groups of segments. */
 struct plan_run {
     struct searcher *searcher;
     struct plan *plan;
@@ -206,7 +205,7 @@ static bool searched_together(const struct source_search *a, const struct source
     return group > 0 && group == index_segment_group(b->source->segment->object);
 }
 
-/* Puts what is walked like `first`, itself included, into a new group, as far as it has room. */
+/* Puts `first` and all that can be searched with it into a new group, as far as it has room. */
 static void make_group(struct plan_run *run, size_t first)
 {
     struct plan *plan = run->plan;
@@ -231,9 +230,8 @@ static void make_group(struct plan_run *run, size_t first)
     run->group_ends[run->group_count++] = end;
 }
 
-/* Puts every source to those that are asked alone or into a group. Kin are brought together from
- * wherever they are: windows of several shards lie between each other in time, and have codebooks
- * of their own. */
+/* Every source is a task alone or goes into a group. Segments that share a codebook are searched as
+ * one group, even when windows of other shards lie between them. */
 static void make_tasks(struct plan_run *run)
 {
     struct plan *plan = run->plan;
@@ -250,7 +248,7 @@ static void make_tasks(struct plan_run *run)
     }
 }
 
-/* Sources whose walk came back short are asked without their segments. */
+/* Where a group found too few rows, its sources are searched without their segments. */
 static void make_second_tasks(struct plan_run *run)
 {
     uint32_t at = 0;
@@ -307,7 +305,7 @@ static int run_plan(struct searcher *searcher, struct plan *plan, size_t limit, 
     return atomic_load(&run.code);
 }
 
-/* ---- result ------------------------------------------------------------------------------- */
+/* Result. */
 
 static int key_then_newest(const void *a, const void *b)
 {

@@ -1,10 +1,10 @@
-/* Segments, walked.
+/* A search through segments, group by group.
  *
- * All segments of a search are walked as one: ten windows cost little more than one. Under decay
- * each is walked alone, because a raw score is worth something else in each, and wider until no row
- * behind the last hit can be better. A walk is trusted when it brings as many rows as were asked
- * for, or saw everything. When rows that may not be returned (dead, expired, filtered) crowd out
- * the ones that may, the sources are scanned: k rows come back whenever k matching rows exist. */
+ * All segments of a group are searched as one: ten windows cost little more than one. Under decay
+ * each is searched alone, because a raw score is worth something else in each, and wider until no
+ * row behind the last hit can be better. A result is trusted when it brings as many rows as were
+ * asked for, or saw everything. When rows that may not be returned (dead, expired, filtered) crowd
+ * out the others, the sources are scanned: k rows come back whenever k matching rows exist. */
 #include "indexer/query/searcher.h"
 
 #include <assert.h>
@@ -14,7 +14,7 @@
 
 enum {
     ROUNDS_MAX = 5,
-    ROWS_PER_EF_MIN = 12 /* rows to a place in the pool: wider walks are left to the scan */
+    ROWS_PER_EF_MIN = 12 /* with fewer rows for each place of ef a scan is cheaper */
 };
 
 struct group_search {

@@ -13,7 +13,7 @@ enum {
     FILTER_EF = 2,       /* room in the pool for each row expected before the k-th accepted one */
     ROWS_PER_EF_MIN = 12 /* rows to a place in the pool: below that a scan, which is exact */
 };
-static const double EF_COST = 20;         /* a place in the pool of a walk */
+static const double EF_COST = 20;         /* of each place of ef */
 static const double ENTRY_COST = 60;      /* finding the ways into a segment */
 static const double SUBGRAPH_COST = 4;    /* a place costs so much more when few rows match ... */
 static const double SUBGRAPH_EF = 0.625;  /* ... and so many of them do as well */
@@ -127,7 +127,7 @@ void search_source_finish(struct source_search *source)
     arena_destroy(&source->bound);
 }
 
-/* ---- walks -------------------------------------------------------------------------------- */
+/* Walks. */
 
 static bool has_usable_segment(const struct source_search *source)
 {
@@ -137,7 +137,7 @@ static bool has_usable_segment(const struct source_search *source)
            table->segment->object;
 }
 
-/* A walk that goes over matching rows only needs no room for others. */
+/* A search of the predicate subgraph needs no room for rows that do not match. */
 static bool searches_matching_only(const struct source_search *source)
 {
     return source->matching &&
@@ -169,7 +169,8 @@ uint32_t search_group_ef(const struct searcher *searcher, struct source_search *
                           UINT32_MAX);
 }
 
-/* What a walk over these sources costs; INFINITY when it would hardly leave anything out. */
+/* Cost of a search through the segments of these sources; INFINITY when it would see nearly every
+ * row. */
 static double group_cost(const struct searcher *searcher, struct source_search *const *sources,
                          size_t count)
 {

@@ -100,7 +100,7 @@ bool search_out_of_time(struct searcher *searcher)
     return true;
 }
 
-/* ---- scan --------------------------------------------------------------------------------- */
+/* Scan. */
 
 /* Payloads of a block's candidates are read together: each compressed block once. */
 static void filter_candidates(struct source_search *source, const uint32_t *rows, uint32_t count,
@@ -188,7 +188,7 @@ static int scan(struct source_search *source, struct error *error)
     return 0;
 }
 
-/* ---- few rows match ---- */
+/* Few rows match. */
 
 /* Accepted rows on their way to being scored: a row on its own is a walk through memory, so that
  * several are asked for before the first is used. */

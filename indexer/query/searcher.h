@@ -2,7 +2,7 @@
  *
  *     search.c         checks, plan, tasks, result        search_score.c   scores and decay
  *     search_plan.c    what each source is asked, and how search_scan.c  one source, scanned
- *     search_group.c    segments, walked as one            top.c            the best k so far
+ *     search_group.c    groups of segments                 top.c            the best k so far
  *
  * Every metric has an internal order in which higher is better: the inner product, or minus the
  * squared distance. Recency decay d = 2^(-age / half_life) multiplies a product, and divides a
@@ -24,7 +24,7 @@ struct searcher {
     enum vector_metric metric;
     uint32_t dim;
     uint32_t ef;
-    uint64_t segment_rows; /* of all that is walked, whatever the group; 0: each needs all of ef */
+    uint64_t segment_rows; /* of all groups together; 0: each group needs all of ef */
     bool exact;
     bool bounded;           /* [from_ms, to_ms) leaves something out */
     int64_t from_ms, to_ms; /* the request's and the filter's */
@@ -50,7 +50,7 @@ struct source_search {
     const struct store_source *source;
     enum access_path path;          /* without its segment */
     bool through_segment;           /* through its segment: search_group.c */
-    bool grouped;                   /* is in a group of those that are walked as one */
+    bool grouped;                   /* is in a group of segments */
     bool bounded;                   /* it has rows outside of the time range */
     double decay_min, decay_max;    /* over the source's rows; 1, 1 without decay */
     struct arena payloads;          /* for one accept call, or one block of a scan */
@@ -59,7 +59,7 @@ struct source_search {
     uint64_t *matching;             /* a bit for each row that the filter accepts; or NULL */
     uint64_t matching_rows;         /* about how many rows the filter accepts; all without one */
     double cost;                    /* of its way, in rows scored one after another */
-    bool damaged;                   /* a walk met damaged vectors; reported */
+    bool damaged;                   /* its segment led to damaged vectors; reported */
     const char *how;                /* "memtable", "chunk", "run" (scanned) or the segment's kind */
     double seconds;
 };
@@ -100,21 +100,21 @@ void search_report_damage(struct source_search *source, const struct error *erro
 /** Looks at one source: decay, columns, matching rows, and the cheapest way without its segment.
  * Different sources on different threads. */
 void search_source_prepare(struct source_search *source);
-/** With all prepared: marks the sources that are walked because that is cheaper for all together.
- */
+/** With all prepared: marks the sources that are searched through their segments, because that is
+ * cheaper for all together. */
 void search_plan_segments(struct searcher *searcher, struct source_search *sources, size_t count);
-/** Places in the pool of a walk over the sources that bring `wanted` accepted rows, about. Sources
- * that are a part of what is walked get the root of their share of ef. */
+/** The ef of a group that has to bring about `wanted` accepted rows. A group that is a part of all
+ * segments gets the square root of its share. */
 uint32_t search_group_ef(const struct searcher *searcher, struct source_search *const *sources,
                          size_t count, uint32_t wanted);
 /** Gives back what prepare took. */
 void search_source_finish(struct source_search *source);
 
-/** Searches a source that is not walked to the end. Damage and deadline set `partial`; other errors
+/** Scans a source. Damage and deadline set `partial`; other errors
  * are returned. */
 int search_source_run(struct source_search *source, struct error *error);
 
-/** Walks the segments of the sources as one (of one source only under decay). Not *enough: k rows
+/** Searches the segments of the sources as one (under decay of one source only). Not *enough: k rows
  * may exist that it did not see, each has to be scanned. */
 int search_group_run(struct searcher *searcher, struct source_search *const *sources,
                      uint32_t count, bool *enough, struct error *error);

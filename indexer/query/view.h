@@ -44,7 +44,7 @@ int query_payload_decode(const struct query_row *row, const uint8_t *bytes, size
 void query_view_report(const struct query_view *view, size_t shard,
                        const struct store_source *source, const struct error *error);
 
-/* ---- windows of a view, counted while an operation runs over its sources ---- */
+/* Windows of a view, counted while an operation runs over its sources. */
 
 struct window_stats {
     struct window_entry *entries;

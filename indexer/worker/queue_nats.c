@@ -263,8 +263,7 @@ static struct nats_delivery *open_message(struct nats_queue *queue, natsMsg *mes
     return delivery;
 }
 
-/* ---- passing on
- * ------------------------------------------------------------------------------------ */
+/* Passing on. */
 
 static int64_t pass_delay_ms(const struct nats_queue *queue, uint32_t passes)
 {
@@ -349,8 +348,7 @@ static int queue_pass(struct worker_delivery *base, struct error *error)
     return 0;
 }
 
-/* ---- fetching and answering
- * ------------------------------------------------------------------------ */
+/* Fetching and answering. */
 
 /* A consumer that was made anew needs a subscription of its own. */
 static int subscribe(struct nats_queue *queue, struct error *error)

@@ -1,5 +1,5 @@
-/* The manifest is truth, the queue is delivery: what is sealed, or large and still open, is
- * compared with what is indexed. */
+/* Reconciliation: the manifest is the truth, the queue only delivers. What is sealed, or large and
+ * still open, is compared with what is indexed; what lacks a segment is queued. */
 #include <stdio.h>
 #include <string.h>
 

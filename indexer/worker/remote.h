@@ -1,18 +1,18 @@
-/* remote: a sealed window, or a chunk of an open one, on its way to a builder on another machine
- * and back.
+/* remote: builds for another machine. A sealed window, or a chunk of an open one, goes to the
+ * builder, and the segment comes back.
  *
  *     builder                                        owner (these functions, behind HTTP)
- *     GET  /internal/epoch    offset             ->  a part of the tables that lists go on with
+ *     GET  /internal/epoch    offset             ->  a part of the codebook that lists are built with
  *     GET  /internal/run      rows first, count  ->  vectors, checksum in front
  *     POST /internal/segment                     ->  a file number, which the file carries
- *     PUT  /internal/segment  offset, total      ->  a part of the file, checksum in front; with
- * the last the file is verified and swapped in
+ *     PUT  /internal/segment  offset, total      ->  takes a part of the file, checksum in front;
+ *                                                    the last one verifies it and swaps it in
  *
- * Every call names window and generation and takes a lease of its own: a shard that moves away, a
- * newer generation, or a segment of the wanted kind that somebody else brought meanwhile ends the
- * matter with ERROR_NOT_FOUND: a job that comes twice is done once. What a dead builder left is
- * removed when somebody else begins with the window, after a while, or when the shard is opened
- * again. */
+ * Every call names window and generation and takes a lease of its own. ERROR_NOT_FOUND ends the
+ * build: the shard moved away, a newer generation came, or somebody else brought a segment of the
+ * wanted kind. So a job that is delivered twice is done once. An upload that its builder left is
+ * removed when another one begins for the same window, after ten minutes, or when the shard is
+ * opened again. */
 #ifndef INDEXER_WORKER_REMOTE_H
 #define INDEXER_WORKER_REMOTE_H
 

@@ -169,7 +169,7 @@ static int ask(struct owner *owner, const char *method, const char *path, const 
     return code;
 }
 
-/* ---- leftovers ---- */
+/* Leftovers. */
 
 static int remove_leftover(void *context, const char *name)
 {
@@ -196,7 +196,7 @@ void worker_remote_clean(struct worker_pool *pool)
         log_debug("indexer", "%s", error.text);
 }
 
-/* ---- the run comes ---- */
+/* The run comes. */
 
 static int fetch_part(struct owner *owner, struct build *build, uint32_t first, uint32_t count,
                       struct error *error)
@@ -244,7 +244,7 @@ static int fetch_run(struct owner *owner, struct build *build, struct error *err
     return 0;
 }
 
-/* ---- the codebook comes ---- */
+/* The codebook comes. */
 
 static int fetch_codebook_part(struct owner *owner, struct buffer *codebook, uint64_t *total_bytes,
                                struct error *error)
@@ -286,7 +286,7 @@ static int fetch_codebook(struct owner *owner, struct build *build, struct error
     return 0;
 }
 
-/* ---- the segment goes ---- */
+/* The segment goes. */
 
 static int reserve_there(struct build *build, struct error *error)
 {

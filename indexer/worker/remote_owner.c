@@ -38,7 +38,7 @@ uint64_t worker_remote_checksum(const void *bytes, size_t size_bytes, uint64_t g
     return checksum_block(bytes, size_bytes, generation, number, offset);
 }
 
-/* ---- sessions ---- */
+/* Sessions. */
 
 static void session_end(struct worker_pool *pool, struct upload_session *session, bool keep_file)
 {
@@ -118,7 +118,7 @@ void worker_remote_close(struct worker_pool *pool)
     (void)sessions_drop(pool, NULL);
 }
 
-/* ---- the run ---- */
+/* The run. */
 
 /* A shard that is open here, and the window's generation in it. */
 struct here {
@@ -219,7 +219,7 @@ int worker_remote_vectors(struct worker_pool *pool, const struct worker_run *run
     return code;
 }
 
-/* ---- the codebook ---- */
+/* The codebook. */
 
 static int append_codebook_part(const struct buffer *codebook, uint64_t offset, struct buffer *out,
                                 struct error *error)
@@ -258,7 +258,7 @@ int worker_remote_codebook(struct worker_pool *pool, const struct worker_run *ru
     return code;
 }
 
-/* ---- the segment ---- */
+/* The segment. */
 
 int worker_remote_begin(struct worker_pool *pool, const struct worker_run *run,
                         uint64_t *file_number, struct error *error)

@@ -1,10 +1,9 @@
 /* worker: from a sealed window to a served segment.
  *
- *     seal -> queue (NATS JetStream work queue, or in process) -> worker: build, check recall,
- * write
- *          -> fsync -> rename -> store attach (the swap) -> ack
+ *     seal -> queue (NATS JetStream work queue, or in process)
+ *          -> build, check recall, write, fsync, rename, attach to the run (the swap) -> ack
  *
- * Delivery is at least once; (collection, shard, window, generation, kind) makes the work
+ * Delivery is at least once. (collection, shard, window, generation, kind) makes the work
  * idempotent: a job whose generation is no longer current, or that is indexed already, is
  * acknowledged without work. */
 #ifndef INDEXER_WORKER_WORKER_H
@@ -21,8 +20,7 @@
 #include "config/config.h"
 #include "store/registry.h"
 
-/* ---- the queue
- * ------------------------------------------------------------------------------------ */
+/* The queue. */
 
 enum { WORKER_OWNER_BYTES = 280, WORKER_KIND_BYTES = 16 };
 
@@ -104,8 +102,7 @@ int worker_queue_local(struct metrics *metrics, struct worker_queue **queue, str
 int worker_queue_nats(const struct config *config, struct metrics *metrics,
                       struct worker_queue **queue, struct error *error);
 
-/* ---- the pool
- * ------------------------------------------------------------------------------------- */
+/* The pool. */
 
 struct worker_pool;
 struct http_server;

@@ -1,7 +1,9 @@
-/* memory: large arrays of a build. Sizes are checked by the caller (32-bit counts times small
- * strides); running out of memory aborts, as everywhere outside the data plane. */
-#ifndef INDEXER_INDEX_MEMORY_H
-#define INDEXER_INDEX_MEMORY_H
+/* build_tools: large arrays, and random numbers that are the same everywhere for a seed.
+ *
+ * Sizes are checked by the caller (32-bit counts times small strides); running out of memory aborts,
+ * as everywhere outside the data plane. */
+#ifndef INDEXER_INDEX_BUILD_TOOLS_H
+#define INDEXER_INDEX_BUILD_TOOLS_H
 
 #include <stddef.h>
 #include <stdint.h>
@@ -28,6 +30,16 @@ static inline void *index_allocate_zeroed(size_t count, size_t item_bytes)
 
     memset(memory, 0, (count ? count : 1) * item_bytes);
     return memory;
+}
+
+/** splitmix64 step. */
+static inline uint64_t index_random(uint64_t *state)
+{
+    uint64_t z = *state += UINT64_C(0x9e3779b97f4a7c15);
+
+    z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
+    return z ^ z >> 31;
 }
 
 #endif
