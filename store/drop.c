@@ -35,7 +35,7 @@ static int check_expired(const struct drop_work *work, const struct version *ver
     for (size_t i = 0; i < count; i++) {
         struct sstable *sstable = version->entries[first + i].sstable;
         if (sstable_max_expiry_ms(sstable, work->shard->commit.flushed_offset) > work->now_ms)
-            return error_set(error, ERROR_BUSY, "not all of its rows have expired");
+            return error_set(error, ERROR_BUSY, "some of its rows have not expired");
     }
     return 0;
 }

@@ -19,7 +19,7 @@ const char *twcs_drop_blocker(const struct twcs_policy *policy, const struct twc
         /* Past its time by the policy, yet a row lives on. */
         if (window->length_ms > 0 && policy->ttl_ms > 0 &&
             twcs_add(end_ms, policy->ttl_ms) <= clock->safe_wall_ms)
-            return "a row of it has not expired";
+            return "some of its rows have not expired";
         return NULL;
     }
     if (window->busy)

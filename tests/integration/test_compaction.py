@@ -87,7 +87,7 @@ class Compaction(unittest.TestCase):
         for time_text in ("1700000000000", "2h"):
             refused = self.windrow.command("rebuild", "-C", COLLECTION, "--window", time_text)
             self.assertEqual(refused.returncode, FAILED)
-            self.assertIn("keeps its records without windows", refused.stderr)
+            self.assertIn("has no windows to rebuild", refused.stderr)
         self.check()
         self.assertGreater(self.windrow.metrics("windrow_lsm_bytes_written_total")[MANIFEST], 0)
         status = self.windrow.command("status")
@@ -123,7 +123,7 @@ class Compaction(unittest.TestCase):
             if generation == 1:
                 self.produce(ROUND_ROWS, now_ms)
         for arguments, status, text in (
-            (("--window", "2001-01-01"), FAILED, "no window that holds 2001-01-01"),
+            (("--window", "2001-01-01"), FAILED, "no window that contains 2001-01-01"),
             (("--shard", "7"), FAILED, "shard 7"),
             (("--window", "yesterday"), USAGE, 'invalid time "yesterday"'),
         ):

@@ -119,7 +119,7 @@ class Rebuild(unittest.TestCase):
         self.assertRegex(done.stderr, rf"offset \d+ is needed and Kafka begins at {operator.begin_offset(TOPIC, 0)}")
         self.assertEqual(self.found(), before)
         for arguments, status, text in (
-            (("--window", "2001-01-01"), FAILED, "no window that holds 2001-01-01"),
+            (("--window", "2001-01-01"), FAILED, "no window that contains 2001-01-01"),
             ((), USAGE, "name a window with --window TIME"),
         ):
             done = self.rebuild(*arguments)

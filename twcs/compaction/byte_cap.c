@@ -45,11 +45,12 @@ static enum byte_cap_outcome drop(struct store_shard *shard, const struct store_
     struct error error = {0};
     char start[TEXT_TIME_BYTES];
 
-    log_warning("compaction",
-                "%s holds %llu bytes, its cap is %llu: dropping its oldest window %s (shard %s)",
-                store_shard_collection(shard), (unsigned long long)total_bytes,
-                (unsigned long long)max_bytes, text_format_time(window->start_ms, start),
-                store_shard_name(shard));
+    log_warning(
+        "compaction",
+        "%s holds %llu bytes, more than max_bytes (%llu): dropping its oldest window %s (shard %s)",
+        store_shard_collection(shard), (unsigned long long)total_bytes,
+        (unsigned long long)max_bytes, text_format_time(window->start_ms, start),
+        store_shard_name(shard));
     if (store_shard_drop(shard, window->start_ms, window->length_ms, "fifo", &error) == 0)
         return BYTE_CAP_DROPPED;
     log_error("compaction", "%s", error.text);
@@ -65,9 +66,9 @@ static void set_starved(const struct config_collection *collection,
     for (size_t i = 0; i < count; i++)
         was_starved |= store_shard_set_over_cap(leases[i].shard, starved);
     if (starved != was_starved)
-        log_warning("compaction", "%s holds %llu bytes, its cap is %llu: %s", collection->name,
+        log_warning("compaction", "%s holds %llu bytes, max_bytes is %llu: %s", collection->name,
                     (unsigned long long)total_bytes, (unsigned long long)collection->max_bytes,
-                    starved ? "none of its windows may go, ingestion waits" : "ingestion goes on");
+                    starved ? "no window may be dropped, ingestion waits" : "ingestion continues");
 }
 
 enum byte_cap_outcome byte_cap_enforce(const struct compaction_scheduler_options *options,

@@ -162,11 +162,11 @@ static int wait_for_window(struct work *work, const struct store_lease *lease, i
                                        io_monotonic_ns(work->options->io) +
                                            WINDOW_WAIT_MS * INT64_C(1000000),
                                        lease->closing, error);
-    return code == ERROR_TIMEOUT ? error_set(error, ERROR_CANCELLED,
-                                             "shard %s is about to close here, or the "
-                                             "request was given up",
-                                             store_shard_name(lease->shard))
-                                 : code;
+    return code == ERROR_TIMEOUT
+               ? error_set(error, ERROR_CANCELLED,
+                           "this process is closing shard %s, or the request was cancelled",
+                           store_shard_name(lease->shard))
+               : code;
 }
 
 static int compact_window(struct work *work, const struct store_lease *lease, int64_t start_ms,
@@ -338,12 +338,11 @@ static int nothing_found(const struct work *work, bool shard_found, struct error
                          request->shard, collection);
     if (work->unbounded)
         return error_set(error, ERROR_INVALID,
-                         "Wrong input: %s keeps its records without windows, so there is none to "
-                         "rebuild: to read a shard of it again, stop windrow, move "
-                         "DATA_DIR/%s/SHARD away and start it",
+                         "Wrong input: %s has no windows to rebuild. To read a shard again from "
+                         "Kafka, stop windrow, move DATA_DIR/%s/SHARD away and start it",
                          collection, collection);
     if (request->has_time)
-        return error_set(error, ERROR_NOT_FOUND, "Not found: %s has no window that holds %s",
+        return error_set(error, ERROR_NOT_FOUND, "Not found: %s has no window that contains %s",
                          collection, text_format_time(request->time_ms, time));
     return 0;
 }
@@ -395,6 +394,6 @@ int manual_compaction_rebuild(struct compaction_scheduler *scheduler,
                               struct error *error)
 {
     if (!request->has_time)
-        return error_set(error, ERROR_INVALID, "Wrong input: window: which one? (a time in it)");
+        return error_set(error, ERROR_INVALID, "Wrong input: window is missing: give a time in it");
     return for_shards(scheduler, request, arena, results, count, rebuild_shard, error);
 }
