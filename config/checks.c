@@ -272,10 +272,18 @@ void check_config(const struct loaded_config *loaded, struct report *report)
                        mark_place(marks, "nats.replicas",
                                   mark_place(marks, "nats.ack_wait", start_of_file))),
             "nats.url is missing (remove the nats section to use the queue inside the process)");
-    if (!config->http_api_key && !is_loopback(config->http_host))
-        report_warning(report, mark_place(marks, "http.listen", start_of_file),
-                       "http.listen: %s is reachable from other machines without an API key (set "
-                       "http.api_key_file)",
-                       config->http_host);
+    if (!config->http_api_key && !is_loopback(config->http_host)) {
+        struct report_mark mark = mark_place(marks, "http.listen", start_of_file);
+        if (config->http_insecure == CONFIG_TRUE)
+            report_warning(report, mark,
+                           "http.listen: every machine that reaches %s may read and write (set "
+                           "http.api_key_file)",
+                           config->http_host);
+        else
+            report_error(report, mark,
+                         "http.listen: %s is reachable from other machines without an API key (set "
+                         "http.api_key_file, or http.insecure: true to allow it)",
+                         config->http_host);
+    }
     check_topics(loaded, report);
 }

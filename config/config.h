@@ -16,6 +16,7 @@
 #include "base/vector.h"
 
 enum config_role { CONFIG_ROLE_INGEST = 1, CONFIG_ROLE_INDEXER = 2 };
+enum config_flag { CONFIG_FALSE, CONFIG_TRUE };
 enum config_format {
     CONFIG_FORMAT_AUTO,
     CONFIG_FORMAT_JSON,
@@ -110,6 +111,12 @@ struct config {
     const char *http_host;    /* numeric address */
     uint16_t http_port;       /* 0: any free port */
     const char *http_api_key; /* content of api_key_file, or NULL */
+    const char *http_read_only_key;
+    enum config_flag http_insecure; /* listens beyond loopback without a key */
+    const char **http_allowed_hosts;
+    size_t http_allowed_host_count;
+    const char **http_cors_origins;
+    size_t http_cors_origin_count;
     const char *http_tls_cert_file, *http_tls_key_file;
 
     int64_t clock_max_downtime_ms;

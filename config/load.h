@@ -21,7 +21,7 @@ enum { LOADED_FROM_ENVIRONMENT = UINT32_MAX };
 struct loaded_config {
     struct config config; /* first: a struct config * is a struct loaded_config * */
     struct arena arena;   /* every string, array and mark */
-    const char *api_key_path;
+    const char *api_key_path, *read_only_key_path;
     bool api_key_from_environment;
     struct report_mark *marks;             /* one per property: of the global ones */
     struct report_mark *pair_marks;        /* one per kafka.properties */

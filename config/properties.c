@@ -198,6 +198,8 @@ static bool check_nats_url(const char *text, struct property_complaint *complain
                     "invalid NATS address");
 }
 
+static const struct property_choice flags[] = {{"false", CONFIG_FALSE, false},
+                                               {"true", CONFIG_TRUE, false}};
 static const struct property_choice formats[] = {
     {"auto", CONFIG_FORMAT_AUTO, false},       {"json", CONFIG_FORMAT_JSON, false},
     {"msgpack", CONFIG_FORMAT_MSGPACK, false}, {"protobuf", CONFIG_FORMAT_PROTOBUF, false},
@@ -311,6 +313,20 @@ const struct property properties[] = {
     {"http.api_key_file", PROPERTY_TEXT, PROPERTY_NULLABLE, LOADED(api_key_path),
      .default_yaml = "~", .check = check_not_empty,
      .documentation = "File whose first line clients must send as `api-key`. `WINDROW_HTTP_API_KEY` overrides it. `~`: no key is required."},
+    {"http.read_only_key_file", PROPERTY_TEXT, PROPERTY_NULLABLE, LOADED(read_only_key_path),
+     .default_yaml = "~", .check = check_not_empty,
+     .documentation = "File whose first line is a key that may read: searches, status, metrics, but no writes and no commands to the service. Needs `http.api_key_file`."},
+    {"http.insecure", PROPERTY_CHOICE, 0, GLOBAL(http_insecure), .default_yaml = "false",
+     CHOICES(flags),
+     .documentation = "`true` allows `http.listen` on an address that other machines reach without an API key, and any `Host`. Without it windrow refuses to start so."},
+    {"http.allowed_hosts", PROPERTY_TEXT_LIST, 0, GLOBAL(http_allowed_hosts),
+     .extra_offset = offsetof(struct config, http_allowed_host_count), .default_yaml = "[]",
+     .check = check_not_empty,
+     .documentation = "More names of this service, with or without a port. Without an API key a request's `Host` must be the listen address, `localhost` or one of these: a web page whose name someone points to this address is refused."},
+    {"http.cors_origins", PROPERTY_TEXT_LIST, 0, GLOBAL(http_cors_origins),
+     .extra_offset = offsetof(struct config, http_cors_origin_count), .default_yaml = "[]",
+     .check = check_not_empty,
+     .documentation = "Origins, such as `https://app.example.org`, whose web pages may use the service. Requests of other pages are refused."},
     {"http.tls.cert_file", PROPERTY_TEXT, PROPERTY_NULLABLE, GLOBAL(http_tls_cert_file),
      .default_yaml = "~", .check = check_not_empty, .refused = "let a proxy speak TLS in front of windrow",
      .documentation = "Certificate chain, PEM."},

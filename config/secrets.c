@@ -57,6 +57,16 @@ static bool is_header_text(const char *text)
     return true;
 }
 
+static const char *check_key(const char *key, struct report_mark mark, struct report *report)
+{
+    if (!key || is_header_text(key))
+        return key;
+    report_error(report, mark,
+                 "the API key contains blanks or unprintable characters (use one line of "
+                 "printable ASCII)");
+    return NULL;
+}
+
 static void read_api_key(struct loaded_config *loaded, struct report *report)
 {
     const char *environment = getenv("WINDROW_HTTP_API_KEY");
@@ -71,13 +81,23 @@ static void read_api_key(struct loaded_config *loaded, struct report *report)
     } else if (loaded->api_key_path) {
         key = read_secret(loaded, "http.api_key_file", loaded->api_key_path, mark, report);
     }
-    if (key && !is_header_text(key)) {
-        report_error(report, mark,
-                     "the API key contains blanks or unprintable characters (use one line of "
-                     "printable ASCII)");
-        key = NULL;
-    }
-    loaded->config.http_api_key = key;
+    loaded->config.http_api_key = check_key(key, mark, report);
+}
+
+static void read_read_only_key(struct loaded_config *loaded, struct report *report)
+{
+    const char *path = loaded->read_only_key_path;
+    struct report_mark mark = loaded->marks[property_find("http.read_only_key_file") - properties];
+    const char *key;
+
+    if (!path)
+        return;
+    key = read_secret(loaded, "http.read_only_key_file", path, mark, report);
+    loaded->config.http_read_only_key = check_key(key, mark, report);
+    if (!loaded->config.http_api_key)
+        report_error(
+            report, mark,
+            "http.read_only_key_file: nothing protects writes (set http.api_key_file, too)");
 }
 
 static void read_pair_files(struct loaded_config *loaded, struct config_pair *pairs, size_t count,
@@ -132,6 +152,7 @@ void secrets_read(struct loaded_config *loaded, struct report *report)
     struct report_mark *marks = arena_calloc(&loaded->arena, room, sizeof(*marks));
 
     read_api_key(loaded, report);
+    read_read_only_key(loaded, report);
     if (count > 0) {
         memcpy(pairs, config->kafka_properties, count * sizeof(*pairs));
         memcpy(marks, loaded->pair_marks, count * sizeof(*marks));

@@ -1,6 +1,7 @@
 /* What is decided when the headers of a request are complete, before its body is read: a request
  * that is refused here costs no memory for its body and no place in the pool. */
 #include <microhttpd.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -77,21 +78,140 @@ static bool key_matches(const char *given, const char *wanted)
     return difference == 0;
 }
 
-static bool is_authorised(struct http_request *request)
+static const char *key_of(const struct http_request *request)
 {
-    const char *wanted = request->server->options.config->http_api_key;
     const char *given = header_of(request, "api-key");
 
-    if (!wanted)
+    if (given)
+        return given;
+    given = header_of(request, "Authorization");
+    return given && strncasecmp(given, "Bearer ", 7) == 0 ? given + 7 : given;
+}
+
+static bool is_authorised(struct http_request *request)
+{
+    const struct config *config = request->server->options.config;
+    const char *given = key_of(request);
+
+    if (!config->http_api_key || (given && key_matches(given, config->http_api_key)))
         return true;
-    if (!given) {
-        given = header_of(request, "Authorization");
-        if (given && strncasecmp(given, "Bearer ", 7) == 0)
-            given += 7;
+    if (!given || !config->http_read_only_key || !key_matches(given, config->http_read_only_key)) {
+        http_reply_error(request, 403, "Must provide an API key or an Authorization bearer token");
+        return false;
     }
-    if (given && key_matches(given, wanted))
+    if (!request->route || request->route->route->access == HTTP_READ)
         return true;
-    http_reply_error(request, 403, "Must provide an API key or an Authorization bearer token");
+    http_reply_error(request, 403, "This API key may only read (http.read_only_key_file)");
+    return false;
+}
+
+/* ---- browsers ----
+ *
+ * A web page can make its visitor's browser send requests to this service. Without an API key only
+ * the checks below keep it out. Host: a page whose own name was pointed to this address (DNS
+ * rebinding) counts as the same origin and could read answers. Origin and Sec-Fetch-Site: other
+ * pages. The type of a body: requests that need no permission of ours come as text or as a form. */
+
+static bool is_listed(const char *const *list, size_t count, const char *text)
+{
+    for (size_t i = 0; i < count; i++)
+        if (strcasecmp(list[i], text) == 0)
+            return true;
+    return false;
+}
+
+/* "127.0.0.1:6333" -> "127.0.0.1", "[::1]:6333" -> "::1" */
+static void strip_port(const char *host, char *out, size_t out_bytes)
+{
+    const char *first = *host == '[' ? host + 1 : host;
+    size_t length = *host == '[' ? strcspn(first, "]") : strcspn(first, ":");
+
+    (void)snprintf(out, out_bytes, "%.*s", length < out_bytes ? (int)length : 0, first);
+}
+
+static bool host_is_ours(struct http_request *request)
+{
+    const struct config *config = request->server->options.config;
+    const char *host = header_of(request, "Host");
+    const char *const *allowed = (const char *const *)config->http_allowed_hosts;
+    char name[256];
+
+    /* Who rebinds a name does not know the key; who listens openly has no list of names. */
+    if (!host || config->http_api_key || config->http_insecure == CONFIG_TRUE)
+        return true;
+    strip_port(host, name, sizeof(name));
+    if (strcasecmp(name, "localhost") == 0 || strcmp(name, config->http_host) == 0 ||
+        is_listed(allowed, config->http_allowed_host_count, host) ||
+        is_listed(allowed, config->http_allowed_host_count, name))
+        return true;
+    http_reply_error(request, 403,
+                     "Host %.200s is not a name of this service (http.allowed_hosts lists more)",
+                     host);
+    return false;
+}
+
+/* Whether a page of this origin was served by us. */
+static bool is_own_origin(const struct http_request *request, const char *origin)
+{
+    const char *host = header_of(request, "Host");
+
+    if (strncasecmp(origin, "http://", 7) == 0)
+        origin += 7;
+    else if (strncasecmp(origin, "https://", 8) == 0) /* a proxy speaks TLS in front */
+        origin += 8;
+    else
+        return false;
+    return host && strcasecmp(origin, host) == 0;
+}
+
+/* Following a link from another page shows an answer to the visitor, not to that page. */
+static bool is_link(const struct http_request *request)
+{
+    const char *mode = header_of(request, "Sec-Fetch-Mode");
+
+    return strcmp(request->method, "GET") == 0 && mode && strcasecmp(mode, "navigate") == 0;
+}
+
+static bool page_is_allowed(struct http_request *request)
+{
+    const struct config *config = request->server->options.config;
+    const char *origin = header_of(request, "Origin");
+    const char *site = header_of(request, "Sec-Fetch-Site");
+
+    if (origin && is_listed((const char *const *)config->http_cors_origins,
+                            config->http_cors_origin_count, origin)) {
+        request->cors_origin = origin;
+        return true;
+    }
+    if (origin ? is_own_origin(request, origin)
+               : !site || strcasecmp(site, "same-origin") == 0 || strcasecmp(site, "none") == 0 ||
+                     is_link(request))
+        return true;
+    http_reply_error(request, 403,
+                     "Web pages of %.200s may not use this service (http.cors_origins lists those "
+                     "that may)",
+                     origin ? origin : "other sites");
+    return false;
+}
+
+/* A browser asks for permission before it sends what a plain form could not send. */
+static bool is_preflight(const struct http_request *request)
+{
+    return request->cors_origin && strcmp(request->method, "OPTIONS") == 0 &&
+           header_of(request, "Access-Control-Request-Method");
+}
+
+static bool type_is_safe(struct http_request *request)
+{
+    const char *type = header_of(request, "Content-Type");
+    size_t length = type ? strcspn(type, "; ") : 0;
+
+    if (!request->route || request->route->route->access != HTTP_WRITE ||
+        (strcmp(request->method, "POST") != 0 && !http_expects_body(request)) ||
+        (length == strlen(HTTP_TYPE_JSON) && strncasecmp(type, HTTP_TYPE_JSON, length) == 0) ||
+        (length == strlen(HTTP_TYPE_BINARY) && strncasecmp(type, HTTP_TYPE_BINARY, length) == 0))
+        return true;
+    http_reply_error(request, 415, "Content-Type: expected application/json");
     return false;
 }
 
@@ -114,7 +234,14 @@ bool http_admit(struct http_request *request)
         return false;
     if (request->route && request->route->route->access == HTTP_PROBE)
         return true; /* probes come without keys */
-    return is_authorised(request) && body_is_plain(request) && request->route;
+    if (!host_is_ours(request) || !page_is_allowed(request))
+        return false;
+    if (is_preflight(request)) {
+        http_reply_plain(request, 204, NULL);
+        return false;
+    }
+    return is_authorised(request) && body_is_plain(request) && type_is_safe(request) &&
+           request->route;
 }
 
 bool http_expects_body(const struct http_request *request)

@@ -91,6 +91,7 @@ struct http_request {
     unsigned status;
     const char *content_type;
     const char *allow;            /* Allow header of a 405, or NULL */
+    const char *cors_origin;      /* the web page's, when it may use the service; or NULL */
     bool closes;                  /* the connection ends with it */
     unsigned retry_after_seconds; /* Retry-After header of a 429 or 503, 0: none */
     bool partial;                 /* header windrow-partial: 1 */

@@ -105,10 +105,20 @@ static enum MHD_Result send_reply(struct http_request *request)
                                                MHD_RESPMEM_PERSISTENT);
     if (!response)
         return MHD_NO;
-    add_header(response, "Content-Type",
-               request->content_type ? request->content_type : "application/json");
+    if (request->content_type)
+        add_header(response, "Content-Type", request->content_type);
     if (request->status == 405)
         add_header(response, "Allow", request->allow);
+    if (request->cors_origin) {
+        add_header(response, "Access-Control-Allow-Origin", request->cors_origin);
+        add_header(response, "Vary", "Origin");
+    }
+    if (request->cors_origin && request->status == 204) {
+        add_header(response, "Access-Control-Allow-Methods", "GET, POST, PUT, PATCH, DELETE");
+        add_header(response, "Access-Control-Allow-Headers",
+                   "api-key, authorization, content-type");
+        add_header(response, "Access-Control-Max-Age", "600");
+    }
     if (request->closes)
         add_header(response, "Connection", "close");
     if (request->retry_after_seconds > 0) {

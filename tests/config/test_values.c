@@ -148,9 +148,9 @@ START_TEST(doubtful_values_are_warnings)
                             "makes 101 windows per shard (20 to 50 are good practice)\n"},
         {"    ttl: 3h\n", "w.yaml:3:3: warning: collections.news.window: 1h with a ttl of 3h makes "
                           "3 windows per shard (20 to 50 are good practice)\n"},
-        {"    ttl: 2d\nhttp: {listen: '0.0.0.0:1'}\n",
-         "w.yaml:6:16: warning: http.listen: 0.0.0.0 is reachable from other machines without an "
-         "API key (set http.api_key_file)\n"},
+        {"    ttl: 2d\nhttp: {listen: '0.0.0.0:1', insecure: true}\n",
+         "w.yaml:6:16: warning: http.listen: every machine that reaches 0.0.0.0 may read and write "
+         "(set http.api_key_file)\n"},
         {"    ttl: 2d\n    payload_index: [a.b]\n", NULL},
     };
     struct buffer report = {0};
@@ -257,6 +257,26 @@ START_TEST(secrets_come_from_files_and_the_environment)
 }
 END_TEST
 
+START_TEST(read_only_key_needs_a_key_for_writes)
+{
+    struct buffer report = {0};
+    struct config *config;
+    char yaml[1024];
+
+    snprintf(yaml, sizeof(yaml), "%s    ttl: 2d\nhttp: {read_only_key_file: %s}\n", MINIMAL,
+             write_file("reader", "reader\n"));
+    ck_assert_ptr_null(parse_text(yaml, &report));
+    ck_assert_ptr_nonnull(strstr(buffer_text(&report), "nothing protects writes"));
+    setenv("WINDROW_HTTP_API_KEY", "writer", 1);
+    config = parse_text(yaml, &report);
+    ck_assert_msg(config != NULL, "%s", buffer_text(&report));
+    ck_assert_str_eq(config->http_read_only_key, "reader");
+    config_free(config);
+    unsetenv("WINDROW_HTTP_API_KEY");
+    buffer_destroy(&report);
+}
+END_TEST
+
 START_TEST(a_secret_that_cannot_be_read_is_an_error)
 {
     struct buffer report = {0};
@@ -302,4 +322,4 @@ TEST_TABLE(TEST(every_value_reaches_its_field),
            TEST(defaults_of_missing_features_may_be_written_out),
            TEST(secrets_come_from_files_and_the_environment),
            TEST(a_secret_that_cannot_be_read_is_an_error),
-           TEST(a_missing_file_is_told_from_a_bad_one))
+           TEST(read_only_key_needs_a_key_for_writes), TEST(a_missing_file_is_told_from_a_bad_one))

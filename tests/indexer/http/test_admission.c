@@ -146,7 +146,154 @@ START_TEST(chunked_bodies_are_understood)
 }
 END_TEST
 
-TEST_TABLE(TEST(bodies_without_a_key_take_no_room_from_requests_with_one),
+/* Sends one request of METHOD with these lines, and no key unless they have one. */
+static const char *ask_raw(const struct fixture *fixture, const char *request_line,
+                           const char *lines)
+{
+    char request[1024];
+
+    snprintf(request, sizeof(request),
+             "%s HTTP/1.1\r\nConnection: close\r\nContent-Length: 2\r\n%s\r\n{}", request_line,
+             lines);
+    return converse(fixture, request);
+}
+
+struct browser_case {
+    const char *request_line, *lines;
+    int status;
+};
+
+static void check_browsers(const struct fixture *fixture, const struct browser_case *cases,
+                           size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        const char *reply = ask_raw(fixture, cases[i].request_line, cases[i].lines);
+        ck_assert_msg(atoi(reply + strlen("HTTP/1.1 ")) == cases[i].status, "case %zu: %s", i,
+                      reply);
+    }
+}
+
+#define COUNT "POST /collections/news/points/count"
+#define WRITE "POST /collections/news/points/delete" /* 400: {} names nothing */
+#define HOST  "Host: 127.0.0.1:6333\r\n"
+#define JSON  "Content-Type: application/json\r\n"
+
+START_TEST(without_a_key_the_host_must_be_ours)
+{
+    static const char *hosts[] = {"search.example.org", "10.0.0.7:6333"};
+    static const struct browser_case cases[] = {
+        {COUNT, "Host: 127.0.0.1\r\n", 200},
+        {COUNT, HOST, 200},
+        {COUNT, "Host: LocalHost:1234\r\n", 200},
+        {COUNT, "Host: search.example.org:80\r\n", 200},
+        {COUNT, "Host: 10.0.0.7:6333\r\n", 200},
+        {COUNT, "Host: 10.0.0.7:6334\r\n", 403},
+        {COUNT, "Host: rebound.example.com\r\n", 403},
+        {COUNT, "Host: localhost.example.com\r\n", 403},
+        {COUNT, "Host: \r\n", 403},
+        {"GET /healthz", "Host: rebound.example.com\r\n", 200},
+    };
+    static const struct browser_case open[] = {{COUNT, "Host: any.example.com\r\n", 200}};
+    static const struct browser_case keyed[] = {
+        {COUNT, "Host: any.example.com\r\napi-key: secret\r\n", 200}};
+    struct fixture fixture;
+
+    fixture_open(&fixture);
+    fixture.config.http_allowed_hosts = hosts;
+    fixture.config.http_allowed_host_count = 2;
+    check_browsers(&fixture, cases, sizeof(cases) / sizeof(cases[0]));
+    fixture.config.http_insecure = CONFIG_TRUE;
+    check_browsers(&fixture, open, 1);
+    fixture.config.http_insecure = CONFIG_FALSE;
+    fixture.config.http_api_key = "secret";
+    check_browsers(&fixture, keyed, 1);
+    fixture_close(&fixture);
+}
+END_TEST
+
+START_TEST(foreign_web_pages_are_refused)
+{
+    static const char *origins[] = {"https://app.example.org"};
+    static const struct browser_case cases[] = {
+        {WRITE, HOST JSON "Origin: http://127.0.0.1:6333\r\n", 400},
+        {WRITE, HOST JSON "Origin: https://app.example.org\r\n", 400},
+        {WRITE, HOST JSON "Origin: http://evil.example.com\r\n", 403},
+        {WRITE, HOST JSON "Origin: http://127.0.0.1:8000\r\n", 403},
+        {WRITE, HOST JSON "Origin: null\r\n", 403},
+        {COUNT, HOST "Origin: http://evil.example.com\r\n", 403},
+        {COUNT, HOST "Sec-Fetch-Site: cross-site\r\n", 403},
+        {COUNT, HOST "Sec-Fetch-Site: same-site\r\n", 403},
+        {COUNT, HOST "Sec-Fetch-Site: same-origin\r\n", 200},
+        {"GET /collections", HOST "Sec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: no-cors\r\n", 403},
+        {"GET /", HOST "Sec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: navigate\r\n", 200},
+        {WRITE, HOST JSON "Sec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: navigate\r\n", 403},
+        {"OPTIONS /collections/news/points",
+         HOST "Origin: https://app.example.org\r\nAccess-Control-Request-Method: PUT\r\n", 204},
+        {"OPTIONS /collections/news/points",
+         HOST "Origin: http://evil.example.com\r\nAccess-Control-Request-Method: PUT\r\n", 403},
+    };
+    struct fixture fixture;
+    const char *reply;
+
+    fixture_open(&fixture);
+    fixture.config.http_cors_origins = origins;
+    fixture.config.http_cors_origin_count = 1;
+    check_browsers(&fixture, cases, sizeof(cases) / sizeof(cases[0]));
+    reply = ask_raw(&fixture, COUNT, HOST "Origin: https://app.example.org\r\n");
+    ck_assert_ptr_nonnull(
+        strstr(reply, "Access-Control-Allow-Origin: https://app.example.org\r\n"));
+    reply = ask_raw(&fixture, COUNT, HOST "Origin: http://127.0.0.1:6333\r\n");
+    ck_assert_ptr_null(strstr(reply, "Access-Control"));
+    fixture_close(&fixture);
+}
+END_TEST
+
+START_TEST(writes_come_as_json)
+{
+    static const struct browser_case cases[] = {
+        {WRITE, HOST "Content-Type: text/plain\r\n", 415},
+        {WRITE, HOST "Content-Type: application/x-www-form-urlencoded\r\n", 415},
+        {WRITE, HOST "Content-Type: application/jsonp\r\n", 415},
+        {WRITE, HOST, 415},
+        {WRITE, HOST JSON, 400},
+        {WRITE, HOST "Content-Type: Application/JSON; charset=utf-8\r\n", 400},
+        {"PUT /collections/news/points", HOST "Content-Type: text/plain\r\n", 415},
+        {COUNT, HOST "Content-Type: text/plain\r\n", 200},
+    };
+    struct fixture fixture;
+
+    fixture_open(&fixture);
+    check_browsers(&fixture, cases, sizeof(cases) / sizeof(cases[0]));
+    fixture_close(&fixture);
+}
+END_TEST
+
+START_TEST(read_only_key_reads)
+{
+    static const struct browser_case cases[] = {
+        {COUNT, HOST "api-key: reader\r\n", 200},
+        {"GET /metrics", HOST "Authorization: Bearer reader\r\n", 200},
+        {"GET /nowhere", HOST "api-key: reader\r\n", 404},
+        {WRITE, HOST JSON "api-key: reader\r\n", 403},
+        {"PUT /collections/news/index", HOST JSON "api-key: reader\r\n", 403},
+        {"DELETE /collections/news", HOST JSON "api-key: reader\r\n", 403},
+        {WRITE, HOST JSON "api-key: secret\r\n", 400},
+        {COUNT, HOST "api-key: else\r\n", 403},
+        {COUNT, HOST, 403},
+    };
+    struct fixture fixture;
+
+    fixture_open(&fixture);
+    fixture.config.http_api_key = "secret";
+    fixture.config.http_read_only_key = "reader";
+    check_browsers(&fixture, cases, sizeof(cases) / sizeof(cases[0]));
+    fixture_close(&fixture);
+}
+END_TEST
+
+TEST_TABLE(TEST(without_a_key_the_host_must_be_ours), TEST(foreign_web_pages_are_refused),
+           TEST(writes_come_as_json), TEST(read_only_key_reads),
+           TEST(bodies_without_a_key_take_no_room_from_requests_with_one),
            TEST(refused_client_that_asks_first_is_not_told_to_continue),
            TEST(unclear_framing_is_refused_and_ends_the_connection),
            TEST(chunked_bodies_are_understood))

@@ -126,6 +126,8 @@ struct answer ask_bytes(const struct fixture *fixture, const char *method, const
     char url[256];
 
     headers = curl_slist_append(headers, "Expect:");
+    if (!header || strncasecmp(header, "Content-Type:", 13) != 0)
+        headers = curl_slist_append(headers, "Content-Type: application/json");
     snprintf(url, sizeof(url), "http://127.0.0.1:%u%s", http_server_port(fixture->server), path);
     curl_easy_setopt(curl, CURLOPT_URL, url);
     curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, method);
