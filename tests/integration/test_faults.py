@@ -226,9 +226,9 @@ class Connections(unittest.TestCase):
         held = [self.connect() for _ in range(1000)]
         try:
             for connection in held[::2]:
-                connection.sendall(b"POST /collections/points/points/count HTTP/1.1\r\nHost: x\r\nContent-Le")
+                connection.sendall(b"POST /collections/points/points/count HTTP/1.1\r\nHost: localhost\r\nContent-Le")
             self.assertTrue(self.answers())
-            held[1].sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            held[1].sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
             self.assertIn(b" 200 ", self.read_all(held[1]))
         finally:
             for connection in held:
@@ -238,14 +238,14 @@ class Connections(unittest.TestCase):
     def test_new_connection_for_each_of_many_requests(self):
         for _ in range(2000):
             with self.connect() as connection:
-                connection.sendall(b"GET /collections HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                connection.sendall(b"GET /collections HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
                 self.assertIn(b'"status":"ok"', self.read_all(connection))
         self.assertLess(len(os.listdir(f"/proc/{self.windrow.process.pid}/fd")), 200, "descriptors do not leak")
 
     def test_pipelined_requests_are_answered_in_order(self):
         body = b'{"filter":{}}'
-        one = b"POST /collections/points/points/count HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
-        last = b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        one = b"POST /collections/points/points/count HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+        last = b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
         with self.connect() as connection:
             connection.sendall(one * 20 + last)
             reply = self.read_all(connection)
@@ -254,7 +254,7 @@ class Connections(unittest.TestCase):
 
     def test_half_closed_and_chunked_and_head(self):
         chunked = (
-            b"POST /collections/points/points/count HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+            b"POST /collections/points/points/count HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
             b"1\r\n{\r\n1\r\n}\r\n0\r\n\r\n"
         )
         with self.connect() as connection:
@@ -262,14 +262,14 @@ class Connections(unittest.TestCase):
             connection.shutdown(socket.SHUT_WR)
             self.assertIn(b'{"count":0}', self.read_all(connection))
         with self.connect() as connection:
-            connection.sendall(b"HEAD /collections HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            connection.sendall(b"HEAD /collections HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
             head, _, body = self.read_all(connection).partition(b"\r\n\r\n")
             self.assertIn(b" 200 ", head.splitlines()[0])
             self.assertEqual(body, b"")
 
     def test_rubbish_and_huge_headers_are_refused(self):
-        huge = b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 300_000 + b"\r\n\r\n"
-        for rubbish in (huge, b"\0" * 5000, b"GET\r\n\r\n", b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n", b"\x16\x03\x01" * 99):
+        huge = b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"y" * 300_000 + b"\r\n\r\n"
+        for rubbish in (huge, b"\0" * 5000, b"GET\r\n\r\n", b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n", b"\x16\x03\x01" * 99):
             with self.connect() as connection:
                 try:
                     connection.sendall(rubbish)
@@ -282,7 +282,7 @@ class Connections(unittest.TestCase):
 
     def test_clients_that_leave_before_the_answer(self):
         body = json.dumps({"windrow": {"min_offsets": {"0": 1}, "timeout_ms": 300}}).encode()
-        head = b"POST /collections/points/points/count HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body)
+        head = b"POST /collections/points/points/count HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body)
         for _ in range(100):
             with self.connect() as connection:
                 connection.sendall(head + body)

@@ -141,7 +141,7 @@ class BadRequests(unittest.TestCase):
         held = []
         for _ in range(50):
             connection = socket.create_connection(("127.0.0.1", self.windrow.port), timeout=10)
-            connection.sendall(f"POST {QUERY} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{{".encode())
+            connection.sendall(f"POST {QUERY} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n{{".encode())
             held.append(connection)
         self.assertEqual(self.windrow.request("GET", "/livez").status, 200)
         for connection in held:
