@@ -6,25 +6,37 @@
 /* Clients compare this with their own version and warn when it is far off. */
 #define QDRANT_VERSION "1.19.0"
 
-/* The assembler takes the page in as it is: no generated source, no copy in a string literal. */
-extern const char dashboard_html[];
-extern const char dashboard_html_end[];
+/* The assembler takes the files in as they are: no generated source, no copy in a string literal. */
+#define INCLUDE_FILE(name, path)                                                                   \
+    extern const char name[], name##_end[];                                                        \
+    __asm__(".section .rodata\n" #name ":\n.incbin \"" path "\"\n" #name "_end:\n.byte "           \
+                                                                         "0\n.text\n")
 
-__asm__(".section .rodata\n"
-        ".global dashboard_html\n"
-        ".global dashboard_html_end\n"
-        "dashboard_html:\n"
-        ".incbin \"" DASHBOARD_HTML_PATH "\"\n"
-        "dashboard_html_end:\n"
-        ".byte 0\n"
-        ".text\n");
+INCLUDE_FILE(dashboard_html, DASHBOARD_PATH ".html");
+INCLUDE_FILE(dashboard_css, DASHBOARD_PATH ".css");
+INCLUDE_FILE(dashboard_js, DASHBOARD_PATH ".js");
+
+static void reply_file(struct http_request *request, const char *content_type, const char *file,
+                       const char *end)
+{
+    http_reply_plain(request, 200, content_type);
+    buffer_append(&request->reply, file, (size_t)(end - file));
+}
+
+static void handle_style(struct http_request *request)
+{
+    reply_file(request, "text/css; charset=utf-8", dashboard_css, dashboard_css_end);
+}
+
+static void handle_script(struct http_request *request)
+{
+    reply_file(request, "text/javascript; charset=utf-8", dashboard_js, dashboard_js_end);
+}
 
 static void handle_root(struct http_request *request)
 {
     if (strstr(request->accept, "text/html")) {
-        http_reply_plain(request, 200, "text/html; charset=utf-8");
-        buffer_append(&request->reply, dashboard_html,
-                      (size_t)(dashboard_html_end - dashboard_html));
+        reply_file(request, "text/html; charset=utf-8", dashboard_html, dashboard_html_end);
         return;
     }
     http_reply_plain(request, 200, HTTP_TYPE_JSON);
@@ -47,6 +59,8 @@ static void handle_metrics(struct http_request *request)
 
 const struct http_route http_pages[] = {
     {"GET", "/", handle_root, HTTP_READ, false},
+    {"GET", "/dashboard.css", handle_style, HTTP_READ, false},
+    {"GET", "/dashboard.js", handle_script, HTTP_READ, false},
     {"GET", "/healthz", handle_health, HTTP_PROBE, false},
     {"GET", "/metrics", handle_metrics, HTTP_READ, false},
     {"GET", "/openapi.json", http_handle_openapi, HTTP_READ, false},

@@ -268,6 +268,33 @@ START_TEST(writes_come_as_json)
 }
 END_TEST
 
+START_TEST(replies_tell_browsers_what_they_may_do_with_them)
+{
+    static const char *const requests[] = {
+        "GET /", "GET /dashboard.js", "GET /collections", "GET /nowhere", WRITE, "GET /healthz"};
+    static const char *const headers[] = {"X-Content-Type-Options: nosniff\r\n",
+                                          "X-Frame-Options: DENY\r\n",
+                                          "Content-Security-Policy: default-src 'none'; script-src "
+                                          "'self'; "};
+    struct fixture fixture;
+    const char *page;
+
+    fixture_open(&fixture);
+    for (size_t i = 0; i < sizeof(requests) / sizeof(requests[0]); i++) {
+        const char *reply = ask_raw(&fixture, requests[i], HOST JSON);
+        for (size_t k = 0; k < sizeof(headers) / sizeof(headers[0]); k++)
+            ck_assert_msg(strstr(reply, headers[k]), "%s: %s", requests[i], reply);
+    }
+    /* Nothing in the page that the policy forbids. */
+    page = ask_raw(&fixture, "GET /", HOST "Accept: text/html\r\n");
+    ck_assert_ptr_nonnull(strstr(page, "<script src=\"dashboard.js\">"));
+    ck_assert_ptr_null(strstr(page, "<script>"));
+    ck_assert_ptr_null(strstr(page, "<style"));
+    ck_assert_ptr_null(strstr(page, "style="));
+    fixture_close(&fixture);
+}
+END_TEST
+
 START_TEST(read_only_key_reads)
 {
     static const struct browser_case cases[] = {
@@ -291,7 +318,8 @@ START_TEST(read_only_key_reads)
 }
 END_TEST
 
-TEST_TABLE(TEST(without_a_key_the_host_must_be_ours), TEST(foreign_web_pages_are_refused),
+TEST_TABLE(TEST(replies_tell_browsers_what_they_may_do_with_them),
+           TEST(without_a_key_the_host_must_be_ours), TEST(foreign_web_pages_are_refused),
            TEST(writes_come_as_json), TEST(read_only_key_reads),
            TEST(bodies_without_a_key_take_no_room_from_requests_with_one),
            TEST(refused_client_that_asks_first_is_not_told_to_continue),
