@@ -196,21 +196,20 @@ static void on_rebalance(rd_kafka_t *client, rd_kafka_resp_err_t event,
     const struct kafka_session_events *events = &session->options.events;
     bool failed = rd_kafka_fatal_error(client, NULL, 0) != RD_KAFKA_RESP_ERR_NO_ERROR;
 
-    /* A collection that an operator paused is to be paused before its first message comes, and a
-     * partition must not be paused in here: the poll ends now, whatever else is there. */
-    rd_kafka_yield(client);
     if (event == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS && failed) {
         report(rd_kafka_incremental_assign(client, list), "leave partitions"); /* nothing is read */
-        return;
-    }
-    if (event == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
+    } else if (event == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
         on_assigned(session, list);
-        return;
+    } else {
+        if (event != RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS)
+            log_error("ingest", "rebalance: %s", rd_kafka_err2str(event));
+        events->revoked(events->context, list, failed || rd_kafka_assignment_lost(client) != 0);
+        report(rd_kafka_incremental_unassign(client, list), "give partitions back");
     }
-    if (event != RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS)
-        log_error("ingest", "rebalance: %s", rd_kafka_err2str(event));
-    events->revoked(events->context, list, failed || rd_kafka_assignment_lost(client) != 0);
-    report(rd_kafka_incremental_unassign(client, list), "give partitions back");
+    /* A collection that an operator paused must be paused before its first message comes, and a
+     * partition cannot be paused in here: the poll ends now, whatever else is there. This comes
+     * last, because each call that waits for the library takes the word back. */
+    rd_kafka_yield(client);
 }
 
 /* The client. */
