@@ -102,4 +102,13 @@ int64_t io_wall_ms(struct io *io);
 int64_t io_monotonic_ns(struct io *io);
 void io_random(struct io *io, void *bytes, size_t size_bytes);
 
+/** A sync that failed, or a write that may have happened in part: whatever errno said, nobody knows
+ * what is on the device, so the code becomes ERROR_IO, which is not retried. */
+static inline int io_failed(struct error *error)
+{
+    if (error)
+        error->code = ERROR_IO;
+    return ERROR_IO;
+}
+
 #endif

@@ -17,9 +17,7 @@
 #include <string.h>
 
 #include "base/logger.h"
-#include "store/append.h"
-#include "store/log_preallocator.h"
-#include "store/shard.h"
+#include "store/operations.h"
 
 enum { APPLY_BATCH = 16, WINDOWS_BEFORE_ROTATION = 4 * MEMTABLE_WINDOWS_MAX };
 

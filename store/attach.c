@@ -4,9 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "store/collect.h"
 #include "store/manifest_format.h"
-#include "store/shard.h"
+#include "store/operations.h"
 #include "store/table_internal.h"
 
 /* Publishes a version in which the sstable has this attachment (or none). `drop_former`: its file

@@ -16,8 +16,7 @@
 
 #include "base/checksum.h"
 #include "store/backup_files.h"
-#include "store/collect.h"
-#include "store/shard.h"
+#include "store/operations.h"
 
 int store_backup_begin(struct io *io, const char *folder, char token[STORE_BACKUP_TOKEN_BYTES],
                        struct error *error)

@@ -1,9 +1,8 @@
-#include "store/collect.h"
+#include "store/operations.h"
 
 #include <stdlib.h>
 
 #include "base/logger.h"
-#include "store/shard.h"
 
 enum { SPARE_LOGS_MIN = 2 };
 

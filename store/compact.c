@@ -1,9 +1,7 @@
 /* The compaction verb: seals a window, merges some of its unsealed files, or moves one of them to
  * another level. What merges have in common is in compaction.c. */
 #include "store/compaction.h"
-#include "store/flush.h"
-#include "store/shard.h"
-#include "store/window_lock.h"
+#include "store/operations.h"
 
 struct compact_work {
     struct store_shard *shard;

@@ -11,8 +11,7 @@
  * dies with the process leaves files that no edit names. */
 #include "store/compaction.h"
 
-#include "store/mask_update.h"
-#include "store/shard.h"
+#include "store/operations.h"
 
 #include <stdlib.h>
 

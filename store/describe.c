@@ -1,7 +1,5 @@
 /* What the shard consists of, for the policy and for people. */
-#include "store/collect.h"
-#include "store/expiry.h"
-#include "store/shard.h"
+#include "store/operations.h"
 #include <stdlib.h>
 #include <string.h>
 

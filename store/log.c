@@ -3,7 +3,6 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#include "store/io_failed.h"
 #include "store/log_frame.h"
 #include "store/table.h"
 

@@ -26,7 +26,7 @@
 #include "base/error.h"
 #include "base/io.h"
 #include "base/metrics.h"
-#include "store/garbage.h"
+#include "store/background.h"
 #include "store/store.h"
 
 enum {

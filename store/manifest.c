@@ -12,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "store/io_failed.h"
 #include "store/manifest_format.h"
 
 enum { NUMBERS_LOW = 16 };

@@ -1,8 +1,15 @@
-#include "store/mask_update.h"
-
+/* Making masks durable: the rows that died in sstables since their masks were last written.
+ *
+ *     masks_persist   writes a mask file (n.mask) and names it in the edit
+ *     commit          the caller's manifest edit
+ *     masks_written   or masks_abandoned
+ *
+ * A mask file replaces the one before: it holds all rows of its table that died below an offset,
+ * which is the flushed offset after the edit. What died later is found again by the replay of the
+ * log. All of it happens under the commit lock. */
 #include <stdlib.h>
 
-#include "store/shard.h"
+#include "store/operations.h"
 
 int masks_persist(struct store_shard *shard, struct sstable *sstable, int64_t below,
                   struct manifest_edit *edit, struct mask_update *update, struct error *error)

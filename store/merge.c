@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "store/merge_range.h"
 #include "store/shard.h"
 #include "store/table_internal.h"
 

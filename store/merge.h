@@ -47,4 +47,17 @@ void merge_outputs_release(struct store_shard *shard, struct merge_outputs *outp
 void merge_carry_masks(const struct merge *merge, const struct merge_outputs *outputs,
                        int64_t below);
 
+/* Keys from `from` on and before `to`; NULL is no bound. */
+struct merge_range {
+    const uint8_t *from, *to;
+    size_t from_bytes, to_bytes;
+};
+
+/** One output: writes `output->table` and opens it; `sstable` stays NULL when the range has no row
+ * left. `helpers` threads gather ahead of this one. `budget_bytes` bounds the payloads held at a
+ * time. */
+int merge_range_run(const struct merge *merge, const struct table *const *tables,
+                    const struct merge_range *range, unsigned helpers, uint64_t budget_bytes,
+                    struct merge_output *output, struct error *error);
+
 #endif

@@ -6,14 +6,13 @@
  * order lie in nearly all of their blocks. Inside a load vectors are brought together in pieces of
  * a few MiB. Helpers bring pieces together ahead of the thread that writes, in any order; it writes
  * them in theirs, and gathers itself what no helper has begun. */
-#include "store/merge_range.h"
+#include "store/merge.h"
 
 #include <assert.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "store/expiry.h"
 #include "store/merge_plan.h"
 #include "store/shard.h"
 

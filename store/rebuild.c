@@ -19,11 +19,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "store/collect.h"
 #include "store/compaction.h"
-#include "store/flush.h"
-#include "store/rebuild.h"
-#include "store/shard.h"
+#include "store/operations.h"
 #include "store/table_internal.h"
 
 #define SHADOW_PREFIX "rebuild~"

@@ -25,13 +25,9 @@
 
 #include "base/buffer.h"
 #include "base/logger.h"
-#include "store/append.h"
-#include "store/collect.h"
+#include "store/folder.h"
 #include "store/log_reader.h"
-#include "store/manifest_truncation.h"
-#include "store/orphans.h"
-#include "store/recovery.h"
-#include "store/shard.h"
+#include "store/operations.h"
 
 struct recovery {
     struct store_shard *shard;

@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "base/logger.h"
-#include "store/collect.h"
 
 int shard_check_stop(struct store_shard *shard, int code, const struct error *error)
 {
@@ -44,76 +43,6 @@ bool shard_memtables_touch(struct store_shard *shard, int64_t start_ms, int64_t 
     pthread_mutex_unlock(&shard->windows.lock);
     version_unref(version);
     return touches;
-}
-
-static void init_lock(pthread_mutex_t *lock)
-{
-    if (pthread_mutex_init(lock, NULL) != 0)
-        abort();
-}
-
-struct store_shard *shard_new(struct store *store, const struct store_shard_options *options)
-{
-    struct store_shard *shard = calloc(1, sizeof(*shard));
-
-    if (!shard || asprintf(&shard->directory, "%s/%s/%s", store->data_dir, options->collection,
-                           options->name) < 0)
-        abort();
-    shard->store = store;
-    shard->io = store->io;
-    shard->collection = strdup(options->collection);
-    shard->name = strdup(options->name);
-    if (!shard->collection || !shard->name)
-        abort();
-    shard->dim = options->dim;
-    shard->metric = options->metric;
-    shard->durability = options->durability;
-    shard->codec = options->codec;
-    shard->sstables = (struct sstable_home){.io = shard->io,
-                                            .directory = shard->directory,
-                                            .dim = shard->dim,
-                                            .garbage = &shard->garbage,
-                                            .decoded_bytes = &store->memory.decoded_bytes,
-                                            .ttl_ms = &shard->settings.ttl_ms};
-    atomic_init(&shard->settings.window_ms, options->window_ms);
-    atomic_init(&shard->settings.ttl_ms, options->ttl_ms);
-    shard->settings.level0_files_max = options->level0_files_max;
-    atomic_init(&shard->progress.visible, -1);
-    shard->writer.extend_min_bytes = LOG_EXTEND_MIN_BYTES;
-    versions_create(&shard->versions);
-    garbage_create(&shard->garbage, store->background);
-    log_space_create(&shard->logs, &shard->garbage);
-    windows_create(&shard->windows);
-    init_lock(&shard->flush_lock);
-    init_lock(&shard->commit.lock);
-    init_lock(&shard->writer.lock);
-    init_lock(&shard->stop.lock);
-    if (pthread_cond_init(&shard->writer.publishers_served, NULL) != 0)
-        abort();
-    return shard;
-}
-
-void shard_delete(struct store_shard *shard)
-{
-    atomic_store(&shard->garbage.closing, true);
-    shard->logs.active = NULL;
-    memtable_unref(shard->writer.active);
-    damages_destroy(&shard->damages);
-    versions_destroy(&shard->versions);
-    garbage_collect(shard);
-    log_space_destroy(&shard->logs);
-    garbage_destroy(&shard->garbage);
-    manifest_close(shard->manifest);
-    windows_destroy(&shard->windows);
-    pthread_mutex_destroy(&shard->flush_lock);
-    pthread_mutex_destroy(&shard->commit.lock);
-    pthread_cond_destroy(&shard->writer.publishers_served);
-    pthread_mutex_destroy(&shard->writer.lock);
-    pthread_mutex_destroy(&shard->stop.lock);
-    free(shard->directory);
-    free(shard->collection);
-    free(shard->name);
-    free(shard);
 }
 
 const char *store_shard_name(const struct store_shard *shard)

@@ -28,7 +28,6 @@
 #include "base/metrics.h"
 #include "store/background.h"
 #include "store/events.h"
-#include "store/garbage.h"
 #include "store/log.h"
 #include "store/manifest.h"
 #include "store/memory.h"
@@ -151,10 +150,6 @@ struct store_shard {
     struct shard_stop stop;
     _Atomic bool waits_ended; /* store_shard_end_waits */
 };
-
-/** A shard without manifest and files, and the end of one. Both touch no file but to close it. */
-struct store_shard *shard_new(struct store *store, const struct store_shard_options *options);
-void shard_delete(struct store_shard *shard);
 
 /** Stops writes for good when `code` says that the device failed (ERROR_IO); returns `code`. */
 int shard_check_stop(struct store_shard *shard, int code, const struct error *error);

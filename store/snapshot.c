@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "store/expiry.h"
 #include "store/shard.h"
 #include "store/snapshot.h"
 

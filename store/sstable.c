@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "store/expiry.h"
 #include "store/skiplist.h"
 
 static int load_masks(struct sstable *sstable, uint64_t mask_number, struct error *error)

@@ -4,8 +4,7 @@
 #include <string.h>
 
 #include "store/backup_files.h"
-#include "store/rebuild.h"
-#include "store/shard.h"
+#include "store/operations.h"
 
 enum { MEMORY_DEFAULT_BYTES = 1 << 30, MEMTABLE_DEFAULT_BYTES = 128 << 20 };
 

@@ -11,10 +11,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "store/folder.h"
 #include "store/log_frame.h"
 #include "store/manifest.h"
 #include "store/manifest_format.h"
-#include "store/manifest_truncation.h"
 #include "store/store.h"
 #include "store/table_internal.h"
 

@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 #include "base/epoch.h"
-#include "store/garbage.h"
+#include "store/background.h"
 #include "store/memtable.h"
 #include "store/sstable.h"
 #include "store/store.h"

@@ -1,7 +1,4 @@
-#include "store/window_lock.h"
-
-#include "store/collect.h"
-#include "store/shard.h"
+#include "store/operations.h"
 
 int window_lock_run(struct store_shard *shard, const char *verb, int64_t start_ms,
                     int64_t length_ms, window_lock_function work, void *context,

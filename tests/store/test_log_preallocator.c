@@ -6,8 +6,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
-#include "store/log_preallocator.h"
-#include "store/shard.h"
+#include "store/operations.h"
 #include "tests/support/compact.h"
 #include "tests/support/shard_fixture.h"
 #include "tests/support/test_main.h"

@@ -1,6 +1,9 @@
-/* What a manifest that ends too early gives away. */
-#ifndef STORE_MANIFEST_TRUNCATION_H
-#define STORE_MANIFEST_TRUNCATION_H
+/* What the files in a shard's folder say beside the manifest: which of them no edit names, and
+ * whether the manifest has lost edits. */
+#ifndef STORE_FOLDER_H
+#define STORE_FOLDER_H
+
+#include <stdbool.h>
 
 #include "base/error.h"
 #include "base/io.h"
@@ -14,5 +17,10 @@
  * or not. */
 int manifest_truncation_check(struct io *io, const char *directory,
                               const struct manifest_state *state, struct error *error);
+
+/** Removes what a crash left behind: files whose number the manifest has reserved and does not
+ * refer to, other manifests, and CURRENT.tmp. Anything else stays. `*all_removed` is false when an
+ * unlink failed. */
+int orphans_remove(struct manifest *manifest, bool *all_removed, struct error *error);
 
 #endif
