@@ -54,7 +54,7 @@ static bool window_decide(const struct twcs_policy *policy, const struct twcs_cl
                           : merge_open(policy, clock, window, decision);
 }
 
-/* ---- in which order ---- */
+/* The order of decisions. */
 
 enum urgency { URGENCY_DROP, URGENCY_OVERLOAD, URGENCY_SEAL, URGENCY_DEBT };
 

@@ -61,7 +61,7 @@ static void widen(struct range *range, const struct twcs_run *run)
     }
 }
 
-/* ---- levels ---- */
+/* Levels. */
 
 size_t twcs_level_files(const struct twcs_window *window, uint8_t level)
 {
@@ -109,7 +109,7 @@ bool twcs_decision_add(struct twcs_decision *decision, size_t chunk)
     return true;
 }
 
-/* ---- from one level into the next ---- */
+/* From one level into the next. */
 
 /* The nearest file of `level` before (or behind) the range when it is a crumb, or SIZE_MAX. */
 static size_t small_neighbour(const struct twcs_policy *policy, const struct twcs_window *window,
@@ -265,7 +265,7 @@ bool twcs_levels_push_all(const struct twcs_policy *policy, const struct twcs_wi
     return twcs_levels_push_best(policy, window, level, decision);
 }
 
-/* ---- after another style ---- */
+/* After another style. */
 
 bool twcs_levels_mend(const struct twcs_policy *policy, const struct twcs_window *window,
                       uint8_t sorted_from, struct twcs_decision *decision)

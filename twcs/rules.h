@@ -23,14 +23,14 @@ static inline int64_t twcs_subtract(int64_t a, int64_t b)
     return b < 0 ? INT64_MAX : INT64_MIN;
 }
 
-/* Every row of it has expired on the safe clock (ttl.c). */
+/* Every row of it has expired on the safe clock (expiry.c). */
 bool twcs_ttl_expired(const struct twcs_clock *clock, const struct twcs_window *window);
 
-/* Its one major is due (seal.c). */
+/* Its one major is due (windows.c). */
 bool twcs_seal_due(const struct twcs_policy *policy, const struct twcs_clock *clock,
                    const struct twcs_window *window);
 
-/* Its sealed run should be rebuilt (reseal.c). */
+/* Its sealed run should be rebuilt (windows.c). */
 bool twcs_reseal_due(const struct twcs_policy *policy, const struct twcs_clock *clock,
                      const struct twcs_window *window);
 
@@ -38,27 +38,12 @@ bool twcs_reseal_due(const struct twcs_policy *policy, const struct twcs_clock *
 bool twcs_tier_pick(const struct twcs_policy *policy, const struct twcs_window *window,
                     struct twcs_decision *decision);
 
-/* ---- styles with levels ---- */
-
 /* A merge of level 0 comes before everything else from here on, so that ingestion seldom waits. */
 enum { TWCS_LEVEL0_URGENT = TWCS_LEVEL0_FILES_MAX * 2 / 3 };
 
-/* The TWCS_COMPACT that is most due in a window that is not sealed (compact.c). */
+/* The TWCS_COMPACT that is most due in a window that is not sealed (styles.c). */
 bool twcs_compact_pick(const struct twcs_policy *policy, const struct twcs_clock *clock,
                        const struct twcs_window *window, struct twcs_decision *decision);
-
-/* One style: how much a level is in debt (from 1 on a merge is due), and what to merge then. */
-struct twcs_level_rules {
-    uint8_t sorted_from; /* from this level on no key is in two files; TWCS_LEVEL_COUNT: nowhere */
-    double (*debt)(const struct twcs_policy *policy, const struct twcs_window *window,
-                   uint8_t level);
-    bool (*pick)(const struct twcs_policy *policy, const struct twcs_window *window, uint8_t level,
-                 struct twcs_decision *decision);
-};
-
-extern const struct twcs_level_rules twcs_size_tiered_rules; /* size_tiered.c */
-extern const struct twcs_level_rules twcs_leveled_rules;     /* leveled.c */
-extern const struct twcs_level_rules twcs_hybrid_rules;      /* hybrid.c */
 
 /* levels.c */
 size_t twcs_level_files(const struct twcs_window *window, uint8_t level);

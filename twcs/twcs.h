@@ -61,23 +61,21 @@ int64_t twcs_window_start(int64_t event_time_ms, int64_t window_ms);
  * TWCS_NEVER without either; saturates instead of overflowing. */
 int64_t twcs_expiry(const struct twcs_policy *policy, int64_t event_time_ms, int64_t row_ttl_ms);
 
-/* ---- one shard's clock
- * ---------------------------------------------------------------------------- */
+/* One shard's clock. */
 
 /* Persisted by the store with every group of records; monotone. */
 struct twcs_clock {
-    int64_t watermark_ms; /* largest event time seen, or what idleness made of it; TWCS_NO_TIME at
-                             first */
-    int64_t last_record_wall_ms; /* when the last record arrived, wall clock */
-    int64_t
-        safe_wall_ms; /* the wall clock as far as it is trusted: never back, bounded steps ahead */
+    int64_t watermark_ms; /* largest event time seen, later after idleness; at first TWCS_NO_TIME */
+    int64_t last_record_wall_ms; /* when the last record arrived, by the wall clock */
+    /* The wall clock as far as it is trusted: never back, bounded steps ahead. */
+    int64_t safe_wall_ms;
 };
 
 enum { TWCS_CLOCK_STEP_MAX_MS = 24 * 60 * 60 * 1000 };
 
 /** Moves the safe clock towards `wall_ms`: never back; a step ahead of more than
- * TWCS_CLOCK_STEP_MAX_MS between two calls is taken only when `trusted` (an operator's word, or a
- * shard under a clock that is safe already). Returns the new safe time. */
+ * TWCS_CLOCK_STEP_MAX_MS between two calls is taken only when `trusted` (an operator
+ * confirmed it, or the wall clock is a safe one already). Returns the new safe time. */
 int64_t twcs_clock_tick(struct twcs_clock *clock, int64_t wall_ms, bool trusted);
 
 /** What a process may believe of a wall clock that shows `wall_ms`, when it believed `safe_ms`
@@ -88,8 +86,8 @@ int64_t twcs_clock_tick(struct twcs_clock *clock, int64_t wall_ms, bool trusted)
 int64_t twcs_clock_believe(int64_t safe_ms, int64_t elapsed_ms, int64_t wall_ms,
                            int64_t step_max_ms, bool *stands);
 
-/** The same under a wall clock that is safe already (windrow/safe_clock.h): a leap of it was told.
- */
+/** The same under a wall clock that is safe already (the daemon's): a leap of it was
+ * confirmed. */
 int64_t twcs_clock_follow(struct twcs_clock *clock, int64_t safe_ms);
 
 /** A record of this event time was accepted. */
@@ -100,8 +98,7 @@ void twcs_clock_observe(struct twcs_clock *clock, int64_t event_time_ms, int64_t
  * it moved. */
 bool twcs_clock_idle(struct twcs_clock *clock, const struct twcs_policy *policy);
 
-/* ---- one record
- * ----------------------------------------------------------------------------------- */
+/* One record. */
 
 enum twcs_verdict {
     TWCS_ACCEPT,      /* its window is open */
@@ -126,8 +123,7 @@ bool twcs_future_waits(const struct twcs_policy *policy, const struct twcs_clock
 bool twcs_window_closed(const struct twcs_policy *policy, const struct twcs_clock *clock,
                         int64_t end_ms);
 
-/* ---- windows
- * -------------------------------------------------------------------------------------- */
+/* Windows. */
 
 struct twcs_run {
     uint64_t file_number; /* grows with time: a smaller one was written earlier */
@@ -225,8 +221,7 @@ const char *twcs_reason_name(enum twcs_reason reason);
 const char *twcs_drop_blocker(const struct twcs_policy *policy, const struct twcs_clock *clock,
                               const struct twcs_window *window);
 
-/* ---- FIFO over a collection
- * ----------------------------------------------------------------------- */
+/* FIFO over a collection. */
 
 /* A window of some shard of the collection, for the byte cap. */
 struct twcs_fifo_window {

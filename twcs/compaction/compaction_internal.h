@@ -12,6 +12,21 @@ const struct compaction_scheduler_options *compaction_scheduler_options(
 void compaction_announce_seal(struct compaction_scheduler *scheduler, struct store_shard *shard,
                               const struct store_window_info *window, int64_t start_ns);
 
+/* What a turn found out about the next one. */
+struct compaction_turn {
+    bool again;     /* there may be more to do now */
+    bool failed;    /* again, but after a pause: a failure must not become a busy loop */
+    int64_t due_ms; /* the wall clock at which something becomes due */
+    int64_t look_ms;
+};
+
+void turn_of_shard(struct compaction_scheduler *scheduler, const struct store_lease *lease,
+                   const struct config_collection *collection, struct arena *arena,
+                   struct compaction_turn *turn);
+void turn_of_byte_cap(struct compaction_scheduler *scheduler,
+                      const struct config_collection *collection, struct arena *arena,
+                      struct compaction_turn *turn);
+
 enum byte_cap_outcome {
     BYTE_CAP_KEPT,
     BYTE_CAP_DROPPED, /* a window went; there may be more to drop */

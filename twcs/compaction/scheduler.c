@@ -17,7 +17,6 @@
 #include <time.h>
 
 #include "base/logger.h"
-#include "base/text.h"
 #include "base/thread.h"
 #include "base/thread_pool.h"
 #include "twcs/compaction/compaction_internal.h"
@@ -25,17 +24,14 @@
 #define MS INT64_C(1000000) /* nanoseconds */
 
 enum {
-    DECISIONS_MAX = 32,
     JOBS_MAX = 64,
     COMPACTIONS_A_FLUSH = 4, /* as many flushes at a time, at least one */
     APPENDED_MS = 500,       /* a look follows an append after so long */
     CLOCK_CHECK_MS = 5000,
     LOOK_MS = 60 * 1000, /* space debts of levels grow while rows expire one by one */
     RECONCILE_MS = 5000,
-    RETRY_MS = 1000, /* other work held a window and did not say that it ended */
-    STARVED_MS = 1000,
-    FAILURE_MS = 2000,
-    KEEP_CLOCK_MS = 10 * 60 * 1000 /* far below the downtime that a start accepts unasked */
+    FLUSH_RETRY_MS = 1000,
+    FAILURE_MS = 2000
 };
 
 enum item_kind { ITEM_SHARD, ITEM_BYTE_CAP, ITEM_RECONCILE };
@@ -260,7 +256,7 @@ static void end_flush(struct compaction_scheduler *scheduler, struct item *item,
     if (code != 0) {
         item->flush_wanted = true;
         item->flush_not_before_ns =
-            now_ns(scheduler) + (code == ERROR_BUSY ? RETRY_MS : FAILURE_MS) * MS;
+            now_ns(scheduler) + (code == ERROR_BUSY ? FLUSH_RETRY_MS : FAILURE_MS) * MS;
     }
     pthread_mutex_unlock(&scheduler->lock);
 }
@@ -335,116 +331,8 @@ static struct item *take_turn(struct compaction_scheduler *scheduler, struct sto
     return longest;
 }
 
-/* What a turn found out about the next one. */
-struct turn {
-    bool again;     /* there may be more to do now */
-    bool failed;    /* again, but after a pause: a failure must not become a busy loop */
-    int64_t due_ms; /* the wall clock at which something becomes due */
-    int64_t look_ms;
-};
-
-void compaction_announce_seal(struct compaction_scheduler *scheduler, struct store_shard *shard,
-                              const struct store_window_info *window, int64_t start_ns)
-{
-    const struct compaction_scheduler_options *options = &scheduler->options;
-    struct metric_label labels[] = {{"collection", store_shard_collection(shard)}};
-    double seconds = (double)(now_ns(scheduler) - start_ns) * 1e-9;
-    char start[TEXT_TIME_BYTES];
-
-    metric_observe(metrics_histogram(options->metrics, "windrow_seal_seconds",
-                                     "Time to seal or reseal a window", labels, 1,
-                                     metrics_seconds_bounds, metrics_seconds_bound_count),
-                   seconds);
-    if (!window->sealed)
-        return; /* none of its rows was left, or a rebuilt window is open */
-    log_info("compaction", "sealed window %s of %s/%s: generation %llu, %llu rows, %.0f ms",
-             text_format_time(window->start_ms, start), store_shard_collection(shard),
-             store_shard_name(shard), (unsigned long long)window->generation,
-             (unsigned long long)window->run.rows, seconds * 1e3);
-    if (options->on_sealed)
-        options->on_sealed(options->context, shard, window);
-}
-
-/* Makes the safe clock of a shard durable that takes no records: what a start finds then is what
- * the time was. */
-static void keep_clock(struct store_shard *shard, const struct compaction_view *view,
-                       struct turn *turn)
-{
-    int64_t due_ms = view->info.clock.safe_wall_ms + KEEP_CLOCK_MS;
-    struct error error = {0};
-    int code;
-
-    if (view->info.next_offset < 0 || store_shard_stopped(shard))
-        return;
-    if (view->clock.safe_wall_ms >= due_ms) {
-        code = store_shard_keep_clock(shard, view->clock.safe_wall_ms, &error);
-        due_ms = view->clock.safe_wall_ms + KEEP_CLOCK_MS;
-        if (code != 0 && code != ERROR_NO_SPACE) {
-            log_error("compaction", "%s", error.text);
-            turn->failed = true;
-        }
-    }
-    if (due_ms < turn->due_ms)
-        turn->due_ms = due_ms;
-}
-
-static void shard_turn(struct compaction_scheduler *scheduler, const struct store_lease *lease,
-                       const struct config_collection *collection, struct arena *arena,
-                       struct turn *turn)
-{
-    struct twcs_decision decisions[DECISIONS_MAX];
-    struct compaction_view view;
-    size_t count;
-
-    compaction_describe(lease->shard, collection, io_wall_ms(scheduler->options.io), arena, &view);
-    turn->due_ms =
-        twcs_next_due_ms(&view.policy, &view.clock, view.windows, view.info.window_count);
-    keep_clock(lease->shard, &view, turn);
-    view.policy.max_jobs = 1;
-    count = twcs_decide(&view.policy, &view.clock, view.windows, view.info.window_count, decisions,
-                        DECISIONS_MAX);
-    for (size_t i = 0; i < count && !scheduler->stopping && !*lease->closing; i++) {
-        bool seals = decisions[i].action == TWCS_SEAL || decisions[i].action == TWCS_RESEAL;
-        int64_t start_ns = now_ns(scheduler);
-        struct store_compaction_result result;
-        struct error error = {0};
-        int code =
-            compaction_execute(lease->shard, &view, &decisions[i], scheduler->options.job_count,
-                               lease->closing, &result, &error);
-        turn->again |= code == 0;
-        if (code == 0 && seals)
-            compaction_announce_seal(scheduler, lease->shard, &result.window, start_ns);
-        if (code == ERROR_BUSY || code == ERROR_NOT_FOUND)
-            turn->look_ms = RETRY_MS;
-        if (code == 0 || code == ERROR_BUSY || code == ERROR_CANCELLED || code == ERROR_NOT_FOUND)
-            continue;
-        log_error("compaction", "%s", error.text);
-        turn->failed = true;
-        return;
-    }
-}
-
-static void byte_cap_turn(struct compaction_scheduler *scheduler,
-                          const struct config_collection *collection, struct arena *arena,
-                          struct turn *turn)
-{
-    switch (byte_cap_enforce(&scheduler->options, collection, arena)) {
-    case BYTE_CAP_KEPT:
-        break;
-    case BYTE_CAP_DROPPED:
-        turn->again = true;
-        break;
-    case BYTE_CAP_STARVED:
-        turn->look_ms = STARVED_MS;
-        break;
-    case BYTE_CAP_FAILED:
-        turn->failed = true;
-        break;
-    }
-}
-
 static void end_turn(struct compaction_scheduler *scheduler, struct item *item,
-                     const struct turn *turn)
+                     const struct compaction_turn *turn)
 {
     int64_t at_ns = now_ns(scheduler);
 
@@ -465,7 +353,7 @@ static void run_turn(struct thread_task *task, uint32_t thread)
 {
     struct worker *worker = (struct worker *)task;
     struct compaction_scheduler *scheduler = worker->scheduler;
-    struct turn turn = {.due_ms = INT64_MAX, .look_ms = LOOK_MS};
+    struct compaction_turn turn = {.due_ms = INT64_MAX, .look_ms = LOOK_MS};
     struct store_lease lease = {0};
     struct arena arena;
     struct item *item;
@@ -476,9 +364,9 @@ static void run_turn(struct thread_task *task, uint32_t thread)
     pthread_mutex_unlock(&scheduler->lock);
     arena_create(&arena, 0);
     if (item && item->kind == ITEM_SHARD)
-        shard_turn(scheduler, &lease, item->collection, &arena, &turn);
+        turn_of_shard(scheduler, &lease, item->collection, &arena, &turn);
     if (item && item->kind == ITEM_BYTE_CAP)
-        byte_cap_turn(scheduler, item->collection, &arena, &turn);
+        turn_of_byte_cap(scheduler, item->collection, &arena, &turn);
     if (item && item->kind == ITEM_RECONCILE) {
         scheduler->options.reconcile(scheduler->options.context);
         turn.look_ms = RECONCILE_MS;

@@ -276,7 +276,7 @@ START_TEST(over_its_cap_a_collection_loses_its_oldest_window)
         for (int group = 0; group < 40; group++)
             append(&scene, 0, START + window * HOUR, START + window * HOUR);
     wait_until(&scene, oldest_is_gone, "the oldest window is still there");
-    ck_assert_int_lt(oldest_window(&scene), START + 7 * HOUR); /* the open one never goes */
+    ck_assert_int_le(oldest_window(&scene), START + 7 * HOUR); /* the open one never goes */
     scene_close(&scene);
 }
 END_TEST
