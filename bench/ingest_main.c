@@ -57,7 +57,7 @@ struct bench {
     struct buffer value; /* one encoded record; its first floats change */
 
     struct store *store;
-    _Atomic(struct store_shard *) shards[SHARDS_MAX];
+    struct store_registry *registry;
     atomic_bool stop_flushing;
 };
 
@@ -144,46 +144,19 @@ static void fill_topic(struct bench *bench)
 
 /* ---- windrow */
 
-static int host_open(void *context, const struct config_collection *collection, const char *name,
-                     struct store_shard **shard, struct error *error)
-{
-    struct bench *bench = context;
-    struct store_shard_options options = {.collection = collection->name,
-                                          .name = name,
-                                          .dim = collection->dim,
-                                          .metric = VECTOR_METRIC_COSINE,
-                                          .window_ms = collection->window_ms,
-                                          .durability = bench->durability};
-    int code = store_shard_open(bench->store, &options, shard, error);
-
-    if (code == 0)
-        atomic_store(&bench->shards[atoi(name)], *shard);
-    return code;
-}
-
-static void host_close(void *context, struct store_shard *shard, bool flush)
-{
-    struct bench *bench = context;
-    struct error error = {0};
-
-    atomic_store(&bench->stop_flushing, true); /* everything is revoked at once, at the end */
-    atomic_store(&bench->shards[atoi(store_shard_name(shard))], NULL);
-    usleep(200000);
-    if (store_shard_close(shard, flush, &error) != 0)
-        die("close", error.text);
-}
-
 /* What the program's maintenance does meanwhile. */
 static void *flush_loop(void *context)
 {
     struct bench *bench = context;
 
     while (!atomic_load(&bench->stop_flushing)) {
-        for (int i = 0; i < SHARDS_MAX; i++) {
-            struct store_shard *shard = atomic_load(&bench->shards[i]);
+        struct store_registry_position position = {0};
+        struct store_lease lease;
+        while (store_registry_acquire_next(bench->registry, &position, &lease)) {
             struct error error = {0};
-            if (shard && store_shard_flush_due(shard, &error) != 0)
+            if (store_shard_flush_due(lease.shard, &error) != 0)
                 die("flush", error.text);
+            store_registry_release(bench->registry, &lease);
         }
         usleep(1000);
     }
@@ -193,11 +166,13 @@ static void *flush_loop(void *context)
 static uint64_t durable(struct bench *bench)
 {
     uint64_t total = 0;
+    struct store_registry_position position = {0};
+    struct store_lease lease;
 
-    for (int i = 0; i < bench->partition_count; i++) {
-        struct store_shard *shard = atomic_load(&bench->shards[i]);
-        int64_t next = shard ? store_shard_next_offset(shard) : 0;
+    while (store_registry_acquire_next(bench->registry, &position, &lease)) {
+        int64_t next = store_shard_next_offset(lease.shard);
         total += next > 0 ? (uint64_t)next : 0;
+        store_registry_release(bench->registry, &lease);
     }
     return total;
 }
@@ -219,13 +194,12 @@ static void store_start(struct bench *bench)
     bench_folder_remove(bench->directory);
     if (store_open(&options, &bench->store, &error) != 0)
         die("store", error.text);
+    bench->registry = store_registry_new(&(struct store_registry_options){.store = bench->store});
 }
 
 static void windrow_start(struct bench *bench, struct windrow *windrow)
 {
-    struct ingest_options options = {
-        .config = &bench->config,
-        .host = {.context = bench, .shard_open = host_open, .shard_close = host_close}};
+    struct ingest_options options = {.config = &bench->config, .registry = bench->registry};
     struct error error = {0};
 
     atomic_store(&bench->stop_flushing, false);
@@ -419,6 +393,8 @@ static void use_topic(struct bench *bench, const char *suffix)
     snprintf(bench->topic, sizeof(bench->topic), "bench-%s-%s-%d", bench->format, suffix, getpid());
     bench->topics[0] = bench->topic;
     bench->collection = (struct config_collection){
+        .durability = bench->durability == STORE_DURABILITY_LOG ? CONFIG_DURABILITY_LOG
+                                                                : CONFIG_DURABILITY_KAFKA,
         .name = bench->topic,
         .topics = bench->topics,
         .topic_count = 1,
@@ -620,6 +596,8 @@ static void run(struct bench *bench)
         bench_topic_remove(bench->brokers, bench->topic);
     }
     bench->partition_count = partition_count;
+    store_registry_close_all(bench->registry, false);
+    store_registry_delete(bench->registry);
     store_close(bench->store);
     bench_folder_remove(bench->directory);
     if (bench->json)

@@ -19,39 +19,26 @@
 #include "base/error.h"
 #include "base/metrics.h"
 #include "config/config.h"
+#include "store/registry.h"
 #include "store/store.h"
 #include "twcs/twcs.h"
 
 struct ingest;
 
-/* How the consumer reaches the rest of the program. Functions may be called from the consumer
- * thread and from rebalance callbacks inside it. */
+/* What the consumer tells the rest of the program, on its own thread. Each may be NULL. */
 struct ingest_host {
     void *context;
-    /** A partition was assigned: open (or find) its shard. `name` is the shard's name. */
-    int (*shard_open)(void *context, const struct config_collection *collection, const char *name,
-                      struct store_shard **shard, struct error *error);
-    /** A partition was revoked or lost: flush when `flush`, and close. */
-    void (*shard_close)(void *context, struct store_shard *shard, bool flush);
-    /** A partition was lost: nothing is written any more, but no broker may answer, and then nobody
-     * else reads it either. The shard may stay open for searches until ingest_settled says whose it
-     * is. NULL: it is closed. */
-    void (*shard_keep)(void *context, struct store_shard *shard);
-    /** Closes the shard and removes everything it stored: it is read again from Kafka. The shard is
-     * closed in any case. NULL: not offered. */
-    int (*shard_discard)(void *context, struct store_shard *shard, struct error *error);
-    /** Whether another open shard of the collection holds a visible version of this id; then its
-     * name. NULL: not offered. */
-    bool (*id_elsewhere)(void *context, const struct config_collection *collection,
-                         const struct store_shard *own, const uint8_t *key, size_t key_bytes,
-                         char *name, size_t name_bytes);
-    /** Called about once a second and after each poll round: keeps the watchdog fed. May be NULL.
-     */
+    /** A partition was given back, or lost. Its shard is closed; that of a lost one stays open for
+     * searches, unclaimed, until ingest_settled says whose it is. */
+    void (*partition_left)(void *context, const struct config_collection *collection,
+                           const char *shard, bool lost);
+    /** About once a second, and before anything that takes long: keeps the watchdog fed. */
     void (*alive)(void *context);
 };
 
 struct ingest_options {
     const struct config *config;
+    struct store_registry *registry; /* where shards of assigned partitions are claimed */
     struct ingest_host host;
     struct metrics *metrics;
     struct io *io;   /* its wall clock is believed: a safe one; NULL: io_posix() */

@@ -223,12 +223,11 @@ static void stop(struct partition *partition, enum partition_stop_cause cause, c
 
 static void open_shard(struct partition *partition)
 {
-    const struct ingest_host *host = partition->context->host;
     struct store_shard *shard;
     struct error error = {0};
 
-    if (host->shard_open(host->context, partition->name.collection, partition->name.shard, &shard,
-                         &error) == 0)
+    if (store_registry_claim(partition->context->registry, partition->name.collection,
+                             partition->name.shard, &shard, &error) == 0)
         lane_open(&partition->lane, shard);
     else
         stop(partition, STOP_OPEN, "its shard cannot be opened: %s", error.text);
@@ -583,15 +582,12 @@ static int skip(struct partition *partition, struct error *error)
 
 static int rebuild(struct partition *partition, struct error *error)
 {
-    const struct ingest_host *host = partition->context->host;
     struct store_shard *shard = partition->lane.shard;
 
-    if (!host->shard_discard)
-        return error_set(error, ERROR_UNSUPPORTED, "this process cannot discard a shard");
     log_warning("ingest", PARTITION_FORMAT " is built again on an operator's word",
                 PARTITION_NAME(&partition->name));
     partition->lane.shard = NULL;
-    if (host->shard_discard(host->context, shard, error) != 0) {
+    if (store_registry_discard(partition->context->registry, shard, error) != 0) {
         partition->stop_cause = STOP_OPEN;
         return error->code;
     }
@@ -658,10 +654,13 @@ void partition_close(struct partition *partition, bool lost, bool stopping)
         set_client_paused(partition, false);
     list_remove(partition->context->list, partition);
     lane_stop(&partition->lane);
-    if (shard && lost && host->shard_keep && !stopping)
-        host->shard_keep(host->context, shard);
+    if (shard && lost && !stopping)
+        store_registry_unclaim(partition->context->registry, shard);
     else if (shard)
-        host->shard_close(host->context, shard, flush);
+        store_registry_close(partition->context->registry, shard, flush);
+    if (host->partition_left)
+        host->partition_left(host->context, partition->name.collection, partition->name.shard,
+                             lost);
     partition_metrics_remove(&partition->metrics);
     lane_destroy(&partition->lane);
     free(partition);

@@ -93,6 +93,7 @@ struct partition_context {
     struct partition_list *list;
     struct kafka_session *session;
     struct pipeline *pipeline;
+    struct store_registry *registry;
     const struct ingest_host *host;
     struct metrics *metrics;
     struct io *io;

@@ -29,15 +29,14 @@ enum {
 /* A refused group is tried again after this long; acknowledged letters wake the consumer. */
 #define RETRY_STORE_NS (5 * NS_PER_MS)
 #define RETRY_SPACE_NS NS_PER_S
-/* One id so often, whatever the rate, is looked for in the other shards. */
-#define SAMPLE_NS (100 * NS_PER_MS)
 
 int pipeline_create(struct pipeline *pipeline, const struct ingest_options *options,
                     void (*wake)(void *context), void (*sleep)(void *context, int64_t limit_ns),
                     void *context, struct error *error)
 {
-    *pipeline = (struct pipeline){.host = &options->host,
-                                  .metrics = options->metrics,
+    *pipeline = (struct pipeline){.duplicates = {.registry = options->registry,
+                                                 .metrics = options->metrics,
+                                                 .io = options->io},
                                   .io = options->io,
                                   .wall = options->wall,
                                   .decoders = decode_pool_new(options->config->decode_threads),
@@ -553,44 +552,6 @@ int64_t lane_due_ns(const struct lane *lane)
     return after_ns;
 }
 
-/* Producers that disagree about the partitioner send versions of one id to two partitions, where
- * none can replace the other. A sample finds that soon without a lookup for each record. */
-static void look_elsewhere(const struct lane *lane, const struct store_record *record)
-{
-    struct pipeline *pipeline = lane->pipeline;
-    const struct ingest_host *host = pipeline->host;
-    const struct config_collection *collection = lane->name->collection;
-    int64_t now_ns = io_monotonic_ns(pipeline->io);
-    struct metric_label label = {"collection", collection->name};
-    struct buffer id = {0};
-    struct arena arena;
-    struct doc doc;
-    char name[CONFIG_SHARD_NAME_BYTES];
-
-    if (!host->id_elsewhere || record->is_delete || now_ns - pipeline->sampled_ns < SAMPLE_NS)
-        return;
-    pipeline->sampled_ns = now_ns;
-    if (!host->id_elsewhere(host->context, collection, lane->shard, record->key, record->key_bytes,
-                            name, sizeof(name)))
-        return;
-    metric_add(metrics_counter(pipeline->metrics, "windrow_ids_in_two_shards_total",
-                               "Sampled ids that another shard of the collection holds too", &label,
-                               1),
-               1);
-    if (pipeline->sample_logged_ns != 0 && now_ns - pipeline->sample_logged_ns < LANE_COMPLAIN_NS)
-        return;
-    pipeline->sample_logged_ns = now_ns;
-    arena_create(&arena, 0);
-    doc = store_key_to_doc(record->key, record->key_bytes, &arena);
-    doc_write_json(&id, &doc);
-    log_warning("ingest",
-                PARTITION_FORMAT " holds id %s, and so does shard %s: neither version replaces the "
-                                 "other; producers must agree on the partitioner",
-                PARTITION_NAME(lane->name), buffer_text(&id), name);
-    buffer_destroy(&id);
-    arena_destroy(&arena);
-}
-
 /* The sent group is durable. */
 static void append_done(struct lane *lane)
 {
@@ -643,7 +604,8 @@ void lane_take_appended(struct lane *lane)
         return;
     }
     if (lane->sent->record_count > 0)
-        look_elsewhere(lane, &lane->sent->records[lane->sent->record_count - 1]);
+        duplicate_ids_sample(&lane->pipeline->duplicates, lane->name, lane->shard,
+                             &lane->sent->records[lane->sent->record_count - 1]);
     wait_ended(lane);
     append_done(lane);
 }

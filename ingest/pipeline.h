@@ -23,6 +23,7 @@
 #include "ingest/append_pool.h"
 #include "ingest/dead_letter.h"
 #include "ingest/decode_pool.h"
+#include "ingest/duplicate_ids.h"
 #include "ingest/ingest.h"
 #include "ingest/record_group.h"
 
@@ -38,8 +39,6 @@
 #define LANE_HAND_OVER_NS (5 * NS_PER_S)
 
 struct pipeline {
-    const struct ingest_host *host;
-    struct metrics *metrics;
     struct io *io;
     struct io *wall; /* its wall clock may be ahead of io's */
     struct decode_pool *decoders;
@@ -49,9 +48,8 @@ struct pipeline {
     void (*sleep)(void *context, int64_t limit_ns);
     void *context;
 
-    size_t decoding_bytes;    /* read and not taken */
-    int64_t sampled_ns;       /* when an id was last looked for in other shards */
-    int64_t sample_logged_ns; /* when one that was found there was last logged */
+    size_t decoding_bytes; /* read and not taken */
+    struct duplicate_ids duplicates;
 };
 
 /** `wake` is called by other threads when something happened that a sleep should end for. */

@@ -283,6 +283,8 @@ static void close_entry(struct store_registry *registry, struct registry_entry *
     tell_closing(registry, entry);
     if (store_shard_close(entry->shard, flush, &error) != 0)
         log_error("store", "closing %s/%s: %s", entry->collection->name, entry->name, error.text);
+    if (registry->options.closed)
+        registry->options.closed(registry->options.opened_context, entry->name);
     forget(registry, entry);
 }
 

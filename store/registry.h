@@ -46,6 +46,8 @@ struct store_lease {
     void *token;                /* the registry's */
 };
 
+/** Called after a shard was closed. */
+typedef void (*store_registry_closed_function)(void *context, const char *name);
 /** Called after a shard was opened and before anybody else sees it. */
 typedef int (*store_registry_opened_function)(void *context, struct store_shard *shard,
                                               struct error *error);
@@ -54,7 +56,8 @@ struct store_registry_options {
     struct store *store;
     uint32_t level0_files_max;             /* see struct store_shard_options */
     store_registry_opened_function opened; /* may be NULL */
-    void *opened_context;
+    store_registry_closed_function closed; /* may be NULL */
+    void *opened_context;                  /* of both */
     /* Somebody calls store_registry_expect, and coverage is unknown until then. Otherwise what is
      * open is all there is. */
     bool expects_shards;

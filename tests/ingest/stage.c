@@ -115,48 +115,33 @@ static int slot_of(const char *shard_name)
     return dash ? 32 + atoi(dash + 1) : atoi(shard_name);
 }
 
-static int host_open(void *context, const struct config_collection *collection, const char *name,
-                     struct store_shard **shard, struct error *error)
+static int shard_opened(void *context, struct store_shard *shard, struct error *error)
 {
     struct node *node = context;
-    struct store_shard_options options = {.collection = collection->name,
-                                          .name = name,
-                                          .dim = collection->dim,
-                                          .metric = VECTOR_METRIC_L2,
-                                          .window_ms = collection->window_ms,
-                                          .ttl_ms = collection->ttl_ms};
-    int code;
-
-    ck_assert_int_eq(atomic_fetch_add(&node->stage->owners[slot_of(name)], 1), 0);
-    code = store_shard_open(node->store, &options, shard, error);
-    if (code == 0)
-        node->shards[slot_of(name)] = *shard;
-    else
-        atomic_fetch_sub(&node->stage->owners[slot_of(name)], 1);
-    return code;
-}
-
-static void host_close(void *context, struct store_shard *shard, bool flush)
-{
-    struct node *node = context;
-    struct error error = {0};
-
     int number = slot_of(store_shard_name(shard));
 
-    node->shards[number] = NULL;
-    atomic_fetch_add(flush ? &node->flushes : &node->losses, 1);
-    ck_assert_msg(store_shard_close(shard, flush, &error) == 0, "%s", error.text);
-    ck_assert_int_eq(atomic_fetch_sub(&node->stage->owners[number], 1), 1);
+    (void)error;
+    ck_assert_int_eq(atomic_fetch_add(&node->stage->owners[number], 1), 0);
+    node->shards[number] = shard;
+    return 0;
 }
 
-static int host_discard(void *context, struct store_shard *shard, struct error *error)
+static void shard_closed(void *context, const char *name)
 {
     struct node *node = context;
-    char name[300];
 
-    snprintf(name, sizeof(name), "%s", store_shard_name(shard));
-    host_close(node, shard, false);
-    return store_shard_remove(node->store, node->stage->collection.name, name, error);
+    node->shards[slot_of(name)] = NULL;
+    ck_assert_int_eq(atomic_fetch_sub(&node->stage->owners[slot_of(name)], 1), 1);
+}
+
+static void partition_left(void *context, const struct config_collection *collection,
+                           const char *shard, bool lost)
+{
+    struct node *node = context;
+
+    (void)collection;
+    (void)shard;
+    atomic_fetch_add(lost ? &node->losses : &node->flushes, 1);
 }
 
 void node_open_store(struct node *node)
@@ -169,6 +154,16 @@ void node_open_store(struct node *node)
     struct error error = {0};
 
     ck_assert_msg(store_open(&options, &node->store, &error) == 0, "%s", error.text);
+    node->registry = store_registry_new(&(struct store_registry_options){.store = node->store,
+                                                                         .opened = shard_opened,
+                                                                         .closed = shard_closed,
+                                                                         .opened_context = node});
+}
+
+void node_close_store(struct node *node)
+{
+    store_registry_delete(node->registry);
+    store_close(node->store);
 }
 
 void node_create(struct node *node, struct stage *stage, const char *data_dir)
@@ -185,10 +180,8 @@ void node_create(struct node *node, struct stage *stage, const char *data_dir)
 void node_start(struct node *node)
 {
     struct ingest_options options = {.config = &node->config,
-                                     .host = {.context = node,
-                                              .shard_open = host_open,
-                                              .shard_close = host_close,
-                                              .shard_discard = host_discard},
+                                     .registry = node->registry,
+                                     .host = {.context = node, .partition_left = partition_left},
                                      .metrics = node->metrics,
                                      .io = node->io};
     struct error error = {0};
@@ -200,13 +193,14 @@ void node_stop(struct node *node)
 {
     ingest_stop(node->ingest);
     node->ingest = NULL;
+    store_registry_close_all(node->registry, false); /* what was lost */
 }
 
 void node_destroy(struct node *node)
 {
     if (node->ingest)
         node_stop(node);
-    store_close(node->store);
+    node_close_store(node);
     metrics_delete(node->metrics);
 }
 
@@ -337,15 +331,16 @@ size_t node_count_rows(struct node *node, int partition_count)
         struct error error = {0};
         uint32_t row;
         snprintf(name, sizeof(name), "%d", number);
-        ck_assert_msg(host_open(node, &node->stage->collection, name, &shard, &error) == 0, "%s",
-                      error.text);
+        ck_assert_msg(store_registry_claim(node->registry, &node->stage->collection, name, &shard,
+                                           &error) == 0,
+                      "%s", error.text);
         snapshot = store_snapshot_acquire(shard, 0);
         cursor = store_cursor_open(snapshot, NULL, 0);
         while (store_cursor_next(cursor, &source, &row))
             rows++;
         store_cursor_close(cursor);
         store_snapshot_release(snapshot);
-        host_close(node, shard, false);
+        store_registry_close(node->registry, shard, false);
     }
     return rows;
 }

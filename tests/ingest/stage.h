@@ -29,11 +29,12 @@ struct node {
     const char *data_dir;
     struct io *io;
     struct store *store;
+    struct store_registry *registry;
     struct metrics *metrics;
     struct ingest *ingest;
     struct store_shard *shards[64]; /* open ones, NULL otherwise */
-    atomic_int flushes;             /* shards closed with a flush */
-    atomic_int losses;              /* without */
+    atomic_int flushes;             /* partitions given back */
+    atomic_int losses;              /* lost */
 };
 
 /** Topic "points" with partitions, collection "points" of it, dead letters to "dead". */
@@ -49,7 +50,9 @@ void stage_send_points(struct stage *stage, int partition_count, int from, int t
 
 /** A store in `data_dir` and no ingest yet. */
 void node_create(struct node *node, struct stage *stage, const char *data_dir);
-/** Opens the store again, after store_close and a change of node->io. */
+/** Without ingest: for another node->io. */
+void node_close_store(struct node *node);
+/** Opens the store again, after node_close_store and a change of node->io. */
 void node_open_store(struct node *node);
 /** Starts ingesting; an error is a failed test. */
 void node_start(struct node *node);

@@ -336,7 +336,7 @@ START_TEST(full_disk_pauses_and_goes_on_by_itself)
     stage_create(&stage, 1);
     stage_send_points(&stage, 1, 0, 100);
     node_create(&node, &stage, stage_directory("data"));
-    store_close(node.store);
+    node_close_store(&node);
     node.io = &full_io;
     node_open_store(&node);
     node_start(&node);

@@ -81,7 +81,7 @@ START_TEST(member_whose_disk_takes_nothing_stays_in_its_group)
     stage_create(&stage, 1);
     stage_send_points(&stage, 1, 0, 100);
     node_create(&node, &stage, stage_directory("data"));
-    store_close(node.store);
+    node_close_store(&node);
     node.io = &sick_io;
     node_open_store(&node);
     if (!is_long) {
@@ -118,7 +118,7 @@ START_TEST(records_before_a_skipped_one_are_read_again)
     stage.config.kafka_dead_letters = NULL;
     stage_send_points(&stage, 1, 0, 5);
     node_create(&node, &stage, stage_directory("data"));
-    store_close(node.store);
+    node_close_store(&node);
     node.io = &sick_io;
     node_open_store(&node);
     node_start(&node);
@@ -167,7 +167,7 @@ START_TEST(records_appended_while_their_partition_is_lost_are_counted)
     stage_create(&stage, 1);
     stage_send_points(&stage, 1, 0, 10);
     node_create(&node, &stage, stage_directory("data"));
-    store_close(node.store);
+    node_close_store(&node);
     node.io = &sick_io;
     node_open_store(&node);
     node.config.kafka_properties = long_session;

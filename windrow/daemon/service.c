@@ -114,44 +114,15 @@ static int start_compaction(struct service *service, struct error *error)
     return 0;
 }
 
-static int shard_open(void *context, const struct config_collection *collection, const char *name,
-                      struct store_shard **shard, struct error *error)
+static void partition_left(void *context, const struct config_collection *collection,
+                           const char *shard, bool lost)
 {
     struct service *service = context;
 
-    return store_registry_claim(service->registry, collection, name, shard, error);
-}
-
-static void shard_close(void *context, struct store_shard *shard, bool flush)
-{
-    struct service *service = context;
-
-    store_registry_close(service->registry, shard, flush);
-}
-
-static void shard_keep(void *context, struct store_shard *shard)
-{
-    struct service *service = context;
-
-    store_registry_unclaim(service->registry, shard);
-    atomic_store(&service->unclaimed_closed, false);
-}
-
-static int shard_discard(void *context, struct store_shard *shard, struct error *error)
-{
-    struct service *service = context;
-
-    return store_registry_discard(service->registry, shard, error);
-}
-
-static bool id_elsewhere(void *context, const struct config_collection *collection,
-                         const struct store_shard *own, const uint8_t *key, size_t key_bytes,
-                         char *name, size_t name_bytes)
-{
-    struct service *service = context;
-
-    return store_registry_find_elsewhere(service->registry, collection, own, key, key_bytes,
-                                         io_wall_ms(service->io), name, name_bytes);
+    (void)collection;
+    (void)shard;
+    if (lost)
+        atomic_store(&service->unclaimed_closed, false);
 }
 
 static void ingest_alive(void *context)
@@ -161,25 +132,13 @@ static void ingest_alive(void *context)
     atomic_store(&service->ingest_alive_ns, io_monotonic_ns(service->io));
 }
 
-static struct ingest_host host_for_ingest(struct service *service)
-{
-    return (struct ingest_host){
-        .context = service,
-        .shard_open = shard_open,
-        .shard_close = shard_close,
-        .shard_keep = shard_keep,
-        .shard_discard = shard_discard,
-        .id_elsewhere = id_elsewhere,
-        .alive = ingest_alive,
-    };
-}
-
 static int start_ingest(struct service *service, struct error *error)
 {
     struct ingest *ingest;
     struct ingest_options options = {
         .config = service->config,
-        .host = host_for_ingest(service),
+        .registry = service->registry,
+        .host = {.context = service, .partition_left = partition_left, .alive = ingest_alive},
         .metrics = service->metrics,
         .io = service->io,
         .wall = service->wall,
