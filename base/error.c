@@ -1,5 +1,6 @@
 #include "base/error.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -9,8 +10,7 @@ int error_set(struct error *error, int code, const char *format, ...)
 {
     va_list arguments;
 
-    if (!error)
-        return code;
+    assert(error);
     error->code = code;
     va_start(arguments, format);
     (void)vsnprintf(error->text, sizeof(error->text), format, arguments);
@@ -52,8 +52,7 @@ int error_set_errno(struct error *error, int errno_value, const char *format, ..
     va_list arguments;
     size_t used;
 
-    if (!error)
-        return code;
+    assert(error);
     error->code = code;
     va_start(arguments, format);
     (void)vsnprintf(error->text, sizeof(error->text), format, arguments);
@@ -69,8 +68,7 @@ int error_wrap(struct error *error, const char *format, ...)
     va_list arguments;
     size_t used;
 
-    if (!error)
-        return ERROR_INVALID;
+    assert(error);
     memcpy(former, error->text, sizeof(former));
     va_start(arguments, format);
     (void)vsnprintf(error->text, sizeof(error->text), format, arguments);

@@ -23,12 +23,16 @@ enum error_code {
     ERROR_UNAVAILABLE = -13 /* what is asked for lies in another process, or in none now */
 };
 
+/* Small enough to zero without thought. */
 struct error {
-    int code; /* enum error_code */
-    char text[1024];
+    int code;                     /* enum error_code */
+    char text[512 - sizeof(int)]; /* cut where it does not fit */
 };
 
-/** Fills `error` (may be NULL) and returns `code`, so that `return error_set(...)` reads well. */
+/** For a caller that does not care why: a `struct error *` is never NULL. */
+#define ERROR_IGNORED (&(struct error){0})
+
+/** Fills `error` and returns `code`, so that `return error_set(...)` reads well. */
 int error_set(struct error *error, int code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

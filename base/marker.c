@@ -34,9 +34,9 @@ bool marker_is_set(struct io *io, const char *directory, const char *name)
     char path[PATH_MAX];
     int file;
 
-    if (marker_path(directory, name, path, NULL) != 0 ||
-        io_open(io, path, IO_READ, &file, NULL) != 0)
+    if (marker_path(directory, name, path, ERROR_IGNORED) != 0 ||
+        io_open(io, path, IO_READ, &file, ERROR_IGNORED) != 0)
         return false;
-    (void)io_close(io, file, path, NULL);
+    (void)io_close(io, file, path, ERROR_IGNORED);
     return true;
 }

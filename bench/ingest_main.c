@@ -375,7 +375,7 @@ static void measure_freshness(struct bench *bench, struct freshness *result)
     if (pthread_create(&watcher, NULL, watch, &stamps) != 0)
         die("freshness", "no thread");
     produce_at(&stamps, producer, result->rate);
-    if (ingest_producer_delete(producer, 60000, NULL) != 0)
+    if (ingest_producer_delete(producer, 60000, ERROR_IGNORED) != 0)
         die("freshness", "not acknowledged");
     pthread_join(watcher, NULL);
     take_quantiles(&stamps, result);
@@ -425,7 +425,7 @@ static double measure_chain(struct bench *bench)
         (void)ingest_producer_poll(producer, 0);
     }
     rate = (double)(durable(bench) - before) / (bench_now_s() - start_s);
-    if (ingest_producer_delete(producer, 60000, NULL) != 0)
+    if (ingest_producer_delete(producer, 60000, ERROR_IGNORED) != 0)
         die("freshness", "not acknowledged");
     while (durable(bench) < before + sent)
         usleep(2000);
@@ -584,7 +584,7 @@ static void run(struct bench *bench)
         bench->partition_count = 1;
         use_topic(bench, "fresh");
         bench_record_encode(bench->format, bench->dim, 1, &bench->value);
-        (void)ingest_producer_delete(producer_new(bench), 0, NULL);
+        (void)ingest_producer_delete(producer_new(bench), 0, ERROR_IGNORED);
         windrow_start(bench, &windrow);
         result.freshness_count = 3;
         peak = measure_chain(bench);

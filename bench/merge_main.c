@@ -169,11 +169,12 @@ static void row_by_row(struct sink *sink)
         const uint8_t *payload;
         size_t payload_bytes;
         digest(sink, heap[0].table, heap[0].row);
-        if (sink->vectors && table_gather(table, &heap[0].row, 1,
-                                          sink->floats + sink->rows % GATHER_ROWS * dim, NULL) != 0)
+        if (sink->vectors &&
+            table_gather(table, &heap[0].row, 1, sink->floats + sink->rows % GATHER_ROWS * dim,
+                         ERROR_IGNORED) != 0)
             fail("gather", NULL);
-        if (sink->payloads &&
-            table_payload(table, heap[0].row, &sink->arena, &payload, &payload_bytes, NULL) != 0)
+        if (sink->payloads && table_payload(table, heap[0].row, &sink->arena, &payload,
+                                            &payload_bytes, ERROR_IGNORED) != 0)
             fail("payload", NULL);
         if (sink->rows % GATHER_ROWS == 0)
             arena_reset(&sink->arena);
@@ -207,9 +208,9 @@ static void bring_together(struct sink *sink, const struct merge_entry *entries,
         uint32_t first = table > 0 ? ends[table - 1] : 0;
         uint32_t found = ends[table] - first;
         int result = vectors ? table_gather(tables[table], rows + first, found,
-                                            sink->floats + (size_t)first * dim, NULL)
+                                            sink->floats + (size_t)first * dim, ERROR_IGNORED)
                              : table_gather_payloads(tables[table], rows + first, found,
-                                                     &sink->arena, payloads, sizes, NULL);
+                                                     &sink->arena, payloads, sizes, ERROR_IGNORED);
         if (result)
             fail("gather", NULL);
     }

@@ -209,8 +209,8 @@ void bench_windrow_look_up(struct bench_windrow *run, uint64_t lookups, uint64_t
         uint32_t row;
         uint32_t count;
         bench_key(number, key);
-        if (store_snapshot_find(snapshot, key, sizeof(key), &source, &row, NULL) != 0 ||
-            store_row_vectors(source, row, &vector, &count, NULL) != 0 ||
+        if (store_snapshot_find(snapshot, key, sizeof(key), &source, &row, ERROR_IGNORED) != 0 ||
+            store_row_vectors(source, row, &vector, &count, ERROR_IGNORED) != 0 ||
             vector[0] != bench_vector(number)[0])
             bench_fail("windrow", "a key was not found");
     }

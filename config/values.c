@@ -152,7 +152,7 @@ static bool set_duration(const struct setter *setter, const struct tree_node *no
 {
     int64_t duration_ms;
 
-    if (text_parse_duration_ms(node->text, &duration_ms, NULL) != 0) {
+    if (text_parse_duration_ms(node->text, &duration_ms, ERROR_IGNORED) != 0) {
         report_error(
             setter->report, node->mark,
             "%s: invalid duration \"%.60s\" (use a number and a unit, such as 10m, 1h or 1h30m)",
@@ -169,7 +169,7 @@ static bool set_size(const struct setter *setter, const struct tree_node *node)
 {
     uint64_t size_bytes;
 
-    if (text_parse_size_bytes(node->text, &size_bytes, NULL) != 0) {
+    if (text_parse_size_bytes(node->text, &size_bytes, ERROR_IGNORED) != 0) {
         report_error(
             setter->report, node->mark,
             "%s: invalid size \"%.60s\" (use a number and a unit, such as 64KiB, 128MiB or 1GB)",

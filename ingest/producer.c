@@ -100,12 +100,9 @@ int ingest_producer_new(const struct config *config, struct metrics *metrics,
                         struct ingest_producer **producer, struct error *error)
 {
     struct ingest_producer *fresh = calloc(1, sizeof(*fresh));
-    struct error own = {0};
 
     if (!fresh)
         abort();
-    if (!error)
-        error = &own;
     fresh->config = config;
     fresh->metrics = metrics;
     fresh->latency =

@@ -184,9 +184,9 @@ static int take_log(struct store_shard *shard, uint64_t first_bytes, struct log_
         return 0;
     }
     /* With no space left the edit is known not to count: the file stays a spare or an orphan. */
-    (void)log_file_close(log, NULL);
+    (void)log_file_close(log, ERROR_IGNORED);
     if (create && code == ERROR_NO_SPACE) {
-        (void)io_unlink(shard->io, log->path, NULL); /* the opening already reported why */
+        (void)io_unlink(shard->io, log->path, ERROR_IGNORED); /* the opening already reported why */
         log_file_set_allocated(log, 0);
     }
     if (create || code != ERROR_NO_SPACE)
@@ -626,7 +626,7 @@ int store_shard_append(struct store_shard *shard, const struct store_group *grou
     free(indices);
     pthread_mutex_unlock(&shard->writer.lock);
     shard_appended(shard, code == 0);
-    if (code != 0 && error)
+    if (code != 0)
         error_wrap(error, "%s/%s: append", shard->collection, shard->name);
     return code;
 }

@@ -100,7 +100,7 @@ int store_shard_attach(struct store_shard *shard, uint64_t file_number,
     garbage_collect_behind(shard);
     if (code == 0)
         shard_windows_changed(shard);
-    if (code != 0 && error)
+    if (code != 0)
         error_wrap(error, "%s/%s: attach segment", shard->collection, shard->name);
     return code;
 }
@@ -133,7 +133,7 @@ int store_shard_load_segment(struct store_shard *shard, uint64_t file_number, vo
     garbage_collect_behind(shard);
     if (code == 0)
         shard_windows_changed(shard);
-    if (code != 0 && error)
+    if (code != 0)
         error_wrap(error, "%s/%s: load segment", shard->collection, shard->name);
     return code;
 }

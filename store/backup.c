@@ -104,7 +104,7 @@ int store_shard_backup(struct store_shard *shard, const char *folder, const atom
         code = backup_make_shard(shard->io, folder, shard->collection, shard->name, path, error);
     if (code == 0)
         code = back_up(shard, path, cancel, done, error);
-    if (code != 0 && error)
+    if (code != 0)
         (void)error_wrap(error, "%s/%s: backup", shard->collection, shard->name);
     return code;
 }

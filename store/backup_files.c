@@ -53,10 +53,10 @@ static int copy_file(struct backup_files *files, const char *from_path, const ch
     code = io_open(files->io, to_path, IO_WRITE | IO_CREATE | IO_EXCLUSIVE, &to, error);
     if (code == 0) {
         code = copy_bytes(files, from, from_path, to, to_path, error);
-        if (io_close(files->io, to, to_path, code == 0 ? error : NULL) != 0 && code == 0)
+        if (io_close(files->io, to, to_path, code == 0 ? error : ERROR_IGNORED) != 0 && code == 0)
             code = ERROR_IO;
     }
-    (void)io_close(files->io, from, from_path, NULL); /* only read */
+    (void)io_close(files->io, from, from_path, ERROR_IGNORED); /* only read */
     return code;
 }
 
@@ -69,7 +69,7 @@ static int count_bytes(struct backup_files *files, const char *path, struct erro
     if (code != 0)
         return code;
     code = io_size(files->io, file, path, &size_bytes, error);
-    (void)io_close(files->io, file, path, NULL); /* only read */
+    (void)io_close(files->io, file, path, ERROR_IGNORED); /* only read */
     files->file_count++;
     files->bytes += size_bytes;
     return code;
@@ -88,7 +88,7 @@ static int bring(struct backup_files *files, uint64_t number, const char *extens
     table_path(files->to, number, extension, to, sizeof(to));
     if (!changes && !files->links_refused) {
         /* Another file system, or one without links: what is really wrong, the copy finds too. */
-        files->links_refused = io_link(files->io, from, to, NULL) != 0;
+        files->links_refused = io_link(files->io, from, to, ERROR_IGNORED) != 0;
         if (!files->links_refused)
             return count_bytes(files, to, error);
     }
@@ -220,7 +220,7 @@ int backup_write_file(struct io *io, const char *folder, const char *name, const
     code = io_write(io, file, temporary, bytes, size_bytes, 0, error);
     if (code == 0)
         code = io_datasync(io, file, temporary, error);
-    if (io_close(io, file, temporary, code == 0 ? error : NULL) != 0 && code == 0)
+    if (io_close(io, file, temporary, code == 0 ? error : ERROR_IGNORED) != 0 && code == 0)
         code = ERROR_IO;
     if (code == 0)
         code = io_rename(io, temporary, path, error);
@@ -251,7 +251,7 @@ int backup_read_file(struct io *io, const char *folder, const char *name, struct
             buffer_append(bytes, text, size_bytes);
         free(text);
     }
-    (void)io_close(io, file, path, NULL); /* only read */
+    (void)io_close(io, file, path, ERROR_IGNORED); /* only read */
     return code;
 }
 
@@ -261,9 +261,9 @@ int backup_check_restored(struct io *io, const char *data_dir, struct error *err
     int file;
 
     snprintf(path, sizeof(path), "%s/%s", data_dir, BACKUP_RESTORING_NAME);
-    if (io_open(io, path, IO_READ, &file, NULL) != 0)
+    if (io_open(io, path, IO_READ, &file, ERROR_IGNORED) != 0)
         return 0;
-    (void)io_close(io, file, path, NULL); /* only read */
+    (void)io_close(io, file, path, ERROR_IGNORED); /* only read */
     return error_set(error, ERROR_CORRUPT,
                      "%s: an earlier restore did not finish (empty the folder and restore again)",
                      data_dir);

@@ -131,11 +131,11 @@ static uint64_t file_size(struct store_shard *shard, uint64_t number, const char
     int file;
 
     table_path(shard->directory, number, extension, path, sizeof(path));
-    if (io_open(shard->io, path, IO_READ, &file, NULL) != 0)
+    if (io_open(shard->io, path, IO_READ, &file, ERROR_IGNORED) != 0)
         return 0;
-    if (io_size(shard->io, file, path, &size_bytes, NULL) != 0)
+    if (io_size(shard->io, file, path, &size_bytes, ERROR_IGNORED) != 0)
         size_bytes = 0;
-    (void)io_close(shard->io, file, path, NULL); /* nothing was written */
+    (void)io_close(shard->io, file, path, ERROR_IGNORED); /* nothing was written */
     return size_bytes;
 }
 

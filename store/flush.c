@@ -246,7 +246,7 @@ static int flush_memtable(struct store_shard *shard, struct memtable *memtable, 
         sstable_unref(job.chunks[i].sstable); /* the version holds it */
     }
     if (code == 0)
-        (void)log_file_close(memtable->log, NULL); /* all of it is synced */
+        (void)log_file_close(memtable->log, ERROR_IGNORED); /* all of it is synced */
     free(job.chunk_rows);
     free(job.chunks);
     return shard_check_stop(shard, code, error);
@@ -319,7 +319,7 @@ static int flush(struct store_shard *shard, bool all, struct error *error)
     garbage_collect_behind(shard);
     if (code == 0)
         shard_windows_changed(shard);
-    if (code != 0 && error)
+    if (code != 0)
         error_wrap(error, "%s/%s: flush", shard->collection, shard->name);
     return code;
 }

@@ -35,7 +35,8 @@ static int is_whole(struct io *io, int file, const char *path, uint64_t size_byt
         return error_set(error, ERROR_MEMORY, "%s: no memory for a frame", path);
     code = io_read(io, file, path, bytes, (size_t)header->frame_bytes, 0, error);
     if (code == 0)
-        *whole = log_frame_parse(bytes, header->frame_bytes, &identity, 0, &frame, NULL) == 0;
+        *whole =
+            log_frame_parse(bytes, header->frame_bytes, &identity, 0, &frame, ERROR_IGNORED) == 0;
     free(bytes);
     return code;
 }
@@ -79,7 +80,7 @@ static int check_log(void *context, const char *name)
     if (search->code != 0)
         return 1;
     search->code = check_open_log(search, file, path, number);
-    (void)io_close(search->io, file, path, NULL); /* nothing was written */
+    (void)io_close(search->io, file, path, ERROR_IGNORED); /* nothing was written */
     return search->code != 0;
 }
 

@@ -125,7 +125,8 @@ void log_file_delete(struct log_file *log)
     if (!log)
         return;
     if (log->file >= 0)
-        (void)io_close(log->io, log->file, log->path, NULL); /* nothing unsynced matters here */
+        (void)io_close(log->io, log->file, log->path,
+                       ERROR_IGNORED); /* nothing unsynced matters here */
     pthread_mutex_destroy(&log->grow_lock);
     free(log);
 }
@@ -184,11 +185,13 @@ int log_file_open(struct log_file *log, bool create, enum store_durability durab
     if (code == 0)
         return 0;
     if (log->file >= 0)
-        (void)io_close(log->io, log->file, log->path, NULL); /* the first error is reported */
+        (void)io_close(log->io, log->file, log->path,
+                       ERROR_IGNORED); /* the first error is reported */
     log->file = -1;
     if (create) {
         log_file_set_allocated(log, 0);
-        (void)io_unlink(log->io, log->path, NULL); /* else an orphan, removed at the next opening */
+        (void)io_unlink(log->io, log->path,
+                        ERROR_IGNORED); /* else an orphan, removed at the next opening */
     }
     return code;
 }
@@ -214,7 +217,7 @@ static int write_zeros(struct log_file *log, uint64_t want, struct error *error)
     /* The frames that follow change no metadata: it has to be on the device before them. */
     if (code == 0 && io_datasync(log->io, file, log->path, error) != 0)
         code = io_failed(error);
-    (void)io_close(log->io, file, log->path, NULL); /* all of it is synced */
+    (void)io_close(log->io, file, log->path, ERROR_IGNORED); /* all of it is synced */
     return code;
 }
 

@@ -66,14 +66,14 @@ static int create_spare(struct store_shard *shard, struct error *error)
         code = manifest_commit(shard->manifest, &edit, error);
     }
     manifest_edit_destroy(&edit);
-    (void)log_file_close(log, NULL); /* nothing was written */
+    (void)log_file_close(log, ERROR_IGNORED); /* nothing was written */
     if (code == 0) {
         log_file_unref(log);
         garbage_collect(shard); /* puts it among the spares */
         return 0;
     }
     if (code == ERROR_NO_SPACE) {
-        (void)io_unlink(shard->io, log->path, NULL); /* else an orphan */
+        (void)io_unlink(shard->io, log->path, ERROR_IGNORED); /* else an orphan */
         log_file_set_allocated(log, 0);
     }
     log_file_delete(log);

@@ -18,7 +18,7 @@ static int read_file(struct log_reader *reader, struct error *error)
     code = io_read(io, file, path, memtable->buffer, (size_t)memtable->buffer_bytes, 0, error);
     if (code == 0)
         code = io_datasync(io, file, path, error);
-    if (io_close(io, file, path, code == 0 ? error : NULL) != 0 && code == 0)
+    if (io_close(io, file, path, code == 0 ? error : ERROR_IGNORED) != 0 && code == 0)
         code = ERROR_IO;
     return code;
 }
@@ -63,8 +63,7 @@ int log_reader_wait(struct log_reader *reader, struct memtable **memtable, struc
         run(reader);
     reader->threaded = false;
     if (reader->code != 0) {
-        if (error)
-            *error = reader->error;
+        *error = reader->error;
         return reader->code;
     }
     *memtable = reader->memtable;

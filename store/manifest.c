@@ -41,7 +41,7 @@ static int write_file(struct manifest *manifest, uint64_t number, const char *pa
         code = io_sync_directory(manifest->io, manifest->directory, error);
     *size_bytes = frame.size;
     if (code != 0 && *file >= 0) {
-        (void)io_close(manifest->io, *file, path, NULL); /* the first error is reported */
+        (void)io_close(manifest->io, *file, path, ERROR_IGNORED); /* the first error is reported */
         *file = -1;
     }
     manifest_edit_destroy(&edit);
@@ -66,7 +66,8 @@ static int write_current(struct manifest *manifest, uint64_t number, struct erro
     code = io_write(manifest->io, file, temporary, line, strlen(line), 0, error);
     if (code == 0)
         code = io_datasync(manifest->io, file, temporary, error);
-    if (io_close(manifest->io, file, temporary, code == 0 ? error : NULL) != 0 && code == 0)
+    if (io_close(manifest->io, file, temporary, code == 0 ? error : ERROR_IGNORED) != 0 &&
+        code == 0)
         code = ERROR_IO;
     if (code == 0)
         code = io_rename(manifest->io, temporary, path, error);
@@ -108,12 +109,15 @@ static int manifest_roll(struct manifest *manifest, struct error *error)
         code = write_current(manifest, number, error);
     if (code != 0) {
         if (file >= 0)
-            (void)io_close(manifest->io, file, path, NULL); /* the first error is reported */
+            (void)io_close(manifest->io, file, path,
+                           ERROR_IGNORED); /* the first error is reported */
         return code;
     }
     if (manifest->file >= 0) {
-        (void)io_close(manifest->io, manifest->file, old_path, NULL); /* synced, not used again */
-        (void)io_unlink(manifest->io, old_path, NULL); /* else an orphan, removed when opened */
+        (void)io_close(manifest->io, manifest->file, old_path,
+                       ERROR_IGNORED); /* synced, not used again */
+        (void)io_unlink(manifest->io, old_path,
+                        ERROR_IGNORED); /* else an orphan, removed when opened */
     }
     manifest->file = file;
     manifest->path = strdup(path);
@@ -137,7 +141,7 @@ void manifest_copy_state(struct manifest *manifest, struct manifest_state *state
     pthread_mutex_lock(&manifest->lock);
     manifest_state_encode(&manifest->state, &edit);
     pthread_mutex_unlock(&manifest->lock);
-    code = manifest_state_apply(state, edit.body.data, edit.body.size, NULL);
+    code = manifest_state_apply(state, edit.body.data, edit.body.size, ERROR_IGNORED);
     assert(code == 0); /* we made it ourselves */
     (void)code;
     manifest_edit_destroy(&edit);
@@ -154,7 +158,7 @@ int manifest_write_new(struct io *io, const char *directory, const struct manife
         abort();
     code = manifest_roll(&manifest, error);
     if (manifest.file >= 0)
-        (void)io_close(io, manifest.file, manifest.path, NULL); /* all of it is synced */
+        (void)io_close(io, manifest.file, manifest.path, ERROR_IGNORED); /* all of it is synced */
     free(manifest.directory);
     free(manifest.path);
     return code;
@@ -263,7 +267,7 @@ void manifest_close(struct manifest *manifest)
         return;
     if (manifest->file >= 0)
         (void)io_close(manifest->io, manifest->file, manifest->path,
-                       NULL); /* all of it is synced */
+                       ERROR_IGNORED); /* all of it is synced */
     manifest_state_destroy(&manifest->state);
     pthread_mutex_destroy(&manifest->lock);
     free(manifest->forgotten);

@@ -96,7 +96,7 @@ int manifest_current_read(struct io *io, const char *directory, uint64_t *number
         code = error_set(error, ERROR_CORRUPT, "%s: %" PRIu64 " bytes", path, size);
     if (code == 0)
         code = io_read(io, file, path, text, (size_t)size, 0, error);
-    if (io_close(io, file, path, code == 0 ? error : NULL) != 0 && code == 0)
+    if (io_close(io, file, path, code == 0 ? error : ERROR_IGNORED) != 0 && code == 0)
         code = ERROR_IO;
     if (code != 0)
         return code;
@@ -126,7 +126,8 @@ static bool later_frame_exists(const uint8_t *bytes, uint64_t size, uint64_t num
         const struct manifest_frame_header *header =
             (const struct manifest_frame_header *)(bytes + at);
         if (header->magic == MANIFEST_MAGIC && header->sequence >= sequence &&
-            manifest_frame_parse(bytes + at, size - at, number, header->sequence, at, NULL))
+            manifest_frame_parse(bytes + at, size - at, number, header->sequence, at,
+                                 ERROR_IGNORED))
             return true;
     }
     return false;
@@ -187,7 +188,7 @@ int manifest_read(struct io *io, const char *directory, uint64_t number,
             error_wrap(error, "%s", path);
         *clean = *end == size;
     }
-    if (io_close(io, file, path, code == 0 ? error : NULL) != 0 && code == 0)
+    if (io_close(io, file, path, code == 0 ? error : ERROR_IGNORED) != 0 && code == 0)
         code = ERROR_IO;
     free(bytes);
     return code;

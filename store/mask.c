@@ -27,9 +27,9 @@ static int write_file(struct io *io, const char *path, const struct buffer *byte
     if (result == 0)
         result = io_close(io, handle, path, error);
     else
-        (void)io_close(io, handle, path, NULL);
+        (void)io_close(io, handle, path, ERROR_IGNORED);
     if (result)
-        (void)io_unlink(io, path, NULL);
+        (void)io_unlink(io, path, ERROR_IGNORED);
     return result;
 }
 
@@ -119,7 +119,7 @@ static int read_file(struct io *io, const char *path, uint32_t row_count, uint8_
     if (result == 0)
         result = io_close(io, handle, path, error);
     else
-        (void)io_close(io, handle, path, NULL);
+        (void)io_close(io, handle, path, ERROR_IGNORED);
     return result;
 }
 

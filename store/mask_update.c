@@ -48,7 +48,8 @@ void masks_written(struct store_shard *shard, const struct mask_update *update)
         return;
     if (sstable->mask_number != 0) {
         table_path(shard->directory, sstable->mask_number, "mask", path, sizeof(path));
-        if (io_unlink(shard->io, path, NULL) == 0) /* else dropped: removed at the next opening */
+        if (io_unlink(shard->io, path, ERROR_IGNORED) ==
+            0) /* else dropped: removed at the next opening */
             manifest_forget(shard->manifest, sstable->mask_number);
     }
     sstable->mask_number = update->number;
@@ -66,7 +67,8 @@ void masks_abandoned(struct store_shard *shard, const struct mask_update *update
         return;
     table_path(shard->directory, update->number, "mask", path, sizeof(path));
     if (remove)
-        (void)io_unlink(shard->io, path, NULL); /* else an orphan, removed at the next opening */
+        (void)io_unlink(shard->io, path,
+                        ERROR_IGNORED); /* else an orphan, removed at the next opening */
     windows_pending_done(&shard->windows, update->number);
 }
 

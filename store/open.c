@@ -152,8 +152,7 @@ int store_shard_open(struct store *store, const struct store_shard_options *opti
         code = recovery_run(shard, error);
     }
     if (code != 0) {
-        if (error)
-            error_wrap(error, "%s/%s: open", options->collection, options->name);
+        error_wrap(error, "%s/%s: open", options->collection, options->name);
         shard_metrics_remove(&shard->metrics);
         shard_delete(shard);
         return code;

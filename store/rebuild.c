@@ -61,12 +61,12 @@ static void remove_folder(struct io *io, const char *folder)
     char path[PATH_MAX];
     struct buffer names = {0};
 
-    if (io_list(io, folder, collect_name, &names, NULL) == 0) {
+    if (io_list(io, folder, collect_name, &names, ERROR_IGNORED) == 0) {
         for (size_t at = 0; at < names.size; at += strlen((char *)names.data + at) + 1) {
             snprintf(path, sizeof(path), "%.3000s/%.250s", folder, (char *)names.data + at);
-            (void)io_unlink(io, path, NULL);
+            (void)io_unlink(io, path, ERROR_IGNORED);
         }
-        (void)io_remove_directory(io, folder, NULL);
+        (void)io_remove_directory(io, folder, ERROR_IGNORED);
     }
     buffer_destroy(&names);
 }
@@ -81,7 +81,7 @@ static void remove_shadow(const struct store_shard *shard)
     snprintf(path, sizeof(path), "%.3000s/%s/%s", shard->store->data_dir, collection, shard->name);
     remove_folder(shard->io, path);
     snprintf(path, sizeof(path), "%.3000s/%s", shard->store->data_dir, collection);
-    (void)io_remove_directory(shard->io, path, NULL); /* another shard may use it */
+    (void)io_remove_directory(shard->io, path, ERROR_IGNORED); /* another shard may use it */
 }
 
 static void remove_shadows_of(struct store *store, const char *collection)
@@ -91,12 +91,12 @@ static void remove_shadows_of(struct store *store, const char *collection)
     struct buffer names = {0};
 
     snprintf(folder, sizeof(folder), "%.3000s/%.250s", store->data_dir, collection);
-    if (io_list(store->io, folder, collect_name, &names, NULL) == 0) {
+    if (io_list(store->io, folder, collect_name, &names, ERROR_IGNORED) == 0) {
         for (size_t at = 0; at < names.size; at += strlen((char *)names.data + at) + 1) {
             snprintf(path, sizeof(path), "%.3300s/%.250s", folder, (char *)names.data + at);
             remove_folder(store->io, path);
         }
-        (void)io_remove_directory(store->io, folder, NULL);
+        (void)io_remove_directory(store->io, folder, ERROR_IGNORED);
     }
     buffer_destroy(&names);
 }
@@ -105,7 +105,7 @@ void rebuild_remove_shadows(struct store *store)
 {
     struct buffer names = {0};
 
-    if (io_list(store->io, store->data_dir, collect_name, &names, NULL) == 0)
+    if (io_list(store->io, store->data_dir, collect_name, &names, ERROR_IGNORED) == 0)
         for (size_t at = 0; at < names.size; at += strlen((char *)names.data + at) + 1)
             if (strncmp((char *)names.data + at, SHADOW_PREFIX, strlen(SHADOW_PREFIX)) == 0)
                 remove_shadows_of(store, (char *)names.data + at);
@@ -138,7 +138,7 @@ static void close_shadow(struct store_rebuild *rebuild)
 {
     if (!rebuild->shadow)
         return;
-    (void)store_shard_close(rebuild->shadow, false, NULL);
+    (void)store_shard_close(rebuild->shadow, false, ERROR_IGNORED);
     rebuild->shadow = NULL;
     pthread_mutex_lock(&rebuild->shard->store->shadow_lock);
     remove_shadow(rebuild->shard);

@@ -67,10 +67,10 @@ static void open_logs(struct recovery *recovery)
         log->log_generation = state->logs[i].log_generation;
         log->salt = state->logs[i].salt;
         log->durable = state->logs[i].durable != 0;
-        if (io_open(shard->io, log->path, IO_READ, &file, NULL) == 0) {
-            if (io_size(shard->io, file, log->path, &size_bytes, NULL) == 0)
+        if (io_open(shard->io, log->path, IO_READ, &file, ERROR_IGNORED) == 0) {
+            if (io_size(shard->io, file, log->path, &size_bytes, ERROR_IGNORED) == 0)
                 log_file_set_allocated(log, size_bytes);
-            (void)io_close(shard->io, file, log->path, NULL); /* nothing was written */
+            (void)io_close(shard->io, file, log->path, ERROR_IGNORED); /* nothing was written */
         }
         recovery->logs[recovery->log_count++] = log;
     }
@@ -211,7 +211,7 @@ static bool later_frame_exists(const struct memtable *memtable, const struct log
             continue;
         if ((header->salt == log->salt && is_misplaced(header, at, dim)) ||
             log_frame_parse(memtable->buffer + at, memtable->buffer_bytes - at, &identity, dim,
-                            &frame, NULL) == 0)
+                            &frame, ERROR_IGNORED) == 0)
             return true;
     }
     return false;
@@ -229,7 +229,7 @@ static int replay_frames(struct store_shard *shard, struct memtable *memtable,
         struct log_frame frame;
         struct store_clock clock;
         if (log_frame_parse(memtable->buffer + at, memtable->buffer_bytes - at, &identity,
-                            shard->dim, &frame, NULL) != 0 ||
+                            shard->dim, &frame, ERROR_IGNORED) != 0 ||
             frame.header->sequence != (uint64_t)shard->writer.next_sequence)
             break;
         if (frame.header->first_offset < atomic_load(&shard->progress.visible))
@@ -269,7 +269,7 @@ static int check_empty(struct recovery *recovery, struct log_file *log, struct e
         return error_set(error, ERROR_CORRUPT, "%s is missing", log->path);
     if (code != 0)
         return code;
-    (void)io_close(io, file, log->path, NULL); /* nothing was written */
+    (void)io_close(io, file, log->path, ERROR_IGNORED); /* nothing was written */
     log_holds_nothing(recovery, log);
     return 0;
 }

@@ -542,7 +542,7 @@ static bool holds(struct store_shard *shard, const uint8_t *key, size_t key_byte
     struct store_snapshot *snapshot = store_snapshot_acquire(shard, now_ms);
     const struct store_source *source;
     uint32_t row;
-    bool found = store_snapshot_find(snapshot, key, key_bytes, &source, &row, NULL) == 0;
+    bool found = store_snapshot_find(snapshot, key, key_bytes, &source, &row, ERROR_IGNORED) == 0;
 
     store_snapshot_release(snapshot);
     return found;

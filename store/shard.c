@@ -13,8 +13,7 @@ int shard_check_stop(struct store_shard *shard, int code, const struct error *er
         return code;
     pthread_mutex_lock(&shard->stop.lock);
     if (!atomic_load(&shard->stop.reason)) {
-        snprintf(shard->stop.text, sizeof(shard->stop.text), "writes stopped: %s",
-                 error ? error->text : "the device failed");
+        snprintf(shard->stop.text, sizeof(shard->stop.text), "writes stopped: %s", error->text);
         atomic_store(&shard->stop.reason, shard->stop.text);
         log_error("store", "%s/%s: %s", shard->collection, shard->name, shard->stop.text);
     }

@@ -25,7 +25,7 @@ static int make_data_dir(struct io *io, const char *data_dir, struct error *erro
             continue;
         path[i] = '\0';
         /* A folder that exists and may not be written answers as well: the last one decides. */
-        (void)io_make_directory(io, path, NULL);
+        (void)io_make_directory(io, path, ERROR_IGNORED);
         path[i] = '/';
     }
     return io_make_directory(io, path, error);
@@ -53,7 +53,7 @@ static void store_delete(struct store *store)
 {
     background_stop(store->background);
     if (store->lock_file >= 0)
-        (void)io_close(store->io, store->lock_file, store->lock_path, NULL); /* unlocks */
+        (void)io_close(store->io, store->lock_file, store->lock_path, ERROR_IGNORED); /* unlocks */
     memory_destroy(&store->memory);
     events_destroy(&store->events);
     pthread_mutex_destroy(&store->shadow_lock);
@@ -183,9 +183,9 @@ static bool is_shard(struct store *store, const char *collection, const char *na
     int file;
 
     snprintf(path, sizeof(path), "%s/%s/%s/CURRENT", store->data_dir, collection, name);
-    if (io_open(store->io, path, IO_READ, &file, NULL) != 0)
+    if (io_open(store->io, path, IO_READ, &file, ERROR_IGNORED) != 0)
         return false;
-    (void)io_close(store->io, file, path, NULL); /* nothing was written */
+    (void)io_close(store->io, file, path, ERROR_IGNORED); /* nothing was written */
     return true;
 }
 

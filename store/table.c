@@ -99,7 +99,7 @@ int table_map_path(struct io *io, uint64_t min_bytes, struct table_map *map, str
     if (result == 0)
         result = io_close(io, handle, map->path, error);
     else
-        (void)io_close(io, handle, map->path, NULL);
+        (void)io_close(io, handle, map->path, ERROR_IGNORED);
     if (result && bytes)
         io_unmap(io, bytes, size_bytes);
     if (result)

@@ -84,9 +84,9 @@ static int close_handles(struct table_file *file, struct error *error)
 
     file->handle = file->uncached = -1;
     for (int i = 0; i < 2; i++) {
-        int closed = handles[i] < 0
-                         ? 0
-                         : io_close(file->io, handles[i], file->path, code == 0 ? error : NULL);
+        int closed = handles[i] < 0 ? 0
+                                    : io_close(file->io, handles[i], file->path,
+                                               code == 0 ? error : ERROR_IGNORED);
         code = code == 0 ? closed : code;
     }
     free(file->block);
@@ -111,7 +111,7 @@ int table_file_finish(struct table_file *file, struct error *error)
 
 void table_file_abort(struct table_file *file)
 {
-    (void)close_handles(file, NULL);
+    (void)close_handles(file, ERROR_IGNORED);
     if (file->path[0] != '\0')
-        (void)io_unlink(file->io, file->path, NULL);
+        (void)io_unlink(file->io, file->path, ERROR_IGNORED);
 }

@@ -172,7 +172,7 @@ static void verify_log_tail(struct verification *verification, const struct tabl
          * up what follows it, and Kafka has it. */
         if (header && is_frame_of(header, &identity) && (header->flags & LOG_FRAME_SYNCED) &&
             log_frame_parse(map->bytes + identity.position, map->size_bytes - identity.position,
-                            &identity, dim, &frame, NULL) == 0) {
+                            &identity, dim, &frame, ERROR_IGNORED) == 0) {
             note(verification,
                  "%s: byte %" PRIu64 ": damaged, a whole frame follows at byte %" PRIu64 ": %s",
                  map->path, last->position, identity.position, end->text);
@@ -361,7 +361,7 @@ static void verify_folder(struct verification *verification, const char *path, i
 {
     struct names names;
 
-    if (list_folder(verification->io, path, &names, NULL) == 0) {
+    if (list_folder(verification->io, path, &names, ERROR_IGNORED) == 0) {
         if (depth == 2 && holds_shard(&names))
             verify_shard(verification, path);
         for (size_t i = 0; depth < 2 && i < names.count; i++) {
@@ -410,6 +410,6 @@ int store_verify(struct io *io, const char *data_dir, store_segment_check check,
         (void)error_wrap(error, "no data folder to verify");
     }
     if (lock_file >= 0)
-        (void)io_close(io, lock_file, lock_path, NULL);
+        (void)io_close(io, lock_file, lock_path, ERROR_IGNORED);
     return result;
 }

@@ -18,7 +18,7 @@ int window_lock_run(struct store_shard *shard, const char *verb, int64_t start_m
     garbage_collect_behind(shard);
     if (code == 0)
         shard_windows_changed(shard);
-    if (code != 0 && error)
+    if (code != 0)
         error_wrap(error, "%s/%s: %s window %lld", shard->collection, shard->name, verb,
                    (long long)start_ms);
     return code;

@@ -147,7 +147,7 @@ void damages_forget(struct shard_damages *damages, struct io *io, const char *di
         }
         for (size_t e = 0; e < sizeof(extensions) / sizeof(extensions[0]); e++) {
             table_path(directory, damage->file_number, extensions[e], path, sizeof(path));
-            (void)io_unlink(io, path, NULL); /* else removed at the next opening */
+            (void)io_unlink(io, path, ERROR_IGNORED); /* else removed at the next opening */
         }
         log_file_unref(damage->log);
     }

@@ -71,7 +71,7 @@ static int score_batch(struct rerank *rerank, uint32_t first, uint32_t count, st
         uint32_t row = row_of(candidates, candidates->entries[first + i]);
         vectors[i] = search->vector(search->vector_context, row, error);
         if (!vectors[i])
-            return error && error->code != 0 ? error->code : ERROR_CORRUPT;
+            return error->code != 0 ? error->code : ERROR_CORRUPT;
         fetch(vectors[i], 0, dim < FETCH_DIMENSIONS ? dim : FETCH_DIMENSIONS);
     }
     for (uint32_t i = 0; i < count; i++) {

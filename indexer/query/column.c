@@ -188,7 +188,7 @@ static bool dictionary_code(struct making *making, const struct buffer *encoded,
     making->encoded_bytes[*code] = (uint32_t)encoded->size;
     making->hashes[*code] = hash;
     if (doc_parse_msgpack(&column->arena, making->encoded[*code], encoded->size, NULL,
-                          &column->values[*code], NULL) != 0)
+                          &column->values[*code], ERROR_IGNORED) != 0)
         return false;
     making->places[at] = ++column->value_count;
     return column->arena.used_bytes + column->value_count * sizeof(*column->values) <=

@@ -37,7 +37,7 @@ bool filter_parse_time_us(const char *text, size_t length, int64_t *time_us)
     int64_t time_ms;
     int64_t below_us = 0;
 
-    if (text_parse_time_ms(text, length, &time_ms, NULL) != 0)
+    if (text_parse_time_ms(text, length, &time_ms, ERROR_IGNORED) != 0)
         return false;
     if (dot) {
         const char *end = text + length;

@@ -163,7 +163,7 @@ static int row_matches(struct merge *merge, const struct query_row *row, struct 
         result->partial = true;
         return 0;
     }
-    if (code != 0 && error)
+    if (code != 0)
         *error = local;
     return code != 0 ? code : matches;
 }

@@ -285,7 +285,7 @@ int search_source_run(struct source_search *source, struct error *error)
         search_report_damage(source, &local);
         return 0;
     }
-    if (code != 0 && error)
+    if (code != 0)
         *error = local;
     return code;
 }

@@ -252,7 +252,7 @@ static bool looks_raw(struct decode *decode)
         return false;
     if (is_msgpack_container(message->value[0]))
         return doc_parse_msgpack(decode->scratch, message->value, message->value_bytes, NULL, &doc,
-                                 NULL) != 0;
+                                 ERROR_IGNORED) != 0;
     return memchr(text, '\0', message->value_bytes) ||
            text_utf8_valid(text, message->value_bytes) != message->value_bytes;
 }

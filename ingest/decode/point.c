@@ -273,7 +273,7 @@ static bool to_milliseconds(const struct doc *doc, enum config_time_unit unit, i
 
     if (unit == CONFIG_TIME_RFC3339)
         return doc->type == DOC_STRING &&
-               text_parse_time_ms(doc->string, doc->count, time_ms, NULL) == 0;
+               text_parse_time_ms(doc->string, doc->count, time_ms, ERROR_IGNORED) == 0;
     if (doc->type == DOC_INT) {
         whole = doc->integer;
         switch (unit) {
@@ -357,7 +357,7 @@ int decode_ttl(struct decode *decode, const struct decode_part *part, const stru
     if (ttl->type == DOC_STRING && ttl->count < sizeof(text)) {
         memcpy(text, ttl->string, ttl->count);
         text[ttl->count] = '\0';
-        if (text_parse_duration_ms(text, ttl_ms, NULL) == 0 && *ttl_ms > 0)
+        if (text_parse_duration_ms(text, ttl_ms, ERROR_IGNORED) == 0 && *ttl_ms > 0)
             return 0;
     } else if (doc_as_i64(ttl, ttl_ms) && *ttl_ms > 0) {
         return 0;

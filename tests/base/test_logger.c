@@ -41,7 +41,7 @@ START_TEST(a_line_has_time_level_room_and_text)
     unsetenv("JOURNAL_STREAM");
     capture();
     log_warning("store", "sealed window %d rows=%d", 7, 12);
-    ck_assert_int_eq(text_parse_time_ms(captured(), 24, &time_ms, NULL), 0);
+    ck_assert_int_eq(text_parse_time_ms(captured(), 24, &time_ms, ERROR_IGNORED), 0);
     ck_assert_str_eq(captured() + 24, " WARN store: sealed window 7 rows=12\n");
 }
 END_TEST

@@ -17,7 +17,7 @@ static void check_reads_like_strtod(const char *text)
     int result;
 
     arena_create(&arena, 0);
-    result = doc_parse_json(&arena, text, strlen(text), NULL, &doc, NULL);
+    result = doc_parse_json(&arena, text, strlen(text), NULL, &doc, ERROR_IGNORED);
     if (isinf(expected)) {
         ck_assert_msg(result == ERROR_INVALID, "%s", text);
         return;
@@ -192,8 +192,9 @@ START_TEST(arrays_read_like_each_of_their_numbers)
         ck_assert_ptr_nonnull(exact);
         memcpy(exact, text.data, text.size);
         arena_reset(&arena);
-        code = doc_parse_json(&arena, (const char *)apart.data, apart.size, NULL, &expected, NULL);
-        ck_assert_int_eq(doc_parse_json(&arena, exact, text.size, NULL, &doc, NULL), code);
+        code = doc_parse_json(&arena, (const char *)apart.data, apart.size, NULL, &expected,
+                              ERROR_IGNORED);
+        ck_assert_int_eq(doc_parse_json(&arena, exact, text.size, NULL, &doc, ERROR_IGNORED), code);
         if (code == 0)
             ck_assert_msg(
                 wrong_item(&doc, &expected, buffer_text(&text)) < 0, "item %lld of %.1000s",

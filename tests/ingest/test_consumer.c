@@ -97,9 +97,10 @@ START_TEST(order_of_a_partition_survives_many_decoding_threads)
             struct store_key key;
             uint32_t row, count;
             store_key_from_u64((uint64_t)id, &key);
-            ck_assert_int_eq(
-                store_snapshot_find(snapshot, key.bytes, key.size_bytes, &source, &row, NULL), 0);
-            ck_assert_int_eq(store_row_vectors(source, row, &vector, &count, NULL), 0);
+            ck_assert_int_eq(store_snapshot_find(snapshot, key.bytes, key.size_bytes, &source, &row,
+                                                 ERROR_IGNORED),
+                             0);
+            ck_assert_int_eq(store_row_vectors(source, row, &vector, &count, ERROR_IGNORED), 0);
             ck_assert_int_eq((int)vector[0], UPSERTS - UPSERTED_IDS + id);
         }
         store_snapshot_release(snapshot);

@@ -179,7 +179,7 @@ static int life_attach(struct life *life, uint64_t file_number, struct error *er
     code = io_write(life->io, file, path, bytes, segment.info.bytes, 0, error);
     if (code == 0)
         code = io_datasync(life->io, file, path, error);
-    (void)io_close(life->io, file, path, NULL); /* the first error counts */
+    (void)io_close(life->io, file, path, ERROR_IGNORED); /* the first error counts */
     if (code == 0)
         code = io_rename(life->io, path, final, error);
     if (code == 0)

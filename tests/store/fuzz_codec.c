@@ -19,7 +19,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     count = (size_t)drawn % 5000 + 1;
     values = malloc(count * sizeof(*values)); /* exact: a sanitizer sees the first float too many */
     assert(values);
-    (void)codec_decode(data + sizeof(drawn), size - sizeof(drawn), values, count, NULL);
+    (void)codec_decode(data + sizeof(drawn), size - sizeof(drawn), values, count, ERROR_IGNORED);
     free(values);
     return 0;
 }

@@ -83,11 +83,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memcpy(bytes, data + 1, size - 1);
     if (data[0] & SIGN)
         sign(bytes, padded, &identity, data[0] & KEEP_LENGTHS);
-    if (log_frame_parse(bytes, padded, &identity, 0, &frame, NULL) == 0)
+    if (log_frame_parse(bytes, padded, &identity, 0, &frame, ERROR_IGNORED) == 0)
         walk(bytes, &frame);
     memory_io_create(&memory);
     memory_io_put(&memory, "d/000007.log", bytes, padded);
-    (void)store_inspect(&memory.io, "d/000007.log", true, &out, NULL);
+    (void)store_inspect(&memory.io, "d/000007.log", true, &out, ERROR_IGNORED);
     memory_io_destroy(&memory);
     buffer_destroy(&out);
     free(bytes);

@@ -21,7 +21,7 @@ static void check_roll(const struct manifest_state *state)
     int code;
 
     manifest_state_encode(state, &first);
-    code = manifest_state_apply(&again, first.body.data, first.body.size, NULL);
+    code = manifest_state_apply(&again, first.body.data, first.body.size, ERROR_IGNORED);
     assert(code == 0);
     (void)code;
     manifest_state_encode(&again, &second);
@@ -39,10 +39,11 @@ static void read_manifest(struct memory_io *memory)
     uint64_t end, sequence;
     bool clean;
 
-    if (manifest_read(&memory->io, "d", NUMBER, &state, &end, &sequence, &clean, NULL) == 0)
+    if (manifest_read(&memory->io, "d", NUMBER, &state, &end, &sequence, &clean, ERROR_IGNORED) ==
+        0)
         check_roll(&state);
     manifest_state_destroy(&state);
-    (void)store_inspect(&memory->io, "d/MANIFEST-000001", true, &out, NULL);
+    (void)store_inspect(&memory->io, "d/MANIFEST-000001", true, &out, ERROR_IGNORED);
     buffer_destroy(&out);
 }
 
@@ -52,12 +53,12 @@ static void read_current(struct memory_io *memory)
     char line[128];
     uint64_t number;
 
-    if (manifest_current_read(&memory->io, "d", &number, NULL) == 0) {
+    if (manifest_current_read(&memory->io, "d", &number, ERROR_IGNORED) == 0) {
         const struct buffer *file = memory_io_file(memory, "d/CURRENT");
         manifest_current_format(number, line, sizeof(line));
         assert(file->size == strlen(line) && memcmp(file->data, line, file->size) == 0);
     }
-    (void)store_inspect(&memory->io, "d/CURRENT", false, &out, NULL);
+    (void)store_inspect(&memory->io, "d/CURRENT", false, &out, ERROR_IGNORED);
     buffer_destroy(&out);
 }
 

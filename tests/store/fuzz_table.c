@@ -120,13 +120,13 @@ static void read_everything(struct table *table)
         (void)table_find(table, key, key_bytes, table_key_hash(key, key_bytes), &found);
         (void)table_lower_bound(table, key, key_bytes - 1);
         arena_reset(&arena);
-        if (table_payload(table, row, &arena, &payload, &payload_bytes, NULL) == 0 &&
+        if (table_payload(table, row, &arena, &payload, &payload_bytes, ERROR_IGNORED) == 0 &&
             payload_bytes > 0)
             assert(payload[0] <= 255 && payload[payload_bytes - 1] <= 255);
-        if (table_vectors(table, row, &vectors, &count, NULL) == 0)
+        if (table_vectors(table, row, &vectors, &count, ERROR_IGNORED) == 0)
             assert(count >= 1 && count <= table_row_count(table) - row);
     }
-    (void)table_verify(table, &findings, NULL);
+    (void)table_verify(table, &findings, ERROR_IGNORED);
     buffer_destroy(&findings);
     arena_destroy(&arena);
 }
@@ -157,7 +157,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         };
         memory_io_put(&memory, footer.kind == TABLE_RUN ? "d/000001.run" : "d/000001.chunk", file,
                       size);
-        if (table_open(&memory.io, "d", &description, NULL, &table, NULL) == 0) {
+        if (table_open(&memory.io, "d", &description, NULL, &table, ERROR_IGNORED) == 0) {
             read_everything(table);
             table_close(table);
         }

@@ -34,7 +34,7 @@ static void draw_key(uint64_t id, uint64_t style, struct store_key *key)
             length += snprintf(text + length, sizeof(text) - (size_t)length, "%llu",
                                (unsigned long long)(id / 40));
     }
-    ck_assert_int_eq(store_key_from_text(text, (size_t)length, false, key, NULL), 0);
+    ck_assert_int_eq(store_key_from_text(text, (size_t)length, false, key, ERROR_IGNORED), 0);
 }
 
 static void draw_row(struct table_fixture *fixture, const struct table_fixture_options *options,
@@ -105,16 +105,18 @@ static void write_log(struct table_fixture *fixture, struct io *io, const char *
     int file;
 
     table_path(directory, fixture->description.log_file_number, "log", path, sizeof(path));
-    ck_assert_int_eq(io_open(io, path, IO_WRITE | IO_CREATE | IO_TRUNCATE, &file, NULL), 0);
+    ck_assert_int_eq(io_open(io, path, IO_WRITE | IO_CREATE | IO_TRUNCATE, &file, ERROR_IGNORED),
+                     0);
     for (uint32_t i = 0; i < fixture->row_count; i++) {
         if (test_random(state) % 7 == 0)
             position = table_align(position + test_random(state) % 5000, 64);
         fixture->rows[i].log_position = position;
-        ck_assert_int_eq(
-            io_write(io, file, path, fixture->rows[i].vector, vector_bytes, position, NULL), 0);
+        ck_assert_int_eq(io_write(io, file, path, fixture->rows[i].vector, vector_bytes, position,
+                                  ERROR_IGNORED),
+                         0);
         position += vector_bytes;
     }
-    ck_assert_int_eq(io_close(io, file, path, NULL), 0);
+    ck_assert_int_eq(io_close(io, file, path, ERROR_IGNORED), 0);
 }
 
 int table_fixture_add_rows(const struct table_fixture *fixture, struct table_writer *writer,
@@ -217,7 +219,7 @@ static int compare_gathered(const struct table_fixture *fixture, const struct ta
         raw_bytes += sizeof(uint32_t) + fixture->rows[i].payload_bytes;
     }
     ck_assert_uint_eq(table_payload_bytes(table), raw_bytes);
-    result = table_gather_payloads(table, rows, count, arena, payloads, sizes, NULL);
+    result = table_gather_payloads(table, rows, count, arena, payloads, sizes, ERROR_IGNORED);
     for (uint32_t i = 0; result == 0 && i < count; i++)
         REQUIRE(same_payload(&fixture->rows[rows[i]], payloads[i], sizes[i]));
     return result;
@@ -238,7 +240,7 @@ static int compare_payloads(const struct table_fixture *fixture, const struct ta
         size_t payload_bytes;
         int got;
         arena_reset(&arena);
-        got = table_payload(table, i, &arena, &payload, &payload_bytes, NULL);
+        got = table_payload(table, i, &arena, &payload, &payload_bytes, ERROR_IGNORED);
         REQUIRE(got == 0 || (got == ERROR_CORRUPT && result == ERROR_CORRUPT));
         REQUIRE(got != 0 || same_payload(&fixture->rows[i], payload, payload_bytes));
     }
@@ -254,7 +256,7 @@ static int compare_vectors(const struct table_fixture *fixture, const struct tab
     for (uint32_t i = 0; i < fixture->row_count; i++) {
         const float *vectors;
         uint32_t count;
-        int got = table_vectors(table, i, &vectors, &count, NULL);
+        int got = table_vectors(table, i, &vectors, &count, ERROR_IGNORED);
         if (got) {
             REQUIRE(got == ERROR_CORRUPT);
             result = got;

@@ -76,7 +76,7 @@ static void seal_all(struct world *world)
     store_shard_describe(world->shard, &arena, &info);
     for (size_t i = 0; i < info.window_count; i++)
         ck_assert_int_eq(compact_seal(world->shard, info.windows[i].start_ms,
-                                      info.windows[i].length_ms, world->wall_ms, NULL),
+                                      info.windows[i].length_ms, world->wall_ms, ERROR_IGNORED),
                          0);
     arena_destroy(&arena);
 }
@@ -152,7 +152,7 @@ START_TEST(backup_stays_what_the_shard_was)
             append(&world);
     }
     check(&world, &world.model, "the shard went on");
-    ck_assert_int_eq(store_shard_close(world.shard, true, NULL), 0);
+    ck_assert_int_eq(store_shard_close(world.shard, true, ERROR_IGNORED), 0);
     store_close(world.store);
     verify(&world, world.data_dir);
     verify(&world, place("backup"));
@@ -262,8 +262,8 @@ static void create_in_memory(struct world *world, struct shadow_disk *disk, uint
                             .io = shadow_disk_io(disk),
                             .data_dir = "/data"};
     shadow_disk_set_wall_ms(disk, world->wall_ms);
-    ck_assert_int_eq(io_make_directory(world->io, "", NULL), 0);
-    ck_assert_int_eq(io_sync_directory(world->io, "", NULL), 0);
+    ck_assert_int_eq(io_make_directory(world->io, "", ERROR_IGNORED), 0);
+    ck_assert_int_eq(io_sync_directory(world->io, "", ERROR_IGNORED), 0);
     open_world(world);
     for (int i = 0; i < 12; i++)
         append(world);
@@ -319,8 +319,8 @@ START_TEST(crash_leaves_a_whole_backup_or_none)
             bool backed_up, restored;
             create_in_memory(&world, disk, seed);
             shadow_disk_die_at(disk, shadow_disk_operations(disk) + step);
-            backed_up = back_up(&world, "/backup", &done, NULL) == 0;
-            restored = backed_up && restore(&world, "/backup", "/restored", NULL) == 0;
+            backed_up = back_up(&world, "/backup", &done, ERROR_IGNORED) == 0;
+            restored = backed_up && restore(&world, "/backup", "/restored", ERROR_IGNORED) == 0;
             dead = shadow_disk_dead(disk);
             ck_assert(dead || restored);
             fixture_abandon(&world.store, &world.shard);

@@ -55,7 +55,7 @@ static int append(struct store_shard *shard, const struct oracle_entry *entry)
     int code;
 
     oracle_make_group(entry, &group);
-    while ((code = store_shard_append(shard, &group.group, NULL)) == ERROR_BUSY)
+    while ((code = store_shard_append(shard, &group.group, ERROR_IGNORED)) == ERROR_BUSY)
         nanosleep(&pause, NULL);
     return code;
 }
@@ -82,14 +82,14 @@ static struct answer obey(struct store_shard *shard, const struct oracle_entry *
 
     switch (entry->kind) {
     case ORACLE_FLUSH:
-        answer.code = store_shard_flush(shard, NULL);
+        answer.code = store_shard_flush(shard, ERROR_IGNORED);
         break;
     case ORACLE_SEAL:
-        answer.code = compact_seal(shard, start_ms, ORACLE_WINDOW_MS, 0, NULL);
+        answer.code = compact_seal(shard, start_ms, ORACLE_WINDOW_MS, 0, ERROR_IGNORED);
         answer.generation = generation_of(shard, start_ms);
         break;
     case ORACLE_DROP:
-        answer.code = store_shard_drop(shard, start_ms, ORACLE_WINDOW_MS, "test", NULL);
+        answer.code = store_shard_drop(shard, start_ms, ORACLE_WINDOW_MS, "test", ERROR_IGNORED);
         break;
     default:
         answer.code = append(shard, entry);
@@ -285,9 +285,9 @@ static void settle(struct killer *killer, unsigned round)
 
     ck_assert_msg(!problem, "round %u: %s", round, problem);
     killer->next_offset = killer->oracle.model.next_offset;
-    ck_assert_int_eq(store_shard_close(shard, false, NULL), 0);
+    ck_assert_int_eq(store_shard_close(shard, false, ERROR_IGNORED), 0);
     store_close(store);
-    ck_assert_msg(store_verify(io_posix(), killer->data_dir, NULL, &findings, NULL) == 0,
+    ck_assert_msg(store_verify(io_posix(), killer->data_dir, NULL, &findings, ERROR_IGNORED) == 0,
                   "round %u: %s", round, buffer_text(&findings));
     buffer_destroy(&findings);
 }

@@ -84,10 +84,10 @@ static void attach_segment(struct io *io, struct store_shard *shard,
         bytes[i] = (uint8_t)(i * i >> 5);
     store_shard_reserve_segment(shard, &segment.info.file_number, path, sizeof(path));
     (void)snprintf(final, sizeof(final), "%.*s", (int)(strlen(path) - 4), path);
-    ck_assert_int_eq(io_open(io, path, IO_WRITE | IO_CREATE, &file, NULL), 0);
-    ck_assert_int_eq(io_write(io, file, path, bytes, sizeof(bytes), 0, NULL), 0);
-    ck_assert_int_eq(io_close(io, file, path, NULL), 0);
-    ck_assert_int_eq(io_rename(io, path, final, NULL), 0);
+    ck_assert_int_eq(io_open(io, path, IO_WRITE | IO_CREATE, &file, ERROR_IGNORED), 0);
+    ck_assert_int_eq(io_write(io, file, path, bytes, sizeof(bytes), 0, ERROR_IGNORED), 0);
+    ck_assert_int_eq(io_close(io, file, path, ERROR_IGNORED), 0);
+    ck_assert_int_eq(io_rename(io, path, final, ERROR_IGNORED), 0);
     ck_assert_msg(store_shard_attach(shard, window->run.file_number, &segment, &error) == 0, "%s",
                   error.text);
 }
@@ -120,7 +120,7 @@ static void find_frames(struct file *file)
 
     while (identity.position < file->size_bytes &&
            log_frame_parse(file->bytes + identity.position, file->size_bytes - identity.position,
-                           &identity, 0, &frame, NULL) == 0) {
+                           &identity, 0, &frame, ERROR_IGNORED) == 0) {
         file->last_frame = identity.position;
         identity.position += frame.header->frame_bytes;
     }
@@ -131,19 +131,19 @@ static void read_files(struct store_files *files, int64_t flushed_offset)
 {
     struct io *io = shadow_disk_io(files->disk);
 
-    ck_assert_int_eq(io_list(io, FOLDER, take_name, files, NULL), 0);
+    ck_assert_int_eq(io_list(io, FOLDER, take_name, files, ERROR_IGNORED), 0);
     for (size_t i = 0; i < files->count; i++) {
         struct file *file = &files->files[i];
         uint64_t size_bytes;
         int handle;
-        ck_assert_int_eq(io_open(io, file->path, IO_READ, &handle, NULL), 0);
-        ck_assert_int_eq(io_size(io, handle, file->path, &size_bytes, NULL), 0);
+        ck_assert_int_eq(io_open(io, file->path, IO_READ, &handle, ERROR_IGNORED), 0);
+        ck_assert_int_eq(io_size(io, handle, file->path, &size_bytes, ERROR_IGNORED), 0);
         file->size_bytes = (size_t)size_bytes;
         file->bytes = aligned_alloc(64, (file->size_bytes + 64) / 64 * 64);
         ck_assert_ptr_nonnull(file->bytes);
-        ck_assert_int_eq(io_read(io, handle, file->path, file->bytes, file->size_bytes, 0, NULL),
-                         0);
-        ck_assert_int_eq(io_close(io, handle, file->path, NULL), 0);
+        ck_assert_int_eq(
+            io_read(io, handle, file->path, file->bytes, file->size_bytes, 0, ERROR_IGNORED), 0);
+        ck_assert_int_eq(io_close(io, handle, file->path, ERROR_IGNORED), 0);
         if (!has_suffix(file->name, ".log"))
             continue;
         find_frames(file);
@@ -168,8 +168,8 @@ static void create(struct store_files *files)
     memset(files, 0, sizeof(*files));
     files->disk = shadow_disk_new(random);
     io = shadow_disk_io(files->disk);
-    ck_assert_int_eq(io_make_directory(io, "", NULL), 0);
-    ck_assert_int_eq(io_make_directory(io, "/data", NULL), 0);
+    ck_assert_int_eq(io_make_directory(io, "", ERROR_IGNORED), 0);
+    ck_assert_int_eq(io_make_directory(io, "/data", ERROR_IGNORED), 0);
     store = fixture_store(io, "/data", MEMTABLE_BYTES);
     shard = fixture_shard(store, WINDOW_MS, 0, STORE_DURABILITY_LOG);
     append(files, shard, &random, 8);
@@ -205,7 +205,7 @@ static void destroy(struct store_files *files)
 static bool verify_finds(struct io *io)
 {
     struct buffer findings = {0};
-    int code = store_verify(io, "/data", NULL, &findings, NULL);
+    int code = store_verify(io, "/data", NULL, &findings, ERROR_IGNORED);
     bool found = findings.size > 0;
 
     ck_assert_int_eq(code, found ? ERROR_CORRUPT : 0);
@@ -278,7 +278,7 @@ static enum outcome judge_open(const struct store_files *files, struct io *io)
     code = store_shard_open(store, &options, &shard, &error);
     if (code == 0) {
         outcome = judge_shard(files, shard);
-        (void)store_shard_close(shard, false, NULL);
+        (void)store_shard_close(shard, false, ERROR_IGNORED);
     } else {
         ck_assert_msg(code == ERROR_CORRUPT, "opening fails with %d: %s", code, error.text);
     }
@@ -314,9 +314,9 @@ static void judge(const struct store_files *files, const struct file *file, cons
         return;
     disk = shadow_disk_clone(files->disk, place + 1);
     io = shadow_disk_io(disk);
-    ck_assert_int_eq(io_open(io, file->path, IO_WRITE | IO_TRUNCATE, &handle, NULL), 0);
-    ck_assert_int_eq(io_write(io, handle, file->path, bytes, size_bytes, 0, NULL), 0);
-    ck_assert_int_eq(io_close(io, handle, file->path, NULL), 0);
+    ck_assert_int_eq(io_open(io, file->path, IO_WRITE | IO_TRUNCATE, &handle, ERROR_IGNORED), 0);
+    ck_assert_int_eq(io_write(io, handle, file->path, bytes, size_bytes, 0, ERROR_IGNORED), 0);
+    ck_assert_int_eq(io_close(io, handle, file->path, ERROR_IGNORED), 0);
     found = verify_finds(io);
     outcome = judge_open(files, io);
     if (!found && !may_be_silent(file, size_bytes, place, outcome))

@@ -22,13 +22,13 @@ static void scene_open(struct scene *scene)
                                     .memtable_max_bytes = MEMTABLE_BYTES,
                                     .io = io_posix()};
 
-    ck_assert_int_eq(store_open(&options, &scene->store, NULL), 0);
+    ck_assert_int_eq(store_open(&options, &scene->store, ERROR_IGNORED), 0);
     scene->shard = fixture_shard(scene->store, WINDOW_MS, 0, STORE_DURABILITY_LOG);
 }
 
 static void scene_close(struct scene *scene)
 {
-    ck_assert_int_eq(store_shard_close(scene->shard, true, NULL), 0);
+    ck_assert_int_eq(store_shard_close(scene->shard, true, ERROR_IGNORED), 0);
     store_close(scene->store);
 }
 
@@ -196,7 +196,7 @@ START_TEST(closing_sleeps_until_the_last_snapshot_is_released)
     other = store_snapshot_acquire(scene.shard, 0);
     store_snapshot_release(other);
     ck_assert_int_eq(pthread_create(&thread, NULL, release_late, &release), 0);
-    ck_assert_int_eq(store_shard_close(scene.shard, true, NULL), 0);
+    ck_assert_int_eq(store_shard_close(scene.shard, true, ERROR_IGNORED), 0);
     ck_assert_int_eq(pthread_join(thread, NULL), 0);
     store_close(scene.store);
 }

@@ -190,7 +190,7 @@ static void die_meanwhile(const char *suffix, int (*work)(struct world *, struct
         check(&world, "opened again");
         flush(&world);
         check(&world, "flushed");
-        ck_assert_int_eq(compact_seal(world.shard, 0, WINDOW_MS, 0, NULL), 0);
+        ck_assert_int_eq(compact_seal(world.shard, 0, WINDOW_MS, 0, ERROR_IGNORED), 0);
         check(&world, "sealed");
         for (int64_t start_ms = 0; start_ms <= 5 * WINDOW_MS; start_ms += 5 * WINDOW_MS)
             ck_assert_int_eq(store_shard_drop(world.shard, start_ms, WINDOW_MS, "test", &error), 0);

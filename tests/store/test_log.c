@@ -27,7 +27,7 @@ static uint8_t *build(uint64_t *random, struct log_frame_layout *layout)
     for (uint32_t i = 0; i < FIXTURE_GROUP_MAX; i++)
         indices[i] = i;
     ck_assert_int_eq(log_frame_plan(&group.group, indices, (uint32_t)group.group.record_count,
-                                    FIXTURE_DIM, layout, NULL),
+                                    FIXTURE_DIM, layout, ERROR_IGNORED),
                      0);
     bytes = aligned_alloc(4096, layout->frame_bytes);
     ck_assert_ptr_nonnull(bytes);
@@ -64,7 +64,8 @@ static int parse_signed(uint8_t *bytes, const struct log_frame_layout *layout)
     struct log_frame frame;
 
     header->checksum = log_frame_checksum(header);
-    return log_frame_parse(bytes, layout->frame_bytes, &identity, FIXTURE_DIM, &frame, NULL);
+    return log_frame_parse(bytes, layout->frame_bytes, &identity, FIXTURE_DIM, &frame,
+                           ERROR_IGNORED);
 }
 
 START_TEST(mark_of_a_frame_lies_below_its_next_offset_or_is_not_known)
@@ -101,7 +102,7 @@ START_TEST(every_flipped_byte_of_a_frame_is_noticed)
         uint8_t flip = (uint8_t)(1u << (test_random(&random) % 8));
         bytes[i] ^= flip;
         missed += log_frame_parse(bytes, layout.frame_bytes, &identity, FIXTURE_DIM, &frame,
-                                  NULL) != ERROR_CORRUPT;
+                                  ERROR_IGNORED) != ERROR_CORRUPT;
         bytes[i] ^= flip;
     }
     ck_assert_uint_eq(missed, 0);
@@ -119,14 +120,14 @@ START_TEST(frame_of_another_file_use_or_place_does_not_pass)
     uint8_t *bytes = build(&random, &layout);
 
     for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
-        ck_assert_int_eq(
-            log_frame_parse(bytes, layout.frame_bytes, &others[i], FIXTURE_DIM, &frame, NULL),
-            ERROR_CORRUPT);
-    ck_assert_int_eq(
-        log_frame_parse(bytes, layout.frame_bytes, &identity, FIXTURE_DIM + 1, &frame, NULL),
-        ERROR_CORRUPT);
+        ck_assert_int_eq(log_frame_parse(bytes, layout.frame_bytes, &others[i], FIXTURE_DIM, &frame,
+                                         ERROR_IGNORED),
+                         ERROR_CORRUPT);
+    ck_assert_int_eq(log_frame_parse(bytes, layout.frame_bytes, &identity, FIXTURE_DIM + 1, &frame,
+                                     ERROR_IGNORED),
+                     ERROR_CORRUPT);
     for (uint64_t cut = 0; cut < layout.frame_bytes; cut += 64)
-        ck_assert_int_eq(log_frame_parse(bytes, cut, &identity, FIXTURE_DIM, &frame, NULL),
+        ck_assert_int_eq(log_frame_parse(bytes, cut, &identity, FIXTURE_DIM, &frame, ERROR_IGNORED),
                          ERROR_CORRUPT);
     free(bytes);
 }
@@ -150,7 +151,7 @@ static void scene_open(struct scene *scene)
 
 static void scene_close(struct scene *scene)
 {
-    ck_assert_int_eq(store_shard_close(scene->shard, false, NULL), 0);
+    ck_assert_int_eq(store_shard_close(scene->shard, false, ERROR_IGNORED), 0);
     store_close(scene->store);
 }
 
@@ -176,7 +177,7 @@ static void scene_start(struct scene *scene)
         fixture_group_random(group, &random, scene->models[i - 1].next_offset, 15, 40, 0, 3000);
         for (size_t r = 0; r < group->group.record_count; r++)
             group->records[r].ttl_ms = 0;
-        ck_assert_int_eq(store_shard_append(scene->shard, &group->group, NULL), 0);
+        ck_assert_int_eq(store_shard_append(scene->shard, &group->group, ERROR_IGNORED), 0);
         model_copy(&scene->models[i], &scene->models[i - 1]);
         model_apply(&scene->models[i], &group->group);
         scene->ends[i] = scene->shard->writer.active->used_bytes;
@@ -286,18 +287,19 @@ START_TEST(stale_frames_of_a_recycled_log_are_not_replayed)
     arena_create(&arena, 0);
     scene_open(&scene);
     /* Everything goes: the log file is free and holds four whole frames. */
-    ck_assert_int_eq(store_shard_flush(scene.shard, NULL), 0);
+    ck_assert_int_eq(store_shard_flush(scene.shard, ERROR_IGNORED), 0);
     store_shard_describe(scene.shard, &arena, &info);
     before = info.log_bytes;
     for (size_t i = 0; i < info.window_count; i++) {
         ck_assert_int_eq(
-            store_shard_drop(scene.shard, info.windows[i].start_ms, 1000, "test", NULL), 0);
+            store_shard_drop(scene.shard, info.windows[i].start_ms, 1000, "test", ERROR_IGNORED),
+            0);
         model_drop(&scene.models[4], info.windows[i].start_ms, 1000);
     }
     store_shard_describe(scene.shard, &arena, &info);
     fixture_group_start(group, scene.models[4].next_offset);
     fixture_group_put(group, 1, 10, 0, 0, false);
-    ck_assert_int_eq(store_shard_append(scene.shard, &group->group, NULL), 0);
+    ck_assert_int_eq(store_shard_append(scene.shard, &group->group, ERROR_IGNORED), 0);
     model_apply(&scene.models[4], &group->group);
     ck_assert_str_eq(scene.shard->writer.active->log->path, scene.log_path);
     ck_assert_uint_eq(atomic_load(&scene.shard->logs.bytes), before);
@@ -326,16 +328,16 @@ START_TEST(group_larger_than_the_memtable_gets_a_log_of_its_size)
         fixture_group_start(group, model.next_offset);
         for (uint32_t i = 0; i < FIXTURE_GROUP_MAX; i++)
             fixture_group_put(group, i, 100, 0, 400, false);
-        ck_assert_int_eq(store_shard_append(shard, &group->group, NULL), 0);
+        ck_assert_int_eq(store_shard_append(shard, &group->group, ERROR_IGNORED), 0);
         model_apply(&model, &group->group);
         problem = fixture_check(shard, &model, 0, 0);
         ck_assert_msg(!problem, "%s", problem);
     }
-    ck_assert_int_eq(store_shard_close(shard, true, NULL), 0);
+    ck_assert_int_eq(store_shard_close(shard, true, ERROR_IGNORED), 0);
     shard = fixture_shard(store, 1000, 0, STORE_DURABILITY_LOG);
     problem = fixture_check(shard, &model, 0, 0);
     ck_assert_msg(!problem, "%s", problem);
-    ck_assert_int_eq(store_shard_close(shard, false, NULL), 0);
+    ck_assert_int_eq(store_shard_close(shard, false, ERROR_IGNORED), 0);
     store_close(store);
     model_destroy(&model);
     free(group);
@@ -355,20 +357,20 @@ START_TEST(full_memory_stalls_the_writer_until_a_flush)
     int groups = 0;
 
     ck_assert_ptr_nonnull(group);
-    ck_assert_int_eq(store_open(&options, &store, NULL), 0);
+    ck_assert_int_eq(store_open(&options, &store, ERROR_IGNORED), 0);
     shard = fixture_shard(store, 1000, 0, STORE_DURABILITY_LOG);
     while (code == 0 && groups++ < 1000) {
         memset(&group->group, 0, sizeof(group->group));
         fixture_group_start(group, store_shard_next_offset(shard));
         fixture_group_put(group, (uint32_t)groups, 100, 0, 100, false);
-        code = store_shard_append(shard, &group->group, NULL);
+        code = store_shard_append(shard, &group->group, ERROR_IGNORED);
     }
     ck_assert_int_eq(code, ERROR_BUSY);
     ck_assert(store_shard_needs_flush(shard));
-    ck_assert_int_eq(store_shard_flush(shard, NULL), 0);
+    ck_assert_int_eq(store_shard_flush(shard, ERROR_IGNORED), 0);
     ck_assert(!store_shard_needs_flush(shard));
-    ck_assert_int_eq(store_shard_append(shard, &group->group, NULL), 0);
-    ck_assert_int_eq(store_shard_close(shard, true, NULL), 0);
+    ck_assert_int_eq(store_shard_append(shard, &group->group, ERROR_IGNORED), 0);
+    ck_assert_int_eq(store_shard_close(shard, true, ERROR_IGNORED), 0);
     store_close(store);
     free(group);
 }
@@ -389,26 +391,26 @@ START_TEST(due_flush_leaves_the_memtable_that_has_just_begun)
 
     ck_assert_ptr_nonnull(group);
     arena_create(&arena, 0);
-    ck_assert_int_eq(store_open(&options, &store, NULL), 0);
+    ck_assert_int_eq(store_open(&options, &store, ERROR_IGNORED), 0);
     shard = fixture_shard(store, 1000, 0, STORE_DURABILITY_LOG);
-    ck_assert_int_eq(store_shard_flush_due(shard, NULL), 0); /* nothing is */
+    ck_assert_int_eq(store_shard_flush_due(shard, ERROR_IGNORED), 0); /* nothing is */
     while (!store_shard_needs_flush(shard)) {
         memset(&group->group, 0, sizeof(group->group));
         fixture_group_start(group, store_shard_next_offset(shard));
         fixture_group_put(group, ++groups, 100, 0, 100, false);
-        ck_assert_int_eq(store_shard_append(shard, &group->group, NULL), 0);
+        ck_assert_int_eq(store_shard_append(shard, &group->group, ERROR_IGNORED), 0);
     }
-    ck_assert_int_eq(store_shard_flush_due(shard, NULL), 0);
+    ck_assert_int_eq(store_shard_flush_due(shard, ERROR_IGNORED), 0);
     ck_assert(!store_shard_needs_flush(shard));
     store_shard_describe(shard, &arena, &info);
     ck_assert_uint_eq(info.window_count, 1);
     ck_assert_uint_eq(info.windows[0].chunk_count, 1);
     ck_assert_uint_eq(info.windows[0].chunks[0].rows, groups - 1);
     ck_assert_uint_eq(info.windows[0].memtable_rows, 1);
-    ck_assert_int_eq(store_shard_flush(shard, NULL), 0);
+    ck_assert_int_eq(store_shard_flush(shard, ERROR_IGNORED), 0);
     store_shard_describe(shard, &arena, &info);
     ck_assert_uint_eq(info.windows[0].chunk_count, 2);
-    ck_assert_int_eq(store_shard_close(shard, true, NULL), 0);
+    ck_assert_int_eq(store_shard_close(shard, true, ERROR_IGNORED), 0);
     store_close(store);
     arena_destroy(&arena);
     free(group);
@@ -441,32 +443,32 @@ START_TEST(mark_comes_back_with_the_next_offset)
     group.next_offset = store_shard_next_offset(scene.shard);
     group.topic = fixture_topic_fingerprint(group.next_offset);
     expect_topic_fingerprint(&scene, group.topic);
-    ck_assert_int_eq(store_shard_flush(scene.shard, NULL), 0);
+    ck_assert_int_eq(store_shard_flush(scene.shard, ERROR_IGNORED), 0);
     reopen_scene(&scene);
     expect_topic_fingerprint(&scene, group.topic);
 
     group.next_offset += 7;
-    ck_assert_int_eq(store_shard_append(scene.shard, &group, NULL), 0);
+    ck_assert_int_eq(store_shard_append(scene.shard, &group, ERROR_IGNORED), 0);
     reopen_scene(&scene);
     expect_topic_fingerprint(&scene, group.topic);
     ck_assert_int_eq(store_shard_next_offset(scene.shard), group.next_offset);
 
     for (int flush = 0; flush < 2; flush++) {
         group.topic = fixture_topic_fingerprint(group.next_offset);
-        ck_assert_int_eq(store_shard_append(scene.shard, &group, NULL), 0);
-        ck_assert_int_eq(store_shard_flush(scene.shard, NULL), 0);
+        ck_assert_int_eq(store_shard_append(scene.shard, &group, ERROR_IGNORED), 0);
+        ck_assert_int_eq(store_shard_flush(scene.shard, ERROR_IGNORED), 0);
         group.topic = none;
-        ck_assert_int_eq(store_shard_append(scene.shard, &group, NULL), 0);
+        ck_assert_int_eq(store_shard_append(scene.shard, &group, ERROR_IGNORED), 0);
         expect_topic_fingerprint(&scene, none);
         if (flush)
-            ck_assert_int_eq(store_shard_flush(scene.shard, NULL), 0);
+            ck_assert_int_eq(store_shard_flush(scene.shard, ERROR_IGNORED), 0);
         reopen_scene(&scene);
         expect_topic_fingerprint(&scene, none);
     }
     group.topic = (struct store_topic_fingerprint){group.next_offset, 1};
-    ck_assert_int_eq(store_shard_append(scene.shard, &group, NULL), ERROR_INVALID);
+    ck_assert_int_eq(store_shard_append(scene.shard, &group, ERROR_IGNORED), ERROR_INVALID);
     group.topic.offset = -1;
-    ck_assert_int_eq(store_shard_append(scene.shard, &group, NULL), ERROR_INVALID);
+    ck_assert_int_eq(store_shard_append(scene.shard, &group, ERROR_IGNORED), ERROR_INVALID);
     expect_topic_fingerprint(&scene, none);
     scene_close(&scene);
     scene_destroy(&scene);

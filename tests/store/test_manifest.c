@@ -102,7 +102,7 @@ START_TEST(numbers_are_never_handed_out_twice)
     for (int round = 0; round < 4; round++) {
         for (int i = 0; i < 100; i++) {
             uint64_t number;
-            ck_assert_int_eq(manifest_reserve(manifest, &number, NULL), 0);
+            ck_assert_int_eq(manifest_reserve(manifest, &number, ERROR_IGNORED), 0);
             ck_assert_uint_gt(number, last);
             ck_assert_uint_lt(number, manifest->state.next_file_number);
             last = number;
@@ -248,7 +248,7 @@ START_TEST(progress_without_a_mark_takes_the_old_one_away)
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         manifest_edit_topic_fingerprint(&edit, &bad[i]);
         ck_assert_int_eq(
-            manifest_state_apply(&manifest->state, edit.body.data, edit.body.size, NULL),
+            manifest_state_apply(&manifest->state, edit.body.data, edit.body.size, ERROR_IGNORED),
             ERROR_CORRUPT);
         manifest_edit_destroy(&edit);
         edit = (struct manifest_edit){0};
@@ -279,7 +279,7 @@ START_TEST(hostile_edits_are_refused)
         memcpy(bytes, edit.body.data, size);
         for (uint64_t flips = test_random(&random) % 4; flips > 0 && size > 0; flips--)
             bytes[test_random(&random) % size] = (uint8_t)test_random(&random);
-        refused += manifest_state_apply(&state, bytes, size, NULL) != 0;
+        refused += manifest_state_apply(&state, bytes, size, ERROR_IGNORED) != 0;
         manifest_state_destroy(&state);
         free(bytes);
     }

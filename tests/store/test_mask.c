@@ -33,12 +33,12 @@ START_TEST(mask_reads_back)
         uint32_t read_count = 99;
         uint64_t size_bytes = 0;
         ck_assert_int_eq(mask_write(&memory.io, "d", FILE_NUMBER, TABLE_NUMBER, entries, count,
-                                    &size_bytes, NULL),
+                                    &size_bytes, ERROR_IGNORED),
                          0);
         ck_assert_uint_eq(size_bytes, 40 + count * 16);
-        ck_assert_int_eq(
-            mask_read(&memory.io, "d", FILE_NUMBER, TABLE_NUMBER, ROWS, &read, &read_count, NULL),
-            0);
+        ck_assert_int_eq(mask_read(&memory.io, "d", FILE_NUMBER, TABLE_NUMBER, ROWS, &read,
+                                   &read_count, ERROR_IGNORED),
+                         0);
         ck_assert_uint_eq(read_count, count);
         if (count > 0)
             ck_assert_mem_eq(read, entries, count * sizeof(*entries));
@@ -53,7 +53,8 @@ static int read_mask(struct memory_io *memory, uint64_t file_number, uint64_t ta
 {
     struct mask_entry *read = NULL;
     uint32_t count;
-    int result = mask_read(&memory->io, "d", file_number, table_number, rows, &read, &count, NULL);
+    int result =
+        mask_read(&memory->io, "d", file_number, table_number, rows, &read, &count, ERROR_IGNORED);
 
     if (result == 0)
         free(read);
@@ -69,8 +70,9 @@ START_TEST(mask_of_another_table_is_refused)
     struct buffer *file;
 
     memory_io_create(&memory);
-    ck_assert_int_eq(
-        mask_write(&memory.io, "d", FILE_NUMBER, TABLE_NUMBER, entries, 2, &size_bytes, NULL), 0);
+    ck_assert_int_eq(mask_write(&memory.io, "d", FILE_NUMBER, TABLE_NUMBER, entries, 2, &size_bytes,
+                                ERROR_IGNORED),
+                     0);
     ck_assert_int_eq(read_mask(&memory, FILE_NUMBER, TABLE_NUMBER, 6), 0);
     ck_assert_int_eq(read_mask(&memory, FILE_NUMBER, TABLE_NUMBER + 1, 6), ERROR_CORRUPT);
     ck_assert_int_eq(read_mask(&memory, FILE_NUMBER, TABLE_NUMBER, 5), ERROR_CORRUPT);
@@ -92,9 +94,9 @@ START_TEST(every_changed_or_missing_byte_of_a_mask_is_found)
     struct buffer *file;
 
     memory_io_create(&memory);
-    ck_assert_int_eq(
-        mask_write(&memory.io, "d", FILE_NUMBER, TABLE_NUMBER, entries, count, &size_bytes, NULL),
-        0);
+    ck_assert_int_eq(mask_write(&memory.io, "d", FILE_NUMBER, TABLE_NUMBER, entries, count,
+                                &size_bytes, ERROR_IGNORED),
+                     0);
     file = memory_io_file(&memory, "d/000009.mask");
     for (size_t i = 0; i < file->size; i++) {
         uint8_t flip = (uint8_t)(1 + test_random(&state) % 255);
@@ -120,9 +122,9 @@ START_TEST(mask_that_cannot_be_written_is_removed)
     memory_io_create(&memory);
     for (int64_t i = 0; i < 2; i++) {
         memory.fail_after = i;
-        ck_assert_int_eq(
-            mask_write(&memory.io, "d", FILE_NUMBER, TABLE_NUMBER, &entry, 1, &size_bytes, NULL),
-            ERROR_NO_SPACE);
+        ck_assert_int_eq(mask_write(&memory.io, "d", FILE_NUMBER, TABLE_NUMBER, &entry, 1,
+                                    &size_bytes, ERROR_IGNORED),
+                         ERROR_NO_SPACE);
         ck_assert_ptr_null(memory_io_file(&memory, "d/000009.mask"));
     }
     memory_io_destroy(&memory);

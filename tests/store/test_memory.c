@@ -29,8 +29,8 @@ static struct store_shard *open_packed(struct store **store)
                                                 .codec = VECTOR_CODEC_PACKED};
     struct store_shard *shard;
 
-    ck_assert_int_eq(store_open(&options, store, NULL), 0);
-    ck_assert_int_eq(store_shard_open(*store, &shard_options, &shard, NULL), 0);
+    ck_assert_int_eq(store_open(&options, store, ERROR_IGNORED), 0);
+    ck_assert_int_eq(store_shard_open(*store, &shard_options, &shard, ERROR_IGNORED), 0);
     return shard;
 }
 
@@ -53,11 +53,11 @@ static void fill_and_seal(struct store_shard *shard)
                                                .event_time_ms = 500,
                                                .vector = vectors[i]};
         }
-        ck_assert_int_eq(store_shard_append(shard, &group, NULL), 0);
+        ck_assert_int_eq(store_shard_append(shard, &group, ERROR_IGNORED), 0);
         if (store_shard_needs_flush(shard))
-            ck_assert_int_eq(store_shard_flush(shard, NULL), 0);
+            ck_assert_int_eq(store_shard_flush(shard, ERROR_IGNORED), 0);
     }
-    ck_assert_int_eq(compact_seal(shard, 0, 1000, 0, NULL), 0);
+    ck_assert_int_eq(compact_seal(shard, 0, 1000, 0, ERROR_IGNORED), 0);
 }
 
 /* Looks at every vector of the snapshot. */
@@ -70,8 +70,9 @@ static void read_all(const struct store_snapshot *snapshot)
         uint32_t row;
         uint32_t count;
         store_key_from_u64(i, &key);
-        if (store_snapshot_find(snapshot, key.bytes, key.size_bytes, &source, &row, NULL) != 0 ||
-            store_row_vectors(source, row, &vector, &count, NULL) != 0 ||
+        if (store_snapshot_find(snapshot, key.bytes, key.size_bytes, &source, &row,
+                                ERROR_IGNORED) != 0 ||
+            store_row_vectors(source, row, &vector, &count, ERROR_IGNORED) != 0 ||
             vector[0] != value_of(i, 0) || vector[DIM - 1] != value_of(i, DIM - 1))
             ck_abort_msg("row %u", i);
     }
@@ -101,7 +102,7 @@ START_TEST(decoded_blocks_are_counted_and_come_back_after_the_last_search)
         ck_assert_uint_eq(atomic_load(&store->memory.decoded_bytes), 0);
     }
     ck_assert_uint_eq(memory_used(&store->memory), before);
-    ck_assert_int_eq(store_shard_close(shard, false, NULL), 0);
+    ck_assert_int_eq(store_shard_close(shard, false, ERROR_IGNORED), 0);
     ck_assert_uint_eq(atomic_load(&store->memory.decoded_bytes), 0);
     store_close(store);
 }
@@ -123,7 +124,7 @@ START_TEST(kept_buffers_go_before_a_writer_waits)
     memory_give_buffer(&store->memory, buffer, MEMTABLE_BYTES);
     memory_release_buffers(&store->memory);
     ck_assert_uint_eq(memory_used(&store->memory), 0);
-    ck_assert_int_eq(store_shard_close(shard, false, NULL), 0);
+    ck_assert_int_eq(store_shard_close(shard, false, ERROR_IGNORED), 0);
     store_close(store);
 }
 END_TEST

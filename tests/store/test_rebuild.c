@@ -40,7 +40,7 @@ static void create(struct world *world)
 
 static void close_world(struct world *world)
 {
-    ck_assert_int_eq(store_shard_close(world->shard, true, NULL), 0);
+    ck_assert_int_eq(store_shard_close(world->shard, true, ERROR_IGNORED), 0);
     store_close(world->store);
 }
 
@@ -49,8 +49,8 @@ static void destroy(struct world *world)
     struct buffer findings = {0};
 
     close_world(world);
-    ck_assert_msg(store_verify(world->io, test_directory(), NULL, &findings, NULL) == 0, "%s",
-                  buffer_text(&findings));
+    ck_assert_msg(store_verify(world->io, test_directory(), NULL, &findings, ERROR_IGNORED) == 0,
+                  "%s", buffer_text(&findings));
     buffer_destroy(&findings);
     for (size_t i = 0; i < world->group_count; i++)
         free(world->groups[i]);
@@ -122,7 +122,7 @@ static void rebuild_window(struct world *world, int64_t start_ms)
     ck_assert_msg(store_rebuild_hold(rebuild, &next, &error) == 0, "%s", error.text);
     {
         const struct store_group idle = {.next_offset = world->model.next_offset + 1};
-        ck_assert_int_eq(store_shard_append(world->shard, &idle, NULL), ERROR_BUSY);
+        ck_assert_int_eq(store_shard_append(world->shard, &idle, ERROR_IGNORED), ERROR_BUSY);
     }
     give(world, rebuild, to, next);
     ck_assert_msg(store_rebuild_commit(rebuild, &error) == 0, "%s", error.text);
@@ -140,7 +140,7 @@ static void seal_some(struct world *world, struct arena *arena)
     for (size_t i = 0; i < info.window_count; i++)
         if (test_random(&world->random) % 2)
             ck_assert_int_eq(compact_seal(world->shard, info.windows[i].start_ms, WINDOW_MS,
-                                          *world->wall_ms, NULL),
+                                          *world->wall_ms, ERROR_IGNORED),
                              0);
 }
 
@@ -155,7 +155,7 @@ START_TEST(window_made_anew_answers_as_before)
     for (int i = 0; i < 60; i++) {
         append(&world);
         if (i % 10 == 9)
-            ck_assert_int_eq(store_shard_flush(world.shard, NULL), 0);
+            ck_assert_int_eq(store_shard_flush(world.shard, ERROR_IGNORED), 0);
         if (i % 25 == 24)
             seal_some(&world, &arena);
     }
@@ -188,9 +188,9 @@ START_TEST(rebuild_given_up_changes_nothing)
     ck_assert_int_eq(store_rebuild_begin(world.shard, info.windows[0].start_ms, WINDOW_MS, &rebuild,
                                          &from, &to, &error),
                      0);
-    ck_assert_int_eq(
-        compact_seal(world.shard, info.windows[0].start_ms, WINDOW_MS, *world.wall_ms, NULL),
-        ERROR_BUSY);
+    ck_assert_int_eq(compact_seal(world.shard, info.windows[0].start_ms, WINDOW_MS, *world.wall_ms,
+                                  ERROR_IGNORED),
+                     ERROR_BUSY);
     /* Not all it needs. */
     give(&world, rebuild, from, from + (to - from) / 2);
     ck_assert_int_eq(store_rebuild_write(rebuild, 0, NULL, &to, &error), ERROR_INVALID);
@@ -259,7 +259,8 @@ START_TEST(damaged_window_comes_back)
         append(&world);
     store_shard_describe(world.shard, &arena, &info);
     start_ms = fullest_start_ms(&info);
-    ck_assert_int_eq(compact_seal(world.shard, start_ms, WINDOW_MS, *world.wall_ms, NULL), 0);
+    ck_assert_int_eq(compact_seal(world.shard, start_ms, WINDOW_MS, *world.wall_ms, ERROR_IGNORED),
+                     0);
     store_shard_describe(world.shard, &arena, &info);
     damage(&world, window_at(&info, start_ms));
     ck_assert_ptr_nonnull(store_shard_damage(world.shard));

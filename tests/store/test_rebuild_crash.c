@@ -68,7 +68,7 @@ static int append(struct world *world)
     for (size_t i = 0; i < group->group.record_count; i++)
         group->records[i].ttl_ms = 0;
     world->groups[world->group_count++] = group;
-    code = store_shard_append(world->shard, &group->group, NULL);
+    code = store_shard_append(world->shard, &group->group, ERROR_IGNORED);
     if (code == 0)
         world->acknowledged = world->group_count;
     return code;
@@ -106,9 +106,9 @@ static int give(struct world *world, struct store_rebuild *rebuild, int64_t from
             }
         if (count > 0)
             code = store_rebuild_append(rebuild, records, count, records[count - 1].offset + 1,
-                                        NULL, NULL);
+                                        NULL, ERROR_IGNORED);
     }
-    return code == 0 ? store_rebuild_append(rebuild, NULL, 0, to, NULL, NULL) : code;
+    return code == 0 ? store_rebuild_append(rebuild, NULL, 0, to, NULL, ERROR_IGNORED) : code;
 }
 
 /* The rebuild. */
@@ -122,8 +122,8 @@ static bool rebuild_window(struct world *world, int64_t *replaced)
     int code;
 
     *replaced = store_shard_next_offset(world->shard);
-    code =
-        store_rebuild_begin(world->shard, world->start_ms, WINDOW_MS, &rebuild, &from, &to, NULL);
+    code = store_rebuild_begin(world->shard, world->start_ms, WINDOW_MS, &rebuild, &from, &to,
+                               ERROR_IGNORED);
     if (code != 0)
         return false;
     ck_assert_int_eq(*replaced, to);
@@ -131,7 +131,7 @@ static bool rebuild_window(struct world *world, int64_t *replaced)
     if (code == 0)
         code = give(world, rebuild, from, to);
     if (code == 0)
-        code = store_rebuild_write(rebuild, NOW_MS, NULL, &next, NULL);
+        code = store_rebuild_write(rebuild, NOW_MS, NULL, &next, ERROR_IGNORED);
     if (code == 0)
         code = append(world);
     if (code == 0) {
@@ -139,11 +139,11 @@ static bool rebuild_window(struct world *world, int64_t *replaced)
         to = next;
     }
     if (code == 0)
-        code = store_rebuild_hold(rebuild, &next, NULL);
+        code = store_rebuild_hold(rebuild, &next, ERROR_IGNORED);
     if (code == 0)
         code = give(world, rebuild, to, next);
     if (code == 0)
-        code = store_rebuild_commit(rebuild, NULL);
+        code = store_rebuild_commit(rebuild, ERROR_IGNORED);
     store_rebuild_end(rebuild);
     return code == 0;
 }
@@ -210,7 +210,7 @@ static bool check(struct world *world, bool acknowledged, int64_t replaced)
     else
         problem = compare(world, count, false, replaced);
     ck_assert_msg(is_new || world->is_damaged || !problem, "neither old nor new: %s", problem);
-    ck_assert_int_eq(io_list(world->io, "/data", find_shadow, &has_shadow, NULL), 0);
+    ck_assert_int_eq(io_list(world->io, "/data", find_shadow, &has_shadow, ERROR_IGNORED), 0);
     ck_assert(!has_shadow);
     return is_new;
 }
@@ -226,14 +226,14 @@ static void damage(struct world *world, uint64_t file_number)
     int file;
 
     snprintf(path, sizeof(path), "/data/news/3/%06" PRIu64 ".run", file_number);
-    ck_assert_int_eq(io_open(world->io, path, IO_WRITE, &file, NULL), 0);
-    ck_assert_int_eq(io_size(world->io, file, path, &size, NULL), 0);
+    ck_assert_int_eq(io_open(world->io, path, IO_WRITE, &file, ERROR_IGNORED), 0);
+    ck_assert_int_eq(io_size(world->io, file, path, &size, ERROR_IGNORED), 0);
     ck_assert_uint_gt(size, 100);
-    ck_assert_int_eq(io_read(world->io, file, path, &byte, 1, size - 100, NULL), 0);
+    ck_assert_int_eq(io_read(world->io, file, path, &byte, 1, size - 100, ERROR_IGNORED), 0);
     byte ^= 0x40;
-    ck_assert_int_eq(io_write(world->io, file, path, &byte, 1, size - 100, NULL), 0);
-    ck_assert_int_eq(io_datasync(world->io, file, path, NULL), 0);
-    ck_assert_int_eq(io_close(world->io, file, path, NULL), 0);
+    ck_assert_int_eq(io_write(world->io, file, path, &byte, 1, size - 100, ERROR_IGNORED), 0);
+    ck_assert_int_eq(io_datasync(world->io, file, path, ERROR_IGNORED), 0);
+    ck_assert_int_eq(io_close(world->io, file, path, ERROR_IGNORED), 0);
 }
 
 /* A shard with a sealed window, late chunks, masks, and rows that are in no file yet; closed. */
@@ -244,20 +244,21 @@ static void create(struct world *world, uint64_t seed, bool is_damaged)
 
     *world = (struct world){.random = seed | 1, .disk = shadow_disk_new(seed)};
     world->io = shadow_disk_io(world->disk);
-    ck_assert_int_eq(io_make_directory(world->io, "", NULL), 0);
-    ck_assert_int_eq(io_make_directory(world->io, "/data", NULL), 0);
-    ck_assert_int_eq(io_sync_directory(world->io, "", NULL), 0);
+    ck_assert_int_eq(io_make_directory(world->io, "", ERROR_IGNORED), 0);
+    ck_assert_int_eq(io_make_directory(world->io, "/data", ERROR_IGNORED), 0);
+    ck_assert_int_eq(io_sync_directory(world->io, "", ERROR_IGNORED), 0);
     must_open(world);
     arena_create(&arena, 0);
     for (int i = 0; i < 18; i++) {
         ck_assert_int_eq(append(world), 0);
         if (i % 5 == 4)
-            ck_assert_int_eq(store_shard_flush(world->shard, NULL), 0);
+            ck_assert_int_eq(store_shard_flush(world->shard, ERROR_IGNORED), 0);
         if (i != 10)
             continue;
         store_shard_describe(world->shard, &arena, &info);
         world->start_ms = info.windows[1].start_ms;
-        ck_assert_int_eq(compact_seal(world->shard, world->start_ms, WINDOW_MS, NOW_MS, NULL), 0);
+        ck_assert_int_eq(
+            compact_seal(world->shard, world->start_ms, WINDOW_MS, NOW_MS, ERROR_IGNORED), 0);
     }
     store_shard_describe(world->shard, &arena, &info);
     ck_assert(info.windows[1].sealed);
@@ -272,9 +273,9 @@ static void verify(struct world *world)
 {
     struct buffer findings = {0};
 
-    ck_assert_int_eq(store_shard_flush(world->shard, NULL), 0);
+    ck_assert_int_eq(store_shard_flush(world->shard, ERROR_IGNORED), 0);
     fixture_abandon(&world->store, &world->shard);
-    ck_assert_msg(store_verify(world->io, "/data", NULL, &findings, NULL) == 0, "%s",
+    ck_assert_msg(store_verify(world->io, "/data", NULL, &findings, ERROR_IGNORED) == 0, "%s",
                   buffer_text(&findings));
     buffer_destroy(&findings);
 }

@@ -79,7 +79,8 @@ static void look(struct blink *blink, int64_t last[IDS])
         if (seen[id] != 1)
             complain(blink, "id %u was there %u times below offset %" PRId64, id, seen[id],
                      next_offset);
-        if (store_snapshot_find(snapshot, key.bytes, key.size_bytes, &source, &row, NULL) != 0) {
+        if (store_snapshot_find(snapshot, key.bytes, key.size_bytes, &source, &row,
+                                ERROR_IGNORED) != 0) {
             complain(blink, "id %u was not found below offset %" PRId64, id, next_offset);
         } else {
             int64_t offset = store_row_offset(source, row);

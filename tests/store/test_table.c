@@ -81,7 +81,8 @@ START_TEST(empty_run_and_chunk_are_tables)
         table_fixture_create(&fixture, &memory.io, "d", &options);
         ck_assert_int_eq(table_fixture_compare(&fixture, &memory.io, "d"), 0);
         ck_assert_int_eq(
-            table_open(&memory.io, "d", &fixture.description, &fixture.info, &table, NULL), 0);
+            table_open(&memory.io, "d", &fixture.description, &fixture.info, &table, ERROR_IGNORED),
+            0);
         ck_assert_uint_eq(table_lower_bound(table, (const uint8_t *)"x", 1), 0);
         ck_assert(!table_find(table, (const uint8_t *)"x", 1, 7, &row));
         table_close(table);
@@ -119,7 +120,8 @@ static void check_searches(const struct table_fixture *fixture, struct io *io, u
 {
     struct table *table;
 
-    ck_assert_int_eq(table_open(io, "d", &fixture->description, &fixture->info, &table, NULL), 0);
+    ck_assert_int_eq(
+        table_open(io, "d", &fixture->description, &fixture->info, &table, ERROR_IGNORED), 0);
     for (int i = 0; i < 300; i++) {
         const struct table_row *any = &fixture->rows[test_random(state) % fixture->row_count];
         uint8_t key[STORE_KEY_MAX_BYTES];
@@ -210,7 +212,8 @@ START_TEST(file_under_another_number_is_refused)
     memory_io_put(&memory, "d/000007.chunk", file->data, file->size);
     description = fixture.description;
     description.file_number = 7;
-    ck_assert_int_eq(table_open(&memory.io, "d", &description, NULL, &table, NULL), ERROR_CORRUPT);
+    ck_assert_int_eq(table_open(&memory.io, "d", &description, NULL, &table, ERROR_IGNORED),
+                     ERROR_CORRUPT);
     table_fixture_destroy(&fixture);
     memory_io_destroy(&memory);
 }
@@ -250,8 +253,9 @@ START_TEST(writer_refuses_rows_that_no_table_may_hold)
         struct table_writer *writer;
         struct table_info info;
         struct error error = {0};
-        ck_assert_int_eq(table_writer_open(&memory.io, "d", &description, &writer, NULL), 0);
-        ck_assert_int_eq(table_writer_add(writer, &good, NULL), 0);
+        ck_assert_int_eq(table_writer_open(&memory.io, "d", &description, &writer, ERROR_IGNORED),
+                         0);
+        ck_assert_int_eq(table_writer_add(writer, &good, ERROR_IGNORED), 0);
         ck_assert_msg(table_writer_add(writer, &cases[i].row, &error) == ERROR_INVALID, "%s",
                       cases[i].what);
         /* A table without the refused row would be silently wrong. */
@@ -315,11 +319,11 @@ static void check_gather(enum table_kind kind, enum vector_codec codec)
 
     memory_io_create(&memory);
     table_fixture_create(&fixture, &memory.io, "d", &options);
-    ck_assert_int_eq(table_open(&memory.io, "d", &fixture.description, &fixture.info, &table, NULL),
-                     0);
+    ck_assert_int_eq(
+        table_open(&memory.io, "d", &fixture.description, &fixture.info, &table, ERROR_IGNORED), 0);
     for (int i = 0; i < 500; i++)
         rows[i] = (uint32_t)(test_random(&state) % fixture.row_count);
-    ck_assert_int_eq(table_gather(table, rows, 500, out, NULL), 0);
+    ck_assert_int_eq(table_gather(table, rows, 500, out, ERROR_IGNORED), 0);
     for (int i = 0; i < 500; i++)
         ck_assert_mem_eq(out + i * 96, fixture.rows[rows[i]].vector, 96 * 4);
     /* A merge must not fill memory with what it reads once. */
@@ -355,19 +359,19 @@ START_TEST(decoded_blocks_stay_where_they_are_until_trimmed)
     table_fixture_create(&fixture, &memory.io, "d", &options);
     ck_assert_uint_gt(fixture.row_count, 64); /* more than one block */
     ck_assert_uint_lt(fixture.info.vector_bytes, fixture.row_count * UINT64_C(4096));
-    ck_assert_int_eq(table_open(&memory.io, "d", &fixture.description, &fixture.info, &table, NULL),
-                     0);
-    ck_assert_int_eq(table_vectors(table, 0, &first, &count, NULL), 0);
+    ck_assert_int_eq(
+        table_open(&memory.io, "d", &fixture.description, &fixture.info, &table, ERROR_IGNORED), 0);
+    ck_assert_int_eq(table_vectors(table, 0, &first, &count, ERROR_IGNORED), 0);
     ck_assert_uint_eq(count, 64);
     ck_assert_uint_eq(table_decoded_bytes(table), 262144);
-    ck_assert_int_eq(table_vectors(table, fixture.row_count - 1, &last, &count, NULL), 0);
+    ck_assert_int_eq(table_vectors(table, fixture.row_count - 1, &last, &count, ERROR_IGNORED), 0);
     ck_assert_uint_eq(count, 1);
     ck_assert_ptr_eq(last, first + (size_t)(fixture.row_count - 1) * 1024);
-    ck_assert_int_eq(table_vectors(table, 3, &again, &count, NULL), 0);
+    ck_assert_int_eq(table_vectors(table, 3, &again, &count, ERROR_IGNORED), 0);
     ck_assert_ptr_eq(again, first + 3 * 1024);
     table_trim(table);
     ck_assert_uint_eq(table_decoded_bytes(table), 0);
-    ck_assert_int_eq(table_vectors(table, 3, &again, &count, NULL), 0);
+    ck_assert_int_eq(table_vectors(table, 3, &again, &count, ERROR_IGNORED), 0);
     ck_assert_mem_eq(again, fixture.rows[3].vector, 4096);
     table_close(table);
     table_fixture_destroy(&fixture);
@@ -391,7 +395,7 @@ static void *read_rows(void *context)
         uint32_t row = (uint32_t)(test_random(&state) % reader->fixture->row_count);
         const float *vector;
         uint32_t count;
-        if (table_vectors(reader->table, row, &vector, &count, NULL) != 0 ||
+        if (table_vectors(reader->table, row, &vector, &count, ERROR_IGNORED) != 0 ||
             memcmp(vector, reader->fixture->rows[row].vector,
                    (size_t)reader->fixture->description.dim * 4) != 0)
             reader->wrong = true;
@@ -415,8 +419,8 @@ START_TEST(threads_that_meet_on_a_packed_block_read_it_whole)
 
     memory_io_create(&memory);
     table_fixture_create(&fixture, &memory.io, "d", &options);
-    ck_assert_int_eq(table_open(&memory.io, "d", &fixture.description, &fixture.info, &table, NULL),
-                     0);
+    ck_assert_int_eq(
+        table_open(&memory.io, "d", &fixture.description, &fixture.info, &table, ERROR_IGNORED), 0);
     for (int i = 0; i < 4; i++) {
         readers[i] = (struct reader){table, &fixture, options.seed + (uint64_t)i, false};
         ck_assert_int_eq(pthread_create(&threads[i], NULL, read_rows, &readers[i]), 0);

@@ -181,7 +181,7 @@ static size_t end_of_frames(const uint8_t *bytes, size_t size_bytes, size_t *las
     *last = 0;
     while (identity.position < size_bytes &&
            log_frame_parse(bytes + identity.position, size_bytes - identity.position, &identity, 0,
-                           &frame, NULL) == 0) {
+                           &frame, ERROR_IGNORED) == 0) {
         *last = identity.position;
         identity.position += frame.header->frame_bytes;
     }
@@ -308,7 +308,7 @@ START_TEST(only_files_with_numbers_that_were_given_out_are_orphans)
     for (size_t i = 0; i < 3; i++)
         ck_assert_msg((access(path_of(&folder, cases[i].name), F_OK) == 0) == cases[i].stays, "%s",
                       cases[i].name);
-    ck_assert_int_eq(store_shard_close(shard, false, NULL), 0);
+    ck_assert_int_eq(store_shard_close(shard, false, ERROR_IGNORED), 0);
     store_close(store);
 }
 END_TEST
@@ -365,7 +365,7 @@ START_TEST(inspect_of_a_log_that_was_never_used_says_so)
         if (cases[i].damage >= 0)
             ck_assert_int_eq(pwrite(file, "x", 1, cases[i].damage), 1);
         ck_assert_int_eq(close(file), 0);
-        ck_assert_int_eq(store_inspect(folder.io, path, true, &out, NULL), cases[i].code);
+        ck_assert_int_eq(store_inspect(folder.io, path, true, &out, ERROR_IGNORED), cases[i].code);
         ck_assert_int_eq(strstr(buffer_text(&out), "never used") != NULL, cases[i].code == 0);
         buffer_destroy(&out);
     }
@@ -394,8 +394,9 @@ START_TEST(verify_lists_what_is_wrong_inside_a_segment)
     struct buffer findings = {0};
 
     create(&folder);
-    ck_assert_int_eq(store_verify(folder.io, folder.data_dir, refuse_segment, &findings, NULL),
-                     ERROR_CORRUPT);
+    ck_assert_int_eq(
+        store_verify(folder.io, folder.data_dir, refuse_segment, &findings, ERROR_IGNORED),
+        ERROR_CORRUPT);
     ck_assert_uint_eq(checks, 1);
     ck_assert_ptr_nonnull(strstr(buffer_text(&findings), ".segment: not a graph\n"));
     buffer_destroy(&findings);
@@ -440,7 +441,7 @@ START_TEST(inspect_of_damaged_files_neither_crashes_nor_hides_it)
             uint8_t changed = (uint8_t)test_random(&state);
             struct buffer out = {0};
             write_at(path, &changed, 1, round % 3 ? place : size_bytes - 1 - place);
-            refused += store_inspect(folder.io, path, round % 2, &out, NULL) != 0;
+            refused += store_inspect(folder.io, path, round % 2, &out, ERROR_IGNORED) != 0;
             write_at(path, bytes, size_bytes, 0);
             buffer_destroy(&out);
         }

@@ -1,4 +1,4 @@
-/* Short forms of store_shard_compact for tests. `error` may be NULL. */
+/* Short forms of store_shard_compact for tests. */
 #ifndef TESTS_SUPPORT_COMPACT_H
 #define TESTS_SUPPORT_COMPACT_H
 
@@ -12,9 +12,8 @@ static inline int compact_seal(struct store_shard *shard, int64_t start_ms, int6
                                                      .window_start_ms = start_ms,
                                                      .window_length_ms = length_ms,
                                                      .now_ms = now_ms};
-    struct error own = {0};
 
-    return store_shard_compact(shard, &request, NULL, error ? error : &own);
+    return store_shard_compact(shard, &request, NULL, error);
 }
 
 /** Merges files of the window into files of a level. */
@@ -32,9 +31,8 @@ static inline int compact_merge(struct store_shard *shard, const struct store_wi
                                                      .target_file_bytes = target_file_bytes,
                                                      .now_ms = now_ms,
                                                      .jobs = jobs};
-    struct error own = {0};
 
-    return store_shard_compact(shard, &request, NULL, error ? error : &own);
+    return store_shard_compact(shard, &request, NULL, error);
 }
 
 /** Puts one file of the window into another level as it is. */
@@ -47,9 +45,8 @@ static inline int compact_move(struct store_shard *shard, const struct store_win
                                                      .file_numbers = &number,
                                                      .file_count = 1,
                                                      .output_level = level};
-    struct error own = {0};
 
-    return store_shard_compact(shard, &request, NULL, error ? error : &own);
+    return store_shard_compact(shard, &request, NULL, error);
 }
 
 /** Merges the first `count` chunks of a window (as many as there are, at most) into one of level 0,

@@ -152,7 +152,7 @@ void fixture_key(uint32_t i, struct store_key *key)
     else
         snprintf(text, sizeof(text), "package/%" PRIu32 "/a rather long name", i);
     /* libcheck writes a mark for each assertion, and this runs a million times. */
-    if (store_key_from_text(text, strlen(text), false, key, NULL) != 0)
+    if (store_key_from_text(text, strlen(text), false, key, ERROR_IGNORED) != 0)
         abort();
 }
 
@@ -280,7 +280,7 @@ struct store_shard *fixture_shard(struct store *store, int64_t window_ms, int64_
 void fixture_abandon(struct store **store, struct store_shard **shard)
 {
     if (*shard)
-        (void)store_shard_close(*shard, false, NULL);
+        (void)store_shard_close(*shard, false, ERROR_IGNORED);
     if (*store)
         store_close(*store);
     *shard = NULL;
@@ -398,8 +398,9 @@ bool fixture_read_error(struct store_shard *shard, int64_t now_ms)
             uint32_t rows;
             if (!store_row_visible(snapshot, &sources[s], row))
                 continue;
-            failed |= store_row_vectors(&sources[s], row, &vectors, &rows, NULL) != 0 ||
-                      store_row_payload(&sources[s], row, &arena, &payload, &payload_bytes, NULL);
+            failed |= store_row_vectors(&sources[s], row, &vectors, &rows, ERROR_IGNORED) != 0 ||
+                      store_row_payload(&sources[s], row, &arena, &payload, &payload_bytes,
+                                        ERROR_IGNORED);
             arena_reset(&arena);
         }
     arena_destroy(&arena);
@@ -492,7 +493,7 @@ static const char *compare_time_scan(const struct store_snapshot *snapshot,
     for (size_t i = 0; i < count && !problem; i++) {
         size_t key_bytes;
         const uint8_t *key;
-        if (store_time_cursor_next(cursor, &source, &row, NULL) != 0) {
+        if (store_time_cursor_next(cursor, &source, &row, ERROR_IGNORED) != 0) {
             problem = "the scan by time ends early";
             break;
         }
@@ -502,7 +503,7 @@ static const char *compare_time_scan(const struct store_snapshot *snapshot,
             compare_keys(key, key_bytes, rows[i]->key.bytes, rows[i]->key.size_bytes) != 0)
             problem = "the scan by time gives another row";
     }
-    if (!problem && store_time_cursor_next(cursor, &source, &row, NULL) != ERROR_NOT_FOUND)
+    if (!problem && store_time_cursor_next(cursor, &source, &row, ERROR_IGNORED) != ERROR_NOT_FOUND)
         problem = "the scan by time gives a row too many";
     if (!problem && store_snapshot_count(snapshot, from_ms, to_ms) != count)
         problem = "the count of a time range is wrong";
@@ -575,7 +576,8 @@ const char *fixture_compare(const struct store_snapshot *snapshot, const struct 
         expected = model_find(model, &key);
         if (expected && model_expired(expected, now_ms, ttl_ms))
             expected = NULL;
-        code = store_snapshot_find(snapshot, key.bytes, key.size_bytes, &source, &row, NULL);
+        code =
+            store_snapshot_find(snapshot, key.bytes, key.size_bytes, &source, &row, ERROR_IGNORED);
         if ((code == 0) != (expected != NULL)) {
             snprintf(complaint, sizeof(complaint), "id %u: find says %d, expected %d", id, code,
                      expected != NULL);

@@ -37,14 +37,14 @@ static void scene_create(struct scene *scene)
 
 static void scene_reopen(struct scene *scene)
 {
-    ck_assert_int_eq(store_shard_close(scene->shard, false, NULL), 0);
+    ck_assert_int_eq(store_shard_close(scene->shard, false, ERROR_IGNORED), 0);
     store_close(scene->store);
     scene_open(scene);
 }
 
 static void scene_destroy(struct scene *scene)
 {
-    ck_assert_int_eq(store_shard_close(scene->shard, true, NULL), 0);
+    ck_assert_int_eq(store_shard_close(scene->shard, true, ERROR_IGNORED), 0);
     store_close(scene->store);
     arena_destroy(&scene->arena);
 }
@@ -93,14 +93,15 @@ static bool is_visible(struct scene *scene, uint32_t id, int64_t now_ms)
     bool found;
 
     fixture_key(id, &key);
-    found = store_snapshot_find(snapshot, key.bytes, key.size_bytes, &source, &row, NULL) == 0;
+    found =
+        store_snapshot_find(snapshot, key.bytes, key.size_bytes, &source, &row, ERROR_IGNORED) == 0;
     store_snapshot_release(snapshot);
     return found;
 }
 
 static int drop_expired(struct scene *scene, int64_t now_ms)
 {
-    return store_shard_drop_expired(scene->shard, START, HOUR, now_ms, NULL);
+    return store_shard_drop_expired(scene->shard, START, HOUR, now_ms, ERROR_IGNORED);
 }
 
 /* Peers took a file's age from its creation, so that a restore or a rebuild gave it a new life. */
@@ -113,17 +114,17 @@ START_TEST(the_largest_expiry_is_that_of_surviving_rows_through_every_recovery)
     put(&scene, 2, START + 2, HOUR);
     put(&scene, 3, START + 3, 0);
     ck_assert_int_eq(windows_of(&scene, 1)->max_expiry_ms, START + 3 + TTL);
-    ck_assert_int_eq(store_shard_flush(scene.shard, NULL), 0);
+    ck_assert_int_eq(store_shard_flush(scene.shard, ERROR_IGNORED), 0);
     erase(&scene, 3);
-    ck_assert_int_eq(store_shard_flush(scene.shard, NULL), 0);
+    ck_assert_int_eq(store_shard_flush(scene.shard, ERROR_IGNORED), 0);
     ck_assert_int_eq(windows_of(&scene, 1)->max_expiry_ms, START + 1 + TTL);
     *scene.wall_ms += 5 * HOUR;
     scene_reopen(&scene);
     ck_assert_int_eq(windows_of(&scene, 1)->max_expiry_ms, START + 1 + TTL);
     erase(&scene, 1);
     /* A mask counts once it is durable. */
-    ck_assert_int_eq(store_shard_flush(scene.shard, NULL), 0);
-    ck_assert_int_eq(compact_seal(scene.shard, START, HOUR, START + HOUR / 2, NULL), 0);
+    ck_assert_int_eq(store_shard_flush(scene.shard, ERROR_IGNORED), 0);
+    ck_assert_int_eq(compact_seal(scene.shard, START, HOUR, START + HOUR / 2, ERROR_IGNORED), 0);
     ck_assert_int_eq(windows_of(&scene, 1)->max_expiry_ms, START + 2 + HOUR);
     scene_reopen(&scene);
     ck_assert_int_eq(windows_of(&scene, 1)->max_expiry_ms, START + 2 + HOUR);
@@ -137,7 +138,7 @@ START_TEST(a_changed_ttl_moves_the_largest_expiry_of_data_that_exists)
 
     scene_create(&scene);
     put(&scene, 1, START + 1, 0);
-    ck_assert_int_eq(store_shard_flush(scene.shard, NULL), 0);
+    ck_assert_int_eq(store_shard_flush(scene.shard, ERROR_IGNORED), 0);
     store_shard_set_ttl(scene.shard, 2 * HOUR);
     ck_assert_int_eq(windows_of(&scene, 1)->max_expiry_ms, START + 1 + 2 * HOUR);
     ck_assert(!is_visible(&scene, 1, START + 1 + 2 * HOUR));
@@ -166,9 +167,9 @@ START_TEST(a_records_own_ttl_hides_it_on_time_wherever_it_lies)
         ck_assert(is_visible(&scene, 2, START + 5 + TTL - 1));
         ck_assert(!is_visible(&scene, 2, START + 5 + TTL));
         if (place == 0)
-            ck_assert_int_eq(store_shard_flush(scene.shard, NULL), 0);
+            ck_assert_int_eq(store_shard_flush(scene.shard, ERROR_IGNORED), 0);
         if (place == 1)
-            ck_assert_int_eq(compact_seal(scene.shard, START, HOUR, START + 6, NULL), 0);
+            ck_assert_int_eq(compact_seal(scene.shard, START, HOUR, START + 6, ERROR_IGNORED), 0);
         if (place == 2)
             scene_reopen(&scene);
     }
@@ -201,12 +202,12 @@ START_TEST(a_window_whose_rows_were_all_deleted_may_go_but_not_with_a_new_one)
     scene_create(&scene);
     put(&scene, 1, START + 1, 0);
     erase(&scene, 1);
-    ck_assert_int_eq(store_shard_flush(scene.shard, NULL), 0);
+    ck_assert_int_eq(store_shard_flush(scene.shard, ERROR_IGNORED), 0);
     put(&scene, 2, START + 2, 0);
     ck_assert_int_eq(drop_expired(&scene, START + 3), ERROR_BUSY);
     ck_assert(is_visible(&scene, 2, START + 3));
     erase(&scene, 2);
-    ck_assert_int_eq(store_shard_flush(scene.shard, NULL), 0);
+    ck_assert_int_eq(store_shard_flush(scene.shard, ERROR_IGNORED), 0);
     ck_assert_int_eq(drop_expired(&scene, START + 3), 0);
     (void)windows_of(&scene, 0);
     scene_destroy(&scene);
@@ -222,12 +223,12 @@ START_TEST(a_flush_makes_one_run_a_window_also_after_the_length_changed)
     scene_create(&scene);
     for (uint32_t i = 0; i < 6; i++)
         put(&scene, i, START + i * (HOUR / 2), 0);
-    ck_assert_int_eq(store_shard_flush(scene.shard, NULL), 0);
+    ck_assert_int_eq(store_shard_flush(scene.shard, ERROR_IGNORED), 0);
     scene.window_ms = 3 * HOUR;
     scene_reopen(&scene);
     for (uint32_t i = 6; i < 12; i++)
         put(&scene, i, START + i * (HOUR / 2), 0);
-    ck_assert_int_eq(store_shard_flush(scene.shard, NULL), 0);
+    ck_assert_int_eq(store_shard_flush(scene.shard, ERROR_IGNORED), 0);
     windows = windows_of(&scene, 3 + 2); /* START is 1 hour past a multiple of 3 */
     for (int i = 0; i < 5; i++) {
         int64_t length_ms = windows[i].length_ms;
@@ -253,7 +254,7 @@ START_TEST(over_the_cap_records_wait_and_the_clock_moves)
     ck_assert(!store_shard_set_over_cap(scene.shard, true));
     fixture_group_start(&group, scene.next_offset);
     fixture_group_put(&group, 2, START + 2, 0, 8, false);
-    ck_assert_int_eq(store_shard_append(scene.shard, &group.group, NULL), ERROR_BUSY);
+    ck_assert_int_eq(store_shard_append(scene.shard, &group.group, ERROR_IGNORED), ERROR_BUSY);
     ck_assert_int_eq(store_shard_next_offset(scene.shard), scene.next_offset);
     fixture_group_start(&group, scene.next_offset);
     group.group.clock.watermark_ms = START + HOUR;
@@ -304,7 +305,7 @@ START_TEST(a_seal_takes_no_clock_back)
     fixture_group_start(&group, scene.next_offset);
     group.group.clock = (struct store_clock){START + 7, START + 8, START + 9};
     append(&scene, &group);
-    ck_assert_int_eq(store_shard_flush(scene.shard, NULL), 0);
+    ck_assert_int_eq(store_shard_flush(scene.shard, ERROR_IGNORED), 0);
     ck_assert_int_eq(store_shard_compact(scene.shard, &seal, NULL, &error), 0);
     scene_reopen(&scene);
     clock = store_shard_clock(scene.shard);
@@ -326,10 +327,11 @@ START_TEST(the_safe_clock_is_kept_without_records)
     fixture_group_start(&group, 0);
     group.group.clock = (struct store_clock){START + 7, START + 8, START + 9};
     append(&scene, &group);
-    ck_assert_int_eq(store_shard_keep_clock(scene.shard, START + 24 * HOUR, NULL), 0);
+    ck_assert_int_eq(store_shard_keep_clock(scene.shard, START + 24 * HOUR, ERROR_IGNORED), 0);
     ck_assert_int_eq(store_shard_clock(scene.shard).safe_wall_ms, START + 24 * HOUR);
     scene_reopen(&scene);
-    ck_assert_int_eq(store_shard_keep_clock(scene.shard, START + 10, NULL), 0); /* not back */
+    ck_assert_int_eq(store_shard_keep_clock(scene.shard, START + 10, ERROR_IGNORED),
+                     0); /* not back */
     for (int i = 0; i < 2; i++) {
         clock = store_shard_clock(scene.shard);
         ck_assert_int_eq(clock.watermark_ms, START + 7);

@@ -141,7 +141,8 @@ static int refuse(const struct client *client, long status, const struct buffer 
     size_t length = reply->size < 500 ? reply->size : 500;
 
     arena_create(&arena, 0);
-    if (doc_parse_json(&arena, (const char *)reply->data, reply->size, NULL, &doc, NULL) == 0) {
+    if (doc_parse_json(&arena, (const char *)reply->data, reply->size, NULL, &doc, ERROR_IGNORED) ==
+        0) {
         const struct doc *envelope = doc_get(&doc, "status");
         text = envelope ? doc_get(envelope, "error") : NULL;
     }
@@ -151,7 +152,7 @@ static int refuse(const struct client *client, long status, const struct buffer 
     else
         (void)error_set(error, ERROR_PEER, "%s answered %ld: %.*s", client->address, status,
                         (int)length, (const char *)reply->data);
-    if (error && (status == 401 || status == 403))
+    if (status == 401 || status == 403)
         (void)error_wrap(error, "%s requires an API key (http.api_key_file)", client->address);
     arena_destroy(&arena);
     return ERROR_PEER;

@@ -97,7 +97,7 @@ static int back_up_offline(const struct config *config, const char *folder, cons
     if (code == 0 && json)
         printf("%s\n", buffer_text(&out));
     else if (code == 0 &&
-             doc_parse_json(&arena, buffer_text(&out), out.size, NULL, &doc, NULL) == 0)
+             doc_parse_json(&arena, buffer_text(&out), out.size, NULL, &doc, ERROR_IGNORED) == 0)
         print_shards(&doc, NULL);
     arena_destroy(&arena);
     buffer_destroy(&out);
@@ -110,8 +110,8 @@ static bool service_answers(const struct config *config)
     struct buffer reply = {0};
     long status = 0;
 
-    if (client_open(config, &client, NULL) == 0)
-        (void)client_request(client, "/livez", NULL, &reply, &status, NULL);
+    if (client_open(config, &client, ERROR_IGNORED) == 0)
+        (void)client_request(client, "/livez", NULL, &reply, &status, ERROR_IGNORED);
     client_close(client);
     buffer_destroy(&reply);
     return status != 0;

@@ -316,7 +316,7 @@ static void send_line(struct produce *run, const char *file, uint64_t line, cons
         return;
     }
     id = store_key_to_doc(decoded.records[0].key, decoded.records[0].key_bytes, &run->arena);
-    (void)doc_parse_json(&run->arena, text, length, NULL, &point, NULL);
+    (void)doc_parse_json(&run->arena, text, length, NULL, &point, ERROR_IGNORED);
     if (run->collection->format == CONFIG_FORMAT_MSGPACK) {
         run->value.size = 0;
         doc_write_msgpack(&run->value, &point);
@@ -553,13 +553,13 @@ static int run_produce(struct produce *run, const struct config *config, char **
     if (request->create_partitions > 0 &&
         ingest_producer_create_topic(run->producer, run->topic, (int)request->create_partitions,
                                      (int)request->replication, &error) != 0) {
-        (void)ingest_producer_delete(run->producer, 0, NULL);
+        (void)ingest_producer_delete(run->producer, 0, ERROR_IGNORED);
         return command_fail("%s", error.text);
     }
     run->start_ns = io_monotonic_ns(io_posix());
     status = send_all(run, arguments, count);
     wait_for_acknowledgements(run, config);
-    (void)ingest_producer_delete(run->producer, CLOSE_TIMEOUT_MS, NULL);
+    (void)ingest_producer_delete(run->producer, CLOSE_TIMEOUT_MS, ERROR_IGNORED);
     report(run);
     if (run->failed > 0 || run->bad_lines > 0 || interrupted)
         status = COMMAND_FAILED;

@@ -119,7 +119,7 @@ static int write_query(struct arena *arena, const struct search_arguments *argum
         return 0;
     }
     if (parse(arena, "--vector", arguments->vector, strlen(arguments->vector), &doc, error) != 0)
-        return error ? error->code : ERROR_INVALID;
+        return error->code;
     return write_vector(&doc, "--vector", body, error);
 }
 

@@ -158,8 +158,8 @@ START_TEST(an_ef_of_the_whole_segment_sees_every_row)
     world->accepted[123] = 1;
     search.accept = accept_row;
     search.accept_context = &accept;
-    ck_assert_int_eq(index_segment_search(world->segment, &search, hits, &count, &exhausted, NULL),
-                     0);
+    ck_assert_int_eq(
+        index_segment_search(world->segment, &search, hits, &count, &exhausted, ERROR_IGNORED), 0);
     ck_assert_uint_eq(count, 1);
     ck_assert_uint_eq(hits[0].row, 123);
     ck_assert(exhausted);
@@ -176,12 +176,12 @@ START_TEST(hits_at_or_below_the_floor_are_left_out_without_asking_for_a_scan)
     uint32_t count;
     bool exhausted;
 
-    ck_assert_int_eq(index_segment_search(world->segment, &search, all, &count, &exhausted, NULL),
-                     0);
+    ck_assert_int_eq(
+        index_segment_search(world->segment, &search, all, &count, &exhausted, ERROR_IGNORED), 0);
     ck_assert_uint_eq(count, K);
     search.floor_score = all[4].score;
-    ck_assert_int_eq(index_segment_search(world->segment, &search, some, &count, &exhausted, NULL),
-                     0);
+    ck_assert_int_eq(
+        index_segment_search(world->segment, &search, some, &count, &exhausted, ERROR_IGNORED), 0);
     ck_assert_uint_eq(count, 4);
     ck_assert_mem_eq(some, all, 4 * sizeof(all[0]));
     ck_assert(exhausted);
@@ -225,12 +225,12 @@ START_TEST(k_may_be_zero_or_more_than_there_are_rows)
     uint32_t count;
     bool exhausted;
 
-    ck_assert_int_eq(index_segment_search(world->segment, &search, hits, &count, &exhausted, NULL),
-                     0);
+    ck_assert_int_eq(
+        index_segment_search(world->segment, &search, hits, &count, &exhausted, ERROR_IGNORED), 0);
     ck_assert_uint_eq(count, 0);
     search.k = ROWS + 100;
-    ck_assert_int_eq(index_segment_search(world->segment, &search, hits, &count, &exhausted, NULL),
-                     0);
+    ck_assert_int_eq(
+        index_segment_search(world->segment, &search, hits, &count, &exhausted, ERROR_IGNORED), 0);
     ck_assert_uint_eq(count, ROWS);
     ck_assert(exhausted);
     free(hits);
@@ -256,7 +256,7 @@ static void *search_many(void *argument)
         struct index_hit hits[K];
         bool exhausted;
         if (index_segment_search(searcher->world->segment, &search, hits, &count, &exhausted,
-                                 NULL) != 0 ||
+                                 ERROR_IGNORED) != 0 ||
             count != K || memcmp(hits, searcher->truth + (size_t)q * K, sizeof(hits)) != 0)
             searcher->wrong = true;
     }
@@ -276,7 +276,7 @@ START_TEST(threads_search_one_segment_without_disturbing_each_other)
         uint32_t count;
         bool exhausted;
         ck_assert_int_eq(index_segment_search(world->segment, &search, truth + (size_t)q * K,
-                                              &count, &exhausted, NULL),
+                                              &count, &exhausted, ERROR_IGNORED),
                          0);
         ck_assert_uint_eq(count, K);
     }

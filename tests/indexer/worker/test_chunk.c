@@ -140,7 +140,7 @@ START_TEST(job_of_a_chunk_that_is_merged_is_no_failure)
     fixture_seal(&setting->fixture, 5, 10);
     job.run_file_number = chunks[0].file_number;
     job.rows = chunks[0].rows;
-    ck_assert_int_eq(setting->queue->operations->publish(setting->queue, &job, NULL), 0);
+    ck_assert_int_eq(setting->queue->operations->publish(setting->queue, &job, ERROR_IGNORED), 0);
     fixture_wait_drained(setting->queue);
     ck_assert_int_eq(fixture_count_files(&setting->fixture, ".segment"), 0);
     ck_assert_double_eq(fixture_counter(&setting->fixture, "windrow_index_dead_letters_total"), 0);

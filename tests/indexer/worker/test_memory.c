@@ -82,8 +82,8 @@ static int grows_beyond(bool lists, uint32_t rows, const struct index_build_opti
     struct index_hnsw_graph *graph = NULL;
     struct index_ivf *ivf = NULL;
     uint64_t before = process_bytes("VmRSS");
-    int code = lists ? index_ivf_build(vectors, rows, options, &ivf, NULL)
-                     : index_hnsw_build(vectors, rows, options, &graph, NULL);
+    int code = lists ? index_ivf_build(vectors, rows, options, &ivf, ERROR_IGNORED)
+                     : index_hnsw_build(vectors, rows, options, &graph, ERROR_IGNORED);
     uint64_t grown = process_bytes("VmHWM") - before;
 
     printf("%s, %u rows of %u: %llu bytes, estimated %llu\n", lists ? "lists" : "graph", rows,

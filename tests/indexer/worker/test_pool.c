@@ -76,7 +76,7 @@ START_TEST(redelivered_job_finds_the_work_done)
     fixture_submit(&setting->fixture, setting->pool, 5);
     window = fixture_wait_indexed(&setting->fixture, 5);
     fixture_wait_drained(setting->queue);
-    ck_assert_int_eq(setting->queue->operations->publish(setting->queue, &job, NULL), 0);
+    ck_assert_int_eq(setting->queue->operations->publish(setting->queue, &job, ERROR_IGNORED), 0);
     fixture_wait_drained(setting->queue);
     ck_assert_uint_eq(fixture_window(&setting->fixture, 5).run.segment.file_number,
                       window.run.segment.file_number);
@@ -103,7 +103,8 @@ START_TEST(job_of_a_generation_that_is_gone_is_no_failure)
                                  .window_length_ms = WINDOW_MS,
                                  .generation = gone[i].generation};
         snprintf(job.collection, sizeof(job.collection), "%s", gone[i].collection);
-        ck_assert_int_eq(setting->queue->operations->publish(setting->queue, &job, NULL), 0);
+        ck_assert_int_eq(setting->queue->operations->publish(setting->queue, &job, ERROR_IGNORED),
+                         0);
     }
     fixture_wait_drained(setting->queue);
     ck_assert_int_eq(fixture_count_files(&setting->fixture, ".segment"), 0);

@@ -37,7 +37,7 @@ static void publish(struct worker_queue *queue, int64_t window)
 {
     struct worker_job job = job_of(window);
 
-    ck_assert_int_eq(queue->operations->publish(queue, &job, NULL), 0);
+    ck_assert_int_eq(queue->operations->publish(queue, &job, ERROR_IGNORED), 0);
 }
 
 START_TEST(jobs_come_in_order_and_once)
@@ -59,7 +59,7 @@ START_TEST(jobs_come_in_order_and_once)
     ck_assert_ptr_null(fetch(queue, 0));
     ck_assert_int_eq(queue->operations->depth(queue), 2);
     for (int i = 0; i < 2; i++)
-        ck_assert_int_eq(queue->operations->ack(deliveries[i], NULL), 0);
+        ck_assert_int_eq(queue->operations->ack(deliveries[i], ERROR_IGNORED), 0);
     ck_assert_int_eq(queue->operations->depth(queue), 0);
     publish(queue, 1); /* done: may be wanted again */
     ck_assert_int_eq(queue->operations->depth(queue), 1);
@@ -78,7 +78,8 @@ START_TEST(failed_job_comes_again_and_ends_after_the_last_attempt)
         struct worker_delivery *delivery = fetch(queue, 5000);
         ck_assert_ptr_nonnull(delivery);
         ck_assert_uint_eq(delivery->attempt, attempt);
-        ck_assert_int_eq(queue->operations->retry(delivery, 1, "the disk is on fire", NULL), 0);
+        ck_assert_int_eq(
+            queue->operations->retry(delivery, 1, "the disk is on fire", ERROR_IGNORED), 0);
     }
     ck_assert_ptr_null(fetch(queue, 20));
     ck_assert_int_eq(queue->operations->depth(queue), 0);
@@ -97,10 +98,11 @@ START_TEST(retried_job_waits_for_its_delay_while_others_go_on)
 
     publish(queue, 1);
     publish(queue, 2);
-    ck_assert_int_eq(queue->operations->retry(fetch(queue, 0), 3600 * 1000, "later", NULL), 0);
+    ck_assert_int_eq(queue->operations->retry(fetch(queue, 0), 3600 * 1000, "later", ERROR_IGNORED),
+                     0);
     delivery = fetch(queue, 0);
     ck_assert_int_eq(delivery->job.window_start_ms, 2);
-    ck_assert_int_eq(queue->operations->ack(delivery, NULL), 0);
+    ck_assert_int_eq(queue->operations->ack(delivery, ERROR_IGNORED), 0);
     ck_assert_ptr_null(fetch(queue, 0));
     queue->operations->close(queue);
 }
@@ -126,7 +128,7 @@ START_TEST(waiting_worker_wakes_for_a_publication)
     pthread_join(thread, NULL);
     ck_assert_ptr_nonnull(delivery);
     ck_assert_int_eq(delivery->job.window_start_ms, 9);
-    ck_assert_int_eq(queue->operations->pass(delivery, NULL), 0);
+    ck_assert_int_eq(queue->operations->pass(delivery, ERROR_IGNORED), 0);
     ck_assert_int_eq(queue->operations->depth(queue), 0);
     queue->operations->close(queue);
 }

@@ -236,7 +236,7 @@ START_TEST(consumer_of_another_ack_wait_is_changed_and_keeps_its_jobs)
     ack(fetch_from_either(patient, hasty, 2));
     ck_assert_int_eq(ack_wait_on_server(&observer), ACK_WAIT_SAFE_MS);
     check_empty(hasty);
-    (void)silent->queue->operations->ack(silent, NULL); /* late, and harmless */
+    (void)silent->queue->operations->ack(silent, ERROR_IGNORED); /* late, and harmless */
     observer_close(&observer);
     hasty->operations->close(hasty);
     patient->operations->close(patient);
@@ -258,7 +258,7 @@ START_TEST(silent_worker_loses_the_job_and_a_busy_one_keeps_it)
     ck_assert_uint_eq(silent->attempt, 1);
     ck_assert_uint_eq(busy->attempt, 2);
     for (int i = 0; i < 3 * ACK_WAIT_SAFE_MS / 200; i++) {
-        ck_assert_int_eq(queue->operations->in_progress(busy, NULL), 0);
+        ck_assert_int_eq(queue->operations->in_progress(busy, ERROR_IGNORED), 0);
         ck_assert_ptr_null(fetch(queue, 100));
     }
     ack(busy);
@@ -285,7 +285,7 @@ START_TEST(poison_job_ends_on_the_dead_letter_subject)
     for (uint32_t attempt = 1; attempt <= WORKER_ATTEMPTS_MAX; attempt++) {
         struct worker_delivery *delivery = fetch_window(queue, 7);
         ck_assert_uint_eq(delivery->attempt, attempt);
-        ck_assert_int_eq(queue->operations->retry(delivery, 1, "bad\nblock", NULL), 0);
+        ck_assert_int_eq(queue->operations->retry(delivery, 1, "bad\nblock", ERROR_IGNORED), 0);
     }
     check_empty(queue);
     observer = observe(&server);
@@ -293,9 +293,9 @@ START_TEST(poison_job_ends_on_the_dead_letter_subject)
     ck_assert_str_eq(natsMsg_GetSubject(dead), "windrow.dead.news.my_topic-3");
     ck_assert_int_eq(natsMsgHeader_Get(dead, "Windrow-Reason", &reason), NATS_OK);
     ck_assert_str_eq(reason, "5 attempts: bad block");
-    ck_assert_int_eq(
-        worker_job_decode(natsMsg_GetData(dead), (size_t)natsMsg_GetDataLength(dead), &job, NULL),
-        0);
+    ck_assert_int_eq(worker_job_decode(natsMsg_GetData(dead), (size_t)natsMsg_GetDataLength(dead),
+                                       &job, ERROR_IGNORED),
+                     0);
     ck_assert_int_eq(job.window_start_ms, 7);
     ck_assert_double_eq(
         metric_value(metrics_counter(metrics, "windrow_index_dead_letters_total", "", &label, 1)),
@@ -325,7 +325,7 @@ START_TEST(job_that_kills_its_workers_ends_as_a_dead_letter)
     natsMsg_Destroy(dead_letter(&observer, 1));
     observer_close(&observer);
     for (int i = 0; i < WORKER_ATTEMPTS_MAX; i++)
-        (void)queue->operations->ack(silent[i], NULL); /* late, and harmless */
+        (void)queue->operations->ack(silent[i], ERROR_IGNORED); /* late, and harmless */
     queue->operations->close(queue);
 }
 END_TEST
@@ -419,12 +419,12 @@ START_TEST(passed_job_reaches_its_owner_without_costing_an_attempt)
     owner = nats_server_queue(server.url, ACK_WAIT_LONG_MS, NULL);
     publish(owner, 1);
     delivery = fetch_window(stranger, 1);
-    ck_assert_int_eq(stranger->operations->retry(delivery, 1, "failed once", NULL), 0);
+    ck_assert_int_eq(stranger->operations->retry(delivery, 1, "failed once", ERROR_IGNORED), 0);
     for (uint32_t i = 0; i < 8; i++) {
         delivery = fetch_window(stranger, 1);
         ck_assert_uint_eq(delivery->attempt, 2);
         ck_assert_uint_eq(delivery->job.passes, i);
-        ck_assert_int_eq(stranger->operations->pass(delivery, NULL), 0);
+        ck_assert_int_eq(stranger->operations->pass(delivery, ERROR_IGNORED), 0);
     }
     stranger->operations->close(stranger); /* hands on what it still holds */
     delivery = fetch_window(owner, 1);
@@ -451,7 +451,7 @@ START_TEST(job_passed_at_the_end_does_not_answer_a_request_that_was_given_up)
     /* Given up here, and valid for longer on the server, which gets it only now. */
     ck_assert_ptr_null(fetch(stranger, SOON_MS));
     nats_server_resume(&server);
-    ck_assert_int_eq(stranger->operations->pass(delivery, NULL), 0);
+    ck_assert_int_eq(stranger->operations->pass(delivery, ERROR_IGNORED), 0);
     stranger->operations->close(stranger);
     delivery = fetch_window(owner, 1);
     ck_assert_uint_eq(delivery->attempt, 1);

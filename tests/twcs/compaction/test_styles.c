@@ -147,14 +147,14 @@ static void expire(struct world *world)
 {
     struct store_shard_info info;
 
-    ck_assert_int_eq(store_shard_flush(world->shard, NULL), 0);
+    ck_assert_int_eq(store_shard_flush(world->shard, ERROR_IGNORED), 0);
     *world->wall_ms += 2 * TTL_MS;
     for (int day = 0; day < 2; day++) {
         struct store_clock clock = {*world->wall_ms, *world->wall_ms, *world->wall_ms};
         struct store_group idle = {
             .next_offset = world->model.next_offset, .topic = world->model.topic, .clock = clock};
-        ck_assert_int_eq(store_shard_append(world->shard, &idle, NULL), 0);
-        ck_assert_int_eq(store_shard_flush(world->shard, NULL), 0);
+        ck_assert_int_eq(store_shard_append(world->shard, &idle, ERROR_IGNORED), 0);
+        ck_assert_int_eq(store_shard_flush(world->shard, ERROR_IGNORED), 0);
         maintain(world);
     }
     store_shard_describe(world->shard, &world->arena, &info);
@@ -178,7 +178,7 @@ static void live(struct world *world, const struct style_case *style)
         *world->wall_ms += STEP_MS;
         append(world);
         if (step % 4 == 3)
-            ck_assert_int_eq(store_shard_flush(world->shard, NULL), 0);
+            ck_assert_int_eq(store_shard_flush(world->shard, ERROR_IGNORED), 0);
         maintain(world);
         if (step % 20 == 19)
             check(world, step);
