@@ -211,9 +211,7 @@ static int open_memtable(struct store_shard *shard, uint64_t frame_bytes, struct
     io_random(shard->io, &seed, sizeof(seed));
     /* First what may fail without a trace: a log in use that gets no frame would have a place in
      * the order of frames that others take. */
-    memtable =
-        memtable_new(&shard->store->memory, NULL, capacity,
-                     atomic_load_explicit(&shard->settings.window_ms, memory_order_relaxed), seed);
+    memtable = memtable_new(&shard->store->memory, NULL, capacity, shard->window_ms, seed);
     if (!memtable)
         return error_set(error, ERROR_MEMORY, "no memory for a memtable of %llu bytes",
                          (unsigned long long)capacity);
@@ -242,9 +240,7 @@ static bool active_fits(const struct store_shard *shard, uint64_t frame_bytes)
     if (active->frame_count == 0)
         return true;
     return active->accounted_bytes + frame_bytes <= shard->store->memtable_max_bytes &&
-           active->window_count <= WINDOWS_BEFORE_ROTATION &&
-           active->window_ms ==
-               atomic_load_explicit(&shard->settings.window_ms, memory_order_relaxed);
+           active->window_count <= WINDOWS_BEFORE_ROTATION;
 }
 
 /* Memory of all shards against the quota. What is over it must wait for a flush, but for the first

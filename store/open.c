@@ -37,7 +37,7 @@ static struct store_shard *shard_new(struct store *store, const struct store_sha
                                             .garbage = &shard->garbage,
                                             .decoded_bytes = &store->memory.decoded_bytes,
                                             .ttl_ms = &shard->settings.ttl_ms};
-    atomic_init(&shard->settings.window_ms, options->window_ms);
+    shard->window_ms = options->window_ms;
     atomic_init(&shard->settings.ttl_ms, options->ttl_ms);
     shard->settings.level0_files_max = options->level0_files_max;
     atomic_init(&shard->progress.visible, -1);

@@ -1,6 +1,5 @@
 #include "store/shard.h"
 
-#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -54,11 +53,6 @@ const char *store_shard_collection(const struct store_shard *shard)
     return shard->collection;
 }
 
-uint32_t store_shard_dim(const struct store_shard *shard)
-{
-    return shard->dim;
-}
-
 const char *store_shard_directory(const struct store_shard *shard)
 {
     return shard->directory;
@@ -104,12 +98,6 @@ bool store_shard_set_over_cap(struct store_shard *shard, bool over)
     if (was_over && !over)
         events_room(&shard->store->events);
     return was_over;
-}
-
-void store_shard_set_window(struct store_shard *shard, int64_t window_ms)
-{
-    assert(window_ms >= 0);
-    atomic_store_explicit(&shard->settings.window_ms, window_ms, memory_order_relaxed);
 }
 
 const char *store_shard_damage(const struct store_shard *shard)

@@ -56,7 +56,6 @@ struct store {
 
 /* What a reload changes; any thread. */
 struct shard_settings {
-    _Atomic int64_t window_ms;
     _Atomic int64_t ttl_ms;
     atomic_bool over_cap;      /* appends of records wait */
     uint32_t level0_files_max; /* 0: any number; never changes */
@@ -131,6 +130,7 @@ struct store_shard {
     enum vector_metric metric;
     enum store_durability durability;
     enum vector_codec codec;
+    int64_t window_ms; /* of new memtables */
     struct sstable_home sstables;
     struct manifest *manifest; /* has a lock of its own, a leaf */
     struct shard_metrics metrics;

@@ -192,13 +192,6 @@ void sstable_kill(struct sstable *sstable, uint32_t row, int64_t offset)
     atomic_fetch_add_explicit(&sstable->masked_rows, 1, memory_order_release);
 }
 
-bool sstable_spans(const struct sstable *sstable, const uint8_t *key, size_t key_bytes)
-{
-    return sstable->row_count > 0 &&
-           skiplist_compare(key, key_bytes, sstable->first_key, sstable->first_key_bytes) >= 0 &&
-           skiplist_compare(key, key_bytes, sstable->last_key, sstable->last_key_bytes) <= 0;
-}
-
 bool sstable_find_living(const struct sstable *sstable, const uint8_t *key, size_t key_bytes,
                          uint64_t key_hash, uint32_t *row)
 {

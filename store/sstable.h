@@ -97,8 +97,6 @@ void sstable_kill(struct sstable *sstable, uint32_t row, int64_t offset);
 /** The living row of the key, if any; `key_hash` is table_key_hash of it. Under the append lock. */
 bool sstable_find_living(const struct sstable *sstable, const uint8_t *key, size_t key_bytes,
                          uint64_t key_hash, uint32_t *row);
-/** Whether the key can be in the sstable at all, by its first and last key. */
-bool sstable_spans(const struct sstable *sstable, const uint8_t *key, size_t key_bytes);
 
 /** Rows that died below `below`, ascending, malloc'ed; the caller frees. */
 struct mask_entry *sstable_collect_masks(const struct sstable *sstable, int64_t below,

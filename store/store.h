@@ -115,7 +115,6 @@ int store_shard_list(struct store *store, const char *collection, struct arena *
 
 const char *store_shard_name(const struct store_shard *shard);
 const char *store_shard_collection(const struct store_shard *shard);
-uint32_t store_shard_dim(const struct store_shard *shard);
 /** Folder of the shard, for segment files (store_shard_reserve_file). */
 const char *store_shard_directory(const struct store_shard *shard);
 
@@ -184,7 +183,6 @@ bool store_shard_needs_flush(const struct store_shard *shard);
 bool store_shard_compaction_behind(const struct store_shard *shard);
 /** Changes what applies from now on (reload). */
 void store_shard_set_ttl(struct store_shard *shard, int64_t ttl_ms);
-void store_shard_set_window(struct store_shard *shard, int64_t window_ms);
 /** While `over`, appends of records are ERROR_BUSY: the byte cap is passed and nothing may be
  * dropped. Returns what it was. Any thread. */
 bool store_shard_set_over_cap(struct store_shard *shard, bool over);
@@ -489,19 +487,6 @@ struct store_cursor *store_cursor_open(const struct store_snapshot *snapshot, co
 bool store_cursor_next(struct store_cursor *cursor, const struct store_source **source,
                        uint32_t *row);
 void store_cursor_close(struct store_cursor *cursor);
-
-/* Visible rows of [from_ms, to_ms) in order of event time, equal times by key, over all sources.
- * Windows are looked into when the scan reaches them. */
-struct store_time_cursor;
-/** `descending`: the latest first (equal times still by ascending key). Close it before the
- * snapshot is released. */
-struct store_time_cursor *store_time_cursor_open(const struct store_snapshot *snapshot,
-                                                 int64_t from_ms, int64_t to_ms, bool descending);
-/** The next row. ERROR_NOT_FOUND at the end; ERROR_MEMORY when a window's rows cannot be ordered.
- */
-int store_time_cursor_next(struct store_time_cursor *cursor, const struct store_source **source,
-                           uint32_t *row, struct error *error);
-void store_time_cursor_close(struct store_time_cursor *cursor);
 
 /** Number of visible rows with event times in [from_ms, to_ms). */
 uint64_t store_snapshot_count(const struct store_snapshot *snapshot, int64_t from_ms,
