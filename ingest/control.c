@@ -81,7 +81,8 @@ struct control *control_new(const struct config *config, struct io *io)
         marker_name(&config->collections[i], name);
         control->held[i] = marker_is_set(io, config->data_dir, name);
         if (control->held[i])
-            log_warning("ingest", "%s is paused since an earlier run (`windrow resume -C %s`)",
+            log_warning("ingest",
+                        "%s is still paused by an operator (`windrow resume -C %s` resumes it)",
                         config->collections[i].name, config->collections[i].name);
     }
     return control;

@@ -134,7 +134,8 @@ static void delivery_failed(struct dead_letters *letters, struct letter *letter,
         letter->timestamp_ms = 0;
     else if (now_ns - letters->logged_ns > LOG_EVERY_NS) {
         letters->logged_ns = now_ns;
-        log_error("ingest", "dead letter not written to %s: %s; its partition waits",
+        log_error("ingest",
+                  "cannot write a dead letter to %s: %s. Its partition waits and tries again",
                   letters->config->kafka_dead_letters, rd_kafka_err2str(code));
     }
     if (letter->ticket->abandoned)
@@ -336,7 +337,7 @@ static void replace_client(struct dead_letters *letters)
 {
     struct error error = {0};
 
-    log_warning("ingest", "the dead-letter producer failed for good; a new one takes over");
+    log_warning("ingest", "fatal error in the dead-letter producer: replacing it");
     client_delete(letters);
     if (client_new(letters, &error) != 0) {
         /* The same settings worked before. */

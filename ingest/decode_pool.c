@@ -34,8 +34,6 @@ static void arena_forget(struct arena *arena)
         arena_destroy(arena);
 }
 
-/* ---- one task */
-
 static const char *content_type(const rd_kafka_message_t *message)
 {
     rd_kafka_headers_t *headers;
@@ -148,8 +146,6 @@ void decode_task_delete(struct decode_pool *pool, struct decode_task *task)
     pool->free = task;
     pool->free_count++;
 }
-
-/* ---- many */
 
 void decode_pool_submit(struct decode_pool *pool, struct decode_task *task)
 {

@@ -53,10 +53,7 @@ int ingest_start(const struct ingest_options *options, struct ingest **ingest, s
  * the shards through the host. */
 void ingest_stop(struct ingest *ingest);
 
-/* ---- an operator's word
- * ------------------------------------------------------------------------------------ */
-
-/** Stops or goes on reading the partitions of one collection in this process; the group membership,
+/** Stops or resumes reading the partitions of one collection in this process; the group membership,
  * and all other collections, are not touched. Kept over restarts in DATA_DIR/COLLECTION.paused.
  * Returns when the consumer has done it. Any thread. */
 int ingest_pause(struct ingest *ingest, const char *collection, bool pause, struct error *error);
@@ -65,19 +62,16 @@ bool ingest_paused(struct ingest *ingest, const char *collection);
 
 enum ingest_resume {
     INGEST_RESUME_SKIP,   /* go on behind the records that Kafka no longer has, behind the bad
-                             record, or at our own offset of a topic that was made anew and has
+                             record, or at our own offset of a recreated topic that has
                              reached it; what is stored stays */
     INGEST_RESUME_REBUILD /* forget what the shard stored, read again from what Kafka has */
 };
 
 /** Resumes a stopped partition on purpose. ERROR_INVALID with the reason when that cannot be: it is
- * not stopped, it was stopped by its disk, or the topic was made anew and has to be rebuilt. Any
+ * not stopped, it was stopped by its disk, or the topic was recreated and has to be rebuilt. Any
  * thread. */
 int ingest_resume_stopped(struct ingest *ingest, const char *collection, const char *shard,
                           enum ingest_resume how, struct error *error);
-
-/* ---- what others see
- * --------------------------------------------------------------------------------------- */
 
 struct ingest_partition_status {
     const char *collection;
@@ -109,9 +103,6 @@ bool ingest_ready(struct ingest *ingest, char *why, size_t why_bytes);
  * without an answer of a broker, until the group assigns some again. Any thread. */
 bool ingest_settled(struct ingest *ingest);
 
-/* ---- reading again
- * --------------------------------------------------------------------------------------- */
-
 struct ingest_replay {
     const struct config *config;
     const struct config_collection *collection;
@@ -131,9 +122,6 @@ typedef int (*ingest_replay_function)(void *context, const struct store_record *
  * record where the shard read its last one; then some of the range has been given. ERROR_PEER: no broker answers. */
 int ingest_replay(const struct ingest_replay *replay, ingest_replay_function take, void *context,
                   struct error *error);
-
-/* ---- producing
- * ------------------------------------------------------------------------------------ */
 
 /* Idempotent, acks=all, keyed by id. Used by `windrow produce` and by REST writes. */
 struct ingest_producer;

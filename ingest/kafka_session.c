@@ -180,7 +180,7 @@ static void on_assigned(struct kafka_session *session, rd_kafka_topic_partition_
     const struct kafka_session_events *events = &session->options.events;
 
     events->assigned(events->context, list);
-    report(rd_kafka_incremental_assign(session->client, list), "assign partitions");
+    report(rd_kafka_incremental_assign(session->client, list), "cannot take partitions over");
     session->ever_assigned = true;
     pthread_mutex_lock(&session->lock);
     session->view.joined = true;
@@ -197,14 +197,15 @@ static void on_rebalance(rd_kafka_t *client, rd_kafka_resp_err_t event,
     bool failed = rd_kafka_fatal_error(client, NULL, 0) != RD_KAFKA_RESP_ERR_NO_ERROR;
 
     if (event == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS && failed) {
-        report(rd_kafka_incremental_assign(client, list), "leave partitions"); /* nothing is read */
+        report(rd_kafka_incremental_assign(client, list),
+               "cannot take partitions over"); /* nothing is read */
     } else if (event == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
         on_assigned(session, list);
     } else {
         if (event != RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS)
-            log_error("ingest", "rebalance: %s", rd_kafka_err2str(event));
+            log_error("ingest", "rebalance failed: %s", rd_kafka_err2str(event));
         events->revoked(events->context, list, failed || rd_kafka_assignment_lost(client) != 0);
-        report(rd_kafka_incremental_unassign(client, list), "give partitions back");
+        report(rd_kafka_incremental_unassign(client, list), "cannot give partitions back");
     }
     /* A collection that an operator paused must be paused before its first message comes, and a
      * partition cannot be paused in here: the poll ends now, whatever else is there. This comes
@@ -268,7 +269,7 @@ static void replace_client(struct kafka_session *session, rd_kafka_t *next)
     pthread_rwlock_wrlock(&session->client_lock);
     set_queue(session, next ? rd_kafka_queue_get_consumer(next) : NULL);
     if (session->client && half_joined(session))
-        log_warning("ingest", "the Kafka consumer is left behind: its group has not answered");
+        log_warning("ingest", "the Kafka client is not closed: its group has not answered");
     else if (session->client)
         rd_kafka_destroy_flags(session->client, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
     session->client = next;
@@ -341,7 +342,7 @@ static void look_for_failure(struct kafka_session *session)
     if (session->failed ||
         rd_kafka_fatal_error(session->client, text, sizeof(text)) == RD_KAFKA_RESP_ERR_NO_ERROR)
         return;
-    log_error("ingest", "the Kafka consumer failed for good: %s; a new one takes over", text);
+    log_error("ingest", "fatal error in the Kafka consumer: %s. Replacing it", text);
     session->failed = true;
     session->failed_ns = now_of(session);
     set_failed(session, text);
@@ -476,8 +477,8 @@ void kafka_session_set_paused(struct kafka_session *session, const struct topic_
                  : rd_kafka_resume_partitions(session->client, list);
     rd_kafka_topic_partition_list_destroy(list);
     if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
-        log_warning("ingest", PARTITION_FORMAT ": pause or resume: %s", PARTITION_NAME(name),
-                    rd_kafka_err2str(code));
+        log_warning("ingest", PARTITION_FORMAT ": librdkafka cannot pause or resume it: %s",
+                    PARTITION_NAME(name), rd_kafka_err2str(code));
 }
 
 int kafka_session_read_from(struct kafka_session *session, const struct topic_partition *name,
@@ -563,8 +564,8 @@ static bool find_time(struct kafka_session *session, const struct topic_partitio
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
         return true;
     log_warning("ingest",
-                PARTITION_FORMAT ": its first unexpired offset is not known (%s): read from the "
-                                 "beginning",
+                PARTITION_FORMAT ": cannot find the first unexpired offset (%s), reading "
+                                 "from the beginning",
                 PARTITION_NAME(name), rd_kafka_err2str(code));
     return false;
 }
@@ -588,8 +589,8 @@ int64_t kafka_session_replay_start(struct kafka_session *session,
         offset = end;
     if (offset > begin)
         log_info("ingest",
-                 PARTITION_FORMAT " begins at offset %lld of %lld to %lld: what lies before was "
-                                  "written before %s and has expired",
+                 PARTITION_FORMAT " begins at offset %lld of %lld to %lld: earlier records were "
+                                  "written before %s and have expired",
                  PARTITION_NAME(name), (long long)offset, (long long)begin, (long long)end,
                  text_format_time(from_ms, text));
     return offset;
@@ -639,6 +640,6 @@ void kafka_session_leave(struct kafka_session *session)
     else
         code = rd_kafka_unsubscribe(session->client);
     if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
-        log_warning("ingest", "leave the group: %s", rd_kafka_err2str(code));
+        log_warning("ingest", "cannot leave the consumer group: %s", rd_kafka_err2str(code));
     events->lost_all(events->context);
 }

@@ -171,8 +171,10 @@ static bool create_letter_topic(struct observer *observer, rd_kafka_t *client)
     if (code == ERROR_TIMEOUT)
         return false;
     if (code != 0 && !stopping(observer))
-        log_warning("ingest", "dead-letter %s (create it yourself, or bad records will wait)",
-                    error.text);
+        log_warning(
+            "ingest",
+            "cannot create the dead-letter %s. Create it, or partitions wait at bad records",
+            error.text);
     return true;
 }
 

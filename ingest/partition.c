@@ -291,7 +291,7 @@ static void start_again(struct partition *partition)
     int64_t offset = partition_start_offset(partition, false);
 
     if (kafka_session_read_from(partition->context->session, &partition->name, offset, &error) != 0)
-        stop(partition, STOP_RANGE, "it cannot be read again: %s", error.text);
+        stop(partition, STOP_RANGE, "Kafka refuses to read it from another offset: %s", error.text);
     else
         check_done(partition);
 }
@@ -365,7 +365,7 @@ static void stop_out_of_range(struct partition *partition)
     if (partition->stop_cause == STOP_FINGERPRINT)
         stop(partition, STOP_FINGERPRINT,
              "offset %lld is next, but the record before it, at %lld, is not the one that was read "
-             "there, Kafka has %lld to %lld: the topic was made anew or its log was cut (`windrow "
+             "there, Kafka has %lld to %lld: the topic was recreated or its log was cut (`windrow "
              "resume --shard %s --rebuild` reads the new one, --skip keeps what is stored and goes "
              "on)",
              ours, (long long)partition->lane.durable.topic.offset, begin, end, shard);
@@ -376,7 +376,7 @@ static void stop_out_of_range(struct partition *partition)
              ours, begin, begin - ours, shard);
     else if (ours > end)
         stop(partition, STOP_RANGE,
-             "offset %lld is beyond Kafka's end at %lld: the topic was made anew or its log was "
+             "offset %lld is beyond Kafka's end at %lld: the topic was recreated or its log was "
              "cut (`windrow resume --shard %s --rebuild` reads the new one)",
              ours, end, shard);
     else
@@ -457,7 +457,7 @@ bool partition_regulate(struct partition *partition, int64_t now_ns, bool any_pa
         log_info("ingest", PARTITION_FORMAT " resumed", PARTITION_NAME(&partition->name));
         enter(partition, partition->check_pending ? PARTITION_CHECKING_TOPIC : PARTITION_READING);
     } else if (must_pause(partition, now_ns, any_paused)) {
-        log_info("ingest", PARTITION_FORMAT " paused: its records cannot be stored for now",
+        log_info("ingest", PARTITION_FORMAT " paused: the store cannot take its records for now",
                  PARTITION_NAME(&partition->name));
         enter(partition, PARTITION_PAUSED);
     }
@@ -530,7 +530,7 @@ void partition_tick(struct partition *partition, int64_t wall_ms)
         lane_persist_clock(lane);
 }
 
-/* An operator's word. */
+/* What operators ask for. */
 
 void partition_hold(struct partition *partition, bool hold)
 {
@@ -557,25 +557,25 @@ static int skip(struct partition *partition, struct error *error)
         if (partition->stop_cause == STOP_FINGERPRINT && begin <= lane->position &&
             end >= lane->position) {
             log_warning("ingest",
-                        PARTITION_FORMAT " goes on at offset %lld of another topic or log on an "
-                                         "operator's word",
+                        PARTITION_FORMAT " continues at offset %lld of the recreated topic, as an "
+                                         "operator asked",
                         PARTITION_NAME(&partition->name), (long long)lane->position);
             return lane_move(lane, lane->position, error);
         }
     }
     if (next <= lane->position)
         return error_set(error, ERROR_INVALID,
-                         "offset %lld cannot go back to %lld (the topic was made anew): only "
-                         "rebuilding reads it",
+                         "offset %lld cannot go back to %lld (the topic was recreated): only "
+                         "--rebuild reads the new topic",
                          (long long)lane->position, (long long)next);
     if (partition->stop_cause == STOP_RECORD && lane->durable.next_offset != lane->position) {
-        log_warning("ingest", PARTITION_FORMAT " skips offset %lld on an operator's word",
+        log_warning("ingest", PARTITION_FORMAT " skips offset %lld, as an operator asked",
                     PARTITION_NAME(&partition->name), (long long)lane->failure.offset);
         lane->skip_offset = lane->failure.offset;
         lane->position = lane->durable.next_offset; /* the store took no more before the stop */
         return 0;
     }
-    log_warning("ingest", PARTITION_FORMAT " skips offsets %lld to %lld on an operator's word",
+    log_warning("ingest", PARTITION_FORMAT " skips offsets %lld to %lld, as an operator asked",
                 PARTITION_NAME(&partition->name), (long long)lane->position, (long long)next - 1);
     return lane_move(lane, next, error);
 }
@@ -584,7 +584,8 @@ static int rebuild(struct partition *partition, struct error *error)
 {
     struct store_shard *shard = partition->lane.shard;
 
-    log_warning("ingest", PARTITION_FORMAT " is built again on an operator's word",
+    log_warning("ingest",
+                PARTITION_FORMAT " is deleted and read again from Kafka, as an operator asked",
                 PARTITION_NAME(&partition->name));
     partition->lane.shard = NULL;
     if (store_registry_discard(partition->context->registry, shard, error) != 0) {
@@ -593,7 +594,7 @@ static int rebuild(struct partition *partition, struct error *error)
     }
     open_shard(partition);
     if (!partition->lane.shard)
-        return error_set(error, ERROR_IO, "the shard cannot be opened again");
+        return error_set(error, ERROR_IO, "the new shard cannot be opened; the log says why");
     return 0;
 }
 
@@ -607,7 +608,7 @@ int partition_resume_stopped(struct partition *partition, enum ingest_resume how
         return error_set(error, ERROR_INVALID, "shard %s is not stopped", shard);
     if (partition->stop_cause == STOP_OPEN || partition->stop_cause == STOP_STORE)
         return error_set(error, ERROR_INVALID,
-                         "shard %s was stopped by its files, not by Kafka: mend them and restart "
+                         "shard %s was stopped by its files, not by Kafka: repair them and restart "
                          "windrow",
                          shard);
     code = how == INGEST_RESUME_SKIP ? skip(partition, error) : rebuild(partition, error);

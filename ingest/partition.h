@@ -7,17 +7,17 @@
  *                                            ^    ^
  *                              WAITING_CLOCK-+    +-HELD_BY_OPERATOR
  *
- *     from \ to        CHECK READ STALL PAUSE CLOCK HELD RANGE STOP OPEN DRAIN CLOSED
- *     OPENING            x    x                       x         x               x
- *     CHECKING_TOPIC          x                       x    x    x          x    x
- *     READING                      x     x     x      x    x    x          x    x
- *     STALLED                 x          x     x      x    x    x          x    x
- *     PAUSED             x    x                x      x    x    x          x    x
- *     WAITING_CLOCK                      x            x    x    x          x    x
- *     HELD_BY_OPERATOR                   x                 x    x          x    x
- *     OUT_OF_RANGE                                              x          x    x
- *     STOPPED                                                         x         x
- *     DRAINING                                                  x               x
+ *     from \ to         CHECK  READ   STALL  PAUSE  CLOCK  HELD   RANGE  STOP   OPEN   DRAIN  CLOSED
+ *     OPENING           x      x                           x             x                    x
+ *     CHECKING_TOPIC           x                           x      x      x             x      x
+ *     READING                         x      x      x      x      x      x             x      x
+ *     STALLED                  x             x      x      x      x      x             x      x
+ *     PAUSED            x      x                    x      x      x      x             x      x
+ *     WAITING_CLOCK                          x             x      x      x             x      x
+ *     HELD_BY_OPERATOR                       x                    x      x             x      x
+ *     OUT_OF_RANGE                                                       x             x      x
+ *     STOPPED                                                                   x             x
+ *     DRAINING                                                           x                    x
  *
  * OPENING           its shard is being opened, or it was resumed after a stop
  * CHECKING_TOPIC    reads from the record before its offset, to see that the topic is still the one
@@ -25,13 +25,14 @@
  * READING           the usual state
  * STALLED           a group was refused (store behind, disk full, letters not acknowledged) and is
  *                   tried again; messages are read until the next group is full
- * PAUSED            Kafka was told to send nothing; goes on when the store has room
+ * PAUSED            Kafka was told to send nothing; continues when the store has room
  * WAITING_CLOCK     paused in front of a record that is newer than the frozen clock allows
  * HELD_BY_OPERATOR  paused by `windrow pause`; what was read before is still made durable
  * OUT_OF_RANGE      Kafka does not have our offset, or has another record below it; stops as soon
- * as the broker told its offsets, because the reason names them STOPPED           goes on only when
- * an operator says so; its shard still answers searches DRAINING          is being given back: what
- * was read is made durable, within a limit CLOSED            no longer ours; about to be deleted
+ *                   as the broker told its offsets, because the reason names them
+ * STOPPED           continues only when an operator says so; its shard still answers searches
+ * DRAINING          is being given back: what was read is made durable, within a limit
+ * CLOSED            no longer ours; about to be deleted
  *
  * Who writes what. The consumer thread owns a partition. Other threads see `name` and `metrics`,
  * which do not change, and `shared`, which is guarded by the list's lock. The consumer thread reads
@@ -157,7 +158,7 @@ int64_t partition_due_ns(const struct partition *partition, int64_t now_ns);
 void partition_tick(struct partition *partition, int64_t wall_ms);
 
 void partition_hold(struct partition *partition, bool hold);
-/** Goes on after a stop, on an operator's word: behind what is lost or bad, or with an empty shard.
+/** Continues after a stop because an operator asked for it: behind what is lost or bad, or with an empty shard.
  */
 int partition_resume_stopped(struct partition *partition, enum ingest_resume how, bool held,
                              struct error *error);

@@ -128,8 +128,8 @@ static void count_wait(const struct lane *lane, int64_t since_ns, bool say)
 
     metric_add(lane->metrics->stalled, (double)waited_ns / 1e9);
     if (say || waited_ns >= LANE_COMPLAIN_NS)
-        log_info("ingest", PARTITION_FORMAT " goes on after %.1f s", PARTITION_NAME(lane->name),
-                 (double)waited_ns / 1e9);
+        log_info("ingest", PARTITION_FORMAT " continues after it waited %.1f s",
+                 PARTITION_NAME(lane->name), (double)waited_ns / 1e9);
 }
 
 static void wait_ended(struct lane *lane)
@@ -298,7 +298,7 @@ static void fail(struct lane *lane, enum lane_failure_cause cause, int64_t offse
 }
 
 /* Without a dead-letter topic nothing of a message with a bad part is kept, and the first one stops
- * its partition; all before it are kept, if not now then when it goes on. */
+ * its partition; all before it are kept, if not now then when it continues. */
 static bool all_or_nothing(struct lane *lane, const rd_kafka_message_t *message,
                            const struct decode_result *decoded, int64_t timestamp_ms,
                            int64_t wall_ms)
@@ -318,7 +318,7 @@ static bool all_or_nothing(struct lane *lane, const rd_kafka_message_t *message,
         return false; /* the store failed meanwhile */
     snprintf(lane->failure.text, sizeof(lane->failure.text),
              "bad record at offset %lld, and kafka.dead_letters names no topic: %.280s "
-             "(`windrow resume --shard %.80s --skip` goes on behind it)",
+             "(`windrow resume --shard %.80s --skip` continues after it)",
              (long long)message->offset,
              decoded->reject_count > 0 ? decoded->rejects[0].text
                                        : "its event time is out of bounds",

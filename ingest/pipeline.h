@@ -99,7 +99,7 @@ struct lane {
     bool at_end; /* read to the partition's end; nothing came since */
 
     struct {
-        int64_t next_offset; /* where a restart goes on; -1: nothing was ever stored */
+        int64_t next_offset; /* where a restart continues; -1: nothing was ever stored */
         struct store_topic_fingerprint topic; /* the last record below it */
         int64_t watermark_ms;
         int64_t since_ns;

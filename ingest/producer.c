@@ -164,7 +164,7 @@ static int replace_client(struct ingest_producer *producer, struct error *error)
     pthread_rwlock_wrlock(&producer->lock);
     if (atomic_load(&producer->fatal)) {
         rd_kafka_t *old = producer->client;
-        log_warning("ingest", "the producer failed for good; a new one takes over");
+        log_warning("ingest", "fatal error in the producer: replacing it");
         code = client_new(producer, error);
         if (code == 0) {
             (void)client_delete(old);

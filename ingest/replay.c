@@ -1,4 +1,4 @@
-/* A range of a partition, read again beside the consumer: for windows that are made anew.
+/* A range of a partition, read again beside the consumer: for windows that are rebuilt.
  *
  * A client of its own with the partition assigned by hand: it joins no group and commits nothing.
  * The range ends where the next message lies behind it, or at the partition's end (control records
@@ -53,14 +53,14 @@ static int check_range(const struct replay_job *job, struct error *error)
                          rd_kafka_err2str(code));
     if (low > replay->from_offset)
         return error_set(error, ERROR_NOT_FOUND,
-                         "%s [%d]: offset %lld is needed and Kafka begins at %lld (retention "
+                         "%s [%d]: offset %lld is needed, but Kafka begins at %lld (retention "
                          "passed it)",
                          job->name.topic, job->name.number, (long long)replay->from_offset,
                          (long long)low);
     if (high < replay->to_offset)
         return error_set(error, ERROR_NOT_FOUND,
-                         "%s [%d]: offsets up to %lld are needed and Kafka ends at %lld (is it "
-                         "another topic of that name?)",
+                         "%s [%d]: offsets up to %lld are needed, but Kafka ends at %lld (was the "
+                         "topic recreated?)",
                          job->name.topic, job->name.number, (long long)replay->to_offset,
                          (long long)high);
     return 0;
@@ -110,7 +110,7 @@ static int check_topic(const struct replay_job *job, const rd_kafka_message_t *m
         return 0;
     return error_set(error, ERROR_NOT_FOUND,
                      "%s [%d]: the record at offset %lld is not the one that was read there: the "
-                     "topic was made anew or its log was cut",
+                     "topic was recreated or its log was cut",
                      job->name.topic, job->name.number, (long long)topic->offset);
 }
 
@@ -186,7 +186,7 @@ static int read_range(struct replay_job *job, struct error *error)
             code = take_next(job, message, &done, error);
         silent_ms = message && !message->err ? 0 : silent_ms + POLL_MS;
         if (code == 0 && silent_ms > SILENCE_MAX_MS)
-            code = error_set(error, ERROR_PEER, "%s [%d]: nothing came for %d s", job->name.topic,
+            code = error_set(error, ERROR_PEER, "%s [%d]: no answer for %d s", job->name.topic,
                              job->name.number, SILENCE_MAX_MS / 1000);
         done = done || job->next_offset >= replay->to_offset;
         if (message)

@@ -9,9 +9,9 @@
  * near: between it and the next offset lie only control records and aborted transactions. The
  * record is compared, and dropped with all else below the next offset.
  *
- *     the same           reading goes on
+ *     the same           reading continues
  *     another one        the partition stops, as for offsets that Kafka does not have
- *     none any more      (retention, compaction) no verdict: reading goes on
+ *     none any more      (retention, compaction) no verdict: reading continues
  *
  * Private to ingest/. */
 #ifndef INGEST_TOPIC_FINGERPRINT_H

@@ -151,7 +151,7 @@ static int string_doc(const struct reader *inside, struct doc *out)
     return 0;
 }
 
-/* ---- google.protobuf.Struct */
+/* google.protobuf.Struct. */
 
 static int value_doc(struct reader *reader, unsigned depth, struct doc *out);
 
@@ -287,7 +287,7 @@ static int value_doc(struct reader *reader, unsigned depth, struct doc *out)
     return code;
 }
 
-/* ---- Point */
+/* windrow.v1.Point. */
 
 /* The vector in pieces: packed, unpacked or both, as the language allows. */
 struct vector {

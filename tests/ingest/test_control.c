@@ -88,7 +88,7 @@ START_TEST(topic_made_anew_is_read_after_a_rebuild)
     node_start(&node);
     node_wait_stopped(&node, 0, text);
     ck_assert_msg(strstr(text, "--rebuild"), "%s", text);
-    expect_refused(&node, INGEST_RESUME_SKIP, "made anew");
+    expect_refused(&node, INGEST_RESUME_SKIP, "recreated");
     ck_assert_int_eq(
         ingest_resume_stopped(node.ingest, "points", "7", INGEST_RESUME_REBUILD, &error),
         ERROR_NOT_FOUND);

@@ -1,4 +1,4 @@
-"""What only a real broker does: transactions, retention, topics that are made anew, a restart in mid-stream.
+"""What only a real broker does: transactions, retention, recreated topics, a restart in mid-stream.
 
 Each test has a topic and a windrow of its own on one broker, and ends with every point and with what became of every
 record, by reason.
@@ -191,7 +191,7 @@ class RealKafka(unittest.TestCase):
         self.send(new.records(60))
         new_ends = self.kafka.end_offsets(self.topic, PARTITIONS)
         for partition in range(PARTITIONS):
-            line = self.wait_stopped(partition, f"offset {ends[str(partition)]} is beyond Kafka's end at ", "made anew")
+            line = self.wait_stopped(partition, f"offset {ends[str(partition)]} is beyond Kafka's end at ", "recreated")
             # It may have been noticed before the new records were there.
             end = int(re.search(r"Kafka's end at (\d+)", line)[1])
             self.assertLessEqual(end, new_ends[str(partition)])
@@ -215,8 +215,8 @@ class RealKafka(unittest.TestCase):
         for partition, count in enumerate((150, 100, 50)):  # past our offset, up to it, and what we never read
             self.send(new[partition].records(count), partition)
         self.windrow.start()
-        self.wait_stopped(0, "offset 100 is next", "at 99, is not the one", "Kafka has 0 to 150", "made anew")
-        self.wait_stopped(1, "offset 100 is next", "at 99, is not the one", "Kafka has 0 to 100", "made anew")
+        self.wait_stopped(0, "offset 100 is next", "at 99, is not the one", "Kafka has 0 to 150", "recreated")
+        self.wait_stopped(1, "offset 100 is next", "at 99, is not the one", "Kafka has 0 to 100", "recreated")
         self.wait_caught_up(2)
         assert_stored(self, old[0].model | old[1].model | new[2].model, self.windrow)
         self.assert_accounted(new[2].outcomes, 50)

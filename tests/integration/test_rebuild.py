@@ -116,7 +116,7 @@ class Rebuild(unittest.TestCase):
         before = self.found()
         done = self.rebuild("--window", str(self.times[0]))
         self.assertEqual(done.returncode, FAILED)
-        self.assertRegex(done.stderr, rf"offset \d+ is needed and Kafka begins at {operator.begin_offset(TOPIC, 0)}")
+        self.assertRegex(done.stderr, rf"offset \d+ is needed, but Kafka begins at {operator.begin_offset(TOPIC, 0)}")
         self.assertEqual(self.found(), before)
         for arguments, status, text in (
             (("--window", "2001-01-01"), FAILED, "no window that contains 2001-01-01"),
