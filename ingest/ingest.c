@@ -10,6 +10,7 @@
 struct ingest {
     struct ingest_options options;
     struct topics topics;
+    struct coverage *coverage;
     struct partition_list partitions;
     struct control *control;
     struct observer *observer;
@@ -22,6 +23,7 @@ static void ingest_delete(struct ingest *ingest)
     consumer_delete(ingest->consumer);
     control_delete(ingest->control);
     partition_list_destroy(&ingest->partitions);
+    coverage_delete(ingest->coverage);
     topics_destroy(&ingest->topics);
     free(ingest);
 }
@@ -41,9 +43,10 @@ int ingest_start(const struct ingest_options *options, struct ingest **ingest, s
     options = &fresh->options;
     partition_list_create(&fresh->partitions);
     fresh->control = control_new(options->config, options->io);
-    fresh->observer =
-        observer_new(options->config, &fresh->topics, &fresh->partitions, options->io);
     code = topics_create(&fresh->topics, options->config, error);
+    fresh->coverage = coverage_new(options->config, options->registry, &fresh->topics, options->io);
+    fresh->observer = observer_new(options->config, &fresh->topics, fresh->coverage,
+                                   &fresh->partitions, options->io);
     if (code == 0)
         code = consumer_new(options, &fresh->topics, &fresh->partitions, fresh->control,
                             fresh->observer, &fresh->consumer, error);

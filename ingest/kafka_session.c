@@ -20,6 +20,7 @@
 /* The longest wait between two clients, when one after the other fails for good. */
 #define RENEW_MAX_NS  (60 * NS_PER_S)
 #define COMPLAIN_NS   (30 * NS_PER_S)
+#define EMPTY_NS      (3 * NS_PER_S)
 #define JOIN_LIMIT_NS NS_PER_S
 /* Between two requests that keep librdkafka fetching. */
 #define FETCH_WAKE_NS (10 * NS_PER_MS)
@@ -46,6 +47,10 @@ struct kafka_session {
         int64_t woken_ns;
     } fetch;
     bool ever_assigned;
+    /* When an assignment of nothing came. The cooperative protocol gives partitions only in a second
+     * round, after whoever had them gave them back: a first round with nothing says nothing yet. A
+     * member that is given nothing for EMPTY_NS is one too many. 0: it was not. Under `lock`. */
+    int64_t empty_since_ns;
     bool no_commit;      /* no broker answers while the session ends */
     bool silence_logged; /* a line says that no broker answers */
     bool failed;         /* the client did for good: a new one has to take over */
@@ -74,6 +79,11 @@ struct kafka_view kafka_session_view(struct kafka_session *session)
     struct kafka_view view;
 
     pthread_mutex_lock(&session->lock);
+    if (session->empty_since_ns != 0 && now_of(session) - session->empty_since_ns >= EMPTY_NS) {
+        session->empty_since_ns = 0;
+        session->view.joined = true;
+        session->view.lost = false;
+    }
     view = session->view;
     pthread_mutex_unlock(&session->lock);
     return view;
@@ -183,8 +193,13 @@ static void on_assigned(struct kafka_session *session, rd_kafka_topic_partition_
     report(rd_kafka_incremental_assign(session->client, list), "cannot take partitions over");
     session->ever_assigned = true;
     pthread_mutex_lock(&session->lock);
-    session->view.joined = true;
-    session->view.lost = false;
+    if (list->cnt > 0) {
+        session->empty_since_ns = 0;
+        session->view.joined = true;
+        session->view.lost = false;
+    } else if (!session->view.joined || session->view.lost) {
+        session->empty_since_ns = now_of(session);
+    }
     pthread_mutex_unlock(&session->lock);
     events->ask_leaders(events->context);
 }

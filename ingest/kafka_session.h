@@ -47,8 +47,8 @@ struct kafka_session_options {
 /* What is known about Kafka. */
 struct kafka_view {
     bool answered;     /* a broker did, since the start */
-    bool joined;       /* an assignment has come, even an empty one */
-    bool lost;         /* partitions were, and no assignment has come since */
+    bool joined;       /* an assignment has come; one of nothing counts once it has lasted */
+    bool lost;         /* partitions were, and no such assignment has come since */
     int64_t silent_ns; /* since when no broker answers; 0: they do */
     char failed[256];  /* why the client failed for good, until a new one takes over */
 };

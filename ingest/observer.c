@@ -20,6 +20,7 @@ enum {
 struct observer {
     const struct config *config;
     struct topics *topics;
+    struct coverage *coverage;
     struct partition_list *partitions;
     struct io *io;
     struct kafka_session *session;
@@ -82,6 +83,7 @@ static bool ask_topics(struct observer *observer, rd_kafka_t *client)
                      metadata->topics[i].partition_cnt);
     rd_kafka_metadata_destroy(metadata);
     observer->metadata_ns = io_monotonic_ns(observer->io);
+    coverage_update(observer->coverage);
     return true;
 }
 
@@ -225,7 +227,8 @@ static void *run(void *context)
 }
 
 struct observer *observer_new(const struct config *config, struct topics *topics,
-                              struct partition_list *partitions, struct io *io)
+                              struct coverage *coverage, struct partition_list *partitions,
+                              struct io *io)
 {
     struct observer *observer = calloc(1, sizeof(*observer));
     pthread_condattr_t attributes;
@@ -234,6 +237,7 @@ struct observer *observer_new(const struct config *config, struct topics *topics
         abort();
     observer->config = config;
     observer->topics = topics;
+    observer->coverage = coverage;
     observer->partitions = partitions;
     observer->io = io;
     pthread_mutex_init(&observer->lock, NULL);

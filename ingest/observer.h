@@ -7,12 +7,15 @@
 #ifndef INGEST_OBSERVER_H
 #define INGEST_OBSERVER_H
 
+#include "ingest/coverage.h"
 #include "ingest/partition.h"
 
 struct observer;
 
+/** `coverage` hears of new metadata. */
 struct observer *observer_new(const struct config *config, struct topics *topics,
-                              struct partition_list *partitions, struct io *io);
+                              struct coverage *coverage, struct partition_list *partitions,
+                              struct io *io);
 /** Starts the thread. */
 int observer_run(struct observer *observer, struct kafka_session *session, struct error *error);
 /** Ends the thread, if there is one. NULL is allowed. */
