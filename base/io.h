@@ -106,8 +106,7 @@ void io_random(struct io *io, void *bytes, size_t size_bytes);
  * what is on the device, so the code becomes ERROR_IO, which is not retried. */
 static inline int io_failed(struct error *error)
 {
-    if (error)
-        error->code = ERROR_IO;
+    error->code = ERROR_IO;
     return ERROR_IO;
 }
 

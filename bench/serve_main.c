@@ -166,7 +166,7 @@ static const struct index_segment *index_source(struct bench *bench, struct stor
                                         .thread_count = threads,
                                         .seed = 7,
                                         .cancel = cancel};
-    struct store_segment segment = {.info = {.kind = "hnsw", .recall = -1},
+    struct store_segment segment = {.info = {.kind = SEGMENT_HNSW, .recall = -1},
                                     .release = index_segment_close};
     bool lists = bench->lists &&
                  source->window_start_ms / WINDOW_MS + (int64_t)bench->graphs < bench->windows;
@@ -178,7 +178,7 @@ static const struct index_segment *index_source(struct bench *bench, struct stor
     float *vectors = malloc((size_t)source->row_count * build.dim * sizeof(float));
 
     if (lists)
-        snprintf(segment.info.kind, sizeof(segment.info.kind), "ivf_pq");
+        segment.info.kind = SEGMENT_IVF_PQ;
     for (uint32_t row = 0; row < source->row_count; row++) {
         const float *vector;
         uint32_t span;

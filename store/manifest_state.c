@@ -46,22 +46,30 @@ static void apply_clock(struct manifest_state *state, struct wire_reader *in)
     manifest_clock_advance(&state->clock, &clock);
 }
 
+enum { SEGMENT_KIND_BYTES = 16 }; /* a name, and zeros behind it */
+
 static void put_segment(struct buffer *out, const struct store_segment_info *segment)
 {
+    char kind[SEGMENT_KIND_BYTES] = {0};
+
     wire_put_u64(out, segment->file_number);
     wire_put_u64(out, segment->bytes);
-    buffer_append(out, segment->kind, sizeof(segment->kind));
+    (void)strncpy(kind, segment_kind_name(segment->kind), sizeof(kind) - 1);
+    buffer_append(out, kind, sizeof(kind));
     wire_put_double(out, segment->recall);
 }
 
 /* Its checksum follows in a record of its own, or is not known. */
 static void read_segment(struct wire_reader *in, struct store_segment_info *segment)
 {
+    char kind[SEGMENT_KIND_BYTES];
+
     segment->checksum = 0;
     segment->file_number = wire_read_u64(in);
     segment->bytes = wire_read_u64(in);
-    wire_read(in, segment->kind, sizeof(segment->kind));
-    segment->kind[sizeof(segment->kind) - 1] = '\0';
+    wire_read(in, kind, sizeof(kind));
+    kind[sizeof(kind) - 1] = '\0';
+    segment->kind = segment_kind_parse(kind);
     segment->recall = wire_read_double(in);
 }
 

@@ -239,7 +239,7 @@ enum { STORE_LEVELS = 7 };
 struct store_segment_info {
     uint64_t file_number; /* 0: none */
     uint64_t bytes;
-    char kind[16];     /* "hnsw", "ivf_pq", "flat" */
+    enum segment_kind kind;
     double recall;     /* measured at build; -1: not measured */
     uint64_t checksum; /* of the whole file, taken when it was attached; 0: before that was done */
 };

@@ -100,7 +100,7 @@ int index_segment_open(struct io *io, const char *path, uint64_t file_number,
                        struct index_segment **segment, struct error *error);
 /** Matches store_segment.release. */
 void index_segment_close(void *segment);
-const char *index_segment_kind(const struct index_segment *segment); /* "hnsw", "ivf_pq" */
+enum segment_kind index_segment_kind(const struct index_segment *segment);
 /** IVF-PQ: the same number, the same centroids and codebook; 0 for HNSW. */
 uint64_t index_segment_codebook(const struct index_segment *segment);
 uint64_t index_segment_bytes(const struct index_segment *segment);

@@ -232,9 +232,9 @@ void index_segment_close(void *object)
     free(segment);
 }
 
-const char *index_segment_kind(const struct index_segment *segment)
+enum segment_kind index_segment_kind(const struct index_segment *segment)
 {
-    return segment->ivf ? "ivf_pq" : "hnsw";
+    return segment->ivf ? SEGMENT_IVF_PQ : SEGMENT_HNSW;
 }
 
 uint64_t index_segment_codebook(const struct index_segment *segment)

@@ -197,7 +197,8 @@ int search_group_run(struct searcher *searcher, struct source_search *const *sou
     arena_create(&group.arena, 0);
     code = search_out_of_time(searcher) ? 0 : search_rounds(&group, enough, error);
     for (uint32_t i = 0; *enough && i < count; i++)
-        sources[i]->how = index_segment_kind(sources[i]->source->segment->object);
+        sources[i]->how =
+            segment_kind_name(index_segment_kind(sources[i]->source->segment->object));
     arena_destroy(&group.arena);
     free(own);
     return code;

@@ -296,8 +296,8 @@ static void append_window(struct buffer *out, const struct listed_window *listed
         buffer_append_text(out, "null}");
         return;
     }
-    buffer_append_format(out,
-                         "{\"kind\":\"%s\",\"bytes\":%llu,\"recall\":", window->run.segment.kind,
+    buffer_append_format(out, "{\"kind\":\"%s\",\"bytes\":%llu,\"recall\":",
+                         segment_kind_name(window->run.segment.kind),
                          (unsigned long long)window->run.segment.bytes);
     if (window->run.segment.recall < 0)
         buffer_append_text(out, "null}}");

@@ -303,8 +303,7 @@ int worker_build_attach(struct build *build, struct store_shard *shard, uint64_t
     };
     int code = rename_segment(build, store_shard_directory(shard), error);
 
-    (void)snprintf(segment.info.kind, sizeof(segment.info.kind), "%s",
-                   index_segment_kind(build->segment));
+    segment.info.kind = index_segment_kind(build->segment);
     if (code == 0)
         code = store_shard_attach(shard, file_number, &segment, error);
     if (code == 0) {

@@ -36,7 +36,7 @@ void worker_job_encode(const struct worker_job *job, struct buffer *out)
         ",\"bytes\":%" PRIu64 ",\"min_offset\":%" PRId64 ",\"max_offset\":%" PRId64,
         job->window_start_ms, job->window_length_ms, job->generation, job->run_file_number,
         job->run_checksum, job->rows, job->bytes, job->min_offset, job->max_offset);
-    put_optional_text(out, "kind", job->kind);
+    put_optional_text(out, "kind", segment_kind_name(job->kind));
     put_optional_text(out, "owner", job->owner);
     if (job->attempts_before > 0 || job->passes > 0)
         buffer_append_format(out, ",\"attempts_before\":%u,\"passes\":%u", job->attempts_before,
@@ -103,10 +103,13 @@ static int get_owner(const struct doc *map, struct worker_job *job, struct error
 
 static int get_kind(const struct doc *map, struct worker_job *job, struct error *error)
 {
+    char name[16];
+
     if (!doc_get(map, "kind"))
         return 0;
-    if (get_text(map, "kind", job->kind, sizeof(job->kind), error) != 0)
+    if (get_text(map, "kind", name, sizeof(name), error) != 0)
         return error->code;
+    job->kind = segment_kind_parse(name);
     if (!worker_is_kind(job->kind))
         return error_set(error, ERROR_INVALID, "kind: expected hnsw or ivf_pq");
     return 0;
@@ -157,9 +160,9 @@ int worker_job_decode(const void *bytes, size_t size_bytes, struct worker_job *j
     return code == 0 ? 0 : error_wrap(error, "job");
 }
 
-bool worker_is_kind(const char *text)
+bool worker_is_kind(enum segment_kind kind)
 {
-    return strcmp(text, "hnsw") == 0 || strcmp(text, "ivf_pq") == 0;
+    return kind == SEGMENT_HNSW || kind == SEGMENT_IVF_PQ;
 }
 
 void worker_job_file(const struct worker_job *job, char *out, size_t out_bytes)
@@ -175,8 +178,8 @@ void worker_job_id(const struct worker_job *job, char *out, size_t out_bytes)
 
     worker_job_file(job, out, out_bytes);
     length = strlen(out);
-    if (job->kind[0])
-        (void)snprintf(out + length, out_bytes - length, "/%s", job->kind);
+    if (job->kind != SEGMENT_NONE)
+        (void)snprintf(out + length, out_bytes - length, "/%s", segment_kind_name(job->kind));
 }
 
 void worker_queue_count_dead(struct metrics *metrics, const char *collection)

@@ -95,7 +95,7 @@ static void write_entry(struct job_entry *entry, const struct worker_job *job, e
 {
     entry->state = state;
     entry->time_ms = time_ms;
-    (void)snprintf(entry->kind, sizeof(entry->kind), "%s", job->kind);
+    entry->kind = job->kind;
 }
 
 void job_tracker_set(struct job_tracker *tracker, const struct worker_job *job,
@@ -113,7 +113,7 @@ struct job_entry job_tracker_get(struct job_tracker *tracker, const struct worke
     pthread_mutex_lock(&tracker->lock);
     entry = *place_of(tracker, hash_of(job));
     pthread_mutex_unlock(&tracker->lock);
-    if (entry.state != JOB_BUILDING && strcmp(entry.kind, job->kind) != 0)
+    if (entry.state != JOB_BUILDING && entry.kind != job->kind)
         entry.state = JOB_NONE;
     return entry;
 }
@@ -126,7 +126,7 @@ enum job_claim job_tracker_claim(struct job_tracker *tracker, const struct worke
     pthread_mutex_lock(&tracker->lock);
     entry = open_entry(tracker, job);
     if (entry->state == JOB_BUILDING)
-        claim = strcmp(entry->kind, job->kind) == 0 ? JOB_SAME : JOB_OTHER;
+        claim = entry->kind == job->kind ? JOB_SAME : JOB_OTHER;
     else
         write_entry(entry, job, JOB_BUILDING, 0);
     pthread_mutex_unlock(&tracker->lock);

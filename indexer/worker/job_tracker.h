@@ -21,7 +21,7 @@ struct job_entry {
     uint64_t id_hash;
     int64_t time_ms;
     enum job_state state;
-    char kind[WORKER_KIND_BYTES]; /* of the job that the state is of */
+    enum segment_kind kind; /* of the job that the state is of */
 };
 
 enum job_claim {

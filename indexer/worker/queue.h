@@ -8,7 +8,7 @@
 enum { WORKER_JOB_ID_BYTES = 512 };
 
 /** Whether segments of that kind are built. */
-bool worker_is_kind(const char *text);
+bool worker_is_kind(enum segment_kind kind);
 
 /** Counts a job that was given up after its last attempt. */
 void worker_queue_count_dead(struct metrics *metrics, const char *collection);

@@ -32,9 +32,8 @@ static void fill_job(struct worker_job *job, const struct worker_pool *pool,
     job->bytes = file->bytes;
     job->min_offset = file->min_offset;
     job->max_offset = file->max_offset;
-    (void)snprintf(
-        job->kind, sizeof(job->kind), "%s",
-        worker_job_kind(pool->options.config, collection, job, io_wall_ms(pool->options.io)));
+    job->kind =
+        worker_job_kind(pool->options.config, collection, job, io_wall_ms(pool->options.io));
 }
 
 static int64_t now_ms(const struct worker_pool *pool)

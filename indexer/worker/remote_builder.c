@@ -354,19 +354,21 @@ static int send_segment(struct owner *owner, const struct build *build, struct e
     return code;
 }
 
-static int give_up(struct owner *owner, bool lists, struct error *error)
+static int give_up(struct owner *owner, enum segment_kind kind, struct error *error)
 {
-    return ask(owner, "POST", "/internal/segment", lists ? "&give_up=ivf_pq" : "&give_up=hnsw",
-               &(struct buffer){0}, error);
+    char arguments[32];
+
+    (void)snprintf(arguments, sizeof(arguments), "&give_up=%s", segment_kind_name(kind));
+    return ask(owner, "POST", "/internal/segment", arguments, &(struct buffer){0}, error);
 }
 
 /* The owner's clock says how old the window is; the memory is ours. */
-static const char *asked_kind(const struct worker_task *task)
+static enum segment_kind asked_kind(const struct worker_task *task)
 {
     const struct worker_job *job = &task->delivery->job;
     const struct config *config = task->pool->options.config;
 
-    if (job->kind[0])
+    if (job->kind != SEGMENT_NONE)
         return worker_fitting_kind(config, task->collection, job->kind, job->rows, true);
     return worker_job_kind(config, task->collection, job, io_wall_ms(task->pool->options.io));
 }
@@ -375,11 +377,11 @@ int worker_build_remote(struct worker_task *task, bool *low_recall, struct error
 {
     const struct worker_job *job = &task->delivery->job;
     struct owner owner;
-    const char *kind = asked_kind(task);
+    enum segment_kind kind = asked_kind(task);
     struct build build = worker_task_build(task);
     int code = owner_open(&owner, task, error);
 
-    build.lists = strcmp(kind, "ivf_pq") == 0;
+    build.lists = kind == SEGMENT_IVF_PQ;
     build.row_count = (uint32_t)job->rows;
     build.copies = true;
     build.reserve = reserve_there;
@@ -396,11 +398,11 @@ int worker_build_remote(struct worker_task *task, bool *low_recall, struct error
     if (code == 0)
         code = worker_build_good(&build, low_recall, error);
     if (code == 0)
-        code =
-            *low_recall ? give_up(&owner, build.lists, error) : send_segment(&owner, &build, error);
+        code = *low_recall ? give_up(&owner, build.lists ? SEGMENT_IVF_PQ : SEGMENT_HNSW, error)
+                           : send_segment(&owner, &build, error);
     /* Without room here for what was asked for, the owner is not to ask again and again. */
-    if (code == 0 && !*low_recall && job->kind[0] && strcmp(kind, job->kind) != 0)
-        code = give_up(&owner, strcmp(job->kind, "ivf_pq") == 0, error);
+    if (code == 0 && !*low_recall && job->kind != SEGMENT_NONE && kind != job->kind)
+        code = give_up(&owner, job->kind, error);
     /* A folder of our own that is not there says nothing about the window. */
     if (code == ERROR_NOT_FOUND && !owner.gone)
         code = ERROR_IO;

@@ -148,11 +148,12 @@ static int check_wanted(const struct here *here, const struct worker_run *run, s
                                    .window_length_ms = run->length_ms,
                                    .generation = run->generation,
                                    .rows = here->source->row_count};
-    const char *kind =
+    enum segment_kind kind =
         worker_job_kind(options->config, here->collection, &job, io_wall_ms(options->io));
 
-    if (segment && strcmp(segment->info.kind, kind) == 0)
-        return error_set(error, ERROR_NOT_FOUND, "it already has its %s segment", kind);
+    if (segment && segment->info.kind == kind)
+        return error_set(error, ERROR_NOT_FOUND, "it already has its %s segment",
+                         segment_kind_name(kind));
     return 0;
 }
 
@@ -422,8 +423,8 @@ int worker_remote_give_up(struct worker_pool *pool, const struct worker_run *run
 
     (void)snprintf(job.collection, sizeof(job.collection), "%s", run->collection);
     (void)snprintf(job.shard, sizeof(job.shard), "%s", run->shard);
-    (void)snprintf(job.kind, sizeof(job.kind), "%s", kind);
-    if (code == 0 && !worker_is_kind(kind))
+    job.kind = segment_kind_parse(kind);
+    if (code == 0 && !worker_is_kind(job.kind))
         code = error_set(error, ERROR_INVALID, "give_up: expected hnsw or ivf_pq");
     (void)sessions_drop(pool, run);
     if (code == 0)

@@ -1,8 +1,6 @@
 /* segment_kind: the kind is wanted by size and age, and has to fit indexer.build_memory_max_bytes. */
 #include "indexer/worker/segment_kind.h"
 
-#include <string.h>
-
 bool worker_copies_vectors(const struct config *config, const struct config_collection *collection,
                            bool sealed)
 {
@@ -34,50 +32,50 @@ static bool fits(const struct config *config, const struct config_collection *co
     return worker_build_bytes(&options, lists, rows, copies) <= config->build_memory_max_bytes;
 }
 
-const char *worker_fitting_kind(const struct config *config,
-                                const struct config_collection *collection, const char *wanted,
-                                uint64_t rows, bool copies)
+enum segment_kind worker_fitting_kind(const struct config *config,
+                                      const struct config_collection *collection,
+                                      enum segment_kind wanted, uint64_t rows, bool copies)
 {
-    bool lists = strcmp(wanted, "ivf_pq") == 0;
+    bool lists = wanted == SEGMENT_IVF_PQ;
 
-    if (strcmp(wanted, "flat") == 0 || (!lists && fits(config, collection, false, rows, copies)))
+    if (wanted == SEGMENT_FLAT || (!lists && fits(config, collection, false, rows, copies)))
         return wanted;
-    return fits(config, collection, true, rows, copies) ? "ivf_pq" : "flat";
+    return fits(config, collection, true, rows, copies) ? SEGMENT_IVF_PQ : SEGMENT_FLAT;
 }
 
 enum { IVF_PQ_ROWS = 10 * 1000 * 1000 }; /* a graph over more takes too much memory to build */
 
-const char *worker_wanted_kind(const struct config_collection *collection, uint64_t rows,
-                               int64_t age_ms)
+enum segment_kind worker_wanted_kind(const struct config_collection *collection, uint64_t rows,
+                                     int64_t age_ms)
 {
     switch (collection->index_kind) {
     case CONFIG_INDEX_FLAT:
-        return "flat";
+        return SEGMENT_FLAT;
     case CONFIG_INDEX_HNSW:
-        return "hnsw";
+        return SEGMENT_HNSW;
     case CONFIG_INDEX_IVF_PQ:
-        return "ivf_pq";
+        return SEGMENT_IVF_PQ;
     default:
         break;
     }
     if (rows < collection->flat_below_rows)
-        return "flat";
+        return SEGMENT_FLAT;
     if (rows >= IVF_PQ_ROWS ||
         (collection->ivf_pq_after_ms > 0 && age_ms > collection->ivf_pq_after_ms))
-        return "ivf_pq";
-    return "hnsw";
+        return SEGMENT_IVF_PQ;
+    return SEGMENT_HNSW;
 }
 
-const char *worker_chunk_kind(const struct config_collection *collection, uint64_t rows)
+enum segment_kind worker_chunk_kind(const struct config_collection *collection, uint64_t rows)
 {
     if (collection->chunk_above_rows == 0 || rows < collection->chunk_above_rows)
-        return "flat";
+        return SEGMENT_FLAT;
     return worker_wanted_kind(collection, rows, 0);
 }
 
 /* The kind that is wanted, and the one that can be built. */
 struct kinds {
-    const char *wanted, *fitting;
+    enum segment_kind wanted, fitting;
 };
 
 static struct kinds file_kinds(const struct config *config,
@@ -95,8 +93,9 @@ static struct kinds file_kinds(const struct config *config,
     return kinds;
 }
 
-const char *worker_job_kind(const struct config *config, const struct config_collection *collection,
-                            const struct worker_job *job, int64_t now_ms)
+enum segment_kind worker_job_kind(const struct config *config,
+                                  const struct config_collection *collection,
+                                  const struct worker_job *job, int64_t now_ms)
 {
     return file_kinds(config, collection, job->generation > 0,
                       job->window_start_ms + job->window_length_ms, job->rows, now_ms)
@@ -116,9 +115,9 @@ bool worker_file_lacks_segment(const struct config *config,
         return false;
     kinds = file_kinds(config, collection, sealed, window->start_ms + window->length_ms, file->rows,
                        now_ms);
-    *too_large = file->segment.file_number == 0 && strcmp(kinds.wanted, "flat") != 0 &&
-                 strcmp(kinds.fitting, "flat") == 0;
-    if (strcmp(kinds.fitting, "flat") == 0)
+    *too_large = file->segment.file_number == 0 && kinds.wanted != SEGMENT_FLAT &&
+                 kinds.fitting == SEGMENT_FLAT;
+    if (kinds.fitting == SEGMENT_FLAT)
         return false;
-    return file->segment.file_number == 0 || strcmp(file->segment.kind, kinds.fitting) != 0;
+    return file->segment.file_number == 0 || file->segment.kind != kinds.fitting;
 }

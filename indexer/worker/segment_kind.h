@@ -16,16 +16,18 @@ bool worker_copies_vectors(const struct config *config, const struct config_coll
 uint64_t worker_build_bytes(const struct index_build_options *options, bool lists,
                             uint64_t row_count, bool copies);
 
-/** The kind that can be built within the bound: the wanted one, "ivf_pq" instead of a graph, or
- * "flat": none. */
-const char *worker_fitting_kind(const struct config *config,
-                                const struct config_collection *collection, const char *wanted,
-                                uint64_t rows, bool copies);
+/** The kind that can be built within the bound: the wanted one, SEGMENT_IVF_PQ instead of a graph,
+ * or SEGMENT_FLAT: none. */
+enum segment_kind worker_fitting_kind(const struct config *config,
+                                      const struct config_collection *collection,
+                                      enum segment_kind wanted, uint64_t rows, bool copies);
 
-/** The kind that the segment of the job's file should be of at that wall clock time; "flat": none.
+/** The kind that the segment of the job's file should be of at that wall clock time; SEGMENT_FLAT:
+ * none.
  */
-const char *worker_job_kind(const struct config *config, const struct config_collection *collection,
-                            const struct worker_job *job, int64_t now_ms);
+enum segment_kind worker_job_kind(const struct config *config,
+                                  const struct config_collection *collection,
+                                  const struct worker_job *job, int64_t now_ms);
 
 /** Whether a file of the window, its sealed run or one of its chunks, should have a segment and has
  * none of the wanted kind. *too_large when it has none because no build of it fits the memory. */

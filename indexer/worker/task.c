@@ -142,7 +142,7 @@ static int build_here(struct worker_task *task, bool *low_recall, struct error *
     build.reserve_context = shard;
     if (code == 0) {
         build.lists =
-            strcmp(worker_job_kind(options->config, task->collection, job, now_ms), "ivf_pq") == 0;
+            worker_job_kind(options->config, task->collection, job, now_ms) == SEGMENT_IVF_PQ;
         if (build.lists)
             build.codebook =
                 worker_source_codebook(options->registry, job->collection, run.start_ms, now_ms);

@@ -22,7 +22,7 @@
 
 /* The queue. */
 
-enum { WORKER_OWNER_BYTES = 280, WORKER_KIND_BYTES = 16 };
+enum { WORKER_OWNER_BYTES = 280 };
 
 /* What a seal says; JSON on the wire, on subject windrow.seal.<collection>.<shard>. Without a
  * generation the job is of an unsealed file of the window (a chunk), told by its number. */
@@ -35,7 +35,7 @@ struct worker_job {
     uint64_t run_checksum;
     uint64_t rows, bytes;
     int64_t min_offset, max_offset;
-    char kind[WORKER_KIND_BYTES];   /* of the segment: "hnsw", "ivf_pq"; empty: not told */
+    enum segment_kind kind;         /* of the segment; SEGMENT_NONE: not told */
     uint32_t attempts_before;       /* failed attempts of former copies of this message */
     uint32_t passes;                /* how often it was passed on, see worker_queue_operations */
     char owner[WORKER_OWNER_BYTES]; /* "host:port" of who has the shard; empty: not told */
@@ -148,10 +148,10 @@ void worker_pool_describe(struct worker_pool *pool, uint32_t *threads, uint32_t 
 int worker_pool_load_segments(struct worker_pool *pool, struct store_shard *shard,
                               struct error *error);
 
-/** Which kind a run of that many rows gets now: "flat" means none is built. */
-const char *worker_wanted_kind(const struct config_collection *collection, uint64_t rows,
-                               int64_t age_ms);
+/** Which kind a run of that many rows gets now: SEGMENT_FLAT: none is built. */
+enum segment_kind worker_wanted_kind(const struct config_collection *collection, uint64_t rows,
+                                     int64_t age_ms);
 /** The same for an unsealed file. */
-const char *worker_chunk_kind(const struct config_collection *collection, uint64_t rows);
+enum segment_kind worker_chunk_kind(const struct config_collection *collection, uint64_t rows);
 
 #endif

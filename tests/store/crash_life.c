@@ -158,7 +158,7 @@ static int life_compact(struct life *life, const struct store_window_info *windo
 /* A segment of a few bytes for a sealed run or a chunk, as a worker hands it in. */
 static int life_attach(struct life *life, uint64_t file_number, struct error *error)
 {
-    struct store_segment segment = {.info = {.kind = "flat", .recall = 1}};
+    struct store_segment segment = {.info = {.kind = SEGMENT_FLAT, .recall = 1}};
     uint8_t bytes[700];
     char path[128];
     char final[128];

@@ -73,7 +73,7 @@ static void append(struct store_files *files, struct store_shard *shard, uint64_
 static void attach_segment(struct io *io, struct store_shard *shard,
                            const struct store_window_info *window)
 {
-    struct store_segment segment = {.info = {.kind = "flat", .recall = 1, .bytes = 9000}};
+    struct store_segment segment = {.info = {.kind = SEGMENT_FLAT, .recall = 1, .bytes = 9000}};
     struct error error = {0};
     uint8_t bytes[9000];
     char path[256];

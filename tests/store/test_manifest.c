@@ -33,7 +33,7 @@ static struct manifest_table make_table(uint64_t number)
                         .generation = 2},
         .info = {.row_count = number * 3, .footer_checksum = number * 77, .max_offset = 5},
         .sealed = true,
-        .segment = {.file_number = number + 1, .bytes = 9, .kind = "hnsw", .recall = 0.97}};
+        .segment = {.file_number = number + 1, .bytes = 9, .kind = SEGMENT_HNSW, .recall = 0.97}};
 }
 
 static void commit(struct manifest *manifest, struct manifest_edit *edit)
@@ -71,7 +71,7 @@ START_TEST(edits_are_there_after_opening_again)
     ck_assert_ptr_nonnull(found);
     ck_assert_uint_eq(found->info.footer_checksum, 770);
     ck_assert_uint_eq(found->mask_number, 20);
-    ck_assert_str_eq(found->segment.kind, "hnsw");
+    ck_assert_int_eq(found->segment.kind, SEGMENT_HNSW);
     ck_assert_double_eq(found->segment.recall, 0.97);
     ck_assert_uint_eq(found->description.dim, 8);
     ck_assert_int_eq(manifest->state.next_offset, 100);

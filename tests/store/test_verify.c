@@ -46,7 +46,7 @@ static void append(struct store_shard *shard, uint64_t *random, int64_t *next_of
 
 static void attach_segment(struct store_shard *shard, const struct store_window_info *window)
 {
-    struct store_segment segment = {.info = {.kind = "flat", .recall = 1}};
+    struct store_segment segment = {.info = {.kind = SEGMENT_FLAT, .recall = 1}};
     struct error error = {0};
     char path[PATH_MAX], final[PATH_MAX];
     char bytes[5000];

@@ -60,7 +60,7 @@ static struct doc segment_doc(struct arena *arena, const struct store_segment_in
     if (segment->file_number == 0)
         return null_doc();
     map = map_begin(arena, 3);
-    map_put(&map, "kind", doc_string(arena, segment->kind));
+    map_put(&map, "kind", doc_string(arena, segment_kind_name(segment->kind)));
     map_put(&map, "bytes", u64_doc(segment->bytes));
     map_put(&map, "recall", segment->recall < 0 ? null_doc() : doc_number(segment->recall));
     return map.map;

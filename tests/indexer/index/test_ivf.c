@@ -30,7 +30,7 @@ START_TEST(recall_is_high_for_all_metrics_and_thread_counts)
             double ten = fixture_recall(segment, metrics[m], &data, &queries, K, 64);
             double hundred = fixture_recall(segment, metrics[m], &data, &queries, 100, 128);
             printf("metric %zu: recall@10 %.3f, @100 %.3f\n", m, ten, hundred);
-            ck_assert_str_eq(index_segment_kind(segment), "ivf_pq");
+            ck_assert_int_eq(index_segment_kind(segment), SEGMENT_IVF_PQ);
             ck_assert_double_ge(ten, 0.93);
             ck_assert_double_ge(hundred, 0.93);
             index_segment_close(segment);

@@ -305,7 +305,7 @@ static void write_segment(struct world *world, const struct store_source *source
     index_ivf_delete(ivf);
     index_hnsw_graph_delete(graph);
     free(vectors);
-    snprintf(info->kind, sizeof(info->kind), "%s", lists ? "ivf_pq" : "hnsw");
+    info->kind = lists ? SEGMENT_IVF_PQ : SEGMENT_HNSW;
 }
 
 static void index_source(struct world *world, size_t shard, const struct store_source *source,

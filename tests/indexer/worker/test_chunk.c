@@ -65,7 +65,7 @@ START_TEST(large_chunks_of_an_open_window_get_segments_and_small_ones_none)
     worker_pool_reconcile(setting->pool);
     worker_pool_reconcile(setting->pool); /* harmless */
     chunk = fixture_wait_chunk(&setting->fixture, 5, 0);
-    ck_assert_str_eq(chunk.segment.kind, "hnsw");
+    ck_assert_int_eq(chunk.segment.kind, SEGMENT_HNSW);
     ck_assert_double_ge(chunk.segment.recall, 0.95);
     (void)fixture_wait_chunk(&setting->fixture, 5, 2);
     fixture_wait_drained(setting->queue);
@@ -215,17 +215,17 @@ START_TEST(rows_and_kind_decide_what_a_chunk_gets)
     struct config_collection collection = {
         .index_kind = CONFIG_INDEX_AUTO, .flat_below_rows = 10, .chunk_above_rows = 100};
 
-    ck_assert_str_eq(worker_chunk_kind(&collection, 99), "flat");
-    ck_assert_str_eq(worker_chunk_kind(&collection, 100), "hnsw");
+    ck_assert_int_eq(worker_chunk_kind(&collection, 99), SEGMENT_FLAT);
+    ck_assert_int_eq(worker_chunk_kind(&collection, 100), SEGMENT_HNSW);
     collection.flat_below_rows = 1000;
-    ck_assert_str_eq(worker_chunk_kind(&collection, 100), "flat");
+    ck_assert_int_eq(worker_chunk_kind(&collection, 100), SEGMENT_FLAT);
     collection.index_kind = CONFIG_INDEX_IVF_PQ;
-    ck_assert_str_eq(worker_chunk_kind(&collection, 100), "ivf_pq");
+    ck_assert_int_eq(worker_chunk_kind(&collection, 100), SEGMENT_IVF_PQ);
     collection.index_kind = CONFIG_INDEX_FLAT;
-    ck_assert_str_eq(worker_chunk_kind(&collection, 100), "flat");
+    ck_assert_int_eq(worker_chunk_kind(&collection, 100), SEGMENT_FLAT);
     collection.index_kind = CONFIG_INDEX_HNSW;
     collection.chunk_above_rows = 0;
-    ck_assert_str_eq(worker_chunk_kind(&collection, UINT32_MAX), "flat");
+    ck_assert_int_eq(worker_chunk_kind(&collection, UINT32_MAX), SEGMENT_FLAT);
 }
 END_TEST
 

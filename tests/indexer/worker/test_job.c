@@ -17,7 +17,7 @@ static const struct worker_job sample = {
     .bytes = UINT64_C(1) << 40,
     .min_offset = 5,
     .max_offset = INT64_MAX,
-    .kind = "hnsw",
+    .kind = SEGMENT_HNSW,
     .attempts_before = 2,
     .passes = 1,
 };
@@ -41,7 +41,7 @@ START_TEST(job_survives_the_wire)
     ck_assert_uint_eq(job.bytes, sample.bytes);
     ck_assert_int_eq(job.min_offset, sample.min_offset);
     ck_assert_int_eq(job.max_offset, sample.max_offset);
-    ck_assert_str_eq(job.kind, "hnsw");
+    ck_assert_int_eq(job.kind, SEGMENT_HNSW);
     ck_assert_uint_eq(job.attempts_before, 2);
     ck_assert_uint_eq(job.passes, 1);
     buffer_destroy(&bytes);
@@ -119,14 +119,14 @@ START_TEST(job_id_tells_windows_generations_and_kinds_apart)
     worker_job_id(&other, b, sizeof(b));
     ck_assert_str_ne(a, b);
     other = sample;
-    strcpy(other.kind, "ivf_pq"); /* another job for the same file */
+    other.kind = SEGMENT_IVF_PQ; /* another job for the same file */
     worker_job_id(&other, b, sizeof(b));
     ck_assert_str_eq(b, "news/my.topic-3/-3600000/7/ivf_pq");
     worker_job_file(&sample, a, sizeof(a));
     worker_job_file(&other, b, sizeof(b));
     ck_assert_str_eq(a, b);
-    other.kind[0] = '\0'; /* from a publisher that does not tell it */
-    other.generation = 0; /* a chunk: its file tells it apart */
+    other.kind = SEGMENT_NONE; /* from a publisher that does not tell it */
+    other.generation = 0;      /* a chunk: its file tells it apart */
     other.run_file_number = 7;
     worker_job_id(&other, b, sizeof(b));
     ck_assert_str_eq(b, "news/my.topic-3/-3600000/chunk-7");
@@ -139,7 +139,7 @@ START_TEST(job_tracker_tells_kinds_apart_except_while_one_is_built)
     struct worker_job lists = sample;
     struct job_tracker job_tracker;
 
-    strcpy(lists.kind, "ivf_pq");
+    lists.kind = SEGMENT_IVF_PQ;
     job_tracker_create(&job_tracker);
     job_tracker_set(&job_tracker, &graph, JOB_GIVEN_UP, INT64_MAX);
     ck_assert_int_eq(job_tracker_get(&job_tracker, &graph).state, JOB_GIVEN_UP);

@@ -141,23 +141,26 @@ START_TEST(kind_of_a_file_is_one_that_fits)
     uint64_t lists = worker_build_bytes(&options, true, 100000, false);
     const struct {
         uint64_t memory_max_bytes;
-        const char *wanted, *fitting;
+        enum segment_kind wanted, fitting;
     } table[] = {
-        {graph, "hnsw", "hnsw"},     {graph - 1, "hnsw", "ivf_pq"}, {lists, "hnsw", "ivf_pq"},
-        {lists - 1, "hnsw", "flat"}, {lists, "ivf_pq", "ivf_pq"},   {lists - 1, "ivf_pq", "flat"},
-        {graph, "flat", "flat"},
+        {graph, SEGMENT_HNSW, SEGMENT_HNSW},     {graph - 1, SEGMENT_HNSW, SEGMENT_IVF_PQ},
+        {lists, SEGMENT_HNSW, SEGMENT_IVF_PQ},   {lists - 1, SEGMENT_HNSW, SEGMENT_FLAT},
+        {lists, SEGMENT_IVF_PQ, SEGMENT_IVF_PQ}, {lists - 1, SEGMENT_IVF_PQ, SEGMENT_FLAT},
+        {graph, SEGMENT_FLAT, SEGMENT_FLAT},
     };
 
     ck_assert_uint_lt(lists, graph);
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
         config.build_memory_max_bytes = table[i].memory_max_bytes;
-        ck_assert_str_eq(worker_fitting_kind(&config, &collection, table[i].wanted, 100000, false),
+        ck_assert_int_eq(worker_fitting_kind(&config, &collection, table[i].wanted, 100000, false),
                          table[i].fitting);
     }
     /* A copy of the vectors counts. */
     config.build_memory_max_bytes = graph;
-    ck_assert_str_eq(worker_fitting_kind(&config, &collection, "hnsw", 100000, true), "ivf_pq");
-    ck_assert_str_eq(worker_fitting_kind(&config, &collection, "hnsw", UINT32_MAX, false), "flat");
+    ck_assert_int_eq(worker_fitting_kind(&config, &collection, SEGMENT_HNSW, 100000, true),
+                     SEGMENT_IVF_PQ);
+    ck_assert_int_eq(worker_fitting_kind(&config, &collection, SEGMENT_HNSW, UINT32_MAX, false),
+                     SEGMENT_FLAT);
 }
 END_TEST
 
@@ -173,7 +176,7 @@ START_TEST(window_too_large_for_a_graph_gets_lists_and_stays_with_them)
     fixture_seal(&setting->fixture, 5, 8000);
     fixture_submit(&setting->fixture, setting->pool, 5);
     window = fixture_wait_indexed(&setting->fixture, 5);
-    ck_assert_str_eq(window.run.segment.kind, "ivf_pq");
+    ck_assert_int_eq(window.run.segment.kind, SEGMENT_IVF_PQ);
     fixture_wait_drained(setting->queue);
     worker_pool_reconcile(setting->pool);
     ck_assert_int_eq(setting->queue->operations->depth(setting->queue), 0);
@@ -224,7 +227,7 @@ START_TEST(builds_that_do_not_fit_together_wait_for_each_other)
         (void)nanosleep(&(struct timespec){0, 1000000}, NULL);
     }
     for (int64_t number = 1; number <= 4; number++)
-        ck_assert_str_eq(fixture_window(&setting->fixture, number).run.segment.kind, "hnsw");
+        ck_assert_int_eq(fixture_window(&setting->fixture, number).run.segment.kind, SEGMENT_HNSW);
     tear_down(setting);
 }
 END_TEST

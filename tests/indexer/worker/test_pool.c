@@ -46,7 +46,7 @@ START_TEST(sealed_window_gets_a_segment_that_searches_see)
     fixture_seal(&setting->fixture, 5, 2000);
     fixture_submit(&setting->fixture, setting->pool, 5);
     window = fixture_wait_indexed(&setting->fixture, 5);
-    ck_assert_str_eq(window.run.segment.kind, "hnsw");
+    ck_assert_int_eq(window.run.segment.kind, SEGMENT_HNSW);
     ck_assert_double_ge(window.run.segment.recall, 0.95);
     ck_assert_uint_gt(window.run.segment.bytes, 0);
     snapshot = store_snapshot_acquire(setting->fixture.shard, 0);
@@ -175,21 +175,21 @@ START_TEST(kind_and_row_count_decide_what_a_window_gets)
 {
     struct config_collection collection = {.index_kind = CONFIG_INDEX_AUTO, .flat_below_rows = 10};
 
-    ck_assert_str_eq(worker_wanted_kind(&collection, 9, 0), "flat");
-    ck_assert_str_eq(worker_wanted_kind(&collection, 10, 0), "hnsw");
-    ck_assert_str_eq(worker_wanted_kind(&collection, 10, INT64_MAX),
-                     "hnsw"); /* never for its age */
-    ck_assert_str_eq(worker_wanted_kind(&collection, 100000000, 0), "ivf_pq");
+    ck_assert_int_eq(worker_wanted_kind(&collection, 9, 0), SEGMENT_FLAT);
+    ck_assert_int_eq(worker_wanted_kind(&collection, 10, 0), SEGMENT_HNSW);
+    ck_assert_int_eq(worker_wanted_kind(&collection, 10, INT64_MAX),
+                     SEGMENT_HNSW); /* never for its age */
+    ck_assert_int_eq(worker_wanted_kind(&collection, 100000000, 0), SEGMENT_IVF_PQ);
     collection.ivf_pq_after_ms = 1000;
-    ck_assert_str_eq(worker_wanted_kind(&collection, 9, 1001), "flat");
-    ck_assert_str_eq(worker_wanted_kind(&collection, 10, 1000), "hnsw");
-    ck_assert_str_eq(worker_wanted_kind(&collection, 10, 1001), "ivf_pq");
+    ck_assert_int_eq(worker_wanted_kind(&collection, 9, 1001), SEGMENT_FLAT);
+    ck_assert_int_eq(worker_wanted_kind(&collection, 10, 1000), SEGMENT_HNSW);
+    ck_assert_int_eq(worker_wanted_kind(&collection, 10, 1001), SEGMENT_IVF_PQ);
     collection.index_kind = CONFIG_INDEX_FLAT;
-    ck_assert_str_eq(worker_wanted_kind(&collection, 1000000, 0), "flat");
+    ck_assert_int_eq(worker_wanted_kind(&collection, 1000000, 0), SEGMENT_FLAT);
     collection.index_kind = CONFIG_INDEX_HNSW;
-    ck_assert_str_eq(worker_wanted_kind(&collection, 1, 0), "hnsw");
+    ck_assert_int_eq(worker_wanted_kind(&collection, 1, 0), SEGMENT_HNSW);
     collection.index_kind = CONFIG_INDEX_IVF_PQ;
-    ck_assert_str_eq(worker_wanted_kind(&collection, 1, 0), "ivf_pq");
+    ck_assert_int_eq(worker_wanted_kind(&collection, 1, 0), SEGMENT_IVF_PQ);
 }
 END_TEST
 
@@ -203,20 +203,21 @@ START_TEST(windows_that_grow_old_become_lists_of_one_codebook)
     for (int64_t number = 1; number <= 2; number++) {
         fixture_seal(&setting->fixture, number, 8000);
         fixture_submit(&setting->fixture, setting->pool, number);
-        ck_assert_str_eq(fixture_wait_indexed(&setting->fixture, number).run.segment.kind, "hnsw");
+        ck_assert_int_eq(fixture_wait_indexed(&setting->fixture, number).run.segment.kind,
+                         SEGMENT_HNSW);
     }
     fixture_wait_drained(setting->queue);
     collection->ivf_pq_after_ms = 1000;
     for (int i = 0; i < 2000; i++) {
         worker_pool_reconcile(setting->pool);
         fixture_wait_drained(setting->queue);
-        if (strcmp(fixture_window(&setting->fixture, 1).run.segment.kind, "ivf_pq") == 0 &&
-            strcmp(fixture_window(&setting->fixture, 2).run.segment.kind, "ivf_pq") == 0)
+        if (fixture_window(&setting->fixture, 1).run.segment.kind == SEGMENT_IVF_PQ &&
+            fixture_window(&setting->fixture, 2).run.segment.kind == SEGMENT_IVF_PQ)
             break;
         nanosleep(&(struct timespec){0, 5000000}, NULL);
     }
-    ck_assert_str_eq(fixture_window(&setting->fixture, 1).run.segment.kind, "ivf_pq");
-    ck_assert_str_eq(fixture_window(&setting->fixture, 2).run.segment.kind, "ivf_pq");
+    ck_assert_int_eq(fixture_window(&setting->fixture, 1).run.segment.kind, SEGMENT_IVF_PQ);
+    ck_assert_int_eq(fixture_window(&setting->fixture, 2).run.segment.kind, SEGMENT_IVF_PQ);
     ck_assert_uint_ne(fixture_codebook(&setting->fixture, 1), 0);
     ck_assert_uint_eq(fixture_codebook(&setting->fixture, 1),
                       fixture_codebook(&setting->fixture, 2));
@@ -237,7 +238,7 @@ START_TEST(shards_share_a_codebook)
     for (int64_t number = 1; number <= 4; number++) {
         fixture_seal(fixture, number, 3000);
         fixture_submit(fixture, setting->pool, number);
-        ck_assert_str_eq(fixture_wait_indexed(fixture, number).run.segment.kind, "ivf_pq");
+        ck_assert_int_eq(fixture_wait_indexed(fixture, number).run.segment.kind, SEGMENT_IVF_PQ);
         fixture_wait_drained(setting->queue);
         fixture_switch(fixture);
     }

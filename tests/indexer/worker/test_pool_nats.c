@@ -184,13 +184,13 @@ START_TEST(change_of_kind_waits_for_nothing)
     pool = fixture_pool(&fixture, queue, 1);
     fixture_seal(&fixture, 1, 8000);
     fixture_submit(&fixture, pool, 1);
-    ck_assert_str_eq(fixture_wait_indexed(&fixture, 1).run.segment.kind, "hnsw");
+    ck_assert_int_eq(fixture_wait_indexed(&fixture, 1).run.segment.kind, SEGMENT_HNSW);
     fixture_wait_drained(queue);
     ck_assert_msg(queue->operations->publish(queue, &foreign, &error) == 0, "%s", error.text);
     fixture.config->collections[0].ivf_pq_after_ms = 1000;
     worker_pool_reconcile(pool); /* once: whatever is dropped now stays away */
     fixture_wait_drained(queue);
-    ck_assert_str_eq(fixture_window(&fixture, 1).run.segment.kind, "ivf_pq");
+    ck_assert_int_eq(fixture_window(&fixture, 1).run.segment.kind, SEGMENT_IVF_PQ);
     fixture_wait_files(&fixture, ".segment", 1);
     worker_pool_stop(pool);
     queue->operations->close(queue);

@@ -73,20 +73,20 @@ static struct worker_delivery *fetch_from_either(struct worker_queue *one,
     return delivery;
 }
 
-static void publish_kind(struct worker_queue *queue, int64_t window, const char *kind)
+static void publish_kind(struct worker_queue *queue, int64_t window, enum segment_kind kind)
 {
     struct worker_job job = job_of(window);
     struct error error = {0};
     int64_t end = now_ms() + WAIT_MS;
 
-    (void)snprintf(job.kind, sizeof(job.kind), "%s", kind);
+    job.kind = kind;
     while (queue->operations->publish(queue, &job, &error) != 0)
         ck_assert_msg(now_ms() < end, "%s", error.text);
 }
 
 static void publish(struct worker_queue *queue, int64_t window)
 {
-    publish_kind(queue, window, "hnsw");
+    publish_kind(queue, window, SEGMENT_HNSW);
 }
 
 static void ack(struct worker_delivery *delivery)
@@ -189,12 +189,12 @@ START_TEST(change_of_kind_is_queued_at_once_behind_other_jobs)
     publish(queue, 1);
     ack(fetch_window(queue, 1));
     publish(queue, 2); /* the queue is not empty, the former message id not forgotten */
-    publish_kind(queue, 1, "ivf_pq");
-    publish_kind(queue, 1, "ivf_pq");
+    publish_kind(queue, 1, SEGMENT_IVF_PQ);
+    publish_kind(queue, 1, SEGMENT_IVF_PQ);
     ck_assert_int_eq(queue->operations->depth(queue), 2);
     ack(fetch_window(queue, 2));
     delivery = fetch_window(queue, 1);
-    ck_assert_str_eq(delivery->job.kind, "ivf_pq");
+    ck_assert_int_eq(delivery->job.kind, SEGMENT_IVF_PQ);
     ack(delivery);
     check_empty(queue);
     queue->operations->close(queue);

@@ -121,7 +121,7 @@ static void publish_again(struct owner *owner, const struct store_window_info *w
                              .generation = window->generation,
                              .run_file_number = window->run.file_number,
                              .rows = window->run.rows,
-                             .kind = "hnsw"};
+                             .kind = SEGMENT_HNSW};
     struct error error = {0};
 
     (void)snprintf(job.owner, sizeof(job.owner), "127.0.0.1:%u", http_server_port(owner->http));
@@ -150,7 +150,7 @@ START_TEST(segment_of_a_killed_builder_is_built_by_another_and_swapped_in_by_the
 
     ck_assert_int_eq(write(second.start, "g", 1), 1);
     window = fixture_wait_indexed(&owner.fixture, 5);
-    ck_assert_str_eq(window.run.segment.kind, "hnsw");
+    ck_assert_int_eq(window.run.segment.kind, SEGMENT_HNSW);
     ck_assert_double_ge(window.run.segment.recall, 0.5);
     fixture_wait_drained(owner.queue);
     publish_again(&owner, &window);
@@ -189,7 +189,7 @@ START_TEST(builder_without_room_for_a_graph_brings_lists_once)
     fixture_submit(&owner.fixture, owner.pool, 5);
     ck_assert_int_eq(write(builder.start, "g", 1), 1);
     window = fixture_wait_indexed(&owner.fixture, 5);
-    ck_assert_str_eq(window.run.segment.kind, "ivf_pq");
+    ck_assert_int_eq(window.run.segment.kind, SEGMENT_IVF_PQ);
     fixture_wait_drained(owner.queue);
     worker_pool_reconcile(owner.pool);
     fixture_wait_drained(owner.queue);
@@ -198,7 +198,7 @@ START_TEST(builder_without_room_for_a_graph_brings_lists_once)
     /* And the next window's are of the same codebook, which the owner has. */
     fixture_seal(&owner.fixture, 6, ROWS);
     fixture_submit(&owner.fixture, owner.pool, 6);
-    ck_assert_str_eq(fixture_wait_indexed(&owner.fixture, 6).run.segment.kind, "ivf_pq");
+    ck_assert_int_eq(fixture_wait_indexed(&owner.fixture, 6).run.segment.kind, SEGMENT_IVF_PQ);
     ck_assert_uint_ne(fixture_codebook(&owner.fixture, 5), 0);
     ck_assert_uint_eq(fixture_codebook(&owner.fixture, 5), fixture_codebook(&owner.fixture, 6));
     (void)kill(builder.process, SIGKILL);
