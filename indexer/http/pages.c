@@ -10,7 +10,7 @@
 #define INCLUDE_FILE(name, path)                                                                   \
     extern const char name[], name##_end[];                                                        \
     __asm__(".section .rodata\n" #name ":\n.incbin \"" path "\"\n" #name "_end:\n.byte "           \
-                                                                         "0\n.text\n")
+            "0\n.text\n")
 
 INCLUDE_FILE(dashboard_html, DASHBOARD_PATH ".html");
 INCLUDE_FILE(dashboard_css, DASHBOARD_PATH ".css");

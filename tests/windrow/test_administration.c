@@ -114,8 +114,7 @@ START_TEST(operators_are_answered_without_a_broker)
         {"/collections/news/resume", "{\"shard\":\"0\",\"how\":\"hope\"}", 400, "$.how"},
         {"/collections/news/resume", "{\"how\":\"skip\"}", 400, "$.shard"},
         {"/backup", "{\"folder\":\"here\",\"token\":\"a\"}", 400, "absolute path"},
-        {"/backup", "{\"folder\":\"/nowhere\",\"token\":\"a\"}", 400,
-         "begun with this token"},
+        {"/backup", "{\"folder\":\"/nowhere\",\"token\":\"a\"}", 400, "begun with this token"},
         {"/clock/trust", "{}", 200, "\"was_frozen\":false"},
         {"/internal/segment", "{}", 400, "collection, shard, start_ms"},
     };
