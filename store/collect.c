@@ -1,3 +1,12 @@
+/* Collecting garbage: closing and unlinking what was dropped, taking log files back to be used
+ * again.
+ *
+ * The background thread does it, or whoever next flushes, compacts or drops. It runs under
+ * collect_lock and no other lock: unlinking 100 MB takes milliseconds, and an item that is deleted
+ * may make the next one (a chunk holds its log file), so the list is taken until it stays empty.
+ *
+ * A file that was dropped is in the manifest's list of dropped files until it is unlinked
+ * (manifest_forget). What a crash leaves in between is removed by the next opening. */
 #include "store/operations.h"
 
 #include <stdlib.h>

@@ -1,7 +1,8 @@
 /* What the shard consists of, for the policy and for people. */
-#include "store/operations.h"
 #include <stdlib.h>
 #include <string.h>
+
+#include "store/operations.h"
 
 struct describe_job {
     struct store_shard *shard;

@@ -1,4 +1,12 @@
-/* Opening and closing a shard. */
+/* Opening and closing a shard.
+ *
+ *     open    folder -> manifest (made when there is none) -> recovery -> the background thread may
+ *             work for it
+ *     close   flush when asked -> waits end -> the last snapshot is released -> the background
+ * thread leaves it -> everything is freed
+ *
+ * Who closes has seen to it that no append and no operation is under way (the registry's leases).
+ * Only snapshots may still be there: a search releases its own when it is done. */
 #include <limits.h>
 #include <stddef.h>
 #include <stdio.h>

@@ -1,11 +1,11 @@
 /* Opening a shard after anything.
  *
- *     manifest   says which files there are, up to which offset they go, which logs are replayed
- *     lost edits no log file may hold frames of a use that the manifest has not heard of
- *     orphans    files of reserved numbers that no edit names are removed
- *     sstables      opened with their masks; one that is damaged takes its window out
- *     logs       frames are replayed in order into memtables, which are flushed as they are; new
- *                records go to a new log file, so that nothing stale can follow a recovered frame
+ *     manifest     says which files there are, up to which offset they go, which logs are replayed
+ *     truncation   no log file may hold frames of a generation that the manifest does not know
+ *     orphans      files of reserved numbers that no edit names are removed
+ *     sstables     opened with their masks; one that is damaged takes its window out
+ *     logs         frames are replayed in order into memtables, which are flushed as they are; new
+ *                  records go to a new log file, so that nothing stale can follow a recovered frame
  *
  * Where a log ends. Frames count up by one without a gap. The first that does not parse, or has
  * another number, is the torn end, unless a valid one of the same use of the file lies behind it or
@@ -94,7 +94,7 @@ static bool same_window(const struct manifest_table *a, const struct manifest_ta
            a->description.window_length_ms == b->description.window_length_ms;
 }
 
-/* A damaged part takes out every part of its window: half a window would be a wrong answer. */
+/* A damaged file takes out every file of its window: half a window would be a wrong answer. */
 static void take_out_damaged(struct recovery *recovery)
 {
     struct store_shard *shard = recovery->shard;

@@ -1,3 +1,5 @@
+/* A shard: what callers ask of it without changing files, the append lock, the stop after a failure
+ * of the device, and who is told or woken. Operations have files of their own (operations.h). */
 #include "store/shard.h"
 
 #include <stdio.h>

@@ -1,3 +1,10 @@
+/* Versions. A change copies the current version, changes the copy and publishes it with one atomic
+ * exchange: readers see all of a change or nothing.
+ *
+ * The race. A reader loads the pointer and then takes a reference. Between the two a writer may
+ * publish another version and drop the last reference to this one. So the reader does both inside
+ * an epoch section, and the writer hands the old version to the epoch, which releases it only when
+ * every reader that was inside has left. */
 #include "store/version.h"
 
 #include <assert.h>

@@ -1,3 +1,5 @@
+/* Notes of windows are never removed: a window that comes again after it was dropped goes on with
+ * the next generation, and there are few of them (one a window that this process has seen). */
 #include "store/windows.h"
 
 #include <stdlib.h>
