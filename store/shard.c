@@ -112,7 +112,8 @@ void shard_publish_lock(struct store_shard *shard)
     atomic_fetch_add(&shard->writer.publishers_waiting, 1);
     pthread_mutex_lock(&shard->writer.lock);
     if (atomic_fetch_sub(&shard->writer.publishers_waiting, 1) == 1)
-        pthread_cond_signal(&shard->writer.publishers_served); /* goes on when this lock is free */
+        pthread_cond_broadcast(
+            &shard->writer.publishers_served); /* goes on when this lock is free */
 }
 
 void shard_append_lock(struct store_shard *shard)
