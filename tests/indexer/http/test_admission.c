@@ -272,10 +272,9 @@ START_TEST(replies_tell_browsers_what_they_may_do_with_them)
 {
     static const char *const requests[] = {
         "GET /", "GET /dashboard.js", "GET /collections", "GET /nowhere", WRITE, "GET /healthz"};
+    static const char policy[] = "Content-Security-Policy: default-src 'none'; script-src 'self'; ";
     static const char *const headers[] = {"X-Content-Type-Options: nosniff\r\n",
-                                          "X-Frame-Options: DENY\r\n",
-                                          "Content-Security-Policy: default-src 'none'; script-src "
-                                          "'self'; "};
+                                          "X-Frame-Options: DENY\r\n", policy};
     struct fixture fixture;
     const char *page;
 
