@@ -70,8 +70,9 @@ static void shard_delete(struct store_shard *shard)
     shard->logs.active = NULL;
     memtable_unref(shard->writer.active);
     damages_destroy(&shard->damages);
+    versions_publish(&shard->versions, NULL);
+    garbage_collect(shard); /* the last version, then what only it held */
     versions_destroy(&shard->versions);
-    garbage_collect(shard);
     log_space_destroy(&shard->logs);
     garbage_destroy(&shard->garbage);
     manifest_close(shard->manifest);

@@ -187,8 +187,6 @@ void versions_create(struct shard_versions *versions)
 
 void versions_destroy(struct shard_versions *versions)
 {
-    versions_publish(versions, NULL);
-    epoch_collect(versions->epoch);
     epoch_delete(versions->epoch);
 }
 

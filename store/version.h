@@ -64,7 +64,7 @@ struct shard_versions {
 };
 
 void versions_create(struct shard_versions *versions);
-/** Releases the last version. Nobody reads any more. */
+/** The last version has been replaced by NULL and collected. */
 void versions_destroy(struct shard_versions *versions);
 /** Releases versions that the last reader has left. */
 void versions_collect(struct shard_versions *versions);
