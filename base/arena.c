@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
+
 enum { BLOCK_MIN_BYTES = 16 * 1024, BLOCK_MAX_BYTES = 1024 * 1024, BLOCK_HEADER_BYTES = 64 };
 
 struct arena_block {
@@ -60,9 +62,7 @@ static void grow(struct arena *arena, size_t need_bytes)
         size = BLOCK_MAX_BYTES;
     if (size < need_bytes + BLOCK_HEADER_BYTES)
         size = need_bytes + BLOCK_HEADER_BYTES;
-    block = malloc(size);
-    if (!block)
-        abort();
+    block = memory_checked(malloc(size));
     block->next = arena->blocks;
     block->size_bytes = size;
     arena->blocks = block;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "base/text.h"
 
 static bool key_equals(const struct doc *key, const char *text, size_t length)
@@ -186,9 +187,7 @@ struct doc doc_string(struct arena *arena, const char *text)
     struct doc doc = {.type = DOC_STRING, .count = (uint32_t)length};
 
     assert(length <= UINT32_MAX);
-    doc.string = arena_copy(arena, text, length);
-    if (!doc.string)
-        abort();
+    doc.string = memory_checked(arena_copy(arena, text, length));
     return doc;
 }
 
@@ -204,9 +203,6 @@ struct doc doc_number(double value)
 
 struct doc *doc_items(struct arena *arena, uint32_t count)
 {
-    struct doc *items = arena_calloc(arena, count, sizeof(struct doc));
-
-    if (!items)
-        abort();
+    struct doc *items = memory_checked(arena_calloc(arena, count, sizeof(struct doc)));
     return items;
 }

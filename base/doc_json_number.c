@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/doc_number.h"
+#include "base/memory.h"
 #include "base/text.h"
 
 enum { DIGITS_EXACT = 19 };
@@ -68,9 +69,7 @@ static int number_with_strtod(struct json_parser *parser, const struct number *n
     char *copy = small;
 
     if (length >= sizeof(small)) {
-        copy = malloc(length + 1);
-        if (!copy)
-            abort();
+        copy = memory_checked(malloc(length + 1));
     }
     memcpy(copy, number->start, length);
     copy[length] = '\0';

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
+
 enum { INITIAL_ITEMS = 1024 };
 
 void doc_scratch_create(struct doc_scratch *scratch, const struct arena *arena)
@@ -28,9 +30,7 @@ bool doc_scratch_grow(struct doc_scratch *scratch)
         return false;
     if (capacity > scratch->limit)
         capacity = scratch->limit;
-    scratch->items = realloc(scratch->items, capacity * sizeof(struct doc));
-    if (!scratch->items)
-        abort();
+    scratch->items = memory_resize(scratch->items, capacity, sizeof(struct doc));
     scratch->capacity = capacity;
     return true;
 }

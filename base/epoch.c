@@ -14,6 +14,8 @@
 #include <sched.h>
 #include <stdlib.h>
 
+#include "base/memory.h"
+
 enum { SLOT_FREE = 0 };
 
 struct epoch_slot {
@@ -37,10 +39,7 @@ struct epoch {
 
 struct epoch *epoch_new(void)
 {
-    struct epoch *epoch = aligned_alloc(64, sizeof(*epoch));
-
-    if (!epoch)
-        abort();
+    struct epoch *epoch = memory_checked(aligned_alloc(64, sizeof(*epoch)));
     for (unsigned i = 0; i < EPOCH_SLOTS; i++)
         atomic_init(&epoch->slots[i].entered, SLOT_FREE);
     atomic_init(&epoch->current, 1);
@@ -137,10 +136,7 @@ void epoch_collect(struct epoch *epoch)
 
 void epoch_retire(struct epoch *epoch, void *object, void (*release)(void *object))
 {
-    struct epoch_retired *retired = malloc(sizeof(*retired));
-
-    if (!retired)
-        abort();
+    struct epoch_retired *retired = memory_checked(malloc(sizeof(*retired)));
     *retired = (struct epoch_retired){.object = object, .release = release};
     pthread_mutex_lock(&epoch->lock);
     retired->stamp = atomic_fetch_add(&epoch->current, 1);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/doc.h"
+#include "base/memory.h"
 
 enum metric_kind { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM };
 
@@ -49,28 +50,16 @@ const double metrics_seconds_bounds[] = {50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.
 const size_t metrics_seconds_bound_count =
     sizeof(metrics_seconds_bounds) / sizeof(metrics_seconds_bounds[0]);
 
-static void *allocate(size_t count, size_t size_bytes)
-{
-    void *bytes = calloc(count ? count : 1, size_bytes);
-
-    if (!bytes)
-        abort();
-    return bytes;
-}
-
 static char *take_text(struct buffer *buffer)
 {
-    char *text = strdup(buffer_text(buffer));
-
-    if (!text)
-        abort();
+    char *text = memory_checked(strdup(buffer_text(buffer)));
     buffer_destroy(buffer);
     return text;
 }
 
 struct metrics *metrics_new(void)
 {
-    struct metrics *metrics = allocate(1, sizeof(*metrics));
+    struct metrics *metrics = memory_new(1, sizeof(*metrics));
 
     if (pthread_mutex_init(&metrics->lock, NULL) != 0)
         abort();
@@ -143,14 +132,12 @@ static struct metrics_family *family_find(struct metrics *metrics, const char *n
         assert((*at)->kind == kind && (*at)->bound_count == bound_count);
         return *at;
     }
-    family = allocate(1, sizeof(*family));
-    family->name = strdup(name);
-    if (!family->name)
-        abort();
+    family = memory_new(1, sizeof(*family));
+    family->name = memory_checked(strdup(name));
     append_escaped(&escaped, help, false);
     family->help = take_text(&escaped);
     family->kind = kind;
-    family->bounds = allocate(bound_count, sizeof(double));
+    family->bounds = memory_new(bound_count, sizeof(double));
     if (bound_count)
         memcpy(family->bounds, bounds, bound_count * sizeof(double));
     family->bound_count = bound_count;
@@ -185,11 +172,11 @@ static struct metric *series_find(struct metrics *metrics, const char *name, con
         at = &(*at)->next;
     metric = *at;
     if (!metric || strcmp(metric->labels, (const char *)text.data) != 0) {
-        metric = allocate(1, sizeof(*metric));
+        metric = memory_new(1, sizeof(*metric));
         metric->family = family;
         metric->labels = take_text(&text);
         if (kind == METRIC_HISTOGRAM)
-            metric->buckets = allocate(bound_count + 1, sizeof(*metric->buckets));
+            metric->buckets = memory_new(bound_count + 1, sizeof(*metric->buckets));
         metric->next = *at;
         *at = metric;
     }
@@ -307,7 +294,7 @@ void metrics_on_render(struct metrics *metrics, void (*refresh)(void *context), 
 
     if (!metrics)
         return;
-    added = allocate(1, sizeof(*added));
+    added = memory_new(1, sizeof(*added));
     added->function = refresh;
     added->context = context;
     pthread_mutex_lock(&metrics->lock);

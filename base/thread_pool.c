@@ -7,6 +7,7 @@
 #include <sys/resource.h>
 #include <time.h>
 
+#include "base/memory.h"
 #include "base/thread.h"
 
 /* A loop under way; on its caller's stack. */
@@ -321,9 +322,7 @@ struct thread_pool *thread_pool_new(const struct thread_pool_options *options)
 
     fill_in(&filled);
     limit = filled.threads_max + filled.waiting_max;
-    pool = calloc(1, sizeof(*pool) + limit * sizeof(pool->threads[0]));
-    if (!pool)
-        abort();
+    pool = memory_new(1, sizeof(*pool) + limit * sizeof(pool->threads[0]));
     pool->options = filled;
     pool->thread_limit = limit;
     pthread_condattr_init(&attributes);

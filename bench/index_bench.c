@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/io.h"
+#include "base/memory.h"
 #include "bench/index_vectors.h"
 #include "indexer/index/index.h"
 
@@ -67,9 +68,7 @@ static double now_s(clockid_t clock)
 static void exact_neighbours(struct bench *bench)
 {
     bench->columns = HITS;
-    bench->neighbours = calloc((size_t)bench->queries.count * HITS, sizeof(uint32_t));
-    if (!bench->neighbours)
-        abort();
+    bench->neighbours = memory_new((size_t)bench->queries.count * HITS, sizeof(uint32_t));
     for (uint32_t q = 0; q < bench->queries.count; q++) {
         struct index_hit hits[HITS];
         uint32_t count;

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
+
 static float half_to_float(uint16_t half)
 {
     uint32_t sign = (uint32_t)(half & 0x8000u) << 16;
@@ -76,9 +78,7 @@ int bench_vectors_load(const char *path, struct bench_vectors *vectors, struct e
         vectors->values = (void *)bytes;
         return 0;
     }
-    vectors->values = malloc(values * sizeof(float));
-    if (!vectors->values)
-        abort();
+    vectors->values = memory_checked(malloc(values * sizeof(float)));
     for (size_t i = 0; i < values; i++)
         if (width == 1) {
             vectors->values[i] = bytes[i];

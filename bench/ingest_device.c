@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 
 #include "base/io.h"
+#include "base/memory.h"
 #include "bench/ingest_clock.h"
 
 enum { TOTAL_BYTES = 128 << 20, SMALL_BYTES = 4096, SMALL_COUNT = 300, ALIGN = 4096 };
@@ -80,9 +81,7 @@ struct device_speed device_measure(const char *directory, size_t write_bytes)
 
     write_bytes = (write_bytes + ALIGN - 1) / ALIGN * ALIGN;
     count = TOTAL_BYTES / write_bytes;
-    bytes = aligned_alloc(ALIGN, write_bytes);
-    if (!bytes)
-        abort();
+    bytes = memory_checked(aligned_alloc(ALIGN, write_bytes));
     memset(bytes, 0x5a, write_bytes);
     bench_file_create(&file, directory, "device");
     speed.new_bytes_per_s = write_all(&file, bytes, write_bytes, count);

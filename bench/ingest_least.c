@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/checksum.h"
+#include "base/memory.h"
 #include "bench/ingest_device.h"
 #include "ingest/append_pool.h"
 
@@ -90,9 +91,7 @@ struct bench_least *bench_least_new(const char *directory)
         pthread_cond_init(&least->changed, NULL) != 0)
         abort();
     for (int i = 0; i < GROUPS; i++) {
-        least->groups[i].bytes = aligned_alloc(ALIGN, BENCH_GROUP_BYTES);
-        if (!least->groups[i].bytes)
-            abort();
+        least->groups[i].bytes = memory_checked(aligned_alloc(ALIGN, BENCH_GROUP_BYTES));
         memset(least->groups[i].bytes, 0, BENCH_GROUP_BYTES);
         push(&least->free, &least->groups[i]);
     }

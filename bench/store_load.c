@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
+
 void bench_fail(const char *what, const char *text)
 {
     fprintf(stderr, "%s: %s: %s\n", program_invocation_short_name, what, text);
@@ -26,9 +28,7 @@ const float *bench_vector(uint64_t number)
     static float *vectors;
 
     if (!vectors) {
-        vectors = malloc((size_t)BENCH_SOURCES * BENCH_DIM * sizeof(float));
-        if (!vectors)
-            abort();
+        vectors = memory_checked(malloc((size_t)BENCH_SOURCES * BENCH_DIM * sizeof(float)));
         for (uint64_t i = 0; i < (uint64_t)BENCH_SOURCES * BENCH_DIM; i++)
             vectors[i] = (float)(int32_t)mix(i + 1) * 0x1p-31f;
     }

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/memory.h"
 #include "bench/store_device.h"
 #include "bench/store_load.h"
 
@@ -51,11 +52,9 @@ static void check(char *problem)
 
 struct bench_rocksdb *bench_rocksdb_open(const char *folder)
 {
-    struct bench_rocksdb *run = calloc(1, sizeof(*run));
+    struct bench_rocksdb *run = memory_new(1, sizeof(*run));
     char *problem = NULL;
 
-    if (!run)
-        abort();
     run->options = make_options();
     run->write = rocksdb_writeoptions_create();
     run->read = rocksdb_readoptions_create();

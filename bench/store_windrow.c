@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/memory.h"
 #include "bench/store_device.h"
 #include "bench/store_load.h"
 #include "store/store.h"
@@ -113,10 +114,8 @@ static void *work_behind(void *context)
 
 struct bench_windrow *bench_windrow_open(const struct bench_windrow_options *options)
 {
-    struct bench_windrow *run = calloc(1, sizeof(*run));
+    struct bench_windrow *run = memory_new(1, sizeof(*run));
 
-    if (!run)
-        abort();
     run->options = *options;
     run->options.folder = strdup(options->folder);
     run->metrics = metrics_new();

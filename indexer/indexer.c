@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/logger.h"
+#include "base/memory.h"
 #include "indexer/query/query.h"
 #include "indexer/worker/worker.h"
 
@@ -72,11 +73,9 @@ static void add_routes(struct indexer *indexer)
 int indexer_start(const struct indexer_options *options, struct indexer **indexer,
                   struct error *error)
 {
-    struct indexer *fresh = calloc(1, sizeof(*fresh));
+    struct indexer *fresh = memory_new(1, sizeof(*fresh));
     int code;
 
-    if (!fresh)
-        abort();
     fresh->options = *options;
     if (!fresh->options.io)
         fresh->options.io = io_posix();

@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "base/memory.h"
 #include "base/thread_pool.h"
 
 struct append_pool {
@@ -82,10 +83,8 @@ bool append_pool_may_sleep(struct append_pool *pool, bool sleeps)
 
 struct append_pool *append_pool_new(struct io *io, void (*wake)(void *context), void *context)
 {
-    struct append_pool *pool = calloc(1, sizeof(*pool));
+    struct append_pool *pool = memory_new(1, sizeof(*pool));
 
-    if (!pool)
-        abort();
     pool->io = io;
     pool->wake = wake;
     pool->context = context;

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "base/logger.h"
+#include "base/memory.h"
 #include "base/thread.h"
 
 enum {
@@ -463,7 +464,7 @@ int consumer_new(const struct ingest_options *options, struct topics *topics,
                  struct partition_list *partitions, struct control *control,
                  struct observer *observer, struct consumer **consumer, struct error *error)
 {
-    struct consumer *fresh = calloc(1, sizeof(*fresh));
+    struct consumer *fresh = memory_new(1, sizeof(*fresh));
     struct kafka_session_options session = {
         .config = options->config,
         .topics = topics,
@@ -472,8 +473,6 @@ int consumer_new(const struct ingest_options *options, struct topics *topics,
         .events = {fresh, on_assigned, on_revoked, on_lost_all, ask_leaders}};
     int code;
 
-    if (!fresh)
-        abort();
     fresh->options = *options;
     fresh->topics = topics;
     fresh->partitions = partitions;

@@ -7,6 +7,7 @@
 
 #include "base/logger.h"
 #include "base/marker.h"
+#include "base/memory.h"
 
 /* Lies on the stack of who waits for it. */
 struct request {
@@ -65,17 +66,13 @@ static int marker_write(const struct control *control, const struct request *req
 
 struct control *control_new(const struct config *config, struct io *io)
 {
-    struct control *control = calloc(1, sizeof(*control));
+    struct control *control = memory_new(1, sizeof(*control));
 
-    if (!control)
-        abort();
     control->config = config;
     control->io = io;
     pthread_mutex_init(&control->lock, NULL);
     pthread_cond_init(&control->changed, NULL);
-    control->held = calloc(config->collection_count + 1, sizeof(*control->held));
-    if (!control->held)
-        abort();
+    control->held = memory_new(config->collection_count + 1, sizeof(*control->held));
     for (size_t i = 0; config->data_dir && i < config->collection_count; i++) {
         char name[NAME_MAX];
         marker_name(&config->collections[i], name);

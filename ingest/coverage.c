@@ -7,6 +7,7 @@
 
 #include "base/buffer.h"
 #include "base/logger.h"
+#include "base/memory.h"
 #include "base/text.h"
 
 enum { FILE_MAX_BYTES = 1 << 20, PARTITIONS_MAX = 1 << 20, LABEL_BYTES = 300 };
@@ -46,9 +47,7 @@ static void tell(struct coverage *coverage, const struct config_collection *coll
         count += (size_t)coverage->told[i];
     }
     arena_create(&arena, 0);
-    shards = arena_calloc(&arena, count + 1, sizeof(*shards));
-    if (!shards)
-        abort();
+    shards = memory_checked(arena_calloc(&arena, count + 1, sizeof(*shards)));
     for (size_t i = 0; i < coverage->topics->count; i++) {
         const struct topic *topic = &coverage->topics->list[i];
         for (int32_t number = 0; topic->collection == collection && number < coverage->told[i];

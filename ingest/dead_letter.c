@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "base/logger.h"
+#include "base/memory.h"
 #include "ingest/kafka_conf.h"
 #include "ingest/kafka_stats.h"
 
@@ -54,10 +55,8 @@ struct dead_letters {
 
 struct dead_letter_ticket *dead_letter_ticket_new(void)
 {
-    struct dead_letter_ticket *ticket = calloc(1, sizeof(*ticket));
+    struct dead_letter_ticket *ticket = memory_new(1, sizeof(*ticket));
 
-    if (!ticket)
-        abort();
     return ticket;
 }
 
@@ -204,11 +203,9 @@ int dead_letters_new(const struct config *config, struct metrics *metrics, struc
                      void (*wake)(void *context), void *context, struct dead_letters **letters,
                      struct error *error)
 {
-    struct dead_letters *made = calloc(1, sizeof(*made));
+    struct dead_letters *made = memory_new(1, sizeof(*made));
     int code;
 
-    if (!made)
-        abort();
     made->config = config;
     made->metrics = metrics;
     made->io = io;
@@ -316,10 +313,8 @@ void dead_letters_send(struct dead_letters *letters, struct dead_letter_ticket *
 {
     rd_kafka_timestamp_type_t type;
     int64_t timestamp_ms = rd_kafka_message_timestamp(letter->message, &type);
-    struct letter *copy = calloc(1, sizeof(*copy));
+    struct letter *copy = memory_new(1, sizeof(*copy));
 
-    if (!copy)
-        abort();
     copy->ticket = ticket;
     copy->headers = make_headers(letter);
     copy->reason = copy_bytes(letter->reason, strlen(letter->reason) + 1);

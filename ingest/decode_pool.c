@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "base/memory.h"
 #include "base/thread_pool.h"
 
 enum {
@@ -97,9 +98,7 @@ struct decode_task *decode_task_new(struct decode_pool *pool)
         pool->free = task->next;
         pool->free_count--;
     } else {
-        task = calloc(1, sizeof(*task));
-        if (!task)
-            abort();
+        task = memory_new(1, sizeof(*task));
         arena_create(&task->arena, 0);
     }
     task->next = NULL;
@@ -203,17 +202,13 @@ bool decode_pool_help(struct decode_pool *pool)
 
 struct decode_pool *decode_pool_new(uint32_t thread_count)
 {
-    struct decode_pool *pool = calloc(1, sizeof(*pool));
+    struct decode_pool *pool = memory_new(1, sizeof(*pool));
     uint32_t limit;
 
-    if (!pool)
-        abort();
     pool->threads = thread_pool_new(&(struct thread_pool_options){
         .name = "decode", .class = THREAD_SEARCH, .threads_max = thread_count});
     limit = thread_pool_thread_limit(pool->threads);
-    pool->scratch = calloc(limit + 1, sizeof(*pool->scratch));
-    if (!pool->scratch)
-        abort();
+    pool->scratch = memory_new(limit + 1, sizeof(*pool->scratch));
     for (uint32_t i = 0; i <= limit; i++)
         arena_create(&pool->scratch[i], 0);
     return pool;

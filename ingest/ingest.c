@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "ingest/consumer.h"
 
 struct ingest {
@@ -30,11 +31,9 @@ static void ingest_delete(struct ingest *ingest)
 
 int ingest_start(const struct ingest_options *options, struct ingest **ingest, struct error *error)
 {
-    struct ingest *fresh = calloc(1, sizeof(*fresh));
+    struct ingest *fresh = memory_new(1, sizeof(*fresh));
     int code;
 
-    if (!fresh)
-        abort();
     fresh->options = *options;
     if (!fresh->options.io)
         fresh->options.io = io_posix();

@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "base/logger.h"
+#include "base/memory.h"
 #include "base/text.h"
 #include "ingest/kafka_conf.h"
 #include "ingest/kafka_offsets.h"
@@ -294,13 +295,11 @@ static void replace_client(struct kafka_session *session, rd_kafka_t *next)
 int kafka_session_new(const struct kafka_session_options *options, struct kafka_session **session,
                       struct error *error)
 {
-    struct kafka_session *fresh = calloc(1, sizeof(*fresh));
+    struct kafka_session *fresh = memory_new(1, sizeof(*fresh));
     pthread_condattr_t attributes;
     rd_kafka_t *client = NULL;
     int code;
 
-    if (!fresh)
-        abort();
     fresh->options = *options;
     fresh->complained_ns = INT64_MIN / 2;
     pthread_rwlock_init(&fresh->client_lock, NULL);

@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "base/logger.h"
+#include "base/memory.h"
 #include "base/thread.h"
 #include "ingest/kafka_conf.h"
 #include "ingest/kafka_offsets.h"
@@ -60,9 +61,7 @@ static struct kafka_offsets *questions(struct observer *observer, size_t *count)
 
     pthread_mutex_lock(&observer->partitions->lock);
     *count = list->count;
-    questions = calloc(*count + 1, sizeof(*questions));
-    if (!questions)
-        abort();
+    questions = memory_new(*count + 1, sizeof(*questions));
     for (size_t i = 0; i < *count; i++)
         questions[i] = (struct kafka_offsets){.topic = list->items[i]->name.topic,
                                               .partition = list->items[i]->name.number};
@@ -230,11 +229,9 @@ struct observer *observer_new(const struct config *config, struct topics *topics
                               struct coverage *coverage, struct partition_list *partitions,
                               struct io *io)
 {
-    struct observer *observer = calloc(1, sizeof(*observer));
+    struct observer *observer = memory_new(1, sizeof(*observer));
     pthread_condattr_t attributes;
 
-    if (!observer)
-        abort();
     observer->config = config;
     observer->topics = topics;
     observer->coverage = coverage;

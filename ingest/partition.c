@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/logger.h"
+#include "base/memory.h"
 #include "ingest/kafka_offsets.h"
 #include "ingest/topic_fingerprint.h"
 
@@ -121,9 +122,7 @@ static void list_add(struct partition_list *list, struct partition *partition)
     pthread_mutex_lock(&list->lock);
     if (list->count == list->capacity) {
         list->capacity = list->capacity ? 2 * list->capacity : 8;
-        list->items = realloc(list->items, list->capacity * sizeof(*list->items));
-        if (!list->items)
-            abort();
+        list->items = memory_resize(list->items, list->capacity, sizeof(*list->items));
     }
     list->items[list->count++] = partition;
     pthread_mutex_unlock(&list->lock);
@@ -237,10 +236,8 @@ static void open_shard(struct partition *partition)
 struct partition *partition_open(const struct partition_context *context,
                                  const struct topic_partition *name)
 {
-    struct partition *partition = calloc(1, sizeof(*partition));
+    struct partition *partition = memory_new(1, sizeof(*partition));
 
-    if (!partition)
-        abort();
     partition->context = context;
     partition->name = *name;
     partition->committed_offset = -1;

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "base/logger.h"
+#include "base/memory.h"
 #include "ingest/ingest.h"
 #include "ingest/kafka_conf.h"
 #include "ingest/kafka_stats.h"
@@ -99,10 +100,8 @@ static int client_new(struct ingest_producer *producer, struct error *error)
 int ingest_producer_new(const struct config *config, struct metrics *metrics,
                         struct ingest_producer **producer, struct error *error)
 {
-    struct ingest_producer *fresh = calloc(1, sizeof(*fresh));
+    struct ingest_producer *fresh = memory_new(1, sizeof(*fresh));
 
-    if (!fresh)
-        abort();
     fresh->config = config;
     fresh->metrics = metrics;
     fresh->latency =

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "ingest/decode_pool.h"
 #include "ingest/ingest.h"
 #include "ingest/kafka_conf.h"
@@ -132,9 +133,7 @@ static int take_message(struct replay_job *job, const rd_kafka_message_t *messag
     if (decoded.record_count > job->capacity) {
         job->capacity = decoded.record_count;
         free(job->records);
-        job->records = calloc(job->capacity, sizeof(*job->records));
-        if (!job->records)
-            abort();
+        job->records = memory_new(job->capacity, sizeof(*job->records));
     }
     for (size_t i = 0; i < decoded.record_count; i++)
         if (was_taken(job, &decoded.records[i], job->clock.safe_wall_ms))

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "base/text.h"
 
 static int check_topic(const struct topics *topics, const struct config *config,
@@ -36,9 +37,7 @@ int topics_create(struct topics *topics, const struct config *config, struct err
     pthread_mutex_init(&topics->lock, NULL);
     for (size_t i = 0; i < config->collection_count; i++)
         count += config->collections[i].topic_count;
-    topics->list = calloc(count + 1, sizeof(*topics->list));
-    if (!topics->list)
-        abort();
+    topics->list = memory_new(count + 1, sizeof(*topics->list));
     for (size_t i = 0; i < config->collection_count; i++) {
         const struct config_collection *collection = &config->collections[i];
         if (collection->format == CONFIG_FORMAT_ARROW)

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "store/table.h"
 
 enum { COPY_BYTES = 1 << 20, TEXT_MAX_BYTES = 16 << 20 };
@@ -243,9 +244,7 @@ int backup_read_file(struct io *io, const char *folder, const char *name, struct
     if (code == 0 && size_bytes > TEXT_MAX_BYTES)
         code = error_set(error, ERROR_CORRUPT, "%s has %" PRIu64 " bytes", path, size_bytes);
     if (code == 0) {
-        char *text = malloc(size_bytes + 1);
-        if (!text)
-            abort();
+        char *text = memory_checked(malloc(size_bytes + 1));
         code = io_read(io, file, path, text, size_bytes, 0, error);
         if (code == 0)
             buffer_append(bytes, text, size_bytes);

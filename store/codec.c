@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
+
 /* A level this low makes zstd step over the input in strides of a thousand bytes when it looks for
  * matches: what remains is the entropy stage. */
 enum { HUFFMAN_LEVEL = -1000 };
@@ -27,10 +29,8 @@ struct codec_encoder {
 
 struct codec_encoder *codec_encoder_new(void)
 {
-    struct codec_encoder *encoder = malloc(sizeof(*encoder) + ZSTD_compressBound(CODEC_MAX_VALUES));
-
-    if (!encoder)
-        abort();
+    struct codec_encoder *encoder =
+        memory_checked(malloc(sizeof(*encoder) + ZSTD_compressBound(CODEC_MAX_VALUES)));
     encoder->zstd = ZSTD_createCCtx();
     if (!encoder->zstd)
         abort();
@@ -132,9 +132,7 @@ struct codec_thread *codec_thread(void)
     thread = pthread_getspecific(thread_key);
     if (thread)
         return thread;
-    thread = malloc(sizeof(*thread));
-    if (!thread)
-        abort();
+    thread = memory_checked(malloc(sizeof(*thread)));
     thread->zstd = ZSTD_createDCtx();
     if (!thread->zstd || pthread_setspecific(thread_key, thread) != 0)
         abort();

@@ -11,16 +11,14 @@
  * dies with the process leaves files that no edit names. */
 #include "store/compaction.h"
 
+#include "base/memory.h"
 #include "store/operations.h"
 
 #include <stdlib.h>
 
 static void add(struct sstable ***sstables, size_t *count, struct sstable *sstable)
 {
-    struct sstable **grown = realloc(*sstables, (*count + 1) * sizeof(**sstables));
-
-    if (!grown)
-        abort();
+    struct sstable **grown = memory_resize(*sstables, (*count + 1), sizeof(**sstables));
     *sstables = grown;
     grown[(*count)++] = sstable;
     sstable_ref(sstable);
@@ -134,12 +132,10 @@ int compaction_commit(struct compaction *compaction, struct error *error)
 {
     struct store_shard *shard = compaction->shard;
     size_t count = compaction->outputs.count;
-    struct mask_update *updates = calloc(count + 1, sizeof(*updates));
+    struct mask_update *updates = memory_new(count + 1, sizeof(*updates));
     struct manifest_edit edit = {0};
     int code;
 
-    if (!updates)
-        abort();
     for (size_t i = 0; i < count; i++)
         updates[i].sstable = compaction->outputs.items[i].sstable;
     pthread_mutex_lock(&shard->commit.lock);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "store/shard.h"
 #include "store/skiplist.h"
 #include "store/snapshot.h"
@@ -99,14 +100,11 @@ struct store_cursor *store_cursor_open(const struct store_snapshot *snapshot, co
                                        size_t from_bytes)
 {
     size_t count = snapshot->source_count;
-    struct store_cursor *cursor = calloc(1, sizeof(*cursor) + count * sizeof(cursor->inputs[0]));
+    struct store_cursor *cursor =
+        memory_new(1, sizeof(*cursor) + count * sizeof(cursor->inputs[0]));
 
-    if (!cursor)
-        abort();
     cursor->snapshot = snapshot;
-    cursor->heap = calloc(count ? count : 1, sizeof(*cursor->heap));
-    if (!cursor->heap)
-        abort();
+    cursor->heap = memory_new(count ? count : 1, sizeof(*cursor->heap));
     for (size_t i = 0; i < count; i++) {
         struct cursor_input *input = &cursor->inputs[i];
         input->source = &snapshot->sources[i];

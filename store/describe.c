@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "store/operations.h"
 
 struct describe_job {
@@ -11,13 +12,6 @@ struct describe_job {
     size_t capacity;
     int64_t flushed_offset; /* rows dead below are so for good */
 };
-
-static void *must(void *allocated)
-{
-    if (!allocated)
-        abort(); /* a describe arena has no limit worth speaking of */
-    return allocated;
-}
 
 /* The window's description, made when missing. */
 static struct store_window_info *window_of(struct describe_job *job, int64_t start_ms,
@@ -31,7 +25,8 @@ static struct store_window_info *window_of(struct describe_job *job, int64_t sta
             return &info->windows[i];
     if (info->window_count == job->capacity) {
         size_t capacity = job->capacity ? job->capacity * 2 : 32;
-        struct store_window_info *grown = must(arena_calloc(job->arena, capacity, sizeof(*grown)));
+        struct store_window_info *grown =
+            memory_checked(arena_calloc(job->arena, capacity, sizeof(*grown)));
         if (info->window_count > 0)
             memcpy(grown, info->windows, info->window_count * sizeof(*grown));
         info->windows = grown;
@@ -85,8 +80,10 @@ static void add_sstable(struct describe_job *job, const struct version_entry *en
         .segment = {.recall = -1}};
 
     /* The sstable may go while the description is looked at. */
-    file.first_key = must(arena_copy(job->arena, sstable->first_key, sstable->first_key_bytes));
-    file.last_key = must(arena_copy(job->arena, sstable->last_key, sstable->last_key_bytes));
+    file.first_key =
+        memory_checked(arena_copy(job->arena, sstable->first_key, sstable->first_key_bytes));
+    file.last_key =
+        memory_checked(arena_copy(job->arena, sstable->last_key, sstable->last_key_bytes));
     if (entry->attachment)
         file.segment = entry->attachment->segment.info;
     expire_at(window, file.max_expiry_ms);
@@ -151,9 +148,7 @@ static uint64_t pending_bytes(struct store_shard *shard)
 
     pthread_mutex_lock(&shard->windows.lock);
     count = shard->windows.pending_count;
-    numbers = malloc((count ? count : 1) * sizeof(*numbers));
-    if (!numbers)
-        abort();
+    numbers = memory_checked(malloc((count ? count : 1) * sizeof(*numbers)));
     if (count > 0)
         memcpy(numbers, shard->windows.pending, count * sizeof(*numbers));
     pthread_mutex_unlock(&shard->windows.lock);
@@ -184,7 +179,7 @@ static void reserve_chunks(struct describe_job *job, const struct version *versi
     for (size_t i = 0; i < job->info->window_count; i++) {
         struct store_window_info *window = &job->info->windows[i];
         window->chunks =
-            must(arena_calloc(job->arena, window->chunk_count, sizeof(*window->chunks)));
+            memory_checked(arena_calloc(job->arena, window->chunk_count, sizeof(*window->chunks)));
         window->chunk_count = 0;
     }
 }
@@ -196,7 +191,7 @@ static void add_damages(struct describe_job *job)
     struct store_shard_info *info = job->info;
 
     info->damages =
-        must(arena_calloc(job->arena, shard->damages.count + 1, sizeof(*info->damages)));
+        memory_checked(arena_calloc(job->arena, shard->damages.count + 1, sizeof(*info->damages)));
     for (size_t i = 0; i < shard->damages.count; i++) {
         const struct damaged_table *damage = &shard->damages.items[i];
         bool known = false;
@@ -260,7 +255,8 @@ void store_shard_describe_window(struct store_shard *shard, int64_t start_ms, in
     version = version_acquire(shard);
     (void)window_of(&job, start_ms, length_ms);
     count = version_window(version, start_ms, length_ms, &first);
-    info.windows->chunks = must(arena_calloc(&arena, count + 1, sizeof(*info.windows->chunks)));
+    info.windows->chunks =
+        memory_checked(arena_calloc(&arena, count + 1, sizeof(*info.windows->chunks)));
     for (size_t i = first; i < first + count; i++)
         add_sstable(&job, &version->entries[i]);
     pthread_mutex_lock(&shard->windows.lock);

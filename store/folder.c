@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/logger.h"
+#include "base/memory.h"
 #include "store/log_frame.h"
 
 struct search {
@@ -140,9 +141,7 @@ static int collect(void *context, const char *name)
     if (list->count == list->capacity) {
         char **grown;
         list->capacity = list->capacity ? list->capacity * 2 : 16;
-        grown = realloc(list->names, list->capacity * sizeof(*grown));
-        if (!grown)
-            abort();
+        grown = memory_resize(list->names, list->capacity, sizeof(*grown));
         list->names = grown;
     }
     list->names[list->count] = strdup(name);

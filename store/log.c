@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "base/memory.h"
 #include "store/log_frame.h"
 #include "store/table.h"
 
@@ -88,10 +89,8 @@ struct log_file *log_space_active(struct log_space *space)
 struct log_file *log_file_new(struct log_space *space, struct io *io, const char *directory,
                               uint64_t number)
 {
-    struct log_file *log = calloc(1, sizeof(*log));
+    struct log_file *log = memory_new(1, sizeof(*log));
 
-    if (!log)
-        abort();
     atomic_init(&log->refs, 1);
     log->garbage.kind = GARBAGE_LOG;
     log->space = space;

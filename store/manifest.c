@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "store/manifest_format.h"
 
 enum { NUMBERS_LOW = 16 };
@@ -120,9 +121,7 @@ static int manifest_roll(struct manifest *manifest, struct error *error)
                         ERROR_IGNORED); /* else an orphan, removed when opened */
     }
     manifest->file = file;
-    manifest->path = strdup(path);
-    if (!manifest->path)
-        abort();
+    manifest->path = memory_checked(strdup(path));
     free(old_path);
     manifest->manifest_number = number;
     manifest->sequence = 1;
@@ -153,9 +152,7 @@ int manifest_write_new(struct io *io, const char *directory, const struct manife
     struct manifest manifest = {.io = io, .file = -1, .state = *state};
     int code;
 
-    manifest.directory = strdup(directory);
-    if (!manifest.directory)
-        abort();
+    manifest.directory = memory_checked(strdup(directory));
     code = manifest_roll(&manifest, error);
     if (manifest.file >= 0)
         (void)io_close(io, manifest.file, manifest.path, ERROR_IGNORED); /* all of it is synced */
@@ -214,9 +211,7 @@ static int manifest_resume(struct manifest *manifest, uint64_t number, struct er
                    : code;
     manifest_path(manifest->directory, number, path);
     manifest->manifest_number = number;
-    manifest->path = strdup(path);
-    if (!manifest->path)
-        abort();
+    manifest->path = memory_checked(strdup(path));
     manifest->snapshot_bytes = MANIFEST_FRAME_ALIGNMENT;
     code = io_open(manifest->io, path, IO_WRITE, &manifest->file, error);
     /* What the last process had not synced yet may be read now and lost later. */
@@ -233,12 +228,10 @@ static int manifest_resume(struct manifest *manifest, uint64_t number, struct er
 int manifest_open(struct io *io, const char *directory, uint32_t dim, uint32_t metric,
                   struct manifest **out, struct error *error)
 {
-    struct manifest *manifest = calloc(1, sizeof(*manifest));
+    struct manifest *manifest = memory_new(1, sizeof(*manifest));
     uint64_t number;
     int code;
 
-    if (!manifest)
-        abort();
     manifest->io = io;
     manifest->file = -1;
     manifest->roll_bytes = MANIFEST_ROLL_BYTES;
@@ -366,9 +359,7 @@ void manifest_forget(struct manifest *manifest, uint64_t number)
     pthread_mutex_lock(&manifest->lock);
     if (manifest->forgotten_count == manifest->forgotten_capacity) {
         size_t capacity = manifest->forgotten_capacity ? manifest->forgotten_capacity * 2 : 16;
-        uint64_t *grown = realloc(manifest->forgotten, capacity * sizeof(*grown));
-        if (!grown)
-            abort();
+        uint64_t *grown = memory_resize(manifest->forgotten, capacity, sizeof(*grown));
         manifest->forgotten = grown;
         manifest->forgotten_capacity = capacity;
     }

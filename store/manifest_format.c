@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/checksum.h"
+#include "base/memory.h"
 
 enum { CURRENT_MAX_BYTES = 128 };
 
@@ -177,9 +178,7 @@ int manifest_read(struct io *io, const char *directory, uint64_t number,
         return code;
     code = io_size(io, file, path, &size, error);
     if (code == 0) {
-        bytes = malloc(size > 0 ? (size_t)size : 1);
-        if (!bytes)
-            abort();
+        bytes = memory_checked(malloc(size > 0 ? (size_t)size : 1));
         code = io_read(io, file, path, bytes, (size_t)size, 0, error);
     }
     if (code == 0) {

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "base/memory.h"
 #include "store/bloom.h"
 #include "store/table.h"
 
@@ -103,9 +104,7 @@ static uint32_t window_find(struct memtable *memtable, int64_t event_time_ms)
             return memtable->window_last = i;
     if (memtable->window_count == memtable->window_capacity) {
         memtable->window_capacity = memtable->window_capacity ? memtable->window_capacity * 2 : 8;
-        grown = realloc(memtable->windows, memtable->window_capacity * sizeof(*grown));
-        if (!grown)
-            abort();
+        grown = memory_resize(memtable->windows, memtable->window_capacity, sizeof(*grown));
         memtable->windows = grown;
     }
     memtable->windows[memtable->window_count] = (struct memtable_window){

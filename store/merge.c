@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "store/shard.h"
 #include "store/table_internal.h"
 
@@ -35,13 +36,6 @@ struct sample {
     const uint8_t *key;
     size_t key_bytes;
 };
-
-static void *must(void *memory)
-{
-    if (!memory)
-        abort();
-    return memory;
-}
 
 /* ---- ranges */
 
@@ -82,7 +76,7 @@ static struct sample *take_samples(const struct merge *merge, size_t range_count
     for (size_t i = 0; i < merge->input_count; i++)
         rows += merge->inputs[i]->row_count;
     step = rows / (range_count * SAMPLES_A_RANGE) + 1;
-    samples = must(calloc(rows / step + merge->input_count + 1, sizeof(*samples)));
+    samples = memory_new(rows / step + merge->input_count + 1, sizeof(*samples));
     *count = 0;
     for (size_t i = 0; i < merge->input_count; i++) {
         const struct table *table = merge->inputs[i]->table;
@@ -103,7 +97,7 @@ static size_t cut_ranges(const struct merge *merge, struct merge_range **ranges)
     size_t sample_count;
     struct sample *samples;
 
-    *ranges = must(calloc(wanted, sizeof(**ranges)));
+    *ranges = memory_new(wanted, sizeof(**ranges));
     if (wanted == 1)
         return 1;
     samples = take_samples(merge, wanted, &sample_count);
@@ -203,11 +197,11 @@ int merge_run(const struct merge *merge, const struct manifest_table *like,
 
     job.threads =
         take_threads(merge->shard->store, merge->jobs < JOBS_MAX ? merge->jobs : JOBS_MAX);
-    job.tables = must(calloc(merge->input_count, sizeof(*job.tables)));
+    job.tables = memory_new(merge->input_count, sizeof(*job.tables));
     for (size_t i = 0; i < merge->input_count; i++)
         job.tables[i] = merge->inputs[i]->table;
     outputs->count = cut_ranges(merge, &job.ranges);
-    outputs->items = must(calloc(outputs->count, sizeof(*outputs->items)));
+    outputs->items = memory_new(outputs->count, sizeof(*outputs->items));
     for (size_t i = 0; i < outputs->count; i++)
         outputs->items[i].table = *like;
     if (pthread_mutex_init(&job.lock, NULL) != 0)

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "store/table_internal.h"
 
 /* Pieces of equal prefixes up to this size are sorted by insertion: most have two rows. */
@@ -24,28 +25,19 @@ struct merge_plan {
     size_t capacity;
 };
 
-static void *allocate(size_t count, size_t size_bytes)
-{
-    void *memory = calloc(count + 1, size_bytes);
-
-    if (!memory)
-        abort();
-    return memory;
-}
-
 struct merge_plan *merge_plan_new(const struct table *const *tables, uint32_t table_count,
                                   merge_survives survives, void *context)
 {
-    struct merge_plan *plan = allocate(1, sizeof(*plan));
+    struct merge_plan *plan = memory_new(1, sizeof(*plan));
 
     plan->tables = tables;
     plan->table_count = table_count;
     plan->survives = survives;
     plan->context = context;
-    plan->first = allocate(table_count, sizeof(*plan->first));
-    plan->end = allocate(table_count, sizeof(*plan->end));
-    plan->last = allocate(table_count, sizeof(*plan->last));
-    plan->ends = allocate(table_count, sizeof(*plan->ends));
+    plan->first = memory_new(table_count, sizeof(*plan->first));
+    plan->end = memory_new(table_count, sizeof(*plan->end));
+    plan->last = memory_new(table_count, sizeof(*plan->last));
+    plan->ends = memory_new(table_count, sizeof(*plan->ends));
     for (uint32_t i = 0; i < table_count; i++)
         plan->last[i] = tables[i]->row_count;
     return plan;
@@ -365,8 +357,8 @@ const struct merge_entry *merge_plan_next(struct merge_plan *plan, size_t *count
     if (rows > plan->capacity) {
         free(plan->entries);
         free(plan->scratch);
-        plan->entries = allocate((size_t)rows, sizeof(*plan->entries));
-        plan->scratch = allocate((size_t)rows, sizeof(*plan->scratch));
+        plan->entries = memory_new((size_t)rows, sizeof(*plan->entries));
+        plan->scratch = memory_new((size_t)rows, sizeof(*plan->scratch));
         plan->capacity = (size_t)rows;
     }
     *count = load(plan, range_prefix_bytes(plan));

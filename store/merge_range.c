@@ -6,6 +6,7 @@
  * order lie in nearly all of their blocks. Inside a load vectors are brought together in pieces of
  * a few MiB. Helpers bring pieces together ahead of the thread that writes, in any order; it writes
  * them in theirs, and gathers itself what no helper has begun. */
+#include "base/memory.h"
 #include "store/merge.h"
 
 #include <assert.h>
@@ -74,13 +75,6 @@ struct range_job {
     pthread_t helpers[HELPERS_MAX];
 };
 
-static void *must(void *memory)
-{
-    if (!memory)
-        abort();
-    return memory;
-}
-
 /* Masked or expired rows do not go into the run; superseded ones are settled by the plan. */
 static bool row_survives(void *context, uint32_t table, uint32_t row)
 {
@@ -99,11 +93,11 @@ static void load_grow(struct load *load, uint32_t count)
     if (count <= load->capacity)
         return;
     load->capacity = count;
-    load->entries = must(realloc(load->entries, count * sizeof(*load->entries)));
-    load->slots = must(realloc(load->slots, count * sizeof(*load->slots)));
-    load->rows = must(realloc(load->rows, count * sizeof(*load->rows)));
-    load->payloads = must(realloc(load->payloads, count * sizeof(*load->payloads)));
-    load->payload_bytes = must(realloc(load->payload_bytes, count * sizeof(*load->payload_bytes)));
+    load->entries = memory_resize(load->entries, count, sizeof(*load->entries));
+    load->slots = memory_resize(load->slots, count, sizeof(*load->slots));
+    load->rows = memory_resize(load->rows, count, sizeof(*load->rows));
+    load->payloads = memory_resize(load->payloads, count, sizeof(*load->payloads));
+    load->payload_bytes = memory_resize(load->payload_bytes, count, sizeof(*load->payload_bytes));
 }
 
 static bool cancelled(const struct range_job *job)
@@ -135,7 +129,7 @@ static int load_payloads(struct range_job *job, struct error *error)
 {
     struct load *load = &job->load;
     size_t table_count = job->merge->input_count;
-    uint32_t *starts = must(calloc(table_count + 2, sizeof(*starts)));
+    uint32_t *starts = memory_new(table_count + 2, sizeof(*starts));
     int code = 0;
 
     for (uint32_t i = 0; i < load->count; i++)

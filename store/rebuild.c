@@ -19,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "store/compaction.h"
 #include "store/operations.h"
 #include "store/table_internal.h"
@@ -217,9 +218,7 @@ int store_rebuild_begin(struct store_shard *shard, int64_t window_start_ms,
         code = window_lock_take(&shard->windows, window_start_ms, window_length_ms, error);
     if (code != 0)
         return code;
-    rebuild = calloc(1, sizeof(*rebuild));
-    if (!rebuild)
-        abort();
+    rebuild = memory_new(1, sizeof(*rebuild));
     *rebuild = (struct store_rebuild){
         .shard = shard,
         .start_ms = window_start_ms,

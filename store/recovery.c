@@ -25,6 +25,7 @@
 
 #include "base/buffer.h"
 #include "base/logger.h"
+#include "base/memory.h"
 #include "store/folder.h"
 #include "store/log_reader.h"
 #include "store/operations.h"
@@ -56,9 +57,7 @@ static void open_logs(struct recovery *recovery)
     struct store_shard *shard = recovery->shard;
     const struct manifest_state *state = &shard->manifest->state;
 
-    recovery->logs = calloc(state->log_count ? state->log_count : 1, sizeof(*recovery->logs));
-    if (!recovery->logs)
-        abort();
+    recovery->logs = memory_new(state->log_count ? state->log_count : 1, sizeof(*recovery->logs));
     for (size_t i = 0; i < state->log_count; i++) {
         struct log_file *log =
             log_file_new(&shard->logs, shard->io, shard->directory, state->logs[i].number);
@@ -101,9 +100,7 @@ static void take_out_damaged(struct recovery *recovery)
     const struct manifest_state *state = &shard->manifest->state;
 
     shard->damages.items =
-        calloc(state->table_count ? state->table_count : 1, sizeof(*shard->damages.items));
-    if (!shard->damages.items)
-        abort();
+        memory_new(state->table_count ? state->table_count : 1, sizeof(*shard->damages.items));
     for (size_t i = 0; i < state->table_count; i++) {
         const struct manifest_table *table = &state->tables[i];
         struct log_file *log;
@@ -134,9 +131,7 @@ static int open_sstables(struct recovery *recovery, struct error *error)
     const struct manifest_state *state = &shard->manifest->state;
 
     recovery->sstables =
-        calloc(state->table_count ? state->table_count : 1, sizeof(*recovery->sstables));
-    if (!recovery->sstables)
-        abort();
+        memory_new(state->table_count ? state->table_count : 1, sizeof(*recovery->sstables));
     recovery->sstable_count = state->table_count;
     for (size_t i = 0; i < state->table_count; i++) {
         const struct manifest_table *table = &state->tables[i];
@@ -152,9 +147,7 @@ static int open_sstables(struct recovery *recovery, struct error *error)
     }
     take_out_damaged(recovery);
     if (recovery->damage.size > 0) {
-        shard->damages.text = strdup(buffer_text(&recovery->damage));
-        if (!shard->damages.text)
-            abort();
+        shard->damages.text = memory_checked(strdup(buffer_text(&recovery->damage)));
         atomic_store(&shard->damages.shown, shard->damages.text);
     }
     return 0;
@@ -321,16 +314,13 @@ static int replay_logs(struct recovery *recovery, struct error *error)
     bool durable_before = true;
     int code = 0;
 
-    recovery->active = calloc(state->log_count ? state->log_count : 1, sizeof(*recovery->active));
-    if (!recovery->active)
-        abort();
+    recovery->active =
+        memory_new(state->log_count ? state->log_count : 1, sizeof(*recovery->active));
     for (size_t i = 0; i < state->log_count; i++)
         if (state->logs[i].active)
             recovery->active[recovery->active_count++] = state->logs[i];
     qsort(recovery->active, recovery->active_count, sizeof(*recovery->active), compare_generations);
-    readers = calloc(recovery->active_count ? recovery->active_count : 1, sizeof(*readers));
-    if (!readers)
-        abort();
+    readers = memory_new(recovery->active_count ? recovery->active_count : 1, sizeof(*readers));
     for (size_t i = 0; i < recovery->active_count && code == 0; i++) {
         const struct manifest_log *log = &recovery->active[i];
         if (log->first_sequence != shard->writer.next_sequence) {

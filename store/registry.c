@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/logger.h"
+#include "base/memory.h"
 #include "store/events.h"
 #include "store/shard.h"
 
@@ -47,10 +48,8 @@ struct store_registry {
 
 struct store_registry *store_registry_new(const struct store_registry_options *options)
 {
-    struct store_registry *registry = calloc(1, sizeof(*registry));
+    struct store_registry *registry = memory_new(1, sizeof(*registry));
 
-    if (!registry)
-        abort();
     registry->options = *options;
     pthread_mutex_init(&registry->watch_lock, NULL);
     pthread_mutex_init(&registry->lock, NULL);
@@ -472,9 +471,8 @@ static void cover(struct store_registry *registry, const char *collection, struc
         if (found && !entry->leaving)
             continue;
         if (!coverage->missing)
-            coverage->missing = arena_calloc(arena, expectation->count, sizeof(char *));
-        if (!coverage->missing)
-            abort();
+            coverage->missing =
+                memory_checked(arena_calloc(arena, expectation->count, sizeof(char *)));
         coverage->missing[coverage->missing_count++] =
             arena_copy(arena, shard->label, strlen(shard->label));
     }

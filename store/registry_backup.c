@@ -6,6 +6,7 @@
 
 #include "base/doc.h"
 #include "base/logger.h"
+#include "base/memory.h"
 
 struct list {
     struct store_backup_shard *shards;
@@ -15,10 +16,7 @@ struct list {
 
 static const char *keep(struct list *list, const char *name)
 {
-    const char *kept = arena_copy(&list->arena, name, strlen(name));
-
-    if (!kept)
-        abort();
+    const char *kept = memory_checked(arena_copy(&list->arena, name, strlen(name)));
     return kept;
 }
 
@@ -26,9 +24,7 @@ static void add(struct list *list, const struct store_backup_shard *done)
 {
     if (list->count == list->capacity) {
         list->capacity = list->capacity ? 2 * list->capacity : 16;
-        list->shards = realloc(list->shards, list->capacity * sizeof(*list->shards));
-        if (!list->shards)
-            abort();
+        list->shards = memory_resize(list->shards, list->capacity, sizeof(*list->shards));
     }
     list->shards[list->count] = *done;
     list->shards[list->count].collection = keep(list, done->collection);

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "store/shard.h"
 #include "store/snapshot.h"
 
@@ -69,9 +70,7 @@ struct store_snapshot *snapshot_acquire_between(struct store_shard *shard, int64
         version_unref(version);
     }
     count = version->memtable_count + version->entry_count;
-    snapshot = malloc(sizeof(*snapshot) + count * sizeof(snapshot->sources[0]));
-    if (!snapshot)
-        abort();
+    snapshot = memory_checked(malloc(sizeof(*snapshot) + count * sizeof(snapshot->sources[0])));
     snapshot->shard = shard;
     snapshot->version = version;
     snapshot->visible = visible;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "store/skiplist.h"
 
 static int load_masks(struct sstable *sstable, uint64_t mask_number, struct error *error)
@@ -168,10 +169,7 @@ int64_t sstable_max_expiry_ms(struct sstable *sstable, int64_t dead_below)
 
 static struct sstable_page *page_new(void)
 {
-    struct sstable_page *page = malloc(sizeof(*page));
-
-    if (!page)
-        abort();
+    struct sstable_page *page = memory_checked(malloc(sizeof(*page)));
     for (uint32_t i = 0; i < SSTABLE_PAGE_ROWS; i++)
         atomic_init(&page->dead_at[i], SSTABLE_ALIVE);
     return page;
@@ -204,10 +202,8 @@ struct mask_entry *sstable_collect_masks(const struct sstable *sstable, int64_t 
                                          uint32_t *count)
 {
     uint32_t capacity = atomic_load_explicit(&sstable->masked_rows, memory_order_acquire);
-    struct mask_entry *entries = calloc(capacity ? capacity : 1, sizeof(*entries));
+    struct mask_entry *entries = memory_new(capacity ? capacity : 1, sizeof(*entries));
 
-    if (!entries)
-        abort();
     *count = 0;
     for (uint32_t i = 0; i < sstable->page_count; i++) {
         const struct sstable_page *page =

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "store/backup_files.h"
 #include "store/operations.h"
 
@@ -72,9 +73,7 @@ int store_open(const struct store_options *options, struct store **out, struct e
         code = sync_parent(io, options->data_dir, error);
     if (code != 0)
         return code;
-    store = calloc(1, sizeof(*store));
-    if (!store)
-        abort();
+    store = memory_new(1, sizeof(*store));
     store->io = io;
     store->metrics = options->metrics;
     store->merge_threads = options->merge_threads;

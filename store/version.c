@@ -11,14 +11,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
+
 struct version *version_copy(const struct version *from)
 {
-    struct version *version = calloc(1, sizeof(*version));
+    struct version *version = memory_new(1, sizeof(*version));
     size_t memtables = from ? from->memtable_count : 0;
     size_t entries = from ? from->entry_count : 0;
 
-    if (!version)
-        abort();
     atomic_init(&version->refs, 1);
     /* Room for one more of each; version_add_* grow further. */
     version->memtables = calloc(memtables + 1, sizeof(*version->memtables));
@@ -227,10 +227,8 @@ void versions_publish(struct shard_versions *versions, struct version *version)
 
 struct attachment *attachment_new(struct garbage *collector, const struct store_segment *segment)
 {
-    struct attachment *attachment = calloc(1, sizeof(*attachment));
+    struct attachment *attachment = memory_new(1, sizeof(*attachment));
 
-    if (!attachment)
-        abort();
     atomic_init(&attachment->refs, 1);
     attachment->garbage.kind = GARBAGE_ATTACHMENT;
     attachment->collector = collector;

@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 
+#include "base/memory.h"
 #include "store/log.h"
 
 void windows_create(struct shard_windows *windows)
@@ -28,9 +29,7 @@ struct window_note *windows_note(struct shard_windows *windows, int64_t start_ms
             return &windows->notes[i];
     if (windows->count == windows->capacity) {
         windows->capacity = windows->capacity ? windows->capacity * 2 : 16;
-        grown = realloc(windows->notes, windows->capacity * sizeof(*grown));
-        if (!grown)
-            abort();
+        grown = memory_resize(windows->notes, windows->capacity, sizeof(*grown));
         windows->notes = grown;
     }
     windows->notes[windows->count] =
@@ -86,9 +85,7 @@ int windows_pending_reserve(struct shard_windows *windows, struct manifest *mani
     if (windows->pending_count == windows->pending_capacity) {
         uint64_t *grown;
         windows->pending_capacity = windows->pending_capacity ? windows->pending_capacity * 2 : 16;
-        grown = realloc(windows->pending, windows->pending_capacity * sizeof(*grown));
-        if (!grown)
-            abort();
+        grown = memory_resize(windows->pending, windows->pending_capacity, sizeof(*grown));
         windows->pending = grown;
     }
     windows->pending[windows->pending_count++] = *number;

@@ -17,6 +17,7 @@
 #include <time.h>
 
 #include "base/logger.h"
+#include "base/memory.h"
 #include "indexer/http/server.h"
 
 enum {
@@ -174,11 +175,9 @@ static void take_body(struct pending *pending, const char *data, size_t size)
 static struct pending *pending_new(struct http_server *server, struct MHD_Connection *connection,
                                    const char *path, const char *method)
 {
-    struct pending *pending = calloc(1, sizeof(*pending));
+    struct pending *pending = memory_new(1, sizeof(*pending));
     const char *accept;
 
-    if (!pending)
-        abort();
     pending->request.server = server;
     pending->request.connection = connection;
     arena_create(&pending->request.arena, 0);
@@ -349,11 +348,9 @@ struct http_server *http_server_new(const struct http_options *options)
                                              .queue_max = QUEUE_MAX,
                                              .on_accept = on_accepted};
     static const struct http_route unknown[1];
-    struct http_server *server = calloc(1, sizeof(*server));
+    struct http_server *server = memory_new(1, sizeof(*server));
     pthread_condattr_t attributes;
 
-    if (!server)
-        abort();
     server->options = *options;
     if (!server->options.io)
         server->options.io = io_posix();

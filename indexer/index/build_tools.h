@@ -10,18 +10,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
+
 /* Aligned to a cache line; room for one item even when count is 0. */
 static inline void *index_allocate(size_t count, size_t item_bytes)
 {
     size_t bytes;
-    void *memory;
 
     if (__builtin_mul_overflow(count ? count : 1, item_bytes, &bytes) || bytes > SIZE_MAX - 63)
         abort();
-    memory = aligned_alloc(64, (bytes + 63) / 64 * 64);
-    if (!memory)
-        abort();
-    return memory;
+    return memory_checked(aligned_alloc(64, (bytes + 63) / 64 * 64));
 }
 
 static inline void *index_allocate_zeroed(size_t count, size_t item_bytes)

@@ -8,6 +8,7 @@
 #include <xxhash.h>
 
 #include "base/buffer.h"
+#include "base/memory.h"
 
 enum {
     BATCH_ROWS = 1024,
@@ -23,13 +24,6 @@ static pthread_mutex_t cache_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_mutex_t build_lock = PTHREAD_MUTEX_INITIALIZER; /* one pass at a time */
 static struct column *cache;
 static size_t cache_bytes;
-
-static void *checked(void *memory)
-{
-    if (!memory)
-        abort();
-    return memory;
-}
 
 /* The cache. */
 
@@ -137,8 +131,7 @@ static bool visit_found(void *context, const struct doc *value)
 
     if (making->found_count == making->found_room) {
         making->found_room = making->found_room ? making->found_room * 2 : 16;
-        making->found =
-            checked(realloc(making->found, making->found_room * sizeof(*making->found)));
+        making->found = memory_resize(making->found, making->found_room, sizeof(*making->found));
     }
     making->found[making->found_count++] = *value;
     return false;
@@ -149,15 +142,15 @@ static void dictionary_grow(struct making *making)
     struct column *column = making->column;
     uint32_t room = column->value_room ? column->value_room * 2 : 64;
 
-    column->values = checked(realloc(column->values, room * sizeof(*column->values)));
-    making->hashes = checked(realloc(making->hashes, room * sizeof(*making->hashes)));
-    making->encoded = checked(realloc(making->encoded, room * sizeof(*making->encoded)));
+    column->values = memory_resize(column->values, room, sizeof(*column->values));
+    making->hashes = memory_resize(making->hashes, room, sizeof(*making->hashes));
+    making->encoded = memory_resize(making->encoded, room, sizeof(*making->encoded));
     making->encoded_bytes =
-        checked(realloc(making->encoded_bytes, room * sizeof(*making->encoded_bytes)));
+        memory_resize(making->encoded_bytes, room, sizeof(*making->encoded_bytes));
     column->value_room = room;
     making->place_count = room * 2;
     free(making->places);
-    making->places = checked(calloc(making->place_count, sizeof(*making->places)));
+    making->places = memory_new(making->place_count, sizeof(*making->places));
     for (uint32_t code = 0; code < column->value_count; code++) {
         uint32_t at = (uint32_t)making->hashes[code] & (making->place_count - 1);
         while (making->places[at])
@@ -222,27 +215,27 @@ static void take_row(struct making *making, uint32_t row, const struct doc *payl
 static void making_start(struct making *making, const char *directory,
                          const struct store_source *source, const struct filter_slot *slot)
 {
-    struct column *column = checked(calloc(1, sizeof(*column)));
+    struct column *column = memory_new(1, sizeof(*column));
 
     arena_create(&column->arena, 0);
     column->references = 1;
-    column->directory = checked(strdup(directory));
-    column->path = checked(malloc(slot->path_bytes + 1));
+    column->directory = memory_checked(strdup(directory));
+    column->path = memory_checked(malloc(slot->path_bytes + 1));
     memcpy(column->path, slot->path, slot->path_bytes);
     column->path_bytes = slot->path_bytes;
     column->file_number = source->file_number;
     column->row_count = source->row_count;
-    column->codes = checked(calloc(source->row_count, sizeof(*column->codes)));
+    column->codes = memory_new(source->row_count, sizeof(*column->codes));
     *making = (struct making){.column = column, .slot = slot};
 }
 
 /* Rows by code: a counting sort. */
 static void make_postings(struct column *column)
 {
-    uint32_t *next = checked(calloc((size_t)column->value_count + 1, sizeof(*next)));
+    uint32_t *next = memory_new((size_t)column->value_count + 1, sizeof(*next));
 
-    column->starts = checked(calloc((size_t)column->value_count + 1, sizeof(*column->starts)));
-    column->rows = checked(calloc(column->row_count, sizeof(*column->rows)));
+    column->starts = memory_new((size_t)column->value_count + 1, sizeof(*column->starts));
+    column->rows = memory_new(column->row_count, sizeof(*column->rows));
     for (uint32_t row = 0; row < column->row_count; row++)
         column->starts[column->codes[row] + 1]++;
     for (uint32_t code = 0; code < column->value_count; code++)

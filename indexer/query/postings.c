@@ -4,6 +4,7 @@
  * Codes ascend with their values, so a range of numbers is one span of codes and a text is found by
  * bisection; the few codes that are neither a number nor a text (lists, null, nothing) are asked
  * one by one. A filter is as narrow as its narrowest `must`, or as all of its `should` together. */
+#include "base/memory.h"
 #include "indexer/query/column.h"
 
 #include <math.h>
@@ -48,24 +49,17 @@ static int place_compare(const void *a, const void *b)
     return order != 0 ? order : (left->code > right->code) - (left->code < right->code);
 }
 
-static void *checked(void *memory)
-{
-    if (!memory)
-        abort();
-    return memory;
-}
-
 void query_column_arrange(struct column *column)
 {
     size_t count = column->value_count;
-    struct place *places = checked(malloc((count + 1) * sizeof(*places)));
-    uint32_t *codes = checked(malloc((count + 1) * sizeof(*codes)));
-    struct doc *values = checked(malloc((count + 1) * sizeof(*values)));
+    struct place *places = memory_checked(malloc((count + 1) * sizeof(*places)));
+    uint32_t *codes = memory_checked(malloc((count + 1) * sizeof(*codes)));
+    struct doc *values = memory_checked(malloc((count + 1) * sizeof(*values)));
 
     for (uint32_t code = 0; code < count; code++)
         places[code] = place_of(column, code);
     qsort(places, count, sizeof(*places), place_compare);
-    column->numbers = checked(malloc((count + 1) * sizeof(*column->numbers)));
+    column->numbers = memory_checked(malloc((count + 1) * sizeof(*column->numbers)));
     for (uint32_t code = 0; code < count; code++) {
         codes[places[code].code] = code;
         values[code] = column->values[places[code].code];

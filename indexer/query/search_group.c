@@ -5,6 +5,7 @@
  * row behind the last hit can be better. A result is trusted when it brings as many rows as were
  * asked for, or saw everything. When rows that may not be returned (dead, expired, filtered) crowd
  * out the others, the sources are scanned: k rows come back whenever k matching rows exist. */
+#include "base/memory.h"
 #include "indexer/query/searcher.h"
 
 #include <assert.h>
@@ -186,11 +187,9 @@ int search_group_run(struct searcher *searcher, struct source_search *const *sou
                      uint32_t count, bool *enough, struct error *error)
 {
     struct group_search group = {.searcher = searcher, .count = count};
-    struct source_search **own = calloc(count, sizeof(*own));
+    struct source_search **own = memory_new(count, sizeof(*own));
     int code;
 
-    if (!own)
-        abort();
     memcpy(own, sources, count * sizeof(*own));
     group.sources = own;
     *enough = false;

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/logger.h"
+#include "base/memory.h"
 
 enum { DEFAULT_TIMEOUT_MS = 30000 };
 
@@ -131,10 +132,8 @@ static int check_coverage(const struct query_view *view, bool whole, struct erro
 int query_view_open(const struct query_view_options *options, struct query_view **view,
                     struct error *error)
 {
-    struct query_view *fresh = calloc(1, sizeof(*fresh));
+    struct query_view *fresh = memory_new(1, sizeof(*fresh));
 
-    if (!fresh)
-        abort();
     arena_create(&fresh->arena, 0);
     fresh->io = options->io ? options->io : io_posix();
     fresh->collection = options->collection;

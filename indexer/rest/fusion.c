@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "indexer/rest/search_form.h"
 
 enum { PREFETCH_MAX = 16, RRF_K = 2 };
@@ -149,9 +150,7 @@ static void cut(const struct search_form *form, const struct fused *fused, size_
         count--;
     if (count - first > search->limit)
         count = first + search->limit;
-    result->hits = arena_calloc(arena, count - first + 1, sizeof(*result->hits));
-    if (!result->hits)
-        abort();
+    result->hits = memory_checked(arena_calloc(arena, count - first + 1, sizeof(*result->hits)));
     result->hit_count = count - first;
     for (size_t i = 0; i < result->hit_count; i++)
         result->hits[i] = fused[first + i].hit;
@@ -170,9 +169,7 @@ int search_fusion_run(struct http_request *request, struct query_view *view,
             return error->code;
         count += results[i].hit_count;
     }
-    fused = arena_calloc(&request->arena, count + 1, sizeof(*fused));
-    if (!fused)
-        abort();
+    fused = memory_checked(arena_calloc(&request->arena, count + 1, sizeof(*fused)));
     *result = results[form->prefetch_count - 1];
     for (uint32_t i = 0; i < form->prefetch_count; i++) {
         result->partial |= results[i].partial;

@@ -8,6 +8,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "base/memory.h"
 #include "indexer/rest/search_form.h"
 
 struct candidate {
@@ -109,9 +110,7 @@ int search_mmr_run(struct http_request *request, struct query_view *view,
         return error->code;
     if (wanted > result->hit_count)
         wanted = result->hit_count;
-    chosen = arena_calloc(&request->arena, wanted + 1, sizeof(*chosen));
-    if (!chosen)
-        abort();
+    chosen = memory_checked(arena_calloc(&request->arena, wanted + 1, sizeof(*chosen)));
     if (choose(request, form, result, wanted, chosen, error) != 0)
         return error->code;
     if (form->search.offset >= wanted) {

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "base/text.h"
 
 enum { TIMEOUT_DEFAULT_MS = 30000, TIMEOUT_MAX_MS = 600000, MIN_OFFSETS_MAX = 4096 };
@@ -51,9 +52,8 @@ static int parse_min_offsets(struct arena *arena, const struct doc *map,
         return error_set(error, ERROR_INVALID,
                          "Format error in JSON body: $.windrow.min_offsets: expected an object "
                          "like {\"0\": 1234}");
-    extras->min_offsets = arena_calloc(arena, doc->count + 1, sizeof(*extras->min_offsets));
-    if (!extras->min_offsets)
-        abort();
+    extras->min_offsets =
+        memory_checked(arena_calloc(arena, doc->count + 1, sizeof(*extras->min_offsets)));
     for (uint32_t i = 0; i < doc->count; i++) {
         struct query_min_offset *entry = &extras->min_offsets[i];
         const struct doc *key = &doc->items[2 * i];

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "indexer/rest/parse.h"
 #include "indexer/rest/render.h"
 
@@ -61,10 +62,8 @@ static struct facet_value *slot_for(struct facet_value *slots, size_t slot_count
 static void grow(struct facet *facet)
 {
     size_t wanted = facet->slot_count ? 2 * facet->slot_count : SLOTS_FIRST;
-    struct facet_value *fresh = calloc(wanted, sizeof(*fresh));
+    struct facet_value *fresh = memory_new(wanted, sizeof(*fresh));
 
-    if (!fresh)
-        abort();
     for (size_t i = 0; i < facet->slot_count; i++) {
         struct facet_value *old = &facet->slots[i];
         if (old->value.type != DOC_NULL)

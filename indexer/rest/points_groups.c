@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "indexer/rest/render.h"
 #include "indexer/rest/search_form.h"
 
@@ -42,9 +43,8 @@ static struct group *group_for(struct grouping *grouping, const struct doc *id)
         return NULL;
     group = &grouping->groups[grouping->count++];
     group->id = id;
-    group->hits = arena_calloc(&grouping->request->arena, grouping->size_max, sizeof(*group->hits));
-    if (!group->hits)
-        abort();
+    group->hits = memory_checked(
+        arena_calloc(&grouping->request->arena, grouping->size_max, sizeof(*group->hits)));
     return group;
 }
 

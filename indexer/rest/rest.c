@@ -1,6 +1,7 @@
 /* The routes of the dialect, and what its handlers share. */
 #include <stdlib.h>
 
+#include "base/memory.h"
 #include "indexer/query/query.h"
 #include "indexer/rest/handlers.h"
 
@@ -85,14 +86,10 @@ void rest_count_search(struct http_request *request, const struct config_collect
 struct rest *rest_new(const struct rest_options *options)
 {
     const struct config *config = options->config;
-    struct rest *rest = calloc(1, sizeof(*rest));
+    struct rest *rest = memory_new(1, sizeof(*rest));
 
-    if (!rest)
-        abort();
     rest->options = *options;
-    rest->searches = calloc(config->collection_count + 1, sizeof(*rest->searches));
-    if (!rest->searches)
-        abort();
+    rest->searches = memory_new(config->collection_count + 1, sizeof(*rest->searches));
     for (size_t i = 0; i < config->collection_count; i++)
         rest->searches[i] = metrics_of(options->metrics, &config->collections[i]);
     return rest;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/checksum.h"
+#include "base/memory.h"
 #include "indexer/worker/queue.h"
 
 enum { TRACKER_CAPACITY_MIN = 256, TRACKER_CAPACITY_MAX = 1 << 17 };
@@ -21,10 +22,8 @@ static uint64_t hash_of(const struct worker_job *job)
 
 static struct job_entry *new_entries(size_t capacity)
 {
-    struct job_entry *entries = calloc(capacity, sizeof(*entries));
+    struct job_entry *entries = memory_new(capacity, sizeof(*entries));
 
-    if (!entries)
-        abort();
     return entries;
 }
 

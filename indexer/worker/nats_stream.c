@@ -13,6 +13,7 @@
 #include <time.h>
 
 #include "base/logger.h"
+#include "base/memory.h"
 
 enum {
     REQUEST_WAIT_MS = 3000,
@@ -177,9 +178,7 @@ int nats_stream_open(const struct queue_nats_options *options, struct nats_strea
     stream->options.stream = copy(options->stream, "");
     stream->dead_name = copy(options->stream, "_DEAD");
     pthread_mutex_init(&stream->lock, NULL);
-    stream->watch = calloc(1, sizeof(*stream->watch));
-    if (!stream->watch)
-        abort();
+    stream->watch = memory_new(1, sizeof(*stream->watch));
     sem_init(&stream->watch->closed, 0, 0);
     atomic_store(&stream->watch->doubtful, true);
     if (connect_in_background(stream, error) == 0)

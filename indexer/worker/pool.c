@@ -17,6 +17,7 @@
 #include <time.h>
 
 #include "base/logger.h"
+#include "base/memory.h"
 #include "base/thread.h"
 #include "indexer/worker/remote.h"
 #include "indexer/worker/state.h"
@@ -158,10 +159,8 @@ static void run_task(struct thread_task *work, uint32_t thread)
 
 static void start_task(struct worker_pool *pool, struct worker_delivery *delivery)
 {
-    struct worker_task *task = calloc(1, sizeof(*task));
+    struct worker_task *task = memory_new(1, sizeof(*task));
 
-    if (!task)
-        abort();
     task->work.run = run_task;
     task->pool = pool;
     task->delivery = delivery;
@@ -309,10 +308,8 @@ static void create_condition(pthread_cond_t *condition)
 int worker_pool_start(const struct worker_pool_options *options, struct worker_pool **pool,
                       struct error *error)
 {
-    struct worker_pool *fresh = calloc(1, sizeof(*fresh));
+    struct worker_pool *fresh = memory_new(1, sizeof(*fresh));
 
-    if (!fresh)
-        abort();
     fresh->options = *options;
     pthread_mutex_init(&fresh->lock, NULL);
     create_condition(&fresh->changed);

@@ -13,6 +13,7 @@
 #include <time.h>
 
 #include "base/logger.h"
+#include "base/memory.h"
 #include "indexer/worker/queue.h"
 #include "indexer/worker/worker.h"
 
@@ -45,12 +46,10 @@ static int local_publish(struct worker_queue *base, const struct worker_job *job
                          struct error *error)
 {
     struct local_queue *queue = (struct local_queue *)base;
-    struct local_job *fresh = calloc(1, sizeof(*fresh));
+    struct local_job *fresh = memory_new(1, sizeof(*fresh));
     struct local_job **end;
 
     (void)error;
-    if (!fresh)
-        abort();
     fresh->delivery.queue = base;
     fresh->delivery.job = *job;
     worker_job_id(job, fresh->id, sizeof(fresh->id));
@@ -227,12 +226,10 @@ static const struct worker_queue_operations local_operations = {
 
 int worker_queue_local(struct metrics *metrics, struct worker_queue **queue, struct error *error)
 {
-    struct local_queue *fresh = calloc(1, sizeof(*fresh));
+    struct local_queue *fresh = memory_new(1, sizeof(*fresh));
     pthread_condattr_t attributes;
 
     (void)error;
-    if (!fresh)
-        abort();
     fresh->queue.operations = &local_operations;
     fresh->metrics = metrics;
     pthread_mutex_init(&fresh->lock, NULL);

@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "base/logger.h"
+#include "base/memory.h"
 #include "indexer/worker/nats_stream.h"
 #include "indexer/worker/queue.h"
 
@@ -234,13 +235,11 @@ static void bury_garbage(struct nats_queue *queue, natsMsg *message, const char 
 /* Takes over `message`. NULL when it was no job, or one that is given up. */
 static struct nats_delivery *open_message(struct nats_queue *queue, natsMsg *message)
 {
-    struct nats_delivery *delivery = calloc(1, sizeof(*delivery));
+    struct nats_delivery *delivery = memory_new(1, sizeof(*delivery));
     jsMsgMetaData *meta = NULL;
     struct error error = {0};
     uint64_t deliveries = 1;
 
-    if (!delivery)
-        abort();
     delivery->delivery.queue = &queue->queue;
     delivery->message = message;
     if (worker_job_decode(natsMsg_GetData(message), (size_t)natsMsg_GetDataLength(message),
@@ -567,11 +566,9 @@ static const struct worker_queue_operations nats_operations = {
 int queue_nats_open(const struct queue_nats_options *options, struct worker_queue **queue,
                     struct error *error)
 {
-    struct nats_queue *fresh = calloc(1, sizeof(*fresh));
+    struct nats_queue *fresh = memory_new(1, sizeof(*fresh));
     pthread_condattr_t attributes;
 
-    if (!fresh)
-        abort();
     fresh->queue.operations = &nats_operations;
     fresh->queue.ack_wait_ms = options->ack_wait_ms;
     if (nats_stream_open(options, &fresh->stream, error) != 0) {

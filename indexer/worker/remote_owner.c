@@ -9,6 +9,7 @@
 
 #include "base/checksum.h"
 #include "base/logger.h"
+#include "base/memory.h"
 #include "indexer/worker/queue.h"
 #include "indexer/worker/segment_kind.h"
 #include "indexer/worker/source.h"
@@ -275,9 +276,7 @@ int worker_remote_begin(struct worker_pool *pool, const struct worker_run *run,
         here_leave(&here);
         return code;
     }
-    session = calloc(1, sizeof(*session));
-    if (!session)
-        abort();
+    session = memory_new(1, sizeof(*session));
     (void)snprintf(session->collection, sizeof(session->collection), "%s", run->collection);
     (void)snprintf(session->shard, sizeof(session->shard), "%s", run->shard);
     session->start_ms = run->start_ms;

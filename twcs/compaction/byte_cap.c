@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "base/logger.h"
+#include "base/memory.h"
 #include "base/text.h"
 #include "twcs/compaction/compaction_internal.h"
 
@@ -14,13 +15,6 @@ struct capped_windows {
     size_t count;
     uint64_t total_bytes;
 };
-
-static void *must(void *allocated)
-{
-    if (!allocated)
-        abort(); /* the arena has no limit */
-    return allocated;
-}
 
 static void add_shard(struct capped_windows *all, size_t owner, const struct compaction_view *view)
 {
@@ -77,9 +71,9 @@ enum byte_cap_outcome byte_cap_enforce(const struct compaction_scheduler_options
 {
     const struct twcs_policy policy = compaction_policy(collection);
     struct capped_windows all = {
-        .windows = must(arena_calloc(arena, WINDOWS_MAX, sizeof(*all.windows))),
-        .infos = must(arena_calloc(arena, WINDOWS_MAX, sizeof(*all.infos))),
-        .owners = must(arena_calloc(arena, WINDOWS_MAX, sizeof(*all.owners)))};
+        .windows = memory_checked(arena_calloc(arena, WINDOWS_MAX, sizeof(*all.windows))),
+        .infos = memory_checked(arena_calloc(arena, WINDOWS_MAX, sizeof(*all.infos))),
+        .owners = memory_checked(arena_calloc(arena, WINDOWS_MAX, sizeof(*all.owners)))};
     enum byte_cap_outcome outcome = BYTE_CAP_KEPT;
     struct store_lease *leases;
     size_t count = store_registry_acquire(options->registry, collection->name, arena, &leases);

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "base/logger.h"
+#include "base/memory.h"
 #include "twcs/compaction/compaction.h"
 
 struct twcs_policy compaction_policy(const struct config_collection *collection)
@@ -67,10 +68,8 @@ static struct twcs_run twcs_run_of(const struct store_file_info *file)
 static void describe_window(const struct store_window_info *from, struct arena *arena,
                             struct twcs_window *to)
 {
-    struct twcs_run *chunks = arena_calloc(arena, from->chunk_count + 1, sizeof(*chunks));
-
-    if (!chunks)
-        abort();
+    struct twcs_run *chunks =
+        memory_checked(arena_calloc(arena, from->chunk_count + 1, sizeof(*chunks)));
     for (size_t i = 0; i < from->chunk_count; i++)
         chunks[i] = twcs_run_of(&from->chunks[i]);
     *to = (struct twcs_window){
@@ -101,9 +100,8 @@ void compaction_describe(struct store_shard *shard, const struct config_collecti
         .safe_wall_ms = view->info.clock.safe_wall_ms,
     };
     (void)twcs_clock_follow(&view->clock, now_ms);
-    view->windows = arena_calloc(arena, view->info.window_count + 1, sizeof(*view->windows));
-    if (!view->windows)
-        abort();
+    view->windows =
+        memory_checked(arena_calloc(arena, view->info.window_count + 1, sizeof(*view->windows)));
     for (size_t i = 0; i < view->info.window_count; i++)
         describe_window(&view->info.windows[i], arena, &view->windows[i]);
 }
@@ -122,11 +120,9 @@ int compaction_execute(struct store_shard *shard, const struct compaction_view *
                                                .now_ms = view->clock.safe_wall_ms,
                                                .jobs = jobs,
                                                .cancel = cancel};
-    uint64_t *numbers = calloc(window->chunk_count + 1, sizeof(*numbers));
+    uint64_t *numbers = memory_new(window->chunk_count + 1, sizeof(*numbers));
     int code;
 
-    if (!numbers)
-        abort();
     request.file_numbers = numbers;
     switch (decision->action) {
     case TWCS_DROP_TTL:

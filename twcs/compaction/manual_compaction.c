@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/logger.h"
+#include "base/memory.h"
 #include "base/text.h"
 #include "twcs/compaction/compaction_internal.h"
 
@@ -33,13 +34,6 @@ const char *compaction_action_name(enum compaction_action action)
     return names[action];
 }
 
-static void *must(void *allocated)
-{
-    if (!allocated)
-        abort(); /* the arena has no limit */
-    return allocated;
-}
-
 static void add_result(struct work *work, struct store_shard *shard, enum compaction_action action,
                        const struct store_window_info *window)
 {
@@ -48,14 +42,14 @@ static void add_result(struct work *work, struct store_shard *shard, enum compac
     if (work->count == work->capacity) {
         size_t capacity = work->capacity ? work->capacity * 2 : 16;
         struct manual_compaction_result *grown =
-            must(arena_calloc(work->arena, capacity, sizeof(*grown)));
+            memory_checked(arena_calloc(work->arena, capacity, sizeof(*grown)));
         if (work->count > 0)
             memcpy(grown, work->results, work->count * sizeof(*grown));
         work->results = grown;
         work->capacity = capacity;
     }
     work->results[work->count++] = (struct manual_compaction_result){
-        .shard = must(arena_copy(work->arena, name, strlen(name) + 1)),
+        .shard = memory_checked(arena_copy(work->arena, name, strlen(name) + 1)),
         .action = action,
         .window = *window};
 }
@@ -105,7 +99,8 @@ static int merge_all(struct work *work, const struct store_lease *lease,
                                              .now_ms = view->clock.safe_wall_ms,
                                              .jobs = work->options->job_count,
                                              .cancel = lease->closing};
-    uint64_t *numbers = must(arena_calloc(work->arena, window->chunk_count + 1, sizeof(*numbers)));
+    uint64_t *numbers =
+        memory_checked(arena_calloc(work->arena, window->chunk_count + 1, sizeof(*numbers)));
 
     for (size_t i = 0; i < window->chunk_count; i++)
         numbers[i] = window->chunks[i].file_number;

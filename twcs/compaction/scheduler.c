@@ -17,6 +17,7 @@
 #include <time.h>
 
 #include "base/logger.h"
+#include "base/memory.h"
 #include "base/thread.h"
 #include "base/thread_pool.h"
 #include "twcs/compaction/compaction_internal.h"
@@ -116,9 +117,7 @@ static void add_item(struct compaction_scheduler *scheduler, enum item_kind kind
 
     if (find_item(scheduler, kind, shard, collection))
         return;
-    item = calloc(1, sizeof(*item));
-    if (!item)
-        abort();
+    item = memory_new(1, sizeof(*item));
     *item = (struct item){.next = scheduler->items,
                           .kind = kind,
                           .shard = shard,
@@ -496,15 +495,13 @@ static void add_open_shards(struct compaction_scheduler *scheduler)
 int compaction_scheduler_start(const struct compaction_scheduler_options *options,
                                struct compaction_scheduler **scheduler, struct error *error)
 {
-    struct compaction_scheduler *fresh = calloc(1, sizeof(*fresh));
+    struct compaction_scheduler *fresh = memory_new(1, sizeof(*fresh));
     uint32_t jobs = options->job_count < 1          ? 1
                     : options->job_count > JOBS_MAX ? JOBS_MAX
                                                     : options->job_count;
     uint32_t flushes = jobs / COMPACTIONS_A_FLUSH;
     pthread_condattr_t monotonic;
 
-    if (!fresh)
-        abort();
     fresh->options = *options;
     fresh->options.job_count = jobs;
     fresh->alive_ns = now_ns(fresh);

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
+
 enum { CONNECT_TIMEOUT_S = 5, TIMEOUT_S = 120, REPLY_BYTES_MAX = 256 << 20 };
 
 struct client {
@@ -60,9 +62,7 @@ int client_open(const struct config *config, struct client **client, struct erro
             error, ERROR_INVALID,
             "http.listen has port 0, so commands cannot find the service (set a port in %s)",
             config->path);
-    fresh = calloc(1, sizeof(*fresh));
-    if (!fresh)
-        abort();
+    fresh = memory_new(1, sizeof(*fresh));
     fresh->curl = curl_easy_init();
     if (!fresh->curl) {
         free(fresh);

@@ -10,6 +10,7 @@
 
 #include "base/arena.h"
 #include "base/io.h"
+#include "base/memory.h"
 #include "base/text.h"
 #include "ingest/decode/decode.h"
 #include "ingest/ingest.h"
@@ -417,9 +418,7 @@ static int send_fbin(struct produce *run, FILE *input, const char *name)
     if (header[1] != run->collection->dim)
         return command_fail("%s: dimension %u, collection %s has %u", name, header[1],
                             run->collection->name, run->collection->dim);
-    vector = malloc(header[1] * sizeof(float));
-    if (!vector)
-        abort();
+    vector = memory_checked(malloc(header[1] * sizeof(float)));
     for (uint32_t row = 0; row < header[0] && !interrupted; row++) {
         struct doc id = {.type = DOC_UINT, .unsigned_integer = row};
         if (fread(vector, sizeof(float), header[1], input) != header[1]) {
@@ -583,9 +582,7 @@ static int produce(const struct request *request, const struct config *config, c
     struct produce *run;
     int status;
 
-    run = calloc(1, sizeof(*run));
-    if (!run)
-        abort();
+    run = memory_new(1, sizeof(*run));
     run->request = request;
     run->collection = config_collection_find(config, request->collection);
     run->topic = run->collection ? choose_topic(run->collection, request->topic) : NULL;

@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "base/memory.h"
 #include "twcs/twcs.h"
 
 #define NS_PER_MS INT64_C(1000000)
@@ -54,10 +55,8 @@ static int64_t safe_wall_ms(struct io *io)
 
 struct safe_clock *safe_clock_new(struct io *wall)
 {
-    struct safe_clock *clock = calloc(1, sizeof(*clock));
+    struct safe_clock *clock = memory_new(1, sizeof(*clock));
 
-    if (!clock)
-        abort();
     /* The operating system's functions ignore their io, so this copy may carry them. */
     clock->operations = *io_posix()->operations;
     clock->operations.wall_ms = safe_wall_ms;

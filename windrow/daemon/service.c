@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/logger.h"
+#include "base/memory.h"
 #include "base/version.h"
 #include "windrow/daemon/administration.h"
 #include "windrow/daemon/status.h"
@@ -162,11 +163,9 @@ static void set_build_info(struct metrics *metrics)
 int service_start(const struct daemon_options *options, struct service **service,
                   struct error *error)
 {
-    struct service *fresh = calloc(1, sizeof(*fresh));
+    struct service *fresh = memory_new(1, sizeof(*fresh));
     int code;
 
-    if (!fresh)
-        abort();
     fresh->config = options->config;
     fresh->roles = options->roles;
     fresh->wall = options->wall ? options->wall : io_posix();

@@ -11,6 +11,7 @@
 #include "base/arena.h"
 #include "base/io.h"
 #include "base/logger.h"
+#include "base/memory.h"
 #include "base/thread.h"
 #include "ingest/decode/decode.h"
 #include "ingest/ingest.h"
@@ -56,10 +57,8 @@ static void *poll_loop(void *context)
 
 struct writer *writer_new(const struct config *config, struct metrics *metrics)
 {
-    struct writer *writer = calloc(1, sizeof(*writer));
+    struct writer *writer = memory_new(1, sizeof(*writer));
 
-    if (!writer)
-        abort();
     writer->config = config;
     writer->metrics = metrics;
     pthread_mutex_init(&writer->lock, NULL);
