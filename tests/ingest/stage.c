@@ -142,6 +142,8 @@ static void partition_left(void *context, const struct config_collection *collec
     (void)collection;
     (void)shard;
     atomic_fetch_add(lost ? &node->losses : &node->flushes, 1);
+    if (lost) /* no writer any more, but open for searches until somebody closes it */
+        store_registry_close_unclaimed(node->registry);
 }
 
 void node_open_store(struct node *node)
@@ -157,7 +159,8 @@ void node_open_store(struct node *node)
     node->registry = store_registry_new(&(struct store_registry_options){.store = node->store,
                                                                          .opened = shard_opened,
                                                                          .closed = shard_closed,
-                                                                         .opened_context = node});
+                                                                         .opened_context = node,
+                                                                         .expects_shards = true});
 }
 
 void node_close_store(struct node *node)

@@ -170,6 +170,74 @@ START_TEST(partitions_move_between_nodes_without_two_writers)
 }
 END_TEST
 
+/* What an answer of the node would leave out; false while that is not known. */
+static bool coverage(struct node *node, size_t *missing_count, char *first, size_t first_bytes)
+{
+    struct store_coverage coverage;
+    struct store_lease *leases;
+    struct arena arena;
+    size_t count;
+
+    arena_create(&arena, 0);
+    count = store_registry_acquire_covered(node->registry, "points", &arena, &leases, &coverage);
+    for (size_t i = 0; i < count; i++)
+        store_registry_release(node->registry, &leases[i]);
+    *missing_count = coverage.missing_count;
+    snprintf(first, first_bytes, "%s", coverage.missing_count > 0 ? coverage.missing[0] : "");
+    arena_destroy(&arena);
+    return coverage.known;
+}
+
+static bool coverage_is_known(void *context)
+{
+    char first[64];
+    size_t missing;
+
+    return coverage(context, &missing, first, sizeof(first));
+}
+
+/* Two of four each, and one of the two lacks the first partition. A shard leaves the registry a
+ * moment after its partition left the list. */
+static bool each_lacks_what_the_other_has(void *context)
+{
+    struct node *nodes = context;
+    char first[2][64];
+
+    for (int i = 0; i < 2; i++) {
+        size_t missing;
+        if (!coverage(&nodes[i], &missing, first[i], sizeof(first[i])) || missing != 2)
+            return false;
+    }
+    return (strcmp(first[0], "points[0]") == 0) != (strcmp(first[1], "points[0]") == 0);
+}
+
+START_TEST(partitions_of_other_processes_are_known_by_name)
+{
+    struct stage stage;
+    struct node nodes[2];
+    char first[64];
+    size_t missing;
+
+    stage_create(&stage, 4);
+    rd_kafka_mock_broker_set_down(stage.cluster, 1);
+    node_create(&nodes[0], &stage, stage_directory("a"));
+    node_create(&nodes[1], &stage, stage_directory("b"));
+    node_start(&nodes[0]);
+    sleep(1);
+    ck_assert(!coverage_is_known(&nodes[0])); /* nobody told how many partitions there are */
+    rd_kafka_mock_broker_set_up(stage.cluster, 1);
+    stage_wait(coverage_is_known, &nodes[0], "Kafka told the partitions");
+    node_wait_ready(&nodes[0]);
+    ck_assert(coverage(&nodes[0], &missing, first, sizeof(first)));
+    ck_assert_uint_eq(missing, 0);
+    node_start(&nodes[1]);
+    stage_wait(each_lacks_what_the_other_has, nodes, "each node names what the other has");
+    for (int i = 1; i >= 0; i--)
+        node_destroy(&nodes[i]);
+    stage_destroy(&stage);
+}
+END_TEST
+
 static bool shard_was_lost(void *context)
 {
     struct node *node = context;
@@ -634,6 +702,7 @@ TEST_TABLE(TEST(restart_goes_on_at_the_offset_beside_the_data),
            TEST(upserts_and_deletes_leave_the_newest),
            TEST(order_of_a_partition_survives_many_decoding_threads),
            TEST(partitions_move_between_nodes_without_two_writers),
+           TEST(partitions_of_other_processes_are_known_by_name),
            TEST(consumer_that_failed_for_good_is_replaced),
            TEST(consumer_that_failed_in_a_commit_is_replaced),
            TEST(broker_down_at_the_start_is_waited_for), TEST(stop_while_no_broker_answers_ends),
