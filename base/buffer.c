@@ -5,11 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-void buffer_create(struct buffer *buffer)
-{
-    *buffer = (struct buffer){0};
-}
-
 void buffer_destroy(struct buffer *buffer)
 {
     free(buffer->data);

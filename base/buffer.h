@@ -12,8 +12,7 @@ struct buffer {
     size_t capacity; /* bytes allocated */
 };
 
-/** In place; no allocation until first use. `struct buffer b = {0}` does the same. */
-void buffer_create(struct buffer *buffer);
+/** A zeroed struct is an empty buffer. */
 void buffer_destroy(struct buffer *buffer);
 
 /** Makes room for `extra_bytes` more and returns where they go; size does not change. */

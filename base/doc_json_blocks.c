@@ -12,12 +12,9 @@
  * scaled as doc_number_scale does it (Lemire, "Number parsing at a gigabyte per second", 2021).
  *
  * docs/benchmarks.md, section Ingest, has what it gave. */
-#include "base/doc_json_floats.h"
+#include "base/doc_internal.h"
 
 #include <stddef.h>
-
-#include "base/doc_json_value.h"
-#include "base/doc_number.h"
 
 #if defined(__x86_64__)
 

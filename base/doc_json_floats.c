@@ -11,14 +11,11 @@
  * doc_number_scale. Whatever else an item is, the parser of all numbers reads it, or refuses it.
  *
  * With AVX-512 eight items are read together (doc_json_blocks.c). */
-#include "base/doc_json_floats.h"
+#include "base/doc_internal.h"
 
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "base/doc_json_value.h"
-#include "base/doc_number.h"
 
 #if defined(__x86_64__)
 

@@ -3,12 +3,11 @@
  * First byte: 00-7f int, 80-8f map, 90-9f array, a0-bf str, c0 nil, c2 c3 bool, c4-c6 bin,
  * ca cb float, cc-cf uint, d0-d3 int, d9-db str, dc dd array, de df map, e0-ff negative int;
  * c7-c9 d4-d8 ext, c1 never used. Everything is big-endian. */
-#include "base/doc.h"
+#include "base/doc_internal.h"
 
 #include <math.h>
 #include <string.h>
 
-#include "base/doc_scratch.h"
 #include "base/text.h"
 
 enum { MAX_BYTES_DEFAULT = 64 * 1024 * 1024, MAX_DEPTH_DEFAULT = 64 };

@@ -1,4 +1,4 @@
-#include "base/doc_scratch.h"
+#include "base/doc_internal.h"
 
 #include <stdio.h>
 #include <stdlib.h>

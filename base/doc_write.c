@@ -1,14 +1,12 @@
 /* Compact JSON. Numbers come out as Python's repr writes them: the fewest digits that read back to
  * the same value, with an exponent below 1e-4 and from 1e16 on. */
-#include "base/doc.h"
+#include "base/doc_internal.h"
 
 #include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "base/doc_number.h"
 
 enum { DIGITS_MAX = 17, FLOAT_DIGITS_MAX = 9 };
 

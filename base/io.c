@@ -186,11 +186,6 @@ int io_lock(struct io *io, int file, const char *path, struct error *error)
     return result < 0 ? fail(error, result, "lock", path) : 0;
 }
 
-int64_t io_free_bytes(struct io *io, const char *path)
-{
-    return io->operations->free_bytes(io, path);
-}
-
 int64_t io_wall_ms(struct io *io)
 {
     return io->operations->wall_ms(io);

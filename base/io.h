@@ -52,8 +52,7 @@ struct io_operations {
     int (*remove_directory)(struct io *io, const char *path);
     int (*list)(struct io *io, const char *path, io_list_function function, void *context);
     int (*lock)(struct io *io, int file); /* exclusive, not waiting: -EWOULDBLOCK */
-    int64_t (*free_bytes)(struct io *io, const char *path);
-    int64_t (*wall_ms)(struct io *io); /* milliseconds since the epoch */
+    int64_t (*wall_ms)(struct io *io);    /* milliseconds since the epoch */
     int64_t (*monotonic_ns)(struct io *io);
     void (*random)(struct io *io, void *bytes, size_t size_bytes);
 };
@@ -97,7 +96,6 @@ int io_remove_directory(struct io *io, const char *path, struct error *error);
 int io_list(struct io *io, const char *path, io_list_function function, void *context,
             struct error *error);
 int io_lock(struct io *io, int file, const char *path, struct error *error);
-int64_t io_free_bytes(struct io *io, const char *path);
 int64_t io_wall_ms(struct io *io);
 int64_t io_monotonic_ns(struct io *io);
 void io_random(struct io *io, void *bytes, size_t size_bytes);

@@ -11,7 +11,6 @@
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -265,16 +264,6 @@ static int posix_lock(struct io *io, int file)
     return result_of(result);
 }
 
-static int64_t posix_free_bytes(struct io *io, const char *path)
-{
-    struct statvfs info;
-
-    (void)io;
-    if (statvfs(path, &info) < 0)
-        return -errno;
-    return (int64_t)(info.f_bavail * info.f_frsize);
-}
-
 static int64_t posix_wall_ms(struct io *io)
 {
     struct timespec now;
@@ -333,7 +322,6 @@ struct io *io_posix(void)
         .remove_directory = posix_remove_directory,
         .list = posix_list,
         .lock = posix_lock,
-        .free_bytes = posix_free_bytes,
         .wall_ms = posix_wall_ms,
         .monotonic_ns = posix_monotonic_ns,
         .random = posix_random,

@@ -34,8 +34,7 @@ struct thread_pool {
     struct thread_pool_options options; /* with limits filled in */
     struct thread_pool *next_of_budget; /* under the budget's lock */
     atomic_bool starved;                /* has work that the budget refused */
-    atomic_bool cancelled;
-    _Atomic uint64_t completed; /* changes under `lock` */
+    _Atomic uint64_t completed;         /* changes under `lock` */
 
     pthread_mutex_t lock;        /* guards all below */
     pthread_cond_t work;         /* a task or a loop came, or the end */
@@ -502,14 +501,8 @@ uint32_t thread_pool_thread_limit(const struct thread_pool *pool)
     return pool->thread_limit;
 }
 
-const atomic_bool *thread_pool_cancelled(const struct thread_pool *pool)
-{
-    return &pool->cancelled;
-}
-
 void thread_pool_stop(struct thread_pool *pool)
 {
-    atomic_store(&pool->cancelled, true);
     pthread_mutex_lock(&pool->lock);
     pool->stopping = true;
     pthread_cond_broadcast(&pool->work);

@@ -122,8 +122,6 @@ bool thread_team_for(const struct thread_team *team, uint32_t count, uint32_t gr
 /** Threads that the pool ever has at most. */
 uint32_t thread_pool_thread_limit(const struct thread_pool *pool);
 
-/** True once thread_pool_stop was called: tasks that wait or take long give up. */
-const atomic_bool *thread_pool_cancelled(const struct thread_pool *pool);
 /** Refuses new tasks, runs what is queued and returns when all threads have ended. */
 void thread_pool_stop(struct thread_pool *pool);
 

@@ -4,7 +4,6 @@
 #define BASE_VECTOR_H
 
 #include <stdbool.h>
-#include <stdint.h>
 
 /** Cosine and dot: the inner product; vectors under cosine are stored at unit length. */
 enum vector_metric { VECTOR_METRIC_COSINE = 0, VECTOR_METRIC_DOT = 1, VECTOR_METRIC_L2 = 2 };
@@ -21,15 +20,5 @@ const char *vector_codec_name(enum vector_codec codec); /* "raw", "packed" */
 const char *segment_kind_name(enum segment_kind kind);  /* "", "flat", "hnsw", "ivf_pq" */
 /** SEGMENT_NONE for what is none of the names. */
 enum segment_kind segment_kind_parse(const char *name);
-
-/** Windows of one shard differ in start or length. */
-struct window_key {
-    int64_t start_ms, length_ms;
-};
-
-static inline bool window_key_equal(struct window_key a, struct window_key b)
-{
-    return a.start_ms == b.start_ms && a.length_ms == b.length_ms;
-}
 
 #endif

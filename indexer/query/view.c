@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
 #include "base/logger.h"
 #include "base/memory.h"
@@ -217,14 +218,11 @@ void query_view_report(const struct query_view *view, size_t shard,
 {
     enum { REMEMBERED = 256 };
     static _Atomic uint64_t reported[REMEMBERED];
-    uint64_t name = 1469598103934665603U ^ source->file_number;
-    uint64_t former;
-
-    for (const char *c = view->shards[shard].name; *c; c++)
-        name = (name ^ (uint8_t)*c) * 1099511628211U;
-    for (const char *c = view->collection->name; *c; c++)
-        name = (name ^ (uint8_t)*c) * 1099511628211U;
-    former =
+    const char *shard_name = view->shards[shard].name, *collection = view->collection->name;
+    uint64_t name = XXH3_64bits_withSeed(
+        collection, strlen(collection),
+        XXH3_64bits_withSeed(shard_name, strlen(shard_name), source->file_number));
+    uint64_t former =
         atomic_exchange_explicit(&reported[(name >> 32) % REMEMBERED], name, memory_order_relaxed);
     if (former != name)
         log_error("query",

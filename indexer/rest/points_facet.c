@@ -2,6 +2,7 @@
  * looked at, so that memory is bounded by the number of values. */
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
 #include "base/memory.h"
 #include "indexer/rest/parse.h"
@@ -26,12 +27,11 @@ struct facet {
     bool overflow;
 };
 
-/* FNV-1a: the values are few and the attacker gains a slow request, bounded by its timeout. */
+/* Chosen collisions only gain a slow request, bounded by its timeout. */
 static uint64_t hash_of(const struct doc *value)
 {
     const uint8_t *bytes = (const uint8_t *)&value->integer;
     size_t size_bytes = sizeof(value->integer);
-    uint64_t hash = 14695981039346656037ULL ^ value->type;
 
     if (value->type == DOC_STRING) {
         bytes = (const uint8_t *)value->string;
@@ -39,9 +39,7 @@ static uint64_t hash_of(const struct doc *value)
     } else if (value->type == DOC_BOOL) {
         return value->boolean ? 1 : 2;
     }
-    for (size_t i = 0; i < size_bytes; i++)
-        hash = (hash ^ bytes[i]) * 1099511628211ULL;
-    return hash;
+    return XXH3_64bits_withSeed(bytes, size_bytes, value->type);
 }
 
 static bool same(const struct facet_value *slot, uint64_t hash, const struct doc *value)

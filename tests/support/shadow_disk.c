@@ -511,13 +511,6 @@ static int shadow_lock(struct io *io, int file)
     return 0;
 }
 
-static int64_t shadow_free_bytes(struct io *io, const char *path)
-{
-    (void)io;
-    (void)path;
-    return INT64_C(1) << 40;
-}
-
 static int64_t shadow_wall_ms(struct io *io)
 {
     return disk_of(io)->wall_ms;
@@ -553,7 +546,6 @@ static const struct io_operations operations = {
     .remove_directory = shadow_remove_directory,
     .list = shadow_list,
     .lock = shadow_lock,
-    .free_bytes = shadow_free_bytes,
     .wall_ms = shadow_wall_ms,
     .monotonic_ns = shadow_monotonic_ns,
     .random = shadow_random,
