@@ -89,13 +89,15 @@ struct config {
     const char *data_dir;
     unsigned roles; /* CONFIG_ROLE_* */
 
+    uint32_t processors; /* 0: as many as the process may run on */
+
     const char *kafka_brokers;
     const char *kafka_group;
     const char *kafka_dead_letters;             /* topic; NULL: stop the partition instead */
     const struct config_pair *kafka_properties; /* verbatim, secrets included */
     size_t kafka_property_count;
 
-    uint32_t decode_threads; /* 0: one a core */
+    uint32_t decode_threads; /* 0: one a processor */
 
     uint32_t build_threads; /* 0: max_background_jobs */
     uint32_t build_nice;    /* of those threads */

@@ -262,6 +262,9 @@ const struct property properties[] = {
      .documentation = "Folder for everything windrow stores. One process at a time may use it."},
     {"roles", PROPERTY_ROLES, 0, GLOBAL(roles), .default_yaml = "[ingest, indexer]",
      .documentation = "What this process does: `ingest` consumes and stores, `indexer` builds segments. `windrow run --role` overrides it."},
+    {"processors", PROPERTY_INTEGER, PROPERTY_AUTO, GLOBAL(processors), .minimum = 1,
+     .maximum = 4096, .default_yaml = "auto",
+     .documentation = "Processors this process plans with: search and decoding threads come from it, and flushes, compaction and builds take extra threads only while searches and ingestion leave processors free. `auto`: as many as the process may run on."},
 
     {"kafka.brokers", PROPERTY_TEXT, 0, GLOBAL(kafka_brokers), .default_yaml = "~",
      .default_words = "required", .check = check_brokers,
@@ -278,7 +281,7 @@ const struct property properties[] = {
 
     {"ingest.decode_threads", PROPERTY_INTEGER, PROPERTY_AUTO, GLOBAL(decode_threads),
      .minimum = 1, .maximum = 64, .default_yaml = "auto",
-     .documentation = "Threads that decode records; `auto`: one per core. The order of a partition is preserved."},
+     .documentation = "Threads that decode records; `auto`: one per processor (`processors`). The order of a partition is preserved."},
 
     {"indexer.build_threads", PROPERTY_INTEGER, PROPERTY_AUTO, GLOBAL(build_threads),
      .minimum = 1, .maximum = 256, .default_yaml = "auto",

@@ -99,6 +99,7 @@ START_TEST(everything_but_brokers_and_a_collection_has_a_default)
     ck_assert_uint_eq(config->http_port, 6333);
     ck_assert_uint_eq(config->memory_max_bytes, UINT64_C(2) << 30);
     ck_assert_uint_eq(config->max_background_jobs, 2);
+    ck_assert_uint_eq(config->processors, 0); /* auto */
     c = &config->collections[0];
     ck_assert_str_eq(c->topics[0], "news");
     ck_assert_uint_eq(c->dim, 384);

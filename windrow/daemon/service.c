@@ -5,6 +5,7 @@
 
 #include "base/logger.h"
 #include "base/memory.h"
+#include "base/thread_pool.h"
 #include "base/version.h"
 #include "windrow/daemon/administration.h"
 #include "windrow/daemon/status.h"
@@ -172,6 +173,7 @@ int service_start(const struct daemon_options *options, struct service **service
     fresh->clock = safe_clock_new(fresh->wall);
     fresh->io = safe_clock_io(fresh->clock);
     fresh->metrics = metrics_new();
+    thread_budget_set(fresh->config->processors);
     pthread_mutex_init(&fresh->clock_watch.lock, NULL);
     fresh->start_ns = io_monotonic_ns(fresh->io);
     atomic_store(&fresh->ingest_alive_ns, fresh->start_ns);
