@@ -17,7 +17,7 @@ SHARDS = 10
 ROWS = 2_000
 MEASURED_S = 10
 # What windrow's own threads may do together. librdkafka's wake up for their heartbeats and fetches.
-WAKE_UPS_A_SECOND = 100
+WAKE_UPS_A_SECOND = 60
 PROCESSOR_SHARE = 0.005
 LIBRARY_THREADS = ("rdk:",)
 
