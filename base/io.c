@@ -4,6 +4,14 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/memory.h"
+
+enum { READ_FILE_MAX_BYTES = 16 * 1024 * 1024 };
 
 static int fail(struct error *error, int64_t negative_errno, const char *operation,
                 const char *path)
@@ -184,6 +192,64 @@ int io_lock(struct io *io, int file, const char *path, struct error *error)
     if (result == -EWOULDBLOCK)
         return error_set(error, ERROR_BUSY, "lock %s: another process holds it", path);
     return result < 0 ? fail(error, result, "lock", path) : 0;
+}
+
+static int join_path(const char *folder, const char *name, const char *ending, char path[PATH_MAX],
+                     struct error *error)
+{
+    int length = snprintf(path, PATH_MAX, "%s/%s%s", folder, name, ending);
+
+    return length < PATH_MAX ? 0
+                             : error_set(error, ERROR_INVALID, "the path of %s is too long", name);
+}
+
+int io_replace_file(struct io *io, const char *folder, const char *name, const void *bytes,
+                    size_t size_bytes, struct error *error)
+{
+    char path[PATH_MAX], temporary[PATH_MAX];
+    int file = -1;
+    int code = join_path(folder, name, "", path, error);
+
+    if (code == 0)
+        code = join_path(folder, name, ".tmp", temporary, error);
+    if (code == 0)
+        code = io_open(io, temporary, IO_WRITE | IO_CREATE | IO_TRUNCATE, &file, error);
+    if (code != 0)
+        return code;
+    code = io_write(io, file, temporary, bytes, size_bytes, 0, error);
+    if (code == 0)
+        code = io_datasync(io, file, temporary, error);
+    if (io_close(io, file, temporary, code == 0 ? error : ERROR_IGNORED) != 0 && code == 0)
+        code = ERROR_IO;
+    if (code == 0)
+        code = io_rename(io, temporary, path, error);
+    return code == 0 ? io_sync_directory(io, folder, error) : code;
+}
+
+int io_read_file(struct io *io, const char *folder, const char *name, struct buffer *bytes,
+                 struct error *error)
+{
+    uint64_t size_bytes = 0;
+    char path[PATH_MAX];
+    int file = -1;
+    int code = join_path(folder, name, "", path, error);
+
+    if (code == 0)
+        code = io_open(io, path, IO_READ, &file, error);
+    if (code != 0)
+        return code;
+    code = io_size(io, file, path, &size_bytes, error);
+    if (code == 0 && size_bytes > READ_FILE_MAX_BYTES)
+        code = error_set(error, ERROR_CORRUPT, "%s has %" PRIu64 " bytes", path, size_bytes);
+    if (code == 0) {
+        char *text = memory_checked(malloc(size_bytes + 1));
+        code = io_read(io, file, path, text, size_bytes, 0, error);
+        if (code == 0)
+            buffer_append(bytes, text, size_bytes);
+        free(text);
+    }
+    (void)io_close(io, file, path, ERROR_IGNORED); /* only read */
+    return code;
 }
 
 int64_t io_wall_ms(struct io *io)

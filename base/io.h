@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/buffer.h"
 #include "base/error.h"
 
 enum io_open_flags {
@@ -96,6 +97,14 @@ int io_remove_directory(struct io *io, const char *path, struct error *error);
 int io_list(struct io *io, const char *path, io_list_function function, void *context,
             struct error *error);
 int io_lock(struct io *io, int file, const char *path, struct error *error);
+
+/** Writes FOLDER/NAME durably, under NAME.tmp first: the file is the old one or the new one. */
+int io_replace_file(struct io *io, const char *folder, const char *name, const void *bytes,
+                    size_t size_bytes, struct error *error);
+/** Appends the content of FOLDER/NAME; more than 16 MiB is ERROR_CORRUPT. */
+int io_read_file(struct io *io, const char *folder, const char *name, struct buffer *bytes,
+                 struct error *error);
+
 int64_t io_wall_ms(struct io *io);
 int64_t io_monotonic_ns(struct io *io);
 void io_random(struct io *io, void *bytes, size_t size_bytes);

@@ -10,7 +10,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 
-enum { FILE_MAX_BYTES = 1 << 20, PARTITIONS_MAX = 1 << 20, LABEL_BYTES = 300 };
+enum { PARTITIONS_MAX = 1 << 20, LABEL_BYTES = 300 };
 
 struct coverage {
     const struct config *config;
@@ -20,15 +20,9 @@ struct coverage {
     int *told; /* partitions of each topic in topics->list; -1: not known */
 };
 
-static int file_path(const struct coverage *coverage, const char *collection, const char *ending,
-                     char path[PATH_MAX], struct error *error)
+static void file_name(const struct config_collection *collection, char name[NAME_MAX])
 {
-    int length = snprintf(path, PATH_MAX, "%s/%s.partitions%s", coverage->config->data_dir,
-                          collection, ending);
-
-    return length < PATH_MAX ? 0
-                             : error_set(error, ERROR_INVALID,
-                                         "the path of %s.partitions is too long", collection);
+    (void)snprintf(name, NAME_MAX, "%s.partitions", collection->name);
 }
 
 /* Nothing while a topic of the collection is unknown: the registry then knows of no shards. */
@@ -64,76 +58,24 @@ static void tell(struct coverage *coverage, const struct config_collection *coll
     arena_destroy(&arena);
 }
 
-/* The file. It appears whole or not at all. */
-
-static int write_file(const struct coverage *coverage, const char *path, const char *temporary,
-                      const struct buffer *text, struct error *error)
-{
-    struct error ignored;
-    int file;
-    int code = io_open(coverage->io, temporary, IO_WRITE | IO_CREATE | IO_TRUNCATE, &file, error);
-
-    if (code != 0)
-        return code;
-    code = io_write(coverage->io, file, temporary, text->data, text->size, 0, error);
-    if (code == 0)
-        code = io_datasync(coverage->io, file, temporary, error);
-    if (code != 0) {
-        (void)io_close(coverage->io, file, temporary, &ignored);
-        return code;
-    }
-    code = io_close(coverage->io, file, temporary, error);
-    if (code == 0)
-        code = io_rename(coverage->io, temporary, path, error);
-    return code == 0 ? io_sync_directory(coverage->io, coverage->config->data_dir, error) : code;
-}
-
 static void keep(const struct coverage *coverage, const struct config_collection *collection)
 {
     struct buffer text = {0};
     struct error error = {0};
-    char path[PATH_MAX];
-    char temporary[PATH_MAX];
-    int code = file_path(coverage, collection->name, "", path, &error);
+    char name[NAME_MAX];
 
-    if (code == 0)
-        code = file_path(coverage, collection->name, ".tmp", temporary, &error);
+    file_name(collection, name);
     for (size_t i = 0; i < coverage->topics->count; i++)
         if (coverage->topics->list[i].collection == collection && coverage->told[i] >= 0)
             buffer_append_format(&text, "%d %s\n", coverage->told[i],
                                  coverage->topics->list[i].name);
-    if (code == 0)
-        code = write_file(coverage, path, temporary, &text, &error);
-    if (code != 0)
+    if (io_replace_file(coverage->io, coverage->config->data_dir, name, text.data, text.size,
+                        &error) != 0)
         log_warning("ingest",
                     "%s: cannot keep its number of partitions (%s); a start without a broker will "
                     "not know it",
                     collection->name, error.text);
     buffer_destroy(&text);
-}
-
-static int read_file(const struct coverage *coverage, const char *path, struct buffer *text,
-                     struct error *error)
-{
-    struct error ignored;
-    uint64_t size_bytes = 0;
-    int file;
-    int code = io_open(coverage->io, path, IO_READ, &file, error);
-
-    if (code != 0)
-        return code;
-    code = io_size(coverage->io, file, path, &size_bytes, error);
-    if (code == 0 && size_bytes > FILE_MAX_BYTES)
-        code = error_set(error, ERROR_CORRUPT, "%s has %llu bytes", path,
-                         (unsigned long long)size_bytes);
-    if (code == 0) {
-        buffer_reserve(text, size_bytes + 1);
-        code = io_read(coverage->io, file, path, text->data, size_bytes, 0, error);
-    }
-    if (code == 0)
-        text->size = size_bytes;
-    (void)io_close(coverage->io, file, path, &ignored);
-    return code;
 }
 
 /* A line that says nothing of a configured topic is passed over. */
@@ -153,12 +95,12 @@ static void load(struct coverage *coverage, const struct config_collection *coll
 {
     struct buffer text = {0};
     struct error error = {0};
-    char path[PATH_MAX];
+    char name[NAME_MAX];
     char *rest;
-    int code = file_path(coverage, collection->name, "", path, &error);
+    int code;
 
-    if (code == 0)
-        code = read_file(coverage, path, &text, &error);
+    file_name(collection, name);
+    code = io_read_file(coverage->io, coverage->config->data_dir, name, &text, &error);
     if (code == 0) {
         buffer_append_byte(&text, '\0');
         for (char *line = strtok_r((char *)text.data, "\n", &rest); line;

@@ -27,9 +27,9 @@ int store_backup_begin(struct io *io, const char *folder, char token[STORE_BACKU
     io_random(io, random, sizeof(random));
     snprintf(token, STORE_BACKUP_TOKEN_BYTES, "%016" PRIx64 "%016" PRIx64, random[0], random[1]);
     if (code == 0)
-        code = backup_write_file(io, folder, BACKUP_BEGUN_NAME, token, strlen(token), error);
+        code = io_replace_file(io, folder, BACKUP_BEGUN_NAME, token, strlen(token), error);
     if (code == 0)
-        code = backup_write_file(io, folder, "LOCK", "", 0, error); /* verify wants one */
+        code = io_replace_file(io, folder, "LOCK", "", 0, error); /* verify wants one */
     return code;
 }
 
@@ -38,7 +38,7 @@ int store_backup_check(struct io *io, const char *folder, const char *token, str
     struct buffer begun = {0};
     struct error local = {0};
     bool equal = strlen(folder) < PATH_MAX - 1000 &&
-                 backup_read_file(io, folder, BACKUP_BEGUN_NAME, &begun, &local) == 0 &&
+                 io_read_file(io, folder, BACKUP_BEGUN_NAME, &begun, &local) == 0 &&
                  begun.size == STORE_BACKUP_TOKEN_BYTES - 1 &&
                  strcmp(buffer_text(&begun), token) == 0;
 
@@ -128,7 +128,7 @@ int store_backup_finish(struct io *io, const char *folder, const struct store_ba
     checksum = checksum_block(text.data, text.size, 0, 0, text.size);
     buffer_append_format(&text, "end %016" PRIx64 "\n", checksum);
     if (code == 0)
-        code = backup_write_file(io, folder, BACKUP_NAME, text.data, text.size, error);
+        code = io_replace_file(io, folder, BACKUP_NAME, text.data, text.size, error);
     buffer_destroy(&text);
     snprintf(path, sizeof(path), "%s/%s", folder, BACKUP_BEGUN_NAME);
     if (code == 0)

@@ -1,6 +1,5 @@
 #include "store/backup_files.h"
 
-#include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,7 +8,7 @@
 #include "base/memory.h"
 #include "store/table.h"
 
-enum { COPY_BYTES = 1 << 20, TEXT_MAX_BYTES = 16 << 20 };
+enum { COPY_BYTES = 1 << 20 };
 
 /* ---- one file */
 
@@ -203,54 +202,6 @@ int backup_make_empty(struct io *io, const char *folder, struct error *error)
         code = io_list(io, folder, find_entry, &found, error);
     if (code == 0 && found)
         code = error_set(error, ERROR_EXISTS, "%s is not empty", folder);
-    return code;
-}
-
-int backup_write_file(struct io *io, const char *folder, const char *name, const void *bytes,
-                      size_t size_bytes, struct error *error)
-{
-    char path[PATH_MAX], temporary[PATH_MAX];
-    int file;
-    int code;
-
-    snprintf(path, sizeof(path), "%s/%s", folder, name);
-    snprintf(temporary, sizeof(temporary), "%s/%s.tmp", folder, name);
-    code = io_open(io, temporary, IO_WRITE | IO_CREATE | IO_TRUNCATE, &file, error);
-    if (code != 0)
-        return code;
-    code = io_write(io, file, temporary, bytes, size_bytes, 0, error);
-    if (code == 0)
-        code = io_datasync(io, file, temporary, error);
-    if (io_close(io, file, temporary, code == 0 ? error : ERROR_IGNORED) != 0 && code == 0)
-        code = ERROR_IO;
-    if (code == 0)
-        code = io_rename(io, temporary, path, error);
-    return code == 0 ? io_sync_directory(io, folder, error) : code;
-}
-
-int backup_read_file(struct io *io, const char *folder, const char *name, struct buffer *bytes,
-                     struct error *error)
-{
-    uint64_t size_bytes = 0;
-    char path[PATH_MAX];
-    int file;
-    int code;
-
-    snprintf(path, sizeof(path), "%s/%s", folder, name);
-    code = io_open(io, path, IO_READ, &file, error);
-    if (code != 0)
-        return code;
-    code = io_size(io, file, path, &size_bytes, error);
-    if (code == 0 && size_bytes > TEXT_MAX_BYTES)
-        code = error_set(error, ERROR_CORRUPT, "%s has %" PRIu64 " bytes", path, size_bytes);
-    if (code == 0) {
-        char *text = memory_checked(malloc(size_bytes + 1));
-        code = io_read(io, file, path, text, size_bytes, 0, error);
-        if (code == 0)
-            buffer_append(bytes, text, size_bytes);
-        free(text);
-    }
-    (void)io_close(io, file, path, ERROR_IGNORED); /* only read */
     return code;
 }
 

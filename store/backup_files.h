@@ -42,12 +42,6 @@ int backup_make_shard(struct io *io, const char *folder, const char *collection,
                       char *path, struct error *error);
 /** Makes a folder, or accepts an empty one; ERROR_EXISTS when there is something in it. */
 int backup_make_empty(struct io *io, const char *folder, struct error *error);
-/** Writes FOLDER/NAME durably, under a temporary name first. */
-int backup_write_file(struct io *io, const char *folder, const char *name, const void *bytes,
-                      size_t size_bytes, struct error *error);
-/** Reads FOLDER/NAME, which has at most 16 MiB. */
-int backup_read_file(struct io *io, const char *folder, const char *name, struct buffer *bytes,
-                     struct error *error);
 /** ERROR_CORRUPT for a data folder that is half restored. */
 int backup_check_restored(struct io *io, const char *data_dir, struct error *error);
 

@@ -22,7 +22,7 @@ static int read_list(struct io *io, const char *folder, struct buffer *list, str
     enum { END_BYTES = 4 + 16 + 1 }; /* "end ", digits, newline */
     char expected[32];
     size_t size;
-    int code = backup_read_file(io, folder, BACKUP_NAME, list, error);
+    int code = io_read_file(io, folder, BACKUP_NAME, list, error);
 
     if (code == ERROR_NOT_FOUND)
         return error_set(error, ERROR_CORRUPT,
@@ -121,9 +121,9 @@ int store_restore(struct io *io, const char *folder, const char *data_dir, size_
     if (code == 0)
         code = backup_make_empty(io, data_dir, error);
     if (code == 0)
-        code = backup_write_file(io, data_dir, BACKUP_RESTORING_NAME, "", 0, error);
+        code = io_replace_file(io, data_dir, BACKUP_RESTORING_NAME, "", 0, error);
     if (code == 0)
-        code = backup_write_file(io, data_dir, "LOCK", "", 0, error); /* verify wants one */
+        code = io_replace_file(io, data_dir, "LOCK", "", 0, error); /* verify wants one */
     for (size_t at = strlen(BACKUP_FIRST_LINE); code == 0 && at < list.size; (*shard_count)++) {
         char *line = (char *)list.data + at;
         char *newline = memchr(line, '\n', list.size - at);
