@@ -456,19 +456,23 @@ static struct registry_expectation **find_expectation(struct store_registry *reg
     return place;
 }
 
-/* Under the lock. */
+/* Under the lock. Every search comes here: entries and expected shards have one order, so that one
+ * walk over both tells which are missing. */
 static void cover(struct store_registry *registry, const char *collection, struct arena *arena,
                   struct store_coverage *coverage)
 {
     const struct registry_expectation *expectation = *find_expectation(registry, collection);
+    const struct registry_entry *entry = registry->entries;
 
     *coverage = (struct store_coverage){.elsewhere = registry->options.owns_none,
                                         .known = !registry->options.expects_shards || expectation};
     for (size_t i = 0; expectation && i < expectation->count; i++) {
         const struct store_expected_shard *shard = &expectation->shards[i];
-        bool found;
-        const struct registry_entry *entry = *find(registry, collection, shard->name, &found);
-        if (found && !entry->leaving)
+        int order = -1;
+        while (entry &&
+               (order = compare(entry->collection->name, entry->name, collection, shard->name)) < 0)
+            entry = entry->next;
+        if (entry && order == 0 && !entry->leaving)
             continue;
         if (!coverage->missing)
             coverage->missing =
@@ -499,22 +503,27 @@ void store_registry_coverage(struct store_registry *registry, const char *collec
     pthread_mutex_unlock(&registry->lock);
 }
 
+static int compare_expected(const void *a, const void *b)
+{
+    return strverscmp(((const struct store_expected_shard *)a)->name,
+                      ((const struct store_expected_shard *)b)->name);
+}
+
+/* In the order of the entries, for `cover`. */
 static struct registry_expectation *expectation_new(const char *collection,
                                                     const struct store_expected_shard *shards,
                                                     size_t count)
 {
-    struct registry_expectation *expectation = calloc(1, sizeof(*expectation));
+    struct registry_expectation *expectation = memory_new(1, sizeof(*expectation));
 
-    if (!expectation || !(expectation->collection = strdup(collection)) ||
-        !(expectation->shards = calloc(count + 1, sizeof(*expectation->shards))))
-        abort();
+    expectation->collection = memory_checked(strdup(collection));
+    expectation->shards = memory_new(count, sizeof(*expectation->shards));
     for (size_t i = 0; i < count; i++) {
-        expectation->shards[i].name = strdup(shards[i].name);
-        expectation->shards[i].label = strdup(shards[i].label);
-        if (!expectation->shards[i].name || !expectation->shards[i].label)
-            abort();
+        expectation->shards[i].name = memory_checked(strdup(shards[i].name));
+        expectation->shards[i].label = memory_checked(strdup(shards[i].label));
     }
     expectation->count = count;
+    qsort(expectation->shards, count, sizeof(*expectation->shards), compare_expected);
     return expectation;
 }
 
