@@ -474,9 +474,14 @@ static void cover(struct store_registry *registry, const char *collection, struc
             entry = entry->next;
         if (entry && order == 0 && !entry->leaving)
             continue;
-        if (!coverage->missing)
+        if (!coverage->missing) {
             coverage->missing =
                 memory_checked(arena_calloc(arena, expectation->count, sizeof(char *)));
+            coverage->missing_names =
+                memory_checked(arena_calloc(arena, expectation->count, sizeof(char *)));
+        }
+        coverage->missing_names[coverage->missing_count] =
+            arena_copy(arena, shard->name, strlen(shard->name));
         coverage->missing[coverage->missing_count++] =
             arena_copy(arena, shard->label, strlen(shard->label));
     }

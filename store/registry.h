@@ -31,6 +31,7 @@ struct store_coverage {
     bool elsewhere;       /* this process owns no shards at all */
     bool known;           /* false: nobody has said yet which shards the collection has */
     const char **missing; /* labels of the shards that are not open here */
+    const char **missing_names;
     size_t missing_count;
 };
 

@@ -115,7 +115,8 @@ struct query_filter {
     /* Of the whole filter, in its root only. */
     const struct filter_slot *slots;
     uint32_t slot_count;
-    bool bindable; /* every condition that needs the payload has a slot */
+    bool bindable;       /* every condition that needs the payload has a slot */
+    struct doc document; /* what it was compiled from; DOC_NULL: nothing */
 };
 
 struct column;

@@ -484,6 +484,7 @@ int query_filter_compile(const struct doc *filter, struct arena *arena,
     *compiled = group;
     if (!filter || filter->type == DOC_NULL)
         return 0;
+    group->document = *filter;
     code = compile_group(&compiler, &root, filter, 0, group);
     slots = arena_calloc(arena, (size_t)compiler.slot_count + 1, sizeof(*slots));
     if (!slots)

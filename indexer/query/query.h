@@ -22,6 +22,7 @@
 #include "base/thread_pool.h"
 #include "config/config.h"
 #include "indexer/index/index.h"
+#include "indexer/query/peers.h"
 #include "store/registry.h"
 #include "store/store.h"
 
@@ -48,11 +49,21 @@ struct query_view_options {
     uint64_t shared_work_min; /* multiplications from which the pool helps; 0: as measured */
     const atomic_bool
         *cancelled; /* true: whoever waits gives up with ERROR_CANCELLED; may be NULL */
+    /* Who is asked for shards that are not open here; NULL: nobody, and the view leaves them out. */
+    const struct query_peers *peers;
+    /* The view has these shards only, as far as they are open here, and asks nobody. NULL: all. */
+    const char *const *shards;
+    size_t shard_count;
+    int64_t score_now_ms; /* the time that ages count from; 0: the clock of this process */
 };
 
 /** Leases and snapshots every shard. Waits for min_offsets: ERROR_TIMEOUT when they do not become
  * searchable in time. ERROR_UNAVAILABLE: this process owns no shards, or `whole` and some are not
- * open here; the text names them. */
+ * open here; the text names them.
+ *
+ * With peers, shards that are not open here are asked for by each operation, and their min_offsets
+ * travel along. Which of them nobody answered for is known after the operation: under `whole` it
+ * fails with ERROR_UNAVAILABLE, else query_view_coverage names them. */
 int query_view_open(const struct query_view_options *options, struct query_view **view,
                     struct error *error);
 void query_view_close(struct query_view *view);
@@ -69,13 +80,18 @@ struct query_shard_freshness {
     int64_t next_offset;  /* first offset that is not searchable; -1: nothing stored yet */
     int64_t watermark_ms; /* INT64_MIN: none */
 };
-/** Which shards of the collection the view leaves out, valid until close. */
+/** Waits until the min_offsets are searchable at the peers, too, by asking them for nothing else. */
+int query_view_wait(struct query_view *view, struct error *error);
+/** Which peers the operations so far asked; all 0 without peers. */
+struct query_peer_counts query_view_peers(const struct query_view *view);
+/** Which shards of the collection the view leaves out; until its next operation. With peers: those
+ * that an operation had no answer for. */
 const struct store_coverage *query_view_coverage(const struct query_view *view);
 /** Whether the view has every shard that the collection has: no answer from it is partial for lack
  * of a shard. */
 bool query_view_whole(const struct query_view *view);
 
-/** One entry a shard, valid until close. */
+/** One entry a shard that is open here or was answered for; until the view's next operation. */
 const struct query_shard_freshness *query_view_freshness(const struct query_view *view,
                                                          size_t *count);
 
@@ -87,17 +103,25 @@ struct query_filter;
  * value/any/except/text, range over numbers and RFC 3339 times, has_id, is_empty, is_null, nested,
  * values_count; the virtual keys @time, @partition, @offset, @window) into `arena`. Unknown keys
  * are ERROR_INVALID with the JSON path ("filter.must[1].range.gtx: unknown field ..."), depth and
- * size are bounded. NULL or an empty document compile to a filter that accepts everything. */
+ * size are bounded. NULL or an empty document compile to a filter that accepts everything. Peers get
+ * the document itself: it has to live as long as the filter. */
 int query_filter_compile(const struct doc *filter, struct arena *arena,
                          const struct query_filter **compiled, struct error *error);
 
-/* A record as a filter or an order sees it. */
+/* A record as a filter or an order sees it. Rows that a peer answered have no snapshot and no
+ * source; everybody outside of this folder reads rows through the functions below. */
 struct query_row {
     const struct store_snapshot *snapshot;
     const struct store_source *source;
     uint32_t row;
     const char *shard;
     int64_t window_ms; /* the collection's window length: tells a memtable row's window */
+    const struct query_peer_row *peer;
+};
+
+/* What an operation brings with each row that a peer answers. Rows of this process have it all. */
+struct query_wants {
+    bool payload, vector;
 };
 
 /** Whether the row matches; reads the payload only if the filter needs it. `scratch` is reset by
@@ -114,11 +138,14 @@ void query_filter_time_range(const struct query_filter *filter, int64_t *from_ms
 struct query_hit {
     struct query_row row;
     float score; /* as the metric defines it for users: cosine, dot, or L2 distance */
+    /* What the hits are ordered by, as a sum: of a search, higher is better. */
+    double order, order_rest;
 };
 
 struct query_explain {
     int64_t window_start_ms, window_length_ms;
     const char *shard;
+    const char *node;   /* NULL: this process */
     const char *source; /* "memtable", "chunk", "run", "hnsw", "ivf_pq" */
     uint64_t generation;
     uint64_t rows;
@@ -147,6 +174,8 @@ struct query_search {
     const uint8_t *exclude_key; /* this id is left out ("nearest to id"); NULL: none */
     size_t exclude_key_bytes;
     bool explain;
+    bool duplicates; /* an id that several shards hold may come back from each */
+    struct query_wants wants;
     struct arena *arena; /* for the result */
 };
 
@@ -170,6 +199,7 @@ struct query_scroll {
     const char *order_by; /* payload path or "@time"/"@offset"; NULL: by id */
     bool descending;
     const struct doc *start_from; /* may be NULL */
+    struct query_wants wants;
     struct arena *arena;
 };
 
@@ -183,25 +213,53 @@ int query_scroll_run(struct query_view *view, const struct query_scroll *scroll,
 int query_count(struct query_view *view, const struct query_filter *filter, uint64_t *count,
                 struct error *error);
 
-/** `payload` (a map) lives for the call. Anything but 0 ends the visit. */
-typedef int (*query_visit_function)(void *context, const struct query_row *row,
-                                    const struct doc *payload, struct error *error);
-/** Every matching visible row with its payload, file by file: cheaper than a scroll that reads
- * payloads. Returns what `visit` returned, or an error of its own. */
-int query_visit(struct query_view *view, const struct query_filter *filter,
-                query_visit_function visit, void *context, struct error *error);
+struct query_facet_value {
+    struct doc value; /* a string, an integer or a boolean */
+    uint64_t count;
+};
 
+enum { QUERY_FACET_VALUES_MAX = 1 << 20 };
+
+/** How many matching rows have each value of a payload field, the most frequent first, equal counts
+ * by value; exact. A row counts once for a value. ERROR_INVALID: more than QUERY_FACET_VALUES_MAX
+ * values. */
+int query_facet(struct query_view *view, const char *key, const struct query_filter *filter,
+                struct arena *arena, struct query_facet_value **values, size_t *count,
+                struct error *error);
+
+struct query_key {
+    const uint8_t *bytes;
+    size_t size_bytes;
+};
+
+/** The visible versions of many ids. rows[i].shard is NULL where there is none. */
+int query_find_many(struct query_view *view, const struct query_key *keys, size_t count,
+                    struct query_wants wants, struct arena *arena, struct query_row *rows,
+                    struct error *error);
 /** The visible version of one id: ERROR_NOT_FOUND when there is none. */
-int query_find(struct query_view *view, const uint8_t *key, size_t key_bytes, struct query_row *row,
-               struct error *error);
+int query_find(struct query_view *view, const uint8_t *key, size_t key_bytes, struct arena *arena,
+               struct query_row *row, struct error *error);
 
-/** The shards that hold a visible version of the id: their number, the names of the first `max` in
- * `shards`, valid until the view closes. More than one: producers disagree about the partitioner. A
- * shard whose bytes are damaged there counts, too. */
-size_t query_locate(const struct query_view *view, const uint8_t *key, size_t key_bytes,
-                    const char **shards, size_t max);
+/* The shards that hold a visible version of an id, the newest event first. More than one: producers
+ * disagree about the partitioner. A shard whose bytes are damaged there counts, too. */
+struct query_holders {
+    const char **shards; /* valid until the view closes */
+    size_t count;
+};
 
-/** The row's payload as a document in `arena` (an empty map at least), its vector, its id. */
+/** Of many ids, in `arena`. */
+int query_locate(struct query_view *view, const struct query_key *keys, size_t count,
+                 struct arena *arena, struct query_holders **holders, struct error *error);
+
+/** The id as the store sorts it. */
+const uint8_t *query_row_key(const struct query_row *row, size_t *key_bytes);
+/** Position in its partition. */
+int64_t query_row_offset(const struct query_row *row);
+int64_t query_row_time_ms(const struct query_row *row);
+/** Whether both are the same record. */
+bool query_row_same(const struct query_row *a, const struct query_row *b);
+/** The row's payload as a document in `arena` (an empty map at least), its vector, its id. The
+ * operation must have asked for them (struct query_wants). */
 int query_row_payload(const struct query_row *row, struct arena *arena, struct doc *payload,
                       struct error *error);
 int query_row_vector(const struct query_row *row, const float **vector, struct error *error);

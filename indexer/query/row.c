@@ -1,5 +1,10 @@
 /* row: one row of a snapshot, found by its id, as documents and numbers. */
-#include "indexer/query/view.h"
+#include "indexer/query/gather.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "base/memory.h"
 
 int query_payload_decode(const struct query_row *row, const uint8_t *bytes, size_t size_bytes,
                          struct arena *arena, struct doc *payload, struct error *error)
@@ -24,8 +29,12 @@ int query_row_payload(const struct query_row *row, struct arena *arena, struct d
 {
     const uint8_t *bytes;
     size_t size_bytes;
-    int code = store_row_payload(row->source, row->row, arena, &bytes, &size_bytes, error);
+    int code;
 
+    if (row->peer)
+        return query_payload_decode(row, row->peer->payload, row->peer->payload_bytes, arena,
+                                    payload, error);
+    code = store_row_payload(row->source, row->row, arena, &bytes, &size_bytes, error);
     return code != 0 ? code : query_payload_decode(row, bytes, size_bytes, arena, payload, error);
 }
 
@@ -33,13 +42,40 @@ int query_row_vector(const struct query_row *row, const float **vector, struct e
 {
     uint32_t count;
 
-    return store_row_vectors(row->source, row->row, vector, &count, error);
+    if (!row->peer)
+        return store_row_vectors(row->source, row->row, vector, &count, error);
+    assert(row->peer->vector);
+    *vector = row->peer->vector;
+    return 0;
+}
+
+const uint8_t *query_row_key(const struct query_row *row, size_t *key_bytes)
+{
+    if (!row->peer)
+        return store_row_key(row->source, row->row, key_bytes);
+    *key_bytes = row->peer->key_bytes;
+    return row->peer->key;
+}
+
+int64_t query_row_offset(const struct query_row *row)
+{
+    return row->peer ? row->peer->offset : store_row_offset(row->source, row->row);
+}
+
+int64_t query_row_time_ms(const struct query_row *row)
+{
+    return row->peer ? row->peer->time_ms : store_row_event_time_ms(row->source, row->row);
+}
+
+bool query_row_same(const struct query_row *a, const struct query_row *b)
+{
+    return query_row_offset(a) == query_row_offset(b) && strcmp(a->shard, b->shard) == 0;
 }
 
 struct doc query_row_id(const struct query_row *row, struct arena *arena)
 {
     size_t key_bytes;
-    const uint8_t *key = store_row_key(row->source, row->row, &key_bytes);
+    const uint8_t *key = query_row_key(row, &key_bytes);
 
     return store_key_to_doc(key, key_bytes, arena);
 }
@@ -48,6 +84,8 @@ int64_t query_row_window_ms(const struct query_row *row)
 {
     int64_t time_ms, over;
 
+    if (row->peer)
+        return row->peer->window_start_ms;
     if (row->source->kind != STORE_SOURCE_MEMTABLE)
         return row->source->window_start_ms;
     time_ms = store_row_event_time_ms(row->source, row->row);
@@ -55,53 +93,4 @@ int64_t query_row_window_ms(const struct query_row *row)
         return 0; /* the window without bounds */
     over = time_ms % row->window_ms;
     return time_ms - (over < 0 ? over + row->window_ms : over);
-}
-
-int query_find(struct query_view *view, const uint8_t *key, size_t key_bytes, struct query_row *row,
-               struct error *error)
-{
-    bool found = false;
-    int64_t found_ms = 0;
-
-    for (size_t i = 0; i < view->shard_count; i++) {
-        const struct store_source *source;
-        struct error local = {0};
-        uint32_t place;
-        int64_t time_ms;
-        int code =
-            store_snapshot_find(view->shards[i].snapshot, key, key_bytes, &source, &place, &local);
-        if (code == ERROR_NOT_FOUND)
-            continue;
-        if (code != 0) {
-            *error = local;
-            return error_wrap(error, "shard %s", view->shards[i].name);
-        }
-        /* Offsets of two shards do not compare; the newest event is the best guess there is. */
-        time_ms = store_row_event_time_ms(source, place);
-        if (found && time_ms <= found_ms)
-            continue;
-        found = true;
-        found_ms = time_ms;
-        *row = query_view_row(view, i, source, place);
-    }
-    return found ? 0 : error_set(error, ERROR_NOT_FOUND, "no record has this id");
-}
-
-size_t query_locate(const struct query_view *view, const uint8_t *key, size_t key_bytes,
-                    const char **shards, size_t max)
-{
-    size_t count = 0;
-
-    for (size_t i = 0; i < view->shard_count; i++) {
-        const struct store_source *source;
-        struct error ignored = {0};
-        uint32_t row;
-        if (store_snapshot_find(view->shards[i].snapshot, key, key_bytes, &source, &row,
-                                &ignored) == ERROR_NOT_FOUND)
-            continue;
-        if (count < max)
-            shards[count] = view->shards[i].name;
-        count++;
-    }
-    return count;
 }

@@ -2,6 +2,7 @@
 
 #include "indexer/query/column.h"
 #include "indexer/query/filter.h"
+#include "indexer/query/gather.h"
 
 enum {
     BATCH_ROWS = 256,
@@ -171,48 +172,49 @@ static int count_row(void *context, const struct query_row *row, const uint8_t *
     return 0;
 }
 
-int query_count(struct query_view *view, const struct query_filter *filter, uint64_t *count,
-                struct error *error)
+static int count_here(struct query_view *view, const struct query_filter *filter, uint64_t *count,
+                      struct error *error)
 {
-    struct row_scan_options options = {
+    const struct row_scan_options options = {
         .view = view, .filter = filter, .visit = count_row, .context = count};
 
     *count = 0;
     return query_row_scan(&options, error);
 }
 
-struct visitor {
-    query_visit_function visit;
-    void *context;
-    struct arena payload; /* of one row */
-};
-
-static int visit_row(void *context, const struct query_row *row, const uint8_t *bytes,
-                     size_t size_bytes, struct arena *scratch, struct error *error)
+/* {"count": n} */
+static int take_count(void *context, const struct gather_answer *answer, struct error *error)
 {
-    struct visitor *visitor = context;
-    struct doc payload;
+    uint64_t *count = context;
+    int64_t more;
 
-    (void)scratch;
-    arena_reset(&visitor->payload);
-    if (query_payload_decode(row, bytes, size_bytes, &visitor->payload, &payload, error) != 0)
+    if (wire_get_i64(answer->result, "count", &more, error) != 0)
         return error->code;
-    return visitor->visit(visitor->context, row, &payload, error);
+    if (more < 0)
+        return error_set(error, ERROR_INVALID, "peer: `count` is negative");
+    *count += (uint64_t)more;
+    return 0;
 }
 
-int query_visit(struct query_view *view, const struct query_filter *filter,
-                query_visit_function visit, void *context, struct error *error)
+int query_count(struct query_view *view, const struct query_filter *filter, uint64_t *count,
+                struct error *error)
 {
-    struct visitor visitor = {.visit = visit, .context = context};
-    struct row_scan_options options = {.view = view,
-                                       .filter = filter,
-                                       .needs_payload = true,
-                                       .visit = visit_row,
-                                       .context = &visitor};
-    int code;
+    const struct doc op = wire_from_filter("count", filter, NULL, &view->arena);
+    struct gather gather;
 
-    arena_create(&visitor.payload, 0);
-    code = query_row_scan(&options, error);
-    arena_destroy(&visitor.payload);
-    return code;
+    gather_start(&gather, view, &view->arena, &op);
+    return gather_finish(&gather, count_here(view, filter, count, error), take_count, count, error);
+}
+
+int answer_count(struct query_view *view, const struct doc *op, struct arena *arena,
+                 struct wire_map *result, struct error *error)
+{
+    const struct query_filter *filter;
+    uint64_t count;
+
+    if (wire_to_filter(op, arena, &filter, error) != 0 ||
+        count_here(view, filter, &count, error) != 0)
+        return error->code;
+    wire_put(result, "count", doc_integer((int64_t)count));
+    return 0;
 }

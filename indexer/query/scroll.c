@@ -4,8 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "indexer/query/column.h"
 #include "indexer/query/filter.h"
+#include "indexer/query/gather.h"
 #include "indexer/query/row_scan.h"
 #include "indexer/query/top.h"
 #include "indexer/query/view.h"
@@ -196,7 +198,7 @@ static int scroll_by_id(struct query_view *view, const struct query_scroll *scro
             *next_key_bytes = key_bytes;
             break;
         }
-        result->hits[result->hit_count++] = (struct query_hit){row, 1.0F};
+        result->hits[result->hit_count++] = (struct query_hit){.row = row, .score = 1.0F};
     }
     merge_close(&merge);
     arena_destroy(&scratch);
@@ -382,6 +384,17 @@ static enum filter_virtual order_key(const char *order_by)
                                               : FILTER_PAYLOAD;
 }
 
+/* The value travels as the sum of two doubles, which hold it exactly. */
+static struct query_hit hit_of(const struct ordered *ordered)
+{
+    double order = (double)ordered->value;
+
+    return (struct query_hit){.row = ordered->row,
+                              .score = 1.0F,
+                              .order = order,
+                              .order_rest = (double)(ordered->value - (order_value)order)};
+}
+
 static int scroll_by_value(struct query_view *view, const struct query_scroll *scroll,
                            struct query_result *result, struct error *error)
 {
@@ -410,10 +423,147 @@ static int scroll_by_value(struct query_view *view, const struct query_scroll *s
     /* The heap's root is the last: taken off from the back. */
     while (ordering.count > 0) {
         size_t last = --ordering.count;
-        result->hits[last] = (struct query_hit){ordering.best[0].row, 1.0F};
+        result->hits[last] = hit_of(&ordering.best[0]);
         ordering.best[0] = ordering.best[last];
         sift_down(&ordering, 0, ordering.count);
     }
+    return 0;
+}
+
+static int scroll_here(struct query_view *view, const struct query_scroll *scroll,
+                       struct query_result *result, const uint8_t **next_key,
+                       size_t *next_key_bytes, struct error *error)
+{
+    if (scroll->order_by)
+        return scroll_by_value(view, scroll, result, error);
+    result->hits = arena_calloc(scroll->arena, scroll->limit, sizeof(*result->hits));
+    count_windows(view, scroll->arena, result);
+    return scroll_by_id(view, scroll, result, next_key, next_key_bytes, error);
+}
+
+/* Pages of peers. */
+
+struct gathered {
+    const struct query_scroll *scroll;
+    uint32_t dim;
+    struct query_hit *hits;
+    size_t count;
+    struct query_result result; /* windows and `partial` */
+};
+
+static int take_answer(void *context, const struct gather_answer *answer, struct error *error)
+{
+    struct gathered *gathered = context;
+    struct arena *arena = gathered->scroll->arena;
+    struct query_result result = gathered->result;
+    struct query_hit *hits, *all;
+    size_t count;
+
+    if (gather_hits(answer, gathered->dim, gathered->scroll->wants, arena, &hits, &count, error) !=
+            0 ||
+        gather_result(answer, arena, &result, error) != 0)
+        return error->code;
+    all = memory_checked(arena_calloc(arena, gathered->count + count + 1, sizeof(*all)));
+    if (gathered->count > 0)
+        memcpy(all, gathered->hits, gathered->count * sizeof(*all));
+    memcpy(all + gathered->count, hits, count * sizeof(*all));
+    gathered->hits = all;
+    gathered->count += count;
+    gathered->result = result;
+    return 0;
+}
+
+static int compare_hit_keys(const struct query_hit *a, const struct query_hit *b)
+{
+    size_t a_bytes, b_bytes;
+    const uint8_t *a_key = query_row_key(&a->row, &a_bytes);
+    const uint8_t *b_key = query_row_key(&b->row, &b_bytes);
+
+    return query_key_compare(a_key, a_bytes, b_key, b_bytes);
+}
+
+/* Of one id in several shards the newest event comes first. */
+static int by_key(const void *a, const void *b)
+{
+    const struct query_hit *left = a, *right = b;
+    int64_t left_ms = query_row_time_ms(&left->row), right_ms = query_row_time_ms(&right->row);
+    int order = compare_hit_keys(left, right);
+
+    if (order == 0)
+        order = (left_ms < right_ms) - (left_ms > right_ms);
+    return order != 0 ? order : query_shard_compare(left->row.shard, right->row.shard);
+}
+
+static int by_value(const void *a, const void *b, void *context)
+{
+    const struct query_hit *left = a, *right = b;
+    const struct query_scroll *scroll = context;
+    order_value left_value = (order_value)left->order + (order_value)left->order_rest;
+    order_value right_value = (order_value)right->order + (order_value)right->order_rest;
+    int order = (left_value > right_value) - (left_value < right_value);
+
+    if (order != 0)
+        return scroll->descending ? -order : order;
+    return by_key(a, b);
+}
+
+/* The first page of all pages together. Each page has one row more than the limit, by which the next
+ * page's start is known. */
+static void merge_pages(const struct query_scroll *scroll, const struct gathered *gathered,
+                        struct query_result *result, const uint8_t **next_key,
+                        size_t *next_key_bytes)
+{
+    size_t count = result->hit_count + gathered->count, kept = 0;
+    struct query_hit *all = memory_checked(arena_calloc(scroll->arena, count + 1, sizeof(*all)));
+
+    if (result->hit_count > 0)
+        memcpy(all, result->hits, result->hit_count * sizeof(*all));
+    if (gathered->count > 0)
+        memcpy(all + result->hit_count, gathered->hits, gathered->count * sizeof(*all));
+    if (scroll->order_by) {
+        qsort_r(all, count, sizeof(*all), by_value, (void *)scroll);
+        kept = count;
+    } else {
+        qsort(all, count, sizeof(*all), by_key);
+        for (size_t i = 0; i < count; i++)
+            if (kept == 0 || compare_hit_keys(&all[kept - 1], &all[i]) != 0)
+                all[kept++] = all[i];
+    }
+    *next_key = NULL;
+    if (kept > scroll->limit) {
+        if (!scroll->order_by)
+            *next_key = query_row_key(&all[scroll->limit].row, next_key_bytes);
+        kept = scroll->limit;
+    }
+    if (*next_key)
+        *next_key =
+            (const uint8_t *)memory_checked(arena_copy(scroll->arena, *next_key, *next_key_bytes));
+    result->hits = all;
+    result->hit_count = kept;
+}
+
+static int scroll_everywhere(struct query_view *view, const struct query_scroll *scroll,
+                             struct query_result *result, const uint8_t **next_key,
+                             size_t *next_key_bytes, struct error *error)
+{
+    struct query_scroll one_more = *scroll;
+    struct gathered gathered = {.scroll = scroll, .dim = view->collection->dim};
+    struct gather gather;
+    struct doc op;
+    int code;
+
+    one_more.limit++;
+    op = wire_from_scroll(scroll, one_more.limit, scroll->arena);
+    gather_start(&gather, view, scroll->arena, &op);
+    code = scroll_here(view, &one_more, result, next_key, next_key_bytes, error);
+    code = gather_finish(&gather, code, take_answer, &gathered, error);
+    if (code != 0)
+        return code;
+    merge_pages(scroll, &gathered, result, next_key, next_key_bytes);
+    result->partial |= gathered.result.partial;
+    result->windows_searched += gathered.result.windows_searched;
+    result->windows_pruned += gathered.result.windows_pruned;
+    result->windows_live += gathered.result.windows_live;
     return 0;
 }
 
@@ -428,9 +578,24 @@ int query_scroll_run(struct query_view *view, const struct query_scroll *scroll,
         return error_set(error, ERROR_INVALID, "limit: value 0 invalid, must be 1 or larger");
     if (scroll->limit > QUERY_LIMIT_MAX)
         return error_set(error, ERROR_INVALID, "limit: at most %d", QUERY_LIMIT_MAX);
-    if (scroll->order_by)
-        return scroll_by_value(view, scroll, result, error);
-    result->hits = arena_calloc(scroll->arena, scroll->limit, sizeof(*result->hits));
-    count_windows(view, scroll->arena, result);
-    return scroll_by_id(view, scroll, result, next_key, next_key_bytes, error);
+    if (gather_needed(view))
+        return scroll_everywhere(view, scroll, result, next_key, next_key_bytes, error);
+    return scroll_here(view, scroll, result, next_key, next_key_bytes, error);
+}
+
+int answer_scroll(struct query_view *view, const struct doc *op, struct arena *arena,
+                  struct wire_map *result, struct error *error)
+{
+    struct query_result page = {0};
+    struct query_scroll scroll;
+    const uint8_t *next_key = NULL;
+    size_t next_key_bytes = 0;
+
+    if (wire_to_scroll(op, arena, &scroll, error) != 0)
+        return error->code;
+    if (scroll.limit == 0)
+        return error_set(error, ERROR_INVALID, "peer: limit is 0");
+    if (scroll_here(view, &scroll, &page, &next_key, &next_key_bytes, error) != 0)
+        return error->code;
+    return answer_result(view, &page, scroll.wants, arena, result, error);
 }

@@ -1,10 +1,13 @@
 #include "indexer/query/filter.h"
+#include "indexer/query/gather.h"
 #include "indexer/query/searcher.h"
 
 #include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "base/memory.h"
 
 enum {
     VECTOR_ALIGNMENT = 64,
@@ -307,54 +310,171 @@ static int run_plan(struct searcher *searcher, struct plan *plan, size_t limit, 
 
 /* Result. */
 
+/* Hits of this process and of its peers, while they are merged. */
+struct merged {
+    struct query_hit *hits;
+    size_t count;
+};
+
+static int compare_keys(const struct query_hit *a, const struct query_hit *b)
+{
+    size_t a_bytes, b_bytes;
+    const uint8_t *a_key = query_row_key(&a->row, &a_bytes);
+    const uint8_t *b_key = query_row_key(&b->row, &b_bytes);
+
+    return query_key_compare(a_key, a_bytes, b_key, b_bytes);
+}
+
+/* As the heap ranks them; the names of shards stand for their places. */
+static int best_first(const void *a, const void *b)
+{
+    const struct query_hit *left = a, *right = b;
+    int order = (left->order < right->order) - (left->order > right->order);
+
+    if (order == 0)
+        order = compare_keys(left, right);
+    return order != 0 ? order : query_shard_compare(left->row.shard, right->row.shard);
+}
+
 static int key_then_newest(const void *a, const void *b)
 {
-    const struct top_entry *left = *(struct top_entry *const *)a;
-    const struct top_entry *right = *(struct top_entry *const *)b;
-    int order = query_key_compare(left->key, left->key_bytes, right->key, right->key_bytes);
+    const struct query_hit *left = *(struct query_hit *const *)a;
+    const struct query_hit *right = *(struct query_hit *const *)b;
+    int order = compare_keys(left, right);
     int64_t left_ms, right_ms;
 
     if (order != 0)
         return order;
-    left_ms = store_row_event_time_ms(left->source, left->row);
-    right_ms = store_row_event_time_ms(right->source, right->row);
+    left_ms = query_row_time_ms(&left->row);
+    right_ms = query_row_time_ms(&right->row);
     return left_ms != right_ms ? (left_ms < right_ms) - (left_ms > right_ms)
-                               : (left->shard > right->shard) - (left->shard < right->shard);
+                               : query_shard_compare(left->row.shard, right->row.shard);
 }
 
 /* Kafka keeps an id in one partition, until partitions are added or a second topic carries it too.
  * Of such an id the version with the newest event time stays. Returns how many rows left. */
-static size_t drop_duplicates(struct searcher *searcher)
+static size_t drop_duplicates(const struct searcher *searcher, struct merged *merged)
 {
-    struct top *top = &searcher->top;
-    struct top_entry **by_key;
+    const struct query_view *view = searcher->view;
+    struct query_hit **by_key;
     size_t kept = 0;
     size_t dropped = 0;
 
-    if (searcher->view->shard_count < 2 || top->count < 2)
+    if (searcher->search->duplicates || view->shard_count + view->remote_count < 2 ||
+        merged->count < 2)
         return 0;
-    by_key = arena_calloc(searcher->search->arena, top->count, sizeof(*by_key));
-    for (size_t i = 0; i < top->count; i++)
-        by_key[i] = &top->entries[i];
-    qsort(by_key, top->count, sizeof(*by_key), key_then_newest);
-    /* The newest of an id comes first; the others are marked by having no source. */
-    for (size_t i = top->count - 1; i > 0; i--)
-        if (query_key_compare(by_key[i]->key, by_key[i]->key_bytes, by_key[i - 1]->key,
-                              by_key[i - 1]->key_bytes) == 0)
-            by_key[i]->source = NULL;
-    for (size_t i = 0; i < top->count; i++)
-        if (top->entries[i].source)
-            top->entries[kept++] = top->entries[i];
-    dropped = top->count - kept;
-    top->count = kept;
+    by_key = arena_calloc(searcher->search->arena, merged->count, sizeof(*by_key));
+    for (size_t i = 0; i < merged->count; i++)
+        by_key[i] = &merged->hits[i];
+    qsort(by_key, merged->count, sizeof(*by_key), key_then_newest);
+    /* The newest of an id comes first; the others are marked by having no shard. */
+    for (size_t i = merged->count - 1; i > 0; i--)
+        if (compare_keys(by_key[i], by_key[i - 1]) == 0)
+            by_key[i]->row.shard = NULL;
+    for (size_t i = 0; i < merged->count; i++)
+        if (merged->hits[i].row.shard)
+            merged->hits[kept++] = merged->hits[i];
+    dropped = merged->count - kept;
+    merged->count = kept;
     return dropped;
 }
 
+static void take_top(const struct searcher *searcher, struct merged *merged)
+{
+    const struct top *top = &searcher->top;
+
+    merged->hits = arena_calloc(searcher->search->arena, top->count + 1, sizeof(*merged->hits));
+    merged->count = top->count;
+    for (size_t i = 0; i < top->count; i++) {
+        const struct top_entry *entry = &top->entries[i];
+        merged->hits[i] = (struct query_hit){
+            .row = query_view_row(searcher->view, entry->shard, entry->source, entry->row),
+            .score = entry->score,
+            .order = entry->order};
+    }
+}
+
+/* What the answers of one round bring. */
+struct gathered {
+    struct searcher *searcher;
+    struct merged more;
+    struct query_result result; /* windows, partial, explanations */
+};
+
+static int take_answer(void *context, const struct gather_answer *answer, struct error *error)
+{
+    struct gathered *gathered = context;
+    const struct query_search *search = gathered->searcher->search;
+    struct merged *more = &gathered->more;
+    struct query_result result = gathered->result;
+    struct query_hit *hits, *all;
+    size_t count;
+
+    if (gather_hits(answer, gathered->searcher->dim, search->wants, search->arena, &hits, &count,
+                    error) != 0 ||
+        gather_result(answer, search->arena, &result, error) != 0)
+        return error->code;
+    all = memory_checked(arena_calloc(search->arena, more->count + count + 1, sizeof(*all)));
+    if (more->count > 0)
+        memcpy(all, more->hits, more->count * sizeof(*all));
+    memcpy(all + more->count, hits, count * sizeof(*all));
+    more->hits = all;
+    more->count += count;
+    gathered->result = result;
+    return 0;
+}
+
+/* The best `limit` of both; peers rank as this process does, so the order is known. */
+static void merge(const struct searcher *searcher, const struct gathered *gathered, size_t limit,
+                  struct merged *merged)
+{
+    const struct merged *more = &gathered->more;
+    struct query_hit *all;
+
+    if (more->count == 0)
+        return;
+    all = memory_checked(
+        arena_calloc(searcher->search->arena, merged->count + more->count, sizeof(*all)));
+    if (merged->count > 0)
+        memcpy(all, merged->hits, merged->count * sizeof(*all));
+    memcpy(all + merged->count, more->hits, more->count * sizeof(*all));
+    merged->hits = all;
+    merged->count += more->count;
+    qsort(all, merged->count, sizeof(*all), best_first);
+    if (merged->count > limit)
+        merged->count = limit;
+}
+
+/* The best `limit` rows of the shards that are open here and of those of peers. */
+static int run_round(struct searcher *searcher, struct plan *plan, size_t limit,
+                     struct merged *merged, struct query_result *result, struct error *error)
+{
+    struct query_view *view = searcher->whole_view;
+    struct gathered gathered = {.searcher = searcher};
+    struct gather gather;
+    struct doc op = {0};
+    int code;
+
+    if (gather_needed(view))
+        op = wire_from_search(searcher->search, (uint32_t)limit, searcher->dim,
+                              searcher->search->arena);
+    gather_start(&gather, view, searcher->search->arena, &op);
+    code = run_plan(searcher, plan, limit, error);
+    code = gather_finish(&gather, code, take_answer, &gathered, error);
+    if (code != 0)
+        return code;
+    take_top(searcher, merged);
+    merge(searcher, &gathered, limit, merged);
+    *result = gathered.result;
+    return 0;
+}
+
+/* Windows of this process come first, then those of peers, which are in the result already. */
 static void explain_fill(const struct searcher *searcher, const struct plan *plan,
                          struct query_result *result)
 {
-    struct query_explain *explain =
-        arena_calloc(searcher->search->arena, plan->count + 1, sizeof(*explain));
+    struct query_explain *explain = arena_calloc(
+        searcher->search->arena, plan->count + result->explain_count + 1, sizeof(*explain));
 
     for (size_t i = 0; i < plan->count; i++) {
         const struct source_search *source = &plan->sources[i];
@@ -366,29 +486,24 @@ static void explain_fill(const struct searcher *searcher, const struct plan *pla
                                             .rows = source->source->row_count,
                                             .seconds = source->seconds};
     }
+    if (result->explain_count > 0)
+        memcpy(explain + plan->count, result->explain, result->explain_count * sizeof(*explain));
     result->explain = explain;
-    result->explain_count = plan->count;
+    result->explain_count += plan->count;
 }
 
 static void result_fill(const struct searcher *searcher, const struct plan *plan,
-                        struct query_result *result)
+                        const struct merged *merged, struct query_result *result)
 {
-    const struct top *top = &searcher->top;
-    size_t first = searcher->search->offset;
-    size_t count = top->count > first ? top->count - first : 0;
+    const struct query_search *search = searcher->search;
+    size_t first = search->offset < merged->count ? search->offset : merged->count;
 
-    if (count > searcher->search->limit)
-        count = searcher->search->limit;
-    result->hits = arena_calloc(searcher->search->arena, count + 1, sizeof(*result->hits));
-    result->hit_count = count;
-    for (size_t i = 0; i < count; i++) {
-        const struct top_entry *entry = &top->entries[first + i];
-        result->hits[i] = (struct query_hit){
-            .row = query_view_row(searcher->view, entry->shard, entry->source, entry->row),
-            .score = entry->score};
-    }
-    result->partial = atomic_load(&searcher->partial);
-    if (searcher->search->explain)
+    result->hits = merged->hits + first;
+    result->hit_count = merged->count - first;
+    if (result->hit_count > search->limit)
+        result->hit_count = search->limit;
+    result->partial |= atomic_load(&searcher->partial);
+    if (search->explain)
         explain_fill(searcher, plan, result);
 }
 
@@ -398,6 +513,7 @@ int query_search_run(struct query_view *view, const struct query_search *search,
     const struct config_collection *collection = view->collection;
     struct searcher searcher = {
         .view = view,
+        .whole_view = view,
         .search = search,
         .filter = search->filter && !search->filter->accepts_all ? search->filter : NULL,
         .metric = collection->metric,
@@ -408,6 +524,8 @@ int query_search_run(struct query_view *view, const struct query_search *search,
         .to_ms = search->to_ms,
         .lock = PTHREAD_MUTEX_INITIALIZER};
     size_t limit = (size_t)search->limit + search->offset;
+    struct query_result windows = {0};
+    struct merged merged = {0};
     struct plan plan;
     int code = check(search, searcher.dim, error);
 
@@ -418,19 +536,34 @@ int query_search_run(struct query_view *view, const struct query_search *search,
     searcher.bounded = searcher.from_ms != INT64_MIN || searcher.to_ms != INT64_MAX;
     searcher.threshold_order = search_threshold_order(searcher.metric, search);
     prepare_query(&searcher);
-    plan_make(&plan, &searcher, result);
+    plan_make(&plan, &searcher, &windows);
     for (int round = 0; round < DUPLICATE_ROUNDS; round++) {
         bool full;
         size_t dropped;
-        code = run_plan(&searcher, &plan, limit, error);
+        code = run_round(&searcher, &plan, limit, &merged, result, error);
         if (code != 0)
             return code;
-        full = searcher.top.count == searcher.top.limit;
-        dropped = drop_duplicates(&searcher);
-        if (dropped == 0 || !full)
+        full = merged.count == limit;
+        dropped = drop_duplicates(&searcher, &merged);
+        if (dropped == 0 || !full || (gather_needed(view) && limit + dropped > QUERY_LIMIT_MAX))
             break;
         limit += dropped;
     }
-    result_fill(&searcher, &plan, result);
+    result->windows_searched += windows.windows_searched;
+    result->windows_pruned += windows.windows_pruned;
+    result->windows_live += windows.windows_live;
+    result_fill(&searcher, &plan, &merged, result);
     return 0;
+}
+
+int answer_search(struct query_view *view, const struct doc *op, struct arena *arena,
+                  struct wire_map *result, struct error *error)
+{
+    struct query_search search;
+    struct query_result found;
+
+    if (wire_to_search(op, view->collection->dim, arena, &search, error) != 0 ||
+        query_search_run(view, &search, &found, error) != 0)
+        return error->code;
+    return answer_result(view, &found, search.wants, arena, result, error);
 }

@@ -5,7 +5,7 @@
 
 double search_decay(const struct searcher *searcher, int64_t event_time_ms)
 {
-    int64_t now_ms = searcher->view->now_ms;
+    int64_t now_ms = searcher->view->score_now_ms;
 
     if (searcher->search->half_life_ms <= 0 || event_time_ms >= now_ms)
         return 1.0;

@@ -18,6 +18,7 @@
 
 struct searcher {
     const struct query_view *view;
+    struct query_view *whole_view; /* the same, where peers are asked */
     const struct query_search *search;
     const struct query_filter *filter; /* NULL: everything */
     const float *query;                /* normalised under cosine */

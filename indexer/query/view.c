@@ -1,5 +1,5 @@
 /* Views: leases and snapshots of all shards of a collection. */
-#include "indexer/query/view.h"
+#include "indexer/query/gather.h"
 
 #include <assert.h>
 #include <stdatomic.h>
@@ -13,14 +13,65 @@
 
 enum { DEFAULT_TIMEOUT_MS = 30000 };
 
+int query_shard_compare(const char *a, const char *b)
+{
+    return strverscmp(a, b);
+}
+
+uint32_t query_view_place(const struct query_view *view, const char *shard)
+{
+    uint32_t place = 0;
+
+    while (place + 1 < view->shard_count && strcmp(view->shards[place].name, shard) != 0)
+        place++;
+    return place;
+}
+
+/* Leases of other shards than the wanted ones are given back. */
+static size_t keep_wanted(struct query_view *view, const struct query_view_options *options,
+                          struct store_lease *leases)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < view->shard_count; i++) {
+        const char *name = store_shard_name(leases[i].shard);
+        size_t k = 0;
+        while (k < options->shard_count && strcmp(options->shards[k], name) != 0)
+            k++;
+        if (k < options->shard_count)
+            leases[kept++] = leases[i];
+        else
+            store_registry_release(view->registry, &leases[i]);
+    }
+    return kept;
+}
+
+/* Peers are asked for every shard that is expected and not open here. */
+static void take_remotes(struct query_view *view)
+{
+    view->remote_count = 0;
+    if (!view->peers || !view->coverage.known)
+        return;
+    view->coverage.elsewhere = false;
+    view->remotes = memory_checked(
+        arena_calloc(&view->arena, view->coverage.missing_count + 1, sizeof(*view->remotes)));
+    for (size_t i = 0; i < view->coverage.missing_count; i++)
+        view->remotes[view->remote_count++] = (struct view_remote){
+            .name = view->coverage.missing_names[i], .label = view->coverage.missing[i]};
+}
+
 /* Takes what is open right now. Leases and snapshots live in the view's arena. */
-static void view_take(struct query_view *view)
+static void view_take(struct query_view *view, const struct query_view_options *options)
 {
     struct store_lease *leases = NULL;
 
     view->now_ms = io_wall_ms(view->io);
+    view->score_now_ms = options->score_now_ms ? options->score_now_ms : view->now_ms;
     view->shard_count = store_registry_acquire_covered(view->registry, view->collection->name,
                                                        &view->arena, &leases, &view->coverage);
+    if (options->shards)
+        view->shard_count = keep_wanted(view, options, leases);
+    take_remotes(view);
     view->shards = arena_calloc(&view->arena, view->shard_count + 1, sizeof(*view->shards));
     view->freshness = arena_calloc(&view->arena, view->shard_count + 1, sizeof(*view->freshness));
     for (size_t i = 0; i < view->shard_count; i++) {
@@ -44,6 +95,7 @@ static void view_give_back(struct query_view *view)
         store_registry_release(view->registry, view->shards[i].lease);
     }
     view->shard_count = 0;
+    view->remote_count = 0;
     arena_reset(&view->arena);
 }
 
@@ -56,41 +108,38 @@ static int64_t timeout_of(const struct query_view_options *options)
     return options->timeout_ms < most_ms ? options->timeout_ms : most_ms;
 }
 
-/* One offset after the other: the view that is taken then sees them all, since offsets only grow.
- * Nothing is held meanwhile: a lease would keep a shard open that has to move. */
-static int wait_for_offsets(const struct query_view *view, const struct query_view_options *options,
-                            struct error *error)
+/* An offset that the view's own shards do not see yet, or NULL. Those of shards elsewhere travel with
+ * the operations: their owners wait. */
+static const struct query_min_offset *unseen_offset(const struct query_view *view,
+                                                    const struct query_view_options *options)
 {
     for (size_t i = 0; i < options->min_offset_count; i++) {
         const struct query_min_offset *wanted = &options->min_offsets[i];
-        int code = store_registry_wait_visible(view->registry, view->collection->name,
-                                               wanted->shard, wanted->offset, view->deadline_ns,
-                                               options->cancelled, error);
-        if (code == ERROR_CANCELLED)
-            return error_set(error, code, "the service is stopping");
-        if (code == ERROR_TIMEOUT)
-            return error_set(
-                error, code, "offset %lld of partition %s was not searchable within %lld ms",
-                (long long)wanted->offset, wanted->shard, (long long)timeout_of(options));
-        if (code != 0)
-            return code;
-    }
-    return 0;
-}
-
-/* A shard may close between the wait and the snapshot: then its offset is waited for again. */
-static bool sees_offsets(const struct query_view *view, const struct query_view_options *options)
-{
-    for (size_t i = 0; i < options->min_offset_count; i++) {
-        const struct query_min_offset *wanted = &options->min_offsets[i];
-        bool there = false;
+        bool there = query_view_remote(view, wanted->shard) != NULL;
         for (size_t j = 0; j < view->shard_count && !there; j++)
             there = strcmp(view->freshness[j].shard, wanted->shard) == 0 &&
                     view->freshness[j].next_offset > wanted->offset;
         if (!there)
-            return false;
+            return wanted;
     }
-    return true;
+    return NULL;
+}
+
+/* Nothing is held meanwhile: a lease would keep a shard open that has to move. */
+static int wait_for_offset(const struct query_view *view, const struct query_view_options *options,
+                           const struct query_min_offset *wanted, struct error *error)
+{
+    int code =
+        store_registry_wait_visible(view->registry, view->collection->name, wanted->shard,
+                                    wanted->offset, view->deadline_ns, options->cancelled, error);
+
+    if (code == ERROR_CANCELLED)
+        return error_set(error, code, "the service is stopping");
+    if (code == ERROR_TIMEOUT)
+        return error_set(error, code,
+                         "offset %lld of partition %s was not searchable within %lld ms",
+                         (long long)wanted->offset, wanted->shard, (long long)timeout_of(options));
+    return code;
 }
 
 /* An error has room for a few names only. */
@@ -108,17 +157,12 @@ static void join_names(const struct store_coverage *coverage, char *out, size_t 
                        coverage->missing_count - NAMED_MAX);
 }
 
-static int check_coverage(const struct query_view *view, bool whole, struct error *error)
+int query_view_check_whole(const struct query_view *view, struct error *error)
 {
     const char *collection = view->collection->name;
     char names[320];
 
-    if (view->coverage.elsewhere)
-        return error_set(error, ERROR_UNAVAILABLE,
-                         "This process has no points of %s: it runs without the ingest role. Ask a "
-                         "process that has it",
-                         collection);
-    if (!whole || query_view_whole(view))
+    if (!view->whole || query_view_whole(view))
         return 0;
     if (!view->coverage.known)
         return error_set(error, ERROR_UNAVAILABLE,
@@ -126,14 +170,29 @@ static int check_coverage(const struct query_view *view, bool whole, struct erro
                          "Kafka broker has answered",
                          collection);
     join_names(&view->coverage, names, sizeof(names));
-    return error_set(error, ERROR_UNAVAILABLE, "Not complete: this process does not serve %s of %s",
-                     names, collection);
+    return error_set(error, ERROR_UNAVAILABLE, "Not complete: %s %s of %s",
+                     view->peers ? "no node answered for" : "this process does not serve", names,
+                     collection);
+}
+
+/* What peers do not answer for is known after the operation. */
+static int check_coverage(const struct query_view *view, struct error *error)
+{
+    if (view->coverage.elsewhere)
+        return error_set(error, ERROR_UNAVAILABLE,
+                         view->peers
+                             ? "No node that has points of %s was found yet"
+                             : "This process has no points of %s: it runs without the ingest "
+                               "role. Ask a process that has it",
+                         view->collection->name);
+    return view->remote_count > 0 ? 0 : query_view_check_whole(view, error);
 }
 
 int query_view_open(const struct query_view_options *options, struct query_view **view,
                     struct error *error)
 {
     struct query_view *fresh = memory_new(1, sizeof(*fresh));
+    const struct query_min_offset *unseen;
 
     arena_create(&fresh->arena, 0);
     fresh->io = options->io ? options->io : io_posix();
@@ -141,19 +200,24 @@ int query_view_open(const struct query_view_options *options, struct query_view 
     fresh->registry = options->registry;
     fresh->pool = options->pool;
     fresh->shared_work_min = options->shared_work_min;
+    fresh->peers = options->shards ? NULL : options->peers;
+    fresh->min_offsets = options->min_offsets;
+    fresh->min_offset_count = options->min_offset_count;
+    fresh->cancelled = options->cancelled;
+    fresh->whole = options->whole;
     fresh->deadline_ns = io_monotonic_ns(fresh->io) + timeout_of(options) * 1000000;
-    view_take(fresh);
-    while (!sees_offsets(fresh, options)) {
+    view_take(fresh, options);
+    if (check_coverage(fresh, error) != 0) {
+        query_view_close(fresh);
+        return ERROR_UNAVAILABLE;
+    }
+    while ((unseen = unseen_offset(fresh, options))) {
         view_give_back(fresh);
-        if (wait_for_offsets(fresh, options, error) != 0) {
+        if (wait_for_offset(fresh, options, unseen, error) != 0) {
             query_view_close(fresh);
             return error->code;
         }
-        view_take(fresh);
-    }
-    if (check_coverage(fresh, options->whole, error) != 0) {
-        query_view_close(fresh);
-        return ERROR_UNAVAILABLE;
+        view_take(fresh, options);
     }
     *view = fresh;
     return 0;
@@ -171,8 +235,66 @@ void query_view_close(struct query_view *view)
 const struct query_shard_freshness *query_view_freshness(const struct query_view *view,
                                                          size_t *count)
 {
-    *count = view->shard_count;
-    return view->freshness;
+    *count = view->all_freshness ? view->all_count : view->shard_count;
+    return view->all_freshness ? view->all_freshness : view->freshness;
+}
+
+struct query_peer_counts query_view_peers(const struct query_view *view)
+{
+    return view->peer_counts;
+}
+
+struct view_remote *query_view_remote(const struct query_view *view, const char *name)
+{
+    for (size_t i = 0; i < view->remote_count; i++)
+        if (strcmp(view->remotes[i].name, name) == 0)
+            return &view->remotes[i];
+    return NULL;
+}
+
+/* Both lists are in the order of their names. */
+static void merge_freshness(struct query_view *view)
+{
+    struct query_shard_freshness *all = memory_checked(
+        arena_calloc(&view->arena, view->shard_count + view->remote_count + 1, sizeof(*all)));
+    size_t local = 0;
+
+    view->all_count = 0;
+    for (size_t i = 0; i <= view->remote_count; i++) {
+        const struct view_remote *remote = i < view->remote_count ? &view->remotes[i] : NULL;
+        while (local < view->shard_count &&
+               (!remote || query_shard_compare(view->freshness[local].shard, remote->name) < 0))
+            all[view->all_count++] = view->freshness[local++];
+        if (remote && remote->answered)
+            all[view->all_count++] =
+                (struct query_shard_freshness){.shard = remote->name,
+                                               .next_offset = remote->next_offset,
+                                               .watermark_ms = remote->watermark_ms};
+    }
+    view->all_freshness = all;
+}
+
+void query_view_note_answers(struct query_view *view)
+{
+    struct store_coverage *coverage = &view->coverage;
+
+    coverage->missing_count = 0;
+    for (size_t i = 0; i < view->remote_count; i++) {
+        struct view_remote *remote = &view->remotes[i];
+        remote->failed |= !remote->answered_now;
+        if (remote->failed)
+            coverage->missing[coverage->missing_count++] = remote->label;
+    }
+    merge_freshness(view);
+}
+
+int query_view_wait(struct query_view *view, struct error *error)
+{
+    const struct doc op = wire_from_filter("wait", NULL, NULL, &view->arena);
+    struct gather gather;
+
+    gather_start(&gather, view, &view->arena, &op);
+    return gather_finish(&gather, 0, NULL, NULL, error);
 }
 
 const struct store_coverage *query_view_coverage(const struct query_view *view)

@@ -12,6 +12,15 @@ struct view_shard {
     size_t source_count;
 };
 
+/* A shard that is not open here, and that peers are asked for. */
+struct view_remote {
+    const char *name, *label;
+    bool answered;     /* once; the rest is of the last answer */
+    bool answered_now; /* by the operation that was last */
+    bool failed;       /* an operation had no answer for it */
+    int64_t next_offset, watermark_ms;
+};
+
 struct query_view {
     struct arena arena;
     struct io *io;
@@ -23,9 +32,32 @@ struct query_view {
     struct query_shard_freshness *freshness;
     size_t shard_count;
     struct store_coverage coverage;
-    int64_t now_ms;      /* wall clock of the snapshots */
-    int64_t deadline_ns; /* monotonic */
+    int64_t now_ms;       /* wall clock of the snapshots */
+    int64_t score_now_ms; /* ages count from it */
+    int64_t deadline_ns;  /* monotonic */
+
+    const struct query_peers *peers;
+    struct view_remote *remotes; /* in the order of their names */
+    size_t remote_count;
+    const struct query_min_offset *min_offsets;
+    size_t min_offset_count;
+    const atomic_bool *cancelled;
+    bool whole;
+    struct query_peer_counts peer_counts;
+    const struct query_shard_freshness *all_freshness; /* with the remote shards; NULL: local */
+    size_t all_count;
 };
+
+/** The shard among those that peers are asked for, or NULL. */
+struct view_remote *query_view_remote(const struct query_view *view, const char *name);
+/** After an operation: coverage and freshness follow what was answered. */
+void query_view_note_answers(struct query_view *view);
+/** ERROR_UNAVAILABLE when the view has to be whole and is not. */
+int query_view_check_whole(const struct query_view *view, struct error *error);
+/** Place of one of the view's own shards. */
+uint32_t query_view_place(const struct query_view *view, const char *shard);
+/** Orders shards by their names. */
+int query_shard_compare(const char *a, const char *b);
 
 bool query_view_expired(const struct query_view *view);
 /** For work that takes long: ERROR_TIMEOUT at the deadline, ERROR_CANCELLED when a shard is wanted

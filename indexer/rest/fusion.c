@@ -114,6 +114,7 @@ static int run_prefetch(struct http_request *request, struct query_view *view,
     body = with_filter(&request->arena, &form->prefetch[i], form->root_filter);
     if (search_form_parse(request, view, &body, form->collection, form->extras, &one, error) != 0)
         return error->code;
+    one.search.wants = form->search.wants; /* its rows are the reply's */
     if (one.kind == SEARCH_FUSED)
         return error_set(error, ERROR_UNSUPPORTED,
                          "windrow does not support a `prefetch` inside another one");
@@ -177,7 +178,7 @@ int search_fusion_run(struct http_request *request, struct query_view *view,
             const struct query_row *row = &results[i].hits[k].row;
             fused[at].hit = results[i].hits[k];
             fused[at].hit.score = 1.0F / (float)(RRF_K + k);
-            fused[at].key = store_row_key(row->source, row->row, &fused[at].key_bytes);
+            fused[at].key = query_row_key(row, &fused[at].key_bytes);
         }
     }
     cut(form, fused, fuse(fused, count), &request->arena, result);

@@ -102,6 +102,7 @@ int search_mmr_run(struct http_request *request, struct query_view *view,
     struct query_hit *chosen;
 
     search.offset = 0;
+    search.wants.vector = true;
     search.limit = form->mmr_candidates > wanted ? form->mmr_candidates : (uint32_t)wanted;
     if (wanted > QUERY_LIMIT_MAX)
         return error_set(error, ERROR_INVALID, "limit plus offset must be at most %d",

@@ -96,11 +96,13 @@ static int parse_timeout(struct http_request *request, const struct doc *map,
 int parse_extras(struct http_request *request, const struct doc *body, struct parse_extras *extras,
                  struct error *error)
 {
-    static const char *const known[] = {"from",       "to",      "half_life", "min_offsets",
-                                        "timeout_ms", "explain", "require",   NULL};
+    static const char *const known[] = {"from",        "to",         "half_life",
+                                        "min_offsets", "timeout_ms", "explain",
+                                        "require",     "local",      NULL};
     const struct doc *map = doc_get(body, "windrow");
     const struct doc *explain;
     const struct doc *require = doc_get(map, "require");
+    const struct doc *local = doc_get(map, "local");
 
     *extras = (struct parse_extras){.from_ms = INT64_MIN, .to_ms = INT64_MAX};
     if (parse_timeout(request, map, extras, error) != 0)
@@ -121,6 +123,10 @@ int parse_extras(struct http_request *request, const struct doc *body, struct pa
         return error_set(error, ERROR_INVALID,
                          "Format error in JSON body: $.windrow.explain: expected true or false");
     extras->explain = explain && explain->boolean;
+    if (local && local->type != DOC_BOOL)
+        return error_set(error, ERROR_INVALID,
+                         "Format error in JSON body: $.windrow.local: expected true or false");
+    extras->local = local && local->boolean;
     if (!require || require->type == DOC_NULL)
         return 0;
     if (!doc_string_equals(require, "complete"))
@@ -343,7 +349,7 @@ static int open_view(struct http_request *request, const struct config_collectio
         .whole = whole,
     };
 
-    return parse_open_view(request, &options, view, error);
+    return parse_open_view(request, &options, extras->local, view, error);
 }
 
 int parse_view(struct http_request *request, const struct doc *body,
@@ -365,13 +371,15 @@ int parse_whole_view(struct http_request *request, const struct config_collectio
     return open_view(request, collection, extras, true, view, error);
 }
 
-int parse_open_view(struct http_request *request, struct query_view_options *options,
+int parse_open_view(struct http_request *request, struct query_view_options *options, bool local,
                     struct query_view **view, struct error *error)
 {
     const struct rest_options *rest = rest_of(request);
     int code;
 
     options->registry = rest->registry;
+    if (!local)
+        options->peers = rest->peers;
     options->io = rest->io;
     options->pool = http_request_pool(request);
     options->cancelled = http_request_cancelled(request);

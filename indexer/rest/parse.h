@@ -21,6 +21,11 @@ struct parse_selector {
     bool vector;
 };
 
+static inline struct query_wants parse_wants(const struct parse_selector *selector)
+{
+    return (struct query_wants){.payload = selector->payload, .vector = selector->vector};
+}
+
 /* The `windrow` key of a request and ?timeout=. */
 struct parse_extras {
     int64_t from_ms, to_ms;
@@ -29,6 +34,7 @@ struct parse_extras {
     struct query_min_offset *min_offsets;
     size_t min_offset_count;
     bool explain;
+    bool local;    /* answered by this process alone */
     bool complete; /* "require": "complete": an answer that leaves shards out is an error */
 };
 
@@ -61,8 +67,9 @@ int parse_view(struct http_request *request, const struct doc *body,
 int parse_whole_view(struct http_request *request, const struct config_collection *collection,
                      const struct parse_extras *extras, struct query_view **view,
                      struct error *error);
-/** Fills in what the server knows, then opens the view; others are served while it waits. */
-int parse_open_view(struct http_request *request, struct query_view_options *options,
+/** Fills in what the server knows, then opens the view; others are served while it waits. `local`: no
+ * peer is asked. */
+int parse_open_view(struct http_request *request, struct query_view_options *options, bool local,
                     struct query_view **view, struct error *error);
 
 /** Collection, body with no other keys than the known ones, and the view it asks for. */

@@ -65,8 +65,7 @@ static bool deal(void *context, const struct doc *value)
     group = group_for(grouping, value);
     if (!group || group->count == grouping->size_max)
         return false;
-    if (group->count > 0 && group->hits[group->count - 1].row.source == grouping->hit->row.source &&
-        group->hits[group->count - 1].row.row == grouping->hit->row.row)
+    if (group->count > 0 && query_row_same(&group->hits[group->count - 1].row, &grouping->hit->row))
         return false;
     group->hits[group->count++] = *grouping->hit;
     grouping->full += group->count == grouping->size_max;
@@ -186,6 +185,8 @@ void rest_handle_query_groups(struct http_request *request)
         code = error_set(&error, ERROR_UNSUPPORTED, "windrow does not look up other collections");
     if (code == 0)
         code = search_form_parse(request, view, &body, collection, &extras, &form, &error);
+    if (code == 0)
+        form.search.wants.payload = true; /* the groups' ids are in it */
     if (code == 0)
         code = run(request, view, &form, &grouping, &result, &error);
     if (code == 0)

@@ -1,6 +1,7 @@
 /* Points without a query vector: points/scroll, points/count, POST points. */
 #include <string.h>
 
+#include "base/memory.h"
 #include "indexer/rest/parse.h"
 #include "indexer/rest/render.h"
 
@@ -54,6 +55,8 @@ void rest_handle_scroll(struct http_request *request)
     if (code == 0)
         code = parse_selector(&body, true, &selector, &error);
     if (code == 0)
+        scroll.wants = parse_wants(&selector);
+    if (code == 0)
         code = query_scroll_run(view, &scroll, &result, &next_key, &next_key_bytes, &error);
     if (code == 0) {
         http_reply_begin(request);
@@ -104,25 +107,31 @@ void rest_handle_count(struct http_request *request)
 static int retrieve(struct http_request *request, struct query_view *view, const struct doc *ids,
                     const struct parse_selector *selector, struct error *error)
 {
+    struct arena *arena = &request->arena;
+    struct store_key *ids_as_keys =
+        memory_checked(arena_calloc(arena, (size_t)ids->count + 1, sizeof(*ids_as_keys)));
+    struct query_key *keys =
+        memory_checked(arena_calloc(arena, (size_t)ids->count + 1, sizeof(*keys)));
+    struct query_row *rows =
+        memory_checked(arena_calloc(arena, (size_t)ids->count + 1, sizeof(*rows)));
     bool first = true;
 
+    for (uint32_t i = 0; i < ids->count; i++) {
+        if (parse_id(&ids->items[i], &ids_as_keys[i], error) != 0)
+            return error->code;
+        keys[i] = (struct query_key){ids_as_keys[i].bytes, ids_as_keys[i].size_bytes};
+    }
+    if (query_find_many(view, keys, ids->count, parse_wants(selector), arena, rows, error) != 0)
+        return error->code;
     http_reply_begin(request);
     buffer_append_byte(&request->reply, '[');
     for (uint32_t i = 0; i < ids->count; i++) {
-        struct store_key key;
-        struct query_row row;
-        int code;
-        if (parse_id(&ids->items[i], &key, error) != 0)
-            return error->code;
-        code = query_find(view, key.bytes, key.size_bytes, &row, error);
-        if (code == ERROR_NOT_FOUND)
+        if (!rows[i].shard)
             continue;
-        if (code != 0)
-            return code;
         if (!first)
             buffer_append_byte(&request->reply, ',');
         first = false;
-        if (render_point(request, &row, NULL, selector, &request->reply, error) != 0)
+        if (render_point(request, &rows[i], NULL, selector, &request->reply, error) != 0)
             return error->code;
     }
     buffer_append_byte(&request->reply, ']');

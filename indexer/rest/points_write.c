@@ -10,17 +10,11 @@
 #include "indexer/rest/parse.h"
 #include "indexer/rest/render.h"
 
-enum { POINTS_MAX = 100000, FILTER_PAGE = 1000, HOLDERS_MAX = 64 };
-
-/* An id as the store sorts it. */
-struct write_id {
-    const uint8_t *bytes;
-    size_t size_bytes;
-};
+enum { POINTS_MAX = 100000, FILTER_PAGE = 1000 };
 
 struct write_list {
     struct rest_write *writes;
-    struct write_id *ids; /* of the writes */
+    struct query_key *ids; /* of the writes */
     size_t count;
     size_t capacity;
 };
@@ -30,7 +24,7 @@ static struct rest_write *list_add(struct arena *arena, struct write_list *list)
     if (list->count == list->capacity) {
         size_t capacity = list->capacity ? list->capacity * 2 : 64;
         struct rest_write *writes = arena_calloc(arena, capacity, sizeof(*writes));
-        struct write_id *ids = arena_calloc(arena, capacity, sizeof(*ids));
+        struct query_key *ids = arena_calloc(arena, capacity, sizeof(*ids));
         if (!writes || !ids)
             abort();
         if (list->count) {
@@ -59,7 +53,7 @@ static struct rest_write *list_add_id(struct arena *arena, struct write_list *li
     write->key = arena_copy(arena, text.data, text.size);
     write->key_bytes = text.size;
     buffer_destroy(&text);
-    list->ids[list->count - 1] = (struct write_id){
+    list->ids[list->count - 1] = (struct query_key){
         .bytes = (const uint8_t *)arena_copy(arena, key, key_bytes), .size_bytes = key_bytes};
     return write;
 }
@@ -265,7 +259,7 @@ static int add_matching(struct http_request *request, struct query_view *view,
         for (size_t i = 0; i < page.hit_count; i++) {
             const struct query_row *row = &page.hits[i].row;
             size_t key_bytes;
-            const uint8_t *key = store_row_key(row->source, row->row, &key_bytes);
+            const uint8_t *key = query_row_key(row, &key_bytes);
             (void)list_add_id(&request->arena, list, key, key_bytes);
         }
         if (!next)
@@ -288,25 +282,18 @@ static void send_to(const struct config_collection *collection, const char *shar
 }
 
 static void route_one(struct http_request *request, const struct config_collection *collection,
-                      struct query_view *view, struct write_list *list, size_t i)
+                      const struct query_holders *holders, struct write_list *list, size_t i)
 {
-    const struct write_id id = list->ids[i];
-    const char *shards[HOLDERS_MAX];
-    size_t count = query_locate(view, id.bytes, id.size_bytes, shards, HOLDERS_MAX);
-    struct error ignored = {0};
-    struct query_row newest;
+    const struct query_key id = list->ids[i];
 
-    if (count == 0)
+    if (holders->count == 0)
         return;
-    if (list->writes[i].value && count > 1 &&
-        query_find(view, id.bytes, id.size_bytes, &newest, &ignored) == 0)
-        shards[0] = newest.shard;
-    send_to(collection, shards[0], &list->writes[i]);
-    for (size_t k = 1; k < count && k < HOLDERS_MAX && !list->writes[i].value; k++) {
+    send_to(collection, holders->shards[0], &list->writes[i]);
+    for (size_t k = 1; k < holders->count && !list->writes[i].value; k++) {
         struct rest_write *copy = list_add(&request->arena, list);
         *copy = list->writes[i];
         list->ids[list->count - 1] = id;
-        send_to(collection, shards[k], copy);
+        send_to(collection, holders->shards[k], copy);
     }
 }
 
@@ -314,18 +301,22 @@ static int route(struct http_request *request, const struct config_collection *c
                  struct write_list *list, int64_t timeout_ms, struct error *error)
 {
     struct query_view_options options = {.collection = collection, .timeout_ms = timeout_ms};
+    struct query_holders *holders = NULL;
     struct query_view *view = NULL;
-    size_t shard_count;
-    size_t count = list->count;
-    int code = parse_open_view(request, &options, &view, error);
+    size_t count = list->count, shard_count = 0;
+    int code = parse_open_view(request, &options, false, &view, error);
 
-    if (code != 0) /* a process without points knows no better than the key */
-        return code == ERROR_UNAVAILABLE ? 0 : code;
-    (void)query_view_freshness(view, &shard_count);
-    for (size_t i = 0; i < count && (shard_count > 1 || !query_view_whole(view)); i++)
-        route_one(request, collection, view, list, i);
+    if (code == 0)
+        (void)query_view_freshness(view, &shard_count);
+    if (code == 0 && shard_count == 1 && query_view_whole(view))
+        count = 0; /* there is only one place */
+    if (code == 0)
+        code = query_locate(view, list->ids, count, &request->arena, &holders, error);
+    for (size_t i = 0; i < count && code == 0; i++)
+        route_one(request, collection, &holders[i], list, i);
     query_view_close(view);
-    return 0;
+    /* A process without points knows no better than the key. */
+    return code == ERROR_UNAVAILABLE ? 0 : code;
 }
 
 static size_t topic_number(const struct config_collection *collection, const char *topic)
@@ -374,7 +365,9 @@ static int wait_searchable(struct http_request *request, const struct config_col
 
     options.min_offset_count = last_offsets(&request->arena, collection, list, &offsets);
     options.min_offsets = offsets;
-    code = parse_open_view(request, &options, &view, error);
+    code = parse_open_view(request, &options, false, &view, error);
+    if (code == 0)
+        code = query_view_wait(view, error);
     query_view_close(view);
     return code;
 }

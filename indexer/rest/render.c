@@ -112,8 +112,7 @@ static int render_row(struct http_request *request, const struct query_row *row,
     buffer_append_text(out, "{\"id\":");
     doc_write_json(out, &id);
     if (score) {
-        buffer_append_format(out, ",\"version\":%lld,\"score\":",
-                             (long long)store_row_offset(row->source, row->row));
+        buffer_append_format(out, ",\"version\":%lld,\"score\":", (long long)query_row_offset(row));
         doc_write_json_float(out, *score);
     }
     if (selector->payload) {
@@ -128,7 +127,7 @@ static int render_row(struct http_request *request, const struct query_row *row,
         return error->code;
     if (explain)
         buffer_append_format(out, ",\"windrow\":{\"time_ms\":%lld}",
-                             (long long)store_row_event_time_ms(row->source, row->row));
+                             (long long)query_row_time_ms(row));
     buffer_append_byte(out, '}');
     return 0;
 }
@@ -164,6 +163,10 @@ static void append_explain(struct buffer *out, const struct query_result *result
         const struct query_explain *entry = &result->explain[i];
         buffer_append_text(out, i > 0 ? ",{\"shard\":" : "{\"shard\":");
         doc_write_json_string(out, entry->shard, strlen(entry->shard));
+        if (entry->node) {
+            buffer_append_text(out, ",\"node\":");
+            doc_write_json_string(out, entry->node, strlen(entry->node));
+        }
         buffer_append_format(out,
                              ",\"window_start_ms\":%lld,\"window_end_ms\":%lld,\"source\":\"%s\","
                              "\"generation\":%llu,\"rows\":%llu,\"seconds\":%.9f}",
@@ -173,6 +176,16 @@ static void append_explain(struct buffer *out, const struct query_result *result
                              (unsigned long long)entry->rows, entry->seconds);
     }
     buffer_append_byte(out, ']');
+}
+
+static void append_peers(struct buffer *out, const struct query_view *view,
+                         const struct http_request *request)
+{
+    const struct query_peer_counts counts = query_view_peers(view);
+
+    if (rest_of(request)->peers)
+        buffer_append_format(out, ",\"nodes\":{\"asked\":%u,\"answered\":%u,\"hedged\":%u}",
+                             counts.asked, counts.answered, counts.hedged);
 }
 
 /* "missing" is null while nobody has told which partitions there are. */
@@ -231,6 +244,7 @@ const char *render_windrow(struct http_request *request, const struct query_view
         if (result->explain)
             append_explain(&out, result);
     }
+    append_peers(&out, view, request);
     append_coverage(&out, view, result && result->partial, request);
     text = arena_copy(&request->arena, out.data, out.size);
     buffer_destroy(&out);

@@ -16,6 +16,7 @@
 #include "store/registry.h"
 
 struct http_server;
+struct query_peers;
 struct rest;
 
 /* One point or delete on its way into Kafka. */
@@ -44,6 +45,7 @@ struct rest_options {
     struct metrics *metrics;
     struct io *io;
     struct rest_writer writer;
+    const struct query_peers *peers; /* who is asked for shards that are not open here, or NULL */
 };
 
 struct rest *rest_new(const struct rest_options *options);

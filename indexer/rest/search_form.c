@@ -33,7 +33,7 @@ int search_form_point(struct query_view *view, const struct doc *id, const struc
 
     if (parse_id(id, key, error) != 0)
         return error->code;
-    if (query_find(view, key->bytes, key->size_bytes, &row, error) != 0) {
+    if (query_find(view, key->bytes, key->size_bytes, form->search.arena, &row, error) != 0) {
         if (error->code != ERROR_NOT_FOUND)
             return error->code;
         return error_set(error, ERROR_NOT_FOUND,
@@ -199,7 +199,10 @@ int search_form_common(struct http_request *request, const struct doc *body,
         parse_params(body, search, error) != 0 || parse_threshold(body, search, error) != 0 ||
         parse_filter(request, body, &search->filter, error) != 0)
         return error->code;
-    return parse_selector(body, false, &form->selector, error);
+    if (parse_selector(body, false, &form->selector, error) != 0)
+        return error->code;
+    search->wants = parse_wants(&form->selector);
+    return 0;
 }
 
 /* Without a vector: id order or the order of a field, score 1.0. */
@@ -207,8 +210,10 @@ static int run_listing(struct query_view *view, struct search_form *form,
                        struct query_result *result, struct error *error)
 {
     uint64_t wanted = (uint64_t)form->search.limit + form->search.offset;
-    struct query_scroll scroll = {
-        .limit = (uint32_t)wanted, .filter = form->search.filter, .arena = form->search.arena};
+    struct query_scroll scroll = {.limit = (uint32_t)wanted,
+                                  .filter = form->search.filter,
+                                  .wants = form->search.wants,
+                                  .arena = form->search.arena};
     const uint8_t *next_key;
     size_t next_key_bytes;
 

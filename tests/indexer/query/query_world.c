@@ -398,7 +398,7 @@ const struct query_filter *world_filter(struct arena *arena, const char *json)
 uint64_t world_hit_id(const struct query_row *row)
 {
     size_t key_bytes;
-    const uint8_t *key = store_row_key(row->source, row->row, &key_bytes);
+    const uint8_t *key = query_row_key(row, &key_bytes);
     uint64_t id = 0;
 
     ck_assert_uint_eq(key_bytes, 9);

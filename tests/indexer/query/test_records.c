@@ -277,7 +277,7 @@ START_TEST(a_record_is_found_by_id_in_its_newest_version)
         const float *vector;
         int code;
         store_key_from_u64(id, &key);
-        code = query_find(view, key.bytes, key.size_bytes, &row, &error);
+        code = query_find(view, key.bytes, key.size_bytes, &arena, &row, &error);
         if (!record || !world_visible(&world, record)) {
             ck_assert_int_eq(code, ERROR_NOT_FOUND);
             continue;

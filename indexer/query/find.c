@@ -1,0 +1,276 @@
+/* Rows by their ids, and the shards that hold them. Kafka keeps an id in one partition, until partitions
+ * are added or a producer uses another partitioner; offsets of two shards do not compare, so the
+ * newest event is the best guess at the newest version. */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "indexer/query/gather.h"
+
+/* Whether row `a` of shard `a_name` is the version to keep. Ties go to the first shard. */
+static bool is_newer(int64_t a_ms, const char *a_name, int64_t b_ms, const char *b_name)
+{
+    return a_ms != b_ms ? a_ms > b_ms : query_shard_compare(a_name, b_name) < 0;
+}
+
+static int find_here(struct query_view *view, const struct query_key *key, struct query_row *row,
+                     struct error *error)
+{
+    row->shard = NULL;
+    for (size_t i = 0; i < view->shard_count; i++) {
+        const struct store_source *source;
+        struct error local = {0};
+        struct query_row found;
+        uint32_t place;
+        int code = store_snapshot_find(view->shards[i].snapshot, key->bytes, key->size_bytes,
+                                       &source, &place, &local);
+        if (code == ERROR_NOT_FOUND)
+            continue;
+        if (code != 0) {
+            *error = local;
+            return error_wrap(error, "shard %s", view->shards[i].name);
+        }
+        found = query_view_row(view, i, source, place);
+        if (!row->shard ||
+            is_newer(query_row_time_ms(&found), found.shard, query_row_time_ms(row), row->shard))
+            *row = found;
+    }
+    return 0;
+}
+
+struct finding {
+    struct query_view *view;
+    const struct query_key *keys;
+    size_t count;
+    struct query_wants wants;
+    struct arena *arena;
+    struct query_row *rows;
+};
+
+/* {"hits": [row, ...], "places": [place of its key, ...]} */
+static int take_rows(void *context, const struct gather_answer *answer, struct error *error)
+{
+    struct finding *finding = context;
+    const struct doc *places;
+    struct query_hit *hits;
+    size_t count;
+
+    if (gather_hits(answer, finding->view->collection->dim, finding->wants, finding->arena, &hits,
+                    &count, error) != 0 ||
+        wire_get(answer->result, "places", DOC_ARRAY, &places, error) != 0)
+        return error->code;
+    if (places->count != count)
+        return error_set(error, ERROR_INVALID, "peer: %u places for %zu rows", places->count,
+                         count);
+    for (size_t i = 0; i < count; i++) {
+        const struct doc *place = &places->items[i];
+        const struct query_peer_row *row = hits[i].row.peer;
+        const struct query_key *key;
+        if (place->type != DOC_INT || place->integer < 0 ||
+            (uint64_t)place->integer >= finding->count)
+            return error_set(error, ERROR_INVALID, "peer: places[%zu] is not sound", i);
+        key = &finding->keys[place->integer];
+        if (row->key_bytes != key->size_bytes || memcmp(row->key, key->bytes, key->size_bytes) != 0)
+            return error_set(error, ERROR_INVALID, "peer: a row that was not asked for");
+    }
+    for (size_t i = 0; i < count; i++) {
+        struct query_row *mine = &finding->rows[places->items[i].integer];
+        const struct query_row *row = &hits[i].row;
+        if (!mine->shard ||
+            is_newer(query_row_time_ms(row), row->shard, query_row_time_ms(mine), mine->shard))
+            *mine = *row;
+    }
+    return 0;
+}
+
+int query_find_many(struct query_view *view, const struct query_key *keys, size_t count,
+                    struct query_wants wants, struct arena *arena, struct query_row *rows,
+                    struct error *error)
+{
+    struct finding finding = {view, keys, count, wants, arena, rows};
+    struct gather gather;
+    struct doc op = {0};
+    int code = 0;
+
+    if (gather_needed(view))
+        op = wire_from_keys("find", keys, count, wants, arena);
+    gather_start(&gather, view, arena, &op);
+    for (size_t i = 0; i < count && code == 0; i++)
+        code = find_here(view, &keys[i], &rows[i], error);
+    return gather_finish(&gather, code, take_rows, &finding, error);
+}
+
+int query_find(struct query_view *view, const uint8_t *key, size_t key_bytes, struct arena *arena,
+               struct query_row *row, struct error *error)
+{
+    const struct query_key one = {key, key_bytes};
+    const struct query_wants wants = {.payload = true, .vector = true};
+    int code = query_find_many(view, &one, 1, wants, arena, row, error);
+
+    if (code != 0 || row->shard)
+        return code;
+    return error_set(error, ERROR_NOT_FOUND, "no record has this id");
+}
+
+/* Holders. */
+
+struct holder {
+    const char *shard;
+    int64_t time_ms; /* INT64_MIN: the row is damaged */
+};
+
+struct locating {
+    struct arena *arena;
+    struct holder **holders; /* by key; room for every shard of the collection */
+    size_t *counts;
+    size_t count, room;
+};
+
+static int newest_first(const void *a, const void *b)
+{
+    const struct holder *left = a, *right = b;
+
+    if (is_newer(left->time_ms, left->shard, right->time_ms, right->shard))
+        return -1;
+    return 1;
+}
+
+/* {"holders": [[key's place, shard's place, event time], ...]} */
+static int take_holders(void *context, const struct gather_answer *answer, struct error *error)
+{
+    struct locating *locating = context;
+    const struct doc *list;
+
+    if (wire_get(answer->result, "holders", DOC_ARRAY, &list, error) != 0)
+        return error->code;
+    if (list->count > locating->count * answer->shard_count)
+        return error_set(error, ERROR_INVALID, "peer: more holders than keys and shards");
+    for (uint32_t i = 0; i < list->count; i++) {
+        const struct doc *entry = &list->items[i];
+        if (entry->type != DOC_ARRAY || entry->count < 3 || entry->items[0].type != DOC_INT ||
+            entry->items[1].type != DOC_INT || entry->items[2].type != DOC_INT ||
+            entry->items[0].integer < 0 || entry->items[1].integer < 0 ||
+            (size_t)entry->items[0].integer >= locating->count ||
+            (size_t)entry->items[1].integer >= answer->shard_count)
+            return error_set(error, ERROR_INVALID, "peer: holders[%u] is not sound", i);
+    }
+    for (uint32_t i = 0; i < list->count; i++) {
+        const struct doc *fields = list->items[i].items;
+        size_t key = (size_t)fields[0].integer;
+        if (locating->counts[key] < locating->room) /* a node that repeats itself */
+            locating->holders[key][locating->counts[key]++] =
+                (struct holder){answer->shards[fields[1].integer], fields[2].integer};
+    }
+    return 0;
+}
+
+static void locate_here(struct query_view *view, const struct query_key *key,
+                        struct holder *holders, size_t *count)
+{
+    *count = 0;
+    for (size_t i = 0; i < view->shard_count; i++) {
+        const struct store_source *source;
+        struct error ignored = {0};
+        uint32_t row;
+        int code = store_snapshot_find(view->shards[i].snapshot, key->bytes, key->size_bytes,
+                                       &source, &row, &ignored);
+        if (code == ERROR_NOT_FOUND)
+            continue;
+        holders[(*count)++] = (struct holder){
+            view->shards[i].name, code == 0 ? store_row_event_time_ms(source, row) : INT64_MIN};
+    }
+}
+
+int query_locate(struct query_view *view, const struct query_key *keys, size_t count,
+                 struct arena *arena, struct query_holders **holders, struct error *error)
+{
+    struct locating locating = {
+        .arena = arena, .count = count, .room = view->shard_count + view->remote_count};
+    struct gather gather;
+    struct doc op = {0};
+    int code;
+
+    if (gather_needed(view))
+        op = wire_from_keys("locate", keys, count, (struct query_wants){0}, arena);
+    gather_start(&gather, view, arena, &op);
+    locating.counts = memory_checked(arena_calloc(arena, count + 1, sizeof(*locating.counts)));
+    locating.holders = memory_checked(arena_calloc(arena, count + 1, sizeof(struct holder *)));
+    for (size_t i = 0; i < count; i++) {
+        locating.holders[i] =
+            memory_checked(arena_calloc(arena, locating.room + 1, sizeof(*locating.holders[i])));
+        locate_here(view, &keys[i], locating.holders[i], &locating.counts[i]);
+    }
+    code = gather_finish(&gather, 0, take_holders, &locating, error);
+    *holders = memory_checked(arena_calloc(arena, count + 1, sizeof(**holders)));
+    for (size_t i = 0; i < count && code == 0; i++) {
+        struct query_holders *one = &(*holders)[i];
+        one->count = locating.counts[i];
+        one->shards = memory_checked(arena_calloc(arena, one->count + 1, sizeof(char *)));
+        if (one->count > 1)
+            qsort(locating.holders[i], one->count, sizeof(struct holder), newest_first);
+        for (size_t k = 0; k < one->count; k++)
+            one->shards[k] = locating.holders[i][k].shard;
+    }
+    return code;
+}
+
+/* For a peer. */
+
+int answer_find(struct query_view *view, const struct doc *op, struct arena *arena,
+                struct wire_map *result, struct error *error)
+{
+    struct query_wants wants;
+    struct query_key *keys;
+    struct doc *hits, *places;
+    size_t count;
+    uint32_t found = 0;
+
+    if (wire_to_keys(op, arena, &keys, &count, &wants, error) != 0)
+        return error->code;
+    hits = doc_items(arena, (uint32_t)count);
+    places = doc_items(arena, (uint32_t)count);
+    for (size_t i = 0; i < count; i++) {
+        struct query_hit hit = {0};
+        if (find_here(view, &keys[i], &hit.row, error) != 0)
+            return error->code;
+        if (!hit.row.shard)
+            continue;
+        if (wire_from_hit(&hit, query_view_place(view, hit.row.shard), view->collection->dim, wants,
+                          arena, &hits[found], error) != 0)
+            return error->code;
+        places[found++] = doc_integer((int64_t)i);
+    }
+    wire_put(result, "hits", (struct doc){.type = DOC_ARRAY, .count = found, .items = hits});
+    wire_put(result, "places", (struct doc){.type = DOC_ARRAY, .count = found, .items = places});
+    return 0;
+}
+
+int answer_locate(struct query_view *view, const struct doc *op, struct arena *arena,
+                  struct wire_map *result, struct error *error)
+{
+    struct query_wants wants;
+    struct query_key *keys;
+    struct holder *holders;
+    struct doc *list;
+    size_t count;
+    uint32_t used = 0;
+
+    if (wire_to_keys(op, arena, &keys, &count, &wants, error) != 0)
+        return error->code;
+    holders = memory_checked(arena_calloc(arena, view->shard_count + 1, sizeof(*holders)));
+    list = doc_items(arena, (uint32_t)(count * view->shard_count));
+    for (size_t i = 0; i < count; i++) {
+        size_t held;
+        locate_here(view, &keys[i], holders, &held);
+        for (size_t k = 0; k < held; k++) {
+            struct doc *fields = doc_items(arena, 3);
+            fields[0] = doc_integer((int64_t)i);
+            fields[1] = doc_integer(query_view_place(view, holders[k].shard));
+            fields[2] = doc_integer(holders[k].time_ms);
+            list[used++] = (struct doc){.type = DOC_ARRAY, .count = 3, .items = fields};
+        }
+    }
+    wire_put(result, "holders", (struct doc){.type = DOC_ARRAY, .count = used, .items = list});
+    return 0;
+}

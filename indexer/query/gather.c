@@ -1,0 +1,237 @@
+#include "indexer/query/gather.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+
+static const struct doc_limits answer_limits = {.max_bytes = (size_t)512 << 20, .max_depth = 96};
+
+bool gather_needed(const struct query_view *view)
+{
+    return view->remote_count > 0;
+}
+
+/* The offsets that shards elsewhere are waited for. */
+static struct doc offsets_of(const struct query_view *view, struct arena *arena)
+{
+    struct wire_map map = wire_map_new(arena, (uint32_t)view->min_offset_count);
+
+    for (size_t i = 0; i < view->min_offset_count; i++)
+        if (query_view_remote(view, view->min_offsets[i].shard))
+            wire_put(&map, view->min_offsets[i].shard, doc_integer(view->min_offsets[i].offset));
+    return map.doc;
+}
+
+static void write_request(struct gather *gather, const struct doc *op)
+{
+    const struct query_view *view = gather->view;
+    struct wire_map map = wire_map_new(gather->arena, 8);
+
+    wire_put(&map, "v", doc_integer(WIRE_VERSION));
+    wire_put(&map, "collection", wire_text(view->collection->name));
+    wire_put(&map, "dim", doc_integer(view->collection->dim));
+    wire_put(&map, "now_ms", doc_integer(view->score_now_ms));
+    wire_put(&map, "min_offsets", offsets_of(view, gather->arena));
+    wire_put(&map, "op", *op);
+    doc_write_msgpack(&gather->body, &map.doc);
+}
+
+void query_peer_request(const struct query_peer_call *call, const char *const *shards,
+                        size_t shard_count, struct buffer *out)
+{
+    const uint8_t array_of_two = 0x92; /* MessagePack */
+    const size_t first = out->size;
+    struct arena arena;
+    struct doc names = {.type = DOC_ARRAY, .count = (uint32_t)shard_count};
+    struct doc *items;
+
+    arena_create(&arena, 0);
+    names.items = items = doc_items(&arena, names.count);
+    for (size_t i = 0; i < shard_count; i++)
+        items[i] = wire_text(shards[i]);
+    buffer_append_byte(out, array_of_two);
+    doc_write_msgpack(out, &names);
+    buffer_append(out, call->body, call->body_bytes);
+    wire_seal(out, first);
+    arena_destroy(&arena);
+}
+
+/* Answers. */
+
+/* The shards that an answer has must be among those that were asked for, each once. */
+static int take_shards(struct gather *gather, const struct query_peer_answer *answer,
+                       const struct doc *list, struct gather_answer *taken,
+                       struct view_remote **remotes, struct error *error)
+{
+    for (uint32_t i = 0; i < list->count; i++) {
+        const struct doc *entry = &list->items[i];
+        size_t place = 0;
+        if (entry->type != DOC_ARRAY || entry->count < 3 || entry->items[0].type != DOC_STRING ||
+            entry->items[1].type != DOC_INT || entry->items[2].type != DOC_INT)
+            return error_set(error, ERROR_INVALID, "peer: shards[%u] is not sound", i);
+        while (place < answer->shard_count &&
+               !doc_string_equals(&entry->items[0], answer->shards[place]))
+            place++;
+        if (place == answer->shard_count || answer->served[place])
+            return error_set(error, ERROR_INVALID, "peer: shards[%u] was not asked for", i);
+        answer->served[place] = true;
+        remotes[i] = query_view_remote(gather->view, answer->shards[place]);
+        taken->shards[taken->shard_count++] = remotes[i]->name;
+    }
+    return 0;
+}
+
+/* What the node says about the request: asking somebody else would not help. */
+static bool is_final(int64_t code)
+{
+    return code == ERROR_INVALID || code == ERROR_TIMEOUT || code == ERROR_UNSUPPORTED;
+}
+
+static int take_error(struct gather *gather, const struct query_peer_answer *answer,
+                      const struct doc *pair, struct error *error)
+{
+    if (pair->type != DOC_ARRAY || pair->count != 2 || pair->items[0].type != DOC_INT ||
+        pair->items[1].type != DOC_STRING)
+        return error_set(error, ERROR_INVALID, "peer: the error is not sound");
+    if (!is_final(pair->items[0].integer))
+        return error_set(error, ERROR_UNAVAILABLE, "%.*s", (int)pair->items[1].count,
+                         pair->items[1].string);
+    (void)error_set(&gather->failure, (enum error_code)pair->items[0].integer, "%.*s",
+                    (int)pair->items[1].count, pair->items[1].string);
+    for (size_t i = 0; i < answer->shard_count; i++)
+        answer->served[i] = true;
+    return 0;
+}
+
+static int check_head(const struct gather *gather, const struct doc *whole, struct error *error)
+{
+    const struct config_collection *collection = gather->view->collection;
+    const struct doc *name;
+    int64_t version;
+    uint32_t dim;
+
+    if (wire_get_i64(whole, "v", &version, error) != 0)
+        return error->code;
+    if (version != WIRE_VERSION)
+        return error_set(error, ERROR_INVALID,
+                         "peer: it speaks version %lld of the protocol, this process version %d",
+                         (long long)version, WIRE_VERSION);
+    if (doc_get(whole, "error"))
+        return 0;
+    if (wire_get(whole, "collection", DOC_STRING, &name, error) != 0 ||
+        wire_get_u32(whole, "dim", UINT32_MAX, &dim, error) != 0)
+        return error->code;
+    if (!doc_string_equals(name, collection->name) || dim != collection->dim)
+        return error_set(error, ERROR_INVALID, "peer: another collection, or another dimension");
+    return 0;
+}
+
+static int accept_answer(void *context, const struct query_peer_answer *answer, struct error *error)
+{
+    struct gather *gather = context;
+    struct arena *arena = gather->arena;
+    const uint8_t *body = memory_checked(arena_copy(arena, answer->body, answer->body_bytes));
+    struct gather_answer taken = {.node = answer->node};
+    const struct doc *list;
+    struct view_remote **remotes;
+    size_t body_bytes = answer->body_bytes;
+    struct doc whole;
+
+    if (wire_open(body, &body_bytes, error) != 0 ||
+        doc_parse_msgpack(arena, body, body_bytes, &answer_limits, &whole, error) != 0 ||
+        check_head(gather, &whole, error) != 0)
+        return error->code;
+    if (doc_get(&whole, "error"))
+        return take_error(gather, answer, doc_get(&whole, "error"), error);
+    if (wire_get(&whole, "shards", DOC_ARRAY, &list, error) != 0 ||
+        wire_get(&whole, "result", DOC_MAP, &taken.result, error) != 0)
+        return error->code;
+    taken.shards =
+        memory_checked(arena_calloc(arena, answer->shard_count + 1, sizeof(*taken.shards)));
+    remotes =
+        memory_checked(arena_calloc(arena, answer->shard_count + 1, sizeof(struct view_remote *)));
+    if (take_shards(gather, answer, list, &taken, remotes, error) != 0 ||
+        (gather->take && gather->take(gather->context, &taken, error) != 0)) {
+        memset(answer->served, 0, answer->shard_count * sizeof(*answer->served));
+        return error->code;
+    }
+    for (size_t i = 0; i < taken.shard_count; i++) {
+        remotes[i]->answered = true;
+        remotes[i]->answered_now = true;
+        remotes[i]->next_offset = list->items[i].items[1].integer;
+        remotes[i]->watermark_ms = list->items[i].items[2].integer;
+    }
+    return 0;
+}
+
+int gather_hits(const struct gather_answer *answer, uint32_t dim, struct query_wants wants,
+                struct arena *arena, struct query_hit **hits, size_t *count, struct error *error)
+{
+    const struct doc *list;
+
+    if (wire_get(answer->result, "hits", DOC_ARRAY, &list, error) != 0)
+        return error->code;
+    if (list->count > QUERY_LIMIT_MAX + 1)
+        return error_set(error, ERROR_INVALID, "peer: more hits than any limit");
+    *hits = memory_checked(arena_calloc(arena, (size_t)list->count + 1, sizeof(**hits)));
+    *count = list->count;
+    for (uint32_t i = 0; i < list->count; i++)
+        if (wire_to_hit(&list->items[i], answer->shards, answer->shard_count, dim, wants, arena,
+                        &(*hits)[i], error) != 0)
+            return error->code;
+    return 0;
+}
+
+/* Exchange. */
+
+void gather_start(struct gather *gather, struct query_view *view, struct arena *arena,
+                  const struct doc *op)
+{
+    const char **names;
+
+    *gather = (struct gather){.view = view, .arena = arena};
+    if (!gather_needed(view))
+        return;
+    write_request(gather, op);
+    names = memory_checked(arena_calloc(arena, view->remote_count, sizeof(*names)));
+    for (size_t i = 0; i < view->remote_count; i++) {
+        names[i] = view->remotes[i].name;
+        view->remotes[i].answered_now = false;
+    }
+    gather->call = (struct query_peer_call){.collection = view->collection,
+                                            .shards = names,
+                                            .shard_count = view->remote_count,
+                                            .body = gather->body.data,
+                                            .body_bytes = gather->body.size,
+                                            .deadline_ns = view->deadline_ns,
+                                            .cancelled = view->cancelled,
+                                            .pool = view->pool,
+                                            .accept = accept_answer,
+                                            .context = gather};
+    gather->exchange = view->peers->start(view->peers->context, &gather->call);
+}
+
+int gather_finish(struct gather *gather, int local,
+                  int (*take)(void *context, const struct gather_answer *answer,
+                              struct error *error),
+                  void *context, struct error *error)
+{
+    struct query_view *view = gather->view;
+
+    if (!gather->exchange)
+        return local;
+    gather->take = take;
+    gather->context = context;
+    view->peers->finish(gather->exchange, local != 0, &view->peer_counts);
+    buffer_destroy(&gather->body);
+    if (local != 0)
+        return local;
+    query_view_note_answers(view);
+    if (gather->failure.code != 0) {
+        *error = gather->failure;
+        return error->code;
+    }
+    return query_view_check_whole(view, error);
+}

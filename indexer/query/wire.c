@@ -1,0 +1,378 @@
+#include "indexer/query/wire.h"
+
+#include <assert.h>
+#include <math.h>
+#include <string.h>
+#include <xxhash.h>
+
+#include "base/memory.h"
+#include "indexer/query/filter.h"
+
+enum { ROW_FIELDS = 10, KEYS_MAX = 1 << 20, VECTOR_ALIGNMENT = 64 };
+
+void wire_seal(struct buffer *buffer, size_t first)
+{
+    const uint64_t sum = XXH3_64bits(buffer->data + first, buffer->size - first);
+
+    buffer_append(buffer, &sum, sizeof(sum));
+}
+
+int wire_open(const void *body, size_t *body_bytes, struct error *error)
+{
+    uint64_t sum;
+
+    if (*body_bytes <= sizeof(sum))
+        return error_set(error, ERROR_INVALID, "peer: a body of %zu bytes", *body_bytes);
+    *body_bytes -= sizeof(sum);
+    memcpy(&sum, (const uint8_t *)body + *body_bytes, sizeof(sum));
+    if (sum != XXH3_64bits(body, *body_bytes))
+        return error_set(error, ERROR_INVALID, "peer: the body does not fit its checksum");
+    return 0;
+}
+
+struct wire_map wire_map_new(struct arena *arena, uint32_t room)
+{
+    return (struct wire_map){.doc = {.type = DOC_MAP, .items = doc_items(arena, 2 * room)},
+                             .room = room};
+}
+
+void wire_put(struct wire_map *map, const char *key, struct doc value)
+{
+    struct doc *items = (struct doc *)map->doc.items;
+    uint32_t place = 2 * map->doc.count++;
+
+    assert(map->doc.count <= map->room);
+    items[place] = wire_text(key);
+    items[place + 1] = value;
+}
+
+struct doc wire_bytes(const void *bytes, size_t size_bytes)
+{
+    return (struct doc){.type = DOC_BYTES, .count = (uint32_t)size_bytes, .string = bytes};
+}
+
+struct doc wire_text(const char *text)
+{
+    return (struct doc){.type = DOC_STRING, .count = (uint32_t)strlen(text), .string = text};
+}
+
+struct doc wire_bool(bool value)
+{
+    return (struct doc){.type = DOC_BOOL, .boolean = value};
+}
+
+int wire_get(const struct doc *map, const char *key, enum doc_type type, const struct doc **value,
+             struct error *error)
+{
+    *value = doc_get(map, key);
+    if (*value && (*value)->type == type)
+        return 0;
+    return error_set(error, ERROR_INVALID, "peer: `%s` is missing or of another type", key);
+}
+
+int wire_get_i64(const struct doc *map, const char *key, int64_t *value, struct error *error)
+{
+    const struct doc *found = doc_get(map, key);
+
+    if (found && found->type == DOC_INT) {
+        *value = found->integer;
+        return 0;
+    }
+    return error_set(error, ERROR_INVALID, "peer: `%s` is not an integer", key);
+}
+
+int wire_get_u32(const struct doc *map, const char *key, uint32_t max, uint32_t *value,
+                 struct error *error)
+{
+    int64_t wide = 0;
+
+    if (wire_get_i64(map, key, &wide, error) != 0)
+        return error->code;
+    if (wide < 0 || wide > max)
+        return error_set(error, ERROR_INVALID, "peer: `%s` is not between 0 and %u", key, max);
+    *value = (uint32_t)wide;
+    return 0;
+}
+
+int wire_get_double(const struct doc *map, const char *key, double *value, struct error *error)
+{
+    const struct doc *found = doc_get(map, key);
+
+    if (found && doc_as_double(found, value) && isfinite(*value))
+        return 0;
+    return error_set(error, ERROR_INVALID, "peer: `%s` is not a finite number", key);
+}
+
+bool wire_get_bool(const struct doc *map, const char *key)
+{
+    const struct doc *found = doc_get(map, key);
+
+    return found && found->type == DOC_BOOL && found->boolean;
+}
+
+/* Rows. */
+
+int wire_from_hit(const struct query_hit *hit, uint32_t shard, uint32_t dim,
+                  struct query_wants wants, struct arena *arena, struct doc *row,
+                  struct error *error)
+{
+    struct doc *fields = doc_items(arena, ROW_FIELDS);
+    size_t key_bytes, payload_bytes;
+    const uint8_t *key = query_row_key(&hit->row, &key_bytes);
+    const uint8_t *payload;
+    const float *vector;
+
+    fields[0] = wire_bytes(key, key_bytes);
+    fields[1] = doc_integer(shard);
+    fields[2] = doc_integer(query_row_time_ms(&hit->row));
+    fields[3] = doc_integer(query_row_offset(&hit->row));
+    fields[4] = doc_integer(query_row_window_ms(&hit->row));
+    fields[5] = doc_number((double)hit->score);
+    fields[6] = doc_number(hit->order);
+    fields[7] = doc_number(hit->order_rest);
+    if (wants.payload) {
+        if (store_row_payload(hit->row.source, hit->row.row, arena, &payload, &payload_bytes,
+                              error) != 0)
+            return error->code;
+        fields[8] = wire_bytes(payload, payload_bytes);
+    }
+    if (wants.vector) {
+        if (query_row_vector(&hit->row, &vector, error) != 0)
+            return error->code;
+        fields[9] = wire_bytes(vector, dim * sizeof(float));
+    }
+    *row = (struct doc){.type = DOC_ARRAY, .count = ROW_FIELDS, .items = fields};
+    return 0;
+}
+
+static int bad_row(struct error *error, const char *what)
+{
+    return error_set(error, ERROR_INVALID, "peer: a row's %s is not sound", what);
+}
+
+static int to_vector(const struct doc *bytes, uint32_t dim, struct arena *arena,
+                     const float **vector, struct error *error)
+{
+    float *copy;
+
+    if (bytes->type != DOC_BYTES || bytes->count != dim * sizeof(float))
+        return bad_row(error, "vector");
+    copy = memory_checked(arena_alloc(arena, dim * sizeof(float), VECTOR_ALIGNMENT));
+    memcpy(copy, bytes->string, dim * sizeof(float));
+    for (uint32_t i = 0; i < dim; i++)
+        if (!isfinite(copy[i]))
+            return bad_row(error, "vector");
+    *vector = copy;
+    return 0;
+}
+
+int wire_to_hit(const struct doc *row, const char *const *shards, size_t shard_count, uint32_t dim,
+                struct query_wants wants, struct arena *arena, struct query_hit *hit,
+                struct error *error)
+{
+    struct query_peer_row *peer = memory_checked(arena_calloc(arena, 1, sizeof(*peer)));
+    const struct doc *fields = row->items;
+    double numbers[3];
+
+    if (row->type != DOC_ARRAY || row->count < ROW_FIELDS)
+        return bad_row(error, "length");
+    if (fields[0].type != DOC_BYTES || fields[0].count == 0 ||
+        fields[0].count > sizeof(((struct store_key *)NULL)->bytes))
+        return bad_row(error, "key");
+    for (int i = 1; i < 5; i++)
+        if (fields[i].type != DOC_INT)
+            return bad_row(error, "position");
+    if (fields[1].integer < 0 || (size_t)fields[1].integer >= shard_count || fields[3].integer < 0)
+        return bad_row(error, "position");
+    for (int i = 0; i < 3; i++)
+        if (!doc_as_double(&fields[5 + i], &numbers[i]) || !isfinite(numbers[i]))
+            return bad_row(error, "score");
+    peer->key = (const uint8_t *)fields[0].string;
+    peer->key_bytes = fields[0].count;
+    peer->time_ms = fields[2].integer;
+    peer->offset = fields[3].integer;
+    peer->window_start_ms = fields[4].integer;
+    if (wants.payload) {
+        if (fields[8].type != DOC_BYTES)
+            return bad_row(error, "payload");
+        peer->payload = (const uint8_t *)fields[8].string;
+        peer->payload_bytes = fields[8].count;
+    }
+    if (wants.vector && to_vector(&fields[9], dim, arena, &peer->vector, error) != 0)
+        return error->code;
+    *hit = (struct query_hit){.row = {.shard = shards[fields[1].integer], .peer = peer},
+                              .score = (float)numbers[0],
+                              .order = numbers[1],
+                              .order_rest = numbers[2]};
+    return 0;
+}
+
+/* Operations. */
+
+static void put_wants(struct wire_map *map, struct query_wants wants)
+{
+    wire_put(map, "payload", wire_bool(wants.payload));
+    wire_put(map, "with_vector", wire_bool(wants.vector));
+}
+
+static struct query_wants to_wants(const struct doc *op)
+{
+    return (struct query_wants){.payload = wire_get_bool(op, "payload"),
+                                .vector = wire_get_bool(op, "with_vector")};
+}
+
+static void put_filter(struct wire_map *map, const struct query_filter *filter)
+{
+    if (filter && filter->document.type != DOC_NULL)
+        wire_put(map, "filter", filter->document);
+}
+
+int wire_to_filter(const struct doc *op, struct arena *arena, const struct query_filter **filter,
+                   struct error *error)
+{
+    return query_filter_compile(doc_get(op, "filter"), arena, filter, error);
+}
+
+struct doc wire_from_search(const struct query_search *search, uint32_t limit, uint32_t dim,
+                            struct arena *arena)
+{
+    struct wire_map map = wire_map_new(arena, 16);
+
+    wire_put(&map, "do", wire_text("search"));
+    wire_put(&map, "vector", wire_bytes(search->vector, dim * sizeof(float)));
+    wire_put(&map, "limit", doc_integer(limit));
+    wire_put(&map, "ef", doc_integer(search->ef));
+    wire_put(&map, "exact", wire_bool(search->exact));
+    wire_put(&map, "from", doc_integer(search->from_ms));
+    wire_put(&map, "to", doc_integer(search->to_ms));
+    wire_put(&map, "half_life", doc_integer(search->half_life_ms));
+    wire_put(&map, "explain", wire_bool(search->explain));
+    put_wants(&map, search->wants);
+    put_filter(&map, search->filter);
+    if (search->has_threshold)
+        wire_put(&map, "threshold", doc_number((double)search->threshold));
+    if (search->exclude_key)
+        wire_put(&map, "exclude", wire_bytes(search->exclude_key, search->exclude_key_bytes));
+    return map.doc;
+}
+
+int wire_to_search(const struct doc *op, uint32_t dim, struct arena *arena,
+                   struct query_search *search, struct error *error)
+{
+    const struct doc *threshold = doc_get(op, "threshold");
+    const struct doc *exclude = doc_get(op, "exclude");
+    const struct doc *vector;
+    double value = 0;
+
+    *search = (struct query_search){.arena = arena,
+                                    .duplicates = true,
+                                    .exact = wire_get_bool(op, "exact"),
+                                    .explain = wire_get_bool(op, "explain"),
+                                    .wants = to_wants(op)};
+    if (wire_get(op, "vector", DOC_BYTES, &vector, error) != 0 ||
+        to_vector(vector, dim, arena, &search->vector, error) != 0 ||
+        wire_get_u32(op, "limit", QUERY_LIMIT_MAX, &search->limit, error) != 0 ||
+        wire_get_u32(op, "ef", UINT32_MAX, &search->ef, error) != 0 ||
+        wire_get_i64(op, "from", &search->from_ms, error) != 0 ||
+        wire_get_i64(op, "to", &search->to_ms, error) != 0 ||
+        wire_get_i64(op, "half_life", &search->half_life_ms, error) != 0 ||
+        (threshold && wire_get_double(op, "threshold", &value, error) != 0) ||
+        wire_to_filter(op, arena, &search->filter, error) != 0)
+        return error->code;
+    search->has_threshold = threshold != NULL;
+    search->threshold = (float)value;
+    if (exclude && exclude->type == DOC_BYTES) {
+        search->exclude_key = (const uint8_t *)exclude->string;
+        search->exclude_key_bytes = exclude->count;
+    }
+    return 0;
+}
+
+struct doc wire_from_scroll(const struct query_scroll *scroll, uint32_t limit, struct arena *arena)
+{
+    struct wire_map map = wire_map_new(arena, 10);
+
+    wire_put(&map, "do", wire_text("scroll"));
+    wire_put(&map, "limit", doc_integer(limit));
+    put_wants(&map, scroll->wants);
+    put_filter(&map, scroll->filter);
+    if (scroll->from_key)
+        wire_put(&map, "from_key", wire_bytes(scroll->from_key, scroll->from_key_bytes));
+    if (scroll->order_by) {
+        wire_put(&map, "order_by", wire_text(scroll->order_by));
+        wire_put(&map, "descending", wire_bool(scroll->descending));
+        if (scroll->start_from)
+            wire_put(&map, "start_from", *scroll->start_from);
+    }
+    return map.doc;
+}
+
+int wire_to_scroll(const struct doc *op, struct arena *arena, struct query_scroll *scroll,
+                   struct error *error)
+{
+    const struct doc *order_by = doc_get(op, "order_by");
+    const struct doc *from = doc_get(op, "from_key");
+
+    *scroll = (struct query_scroll){.arena = arena,
+                                    .wants = to_wants(op),
+                                    .descending = wire_get_bool(op, "descending"),
+                                    .start_from = doc_get(op, "start_from")};
+    if (wire_get_u32(op, "limit", QUERY_LIMIT_MAX + 1, &scroll->limit, error) != 0 ||
+        wire_to_filter(op, arena, &scroll->filter, error) != 0)
+        return error->code;
+    if (order_by && order_by->type == DOC_STRING)
+        scroll->order_by = arena_copy(arena, order_by->string, order_by->count);
+    if (from && from->type == DOC_BYTES) {
+        scroll->from_key = (const uint8_t *)from->string;
+        scroll->from_key_bytes = from->count;
+    }
+    return 0;
+}
+
+struct doc wire_from_keys(const char *name, const struct query_key *keys, size_t count,
+                          struct query_wants wants, struct arena *arena)
+{
+    struct wire_map map = wire_map_new(arena, 4);
+    struct doc *items = doc_items(arena, (uint32_t)count);
+
+    for (size_t i = 0; i < count; i++)
+        items[i] = wire_bytes(keys[i].bytes, keys[i].size_bytes);
+    wire_put(&map, "do", wire_text(name));
+    wire_put(&map, "keys",
+             (struct doc){.type = DOC_ARRAY, .count = (uint32_t)count, .items = items});
+    put_wants(&map, wants);
+    return map.doc;
+}
+
+int wire_to_keys(const struct doc *op, struct arena *arena, struct query_key **keys, size_t *count,
+                 struct query_wants *wants, struct error *error)
+{
+    const struct doc *list;
+
+    if (wire_get(op, "keys", DOC_ARRAY, &list, error) != 0)
+        return error->code;
+    if (list->count > KEYS_MAX)
+        return error_set(error, ERROR_INVALID, "peer: more than %d keys", KEYS_MAX);
+    *keys = memory_checked(arena_calloc(arena, (size_t)list->count + 1, sizeof(**keys)));
+    for (uint32_t i = 0; i < list->count; i++) {
+        if (list->items[i].type != DOC_BYTES)
+            return error_set(error, ERROR_INVALID, "peer: keys[%u] is not a key", i);
+        (*keys)[i] =
+            (struct query_key){(const uint8_t *)list->items[i].string, list->items[i].count};
+    }
+    *count = list->count;
+    *wants = to_wants(op);
+    return 0;
+}
+
+struct doc wire_from_filter(const char *name, const struct query_filter *filter, const char *key,
+                            struct arena *arena)
+{
+    struct wire_map map = wire_map_new(arena, 3);
+
+    wire_put(&map, "do", wire_text(name));
+    put_filter(&map, filter);
+    if (key)
+        wire_put(&map, "key", wire_text(key));
+    return map.doc;
+}

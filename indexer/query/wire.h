@@ -1,0 +1,98 @@
+/* wire: operations and their results as documents, for requests to peers and their answers. Inside
+ * the room only.
+ *
+ * A request is MessagePack, [shard names, request], and so is an answer. Behind both stand eight
+ * bytes: their XXH3 in little-endian order.
+ *
+ *     request   {"v": 1, "collection", "dim", "now_ms", "timeout_ms", "min_offsets": {shard: offset},
+ *                "op": {"do": NAME, ...}}
+ *     answer    {"v": 1, "collection", "dim", "shards": [[name, next offset, watermark], ...],
+ *                "result": {...}}          of the shards that the node has; others it does not serve
+ *               {"v": 1, "error": [code, text]}    the request itself is wrong, or its time is over
+ *     row       [key, shard, event time, offset, start of the window, score, order, rest of the
+ *                order, payload or null, vector or null]
+ *
+ * `shard` of a row is a place in the answer's shards. Keys, payloads (as they are stored) and vectors
+ * (little-endian float32) are bytes. A sender puts in what its version knows; a reader ignores keys
+ * that it does not know inside results and refuses unknown operations, so that the version only
+ * rises when a meaning changes. */
+#ifndef INDEXER_QUERY_WIRE_H
+#define INDEXER_QUERY_WIRE_H
+
+#include "base/doc.h"
+#include "indexer/query/query.h"
+
+enum { WIRE_VERSION = 1 };
+
+/* A row that a peer answered. */
+struct query_peer_row {
+    const uint8_t *key;
+    size_t key_bytes;
+    int64_t time_ms, offset, window_start_ms;
+    const uint8_t *payload; /* as it is stored; NULL: was not asked for */
+    size_t payload_bytes;
+    const float *vector; /* 64-byte aligned; NULL: was not asked for */
+};
+
+/** Appends the checksum of everything that was appended since `first`. */
+void wire_seal(struct buffer *buffer, size_t first);
+/** Takes the checksum off a body. ERROR_INVALID: it does not fit. */
+int wire_open(const void *body, size_t *body_bytes, struct error *error);
+
+/* A map while it is filled. */
+struct wire_map {
+    struct doc doc;
+    uint32_t room;
+};
+
+struct wire_map wire_map_new(struct arena *arena, uint32_t room);
+/** `key` must stay. */
+void wire_put(struct wire_map *map, const char *key, struct doc value);
+
+struct doc wire_bytes(const void *bytes, size_t size_bytes);
+struct doc wire_text(const char *text);
+struct doc wire_bool(bool value);
+
+/** The value of a key with the type that is wanted. ERROR_INVALID names the key. */
+int wire_get(const struct doc *map, const char *key, enum doc_type type, const struct doc **value,
+             struct error *error);
+int wire_get_i64(const struct doc *map, const char *key, int64_t *value, struct error *error);
+/** At most `max`. */
+int wire_get_u32(const struct doc *map, const char *key, uint32_t max, uint32_t *value,
+                 struct error *error);
+/** Finite. */
+int wire_get_double(const struct doc *map, const char *key, double *value, struct error *error);
+/** False where it is absent. */
+bool wire_get_bool(const struct doc *map, const char *key);
+
+/** A row that is of this process. `shard`: its place in the answer. */
+int wire_from_hit(const struct query_hit *hit, uint32_t shard, uint32_t dim,
+                  struct query_wants wants, struct arena *arena, struct doc *row,
+                  struct error *error);
+/** What a peer sent; everything is checked. `shards` are the names of the answer's shards. */
+int wire_to_hit(const struct doc *row, const char *const *shards, size_t shard_count, uint32_t dim,
+                struct query_wants wants, struct arena *arena, struct query_hit *hit,
+                struct error *error);
+
+/* The operations: what is sent, and the same read at the other end. */
+
+struct doc wire_from_search(const struct query_search *search, uint32_t limit, uint32_t dim,
+                            struct arena *arena);
+int wire_to_search(const struct doc *op, uint32_t dim, struct arena *arena,
+                   struct query_search *search, struct error *error);
+struct doc wire_from_scroll(const struct query_scroll *scroll, uint32_t limit, struct arena *arena);
+int wire_to_scroll(const struct doc *op, struct arena *arena, struct query_scroll *scroll,
+                   struct error *error);
+struct doc wire_from_keys(const char *name, const struct query_key *keys, size_t count,
+                          struct query_wants wants, struct arena *arena);
+int wire_to_keys(const struct doc *op, struct arena *arena, struct query_key **keys, size_t *count,
+                 struct query_wants *wants, struct error *error);
+/** {"do": name, "filter", "key"}: a count, or a facet of a key. */
+struct doc wire_from_filter(const char *name, const struct query_filter *filter, const char *key,
+                            struct arena *arena);
+
+/** The filter of an operation, compiled. */
+int wire_to_filter(const struct doc *op, struct arena *arena, const struct query_filter **filter,
+                   struct error *error);
+
+#endif
