@@ -249,6 +249,32 @@ static bool is_loopback(const char *host)
     return strncmp(host, "127.", 4) == 0 || strcmp(host, "::1") == 0;
 }
 
+/* The others of a cluster reach this process, and it finds them on NATS. */
+static void check_cluster(const struct loaded_config *loaded, struct report *report)
+{
+    const struct config *config = &loaded->config;
+    const struct {
+        const char *key, *value;
+    } needing[] = {{"cluster.replica_set", config->cluster_replica_set},
+                   {"cluster.advertise", config->cluster_advertise}};
+    struct report_mark mark = mark_place(loaded->marks, "cluster.name", start_of_file);
+
+    for (size_t i = 0; i < 2 && !config->cluster_name; i++)
+        if (needing[i].value)
+            report_error(report, mark_place(loaded->marks, needing[i].key, start_of_file),
+                         "%s: has no effect without cluster.name (such as cluster: {name: prod})",
+                         needing[i].key);
+    if (!config->cluster_name)
+        return;
+    if (!config->nats_url)
+        report_error(report, mark, "cluster.name: needs nats.url (nodes find each other on NATS)");
+    if (!config->cluster_advertise &&
+        (strcmp(config->http_host, "0.0.0.0") == 0 || strcmp(config->http_host, "::") == 0))
+        report_error(report, mark,
+                     "cluster.name: http.listen names no address that others reach (set "
+                     "cluster.advertise: HOST:PORT)");
+}
+
 void check_config(const struct loaded_config *loaded, struct report *report)
 {
     const struct config *config = &loaded->config;
@@ -272,6 +298,7 @@ void check_config(const struct loaded_config *loaded, struct report *report)
                        mark_place(marks, "nats.replicas",
                                   mark_place(marks, "nats.ack_wait", start_of_file))),
             "nats.url is missing (remove the nats section to use the queue inside the process)");
+    check_cluster(loaded, report);
     if (!config->http_api_key && !is_loopback(config->http_host)) {
         struct report_mark mark = mark_place(marks, "http.listen", start_of_file);
         if (config->http_insecure == CONFIG_TRUE)

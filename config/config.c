@@ -96,3 +96,10 @@ bool config_shard_partition(const struct config_collection *collection, const ch
     }
     return *topic != NULL;
 }
+
+void config_consumer_group(const struct config *config, char out[CONFIG_GROUP_BYTES])
+{
+    (void)snprintf(out, CONFIG_GROUP_BYTES, "%.400s%s%s", config->kafka_group,
+                   config->cluster_replica_set ? "-" : "",
+                   config->cluster_replica_set ? config->cluster_replica_set : "");
+}

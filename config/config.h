@@ -15,7 +15,11 @@
 #include "base/error.h"
 #include "base/vector.h"
 
-enum config_role { CONFIG_ROLE_INGEST = 1, CONFIG_ROLE_INDEXER = 2 };
+enum config_role {
+    CONFIG_ROLE_INGEST = 1,  /* owns partitions */
+    CONFIG_ROLE_INDEXER = 2, /* builds segments */
+    CONFIG_ROLE_QUERY = 4    /* neither: answers from other nodes. Every process answers searches */
+};
 enum config_flag { CONFIG_FALSE, CONFIG_TRUE };
 enum config_format {
     CONFIG_FORMAT_AUTO,
@@ -108,6 +112,9 @@ struct config {
     uint32_t nats_replicas;
     int64_t nats_ack_wait_ms; /* how long a silent worker keeps a job */
 
+    const char *cluster_name;        /* NULL: this process is alone */
+    const char *cluster_replica_set; /* NULL: none */
+    const char *cluster_advertise;   /* HOST:PORT; NULL: where it listens */
     enum config_partial cluster_partial;
 
     const char *http_host;    /* numeric address */
@@ -165,5 +172,9 @@ bool config_shard_partition(const struct config_collection *collection, const ch
  * restart to `restart_needed`, one a line; returns whether anything changed at all. */
 bool config_compare(const struct config *running, const struct config *fresh,
                     struct buffer *restart_needed);
+
+enum { CONFIG_GROUP_BYTES = 512 };
+/** The consumer group of this process: kafka.group, with the suffix of its replica set. */
+void config_consumer_group(const struct config *config, char out[CONFIG_GROUP_BYTES]);
 
 #endif

@@ -47,9 +47,11 @@ struct section {
 };
 
 static const struct section sections[] = {
-    {"", "Top level"},       {"kafka.", "kafka"}, {"ingest.", "ingest"},
-    {"indexer.", "indexer"}, {"nats.", "nats"},   {"http.", "http"},
-    {"clock.", "clock"},     {"store.", "store"}, {"collections.*.", "collections.NAME"},
+    {"", "Top level"},     {"kafka.", "kafka"},
+    {"ingest.", "ingest"}, {"indexer.", "indexer"},
+    {"nats.", "nats"},     {"cluster.", "cluster"},
+    {"http.", "http"},     {"clock.", "clock"},
+    {"store.", "store"},   {"collections.*.", "collections.NAME"},
 };
 
 static void write_bound(const struct property *property, double bound, struct buffer *out)

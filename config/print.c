@@ -90,13 +90,15 @@ static void write_list(const char *const *texts, size_t count, bool json, struct
 
 static void write_roles(unsigned roles, bool json, struct buffer *out)
 {
-    const char *names[2];
+    const char *names[3];
     size_t count = 0;
 
     if (roles & CONFIG_ROLE_INGEST)
         names[count++] = "ingest";
     if (roles & CONFIG_ROLE_INDEXER)
         names[count++] = "indexer";
+    if (roles & CONFIG_ROLE_QUERY)
+        names[count++] = "query";
     write_list(names, count, json, out);
 }
 

@@ -172,6 +172,30 @@ static bool check_brokers(const char *text, struct property_complaint *complaint
                     "invalid broker address \"%s\"", bad);
 }
 
+static bool check_address(const char *text, struct property_complaint *complaint)
+{
+    char host[260];
+    uint32_t port;
+
+    if (!strpbrk(text, " \t/@,") && split_address(text, host, sizeof(host), &port) && port != 0)
+        return true;
+    return complain(complaint, "use HOST:PORT, such as 10.0.0.5:6333", "invalid address \"%.100s\"",
+                    text);
+}
+
+/* Fit for a subject of NATS and for a consumer group. */
+static bool check_token(const char *text, struct property_complaint *complaint)
+{
+    enum { TOKEN_MAX = 64 };
+    size_t length = strlen(text);
+
+    if (length > 0 && length <= TOKEN_MAX &&
+        strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") == length)
+        return true;
+    return complain(complaint, "use 1 to 64 letters, digits, - and _", "invalid name \"%.100s\"",
+                    text);
+}
+
 static bool is_nats_url(const char *text)
 {
     const char *host = strstr(text, "://");
@@ -261,7 +285,7 @@ const struct property properties[] = {
      .check = check_not_empty,
      .documentation = "Folder for everything windrow stores. One process at a time may use it."},
     {"roles", PROPERTY_ROLES, 0, GLOBAL(roles), .default_yaml = "[ingest, indexer]",
-     .documentation = "What this process does: `ingest` consumes and stores, `indexer` builds segments. `windrow run --role` overrides it."},
+     .documentation = "What this process does: `ingest` consumes and stores, `indexer` builds segments, `query` alone only answers, from the other processes of its cluster. `windrow run --role` overrides it."},
     {"processors", PROPERTY_INTEGER, PROPERTY_AUTO, GLOBAL(processors), .minimum = 1,
      .maximum = 4096, .default_yaml = "auto",
      .documentation = "Processors this process plans with: search and decoding threads come from it, and flushes, compaction and builds take extra threads only while searches and ingestion leave processors free. `auto`: as many as the process may run on."},
@@ -305,6 +329,15 @@ const struct property properties[] = {
      .maximum = 3600 * INT64_C(1000), .default_yaml = "30s",
      .documentation = "How long a silent builder keeps its job before another one gets it. Working builders report six times in this time, and at least every five seconds. Raise it for slow links. Use the same value in all processes of a stream: the last one to start sets it."},
 
+    {"cluster.name", PROPERTY_TEXT, PROPERTY_NULLABLE, GLOBAL(cluster_name), .default_yaml = "~",
+     .check = check_token,
+     .documentation = "Processes of one name find each other on NATS (needs `nats.url`), and each answers for all of them. Membership of the consumer group is then dynamic: a clean stop hands the partitions over at once. `~`: this process answers for its own partitions only."},
+    {"cluster.replica_set", PROPERTY_TEXT, PROPERTY_NULLABLE, GLOBAL(cluster_replica_set),
+     .default_yaml = "~", .check = check_token,
+     .documentation = "Suffix of `kafka.group`: the processes of each replica set share all partitions among them, so that two sets hold two copies. `~`: one copy."},
+    {"cluster.advertise", PROPERTY_TEXT, PROPERTY_NULLABLE, GLOBAL(cluster_advertise),
+     .default_yaml = "~", .default_words = "`http.listen`", .check = check_address,
+     .documentation = "`HOST:PORT` at which the other processes of the cluster reach this one. Needed when `http.listen` is 0.0.0.0."},
     {"cluster.partial", PROPERTY_CHOICE, 0, GLOBAL(cluster_partial), .default_yaml = "allow",
      CHOICES(partial_policies),
      .documentation = "What a read gets when partitions of its collection are served by no process that can be asked: `allow` answers from the others and says so (`partial`, `missing`), `refuse` answers 503. A request asks for the same with `require: complete`."},

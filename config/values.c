@@ -306,15 +306,17 @@ static bool set_roles(const struct setter *setter, const struct tree_node *node)
             roles |= CONFIG_ROLE_INGEST;
         } else if (strcmp(item->text, "indexer") == 0) {
             roles |= CONFIG_ROLE_INDEXER;
+        } else if (strcmp(item->text, "query") == 0) {
+            roles |= CONFIG_ROLE_QUERY;
         } else {
             report_error(setter->report, item->mark,
-                         "%s: invalid role \"%.60s\" (use ingest, indexer or both)", setter->path,
+                         "%s: invalid role \"%.60s\" (use ingest, indexer, query)", setter->path,
                          item->text);
             good = false;
         }
     }
     if (good && roles == 0) {
-        report_error(setter->report, node->mark, "%s: empty list (use ingest, indexer or both)",
+        report_error(setter->report, node->mark, "%s: empty list (use ingest, indexer, query)",
                      setter->path);
         good = false;
     }

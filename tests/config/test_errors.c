@@ -78,8 +78,8 @@ START_TEST(wrong_types_are_errors)
         {MINIMAL "    metric: euclid\n", "w.yaml:5:13: collections.news.metric: invalid value "
                                          "\"euclid\" (use cosine, dot or l2)\n"},
         {MINIMAL "roles: [cook]\n",
-         "w.yaml:5:9: roles: invalid role \"cook\" (use ingest, indexer or both)\n"},
-        {MINIMAL "roles: []\n", "w.yaml:5:8: roles: empty list (use ingest, indexer or both)\n"},
+         "w.yaml:5:9: roles: invalid role \"cook\" (use ingest, indexer, query)\n"},
+        {MINIMAL "roles: []\n", "w.yaml:5:8: roles: empty list (use ingest, indexer, query)\n"},
         {"[]\n", "w.yaml:1:1: the file contains a list, not a map (see docs/configuration.md)\n"},
         {"", "w.yaml:1:1: the file contains nothing, not a map (see docs/configuration.md)\n"},
         {"kafka: {brokers: a:1, properties: [x]}\ncollections: {a: {dim: 1}}\n",

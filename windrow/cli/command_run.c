@@ -15,8 +15,11 @@ static int parse_role(const char *text, unsigned *roles)
         *roles = CONFIG_ROLE_INGEST;
     else if (strcmp(text, "indexer") == 0)
         *roles = CONFIG_ROLE_INDEXER;
+    else if (strcmp(text, "query") == 0)
+        *roles = CONFIG_ROLE_QUERY;
     else
-        return command_usage_error("run", "invalid role %s: use ingest, indexer or all", text);
+        return command_usage_error("run", "invalid role %s: use ingest, indexer, query or all",
+                                   text);
     return COMMAND_OK;
 }
 
@@ -31,7 +34,7 @@ int command_run_parse(int argc, char **argv, struct command_run_options *run)
          .letter = 'r',
          .type = OPTION_TEXT,
          .argument = "ROLE",
-         .help = "ingest, indexer or all; overrides `roles` of the config",
+         .help = "ingest, indexer, query or all; overrides `roles` of the config",
          .target = &role},
         {.name = "trust-clock",
          .help = "the system clock is right, however long windrow was down",
@@ -39,7 +42,7 @@ int command_run_parse(int argc, char **argv, struct command_run_options *run)
         {.name = "verbose", .letter = 'v', .help = "log debug lines", .target = &verbose},
     };
     const struct command_line line = {
-        .usage = "[-c FILE] [--role ingest|indexer|all] [--trust-clock]",
+        .usage = "[-c FILE] [--role ingest|indexer|query|all] [--trust-clock]",
         .about = "Runs the service until SIGTERM or Ctrl-C. SIGHUP reads the config again.",
         .examples = "windrow run -c windrow.yaml",
         .rows = rows,
@@ -62,7 +65,8 @@ int command_run_parse(int argc, char **argv, struct command_run_options *run)
         run->roles = run->config->roles;
     if ((run->roles & CONFIG_ROLE_INGEST) == 0 && !run->config->nats_url) {
         config_free(run->config);
-        command_fail("the role indexer without ingest takes its jobs from NATS: set nats.url");
+        command_fail("without the role ingest a process works for others, which it finds on NATS: "
+                     "set nats.url");
         return COMMAND_CONFIG;
     }
     return -1;
