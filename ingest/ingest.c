@@ -158,8 +158,10 @@ bool ingest_ready(struct ingest *ingest, char *why, size_t why_bytes)
     const struct config *config = ingest->options.config;
     struct kafka_view view = kafka_session_view(consumer_session(ingest->consumer));
     const char *missing = topics_missing(&ingest->topics);
+    char group[CONFIG_GROUP_BYTES];
     bool ready;
 
+    config_consumer_group(config, group);
     if (view.failed[0] != '\0')
         return not_ready(why, why_bytes, "the Kafka consumer failed: %s", view.failed);
     if (!view.answered)
@@ -168,7 +170,7 @@ bool ingest_ready(struct ingest *ingest, char *why, size_t why_bytes)
     if (missing)
         return not_ready(why, why_bytes, "topic %s does not exist yet", missing);
     if (!view.joined)
-        return not_ready(why, why_bytes, "waiting for partitions of group %s", config->kafka_group);
+        return not_ready(why, why_bytes, "waiting for partitions of group %s", group);
     pthread_mutex_lock(&ingest->partitions.lock);
     ready = !catching_up(&ingest->partitions, why, why_bytes);
     pthread_mutex_unlock(&ingest->partitions.lock);

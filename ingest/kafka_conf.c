@@ -147,7 +147,9 @@ static void set_all(rd_kafka_conf_t *conf, const struct property *properties, si
 
 /* Static membership: a restart within the session timeout gets its partitions back without a
  * rebalance. The name is the node's; the data folder's, which one process at a time may have, tells
- * two processes of one machine apart. An empty value of the user's switches it off. */
+ * two processes of one machine apart. An empty value of the user's switches it off. In a cluster
+ * somebody else takes over: there a member that stops leaves at once instead of waiting out its
+ * session. */
 static void set_instance(rd_kafka_conf_t *conf, const struct config *config)
 {
     char path[PATH_MAX];
@@ -156,7 +158,8 @@ static void set_instance(rd_kafka_conf_t *conf, const struct config *config)
     for (size_t i = 0; i < config->kafka_property_count; i++)
         if (strcmp(config->kafka_properties[i].name, "group.instance.id") == 0)
             return;
-    if (!config->node || !config->data_dir || !realpath(config->data_dir, path))
+    if (config->cluster_name || !config->node || !config->data_dir ||
+        !realpath(config->data_dir, path))
         return;
     snprintf(name, sizeof(name), "%.200s-%08x", config->node,
              (unsigned)XXH3_64bits(path, strlen(path)));
@@ -167,6 +170,7 @@ int kafka_conf_new(const struct config *config, enum kafka_role role, void *opaq
                    rd_kafka_conf_t **conf, struct error *error)
 {
     rd_kafka_conf_t *made = rd_kafka_conf_new();
+    char group[CONFIG_GROUP_BYTES];
 
     kafka_conf_set(made, "client.id", "windrow");
     if (role == KAFKA_CONSUMER)
@@ -182,7 +186,8 @@ int kafka_conf_new(const struct config *config, enum kafka_role role, void *opaq
     kafka_conf_set(made, "bootstrap.servers", config->kafka_brokers);
     if (role == KAFKA_CONSUMER) {
         set_all(made, consumer_forced, COUNT(consumer_forced));
-        kafka_conf_set(made, "group.id", config->kafka_group);
+        config_consumer_group(config, group);
+        kafka_conf_set(made, "group.id", group);
         set_instance(made, config);
     } else {
         set_all(made, producer_forced, COUNT(producer_forced));

@@ -49,6 +49,7 @@ static void take_offsets(struct observer *observer, const struct kafka_offsets *
         partition->shared.end_seen_ns = now_ns;
         if (partition->shared.target_offset < 0)
             partition->shared.target_offset = offsets->end;
+        partition_tell_behind(partition);
     }
     pthread_mutex_unlock(&observer->partitions->lock);
 }

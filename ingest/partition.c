@@ -168,6 +168,17 @@ bool partition_caught_up(const struct partition *partition)
             (shared->next_offset < 0 && shared->begin_offset >= shared->target_offset));
 }
 
+void partition_tell_behind(struct partition *partition)
+{
+    bool behind = !partition_caught_up(partition);
+
+    if (behind == partition->shared.behind)
+        return;
+    partition->shared.behind = behind;
+    store_registry_set_behind(partition->context->registry, partition->name.collection->name,
+                              partition->name.shard, behind);
+}
+
 void partition_publish(struct partition *partition)
 {
     const struct lane *lane = &partition->lane;
@@ -176,6 +187,7 @@ void partition_publish(struct partition *partition)
     partition->shared.next_offset = lane->durable.next_offset;
     partition->shared.last_timestamp_ms = lane->last_timestamp_ms;
     partition->shared.paused = partition->client_paused;
+    partition_tell_behind(partition);
     unlock(partition);
     metric_set(partition->metrics.next_offset, (double)lane->durable.next_offset);
     if (lane->clock.watermark_ms != TWCS_NO_TIME)

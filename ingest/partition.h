@@ -78,6 +78,7 @@ struct partition_shared {
     int64_t end_seen_ns;   /* when the broker said so */
     int64_t target_offset; /* the first end offset seen: what counts as caught up; -1 unknown */
     int64_t last_timestamp_ms;
+    bool behind; /* what the registry was told */
     char stopped[512];
     char waiting[512];
 };
@@ -175,5 +176,8 @@ int64_t partition_lag(const struct partition *partition);
 /** Whether waiting longer brings nothing: all that was in Kafka when it came is durable, or it
  * waits for an operator. Under the lock. */
 bool partition_caught_up(const struct partition *partition);
+/** Tells the registry whether the shard still lacks what Kafka had when it came, if that has
+ * changed. Under the list's lock. */
+void partition_tell_behind(struct partition *partition);
 
 #endif

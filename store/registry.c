@@ -21,6 +21,7 @@ struct registry_entry {
     unsigned leases;
     bool leaving; /* being closed: no new leases; the name is free again after it */
     bool claimed; /* Kafka assigned it to us */
+    bool behind;
     /* Without it: */
     atomic_bool closing; /* long work on a lease stops when it sees this */
 };
@@ -407,7 +408,10 @@ void store_registry_close_all(struct store_registry *registry, bool flush)
 static struct store_lease lease_of(struct registry_entry *entry)
 {
     entry->leases++;
-    return (struct store_lease){.shard = entry->shard, .closing = &entry->closing, .token = entry};
+    return (struct store_lease){.shard = entry->shard,
+                                .closing = &entry->closing,
+                                .token = entry,
+                                .behind = entry->behind || !entry->claimed};
 }
 
 static bool is_wanted(const struct registry_entry *entry, const char *collection)
@@ -581,6 +585,35 @@ bool store_registry_find_elsewhere(struct store_registry *registry,
     }
     arena_destroy(&arena);
     return found;
+}
+
+void store_registry_set_behind(struct store_registry *registry, const char *collection,
+                               const char *name, bool behind)
+{
+    pthread_mutex_lock(&registry->lock);
+    for (struct registry_entry *entry = registry->entries; entry; entry = entry->next)
+        if (!entry->leaving && compare(entry->collection->name, entry->name, collection, name) == 0)
+            entry->behind = behind;
+    pthread_mutex_unlock(&registry->lock);
+}
+
+size_t store_registry_expected(struct store_registry *registry, const char *collection,
+                               struct arena *arena, struct store_expected_shard **shards)
+{
+    const struct registry_expectation *expectation;
+    size_t count;
+
+    pthread_mutex_lock(&registry->lock);
+    expectation = *find_expectation(registry, collection);
+    count = expectation ? expectation->count : 0;
+    *shards = memory_checked(arena_calloc(arena, count + 1, sizeof(**shards)));
+    for (size_t i = 0; i < count; i++) {
+        const struct store_expected_shard *shard = &expectation->shards[i];
+        (*shards)[i].name = arena_copy(arena, shard->name, strlen(shard->name));
+        (*shards)[i].label = arena_copy(arena, shard->label, strlen(shard->label));
+    }
+    pthread_mutex_unlock(&registry->lock);
+    return count;
 }
 
 bool store_registry_acquire_shard(struct store_registry *registry, const char *collection,

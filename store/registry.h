@@ -45,6 +45,9 @@ struct store_lease {
     struct store_shard *shard;
     const atomic_bool *closing; /* becomes true when the shard is about to close: long work stops */
     void *token;                /* the registry's */
+    /* It may lack records that its Kafka partition has: nobody assigned it to this process, or it
+     * has not yet read what was there when it came. */
+    bool behind;
 };
 
 /** Called after a shard was closed. */
@@ -89,6 +92,10 @@ int store_registry_claim(struct store_registry *registry,
 /** The assignment no longer owns the shard, and its next owner is not known: it stays open. */
 void store_registry_unclaim(struct store_registry *registry, struct store_shard *shard);
 
+/** Whether a claimed shard has yet to read what Kafka had when it came. Any thread. */
+void store_registry_set_behind(struct store_registry *registry, const char *collection,
+                               const char *name, bool behind);
+
 /** Takes the shard out, waits for its leases, closes it. */
 void store_registry_close(struct store_registry *registry, struct store_shard *shard, bool flush);
 /** The same, and removes what the shard stored. */
@@ -121,6 +128,9 @@ void store_registry_coverage(struct store_registry *registry, const char *collec
  * Copies everything. Any thread. */
 void store_registry_expect(struct store_registry *registry, const char *collection,
                            const struct store_expected_shard *shards, size_t count);
+/** What was said last, in `arena`; 0 when nothing was. Any thread. */
+size_t store_registry_expected(struct store_registry *registry, const char *collection,
+                               struct arena *arena, struct store_expected_shard **shards);
 /** Leases one shard; false when it is not open here. */
 bool store_registry_acquire_shard(struct store_registry *registry, const char *collection,
                                   const char *name, struct store_lease *lease);

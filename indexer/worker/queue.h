@@ -14,9 +14,10 @@ bool worker_is_kind(enum segment_kind kind);
 void worker_queue_count_dead(struct metrics *metrics, const char *collection);
 
 struct queue_nats_options {
-    const char *url;    /* several with commas */
-    const char *stream; /* dead letters: <stream>_DEAD */
-    const char *name;   /* of the connection, for the server's monitoring */
+    const char *url;         /* several with commas */
+    const char *stream;      /* dead letters: <stream>_DEAD */
+    const char *name;        /* of the connection, for the server's monitoring */
+    const char *replica_set; /* of this process, or NULL */
     uint32_t replicas;
     int64_t ack_wait_ms;   /* how long a silent worker keeps a job */
     int64_t pass_delay_ms; /* first delay of a job that is passed on; 0: 250 ms */

@@ -51,6 +51,7 @@ struct nats_queue {
     struct nats_delivery *passing; /* held back until due */
     pthread_cond_t woken;          /* on the monotonic clock; with pass_lock */
     _Atomic uint64_t copies;       /* for ids of copies */
+    const char *replica_set;       /* or NULL */
 };
 
 static int64_t now_ms(void)
@@ -109,6 +110,18 @@ static int publish_bytes(struct nats_queue *queue, const char *subject, const ch
     return status == NATS_OK ? 0 : nats_stream_error(error, status, code, "publish");
 }
 
+/* Two replica sets have the same windows, and each builds its own: the server must not take the one
+ * job for a repetition of the other. */
+static void write_id(const struct nats_queue *queue, const struct worker_job *job,
+                     char out[WORKER_JOB_ID_BYTES])
+{
+    char id[WORKER_JOB_ID_BYTES - 128];
+
+    worker_job_id(job, id, sizeof(id));
+    (void)snprintf(out, WORKER_JOB_ID_BYTES, "%s%s%s", id, queue->replica_set ? "/" : "",
+                   queue->replica_set ? queue->replica_set : "");
+}
+
 /* An id that was never used: unique over processes and restarts. */
 static void write_copy_id(struct nats_queue *queue, const char *id, char *out, size_t out_bytes)
 {
@@ -127,7 +140,7 @@ static int publish_copy(struct nats_queue *queue, const struct worker_job *job, 
     char copy_id[WORKER_JOB_ID_BYTES + 64];
     bool duplicate;
 
-    worker_job_id(job, id, sizeof(id));
+    write_id(queue, job, id);
     write_copy_id(queue, id, copy_id, sizeof(copy_id));
     return publish_bytes(queue, subject, copy_id, bytes, &duplicate, error);
 }
@@ -143,7 +156,7 @@ static int queue_publish(struct worker_queue *base, const struct worker_job *job
     int code;
 
     worker_job_encode(job, &bytes);
-    worker_job_id(job, id, sizeof(id));
+    write_id(queue, job, id);
     write_subject("windrow.seal.", job, subject, sizeof(subject));
     code = publish_bytes(queue, subject, id, &bytes, &duplicate, error);
     if (code == 0 && duplicate && nats_stream_depth(&queue->stream) == 0)
@@ -219,7 +232,7 @@ static void bury_job(struct nats_queue *queue, struct nats_delivery *delivery, c
     for (char *c = reason; *c; c++)
         if ((unsigned char)*c < 0x20)
             *c = ' ';
-    worker_job_id(job, id, sizeof(id));
+    write_id(queue, job, id);
     write_subject("windrow.dead.", job, subject, sizeof(subject));
     log_error("indexer", "giving up on %s after %s", id, reason);
     bury(queue, delivery->message, subject, reason, job->collection);
@@ -571,6 +584,7 @@ int queue_nats_open(const struct queue_nats_options *options, struct worker_queu
 
     fresh->queue.operations = &nats_operations;
     fresh->queue.ack_wait_ms = options->ack_wait_ms;
+    fresh->replica_set = options->replica_set;
     if (nats_stream_open(options, &fresh->stream, error) != 0) {
         free(fresh);
         return ERROR_PEER;
@@ -593,6 +607,7 @@ int worker_queue_nats(const struct config *config, struct metrics *metrics,
         .stream = config->nats_stream,
         .name = config->node,
         .replicas = config->nats_replicas,
+        .replica_set = config->cluster_replica_set,
         .ack_wait_ms = config->nats_ack_wait_ms,
         .metrics = metrics,
     };
