@@ -7,6 +7,7 @@
 
 #include "base/logger.h"
 #include "base/memory.h"
+#include "indexer/cluster/cluster.h"
 #include "indexer/query/query.h"
 #include "indexer/worker/worker.h"
 
@@ -15,6 +16,7 @@ struct indexer {
     struct worker_queue *queue;
     struct worker_pool *pool;
     struct rest *rest;
+    struct cluster *cluster; /* NULL: this process is alone */
 };
 
 static int start_pool(struct indexer *indexer, struct error *error)
@@ -28,7 +30,7 @@ static int start_pool(struct indexer *indexer, struct error *error)
         .thread_count = options->worker_count            ? options->worker_count
                         : options->config->build_threads ? options->config->build_threads
                                                          : options->config->max_background_jobs,
-        .build = options->build,
+        .build = (options->roles & CONFIG_ROLE_INDEXER) != 0,
     };
     int code = options->config->nats_url
                    ? worker_queue_nats(options->config, options->metrics, &indexer->queue, error)
@@ -36,7 +38,7 @@ static int start_pool(struct indexer *indexer, struct error *error)
 
     if (code != 0)
         return code;
-    if (!options->build && !options->config->nats_url)
+    if ((options->roles & CONFIG_ROLE_INDEXER) == 0 && !options->config->nats_url)
         log_warning("indexer", "this process has neither the indexer role nor nats.url: sealed "
                                "windows get no index and are scanned");
     pool_options.queue = indexer->queue;
@@ -61,13 +63,29 @@ static void add_routes(struct indexer *indexer)
 {
     const struct indexer_options *options = &indexer->options;
 
-    indexer->rest = rest_new(&(struct rest_options){.config = options->config,
-                                                    .registry = options->registry,
-                                                    .metrics = options->metrics,
-                                                    .io = options->io,
-                                                    .writer = options->writer});
+    indexer->rest = rest_new(
+        &(struct rest_options){.config = options->config,
+                               .registry = options->registry,
+                               .metrics = options->metrics,
+                               .io = options->io,
+                               .writer = options->writer,
+                               .peers = indexer->cluster ? cluster_peers(indexer->cluster) : NULL});
+    if (indexer->cluster)
+        cluster_add_routes(indexer->cluster, options->http);
     rest_add_routes(indexer->rest, options->http);
     worker_pool_add_routes(indexer->pool, options->http);
+}
+
+static int open_cluster(struct indexer *indexer, struct error *error)
+{
+    const struct indexer_options *options = &indexer->options;
+    const struct cluster_options cluster_options = {.config = options->config,
+                                                    .roles = options->roles,
+                                                    .registry = options->registry,
+                                                    .metrics = options->metrics,
+                                                    .io = options->io};
+
+    return cluster_open(&cluster_options, &indexer->cluster, error);
 }
 
 int indexer_start(const struct indexer_options *options, struct indexer **indexer,
@@ -80,12 +98,16 @@ int indexer_start(const struct indexer_options *options, struct indexer **indexe
     if (!fresh->options.io)
         fresh->options.io = io_posix();
     code = start_pool(fresh, error);
+    if (code == 0 && options->config->cluster_name)
+        code = open_cluster(fresh, error);
     if (code == 0) {
         add_routes(fresh);
         code = http_server_start(options->http, error);
     }
     if (code == 0)
         tell_address(fresh);
+    if (code == 0 && fresh->cluster)
+        code = cluster_announce(fresh->cluster, http_server_port(options->http), error);
     if (code != 0) {
         indexer_stop(fresh);
         return code;
@@ -96,6 +118,8 @@ int indexer_start(const struct indexer_options *options, struct indexer **indexe
 
 void indexer_stop_accepting(struct indexer *indexer)
 {
+    if (indexer->cluster)
+        cluster_leave(indexer->cluster);
     http_server_stop(indexer->options.http);
     worker_pool_quiesce(indexer->pool);
 }
@@ -107,6 +131,7 @@ void indexer_stop(struct indexer *indexer)
     indexer_stop_accepting(indexer);
     worker_pool_stop(indexer->pool);
     rest_delete(indexer->rest);
+    cluster_close(indexer->cluster);
     if (indexer->queue)
         indexer->queue->operations->close(indexer->queue);
     free(indexer);

@@ -5,6 +5,7 @@
  *     query/   a request over snapshots: prune, search, filter, merge, re-rank
  *     http/    the server: connections, limits, keys, routes, pages
  *     rest/    Qdrant's REST dialect: collections, points, searches
+ *     cluster/ other processes: who is here, and their shards in an answer
  *
  * The manifest is truth, the queue is delivery: on start and periodically every sealed run without
  * a segment is found and queued again. A segment hangs on its run inside the store's version, so a
@@ -37,7 +38,7 @@ struct indexer_options {
     struct metrics *metrics;
     struct io *io;         /* NULL: io_posix() */
     uint32_t worker_count; /* build threads; 0: the config's */
-    bool build;            /* this process builds segments (role indexer) */
+    unsigned roles;        /* of this process, CONFIG_ROLE_* */
 };
 
 /** Starts queue, workers and the HTTP server. NATS that does not answer is retried in the

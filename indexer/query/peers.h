@@ -57,6 +57,8 @@ struct query_exchange;
 
 struct query_peers {
     void *context;
+    /* Whether somebody has the shard who is not behind. */
+    bool (*serves)(void *context, const struct config_collection *collection, const char *shard);
     /* Sends and returns at once: local work goes on meanwhile. Never NULL. */
     struct query_exchange *(*start)(void *context, const struct query_peer_call *call);
     /* Waits until each shard has an answer, or nobody is left to ask, or the deadline has passed.

@@ -27,7 +27,8 @@ uint32_t query_view_place(const struct query_view *view, const char *shard)
     return place;
 }
 
-/* Leases of other shards than the wanted ones are given back. */
+/* Leases of other shards than the wanted ones are given back, and of those that lack records: the
+ * asking node is told that they are not here. */
 static size_t keep_wanted(struct query_view *view, const struct query_view_options *options,
                           struct store_lease *leases)
 {
@@ -38,7 +39,7 @@ static size_t keep_wanted(struct query_view *view, const struct query_view_optio
         size_t k = 0;
         while (k < options->shard_count && strcmp(options->shards[k], name) != 0)
             k++;
-        if (k < options->shard_count)
+        if (k < options->shard_count && !leases[i].behind)
             leases[kept++] = leases[i];
         else
             store_registry_release(view->registry, &leases[i]);
@@ -46,18 +47,85 @@ static size_t keep_wanted(struct query_view *view, const struct query_view_optio
     return kept;
 }
 
-/* Peers are asked for every shard that is expected and not open here. */
-static void take_remotes(struct query_view *view)
+static int by_remote_name(const void *a, const void *b)
 {
-    view->remote_count = 0;
-    if (!view->peers || !view->coverage.known)
+    return query_shard_compare(((const struct view_remote *)a)->name,
+                               ((const struct view_remote *)b)->name);
+}
+
+static const char *label_of(const struct store_expected_shard *shards, size_t count,
+                            const char *name)
+{
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(shards[i].name, name) == 0)
+            return shards[i].label;
+    return name;
+}
+
+/* A shard that has just come, or whose assignment is not known yet, lacks records. Whoever has them
+ * is asked instead; if nobody has, the shard is searched and counts as missing. */
+static size_t leave_to_peers(struct query_view *view, struct store_lease *leases)
+{
+    struct store_expected_shard *shards = NULL;
+    size_t expected = 0, kept = 0;
+
+    for (size_t i = 0; i < view->shard_count; i++) {
+        const char *name = store_shard_name(leases[i].shard);
+        const char *label;
+        if (!leases[i].behind) {
+            leases[kept++] = leases[i];
+            continue;
+        }
+        if (!shards)
+            expected = store_registry_expected(view->registry, view->collection->name, &view->arena,
+                                               &shards);
+        label = label_of(shards, expected, name);
+        if (view->peers->serves(view->peers->context, view->collection, name)) {
+            view->remotes[view->remote_count++] =
+                (struct view_remote){.name = arena_copy(&view->arena, name, strlen(name)),
+                                     .label = arena_copy(&view->arena, label, strlen(label))};
+            store_registry_release(view->registry, &leases[i]);
+        } else {
+            view->behind[view->behind_count++] = arena_copy(&view->arena, label, strlen(label));
+            leases[kept++] = leases[i];
+        }
+    }
+    return kept;
+}
+
+/* What the view leaves out as long as no peer has answered. */
+static void cover_nothing_yet(struct query_view *view)
+{
+    struct store_coverage *coverage = &view->coverage;
+
+    coverage->missing = memory_checked(
+        arena_calloc(&view->arena, view->remote_count + view->behind_count + 1, sizeof(char *)));
+    coverage->missing_count = 0;
+    for (size_t i = 0; i < view->behind_count; i++)
+        coverage->missing[coverage->missing_count++] = view->behind[i];
+    for (size_t i = 0; i < view->remote_count; i++)
+        coverage->missing[coverage->missing_count++] = view->remotes[i].label;
+}
+
+/* Peers are asked for every shard that is expected and not open here. */
+static void take_remotes(struct query_view *view, struct store_lease *leases)
+{
+    const struct store_coverage *coverage = &view->coverage;
+    size_t most = coverage->missing_count + view->shard_count;
+
+    view->remote_count = view->behind_count = 0;
+    if (!view->peers || !coverage->known)
         return;
     view->coverage.elsewhere = false;
-    view->remotes = memory_checked(
-        arena_calloc(&view->arena, view->coverage.missing_count + 1, sizeof(*view->remotes)));
-    for (size_t i = 0; i < view->coverage.missing_count; i++)
-        view->remotes[view->remote_count++] = (struct view_remote){
-            .name = view->coverage.missing_names[i], .label = view->coverage.missing[i]};
+    view->remotes = memory_checked(arena_calloc(&view->arena, most + 1, sizeof(*view->remotes)));
+    view->behind = memory_checked(arena_calloc(&view->arena, most + 1, sizeof(*view->behind)));
+    for (size_t i = 0; i < coverage->missing_count; i++)
+        view->remotes[view->remote_count++] =
+            (struct view_remote){.name = coverage->missing_names[i], .label = coverage->missing[i]};
+    view->shard_count = leave_to_peers(view, leases);
+    if (view->remote_count > 1)
+        qsort(view->remotes, view->remote_count, sizeof(*view->remotes), by_remote_name);
+    cover_nothing_yet(view);
 }
 
 /* Takes what is open right now. Leases and snapshots live in the view's arena. */
@@ -71,7 +139,7 @@ static void view_take(struct query_view *view, const struct query_view_options *
                                                        &view->arena, &leases, &view->coverage);
     if (options->shards)
         view->shard_count = keep_wanted(view, options, leases);
-    take_remotes(view);
+    take_remotes(view, leases);
     view->shards = arena_calloc(&view->arena, view->shard_count + 1, sizeof(*view->shards));
     view->freshness = arena_calloc(&view->arena, view->shard_count + 1, sizeof(*view->freshness));
     for (size_t i = 0; i < view->shard_count; i++) {
@@ -95,7 +163,7 @@ static void view_give_back(struct query_view *view)
         store_registry_release(view->registry, view->shards[i].lease);
     }
     view->shard_count = 0;
-    view->remote_count = 0;
+    view->remote_count = view->behind_count = 0;
     arena_reset(&view->arena);
 }
 
@@ -278,7 +346,7 @@ void query_view_note_answers(struct query_view *view)
 {
     struct store_coverage *coverage = &view->coverage;
 
-    coverage->missing_count = 0;
+    coverage->missing_count = view->behind_count;
     for (size_t i = 0; i < view->remote_count; i++) {
         struct view_remote *remote = &view->remotes[i];
         remote->failed |= !remote->answered_now;

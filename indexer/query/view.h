@@ -39,6 +39,8 @@ struct query_view {
     const struct query_peers *peers;
     struct view_remote *remotes; /* in the order of their names */
     size_t remote_count;
+    const char **behind; /* labels of own shards that lack records, and that nobody else has */
+    size_t behind_count;
     const struct query_min_offset *min_offsets;
     size_t min_offset_count;
     const atomic_bool *cancelled;

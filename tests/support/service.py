@@ -26,10 +26,10 @@ class Reply:
         return json.loads(self.body)
 
 
-def configuration(folder, port, kafka, nats=None, store=None, group="windrow-test", properties=None, **collection):
+def configuration(folder, port, kafka, nats=None, store=None, group="windrow-test", properties=None, node="test", cluster=None, **collection):
     """A whole configuration as a tree. Windows close fast here: five seconds of silence or one minute of event time."""
     tree = {
-        "node": "test",
+        "node": node,
         "data_dir": os.path.join(folder, "data"),
         "kafka": {"brokers": kafka, "group": group, "dead_letters": DEAD_LETTERS, "properties": properties or {}},
         "http": {"listen": f"127.0.0.1:{port}"},
@@ -50,6 +50,8 @@ def configuration(folder, port, kafka, nats=None, store=None, group="windrow-tes
     }
     if nats:
         tree["nats"] = {"url": nats}
+    if cluster:
+        tree["cluster"] = cluster
     if store:
         tree["store"] = store
     return tree

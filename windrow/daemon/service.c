@@ -53,7 +53,7 @@ static int start_indexer(struct service *service, struct error *error)
         .writer = writer_rest(service->writer),
         .metrics = service->metrics,
         .io = service->io,
-        .build = (service->roles & CONFIG_ROLE_INDEXER) != 0,
+        .roles = service->roles,
     };
     struct indexer *indexer;
 

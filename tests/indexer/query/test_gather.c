@@ -137,6 +137,14 @@ static void finish(struct query_exchange *exchange, bool cancel, struct query_pe
     free(exchange);
 }
 
+static bool serves(void *context, const struct config_collection *collection, const char *shard)
+{
+    (void)context;
+    (void)collection;
+    (void)shard;
+    return false;
+}
+
 /* Clusters. */
 
 static struct node *owner_of(struct cluster *cluster, size_t shard)
@@ -167,7 +175,8 @@ static void cluster_open(struct cluster *cluster, size_t node_count, enum vector
                                           .seed = seed};
 
     *cluster = (struct cluster){.node_count = node_count, .random = seed};
-    cluster->peers = (struct query_peers){.context = cluster, .start = start, .finish = finish};
+    cluster->peers = (struct query_peers){
+        .context = cluster, .serves = serves, .start = start, .finish = finish};
     world_open(&cluster->whole, &options);
     for (size_t i = 0; i < node_count; i++) {
         struct node *node = &cluster->nodes[i];

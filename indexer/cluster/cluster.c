@@ -1,0 +1,111 @@
+#include "indexer/cluster/cluster.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "base/text.h"
+#include "indexer/cluster/exchange.h"
+#include "indexer/cluster/members.h"
+#include "indexer/http/http.h"
+
+struct cluster {
+    struct cluster_options options;
+    struct members *members;
+    struct exchanger *exchanger;
+};
+
+int cluster_open(const struct cluster_options *options, struct cluster **cluster,
+                 struct error *error)
+{
+    struct cluster *fresh = memory_new(1, sizeof(*fresh));
+
+    fresh->options = *options;
+    if (members_open(options, &fresh->members, error) != 0) {
+        free(fresh);
+        return error->code;
+    }
+    fresh->exchanger = exchanger_new(options, fresh->members);
+    *cluster = fresh;
+    return 0;
+}
+
+int cluster_announce(struct cluster *cluster, uint16_t port, struct error *error)
+{
+    return members_announce(cluster->members, port, error);
+}
+
+void cluster_leave(struct cluster *cluster)
+{
+    members_leave(cluster->members);
+}
+
+void cluster_close(struct cluster *cluster)
+{
+    if (!cluster)
+        return;
+    exchanger_delete(cluster->exchanger);
+    members_close(cluster->members);
+    free(cluster);
+}
+
+const struct query_peers *cluster_peers(const struct cluster *cluster)
+{
+    return exchanger_peers(cluster->exchanger);
+}
+
+/* The asking node sends how much of its request's time is left. */
+static int64_t timeout_of(struct http_request *request)
+{
+    enum { TIMEOUT_MAX_MS = 3600 * 1000 };
+    const char *argument = http_request_argument(request, "timeout_ms");
+    uint64_t given;
+
+    if (!argument || text_parse_u64(argument, strlen(argument), &given) != 0 ||
+        given > TIMEOUT_MAX_MS)
+        return 0;
+    return (int64_t)given;
+}
+
+/* It may sleep for offsets, so others take its place meanwhile. */
+static void handle_query(struct http_request *request)
+{
+    const struct cluster *cluster = request->context;
+    const struct query_view_options options = {.registry = cluster->options.registry,
+                                               .io = cluster->options.io,
+                                               .timeout_ms = timeout_of(request),
+                                               .pool = http_request_pool(request),
+                                               .cancelled = http_request_cancelled(request)};
+    struct buffer reply = {0};
+    struct error error = {0};
+
+    if (query_answer(cluster->options.config, &options, request->body.data, request->body.size,
+                     &reply, &error) != 0) {
+        http_reply_from_error(request, &error);
+    } else {
+        http_reply_plain(request, 200, HTTP_TYPE_BINARY);
+        buffer_append(&request->reply, reply.data, reply.size);
+    }
+    buffer_destroy(&reply);
+}
+
+static void handle_cluster(struct http_request *request)
+{
+    const struct cluster *cluster = request->context;
+    struct doc described;
+
+    members_describe(cluster->members, &request->arena, &described);
+    http_reply_begin(request);
+    doc_write_json(&request->reply, &described);
+    http_reply_end(request, NULL);
+}
+
+static const struct http_route routes[] = {
+    {"GET", "/cluster", handle_cluster, HTTP_READ, false},
+    {"POST", "/internal/query", handle_query, HTTP_READ, false},
+};
+
+void cluster_add_routes(struct cluster *cluster, struct http_server *server)
+{
+    http_server_add_routes(server, routes, sizeof(routes) / sizeof(routes[0]), cluster);
+}

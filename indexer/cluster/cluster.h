@@ -1,0 +1,46 @@
+/* cluster: processes that answer as one.
+ *
+ *     members.c    who is here: announcements on NATS, once a second
+ *     exchange.c   asks the owners of shards, implements struct query_peers
+ *     cluster.c    the routes /internal/query and /cluster, and this header
+ *
+ * Nobody is told a list of nodes. A node announces itself, what it serves and how fresh that is;
+ * silence of three seconds removes it. A node only calls addresses that were announced under its own
+ * cluster's name. */
+#ifndef INDEXER_CLUSTER_CLUSTER_H
+#define INDEXER_CLUSTER_CLUSTER_H
+
+#include "base/error.h"
+#include "base/io.h"
+#include "base/metrics.h"
+#include "config/config.h"
+#include "indexer/query/query.h"
+#include "store/registry.h"
+
+struct cluster;
+struct http_server;
+
+struct cluster_options {
+    const struct config *config; /* with cluster.name and nats.url */
+    unsigned roles;              /* of this process, CONFIG_ROLE_* */
+    struct store_registry *registry;
+    struct metrics *metrics;
+    struct io *io;
+};
+
+/** Connects to NATS in the background; a server that does not answer is retried for ever. */
+int cluster_open(const struct cluster_options *options, struct cluster **cluster,
+                 struct error *error);
+/** Before the server starts. */
+void cluster_add_routes(struct cluster *cluster, struct http_server *server);
+/** Tells the others about this process. `port`: where it listens. */
+int cluster_announce(struct cluster *cluster, uint16_t port, struct error *error);
+/** Says goodbye: the others ask somebody else from now on. */
+void cluster_leave(struct cluster *cluster);
+/** The HTTP server must have stopped. NULL is allowed. */
+void cluster_close(struct cluster *cluster);
+
+/** Whom views ask for the shards that are not open here; valid until close. */
+const struct query_peers *cluster_peers(const struct cluster *cluster);
+
+#endif

@@ -1,0 +1,788 @@
+#include "indexer/cluster/members.h"
+
+#include <nats/nats.h>
+#include <netdb.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#include "base/logger.h"
+#include "base/memory.h"
+#include "base/thread.h"
+#include "base/version.h"
+
+enum {
+    ANNOUNCE_MS = 1000,
+    SILENCE_MS = 3000,
+    RECONNECT_WAIT_MS = 250,
+    URLS_MAX = 16,
+    NODES_MAX = 2048,
+    OFFSET_SLACK = 1000, /* records by which a shard may be behind another and count as fresh */
+    CLOSE_WAIT_S = 5
+};
+
+static const struct doc_limits announcement_limits = {.max_bytes = 4 << 20, .max_depth = 16};
+
+/* Everything lies in its arena; it is replaced as a whole. */
+struct node {
+    struct node *next;
+    struct arena arena;
+    const char *name, *address, *version, *replica_set;
+    uint64_t incarnation;
+    int64_t heard_ns;
+    bool same_host;
+    struct doc roles;
+    const struct doc *collections; /* an array, checked */
+};
+
+enum outcome { TAKEN, MALFORMED, FOREIGN, VERSION, DUPLICATE, OUTCOMES };
+
+static const char *const outcome_names[OUTCOMES] = {
+    [TAKEN] = "taken",     [MALFORMED] = "malformed",      [FOREIGN] = "foreign_cluster",
+    [VERSION] = "version", [DUPLICATE] = "duplicate_name",
+};
+
+struct members {
+    struct cluster_options options;
+    char subject[160];
+    char address[300];
+    char host[256];
+    uint64_t incarnation;
+    natsOptions *connect_options;
+    natsConnection *connection;
+    natsSubscription *subscription;
+    sem_t closed; /* the library has made its last call */
+    char *urls;
+
+    pthread_mutex_t lock; /* of all that follows */
+    pthread_cond_t changed;
+    struct node *nodes;
+    size_t node_count;
+    bool announcing, leaving;
+    pthread_t thread;
+    struct metric *node_gauge, *connected_gauge, *outcomes[OUTCOMES];
+};
+
+/* Nodes. Under the lock. */
+
+static struct node **find_node(struct members *members, const struct doc *name)
+{
+    struct node **place = &members->nodes;
+
+    while (*place && !doc_string_equals(name, (*place)->name))
+        place = &(*place)->next;
+    return place;
+}
+
+static void remove_node(struct members *members, struct node **place)
+{
+    struct node *node = *place;
+
+    *place = node->next;
+    members->node_count--;
+    arena_destroy(&node->arena);
+    free(node);
+}
+
+static void remove_silent(struct members *members)
+{
+    int64_t oldest_ns = io_monotonic_ns(members->options.io) - (int64_t)SILENCE_MS * 1000000;
+    struct node **place = &members->nodes;
+
+    while (*place) {
+        if ((*place)->heard_ns >= oldest_ns) {
+            place = &(*place)->next;
+            continue;
+        }
+        log_warning("cluster", "node %s at %s is silent: others are asked for its shards",
+                    (*place)->name, (*place)->address);
+        remove_node(members, place);
+    }
+}
+
+/* The host part decides; an address is HOST:PORT. */
+static bool on_this_host(const struct members *members, const char *address)
+{
+    size_t length = strcspn(members->address, ":");
+
+    return length > 0 && strncmp(members->address, address, length) == 0 && address[length] == ':';
+}
+
+/* Announcements. */
+
+static bool is_list(const struct doc *doc, enum doc_type first, uint32_t width)
+{
+    if (!doc || doc->type != DOC_ARRAY)
+        return false;
+    for (uint32_t i = 0; i < doc->count; i++)
+        if (doc->items[i].type != DOC_ARRAY || doc->items[i].count < width ||
+            doc->items[i].items[0].type != first)
+            return false;
+    return true;
+}
+
+static bool is_collection(const struct doc *doc)
+{
+    const struct doc *name = doc_get(doc, "name");
+    const struct doc *shards = doc_get(doc, "shards");
+    const struct doc *expected = doc_get(doc, "expected");
+
+    if (!name || name->type != DOC_STRING || !is_list(shards, DOC_STRING, 3) ||
+        !is_list(expected, DOC_STRING, 2))
+        return false;
+    for (uint32_t i = 0; i < shards->count; i++)
+        if (shards->items[i].items[1].type != DOC_INT || shards->items[i].items[2].type != DOC_INT)
+            return false;
+    for (uint32_t i = 0; i < expected->count; i++)
+        if (expected->items[i].items[1].type != DOC_STRING)
+            return false;
+    return true;
+}
+
+static const char *text_of(struct arena *arena, const struct doc *map, const char *key)
+{
+    const struct doc *found = doc_get(map, key);
+
+    return found && found->type == DOC_STRING && found->count > 0 && found->count < 256
+               ? arena_copy(arena, found->string, found->count)
+               : NULL;
+}
+
+/* What others do with an announcement is decided here: it is untrusted. */
+static enum outcome read_announcement(struct members *members, const struct doc *doc,
+                                      struct node *node)
+{
+    const struct config *config = members->options.config;
+    const struct doc *version = doc_get(doc, "v");
+    const struct doc *incarnation = doc_get(doc, "incarnation");
+
+    if (doc->type != DOC_MAP || !version || version->type != DOC_INT)
+        return MALFORMED;
+    if (version->integer != MEMBERS_VERSION)
+        return VERSION;
+    if (!doc_string_equals(doc_get(doc, "cluster"), config->cluster_name))
+        return FOREIGN;
+    node->name = text_of(&node->arena, doc, "node");
+    node->address = text_of(&node->arena, doc, "address");
+    node->version = text_of(&node->arena, doc, "version");
+    node->replica_set = text_of(&node->arena, doc, "replica_set");
+    node->collections = doc_get(doc, "collections");
+    if (doc_get(doc, "roles"))
+        node->roles = *doc_get(doc, "roles");
+    if (!node->name || !node->address || strpbrk(node->address, "/ @?#") || !incarnation ||
+        !doc_as_u64(incarnation, &node->incarnation) || !node->collections ||
+        node->collections->type != DOC_ARRAY)
+        return MALFORMED;
+    for (uint32_t i = 0; i < node->collections->count; i++)
+        if (!is_collection(&node->collections->items[i]))
+            return MALFORMED;
+    return TAKEN;
+}
+
+/* Processes that read no Kafka learn here which shards there are. What was known stays: partitions
+ * never become fewer, and a node that has just started knows nothing yet. */
+static void learn_expected(struct members *members, const struct node *node)
+{
+    const struct config *config = members->options.config;
+
+    for (uint32_t i = 0; i < node->collections->count; i++) {
+        const struct doc *one = &node->collections->items[i];
+        const struct doc *expected = doc_get(one, "expected");
+        struct store_expected_shard *shards;
+        struct arena arena;
+        size_t known = 0;
+        const char *name;
+        arena_create(&arena, 0);
+        name = text_of(&arena, one, "name");
+        if (name && config_collection_find(config, name))
+            known = store_registry_expected(members->options.registry, name, &arena, &shards);
+        if (name && config_collection_find(config, name) && expected->count > known) {
+            shards = memory_checked(arena_calloc(&arena, expected->count, sizeof(*shards)));
+            for (uint32_t k = 0; k < expected->count; k++) {
+                const struct doc *pair = expected->items[k].items;
+                shards[k].name = arena_copy(&arena, pair[0].string, pair[0].count);
+                shards[k].label = arena_copy(&arena, pair[1].string, pair[1].count);
+            }
+            store_registry_expect(members->options.registry, name, shards, expected->count);
+        }
+        arena_destroy(&arena);
+    }
+}
+
+/* Two processes of one name: the one that started later counts, and both say so. */
+static enum outcome take_node(struct members *members, struct node *fresh, const struct doc *name,
+                              bool leaving)
+{
+    struct node **place = find_node(members, name);
+    struct node *former = *place;
+    enum outcome outcome = TAKEN;
+
+    if (former && former->incarnation != fresh->incarnation) {
+        if (strcmp(former->address, fresh->address) != 0) {
+            log_error("cluster", "two nodes have the name %s: %s and %s (set `node`)", fresh->name,
+                      former->address, fresh->address);
+            outcome = DUPLICATE;
+        }
+        if (former->incarnation > fresh->incarnation)
+            return DUPLICATE;
+    }
+    if (former)
+        remove_node(members, place);
+    else if (!leaving)
+        log_info("cluster", "node %s at %s is here", fresh->name, fresh->address);
+    if (leaving)
+        log_info("cluster", "node %s at %s has left", fresh->name, fresh->address);
+    if (!leaving && members->node_count < NODES_MAX) {
+        fresh->next = members->nodes;
+        members->nodes = fresh;
+        members->node_count++;
+    }
+    return outcome;
+}
+
+static bool is_linked(const struct members *members, const struct node *node)
+{
+    return members->nodes == node;
+}
+
+/* On a thread of the library. */
+static void on_message(natsConnection *connection, natsSubscription *subscription, natsMsg *message,
+                       void *closure)
+{
+    struct members *members = closure;
+    struct node *fresh = memory_new(1, sizeof(*fresh));
+    size_t bytes = (size_t)natsMsg_GetDataLength(message);
+    const uint8_t *data = (const uint8_t *)natsMsg_GetData(message);
+    enum outcome outcome = MALFORMED;
+    struct error error = {0};
+    struct doc doc;
+    bool kept = false;
+
+    (void)connection;
+    (void)subscription;
+    arena_create(&fresh->arena, 0);
+    data = memory_checked(arena_copy(&fresh->arena, data, bytes));
+    if (doc_parse_msgpack(&fresh->arena, data, bytes, &announcement_limits, &doc, &error) == 0)
+        outcome = read_announcement(members, &doc, fresh);
+    if (outcome == TAKEN && fresh->incarnation != members->incarnation) {
+        const struct doc *leaving = doc_get(&doc, "leaving");
+        fresh->same_host = on_this_host(members, fresh->address);
+        fresh->heard_ns = io_monotonic_ns(members->options.io);
+        if ((members->options.roles & CONFIG_ROLE_INGEST) == 0)
+            learn_expected(members, fresh);
+        pthread_mutex_lock(&members->lock);
+        outcome = take_node(members, fresh, doc_get(&doc, "node"),
+                            leaving && leaving->type == DOC_BOOL && leaving->boolean);
+        kept = is_linked(members, fresh);
+        pthread_mutex_unlock(&members->lock);
+    }
+    metric_add(members->outcomes[outcome], 1);
+    if (!kept) {
+        arena_destroy(&fresh->arena);
+        free(fresh);
+    }
+    natsMsg_Destroy(message);
+}
+
+/* This process. */
+
+static void put(struct doc *map, const char *key, struct doc value)
+{
+    struct doc *items = (struct doc *)map->items + (size_t)2 * map->count++;
+
+    items[0] = (struct doc){.type = DOC_STRING, .count = (uint32_t)strlen(key), .string = key};
+    items[1] = value;
+}
+
+static struct doc map_of(struct arena *arena, uint32_t room)
+{
+    return (struct doc){.type = DOC_MAP, .items = doc_items(arena, 2 * room)};
+}
+
+static struct doc text(struct arena *arena, const char *value)
+{
+    return value ? doc_string(arena, value) : (struct doc){.type = DOC_NULL};
+}
+
+static struct doc list_of(const struct doc *items, size_t count)
+{
+    return (struct doc){.type = DOC_ARRAY, .count = (uint32_t)count, .items = items};
+}
+
+static struct doc roles_of(unsigned roles, struct arena *arena)
+{
+    struct doc *items = doc_items(arena, 3);
+    uint32_t count = 0;
+
+    if (roles & CONFIG_ROLE_INGEST)
+        items[count++] = doc_string(arena, "ingest");
+    if (roles & CONFIG_ROLE_INDEXER)
+        items[count++] = doc_string(arena, "indexer");
+    if (roles & CONFIG_ROLE_QUERY)
+        items[count++] = doc_string(arena, "query");
+    return list_of(items, count);
+}
+
+/* What lacks records is not offered to others. */
+static struct doc own_shards(struct members *members, const char *collection, struct arena *arena)
+{
+    struct store_registry *registry = members->options.registry;
+    int64_t now_ms = io_wall_ms(members->options.io);
+    struct store_lease *leases;
+    size_t leased = store_registry_acquire(registry, collection, arena, &leases), count = 0;
+    struct doc *items = doc_items(arena, (uint32_t)leased);
+
+    for (size_t i = 0; i < leased; i++) {
+        struct store_snapshot *snapshot = store_snapshot_acquire(leases[i].shard, now_ms);
+        struct doc *fields = doc_items(arena, 3);
+        fields[0] = doc_string(arena, store_shard_name(leases[i].shard));
+        fields[1] = doc_integer(store_snapshot_next_offset(snapshot));
+        fields[2] = doc_integer(store_snapshot_watermark_ms(snapshot));
+        if (!leases[i].behind)
+            items[count++] = list_of(fields, 3);
+        store_snapshot_release(snapshot);
+        store_registry_release(registry, &leases[i]);
+    }
+    return list_of(items, count);
+}
+
+static struct doc own_expected(struct members *members, const char *collection, struct arena *arena)
+{
+    struct store_expected_shard *shards;
+    size_t count = store_registry_expected(members->options.registry, collection, arena, &shards);
+    struct doc *items = doc_items(arena, (uint32_t)count);
+
+    for (size_t i = 0; i < count; i++) {
+        struct doc *pair = doc_items(arena, 2);
+        pair[0] = doc_string(arena, shards[i].name);
+        pair[1] = doc_string(arena, shards[i].label);
+        items[i] = list_of(pair, 2);
+    }
+    return list_of(items, count);
+}
+
+static struct doc own_collections(struct members *members, struct arena *arena)
+{
+    const struct config *config = members->options.config;
+    struct doc *items = doc_items(arena, (uint32_t)config->collection_count);
+
+    for (size_t i = 0; i < config->collection_count; i++) {
+        const char *name = config->collections[i].name;
+        items[i] = map_of(arena, 4);
+        put(&items[i], "name", doc_string(arena, name));
+        put(&items[i], "dim", doc_integer(config->collections[i].dim));
+        put(&items[i], "shards", own_shards(members, name, arena));
+        put(&items[i], "expected", own_expected(members, name, arena));
+    }
+    return list_of(items, config->collection_count);
+}
+
+static struct doc own_announcement(struct members *members, bool leaving, struct arena *arena)
+{
+    const struct config *config = members->options.config;
+    struct doc doc = map_of(arena, 10);
+
+    put(&doc, "v", doc_integer(MEMBERS_VERSION));
+    put(&doc, "cluster", doc_string(arena, config->cluster_name));
+    put(&doc, "node", doc_string(arena, config->node));
+    put(&doc, "incarnation", doc_integer((int64_t)members->incarnation));
+    put(&doc, "address", doc_string(arena, members->address));
+    put(&doc, "version", doc_string(arena, WINDROW_VERSION));
+    put(&doc, "roles", roles_of(members->options.roles, arena));
+    put(&doc, "replica_set", text(arena, config->cluster_replica_set));
+    put(&doc, "leaving", (struct doc){.type = DOC_BOOL, .boolean = leaving});
+    put(&doc, "collections", own_collections(members, arena));
+    return doc;
+}
+
+static void publish(struct members *members, bool leaving)
+{
+    struct buffer bytes = {0};
+    struct arena arena;
+    struct doc doc;
+    natsStatus status;
+
+    arena_create(&arena, 0);
+    doc = own_announcement(members, leaving, &arena);
+    doc_write_msgpack(&bytes, &doc);
+    status =
+        natsConnection_Publish(members->connection, members->subject, bytes.data, (int)bytes.size);
+    if (status == NATS_OK)
+        status = natsConnection_Flush(members->connection);
+    if (status != NATS_OK)
+        log_debug("cluster", "announcement: %s", natsStatus_GetText(status));
+    buffer_destroy(&bytes);
+    arena_destroy(&arena);
+}
+
+static void *announce_all(void *context)
+{
+    struct members *members = context;
+
+    pthread_mutex_lock(&members->lock);
+    while (!members->leaving) {
+        struct timespec until;
+        pthread_mutex_unlock(&members->lock);
+        metric_set(members->connected_gauge,
+                   natsConnection_Status(members->connection) == NATS_CONN_STATUS_CONNECTED);
+        if (natsConnection_Status(members->connection) == NATS_CONN_STATUS_CONNECTED)
+            publish(members, false);
+        pthread_mutex_lock(&members->lock);
+        remove_silent(members);
+        metric_set(members->node_gauge, (double)members->node_count + 1);
+        clock_gettime(CLOCK_MONOTONIC, &until);
+        until.tv_sec += ANNOUNCE_MS / 1000;
+        if (!members->leaving)
+            (void)pthread_cond_timedwait(&members->changed, &members->lock, &until);
+    }
+    pthread_mutex_unlock(&members->lock);
+    return NULL;
+}
+
+/* The connection. */
+
+static void on_closed(natsConnection *connection, void *closure)
+{
+    struct members *members = closure;
+
+    (void)connection;
+    (void)sem_post(&members->closed);
+}
+
+static void on_connected(natsConnection *connection, void *closure)
+{
+    (void)connection;
+    (void)closure;
+    log_info("cluster", "connected to NATS");
+}
+
+static void on_disconnected(natsConnection *connection, void *closure)
+{
+    (void)connection;
+    (void)closure;
+    log_warning("cluster", "lost the connection to NATS");
+}
+
+static natsStatus set_options(struct members *members)
+{
+    natsOptions *options = members->connect_options;
+    const char *servers[URLS_MAX];
+    char *rest = NULL;
+    int count = 0;
+    natsStatus status;
+
+    for (char *part = strtok_r(members->urls, ", ", &rest); part && count < URLS_MAX;
+         part = strtok_r(NULL, ", ", &rest))
+        servers[count++] = part;
+    status = natsOptions_SetServers(options, servers, count);
+    if (status == NATS_OK)
+        status = natsOptions_SetName(options, members->options.config->node);
+    if (status == NATS_OK)
+        status = natsOptions_SetMaxReconnect(options, -1);
+    if (status == NATS_OK)
+        status = natsOptions_SetReconnectWait(options, RECONNECT_WAIT_MS);
+    if (status == NATS_OK)
+        status = natsOptions_SetRetryOnFailedConnect(options, true, on_connected, members);
+    if (status == NATS_OK)
+        status = natsOptions_SetReconnectedCB(options, on_connected, members);
+    if (status == NATS_OK)
+        status = natsOptions_SetDisconnectedCB(options, on_disconnected, members);
+    if (status == NATS_OK)
+        status = natsOptions_SetClosedCB(options, on_closed, members);
+    return status;
+}
+
+static int connect_in_background(struct members *members, struct error *error)
+{
+    natsStatus status = natsOptions_Create(&members->connect_options);
+
+    if (status == NATS_OK)
+        status = set_options(members);
+    if (status == NATS_OK)
+        status = natsConnection_Connect(&members->connection, members->connect_options);
+    if (status == NATS_NOT_YET_CONNECTED)
+        status = NATS_OK; /* it goes on trying */
+    if (status == NATS_OK)
+        status = natsConnection_Subscribe(&members->subscription, members->connection,
+                                          members->subject, on_message, members);
+    if (status == NATS_OK)
+        return 0;
+    return error_set(error, ERROR_PEER, "NATS: %s", natsStatus_GetText(status));
+}
+
+static void make_metrics(struct members *members)
+{
+    struct metrics *metrics = members->options.metrics;
+
+    members->node_gauge =
+        metrics_gauge(metrics, "windrow_cluster_nodes",
+                      "Nodes of the cluster that are heard, this one too", NULL, 0);
+    members->connected_gauge =
+        metrics_gauge(metrics, "windrow_cluster_nats_connected",
+                      "Whether announcements reach NATS (1) or not (0)", NULL, 0);
+    for (int i = 0; i < OUTCOMES; i++) {
+        const struct metric_label label[] = {{"outcome", outcome_names[i]}};
+        members->outcomes[i] =
+            metrics_counter(metrics, "windrow_cluster_announcements_total",
+                            "Announcements of other nodes, by what became of them", label, 1);
+    }
+}
+
+int members_open(const struct cluster_options *options, struct members **members,
+                 struct error *error)
+{
+    struct members *fresh = memory_new(1, sizeof(*fresh));
+    pthread_condattr_t attributes;
+
+    fresh->options = *options;
+    fresh->urls = memory_checked(strdup(options->config->nats_url));
+    fresh->incarnation = (uint64_t)io_wall_ms(options->io) * 1000 + (uint64_t)getpid() % 1000;
+    (void)snprintf(fresh->subject, sizeof(fresh->subject), "windrow.cluster.%s.nodes",
+                   options->config->cluster_name);
+    pthread_mutex_init(&fresh->lock, NULL);
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&fresh->changed, &attributes);
+    pthread_condattr_destroy(&attributes);
+    sem_init(&fresh->closed, 0, 0);
+    make_metrics(fresh);
+    *members = fresh;
+    if (connect_in_background(fresh, error) == 0)
+        return 0;
+    members_close(fresh);
+    *members = NULL;
+    return ERROR_PEER;
+}
+
+int members_announce(struct members *members, uint16_t port, struct error *error)
+{
+    const struct config *config = members->options.config;
+
+    if (config->cluster_advertise)
+        (void)snprintf(members->address, sizeof(members->address), "%s", config->cluster_advertise);
+    else
+        (void)snprintf(members->address, sizeof(members->address),
+                       strchr(config->http_host, ':') ? "[%s]:%u" : "%s:%u", config->http_host,
+                       port);
+    if (thread_start(&members->thread, "cluster", announce_all, members) != 0)
+        return error_set(error, ERROR_MEMORY, "cannot start a thread");
+    members->announcing = true;
+    return 0;
+}
+
+void members_leave(struct members *members)
+{
+    if (!members->announcing)
+        return;
+    pthread_mutex_lock(&members->lock);
+    members->leaving = true;
+    pthread_cond_signal(&members->changed);
+    pthread_mutex_unlock(&members->lock);
+    (void)pthread_join(members->thread, NULL);
+    members->announcing = false;
+    publish(members, true);
+}
+
+void members_close(struct members *members)
+{
+    struct timespec deadline;
+
+    if (!members)
+        return;
+    members_leave(members);
+    natsSubscription_Destroy(members->subscription);
+    if (members->connection) {
+        natsConnection_Close(members->connection);
+        clock_gettime(CLOCK_REALTIME, &deadline);
+        deadline.tv_sec += CLOSE_WAIT_S;
+        (void)sem_timedwait(&members->closed, &deadline);
+        natsConnection_Destroy(members->connection);
+    }
+    natsOptions_Destroy(members->connect_options);
+    while (members->nodes)
+        remove_node(members, &members->nodes);
+    pthread_cond_destroy(&members->changed);
+    pthread_mutex_destroy(&members->lock);
+    sem_destroy(&members->closed);
+    free(members->urls);
+    free(members);
+}
+
+/* Look-ups. */
+
+static const struct doc *shard_of(const struct node *node, const char *collection,
+                                  const char *shard)
+{
+    for (uint32_t i = 0; i < node->collections->count; i++) {
+        const struct doc *one = &node->collections->items[i];
+        const struct doc *shards = doc_get(one, "shards");
+        if (!doc_string_equals(doc_get(one, "name"), collection))
+            continue;
+        for (uint32_t k = 0; k < shards->count; k++)
+            if (doc_string_equals(&shards->items[k].items[0], shard))
+                return shards->items[k].items;
+    }
+    return NULL;
+}
+
+/* A few records of difference say more about the moment of the announcement than about freshness. */
+static bool is_better(const struct members_owner *a, const struct members_owner *b)
+{
+    int64_t ahead = a->next_offset - b->next_offset;
+
+    if (ahead > OFFSET_SLACK || ahead < -OFFSET_SLACK)
+        return ahead > 0;
+    if (a->same_host != b->same_host)
+        return a->same_host;
+    return strcmp(a->node, b->node) < 0;
+}
+
+size_t members_owners(struct members *members, const char *collection, const char *shard,
+                      struct arena *arena, struct members_owner *owners, size_t max)
+{
+    size_t count = 0;
+
+    pthread_mutex_lock(&members->lock);
+    for (const struct node *node = members->nodes; node; node = node->next) {
+        const struct doc *found = shard_of(node, collection, shard);
+        struct members_owner fresh;
+        size_t place;
+        if (!found)
+            continue;
+        fresh = (struct members_owner){.node = arena_copy(arena, node->name, strlen(node->name)),
+                                       .address =
+                                           arena_copy(arena, node->address, strlen(node->address)),
+                                       .next_offset = found[1].integer,
+                                       .same_host = node->same_host};
+        place = count < max ? count++ : max - 1;
+        if (place == max - 1 && count == max && owners[place].node &&
+            !is_better(&fresh, &owners[place]))
+            continue;
+        for (; place > 0 && is_better(&fresh, &owners[place - 1]); place--)
+            owners[place] = owners[place - 1];
+        owners[place] = fresh;
+    }
+    pthread_mutex_unlock(&members->lock);
+    return count;
+}
+
+static struct doc copy_text(struct arena *arena, const struct doc *from)
+{
+    struct doc copy = *from;
+
+    copy.string = arena_copy(arena, from->string, from->count);
+    return copy;
+}
+
+/* [{"collection", "shard", "next_offset", "watermark_ms"}, ...] of a node's announcement. */
+static struct doc describe_shards(const struct doc *collections, struct arena *arena)
+{
+    struct doc *items;
+    size_t count = 0;
+
+    for (uint32_t i = 0; i < collections->count; i++)
+        count += doc_get(&collections->items[i], "shards")->count;
+    items = doc_items(arena, (uint32_t)count);
+    count = 0;
+    for (uint32_t i = 0; i < collections->count; i++) {
+        const struct doc *shards = doc_get(&collections->items[i], "shards");
+        for (uint32_t k = 0; k < shards->count; k++) {
+            const struct doc *fields = shards->items[k].items;
+            struct doc *entry = &items[count++];
+            *entry = map_of(arena, 4);
+            put(entry, "collection", copy_text(arena, doc_get(&collections->items[i], "name")));
+            put(entry, "shard", copy_text(arena, &fields[0]));
+            put(entry, "next_offset", fields[1]);
+            put(entry, "watermark_ms",
+                fields[2].integer == INT64_MIN ? (struct doc){.type = DOC_NULL} : fields[2]);
+        }
+    }
+    return list_of(items, count);
+}
+
+static struct doc describe_node(const struct node *node, int64_t now_ns, bool self,
+                                struct arena *arena)
+{
+    struct doc entry = map_of(arena, 9);
+    struct doc *roles = doc_items(arena, node->roles.type == DOC_ARRAY ? node->roles.count : 0);
+    uint32_t role_count = 0;
+
+    for (uint32_t i = 0; node->roles.type == DOC_ARRAY && i < node->roles.count; i++)
+        if (node->roles.items[i].type == DOC_STRING)
+            roles[role_count++] = copy_text(arena, &node->roles.items[i]);
+    put(&entry, "node", text(arena, node->name));
+    put(&entry, "address", text(arena, node->address));
+    put(&entry, "self", (struct doc){.type = DOC_BOOL, .boolean = self});
+    put(&entry, "version", text(arena, node->version));
+    put(&entry, "roles", list_of(roles, role_count));
+    put(&entry, "replica_set", text(arena, node->replica_set));
+    put(&entry, "heard_seconds", doc_number((double)(now_ns - node->heard_ns) / 1e9));
+    put(&entry, "shards", describe_shards(node->collections, arena));
+    return entry;
+}
+
+/* Shards that no node has. Under the lock. */
+static struct doc describe_gaps(struct members *members, const struct node *self,
+                                struct arena *arena)
+{
+    const struct config *config = members->options.config;
+    struct doc *items = NULL;
+    size_t room = 0, count = 0;
+
+    for (size_t i = 0; i < config->collection_count; i++) {
+        struct store_expected_shard *shards;
+        room += store_registry_expected(members->options.registry, config->collections[i].name,
+                                        arena, &shards);
+    }
+    items = doc_items(arena, (uint32_t)room);
+    for (size_t i = 0; i < config->collection_count; i++) {
+        const char *collection = config->collections[i].name;
+        struct store_expected_shard *shards;
+        size_t expected =
+            store_registry_expected(members->options.registry, collection, arena, &shards);
+        for (size_t k = 0; k < expected && count < room; k++) {
+            bool owned = shard_of(self, collection, shards[k].name) != NULL;
+            for (const struct node *node = members->nodes; node && !owned; node = node->next)
+                owned = shard_of(node, collection, shards[k].name) != NULL;
+            if (!owned)
+                items[count++] = doc_string(arena, shards[k].label);
+        }
+    }
+    return list_of(items, count);
+}
+
+void members_describe(struct members *members, struct arena *arena, struct doc *out)
+{
+    const struct config *config = members->options.config;
+    struct doc collections = own_collections(members, arena);
+    int64_t now_ns = io_monotonic_ns(members->options.io);
+    const struct node self = {.name = config->node,
+                              .address = members->address,
+                              .version = WINDROW_VERSION,
+                              .replica_set = config->cluster_replica_set,
+                              .roles = roles_of(members->options.roles, arena),
+                              .collections = &collections,
+                              .heard_ns = now_ns};
+    struct doc *nodes;
+    size_t count = 0;
+
+    pthread_mutex_lock(&members->lock);
+    nodes = doc_items(arena, (uint32_t)members->node_count + 1);
+    nodes[count++] = describe_node(&self, now_ns, true, arena);
+    for (const struct node *node = members->nodes; node; node = node->next)
+        nodes[count++] = describe_node(node, now_ns, false, arena);
+    *out = map_of(arena, 5);
+    put(out, "name", doc_string(arena, config->cluster_name));
+    put(out, "connected",
+        (struct doc){.type = DOC_BOOL,
+                     .boolean =
+                         natsConnection_Status(members->connection) == NATS_CONN_STATUS_CONNECTED});
+    put(out, "nodes", list_of(nodes, count));
+    put(out, "gaps", describe_gaps(members, &self, arena));
+    pthread_mutex_unlock(&members->lock);
+}

@@ -1,0 +1,45 @@
+/* members: the nodes of this cluster, as they announce themselves. Inside the room only.
+ *
+ * An announcement is a message on the subject windrow.cluster.NAME.nodes, in MessagePack:
+ *
+ *     {"v": 1, "cluster", "node", "incarnation", "address", "version", "roles", "replica_set",
+ *      "leaving", "collections": [{"name", "dim", "shards": [[name, next offset, watermark], ...],
+ *                                  "expected": [[name, label], ...]}, ...]}
+ *
+ * "expected" are the partitions that Kafka's metadata tells a node; processes that read no Kafka
+ * learn from it which shards a collection has. */
+#ifndef INDEXER_CLUSTER_MEMBERS_H
+#define INDEXER_CLUSTER_MEMBERS_H
+
+#include "base/arena.h"
+#include "base/doc.h"
+#include "indexer/cluster/cluster.h"
+
+enum { MEMBERS_VERSION = 1 };
+
+struct members;
+
+/* A node that has a shard, in an order of preference. */
+struct members_owner {
+    const char *node;
+    const char *address; /* HOST:PORT */
+    int64_t next_offset;
+    bool same_host;
+};
+
+int members_open(const struct cluster_options *options, struct members **members,
+                 struct error *error);
+int members_announce(struct members *members, uint16_t port, struct error *error);
+void members_leave(struct members *members);
+/** NULL is allowed. */
+void members_close(struct members *members);
+
+/** Who has the shard now, best first: the freshest, among equals the one on this host. Up to `max`,
+ * texts in `arena`. Any thread. */
+size_t members_owners(struct members *members, const char *collection, const char *shard,
+                      struct arena *arena, struct members_owner *owners, size_t max);
+
+/** GET /cluster: {"name", "connected", "nodes": [...], "shards": [...]}. Any thread. */
+void members_describe(struct members *members, struct arena *arena, struct doc *out);
+
+#endif

@@ -1,0 +1,242 @@
+"""Several processes answer as one: every node gives the answer that a single process with all partitions gives, or says that it
+does not."""
+
+import json
+import os
+import sys
+import time
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+import harness
+from kafka_client import Sender
+from servers import Kafka, Nats, pause, resume
+from service import COLLECTION, TOPIC, Windrow
+
+DIM = 16
+PARTITIONS = 6
+ROWS = 1200
+REQUESTS = 60
+FAST_GROUP = {"session.timeout.ms": "3000", "heartbeat.interval.ms": "500"}
+# What differs between two processes that are both right: how long it took, and who was asked.
+OF_THE_PROCESS = {"time", "nodes", "seconds", "node", "generation"}
+
+
+def value(number, now_ms):
+    vector = [((number * 7919 + place * 104729) % 1000) / 1000 for place in range(DIM)]
+    payload = {"parity": number % 2, "group": f"g{number % 17}", "n": number * 37 % 1000, "text": "word " * (number % 5)}
+    return {"id": number, "vector": vector, "payload": payload, "time_ms": now_ms - number * 10_000}
+
+
+def without_process(reply):
+    """The reply without what belongs to the process that gave it."""
+    if isinstance(reply, dict):
+        return {key: without_process(entry) for key, entry in reply.items() if key not in OF_THE_PROCESS}
+    return [without_process(entry) for entry in reply] if isinstance(reply, list) else reply
+
+
+def random_filter(random):
+    kinds = [
+        {"must": [{"key": "parity", "match": {"value": random.randrange(2)}}]},
+        {"must_not": [{"key": "n", "range": {"gte": random.randrange(1000)}}]},
+        {"should": [{"key": "group", "match": {"any": [f"g{random.randrange(20)}", "g3"]}}, {"has_id": [random.randrange(ROWS)]}]},
+    ]
+    return random.choice([None, *kinds])
+
+
+def random_query(random):
+    vector = [random.random() for _ in range(DIM)]
+    return random.choice([
+        vector,
+        random.randrange(ROWS - 10),
+        {"recommend": {"positive": [random.randrange(ROWS - 10), vector], "negative": [random.randrange(ROWS - 10)]}},
+        {"nearest": vector, "mmr": {"diversity": 0.5, "candidates_limit": 30}},
+        {"order_by": {"key": "n", "direction": random.choice(["asc", "desc"])}},
+    ])
+
+
+def random_search(random, now_ms):
+    body = {"query": random_query(random), "limit": random.randrange(1, 30), "offset": random.randrange(5), "params": {"exact": True}}
+    body |= random.choice([{}, {"with_payload": True, "with_vector": True}, {"with_payload": {"include": ["n"]}}])
+    chosen = random_filter(random)
+    if chosen:
+        body["filter"] = chosen
+    if random.random() < 0.3:
+        body["windrow"] = {"from": now_ms - random.randrange(4) * 3_600_000}
+    return body
+
+
+def random_request(random, now_ms):
+    """Path and body of any kind of read."""
+    search = random_search(random, now_ms)
+    selected = {"filter": chosen} if (chosen := random_filter(random)) else {}
+    vector = [random.random() for _ in range(DIM)]
+    return random.choice([
+        ("/points/query", search),
+        ("/points/query", search),
+        ("/points/query/batch", {"searches": [{key: entry for key, entry in random_search(random, now_ms).items() if key != "windrow"} for _ in range(3)]}),
+        ("/points/query/groups", {"query": vector, "group_by": "group", "limit": 5, "group_size": 2, "params": {"exact": True}}),
+        ("/points/query", {"prefetch": [{"query": vector, "limit": 20, "params": {"exact": True}},
+                                        {"query": random.randrange(ROWS - 10), "limit": 20, "params": {"exact": True}}], "query": {"fusion": "rrf"}}),
+        ("/points/search", {"vector": vector, "limit": 5, "params": {"exact": True}}),
+        ("/points/scroll", {"limit": random.randrange(1, 80), "offset": random.randrange(ROWS), **selected}),
+        ("/points/scroll", {"limit": random.randrange(1, 80), "order_by": random.choice(["n", {"key": "@time", "direction": "desc"}]), **selected}),
+        ("/points/count", {"exact": True, **selected}),
+        ("/points", {"ids": [random.randrange(ROWS + 50) for _ in range(20)], "with_vector": True}),
+        ("/facet", {"key": "group", "limit": 20, **selected}),
+    ])
+
+
+class Cluster(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.kafka = Kafka("group.min.session.timeout.ms=1000").start()
+        cls.addClassCleanup(cls.kafka.stop)
+
+    def setUp(self):
+        self.topic = f"{TOPIC}-{self._testMethodName[:40]}"
+        self.nats = Nats().start()
+        self.addCleanup(self.nats.stop)
+        self.now_ms = int(time.time() * 1000)
+
+    def node(self, name, **cluster):
+        """Of the cluster, or alone when nothing is given."""
+        settings = {"name": "prod", **cluster} if cluster or name != "alone" else None
+        windrow = Windrow(self.kafka.address, nats=self.nats.url, properties=FAST_GROUP, node=name, group=f"{self._testMethodName}-{'alone' if name == 'alone' else 'prod'}",
+                          cluster=settings, topics=[self.topic])
+        self.addCleanup(windrow.stop)
+        return windrow
+
+    def feed(self, node):
+        node.create_topic(PARTITIONS)
+        Sender(self.kafka.address).send(self.topic, [(str(number), json.dumps(value(number, self.now_ms))) for number in range(ROWS)])
+
+    def read(self, windrow, path, body):
+        return windrow.request("POST", f"/collections/{COLLECTION}{path}", body)
+
+    def count(self, node, **body):
+        return self.read(node, "/points/count", {"exact": True, **body})
+
+    def sees_all(self, windrow, rows=ROWS):
+        reply = self.count(windrow)
+        return reply.status == 200 and not reply.json()["windrow"]["partial"] and reply.json()["result"]["count"] == rows
+
+    def start_all(self, nodes, *arguments):
+        for node in nodes:
+            node.spawn_run(*arguments)
+
+    def wait_whole(self, nodes, rows=ROWS):
+        for node in nodes:
+            harness.wait_for(lambda node=node: node.alive() and self.answers(node) and self.sees_all(node, rows), f"{node.tree['node']} answers for all", 60)
+
+    def answers(self, node):
+        try:
+            return node.request("GET", "/livez").status == 200
+        except OSError:
+            return False
+
+    def owned(self, node):
+        """Shards that this process itself serves."""
+        return set(self.count(node, windrow={"local": True}).json()["windrow"]["offsets"])
+
+    def spread(self, nodes):
+        """Whether each node owns some shards, and nobody owns what another one has."""
+        owned = [self.owned(node) for node in nodes]
+        return all(owned) and sum(map(len, owned)) == PARTITIONS == len(set().union(*owned))
+
+    def test_every_node_gives_the_answer_of_one_process(self):
+        random = harness.seeded_random()
+        alone = self.node("alone")
+        self.feed(alone)
+        nodes = [self.node(f"n{number}") for number in range(3)]
+        self.start_all([alone, *nodes])
+        coordinator = self.node("q")
+        coordinator.start("--role", "query")
+        self.wait_whole([alone, *nodes, coordinator])
+        harness.wait_for(lambda: self.spread(nodes), "every node owns a part", 60)
+        self.wait_whole([*nodes, coordinator])
+        self.assertEqual(self.count(coordinator, windrow={"local": True}).status, 503)
+        # The same windows are sealed everywhere.
+        everything = {"query": [0.5] * DIM, "limit": 1}
+        harness.wait_for(lambda: len({json.dumps(node.search_reply(everything)["windrow"]["windows"]) for node in [alone, *nodes, coordinator]}) == 1,
+                         "every process has sealed the same windows", 60)
+        for _ in range(REQUESTS):
+            path, body = random_request(random, self.now_ms)
+            expected = self.read(alone, path, body)
+            for node in [*nodes, coordinator]:
+                reply = self.read(node, path, body)
+                self.assertEqual(reply.status, expected.status, (path, body, reply.body))
+                self.assertEqual(without_process(reply.json()), without_process(expected.json()), (path, body))
+        asked = self.count(coordinator).json()["windrow"]["nodes"]
+        self.assertEqual(asked, {"asked": 3, "answered": 3, "hedged": 0}, "one request a node")
+
+        cluster = coordinator.request("GET", "/cluster").json()["result"]
+        self.assertEqual(sorted(node["node"] for node in cluster["nodes"]), ["n0", "n1", "n2", "q"])
+        self.assertEqual(cluster["gaps"], [])
+
+        # Writes reach their partition through any node, and wait until its owner sees them.
+        upserted = coordinator.request("PUT", f"/collections/{COLLECTION}/points?wait=true",
+                                       {"points": [{"id": ROWS + n, "vector": [0.1] * DIM, "payload": {"parity": 5}} for n in range(20)]})
+        self.assertEqual(upserted.json()["result"]["status"], "completed", upserted.body)
+        for node in nodes:
+            self.assertTrue(self.sees_all(node, ROWS + 20))
+        deleted = self.read(nodes[0], "/points/delete?wait=true", {"filter": {"must": [{"key": "parity", "match": {"value": 1}}]}})
+        self.assertEqual(deleted.status, 200, deleted.body)
+        self.assertTrue(self.sees_all(coordinator, ROWS // 2 + 20))
+        harness.wait_for(lambda: self.sees_all(alone, ROWS // 2 + 20), "the same alone", 20)
+
+    def test_a_dead_node_of_one_set_is_missing_until_another_takes_over(self):
+        nodes = [self.node(f"n{number}") for number in range(3)]
+        self.feed(nodes[0])
+        self.start_all(nodes)
+        self.wait_whole(nodes)
+        harness.wait_for(lambda: self.spread(nodes), "every node owns a part", 60)
+        lost = self.owned(nodes[2])
+        nodes[2].kill()
+        reply = self.count(nodes[0]).json()
+        self.assertIs(reply["windrow"]["partial"], True)
+        self.assertEqual({label.rpartition("[")[2].rstrip("]") for label in reply["windrow"]["missing"]}, lost)
+        self.assertEqual(self.count(nodes[0], windrow={"require": "complete"}).status, 503)
+        self.wait_whole(nodes[:2])
+
+        # A clean stop leaves the group and the cluster at once.
+        self.assertEqual(nodes[1].stop(), 0)
+        stopped = time.monotonic()
+        self.wait_whole(nodes[:1])
+        print(f"complete {time.monotonic() - stopped:.1f} s after a clean stop", file=sys.stderr)
+        self.assertIn("node n1", nodes[0].log())
+
+    def test_two_sets_answer_whole_while_nodes_of_one_die(self):
+        nodes = {name: self.node(name, replica_set=name[0]) for name in ("a0", "a1", "b0", "b1")}
+        self.feed(nodes["a0"])
+        self.start_all(nodes.values())
+        self.wait_whole(nodes.values())
+        harness.wait_for(lambda: self.spread([nodes["a0"], nodes["a1"]]) and self.spread([nodes["b0"], nodes["b1"]]), "both sets are spread", 60)
+        self.wait_whole(nodes.values())
+
+        def always_whole(seconds):
+            until = time.monotonic() + seconds
+            slowest = 0
+            while time.monotonic() < until:
+                before = time.monotonic()
+                reply = self.count(nodes["a0"]).json()
+                slowest = max(slowest, time.monotonic() - before)
+                self.assertIs(reply["windrow"]["partial"], False, reply)
+                self.assertEqual(reply["result"]["count"], ROWS)
+            return slowest
+
+        always_whole(1)
+        nodes["b1"].kill()
+        killed = always_whole(4)
+        self.wait_whole([nodes["b0"]])
+        pause(nodes["a1"].process)
+        paused = always_whole(4)
+        resume(nodes["a1"].process)
+        # Without hedges a count would take its whole timeout of 30 s.
+        self.assertLess(paused, 10)
+        print(f"slowest count: {killed:.3f} s after kill -9, {paused:.3f} s beside a stopped process", file=sys.stderr)
+        self.assertGreater(sum(nodes["a0"].metrics("windrow_cluster_hedges_total").values()), 0)
+
+
+if __name__ == "__main__":
+    harness.main()
