@@ -38,6 +38,7 @@ static const struct command commands[] = {
     {"compact", command_compact, "seal, reseal or merge now"},
     {"pause", command_pause, "stop reading a collection from Kafka"},
     {"resume", command_resume, "read it again, or resume a stopped shard on purpose"},
+    {"nodes", command_nodes, "who is in the cluster, and what each one serves"},
     {"trust-clock", command_trust_clock,
      "confirm the system clock after the service's clock froze"},
     {"rebuild", command_rebuild, "read a window again from Kafka"},
