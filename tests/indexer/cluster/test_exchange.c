@@ -1,0 +1,391 @@
+/* Questions to nodes that behave and to nodes that do not, over real sockets and a real NATS server.
+ * What a good answer holds is not looked at here: tests/indexer/query/test_gather.c does that. */
+#include <nats/nats.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/doc.h"
+#include "indexer/cluster/cluster.h"
+#include "indexer/http/http.h"
+#include "tests/indexer/worker/nats_server.h"
+#include "tests/support/test_main.h"
+
+enum { NODES = 2, SHARDS = 3, TIMEOUT_MS = 20000 };
+
+enum behaviour { GOOD, GARBAGE, UNAVAILABLE, OVERLOADED, SLOW };
+
+struct fake {
+    struct config config;
+    struct metrics *metrics;
+    struct http_server *server;
+    _Atomic enum behaviour behaviour;
+    atomic_uint asked;
+    atomic_bool released; /* a slow one answers */
+};
+
+struct stage {
+    struct nats_server nats;
+    natsConnection *connection;
+    struct config config;
+    struct config_collection collection;
+    struct metrics *metrics;
+    struct store *store;
+    struct store_registry *registry;
+    struct cluster *cluster;
+    struct fake fakes[NODES];
+};
+
+/* Fake nodes. */
+
+static void handle(struct http_request *request)
+{
+    static const struct timespec pause = {.tv_nsec = 1000000};
+    struct fake *fake = request->context;
+
+    atomic_fetch_add(&fake->asked, 1);
+    switch (atomic_load(&fake->behaviour)) {
+    case UNAVAILABLE:
+        http_reply_error(request, 503, "not now");
+        return;
+    case OVERLOADED:
+        http_reply_error(request, 429, "too much");
+        return;
+    case SLOW:
+        while (!atomic_load(&fake->released))
+            nanosleep(&pause, NULL);
+        break;
+    default:
+        break;
+    }
+    http_reply_plain(request, 200, HTTP_TYPE_BINARY);
+    buffer_append_text(&request->reply,
+                       atomic_load(&fake->behaviour) == GARBAGE ? "nonsense" : "sound");
+}
+
+static const struct http_route routes[] = {{"POST", "/internal/query", handle, HTTP_READ, false}};
+
+static void fake_open(struct fake *fake)
+{
+    struct error error = {0};
+
+    fake->config = (struct config){.http_host = "127.0.0.1"};
+    fake->metrics = metrics_new();
+    fake->server =
+        http_server_new(&(struct http_options){.config = &fake->config, .metrics = fake->metrics});
+    http_server_add_routes(fake->server, routes, 1, fake);
+    ck_assert_msg(http_server_start(fake->server, &error) == 0, "%s", error.text);
+}
+
+static void fake_close(struct fake *fake)
+{
+    atomic_store(&fake->released, true);
+    http_server_delete(fake->server);
+    metrics_delete(fake->metrics);
+}
+
+/* Announcements, as a node of that name would send them. */
+
+static void put(struct doc *map, struct arena *arena, const char *key, struct doc value)
+{
+    struct doc *items = (struct doc *)map->items + (size_t)2 * map->count++;
+
+    items[0] = doc_string(arena, key);
+    items[1] = value;
+}
+
+static struct doc list(const struct doc *items, uint32_t count)
+{
+    return (struct doc){.type = DOC_ARRAY, .count = count, .items = items};
+}
+
+static struct doc shards_of(struct arena *arena, int64_t next_offset)
+{
+    struct doc *items = doc_items(arena, SHARDS);
+
+    for (uint32_t i = 0; i < SHARDS; i++) {
+        struct doc *fields = doc_items(arena, 3);
+        char name[8];
+        snprintf(name, sizeof(name), "%u", i);
+        fields[0] = doc_string(arena, name);
+        fields[1] = doc_integer(next_offset);
+        fields[2] = doc_integer(0);
+        items[i] = list(fields, 3);
+    }
+    return list(items, SHARDS);
+}
+
+static void announce(struct stage *stage, const char *cluster, const char *node, uint16_t port,
+                     int64_t next_offset)
+{
+    struct arena arena;
+    struct buffer bytes = {0};
+    struct doc collection = {.type = DOC_MAP}, doc = {.type = DOC_MAP};
+    char address[32];
+
+    arena_create(&arena, 0);
+    snprintf(address, sizeof(address), "127.0.0.1:%u", port);
+    collection.items = doc_items(&arena, 8);
+    put(&collection, &arena, "name", doc_string(&arena, "news"));
+    put(&collection, &arena, "shards", shards_of(&arena, next_offset));
+    put(&collection, &arena, "expected", list(NULL, 0));
+    doc.items = doc_items(&arena, 20);
+    put(&doc, &arena, "v", doc_integer(1));
+    put(&doc, &arena, "cluster", doc_string(&arena, cluster));
+    put(&doc, &arena, "node", doc_string(&arena, node));
+    put(&doc, &arena, "incarnation", doc_integer(port));
+    put(&doc, &arena, "address", doc_string(&arena, address));
+    put(&doc, &arena, "collections", list(&collection, 1));
+    doc_write_msgpack(&bytes, &doc);
+    ck_assert_int_eq(natsConnection_Publish(stage->connection, "windrow.cluster.test.nodes",
+                                            bytes.data, (int)bytes.size),
+                     NATS_OK);
+    ck_assert_int_eq(natsConnection_Flush(stage->connection), NATS_OK);
+    buffer_destroy(&bytes);
+    arena_destroy(&arena);
+}
+
+/* How many announcements came to that. */
+static int outcomes(struct stage *stage, const char *outcome)
+{
+    struct buffer text = {0};
+    char series[80];
+    const char *found;
+    int count;
+
+    snprintf(series, sizeof(series), "windrow_cluster_announcements_total{outcome=\"%s\"} ",
+             outcome);
+    metrics_render(stage->metrics, &text);
+    found = strstr(buffer_text(&text), series);
+    count = found ? atoi(found + strlen(series)) : -1;
+    buffer_destroy(&text);
+    return count;
+}
+
+static void stage_open(struct stage *stage)
+{
+    struct store_options store = {
+        .data_dir = test_directory(), .memory_max_bytes = 64 << 20, .memtable_max_bytes = 1 << 20};
+    struct error error = {0};
+
+    *stage = (struct stage){.collection = {.name = "news", .dim = 4}};
+    nats_server_start(&stage->nats);
+    stage->config = (struct config){.node = "asker",
+                                    .cluster_name = "test",
+                                    .nats_url = stage->nats.url,
+                                    .http_host = "127.0.0.1",
+                                    .collections = &stage->collection,
+                                    .collection_count = 1};
+    stage->metrics = metrics_new();
+    ck_assert_int_eq(store_open(&store, &stage->store, &error), 0);
+    stage->registry = store_registry_new(&(struct store_registry_options){.store = stage->store});
+    ck_assert_int_eq(natsConnection_ConnectTo(&stage->connection, stage->nats.url), NATS_OK);
+    ck_assert_msg(cluster_open(&(struct cluster_options){.config = &stage->config,
+                                                         .registry = stage->registry,
+                                                         .metrics = stage->metrics,
+                                                         .io = io_posix()},
+                               &stage->cluster, &error) == 0,
+                  "%s", error.text);
+    for (int i = 0; i < NODES; i++)
+        fake_open(&stage->fakes[i]);
+}
+
+/* The first node is the freshest, so it is asked first. */
+static void announce_both(struct stage *stage)
+{
+    static const struct timespec pause = {.tv_nsec = 5000000};
+
+    /* The first ones may come before anybody listens; of three in a row two are of both. */
+    for (int i = 0; i < 4000 && outcomes(stage, "taken") < 3; i++) {
+        announce(stage, "test", "n0", http_server_port(stage->fakes[0].server), 1000000);
+        announce(stage, "test", "n1", http_server_port(stage->fakes[1].server), 900000);
+        nanosleep(&pause, NULL);
+    }
+    ck_assert_int_ge(outcomes(stage, "taken"), 3);
+}
+
+static void stage_close(struct stage *stage)
+{
+    cluster_close(stage->cluster);
+    for (int i = 0; i < NODES; i++)
+        fake_close(&stage->fakes[i]);
+    natsConnection_Destroy(stage->connection);
+    store_registry_delete(stage->registry);
+    store_close(stage->store);
+    metrics_delete(stage->metrics);
+    nats_server_kill(&stage->nats);
+}
+
+/* Calls. */
+
+struct taken {
+    unsigned answers, shards;
+};
+
+static int accept_sound(void *context, const struct query_peer_answer *answer, struct error *error)
+{
+    struct taken *taken = context;
+
+    if (answer->body_bytes != 5 || memcmp(answer->body, "sound", 5) != 0)
+        return error_set(error, ERROR_INVALID, "not sound");
+    taken->answers++;
+    for (size_t i = 0; i < answer->shard_count; i++)
+        answer->served[i] = true;
+    taken->shards += (unsigned)answer->shard_count;
+    return 0;
+}
+
+static struct query_peer_counts call(struct stage *stage, struct taken *taken)
+{
+    static const char *const shards[SHARDS] = {"0", "1", "2"};
+    const struct query_peers *peers = cluster_peers(stage->cluster);
+    const struct query_peer_call wanted = {.collection = &stage->collection,
+                                           .shards = shards,
+                                           .shard_count = SHARDS,
+                                           .body = "\xc0",
+                                           .body_bytes = 1,
+                                           .deadline_ns = io_monotonic_ns(io_posix()) +
+                                                          (int64_t)TIMEOUT_MS * 1000000,
+                                           .accept = accept_sound,
+                                           .context = taken};
+    struct query_peer_counts counts = {0};
+
+    *taken = (struct taken){0};
+    peers->finish(peers->start(peers->context, &wanted), false, &counts);
+    return counts;
+}
+
+START_TEST(one_request_for_all_shards_of_a_node)
+{
+    static struct stage stage;
+    struct query_peer_counts counts;
+    struct taken taken;
+
+    stage_open(&stage);
+    announce_both(&stage);
+    counts = call(&stage, &taken);
+    ck_assert_uint_eq(counts.asked, 1);
+    ck_assert_uint_eq(counts.answered, 1);
+    ck_assert_uint_eq(taken.answers, 1);
+    ck_assert_uint_eq(taken.shards, SHARDS);
+    ck_assert_uint_eq(stage.fakes[0].asked, 1);
+    ck_assert_uint_eq(stage.fakes[1].asked, 0);
+    stage_close(&stage);
+}
+END_TEST
+
+START_TEST(a_node_that_fails_is_passed_over_at_once)
+{
+    static const enum behaviour failing[] = {GARBAGE, UNAVAILABLE, OVERLOADED};
+    static struct stage stage;
+
+    stage_open(&stage);
+    announce_both(&stage);
+    for (size_t i = 0; i < sizeof(failing) / sizeof(failing[0]); i++) {
+        struct query_peer_counts counts;
+        struct taken taken;
+        atomic_store(&stage.fakes[0].behaviour, failing[i]);
+        counts = call(&stage, &taken);
+        ck_assert_uint_eq(counts.asked, 2);
+        ck_assert_uint_eq(counts.answered, 1);
+        ck_assert_uint_eq(taken.shards, SHARDS);
+        ck_assert_uint_eq(stage.fakes[1].asked, i + 1);
+    }
+    stage_close(&stage);
+}
+END_TEST
+
+START_TEST(a_node_that_is_gone_is_asked_last)
+{
+    static struct stage stage;
+    struct query_peer_counts counts;
+    struct taken taken;
+
+    stage_open(&stage);
+    announce_both(&stage);
+    http_server_stop(stage.fakes[0].server);
+    counts = call(&stage, &taken);
+    ck_assert_uint_eq(counts.asked, 2);
+    ck_assert_uint_eq(taken.shards, SHARDS);
+    counts = call(&stage, &taken);
+    ck_assert_uint_eq(counts.asked, 1);
+    ck_assert_uint_eq(taken.shards, SHARDS);
+    stage_close(&stage);
+}
+END_TEST
+
+/* Without a hedge the call would wait for its deadline. */
+START_TEST(a_slow_node_is_hedged_and_then_asked_last)
+{
+    static struct stage stage;
+    struct query_peer_counts counts;
+    struct taken taken;
+
+    stage_open(&stage);
+    announce_both(&stage);
+    atomic_store(&stage.fakes[0].behaviour, SLOW);
+    counts = call(&stage, &taken);
+    ck_assert_uint_eq(counts.hedged, 1);
+    ck_assert_uint_eq(counts.answered, 1);
+    ck_assert_uint_eq(taken.shards, SHARDS);
+    counts = call(&stage, &taken);
+    ck_assert_uint_eq(counts.hedged, 0);
+    ck_assert_uint_eq(counts.asked, 1);
+    ck_assert_uint_eq(taken.shards, SHARDS);
+    stage_close(&stage);
+}
+END_TEST
+
+START_TEST(shards_stay_unanswered_when_everybody_fails)
+{
+    static struct stage stage;
+    struct query_peer_counts counts;
+    struct taken taken;
+
+    stage_open(&stage);
+    announce_both(&stage);
+    for (int i = 0; i < NODES; i++)
+        atomic_store(&stage.fakes[i].behaviour, GARBAGE);
+    counts = call(&stage, &taken);
+    ck_assert_uint_eq(counts.asked, 2);
+    ck_assert_uint_eq(counts.answered, 0);
+    ck_assert_uint_eq(taken.shards, 0);
+    stage_close(&stage);
+}
+END_TEST
+
+START_TEST(announcements_of_others_are_counted_and_ignored)
+{
+    static const struct timespec pause = {.tv_nsec = 5000000};
+    static const char subject[] = "windrow.cluster.test.nodes";
+    static const char truncated[] = "\x86\xa1v\x01";
+    static struct stage stage;
+    struct query_peer_counts counts;
+    struct taken taken;
+
+    stage_open(&stage);
+    for (int i = 0;
+         i < 4000 && (outcomes(&stage, "malformed") < 4 || outcomes(&stage, "foreign_cluster") < 2);
+         i++) {
+        announce(&stage, "other", "n0", http_server_port(stage.fakes[0].server), 10);
+        (void)natsConnection_PublishString(stage.connection, subject, "hello");
+        (void)natsConnection_Publish(stage.connection, subject, truncated, sizeof(truncated) - 1);
+        (void)natsConnection_Flush(stage.connection);
+        nanosleep(&pause, NULL);
+    }
+    ck_assert_int_ge(outcomes(&stage, "malformed"), 4);
+    ck_assert_int_ge(outcomes(&stage, "foreign_cluster"), 2);
+    ck_assert_int_eq(outcomes(&stage, "taken"), 0);
+    counts = call(&stage, &taken);
+    ck_assert_uint_eq(counts.asked, 0);
+    stage_close(&stage);
+}
+END_TEST
+
+TEST_TABLE(TEST(one_request_for_all_shards_of_a_node),
+           TEST(a_node_that_fails_is_passed_over_at_once), TEST(a_node_that_is_gone_is_asked_last),
+           TEST(a_slow_node_is_hedged_and_then_asked_last),
+           TEST(shards_stay_unanswered_when_everybody_fails),
+           TEST(announcements_of_others_are_counted_and_ignored))
