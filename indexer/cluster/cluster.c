@@ -67,7 +67,6 @@ static int64_t timeout_of(struct http_request *request)
     return (int64_t)given;
 }
 
-/* It may sleep for offsets, so others take its place meanwhile. */
 static void handle_query(struct http_request *request)
 {
     const struct cluster *cluster = request->context;

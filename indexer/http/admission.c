@@ -142,7 +142,8 @@ static bool host_is_ours(struct http_request *request)
     strip_port(host, name, sizeof(name));
     if (strcasecmp(name, "localhost") == 0 || strcmp(name, config->http_host) == 0 ||
         is_listed(allowed, config->http_allowed_host_count, host) ||
-        is_listed(allowed, config->http_allowed_host_count, name))
+        is_listed(allowed, config->http_allowed_host_count, name) ||
+        (config->cluster_advertise && strcasecmp(host, config->cluster_advertise) == 0))
         return true;
     http_reply_error(request, 403,
                      "Host %.200s is not a name of this service (http.allowed_hosts lists more)",

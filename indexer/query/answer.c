@@ -223,13 +223,28 @@ static struct doc shards_of(const struct query_view *view, struct arena *arena)
     return (struct doc){.type = DOC_ARRAY, .count = (uint32_t)view->shard_count, .items = list};
 }
 
+/* Others are served while it waits for offsets. */
+static int open_view(const struct query_view_options *options, struct query_view **view,
+                     struct error *error)
+{
+    bool waits = options->pool && options->min_offset_count > 0;
+    int code;
+
+    if (waits && !thread_pool_wait_begin(options->pool))
+        return error_set(error, ERROR_BUSY, "Too many requests wait for offsets");
+    code = query_view_open(options, view, error);
+    if (waits)
+        thread_pool_wait_end(options->pool);
+    return code;
+}
+
 static int answer(const struct query_view_options *options, const struct doc *op,
                   struct arena *arena, struct buffer *out, struct error *error)
 {
     struct wire_map whole = wire_map_new(arena, RESULT_KEYS);
     struct wire_map result = wire_map_new(arena, RESULT_KEYS);
     struct query_view *view = NULL;
-    int code = query_view_open(options, &view, error);
+    int code = open_view(options, &view, error);
 
     if (code == 0)
         code = run_operation(view, op, arena, &result, error);
