@@ -47,7 +47,7 @@ static double cpu_seconds(void)
     return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
 }
 
-/* ---- ways */
+/* Ways. */
 
 static size_t packed_encode(const float *values, size_t count, uint8_t *out)
 {
@@ -108,7 +108,7 @@ static void shuffle_decode(const uint8_t *bytes, size_t size_bytes, float *value
     codec_kernels()->join(planes, count, (void *)values);
 }
 
-/* ---- measuring */
+/* Measuring. */
 
 struct block {
     size_t first, count; /* values */

@@ -75,7 +75,7 @@ static int compare(const void *a, const void *b)
     return left < right ? -1 : left > right;
 }
 
-/* ---- records */
+/* Records. */
 
 static void acknowledged(void *context, const struct ingest_produced *result)
 {
@@ -142,7 +142,7 @@ static void fill_topic(struct bench *bench)
             bench_now_s() - start_s);
 }
 
-/* ---- windrow */
+/* Windrow. */
 
 /* What the program's maintenance does meanwhile. */
 static void *flush_loop(void *context)
@@ -242,7 +242,7 @@ static struct bench_speed measure_windrow(struct bench *bench)
     return speed;
 }
 
-/* ---- freshness */
+/* Freshness. */
 
 struct freshness {
     double rate;
@@ -386,7 +386,7 @@ static void measure_freshness(struct bench *bench, struct freshness *result)
     fprintf(stderr, "freshness at %.0f/s measured\n", result->rate);
 }
 
-/* ---- the program */
+/* The program. */
 
 static void use_topic(struct bench *bench, const char *suffix)
 {

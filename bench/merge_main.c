@@ -47,7 +47,7 @@ static uint64_t draw(void)
     return state;
 }
 
-/* ---- chunks */
+/* Chunks. */
 
 static void write_chunk(uint32_t index)
 {
@@ -97,7 +97,7 @@ static void write_chunk(uint32_t index)
     free(vectors);
 }
 
-/* ---- what a run is made of */
+/* What a run is made of. */
 
 struct sink {
     bool vectors, payloads;
@@ -113,7 +113,7 @@ static void digest(struct sink *sink, uint32_t table, uint32_t row)
     sink->rows++;
 }
 
-/* ---- row at a time, from a heap */
+/* Row at a time, from a heap. */
 
 struct cursor {
     uint32_t table, place, row;
@@ -187,7 +187,7 @@ static void row_by_row(struct sink *sink)
     free(heap);
 }
 
-/* ---- planned */
+/* Planned. */
 
 /* Rows of each table among `entries`, gathered at once. */
 static void bring_together(struct sink *sink, const struct merge_entry *entries, size_t count,

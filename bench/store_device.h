@@ -9,7 +9,7 @@ double bench_now(void);
 /** write_bytes of /proc/self/io. */
 uint64_t bench_device_bytes(void);
 
-/* ---- the device: O_DIRECT | O_DSYNC onto bytes that a file already has */
+/* The device: O_DIRECT | O_DSYNC onto bytes that a file already has. */
 
 struct bench_floor {
     int file;

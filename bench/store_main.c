@@ -154,7 +154,7 @@ static void measure_recovery(const char *folder, uint64_t records, struct report
     bench_windrow_close(windrow);
 }
 
-/* ---- the report */
+/* The report. */
 
 static double rate(const struct bench_side *side, double seconds)
 {

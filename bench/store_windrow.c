@@ -254,7 +254,7 @@ void bench_windrow_close(struct bench_windrow *run)
     free(run);
 }
 
-/* ---- drops */
+/* Drops. */
 
 enum { DROP_DIM = 8, DROP_GROUP = 4096, DROP_ROUNDS_MAX = 15 };
 

@@ -10,7 +10,7 @@
 
 enum { COPY_BYTES = 1 << 20 };
 
-/* ---- one file */
+/* One file. */
 
 static bool is_cancelled(const struct backup_files *files)
 {
@@ -96,7 +96,7 @@ static int bring(struct backup_files *files, uint64_t number, const char *extens
     return code == 0 ? count_bytes(files, to, error) : code;
 }
 
-/* ---- the files of a state */
+/* The files of a state. */
 
 int backup_bring_masks(struct backup_files *files, const struct manifest_state *state,
                        struct error *error)
@@ -159,7 +159,7 @@ void backup_trim_state(struct manifest_state *state)
     state->dropped_count = 0;
 }
 
-/* ---- folders and what lies beside the shards */
+/* Folders and what lies beside the shards. */
 
 int backup_make_shard(struct io *io, const char *folder, const char *collection, const char *name,
                       char *path, struct error *error)

@@ -105,7 +105,7 @@ size_t codec_encode(struct codec_encoder *encoder, const float *values, size_t c
     return used < count * 4 ? used : 0;
 }
 
-/* ---- decoding */
+/* Decoding. */
 
 static pthread_key_t thread_key;
 static pthread_once_t thread_once = PTHREAD_ONCE_INIT;

@@ -35,7 +35,7 @@ static enum file_kind kind_of(const struct table_map *map)
     return magic == MANIFEST_MAGIC ? FILE_MANIFEST : FILE_UNKNOWN;
 }
 
-/* ---- masks */
+/* Masks. */
 
 static int inspect_mask(struct io *io, const struct table_map *map, const char *directory,
                         const char *name, bool json, struct buffer *out, struct error *error)
@@ -75,7 +75,7 @@ static int inspect_mask(struct io *io, const struct table_map *map, const char *
     return 0;
 }
 
-/* ---- logs */
+/* Logs. */
 
 static void report_mark(struct report *report, int64_t offset, uint64_t fingerprint)
 {
@@ -164,7 +164,7 @@ static int inspect_unused_log(const struct table_map *map, bool json, struct buf
     return 0;
 }
 
-/* ---- manifests */
+/* Manifests. */
 
 static void report_table(struct report *report, const struct manifest_table *table)
 {

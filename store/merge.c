@@ -37,7 +37,7 @@ struct sample {
     size_t key_bytes;
 };
 
-/* ---- ranges */
+/* Ranges. */
 
 /* How many outputs there should be: by the rows that are not masked. */
 static size_t count_ranges(const struct merge *merge)
@@ -115,7 +115,7 @@ static size_t cut_ranges(const struct merge *merge, struct merge_range **ranges)
     return count;
 }
 
-/* ---- threads */
+/* Threads. */
 
 static void note_failure(struct merge_job *job, int code, const struct error *error)
 {
@@ -231,7 +231,7 @@ void merge_outputs_release(struct store_shard *shard, struct merge_outputs *outp
     *outputs = (struct merge_outputs){0};
 }
 
-/* ---- masks */
+/* Masks. */
 
 static struct sstable *output_of(const struct merge_outputs *outputs, const uint8_t *key,
                                  size_t key_bytes)

@@ -67,7 +67,7 @@ void merge_plan_delete(struct merge_plan *plan)
     free(plan);
 }
 
-/* ---- merging without branches */
+/* Merging without branches. */
 
 /* a or b, by a mask: compilers turn a conditional expression here into a branch that is wrong every
  * second time. */
@@ -141,7 +141,7 @@ struct merge_entry *merge_entries(struct merge_entry *entries, struct merge_entr
     return from;
 }
 
-/* ---- cutting a range of keys out of all tables */
+/* Cutting a range of keys out of all tables. */
 
 static uint64_t rows_left(const struct merge_plan *plan, uint32_t *largest)
 {
@@ -282,7 +282,7 @@ static size_t load(struct merge_plan *plan, size_t prefix_bytes)
     return count;
 }
 
-/* ---- equal prefixes */
+/* Equal prefixes. */
 
 static int compare_keys(const struct merge_plan *plan, const struct merge_entry *a,
                         const struct merge_entry *b)

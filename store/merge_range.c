@@ -86,7 +86,7 @@ static bool row_survives(void *context, uint32_t table, uint32_t row)
                         job->ttl_ms, job->merge->now_ms);
 }
 
-/* ---- loads */
+/* Loads. */
 
 static void load_grow(struct load *load, uint32_t count)
 {
@@ -149,7 +149,7 @@ static int load_payloads(struct range_job *job, struct error *error)
     return code;
 }
 
-/* ---- pieces */
+/* Pieces. */
 
 /* By copy: packed tables, and helpers, who are there to wait for the bytes. */
 static int gather_copies(const struct range_job *job, struct piece *piece, uint32_t table,
@@ -333,7 +333,7 @@ static int write_load(struct range_job *job, struct error *error)
     return code;
 }
 
-/* ---- the whole range */
+/* The whole range. */
 
 /* The largest memory of a merge; false when there is none. */
 static bool create_pieces(struct range_job *job, bool any_packed)

@@ -74,7 +74,7 @@ int table_vector_block_check(const struct table *table, uint32_t index, struct e
     return result;
 }
 
-/* ---- blocks of a packed table in memory */
+/* Blocks of a packed table in memory. */
 
 int table_vectors_create(struct table *table, struct error *error)
 {
@@ -181,7 +181,7 @@ void table_trim(struct table *table)
     count_decoded(table, -table_decoded_bytes(table));
 }
 
-/* ---- rows */
+/* Rows. */
 
 static uint32_t block_of_row(const struct table *table, uint32_t row)
 {

@@ -157,7 +157,7 @@ int table_writer_open(struct io *io, const char *directory,
     return 0;
 }
 
-/* ---- vectors */
+/* Vectors. */
 
 static int close_vector_block(struct table_writer *writer, struct error *error)
 {
@@ -222,7 +222,7 @@ static int add_vector(struct table_writer *writer, const struct table_row *row, 
     return 0;
 }
 
-/* ---- payloads */
+/* Payloads. */
 
 static int close_payload_block(struct table_writer *writer, struct error *error)
 {
@@ -275,7 +275,7 @@ static int add_payload(struct table_writer *writer, const struct table_row *row,
     return 0;
 }
 
-/* ---- rows */
+/* Rows. */
 
 static int check_row(const struct table_writer *writer, const struct table_row *row,
                      struct error *error)
@@ -382,7 +382,7 @@ int table_writer_add(struct table_writer *writer, const struct table_row *row, s
     return 0;
 }
 
-/* ---- the end */
+/* The end. */
 
 struct sort_entry {
     uint64_t prefix;

@@ -40,7 +40,7 @@ static void note(struct verification *verification, const char *format, ...)
     buffer_append_byte(verification->findings, '\n');
 }
 
-/* ---- tables */
+/* Tables. */
 
 static void verify_mask(struct verification *verification, const char *directory,
                         const struct manifest_table *table)
@@ -130,7 +130,7 @@ static void verify_windows(struct verification *verification, const char *direct
     }
 }
 
-/* ---- logs */
+/* Logs. */
 
 /* Whether the bytes are, or were, the header of a frame of this use of the file: one damaged field
  * does not hide it, and a frame of a former use differs in generation and salt. */
@@ -261,7 +261,7 @@ static void verify_logs(struct verification *verification, const char *directory
     free(logs);
 }
 
-/* ---- shards */
+/* Shards. */
 
 static void verify_state(struct verification *verification, const char *directory, uint64_t number)
 {
@@ -302,7 +302,7 @@ static void verify_shard(struct verification *verification, const char *director
         verify_state(verification, directory, number);
 }
 
-/* ---- folders */
+/* Folders. */
 
 struct names {
     char **items;

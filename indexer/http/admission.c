@@ -12,7 +12,7 @@ static const char *header_of(const struct http_request *request, const char *nam
     return MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, name);
 }
 
-/* ---- framing ---- */
+/* Framing. */
 
 struct framing {
     unsigned content_lengths, transfer_encodings, hosts;
@@ -64,7 +64,7 @@ static bool framing_is_plain(struct http_request *request)
     return false;
 }
 
-/* ---- keys ---- */
+/* Keys. */
 
 /* Compares in constant time: the key is a secret. */
 static bool key_matches(const char *given, const char *wanted)
@@ -105,7 +105,7 @@ static bool is_authorised(struct http_request *request)
     return false;
 }
 
-/* ---- browsers ----
+/* Browsers.
  *
  * A web page can make its visitor's browser send requests to this service. Without an API key only
  * the checks below keep it out. Host: a page whose own name was pointed to this address (DNS
@@ -216,7 +216,7 @@ static bool type_is_safe(struct http_request *request)
     return false;
 }
 
-/* ---- bodies ---- */
+/* Bodies. */
 
 /* Bodies come as they are: no client that is known compresses them. */
 static bool body_is_plain(struct http_request *request)

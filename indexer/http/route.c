@@ -101,7 +101,7 @@ bool http_route_find(struct http_request *request)
     return false;
 }
 
-/* ---- metrics ---- */
+/* Metrics. */
 
 static size_t slot_of(unsigned status)
 {

@@ -186,7 +186,7 @@ void rest_handle_collection_aliases(struct http_request *request)
         rest_handle_aliases(request);
 }
 
-/* ---- payload indexes ---- */
+/* Payload indexes. */
 
 /* No answer ever needs one here: filters on any key are exact, with `payload_index` of the config
  * or without. So there is nothing to do, and it is done at once. */
@@ -249,7 +249,7 @@ void rest_handle_not_available(struct http_request *request)
                      request->method, request->path);
 }
 
-/* ---- windows ---- */
+/* Windows. */
 
 struct listed_window {
     const struct store_window_info *info;

@@ -136,7 +136,7 @@ int parse_extras(struct http_request *request, const struct doc *body, struct pa
     return 0;
 }
 
-/* ---- selectors, numbers, filters ---- */
+/* Selectors, numbers, filters. */
 
 static int check_paths(const struct doc *paths, const char *where, struct error *error)
 {
@@ -261,7 +261,7 @@ int parse_filter(struct http_request *request, const struct doc *body,
     return error_set(error, inner.code, "Format error in JSON body: %s", inner.text);
 }
 
-/* ---- ids and vectors ---- */
+/* Ids and vectors. */
 
 int parse_id(const struct doc *doc, struct store_key *key, struct error *error)
 {
@@ -305,7 +305,7 @@ int parse_vector(struct arena *arena, const struct doc *doc, const char *where, 
     return 0;
 }
 
-/* ---- order and view ---- */
+/* Order and view. */
 
 int parse_order_by(const struct doc *order_by, struct arena *arena, struct query_scroll *scroll,
                    struct error *error)

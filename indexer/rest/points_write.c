@@ -58,7 +58,7 @@ static struct rest_write *list_add_id(struct arena *arena, struct write_list *li
     return write;
 }
 
-/* ---- upsert ---- */
+/* Upsert. */
 
 static double event_time_now(const struct config_collection *collection, int64_t now_ms)
 {
@@ -223,7 +223,7 @@ static int add_batch(struct http_request *request, const struct config_collectio
     return 0;
 }
 
-/* ---- delete ---- */
+/* Delete. */
 
 static int add_deletes(struct http_request *request, const struct doc *ids, struct write_list *list,
                        struct error *error)
@@ -269,7 +269,7 @@ static int add_matching(struct http_request *request, struct query_view *view,
     }
 }
 
-/* ---- sending and waiting ---- */
+/* Sending and waiting. */
 
 /* Reads and writes agree on where an id lives. Whoever filled the topic may have used another
  * partitioner than ours: an id that is stored goes to the partition that holds it, a new one where
@@ -495,7 +495,7 @@ void rest_handle_delete(struct http_request *request)
         http_reply_from_error(request, &error);
 }
 
-/* ---- several operations, and what is not offered ---- */
+/* Several operations, and what is not offered. */
 
 static int not_offered(struct error *error, const char *what, size_t length)
 {

@@ -5,7 +5,7 @@
 
 enum { REPLY_MAX_BYTES = 256 * 1024 * 1024 };
 
-/* ---- payload selection ---- */
+/* Payload selection. */
 
 /* Whether a path of the selector is exactly this key path or lies above (is_prefix) or below it. */
 enum path_relation { PATH_UNRELATED, PATH_COVERS, PATH_LEADS_INTO };
@@ -77,7 +77,7 @@ static struct doc select_payload(struct arena *arena, const struct doc *payload,
     return selected;
 }
 
-/* ---- points ---- */
+/* Points. */
 
 static int render_vector(struct http_request *request, const struct query_row *row,
                          struct buffer *out, struct error *error)
@@ -154,7 +154,7 @@ int render_hits(struct http_request *request, const struct query_result *result,
     return 0;
 }
 
-/* ---- the windrow key ---- */
+/* The windrow key. */
 
 static void append_explain(struct buffer *out, const struct query_result *result)
 {

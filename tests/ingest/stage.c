@@ -105,7 +105,7 @@ void stage_send_points(struct stage *stage, int partition_count, int from, int t
     ck_assert_int_eq(rd_kafka_flush(stage->client, STAGE_WAIT_MS), 0);
 }
 
-/* ---- node */
+/* Node. */
 
 /* "3" -> 3; shards of further topics lie above. */
 static int slot_of(const char *shard_name)
@@ -217,7 +217,7 @@ const char *stage_directory(const char *name)
     return path;
 }
 
-/* ---- waiting */
+/* Waiting. */
 
 void stage_wait(bool (*done)(void *context), void *context, const char *what)
 {

@@ -252,7 +252,7 @@ START_TEST(half_restored_folder_is_not_opened)
 }
 END_TEST
 
-/* ---- crashes, on a disk in memory */
+/* Crashes, on a disk in memory. */
 
 static void create_in_memory(struct world *world, struct shadow_disk *disk, uint64_t seed)
 {

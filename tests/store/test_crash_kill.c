@@ -41,7 +41,7 @@ struct answer {
     uint64_t generation;
 };
 
-/* ---- the process that is killed */
+/* The process that is killed. */
 
 struct servant {
     struct store_shard *shard;
@@ -125,7 +125,7 @@ static void live_until_killed(const char *data_dir, const int sockets[HANDS])
     (void)serve(&servants[HAND_APPEND]);
 }
 
-/* ---- the one that kills */
+/* The one that kills. */
 
 struct killer {
     struct oracle oracle;

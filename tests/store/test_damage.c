@@ -200,7 +200,7 @@ static void destroy(struct store_files *files)
     shadow_disk_delete(files->disk);
 }
 
-/* ---- judging */
+/* Judging. */
 
 static bool verify_finds(struct io *io)
 {

@@ -133,7 +133,7 @@ START_TEST(frame_of_another_file_use_or_place_does_not_pass)
 }
 END_TEST
 
-/* ---- recovery */
+/* Recovery. */
 
 struct scene {
     struct store *store;

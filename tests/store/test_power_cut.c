@@ -148,7 +148,7 @@ static void power_return(const struct power *power)
     ck_assert_int_eq(power_mount(power), 0);
 }
 
-/* ---- a disk whose syncs are left out */
+/* A disk whose syncs are left out. */
 
 enum forgotten { FORGET_NOTHING, FORGET_CURRENT, FORGET_FILES, FORGET_FOLDERS };
 
@@ -194,7 +194,7 @@ static struct io *forgetful_io(enum forgotten what)
     return &io;
 }
 
-/* ---- lives */
+/* Lives. */
 
 /* Waits until the child has begun some number of groups and drops, and a moment longer. */
 static void wait_for_events(const struct life *life, uint64_t *random)

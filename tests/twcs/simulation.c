@@ -47,7 +47,7 @@ void world_digest(struct world *world, uint64_t value)
     world->report->digest = (world->report->digest ^ value) * UINT64_C(0x100000001b3);
 }
 
-/* ---- the wall clock */
+/* The wall clock. */
 
 static void glitch_begin(struct world *world)
 {
@@ -126,7 +126,7 @@ static void tick_all(struct world *world, int64_t elapsed_ms)
         follow(world, &world->shards[s], elapsed_ms);
 }
 
-/* ---- one step */
+/* One step. */
 
 /* The clock begins where the latest of the shards' stood; a start is no word to leap. */
 static void restart_clock(struct world *world)

@@ -128,7 +128,7 @@ void compact_check_decision(struct world *world, const struct twcs_window *windo
         world_fail(world, "ingestion waits, and something else is merged");
 }
 
-/* ---- after each step ---- */
+/* After each step. */
 
 static uint8_t sorted_from(enum twcs_style style)
 {

@@ -257,7 +257,7 @@ START_TEST(seals_tiers_and_late_data_share_one_job_and_none_starves)
 }
 END_TEST
 
-/* ---- level 0 ---- */
+/* Level 0. */
 
 enum { RUNS_MAX = 4096, LEVEL_ROUNDS = 3000, STALL_MAX = 400 }; /* the largest merge takes 130 */
 

@@ -86,7 +86,7 @@ void world_close(struct world *world)
     free(world->records);
 }
 
-/* ---- the model ---------------------------------------------------------------------------- */
+/* The model. */
 
 /* Ids are small: the model is an array. */
 static struct world_record *record_for(struct world *world, uint64_t id)
@@ -149,7 +149,7 @@ float world_score(const struct world *world, const float *query, const struct wo
     }
 }
 
-/* ---- writing ------------------------------------------------------------------------------ */
+/* Writing. */
 
 static void append(struct world *world, size_t shard, const struct world_record *record,
                    const struct buffer *payload, bool is_delete)
@@ -223,7 +223,7 @@ void world_delete(struct world *world, size_t shard, uint64_t id, int64_t time_m
     append(world, shard, record, NULL, true);
 }
 
-/* ---- maintenance -------------------------------------------------------------------------- */
+/* Maintenance. */
 
 static int64_t window_start(const struct world *world, int64_t time_ms)
 {
@@ -370,7 +370,7 @@ size_t world_index_chunks(struct world *world, size_t shard, uint32_t min_rows)
     return built;
 }
 
-/* ---- asking ------------------------------------------------------------------------------- */
+/* Asking. */
 
 struct query_view *world_view(struct world *world)
 {

@@ -42,7 +42,7 @@ static bool matches(const struct query_filter *filter, const struct doc *payload
     return result;
 }
 
-/* ---- the oracle --------------------------------------------------------------------------- */
+/* The oracle. */
 
 static char *read_cases(size_t *size_bytes)
 {
@@ -103,7 +103,7 @@ START_TEST(filters_match_what_qdrants_engine_matches)
 }
 END_TEST
 
-/* ---- what the oracle's binding cannot say ---- */
+/* What the oracle's binding cannot say. */
 
 START_TEST(matches_beyond_the_oracle)
 {
@@ -171,7 +171,7 @@ START_TEST(no_filter_accepts_everything)
 }
 END_TEST
 
-/* ---- refused ------------------------------------------------------------------------------ */
+/* Refused. */
 
 START_TEST(what_a_filter_may_not_say)
 {
@@ -279,7 +279,7 @@ START_TEST(depth_and_size_of_a_filter_are_bounded)
 }
 END_TEST
 
-/* ---- what a filter demands of @time ---- */
+/* What a filter demands of @time. */
 
 START_TEST(time_demands_narrow_the_range)
 {

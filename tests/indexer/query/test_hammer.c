@@ -73,7 +73,7 @@ static void vector_at(const struct hammer *hammer, int64_t offset, float *vector
         vector[i] = (float)(mix(hammer, offset, 10 + i) >> 40) / (float)(1 << 23) - 1.0F;
 }
 
-/* ---- the world changes -------------------------------------------------------------------- */
+/* The world changes. */
 
 static void append(struct hammer *hammer, int64_t first, size_t count)
 {
@@ -189,7 +189,7 @@ static void *maintain(void *context)
     return NULL;
 }
 
-/* ---- searches ----------------------------------------------------------------------------- */
+/* Searches. */
 
 struct searcher_state {
     struct hammer *hammer;

@@ -61,7 +61,7 @@ static uint64_t model_count(const struct world *world, int64_t below)
     return count;
 }
 
-/* ---- pages -------------------------------------------------------------------------------- */
+/* Pages. */
 
 static void check_pages(struct world *world, uint32_t limit, const char *json, int64_t below)
 {
@@ -155,7 +155,7 @@ START_TEST(counts_are_exact)
 }
 END_TEST
 
-/* ---- order_by ----------------------------------------------------------------------------- */
+/* Order_by. */
 
 static int64_t order_value(const struct world_record *record, const char *key)
 {
@@ -256,7 +256,7 @@ START_TEST(rows_without_an_orderable_value_are_left_out)
 }
 END_TEST
 
-/* ---- single records ----------------------------------------------------------------------- */
+/* Single records. */
 
 START_TEST(a_record_is_found_by_id_in_its_newest_version)
 {
@@ -321,7 +321,7 @@ START_TEST(expired_records_are_gone_at_once)
 }
 END_TEST
 
-/* ---- virtual keys ------------------------------------------------------------------------- */
+/* Virtual keys. */
 
 START_TEST(virtual_keys_filter_time_window_offset_and_partition)
 {
@@ -380,7 +380,7 @@ START_TEST(virtual_keys_filter_time_window_offset_and_partition)
 }
 END_TEST
 
-/* ---- the oracle's cases, on records ------------------------------------------------------- */
+/* The oracle's cases, on records. */
 
 enum { COPIES = 3 }; /* of every payload: ids i, i + 1000, i + 2000 */
 
@@ -576,7 +576,7 @@ START_TEST(long_texts_have_no_column_and_are_found_all_the_same)
 }
 END_TEST
 
-/* ---- freshness ---------------------------------------------------------------------------- */
+/* Freshness. */
 
 static void *write_later(void *context)
 {
@@ -670,7 +670,7 @@ START_TEST(long_requests_end_at_their_deadline_and_when_a_shard_is_wanted_back)
 }
 END_TEST
 
-/* ---- damage ------------------------------------------------------------------------------- */
+/* Damage. */
 
 /* Flips a byte in the middle of the largest file with this ending. */
 static void damage_file(const char *directory, const char *ending)

@@ -310,7 +310,7 @@ START_TEST(dot_searches_over_three_shards_equal_brute_force)
 }
 END_TEST
 
-/* ---- one indexed window ------------------------------------------------------------------- */
+/* One indexed window. */
 
 static void fill_window(struct world *world, int hour, uint64_t first_id, uint32_t count)
 {

@@ -22,7 +22,7 @@
 
 enum { ACK_WAIT_MS = 1000, ROWS = 6000, ENOUGH_BYTES = 1 << 30 };
 
-/* ---- the builder: no shard of its own ---- */
+/* The builder: no shard of its own. */
 
 static _Noreturn void run_builder(const char *url, const char *name, int start, bool dies,
                                   uint64_t memory_max_bytes)
@@ -76,7 +76,7 @@ static struct builder fork_builder(const char *url, const char *name, bool dies,
     return builder;
 }
 
-/* ---- the owner ---- */
+/* The owner. */
 
 struct owner {
     struct worker_fixture fixture;
@@ -207,7 +207,7 @@ START_TEST(builder_without_room_for_a_graph_brings_lists_once)
 }
 END_TEST
 
-/* ---- what a builder may send ---- */
+/* What a builder may send. */
 
 struct hostile {
     struct worker_fixture fixture;

@@ -8,7 +8,7 @@
 #include "tests/support/test_main.h"
 #include "tests/twcs/compaction/crash_world.h"
 
-/* ---- rows ---- */
+/* Rows. */
 
 static int64_t expiry_of(const struct model_row *row)
 {
@@ -44,7 +44,7 @@ static void check_clock(struct crash_world *world)
     world->watermark_ms = clock.watermark_ms;
 }
 
-/* ---- files ---- */
+/* Files. */
 
 /* Files lie in their levels, no two of one number, and level 0 has a bound. */
 static void check_levels(const struct crash_world *world, const struct store_window_info *window)
@@ -131,7 +131,7 @@ static void check_directory(struct crash_world *world, const struct store_shard_
     ck_assert_uint_eq(files.count, expected);
 }
 
-/* ---- majors ---- */
+/* Majors. */
 
 static const struct store_window_info *find_window(const struct store_shard_info *info,
                                                    int64_t start_ms)
@@ -251,7 +251,7 @@ void crash_check_done(struct crash_world *world, const struct compaction_view *b
     arena_destroy(&arena);
 }
 
-/* ---- when nothing is due ---- */
+/* When nothing is due. */
 
 /* What the store says of a window's rows is what the model knows of them. */
 static void check_account(const struct crash_world *world, const struct store_window_info *window)
@@ -325,7 +325,7 @@ void crash_check_rest(struct crash_world *world, const struct compaction_view *v
     }
 }
 
-/* ---- decisions ---- */
+/* Decisions. */
 
 void crash_check_decision(struct crash_world *world, const struct compaction_view *view,
                           const struct twcs_decision *decision)

@@ -14,7 +14,7 @@ static uint64_t chance(struct crash_world *world, uint64_t of)
     return test_random(&world->random) % of;
 }
 
-/* ---- opening ---- */
+/* Opening. */
 
 static int open_store(struct crash_world *world, struct error *error)
 {
@@ -77,7 +77,7 @@ void crash_world_create(struct crash_world *world, enum config_style style, bool
     ck_assert_msg(open_store(world, &error) == 0, "%s", error.text);
 }
 
-/* ---- crashing ---- */
+/* Crashing. */
 
 static void verify(struct crash_world *world)
 {
@@ -160,7 +160,7 @@ static bool end(struct crash_world *world, uint64_t operations, int code, const 
     return true;
 }
 
-/* ---- what changes the visible state ---- */
+/* What changes the visible state. */
 
 static void open_change(struct crash_world *world)
 {
@@ -232,7 +232,7 @@ static void in_between(void *context)
         (void)flush(world, ERROR_IGNORED);
 }
 
-/* ---- one step ---- */
+/* One step. */
 
 static bool records_come(struct crash_world *world)
 {
@@ -384,7 +384,7 @@ void crash_world_step(struct crash_world *world)
         (void)enforce_cap(world);
 }
 
-/* ---- the end ---- */
+/* The end. */
 
 void crash_world_finish(struct crash_world *world)
 {
