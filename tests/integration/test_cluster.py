@@ -173,6 +173,11 @@ class Cluster(unittest.TestCase):
         cluster = coordinator.request("GET", "/cluster").json()["result"]
         self.assertEqual(sorted(node["node"] for node in cluster["nodes"]), ["n0", "n1", "n2", "q"])
         self.assertEqual(cluster["gaps"], [])
+        listed = nodes[1].command("nodes")
+        self.assertEqual(listed.returncode, 0, listed.stderr)
+        self.assertIn("cluster prod\n", listed.stdout)
+        for node in nodes:
+            self.assertRegex(listed.stdout, rf"{node.tree['node']} +127.0.0.1:{node.port} .*ingest,indexer  {len(self.owned(node))} shards: ")
 
         # Writes reach their partition through any node, and wait until its owner sees them.
         upserted = coordinator.request("PUT", f"/collections/{COLLECTION}/points?wait=true",
