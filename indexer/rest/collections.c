@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "indexer/rest/handlers.h"
+#include "indexer/rest/render.h"
 
 void rest_handle_collections(struct http_request *request)
 {
@@ -338,6 +338,7 @@ void rest_handle_windows(struct http_request *request)
     const char *name = http_request_argument(request, "collection");
     const struct config *config = rest_of(request)->config;
     const struct config_collection *collection = name ? config_collection_find(config, name) : NULL;
+    struct store_coverage coverage;
     struct listed_window *windows;
     size_t count;
 
@@ -358,5 +359,9 @@ void rest_handle_windows(struct http_request *request)
             buffer_append_byte(&request->reply, ',');
         append_window(&request->reply, &windows[i]);
     }
-    buffer_append_text(&request->reply, "]}");
+    store_registry_coverage(rest_of(request)->registry, collection->name, &request->arena,
+                            &coverage);
+    buffer_append_text(&request->reply, "],");
+    render_coverage(request, &coverage, false, &request->reply);
+    buffer_append_byte(&request->reply, '}');
 }

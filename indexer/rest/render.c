@@ -188,16 +188,13 @@ static void append_peers(struct buffer *out, const struct query_view *view,
                              counts.asked, counts.answered, counts.hedged);
 }
 
-/* "missing" is null while nobody has told which partitions there are. */
-static void append_coverage(struct buffer *out, const struct query_view *view, bool partial,
-                            struct http_request *request)
+void render_coverage(struct http_request *request, const struct store_coverage *coverage,
+                     bool damaged, struct buffer *out)
 {
-    const struct store_coverage *coverage = query_view_coverage(view);
-
-    request->partial = partial || !query_view_whole(view);
-    buffer_append_format(out, ",\"partial\":%s,\"missing\":", request->partial ? "true" : "false");
+    request->partial = damaged || !store_coverage_whole(coverage);
+    buffer_append_format(out, "\"partial\":%s,\"missing\":", request->partial ? "true" : "false");
     if (!coverage->known) {
-        buffer_append_text(out, "null}");
+        buffer_append_text(out, "null");
         return;
     }
     buffer_append_byte(out, '[');
@@ -206,7 +203,7 @@ static void append_coverage(struct buffer *out, const struct query_view *view, b
             buffer_append_byte(out, ',');
         doc_write_json_string(out, coverage->missing[i], strlen(coverage->missing[i]));
     }
-    buffer_append_text(out, "]}");
+    buffer_append_byte(out, ']');
 }
 
 const char *render_windrow(struct http_request *request, const struct query_view *view,
@@ -245,7 +242,9 @@ const char *render_windrow(struct http_request *request, const struct query_view
             append_explain(&out, result);
     }
     append_peers(&out, view, request);
-    append_coverage(&out, view, result && result->partial, request);
+    buffer_append_byte(&out, ',');
+    render_coverage(request, query_view_coverage(view), result && result->partial, &out);
+    buffer_append_byte(&out, '}');
     text = arena_copy(&request->arena, out.data, out.size);
     buffer_destroy(&out);
     return text;

@@ -15,6 +15,12 @@ int render_point(struct http_request *request, const struct query_row *row, cons
 int render_hits(struct http_request *request, const struct query_result *result, bool scored,
                 const struct parse_selector *selector, struct buffer *out, struct error *error);
 
+/** `"partial":...,"missing":[...]`, and the header for clients that do not read it. "missing" is null
+ * while nobody has told which partitions there are. `damaged`: the answer leaves out something of
+ * the shards that are there. */
+void render_coverage(struct http_request *request, const struct store_coverage *coverage,
+                     bool damaged, struct buffer *out);
+
 /** `,"windrow":{"offsets","watermarks_ms","windows","partial","explain"}` as text in the arena.
  * `result` may be NULL. */
 const char *render_windrow(struct http_request *request, const struct query_view *view,
