@@ -240,7 +240,6 @@ static void planned(struct sink *sink)
     merge_plan_delete(plan);
 }
 
-
 static double measure(void (*way)(struct sink *), struct sink *sink)
 {
     double best = 1e9;

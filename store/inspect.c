@@ -263,7 +263,6 @@ static int inspect_current(struct io *io, const char *directory, bool json, stru
     return 0;
 }
 
-
 static int inspect_mapped(struct io *io, const struct table_map *map, bool json, struct buffer *out,
                           struct error *error)
 {
