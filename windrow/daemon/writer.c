@@ -6,7 +6,6 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "base/arena.h"
 #include "base/io.h"
@@ -16,7 +15,9 @@
 #include "ingest/decode/decode.h"
 #include "ingest/ingest.h"
 
-enum { POLL_MS = 100, LOOK_MS = 20, CLOSE_MS = 1000 };
+/* librdkafka calls delivery reports inside a poll, at once when one comes: POLL_MS only bounds how
+ * late the thread sees that it is to end. */
+enum { POLL_MS = 100, CLOSE_MS = 1000 };
 
 struct writer {
     const struct config *config;
@@ -26,14 +27,15 @@ struct writer {
     pthread_t thread;
     bool has_thread;
     atomic_bool stopping;
-    atomic_bool interrupted;
+    pthread_mutex_t batch_lock; /* guards `interrupted` and all batches */
+    pthread_cond_t changed;     /* some batch has all its reports, or `interrupted` was set */
+    bool interrupted;
 };
 
 /* One call's writes. The caller may leave before the last delivery report; whoever is last frees.
- */
+ * Under the writer's batch_lock. */
 struct batch {
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
+    struct writer *writer;
     struct rest_write *writes; /* the caller's; NULL when it has left */
     size_t users;              /* reports that are to come, and the caller */
     int code;                  /* of the first that failed */
@@ -62,12 +64,17 @@ struct writer *writer_new(const struct config *config, struct metrics *metrics)
     writer->config = config;
     writer->metrics = metrics;
     pthread_mutex_init(&writer->lock, NULL);
+    pthread_mutex_init(&writer->batch_lock, NULL);
+    pthread_cond_init(&writer->changed, NULL);
     return writer;
 }
 
 void writer_interrupt(struct writer *writer)
 {
-    atomic_store(&writer->interrupted, true);
+    pthread_mutex_lock(&writer->batch_lock);
+    writer->interrupted = true;
+    pthread_cond_broadcast(&writer->changed);
+    pthread_mutex_unlock(&writer->batch_lock);
 }
 
 void writer_delete(struct writer *writer)
@@ -82,6 +89,8 @@ void writer_delete(struct writer *writer)
         if (ingest_producer_delete(writer->producer, CLOSE_MS, &error) != 0)
             log_warning("windrow", "closing the producer: %s", error.text);
     }
+    pthread_cond_destroy(&writer->changed);
+    pthread_mutex_destroy(&writer->batch_lock);
     pthread_mutex_destroy(&writer->lock);
     free(writer);
 }
@@ -130,14 +139,13 @@ static int check_all(const struct config_collection *collection, const struct re
     return code;
 }
 
-static struct batch *batch_new(struct rest_write *writes, size_t count)
+static struct batch *batch_new(struct writer *writer, struct rest_write *writes, size_t count)
 {
     struct batch *batch = calloc(1, sizeof(*batch));
 
     if (!batch || !(batch->tickets = calloc(count, sizeof(*batch->tickets))))
         abort();
-    pthread_mutex_init(&batch->lock, NULL);
-    pthread_cond_init(&batch->changed, NULL);
+    batch->writer = writer;
     batch->writes = writes;
     batch->users = 1;
     for (size_t i = 0; i < count; i++)
@@ -145,17 +153,13 @@ static struct batch *batch_new(struct rest_write *writes, size_t count)
     return batch;
 }
 
-/* Under the lock, which is given back. */
+/* Under the lock. */
 static void batch_leave(struct batch *batch)
 {
-    bool is_last = --batch->users == 0;
-
-    pthread_cond_signal(&batch->changed);
-    pthread_mutex_unlock(&batch->lock);
-    if (!is_last)
+    if (--batch->users == 1)
+        pthread_cond_broadcast(&batch->writer->changed);
+    if (batch->users > 0)
         return;
-    pthread_cond_destroy(&batch->changed);
-    pthread_mutex_destroy(&batch->lock);
     free(batch->tickets);
     free(batch);
 }
@@ -173,8 +177,9 @@ static void on_delivered(void *context, const struct ingest_produced *result)
 {
     struct ticket *ticket = context;
     struct batch *batch = ticket->batch;
+    struct writer *writer = batch->writer;
 
-    pthread_mutex_lock(&batch->lock);
+    pthread_mutex_lock(&writer->batch_lock);
     if (batch->writes) {
         batch->writes[ticket->index].partition = result->partition;
         batch->writes[ticket->index].offset = result->offset;
@@ -183,6 +188,7 @@ static void on_delivered(void *context, const struct ingest_produced *result)
     if (result->code != 0)
         note_failure(batch, result->code, result->text);
     batch_leave(batch);
+    pthread_mutex_unlock(&writer->batch_lock);
 }
 
 static void send_one(struct writer *writer, const char *topic, struct batch *batch, size_t i)
@@ -198,31 +204,27 @@ static void send_one(struct writer *writer, const char *topic, struct batch *bat
                                             .timestamp_ms = -1};
     struct error error = {0};
 
-    pthread_mutex_lock(&batch->lock);
+    pthread_mutex_lock(&writer->batch_lock);
     batch->users++;
-    pthread_mutex_unlock(&batch->lock);
+    pthread_mutex_unlock(&writer->batch_lock);
     if (ingest_producer_send(writer->producer, &message, on_delivered, &batch->tickets[i],
                              &error) == 0)
         return;
-    pthread_mutex_lock(&batch->lock);
+    pthread_mutex_lock(&writer->batch_lock);
     batch->writes[i].code = error.code;
     note_failure(batch, error.code, error.text);
     batch_leave(batch); /* the caller is still there */
+    pthread_mutex_unlock(&writer->batch_lock);
 }
 
-/* Until every report is in, or the writer is interrupted. Under the lock. */
-static void wait_for_reports(const struct writer *writer, struct batch *batch)
+static bool is_interrupted(struct writer *writer)
 {
-    while (batch->users > 1 && !atomic_load(&writer->interrupted)) {
-        struct timespec until;
-        clock_gettime(CLOCK_REALTIME, &until);
-        until.tv_nsec += (long)LOOK_MS * 1000000;
-        until.tv_sec += until.tv_nsec / 1000000000;
-        until.tv_nsec %= 1000000000;
-        (void)pthread_cond_timedwait(&batch->changed, &batch->lock, &until);
-    }
-    if (batch->users > 1)
-        note_failure(batch, ERROR_CANCELLED, "the service is stopping");
+    bool interrupted;
+
+    pthread_mutex_lock(&writer->batch_lock);
+    interrupted = writer->interrupted;
+    pthread_mutex_unlock(&writer->batch_lock);
+    return interrupted;
 }
 
 static int write_all(void *context, const struct config_collection *collection,
@@ -230,6 +232,7 @@ static int write_all(void *context, const struct config_collection *collection,
 {
     struct writer *writer = context;
     struct batch *batch;
+    size_t i;
     int code;
 
     if (count == 0)
@@ -238,19 +241,21 @@ static int write_all(void *context, const struct config_collection *collection,
         return error->code;
     if (ensure_producer(writer, error) != 0)
         return error->code;
-    batch = batch_new(writes, count);
-    for (size_t i = 0; i < count && !atomic_load(&writer->interrupted); i++)
+    batch = batch_new(writer, writes, count);
+    for (i = 0; i < count && !is_interrupted(writer); i++)
         send_one(writer, collection->topics[0], batch, i);
-    pthread_mutex_lock(&batch->lock);
-    if (atomic_load(&writer->interrupted))
+    pthread_mutex_lock(&writer->batch_lock);
+    while (batch->users > 1 && !writer->interrupted)
+        pthread_cond_wait(&writer->changed, &writer->batch_lock);
+    if (batch->users > 1 || i < count)
         note_failure(batch, ERROR_CANCELLED, "the service is stopping");
-    wait_for_reports(writer, batch);
     code = batch->code;
     if (code != 0)
         (void)error_set(error, code == ERROR_CANCELLED ? ERROR_CANCELLED : ERROR_PEER,
                         "Kafka did not accept the write: %s", batch->text);
     batch->writes = NULL;
     batch_leave(batch);
+    pthread_mutex_unlock(&writer->batch_lock);
     return code == 0 ? 0 : error->code;
 }
 
