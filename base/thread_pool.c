@@ -5,7 +5,6 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <sys/resource.h>
-#include <time.h>
 
 #include "base/memory.h"
 #include "base/thread.h"
@@ -316,7 +315,6 @@ struct thread_pool *thread_pool_new(const struct thread_pool_options *options)
 {
     struct thread_pool_options filled = *options;
     struct thread_pool *pool;
-    pthread_condattr_t attributes;
     uint32_t limit;
 
     fill_in(&filled);
@@ -324,12 +322,9 @@ struct thread_pool *thread_pool_new(const struct thread_pool_options *options)
     pool = memory_new(1, sizeof(*pool) + limit * sizeof(pool->threads[0]));
     pool->options = filled;
     pool->thread_limit = limit;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    if (pthread_mutex_init(&pool->lock, NULL) || pthread_cond_init(&pool->work, NULL) ||
-        pthread_cond_init(&pool->done, &attributes))
+    if (pthread_mutex_init(&pool->lock, NULL) || pthread_cond_init(&pool->work, NULL))
         abort();
-    pthread_condattr_destroy(&attributes);
+    thread_condition_create(&pool->done);
     if (may_be_refused(pool)) {
         pthread_mutex_lock(&budget.lock);
         pool->next_of_budget = budget.pools;
@@ -391,22 +386,14 @@ uint64_t thread_pool_completed(const struct thread_pool *pool)
 
 bool thread_pool_wait_completed(struct thread_pool *pool, uint64_t seen, int64_t limit_ns)
 {
-    struct timespec until;
-    int code = 0;
+    int64_t deadline_ns = limit_ns < 0 ? INT64_MAX : thread_deadline(limit_ns);
     bool grew;
 
-    if (limit_ns >= 0) {
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_sec += limit_ns / 1000000000;
-        until.tv_nsec += limit_ns % 1000000000;
-        until.tv_sec += until.tv_nsec / 1000000000;
-        until.tv_nsec %= 1000000000;
-    }
     pthread_mutex_lock(&pool->lock);
     pool->completion_waiters++;
-    while (atomic_load(&pool->completed) == seen && code == 0)
-        code = limit_ns < 0 ? pthread_cond_wait(&pool->done, &pool->lock)
-                            : pthread_cond_timedwait(&pool->done, &pool->lock, &until);
+    while (atomic_load(&pool->completed) == seen &&
+           thread_condition_wait(&pool->done, &pool->lock, deadline_ns))
+        ;
     pool->completion_waiters--;
     grew = atomic_load(&pool->completed) != seen;
     pthread_mutex_unlock(&pool->lock);

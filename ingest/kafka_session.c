@@ -4,11 +4,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/logger.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "base/thread.h"
 #include "ingest/kafka_conf.h"
 #include "ingest/kafka_offsets.h"
 #include "ingest/kafka_stats.h"
@@ -120,17 +120,11 @@ void kafka_session_wake(struct kafka_session *session)
 
 void kafka_session_sleep(struct kafka_session *session, int64_t limit_ns)
 {
-    struct timespec until;
+    int64_t deadline_ns = thread_deadline(limit_ns);
 
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += limit_ns / NS_PER_S;
-    until.tv_nsec += limit_ns % NS_PER_S;
-    until.tv_sec += until.tv_nsec / NS_PER_S;
-    until.tv_nsec %= NS_PER_S;
     pthread_mutex_lock(&session->lock);
-    while (!session->woken)
-        if (pthread_cond_timedwait(&session->awake, &session->lock, &until) != 0)
-            break;
+    while (!session->woken && thread_condition_wait(&session->awake, &session->lock, deadline_ns))
+        ;
     session->woken = false;
     pthread_mutex_unlock(&session->lock);
 }
@@ -296,7 +290,6 @@ int kafka_session_new(const struct kafka_session_options *options, struct kafka_
                       struct error *error)
 {
     struct kafka_session *fresh = memory_new(1, sizeof(*fresh));
-    pthread_condattr_t attributes;
     rd_kafka_t *client = NULL;
     int code;
 
@@ -304,10 +297,7 @@ int kafka_session_new(const struct kafka_session_options *options, struct kafka_
     fresh->complained_ns = INT64_MIN / 2;
     pthread_rwlock_init(&fresh->client_lock, NULL);
     pthread_mutex_init(&fresh->lock, NULL);
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&fresh->awake, &attributes);
-    pthread_condattr_destroy(&attributes);
+    thread_condition_create(&fresh->awake);
     code = connect_client(fresh, &client, error);
     if (code != 0) {
         kafka_session_delete(fresh);

@@ -2,7 +2,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/logger.h"
 #include "base/memory.h"
@@ -192,15 +191,13 @@ void observer_ask(struct observer *observer, bool wake)
 /* Sleeps for a second or until somebody asks. False when the observer is to end. */
 static bool sleep_a_second(struct observer *observer, bool *wake)
 {
-    struct timespec until;
+    int64_t deadline_ns = thread_deadline(NS_PER_S);
     bool more;
 
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec++;
     pthread_mutex_lock(&observer->lock);
-    while (!observer->stop && !observer->now)
-        if (pthread_cond_timedwait(&observer->asked, &observer->lock, &until) != 0)
-            break;
+    while (!observer->stop && !observer->now &&
+           thread_condition_wait(&observer->asked, &observer->lock, deadline_ns))
+        ;
     observer->now = false;
     *wake = observer->wake;
     observer->wake = false;
@@ -231,7 +228,6 @@ struct observer *observer_new(const struct config *config, struct topics *topics
                               struct io *io)
 {
     struct observer *observer = memory_new(1, sizeof(*observer));
-    pthread_condattr_t attributes;
 
     observer->config = config;
     observer->topics = topics;
@@ -239,10 +235,7 @@ struct observer *observer_new(const struct config *config, struct topics *topics
     observer->partitions = partitions;
     observer->io = io;
     pthread_mutex_init(&observer->lock, NULL);
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&observer->asked, &attributes);
-    pthread_condattr_destroy(&attributes);
+    thread_condition_create(&observer->asked);
     return observer;
 }
 

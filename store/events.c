@@ -1,22 +1,17 @@
 #include "store/events.h"
 
 #include <stdlib.h>
-#include <time.h>
 
+#include "base/thread.h"
 #include "store/store.h"
 
 void events_create(struct store_events *events, struct io *io)
 {
-    pthread_condattr_t attributes;
-
     *events = (struct store_events){.io = io};
-    if (pthread_condattr_init(&attributes) != 0 ||
-        pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC) != 0 ||
-        pthread_mutex_init(&events->lock, NULL) != 0 ||
-        pthread_cond_init(&events->happened, &attributes) != 0 ||
+    if (pthread_mutex_init(&events->lock, NULL) != 0 ||
         pthread_rwlock_init(&events->listeners_lock, NULL) != 0)
         abort();
-    pthread_condattr_destroy(&attributes);
+    thread_condition_create(&events->happened);
 }
 
 void events_destroy(struct store_events *events)
@@ -41,31 +36,10 @@ void events_room(struct store_events *events)
     events_notify(events);
 }
 
-/* When the system's clock shows what the store's (which a test may simulate) will at `deadline_ns`.
- */
-static struct timespec system_deadline(struct store_events *events, int64_t deadline_ns)
-{
-    enum { NS_PER_S = 1000000000, FAR_S = 1000000 };
-    int64_t left_ns = deadline_ns - io_monotonic_ns(events->io);
-    struct timespec at;
-
-    clock_gettime(CLOCK_MONOTONIC, &at);
-    if (left_ns > (int64_t)FAR_S * NS_PER_S)
-        left_ns = (int64_t)FAR_S * NS_PER_S;
-    if (left_ns < 0)
-        left_ns = 0;
-    at.tv_sec += left_ns / NS_PER_S;
-    at.tv_nsec += left_ns % NS_PER_S;
-    if (at.tv_nsec >= NS_PER_S) {
-        at.tv_sec++;
-        at.tv_nsec -= NS_PER_S;
-    }
-    return at;
-}
-
 int events_wait(struct store_events *events, events_condition met, const void *context,
                 int64_t deadline_ns, const atomic_bool *cancel, struct error *error)
 {
+    int64_t left_ns = INT64_MAX;
     int code = 0;
 
     if (met(context))
@@ -75,13 +49,12 @@ int events_wait(struct store_events *events, events_condition met, const void *c
     while (code == 0 && !met(context)) {
         if (cancel && atomic_load(cancel)) {
             code = error_set(error, ERROR_CANCELLED, "the wait was cancelled");
-        } else if (deadline_ns == INT64_MAX) {
-            pthread_cond_wait(&events->happened, &events->lock);
-        } else if (io_monotonic_ns(events->io) >= deadline_ns) {
+        } else if (deadline_ns != INT64_MAX &&
+                   (left_ns = deadline_ns - io_monotonic_ns(events->io)) <= 0) {
             code = error_set(error, ERROR_TIMEOUT, "the wait took too long");
         } else {
-            struct timespec until = system_deadline(events, deadline_ns);
-            (void)pthread_cond_timedwait(&events->happened, &events->lock, &until);
+            /* The deadline is of the store's clock, which a test may simulate. */
+            (void)thread_condition_wait(&events->happened, &events->lock, thread_deadline(left_ns));
         }
     }
     pthread_mutex_unlock(&events->lock);

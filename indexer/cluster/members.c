@@ -426,7 +426,6 @@ static void *announce_all(void *context)
 
     pthread_mutex_lock(&members->lock);
     while (!members->leaving) {
-        struct timespec until;
         pthread_mutex_unlock(&members->lock);
         metric_set(members->connected_gauge,
                    natsConnection_Status(members->connection) == NATS_CONN_STATUS_CONNECTED);
@@ -435,10 +434,9 @@ static void *announce_all(void *context)
         pthread_mutex_lock(&members->lock);
         remove_silent(members);
         metric_set(members->node_gauge, (double)members->node_count + 1);
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_sec += ANNOUNCE_MS / 1000;
         if (!members->leaving)
-            (void)pthread_cond_timedwait(&members->changed, &members->lock, &until);
+            (void)thread_condition_wait(&members->changed, &members->lock,
+                                        thread_deadline(ANNOUNCE_MS * INT64_C(1000000)));
     }
     pthread_mutex_unlock(&members->lock);
     return NULL;
@@ -537,7 +535,6 @@ int members_open(const struct cluster_options *options, struct members **members
                  struct error *error)
 {
     struct members *fresh = memory_new(1, sizeof(*fresh));
-    pthread_condattr_t attributes;
 
     fresh->options = *options;
     fresh->urls = memory_checked(strdup(options->config->nats_url));
@@ -545,10 +542,7 @@ int members_open(const struct cluster_options *options, struct members **members
     (void)snprintf(fresh->subject, sizeof(fresh->subject), "windrow.cluster.%s.nodes",
                    options->config->cluster_name);
     pthread_mutex_init(&fresh->lock, NULL);
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&fresh->changed, &attributes);
-    pthread_condattr_destroy(&attributes);
+    thread_condition_create(&fresh->changed);
     sem_init(&fresh->closed, 0, 0);
     make_metrics(fresh);
     *members = fresh;

@@ -14,10 +14,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/logger.h"
 #include "base/memory.h"
+#include "base/thread.h"
 #include "indexer/http/server.h"
 
 enum {
@@ -349,17 +349,12 @@ struct http_server *http_server_new(const struct http_options *options)
                                              .on_accept = on_accepted};
     static const struct http_route unknown[1];
     struct http_server *server = memory_new(1, sizeof(*server));
-    pthread_condattr_t attributes;
 
     server->options = *options;
     if (!server->options.io)
         server->options.io = io_posix();
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    if (pthread_mutex_init(&server->lock, NULL) ||
-        pthread_cond_init(&server->all_sent, &attributes))
-        abort();
-    pthread_condattr_destroy(&attributes);
+    pthread_mutex_init(&server->lock, NULL);
+    thread_condition_create(&server->all_sent);
     server->pool = thread_pool_new(&pool);
     http_server_add_routes(server, unknown, 1, NULL);
     server->routes[0].route = NULL;
@@ -392,13 +387,11 @@ void http_server_delete(struct http_server *server)
 
 static void wait_until_sent(struct http_server *server)
 {
-    struct timespec until;
+    int64_t deadline_ns = thread_deadline(STOP_WAIT_SECONDS * INT64_C(1000000000));
 
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += STOP_WAIT_SECONDS;
     pthread_mutex_lock(&server->lock);
     while (server->replies_owed > 0 &&
-           pthread_cond_timedwait(&server->all_sent, &server->lock, &until) == 0)
+           thread_condition_wait(&server->all_sent, &server->lock, deadline_ns))
         ;
     pthread_mutex_unlock(&server->lock);
 }

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/io.h"
 #include "base/logger.h"
 #include "base/memory.h"
 
@@ -33,10 +34,7 @@ enum {
 
 static int64_t now_ms(void)
 {
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec * INT64_C(1000) + now.tv_nsec / NS_A_MS;
+    return io_monotonic_ns(io_posix()) / NS_A_MS;
 }
 
 int nats_stream_error(struct error *error, natsStatus status, jsErrCode code, const char *what)

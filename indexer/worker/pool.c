@@ -14,7 +14,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "base/logger.h"
 #include "base/memory.h"
@@ -217,16 +216,8 @@ static void refresh_depth(struct worker_pool *pool, int64_t now, int64_t *refres
 /* Under the lock. The I/O table's monotonic clock is the condition's, but for tests that bend it. */
 static void wait_until(struct worker_pool *pool, int64_t due_ms)
 {
-    int64_t left_ms = due_ms - now_ms(pool);
-    struct timespec until;
-
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    if (left_ms > 0) {
-        until.tv_nsec += left_ms % 1000 * 1000000;
-        until.tv_sec += left_ms / 1000 + until.tv_nsec / 1000000000;
-        until.tv_nsec %= 1000000000;
-    }
-    (void)pthread_cond_timedwait(&pool->changed, &pool->lock, &until);
+    (void)thread_condition_wait(&pool->changed, &pool->lock,
+                                thread_deadline((due_ms - now_ms(pool)) * 1000000));
 }
 
 static void fetch(struct worker_pool *pool, int64_t timeout_ms)
@@ -295,16 +286,6 @@ static int start_threads(struct worker_pool *pool, struct error *error)
     return failure ? error_set_errno(error, failure, "start the index workers") : 0;
 }
 
-static void create_condition(pthread_cond_t *condition)
-{
-    pthread_condattr_t attributes;
-
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(condition, &attributes);
-    pthread_condattr_destroy(&attributes);
-}
-
 int worker_pool_start(const struct worker_pool_options *options, struct worker_pool **pool,
                       struct error *error)
 {
@@ -312,7 +293,7 @@ int worker_pool_start(const struct worker_pool_options *options, struct worker_p
 
     fresh->options = *options;
     pthread_mutex_init(&fresh->lock, NULL);
-    create_condition(&fresh->changed);
+    thread_condition_create(&fresh->changed);
     pthread_mutex_init(&fresh->upload_lock, NULL);
     job_tracker_create(&fresh->tracker);
     build_memory_create(&fresh->memory, &options->config->build_memory_max_bytes, options->metrics);

@@ -10,10 +10,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "base/io.h"
 #include "base/logger.h"
 #include "base/memory.h"
+#include "base/thread.h"
 #include "indexer/worker/queue.h"
 #include "indexer/worker/worker.h"
 
@@ -36,10 +37,7 @@ struct local_queue {
 
 static int64_t now_ns(void)
 {
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
+    return io_monotonic_ns(io_posix());
 }
 
 static int local_publish(struct worker_queue *base, const struct worker_job *job,
@@ -94,13 +92,10 @@ static int local_fetch(struct worker_queue *base, int timeout_ms, const atomic_b
     pthread_mutex_lock(&queue->lock);
     for (;;) {
         int64_t wake_ns = deadline_ns;
-        struct timespec wake;
         job = stop && atomic_load(stop) ? NULL : next_due(queue, &wake_ns);
         if (job || (stop && atomic_load(stop)) || now_ns() >= deadline_ns)
             break;
-        wake.tv_sec = wake_ns / INT64_C(1000000000);
-        wake.tv_nsec = wake_ns % INT64_C(1000000000);
-        (void)pthread_cond_timedwait(&queue->published, &queue->lock, &wake);
+        (void)thread_condition_wait(&queue->published, &queue->lock, wake_ns);
     }
     if (job) {
         job->handed_out = true;
@@ -227,16 +222,12 @@ static const struct worker_queue_operations local_operations = {
 int worker_queue_local(struct metrics *metrics, struct worker_queue **queue, struct error *error)
 {
     struct local_queue *fresh = memory_new(1, sizeof(*fresh));
-    pthread_condattr_t attributes;
 
     (void)error;
     fresh->queue.operations = &local_operations;
     fresh->metrics = metrics;
     pthread_mutex_init(&fresh->lock, NULL);
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&fresh->published, &attributes);
-    pthread_condattr_destroy(&attributes);
+    thread_condition_create(&fresh->published);
     *queue = &fresh->queue;
     return 0;
 }

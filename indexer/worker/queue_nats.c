@@ -20,8 +20,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/io.h"
 #include "base/logger.h"
 #include "base/memory.h"
+#include "base/thread.h"
 #include "indexer/worker/nats_stream.h"
 #include "indexer/worker/queue.h"
 
@@ -56,10 +58,7 @@ struct nats_queue {
 
 static int64_t now_ms(void)
 {
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000;
+    return io_monotonic_ns(io_posix()) / 1000000;
 }
 
 /* "windrow.seal.news.my_topic-3": a dot would start a new token, two dots are no subject. */
@@ -399,15 +398,10 @@ static int fetch_message(struct nats_queue *queue, int timeout_ms, natsMsg **mes
 /* While the server is away, a fetch is paced here. */
 static void pause_offline(struct nats_queue *queue, const atomic_bool *stop)
 {
-    struct timespec until;
-
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += OFFLINE_PAUSE_MS * 1000000;
-    until.tv_sec += until.tv_nsec / 1000000000;
-    until.tv_nsec %= 1000000000;
     pthread_mutex_lock(&queue->pass_lock);
     if (!stop || !atomic_load(stop))
-        (void)pthread_cond_timedwait(&queue->woken, &queue->pass_lock, &until);
+        (void)thread_condition_wait(&queue->woken, &queue->pass_lock,
+                                    thread_deadline(OFFLINE_PAUSE_MS * 1000000));
     pthread_mutex_unlock(&queue->pass_lock);
 }
 
@@ -580,7 +574,6 @@ int queue_nats_open(const struct queue_nats_options *options, struct worker_queu
                     struct error *error)
 {
     struct nats_queue *fresh = memory_new(1, sizeof(*fresh));
-    pthread_condattr_t attributes;
 
     fresh->queue.operations = &nats_operations;
     fresh->queue.ack_wait_ms = options->ack_wait_ms;
@@ -591,10 +584,7 @@ int queue_nats_open(const struct queue_nats_options *options, struct worker_queu
     }
     pthread_mutex_init(&fresh->fetch_lock, NULL);
     pthread_mutex_init(&fresh->pass_lock, NULL);
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&fresh->woken, &attributes);
-    pthread_condattr_destroy(&attributes);
+    thread_condition_create(&fresh->woken);
     *queue = &fresh->queue;
     return 0;
 }

@@ -44,4 +44,68 @@ START_TEST(thread_started_by_another_has_its_name)
 }
 END_TEST
 
-TEST_TABLE(TEST(thread_has_its_name_from_the_start), TEST(thread_started_by_another_has_its_name))
+START_TEST(sleep_on_a_condition_ends_with_its_deadline)
+{
+    static const int64_t in_ns[] = {INT64_MIN, -1, 0, 1, 2000000};
+    pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    pthread_cond_t condition;
+
+    thread_condition_create(&condition);
+    pthread_mutex_lock(&lock);
+    for (size_t i = 0; i < sizeof(in_ns) / sizeof(in_ns[0]); i++) {
+        int64_t deadline_ns = thread_deadline(in_ns[i]);
+        while (thread_condition_wait(&condition, &lock, deadline_ns))
+            ;
+        ck_assert_int_ge(thread_deadline(0), deadline_ns);
+    }
+    pthread_mutex_unlock(&lock);
+    pthread_cond_destroy(&condition);
+}
+END_TEST
+
+struct sleeper {
+    pthread_mutex_t lock;
+    pthread_cond_t condition;
+    int64_t in_ns;
+    bool woken;
+};
+
+static void *sleep_until_woken(void *context)
+{
+    struct sleeper *sleeper = context;
+    int64_t deadline_ns = thread_deadline(sleeper->in_ns);
+    bool in_time = true;
+
+    pthread_mutex_lock(&sleeper->lock);
+    while (!sleeper->woken && in_time)
+        in_time = thread_condition_wait(&sleeper->condition, &sleeper->lock, deadline_ns);
+    pthread_mutex_unlock(&sleeper->lock);
+    return in_time ? sleeper : NULL;
+}
+
+START_TEST(signal_ends_a_sleep_of_any_length)
+{
+    static const int64_t in_ns[] = {INT64_C(3600000000000), INT64_MAX - 1, INT64_MAX};
+
+    for (size_t i = 0; i < sizeof(in_ns) / sizeof(in_ns[0]); i++) {
+        struct sleeper sleeper = {.lock = PTHREAD_MUTEX_INITIALIZER, .in_ns = in_ns[i]};
+        pthread_t thread;
+        void *returned;
+
+        thread_condition_create(&sleeper.condition);
+        ck_assert_int_eq(thread_start(&thread, NULL, sleep_until_woken, &sleeper), 0);
+        pthread_mutex_lock(&sleeper.lock);
+        sleeper.woken = true;
+        pthread_cond_signal(&sleeper.condition);
+        pthread_mutex_unlock(&sleeper.lock);
+        ck_assert_int_eq(pthread_join(thread, &returned), 0);
+        ck_assert_ptr_eq(returned, &sleeper);
+        pthread_cond_destroy(&sleeper.condition);
+    }
+    ck_assert_int_eq(thread_deadline(INT64_MAX), INT64_MAX);
+}
+END_TEST
+
+TEST_TABLE(TEST(thread_has_its_name_from_the_start), TEST(thread_started_by_another_has_its_name),
+           TEST(sleep_on_a_condition_ends_with_its_deadline),
+           TEST(signal_ends_a_sleep_of_any_length))

@@ -441,16 +441,11 @@ static void *schedule(void *context)
 
     pthread_mutex_lock(&scheduler->lock);
     while (!scheduler->stopping) {
-        struct timespec until;
-        int64_t sleep_ns;
+        int64_t deadline_ns;
         scheduler->awake = false;
-        sleep_ns = look_around(scheduler);
-        (void)clock_gettime(CLOCK_MONOTONIC, &until);
-        sleep_ns += until.tv_nsec;
-        until.tv_sec += sleep_ns / (1000 * MS);
-        until.tv_nsec = sleep_ns % (1000 * MS);
+        deadline_ns = thread_deadline(look_around(scheduler));
         while (!scheduler->awake && !scheduler->stopping &&
-               pthread_cond_timedwait(&scheduler->woken, &scheduler->lock, &until) == 0)
+               thread_condition_wait(&scheduler->woken, &scheduler->lock, deadline_ns))
             ;
     }
     pthread_mutex_unlock(&scheduler->lock);
@@ -500,16 +495,12 @@ int compaction_scheduler_start(const struct compaction_scheduler_options *option
                     : options->job_count > JOBS_MAX ? JOBS_MAX
                                                     : options->job_count;
     uint32_t flushes = jobs / COMPACTIONS_A_FLUSH;
-    pthread_condattr_t monotonic;
 
     fresh->options = *options;
     fresh->options.job_count = jobs;
     fresh->alive_ns = now_ns(fresh);
     pthread_mutex_init(&fresh->lock, NULL);
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&fresh->woken, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    thread_condition_create(&fresh->woken);
     start_pool(fresh, &fresh->flushes, "flush", THREAD_FLUSH, flushes > 0 ? flushes : 1, run_flush);
     start_pool(fresh, &fresh->compactions, "compact", THREAD_COMPACTION, jobs, run_turn);
     if (options->reconcile)
