@@ -95,6 +95,25 @@ bool thread_pool_wait_begin(struct thread_pool *pool);
 /** The task goes on at once, so for a moment more than threads_max may compute. */
 void thread_pool_wait_end(struct thread_pool *pool);
 
+/* A result that somebody will need: work for a pool, or for whoever waits for it if no thread has
+ * begun it by then. So it never waits in a queue behind other work. It lies inside what it belongs
+ * to, zeroed before the first start; it may be started again after a wait. */
+struct thread_future {
+    struct thread_task task;
+    struct thread_pool *pool; /* where it is queued; NULL: nowhere */
+    void (*run)(struct thread_future *future);
+    bool started; /* and not waited for; the owner's */
+    atomic_bool done;
+};
+
+/** Hands it to the pool. `pool` NULL, or full: it runs inside thread_future_wait. */
+void thread_future_start(struct thread_future *future, struct thread_pool *pool,
+                         void (*run)(struct thread_future *future));
+/** Returns when it has run, once for each start. */
+void thread_future_wait(struct thread_future *future);
+/** Returns when it has run or will not run. Does nothing when it was not started. */
+void thread_future_cancel(struct thread_future *future);
+
 /* Who works on the loops of one caller. */
 struct thread_team {
     struct thread_pool *pool;  /* whose idle threads join; NULL: the caller works alone */

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 
 #include "store/memtable.h"
+#include "store/shard.h"
 
 static int read_file(struct log_reader *reader, struct error *error)
 {
@@ -31,7 +32,7 @@ static int read_log(struct log_reader *reader, struct error *error)
 
     io_random(log->io, &seed, sizeof(seed));
     log_file_ref(log); /* the memtable's */
-    reader->memtable = memtable_new(reader->memory, log, bytes, reader->window_ms, seed);
+    reader->memtable = memtable_new(&reader->store->memory, log, bytes, reader->window_ms, seed);
     if (reader->memtable)
         return read_file(reader, error);
     log_file_unref(log);
@@ -39,29 +40,24 @@ static int read_log(struct log_reader *reader, struct error *error)
                      bytes);
 }
 
-static void *run(void *context)
+static void run(struct thread_future *future)
 {
-    struct log_reader *reader = context;
+    struct log_reader *reader = (struct log_reader *)future;
 
     reader->code = read_log(reader, &reader->error);
-    return NULL;
 }
 
-void log_reader_start(struct log_reader *reader, struct log_file *log, struct store_memory *memory,
+void log_reader_start(struct log_reader *reader, struct log_file *log, struct store *store,
                       int64_t window_ms)
 {
-    *reader = (struct log_reader){.log = log, .memory = memory, .window_ms = window_ms};
-    reader->threaded = log->allocated_bytes >= LOG_GROW_BYTES &&
-                       pthread_create(&reader->thread, NULL, run, reader) == 0;
+    *reader = (struct log_reader){.log = log, .store = store, .window_ms = window_ms};
+    thread_future_start(&reader->future,
+                        log->allocated_bytes >= LOG_GROW_BYTES ? store->log_readers : NULL, run);
 }
 
 int log_reader_wait(struct log_reader *reader, struct memtable **memtable, struct error *error)
 {
-    if (reader->threaded)
-        pthread_join(reader->thread, NULL);
-    else
-        run(reader);
-    reader->threaded = false;
+    thread_future_wait(&reader->future);
     if (reader->code != 0) {
         *error = reader->error;
         return reader->code;
@@ -73,7 +69,6 @@ int log_reader_wait(struct log_reader *reader, struct memtable **memtable, struc
 
 void log_reader_destroy(struct log_reader *reader)
 {
-    if (reader->threaded)
-        pthread_join(reader->thread, NULL);
+    thread_future_cancel(&reader->future);
     memtable_unref(reader->memtable);
 }

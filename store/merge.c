@@ -1,7 +1,7 @@
 /* A merge of sstables, as one range of keys for each output. Ranges are cut where samples of all
  * inputs' keys say that they hold about as many rows each, so that no key is in two outputs and
- * threads can take one range after the other. With a single output the threads that are left gather
- * for the one that writes. */
+ * the store's merge threads take one range after the other. With a single output they gather for
+ * the one that writes. */
 #include "store/merge.h"
 
 #include <assert.h>
@@ -10,26 +10,21 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "base/thread_pool.h"
 #include "store/shard.h"
 #include "store/table_internal.h"
 
-enum {
-    SAMPLES_A_RANGE = 64,
-    RANGES_MAX = 4096,
-    JOBS_MAX = 64,
-    PAYLOADS_MAX_BYTES = 128 * 1024 * 1024
-};
+enum { SAMPLES_A_RANGE = 64, RANGES_MAX = 4096, PAYLOADS_MAX_BYTES = 128 * 1024 * 1024 };
 
 struct merge_job {
     const struct merge *merge;
     const struct table **tables;
     struct merge_range *ranges;
     struct merge_outputs *outputs;
-    _Atomic size_t next; /* range */
-    unsigned threads;
+    struct thread_team team;
+    atomic_bool failed; /* no further range is begun */
     pthread_mutex_t lock;
-    int code; /* the first failure; under the lock */
-    struct error error;
+    struct error error; /* of the first failure; under the lock */
 };
 
 struct sample {
@@ -117,49 +112,34 @@ static size_t cut_ranges(const struct merge *merge, struct merge_range **ranges)
 
 /* Threads. */
 
-static void note_failure(struct merge_job *job, int code, const struct error *error)
+static void note_failure(struct merge_job *job, const struct error *error)
 {
     pthread_mutex_lock(&job->lock);
-    if (job->code == 0) {
-        job->code = code;
+    if (!atomic_exchange(&job->failed, true))
         job->error = *error;
-    }
     pthread_mutex_unlock(&job->lock);
-    atomic_store(&job->next, job->outputs->count); /* nothing further is begun */
 }
 
-static void *run_ranges(void *context)
+/* A thread_loop_function: ranges are taken one by one. */
+static void run_range(void *context, uint32_t thread, uint32_t first, uint32_t end)
 {
     struct merge_job *job = context;
     struct store_shard *shard = job->merge->shard;
-    unsigned helpers = job->outputs->count == 1 ? job->threads - 1 : 0;
-    size_t i;
+    struct merge_output *output = &job->outputs->items[first];
+    size_t at_once =
+        job->outputs->count < job->team.threads ? job->outputs->count : job->team.threads;
+    struct error error = {0};
+    int code = windows_pending_reserve(&shard->windows, shard->manifest,
+                                       &output->table.description.file_number, &error);
 
-    while ((i = atomic_fetch_add(&job->next, 1)) < job->outputs->count) {
-        struct merge_output *output = &job->outputs->items[i];
-        struct error error = {0};
-        int code = windows_pending_reserve(&shard->windows, shard->manifest,
-                                           &output->table.description.file_number, &error);
-        if (code == 0)
-            code = merge_range_run(job->merge, job->tables, &job->ranges[i], helpers,
-                                   PAYLOADS_MAX_BYTES / job->threads, output, &error);
-        if (code != 0)
-            note_failure(job, code, &error);
-    }
-    return NULL;
-}
-
-static void run_threads(struct merge_job *job)
-{
-    pthread_t threads[JOBS_MAX];
-    size_t wanted = job->outputs->count < job->threads ? job->outputs->count : job->threads;
-    size_t started = 0;
-
-    while (started + 1 < wanted && pthread_create(&threads[started], NULL, run_ranges, job) == 0)
-        started++;
-    run_ranges(job);
-    for (size_t i = 0; i < started; i++)
-        pthread_join(threads[i], NULL);
+    (void)thread;
+    assert(end == first + 1);
+    if (code == 0)
+        code = merge_range_run(job->merge, job->tables, &job->ranges[first],
+                               job->outputs->count == 1 ? job->team.threads - 1 : 0,
+                               PAYLOADS_MAX_BYTES / at_once, output, &error);
+    if (code != 0)
+        note_failure(job, &error);
 }
 
 /* Ranges without a row have no sstable. */
@@ -176,27 +156,15 @@ static void drop_empty(struct store_shard *shard, struct merge_outputs *outputs)
     outputs->count = kept;
 }
 
-/* A merge has the thread that calls it; others as long as few are at work in the whole store. */
-static unsigned take_threads(struct store *store, unsigned wanted)
-{
-    uint32_t running = atomic_fetch_add(&store->merge_running, 1) + 1;
-    unsigned taken = 1;
-
-    while (taken < wanted && running < store->merge_threads)
-        if (atomic_compare_exchange_weak(&store->merge_running, &running, running + 1)) {
-            running++;
-            taken++;
-        }
-    return taken;
-}
-
 int merge_run(const struct merge *merge, const struct manifest_table *like,
               struct merge_outputs *outputs, struct error *error)
 {
     struct merge_job job = {.merge = merge, .outputs = outputs};
 
-    job.threads =
-        take_threads(merge->shard->store, merge->jobs < JOBS_MAX ? merge->jobs : JOBS_MAX);
+    job.team = (struct thread_team){
+        .pool = merge->shard->store->mergers, .threads = 1, .cancel = &job.failed};
+    if (job.team.pool && merge->jobs > 1)
+        job.team.threads = merge->jobs;
     job.tables = memory_new(merge->input_count, sizeof(*job.tables));
     for (size_t i = 0; i < merge->input_count; i++)
         job.tables[i] = merge->inputs[i]->table;
@@ -206,16 +174,16 @@ int merge_run(const struct merge *merge, const struct manifest_table *like,
         outputs->items[i].table = *like;
     if (pthread_mutex_init(&job.lock, NULL) != 0)
         abort();
-    run_threads(&job);
-    atomic_fetch_sub(&merge->shard->store->merge_running, job.threads);
+    (void)thread_team_for(&job.team, (uint32_t)outputs->count, 1, run_range, &job);
     pthread_mutex_destroy(&job.lock);
     free(job.ranges);
     free(job.tables);
     drop_empty(merge->shard, outputs);
-    if (job.code == 0)
+    if (!job.failed)
         return 0;
     merge_outputs_release(merge->shard, outputs, true);
-    return error_set(error, job.code, "%s", job.error.text);
+    *error = job.error;
+    return error->code;
 }
 
 void merge_outputs_release(struct store_shard *shard, struct merge_outputs *outputs, bool remove)

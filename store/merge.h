@@ -54,8 +54,8 @@ struct merge_range {
 };
 
 /** One output: writes `output->table` and opens it; `sstable` stays NULL when the range has no row
- * left. `helpers` threads gather ahead of this one. `budget_bytes` bounds the payloads held at a
- * time. */
+ * left. `helpers` of the store's merge threads gather ahead of this one. `budget_bytes` bounds the
+ * payloads held at a time. */
 int merge_range_run(const struct merge *merge, const struct table *const *tables,
                     const struct merge_range *range, unsigned helpers, uint64_t budget_bytes,
                     struct merge_output *output, struct error *error);

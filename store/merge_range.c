@@ -4,16 +4,17 @@
  * in loads as large as the memory for payloads allows, because every payload block that holds some
  * row of a load is decoded once for it: chunks lie in order of arrival, so that any few rows in key
  * order lie in nearly all of their blocks. Inside a load vectors are brought together in pieces of
- * a few MiB. Helpers bring pieces together ahead of the thread that writes, in any order; it writes
- * them in theirs, and gathers itself what no helper has begun. */
+ * a few MiB. The store's merge threads bring pieces together ahead of the thread that writes, in
+ * any order; it writes them in theirs, and gathers itself what nobody has begun. No lock: a piece
+ * belongs to whoever runs its future, then to the thread that waited for it. */
 #include "base/memory.h"
 #include "store/merge.h"
 
 #include <assert.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/thread_pool.h"
 #include "store/merge_plan.h"
 #include "store/shard.h"
 
@@ -26,11 +27,10 @@ enum {
     PREFETCH_BYTES = 512
 };
 
-enum piece_state { PIECE_FREE, PIECE_TAKEN, PIECE_READY };
-
 /* Vectors of the entries [first, first + count) of the load. */
 struct piece {
-    enum piece_state state; /* under the lock */
+    struct thread_future future; /* first */
+    const struct range_job *job;
     uint32_t first, count;
     float *copies;         /* where helpers and packed tables put them; NULL: never needed */
     const float **vectors; /* one an entry */
@@ -64,15 +64,7 @@ struct range_job {
     /* the pieces of a load, a ring */
     struct piece *pieces;
     uint32_t piece_count, piece_rows;
-    bool copies; /* pieces hold copies: a helper's touch of the bytes is what it is for */
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
-    uint32_t next_piece; /* not taken by anyone yet */
-    uint32_t written_pieces;
-    uint32_t load_pieces; /* in this load */
-    bool stopping;
-    unsigned helper_count;
-    pthread_t helpers[HELPERS_MAX];
+    struct thread_pool *helpers; /* gather ahead; NULL: there are none */
 };
 
 /* Masked or expired rows do not go into the run; superseded ones are settled by the plan. */
@@ -192,80 +184,29 @@ static int point_to(const struct range_job *job, struct piece *piece, struct err
     return 0;
 }
 
-static void piece_gather(const struct range_job *job, struct piece *piece)
+/* Helpers copy, whatever the codec: their touch of the bytes is what they are for. */
+static void piece_gather(struct thread_future *future)
 {
+    struct piece *piece = (struct piece *)future;
+    const struct range_job *job = piece->job;
     float *to = piece->copies;
 
-    piece->code = job->copies ? 0 : point_to(job, piece, &piece->error);
+    piece->code = job->helpers ? 0 : point_to(job, piece, &piece->error);
     for (uint32_t i = 0; i < job->merge->input_count && piece->code == 0; i++)
-        if (job->copies || table_describe(job->tables[i])->codec == VECTOR_CODEC_PACKED)
+        if (job->helpers || table_describe(job->tables[i])->codec == VECTOR_CODEC_PACKED)
             piece->code = gather_copies(job, piece, i, &to, &piece->error);
 }
 
-/* Under the lock: the next piece for whoever asks, or NULL when the ring is full or the load done.
- */
-static struct piece *piece_take(struct range_job *job)
+/* Its place in the ring is free. */
+static void piece_start(struct range_job *job, uint32_t number)
 {
-    uint32_t number = job->next_piece;
     struct piece *piece = &job->pieces[number % job->piece_count];
 
-    if (number == job->load_pieces || piece->state != PIECE_FREE)
-        return NULL;
-    job->next_piece++;
-    piece->state = PIECE_TAKEN;
     piece->first = number * job->piece_rows;
     piece->count = job->load.count - piece->first;
     if (piece->count > job->piece_rows)
         piece->count = job->piece_rows;
-    return piece;
-}
-
-static void *help(void *context)
-{
-    struct range_job *job = context;
-
-    pthread_mutex_lock(&job->lock);
-    while (!job->stopping) {
-        struct piece *piece = piece_take(job);
-        if (!piece) {
-            pthread_cond_wait(&job->changed, &job->lock);
-            continue;
-        }
-        pthread_mutex_unlock(&job->lock);
-        piece_gather(job, piece);
-        pthread_mutex_lock(&job->lock);
-        piece->state = PIECE_READY;
-        pthread_cond_broadcast(&job->changed);
-    }
-    pthread_mutex_unlock(&job->lock);
-    return NULL;
-}
-
-/* The piece that is to be written next, gathered. */
-static struct piece *piece_wait(struct range_job *job)
-{
-    struct piece *piece = &job->pieces[job->written_pieces % job->piece_count];
-
-    pthread_mutex_lock(&job->lock);
-    if (job->next_piece == job->written_pieces) {
-        (void)piece_take(job); /* it is free: all before it are written */
-        pthread_mutex_unlock(&job->lock);
-        piece_gather(job, piece);
-        return piece;
-    }
-    while (piece->state != PIECE_READY)
-        pthread_cond_wait(&job->changed, &job->lock);
-    pthread_mutex_unlock(&job->lock);
-    return piece;
-}
-
-static void piece_release(struct range_job *job, struct piece *piece)
-{
-    pthread_mutex_lock(&job->lock);
-    piece->state = PIECE_FREE;
-    job->written_pieces++;
-    pthread_cond_broadcast(&job->changed);
-    pthread_mutex_unlock(&job->lock);
+    thread_future_start(&piece->future, job->helpers, piece_gather);
 }
 
 /* Rows of a chunk lie anywhere in its log file. */
@@ -306,29 +247,24 @@ static int piece_write(struct range_job *job, const struct piece *piece, struct 
 static int write_load(struct range_job *job, struct error *error)
 {
     uint32_t pieces = (job->load.count + job->piece_rows - 1) / job->piece_rows;
+    uint32_t started = 0;
     int code = 0;
 
-    pthread_mutex_lock(&job->lock);
-    job->next_piece = job->written_pieces = 0;
-    job->load_pieces = pieces;
-    pthread_cond_broadcast(&job->changed);
-    pthread_mutex_unlock(&job->lock);
-    /* After a failure the ring is still emptied: helpers work on what they took. */
-    for (uint32_t i = 0; i < pieces; i++) {
-        struct piece *piece = piece_wait(job);
-        if (code == 0 && cancelled(job))
+    for (uint32_t i = 0; i < pieces && code == 0; i++) {
+        struct piece *piece = &job->pieces[i % job->piece_count];
+        while (started < pieces && started < i + job->piece_count)
+            piece_start(job, started++);
+        thread_future_wait(&piece->future);
+        if (cancelled(job))
             code = error_set(error, ERROR_CANCELLED, "the merge was cancelled");
-        if (code == 0 && piece->code != 0)
+        else if (piece->code != 0)
             code = error_set(error, piece->code, "%s", piece->error.text);
-        if (code == 0)
+        else
             code = piece_write(job, piece, error);
-        piece_release(job, piece);
-        if (code != 0) {
-            pthread_mutex_lock(&job->lock);
-            pieces = job->load_pieces = job->next_piece; /* no further ones are taken */
-            pthread_mutex_unlock(&job->lock);
-        }
     }
+    /* After a failure the ring is still emptied: helpers work on what they took. */
+    for (uint32_t i = 0; i < job->piece_count; i++)
+        thread_future_cancel(&job->pieces[i].future);
     job->written += job->load.count;
     return code;
 }
@@ -348,13 +284,14 @@ static bool create_pieces(struct range_job *job, bool any_packed)
     }
     for (uint32_t i = 0; i < job->piece_count; i++) {
         struct piece *piece = &job->pieces[i];
+        piece->job = job;
         piece->vectors = calloc(job->piece_rows, sizeof(*piece->vectors));
         piece->rows = calloc(job->piece_rows, sizeof(*piece->rows));
         piece->places = calloc(job->piece_rows, sizeof(*piece->places));
-        if (job->copies || any_packed)
+        if (job->helpers || any_packed)
             piece->copies = aligned_alloc(64, (job->piece_rows * vector_bytes + 63) / 64 * 64);
         if (!piece->vectors || !piece->rows || !piece->places ||
-            ((job->copies || any_packed) && !piece->copies))
+            ((job->helpers || any_packed) && !piece->copies))
             return false;
     }
     return true;
@@ -380,29 +317,15 @@ static int create(struct range_job *job, const struct merge_range *range, unsign
     job->plan = merge_plan_new(job->tables, (uint32_t)merge->input_count, row_survives, job);
     merge_plan_limit(job->plan, range->from, range->from_bytes, range->to, range->to_bytes);
 
-    job->copies = helpers > 0;
-    job->piece_count = 1 + helpers * PIECES_A_HELPER;
-    if (pthread_mutex_init(&job->lock, NULL) != 0 || pthread_cond_init(&job->changed, NULL) != 0)
-        abort();
+    job->helpers = helpers > 0 ? merge->shard->store->mergers : NULL;
+    job->piece_count = 1 + (helpers < HELPERS_MAX ? helpers : HELPERS_MAX) * PIECES_A_HELPER;
     if (!create_pieces(job, any_packed))
         return error_set(error, ERROR_MEMORY, "no memory to merge %zu tables", merge->input_count);
-    /* A helper that does not start is no failure: the others do its work. */
-    while (job->helper_count < helpers && job->helper_count < HELPERS_MAX &&
-           pthread_create(&job->helpers[job->helper_count], NULL, help, job) == 0)
-        job->helper_count++;
     return 0;
 }
 
 static void destroy(struct range_job *job)
 {
-    pthread_mutex_lock(&job->lock);
-    job->stopping = true;
-    pthread_cond_broadcast(&job->changed);
-    pthread_mutex_unlock(&job->lock);
-    for (unsigned i = 0; i < job->helper_count; i++)
-        pthread_join(job->helpers[i], NULL);
-    pthread_cond_destroy(&job->changed);
-    pthread_mutex_destroy(&job->lock);
     for (uint32_t i = 0; i < job->piece_count; i++) {
         free(job->pieces[i].copies);
         free(job->pieces[i].vectors);

@@ -341,7 +341,7 @@ static int replay_logs(struct recovery *recovery, struct error *error)
         for (; started <= i + LOG_READERS_AHEAD && started < recovery->active_count; started++) {
             struct log_file *next = find_log(recovery, recovery->active[started].number);
             if (next->allocated_bytes >= LOG_FRAME_ALIGNMENT)
-                log_reader_start(&readers[started], next, &shard->store->memory, shard->window_ms);
+                log_reader_start(&readers[started], next, shard->store, shard->window_ms);
         }
         code = readers[i].log ? replay_log(recovery, &readers[i], error)
                               : check_empty(recovery, find_log(recovery, log->number), error);

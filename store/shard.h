@@ -45,8 +45,9 @@ struct store {
     char *lock_path;
     int lock_file;
     uint64_t memtable_max_bytes;
-    uint32_t merge_threads;         /* of all merges together, as far as each has one */
-    _Atomic uint32_t merge_running; /* of them at work */
+    uint32_t merge_threads;          /* of one merge at most */
+    struct thread_pool *mergers;     /* join merges; NULL: each has its own thread only */
+    struct thread_pool *log_readers; /* read ahead while a shard opens */
     _Atomic uint32_t shard_count;
     pthread_mutex_t shadow_lock; /* while folders of rebuilds are made or removed */
     struct store_memory memory;

@@ -4,7 +4,9 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "base/thread_pool.h"
 #include "store/backup_files.h"
+#include "store/log_reader.h"
 #include "store/operations.h"
 
 enum { MEMORY_DEFAULT_BYTES = 1 << 30, MEMTABLE_DEFAULT_BYTES = 128 << 20 };
@@ -53,6 +55,8 @@ static int sync_parent(struct io *io, const char *data_dir, struct error *error)
 static void store_delete(struct store *store)
 {
     background_stop(store->background);
+    thread_pool_delete(store->mergers);
+    thread_pool_delete(store->log_readers);
     if (store->lock_file >= 0)
         (void)io_close(store->io, store->lock_file, store->lock_path, ERROR_IGNORED); /* unlocks */
     memory_destroy(&store->memory);
@@ -61,6 +65,16 @@ static void store_delete(struct store *store)
     free(store->data_dir);
     free(store->lock_path);
     free(store);
+}
+
+/* Pools make threads when they are first needed: a store in one thread stays in one. */
+static void start_pools(struct store *store)
+{
+    if (store->merge_threads > 1)
+        store->mergers = thread_pool_new(&(struct thread_pool_options){
+            .name = "merge", .class = THREAD_COMPACTION, .threads_max = store->merge_threads - 1});
+    store->log_readers = thread_pool_new(&(struct thread_pool_options){
+        .name = "log-read", .class = THREAD_BLOCKING, .threads_max = LOG_READERS_AHEAD});
 }
 
 int store_open(const struct store_options *options, struct store **out, struct error *error)
@@ -76,7 +90,7 @@ int store_open(const struct store_options *options, struct store **out, struct e
     store = memory_new(1, sizeof(*store));
     store->io = io;
     store->metrics = options->metrics;
-    store->merge_threads = options->merge_threads;
+    store->merge_threads = options->merge_threads ? options->merge_threads : 1;
     store->memtable_max_bytes =
         options->memtable_max_bytes ? options->memtable_max_bytes : MEMTABLE_DEFAULT_BYTES;
     events_create(&store->events, io);
@@ -99,6 +113,7 @@ int store_open(const struct store_options *options, struct store **out, struct e
         return code;
     }
     rebuild_remove_shadows(store);
+    start_pools(store);
     if (store->memtable_max_bytes > LOG_GROW_BYTES)
         store->background = background_start();
     *out = store;

@@ -71,7 +71,7 @@ struct store_options {
     const char *data_dir;
     uint64_t memory_max_bytes;   /* all memtables, log buffers and caches of all shards */
     uint64_t memtable_max_bytes; /* a memtable with its log buffer rotates past this */
-    uint32_t merge_threads;      /* of all merges together; each has at least its own; 0: 1 */
+    uint32_t merge_threads;      /* of one merge; those beside its own are shared by all; 0: 1 */
     struct io *io;               /* NULL: io_posix() */
     struct metrics *metrics;     /* may be NULL */
 };

@@ -475,6 +475,66 @@ START_TEST(threads_have_the_nice_value_of_their_pool)
 }
 END_TEST
 
+struct counted_future {
+    struct thread_future future; /* first */
+    pthread_t ran_on;
+    uint32_t runs; /* plain: a wait orders it */
+};
+
+static void counted_run(struct thread_future *future)
+{
+    struct counted_future *counted = (struct counted_future *)future;
+
+    counted->ran_on = pthread_self();
+    counted->runs++;
+}
+
+START_TEST(future_that_nobody_has_begun_runs_where_it_is_waited_for)
+{
+    struct thread_pool *pool =
+        thread_pool_new(&(struct thread_pool_options){.name = "test", .threads_max = 1});
+    struct counted_future queued = {0}, alone = {0}, cancelled = {0};
+    struct gate_task gate;
+
+    gate_create(&gate, pool);
+    ck_assert(thread_pool_submit(pool, &gate.task));
+    ck_assert(entered_within(&gate, SOON_MS)); /* the only thread is busy from here on */
+    thread_future_start(&queued.future, pool, counted_run);
+    thread_future_start(&cancelled.future, pool, counted_run);
+    thread_future_start(&alone.future, NULL, counted_run);
+    thread_future_wait(&queued.future);
+    thread_future_cancel(&cancelled.future);
+    thread_future_wait(&alone.future);
+    sem_post(&gate.leave);
+    thread_pool_delete(pool);
+    ck_assert_uint_eq(queued.runs, 1);
+    ck_assert_uint_eq(alone.runs, 1);
+    ck_assert_uint_eq(cancelled.runs, 0);
+    ck_assert(pthread_equal(queued.ran_on, pthread_self()));
+    thread_future_cancel(&queued.future); /* neither one that was waited for, nor one cancelled */
+    thread_future_cancel(&cancelled.future);
+}
+END_TEST
+
+START_TEST(futures_run_once_for_each_start)
+{
+    enum { FUTURES = 7, ROUNDS = 300 };
+    struct thread_pool *pool =
+        thread_pool_new(&(struct thread_pool_options){.name = "test", .threads_max = 3});
+    struct counted_future futures[FUTURES] = {0};
+
+    for (uint32_t round = 1; round <= ROUNDS; round++) {
+        for (int i = 0; i < FUTURES; i++)
+            thread_future_start(&futures[i].future, pool, counted_run);
+        for (int i = 0; i < FUTURES; i++) {
+            thread_future_wait(&futures[i].future);
+            ck_assert_uint_eq(futures[i].runs, round);
+        }
+    }
+    thread_pool_delete(pool);
+}
+END_TEST
+
 TEST_TABLE(TEST(every_task_runs_once_and_may_free_itself),
            TEST(full_queue_refuses_and_a_place_is_free_again), TEST(queued_task_can_be_taken_back),
            TEST(waiting_task_gives_its_place_away),
@@ -485,4 +545,6 @@ TEST_TABLE(TEST(every_task_runs_once_and_may_free_itself),
            TEST(lower_class_takes_the_processors_that_are_left),
            TEST(lowest_class_runs_beside_any_load),
            TEST(waiting_search_leaves_its_processor_to_a_build),
-           TEST(threads_have_the_nice_value_of_their_pool))
+           TEST(threads_have_the_nice_value_of_their_pool),
+           TEST(future_that_nobody_has_begun_runs_where_it_is_waited_for),
+           TEST(futures_run_once_for_each_start))

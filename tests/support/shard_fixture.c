@@ -256,6 +256,9 @@ struct store *fixture_store(struct io *io, const char *data_dir, uint64_t memtab
     struct store *store = NULL;
     struct error error = {0};
 
+    /* A simulated disk sees one thread. */
+    if (io->operations->pread == io_posix()->operations->pread)
+        options.merge_threads = 3;
     ck_assert_msg(store_open(&options, &store, &error) == 0, "%s", error.text);
     return store;
 }
