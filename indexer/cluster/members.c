@@ -1,9 +1,7 @@
 #include "indexer/cluster/members.h"
 
-#include <nats/nats.h>
 #include <netdb.h>
 #include <pthread.h>
-#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,15 +13,13 @@
 #include "base/memory.h"
 #include "base/thread.h"
 #include "base/version.h"
+#include "indexer/nats/connection.h"
 
 enum {
     ANNOUNCE_MS = 1000,
     SILENCE_MS = 3000,
-    RECONNECT_WAIT_MS = 250,
-    URLS_MAX = 16,
     NODES_MAX = 2048,
-    OFFSET_SLACK = 1000, /* records by which a shard may be behind another and count as fresh */
-    CLOSE_WAIT_S = 5
+    OFFSET_SLACK = 1000 /* records by which a shard may be behind another and count as fresh */
 };
 
 static const struct doc_limits announcement_limits = {.max_bytes = 4 << 20, .max_depth = 16};
@@ -53,11 +49,8 @@ struct members {
     char address[300];
     char host[256];
     uint64_t incarnation;
-    natsOptions *connect_options;
-    natsConnection *connection;
+    struct nats_connection *connection;
     natsSubscription *subscription;
-    sem_t closed; /* the library has made its last call */
-    char *urls;
 
     pthread_mutex_t lock; /* of all that follows */
     pthread_cond_t changed;
@@ -410,10 +403,10 @@ static void publish(struct members *members, bool leaving)
     arena_create(&arena, 0);
     doc = own_announcement(members, leaving, &arena);
     doc_write_msgpack(&bytes, &doc);
-    status =
-        natsConnection_Publish(members->connection, members->subject, bytes.data, (int)bytes.size);
+    status = natsConnection_Publish(nats_connection_handle(members->connection), members->subject,
+                                    bytes.data, (int)bytes.size);
     if (status == NATS_OK)
-        status = natsConnection_Flush(members->connection);
+        status = natsConnection_Flush(nats_connection_handle(members->connection));
     if (status != NATS_OK)
         log_debug("cluster", "announcement: %s", natsStatus_GetText(status));
     buffer_destroy(&bytes);
@@ -427,9 +420,8 @@ static void *announce_all(void *context)
     pthread_mutex_lock(&members->lock);
     while (!members->leaving) {
         pthread_mutex_unlock(&members->lock);
-        metric_set(members->connected_gauge,
-                   natsConnection_Status(members->connection) == NATS_CONN_STATUS_CONNECTED);
-        if (natsConnection_Status(members->connection) == NATS_CONN_STATUS_CONNECTED)
+        metric_set(members->connected_gauge, nats_connection_is_up(members->connection));
+        if (nats_connection_is_up(members->connection))
             publish(members, false);
         pthread_mutex_lock(&members->lock);
         remove_silent(members);
@@ -444,73 +436,20 @@ static void *announce_all(void *context)
 
 /* The connection. */
 
-static void on_closed(natsConnection *connection, void *closure)
-{
-    struct members *members = closure;
-
-    (void)connection;
-    (void)sem_post(&members->closed);
-}
-
-static void on_connected(natsConnection *connection, void *closure)
-{
-    (void)connection;
-    (void)closure;
-    log_info("cluster", "connected to NATS");
-}
-
-static void on_disconnected(natsConnection *connection, void *closure)
-{
-    (void)connection;
-    (void)closure;
-    log_warning("cluster", "lost the connection to NATS");
-}
-
-static natsStatus set_options(struct members *members)
-{
-    natsOptions *options = members->connect_options;
-    const char *servers[URLS_MAX];
-    char *rest = NULL;
-    int count = 0;
-    natsStatus status;
-
-    for (char *part = strtok_r(members->urls, ", ", &rest); part && count < URLS_MAX;
-         part = strtok_r(NULL, ", ", &rest))
-        servers[count++] = part;
-    status = natsOptions_SetServers(options, servers, count);
-    if (status == NATS_OK)
-        status = natsOptions_SetName(options, members->options.config->node);
-    if (status == NATS_OK)
-        status = natsOptions_SetMaxReconnect(options, -1);
-    if (status == NATS_OK)
-        status = natsOptions_SetReconnectWait(options, RECONNECT_WAIT_MS);
-    if (status == NATS_OK)
-        status = natsOptions_SetRetryOnFailedConnect(options, true, on_connected, members);
-    if (status == NATS_OK)
-        status = natsOptions_SetReconnectedCB(options, on_connected, members);
-    if (status == NATS_OK)
-        status = natsOptions_SetDisconnectedCB(options, on_disconnected, members);
-    if (status == NATS_OK)
-        status = natsOptions_SetClosedCB(options, on_closed, members);
-    return status;
-}
-
 static int connect_in_background(struct members *members, struct error *error)
 {
-    natsStatus status = natsOptions_Create(&members->connect_options);
+    const struct nats_connection_options options = {.urls = members->options.config->nats_url,
+                                                    .name = members->options.config->node,
+                                                    .module = "cluster",
+                                                    .effect = "other nodes are not heard"};
+    natsStatus status;
 
-    if (status == NATS_OK)
-        status = set_options(members);
-    if (status == NATS_OK)
-        status = natsConnection_Connect(&members->connection, members->connect_options);
-    if (status == NATS_NOT_YET_CONNECTED)
-        status = NATS_OK; /* it goes on trying */
-    if (status == NATS_OK)
-        status = natsConnection_Subscribe(&members->subscription, members->connection,
-                                          members->subject, on_message, members);
-    if (status == NATS_OK)
-        return 0;
-    return error_set(error, ERROR_PEER, "NATS: %s", natsStatus_GetText(status));
+    if (nats_connection_open(&options, &members->connection, error) != 0)
+        return ERROR_PEER;
+    status = natsConnection_Subscribe(&members->subscription,
+                                      nats_connection_handle(members->connection), members->subject,
+                                      on_message, members);
+    return status == NATS_OK ? 0 : nats_connection_error(error, status, 0, "subscribe");
 }
 
 static void make_metrics(struct members *members)
@@ -537,13 +476,11 @@ int members_open(const struct cluster_options *options, struct members **members
     struct members *fresh = memory_new(1, sizeof(*fresh));
 
     fresh->options = *options;
-    fresh->urls = memory_checked(strdup(options->config->nats_url));
     fresh->incarnation = (uint64_t)io_wall_ms(options->io) * 1000 + (uint64_t)getpid() % 1000;
     (void)snprintf(fresh->subject, sizeof(fresh->subject), "windrow.cluster.%s.nodes",
                    options->config->cluster_name);
     pthread_mutex_init(&fresh->lock, NULL);
     thread_condition_create(&fresh->changed);
-    sem_init(&fresh->closed, 0, 0);
     make_metrics(fresh);
     *members = fresh;
     if (connect_in_background(fresh, error) == 0)
@@ -584,26 +521,15 @@ void members_leave(struct members *members)
 
 void members_close(struct members *members)
 {
-    struct timespec deadline;
-
     if (!members)
         return;
     members_leave(members);
     natsSubscription_Destroy(members->subscription);
-    if (members->connection) {
-        natsConnection_Close(members->connection);
-        clock_gettime(CLOCK_REALTIME, &deadline);
-        deadline.tv_sec += CLOSE_WAIT_S;
-        (void)sem_timedwait(&members->closed, &deadline);
-        natsConnection_Destroy(members->connection);
-    }
-    natsOptions_Destroy(members->connect_options);
+    nats_connection_close(members->connection);
     while (members->nodes)
         remove_node(members, &members->nodes);
     pthread_cond_destroy(&members->changed);
     pthread_mutex_destroy(&members->lock);
-    sem_destroy(&members->closed);
-    free(members->urls);
     free(members);
 }
 
@@ -773,9 +699,7 @@ void members_describe(struct members *members, struct arena *arena, struct doc *
     *out = map_of(arena, 5);
     put(out, "name", doc_string(arena, config->cluster_name));
     put(out, "connected",
-        (struct doc){.type = DOC_BOOL,
-                     .boolean =
-                         natsConnection_Status(members->connection) == NATS_CONN_STATUS_CONNECTED});
+        (struct doc){.type = DOC_BOOL, .boolean = nats_connection_is_up(members->connection)});
     put(out, "nodes", list_of(nodes, count));
     put(out, "gaps", describe_gaps(members, &self, arena));
     pthread_mutex_unlock(&members->lock);

@@ -16,14 +16,7 @@
 #include "base/logger.h"
 #include "base/memory.h"
 
-enum {
-    REQUEST_WAIT_MS = 3000,
-    RECONNECT_WAIT_MS = 500,
-    RECONNECT_JITTER_MS = 250,
-    CHECK_INTERVAL_MS = 5000,
-    URLS_MAX = 16,
-    CLOSE_WAIT_S = 5
-};
+enum { REQUEST_WAIT_MS = 3000, CHECK_INTERVAL_MS = 5000 };
 
 #define NS_A_MS         INT64_C(1000000)
 #define DEDUPE_NS       (INT64_C(120) * 1000 * NS_A_MS)
@@ -35,126 +28,6 @@ enum {
 static int64_t now_ms(void)
 {
     return io_monotonic_ns(io_posix()) / NS_A_MS;
-}
-
-int nats_stream_error(struct error *error, natsStatus status, jsErrCode code, const char *what)
-{
-    if (code != 0)
-        return error_set(error, ERROR_PEER, "NATS: %s: %s (JetStream error %d)", what,
-                         natsStatus_GetText(status), (int)code);
-    return error_set(error, ERROR_PEER, "NATS: %s: %s", what, natsStatus_GetText(status));
-}
-
-void nats_stream_doubt(struct nats_stream *stream)
-{
-    atomic_store(&stream->watch->doubtful, true);
-}
-
-/* The library's callback thread calls these. */
-static void on_connected(natsConnection *connection, void *closure)
-{
-    struct nats_watch *watch = closure;
-
-    (void)connection;
-    atomic_store(&watch->doubtful, true);
-    log_info("indexer", "connected to NATS");
-}
-
-static void on_disconnected(natsConnection *connection, void *closure)
-{
-    struct nats_watch *watch = closure;
-
-    (void)connection;
-    atomic_store(&watch->doubtful, true);
-    if (!atomic_load(&watch->closing))
-        log_warning("indexer", "lost the connection to NATS: index jobs wait, nothing is lost");
-}
-
-static void on_closed(natsConnection *connection, void *closure)
-{
-    struct nats_watch *watch = closure;
-
-    (void)connection;
-    (void)sem_post(&watch->closed);
-}
-
-/* Without it the library prints asynchronous errors itself. */
-static void on_error(natsConnection *connection, natsSubscription *subscription, natsStatus status,
-                     void *closure)
-{
-    struct nats_watch *watch = closure;
-
-    (void)connection;
-    (void)subscription;
-    atomic_store(&watch->doubtful, true);
-    log_debug("indexer", "NATS: %s", natsStatus_GetText(status));
-}
-
-bool nats_stream_connected(const struct nats_stream *stream)
-{
-    return stream->connection &&
-           natsConnection_Status(stream->connection) == NATS_CONN_STATUS_CONNECTED;
-}
-
-/* Splits the URL list in place. */
-static natsStatus set_servers(struct nats_stream *stream)
-{
-    const char *servers[URLS_MAX];
-    char *rest = NULL;
-    int count = 0;
-
-    for (char *part = strtok_r(stream->url, ", ", &rest); part && count < URLS_MAX;
-         part = strtok_r(NULL, ", ", &rest))
-        servers[count++] = part;
-    return natsOptions_SetServers(stream->connect_options, servers, count);
-}
-
-static natsStatus set_options(struct nats_stream *stream)
-{
-    natsOptions *options = stream->connect_options;
-    natsStatus status = set_servers(stream);
-
-    if (status == NATS_OK && stream->name)
-        status = natsOptions_SetName(options, stream->name);
-    if (status == NATS_OK)
-        status = natsOptions_SetMaxReconnect(options, -1);
-    if (status == NATS_OK)
-        status = natsOptions_SetReconnectWait(options, RECONNECT_WAIT_MS);
-    if (status == NATS_OK)
-        status = natsOptions_SetReconnectJitter(options, RECONNECT_JITTER_MS, RECONNECT_JITTER_MS);
-    if (status == NATS_OK)
-        status = natsOptions_SetRetryOnFailedConnect(options, true, on_connected, stream->watch);
-    if (status == NATS_OK)
-        status = natsOptions_SetReconnectedCB(options, on_connected, stream->watch);
-    if (status == NATS_OK)
-        status = natsOptions_SetDisconnectedCB(options, on_disconnected, stream->watch);
-    if (status == NATS_OK)
-        status = natsOptions_SetClosedCB(options, on_closed, stream->watch);
-    if (status == NATS_OK)
-        status = natsOptions_SetErrorHandler(options, on_error, stream->watch);
-    return status;
-}
-
-static int connect_in_background(struct nats_stream *stream, struct error *error)
-{
-    jsOptions options;
-    natsStatus status = natsOptions_Create(&stream->connect_options);
-
-    if (status == NATS_OK)
-        status = set_options(stream);
-    if (status == NATS_OK)
-        status = natsConnection_Connect(&stream->connection, stream->connect_options);
-    if (status == NATS_NOT_YET_CONNECTED) {
-        log_warning("indexer", "NATS does not answer yet: index jobs wait, retrying");
-        status = NATS_OK;
-    }
-    if (status == NATS_OK)
-        status = jsOptions_Init(&options);
-    if (status == NATS_OK) {
-        options.Wait = REQUEST_WAIT_MS;
-        status = natsConnection_JetStream(&stream->context, stream->connection, &options);
-    }
-    return status == NATS_OK ? 0 : nats_stream_error(error, status, 0, "connect");
 }
 
 static char *copy(const char *text, const char *suffix)
@@ -169,50 +42,36 @@ static char *copy(const char *text, const char *suffix)
 int nats_stream_open(const struct queue_nats_options *options, struct nats_stream *stream,
                      struct error *error)
 {
-    memset(stream, 0, sizeof(*stream));
-    stream->options = *options;
-    stream->url = copy(options->url, "");
-    stream->name = options->name ? copy(options->name, "") : NULL;
+    const struct nats_connection_options connection = {.urls = options->url,
+                                                       .name = options->name,
+                                                       .module = "indexer",
+                                                       .effect =
+                                                           "index jobs wait, nothing is lost"};
+    jsOptions context;
+    natsStatus status;
+
+    *stream = (struct nats_stream){.options = *options};
+    if (nats_connection_open(&connection, &stream->connection, error) != 0)
+        return ERROR_PEER;
     stream->options.stream = copy(options->stream, "");
     stream->dead_name = copy(options->stream, "_DEAD");
     pthread_mutex_init(&stream->lock, NULL);
-    stream->watch = memory_new(1, sizeof(*stream->watch));
-    sem_init(&stream->watch->closed, 0, 0);
-    atomic_store(&stream->watch->doubtful, true);
-    if (connect_in_background(stream, error) == 0)
+    status = jsOptions_Init(&context);
+    context.Wait = REQUEST_WAIT_MS;
+    if (status == NATS_OK)
+        status = natsConnection_JetStream(&stream->context,
+                                          nats_connection_handle(stream->connection), &context);
+    if (status == NATS_OK)
         return 0;
     nats_stream_close(stream);
-    return ERROR_PEER;
-}
-
-/* Race: the callbacks run on a thread of the library, which may call them after the connection was
- * destroyed. The watch goes after the last of them; should that never come, it is left behind. */
-static void close_connection(struct nats_stream *stream)
-{
-    struct timespec deadline;
-
-    atomic_store(&stream->watch->closing, true);
-    jsCtx_Destroy(stream->context);
-    if (stream->connection) {
-        natsConnection_Close(stream->connection);
-        clock_gettime(CLOCK_REALTIME, &deadline);
-        deadline.tv_sec += CLOSE_WAIT_S;
-        if (sem_timedwait(&stream->watch->closed, &deadline) != 0)
-            stream->watch = NULL;
-    }
-    natsConnection_Destroy(stream->connection);
-    natsOptions_Destroy(stream->connect_options);
-    if (stream->watch)
-        sem_destroy(&stream->watch->closed);
-    free(stream->watch);
+    return nats_connection_error(error, status, 0, "connect");
 }
 
 void nats_stream_close(struct nats_stream *stream)
 {
-    close_connection(stream);
+    jsCtx_Destroy(stream->context);
+    nats_connection_close(stream->connection);
     pthread_mutex_destroy(&stream->lock);
-    free(stream->url);
-    free(stream->name);
     free((char *)stream->options.stream);
     free(stream->dead_name);
 }
@@ -258,15 +117,15 @@ static int ensure_stream(struct nats_stream *stream, jsStreamConfig *config, str
     if (status == NATS_OK)
         return 0;
     if (code != JSStreamNotFoundErr && status != NATS_NOT_FOUND)
-        return nats_stream_error(error, status, code, "look up the stream");
+        return nats_connection_error(error, status, code, "look up the stream");
     code = 0;
     status = js_AddStream(NULL, stream->context, config, NULL, &code);
     if (status != NATS_OK && code != JSStreamNameExistErr)
-        return nats_stream_error(error, status, code,
-                                 code == JSStreamSubjectOverlapErr
-                                     ? "another stream has the subject windrow.seal.> or "
-                                       "windrow.dead.>; nats.stream must name it"
-                                     : "create the stream");
+        return nats_connection_error(error, status, code,
+                                     code == JSStreamSubjectOverlapErr
+                                         ? "another stream has the subject windrow.seal.> or "
+                                           "windrow.dead.>; nats.stream must name it"
+                                         : "create the stream");
     if (status == NATS_OK)
         log_info("indexer", "created the JetStream stream %s", config->Name);
     return 0;
@@ -298,7 +157,7 @@ static int agree_consumer(struct nats_stream *stream, int64_t found_ns, struct e
         status =
             js_UpdateConsumer(NULL, stream->context, stream->options.stream, &config, NULL, &code);
         if (status != NATS_OK)
-            return nats_stream_error(error, status, code, "set the ack wait of the consumer");
+            return nats_connection_error(error, status, code, "set the ack wait of the consumer");
         log_info("indexer", "nats.ack_wait is %lld ms, was %lld ms",
                  (long long)stream->options.ack_wait_ms, (long long)(found_ns / NS_A_MS));
     }
@@ -315,7 +174,7 @@ static int create_consumer(struct nats_stream *stream, struct error *error)
     describe_consumer(stream, &config);
     status = js_AddConsumer(NULL, stream->context, stream->options.stream, &config, NULL, &code);
     if (status != NATS_OK)
-        return nats_stream_error(error, status, code, "create the consumer");
+        return nats_connection_error(error, status, code, "create the consumer");
     stream->consumer_agreed = true;
     atomic_fetch_add(&stream->consumers, 1);
     return 0;
@@ -335,7 +194,7 @@ static int ensure_consumer(struct nats_stream *stream, struct error *error)
     if (status == NATS_OK)
         return stream->consumer_agreed ? 0 : agree_consumer(stream, found_ns, error);
     if (code != JSConsumerNotFoundErr && status != NATS_NOT_FOUND)
-        return nats_stream_error(error, status, code, "look up the consumer");
+        return nats_connection_error(error, status, code, "look up the consumer");
     return create_consumer(stream, error);
 }
 
@@ -351,7 +210,7 @@ int nats_stream_subscribe(struct nats_stream *stream, natsSubscription **subscri
     options.Consumer = CONSUMER;
     status = js_PullSubscribe(subscription, stream->context, NATS_STREAM_SEAL_SUBJECTS, CONSUMER,
                               NULL, &options, &code);
-    return status == NATS_OK ? 0 : nats_stream_error(error, status, code, "subscribe");
+    return status == NATS_OK ? 0 : nats_connection_error(error, status, code, "subscribe");
 }
 
 /* Under the lock. */
@@ -376,10 +235,10 @@ int nats_stream_ensure(struct nats_stream *stream, struct error *error)
     bool doubtful;
     int code = 0;
 
-    if (!nats_stream_connected(stream))
+    if (!nats_connection_is_up(stream->connection))
         return error_set(error, ERROR_PEER, "NATS: not connected");
     pthread_mutex_lock(&stream->lock);
-    doubtful = atomic_exchange(&stream->watch->doubtful, false);
+    doubtful = nats_connection_end_doubt(stream->connection);
     if (doubtful || stream->checked_ms == 0 || now_ms() - stream->checked_ms > CHECK_INTERVAL_MS) {
         struct error local = {0};
         code = set_up(stream, &local);
@@ -387,7 +246,7 @@ int nats_stream_ensure(struct nats_stream *stream, struct error *error)
             stream->checked_ms = now_ms();
             stream->trouble[0] = '\0';
         } else {
-            atomic_store(&stream->watch->doubtful, true);
+            nats_connection_doubt(stream->connection);
             if (strncmp(stream->trouble, local.text, sizeof(stream->trouble) - 1) != 0)
                 log_warning("indexer", "%s", local.text);
             (void)snprintf(stream->trouble, sizeof(stream->trouble), "%.255s", local.text);
@@ -403,7 +262,7 @@ int64_t nats_stream_depth(struct nats_stream *stream)
     jsStreamInfo *info = NULL;
     int64_t depth = -1;
 
-    if (!nats_stream_connected(stream))
+    if (!nats_connection_is_up(stream->connection))
         return -1;
     if (js_GetStreamInfo(&info, stream->context, stream->options.stream, NULL, NULL) == NATS_OK)
         depth = (int64_t)info->State.Msgs;

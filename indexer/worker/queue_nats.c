@@ -102,11 +102,11 @@ static int publish_bytes(struct nats_queue *queue, const char *subject, const ch
     status = publish_once(queue, subject, id, bytes, duplicate, &code);
     if (status == NATS_OK)
         return 0;
-    nats_stream_doubt(&queue->stream);
+    nats_connection_doubt(queue->stream.connection);
     if (nats_stream_ensure(&queue->stream, error) != 0)
         return ERROR_PEER;
     status = publish_once(queue, subject, id, bytes, duplicate, &code);
-    return status == NATS_OK ? 0 : nats_stream_error(error, status, code, "publish");
+    return status == NATS_OK ? 0 : nats_connection_error(error, status, code, "publish");
 }
 
 /* Two replica sets have the same windows, and each builds its own: the server must not take the one
@@ -214,8 +214,8 @@ static void bury(struct nats_queue *queue, natsMsg *message, const char *subject
     jsPubAck_Destroy(letter);
     if (status == NATS_OK)
         return;
-    nats_stream_doubt(&queue->stream);
-    (void)nats_stream_error(&error, status, code, "publish a dead letter");
+    nats_connection_doubt(queue->stream.connection);
+    (void)nats_connection_error(&error, status, code, "publish a dead letter");
     log_warning("indexer", "%s: %s", subject, error.text);
 }
 
@@ -391,8 +391,8 @@ static int fetch_message(struct nats_queue *queue, int timeout_ms, natsMsg **mes
     natsMsgList_Destroy(&list);
     if (status == NATS_TIMEOUT)
         return error_set(error, ERROR_TIMEOUT, "no job");
-    nats_stream_doubt(&queue->stream);
-    return nats_stream_error(error, status, code, "fetch");
+    nats_connection_doubt(queue->stream.connection);
+    return nats_connection_error(error, status, code, "fetch");
 }
 
 /* While the server is away, a fetch is paced here. */
@@ -466,10 +466,10 @@ static int queue_ack(struct worker_delivery *base, struct error *error)
     jsErrCode code = 0;
     natsStatus status = NATS_CONNECTION_DISCONNECTED;
 
-    if (nats_stream_connected(&queue->stream))
+    if (nats_connection_is_up(queue->stream.connection))
         status = natsMsg_AckSync(delivery->message, NULL, &code);
     free_delivery(delivery);
-    return status == NATS_OK ? 0 : nats_stream_error(error, status, code, "acknowledge");
+    return status == NATS_OK ? 0 : nats_connection_error(error, status, code, "acknowledge");
 }
 
 static int queue_retry(struct worker_delivery *base, int64_t delay_ms, const char *why,
@@ -484,7 +484,7 @@ static int queue_retry(struct worker_delivery *base, int64_t delay_ms, const cha
     else
         status = natsMsg_NakWithDelay(delivery->message, delay_ms > 0 ? delay_ms : 1, NULL);
     free_delivery(delivery);
-    return status == NATS_OK ? 0 : nats_stream_error(error, status, 0, "hand a job back");
+    return status == NATS_OK ? 0 : nats_connection_error(error, status, 0, "hand a job back");
 }
 
 static int queue_in_progress(struct worker_delivery *base, struct error *error)
@@ -492,7 +492,7 @@ static int queue_in_progress(struct worker_delivery *base, struct error *error)
     struct nats_delivery *delivery = (struct nats_delivery *)base;
     natsStatus status = natsMsg_InProgress(delivery->message, NULL);
 
-    return status == NATS_OK ? 0 : nats_stream_error(error, status, 0, "report progress");
+    return status == NATS_OK ? 0 : nats_connection_error(error, status, 0, "report progress");
 }
 
 static int64_t queue_depth(struct worker_queue *base)
@@ -503,7 +503,7 @@ static int64_t queue_depth(struct worker_queue *base)
 static bool queue_connected(struct worker_queue *base, char *why, size_t why_bytes)
 {
     struct nats_queue *queue = (struct nats_queue *)base;
-    bool connected = nats_stream_connected(&queue->stream);
+    bool connected = nats_connection_is_up(queue->stream.connection);
 
     if (!connected) {
         (void)snprintf(why, why_bytes, "NATS does not answer");
@@ -530,7 +530,8 @@ static void stop_fetching(struct nats_queue *queue)
 
     if (!queue->subscription || natsSubscription_Drain(queue->subscription) != NATS_OK)
         return;
-    if (natsConnection_FlushTimeout(queue->stream.connection, FLUSH_WAIT_MS) != NATS_OK)
+    if (natsConnection_FlushTimeout(nats_connection_handle(queue->stream.connection),
+                                    FLUSH_WAIT_MS) != NATS_OK)
         return;
     while (natsSubscription_QueuedMsgs(queue->subscription, &left) == NATS_OK && left > 0 &&
            fetch_message(queue, 1, &message, &error) == 0) {
@@ -544,11 +545,12 @@ static void queue_close(struct worker_queue *base)
 {
     struct nats_queue *queue = (struct nats_queue *)base;
 
-    if (nats_stream_connected(&queue->stream))
+    if (nats_connection_is_up(queue->stream.connection))
         stop_fetching(queue);
     hand_on_due(queue, true);
-    if (nats_stream_connected(&queue->stream))
-        (void)natsConnection_FlushTimeout(queue->stream.connection, FLUSH_WAIT_MS);
+    if (nats_connection_is_up(queue->stream.connection))
+        (void)natsConnection_FlushTimeout(nats_connection_handle(queue->stream.connection),
+                                          FLUSH_WAIT_MS);
     natsSubscription_Destroy(queue->subscription);
     nats_stream_close(&queue->stream);
     pthread_cond_destroy(&queue->woken);

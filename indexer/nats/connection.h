@@ -1,0 +1,44 @@
+/* nats: one connection to a NATS server or cluster, which the library restores for ever.
+ *
+ * Connecting goes on in the background, so that a process starts while NATS is away. Whatever lives
+ * on the server (streams, consumers) may be gone after a reconnect: the connection is then in
+ * doubt, and its user looks before it goes on. */
+#ifndef INDEXER_NATS_CONNECTION_H
+#define INDEXER_NATS_CONNECTION_H
+
+#include <nats/nats.h>
+#include <stdbool.h>
+
+#include "base/error.h"
+
+struct nats_connection_options {
+    const char *urls;   /* separated by commas */
+    const char *name;   /* of this client, as the server lists it; may be NULL */
+    const char *module; /* of log lines; a literal, as the next one */
+    const char *effect; /* what it means that NATS is away, for log lines: "index jobs wait" */
+};
+
+struct nats_connection;
+
+/** Starts to connect. A server that does not answer is no failure: ERROR_PEER says that the options
+ * are wrong or the library has no memory or thread. */
+int nats_connection_open(const struct nats_connection_options *options,
+                         struct nats_connection **connection, struct error *error);
+/** Subscriptions and contexts have been destroyed. Waits up to 5 s for the library's callbacks. NULL
+ * is allowed. */
+void nats_connection_close(struct nats_connection *connection);
+
+/** For calls of the library. */
+natsConnection *nats_connection_handle(const struct nats_connection *connection);
+bool nats_connection_is_up(const struct nats_connection *connection);
+
+/** Somebody met an error that a lost stream or consumer may explain. Any thread. */
+void nats_connection_doubt(struct nats_connection *connection);
+/** Whether there was doubt, which is over with this call: a new connection, a reconnect, an
+ * asynchronous error, or nats_connection_doubt. */
+bool nats_connection_end_doubt(struct nats_connection *connection);
+
+/** Fills an error from a status: ERROR_PEER. `code` 0: not of JetStream. */
+int nats_connection_error(struct error *error, natsStatus status, jsErrCode code, const char *what);
+
+#endif
