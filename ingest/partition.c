@@ -656,14 +656,15 @@ void partition_close(struct partition *partition, bool lost, bool stopping)
     struct store_shard *shard = partition->lane.shard;
     bool flush = !lost && partition->state != PARTITION_STOPPED;
 
-    log_info("ingest", PARTITION_FORMAT " %s at offset %lld", PARTITION_NAME(&partition->name),
-             lost ? "lost" : "given back", (long long)partition->lane.durable.next_offset);
     enter(partition, PARTITION_CLOSED);
     /* librdkafka would remember the pause for the next time that we own it. */
     if (partition->client_paused)
         set_client_paused(partition, false);
     list_remove(partition->context->list, partition);
     lane_stop(&partition->lane);
+    /* Now: an append that was under way has become durable, and the offset counts it. */
+    log_info("ingest", PARTITION_FORMAT " %s at offset %lld", PARTITION_NAME(&partition->name),
+             lost ? "lost" : "given back", (long long)partition->lane.durable.next_offset);
     if (shard && lost && !stopping)
         store_registry_unclaim(partition->context->registry, shard);
     else if (shard)
