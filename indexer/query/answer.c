@@ -292,7 +292,7 @@ int query_answer(const struct config *config, const struct query_view_options *o
         code = read_request(config, &whole, &arena, &local, &op, error);
     if (code == 0) {
         code = answer(&local, op, &arena, out, error);
-        if (code == ERROR_INVALID || code == ERROR_TIMEOUT || code == ERROR_UNSUPPORTED) {
+        if (code == ERROR_TIMEOUT) {
             out->size = first;
             write_error(error, &arena, out);
             code = 0;

@@ -83,23 +83,19 @@ static int take_shards(struct gather *gather, const struct query_peer_answer *an
     return 0;
 }
 
-/* What the node says about the request: asking somebody else would not help. */
-static bool is_final(int64_t code)
-{
-    return code == ERROR_INVALID || code == ERROR_TIMEOUT || code == ERROR_UNSUPPORTED;
-}
-
+/* Time that is over is over everywhere. Anything else may be that node's trouble alone, an older
+ * version for example: the request was checked by this process before it was sent. */
 static int take_error(struct gather *gather, const struct query_peer_answer *answer,
                       const struct doc *pair, struct error *error)
 {
     if (pair->type != DOC_ARRAY || pair->count != 2 || pair->items[0].type != DOC_INT ||
         pair->items[1].type != DOC_STRING)
         return error_set(error, ERROR_INVALID, "peer: the error is not sound");
-    if (!is_final(pair->items[0].integer))
+    if (pair->items[0].integer != ERROR_TIMEOUT)
         return error_set(error, ERROR_UNAVAILABLE, "%.*s", (int)pair->items[1].count,
                          pair->items[1].string);
-    (void)error_set(&gather->failure, (enum error_code)pair->items[0].integer, "%.*s",
-                    (int)pair->items[1].count, pair->items[1].string);
+    (void)error_set(&gather->failure, ERROR_TIMEOUT, "%.*s", (int)pair->items[1].count,
+                    pair->items[1].string);
     for (size_t i = 0; i < answer->shard_count; i++)
         answer->served[i] = true;
     return 0;

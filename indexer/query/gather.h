@@ -29,7 +29,7 @@ struct gather {
     /* Not 0: the answer is not sound. It must not have changed anything then. */
     int (*take)(void *context, const struct gather_answer *answer, struct error *error);
     void *context;
-    struct error failure; /* a node says that the request itself is wrong, or timed out */
+    struct error failure; /* a node ran out of the request's time */
 };
 
 /** Whether the view has shards that peers are asked for. */

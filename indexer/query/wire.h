@@ -8,7 +8,7 @@
  *                "op": {"do": NAME, ...}}
  *     answer    {"v": 1, "collection", "dim", "shards": [[name, next offset, watermark], ...],
  *                "result": {...}}          of the shards that the node has; others it does not serve
- *               {"v": 1, "error": [code, text]}    the request itself is wrong, or its time is over
+ *               {"v": 1, "error": [code, text]}    the request's time is over
  *     row       [key, shard, event time, offset, start of the window, score, order, rest of the
  *                order, payload or null, vector or null]
  *
