@@ -8,12 +8,6 @@
 #include "base/memory.h"
 #include "indexer/query/gather.h"
 
-/* Whether row `a` of shard `a_name` is the version to keep. Ties go to the first shard. */
-static bool is_newer(int64_t a_ms, const char *a_name, int64_t b_ms, const char *b_name)
-{
-    return a_ms != b_ms ? a_ms > b_ms : query_shard_compare(a_name, b_name) < 0;
-}
-
 static int find_here(struct query_view *view, const struct query_key *key, struct query_row *row,
                      struct error *error)
 {
@@ -32,8 +26,7 @@ static int find_here(struct query_view *view, const struct query_key *key, struc
             return error_wrap(error, "shard %s", view->shards[i].name);
         }
         found = query_view_row(view, i, source, place);
-        if (!row->shard ||
-            is_newer(query_row_time_ms(&found), found.shard, query_row_time_ms(row), row->shard))
+        if (!row->shard || query_row_compare_versions(&found, row) < 0)
             *row = found;
     }
     return 0;
@@ -77,8 +70,7 @@ static int take_rows(void *context, const struct gather_answer *answer, struct e
     for (size_t i = 0; i < count; i++) {
         struct query_row *mine = &finding->rows[places->items[i].integer];
         const struct query_row *row = &hits[i].row;
-        if (!mine->shard ||
-            is_newer(query_row_time_ms(row), row->shard, query_row_time_ms(mine), mine->shard))
+        if (!mine->shard || query_row_compare_versions(row, mine) < 0)
             *mine = *row;
     }
     return 0;
@@ -127,13 +119,14 @@ struct locating {
     size_t count, room;
 };
 
+/* The order of query_row_compare_versions. */
 static int newest_first(const void *a, const void *b)
 {
     const struct holder *left = a, *right = b;
 
-    if (is_newer(left->time_ms, left->shard, right->time_ms, right->shard))
-        return -1;
-    return 1;
+    if (left->time_ms != right->time_ms)
+        return left->time_ms > right->time_ms ? -1 : 1;
+    return query_shard_compare(left->shard, right->shard);
 }
 
 /* {"holders": [[key's place, shard's place, event time], ...]} */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "indexer/query/top.h"
 
 int query_payload_decode(const struct query_row *row, const uint8_t *bytes, size_t size_bytes,
                          struct arena *arena, struct doc *payload, struct error *error)
@@ -70,6 +71,22 @@ int64_t query_row_time_ms(const struct query_row *row)
 bool query_row_same(const struct query_row *a, const struct query_row *b)
 {
     return query_row_offset(a) == query_row_offset(b) && strcmp(a->shard, b->shard) == 0;
+}
+
+int query_row_compare_ids(const struct query_row *a, const struct query_row *b)
+{
+    size_t a_bytes, b_bytes;
+    const uint8_t *a_key = query_row_key(a, &a_bytes);
+    const uint8_t *b_key = query_row_key(b, &b_bytes);
+
+    return query_key_compare(a_key, a_bytes, b_key, b_bytes);
+}
+
+int query_row_compare_versions(const struct query_row *a, const struct query_row *b)
+{
+    int64_t a_ms = query_row_time_ms(a), b_ms = query_row_time_ms(b);
+
+    return a_ms != b_ms ? (a_ms < b_ms) - (a_ms > b_ms) : query_shard_compare(a->shard, b->shard);
 }
 
 struct doc query_row_id(const struct query_row *row, struct arena *arena)

@@ -85,8 +85,8 @@ static bool merge_next(struct merge *merge, struct query_row *row, const uint8_t
 {
     const size_t shard_count = merge->view->shard_count;
     const struct merge_input *first = NULL;
-    int64_t newest_ms = INT64_MIN;
 
+    row->shard = NULL;
     for (size_t i = 0; i < shard_count; i++) {
         const struct merge_input *input = &merge->inputs[i];
         if (input->valid && (!first || compare_inputs(input, first) < 0))
@@ -98,14 +98,10 @@ static bool merge_next(struct merge *merge, struct query_row *row, const uint8_t
     *key_bytes = first->key_bytes;
     for (size_t i = 0; i < shard_count; i++) {
         struct merge_input *input = &merge->inputs[i];
-        int64_t time_ms;
         if (!input->valid || query_key_compare(input->key, input->key_bytes, *key, *key_bytes) != 0)
             continue;
-        time_ms = store_row_event_time_ms(input->row.source, input->row.row);
-        if (newest_ms == INT64_MIN || time_ms > newest_ms) {
-            newest_ms = time_ms;
+        if (!row->shard || query_row_compare_versions(&input->row, row) < 0)
             *row = input->row;
-        }
         input_advance(merge, i);
     }
     return true;
@@ -316,7 +312,8 @@ static int ordered_compare(const struct ordering *ordering, const struct ordered
 
     if (order != 0)
         return ordering->scroll->descending ? -order : order;
-    return query_key_compare(a->key, a->key_bytes, b->key, b->key_bytes);
+    order = query_key_compare(a->key, a->key_bytes, b->key, b->key_bytes);
+    return order != 0 ? order : query_row_compare_versions(&a->row, &b->row);
 }
 
 static void swap(struct ordered *a, struct ordered *b)
@@ -473,25 +470,13 @@ static int take_answer(void *context, const struct gather_answer *answer, struct
     return 0;
 }
 
-static int compare_hit_keys(const struct query_hit *a, const struct query_hit *b)
-{
-    size_t a_bytes, b_bytes;
-    const uint8_t *a_key = query_row_key(&a->row, &a_bytes);
-    const uint8_t *b_key = query_row_key(&b->row, &b_bytes);
-
-    return query_key_compare(a_key, a_bytes, b_key, b_bytes);
-}
-
 /* Of one id in several shards the newest event comes first. */
 static int by_key(const void *a, const void *b)
 {
     const struct query_hit *left = a, *right = b;
-    int64_t left_ms = query_row_time_ms(&left->row), right_ms = query_row_time_ms(&right->row);
-    int order = compare_hit_keys(left, right);
+    int order = query_row_compare_ids(&left->row, &right->row);
 
-    if (order == 0)
-        order = (left_ms < right_ms) - (left_ms > right_ms);
-    return order != 0 ? order : query_shard_compare(left->row.shard, right->row.shard);
+    return order != 0 ? order : query_row_compare_versions(&left->row, &right->row);
 }
 
 static int by_value(const void *a, const void *b, void *context)
@@ -526,7 +511,7 @@ static void merge_pages(const struct query_scroll *scroll, const struct gathered
     } else {
         qsort(all, count, sizeof(*all), by_key);
         for (size_t i = 0; i < count; i++)
-            if (kept == 0 || compare_hit_keys(&all[kept - 1], &all[i]) != 0)
+            if (kept == 0 || query_row_compare_ids(&all[kept - 1].row, &all[i].row) != 0)
                 all[kept++] = all[i];
     }
     *next_key = NULL;
@@ -542,9 +527,9 @@ static void merge_pages(const struct query_scroll *scroll, const struct gathered
     result->hit_count = kept;
 }
 
-static int scroll_everywhere(struct query_view *view, const struct query_scroll *scroll,
-                             struct query_result *result, const uint8_t **next_key,
-                             size_t *next_key_bytes, struct error *error)
+static int page_everywhere(struct query_view *view, const struct query_scroll *scroll,
+                           struct query_result *result, const uint8_t **next_key,
+                           size_t *next_key_bytes, struct error *error)
 {
     struct query_scroll one_more = *scroll;
     struct gathered gathered = {.scroll = scroll, .dim = view->collection->dim};
@@ -567,6 +552,59 @@ static int scroll_everywhere(struct query_view *view, const struct query_scroll 
     return 0;
 }
 
+/* Each node filters the version that it has. Of an id in two shards that may be an old one which
+ * matches, while the newest one does not: such rows leave. */
+static int drop_old_versions(struct query_view *view, struct arena *arena,
+                             struct query_result *page, struct error *error)
+{
+    struct query_key *keys =
+        memory_checked(arena_calloc(arena, page->hit_count + 1, sizeof(*keys)));
+    struct query_holders *holders;
+    size_t kept = 0;
+
+    for (size_t i = 0; i < page->hit_count; i++)
+        keys[i].bytes = query_row_key(&page->hits[i].row, &keys[i].size_bytes);
+    if (query_locate(view, keys, page->hit_count, arena, &holders, error) != 0)
+        return error->code;
+    for (size_t i = 0; i < page->hit_count; i++)
+        if (holders[i].count == 0 || strcmp(holders[i].shards[0], page->hits[i].row.shard) == 0)
+            page->hits[kept++] = page->hits[i];
+    page->hit_count = kept;
+    return 0;
+}
+
+/* Pages of all nodes until one of the caller's is full, and one row more that tells where the next
+ * one starts. */
+static int filter_everywhere(struct query_view *view, const struct query_scroll *scroll,
+                             struct query_result *result, const uint8_t **next_key,
+                             size_t *next_key_bytes, struct error *error)
+{
+    const size_t wanted = (size_t)scroll->limit + 1;
+    struct query_scroll rest = *scroll;
+    struct query_hit *hits = memory_checked(arena_calloc(scroll->arena, wanted, sizeof(*hits)));
+    size_t count = 0;
+
+    do {
+        struct query_result page = {0};
+        rest.limit = (uint32_t)(wanted - count);
+        if (page_everywhere(view, &rest, &page, next_key, next_key_bytes, error) != 0 ||
+            drop_old_versions(view, scroll->arena, &page, error) != 0)
+            return error->code;
+        memcpy(hits + count, page.hits, page.hit_count * sizeof(*hits));
+        count += page.hit_count;
+        page.partial |= result->partial;
+        *result = page; /* the windows of every page are the same */
+        rest.from_key = *next_key;
+        rest.from_key_bytes = *next_key_bytes;
+    } while (count < wanted && *next_key);
+    *next_key = NULL;
+    if (count == wanted)
+        *next_key = query_row_key(&hits[--count].row, next_key_bytes);
+    result->hits = hits;
+    result->hit_count = count;
+    return 0;
+}
+
 int query_scroll_run(struct query_view *view, const struct query_scroll *scroll,
                      struct query_result *result, const uint8_t **next_key, size_t *next_key_bytes,
                      struct error *error)
@@ -578,8 +616,10 @@ int query_scroll_run(struct query_view *view, const struct query_scroll *scroll,
         return error_set(error, ERROR_INVALID, "limit: value 0 invalid, must be 1 or larger");
     if (scroll->limit > QUERY_LIMIT_MAX)
         return error_set(error, ERROR_INVALID, "limit: at most %d", QUERY_LIMIT_MAX);
+    if (gather_needed(view) && scroll->filter && !scroll->order_by)
+        return filter_everywhere(view, scroll, result, next_key, next_key_bytes, error);
     if (gather_needed(view))
-        return scroll_everywhere(view, scroll, result, next_key, next_key_bytes, error);
+        return page_everywhere(view, scroll, result, next_key, next_key_bytes, error);
     return scroll_here(view, scroll, result, next_key, next_key_bytes, error);
 }
 

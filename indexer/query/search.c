@@ -316,15 +316,6 @@ struct merged {
     size_t count;
 };
 
-static int compare_keys(const struct query_hit *a, const struct query_hit *b)
-{
-    size_t a_bytes, b_bytes;
-    const uint8_t *a_key = query_row_key(&a->row, &a_bytes);
-    const uint8_t *b_key = query_row_key(&b->row, &b_bytes);
-
-    return query_key_compare(a_key, a_bytes, b_key, b_bytes);
-}
-
 /* As the heap ranks them; the names of shards stand for their places. */
 static int best_first(const void *a, const void *b)
 {
@@ -332,7 +323,7 @@ static int best_first(const void *a, const void *b)
     int order = (left->order < right->order) - (left->order > right->order);
 
     if (order == 0)
-        order = compare_keys(left, right);
+        order = query_row_compare_ids(&left->row, &right->row);
     return order != 0 ? order : query_shard_compare(left->row.shard, right->row.shard);
 }
 
@@ -340,15 +331,9 @@ static int key_then_newest(const void *a, const void *b)
 {
     const struct query_hit *left = *(struct query_hit *const *)a;
     const struct query_hit *right = *(struct query_hit *const *)b;
-    int order = compare_keys(left, right);
-    int64_t left_ms, right_ms;
+    int order = query_row_compare_ids(&left->row, &right->row);
 
-    if (order != 0)
-        return order;
-    left_ms = query_row_time_ms(&left->row);
-    right_ms = query_row_time_ms(&right->row);
-    return left_ms != right_ms ? (left_ms < right_ms) - (left_ms > right_ms)
-                               : query_shard_compare(left->row.shard, right->row.shard);
+    return order != 0 ? order : query_row_compare_versions(&left->row, &right->row);
 }
 
 /* Kafka keeps an id in one partition, until partitions are added or a second topic carries it too.
@@ -369,7 +354,7 @@ static size_t drop_duplicates(const struct searcher *searcher, struct merged *me
     qsort(by_key, merged->count, sizeof(*by_key), key_then_newest);
     /* The newest of an id comes first; the others are marked by having no shard. */
     for (size_t i = merged->count - 1; i > 0; i--)
-        if (compare_keys(by_key[i], by_key[i - 1]) == 0)
+        if (query_row_compare_ids(&by_key[i]->row, &by_key[i - 1]->row) == 0)
             by_key[i]->row.shard = NULL;
     for (size_t i = 0; i < merged->count; i++)
         if (merged->hits[i].row.shard)

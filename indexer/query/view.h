@@ -66,6 +66,14 @@ bool query_view_expired(const struct query_view *view);
  * back, else 0. */
 int query_view_check(const struct query_view *view, struct error *error);
 
+/* One order of ids and versions, for the shards of one process and for those of many. */
+
+/** Orders rows by their ids, as scrolling does. */
+int query_row_compare_ids(const struct query_row *a, const struct query_row *b);
+/** Of rows with one id in several shards the version to keep comes first: the newest event, of equal
+ * ones that of the first shard. Offsets of two shards do not compare. */
+int query_row_compare_versions(const struct query_row *a, const struct query_row *b);
+
 /** The row as the outside sees it. */
 struct query_row query_view_row(const struct query_view *view, size_t shard,
                                 const struct store_source *source, uint32_t row);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/buffer.h"
+#include "indexer/query/wire.h"
 #include "tests/indexer/query/query_world.h"
 #include "tests/support/test_main.h"
 
@@ -23,6 +24,7 @@ enum damage {
     HALF,         /* the first half of the answer */
     FLIPPED,      /* one bit of it */
     OTHER_SHARDS, /* an answer about other shards than were asked for */
+    REFUSING,     /* an older version, for which the request is wrong */
     DAMAGES
 };
 
@@ -64,6 +66,25 @@ static struct query_exchange *start(void *context, const struct query_peer_call 
     return exchange;
 }
 
+static void refuse(struct buffer *body)
+{
+    struct arena arena;
+    struct wire_map map;
+    struct doc *pair;
+
+    arena_create(&arena, 0);
+    map = wire_map_new(&arena, 2);
+    pair = doc_items(&arena, 2);
+    pair[0] = doc_integer(ERROR_INVALID);
+    pair[1] = wire_text("it does not know the operation");
+    wire_put(&map, "v", doc_integer(WIRE_VERSION));
+    wire_put(&map, "error", (struct doc){.type = DOC_ARRAY, .count = 2, .items = pair});
+    body->size = 0;
+    doc_write_msgpack(body, &map.doc);
+    wire_seal(body, 0);
+    arena_destroy(&arena);
+}
+
 static void spoil(struct cluster *cluster, enum damage damage, struct buffer *body)
 {
     switch (damage) {
@@ -73,6 +94,9 @@ static void spoil(struct cluster *cluster, enum damage damage, struct buffer *bo
         break;
     case HALF:
         body->size /= 2;
+        break;
+    case REFUSING:
+        refuse(body);
         break;
     case FLIPPED:
         body->data[next_random(cluster) % body->size] ^= (uint8_t)(1U << next_random(cluster) % 8);
@@ -379,14 +403,12 @@ static void compare_scroll(struct cluster *cluster, struct query_view *one, stru
     static const char *const orders[] = {NULL, "n", "@time", "@offset"};
     struct query_scroll scroll = {.limit = 1 + (uint32_t)(next_random(cluster) % 60),
                                   .order_by = orders[next_random(cluster) % 4],
+                                  .filter = some_filter(cluster, arena),
                                   .descending = next_random(cluster) % 2 == 0,
                                   .wants = {.payload = true, .vector = true},
                                   .arena = arena};
     struct error error = {0};
 
-    /* Of an id in two shards, each node knows only its own version when it filters. */
-    if (scroll.order_by)
-        scroll.filter = some_filter(cluster, arena);
     for (int page = 0; page < 12; page++) {
         struct query_result expected, result;
         const uint8_t *expected_key, *key;
