@@ -285,14 +285,12 @@ static enum outcome accept_reply(struct query_exchange *exchange, struct request
 static enum outcome outcome_of(struct query_exchange *exchange, struct request *request,
                                CURLcode result)
 {
-    char *connected = NULL;
     long status = 0;
 
     if (result != CURLE_OK) {
         complain(exchange, request, curl_easy_strerror(result));
         return UNREACHABLE;
     }
-    (void)connected;
     (void)curl_easy_getinfo(request->curl, CURLINFO_RESPONSE_CODE, &status);
     if (status == 429)
         return BUSY;
@@ -304,6 +302,45 @@ static enum outcome outcome_of(struct query_exchange *exchange, struct request *
         return REFUSED;
     }
     return accept_reply(exchange, request);
+}
+
+/* The node is asked next, although it was asked before. */
+static void ask_again(struct wanted *wanted, const char *address)
+{
+    const size_t last = wanted->next_owner - 1;
+
+    for (size_t place = 0; place < last; place++)
+        if (strcmp(wanted->owners[place].address, address) == 0) {
+            struct members_owner owner = wanted->owners[place];
+            memmove(&wanted->owners[place], &wanted->owners[place + 1],
+                    (last - place) * sizeof(owner));
+            wanted->owners[last] = owner;
+            break;
+        }
+    wanted->next_owner = last;
+}
+
+/* One of two that asked for the same has ended. Without any shard of it, the other one goes on. With
+ * all, it is not wanted any more. With some, it must not answer for those twice: its node is asked
+ * once more, for the rest alone. */
+static void settle_twin(struct request *request)
+{
+    struct request *twin = request->twin;
+    size_t served = 0;
+
+    for (size_t i = 0; i < request->wanted_count; i++)
+        served += request->wanted[i]->served;
+    twin->twin = NULL;
+    for (size_t i = 0; i < request->wanted_count; i++) {
+        struct wanted *wanted = request->wanted[i];
+        wanted->asked = served == 0 ? twin : NULL;
+        if (served > 0 && !wanted->served)
+            ask_again(wanted, twin->address);
+    }
+    if (served == 0)
+        return;
+    metric_add(request->exchange->exchanger->outcomes[CANCELLED], 1);
+    end_request(twin);
 }
 
 static void finish_request(struct query_exchange *exchange, struct request *request,
@@ -320,23 +357,12 @@ static void finish_request(struct query_exchange *exchange, struct request *requ
         metric_observe(exchanger->seconds, (double)took_ns / 1e9);
         latency_note(exchanger->latency, request->address, took_ns);
     }
-    /* Its twin still asks for the same; or it is not wanted any more. */
-    if (request->twin && !request->twin->done) {
-        struct request *twin = request->twin;
-        twin->twin = NULL;
-        if (outcome == ANSWERED) {
-            metric_add(exchanger->outcomes[CANCELLED], 1);
-            end_request(twin);
-        } else {
-            for (size_t i = 0; i < twin->wanted_count; i++)
-                twin->wanted[i]->asked = twin;
-            end_request(request);
-            return;
-        }
-    }
-    for (size_t i = 0; i < request->wanted_count; i++)
-        request->wanted[i]->asked = NULL;
     end_request(request);
+    if (request->twin && !request->twin->done)
+        settle_twin(request);
+    else
+        for (size_t i = 0; i < request->wanted_count; i++)
+            request->wanted[i]->asked = NULL;
 }
 
 /* Hedging. */

@@ -15,7 +15,16 @@
 
 enum { NODES = 2, SHARDS = 3, TIMEOUT_MS = 20000 };
 
-enum behaviour { GOOD, GARBAGE, UNAVAILABLE, OVERLOADED, SLOW };
+enum behaviour {
+    GOOD,
+    GARBAGE,
+    UNAVAILABLE,
+    OVERLOADED,
+    SLOW,
+    SLOW_ONCE,
+    MOVED, /* its shards are elsewhere by now; the other fake is released then */
+    PARTLY /* has the first shard that it is asked for */
+};
 
 struct fake {
     struct config config;
@@ -24,6 +33,7 @@ struct fake {
     _Atomic enum behaviour behaviour;
     atomic_uint asked;
     atomic_bool released; /* a slow one answers */
+    struct fake *other;
 };
 
 struct stage {
@@ -43,10 +53,14 @@ struct stage {
 static void handle(struct http_request *request)
 {
     static const struct timespec pause = {.tv_nsec = 1000000};
+    static const char *const words[] = {
+        [GARBAGE] = "nonsense", [MOVED] = "moved", [PARTLY] = "partly"};
     struct fake *fake = request->context;
+    const unsigned before = atomic_fetch_add(&fake->asked, 1);
+    const enum behaviour behaviour = atomic_load(&fake->behaviour);
+    const char *word = behaviour < sizeof(words) / sizeof(words[0]) ? words[behaviour] : NULL;
 
-    atomic_fetch_add(&fake->asked, 1);
-    switch (atomic_load(&fake->behaviour)) {
+    switch (behaviour) {
     case UNAVAILABLE:
         http_reply_error(request, 503, "not now");
         return;
@@ -54,15 +68,18 @@ static void handle(struct http_request *request)
         http_reply_error(request, 429, "too much");
         return;
     case SLOW:
-        while (!atomic_load(&fake->released))
+    case SLOW_ONCE:
+        while (!atomic_load(&fake->released) && (behaviour == SLOW || before == 0))
             nanosleep(&pause, NULL);
+        break;
+    case MOVED:
+        atomic_store(&fake->other->released, true);
         break;
     default:
         break;
     }
     http_reply_plain(request, 200, HTTP_TYPE_BINARY);
-    buffer_append_text(&request->reply,
-                       atomic_load(&fake->behaviour) == GARBAGE ? "nonsense" : "sound");
+    buffer_append_text(&request->reply, word ? word : "sound");
 }
 
 static const struct http_route routes[] = {{"POST", "/internal/query", handle, HTTP_READ, false}};
@@ -188,8 +205,10 @@ static void stage_open(struct stage *stage)
                                                          .io = io_posix()},
                                &stage->cluster, &error) == 0,
                   "%s", error.text);
-    for (int i = 0; i < NODES; i++)
+    for (int i = 0; i < NODES; i++) {
         fake_open(&stage->fakes[i]);
+        stage->fakes[i].other = &stage->fakes[(i + 1) % NODES];
+    }
 }
 
 /* The first node is the freshest, so it is asked first. */
@@ -224,16 +243,26 @@ struct taken {
     unsigned answers, shards;
 };
 
+static bool says(const struct query_peer_answer *answer, const char *word)
+{
+    return answer->body_bytes == strlen(word) && memcmp(answer->body, word, strlen(word)) == 0;
+}
+
 static int accept_sound(void *context, const struct query_peer_answer *answer, struct error *error)
 {
     struct taken *taken = context;
+    size_t count = answer->shard_count;
 
-    if (answer->body_bytes != 5 || memcmp(answer->body, "sound", 5) != 0)
+    if (says(answer, "moved"))
+        count = 0;
+    else if (says(answer, "partly"))
+        count = 1;
+    else if (!says(answer, "sound"))
         return error_set(error, ERROR_INVALID, "not sound");
     taken->answers++;
-    for (size_t i = 0; i < answer->shard_count; i++)
+    for (size_t i = 0; i < count; i++)
         answer->served[i] = true;
-    taken->shards += (unsigned)answer->shard_count;
+    taken->shards += (unsigned)count;
     return 0;
 }
 
@@ -338,6 +367,47 @@ START_TEST(a_slow_node_is_hedged_and_then_asked_last)
 }
 END_TEST
 
+/* Else the shards would be missing although their owner is about to answer. */
+START_TEST(a_hedge_without_shards_leaves_the_slow_request_alone)
+{
+    static struct stage stage;
+    struct query_peer_counts counts;
+    struct taken taken;
+
+    stage_open(&stage);
+    announce_both(&stage);
+    atomic_store(&stage.fakes[0].behaviour, SLOW);
+    atomic_store(&stage.fakes[1].behaviour, MOVED);
+    counts = call(&stage, &taken);
+    ck_assert_uint_eq(counts.asked, 2);
+    ck_assert_uint_eq(counts.answered, 2);
+    ck_assert_uint_eq(taken.shards, SHARDS);
+    ck_assert_uint_eq(stage.fakes[0].asked, 1);
+    stage_close(&stage);
+}
+END_TEST
+
+/* No shard is answered for twice: a count would have its rows twice. */
+START_TEST(a_hedge_with_some_shards_leaves_the_rest_to_the_slow_node)
+{
+    static struct stage stage;
+    struct query_peer_counts counts;
+    struct taken taken;
+
+    stage_open(&stage);
+    announce_both(&stage);
+    atomic_store(&stage.fakes[0].behaviour, SLOW_ONCE);
+    atomic_store(&stage.fakes[1].behaviour, PARTLY);
+    counts = call(&stage, &taken);
+    ck_assert_uint_eq(counts.asked, 3);
+    ck_assert_uint_eq(counts.hedged, 1);
+    ck_assert_uint_eq(taken.answers, 2);
+    ck_assert_uint_eq(taken.shards, SHARDS);
+    ck_assert_uint_eq(stage.fakes[0].asked, 2);
+    stage_close(&stage);
+}
+END_TEST
+
 START_TEST(shards_stay_unanswered_when_everybody_fails)
 {
     static struct stage stage;
@@ -387,5 +457,7 @@ END_TEST
 TEST_TABLE(TEST(one_request_for_all_shards_of_a_node),
            TEST(a_node_that_fails_is_passed_over_at_once), TEST(a_node_that_is_gone_is_asked_last),
            TEST(a_slow_node_is_hedged_and_then_asked_last),
+           TEST(a_hedge_without_shards_leaves_the_slow_request_alone),
+           TEST(a_hedge_with_some_shards_leaves_the_rest_to_the_slow_node),
            TEST(shards_stay_unanswered_when_everybody_fails),
            TEST(announcements_of_others_are_counted_and_ignored))
