@@ -297,10 +297,14 @@ static void route_one(struct http_request *request, const struct config_collecti
     }
 }
 
+/* With peers, every shard has to answer: a version that nobody asked about would outlive the write.
+ * Without, a process knows no better than its own shards and the key. */
 static int route(struct http_request *request, const struct config_collection *collection,
                  struct write_list *list, int64_t timeout_ms, struct error *error)
 {
-    struct query_view_options options = {.collection = collection, .timeout_ms = timeout_ms};
+    const bool peers = rest_of(request)->peers != NULL;
+    struct query_view_options options = {
+        .collection = collection, .timeout_ms = timeout_ms, .whole = peers};
     struct query_holders *holders = NULL;
     struct query_view *view = NULL;
     size_t count = list->count, shard_count = 0;
@@ -315,8 +319,7 @@ static int route(struct http_request *request, const struct config_collection *c
     for (size_t i = 0; i < count && code == 0; i++)
         route_one(request, collection, &holders[i], list, i);
     query_view_close(view);
-    /* A process without points knows no better than the key. */
-    return code == ERROR_UNAVAILABLE ? 0 : code;
+    return code == ERROR_UNAVAILABLE && !peers ? 0 : code;
 }
 
 static size_t topic_number(const struct config_collection *collection, const char *topic)
