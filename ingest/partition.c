@@ -238,10 +238,14 @@ static void open_shard(struct partition *partition)
     struct error error = {0};
 
     if (store_registry_claim(partition->context->registry, partition->name.collection,
-                             partition->name.shard, &shard, &error) == 0)
+                             partition->name.shard, &shard, &error) == 0) {
+        lock(partition);
+        partition->shared.behind = true; /* the registry says so of a shard that comes */
+        unlock(partition);
         lane_open(&partition->lane, shard);
-    else
+    } else {
         stop(partition, STOP_OPEN, "its shard cannot be opened: %s", error.text);
+    }
     partition_publish(partition);
 }
 

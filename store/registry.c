@@ -181,6 +181,25 @@ static void give_back(struct store_registry *registry, struct registry_entry *en
     pthread_mutex_unlock(&registry->lock);
 }
 
+/* Under the lock. */
+static void tell_changed(struct store_registry *registry)
+{
+    for (struct store_registry_listener *at = registry->listeners; at; at = at->next)
+        if (at->changed)
+            at->changed(at->context);
+}
+
+/* Under the lock. Where Kafka is read, a shard that comes is behind until its owner says otherwise:
+ * nobody sees it complete before the end of its partition is known. */
+static void claim(struct store_registry *registry, struct registry_entry *entry, bool claimed)
+{
+    if (claimed && !entry->claimed) {
+        entry->claimed = true;
+        entry->behind = registry->options.expects_shards;
+    }
+    tell_changed(registry);
+}
+
 /* Opening replays a log and may take a while, so it runs outside the lock. Only the main thread (at
  * start, before there is a consumer) and the consumer thread open shards: no name is opened twice.
  * Closing may run on another thread than opening (shards that nobody claimed): a shard that is on
@@ -200,7 +219,7 @@ static int open_entry(struct store_registry *registry, const struct config_colle
         place = find(registry, collection->name, name, &found);
     }
     if (found) {
-        (*place)->claimed |= claimed;
+        claim(registry, *place, claimed);
         *shard = (*place)->shard;
     }
     pthread_mutex_unlock(&registry->lock);
@@ -213,13 +232,13 @@ static int open_entry(struct store_registry *registry, const struct config_colle
         abort();
     entry->collection = collection;
     entry->shard = *shard;
-    entry->claimed = claimed;
     entry->leases = 1; /* the watch learns of the opening before any closing */
     pthread_mutex_lock(&registry->lock);
     place = find(registry, collection->name, name, &found);
     entry->next = *place;
     *place = entry;
     store_shard_set_ttl(*shard, collection->ttl_ms); /* a reload may have come while it opened */
+    claim(registry, entry, claimed);
     pthread_mutex_unlock(&registry->lock);
     atomic_fetch_add(&registry->opened, 1);
     store_registry_wake_waits(registry);
@@ -312,7 +331,9 @@ static void set_closing(struct store_registry *registry, struct registry_entry *
     entry->closing = true;
     store_shard_end_waits(entry->shard);
     for (struct store_registry_listener *at = registry->listeners; at; at = at->next)
-        at->closing(at->context, entry->shard);
+        if (at->closing)
+            at->closing(at->context, entry->shard);
+    tell_changed(registry);
 }
 
 static void close_matching(struct store_registry *registry, bool flush,
@@ -362,6 +383,7 @@ void store_registry_unclaim(struct store_registry *registry, struct store_shard 
     pthread_mutex_lock(&registry->lock);
     for (struct registry_entry *entry = registry->entries; entry; entry = entry->next)
         entry->claimed &= entry->shard != shard;
+    tell_changed(registry);
     pthread_mutex_unlock(&registry->lock);
 }
 
@@ -592,8 +614,11 @@ void store_registry_set_behind(struct store_registry *registry, const char *coll
 {
     pthread_mutex_lock(&registry->lock);
     for (struct registry_entry *entry = registry->entries; entry; entry = entry->next)
-        if (!entry->leaving && compare(entry->collection->name, entry->name, collection, name) == 0)
+        if (!entry->leaving && entry->behind != behind &&
+            compare(entry->collection->name, entry->name, collection, name) == 0) {
             entry->behind = behind;
+            tell_changed(registry);
+        }
     pthread_mutex_unlock(&registry->lock);
 }
 

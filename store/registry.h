@@ -68,11 +68,14 @@ struct store_registry_options {
     bool owns_none; /* a process that reads no Kafka: every shard is somewhere else */
 };
 
-/* Somebody who does long work on leases and sleeps meanwhile. */
+/* Somebody who sleeps until something changes. Both may be NULL; they run under the registry's lock
+ * and may not call it. */
 struct store_registry_listener {
     struct store_registry_listener *next; /* the registry's */
-    /* A shard's `closing` has become true. Under the registry's lock: it may not be called. */
+    /* A shard's `closing` has become true: long work on it has to end. */
     void (*closing)(void *context, struct store_shard *shard);
+    /* A shard came or goes, or its `behind` is another one. */
+    void (*changed)(void *context);
     void *context;
 };
 
@@ -85,7 +88,8 @@ struct store *store_registry_store(const struct store_registry *registry);
 /** Opens every shard of the configured collections that is on disk. */
 int store_registry_open_existing(struct store_registry *registry, const struct config *config,
                                  struct error *error);
-/** Opens a shard, or finds it open; the assignment owns it from now on. */
+/** Opens a shard, or finds it open; the assignment owns it from now on. With `expects_shards` it is
+ * behind until store_registry_set_behind says that it is not. */
 int store_registry_claim(struct store_registry *registry,
                          const struct config_collection *collection, const char *name,
                          struct store_shard **shard, struct error *error);

@@ -119,6 +119,42 @@ START_TEST(missing_shards_are_named_until_they_open)
 END_TEST
 
 /* Partitions are added to a topic while it is read. */
+static bool is_behind(struct world *world)
+{
+    struct store_lease lease;
+    bool behind;
+
+    ck_assert(store_registry_acquire_shard(world->registry, collection.name, "0", &lease));
+    behind = lease.behind;
+    store_registry_release(world->registry, &lease);
+    return behind;
+}
+
+/* In no moment between its coming and its owner's word a shard counts as complete. */
+START_TEST(a_shard_that_comes_is_behind_until_its_owner_says_otherwise)
+{
+    struct world world;
+    struct store_shard *shard;
+
+    setup(&world, true);
+    shard = claim(&world, "0");
+    ck_assert(is_behind(&world));
+    store_registry_set_behind(world.registry, collection.name, "0", false);
+    ck_assert(!is_behind(&world));
+    (void)claim(&world, "0"); /* it did not go */
+    ck_assert(!is_behind(&world));
+    store_registry_unclaim(world.registry, shard);
+    ck_assert(is_behind(&world));
+    (void)claim(&world, "0");
+    ck_assert(is_behind(&world));
+    teardown(&world);
+    setup(&world, false);
+    (void)claim(&world, "0");
+    ck_assert(!is_behind(&world));
+    teardown(&world);
+}
+END_TEST
+
 START_TEST(later_word_about_the_shards_replaces_the_earlier_one)
 {
     struct store_coverage coverage;
@@ -136,7 +172,8 @@ START_TEST(later_word_about_the_shards_replaces_the_earlier_one)
 }
 END_TEST
 
-TEST_TABLE(TEST(coverage_is_unknown_until_the_shards_are_told),
+TEST_TABLE(TEST(a_shard_that_comes_is_behind_until_its_owner_says_otherwise),
+           TEST(coverage_is_unknown_until_the_shards_are_told),
            TEST(what_is_open_is_all_where_nobody_tells),
            TEST(missing_shards_are_named_until_they_open),
            TEST(later_word_about_the_shards_replaces_the_earlier_one))
