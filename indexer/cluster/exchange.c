@@ -19,8 +19,12 @@ enum {
     LOG_EVERY_S = 1
 };
 
-/* Until a hedge is looked for again that the budget refused. */
+/* Until a hedge is looked for again that the budget refused, or that nobody could be asked for. */
 #define HEDGE_AGAIN_NS INT64_C(10000000)
+#define LOOK_AGAIN_NS  INT64_C(100000000)
+/* From then on a hedge is not for a faster answer but for any: the budget, which requests fill that
+ * may all be waiting for the same node, does not hold it. */
+#define LATE_NS INT64_C(1000000000)
 
 /* Connections for one call at a time. */
 struct connection_set {
@@ -55,7 +59,7 @@ struct wanted {
     size_t owner_count;
     size_t next_owner; /* the first that was not asked yet */
     bool served;
-    struct request *asked; /* under way; NULL: nobody */
+    bool asked; /* some request under way wants it */
 };
 
 struct request {
@@ -66,8 +70,7 @@ struct request {
     struct wanted **wanted; /* that it asks for */
     size_t wanted_count;
     struct buffer body, reply;
-    int64_t start_ns, hedge_ns; /* hedge_ns: from when on it may be hedged; INT64_MAX: not again */
-    struct request *twin;       /* asked for the same, the first answer counts */
+    int64_t start_ns, hedge_ns; /* hedge_ns: from when on it may be hedged */
     bool done;
 };
 
@@ -166,15 +169,16 @@ static void set_transfer(struct request *request)
     curl_easy_setopt(curl, CURLOPT_PRIVATE, request);
 }
 
-static struct request *send_request(struct query_exchange *exchange,
-                                    const struct members_owner *owner, struct wanted **wanted,
-                                    size_t count)
+static void send_request(struct query_exchange *exchange, const struct members_owner *owner,
+                         struct wanted **wanted, size_t count)
 {
     struct request *request = memory_checked(arena_calloc(&exchange->arena, 1, sizeof(*request)));
     const char **names = memory_checked(arena_calloc(&exchange->arena, count + 1, sizeof(*names)));
 
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
         names[i] = wanted[i]->name;
+        wanted[i]->asked = true;
+    }
     *request = (struct request){.exchange = exchange,
                                 .next = exchange->requests,
                                 .curl = memory_checked(curl_easy_init()),
@@ -192,7 +196,6 @@ static struct request *send_request(struct query_exchange *exchange,
     exchange->counts.asked++;
     latency_earn(exchange->exchanger->latency);
     (void)curl_multi_add_handle(exchange->set->multi, request->curl);
-    return request;
 }
 
 static void end_request(struct request *request)
@@ -215,7 +218,6 @@ static void ask_owners(struct query_exchange *exchange)
         struct wanted *first = &exchange->wanted[i];
         const struct members_owner *owner;
         struct wanted **together;
-        struct request *request;
         size_t size = 0;
         if (first->served || first->asked || first->next_owner == first->owner_count)
             continue;
@@ -229,9 +231,7 @@ static void ask_owners(struct query_exchange *exchange)
                 one->next_owner++;
             }
         }
-        request = send_request(exchange, owner, together, size);
-        for (size_t k = 0; k < size; k++)
-            together[k]->asked = request;
+        send_request(exchange, owner, together, size);
     }
 }
 
@@ -304,43 +304,52 @@ static enum outcome outcome_of(struct query_exchange *exchange, struct request *
     return accept_reply(exchange, request);
 }
 
-/* The node is asked next, although it was asked before. */
-static void ask_again(struct wanted *wanted, const char *address)
+/* The owner is the next to be asked. */
+static void ask_next(struct wanted *wanted, size_t place)
 {
-    const size_t last = wanted->next_owner - 1;
+    struct members_owner owner = wanted->owners[place];
 
-    for (size_t place = 0; place < last; place++)
-        if (strcmp(wanted->owners[place].address, address) == 0) {
-            struct members_owner owner = wanted->owners[place];
-            memmove(&wanted->owners[place], &wanted->owners[place + 1],
-                    (last - place) * sizeof(owner));
-            wanted->owners[last] = owner;
-            break;
-        }
-    wanted->next_owner = last;
+    for (; place < wanted->next_owner - 1; place++)
+        wanted->owners[place] = wanted->owners[place + 1];
+    wanted->owners[place] = owner;
+    wanted->next_owner--;
 }
 
-/* One of two that asked for the same has ended. Without any shard of it, the other one goes on. With
- * all, it is not wanted any more. With some, it must not answer for those twice: its node is asked
- * once more, for the rest alone. */
-static void settle_twin(struct request *request)
+/* A request overlaps with an answer that was taken: its own would have some rows twice. Its node is
+ * asked once more, for the shards that are left. */
+static void withdraw(struct request *request)
 {
-    struct request *twin = request->twin;
-    size_t served = 0;
-
-    for (size_t i = 0; i < request->wanted_count; i++)
-        served += request->wanted[i]->served;
-    twin->twin = NULL;
     for (size_t i = 0; i < request->wanted_count; i++) {
         struct wanted *wanted = request->wanted[i];
-        wanted->asked = served == 0 ? twin : NULL;
-        if (served > 0 && !wanted->served)
-            ask_again(wanted, twin->address);
+        size_t place = 0;
+        while (place < wanted->next_owner &&
+               strcmp(wanted->owners[place].address, request->address) != 0)
+            place++;
+        if (!wanted->served && place < wanted->next_owner)
+            ask_next(wanted, place);
     }
-    if (served == 0)
-        return;
     metric_add(request->exchange->exchanger->outcomes[CANCELLED], 1);
-    end_request(twin);
+    end_request(request);
+}
+
+/* After a request has ended: what is under way goes on where it does not overlap with what was
+ * answered, and shards that nobody is asked for are free for the next owner. */
+static void settle(struct query_exchange *exchange)
+{
+    for (size_t i = 0; i < exchange->call->shard_count; i++)
+        exchange->wanted[i].asked = false;
+    for (struct request *request = exchange->requests; request; request = request->next) {
+        size_t served = 0;
+        if (request->done)
+            continue;
+        for (size_t i = 0; i < request->wanted_count; i++)
+            served += request->wanted[i]->served;
+        if (served > 0)
+            withdraw(request);
+        else
+            for (size_t i = 0; i < request->wanted_count; i++)
+                request->wanted[i]->asked = true;
+    }
 }
 
 static void finish_request(struct query_exchange *exchange, struct request *request,
@@ -358,73 +367,116 @@ static void finish_request(struct query_exchange *exchange, struct request *requ
         latency_note(exchanger->latency, request->address, took_ns);
     }
     end_request(request);
-    if (request->twin && !request->twin->done)
-        settle_twin(request);
-    else
-        for (size_t i = 0; i < request->wanted_count; i++)
-            request->wanted[i]->asked = NULL;
+    settle(exchange);
 }
 
 /* Hedging. */
 
-/* Another owner that has every shard of the request, or NULL. */
-static const struct members_owner *other_owner(const struct request *request)
+/* Nodes that have come since the exchange began. */
+static void look_again(struct query_exchange *exchange, struct wanted *wanted)
 {
-    const struct wanted *first = request->wanted[0];
+    struct members_owner fresh[OWNERS_MAX];
+    size_t count = members_owners(exchange->exchanger->members, exchange->call->collection->name,
+                                  wanted->name, &exchange->arena, fresh, OWNERS_MAX);
 
-    for (size_t i = first->next_owner; i < first->owner_count; i++) {
-        const struct members_owner *owner = &first->owners[i];
-        size_t k = 1;
-        for (; k < request->wanted_count; k++) {
-            const struct wanted *other = request->wanted[k];
-            size_t place = other->next_owner;
-            while (place < other->owner_count &&
-                   strcmp(other->owners[place].address, owner->address) != 0)
-                place++;
-            if (place == other->owner_count)
-                break;
-        }
-        if (k == request->wanted_count)
-            return owner;
+    for (size_t i = 0; i < count && wanted->owner_count < OWNERS_MAX; i++) {
+        size_t place = 0;
+        while (place < wanted->owner_count &&
+               strcmp(wanted->owners[place].address, fresh[i].address) != 0)
+            place++;
+        if (place == wanted->owner_count)
+            wanted->owners[wanted->owner_count++] = fresh[i];
     }
-    return NULL;
 }
 
-/* An owner that was asked out of turn is not asked again. */
-static void pass_over(struct wanted *wanted, const char *address)
+/* Whether each shard of the request has another owner that was not asked. */
+static bool has_others(struct query_exchange *exchange, const struct request *request)
+{
+    bool all = true;
+
+    for (size_t i = 0; i < request->wanted_count; i++) {
+        struct wanted *wanted = request->wanted[i];
+        if (wanted->next_owner == wanted->owner_count)
+            look_again(exchange, wanted);
+        all &= wanted->next_owner < wanted->owner_count;
+    }
+    return all;
+}
+
+/* If the owner can be asked for the shard, it is. */
+static bool take_owner(struct wanted *wanted, const char *address)
 {
     size_t place = wanted->next_owner;
 
-    while (strcmp(wanted->owners[place].address, address) != 0)
+    while (place < wanted->owner_count && strcmp(wanted->owners[place].address, address) != 0)
         place++;
-    for (; place > wanted->next_owner; place--)
-        wanted->owners[place] = wanted->owners[place - 1];
+    if (place == wanted->owner_count)
+        return false;
+    for (struct members_owner owner = wanted->owners[place]; place >= wanted->next_owner; place--)
+        wanted->owners[place] = place > wanted->next_owner ? wanted->owners[place - 1] : owner;
     wanted->next_owner++;
+    return true;
 }
 
+static bool may_hedge(struct query_exchange *exchange, const struct request *slow)
+{
+    struct latency *latency = exchange->exchanger->latency;
+    const struct wanted *first = slow->wanted[0];
+
+    if (latency_spend(latency))
+        return true;
+    /* When everybody is slow, asking twice makes it worse. */
+    return now_ns(exchange) - slow->start_ns >= LATE_NS &&
+           !latency_suspected(latency, first->owners[first->next_owner].address);
+}
+
+/* Asks others for the same shards: one node for all of them where there is one. */
+static void ask_others(struct query_exchange *exchange, const struct request *slow)
+{
+    const size_t count = slow->wanted_count;
+    bool *taken = memory_checked(arena_calloc(&exchange->arena, count, sizeof(*taken)));
+
+    for (size_t i = 0; i < count; i++) {
+        struct wanted *first = slow->wanted[i];
+        struct members_owner owner;
+        struct wanted **together;
+        size_t size = 0;
+        if (taken[i])
+            continue;
+        owner = first->owners[first->next_owner];
+        together = memory_checked(arena_calloc(&exchange->arena, count, sizeof(struct wanted *)));
+        for (size_t k = i; k < count; k++)
+            if (!taken[k] && take_owner(slow->wanted[k], owner.address)) {
+                taken[k] = true;
+                together[size++] = slow->wanted[k];
+            }
+        send_request(exchange, &owner, together, size);
+        exchange->counts.hedged++;
+        metric_add(exchange->exchanger->hedges, 1);
+    }
+}
+
+/* A node that has fallen silent is not waited for when there is nobody else. */
 static void hedge(struct query_exchange *exchange, struct request *slow)
 {
-    const struct members_owner *found = other_owner(slow);
-    struct members_owner owner;
-    struct request *twin;
+    struct exchanger *exchanger = exchange->exchanger;
 
-    slow->hedge_ns = INT64_MAX;
-    if (!found)
-        return;
-    latency_suspect(exchange->exchanger->latency, slow->address, now_ns(exchange));
-    if (!latency_spend(exchange->exchanger->latency)) {
-        slow->hedge_ns = now_ns(exchange) + HEDGE_AGAIN_NS;
+    if (!has_others(exchange, slow)) {
+        slow->hedge_ns = now_ns(exchange) + LOOK_AGAIN_NS;
+        if (!members_hears(exchanger->members, slow->address)) {
+            complain(exchange, slow, "it is silent");
+            metric_add(exchanger->outcomes[UNREACHABLE], 1);
+            end_request(slow);
+            settle(exchange);
+        }
         return;
     }
-    owner = *found;
-    for (size_t i = 0; i < slow->wanted_count; i++)
-        pass_over(slow->wanted[i], owner.address);
-    twin = send_request(exchange, &owner, slow->wanted, slow->wanted_count);
-    twin->hedge_ns = INT64_MAX;
-    twin->twin = slow;
-    slow->twin = twin;
-    exchange->counts.hedged++;
-    metric_add(exchange->exchanger->hedges, 1);
+    slow->hedge_ns = now_ns(exchange) + LATE_NS;
+    latency_suspect(exchanger->latency, slow->address, now_ns(exchange));
+    if (may_hedge(exchange, slow))
+        ask_others(exchange, slow);
+    else
+        slow->hedge_ns = now_ns(exchange) + HEDGE_AGAIN_NS;
 }
 
 /* Hedges what is late; returns when the next request will be. */
@@ -433,7 +485,7 @@ static int64_t hedge_late(struct query_exchange *exchange)
     int64_t now = now_ns(exchange), next_ns = INT64_MAX;
 
     for (struct request *request = exchange->requests; request; request = request->next) {
-        if (request->done || request->twin)
+        if (request->done)
             continue;
         if (request->hedge_ns <= now)
             hedge(exchange, request);

@@ -154,6 +154,16 @@ bool latency_avoid(struct latency *latency, const char *address, int64_t now_ns)
     return avoid;
 }
 
+bool latency_suspected(struct latency *latency, const char *address)
+{
+    bool suspected;
+
+    pthread_mutex_lock(&latency->lock);
+    suspected = find(latency, address)->suspected;
+    pthread_mutex_unlock(&latency->lock);
+    return suspected;
+}
+
 void latency_earn(struct latency *latency)
 {
     pthread_mutex_lock(&latency->lock);

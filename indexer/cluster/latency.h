@@ -22,6 +22,8 @@ int64_t latency_hedge_ns(struct latency *latency, const char *address);
 void latency_suspect(struct latency *latency, const char *address, int64_t now_ns);
 /** Whether others should be asked first. Once in a while it says no: that request is a probe. */
 bool latency_avoid(struct latency *latency, const char *address, int64_t now_ns);
+/** Whether the node has not answered since it was suspected. */
+bool latency_suspected(struct latency *latency, const char *address);
 /** A request was sent: a twentieth of a hedge becomes free. */
 void latency_earn(struct latency *latency);
 /** Takes one hedge; false when none is left. */

@@ -17,6 +17,7 @@
 
 enum {
     ANNOUNCE_MS = 1000,
+    CHANGES_MS = 20, /* changes within that time are announced together */
     SILENCE_MS = 3000,
     NODES_MAX = 2048,
     OFFSET_SLACK = 1000 /* records by which a shard may be behind another and count as fresh */
@@ -52,12 +53,18 @@ struct members {
     struct nats_connection *connection;
     natsSubscription *subscription;
 
-    pthread_mutex_t lock; /* of all that follows */
-    pthread_cond_t changed;
+    pthread_mutex_t lock; /* of the nodes */
     struct node *nodes;
     size_t node_count;
-    bool announcing, leaving;
+
+    /* The announcing thread sleeps here. Taken under the registry's lock. */
+    pthread_mutex_t wake_lock;
+    pthread_cond_t wake;
+    bool leaving, changed;
+    struct store_registry_listener listener;
+    bool announcing;
     pthread_t thread;
+
     struct metric *node_gauge, *connected_gauge, *outcomes[OUTCOMES];
 };
 
@@ -413,25 +420,55 @@ static void publish(struct members *members, bool leaving)
     arena_destroy(&arena);
 }
 
+/* Until a second after the last announcement; or until shards have changed, but at once only for the
+ * first change in a while: an assignment moves many. Returns whether this process stays. */
+static bool sleep_until_due(struct members *members)
+{
+    const int64_t soon_ns = thread_deadline(CHANGES_MS * INT64_C(1000000));
+    const int64_t second_ns = thread_deadline(ANNOUNCE_MS * INT64_C(1000000));
+    bool leaving;
+
+    pthread_mutex_lock(&members->wake_lock);
+    while (!members->leaving && thread_condition_wait(&members->wake, &members->wake_lock, soon_ns))
+        ;
+    while (!members->leaving && !members->changed &&
+           thread_condition_wait(&members->wake, &members->wake_lock, second_ns))
+        ;
+    members->changed = false;
+    leaving = members->leaving;
+    pthread_mutex_unlock(&members->wake_lock);
+    return !leaving;
+}
+
 static void *announce_all(void *context)
 {
     struct members *members = context;
 
-    pthread_mutex_lock(&members->lock);
-    while (!members->leaving) {
-        pthread_mutex_unlock(&members->lock);
-        metric_set(members->connected_gauge, nats_connection_is_up(members->connection));
-        if (nats_connection_is_up(members->connection))
+    do {
+        bool connected = nats_connection_is_up(members->connection);
+        metric_set(members->connected_gauge, connected);
+        if (connected)
             publish(members, false);
         pthread_mutex_lock(&members->lock);
         remove_silent(members);
         metric_set(members->node_gauge, (double)members->node_count + 1);
-        if (!members->leaving)
-            (void)thread_condition_wait(&members->changed, &members->lock,
-                                        thread_deadline(ANNOUNCE_MS * INT64_C(1000000)));
-    }
-    pthread_mutex_unlock(&members->lock);
+        pthread_mutex_unlock(&members->lock);
+    } while (sleep_until_due(members));
     return NULL;
+}
+
+static void wake(struct members *members, bool leaving)
+{
+    pthread_mutex_lock(&members->wake_lock);
+    members->changed = true;
+    members->leaving |= leaving;
+    pthread_cond_signal(&members->wake);
+    pthread_mutex_unlock(&members->wake_lock);
+}
+
+static void on_shards_changed(void *context)
+{
+    wake(context, false);
 }
 
 /* The connection. */
@@ -480,7 +517,8 @@ int members_open(const struct cluster_options *options, struct members **members
     (void)snprintf(fresh->subject, sizeof(fresh->subject), "windrow.cluster.%s.nodes",
                    options->config->cluster_name);
     pthread_mutex_init(&fresh->lock, NULL);
-    thread_condition_create(&fresh->changed);
+    pthread_mutex_init(&fresh->wake_lock, NULL);
+    thread_condition_create(&fresh->wake);
     make_metrics(fresh);
     *members = fresh;
     if (connect_in_background(fresh, error) == 0)
@@ -503,6 +541,9 @@ int members_announce(struct members *members, uint16_t port, struct error *error
     if (thread_start(&members->thread, "cluster", announce_all, members) != 0)
         return error_set(error, ERROR_MEMORY, "cannot start a thread");
     members->announcing = true;
+    members->listener =
+        (struct store_registry_listener){.changed = on_shards_changed, .context = members};
+    store_registry_listen(members->options.registry, &members->listener);
     return 0;
 }
 
@@ -510,10 +551,8 @@ void members_leave(struct members *members)
 {
     if (!members->announcing)
         return;
-    pthread_mutex_lock(&members->lock);
-    members->leaving = true;
-    pthread_cond_signal(&members->changed);
-    pthread_mutex_unlock(&members->lock);
+    store_registry_unlisten(members->options.registry, &members->listener);
+    wake(members, true);
     (void)pthread_join(members->thread, NULL);
     members->announcing = false;
     publish(members, true);
@@ -528,7 +567,8 @@ void members_close(struct members *members)
     nats_connection_close(members->connection);
     while (members->nodes)
         remove_node(members, &members->nodes);
-    pthread_cond_destroy(&members->changed);
+    pthread_cond_destroy(&members->wake);
+    pthread_mutex_destroy(&members->wake_lock);
     pthread_mutex_destroy(&members->lock);
     free(members);
 }
@@ -589,6 +629,17 @@ size_t members_owners(struct members *members, const char *collection, const cha
     }
     pthread_mutex_unlock(&members->lock);
     return count;
+}
+
+bool members_hears(struct members *members, const char *address)
+{
+    const struct node *node;
+
+    pthread_mutex_lock(&members->lock);
+    for (node = members->nodes; node && strcmp(node->address, address) != 0; node = node->next)
+        ;
+    pthread_mutex_unlock(&members->lock);
+    return node != NULL;
 }
 
 static struct doc copy_text(struct arena *arena, const struct doc *from)

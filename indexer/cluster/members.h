@@ -1,4 +1,5 @@
-/* members: the nodes of this cluster, as they announce themselves. Inside the room only.
+/* members: the nodes of this cluster, as they announce themselves: once a second, and at once when a shard comes,
+ * goes, or has read what it lacked. Inside the room only.
  *
  * An announcement is a message on the subject windrow.cluster.NAME.nodes, in MessagePack:
  *
@@ -38,6 +39,9 @@ void members_close(struct members *members);
  * texts in `arena`. Any thread. */
 size_t members_owners(struct members *members, const char *collection, const char *shard,
                       struct arena *arena, struct members_owner *owners, size_t max);
+
+/** Whether a node at that address has announced itself and is not silent. Any thread. */
+bool members_hears(struct members *members, const char *address);
 
 /** GET /cluster: {"name", "connected", "nodes": [...], "shards": [...]}. Any thread. */
 void members_describe(struct members *members, struct arena *arena, struct doc *out);

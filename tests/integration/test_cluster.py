@@ -193,11 +193,15 @@ class Cluster(unittest.TestCase):
         self.start_all(nodes)
         self.wait_whole(nodes)
         harness.wait_for(lambda: self.spread(nodes), "every node owns a part", 60)
+        self.wait_whole(nodes)
         lost = self.owned(nodes[2])
         nodes[2].kill()
-        reply = self.count(nodes[0]).json()
-        self.assertIs(reply["windrow"]["partial"], True)
-        self.assertEqual({label.rpartition("[")[2].rstrip("]") for label in reply["windrow"]["missing"]}, lost)
+        reply = self.count(nodes[0]).json()["windrow"]
+        missing = {label.rpartition("[")[2].rstrip("]") for label in reply["missing"]}
+        self.assertIs(reply["partial"], True)
+        # On a busy machine another node may be late, too; whatever it is, every shard is accounted for.
+        self.assertLessEqual(lost, missing)
+        self.assertEqual(missing | set(reply["offsets"]), {str(number) for number in range(PARTITIONS)})
         self.assertEqual(self.count(nodes[0], windrow={"require": "complete"}).status, 503)
         self.wait_whole(nodes[:2])
 

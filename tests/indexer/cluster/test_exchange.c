@@ -13,7 +13,7 @@
 #include "tests/indexer/worker/nats_server.h"
 #include "tests/support/test_main.h"
 
-enum { NODES = 2, SHARDS = 3, TIMEOUT_MS = 20000 };
+enum { NODES = 3, SHARDS = 3, TIMEOUT_MS = 20000 };
 
 enum behaviour {
     GOOD,
@@ -22,7 +22,7 @@ enum behaviour {
     OVERLOADED,
     SLOW,
     SLOW_ONCE,
-    MOVED, /* its shards are elsewhere by now; the other fake is released then */
+    MOVED, /* its shards are elsewhere by now */
     PARTLY /* has the first shard that it is asked for */
 };
 
@@ -33,7 +33,6 @@ struct fake {
     _Atomic enum behaviour behaviour;
     atomic_uint asked;
     atomic_bool released; /* a slow one answers */
-    struct fake *other;
 };
 
 struct stage {
@@ -71,9 +70,6 @@ static void handle(struct http_request *request)
     case SLOW_ONCE:
         while (!atomic_load(&fake->released) && (behaviour == SLOW || before == 0))
             nanosleep(&pause, NULL);
-        break;
-    case MOVED:
-        atomic_store(&fake->other->released, true);
         break;
     default:
         break;
@@ -118,24 +114,26 @@ static struct doc list(const struct doc *items, uint32_t count)
     return (struct doc){.type = DOC_ARRAY, .count = count, .items = items};
 }
 
-static struct doc shards_of(struct arena *arena, int64_t next_offset)
+static struct doc shards_of(struct arena *arena, int64_t next_offset, uint32_t first,
+                            uint32_t count)
 {
-    struct doc *items = doc_items(arena, SHARDS);
+    struct doc *items = doc_items(arena, count);
 
-    for (uint32_t i = 0; i < SHARDS; i++) {
+    for (uint32_t i = 0; i < count; i++) {
         struct doc *fields = doc_items(arena, 3);
         char name[8];
-        snprintf(name, sizeof(name), "%u", i);
+        snprintf(name, sizeof(name), "%u", first + i);
         fields[0] = doc_string(arena, name);
         fields[1] = doc_integer(next_offset);
         fields[2] = doc_integer(0);
         items[i] = list(fields, 3);
     }
-    return list(items, SHARDS);
+    return list(items, count);
 }
 
+/* Of a node with `count` shards from `first` on. */
 static void announce(struct stage *stage, const char *cluster, const char *node, uint16_t port,
-                     int64_t next_offset)
+                     int64_t next_offset, uint32_t first, uint32_t count)
 {
     struct arena arena;
     struct buffer bytes = {0};
@@ -146,7 +144,7 @@ static void announce(struct stage *stage, const char *cluster, const char *node,
     snprintf(address, sizeof(address), "127.0.0.1:%u", port);
     collection.items = doc_items(&arena, 8);
     put(&collection, &arena, "name", doc_string(&arena, "news"));
-    put(&collection, &arena, "shards", shards_of(&arena, next_offset));
+    put(&collection, &arena, "shards", shards_of(&arena, next_offset, first, count));
     put(&collection, &arena, "expected", list(NULL, 0));
     doc.items = doc_items(&arena, 20);
     put(&doc, &arena, "v", doc_integer(1));
@@ -205,21 +203,38 @@ static void stage_open(struct stage *stage)
                                                          .io = io_posix()},
                                &stage->cluster, &error) == 0,
                   "%s", error.text);
-    for (int i = 0; i < NODES; i++) {
+    for (int i = 0; i < NODES; i++)
         fake_open(&stage->fakes[i]);
-        stage->fakes[i].other = &stage->fakes[(i + 1) % NODES];
-    }
 }
 
 /* The first node is the freshest, so it is asked first. */
+static void announce_all(struct stage *stage)
+{
+    static const struct {
+        const char *name;
+        int64_t next_offset;
+        uint32_t first, count;
+    } nodes[NODES] = {{"n0", 1000000, 0, SHARDS}, {"n1", 900000, 0, 2}, {"n2", 800000, 2, 1}};
+    static const struct timespec pause = {.tv_nsec = 5000000};
+
+    /* The first ones may come before anybody listens; of five in a row three are of all. */
+    for (int i = 0; i < 4000 && outcomes(stage, "taken") < 5; i++) {
+        for (int k = 0; k < NODES; k++)
+            announce(stage, "test", nodes[k].name, http_server_port(stage->fakes[k].server),
+                     nodes[k].next_offset, nodes[k].first, nodes[k].count);
+        nanosleep(&pause, NULL);
+    }
+    ck_assert_int_ge(outcomes(stage, "taken"), 5);
+}
+
 static void announce_both(struct stage *stage)
 {
     static const struct timespec pause = {.tv_nsec = 5000000};
 
     /* The first ones may come before anybody listens; of three in a row two are of both. */
     for (int i = 0; i < 4000 && outcomes(stage, "taken") < 3; i++) {
-        announce(stage, "test", "n0", http_server_port(stage->fakes[0].server), 1000000);
-        announce(stage, "test", "n1", http_server_port(stage->fakes[1].server), 900000);
+        announce(stage, "test", "n0", http_server_port(stage->fakes[0].server), 1000000, 0, SHARDS);
+        announce(stage, "test", "n1", http_server_port(stage->fakes[1].server), 900000, 0, SHARDS);
         nanosleep(&pause, NULL);
     }
     ck_assert_int_ge(outcomes(stage, "taken"), 3);
@@ -243,6 +258,9 @@ struct taken {
     unsigned answers, shards;
 };
 
+/* A slow node that answers when another one's answer without shards was taken. */
+static struct fake *after_moved;
+
 static bool says(const struct query_peer_answer *answer, const char *word)
 {
     return answer->body_bytes == strlen(word) && memcmp(answer->body, word, strlen(word)) == 0;
@@ -253,9 +271,10 @@ static int accept_sound(void *context, const struct query_peer_answer *answer, s
     struct taken *taken = context;
     size_t count = answer->shard_count;
 
-    if (says(answer, "moved"))
+    if (says(answer, "moved")) {
         count = 0;
-    else if (says(answer, "partly"))
+        atomic_store(&after_moved->released, true);
+    } else if (says(answer, "partly"))
         count = 1;
     else if (!says(answer, "sound"))
         return error_set(error, ERROR_INVALID, "not sound");
@@ -378,11 +397,53 @@ START_TEST(a_hedge_without_shards_leaves_the_slow_request_alone)
     announce_both(&stage);
     atomic_store(&stage.fakes[0].behaviour, SLOW);
     atomic_store(&stage.fakes[1].behaviour, MOVED);
+    after_moved = &stage.fakes[0];
     counts = call(&stage, &taken);
     ck_assert_uint_eq(counts.asked, 2);
     ck_assert_uint_eq(counts.answered, 2);
     ck_assert_uint_eq(taken.shards, SHARDS);
     ck_assert_uint_eq(stage.fakes[0].asked, 1);
+    stage_close(&stage);
+}
+END_TEST
+
+START_TEST(a_slow_node_is_hedged_to_several_that_share_its_shards)
+{
+    static struct stage stage;
+    struct query_peer_counts counts;
+    struct taken taken;
+
+    stage_open(&stage);
+    announce_all(&stage);
+    for (int i = 0; i < 25; i++) /* earns a second hedge */
+        (void)call(&stage, &taken);
+    atomic_store(&stage.fakes[0].behaviour, SLOW);
+    counts = call(&stage, &taken);
+    ck_assert_uint_eq(counts.hedged, 2);
+    ck_assert_uint_eq(taken.answers, 2);
+    ck_assert_uint_eq(taken.shards, SHARDS);
+    stage_close(&stage);
+}
+END_TEST
+
+/* It has stopped, and nobody else has its shards: they are missing before the deadline. */
+START_TEST(a_silent_node_is_not_waited_for)
+{
+    const int64_t deadline_ns = io_monotonic_ns(io_posix()) + (int64_t)TIMEOUT_MS * 1000000;
+    static struct stage stage;
+    struct query_peer_counts counts;
+    struct error error = {0};
+    struct taken taken;
+
+    stage_open(&stage);
+    ck_assert_int_eq(cluster_announce(stage.cluster, 1, &error), 0);
+    announce_both(&stage);
+    for (int i = 0; i < NODES; i++)
+        atomic_store(&stage.fakes[i].behaviour, SLOW);
+    counts = call(&stage, &taken);
+    ck_assert_uint_eq(counts.answered, 0);
+    ck_assert_uint_eq(taken.shards, 0);
+    ck_assert_int_lt(io_monotonic_ns(io_posix()), deadline_ns);
     stage_close(&stage);
 }
 END_TEST
@@ -439,7 +500,7 @@ START_TEST(announcements_of_others_are_counted_and_ignored)
     for (int i = 0;
          i < 4000 && (outcomes(&stage, "malformed") < 4 || outcomes(&stage, "foreign_cluster") < 2);
          i++) {
-        announce(&stage, "other", "n0", http_server_port(stage.fakes[0].server), 10);
+        announce(&stage, "other", "n0", http_server_port(stage.fakes[0].server), 10, 0, SHARDS);
         (void)natsConnection_PublishString(stage.connection, subject, "hello");
         (void)natsConnection_Publish(stage.connection, subject, truncated, sizeof(truncated) - 1);
         (void)natsConnection_Flush(stage.connection);
@@ -454,10 +515,72 @@ START_TEST(announcements_of_others_are_counted_and_ignored)
 }
 END_TEST
 
+/* Time until an announcement that offers so many shards. */
+static int64_t announced_ns(natsSubscription *announcements, uint32_t shards)
+{
+    const int64_t start_ns = io_monotonic_ns(io_posix());
+    bool found = false;
+
+    while (!found) {
+        natsMsg *message = NULL;
+        struct arena arena;
+        struct doc doc;
+        struct error error = {0};
+        const struct doc *collections;
+        ck_assert_int_eq(natsSubscription_NextMsg(&message, announcements, TIMEOUT_MS), NATS_OK);
+        arena_create(&arena, 0);
+        ck_assert_int_eq(doc_parse_msgpack(&arena, (const uint8_t *)natsMsg_GetData(message),
+                                           (size_t)natsMsg_GetDataLength(message), NULL, &doc,
+                                           &error),
+                         0);
+        collections = doc_get(&doc, "collections");
+        found = doc_get(&collections->items[0], "shards")->count == shards;
+        arena_destroy(&arena);
+        natsMsg_Destroy(message);
+    }
+    return io_monotonic_ns(io_posix()) - start_ns;
+}
+
+/* Not after the rest of the period: that is how long searches would call the shard missing. */
+START_TEST(a_shard_that_comes_is_announced_at_once)
+{
+    enum { CHANGES = 6 };
+    static struct stage stage;
+    natsSubscription *announcements;
+    struct store_shard *shard;
+    struct error error = {0};
+    int64_t period_ns, changes_ns = 0;
+
+    stage_open(&stage);
+    ck_assert_int_eq(natsConnection_SubscribeSync(&announcements, stage.connection,
+                                                  "windrow.cluster.test.nodes"),
+                     NATS_OK);
+    ck_assert_int_eq(natsConnection_Flush(stage.connection), NATS_OK);
+    ck_assert_int_eq(cluster_announce(stage.cluster, 1, &error), 0);
+    (void)announced_ns(announcements, 0);
+    period_ns = announced_ns(announcements, 0);
+    ck_assert_msg(store_registry_claim(stage.registry, &stage.collection, "0", &shard, &error) == 0,
+                  "%s", error.text);
+    changes_ns += announced_ns(announcements, 1);
+    for (int i = 0; i < CHANGES; i++) {
+        store_registry_set_behind(stage.registry, "news", "0", i % 2 == 0);
+        changes_ns += announced_ns(announcements, i % 2 == 0 ? 0 : 1);
+    }
+    ck_assert_int_lt(changes_ns, period_ns * CHANGES / 2);
+    cluster_leave(stage.cluster);
+    store_registry_close_all(stage.registry, false);
+    natsSubscription_Destroy(announcements);
+    stage_close(&stage);
+}
+END_TEST
+
 TEST_TABLE(TEST(one_request_for_all_shards_of_a_node),
            TEST(a_node_that_fails_is_passed_over_at_once), TEST(a_node_that_is_gone_is_asked_last),
            TEST(a_slow_node_is_hedged_and_then_asked_last),
+           TEST(a_slow_node_is_hedged_to_several_that_share_its_shards),
+           TEST(a_silent_node_is_not_waited_for),
            TEST(a_hedge_without_shards_leaves_the_slow_request_alone),
            TEST(a_hedge_with_some_shards_leaves_the_rest_to_the_slow_node),
            TEST(shards_stay_unanswered_when_everybody_fails),
-           TEST(announcements_of_others_are_counted_and_ignored))
+           TEST(announcements_of_others_are_counted_and_ignored),
+           TEST(a_shard_that_comes_is_announced_at_once))
