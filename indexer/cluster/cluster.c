@@ -57,13 +57,13 @@ const struct query_peers *cluster_peers(const struct cluster *cluster)
 /* The asking node sends how much of its request's time is left. */
 static int64_t timeout_of(struct http_request *request)
 {
-    enum { TIMEOUT_MAX_MS = 3600 * 1000 };
+    enum { TIMEOUT_DEFAULT_MS = 30000, TIMEOUT_MAX_MS = 3600 * 1000 };
     const char *argument = http_request_argument(request, "timeout_ms");
     uint64_t given;
 
     if (!argument || text_parse_u64(argument, strlen(argument), &given) != 0 ||
         given > TIMEOUT_MAX_MS)
-        return 0;
+        return TIMEOUT_DEFAULT_MS;
     return (int64_t)given;
 }
 
@@ -74,10 +74,11 @@ static void handle_query(struct http_request *request)
                                                .io = cluster->options.io,
                                                .timeout_ms = timeout_of(request),
                                                .pool = http_request_pool(request),
-                                               .cancelled = http_request_cancelled(request)};
+                                               .stop = &request->stop};
     struct buffer reply = {0};
     struct error error = {0};
 
+    request->stop.deadline_ns = request->complete_ns + options.timeout_ms * 1000000;
     if (query_answer(cluster->options.config, &options, request->body.data, request->body.size,
                      &reply, &error) != 0) {
         http_reply_from_error(request, &error);

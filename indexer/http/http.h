@@ -21,6 +21,7 @@
 #include "base/error.h"
 #include "base/io.h"
 #include "base/metrics.h"
+#include "base/stop.h"
 #include "base/thread_pool.h"
 #include "config/config.h"
 
@@ -63,8 +64,8 @@ void http_server_add_routes(struct http_server *server, const struct http_route 
 void http_server_on_stop(struct http_server *server, void (*wake)(void *context), void *context);
 /** Listens. ERROR_IO with the address when it is in use. */
 int http_server_start(struct http_server *server, struct error *error);
-/** Stops listening, lets requests under way finish (at most 5 s), closes. Handlers have returned
- * and none begins. */
+/** Stops listening, lets requests under way finish (after 5 s they are given up), closes. Handlers
+ * have returned and none begins. */
 void http_server_stop(struct http_server *server);
 /** The port it listens on (for `listen: 127.0.0.1:0`). */
 uint16_t http_server_port(const struct http_server *server);
@@ -84,8 +85,12 @@ struct http_request {
     const char *parts[HTTP_PATH_PARTS_MAX]; /* what {..} of the route matched, decoded */
     size_t part_count;
     struct buffer body;
-    struct arena arena; /* everything a handler makes */
-    int64_t start_ns;
+    struct arena arena;  /* everything a handler makes */
+    int64_t start_ns;    /* its headers were complete */
+    int64_t complete_ns; /* its body, too: a client's timeout counts from here */
+    /* When the work for it ends. Handlers set the deadline; nobody waits any more when the client has
+     * closed its connection, or a while after the server began to stop. */
+    struct stop stop;
 
     /* the reply */
     unsigned status;

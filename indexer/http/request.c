@@ -121,6 +121,12 @@ void http_reply_from_error(struct http_request *request, const struct error *err
 {
     unsigned status = 500;
 
+    /* For the metrics: nobody reads it. The number is nginx's. */
+    if (error->code == ERROR_CANCELLED && request->stop.code == ERROR_CANCELLED &&
+        !atomic_load(&request->server->stopping)) {
+        http_reply_error(request, 499, "%s", error->text);
+        return;
+    }
     switch (error->code) {
     case ERROR_INVALID: /* Qdrant tells bad values from bad forms by the status */
         status = strncmp(error->text, "Validation error", 16) == 0 ? 422 : 400;
@@ -143,7 +149,7 @@ void http_reply_from_error(struct http_request *request, const struct error *err
         status = 501;
         break;
     case ERROR_PEER:
-    case ERROR_CANCELLED: /* the service stops */
+    case ERROR_CANCELLED: /* the service stops, or closes a partition */
     case ERROR_NO_SPACE:
     case ERROR_UNAVAILABLE:
         status = 503;

@@ -9,6 +9,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <microhttpd.h>
+#include <poll.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -40,7 +41,8 @@ enum pending_state { PENDING_HEADERS, PENDING_BODY, PENDING_QUEUED, PENDING_DONE
 struct pending {
     struct thread_task task;
     struct http_request request;
-    _Atomic int state;   /* enum pending_state */
+    _Atomic int state; /* enum pending_state */
+    int socket;
     bool refused;        /* by its headers: the reply is ready, the body is thrown away */
     bool owed;           /* counted in replies_owed */
     uint64_t body_bytes; /* that came in, kept or not */
@@ -51,6 +53,22 @@ struct pending {
 static bool is_probe(const struct http_request *request)
 {
     return request->route && request->route->route->access == HTTP_PROBE;
+}
+
+/* Whoever sent the request and closes its connection, or its sending half, does not wait for the
+ * answer of a read any more; a write goes on. While a connection is suspended libmicrohttpd does not
+ * look at its socket, so the work for the request does, now and then. It ends, too, when the server
+ * wants to be gone. */
+static bool is_abandoned(void *context)
+{
+    const struct pending *pending = context;
+    const struct http_server *server = pending->request.server;
+    struct pollfd look = {.fd = pending->socket, .events = POLLRDHUP};
+
+    return (pending->request.route->route->access == HTTP_READ && poll(&look, 1, 0) > 0 &&
+            (look.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0) ||
+           (atomic_load(&server->stopping) &&
+            io_monotonic_ns(server->options.io) > server->patience_end_ns);
 }
 
 static void execute(struct http_request *request)
@@ -67,10 +85,17 @@ static struct pending *pending_of(struct thread_task *task)
 static void run_task(struct thread_task *task, uint32_t thread)
 {
     struct pending *pending = pending_of(task);
-    struct MHD_Connection *connection = pending->request.connection;
+    struct http_request *request = &pending->request;
+    struct MHD_Connection *connection = request->connection;
+    struct error error;
 
     (void)thread;
-    execute(&pending->request);
+    if (stop_check(&request->stop, &error) == 0) { /* it may have waited for its turn */
+        execute(request);
+    } else {
+        http_reply_from_error(request, &error);
+        http_route_count(request);
+    }
     atomic_store(&pending->state, PENDING_DONE);
     MHD_resume_connection(connection); /* `pending` may be gone */
 }
@@ -187,6 +212,12 @@ static struct pending *pending_new(struct http_server *server, struct MHD_Connec
     pending->request.accept = accept ? accept : "";
     pending->request.start_ns = io_monotonic_ns(server->options.io);
     pending->task.run = run_task;
+    pending->socket =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+    stop_create(&pending->request.stop, server->options.io);
+    pending->request.stop.ending = &server->stopping;
+    pending->request.stop.abandoned = is_abandoned;
+    pending->request.stop.context = pending;
     (void)http_route_find(&pending->request);
     pending->refused = !http_admit(&pending->request);
     return pending;
@@ -197,6 +228,8 @@ static enum MHD_Result answer(struct http_server *server, struct pending *pendin
 {
     struct http_request *request = &pending->request;
 
+    request->complete_ns = io_monotonic_ns(server->options.io);
+    atomic_store(&request->stop.next_look_ns, request->complete_ns + STOP_LOOK_MS * 1000000);
     if (!pending->refused && pending->body_too_large) {
         pending->refused = true;
         http_reply_error(request, 413, "The body is larger than %d bytes", HTTP_BODY_MAX_BYTES);
@@ -398,10 +431,13 @@ static void wait_until_sent(struct http_server *server)
 
 void http_server_stop(struct http_server *server)
 {
-    /* Waiting requests give up, the others finish, new ones are told 503. The pool resumes all that
+    /* Waiting requests give up, the others finish or are given up when they take longer than the
+     * server's patience, new ones are told 503. The pool resumes all that
      * it accepted before it ends: MHD must not be stopped while a connection is suspended. Nor must
      * it be quiesced before: with a pool of epoll threads libmicrohttpd 0.9.75 aborts when one of
      * them wakes up meanwhile, because both take the listener out of that thread's epoll set. */
+    server->patience_end_ns =
+        io_monotonic_ns(server->options.io) + STOP_WAIT_SECONDS * INT64_C(1000000000);
     atomic_store(&server->stopping, true);
     if (server->wake)
         server->wake(server->wake_context);

@@ -25,6 +25,7 @@ struct http_server {
     struct MHD_Daemon *daemon; /* NULL: not started */
     struct thread_pool *pool;
     atomic_bool stopping;
+    int64_t patience_end_ns;     /* monotonic; set before `stopping` */
     void (*wake)(void *context); /* see http_server_on_stop; or NULL */
     void *wake_context;
     atomic_size_t bodies_bytes; /* of all requests that are here */

@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <xxhash.h>
 
 #include "base/buffer.h"
@@ -21,9 +22,46 @@ enum {
 static const size_t CACHE_MAX_BYTES = (size_t)256 << 20;
 
 static pthread_mutex_t cache_lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_mutex_t build_lock = PTHREAD_MUTEX_INITIALIZER; /* one pass at a time */
 static struct column *cache;
 static size_t cache_bytes;
+
+/* One pass over a table at a time; the others wait for its columns. */
+static struct {
+    pthread_mutex_t lock;
+    pthread_cond_t free;
+    bool taken;
+} building = {.lock = PTHREAD_MUTEX_INITIALIZER, .free = PTHREAD_COND_INITIALIZER};
+
+/* False at the end of the view's time. */
+static bool building_take(const struct query_view *view)
+{
+    int64_t left_ns = view->stop->deadline_ns - io_monotonic_ns(view->io);
+    struct timespec until;
+    int code = 0;
+    bool taken;
+
+    left_ns = left_ns > 0 ? left_ns : 0;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += left_ns / 1000000000;
+    until.tv_nsec += left_ns % 1000000000;
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    (void)pthread_mutex_lock(&building.lock);
+    while (building.taken && code == 0)
+        code = pthread_cond_timedwait(&building.free, &building.lock, &until);
+    taken = !building.taken;
+    building.taken = true;
+    (void)pthread_mutex_unlock(&building.lock);
+    return taken;
+}
+
+static void building_give(void)
+{
+    (void)pthread_mutex_lock(&building.lock);
+    building.taken = false;
+    (void)pthread_cond_signal(&building.free);
+    (void)pthread_mutex_unlock(&building.lock);
+}
 
 /* The cache. */
 
@@ -293,8 +331,10 @@ static int make_batch(struct making *makings, size_t count, const struct query_r
 }
 
 /* All missing columns in one pass over the payloads. */
-static int make_columns(struct making *makings, size_t count, const struct query_row *row)
+static int make_columns(const struct query_view *view, struct making *makings, size_t count,
+                        const struct query_row *row)
 {
+    struct error ignored; /* whoever needs the columns finds that it has to stop */
     struct buffer encoded = {0};
     struct arena scratch;
     int code = 0;
@@ -302,8 +342,10 @@ static int make_columns(struct making *makings, size_t count, const struct query
     arena_create(&scratch, 0);
     for (uint32_t first = 0; code == 0 && first < row->source->row_count; first += BATCH_ROWS) {
         uint32_t left = row->source->row_count - first;
-        code = make_batch(makings, count, row, first, left < BATCH_ROWS ? left : BATCH_ROWS,
-                          &scratch, &encoded);
+        code = query_view_check(view, &ignored);
+        if (code == 0)
+            code = make_batch(makings, count, row, first, left < BATCH_ROWS ? left : BATCH_ROWS,
+                              &scratch, &encoded);
         arena_reset(&scratch);
     }
     arena_destroy(&scratch);
@@ -360,7 +402,7 @@ static void make_missing(const struct query_view *view, size_t shard,
         making_start(&makings[count], directory, source, &filter->slots[i]);
         makings[count++].column->listed = is_listed(view->collection, &filter->slots[i]);
     }
-    code = make_columns(makings, count, &row);
+    code = make_columns(view, makings, count, &row);
     for (size_t i = 0; i < count; i++) {
         if (code == 0 && makings[i].column->codes) {
             query_column_arrange(makings[i].column);
@@ -407,12 +449,11 @@ bool query_columns_acquire(const struct query_view *view, size_t shard,
         source->row_count < ROWS_MIN)
         return false;
     memset(columns, 0, filter->slot_count * sizeof(*columns));
-    if (take_known(directory, source, filter, columns) > 0) {
-        (void)pthread_mutex_lock(&build_lock);
+    if (take_known(directory, source, filter, columns) > 0 && building_take(view)) {
         if (take_known(directory, source, filter, columns) > 0)
             make_missing(view, shard, source, filter, columns);
         (void)take_known(directory, source, filter, columns);
-        (void)pthread_mutex_unlock(&build_lock);
+        building_give();
     }
     for (uint32_t i = 0; i < filter->slot_count; i++)
         all = all && columns[i] && columns[i]->codes;

@@ -39,13 +39,15 @@ struct column {
 void query_column_arrange(struct column *column);
 
 /** The rows of the source that match, as bits (zeroed by the caller), and their number, found
- * through postings. False when no condition leaves at most `rows_max` rows: then nothing is set. */
+ * through postings. False when no condition leaves at most `rows_max` rows, or the meter says to
+ * stop: the bits are of no use then. */
 bool query_postings_match(const struct query_filter *filter, const struct filter_binding *binding,
                           const struct query_row *row, uint64_t rows_max, struct arena *scratch,
-                          uint64_t *bits, uint64_t *count);
+                          struct stop_meter *meter, uint64_t *bits, uint64_t *count);
 
 /** Columns for all slots of a filter over a chunk or run; builds what is missing. False when one of
- * them cannot be had (not fit, or a damaged payload): the caller decodes payloads. Any thread. */
+ * them cannot be had (not fit, a damaged payload, or the view's stop): the caller decodes payloads,
+ * or finds that it has to stop. Any thread. */
 bool query_columns_acquire(const struct query_view *view, size_t shard,
                            const struct store_source *source, const struct query_filter *filter,
                            struct column **columns);

@@ -14,8 +14,8 @@
 
 enum filter_limits {
     FILTER_DEPTH_MAX = 32,
-    FILTER_CONDITIONS_MAX = 4096,
-    FILTER_VALUES_MAX = 100000 /* of any, except and has_id */
+    FILTER_CONDITIONS_MAX = 4096, /* and words of a text match */
+    FILTER_VALUES_MAX = 100000    /* values, ids and words of all conditions together */
 };
 
 /* Keys that are no payload. */
@@ -137,18 +137,29 @@ struct filter_subject {
     size_t size_bytes;
     const struct doc *payload; /* NULL: not decoded yet */
     struct doc decoded;
-    int code; /* 0 or why the payload could not be read */
+    struct stop_meter *meter; /* NULL: no row takes long */
+    int code; /* 0, why the payload could not be read, or why the meter says to stop */
     struct error *error;
 };
 
-/** Evaluates; a payload that cannot be read leaves its error in `subject->code`. */
+/** Whether evaluation may go on after so many more steps; else `subject->code` says why not. */
+static inline bool filter_may_go_on(struct filter_subject *subject, size_t steps)
+{
+    if (subject->code == 0 && subject->meter)
+        subject->code = stop_meter_add(
+            subject->meter, (uint32_t)(steps < UINT32_MAX ? steps : UINT32_MAX), subject->error);
+    return subject->code == 0;
+}
+
+/** Evaluates; `subject->code` is not 0 when there is no answer. */
 bool filter_group_match(const struct query_filter *filter, struct filter_subject *subject);
 
 /** As query_filter_match with what the caller prepared in `subject`: row and scratch at least. */
 int filter_subject_match(const struct query_filter *filter, struct filter_subject *subject,
                          bool *matches);
 
-/** Whether the values of a code pass a bound condition; remembered in the binding. */
+/** Whether the values of a code pass a bound condition; remembered in the binding, unless
+ * `subject->code` says that there is no answer. */
 bool filter_code_match(const struct filter_condition *condition, struct filter_subject *subject,
                        uint32_t code);
 
@@ -170,6 +181,7 @@ struct filter_compiler {
     bool impure;     /* a nested condition looked at more than the payload */
     bool not_bindable;
     uint32_t condition_count;
+    uint32_t value_count;
     struct error *error;
 };
 
@@ -179,6 +191,9 @@ int filter_error(const struct filter_compiler *compiler, const struct filter_pla
 /** ERROR_INVALID unless `doc` is a map with only the keys in `known` (NULL-terminated). */
 int filter_check_keys(const struct filter_compiler *compiler, const struct filter_place *place,
                       const struct doc *doc, const char *const *known);
+/** ERROR_INVALID when the filter has more values with these. */
+int filter_count_values(struct filter_compiler *compiler, const struct filter_place *place,
+                        uint32_t count);
 struct filter_place filter_place_name(const struct filter_place *parent, const char *name);
 struct filter_place filter_place_index(const struct filter_place *parent, uint32_t index);
 /** A value that is there and not null. */
@@ -204,8 +219,8 @@ bool filter_parse_time_us(const char *text, size_t length, int64_t *time_us);
  * `arena`). False at the end. */
 bool filter_next_word(const char **at, const char *end, struct arena *arena,
                       struct filter_slice *word);
-/** Whether the words of `text` satisfy a text match. */
+/** Whether the words of `text` satisfy a text match of the subject. */
 bool filter_match_words(const struct filter_match *match, const char *text, size_t length,
-                        struct arena *scratch);
+                        struct filter_subject *subject);
 
 #endif

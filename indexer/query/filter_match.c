@@ -89,7 +89,7 @@ static bool has_slice(const struct filter_slice *slices, uint32_t count, const v
 }
 
 static bool value_matches(const struct filter_match *match, const struct doc *value,
-                          struct arena *scratch)
+                          struct filter_subject *subject)
 {
     bool found;
 
@@ -109,7 +109,7 @@ static bool value_matches(const struct filter_match *match, const struct doc *va
         return match->kind == FILTER_MATCH_STRINGS ? found : value->type != DOC_NULL && !found;
     default:
         return value->type == DOC_STRING &&
-               filter_match_words(match, value->string, value->count, scratch);
+               filter_match_words(match, value->string, value->count, subject);
     }
 }
 
@@ -143,7 +143,7 @@ static bool count_in_range(const struct filter_range *range, const struct doc *v
 
 struct field_walk {
     const struct filter_field *field;
-    struct arena *scratch;
+    struct filter_subject *subject;
     bool seen;     /* the path leads to at least one value */
     bool filled;   /* one of them is neither null nor [] */
     bool has_null; /* one of them is null or holds a null */
@@ -151,9 +151,9 @@ struct field_walk {
 };
 
 static bool value_passes(const struct filter_field *field, const struct doc *value,
-                         struct arena *scratch)
+                         struct filter_subject *subject)
 {
-    return value_matches(&field->match, value, scratch) ||
+    return value_matches(&field->match, value, subject) ||
            (field->range.kind != FILTER_RANGE_NONE && value_in_range(&field->range, value));
 }
 
@@ -163,6 +163,8 @@ static bool visit_field(void *context, const struct doc *value)
     struct field_walk *walk = context;
     const struct filter_field *field = walk->field;
 
+    if (!filter_may_go_on(walk->subject, value->type == DOC_ARRAY ? 1 + (size_t)value->count : 1))
+        return true;
     walk->seen = true;
     walk->filled = walk->filled || !is_empty_value(value);
     walk->has_null = walk->has_null || is_null_value(value);
@@ -171,17 +173,19 @@ static bool visit_field(void *context, const struct doc *value)
         (field->has_null && field->null == is_null_value(value)))
         walk->matches = true;
     if (value->type != DOC_ARRAY) {
-        walk->matches = walk->matches || value_passes(field, value, walk->scratch);
+        walk->matches = walk->matches || value_passes(field, value, walk->subject);
     } else {
         for (uint32_t i = 0; i < value->count && !walk->matches; i++)
-            walk->matches = value_passes(field, &value->items[i], walk->scratch);
+            walk->matches = value_passes(field, &value->items[i], walk->subject);
     }
     return walk->matches;
 }
 
 static bool load_payload(struct filter_subject *subject)
 {
-    if (!subject->payload && subject->code == 0) {
+    enum { BYTES_IN_A_STEP = 16 };
+
+    if (!subject->payload && filter_may_go_on(subject, subject->size_bytes / BYTES_IN_A_STEP)) {
         subject->code = subject->bytes ? query_payload_decode(subject->row, subject->bytes,
                                                               subject->size_bytes, subject->scratch,
                                                               &subject->decoded, subject->error)
@@ -237,7 +241,7 @@ static struct doc virtual_value(const struct filter_condition *condition,
 }
 
 static bool match_virtual_field(const struct filter_condition *condition,
-                                const struct filter_subject *subject)
+                                struct filter_subject *subject)
 {
     const struct filter_field *field = condition->field;
     enum filter_match_kind kind = field->match.kind;
@@ -258,9 +262,8 @@ static bool match_virtual_field(const struct filter_condition *condition,
         value = (struct doc){.type = DOC_STRING,
                              .count = (uint32_t)strlen(subject->row->shard),
                              .string = subject->row->shard};
-    return value_matches(&field->match, &value, subject->scratch) ||
-           count_in_range(&field->count, &value) || (field->has_empty && !field->empty) ||
-           (field->has_null && !field->null);
+    return value_matches(&field->match, &value, subject) || count_in_range(&field->count, &value) ||
+           (field->has_empty && !field->empty) || (field->has_null && !field->null);
 }
 
 struct nested_walk {
@@ -280,7 +283,7 @@ static bool visit_nested(void *context, const struct doc *value)
     element.binding = NULL;
     walk->matches = filter_group_match(walk->group, &element);
     walk->subject->code = element.code;
-    return walk->matches;
+    return walk->matches || element.code != 0;
 }
 
 static bool match_has_id(const struct filter_condition *condition,
@@ -319,7 +322,7 @@ static bool match_values(const struct filter_condition *condition, struct filter
 {
     static const struct filter_field none = {0};
     struct field_walk walk = {.field = condition->field ? condition->field : &none,
-                              .scratch = subject->scratch};
+                              .subject = subject};
     struct nested_walk nested = {condition->group, subject, false};
 
     if (!values && !load_payload(subject))
@@ -354,8 +357,12 @@ bool filter_code_match(const struct filter_condition *condition, struct filter_s
                                    condition->field->range.present)
                       ? 2
                       : 1;
-    if (*answer == 0)
-        *answer = match_values(condition, subject, query_column_values(column, code)) ? 2 : 1;
+    if (*answer == 0) {
+        bool matches = match_values(condition, subject, query_column_values(column, code));
+        if (subject->code != 0)
+            return false;
+        *answer = matches ? 2 : 1;
+    }
     return *answer == 2;
 }
 
@@ -371,6 +378,8 @@ static bool match_condition(const struct filter_condition *condition,
 {
     if (subject->binding && condition->slot >= 0)
         return match_bound(condition, subject);
+    if (!filter_may_go_on(subject, 1))
+        return false;
     switch (condition->kind) {
     case FILTER_FIELD:
         return condition->virtual_key == FILTER_PAYLOAD ? match_values(condition, subject, NULL)

@@ -70,18 +70,14 @@ static uint32_t lower(uint32_t character)
     return classes == (locale_t)0 ? character : (uint32_t)towlower_l((wint_t)character, classes);
 }
 
-bool filter_next_word(const char **at, const char *end, struct arena *arena,
-                      struct filter_slice *word)
+/* The word [*start, *at) at or behind the former *at. */
+static bool find_word(const char **at, const char *end, const char **start)
 {
-    const char *start;
-    size_t used = 0;
-    char *out;
-
     (void)pthread_once(&classes_once, classes_load);
-    for (start = *at; *at < end; start = *at)
+    for (*start = *at; *at < end; *start = *at)
         if (is_word_character(take_character(at, end)))
             break;
-    if (start == end)
+    if (*start == end)
         return false;
     while (*at < end) {
         const char *before = *at;
@@ -90,13 +86,67 @@ bool filter_next_word(const char **at, const char *end, struct arena *arena,
             break;
         }
     }
-    /* Lower case takes at most one byte more than upper case (two become three). */
-    out = arena_alloc(arena, (size_t)(*at - start) * 2, 1);
+    return true;
+}
+
+/* Lower case takes at most one byte more than upper case (two become three). */
+static size_t lower_bytes_max(const char *start, const char *end)
+{
+    return (size_t)(end - start) * 2;
+}
+
+static size_t write_lower(const char *start, const char *end, char *out)
+{
+    size_t used = 0;
+
+    while (start < end)
+        used += put_character(out + used, lower(take_character(&start, end)));
+    return used;
+}
+
+bool filter_next_word(const char **at, const char *end, struct arena *arena,
+                      struct filter_slice *word)
+{
+    const char *start;
+    char *out;
+
+    if (!find_word(at, end, &start))
+        return false;
+    out = arena_alloc(arena, lower_bytes_max(start, *at), 1);
     if (!out)
         return false;
-    for (const char *from = start; from < *at;)
-        used += put_character(out + used, lower(take_character(&from, *at)));
-    *word = (struct filter_slice){out, used};
+    *word = (struct filter_slice){out, write_lower(start, *at, out)};
+    return true;
+}
+
+/* Matching. */
+
+struct text_walk {
+    const struct filter_match *match;
+    struct filter_subject *subject;
+    const char *end;
+    struct filter_slice word; /* until the next one */
+    char *out;
+    size_t room;
+};
+
+/* A word costs two steps of the meter, a comparison with a wanted word a quarter of one. */
+static bool next_word(struct text_walk *walk, const char **at)
+{
+    const char *start;
+    size_t needed;
+
+    if (!filter_may_go_on(walk->subject, 2 + walk->match->count / 4) ||
+        !find_word(at, walk->end, &start))
+        return false;
+    needed = lower_bytes_max(start, *at);
+    if (needed > walk->room) {
+        walk->room = 2 * needed;
+        walk->out = arena_alloc(walk->subject->scratch, walk->room, 1);
+        if (!walk->out)
+            return false;
+    }
+    walk->word = (struct filter_slice){walk->out, write_lower(start, *at, walk->out)};
     return true;
 }
 
@@ -106,48 +156,41 @@ static bool same_word(const struct filter_slice *a, const struct filter_slice *b
 }
 
 /* All wanted words, anywhere. */
-static bool has_all(const struct filter_match *match, const char *at, const char *end,
-                    struct arena *scratch)
+static bool has_all(struct text_walk *walk, const char *at)
 {
-    bool *found = arena_calloc(scratch, match->count, sizeof(*found));
-    struct filter_slice word;
+    const struct filter_match *match = walk->match;
+    bool *found = arena_calloc(walk->subject->scratch, match->count, sizeof(*found));
     uint32_t missing = match->count;
 
-    while (found && missing > 0 && filter_next_word(&at, end, scratch, &word))
+    while (found && missing > 0 && next_word(walk, &at))
         for (uint32_t i = 0; i < match->count; i++)
-            if (!found[i] && same_word(&match->values[i], &word)) {
+            if (!found[i] && same_word(&match->values[i], &walk->word)) {
                 found[i] = true;
                 missing--;
             }
     return missing == 0;
 }
 
-static bool has_any(const struct filter_match *match, const char *at, const char *end,
-                    struct arena *scratch)
+static bool has_any(struct text_walk *walk, const char *at)
 {
-    struct filter_slice word;
-
-    while (filter_next_word(&at, end, scratch, &word))
-        for (uint32_t i = 0; i < match->count; i++)
-            if (same_word(&match->values[i], &word))
+    while (next_word(walk, &at))
+        for (uint32_t i = 0; i < walk->match->count; i++)
+            if (same_word(&walk->match->values[i], &walk->word))
                 return true;
     return false;
 }
 
 /* All wanted words next to each other: tried again from behind each place where the first stands.
  */
-static bool has_phrase(const struct filter_match *match, const char *at, const char *end,
-                       struct arena *scratch)
+static bool has_phrase(struct text_walk *walk, const char *at)
 {
-    struct filter_slice word;
-
-    while (filter_next_word(&at, end, scratch, &word)) {
+    while (next_word(walk, &at)) {
         const char *next = at;
         uint32_t matched = 0;
-        while (same_word(&match->values[matched], &word)) {
-            if (++matched == match->count)
+        while (same_word(&walk->match->values[matched], &walk->word)) {
+            if (++matched == walk->match->count)
                 return true;
-            if (!filter_next_word(&next, end, scratch, &word))
+            if (!next_word(walk, &next))
                 break;
         }
     }
@@ -155,16 +198,18 @@ static bool has_phrase(const struct filter_match *match, const char *at, const c
 }
 
 bool filter_match_words(const struct filter_match *match, const char *text, size_t length,
-                        struct arena *scratch)
+                        struct filter_subject *subject)
 {
+    struct text_walk walk = {.match = match, .subject = subject, .end = text + length};
+
     if (match->count == 0)
         return false;
     switch (match->kind) {
     case FILTER_MATCH_TEXT:
-        return has_all(match, text, text + length, scratch);
+        return has_all(&walk, text);
     case FILTER_MATCH_TEXT_ANY:
-        return has_any(match, text, text + length, scratch);
+        return has_any(&walk, text);
     default:
-        return has_phrase(match, text, text + length, scratch);
+        return has_phrase(&walk, text);
     }
 }

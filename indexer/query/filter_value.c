@@ -53,6 +53,16 @@ bool filter_parse_time_us(const char *text, size_t length, int64_t *time_us)
     return true;
 }
 
+int filter_count_values(struct filter_compiler *compiler, const struct filter_place *place,
+                        uint32_t count)
+{
+    if (count > FILTER_VALUES_MAX - compiler->value_count)
+        return filter_error(compiler, place, "more than %d values, ids and words in one filter",
+                            FILTER_VALUES_MAX);
+    compiler->value_count += count;
+    return 0;
+}
+
 /* Match. */
 
 static bool is_time_key(enum filter_virtual virtual_key)
@@ -113,8 +123,8 @@ static int compile_values(struct filter_compiler *compiler, const struct filter_
                           const struct doc *items, uint32_t count, bool except,
                           enum filter_virtual key, struct filter_match *match)
 {
-    if (count > FILTER_VALUES_MAX)
-        return filter_error(compiler, place, "more than %d values", FILTER_VALUES_MAX);
+    if (filter_count_values(compiler, place, count) != 0)
+        return compiler->error->code;
     if (count > 0 && (items[0].type != DOC_STRING || is_time_key(key))) {
         match->kind = except ? FILTER_MATCH_EXCEPT_INTEGERS : FILTER_MATCH_INTEGERS;
         return compile_integers(compiler, place, items, count, key, match);
@@ -136,10 +146,13 @@ static int compile_text(struct filter_compiler *compiler, const struct filter_pl
     match->kind = kind;
     at = text->string;
     end = at + text->count;
-    while (filter_next_word(&at, end, compiler->arena, &word))
+    while (match->count <= FILTER_CONDITIONS_MAX &&
+           filter_next_word(&at, end, compiler->arena, &word))
         match->count++;
     if (match->count > FILTER_CONDITIONS_MAX)
         return filter_error(compiler, place, "more than %d words", FILTER_CONDITIONS_MAX);
+    if (filter_count_values(compiler, place, match->count) != 0)
+        return compiler->error->code;
     words = arena_calloc(compiler->arena, (size_t)match->count + 1, sizeof(*words));
     if (!words)
         return too_large(compiler);
@@ -250,8 +263,8 @@ int filter_compile_ids(struct filter_compiler *compiler, const struct filter_pla
 
     if (doc->type != DOC_ARRAY)
         return filter_error(compiler, place, "expected a list of ids");
-    if (doc->count > FILTER_VALUES_MAX)
-        return filter_error(compiler, place, "more than %d ids", FILTER_VALUES_MAX);
+    if (filter_count_values(compiler, place, doc->count) != 0)
+        return compiler->error->code;
     ids = arena_calloc(compiler->arena, (size_t)doc->count + 1, sizeof(*ids));
     if (!ids)
         return too_large(compiler);

@@ -8,6 +8,8 @@
 #include "base/memory.h"
 #include "indexer/query/gather.h"
 
+enum { CHECK_KEYS = 64 }; /* between two looks at the clock */
+
 static int find_here(struct query_view *view, const struct query_key *key, struct query_row *row,
                      struct error *error)
 {
@@ -88,8 +90,12 @@ int query_find_many(struct query_view *view, const struct query_key *keys, size_
     if (gather_needed(view))
         op = wire_from_keys("find", keys, count, wants, arena);
     gather_start(&gather, view, arena, &op);
-    for (size_t i = 0; i < count && code == 0; i++)
-        code = find_here(view, &keys[i], &rows[i], error);
+    for (size_t i = 0; i < count && code == 0; i++) {
+        if (i % CHECK_KEYS == 0)
+            code = query_view_check(view, error);
+        if (code == 0)
+            code = find_here(view, &keys[i], &rows[i], error);
+    }
     return gather_finish(&gather, code, take_rows, &finding, error);
 }
 
@@ -182,19 +188,21 @@ int query_locate(struct query_view *view, const struct query_key *keys, size_t c
         .arena = arena, .count = count, .room = view->shard_count + view->remote_count};
     struct gather gather;
     struct doc op = {0};
-    int code;
+    int code = 0;
 
     if (gather_needed(view))
         op = wire_from_keys("locate", keys, count, (struct query_wants){0}, arena);
     gather_start(&gather, view, arena, &op);
     locating.counts = memory_checked(arena_calloc(arena, count + 1, sizeof(*locating.counts)));
     locating.holders = memory_checked(arena_calloc(arena, count + 1, sizeof(struct holder *)));
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < count && code == 0; i++) {
+        if (i % CHECK_KEYS == 0 && (code = query_view_check(view, error)) != 0)
+            break;
         locating.holders[i] =
             memory_checked(arena_calloc(arena, locating.room + 1, sizeof(*locating.holders[i])));
         locate_here(view, &keys[i], locating.holders[i], &locating.counts[i]);
     }
-    code = gather_finish(&gather, 0, take_holders, &locating, error);
+    code = gather_finish(&gather, code, take_holders, &locating, error);
     *holders = memory_checked(arena_calloc(arena, count + 1, sizeof(**holders)));
     for (size_t i = 0; i < count && code == 0; i++) {
         struct query_holders *one = &(*holders)[i];
@@ -225,6 +233,8 @@ int answer_find(struct query_view *view, const struct doc *op, struct arena *are
     places = doc_items(arena, (uint32_t)count);
     for (size_t i = 0; i < count; i++) {
         struct query_hit hit = {0};
+        if (i % CHECK_KEYS == 0 && query_view_check(view, error) != 0)
+            return error->code;
         if (find_here(view, &keys[i], &hit.row, error) != 0)
             return error->code;
         if (!hit.row.shard)
@@ -255,6 +265,8 @@ int answer_locate(struct query_view *view, const struct doc *op, struct arena *a
     list = doc_items(arena, (uint32_t)(count * view->shard_count));
     for (size_t i = 0; i < count; i++) {
         size_t held;
+        if (i % CHECK_KEYS == 0 && query_view_check(view, error) != 0)
+            return error->code;
         locate_here(view, &keys[i], holders, &held);
         for (size_t k = 0; k < held; k++) {
             struct doc *fields = doc_items(arena, 3);

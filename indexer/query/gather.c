@@ -135,7 +135,7 @@ static int accept_answer(void *context, const struct query_peer_answer *answer, 
     size_t body_bytes = answer->body_bytes;
     struct doc whole;
 
-    if (wire_open(body, &body_bytes, error) != 0 ||
+    if (stop_check(gather->view->stop, error) != 0 || wire_open(body, &body_bytes, error) != 0 ||
         doc_parse_msgpack(arena, body, body_bytes, &answer_limits, &whole, error) != 0 ||
         check_head(gather, &whole, error) != 0)
         return error->code;
@@ -182,6 +182,14 @@ int gather_hits(const struct gather_answer *answer, uint32_t dim, struct query_w
 
 /* Exchange. */
 
+/* The rest of the time is for what peers answer at the last moment. */
+static int64_t peers_deadline(const struct query_view *view)
+{
+    enum { SHARE = 32 };
+
+    return view->stop->deadline_ns - (view->stop->deadline_ns - io_monotonic_ns(view->io)) / SHARE;
+}
+
 void gather_start(struct gather *gather, struct query_view *view, struct arena *arena,
                   const struct doc *op)
 {
@@ -201,8 +209,8 @@ void gather_start(struct gather *gather, struct query_view *view, struct arena *
                                             .shard_count = view->remote_count,
                                             .body = gather->body.data,
                                             .body_bytes = gather->body.size,
-                                            .deadline_ns = view->deadline_ns,
-                                            .cancelled = view->cancelled,
+                                            .deadline_ns = peers_deadline(view),
+                                            .stop = view->stop,
                                             .pool = view->pool,
                                             .accept = accept_answer,
                                             .context = gather};

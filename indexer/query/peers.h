@@ -21,6 +21,7 @@
 
 #include "base/buffer.h"
 #include "base/error.h"
+#include "base/stop.h"
 #include "base/thread_pool.h"
 #include "config/config.h"
 
@@ -41,9 +42,9 @@ struct query_peer_call {
     size_t shard_count;
     const void *body; /* of the request, the same for every node */
     size_t body_bytes;
-    int64_t deadline_ns;          /* of io_monotonic_ns */
-    const atomic_bool *cancelled; /* may be NULL */
-    struct thread_pool *pool;     /* whose place is given away while finish sleeps; may be NULL */
+    int64_t deadline_ns;      /* of io_monotonic_ns */
+    struct stop *stop;        /* of the request; may be NULL */
+    struct thread_pool *pool; /* whose place is given away while finish sleeps; may be NULL */
     /* Not 0: the answer is of no use, somebody else is asked. Called by finish, on its thread. */
     int (*accept)(void *context, const struct query_peer_answer *answer, struct error *error);
     void *context;

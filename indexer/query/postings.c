@@ -152,7 +152,7 @@ static void ask_codes(const struct filter_condition *condition, struct filter_su
                       const struct column *column, uint32_t first, uint32_t last,
                       struct spans *spans)
 {
-    for (uint32_t code = first; code < last; code++)
+    for (uint32_t code = first; code < last && subject->code == 0; code++)
         if (filter_code_match(condition, subject, code))
             spans_add(spans, subject->scratch, column, code, code + 1);
 }
@@ -193,7 +193,7 @@ static void narrow_lookup(const struct filter_condition *condition, struct filte
 {
     const struct filter_match *match = &condition->field->match;
 
-    for (uint32_t i = 0; i < match->count; i++) {
+    for (uint32_t i = 0; i < match->count && filter_may_go_on(subject, 4); i++) {
         uint32_t first, last;
         if (match->kind == FILTER_MATCH_STRINGS) {
             first = string_place(column, &match->values[i]);
@@ -226,7 +226,7 @@ static bool narrow_condition(const struct filter_condition *condition,
     else
         return false;
     ask_codes(condition, subject, column, others, column->value_count, spans);
-    return true;
+    return subject->code == 0;
 }
 
 /* A filter. */
@@ -283,7 +283,7 @@ static uint64_t set_rows(const struct spans *spans, const struct query_filter *f
 {
     uint64_t count = 0;
 
-    for (size_t i = 0; i < spans->count; i++) {
+    for (size_t i = 0; i < spans->count && subject->code == 0; i++) {
         const struct span *span = &spans->items[i];
         uint32_t last = span->column->starts[span->last];
         for (uint32_t at = span->column->starts[span->first]; at < last; at++) {
@@ -304,14 +304,16 @@ static uint64_t set_rows(const struct spans *spans, const struct query_filter *f
 
 bool query_postings_match(const struct query_filter *filter, const struct filter_binding *binding,
                           const struct query_row *row, uint64_t rows_max, struct arena *scratch,
-                          uint64_t *bits, uint64_t *count)
+                          struct stop_meter *meter, uint64_t *bits, uint64_t *count)
 {
     struct query_row at = *row;
-    struct filter_subject subject = {.row = &at, .binding = binding, .scratch = scratch};
+    struct error ignored; /* the caller asks its stop */
+    struct filter_subject subject = {
+        .row = &at, .binding = binding, .scratch = scratch, .meter = meter, .error = &ignored};
     struct spans spans = {0};
 
     if (!narrow_filter(filter, &subject, &spans) || spans.rows > rows_max)
         return false;
     *count = set_rows(&spans, filter, &subject, &at, bits);
-    return true;
+    return subject.code == 0;
 }

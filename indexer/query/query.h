@@ -19,6 +19,7 @@
 #include "base/error.h"
 #include "base/io.h"
 #include "base/metrics.h"
+#include "base/stop.h"
 #include "base/thread_pool.h"
 #include "config/config.h"
 #include "indexer/index/index.h"
@@ -43,12 +44,12 @@ struct query_view_options {
     size_t min_offset_count;
     bool whole;         /* a view that leaves shards out is refused */
     int64_t timeout_ms; /* for min_offsets and the whole request; 0: 30 s */
+    /* When all operations of the view end; its deadline is set already. NULL: after timeout_ms. */
+    struct stop *stop;
     /* Searches that run at the same time share its threads; the caller's own takes part. NULL: on
      * the caller's alone. */
     struct thread_pool *pool;
     uint64_t shared_work_min; /* multiplications from which the pool helps; 0: as measured */
-    const atomic_bool
-        *cancelled; /* true: whoever waits gives up with ERROR_CANCELLED; may be NULL */
     /* Who is asked for shards that are not open here; NULL: nobody, and the view leaves them out. */
     const struct query_peers *peers;
     /* The view has these shards only, as far as they are open here, and asks nobody. NULL: all. */
@@ -70,7 +71,7 @@ void query_view_close(struct query_view *view);
 
 /** Makes the columns of `payload_index` that large chunks and runs lack, until memory for columns
  * runs short: filters on these fields find them. *made: tables that were read through. `error` must
- * be zeroed. ERROR_TIMEOUT and ERROR_CANCELLED as query_view_check: the rest is for the next call.
+ * be zeroed. ERROR_TIMEOUT and ERROR_CANCELLED as of every operation: the rest is for the next call.
  */
 int query_column_preload(const struct query_view_options *options, size_t *made,
                          struct error *error);
@@ -132,7 +133,8 @@ int query_filter_match(const struct query_filter *filter, const struct query_row
 /** Narrows [*from_ms, *to_ms) by what the filter demands of @time, for pruning. */
 void query_filter_time_range(const struct query_filter *filter, int64_t *from_ms, int64_t *to_ms);
 
-/* Operations. */
+/* Operations. Each ends with ERROR_TIMEOUT soon after the view's deadline, and with ERROR_CANCELLED when
+ * nobody waits for its outcome (struct stop) or, but for a search, when a shard is wanted back. */
 
 /* One row of a reply. */
 struct query_hit {
@@ -175,6 +177,7 @@ struct query_search {
     size_t exclude_key_bytes;
     bool explain;
     bool duplicates; /* an id that several shards hold may come back from each */
+    bool partial;    /* at the deadline the result is what was found; else ERROR_TIMEOUT */
     struct query_wants wants;
     struct arena *arena; /* for the result */
 };
@@ -184,8 +187,8 @@ struct query_search {
  * Decay: a product is multiplied by 2^(-age / half_life), an L2 distance is divided by it;
  * threshold and order go by the decayed score. Under cosine a vector of zeros scores 0 with
  * everything, as in Qdrant: the first ids come back. An id that several shards hold comes back
- * once, in the version with the newest event time among the hits. A damaged window and the view's
- * deadline make the result partial; they are no error. */
+ * once, in the version with the newest event time among the hits. A damaged window makes the result
+ * partial; it is no error. */
 int query_search_run(struct query_view *view, const struct query_search *search,
                      struct query_result *result, struct error *error);
 

@@ -6,7 +6,7 @@
 
 enum {
     BATCH_ROWS = 256,
-    DEADLINE_BATCHES = 16 /* between two looks at the clock */
+    CHECK_BATCHES = 4 /* between two looks at the clock */
 };
 
 struct scan_state {
@@ -15,6 +15,7 @@ struct scan_state {
     struct filter_binding *binding;    /* of the source under way, or NULL */
     int64_t from_ms, to_ms;
     struct arena scratch; /* of one batch */
+    struct stop_meter meter;
 };
 
 /* Payloads of a batch, when they are needed. */
@@ -52,6 +53,7 @@ static int scan_row(struct scan_state *state, const struct query_row *row, const
                                      .binding = state->binding,
                                      .bytes = bytes,
                                      .size_bytes = size_bytes,
+                                     .meter = &state->meter,
                                      .error = error};
     bool matches;
     int code = filter_subject_match(state->filter, &subject, &matches);
@@ -100,7 +102,7 @@ static int scan_source(struct scan_state *state, size_t shard, const struct stor
     int code = 0;
 
     for (uint32_t next = 0; next < source->row_count && code == 0;) {
-        if (++batches % DEADLINE_BATCHES == 0 && (code = query_view_check(view, error)) != 0)
+        if (++batches % CHECK_BATCHES == 0 && (code = query_view_check(view, error)) != 0)
             return code;
         for (batch.count = 0; next < source->row_count && batch.count < BATCH_ROWS; next++)
             if (store_row_visible(row.snapshot, source, next))
@@ -130,7 +132,10 @@ static int scan_bound(struct scan_state *state, size_t shard, const struct store
 int query_row_scan(const struct row_scan_options *options, struct error *error)
 {
     const struct query_view *view = options->view;
-    struct scan_state state = {.options = options, .from_ms = INT64_MIN, .to_ms = INT64_MAX};
+    struct scan_state state = {.options = options,
+                               .from_ms = INT64_MIN,
+                               .to_ms = INT64_MAX,
+                               .meter = {.stop = view->stop}};
     struct window_stats stats;
     int code = 0;
 

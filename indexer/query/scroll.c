@@ -12,7 +12,7 @@
 #include "indexer/query/top.h"
 #include "indexer/query/view.h"
 
-enum { DEADLINE_ROWS = 1024 };
+enum { CHECK_ROWS = 1024 }; /* between two looks at the clock */
 
 struct merge_input {
     struct store_cursor *cursor;
@@ -33,6 +33,7 @@ struct merge {
     const struct query_scroll *scroll;
     struct merge_input *inputs;
     struct bound_source **bound; /* by shard and source */
+    struct stop_meter meter;
 };
 
 static void input_advance(struct merge *merge, size_t shard)
@@ -53,6 +54,7 @@ static void merge_open(struct merge *merge, struct query_view *view,
 {
     merge->view = view;
     merge->scroll = scroll;
+    merge->meter = (struct stop_meter){.stop = view->stop};
     merge->bound = arena_calloc(scroll->arena, view->shard_count + 1, sizeof(*merge->bound));
     merge->inputs = arena_calloc(scroll->arena, view->shard_count + 1, sizeof(*merge->inputs));
     for (size_t i = 0; i < view->shard_count; i++) {
@@ -143,7 +145,8 @@ static int row_matches(struct merge *merge, const struct query_row *row, struct 
 {
     const struct query_view *view = merge->view;
     struct error local;
-    struct filter_subject subject = {.row = row, .scratch = scratch, .error = &local};
+    struct filter_subject subject = {
+        .row = row, .scratch = scratch, .meter = &merge->meter, .error = &local};
     size_t shard = 0;
     bool matches;
     int code;
@@ -181,7 +184,7 @@ static int scroll_by_id(struct query_view *view, const struct query_scroll *scro
     arena_create(&scratch, 0);
     merge_open(&merge, view, scroll);
     while (merge_next(&merge, &row, &key, &key_bytes)) {
-        if (++rows % DEADLINE_ROWS == 0 && (code = query_view_check(view, error)) != 0)
+        if (rows++ % CHECK_ROWS == 0 && (code = query_view_check(view, error)) != 0)
             break;
         code = row_matches(&merge, &row, &scratch, result, error);
         if (code < 0)

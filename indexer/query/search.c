@@ -282,6 +282,18 @@ static void run_prepared(struct plan_run *run, struct thread_pool *pool)
     share_out(pool, run->alone_count, run_task, run);
 }
 
+/* What was found until the time was over is an answer to those who asked for that. */
+static int settle_cut(struct searcher *searcher, struct error *error)
+{
+    int code = search_was_cut(searcher) ? stop_check(searcher->view->stop, error) : 0;
+
+    if (code != ERROR_TIMEOUT || !searcher->search->partial)
+        return code;
+    *error = (struct error){0};
+    atomic_store(&searcher->partial, true);
+    return 0;
+}
+
 static int run_plan(struct searcher *searcher, struct plan *plan, size_t limit, struct error *error)
 {
     struct arena *arena = searcher->search->arena;
@@ -305,7 +317,7 @@ static int run_plan(struct searcher *searcher, struct plan *plan, size_t limit, 
     for (size_t i = 0; i < plan->count; i++)
         search_source_finish(&plan->sources[i]);
     query_top_sort(&searcher->top);
-    return atomic_load(&run.code);
+    return atomic_load(&run.code) ? atomic_load(&run.code) : settle_cut(searcher, error);
 }
 
 /* Result. */
@@ -448,6 +460,8 @@ static int run_round(struct searcher *searcher, struct plan *plan, size_t limit,
     code = gather_finish(&gather, code, take_answer, &gathered, error);
     if (code != 0)
         return code;
+    if (gathered.more.count > 0 && search_is_stopped(searcher) && settle_cut(searcher, error) != 0)
+        return error->code;
     take_top(searcher, merged);
     merge(searcher, &gathered, limit, merged);
     *result = gathered.result;

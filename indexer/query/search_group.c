@@ -160,7 +160,8 @@ static int search_rounds(struct group_search *group, bool *enough, struct error 
 
     group->wanted = (uint32_t)group->searcher->top.limit;
     group->ef = search_group_ef(group->searcher, group->sources, group->count, group->wanted);
-    while (round < ROUNDS_MAX && group->count > 0 && !is_too_large(group)) {
+    while (round < ROUNDS_MAX && group->count > 0 && !is_too_large(group) &&
+           !search_is_stopped(group->searcher)) {
         int code = search_once(group, &local);
         if (code == ERROR_CORRUPT || code == ERROR_IO) {
             drop_damaged(group); /* at least one went */
@@ -194,7 +195,7 @@ int search_group_run(struct searcher *searcher, struct source_search *const *sou
     group.sources = own;
     *enough = false;
     arena_create(&group.arena, 0);
-    code = search_out_of_time(searcher) ? 0 : search_rounds(&group, enough, error);
+    code = search_rounds(&group, enough, error);
     for (uint32_t i = 0; *enough && i < count; i++)
         sources[i]->how =
             segment_kind_name(index_segment_kind(sources[i]->source->segment->object));

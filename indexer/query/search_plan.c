@@ -42,12 +42,13 @@ static void bind_filter(struct source_search *source)
 /* Share of the rows that are accepted, from a sample over the whole source. */
 static double sample_share(struct source_search *source)
 {
+    const struct searcher *searcher = source->searcher;
     uint32_t rows = source->source->row_count;
     uint32_t step = rows / SAMPLE_ROWS + 1;
     uint32_t looked_at = 0;
     uint32_t accepted = 0;
 
-    for (uint32_t row = step / 2; row < rows; row += step, looked_at++)
+    for (uint32_t row = step / 2; row < rows && !search_was_cut(searcher); row += step, looked_at++)
         accepted += search_row_accepted(source, row);
     /* None of so many: below one in so many, say half of that. */
     return looked_at ? fmax(accepted, 0.5) / looked_at : 1;
@@ -61,11 +62,10 @@ static bool find_matching(struct source_search *source)
     uint64_t *matching = arena_calloc(&source->bound, rows / 64 + 1, sizeof(*matching));
     struct query_row row = query_view_row(searcher->view, source->shard, source->source, 0);
 
-    if (!query_postings_match(searcher->filter, source->binding, &row, rows / 2, &source->payloads,
-                              matching, &source->matching_rows))
-        return false;
-    source->matching = matching;
-    return true;
+    if (query_postings_match(searcher->filter, source->binding, &row, rows / 2, &source->payloads,
+                             &source->meter, matching, &source->matching_rows))
+        source->matching = matching;
+    return source->matching != NULL;
 }
 
 /* The cheapest way without the segment. */
@@ -86,7 +86,7 @@ static void choose_access_path(struct source_search *source)
         sparse = (double)source->matching_rows * ROW_ALONE_COST;
         source->path = source->matching_rows == 0 ? ACCESS_NONE : ACCESS_ROW_LIST;
     } else {
-        double share = sample_share(source);
+        double share = search_is_stopped(source->searcher) ? 1 : sample_share(source);
         source->matching_rows = (uint64_t)ceil(rows * share);
         sparse = rows * (look + share * ROW_ALONE_COST);
         source->path = ACCESS_FILTER_FIRST;
@@ -104,6 +104,7 @@ void search_source_prepare(struct source_search *source)
 
     arena_create(&source->payloads, 0);
     arena_create(&source->bound, 0);
+    source->meter = (struct stop_meter){.stop = searcher->view->stop};
     source->how = table->kind == STORE_SOURCE_MEMTABLE ? "memtable"
                   : table->kind == STORE_SOURCE_CHUNK  ? "chunk"
                                                        : "run";

@@ -8,7 +8,7 @@
 
 enum {
     SCAN_BLOCK_ROWS = 256,
-    SCAN_DEADLINE_BLOCKS = 64, /* blocks between two looks at the clock */
+    SCAN_CHECK_BLOCKS = 16, /* between two looks at the clock */
     PENDING_ROWS = 16,
     CACHE_LINE_FLOATS = 16
 };
@@ -54,13 +54,17 @@ static bool row_passes_filter(struct source_search *source, uint32_t row, const 
                                      .binding = source->binding,
                                      .bytes = bytes,
                                      .size_bytes = size_bytes,
+                                     .meter = &source->meter,
                                      .error = &error};
     bool matches;
 
     error.text[0] = '\0';
     if (filter_subject_match(searcher->filter, &subject, &matches) == 0)
         return matches;
-    search_report_damage(source, &error);
+    if (subject.code == ERROR_TIMEOUT || subject.code == ERROR_CANCELLED)
+        atomic_store_explicit(&source->searcher->cut, true, memory_order_relaxed);
+    else
+        search_report_damage(source, &error);
     return false;
 }
 
@@ -92,11 +96,13 @@ double search_row_order(const struct source_search *source, uint32_t row, float 
     return search_order(source->searcher, raw, decay);
 }
 
-bool search_out_of_time(struct searcher *searcher)
+bool search_is_stopped(struct searcher *searcher)
 {
-    if (!query_view_expired(searcher->view))
+    struct error ignored;
+
+    if (stop_check(searcher->view->stop, &ignored) == 0)
         return false;
-    atomic_store_explicit(&searcher->partial, true, memory_order_relaxed);
+    atomic_store_explicit(&searcher->cut, true, memory_order_relaxed);
     return true;
 }
 
@@ -175,7 +181,8 @@ static int scan(struct source_search *source, struct error *error)
             span = total - row;
         while (span > 0) {
             uint32_t count = span < SCAN_BLOCK_ROWS ? span : SCAN_BLOCK_ROWS;
-            if (++blocks % SCAN_DEADLINE_BLOCKS == 0 && search_out_of_time(searcher))
+            if (search_was_cut(searcher) ||
+                (++blocks % SCAN_CHECK_BLOCKS == 0 && search_is_stopped(searcher)))
                 return 0;
             index_score_block(searcher->metric, searcher->query, vectors, count, searcher->dim,
                               scores);
@@ -238,8 +245,8 @@ static int scan_listed(struct source_search *source, struct error *error)
     int code = 0;
 
     for (uint32_t first = 0; first < rows && code == 0; first += 64) {
-        if (first % (SCAN_BLOCK_ROWS * SCAN_DEADLINE_BLOCKS) == 0 &&
-            search_out_of_time(source->searcher))
+        if (first % (SCAN_BLOCK_ROWS * SCAN_CHECK_BLOCKS) == 0 &&
+            search_is_stopped(source->searcher))
             break;
         for (uint64_t left = source->matching[first / 64]; left != 0 && code == 0;
              left &= left - 1) {
@@ -257,9 +264,9 @@ static int scan_sparse(struct source_search *source, struct error *error)
     struct pending pending = {.count = 0};
     int code = 0;
 
-    for (uint32_t row = 0; row < source->source->row_count && code == 0; row++) {
-        if (row % (SCAN_BLOCK_ROWS * SCAN_DEADLINE_BLOCKS) == 0 &&
-            search_out_of_time(source->searcher))
+    for (uint32_t row = 0;
+         row < source->source->row_count && code == 0 && !search_was_cut(source->searcher); row++) {
+        if (row % (SCAN_BLOCK_ROWS * SCAN_CHECK_BLOCKS) == 0 && search_is_stopped(source->searcher))
             break;
         if (search_row_accepted(source, row))
             code = take_row(source, &pending, row, error);
@@ -273,7 +280,7 @@ int search_source_run(struct source_search *source, struct error *error)
     struct error local = {0};
     int code = 0;
 
-    if (search_out_of_time(source->searcher))
+    if (search_is_stopped(source->searcher))
         return 0;
     if (source->path == ACCESS_ROW_LIST)
         code = scan_listed(source, &local);

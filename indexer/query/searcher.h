@@ -35,6 +35,7 @@ struct searcher {
     struct top top;
     _Atomic double floor; /* order that a row has to reach; only rises */
     atomic_bool partial;
+    atomic_bool cut; /* the view's stop ended some part of it */
 };
 
 enum access_path {
@@ -55,6 +56,7 @@ struct source_search {
     bool bounded;                   /* it has rows outside of the time range */
     double decay_min, decay_max;    /* over the source's rows; 1, 1 without decay */
     struct arena payloads;          /* for one accept call, or one block of a scan */
+    struct stop_meter meter;        /* of the filter's work */
     struct arena bound;             /* of `binding` and `matching` */
     struct filter_binding *binding; /* columns for the filter, or NULL */
     uint64_t *matching;             /* a bit for each row that the filter accepts; or NULL */
@@ -93,8 +95,13 @@ bool search_row_accepted(struct source_search *source, uint32_t row);
 bool search_row_eligible(const struct source_search *source, uint32_t row);
 /** Order of a row whose raw score is known. */
 double search_row_order(const struct source_search *source, uint32_t row, float raw);
-/** True at the deadline; marks the result partial. */
-bool search_out_of_time(struct searcher *searcher);
+/** Whether some part of the search was cut short already. */
+static inline bool search_was_cut(const struct searcher *searcher)
+{
+    return atomic_load_explicit(&searcher->cut, memory_order_relaxed);
+}
+/** True when the view's stop says so; notes that the search was cut short. */
+bool search_is_stopped(struct searcher *searcher);
 /** Says once that bytes of the source are damaged and marks the result partial. */
 void search_report_damage(struct source_search *source, const struct error *error);
 
@@ -111,8 +118,7 @@ uint32_t search_group_ef(const struct searcher *searcher, struct source_search *
 /** Gives back what prepare took. */
 void search_source_finish(struct source_search *source);
 
-/** Scans a source. Damage and deadline set `partial`; other errors
- * are returned. */
+/** Scans a source. Damage sets `partial`, the end of its time `cut`; other errors are returned. */
 int search_source_run(struct source_search *source, struct error *error);
 
 /** Searches the segments of the sources as one (under decay of one source only). Not *enough: k rows

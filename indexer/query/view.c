@@ -197,9 +197,9 @@ static const struct query_min_offset *unseen_offset(const struct query_view *vie
 static int wait_for_offset(const struct query_view *view, const struct query_view_options *options,
                            const struct query_min_offset *wanted, struct error *error)
 {
-    int code =
-        store_registry_wait_visible(view->registry, view->collection->name, wanted->shard,
-                                    wanted->offset, view->deadline_ns, options->cancelled, error);
+    int code = store_registry_wait_visible(view->registry, view->collection->name, wanted->shard,
+                                           wanted->offset, view->stop->deadline_ns,
+                                           view->stop->ending, error);
 
     if (code == ERROR_CANCELLED)
         return error_set(error, code, "the service is stopping");
@@ -271,9 +271,13 @@ int query_view_open(const struct query_view_options *options, struct query_view 
     fresh->peers = options->shards ? NULL : options->peers;
     fresh->min_offsets = options->min_offsets;
     fresh->min_offset_count = options->min_offset_count;
-    fresh->cancelled = options->cancelled;
     fresh->whole = options->whole;
-    fresh->deadline_ns = io_monotonic_ns(fresh->io) + timeout_of(options) * 1000000;
+    fresh->stop = options->stop;
+    if (!fresh->stop) {
+        fresh->stop = &fresh->own_stop;
+        stop_create(fresh->stop, fresh->io);
+        fresh->stop->deadline_ns = io_monotonic_ns(fresh->io) + timeout_of(options) * 1000000;
+    }
     view_take(fresh, options);
     if (check_coverage(fresh, error) != 0) {
         query_view_close(fresh);
@@ -375,15 +379,10 @@ bool query_view_whole(const struct query_view *view)
     return store_coverage_whole(&view->coverage);
 }
 
-bool query_view_expired(const struct query_view *view)
-{
-    return io_monotonic_ns(view->io) > view->deadline_ns;
-}
-
 int query_view_check(const struct query_view *view, struct error *error)
 {
-    if (query_view_expired(view))
-        return error_set(error, ERROR_TIMEOUT, "the request took longer than its timeout");
+    if (stop_check(view->stop, error) != 0)
+        return error->code;
     for (size_t i = 0; i < view->shard_count; i++)
         if (atomic_load(view->shards[i].lease->closing))
             return error_set(error, ERROR_CANCELLED, "this process is closing partition %s",

@@ -34,7 +34,8 @@ struct query_view {
     struct store_coverage coverage;
     int64_t now_ms;       /* wall clock of the snapshots */
     int64_t score_now_ms; /* ages count from it */
-    int64_t deadline_ns;  /* monotonic */
+    struct stop *stop;
+    struct stop own_stop; /* of a caller that has none */
 
     const struct query_peers *peers;
     struct view_remote *remotes; /* in the order of their names */
@@ -43,7 +44,6 @@ struct query_view {
     size_t behind_count;
     const struct query_min_offset *min_offsets;
     size_t min_offset_count;
-    const atomic_bool *cancelled;
     bool whole;
     struct query_peer_counts peer_counts;
     const struct query_shard_freshness *all_freshness; /* with the remote shards; NULL: local */
@@ -61,9 +61,7 @@ uint32_t query_view_place(const struct query_view *view, const char *shard);
 /** Orders shards by their names. */
 int query_shard_compare(const char *a, const char *b);
 
-bool query_view_expired(const struct query_view *view);
-/** For work that takes long: ERROR_TIMEOUT at the deadline, ERROR_CANCELLED when a shard is wanted
- * back, else 0. */
+/** For work that takes long: as stop_check, and ERROR_CANCELLED when a shard is wanted back. */
 int query_view_check(const struct query_view *view, struct error *error);
 
 /* One order of ids and versions, for the shards of one process and for those of many. */

@@ -247,6 +247,7 @@ struct doc wire_from_search(const struct query_search *search, uint32_t limit, u
     wire_put(&map, "to", doc_integer(search->to_ms));
     wire_put(&map, "half_life", doc_integer(search->half_life_ms));
     wire_put(&map, "explain", wire_bool(search->explain));
+    wire_put(&map, "partial", wire_bool(search->partial));
     put_wants(&map, search->wants);
     put_filter(&map, search->filter);
     if (search->has_threshold)
@@ -268,6 +269,7 @@ int wire_to_search(const struct doc *op, uint32_t dim, struct arena *arena,
                                     .duplicates = true,
                                     .exact = wire_get_bool(op, "exact"),
                                     .explain = wire_get_bool(op, "explain"),
+                                    .partial = wire_get_bool(op, "partial"),
                                     .wants = to_wants(op)};
     if (wire_get(op, "vector", DOC_BYTES, &vector, error) != 0 ||
         to_vector(vector, dim, arena, &search->vector, error) != 0 ||

@@ -53,16 +53,6 @@ static size_t pick(const struct candidate *candidates, size_t count, float diver
     return best;
 }
 
-static int check_time(struct http_request *request, const struct search_form *form,
-                      struct error *error)
-{
-    if (atomic_load(http_request_cancelled(request)))
-        return error_set(error, ERROR_CANCELLED, "the service is stopping");
-    if (io_monotonic_ns(rest_of(request)->io) > form->deadline_ns)
-        return error_set(error, ERROR_TIMEOUT, "the search took longer than its timeout");
-    return 0;
-}
-
 static int choose(struct http_request *request, const struct search_form *form,
                   const struct query_result *found, size_t wanted, struct query_hit *chosen,
                   struct error *error)
@@ -77,7 +67,7 @@ static int choose(struct http_request *request, const struct search_form *form,
         return error->code;
     for (size_t n = 0; n < wanted; n++) {
         size_t best = pick(candidates, found->hit_count, form->mmr_diversity, n == 0);
-        if (check_time(request, form, error) != 0)
+        if (stop_check(&request->stop, error) != 0)
             return error->code;
         candidates[best].chosen = true;
         chosen[n] = found->hits[best];

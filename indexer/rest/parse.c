@@ -96,13 +96,14 @@ static int parse_timeout(struct http_request *request, const struct doc *map,
 int parse_extras(struct http_request *request, const struct doc *body, struct parse_extras *extras,
                  struct error *error)
 {
-    static const char *const known[] = {"from",        "to",         "half_life",
-                                        "min_offsets", "timeout_ms", "explain",
-                                        "require",     "local",      NULL};
+    static const char *const known[] = {"from",       "to",      "half_life", "min_offsets",
+                                        "timeout_ms", "explain", "require",   "local",
+                                        "partial",    NULL};
     const struct doc *map = doc_get(body, "windrow");
     const struct doc *explain;
     const struct doc *require = doc_get(map, "require");
     const struct doc *local = doc_get(map, "local");
+    const struct doc *partial = doc_get(map, "partial");
 
     *extras = (struct parse_extras){.from_ms = INT64_MIN, .to_ms = INT64_MAX};
     if (parse_timeout(request, map, extras, error) != 0)
@@ -127,6 +128,10 @@ int parse_extras(struct http_request *request, const struct doc *body, struct pa
         return error_set(error, ERROR_INVALID,
                          "Format error in JSON body: $.windrow.local: expected true or false");
     extras->local = local && local->boolean;
+    if (partial && partial->type != DOC_BOOL)
+        return error_set(error, ERROR_INVALID,
+                         "Format error in JSON body: $.windrow.partial: expected true or false");
+    extras->partial = partial && partial->boolean;
     if (!require || require->type == DOC_NULL)
         return 0;
     if (!doc_string_equals(require, "complete"))
@@ -371,6 +376,14 @@ int parse_whole_view(struct http_request *request, const struct config_collectio
     return open_view(request, collection, extras, true, view, error);
 }
 
+/* All of a request's views end together. */
+static struct stop *parse_stop(struct http_request *request, int64_t timeout_ms)
+{
+    if (request->stop.deadline_ns == INT64_MAX)
+        request->stop.deadline_ns = request->complete_ns + timeout_ms * 1000000;
+    return &request->stop;
+}
+
 int parse_open_view(struct http_request *request, struct query_view_options *options, bool local,
                     struct query_view **view, struct error *error)
 {
@@ -382,7 +395,7 @@ int parse_open_view(struct http_request *request, struct query_view_options *opt
         options->peers = rest->peers;
     options->io = rest->io;
     options->pool = http_request_pool(request);
-    options->cancelled = http_request_cancelled(request);
+    options->stop = parse_stop(request, options->timeout_ms);
     if (options->min_offset_count == 0)
         return query_view_open(options, view, error);
     if (!http_request_wait_begin(request))

@@ -31,6 +31,7 @@ struct parse_extras {
     int64_t from_ms, to_ms;
     int64_t half_life_ms;
     int64_t timeout_ms;
+    bool partial; /* of a search: what was found when the time was over */
     struct query_min_offset *min_offsets;
     size_t min_offset_count;
     bool explain;

@@ -29,6 +29,8 @@ struct grouping {
     struct group *groups; /* in the order of their best rows */
     uint32_t count, full;
     const struct query_hit *hit; /* being dealt out */
+    struct stop_meter meter;
+    struct error *error; /* why the meter stopped */
 };
 
 static struct group *group_for(struct grouping *grouping, const struct doc *id)
@@ -57,11 +59,15 @@ static bool deal(void *context, const struct doc *value)
 
     if (value->type == DOC_ARRAY) {
         for (uint32_t i = 0; i < value->count; i++)
-            (void)deal(context, &value->items[i]);
+            if (deal(context, &value->items[i]))
+                return true;
         return false;
     }
     if (value->type != DOC_STRING && value->type != DOC_INT && value->type != DOC_UINT)
         return false;
+    /* It is compared with each group's value. */
+    if (stop_meter_add(&grouping->meter, 1 + grouping->count, grouping->error) != 0)
+        return true;
     group = group_for(grouping, value);
     if (!group || group->count == grouping->size_max)
         return false;
@@ -77,6 +83,10 @@ static int deal_out(struct grouping *grouping, const struct query_result *result
 {
     grouping->count = 0;
     grouping->full = 0;
+    grouping->error = error;
+    /* Hits that were found in time are dealt out, however late it is. */
+    grouping->meter =
+        (struct stop_meter){.stop = result->partial ? NULL : &grouping->request->stop};
     memset(grouping->groups, 0, grouping->group_max * sizeof(*grouping->groups));
     for (size_t i = 0; i < result->hit_count && grouping->full < grouping->group_max; i++) {
         struct doc payload;
@@ -84,6 +94,8 @@ static int deal_out(struct grouping *grouping, const struct query_result *result
         if (query_row_payload(&grouping->hit->row, &grouping->request->arena, &payload, error) != 0)
             return error->code;
         (void)doc_visit_path(&payload, grouping->key, strlen(grouping->key), deal, grouping);
+        if (error->code != 0)
+            return error->code;
     }
     return 0;
 }
@@ -92,6 +104,7 @@ static int run(struct http_request *request, struct query_view *view, struct sea
                struct grouping *grouping, struct query_result *result, struct error *error)
 {
     uint64_t rows = 2 * (uint64_t)grouping->group_max * grouping->size_max;
+    struct error ignored;
 
     if (rows < FIRST_ROWS)
         rows = FIRST_ROWS;
@@ -102,7 +115,8 @@ static int run(struct http_request *request, struct query_view *view, struct sea
         if (search_form_run(request, view, form, result, error) != 0 ||
             deal_out(grouping, result, error) != 0)
             return error->code;
-        if (grouping->full == grouping->group_max || result->hit_count < form->search.limit ||
+        if ((form->search.partial && stop_check(&request->stop, &ignored) != 0) ||
+            grouping->full == grouping->group_max || result->hit_count < form->search.limit ||
             form->search.limit == QUERY_LIMIT_MAX)
             return 0;
     }
@@ -150,7 +164,8 @@ static int render(struct http_request *request, const struct grouping *grouping,
     buffer_append_text(out, "{\"groups\":[");
     for (uint32_t i = 0; i < grouping->count; i++) {
         const struct group *group = &grouping->groups[i];
-        struct query_result hits = {.hits = group->hits, .hit_count = group->count};
+        struct query_result hits = {
+            .hits = group->hits, .hit_count = group->count, .partial = !grouping->meter.stop};
         buffer_append_text(out, i > 0 ? ",{\"id\":" : "{\"id\":");
         doc_write_json(out, group->id);
         buffer_append_text(out, ",\"hits\":");

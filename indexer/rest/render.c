@@ -141,9 +141,15 @@ int render_point(struct http_request *request, const struct query_row *row, cons
 int render_hits(struct http_request *request, const struct query_result *result, bool scored,
                 const struct parse_selector *selector, struct buffer *out, struct error *error)
 {
+    enum { STEPS_A_HIT = 100 };
+    /* Hits that were found in time are shown, however late it is. */
+    struct stop_meter meter = {.stop = result->partial ? NULL : &request->stop};
+
     buffer_append_byte(out, '[');
     for (size_t i = 0; i < result->hit_count; i++) {
         const struct query_hit *hit = &result->hits[i];
+        if (stop_meter_add(&meter, STEPS_A_HIT, error) != 0)
+            return error->code;
         if (i > 0)
             buffer_append_byte(out, ',');
         if (render_row(request, &hit->row, scored ? &hit->score : NULL, selector,

@@ -193,6 +193,7 @@ int search_form_common(struct http_request *request, const struct doc *body,
     search->to_ms = extras->to_ms;
     search->half_life_ms = extras->half_life_ms;
     search->explain = extras->explain;
+    search->partial = extras->partial;
     if (parse_using(body, error) != 0 ||
         parse_limit(body, LIMIT_DEFAULT, &search->limit, error) != 0 ||
         parse_u32(body, "offset", 0, QUERY_LIMIT_MAX, &search->offset, error) != 0 ||
@@ -248,7 +249,6 @@ int search_form_parse(struct http_request *request, struct query_view *view, con
     *form = (struct search_form){.search.arena = &request->arena, .collection = collection};
     if (search_form_common(request, body, extras, form, error) != 0)
         return error->code;
-    form->deadline_ns = request->start_ns + extras->timeout_ms * 1000000;
     form->extras = extras;
     if (parse_query_form(request, view, body, collection, form, error) != 0)
         return error->code;

@@ -20,7 +20,6 @@ struct search_form {
     uint32_t prefetch_count;
     const struct doc *root_filter; /* of a fusion, as it was sent; or NULL */
     const struct parse_extras *extras;
-    int64_t deadline_ns; /* monotonic, of the request */
 };
 
 /** The keys of a search, NULL-terminated. */

@@ -275,6 +275,26 @@ START_TEST(depth_and_size_of_a_filter_are_bounded)
     inner = (struct doc){.type = DOC_MAP, .count = 1, .items = conditions};
     ck_assert_int_eq(query_filter_compile(&inner, &arena, &filter, &error), ERROR_INVALID);
     ck_assert_ptr_nonnull(strstr(error.text, "more than 4096 conditions"));
+
+    /* Each list is below the limit; the second passes it. */
+    key = (struct doc){.type = DOC_ARRAY, .count = 2, .items = conditions = doc_items(&arena, 2)};
+    for (int i = 0; i < 2; i++) {
+        struct doc *items = doc_items(&arena, 2);
+        struct doc *ids = doc_items(&arena, FILTER_VALUES_MAX / 2 + 1);
+        for (int id = 0; id <= FILTER_VALUES_MAX / 2; id++)
+            ids[id] = doc_integer(id);
+        items[0] = doc_string(&arena, "has_id");
+        items[1] =
+            (struct doc){.type = DOC_ARRAY, .count = FILTER_VALUES_MAX / 2 + 1, .items = ids};
+        conditions[i] = (struct doc){.type = DOC_MAP, .count = 1, .items = items};
+    }
+    conditions = doc_items(&arena, 2);
+    conditions[0] = doc_string(&arena, "should");
+    conditions[1] = key;
+    inner = (struct doc){.type = DOC_MAP, .count = 1, .items = conditions};
+    ck_assert_int_eq(query_filter_compile(&inner, &arena, &filter, &error), ERROR_INVALID);
+    ck_assert_str_eq(error.text, "filter.should[1].has_id: more than 100000 values, ids and words "
+                                 "in one filter");
     arena_destroy(&arena);
 }
 END_TEST
