@@ -27,7 +27,18 @@ struct pool_thread {
     struct thread_pool *pool;
     uint32_t index;
     pthread_t handle;
+    struct lane *lane; /* of its task; NULL: none. Under the pool's lock */
+    bool aside;        /* the same */
 };
+
+/* Tasks of one sender. */
+struct lane {
+    struct thread_task *first; /* queued */
+    struct thread_task *last;  /* valid while `first` is set */
+    uint32_t queued, running;
+};
+
+static _Thread_local struct pool_thread *self; /* NULL: no thread of a pool */
 
 struct thread_pool {
     struct thread_pool_options options; /* with limits filled in */
@@ -39,14 +50,17 @@ struct thread_pool {
     pthread_cond_t work;         /* a task or a loop came, or the end */
     pthread_cond_t done;         /* `completed` grew */
     uint32_t completion_waiters; /* threads that sleep on `done` */
-    struct thread_task *first;   /* queued */
-    struct thread_task *last;    /* valid while `first` is set */
-    uint32_t queued;             /* tasks */
-    struct open_loop *loops;     /* newest first */
-    uint32_t running;            /* threads with a task or in a loop, waiting tasks too */
-    uint32_t waiting;            /* of them, those between wait_begin and wait_end */
-    uint32_t idle;               /* threads that sleep on `work` */
-    uint32_t woken;              /* of them, those that a signal is on its way to */
+    struct lane *lanes;
+    uint64_t lanes_queued;   /* a bit for each lane that has queued tasks */
+    uint64_t lanes_full;     /* for each that runs as many tasks as it may */
+    uint32_t turn;           /* the lane that was served last */
+    uint32_t queued;         /* tasks */
+    struct open_loop *loops; /* newest first */
+    uint32_t running;        /* threads with a task or in a loop, waiting tasks too */
+    uint32_t waiting;        /* of them, those between wait_begin and wait_end */
+    uint32_t aside;          /* of them, those that stepped aside; none of these waits */
+    uint32_t idle;           /* threads that sleep on `work` */
+    uint32_t woken;          /* of them, those that a signal is on its way to */
     bool stopping;
     uint32_t thread_count;
     uint32_t thread_limit;
@@ -115,10 +129,36 @@ static void set_starved(struct thread_pool *pool, bool starved)
         atomic_fetch_sub(&budget.starved, 1);
 }
 
+/* Under the pool's lock: threads that hold a place. */
+static uint32_t places_taken(const struct thread_pool *pool)
+{
+    assert(pool->waiting + pool->aside <= pool->running);
+    return pool->running - pool->waiting - pool->aside;
+}
+
+/* Under the pool's lock: lanes whose first task may begin. */
+static uint64_t lanes_ready(const struct thread_pool *pool)
+{
+    return pool->lanes_queued & ~pool->lanes_full;
+}
+
+/* Under the pool's lock: a task of the lane begins or goes on (1), ends or waits (-1). */
+static void lane_count(struct thread_pool *pool, struct lane *lane, int change)
+{
+    uint64_t bit = UINT64_C(1) << (lane - pool->lanes);
+    uint32_t most = pool->options.lane_running_max;
+
+    lane->running += (uint32_t)change;
+    if (most > 0 && lane->running >= most)
+        pool->lanes_full |= bit;
+    else
+        pool->lanes_full &= ~bit;
+}
+
 /* Under the pool's lock. */
 static bool budget_allows(struct thread_pool *pool)
 {
-    if (pool->running - pool->waiting < pool->options.threads_min || pool->stopping ||
+    if (places_taken(pool) < pool->options.threads_min || pool->stopping ||
         budget_has_room(pool->options.class)) {
         set_starved(pool, false);
         return true;
@@ -149,9 +189,8 @@ static struct open_loop *find_loop(const struct thread_pool *pool)
  * a wait goes on at once, so for a moment more than threads_max may compute. */
 static bool may_run(struct thread_pool *pool)
 {
-    assert(pool->waiting <= pool->running);
-    return (pool->first || (pool->loops && find_loop(pool))) &&
-           pool->running - pool->waiting < pool->options.threads_max && budget_allows(pool);
+    return (lanes_ready(pool) || (pool->loops && find_loop(pool))) &&
+           places_taken(pool) < pool->options.threads_max && budget_allows(pool);
 }
 
 static void work_on_loop(struct open_loop *open, uint32_t thread)
@@ -179,24 +218,44 @@ static void join_loop(struct thread_pool *pool, struct open_loop *open)
         pthread_cond_signal(&open->left);
 }
 
-/* Under the pool's lock. */
-static struct thread_task *take_first(struct thread_pool *pool)
+/* Under the pool's lock: takes the task that `place` leads to, with the one before it, out. */
+static struct thread_task *lane_take(struct thread_pool *pool, struct lane *lane,
+                                     struct thread_task **place, struct thread_task *before)
 {
-    struct thread_task *task = pool->first;
+    struct thread_task *task = *place;
 
-    pool->first = task->next;
+    *place = task->next;
+    if (lane->last == task)
+        lane->last = before;
+    lane->queued--;
     pool->queued--;
+    if (!lane->first)
+        pool->lanes_queued &= ~(UINT64_C(1) << (lane - pool->lanes));
     return task;
+}
+
+/* Under the pool's lock: the lane behind the one that was served last. */
+static struct lane *next_lane(struct thread_pool *pool, uint64_t ready)
+{
+    uint64_t behind = pool->turn < 63 ? ready & (UINT64_MAX << (pool->turn + 1)) : 0;
+
+    pool->turn = (uint32_t)__builtin_ctzll(behind ? behind : ready);
+    return &pool->lanes[pool->turn];
 }
 
 /* Under the pool's lock, which is let go meanwhile. */
 static void run_first(struct thread_pool *pool, uint32_t thread)
 {
-    struct thread_task *task = take_first(pool);
+    struct lane *lane = next_lane(pool, lanes_ready(pool));
+    struct thread_task *task = lane_take(pool, lane, &lane->first, NULL);
 
+    self->lane = lane;
+    lane_count(pool, lane, 1);
     pthread_mutex_unlock(&pool->lock);
     task->run(task, thread);
     pthread_mutex_lock(&pool->lock);
+    lane_count(pool, lane, -1);
+    self->lane = NULL;
     atomic_fetch_add(&pool->completed, 1);
     if (pool->completion_waiters > 0)
         pthread_cond_broadcast(&pool->done);
@@ -217,12 +276,12 @@ static void wake(struct thread_pool *pool, uint32_t wanted)
             continue;
         }
         if (pool->thread_count == pool->thread_limit ||
-            pool->thread_count - pool->waiting >= pool->options.threads_max)
+            pool->thread_count - pool->waiting - pool->aside >= pool->options.threads_max)
             return; /* busy threads look for work when they are through */
         *fresh = (struct pool_thread){.pool = pool, .index = pool->thread_count};
         if (thread_start(&fresh->handle, pool->options.name, thread_main, fresh) == 0)
             pool->thread_count++;
-        else if (pool->thread_count == 0 && pool->first)
+        else if (pool->thread_count == 0 && pool->queued > 0)
             abort(); /* not one thread: the process cannot work */
         else
             return;
@@ -249,7 +308,7 @@ static void run_one(struct thread_pool *pool, uint32_t thread)
     struct open_loop *open = find_loop(pool);
     bool others_starve;
 
-    if (!open && !pool->first)
+    if (!open && !lanes_ready(pool))
         return; /* others took the loop's last pieces since may_run looked */
     pool->running++;
     budget_take(pool);
@@ -261,6 +320,8 @@ static void run_one(struct thread_pool *pool, uint32_t thread)
     else
         run_first(pool, thread);
     pool->running--;
+    pool->aside -= self->aside;
+    self->aside = false;
     others_starve = budget_give_back(pool);
     if (others_starve) {
         pthread_mutex_unlock(&pool->lock);
@@ -274,6 +335,7 @@ static void *thread_main(void *context)
     struct pool_thread *thread = context;
     struct thread_pool *pool = thread->pool;
 
+    self = thread;
     /* On Linux this is of the calling thread. */
     if (pool->options.nice != 0)
         (void)setpriority(PRIO_PROCESS, 0, pool->options.nice);
@@ -306,6 +368,9 @@ static void fill_in(struct thread_pool_options *options)
         options->threads_max = thread_budget_processors();
     if (options->threads_min == 0)
         options->threads_min = 1;
+    if (options->lanes == 0)
+        options->lanes = 1;
+    assert(options->lanes <= THREAD_LANES_MAX);
     if (options->threads_min > options->threads_max || options->class == THREAD_SEARCH ||
         options->class == THREAD_BLOCKING)
         options->threads_min = options->threads_max;
@@ -318,10 +383,11 @@ struct thread_pool *thread_pool_new(const struct thread_pool_options *options)
     uint32_t limit;
 
     fill_in(&filled);
-    limit = filled.threads_max + filled.waiting_max;
+    limit = filled.threads_max + filled.waiting_max + filled.aside_max;
     pool = memory_new(1, sizeof(*pool) + limit * sizeof(pool->threads[0]));
     pool->options = filled;
     pool->thread_limit = limit;
+    pool->lanes = memory_new(filled.lanes, sizeof(*pool->lanes));
     if (pthread_mutex_init(&pool->lock, NULL) || pthread_cond_init(&pool->work, NULL))
         abort();
     thread_condition_create(&pool->done);
@@ -336,21 +402,26 @@ struct thread_pool *thread_pool_new(const struct thread_pool_options *options)
 
 bool thread_pool_submit(struct thread_pool *pool, struct thread_task *task)
 {
+    const struct thread_pool_options *options = &pool->options;
+    struct lane *lane = &pool->lanes[task->lane];
     bool accepted;
 
+    assert(task->lane < options->lanes);
     pthread_mutex_lock(&pool->lock);
-    accepted =
-        !pool->stopping && (pool->options.queue_max == 0 || pool->queued < pool->options.queue_max);
+    accepted = !pool->stopping && (options->queue_max == 0 || pool->queued < options->queue_max) &&
+               (options->lane_queue_max == 0 || lane->queued < options->lane_queue_max);
     if (accepted) {
-        if (pool->options.on_accept)
-            pool->options.on_accept(task);
+        if (options->on_accept)
+            options->on_accept(task);
         task->next = NULL;
-        if (pool->first)
-            pool->last->next = task;
+        if (lane->first)
+            lane->last->next = task;
         else
-            pool->first = task;
-        pool->last = task;
+            lane->first = task;
+        lane->last = task;
+        lane->queued++;
         pool->queued++;
+        pool->lanes_queued |= UINT64_C(1) << task->lane;
         wake(pool, 1);
     }
     pthread_mutex_unlock(&pool->lock);
@@ -359,21 +430,18 @@ bool thread_pool_submit(struct thread_pool *pool, struct thread_task *task)
 
 struct thread_task *thread_pool_unqueue(struct thread_pool *pool, struct thread_task *task)
 {
-    struct thread_task **place = &pool->first;
-    struct thread_task *before = NULL;
-    struct thread_task *found;
+    struct thread_task *before = NULL, *found = NULL;
 
     pthread_mutex_lock(&pool->lock);
-    while (task && *place && *place != task) {
-        before = *place;
-        place = &before->next;
-    }
-    found = *place;
-    if (found) {
-        *place = found->next;
-        if (pool->last == found)
-            pool->last = before;
-        pool->queued--;
+    if (task || pool->lanes_queued) {
+        struct lane *lane = task ? &pool->lanes[task->lane] : next_lane(pool, pool->lanes_queued);
+        struct thread_task **place = &lane->first;
+        while (task && *place && *place != task) {
+            before = *place;
+            place = &before->next;
+        }
+        if (*place)
+            found = lane_take(pool, lane, place, before);
     }
     pthread_mutex_unlock(&pool->lock);
     return found;
@@ -463,6 +531,12 @@ bool thread_pool_wait_begin(struct thread_pool *pool)
     if (may_wait) {
         assert(pool->waiting < pool->running);
         pool->waiting++;
+        if (self && self->pool == pool) {
+            pool->aside -= self->aside;
+            self->aside = false;
+            if (self->lane)
+                lane_count(pool, self->lane, -1);
+        }
         others_starve = budget_give_back(pool);
         wake(pool, 1);
     }
@@ -477,7 +551,24 @@ void thread_pool_wait_end(struct thread_pool *pool)
     pthread_mutex_lock(&pool->lock);
     assert(pool->waiting > 0);
     pool->waiting--;
+    if (self && self->pool == pool && self->lane)
+        lane_count(pool, self->lane, 1);
     budget_take(pool);
+    pthread_mutex_unlock(&pool->lock);
+}
+
+void thread_pool_step_aside(void)
+{
+    struct thread_pool *pool = self ? self->pool : NULL;
+
+    if (!pool)
+        return;
+    pthread_mutex_lock(&pool->lock);
+    if (!self->aside && pool->queued > 0 && pool->aside < pool->options.aside_max) {
+        self->aside = true;
+        pool->aside++;
+        wake(pool, 1);
+    }
     pthread_mutex_unlock(&pool->lock);
 }
 
@@ -551,7 +642,7 @@ void thread_pool_stop(struct thread_pool *pool)
     for (uint32_t i = 0; i < pool->thread_count; i++)
         pthread_join(pool->threads[i].handle, NULL);
     pool->thread_count = 0;
-    assert(!pool->first && pool->running == 0);
+    assert(pool->queued == 0 && pool->running == 0);
 }
 
 void thread_pool_delete(struct thread_pool *pool)
@@ -572,5 +663,6 @@ void thread_pool_delete(struct thread_pool *pool)
     pthread_cond_destroy(&pool->done);
     pthread_cond_destroy(&pool->work);
     pthread_mutex_destroy(&pool->lock);
+    free(pool->lanes);
     free(pool);
 }

@@ -1,6 +1,6 @@
 /* thread_pool: the one implementation of worker threads.
  *
- * Happy path. A pool has one queue of tasks and makes its threads when they are first needed.
+ * Happy path. A pool has a queue of tasks and makes its threads when they are first needed.
  *
  *     thread_pool_submit -> queue -> a thread calls task->run(task, thread) -> completed + 1
  *
@@ -19,6 +19,11 @@
  * Waiting. A task that waits for somebody else (an offset, an acknowledgement) calls
  * thread_pool_wait_begin and thread_pool_wait_end around it. Its place and its processor go to
  * another task meanwhile, on another thread: a pool has up to threads_max + waiting_max threads.
+ *
+ * Lanes. A queue may have lanes, one for each of those who send tasks. Tasks of a lane are taken in
+ * order, lanes take turns, and each has a limit of its own, so that no sender keeps others waiting.
+ * A task that has run for long may step aside (thread_pool_step_aside): it goes on, but its place is
+ * free for another one.
  *
  * Locking. One mutex for each pool guards its queue, its loops and its counts. The budget's counts
  * are atomic. The budget's mutex guards its list of pools; it may be held when a pool's mutex is
@@ -51,18 +56,26 @@ uint32_t thread_budget_processors(void);
 /* One piece of work. It lies inside what it belongs to. */
 struct thread_task {
     struct thread_task *next; /* in the queue */
+    uint32_t lane;            /* below the pool's `lanes` */
     /* `thread` is below thread_pool_thread_limit: an index for scratch memory. The pool does not
      * touch the task once `run` was called: `run` may free it, or set a flag as its last act. */
     void (*run)(struct thread_task *task, uint32_t thread);
 };
 
+enum { THREAD_LANES_MAX = 64 };
+
 struct thread_pool_options {
     const char *name; /* of the threads, 15 bytes at most; NULL: the creator's */
     enum thread_class class;
-    uint32_t threads_min; /* run at any time; 0: 1. Search and blocking pools: threads_max */
-    uint32_t threads_max; /* compute at a time; 0: thread_budget_processors() */
-    uint32_t waiting_max; /* tasks between wait_begin and wait_end */
-    uint32_t queue_max;   /* submit refuses when so many are queued; 0: no limit */
+    uint32_t threads_min;    /* run at any time; 0: 1. Search and blocking pools: threads_max */
+    uint32_t threads_max;    /* compute at a time; 0: thread_budget_processors() */
+    uint32_t waiting_max;    /* tasks between wait_begin and wait_end */
+    uint32_t queue_max;      /* submit refuses when so many are queued; 0: no limit */
+    uint32_t lanes;          /* at most THREAD_LANES_MAX; 0: 1 */
+    uint32_t lane_queue_max; /* of one lane; 0: no limit */
+    uint32_t
+        lane_running_max; /* tasks of one lane that run, waiting ones not counted; 0: no limit */
+    uint32_t aside_max;   /* tasks that have stepped aside */
     int nice;             /* of the threads; 0: the creator's */
     /* Called for each accepted task before any thread can see it, under the pool's lock; or NULL.
      */
@@ -94,6 +107,10 @@ bool thread_pool_wait_completed(struct thread_pool *pool, uint64_t seen, int64_t
 bool thread_pool_wait_begin(struct thread_pool *pool);
 /** The task goes on at once, so for a moment more than threads_max may compute. */
 void thread_pool_wait_end(struct thread_pool *pool);
+
+/** Called by a thread of a pool that works for long: if tasks are queued, one of them may run
+ * beside it. Does nothing on other threads, the second time, and when too many did so. */
+void thread_pool_step_aside(void);
 
 /* A result that somebody will need: work for a pool, or for whoever waits for it if no thread has
  * begun it by then. So it never waits in a queue behind other work. It lies inside what it belongs

@@ -16,7 +16,8 @@ struct gate_task {
     struct thread_task task;
     struct thread_pool *pool;
     sem_t entered, leave;
-    bool waits; /* gives its place away meanwhile */
+    bool waits;       /* gives its place away meanwhile */
+    bool steps_aside; /* once, before it ends */
     atomic_bool done;
 };
 
@@ -30,6 +31,13 @@ static void gate_run(struct thread_task *task, uint32_t thread)
     sem_post(&gate->entered);
     while (sem_wait(&gate->leave) != 0)
         ;
+    if (gate->steps_aside) {
+        thread_pool_step_aside();
+        thread_pool_step_aside();
+        sem_post(&gate->entered);
+        while (sem_wait(&gate->leave) != 0)
+            ;
+    }
     if (gate->waits)
         thread_pool_wait_end(gate->pool);
     atomic_store(&gate->done, true);
@@ -167,6 +175,104 @@ START_TEST(waiting_task_gives_its_place_away)
         sem_post(&waiting[i].leave);
     for (int i = 0; i < WAITING; i++)
         gate_await(&waiting[i]);
+    thread_pool_delete(pool);
+}
+END_TEST
+
+START_TEST(lanes_take_turns)
+{
+    enum { COUNT = 5 };
+    static const uint32_t lanes[COUNT] = {0, 0, 0, 2, 2}, order[COUNT] = {0, 3, 1, 4, 2};
+    struct thread_pool *pool = thread_pool_new(
+        &(struct thread_pool_options){.name = "test", .threads_max = 1, .lanes = 3});
+    struct gate_task gates[COUNT];
+
+    for (int i = 0; i < COUNT; i++) {
+        gate_create(&gates[i], pool);
+        gates[i].task.lane = lanes[i];
+        ck_assert(thread_pool_submit(pool, &gates[i].task));
+        if (i == 0)
+            ck_assert(entered_within(&gates[i], SOON_MS));
+    }
+    for (int i = 0; i < COUNT; i++) {
+        if (i > 0)
+            ck_assert(entered_within(&gates[order[i]], SOON_MS));
+        sem_post(&gates[order[i]].leave);
+    }
+    thread_pool_delete(pool);
+}
+END_TEST
+
+START_TEST(lane_at_its_limits_leaves_the_rest_to_others)
+{
+    struct thread_pool *pool =
+        thread_pool_new(&(struct thread_pool_options){.name = "test",
+                                                      .threads_max = 2,
+                                                      .waiting_max = 1,
+                                                      .lanes = 2,
+                                                      .lane_queue_max = 1,
+                                                      .lane_running_max = 1});
+    struct gate_task gates[3], other;
+
+    for (int i = 0; i < 3; i++)
+        gate_create(&gates[i], pool);
+    gate_create(&other, pool);
+    other.task.lane = 1;
+    ck_assert(thread_pool_submit(pool, &gates[0].task));
+    ck_assert(entered_within(&gates[0], SOON_MS));
+    ck_assert(thread_pool_submit(pool, &gates[1].task));
+    ck_assert(!thread_pool_submit(pool, &gates[2].task));
+    ck_assert(thread_pool_submit(pool, &other.task));
+    ck_assert(entered_within(&other, SOON_MS));
+    sem_post(&other.leave);
+    gate_await(&other);
+    ck_assert(!entered_within(&gates[1], NEVER_MS)); /* though there is a thread for it */
+    sem_post(&gates[0].leave);
+    ck_assert(entered_within(&gates[1], SOON_MS));
+    sem_post(&gates[1].leave);
+    gate_await(&gates[1]);
+    /* One that waits does not count. */
+    gates[2].waits = true;
+    gate_create(&gates[0], pool);
+    ck_assert(thread_pool_submit(pool, &gates[2].task));
+    ck_assert(entered_within(&gates[2], SOON_MS));
+    ck_assert(thread_pool_submit(pool, &gates[0].task));
+    ck_assert(entered_within(&gates[0], SOON_MS));
+    sem_post(&gates[0].leave);
+    sem_post(&gates[2].leave);
+    thread_pool_delete(pool);
+}
+END_TEST
+
+START_TEST(task_that_steps_aside_goes_on_beside_another)
+{
+    struct thread_pool *pool = thread_pool_new(
+        &(struct thread_pool_options){.name = "test", .threads_max = 1, .aside_max = 1});
+    struct gate_task first, second, third;
+
+    thread_pool_step_aside(); /* not a thread of the pool: nothing happens */
+    for (int round = 0; round < 2; round++) {
+        gate_create(&first, pool);
+        gate_create(&second, pool);
+        gate_create(&third, pool);
+        first.steps_aside = second.steps_aside = true;
+        ck_assert(thread_pool_submit(pool, &first.task));
+        ck_assert(entered_within(&first, SOON_MS));
+        ck_assert(thread_pool_submit(pool, &second.task));
+        ck_assert(thread_pool_submit(pool, &third.task));
+        sem_post(&first.leave);
+        ck_assert(entered_within(&first, SOON_MS));
+        ck_assert(entered_within(&second, SOON_MS));
+        sem_post(&second.leave); /* one is aside already: it keeps its place */
+        ck_assert(entered_within(&second, SOON_MS));
+        ck_assert(!entered_within(&third, NEVER_MS));
+        sem_post(&second.leave);
+        ck_assert(entered_within(&third, SOON_MS));
+        sem_post(&first.leave);
+        gate_await(&first);
+        sem_post(&third.leave);
+        gate_await(&third);
+    }
     thread_pool_delete(pool);
 }
 END_TEST
@@ -537,7 +643,9 @@ END_TEST
 
 TEST_TABLE(TEST(every_task_runs_once_and_may_free_itself),
            TEST(full_queue_refuses_and_a_place_is_free_again), TEST(queued_task_can_be_taken_back),
-           TEST(waiting_task_gives_its_place_away),
+           TEST(waiting_task_gives_its_place_away), TEST(lanes_take_turns),
+           TEST(lane_at_its_limits_leaves_the_rest_to_others),
+           TEST(task_that_steps_aside_goes_on_beside_another),
            TEST(stop_runs_what_is_queued_and_takes_no_more), TEST(wait_for_completion_ends_in_time),
            TEST(loop_touches_every_index_once_with_scratch_for_each_thread),
            TEST(cancelled_loop_begins_no_further_piece), TEST(idle_threads_join_a_loop),
