@@ -26,7 +26,13 @@ enum {
     RUNNING_MIN = 4,
     RUNNING_MAX = 64,
     WAITING_MAX = 192,
-    QUEUE_MAX = 256,
+    QUEUE_MAX = 1024,
+    CLIENT_QUEUE_MAX = 256,
+    /* Requests that run for longer stand back for others that wait. Three times as many as there are
+     * executors may; those of one client are at most half of all that run then. */
+    LONG_MS = 50,
+    ASIDE_FACTOR = 3,
+    CLIENT_FACTOR = 2,
     DRAIN_MAX_BYTES = 4 * HTTP_BODY_MAX_BYTES, /* of one body; its connection is cut then */
     BODIES_MAX_BYTES = 256 * 1024 * 1024,      /* of all requests that are here at a time */
     CONNECTIONS_MAX = 4096,
@@ -43,6 +49,7 @@ struct pending {
     struct http_request request;
     _Atomic int state; /* enum pending_state */
     int socket;
+    int64_t begin_ns;    /* of its handler */
     bool refused;        /* by its headers: the reply is ready, the body is thrown away */
     bool owed;           /* counted in replies_owed */
     uint64_t body_bytes; /* that came in, kept or not */
@@ -55,6 +62,29 @@ static bool is_probe(const struct http_request *request)
     return request->route && request->route->route->access == HTTP_PROBE;
 }
 
+/* Requests of one address share a lane of the pool; of IPv6, of one network: a host has all of it.
+ * Neighbours have different lanes. */
+static uint32_t lane_of(struct MHD_Connection *connection)
+{
+    const struct sockaddr *address =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS)->client_addr;
+    const struct in6_addr *v6 = &((const struct sockaddr_in6 *)address)->sin6_addr;
+    const uint8_t *bytes = (const uint8_t *)&((const struct sockaddr_in *)address)->sin_addr;
+    size_t count = sizeof(struct in_addr);
+    uint64_t number = 0;
+    uint32_t lane = 0;
+
+    if (address->sa_family == AF_INET6) {
+        bytes = IN6_IS_ADDR_V4MAPPED(v6) ? &v6->s6_addr[12] : v6->s6_addr;
+        count = IN6_IS_ADDR_V4MAPPED(v6) ? count : sizeof(number);
+    }
+    for (size_t i = 0; i < count; i++)
+        number = number << 8 | bytes[i];
+    for (; number != 0; number /= THREAD_LANES_MAX)
+        lane ^= (uint32_t)(number % THREAD_LANES_MAX);
+    return lane;
+}
+
 /* Whoever sent the request and closes its connection, or its sending half, does not wait for the
  * answer of a read any more; a write goes on. While a connection is suspended libmicrohttpd does not
  * look at its socket, so the work for the request does, now and then. It ends, too, when the server
@@ -65,6 +95,9 @@ static bool is_abandoned(void *context)
     const struct http_server *server = pending->request.server;
     struct pollfd look = {.fd = pending->socket, .events = POLLRDHUP};
 
+    if (pending->begin_ns > 0 &&
+        io_monotonic_ns(server->options.io) - pending->begin_ns > LONG_MS * INT64_C(1000000))
+        thread_pool_step_aside();
     return (pending->request.route->route->access == HTTP_READ && poll(&look, 1, 0) > 0 &&
             (look.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0) ||
            (atomic_load(&server->stopping) &&
@@ -91,6 +124,7 @@ static void run_task(struct thread_task *task, uint32_t thread)
 
     (void)thread;
     if (stop_check(&request->stop, &error) == 0) { /* it may have waited for its turn */
+        pending->begin_ns = io_monotonic_ns(request->server->options.io);
         execute(request);
     } else {
         http_reply_from_error(request, &error);
@@ -212,6 +246,7 @@ static struct pending *pending_new(struct http_server *server, struct MHD_Connec
     pending->request.accept = accept ? accept : "";
     pending->request.start_ns = io_monotonic_ns(server->options.io);
     pending->task.run = run_task;
+    pending->task.lane = lane_of(connection);
     pending->socket =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
     stop_create(&pending->request.stop, server->options.io);
@@ -379,6 +414,10 @@ struct http_server *http_server_new(const struct http_options *options)
                                              .threads_max = running_max(),
                                              .waiting_max = WAITING_MAX,
                                              .queue_max = QUEUE_MAX,
+                                             .lanes = THREAD_LANES_MAX,
+                                             .lane_queue_max = CLIENT_QUEUE_MAX,
+                                             .lane_running_max = CLIENT_FACTOR * running_max(),
+                                             .aside_max = ASIDE_FACTOR * running_max(),
                                              .on_accept = on_accepted};
     static const struct http_route unknown[1];
     struct http_server *server = memory_new(1, sizeof(*server));

@@ -32,10 +32,15 @@ static void handle_busy(struct http_request *request)
     http_reply_from_error(request, &error);
 }
 
+static void handle_quick(struct http_request *request)
+{
+    http_reply_plain(request, 200, HTTP_TYPE_TEXT);
+}
+
 static const struct http_route routes[] = {
     {"GET", "/busy", handle_busy, HTTP_READ, false},
     {"GET", "/busy_write", handle_busy, HTTP_WRITE, false},
-
+    {"GET", "/quick", handle_quick, HTTP_READ, false},
 };
 
 static void busy_open(struct busy *busy)
@@ -132,6 +137,47 @@ START_TEST(closed_connection_does_not_end_a_write)
 }
 END_TEST
 
+/* More than the server has executors for. */
+START_TEST(slow_requests_of_one_client_hold_up_nobody)
+{
+    enum { SLOW = 200 };
+    struct busy busy;
+    int slow[SLOW];
+
+    busy_open(&busy);
+    for (int i = 0; i < SLOW; i++)
+        slow[i] = ask_from(&busy, "127.0.0.1", "/busy");
+    wait_for(&busy.begun, 2);
+    for (int i = 0; i < 20; i++)
+        check_status(ask_from(&busy, "127.0.0.2", "/quick"), "200");
+    ck_assert_uint_lt(atomic_load(&busy.begun), SLOW); /* they are bounded, too */
+    ck_assert_uint_eq(atomic_load(&busy.cancelled), 0);
+    for (int i = 0; i < SLOW; i++)
+        close(slow[i]);
+    busy_close(&busy);
+}
+END_TEST
+
+START_TEST(quick_request_overtakes_slow_ones_of_its_own_client)
+{
+    struct busy busy;
+    int slow[256];
+    unsigned count = 0, begun, executors = 2 * thread_budget_processors();
+
+    busy_open(&busy);
+    /* With every executor taken, another slow one begins only when one of them stands back. */
+    for (begun = 0; begun < (executors < 4 ? 4 : executors) + 2; begun++) {
+        slow[count++] = ask_from(&busy, "127.0.0.1", "/busy");
+        wait_for(&busy.begun, begun + 1);
+    }
+    check_status(ask_from(&busy, "127.0.0.1", "/quick"), "200");
+    ck_assert_uint_eq(atomic_load(&busy.cancelled), 0);
+    for (unsigned i = 0; i < count; i++)
+        close(slow[i]);
+    busy_close(&busy);
+}
+END_TEST
+
 static void check_search(const struct fixture *fixture, const char *more, long status,
                          const char *contains)
 {
@@ -186,5 +232,7 @@ END_TEST
 
 TEST_TABLE(TEST(closed_connection_ends_the_work_for_its_request),
            TEST(closed_connection_does_not_end_a_write),
+           TEST(slow_requests_of_one_client_hold_up_nobody),
+           TEST(quick_request_overtakes_slow_ones_of_its_own_client),
            TEST(query_over_its_time_is_408_or_partial_on_request),
            TEST(stopping_server_gives_up_what_takes_too_long))
