@@ -102,7 +102,7 @@ static int scan_source(struct scan_state *state, size_t shard, const struct stor
     int code = 0;
 
     for (uint32_t next = 0; next < source->row_count && code == 0;) {
-        if (++batches % CHECK_BATCHES == 0 && (code = query_view_check(view, error)) != 0)
+        if (batches++ % CHECK_BATCHES == 0 && (code = query_view_check(view, error)) != 0)
             return code;
         for (batch.count = 0; next < source->row_count && batch.count < BATCH_ROWS; next++)
             if (store_row_visible(row.snapshot, source, next))

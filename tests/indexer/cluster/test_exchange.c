@@ -32,7 +32,9 @@ struct fake {
     struct http_server *server;
     _Atomic enum behaviour behaviour;
     atomic_uint asked;
-    atomic_bool released; /* a slow one answers */
+    atomic_bool released;  /* a slow one answers */
+    atomic_int ended;      /* why a slow one gave up; enum error_code */
+    atomic_int timeout_ms; /* that it was given */
 };
 
 struct stage {
@@ -58,7 +60,9 @@ static void handle(struct http_request *request)
     const unsigned before = atomic_fetch_add(&fake->asked, 1);
     const enum behaviour behaviour = atomic_load(&fake->behaviour);
     const char *word = behaviour < sizeof(words) / sizeof(words[0]) ? words[behaviour] : NULL;
+    struct error error = {0};
 
+    atomic_store(&fake->timeout_ms, atoi(http_request_argument(request, "timeout_ms")));
     switch (behaviour) {
     case UNAVAILABLE:
         http_reply_error(request, 503, "not now");
@@ -68,8 +72,10 @@ static void handle(struct http_request *request)
         return;
     case SLOW:
     case SLOW_ONCE:
-        while (!atomic_load(&fake->released) && (behaviour == SLOW || before == 0))
+        while (!atomic_load(&fake->released) && (behaviour == SLOW || before == 0) &&
+               stop_check(&request->stop, &error) == 0)
             nanosleep(&pause, NULL);
+        atomic_store(&fake->ended, error.code);
         break;
     default:
         break;
@@ -285,7 +291,8 @@ static int accept_sound(void *context, const struct query_peer_answer *answer, s
     return 0;
 }
 
-static struct query_peer_counts call(struct stage *stage, struct taken *taken)
+static struct query_peer_counts call_until(struct stage *stage, struct taken *taken,
+                                           struct stop *stop)
 {
     static const char *const shards[SHARDS] = {"0", "1", "2"};
     const struct query_peers *peers = cluster_peers(stage->cluster);
@@ -296,6 +303,7 @@ static struct query_peer_counts call(struct stage *stage, struct taken *taken)
                                            .body_bytes = 1,
                                            .deadline_ns = io_monotonic_ns(io_posix()) +
                                                           (int64_t)TIMEOUT_MS * 1000000,
+                                           .stop = stop,
                                            .accept = accept_sound,
                                            .context = taken};
     struct query_peer_counts counts = {0};
@@ -303,6 +311,11 @@ static struct query_peer_counts call(struct stage *stage, struct taken *taken)
     *taken = (struct taken){0};
     peers->finish(peers->start(peers->context, &wanted), false, &counts);
     return counts;
+}
+
+static struct query_peer_counts call(struct stage *stage, struct taken *taken)
+{
+    return call_until(stage, taken, NULL);
 }
 
 START_TEST(one_request_for_all_shards_of_a_node)
@@ -487,6 +500,43 @@ START_TEST(shards_stay_unanswered_when_everybody_fails)
 }
 END_TEST
 
+static bool nobody_waits(void *context)
+{
+    const struct stage *stage = context;
+
+    return atomic_load(&stage->fakes[0].asked) + atomic_load(&stage->fakes[1].asked) == 2;
+}
+
+/* Both nodes are busy by then: the first one, and the one that was to be faster. */
+START_TEST(nodes_get_less_time_than_there_is_and_end_with_the_asking_request)
+{
+    enum { ANNOUNCED = 2 };
+    static struct stage stage;
+    struct query_peer_counts counts;
+    struct taken taken;
+    struct stop stop;
+
+    stage_open(&stage);
+    announce_both(&stage);
+    for (int i = 0; i < ANNOUNCED; i++)
+        atomic_store(&stage.fakes[i].behaviour, SLOW);
+    stop_create(&stop, io_posix());
+    stop.abandoned = nobody_waits;
+    stop.context = &stage;
+    counts = call_until(&stage, &taken, &stop);
+    ck_assert_uint_eq(counts.asked, ANNOUNCED);
+    ck_assert_uint_eq(counts.answered, 0);
+    for (int i = 0; i < ANNOUNCED; i++) {
+        while (atomic_load(&stage.fakes[i].ended) == 0)
+            nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+        ck_assert_int_eq(atomic_load(&stage.fakes[i].ended), ERROR_CANCELLED);
+        ck_assert_int_gt(atomic_load(&stage.fakes[i].timeout_ms), 0);
+        ck_assert_int_lt(atomic_load(&stage.fakes[i].timeout_ms), TIMEOUT_MS / 32 * 31 + 1);
+    }
+    stage_close(&stage);
+}
+END_TEST
+
 START_TEST(announcements_of_others_are_counted_and_ignored)
 {
     static const struct timespec pause = {.tv_nsec = 5000000};
@@ -582,5 +632,6 @@ TEST_TABLE(TEST(one_request_for_all_shards_of_a_node),
            TEST(a_hedge_without_shards_leaves_the_slow_request_alone),
            TEST(a_hedge_with_some_shards_leaves_the_rest_to_the_slow_node),
            TEST(shards_stay_unanswered_when_everybody_fails),
+           TEST(nodes_get_less_time_than_there_is_and_end_with_the_asking_request),
            TEST(announcements_of_others_are_counted_and_ignored),
            TEST(a_shard_that_comes_is_announced_at_once))

@@ -33,6 +33,7 @@ struct node {
     bool owns[SHARDS];
     enum damage damage;
     int64_t clock_ahead_ms;
+    bool out_of_time; /* when it is asked */
 };
 
 struct cluster {
@@ -111,8 +112,9 @@ static void ask(struct query_exchange *exchange, struct node *node)
 {
     const struct query_peer_call *call = exchange->call;
     struct cluster *cluster = exchange->cluster;
-    const struct query_view_options options = {.registry = node->world.registry,
-                                               .io = &node->world.clock.io};
+    struct stop stop;
+    const struct query_view_options options = {
+        .registry = node->world.registry, .io = &node->world.clock.io, .stop = &stop};
     const char *shards[SHARDS];
     bool served[SHARDS] = {false};
     struct query_peer_answer answer = {.node = "peer", .shards = shards, .served = served};
@@ -126,6 +128,9 @@ static void ask(struct query_exchange *exchange, struct node *node)
             shards[answer.shard_count++] = call->shards[i];
     if (answer.shard_count == 0 || node->damage == SILENT)
         return;
+    stop_create(&stop, io_posix());
+    if (node->out_of_time)
+        stop.deadline_ns = 0;
     asked = answer.shard_count;
     if (node->damage == OTHER_SHARDS) {
         answer.shard_count = asked - 1;
@@ -568,6 +573,57 @@ START_TEST(bad_answers_are_refused_and_their_shards_missing)
 }
 END_TEST
 
+/* Its part is not left out: the answer would look whole. */
+START_TEST(peer_out_of_time_ends_the_request_as_the_own_clock_does)
+{
+    static const float vector[DIM] = {1};
+    static struct cluster cluster;
+    struct query_facet_value *values;
+    struct query_key key = {(const uint8_t *)"x", 1};
+    struct query_holders *holders;
+    struct query_row row;
+    struct query_view *view;
+    struct arena arena;
+    struct error error = {0};
+    const uint8_t *next;
+    size_t size;
+    uint64_t count;
+
+    cluster_open(&cluster, 2, VECTOR_METRIC_COSINE, test_seed());
+    fill(&cluster);
+    cluster.nodes[1].out_of_time = true;
+    arena_create(&arena, 0);
+    view = view_of(&cluster, false);
+    {
+        struct query_result result;
+        struct query_scroll scroll = {.limit = 10, .arena = &arena};
+        struct query_search search = {.vector = vector,
+                                      .limit = 10,
+                                      .from_ms = INT64_MIN,
+                                      .to_ms = INT64_MAX,
+                                      .arena = &arena};
+        ck_assert_int_eq(query_count(view, NULL, &count, &error), ERROR_TIMEOUT);
+        ck_assert_int_eq(query_facet(view, "n", NULL, &arena, &values, &size, &error),
+                         ERROR_TIMEOUT);
+        ck_assert_int_eq(query_scroll_run(view, &scroll, &result, &next, &size, &error),
+                         ERROR_TIMEOUT);
+        ck_assert_int_eq(
+            query_find_many(view, &key, 1, (struct query_wants){0}, &arena, &row, &error),
+            ERROR_TIMEOUT);
+        ck_assert_int_eq(query_locate(view, &key, 1, &arena, &holders, &error), ERROR_TIMEOUT);
+        ck_assert_int_eq(query_search_run(view, &search, &result, &error), ERROR_TIMEOUT);
+        search.partial = true;
+        ck_assert_int_eq(query_search_run(view, &search, &result, &error), 0);
+        ck_assert(result.partial);
+        ck_assert_uint_eq(result.hit_count, 10);
+    }
+    query_view_close(view);
+    arena_destroy(&arena);
+    cluster_close(&cluster);
+}
+END_TEST
+
 TEST_TABLE(TEST(answers_of_nodes_together_are_those_of_one_process),
            TEST(clocks_that_differ_change_no_score),
-           TEST(bad_answers_are_refused_and_their_shards_missing))
+           TEST(bad_answers_are_refused_and_their_shards_missing),
+           TEST(peer_out_of_time_ends_the_request_as_the_own_clock_does))
