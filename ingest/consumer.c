@@ -23,7 +23,7 @@ enum {
 
 /* The longest sleep: watermarks of idle partitions, and the heartbeat. */
 #define IDLE_NS      NS_PER_S
-#define HOUSEKEEP_NS (100 * NS_PER_MS) /* at least between two, unless somebody woke us */
+#define HOUSEKEEP_NS (100 * NS_PER_MS) /* at least between two, unless nothing lay ready */
 #define COMMIT_NS    (5 * NS_PER_S)
 /* How long the stop of the process waits for the store: what is not stored is read again. */
 #define STOP_NS NS_PER_S
@@ -37,6 +37,7 @@ struct consumer {
     struct kafka_session *session;
     struct pipeline pipeline;
     struct partition_context context; /* of all partitions */
+    struct store_listener listener;   /* wakes the thread when refused groups may go */
     pthread_t thread;
     atomic_bool stop;
 
@@ -128,9 +129,9 @@ static rd_kafka_message_t *poll_message(struct consumer *consumer, int timeout_m
 
 /* Groups. */
 
-static void note_due(struct consumer *consumer, const struct partition *partition, int64_t now_ns)
+static void note_due(struct consumer *consumer, const struct partition *partition)
 {
-    int64_t due_ns = partition_due_ns(partition, now_ns);
+    int64_t due_ns = partition_due_ns(partition);
 
     if (due_ns < consumer->due_ns)
         consumer->due_ns = due_ns;
@@ -158,7 +159,7 @@ static void append_due(struct consumer *consumer, int64_t now_ns, bool more)
             lane_append(lane);
         partition_settle(partition);
         any_paused |= partition_regulate(partition, now_ns, consumer->any_paused);
-        note_due(consumer, partition, now_ns);
+        note_due(consumer, partition);
     }
     consumer->any_paused = any_paused;
 }
@@ -167,7 +168,6 @@ static void append_due(struct consumer *consumer, int64_t now_ns, bool more)
 static void take_decoded(struct consumer *consumer, bool finish)
 {
     const struct partition_list *list = consumer->partitions;
-    int64_t now_ns = now_of(consumer);
 
     for (size_t i = 0; i < list->count; i++) {
         struct partition *partition = list->items[i];
@@ -175,7 +175,7 @@ static void take_decoded(struct consumer *consumer, bool finish)
             lane_take(&partition->lane, finish);
             partition_settle(partition);
         }
-        note_due(consumer, partition, now_ns);
+        note_due(consumer, partition);
     }
 }
 
@@ -293,8 +293,6 @@ static void stall(struct consumer *consumer)
 {
     int64_t limit_ns = sleep_limit_ns(consumer, now_of(consumer));
 
-    if (limit_ns > HOUSEKEEP_NS)
-        limit_ns = HOUSEKEEP_NS; /* a stall that lasts too long becomes a pause */
     if (limit_ns > 0 && may_sleep(consumer, true))
         kafka_session_sleep(consumer->session, limit_ns);
     (void)may_sleep(consumer, false);
@@ -492,13 +490,19 @@ int consumer_new(const struct ingest_options *options, struct topics *topics,
                                                 .io = options->io,
                                                 .ask_offsets = ask_offsets,
                                                 .context = fresh};
-    return code;
+    if (code != 0)
+        return code;
+    fresh->listener = (struct store_listener){.room = wake, .context = fresh};
+    store_listen(store_registry_store(options->registry), &fresh->listener);
+    return 0;
 }
 
 void consumer_delete(struct consumer *consumer)
 {
     if (!consumer)
         return;
+    if (consumer->listener.context)
+        store_unlisten(store_registry_store(consumer->options.registry), &consumer->listener);
     pipeline_destroy(&consumer->pipeline);
     kafka_session_delete(consumer->session);
     free(consumer);

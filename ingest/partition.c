@@ -16,10 +16,9 @@ enum { WATERMARK_TIMEOUT_MS = 5000 };
 /* A full group that cannot be appended stalls the poll loop this long; then its partition is
  * paused: pausing throws the prefetched messages away, which costs most of a second. */
 #define STALL_NS NS_PER_S
-/* A paused partition is resumed when no flush is due, or after this long. */
+/* A paused partition is resumed when no flush is due (the store wakes the consumer), or after this
+ * long. */
 #define RESUME_NS (5 * NS_PER_S)
-/* How often a paused partition asks the store whether a flush is due. */
-#define RESUME_CHECK_NS (100 * NS_PER_MS)
 /* Waits that end at once are nobody's business. */
 #define TELL_AFTER_NS NS_PER_S
 /* An idle shard's watermark is persisted when a window may close, or this often. */
@@ -444,17 +443,18 @@ static bool may_resume(const struct partition *partition, int64_t now_ns)
            (!store_shard_needs_flush(lane->shard) || now_ns - lane->durable.since_ns >= RESUME_NS);
 }
 
-/* Whether nothing can be taken of it, and stalling for it has gone on for long enough. */
-static bool must_pause(const struct partition *partition, int64_t now_ns, bool any_paused)
+/* When nothing can be taken of it, and stalling for it has gone on for long enough; INT64_MAX: it
+ * goes on. */
+static int64_t pause_due_ns(const struct partition *partition, bool any_paused)
 {
     const struct lane *lane = &partition->lane;
 
     if (!may_enter(partition, PARTITION_PAUSED) || states[partition->state].paused ||
         !lane_blocked(lane) || !lane_full(lane))
-        return false;
+        return INT64_MAX;
     if (lane->wait.reason == WAIT_NONE)
-        return now_ns - lane->submitted_ns >= STALL_NS;
-    return any_paused || now_ns - lane->wait.since_ns >= STALL_NS;
+        return lane->submitted_ns + STALL_NS;
+    return any_paused ? 0 : lane->wait.since_ns + STALL_NS;
 }
 
 static void set_client_paused(struct partition *partition, bool pause)
@@ -469,7 +469,7 @@ bool partition_regulate(struct partition *partition, int64_t now_ns, bool any_pa
     if (may_resume(partition, now_ns)) {
         log_info("ingest", PARTITION_FORMAT " resumed", PARTITION_NAME(&partition->name));
         enter(partition, partition->check_pending ? PARTITION_CHECKING_TOPIC : PARTITION_READING);
-    } else if (must_pause(partition, now_ns, any_paused)) {
+    } else if (now_ns >= pause_due_ns(partition, any_paused)) {
         log_info("ingest", PARTITION_FORMAT " paused: the store cannot take its records for now",
                  PARTITION_NAME(&partition->name));
         enter(partition, PARTITION_PAUSED);
@@ -487,13 +487,15 @@ bool partition_must_stall(const struct partition *partition, bool much)
            !states[partition->state].paused && lane_full(lane);
 }
 
-int64_t partition_due_ns(const struct partition *partition, int64_t now_ns)
+int64_t partition_due_ns(const struct partition *partition)
 {
-    int64_t due_ns = lane_due_ns(&partition->lane);
+    const struct lane *lane = &partition->lane;
+    int64_t due_ns = lane_due_ns(lane);
+    int64_t turn_ns = pause_due_ns(partition, false);
 
-    if (partition->state == PARTITION_PAUSED && now_ns + RESUME_CHECK_NS < due_ns)
-        return now_ns + RESUME_CHECK_NS;
-    return due_ns;
+    if (partition->state == PARTITION_PAUSED && !lane_blocked(lane))
+        turn_ns = lane->durable.since_ns + RESUME_NS;
+    return turn_ns < due_ns ? turn_ns : due_ns;
 }
 
 /* Whether nothing is left to read, as far as anyone knows: silence while the broker is away or a

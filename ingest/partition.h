@@ -154,7 +154,7 @@ bool partition_regulate(struct partition *partition, int64_t now_ns, bool any_pa
  * and not taken. */
 bool partition_must_stall(const struct partition *partition, bool much);
 /** When it is next to be looked at; INT64_MAX: not before something happens. */
-int64_t partition_due_ns(const struct partition *partition, int64_t now_ns);
+int64_t partition_due_ns(const struct partition *partition);
 /** About once a second: the frozen clock, the watermark of an idle shard, and OUT_OF_RANGE. */
 void partition_tick(struct partition *partition, int64_t wall_ms);
 

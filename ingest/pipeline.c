@@ -26,9 +26,9 @@ enum {
 #define LINGER_NS NS_PER_MS
 /* Without records (control records, aborted transactions) the offset moves less often. */
 #define GAP_NS (200 * NS_PER_MS)
-/* A refused group is tried again after this long; acknowledged letters wake the consumer. */
-#define RETRY_STORE_NS (5 * NS_PER_MS)
-#define RETRY_SPACE_NS NS_PER_S
+/* A refused group is tried again as soon as the store says that it has room, which wakes the
+ * consumer, as acknowledged letters do. Nobody says that the disk or the system has room. */
+#define RETRY_NS NS_PER_S
 
 int pipeline_create(struct pipeline *pipeline, const struct ingest_options *options,
                     void (*wake)(void *context), void (*sleep)(void *context, int64_t limit_ns),
@@ -543,6 +543,8 @@ int64_t lane_due_ns(const struct lane *lane)
         return INT64_MAX;
     if (lane->wait.reason == WAIT_DEAD_LETTERS)
         return letters_outstanding(lane) ? INT64_MAX : 0;
+    if (lane->wait.reason == WAIT_STORE && store_shard_room_changed(lane->shard))
+        return 0;
     if (lane->wait.reason != WAIT_NONE)
         return lane->wait.retry_ns;
     if (!gathered(lane))
@@ -578,10 +580,9 @@ static void append_failed(struct lane *lane)
         if (lane->sent->next_offset == lane->durable.next_offset) {
             record_group_clear(lane->sent, lane->pipeline->decoders);
             lane->sent = NULL;
-        } else if (lane->job.code == ERROR_NO_SPACE) {
-            wait_for(lane, WAIT_SPACE, RETRY_SPACE_NS, text);
         } else {
-            wait_for(lane, WAIT_STORE, RETRY_STORE_NS, text);
+            wait_for(lane, lane->job.code == ERROR_NO_SPACE ? WAIT_SPACE : WAIT_STORE, RETRY_NS,
+                     text);
         }
         break;
     default:

@@ -34,6 +34,11 @@ void events_room(struct store_events *events)
 {
     atomic_fetch_add(&events->room, 1);
     events_notify(events);
+    pthread_rwlock_rdlock(&events->listeners_lock);
+    for (struct store_listener *listener = events->listeners; listener; listener = listener->next)
+        if (listener->room)
+            listener->room(listener->context);
+    pthread_rwlock_unlock(&events->listeners_lock);
 }
 
 int events_wait(struct store_events *events, events_condition met, const void *context,

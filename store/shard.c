@@ -172,6 +172,13 @@ static bool has_room(const void *context)
            atomic_load(&wait->shard->waits_ended);
 }
 
+bool store_shard_room_changed(const struct store_shard *shard)
+{
+    const struct wait wait = {.shard = shard, .room = atomic_load(&shard->writer.room_seen)};
+
+    return has_room(&wait);
+}
+
 static int wait_of_shard(struct store_shard *shard, events_condition met, const struct wait *wait,
                          int64_t deadline_ns, const atomic_bool *cancel, struct error *error)
 {

@@ -204,6 +204,9 @@ struct store_listener {
     void (*windows_changed)(void *context, struct store_shard *shard);
     /* A group was appended: next offset, clock and memtable moved. */
     void (*appended)(void *context, struct store_shard *shard);
+    /* An append that was ERROR_BUSY may succeed now, in any shard (store_shard_room_changed). Called
+     * under locks of the store, by any thread: it may wake somebody and nothing else. */
+    void (*room)(void *context);
     void *context;
     struct store_listener *next; /* the store's */
 };
@@ -222,6 +225,8 @@ int store_shard_wait_visible(struct store_shard *shard, int64_t offset, int64_t 
  * the thread that appends. */
 int store_shard_wait_room(struct store_shard *shard, int64_t deadline_ns, const atomic_bool *cancel,
                           struct error *error);
+/** After an append that was ERROR_BUSY: whether store_shard_wait_room would return at once. */
+bool store_shard_room_changed(const struct store_shard *shard);
 /** After a compaction, drop or rebuild that was ERROR_BUSY: sleeps until no other work holds the
  * window. Results as above. Any thread with a lease. */
 int store_shard_wait_window(struct store_shard *shard, int64_t window_start_ms,

@@ -167,6 +167,42 @@ START_TEST(writer_over_the_byte_cap_sleeps_until_it_is_lifted)
 }
 END_TEST
 
+static void count_room(void *context)
+{
+    atomic_fetch_add((atomic_int *)context, 1);
+}
+
+START_TEST(listener_hears_when_a_refused_append_may_go)
+{
+    struct scene scene;
+    atomic_int heard = 0;
+    struct store_listener listener = {.room = count_room, .context = &heard};
+    struct error error = {0};
+    int code = 0;
+
+    scene_open(&scene);
+    store_listen(scene.store, &listener);
+    for (int i = 0; i < 1000 && code == 0; i++)
+        code = append(&scene, &error);
+    ck_assert_int_eq(code, ERROR_BUSY);
+    ck_assert(!store_shard_room_changed(scene.shard));
+    atomic_store(&heard, 0);
+    ck_assert_int_eq(store_shard_flush(scene.shard, &error), 0);
+    ck_assert_int_gt(atomic_load(&heard), 0);
+    ck_assert(store_shard_room_changed(scene.shard));
+    ck_assert_int_eq(append(&scene, &error), 0);
+    ck_assert(!store_shard_room_changed(scene.shard));
+    (void)store_shard_set_over_cap(scene.shard, true);
+    ck_assert_int_eq(append(&scene, &error), ERROR_BUSY);
+    atomic_store(&heard, 0);
+    (void)store_shard_set_over_cap(scene.shard, false);
+    ck_assert_int_gt(atomic_load(&heard), 0);
+    ck_assert(store_shard_room_changed(scene.shard));
+    store_unlisten(scene.store, &listener);
+    scene_close(&scene);
+}
+END_TEST
+
 struct release {
     struct store_snapshot *snapshot;
     struct scene *scene;
@@ -268,5 +304,6 @@ TEST_TABLE(TEST(reader_sleeps_until_its_offset_is_visible),
            TEST(wait_ends_at_its_deadline_when_cancelled_and_before_the_shard_closes),
            TEST(stalled_writer_sleeps_until_a_flush_gives_room),
            TEST(writer_over_the_byte_cap_sleeps_until_it_is_lifted),
+           TEST(listener_hears_when_a_refused_append_may_go),
            TEST(closing_sleeps_until_the_last_snapshot_is_released),
            TEST(listener_is_told_what_happens_and_nothing_after_it_left))
