@@ -192,9 +192,10 @@ void indexer_window_sealed(struct indexer *indexer, struct store_shard *shard,
 }
 
 /* Fields of payload_index are ready before a filter asks for them. */
-static void preload_columns(struct indexer *indexer)
+static bool preload_columns(struct indexer *indexer)
 {
     const struct config *config = indexer->options.config;
+    bool all = true;
 
     for (size_t i = 0; i < config->collection_count; i++) {
         const struct query_view_options options = {.collection = &config->collections[i],
@@ -202,14 +203,18 @@ static void preload_columns(struct indexer *indexer)
                                                    .io = indexer->options.io};
         struct error error = {0};
         size_t made;
-        if (query_column_preload(&options, &made, &error) != 0)
-            log_debug("indexer", "payload_index of %s will be read later: %s",
-                      options.collection->name, error.text);
+        if (query_column_preload(&options, &made, &error) == 0)
+            continue;
+        log_debug("indexer", "payload_index of %s will be read later: %s", options.collection->name,
+                  error.text);
+        all = false;
     }
+    return all;
 }
 
-void indexer_reconcile(struct indexer *indexer)
+bool indexer_reconcile(struct indexer *indexer)
 {
-    preload_columns(indexer);
-    worker_pool_reconcile_changes(indexer->pool);
+    bool all = preload_columns(indexer);
+
+    return worker_pool_reconcile(indexer->pool) || !all;
 }

@@ -64,7 +64,8 @@ void indexer_window_sealed(struct indexer *indexer, struct store_shard *shard,
                            const struct store_window_info *window);
 
 /** Compares what is sealed, or large and open, with what is indexed and queues what is missing;
- * makes what payload_index names and is missing. Called periodically. */
-void indexer_reconcile(struct indexer *indexer);
+ * makes what payload_index names and is missing. Returns whether something is still missing. Called
+ * as struct compaction_scheduler_options says. */
+bool indexer_reconcile(struct indexer *indexer);
 
 #endif

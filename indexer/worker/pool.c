@@ -53,14 +53,6 @@ static void on_closing(void *context, struct store_shard *shard)
     pthread_mutex_unlock(&pool->lock);
 }
 
-static void on_windows_changed(void *context, struct store_shard *shard)
-{
-    struct worker_pool *pool = context;
-
-    (void)shard;
-    atomic_store(&pool->windows_changed, true);
-}
-
 /* A job is answered. */
 
 static void count_failure(struct worker_pool *pool, const struct worker_job *job, int code)
@@ -301,10 +293,6 @@ int worker_pool_start(const struct worker_pool_options *options, struct worker_p
                                        "Jobs in the queue, waiting or under way", NULL, 0);
     fresh->closing = (struct store_registry_listener){.closing = on_closing, .context = fresh};
     store_registry_listen(options->registry, &fresh->closing);
-    fresh->windows =
-        (struct store_listener){.windows_changed = on_windows_changed, .context = fresh};
-    store_listen(store_registry_store(options->registry), &fresh->windows);
-    atomic_store(&fresh->windows_changed, true);
     if (options->build) {
         fresh->thread_count = options->thread_count ? options->thread_count : 1;
         if (start_threads(fresh, error) != 0) {
@@ -354,7 +342,6 @@ void worker_pool_stop(struct worker_pool *pool)
     if (!pool)
         return;
     worker_pool_quiesce(pool);
-    store_unlisten(store_registry_store(pool->options.registry), &pool->windows);
     store_registry_unlisten(pool->options.registry, &pool->closing);
     thread_pool_delete(pool->threads);
     worker_remote_close(pool);

@@ -432,7 +432,8 @@ static int fetch_slice(struct nats_queue *queue, int timeout_ms, const atomic_bo
     return 0;
 }
 
-/* A pull on the server cannot be interrupted, so one with a stop flag is made in slices. */
+/* The library cannot interrupt a pull that waits on the server, so one with a stop flag is made in
+ * slices: a stop waits for the end of a slice, and an idle worker sends two requests a second. */
 static int queue_fetch(struct worker_queue *base, int timeout_ms, const atomic_bool *stop,
                        struct worker_delivery **delivery, struct error *error)
 {

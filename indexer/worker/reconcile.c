@@ -10,8 +10,6 @@
 enum {
     /* A job that was published and is not done: perhaps it waits behind others. */
     REPUBLISH_MS = 10 * 60 * 1000,
-    /* Windows grow old, and want lists then, without anything happening to them. */
-    ROUND_MAX_MS = 60 * 1000,
     PATH_BYTES = 4096
 };
 
@@ -166,7 +164,6 @@ void worker_pool_reconcile_shard(struct worker_pool *pool, struct store_shard *s
     uint32_t too_large = 0;
     bool lacking = false;
 
-    atomic_store(&pool->windows_changed, true); /* of a shard that the last round did not see */
     if (reconcile_shard(pool, shard, depth, &too_large, &lacking, &error) != 0)
         log_debug("indexer", "cannot queue files without a segment, retrying: %s", error.text);
 }
@@ -188,14 +185,7 @@ static void report_too_large(struct worker_pool *pool, const char *collection, u
     metric_set(gauge, files);
 }
 
-void worker_pool_reconcile_changes(struct worker_pool *pool)
-{
-    if (atomic_load(&pool->windows_changed) || pool->lacking ||
-        now_ms(pool) - pool->reconciled_ms >= ROUND_MAX_MS)
-        worker_pool_reconcile(pool);
-}
-
-void worker_pool_reconcile(struct worker_pool *pool)
+bool worker_pool_reconcile(struct worker_pool *pool)
 {
     struct store_registry *registry = pool->options.registry;
     const struct config *config = pool->options.config;
@@ -205,9 +195,6 @@ void worker_pool_reconcile(struct worker_pool *pool)
     struct arena arena;
     int code = 0;
 
-    /* Before the look: what changes during the round is for the next one. */
-    atomic_store(&pool->windows_changed, false);
-    pool->reconciled_ms = now_ms(pool);
     arena_create(&arena, 0);
     for (size_t i = 0; i < config->collection_count; i++) {
         struct store_lease *leases;
@@ -224,7 +211,7 @@ void worker_pool_reconcile(struct worker_pool *pool)
         report_too_large(pool, config->collections[i].name, too_large);
     }
     arena_destroy(&arena);
-    pool->lacking = lacking || code != 0;
+    return lacking || code != 0;
 }
 
 static int load_segment(struct worker_pool *pool, struct store_shard *shard,

@@ -33,10 +33,6 @@ struct worker_pool {
     pthread_t monitor;
     bool monitor_runs;
     struct store_registry_listener closing;
-    struct store_listener windows;
-    atomic_bool windows_changed;   /* since the last round of reconciliation, of some shard */
-    atomic_bool lacking;           /* that round found files without their segment */
-    _Atomic int64_t reconciled_ms; /* when it began */
 
     pthread_mutex_t lock;   /* guards the next three */
     pthread_cond_t changed; /* a job was answered, or the pool stops; on the monotonic clock */

@@ -134,11 +134,9 @@ void worker_pool_stop(struct worker_pool *pool);
 int worker_pool_submit(struct worker_pool *pool, struct store_shard *shard,
                        const struct store_window_info *window, struct error *error);
 /** Finds sealed runs and large chunks that should have a segment and have none (or one of the wrong
- * kind), and queues them unless they are queued or being built. */
-void worker_pool_reconcile(struct worker_pool *pool);
-/** The same, unless nothing has happened since a round that found everything in place.
- * Periodically. */
-void worker_pool_reconcile_changes(struct worker_pool *pool);
+ * kind), and queues them unless they are queued or being built. Returns whether there were such:
+ * they are worth another look. */
+bool worker_pool_reconcile(struct worker_pool *pool);
 /** A round over one shard, which the caller keeps open. */
 void worker_pool_reconcile_shard(struct worker_pool *pool, struct store_shard *shard);
 /** Threads that build, how many of them do so now, and the memory their builds have taken. */

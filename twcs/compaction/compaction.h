@@ -60,8 +60,10 @@ struct compaction_scheduler_options {
     /* A window was sealed or resealed. Called by the thread that did it; may be NULL. */
     void (*on_sealed)(void *context, struct store_shard *shard,
                       const struct store_window_info *window);
-    /* Called every few seconds, one call at a time; may be NULL. */
-    void (*reconcile)(void *context);
+    /* Called within seconds after windows of some shard changed or a shard was opened, again while
+     * it returns true, and once a minute: windows grow old without anything happening to them. One
+     * call at a time; may be NULL. */
+    bool (*reconcile)(void *context);
     void *context;
 };
 

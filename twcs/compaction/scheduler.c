@@ -3,7 +3,7 @@
  *     store events, registry events, clocks -> items that are ready -> a thread of a pool takes the
  *     item that waited longest, does one turn of it, and comes back for the next
  *
- * An item is a shard, the byte cap of a collection, or the periodic reconciliation. One thread at a
+ * An item is a shard, the byte cap of a collection, or the reconciliation of segments. One thread at a
  * time has an item. A turn of a shard carries out the drops and one merge: then it is another
  * shard's turn. The thread "scheduler" only watches clocks and hands out work; it sleeps until the
  * next due time, and for CLOCK_CHECK_MS at most, because the wall clock may jump.
@@ -30,7 +30,7 @@ enum {
     APPENDED_MS = 500,       /* a look follows an append after so long */
     CLOCK_CHECK_MS = 5000,
     LOOK_MS = 60 * 1000, /* space debts of levels grow while rows expire one by one */
-    RECONCILE_MS = 5000,
+    RECONCILE_MS = 5000, /* a burst of changes is looked at once */
     FLUSH_RETRY_MS = 1000,
     FAILURE_MS = 2000
 };
@@ -169,6 +169,7 @@ static void on_windows_changed(void *context, struct store_shard *shard)
         item->flush_wanted |= item->flush_deferred;
         item->flush_deferred = false;
         look_within(scheduler, find_item(scheduler, ITEM_BYTE_CAP, NULL, item->collection), 0);
+        look_within(scheduler, find_item(scheduler, ITEM_RECONCILE, NULL, NULL), RECONCILE_MS);
         wake(scheduler);
     }
     pthread_mutex_unlock(&scheduler->lock);
@@ -196,6 +197,7 @@ static void on_opened(void *context, struct store_shard *shard,
     add_item(scheduler, ITEM_SHARD, shard, collection);
     if (collection->max_bytes > 0)
         add_item(scheduler, ITEM_BYTE_CAP, NULL, collection);
+    look_within(scheduler, find_item(scheduler, ITEM_RECONCILE, NULL, NULL), RECONCILE_MS);
     wake(scheduler);
     pthread_mutex_unlock(&scheduler->lock);
 }
@@ -366,10 +368,9 @@ static void run_turn(struct thread_task *task, uint32_t thread)
         turn_of_shard(scheduler, &lease, item->collection, &arena, &turn);
     if (item && item->kind == ITEM_BYTE_CAP)
         turn_of_byte_cap(scheduler, item->collection, &arena, &turn);
-    if (item && item->kind == ITEM_RECONCILE) {
-        scheduler->options.reconcile(scheduler->options.context);
+    if (item && item->kind == ITEM_RECONCILE &&
+        scheduler->options.reconcile(scheduler->options.context))
         turn.look_ms = RECONCILE_MS;
-    }
     arena_destroy(&arena);
     if (item)
         end_turn(scheduler, item, &turn); /* the lease keeps the item in the list */

@@ -9,6 +9,8 @@
 #include "windrow/daemon/notify.h"
 #include "windrow/daemon/service.h"
 
+/* Nothing tells that the system clock was set, and the watchdog wants a sign of life: the one thread
+ * of the process that wakes by time alone. */
 enum { TICK_MS = 500 };
 
 /* Waits for a signal for at most one tick; feeds the watchdog while the loops are alive. */

@@ -89,11 +89,11 @@ static void window_sealed(void *context, struct store_shard *shard,
     indexer_window_sealed(service->indexer, shard, window);
 }
 
-static void reconcile(void *context)
+static bool reconcile(void *context)
 {
     struct service *service = context;
 
-    indexer_reconcile(service->indexer);
+    return indexer_reconcile(service->indexer);
 }
 
 static int start_compaction(struct service *service, struct error *error)

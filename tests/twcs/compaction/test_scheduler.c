@@ -56,11 +56,12 @@ static void on_sealed(void *context, struct store_shard *shard,
     pthread_mutex_unlock(&scene->lock);
 }
 
-static void on_reconcile(void *context)
+static bool on_reconcile(void *context)
 {
     struct scene *scene = context;
 
     atomic_fetch_add(&scene->reconciliations, 1);
+    return false;
 }
 
 static void start_scheduler(struct scene *scene)
