@@ -223,7 +223,9 @@ int io_replace_file(struct io *io, const char *folder, const char *name, const v
         code = ERROR_IO;
     if (code == 0)
         code = io_rename(io, temporary, path, error);
-    return code == 0 ? io_sync_directory(io, folder, error) : code;
+    if (code == 0 && io_sync_directory(io, folder, error) != 0)
+        code = io_failed(error); /* nobody knows which of the two files a crash would leave */
+    return code;
 }
 
 int io_read_file(struct io *io, const char *folder, const char *name, struct buffer *bytes,

@@ -52,32 +52,10 @@ static int write_file(struct manifest *manifest, uint64_t number, const char *pa
 
 static int write_current(struct manifest *manifest, uint64_t number, struct error *error)
 {
-    char path[PATH_MAX];
-    char temporary[PATH_MAX];
     char line[128];
-    int file;
-    int code;
 
-    snprintf(path, sizeof(path), "%s/CURRENT", manifest->directory);
-    snprintf(temporary, sizeof(temporary), "%s/CURRENT.tmp", manifest->directory);
     manifest_current_format(number, line, sizeof(line));
-    code = io_open(manifest->io, temporary, IO_WRITE | IO_CREATE | IO_TRUNCATE, &file, error);
-    if (code != 0)
-        return code;
-    code = io_write(manifest->io, file, temporary, line, strlen(line), 0, error);
-    if (code == 0)
-        code = io_datasync(manifest->io, file, temporary, error);
-    if (io_close(manifest->io, file, temporary, code == 0 ? error : ERROR_IGNORED) != 0 &&
-        code == 0)
-        code = ERROR_IO;
-    if (code == 0)
-        code = io_rename(manifest->io, temporary, path, error);
-    if (code != 0)
-        return code;
-    /* From here on nobody knows which manifest a crash would leave as the current one. */
-    if (io_sync_directory(manifest->io, manifest->directory, error) != 0)
-        return io_failed(error);
-    return 0;
+    return io_replace_file(manifest->io, manifest->directory, "CURRENT", line, strlen(line), error);
 }
 
 static void count_written(struct manifest *manifest, uint64_t size_bytes)

@@ -36,14 +36,15 @@ struct registry_expectation {
 
 struct store_registry {
     struct store_registry_options options;
-    pthread_mutex_t watch_lock; /* guards `watch`, also while it is called; before `lock` */
-    const struct store_registry_watch *watch;
+    /* The list of listeners changes under both locks and is read under either. listen_lock is held
+     * while `opened` and `closing` are called, `lock` while `leaving` is. listen_lock comes first. */
+    pthread_mutex_t listen_lock;
+    struct store_registry_listener *listeners;
     pthread_mutex_t lock;
     pthread_cond_t released;
     _Atomic uint64_t opened; /* how many shards were, ever */
     /* Under the lock: */
     struct registry_entry *entries; /* by collection, then by name */
-    struct store_registry_listener *listeners;
     struct registry_expectation *expectations;
 };
 
@@ -52,7 +53,7 @@ struct store_registry *store_registry_new(const struct store_registry_options *o
     struct store_registry *registry = memory_new(1, sizeof(*registry));
 
     registry->options = *options;
-    pthread_mutex_init(&registry->watch_lock, NULL);
+    pthread_mutex_init(&registry->listen_lock, NULL);
     pthread_mutex_init(&registry->lock, NULL);
     pthread_cond_init(&registry->released, NULL);
     return registry;
@@ -84,7 +85,7 @@ void store_registry_delete(struct store_registry *registry)
         expectation_free(registry->expectations);
         registry->expectations = next;
     }
-    pthread_mutex_destroy(&registry->watch_lock);
+    pthread_mutex_destroy(&registry->listen_lock);
     pthread_mutex_destroy(&registry->lock);
     pthread_cond_destroy(&registry->released);
     free(registry);
@@ -149,27 +150,22 @@ static int open_shard(struct store_registry *registry, const struct config_colle
     return 0;
 }
 
-void store_registry_watch(struct store_registry *registry, const struct store_registry_watch *watch)
-{
-    pthread_mutex_lock(&registry->watch_lock);
-    registry->watch = watch;
-    pthread_mutex_unlock(&registry->watch_lock);
-}
-
 static void tell_opened(struct store_registry *registry, const struct registry_entry *entry)
 {
-    pthread_mutex_lock(&registry->watch_lock);
-    if (registry->watch)
-        registry->watch->opened(registry->watch->context, entry->shard, entry->collection);
-    pthread_mutex_unlock(&registry->watch_lock);
+    pthread_mutex_lock(&registry->listen_lock);
+    for (struct store_registry_listener *at = registry->listeners; at; at = at->next)
+        if (at->opened)
+            at->opened(at->context, entry->shard, entry->collection);
+    pthread_mutex_unlock(&registry->listen_lock);
 }
 
 static void tell_closing(struct store_registry *registry, const struct registry_entry *entry)
 {
-    pthread_mutex_lock(&registry->watch_lock);
-    if (registry->watch)
-        registry->watch->closing(registry->watch->context, entry->shard);
-    pthread_mutex_unlock(&registry->watch_lock);
+    pthread_mutex_lock(&registry->listen_lock);
+    for (struct store_registry_listener *at = registry->listeners; at; at = at->next)
+        if (at->closing)
+            at->closing(at->context, entry->shard);
+    pthread_mutex_unlock(&registry->listen_lock);
 }
 
 static void give_back(struct store_registry *registry, struct registry_entry *entry)
@@ -232,7 +228,7 @@ static int open_entry(struct store_registry *registry, const struct config_colle
         abort();
     entry->collection = collection;
     entry->shard = *shard;
-    entry->leases = 1; /* the watch learns of the opening before any closing */
+    entry->leases = 1; /* listeners learn of the opening before any closing */
     pthread_mutex_lock(&registry->lock);
     place = find(registry, collection->name, name, &found);
     entry->next = *place;
@@ -331,8 +327,8 @@ static void set_closing(struct store_registry *registry, struct registry_entry *
     entry->closing = true;
     store_shard_end_waits(entry->shard);
     for (struct store_registry_listener *at = registry->listeners; at; at = at->next)
-        if (at->closing)
-            at->closing(at->context, entry->shard);
+        if (at->leaving)
+            at->leaving(at->context, entry->shard);
     tell_changed(registry);
 }
 
@@ -403,10 +399,12 @@ void store_registry_interrupt(struct store_registry *registry)
 void store_registry_listen(struct store_registry *registry,
                            struct store_registry_listener *listener)
 {
+    pthread_mutex_lock(&registry->listen_lock);
     pthread_mutex_lock(&registry->lock);
     listener->next = registry->listeners;
     registry->listeners = listener;
     pthread_mutex_unlock(&registry->lock);
+    pthread_mutex_unlock(&registry->listen_lock);
 }
 
 void store_registry_unlisten(struct store_registry *registry,
@@ -414,11 +412,13 @@ void store_registry_unlisten(struct store_registry *registry,
 {
     struct store_registry_listener **place;
 
+    pthread_mutex_lock(&registry->listen_lock);
     pthread_mutex_lock(&registry->lock);
     for (place = &registry->listeners; *place != listener; place = &(*place)->next)
         ;
     *place = listener->next;
     pthread_mutex_unlock(&registry->lock);
+    pthread_mutex_unlock(&registry->listen_lock);
 }
 
 void store_registry_close_all(struct store_registry *registry, bool flush)

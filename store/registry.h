@@ -68,13 +68,19 @@ struct store_registry_options {
     bool owns_none; /* a process that reads no Kafka: every shard is somewhere else */
 };
 
-/* Somebody who sleeps until something changes. Both may be NULL; they run under the registry's lock
- * and may not call it. */
+/* Learns of shards that come and go. Each function may be NULL. */
 struct store_registry_listener {
     struct store_registry_listener *next; /* the registry's */
-    /* A shard's `closing` has become true: long work on it has to end. */
+    /* Others may use the shard from now on. Shards that are open already are not told. Under no
+     * lock that users of the registry take, as `closing`. */
+    void (*opened)(void *context, struct store_shard *shard,
+                   const struct config_collection *collection);
+    /* The shard has to close, and `closing` of its leases has become true: wakes long work. Under
+     * the registry's lock: it may not be called. */
+    void (*leaving)(void *context, struct store_shard *shard);
+    /* No lease is left, and the shard is about to close. */
     void (*closing)(void *context, struct store_shard *shard);
-    /* A shard came or goes, or its `behind` is another one. */
+    /* A shard came or goes, or its `behind` is another one. As `leaving`. */
     void (*changed)(void *context);
     void *context;
 };
@@ -111,7 +117,7 @@ void store_registry_close_all(struct store_registry *registry, bool flush);
 /** Tells long work on all shards to stop: the process is about to close them. */
 void store_registry_interrupt(struct store_registry *registry);
 
-/** Calls the listener until store_registry_unlisten has returned. */
+/** Calls the listener until store_registry_unlisten has returned, which waits for calls under way. */
 void store_registry_listen(struct store_registry *registry,
                            struct store_registry_listener *listener);
 void store_registry_unlisten(struct store_registry *registry,
@@ -150,20 +156,6 @@ int store_registry_wait_visible(struct store_registry *registry, const char *col
 void store_registry_wake_waits(struct store_registry *registry);
 /** The configuration of the collection that the leased shard belongs to. */
 const struct config_collection *store_lease_collection(const struct store_lease *lease);
-
-/* Learns of shards that come and go. Called under no lock that users of the registry take. */
-struct store_registry_watch {
-    void (*opened)(void *context, struct store_shard *shard,
-                   const struct config_collection *collection);
-    /* No lease is left, and the shard is about to close. */
-    void (*closing)(void *context, struct store_shard *shard);
-    void *context;
-};
-
-/** One watch at a time; NULL ends it and waits for calls under way. Shards that are open already
- * are not told. */
-void store_registry_watch(struct store_registry *registry,
-                          const struct store_registry_watch *watch);
 
 /* Where a walk over the shards is; zeroed at the start. */
 struct store_registry_position {

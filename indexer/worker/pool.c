@@ -44,7 +44,7 @@ static void cancel(struct worker_pool *pool, const struct store_shard *shard)
     build_memory_wake(&pool->memory);
 }
 
-static void on_closing(void *context, struct store_shard *shard)
+static void on_leaving(void *context, struct store_shard *shard)
 {
     struct worker_pool *pool = context;
 
@@ -291,8 +291,8 @@ int worker_pool_start(const struct worker_pool_options *options, struct worker_p
     build_memory_create(&fresh->memory, &options->config->build_memory_max_bytes, options->metrics);
     fresh->queue_depth = metrics_gauge(options->metrics, "windrow_index_queue_depth",
                                        "Jobs in the queue, waiting or under way", NULL, 0);
-    fresh->closing = (struct store_registry_listener){.closing = on_closing, .context = fresh};
-    store_registry_listen(options->registry, &fresh->closing);
+    fresh->listener = (struct store_registry_listener){.leaving = on_leaving, .context = fresh};
+    store_registry_listen(options->registry, &fresh->listener);
     if (options->build) {
         fresh->thread_count = options->thread_count ? options->thread_count : 1;
         if (start_threads(fresh, error) != 0) {
@@ -342,7 +342,7 @@ void worker_pool_stop(struct worker_pool *pool)
     if (!pool)
         return;
     worker_pool_quiesce(pool);
-    store_registry_unlisten(pool->options.registry, &pool->closing);
+    store_registry_unlisten(pool->options.registry, &pool->listener);
     thread_pool_delete(pool->threads);
     worker_remote_close(pool);
     pthread_mutex_destroy(&pool->upload_lock);

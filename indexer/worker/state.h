@@ -32,7 +32,7 @@ struct worker_pool {
     struct thread_pool *threads;      /* of the jobs; NULL: only publishes */
     pthread_t monitor;
     bool monitor_runs;
-    struct store_registry_listener closing;
+    struct store_registry_listener listener;
 
     pthread_mutex_t lock;   /* guards the next three */
     pthread_cond_t changed; /* a job was answered, or the pool stops; on the monotonic clock */

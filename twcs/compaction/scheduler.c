@@ -10,7 +10,7 @@
  *
  * Locking. `lock` guards all fields but the constant ones. A lease is taken under it, so that the
  * shard of an item in the list is open: the registry calls on_closing, which takes the item out,
- * when no lease is left and before it closes the shard. Order: registry's watch lock, `lock`,
+ * when no lease is left and before it closes the shard. Order: registry's listen lock, `lock`,
  * registry lock. */
 #include <pthread.h>
 #include <stdlib.h>
@@ -70,7 +70,7 @@ struct worker_set {
 struct compaction_scheduler {
     struct compaction_scheduler_options options;
     struct store_listener listener;
-    struct store_registry_watch watch;
+    struct store_registry_listener watch;
     pthread_t thread;
     struct worker_set flushes, compactions;
     pthread_mutex_t lock;
@@ -510,9 +510,9 @@ int compaction_scheduler_start(const struct compaction_scheduler_options *option
                                               .windows_changed = on_windows_changed,
                                               .appended = on_appended,
                                               .context = fresh};
-    fresh->watch =
-        (struct store_registry_watch){.opened = on_opened, .closing = on_closing, .context = fresh};
-    store_registry_watch(options->registry, &fresh->watch);
+    fresh->watch = (struct store_registry_listener){
+        .opened = on_opened, .closing = on_closing, .context = fresh};
+    store_registry_listen(options->registry, &fresh->watch);
     add_open_shards(fresh);
     store_listen(options->store, &fresh->listener);
     if (thread_start(&fresh->thread, "scheduler", schedule, fresh) != 0) {
@@ -537,7 +537,7 @@ void compaction_scheduler_stop(struct compaction_scheduler *scheduler)
         pthread_join(scheduler->thread, NULL);
     thread_pool_delete(scheduler->flushes.pool);
     thread_pool_delete(scheduler->compactions.pool);
-    store_registry_watch(scheduler->options.registry, NULL);
+    store_registry_unlisten(scheduler->options.registry, &scheduler->watch);
     while (scheduler->items) {
         struct item *item = scheduler->items;
         scheduler->items = item->next;
