@@ -140,6 +140,33 @@ static const struct doc **sorted_pairs(const struct doc *map, size_t *count)
     return pairs;
 }
 
+/* Most maps are small: comparing each pair of keys needs no memory. */
+const struct doc *doc_duplicate_key(const struct doc *map)
+{
+    enum { SMALL_MAX = 16 };
+    const struct doc *found = NULL;
+    const struct doc **pairs;
+
+    for (uint32_t i = 1; i < map->count && map->count <= SMALL_MAX; i++) {
+        for (uint32_t k = 0; k < i; k++)
+            if (key_equals(&map->items[2 * i], map->items[2 * k].string, map->items[2 * k].count))
+                return &map->items[2 * i];
+    }
+    if (map->count <= SMALL_MAX)
+        return NULL;
+    pairs = malloc(map->count * sizeof(*pairs));
+    if (!pairs)
+        abort();
+    for (uint32_t i = 0; i < map->count; i++)
+        pairs[i] = &map->items[2 * i];
+    qsort(pairs, map->count, sizeof(*pairs), compare_pairs);
+    for (uint32_t i = 1; i < map->count && !found; i++)
+        if (key_equals(pairs[i], pairs[i - 1]->string, pairs[i - 1]->count))
+            found = pairs[i];
+    free(pairs);
+    return found;
+}
+
 static bool maps_equal(const struct doc *a, const struct doc *b)
 {
     size_t a_count, b_count;

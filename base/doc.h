@@ -72,6 +72,9 @@ void doc_write_msgpack(struct buffer *buffer, const struct doc *doc);
 const struct doc *doc_get(const struct doc *map, const char *key);
 const struct doc *doc_get_n(const struct doc *map, const char *key, size_t key_length);
 
+/** A key that `map` holds twice, or NULL. */
+const struct doc *doc_duplicate_key(const struct doc *map);
+
 /** Walks a Qdrant payload path: dots descend, "[]" means every element, "[0]" one; a quoted part
  * ("a.b".c) is taken whole. Calls `visit` for each value found until it returns true; returns
  * whether one did. */

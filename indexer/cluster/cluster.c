@@ -100,9 +100,16 @@ static void handle_cluster(struct http_request *request)
     http_reply_end(request, NULL);
 }
 
+static const struct http_key query_parameters[] = {
+    {.name = "timeout_ms", .shape = &http_integer},
+    {.name = NULL},
+};
+static const struct http_schema query_schema = {.parameters = query_parameters,
+                                                .body = &http_bytes};
+
 static const struct http_route routes[] = {
-    {"GET", "/cluster", handle_cluster, HTTP_READ, false},
-    {"POST", "/internal/query", handle_query, HTTP_READ, false},
+    {"GET", "/cluster", handle_cluster, HTTP_READ, NULL},
+    {"POST", "/internal/query", handle_query, HTTP_READ, &query_schema},
 };
 
 void cluster_add_routes(struct cluster *cluster, struct http_server *server)

@@ -24,6 +24,7 @@
 #include "base/stop.h"
 #include "base/thread_pool.h"
 #include "config/config.h"
+#include "indexer/http/schema.h"
 
 enum { HTTP_BODY_MAX_BYTES = 32 * 1024 * 1024, HTTP_PATH_PARTS_MAX = 8, HTTP_JSON_DEPTH_MAX = 64 };
 
@@ -48,7 +49,7 @@ struct http_route {
     const char *pattern; /* "/collections/{}/points/query"; {} is one non-empty part of the path */
     void (*handle)(struct http_request *request);
     enum http_access access;
-    bool not_offered; /* it only says so: for the OpenAPI description */
+    const struct http_schema *schema; /* what it takes; NULL: no parameters and no body */
 };
 
 /** Comes with the pages of its own: /, /healthz, /metrics, /openapi.json. */
@@ -105,14 +106,12 @@ struct http_request {
 
 /** A query argument, decoded, or NULL. */
 const char *http_request_argument(struct http_request *request, const char *name);
-/** The body as a JSON object into *body; an empty body is an empty object. */
+/** The body as a JSON object into *body, checked against the route's schema; an empty body is an empty
+ * object. */
 int http_request_body(struct http_request *request, struct doc *body, struct error *error);
 /** The collection that parts[0] names: "Not found: Collection `x` doesn't exist!" */
 int http_request_collection(struct http_request *request,
                             const struct config_collection **collection, struct error *error);
-/** Refuses keys that are not in the NULL-terminated list. */
-int http_check_keys(const struct doc *map, const char *where, const char *const *known,
-                    struct error *error);
 
 /** Around waiting for somebody else: other requests run meanwhile. False when too many wait
  * already; the request must not wait then. */

@@ -1,4 +1,5 @@
 /* What handlers ask of a request, and the envelope of their replies. */
+#include <assert.h>
 #include <microhttpd.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -15,20 +16,78 @@ const char *http_request_argument(struct http_request *request, const char *name
     return value ? http_percent_decode(&request->arena, value, strlen(value)) : NULL;
 }
 
+static const struct http_schema *schema_of(const struct http_request *request)
+{
+    static const struct http_schema none;
+    const struct http_schema *schema = request->route->route->schema;
+
+    return schema ? schema : &none;
+}
+
+enum { PARAMETERS_MAX = 16 }; /* of one route */
+
+struct parameter_check {
+    const struct http_schema *schema;
+    struct arena *arena;
+    const char **seen; /* names so far */
+    size_t seen_count;
+    struct error *error; /* its code tells the outcome */
+};
+
+static enum MHD_Result check_parameter(void *context, enum MHD_ValueKind kind, const char *name,
+                                       const char *value)
+{
+    struct parameter_check *check = context;
+
+    (void)kind;
+    for (size_t i = 0; i < check->seen_count; i++) {
+        if (strcmp(check->seen[i], name) == 0) {
+            error_set(check->error, ERROR_INVALID,
+                      "Wrong input: duplicate query parameter `%.200s`", name);
+            return MHD_NO;
+        }
+    }
+    if (value)
+        value = http_percent_decode(check->arena, value, strlen(value));
+    if (http_schema_parameter(check->schema, name, value, check->error) != 0)
+        return MHD_NO;
+    assert(check->seen_count < PARAMETERS_MAX);
+    check->seen[check->seen_count++] = name;
+    return MHD_YES;
+}
+
+bool http_request_check(struct http_request *request)
+{
+    const char *seen[PARAMETERS_MAX];
+    struct error error = {0};
+    struct parameter_check check = {schema_of(request), &request->arena, seen, 0, &error};
+
+    if (check.schema->not_offered)
+        return true;
+    (void)MHD_get_connection_values(request->connection, MHD_GET_ARGUMENT_KIND, check_parameter,
+                                    &check);
+    /* What stands in the body of a GET has no meaning in HTTP. */
+    if (error.code == 0 && !check.schema->body && request->body.size > 0 &&
+        strcmp(request->route->route->method, "GET") != 0)
+        error_set(&error, ERROR_INVALID, "Wrong input: %s %.200s takes no body", request->method,
+                  request->path);
+    if (error.code != 0)
+        http_reply_from_error(request, &error);
+    return error.code == 0;
+}
+
 int http_request_body(struct http_request *request, struct doc *body, struct error *error)
 {
     struct doc_limits limits = {.max_bytes = HTTP_BODY_MAX_BYTES, .max_depth = HTTP_JSON_DEPTH_MAX};
     struct error inner = {0};
 
     *body = (struct doc){.type = DOC_MAP};
-    if (request->body.size == 0)
-        return 0;
-    if (doc_parse_json(&request->arena, (const char *)request->body.data, request->body.size,
-                       &limits, body, &inner) != 0)
+    if (request->body.size > 0 && doc_parse_json(&request->arena, (const char *)request->body.data,
+                                                 request->body.size, &limits, body, &inner) != 0)
         return error_set(error, ERROR_INVALID, "Format error in JSON body: %s", inner.text);
     if (body->type != DOC_MAP)
         return error_set(error, ERROR_INVALID, "Format error in JSON body: $: expected an object");
-    return 0;
+    return http_schema_check(schema_of(request)->body, body, error);
 }
 
 int http_request_collection(struct http_request *request,
@@ -40,22 +99,6 @@ int http_request_collection(struct http_request *request,
     if (*collection)
         return 0;
     return error_set(error, ERROR_NOT_FOUND, "Not found: Collection `%.200s` doesn't exist!", name);
-}
-
-int http_check_keys(const struct doc *map, const char *where, const char *const *known,
-                    struct error *error)
-{
-    for (uint32_t i = 0; i < map->count; i++) {
-        const struct doc *key = &map->items[2 * i];
-        size_t k = 0;
-        while (known[k] && !doc_string_equals(key, known[k]))
-            k++;
-        if (!known[k])
-            return error_set(error, ERROR_INVALID,
-                             "Format error in JSON body: %s: unknown field `%.*s`", where,
-                             (int)(key->count < 200 ? key->count : 200), key->string);
-    }
-    return 0;
 }
 
 bool http_request_wait_begin(struct http_request *request)

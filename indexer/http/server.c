@@ -106,7 +106,8 @@ static bool is_abandoned(void *context)
 
 static void execute(struct http_request *request)
 {
-    request->route->route->handle(request);
+    if (http_request_check(request))
+        request->route->route->handle(request);
     http_route_count(request);
 }
 

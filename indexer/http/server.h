@@ -41,6 +41,9 @@ bool http_route_find(struct http_request *request);
 /** Whether the request may go on, by its headers alone; else its reply says why not. A route was
  * looked for before (a 404 or 405 lies ready), and is told only to who may know. */
 bool http_admit(struct http_request *request);
+/** Whether the route takes the request's query parameters, and a body if there is one; else its reply
+ * says why not. */
+bool http_request_check(struct http_request *request);
 /** Whether the client sends a body now. */
 bool http_expects_body(const struct http_request *request);
 /** Counts a request that has its status. */

@@ -200,23 +200,6 @@ static void reply_index_done(struct http_request *request)
     http_reply_end(request, NULL);
 }
 
-static int check_index_body(const struct doc *body, struct error *error)
-{
-    static const char *const known[] = {"field_name", "field_schema", "field_type", NULL};
-    const struct doc *name = doc_get(body, "field_name");
-    const struct doc *schema = doc_get(body, "field_schema");
-
-    if (http_check_keys(body, "$", known, error) != 0)
-        return error->code;
-    if (!name || name->type != DOC_STRING || name->count == 0)
-        return error_set(error, ERROR_INVALID,
-                         "Format error in JSON body: $.field_name: expected a payload key");
-    if (schema && schema->type != DOC_NULL && schema->type != DOC_STRING && schema->type != DOC_MAP)
-        return error_set(error, ERROR_INVALID,
-                         "Format error in JSON body: $.field_schema: expected a type or an object");
-    return 0;
-}
-
 void rest_handle_index_create(struct http_request *request)
 {
     const struct config_collection *collection;
@@ -224,7 +207,7 @@ void rest_handle_index_create(struct http_request *request)
     struct doc body;
 
     if (http_request_collection(request, &collection, &error) != 0 ||
-        http_request_body(request, &body, &error) != 0 || check_index_body(&body, &error) != 0)
+        http_request_body(request, &body, &error) != 0)
         http_reply_from_error(request, &error);
     else
         reply_index_done(request);

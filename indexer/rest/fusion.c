@@ -9,20 +9,10 @@
 
 enum { PREFETCH_MAX = 16, RRF_K = 2 };
 
-static const char *const prefetch_keys[] = {"query",    "using",           "filter",
-                                            "params",   "score_threshold", "limit",
-                                            "prefetch", "lookup_from",     NULL};
-
-int search_fusion_parse(const struct doc *body, const struct doc *query, struct search_form *form,
-                        struct error *error)
+int search_fusion_parse(const struct doc *body, struct search_form *form, struct error *error)
 {
-    static const char *const known[] = {"fusion", NULL};
     const struct doc *prefetch = doc_get(body, "prefetch");
 
-    if (http_check_keys(query, "$.query", known, error) != 0)
-        return error->code;
-    if (!doc_string_equals(doc_get(query, "fusion"), "rrf"))
-        return error_set(error, ERROR_UNSUPPORTED, "windrow supports only the `fusion` rrf");
     if (prefetch && prefetch->type == DOC_MAP) {
         form->prefetch = prefetch;
         form->prefetch_count = 1;
@@ -106,11 +96,6 @@ static int run_prefetch(struct http_request *request, struct query_view *view,
     struct search_form one;
     struct doc body;
 
-    if (form->prefetch[i].type != DOC_MAP)
-        return error_set(error, ERROR_INVALID,
-                         "Format error in JSON body: $.prefetch[%u]: expected an object", i);
-    if (http_check_keys(&form->prefetch[i], "$.prefetch[]", prefetch_keys, error) != 0)
-        return error->code;
     body = with_filter(&request->arena, &form->prefetch[i], form->root_filter);
     if (search_form_parse(request, view, &body, form->collection, form->extras, &one, error) != 0)
         return error->code;

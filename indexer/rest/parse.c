@@ -13,7 +13,7 @@ static int parse_time(const struct doc *map, const char *key, int64_t *time_ms, 
 {
     const struct doc *doc = doc_get(map, key);
 
-    if (!doc || doc->type == DOC_NULL || doc_as_i64(doc, time_ms))
+    if (!doc || doc_as_i64(doc, time_ms))
         return 0;
     if (doc->type == DOC_STRING && text_parse_time_ms(doc->string, doc->count, time_ms, error) == 0)
         return 0;
@@ -27,15 +27,14 @@ static int parse_half_life(struct arena *arena, const struct doc *map, int64_t *
                            struct error *error)
 {
     const struct doc *doc = doc_get(map, "half_life");
+    const char *text;
     struct error inner;
 
-    if (!doc || doc->type == DOC_NULL)
+    if (!doc)
         return 0;
-    if (doc->type == DOC_STRING) {
-        const char *text = arena_copy(arena, doc->string, doc->count);
-        if (text_parse_duration_ms(text, half_life_ms, &inner) == 0 && *half_life_ms > 0)
-            return 0;
-    }
+    text = arena_copy(arena, doc->string, doc->count);
+    if (text_parse_duration_ms(text, half_life_ms, &inner) == 0 && *half_life_ms > 0)
+        return 0;
     return error_set(error, ERROR_INVALID,
                      "Format error in JSON body: $.windrow.half_life: expected a duration like "
                      "\"6h\"");
@@ -46,9 +45,9 @@ static int parse_min_offsets(struct arena *arena, const struct doc *map,
 {
     const struct doc *doc = doc_get(map, "min_offsets");
 
-    if (!doc || doc->type == DOC_NULL)
+    if (!doc)
         return 0;
-    if (doc->type != DOC_MAP || doc->count > MIN_OFFSETS_MAX)
+    if (doc->count > MIN_OFFSETS_MAX)
         return error_set(error, ERROR_INVALID,
                          "Format error in JSON body: $.windrow.min_offsets: expected an object "
                          "like {\"0\": 1234}");
@@ -83,7 +82,7 @@ static int parse_timeout(struct http_request *request, const struct doc *map,
         extras->timeout_ms =
             seconds > TIMEOUT_MAX_MS / 1000 ? TIMEOUT_MAX_MS : (int64_t)seconds * 1000;
     }
-    if (!doc || doc->type == DOC_NULL)
+    if (!doc)
         return 0;
     if (!doc_as_i64(doc, &extras->timeout_ms) || extras->timeout_ms < 1)
         return error_set(error, ERROR_INVALID,
@@ -93,114 +92,73 @@ static int parse_timeout(struct http_request *request, const struct doc *map,
     return 0;
 }
 
+/* One node answers for a shard. Where that is the only copy, it is also a majority, a quorum and all. */
+static int check_consistency(struct http_request *request, struct error *error)
+{
+    const char *asked = http_request_argument(request, "consistency");
+    bool one_copy = !rest_of(request)->config->cluster_replica_set;
+    bool words = asked && (strcmp(asked, "majority") == 0 || strcmp(asked, "quorum") == 0 ||
+                           strcmp(asked, "all") == 0);
+    uint64_t copies;
+
+    if (!asked || strcmp(asked, "1") == 0 || (words && one_copy))
+        return 0;
+    if (!words && (text_parse_u64(asked, strlen(asked), &copies) != 0 || copies == 0))
+        return error_set(error, ERROR_INVALID,
+                         "Wrong input: query parameter `consistency`: expected a number of copies, "
+                         "1 or larger, `majority`, `quorum` or `all`");
+    return error_set(error, ERROR_UNSUPPORTED,
+                     "windrow does not support this `consistency`: %s; to read what was written, "
+                     "use wait=true or `min_offsets`",
+                     one_copy ? "a shard has one copy" : "one copy of a shard answers");
+}
+
+static bool is_true(const struct doc *map, const char *key)
+{
+    const struct doc *flag = doc_get(map, key);
+
+    return flag && flag->boolean;
+}
+
 int parse_extras(struct http_request *request, const struct doc *body, struct parse_extras *extras,
                  struct error *error)
 {
-    static const char *const known[] = {"from",       "to",      "half_life", "min_offsets",
-                                        "timeout_ms", "explain", "require",   "local",
-                                        "partial",    NULL};
     const struct doc *map = doc_get(body, "windrow");
-    const struct doc *explain;
-    const struct doc *require = doc_get(map, "require");
-    const struct doc *local = doc_get(map, "local");
-    const struct doc *partial = doc_get(map, "partial");
 
     *extras = (struct parse_extras){.from_ms = INT64_MIN, .to_ms = INT64_MAX};
-    if (parse_timeout(request, map, extras, error) != 0)
-        return error->code;
-    if (!map || map->type == DOC_NULL)
-        return 0;
-    if (map->type != DOC_MAP)
-        return error_set(error, ERROR_INVALID,
-                         "Format error in JSON body: $.windrow: expected an object");
-    if (http_check_keys(map, "$.windrow", known, error) != 0 ||
+    if (check_consistency(request, error) != 0 || parse_timeout(request, map, extras, error) != 0 ||
         parse_time(map, "from", &extras->from_ms, error) != 0 ||
         parse_time(map, "to", &extras->to_ms, error) != 0 ||
         parse_half_life(&request->arena, map, &extras->half_life_ms, error) != 0 ||
         parse_min_offsets(&request->arena, map, extras, error) != 0)
         return error->code;
-    explain = doc_get(map, "explain");
-    if (explain && explain->type != DOC_BOOL)
-        return error_set(error, ERROR_INVALID,
-                         "Format error in JSON body: $.windrow.explain: expected true or false");
-    extras->explain = explain && explain->boolean;
-    if (local && local->type != DOC_BOOL)
-        return error_set(error, ERROR_INVALID,
-                         "Format error in JSON body: $.windrow.local: expected true or false");
-    extras->local = local && local->boolean;
-    if (partial && partial->type != DOC_BOOL)
-        return error_set(error, ERROR_INVALID,
-                         "Format error in JSON body: $.windrow.partial: expected true or false");
-    extras->partial = partial && partial->boolean;
-    if (!require || require->type == DOC_NULL)
-        return 0;
-    if (!doc_string_equals(require, "complete"))
-        return error_set(error, ERROR_INVALID,
-                         "Format error in JSON body: $.windrow.require: expected \"complete\"");
-    extras->complete = true;
+    extras->explain = is_true(map, "explain");
+    extras->local = is_true(map, "local");
+    extras->partial = is_true(map, "partial");
+    extras->complete = doc_get(map, "require"); /* "complete" */
     return 0;
 }
 
 /* Selectors, numbers, filters. */
 
-static int check_paths(const struct doc *paths, const char *where, struct error *error)
+static void parse_payload_selector(const struct doc *doc, struct parse_selector *selector)
 {
-    if (paths->type != DOC_ARRAY)
-        return error_set(error, ERROR_INVALID,
-                         "Format error in JSON body: %s: expected an array of keys", where);
-    for (uint32_t i = 0; i < paths->count; i++) {
-        if (paths->items[i].type != DOC_STRING)
-            return error_set(error, ERROR_INVALID,
-                             "Format error in JSON body: %s[%u]: expected a key", where, i);
-    }
-    return 0;
-}
-
-static int parse_payload_selector(const struct doc *doc, struct parse_selector *selector,
-                                  struct error *error)
-{
-    static const char *const known[] = {"include", "exclude", NULL};
-
-    if (doc->type == DOC_BOOL) {
-        selector->payload = doc->boolean;
-        return 0;
-    }
-    selector->payload = true;
-    if (doc->type == DOC_ARRAY) {
-        selector->include = doc;
-        return check_paths(doc, "$.with_payload", error);
-    }
-    if (doc->type != DOC_MAP)
-        return error_set(error, ERROR_INVALID,
-                         "Format error in JSON body: $.with_payload: expected true, false, an "
-                         "array of keys, or {include|exclude: [keys]}");
-    if (http_check_keys(doc, "$.with_payload", known, error) != 0)
-        return error->code;
-    selector->include = doc_get(doc, "include");
+    selector->payload = doc->type != DOC_BOOL || doc->boolean;
+    selector->include = doc->type == DOC_ARRAY ? doc : doc_get(doc, "include");
     selector->exclude = doc_get(doc, "exclude");
-    if (selector->include && check_paths(selector->include, "$.with_payload.include", error) != 0)
-        return error->code;
-    return selector->exclude ? check_paths(selector->exclude, "$.with_payload.exclude", error) : 0;
 }
 
+/* A list names vectors, of which there is "". */
 static int parse_vector_selector(const struct doc *doc, struct parse_selector *selector,
                                  struct error *error)
 {
-    if (doc->type == DOC_BOOL) {
-        selector->vector = doc->boolean;
-        return 0;
-    }
-    if (doc->type != DOC_ARRAY)
-        return error_set(error, ERROR_INVALID,
-                         "Format error in JSON body: $.with_vector: expected true, false or a list "
-                         "of names");
-    for (uint32_t i = 0; i < doc->count; i++) {
-        if (!doc_string_equals(&doc->items[i], ""))
+    selector->vector = doc->type == DOC_BOOL ? doc->boolean : doc->count > 0;
+    for (uint32_t i = 0; doc->type == DOC_ARRAY && i < doc->count; i++) {
+        const struct doc *name = &doc->items[i];
+        if (name->count > 0)
             return error_set(error, ERROR_INVALID,
                              "Wrong input: Not existing vector name error: %.*s",
-                             doc->items[i].type == DOC_STRING ? (int)doc->items[i].count : 1,
-                             doc->items[i].type == DOC_STRING ? doc->items[i].string : "?");
-        selector->vector = true;
+                             (int)(name->count < 200 ? name->count : 200), name->string);
     }
     return 0;
 }
@@ -214,12 +172,9 @@ int parse_selector(const struct doc *body, bool payload_default, struct parse_se
     if (!vector)
         vector = doc_get(body, "with_vectors");
     *selector = (struct parse_selector){.payload = payload_default};
-    if (payload && payload->type != DOC_NULL &&
-        parse_payload_selector(payload, selector, error) != 0)
-        return error->code;
-    if (vector && vector->type != DOC_NULL)
-        return parse_vector_selector(vector, selector, error);
-    return 0;
+    if (payload)
+        parse_payload_selector(payload, selector);
+    return vector ? parse_vector_selector(vector, selector, error) : 0;
 }
 
 int parse_u32(const struct doc *body, const char *key, uint32_t fallback, uint32_t max,
@@ -229,7 +184,7 @@ int parse_u32(const struct doc *body, const char *key, uint32_t fallback, uint32
     uint64_t given;
 
     *value = fallback;
-    if (!doc || doc->type == DOC_NULL)
+    if (!doc)
         return 0;
     if (!doc_as_u64(doc, &given))
         return error_set(error, ERROR_INVALID,
@@ -263,7 +218,7 @@ int parse_filter(struct http_request *request, const struct doc *body,
 
     if (query_filter_compile(doc_get(body, "filter"), &request->arena, filter, &inner) == 0)
         return 0;
-    return error_set(error, inner.code, "Format error in JSON body: %s", inner.text);
+    return error_set(error, inner.code, "Format error in JSON body: $.%s", inner.text);
 }
 
 /* Ids and vectors. */
@@ -312,34 +267,18 @@ int parse_vector(struct arena *arena, const struct doc *doc, const char *where, 
 
 /* Order and view. */
 
-int parse_order_by(const struct doc *order_by, struct arena *arena, struct query_scroll *scroll,
-                   struct error *error)
+void parse_order_by(const struct doc *order_by, struct arena *arena, struct query_scroll *scroll)
 {
-    static const char *const known[] = {"key", "direction", "start_from", NULL};
+    const struct doc *direction = doc_get(order_by, "direction");
     const struct doc *key = order_by;
-    const struct doc *direction;
 
-    if (!order_by || order_by->type == DOC_NULL)
-        return 0;
-    if (order_by->type == DOC_MAP) {
-        if (http_check_keys(order_by, "$.order_by", known, error) != 0)
-            return error->code;
+    if (!order_by)
+        return;
+    if (order_by->type == DOC_MAP)
         key = doc_get(order_by, "key");
-        direction = doc_get(order_by, "direction");
-        scroll->start_from = doc_get(order_by, "start_from");
-        scroll->descending = direction && doc_string_equals(direction, "desc");
-        if (direction && direction->type != DOC_NULL && !scroll->descending &&
-            !doc_string_equals(direction, "asc"))
-            return error_set(error, ERROR_INVALID,
-                             "Format error in JSON body: $.order_by.direction: expected `asc` or "
-                             "`desc`");
-    }
-    if (!key || key->type != DOC_STRING)
-        return error_set(error, ERROR_INVALID,
-                         "Format error in JSON body: $.order_by: expected a key or {key, "
-                         "direction, start_from}");
+    scroll->start_from = doc_get(order_by, "start_from");
+    scroll->descending = direction && doc_string_equals(direction, "desc");
     scroll->order_by = arena_copy(arena, key->string, key->count);
-    return 0;
 }
 
 static int open_view(struct http_request *request, const struct config_collection *collection,
@@ -405,13 +344,12 @@ int parse_open_view(struct http_request *request, struct query_view_options *opt
     return code;
 }
 
-int parse_open(struct http_request *request, const char *const *known, struct doc *body,
+int parse_open(struct http_request *request, struct doc *body,
                const struct config_collection **collection, struct parse_extras *extras,
                struct query_view **view, struct error *error)
 {
     if (http_request_collection(request, collection, error) != 0 ||
-        http_request_body(request, body, error) != 0 ||
-        http_check_keys(body, "$", known, error) != 0)
+        http_request_body(request, body, error) != 0)
         return error->code;
     return parse_view(request, body, *collection, extras, view, error);
 }

@@ -56,9 +56,8 @@ int parse_id(const struct doc *doc, struct store_key *key, struct error *error);
 int parse_vector(struct arena *arena, const struct doc *doc, const char *where, uint32_t dim,
                  const float **vector, struct error *error);
 
-/** order_by as "key" or {key, direction, start_from}; absent leaves the scroll in id order. */
-int parse_order_by(const struct doc *order_by, struct arena *arena, struct query_scroll *scroll,
-                   struct error *error);
+/** order_by as "key" or {key, direction, start_from}; NULL leaves the scroll in id order. */
+void parse_order_by(const struct doc *order_by, struct arena *arena, struct query_scroll *scroll);
 /** Reads the extras, then opens the view they ask for. */
 int parse_view(struct http_request *request, const struct doc *body,
                const struct config_collection *collection, struct parse_extras *extras,
@@ -73,8 +72,8 @@ int parse_whole_view(struct http_request *request, const struct config_collectio
 int parse_open_view(struct http_request *request, struct query_view_options *options, bool local,
                     struct query_view **view, struct error *error);
 
-/** Collection, body with no other keys than the known ones, and the view it asks for. */
-int parse_open(struct http_request *request, const char *const *known, struct doc *body,
+/** Collection, body as the route's schema wants it, and the view it asks for. */
+int parse_open(struct http_request *request, struct doc *body,
                const struct config_collection **collection, struct parse_extras *extras,
                struct query_view **view, struct error *error);
 

@@ -24,7 +24,7 @@ static int parse_key(struct http_request *request, const struct doc *body, const
 {
     const struct doc *doc = doc_get(body, "key");
 
-    if (!doc || doc->type != DOC_STRING || doc->count == 0)
+    if (doc->count == 0)
         return error_set(error, ERROR_INVALID,
                          "Format error in JSON body: $.key: expected a payload key");
     if (doc->string[0] == '@')
@@ -35,8 +35,6 @@ static int parse_key(struct http_request *request, const struct doc *body, const
 
 void rest_handle_facet(struct http_request *request)
 {
-    static const char *const known[] = {"key",       "limit",   "filter", "exact",
-                                        "shard_key", "windrow", NULL};
     struct query_facet_value *values = NULL;
     size_t count = 0;
     const char *key = NULL;
@@ -47,7 +45,7 @@ void rest_handle_facet(struct http_request *request)
     struct error error = {0};
     uint32_t limit = 0;
     struct doc body;
-    int code = parse_open(request, known, &body, &collection, &extras, &view, &error);
+    int code = parse_open(request, &body, &collection, &extras, &view, &error);
 
     if (code == 0)
         code = parse_key(request, &body, &key, &error);

@@ -128,7 +128,7 @@ static int parse_grouping(struct http_request *request, const struct doc *body,
     const struct doc *key = doc_get(body, "group_by");
 
     grouping->request = request;
-    if (!key || key->type != DOC_STRING || key->count == 0)
+    if (key->count == 0)
         return error_set(error, ERROR_INVALID,
                          "Format error in JSON body: $.group_by: expected a payload key");
     if (key->string[0] == '@')
@@ -179,11 +179,6 @@ static int render(struct http_request *request, const struct grouping *grouping,
 
 void rest_handle_query_groups(struct http_request *request)
 {
-    static const char *const known[] = {
-        "query",        "using",    "filter",      "params",       "score_threshold",
-        "limit",        "group_by", "with_lookup", "group_size",   "with_vector",
-        "with_vectors", "prefetch", "shard_key",   "with_payload", "windrow",
-        "lookup_from",  NULL};
     const struct config_collection *collection;
     struct grouping grouping = {0};
     struct search_form form;
@@ -192,12 +187,10 @@ void rest_handle_query_groups(struct http_request *request)
     struct parse_extras extras;
     struct error error = {0};
     struct doc body;
-    int code = parse_open(request, known, &body, &collection, &extras, &view, &error);
+    int code = parse_open(request, &body, &collection, &extras, &view, &error);
 
     if (code == 0)
         code = parse_grouping(request, &body, &grouping, &error);
-    if (code == 0 && doc_get(&body, "with_lookup"))
-        code = error_set(&error, ERROR_UNSUPPORTED, "windrow does not look up other collections");
     if (code == 0)
         code = search_form_parse(request, view, &body, collection, &extras, &form, &error);
     if (code == 0)

@@ -29,7 +29,7 @@ void rest_handle_query(struct http_request *request)
     struct parse_extras extras;
     struct error error = {0};
     struct doc body;
-    int code = parse_open(request, search_form_keys, &body, &collection, &extras, &view, &error);
+    int code = parse_open(request, &body, &collection, &extras, &view, &error);
 
     if (code == 0)
         code = run_one(request, view, &body, collection, &extras, &result, &selector, &error);
@@ -57,12 +57,8 @@ static int run_batch(struct http_request *request, struct query_view *view,
     for (uint32_t i = 0; i < searches->count; i++) {
         struct parse_selector selector;
         const struct doc *one = &searches->items[i];
-        if (one->type != DOC_MAP)
-            return error_set(error, ERROR_INVALID,
-                             "Format error in JSON body: $.searches[%u]: expected an object", i);
         *last = (struct query_result){0};
-        if (http_check_keys(one, "$.searches[]", search_form_keys, error) != 0 ||
-            run_one(request, view, one, collection, extras, last, &selector, error) != 0)
+        if (run_one(request, view, one, collection, extras, last, &selector, error) != 0)
             return error->code;
         buffer_append_text(&request->reply, i > 0 ? ",{\"points\":" : "{\"points\":");
         if (render_hits(request, last, true, &selector, &request->reply, error) != 0)
@@ -75,7 +71,6 @@ static int run_batch(struct http_request *request, struct query_view *view,
 
 void rest_handle_query_batch(struct http_request *request)
 {
-    static const char *const known[] = {"searches", "windrow", NULL};
     const struct config_collection *collection;
     struct query_view *view = NULL;
     struct query_result last = {0};
@@ -83,11 +78,11 @@ void rest_handle_query_batch(struct http_request *request)
     struct parse_extras extras;
     struct error error = {0};
     struct doc body;
-    int code = parse_open(request, known, &body, &collection, &extras, &view, &error);
+    int code = parse_open(request, &body, &collection, &extras, &view, &error);
 
     if (code == 0) {
         searches = doc_get(&body, "searches");
-        if (!searches || searches->type != DOC_ARRAY || searches->count > BATCH_MAX) {
+        if (searches->count > BATCH_MAX) {
             code = error_set(&error, ERROR_INVALID,
                              "Format error in JSON body: $.searches: expected an array of at most "
                              "%d searches",
@@ -110,27 +105,19 @@ static int search_vector(struct http_request *request, const struct doc *body,
                          struct error *error)
 {
     const struct doc *vector = doc_get(body, "vector");
+    const struct doc *name = doc_get(vector, "name");
 
-    if (vector && vector->type == DOC_MAP && doc_get(vector, "vector")) {
-        const struct doc *name = doc_get(vector, "name");
-        if (name && !doc_string_equals(name, ""))
-            return error_set(error, ERROR_INVALID,
-                             "Wrong input: Not existing vector name error: %.*s",
-                             name->type == DOC_STRING ? (int)name->count : 1,
-                             name->type == DOC_STRING ? name->string : "?");
+    if (name && name->count > 0)
+        return error_set(error, ERROR_INVALID, "Wrong input: Not existing vector name error: %.*s",
+                         (int)(name->count < 200 ? name->count : 200), name->string);
+    if (doc_get(vector, "vector"))
         vector = doc_get(vector, "vector");
-    }
-    if (!vector)
-        return error_set(error, ERROR_INVALID, "Format error in JSON body: missing field `vector`");
     return parse_vector(&request->arena, vector, "$.vector", collection->dim, &form->search.vector,
                         error);
 }
 
 void rest_handle_search(struct http_request *request)
 {
-    static const char *const known[] = {
-        "vector",      "filter",       "params",       "score_threshold", "limit",   "offset",
-        "with_vector", "with_vectors", "with_payload", "shard_key",       "windrow", NULL};
     struct search_form form = {.search.arena = &request->arena};
     const struct config_collection *collection = NULL;
     struct query_view *view = NULL;
@@ -138,7 +125,7 @@ void rest_handle_search(struct http_request *request)
     struct parse_extras extras;
     struct error error = {0};
     struct doc body;
-    int code = parse_open(request, known, &body, &collection, &extras, &view, &error);
+    int code = parse_open(request, &body, &collection, &extras, &view, &error);
 
     form.collection = collection;
     if (code == 0)

@@ -14,10 +14,10 @@ static int parse_scroll(struct http_request *request, const struct doc *body,
 
     scroll->arena = &request->arena;
     if (parse_limit(body, LIMIT_DEFAULT, &scroll->limit, error) != 0 ||
-        parse_filter(request, body, &scroll->filter, error) != 0 ||
-        parse_order_by(doc_get(body, "order_by"), &request->arena, scroll, error) != 0)
+        parse_filter(request, body, &scroll->filter, error) != 0)
         return error->code;
-    if (!offset || offset->type == DOC_NULL)
+    parse_order_by(doc_get(body, "order_by"), &request->arena, scroll);
+    if (!offset)
         return 0;
     if (scroll->order_by)
         return error_set(error, ERROR_INVALID,
@@ -34,9 +34,6 @@ static int parse_scroll(struct http_request *request, const struct doc *body,
 
 void rest_handle_scroll(struct http_request *request)
 {
-    static const char *const known[] = {"offset",       "limit",       "filter",       "order_by",
-                                        "with_payload", "with_vector", "with_vectors", "shard_key",
-                                        "windrow",      NULL};
     struct parse_selector selector;
     const struct config_collection *collection;
     struct parse_extras extras;
@@ -48,7 +45,7 @@ void rest_handle_scroll(struct http_request *request)
     const uint8_t *next_key = NULL;
     size_t next_key_bytes = 0;
     struct doc body;
-    int code = parse_open(request, known, &body, &collection, &extras, &view, &error);
+    int code = parse_open(request, &body, &collection, &extras, &view, &error);
 
     if (code == 0)
         code = parse_scroll(request, &body, &from, &scroll, &error);
@@ -79,7 +76,6 @@ void rest_handle_scroll(struct http_request *request)
 
 void rest_handle_count(struct http_request *request)
 {
-    static const char *const known[] = {"filter", "exact", "shard_key", "windrow", NULL};
     const struct query_filter *filter = NULL;
     struct query_view *view = NULL;
     const struct config_collection *collection;
@@ -87,7 +83,7 @@ void rest_handle_count(struct http_request *request)
     struct error error = {0};
     uint64_t count = 0;
     struct doc body;
-    int code = parse_open(request, known, &body, &collection, &extras, &view, &error);
+    int code = parse_open(request, &body, &collection, &extras, &view, &error);
 
     if (code == 0)
         code = parse_filter(request, &body, &filter, &error);
@@ -140,8 +136,6 @@ static int retrieve(struct http_request *request, struct query_view *view, const
 
 void rest_handle_retrieve(struct http_request *request)
 {
-    static const char *const known[] = {"ids",       "with_payload", "with_vector", "with_vectors",
-                                        "shard_key", "windrow",      NULL};
     struct parse_selector selector;
     const struct config_collection *collection;
     struct parse_extras extras;
@@ -149,13 +143,13 @@ void rest_handle_retrieve(struct http_request *request)
     struct error error = {0};
     const struct doc *ids;
     struct doc body;
-    int code = parse_open(request, known, &body, &collection, &extras, &view, &error);
+    int code = parse_open(request, &body, &collection, &extras, &view, &error);
 
     if (code == 0)
         code = parse_selector(&body, true, &selector, &error);
     if (code == 0) {
         ids = doc_get(&body, "ids");
-        if (!ids || ids->type != DOC_ARRAY || ids->count > IDS_MAX)
+        if (ids->count > IDS_MAX)
             code = error_set(&error, ERROR_INVALID,
                              "Format error in JSON body: $.ids: expected an array of at most %d "
                              "point ids",

@@ -146,9 +146,6 @@ static int add_point(struct http_request *request, const struct config_collectio
         parse_vector(arena, vector, "vector", collection->dim, &values, error) != 0 ||
         check_vector(collection, values, error) != 0)
         return error->code;
-    if (payload && payload->type != DOC_MAP && payload->type != DOC_NULL)
-        return error_set(error, ERROR_INVALID,
-                         "Format error in JSON body: payload: expected an object");
     write = list_add_id(arena, list, key.bytes, key.size_bytes);
     id_doc = store_key_to_doc(key.bytes, key.size_bytes, arena);
     buffer_append_text(&value, "{\"id\":");
@@ -175,23 +172,15 @@ static int add_point(struct http_request *request, const struct config_collectio
 static int add_points(struct http_request *request, const struct config_collection *collection,
                       const struct doc *points, struct write_list *list, struct error *error)
 {
-    static const char *const known[] = {"id", "vector", "payload", NULL};
-
-    if (points->type != DOC_ARRAY || points->count > POINTS_MAX)
+    if (points->count > POINTS_MAX)
         return error_set(error, ERROR_INVALID,
                          "Format error in JSON body: $.points: expected an array of at most %d "
                          "points",
                          POINTS_MAX);
     for (uint32_t i = 0; i < points->count; i++) {
         const struct doc *point = &points->items[i];
-        const struct doc *id = doc_get(point, "id");
-        const struct doc *vector = doc_get(point, "vector");
-        if (!id || !vector)
-            return error_set(error, ERROR_INVALID,
-                             "Format error in JSON body: $.points[%u]: missing field `%s`", i,
-                             id ? "vector" : "id");
-        if (http_check_keys(point, "$.points[]", known, error) != 0 ||
-            add_point(request, collection, id, vector, doc_get(point, "payload"), list, error) != 0)
+        if (add_point(request, collection, doc_get(point, "id"), doc_get(point, "vector"),
+                      doc_get(point, "payload"), list, error) != 0)
             return error->code;
     }
     return 0;
@@ -205,13 +194,10 @@ static int add_batch(struct http_request *request, const struct config_collectio
     const struct doc *vectors = doc_get(batch, "vectors");
     const struct doc *payloads = doc_get(batch, "payloads");
 
-    if (vectors && vectors->type == DOC_MAP && doc_get(vectors, ""))
+    if (vectors->type == DOC_MAP)
         vectors = doc_get(vectors, "");
-    if (payloads && payloads->type == DOC_NULL)
-        payloads = NULL;
-    if (!ids || ids->type != DOC_ARRAY || !vectors || vectors->type != DOC_ARRAY ||
-        vectors->count != ids->count || ids->count > POINTS_MAX ||
-        (payloads && (payloads->type != DOC_ARRAY || payloads->count != ids->count)))
+    if (!vectors || vectors->count != ids->count || ids->count > POINTS_MAX ||
+        (payloads && payloads->count != ids->count))
         return error_set(
             error, ERROR_INVALID,
             "Format error in JSON body: $.batch: expected equally many ids, vectors and payloads");
@@ -228,7 +214,7 @@ static int add_batch(struct http_request *request, const struct config_collectio
 static int add_deletes(struct http_request *request, const struct doc *ids, struct write_list *list,
                        struct error *error)
 {
-    if (ids->type != DOC_ARRAY || ids->count > POINTS_MAX)
+    if (ids->count > POINTS_MAX)
         return error_set(error, ERROR_INVALID,
                          "Format error in JSON body: $.points: expected an array of at most %d "
                          "point ids",
@@ -483,7 +469,11 @@ void rest_handle_delete(struct http_request *request)
 
     if (code == 0) {
         const struct doc *points = doc_get(&body, "points");
-        if (points)
+        if (points && extras.min_offset_count > 0)
+            code = error_set(&error, ERROR_INVALID,
+                             "Format error in JSON body: $.windrow.min_offsets: expected beside "
+                             "`filter` only");
+        else if (points)
             code = add_deletes(request, points, &list, &error);
         else if (!doc_get(&body, "filter"))
             code = error_set(&error, ERROR_INVALID,
@@ -500,37 +490,18 @@ void rest_handle_delete(struct http_request *request)
 
 /* Several operations, and what is not offered. */
 
-static int not_offered(struct error *error, const char *what, size_t length)
-{
-    return error_set(error, ERROR_UNSUPPORTED,
-                     "windrow does not change parts of a point (%.*s): upsert the whole point with "
-                     "its vector and payload",
-                     (int)length, what);
-}
-
 static int add_operation(struct http_request *request, const struct config_collection *collection,
                          const struct doc *operation, uint32_t i, struct write_list *list,
                          struct error *error)
 {
-    const struct doc *name;
-    const struct doc *points;
-
-    if (operation->type != DOC_MAP || operation->count != 1)
+    if (operation->count != 1)
         return error_set(error, ERROR_INVALID,
                          "Format error in JSON body: $.operations[%u]: expected an object with "
                          "one operation",
                          i);
-    name = &operation->items[0];
-    if (doc_string_equals(name, "upsert"))
-        return add_upsert(request, collection, &operation->items[1], list, error);
-    if (!doc_string_equals(name, "delete"))
-        return not_offered(error, name->string, name->count < 60 ? name->count : 60);
-    points = doc_get(&operation->items[1], "points");
-    if (points)
-        return add_deletes(request, points, list, error);
-    /* It would have to see the operations before it, which are not searchable yet. */
-    return error_set(error, ERROR_UNSUPPORTED,
-                     "windrow does not delete by filter inside a batch; use points/delete");
+    if (doc_get(operation, "upsert"))
+        return add_upsert(request, collection, doc_get(operation, "upsert"), list, error);
+    return add_deletes(request, doc_get(doc_get(operation, "delete"), "points"), list, error);
 }
 
 /* All operations are checked before the first message is sent; messages keep their order. */
@@ -548,7 +519,7 @@ void rest_handle_write_batch(struct http_request *request)
 
     if (code == 0) {
         operations = doc_get(&body, "operations");
-        if (!operations || operations->type != DOC_ARRAY || operations->count > POINTS_MAX)
+        if (operations->count > POINTS_MAX)
             code = error_set(&error, ERROR_INVALID,
                              "Format error in JSON body: $.operations: expected an array of at "
                              "most %d operations",
@@ -577,6 +548,9 @@ void rest_handle_partial_update(struct http_request *request)
     struct error error = {0};
 
     if (http_request_collection(request, &collection, &error) == 0)
-        (void)not_offered(&error, request->path, strnlen(request->path, 200));
+        (void)error_set(&error, ERROR_UNSUPPORTED,
+                        "windrow does not change parts of a point (%.200s): upsert the whole point "
+                        "with its vector and payload",
+                        request->path);
     http_reply_from_error(request, &error);
 }

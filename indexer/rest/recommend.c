@@ -23,9 +23,9 @@ static int parse_list(const struct doc *recommend, const char *key, const struct
     const struct doc *value = doc_get(recommend, key);
 
     *list = NULL;
-    if (!value || value->type == DOC_NULL)
+    if (!value)
         return 0;
-    if (value->type != DOC_ARRAY || value->count > EXAMPLES_MAX)
+    if (value->count > EXAMPLES_MAX)
         return error_set(error, ERROR_INVALID,
                          "Format error in JSON body: $.query.recommend.%s: expected an array of at "
                          "most %d vectors and point ids",
@@ -37,20 +37,9 @@ static int parse_list(const struct doc *recommend, const char *key, const struct
 static int parse_examples(struct http_request *request, const struct doc *recommend,
                           struct examples *examples, struct error *error)
 {
-    static const char *const known[] = {"positive", "negative", "strategy", NULL};
-    const struct doc *strategy;
-
-    if (recommend->type != DOC_MAP)
-        return error_set(error, ERROR_INVALID,
-                         "Format error in JSON body: $.query.recommend: expected an object");
-    if (http_check_keys(recommend, "$.query.recommend", known, error) != 0 ||
-        parse_list(recommend, "positive", &examples->positive, error) != 0 ||
+    if (parse_list(recommend, "positive", &examples->positive, error) != 0 ||
         parse_list(recommend, "negative", &examples->negative, error) != 0)
         return error->code;
-    strategy = doc_get(recommend, "strategy");
-    if (strategy && strategy->type != DOC_NULL && !doc_string_equals(strategy, "average_vector"))
-        return error_set(error, ERROR_UNSUPPORTED,
-                         "windrow supports only the strategy `average_vector`");
     if (!examples->positive || examples->positive->count == 0)
         return error_set(error, ERROR_INVALID,
                          "Wrong input: At least one positive example is needed");
@@ -124,14 +113,12 @@ int search_recommend_parse(struct http_request *request, struct query_view *view
                            const struct doc *body, const struct doc *query,
                            struct search_form *form, struct error *error)
 {
-    static const char *const known[] = {"recommend", NULL};
     uint32_t dim = form->collection->dim;
     struct examples examples = {0};
     bool has_negative;
     float *sum;
 
-    if (http_check_keys(query, "$.query", known, error) != 0 ||
-        parse_examples(request, doc_get(query, "recommend"), &examples, error) != 0)
+    if (parse_examples(request, doc_get(query, "recommend"), &examples, error) != 0)
         return error->code;
     has_negative = examples.negative && examples.negative->count > 0;
     sum = arena_alloc(form->search.arena, dim * sizeof(float), 64);

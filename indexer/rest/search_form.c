@@ -6,23 +6,6 @@
 
 enum { LIMIT_DEFAULT = 10, EF_MAX = 100000, CANDIDATES_MAX = 16384 };
 
-static int unsupported_form(const struct doc *query, struct error *error)
-{
-    static const char *const forms[] = {
-        "discover", "context", "fusion", "formula", "sample", "rrf", "relevance_feedback"};
-
-    for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
-        if (doc_get(query, forms[i]))
-            return error_set(error, ERROR_UNSUPPORTED,
-                             "windrow does not support `%s` queries, only nearest, recommend, "
-                             "fusion, order_by and queries without a vector",
-                             forms[i]);
-    }
-    return error_set(error, ERROR_INVALID,
-                     "Format error in JSON body: $.query: expected a vector, a point id, "
-                     "{\"nearest\": ...} or {\"order_by\": ...}");
-}
-
 int search_form_point(struct query_view *view, const struct doc *id, const struct search_form *form,
                       struct store_key *key, const float **vector, struct error *error)
 {
@@ -72,21 +55,13 @@ static int parse_nearest(struct query_view *view, const struct doc *nearest,
 /* {"diversity": 0..1, "candidates_limit": n}, both with defaults. */
 static int parse_mmr(const struct doc *mmr, struct search_form *form, struct error *error)
 {
-    static const char *const known[] = {"diversity", "candidates_limit", NULL};
-    const struct doc *diversity;
+    const struct doc *diversity = doc_get(mmr, "diversity");
     double value = 0.5;
 
-    if (!mmr || mmr->type == DOC_NULL)
+    if (!mmr)
         return 0;
-    if (mmr->type != DOC_MAP)
-        return error_set(error, ERROR_INVALID,
-                         "Format error in JSON body: $.query.mmr: expected an object");
-    if (http_check_keys(mmr, "$.query.mmr", known, error) != 0)
-        return error->code;
-    diversity = doc_get(mmr, "diversity");
-    if (diversity && diversity->type != DOC_NULL && !doc_as_double(diversity, &value))
-        return error_set(error, ERROR_INVALID,
-                         "Format error in JSON body: $.query.mmr.diversity: expected a number");
+    if (diversity)
+        (void)doc_as_double(diversity, &value);
     if (!(value >= 0 && value <= 1))
         return error_set(error, ERROR_INVALID,
                          "Validation error in JSON body: [query.mmr.diversity: value %g invalid, "
@@ -104,30 +79,32 @@ static int parse_query_form(struct http_request *request, struct query_view *vie
                             const struct doc *body, const struct config_collection *collection,
                             struct search_form *form, struct error *error)
 {
-    static const char *const known[] = {"nearest", "mmr", NULL};
     const struct doc *query = doc_get(body, "query");
-    const struct doc *nearest;
+    const struct doc *nearest = doc_get(query, "nearest");
+    const struct doc *mmr = doc_get(query, "mmr");
 
-    if (!query || query->type == DOC_NULL) {
+    if (!query) {
         form->kind = SEARCH_ALL;
         return 0;
     }
     if (query->type != DOC_MAP)
         return parse_nearest(view, query, collection, form, error);
-    nearest = doc_get(query, "nearest");
-    if (nearest) {
-        if (http_check_keys(query, "$.query", known, error) != 0 ||
-            parse_mmr(doc_get(query, "mmr"), form, error) != 0)
-            return error->code;
-        return parse_nearest(view, nearest, collection, form, error);
-    }
+    if (mmr && !nearest)
+        return error_set(error, ERROR_INVALID,
+                         "Format error in JSON body: $.query.mmr: expected beside `nearest` only");
+    if (nearest)
+        return parse_mmr(mmr, form, error) ? error->code
+                                           : parse_nearest(view, nearest, collection, form, error);
     if (doc_get(query, "fusion"))
-        return search_fusion_parse(body, query, form, error);
+        return search_fusion_parse(body, form, error);
     if (doc_get(query, "recommend"))
         return search_recommend_parse(request, view, body, query, form, error);
     form->order_by = doc_get(query, "order_by");
     if (!form->order_by)
-        return unsupported_form(query, error);
+        return error_set(
+            error, ERROR_INVALID,
+            "Format error in JSON body: $.query: expected a vector, a point id, or one "
+            "of `nearest`, `recommend`, `fusion` and `order_by`");
     form->kind = SEARCH_ORDERED;
     return 0;
 }
@@ -136,51 +113,31 @@ static int parse_query_form(struct http_request *request, struct query_view *vie
  * no result. */
 static int parse_params(const struct doc *body, struct query_search *search, struct error *error)
 {
-    static const char *const known[] = {"hnsw_ef",      "exact", "indexed_only",
-                                        "quantization", "acorn", NULL};
     const struct doc *params = doc_get(body, "params");
-    const struct doc *exact;
+    const struct doc *exact = doc_get(params, "exact");
 
-    if (!params || params->type == DOC_NULL)
-        return 0;
-    if (params->type != DOC_MAP)
-        return error_set(error, ERROR_INVALID,
-                         "Format error in JSON body: $.params: expected an object");
-    if (http_check_keys(params, "$.params", known, error) != 0 ||
-        parse_u32(params, "hnsw_ef", 0, EF_MAX, &search->ef, error) != 0)
-        return error->code;
-    exact = doc_get(params, "exact");
-    if (exact && exact->type != DOC_BOOL && exact->type != DOC_NULL)
-        return error_set(error, ERROR_INVALID,
-                         "Format error in JSON body: $.params.exact: expected true or false");
-    search->exact = exact && exact->type == DOC_BOOL && exact->boolean;
-    return 0;
+    search->exact = exact && exact->boolean;
+    return parse_u32(params, "hnsw_ef", 0, EF_MAX, &search->ef, error);
 }
 
-static int parse_threshold(const struct doc *body, struct query_search *search, struct error *error)
+static void parse_threshold(const struct doc *body, struct query_search *search)
 {
     const struct doc *threshold = doc_get(body, "score_threshold");
     double value;
 
-    if (!threshold || threshold->type == DOC_NULL)
-        return 0;
-    if (!doc_as_double(threshold, &value))
-        return error_set(error, ERROR_INVALID,
-                         "Format error in JSON body: $.score_threshold: expected a number");
-    search->has_threshold = true;
-    search->threshold = (float)value;
-    return 0;
+    search->has_threshold = threshold && doc_as_double(threshold, &value);
+    if (search->has_threshold)
+        search->threshold = (float)value;
 }
 
 static int parse_using(const struct doc *body, struct error *error)
 {
     const struct doc *using = doc_get(body, "using");
 
-    if (!using || using->type == DOC_NULL || doc_string_equals(using, ""))
+    if (!using || using->count == 0)
         return 0;
     return error_set(error, ERROR_INVALID, "Wrong input: Not existing vector name error: %.*s",
-                     using->type == DOC_STRING ? (int)using->count : 1,
-                     using->type == DOC_STRING ? using->string : "?");
+                     (int)(using->count < 200 ? using->count : 200), using->string);
 }
 
 int search_form_common(struct http_request *request, const struct doc *body,
@@ -194,10 +151,11 @@ int search_form_common(struct http_request *request, const struct doc *body,
     search->half_life_ms = extras->half_life_ms;
     search->explain = extras->explain;
     search->partial = extras->partial;
+    parse_threshold(body, search);
     if (parse_using(body, error) != 0 ||
         parse_limit(body, LIMIT_DEFAULT, &search->limit, error) != 0 ||
         parse_u32(body, "offset", 0, QUERY_LIMIT_MAX, &search->offset, error) != 0 ||
-        parse_params(body, search, error) != 0 || parse_threshold(body, search, error) != 0 ||
+        parse_params(body, search, error) != 0 ||
         parse_filter(request, body, &search->filter, error) != 0)
         return error->code;
     if (parse_selector(body, false, &form->selector, error) != 0)
@@ -221,8 +179,8 @@ static int run_listing(struct query_view *view, struct search_form *form,
     if (wanted > QUERY_LIMIT_MAX)
         return error_set(error, ERROR_INVALID, "limit plus offset must be at most %d",
                          QUERY_LIMIT_MAX);
-    if (parse_order_by(form->order_by, form->search.arena, &scroll, error) != 0 ||
-        query_scroll_run(view, &scroll, result, &next_key, &next_key_bytes, error) != 0)
+    parse_order_by(form->order_by, form->search.arena, &scroll);
+    if (query_scroll_run(view, &scroll, result, &next_key, &next_key_bytes, error) != 0)
         return error->code;
     if (form->search.offset >= result->hit_count) {
         result->hit_count = 0;
@@ -235,10 +193,19 @@ static int run_listing(struct query_view *view, struct search_form *form,
     return 0;
 }
 
-const char *const search_form_keys[] = {
-    "query",    "using",     "filter",      "params",       "score_threshold",
-    "limit",    "offset",    "with_vector", "with_vectors", "with_payload",
-    "prefetch", "shard_key", "windrow",     "lookup_from",  NULL};
+/* Rows that no vector ranks come from a scroll, which knows no time range. */
+static int check_listing(const struct search_form *form, struct error *error)
+{
+    const struct parse_extras *extras = form->extras;
+    bool listing = form->kind == SEARCH_ALL || form->kind == SEARCH_ORDERED;
+
+    if (!listing || (extras->from_ms == INT64_MIN && extras->to_ms == INT64_MAX &&
+                     extras->half_life_ms == 0 && !extras->explain && !extras->partial))
+        return 0;
+    return error_set(error, ERROR_UNSUPPORTED,
+                     "windrow does not support `from`, `to`, `half_life`, `explain` and `partial` "
+                     "($.windrow) in a query without a vector: filter by `@time`");
+}
 
 int search_form_parse(struct http_request *request, struct query_view *view, const struct doc *body,
                       const struct config_collection *collection, const struct parse_extras *extras,
@@ -250,9 +217,10 @@ int search_form_parse(struct http_request *request, struct query_view *view, con
     if (search_form_common(request, body, extras, form, error) != 0)
         return error->code;
     form->extras = extras;
-    if (parse_query_form(request, view, body, collection, form, error) != 0)
+    if (parse_query_form(request, view, body, collection, form, error) != 0 ||
+        check_listing(form, error) != 0)
         return error->code;
-    if (form->kind != SEARCH_FUSED && prefetch && prefetch->type != DOC_NULL &&
+    if (form->kind != SEARCH_FUSED && prefetch &&
         !(prefetch->type == DOC_ARRAY && prefetch->count == 0))
         return error_set(error, ERROR_UNSUPPORTED,
                          "windrow supports `prefetch` only with {\"fusion\": \"rrf\"}");

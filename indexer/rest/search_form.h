@@ -22,9 +22,6 @@ struct search_form {
     const struct parse_extras *extras;
 };
 
-/** The keys of a search, NULL-terminated. */
-extern const char *const search_form_keys[];
-
 /** Reads all but the query itself: filter, limits, parameters, selectors. */
 int search_form_common(struct http_request *request, const struct doc *body,
                        const struct parse_extras *extras, struct search_form *form,
@@ -45,8 +42,7 @@ int search_recommend_parse(struct http_request *request, struct query_view *view
                            struct search_form *form, struct error *error);
 
 /** {"fusion": "rrf"} over the searches of `prefetch`, which are run one after the other. */
-int search_fusion_parse(const struct doc *body, const struct doc *query, struct search_form *form,
-                        struct error *error);
+int search_fusion_parse(const struct doc *body, struct search_form *form, struct error *error);
 int search_fusion_run(struct http_request *request, struct query_view *view,
                       const struct search_form *form, struct query_result *result,
                       struct error *error);

@@ -123,11 +123,49 @@ static void handle_segment_part(struct http_request *request)
     }
 }
 
+#define RUN_PARAMETERS                                                                             \
+    {.name = "collection", .shape = &http_string, .required = true},                               \
+        {.name = "shard", .shape = &http_string, .required = true},                                \
+        {.name = "start_ms", .shape = &http_integer, .required = true},                            \
+        {.name = "length_ms", .shape = &http_integer, .required = true},                           \
+        {.name = "generation", .shape = &http_integer, .required = true},                          \
+    {                                                                                              \
+        .name = "file", .shape = &http_integer                                                     \
+    }
+
+static const struct http_key run_parameters[] = {
+    RUN_PARAMETERS,
+    {.name = "first", .shape = &http_integer, .required = true},
+    {.name = "count", .shape = &http_integer, .required = true},
+    {.name = NULL},
+};
+static const struct http_key codebook_parameters[] = {
+    RUN_PARAMETERS,
+    {.name = "offset", .shape = &http_integer, .required = true},
+    {.name = NULL},
+};
+static const struct http_key begin_parameters[] = {
+    RUN_PARAMETERS,
+    {.name = "give_up", .shape = &http_string},
+    {.name = NULL},
+};
+static const struct http_key part_parameters[] = {
+    RUN_PARAMETERS,
+    {.name = "file_number", .shape = &http_integer, .required = true},
+    {.name = "offset", .shape = &http_integer, .required = true},
+    {.name = "total", .shape = &http_integer, .required = true},
+    {.name = NULL},
+};
+static const struct http_schema run_schema = {.parameters = run_parameters},
+                                codebook_schema = {.parameters = codebook_parameters},
+                                begin_schema = {.parameters = begin_parameters},
+                                part_schema = {.parameters = part_parameters, .body = &http_bytes};
+
 static const struct http_route routes[] = {
-    {"GET", "/internal/run", handle_run, HTTP_READ, false},
-    {"GET", "/internal/epoch", handle_codebook, HTTP_READ, false},
-    {"POST", "/internal/segment", handle_segment_begin, HTTP_WRITE, false},
-    {"PUT", "/internal/segment", handle_segment_part, HTTP_WRITE, false},
+    {"GET", "/internal/run", handle_run, HTTP_READ, &run_schema},
+    {"GET", "/internal/epoch", handle_codebook, HTTP_READ, &codebook_schema},
+    {"POST", "/internal/segment", handle_segment_begin, HTTP_WRITE, &begin_schema},
+    {"PUT", "/internal/segment", handle_segment_part, HTTP_WRITE, &part_schema},
 };
 
 void worker_pool_add_routes(struct worker_pool *pool, struct http_server *server)

@@ -123,6 +123,49 @@ class StockClient(unittest.TestCase):
         self.assertEqual(info.points_count, len(self.points))
         self.assertGreaterEqual(info.indexed_vectors_count, SEALED_ROWS)
 
+    def test_every_key_of_the_clients_models_is_taken_or_refused_by_name(self):
+        """`unknown field` is for what the client cannot send."""
+        routes = {
+            ("post", "/points/query"): models.QueryRequest,
+            ("post", "/points/query/batch"): models.QueryRequestBatch,
+            ("post", "/points/query/groups"): models.QueryGroupsRequest,
+            ("post", "/points/scroll"): models.ScrollRequest,
+            ("post", "/points/count"): models.CountRequest,
+            ("post", "/points"): models.PointRequest,
+            ("post", "/facet"): models.FacetRequest,
+            ("post", "/points/batch"): models.UpdateOperations,
+            ("put", "/index"): models.CreateFieldIndex,
+            ("put", "/points"): (models.PointsList, models.PointsBatch),
+            ("post", "/points/delete"): (models.PointIdsList, models.FilterSelector),
+        }
+        parts = {
+            "Prefetch": models.Prefetch,
+            "SearchParams": models.SearchParams,
+            "OrderBy": models.OrderBy,
+            "Point": models.PointStruct,
+            "Filter": models.Filter,
+            "Condition": (models.FieldCondition, models.HasIdCondition, models.HasVectorCondition, models.NestedCondition),
+            "Query": (
+                models.NearestQuery, models.RecommendQuery, models.DiscoverQuery, models.ContextQuery, models.FusionQuery,
+                models.RrfQuery, models.FormulaQuery, models.SampleQuery, models.OrderByQuery, models.RelevanceFeedbackQuery,
+            ),
+        }
+        document = self.windrow.request("GET", "/openapi.json").json()
+        schemas = document["components"]["schemas"]
+
+        def declared(schema):
+            schema = schemas[schema["$ref"].rsplit("/", 1)[1]] if "$ref" in schema else schema
+            return set(schema.get("properties", {})).union(*(declared(one) for one in schema.get("anyOf", [])))
+
+        def fields(given):
+            return {field for model in (given if isinstance(given, tuple) else (given,)) for field in model.model_fields}
+
+        for (method, path), model in routes.items():
+            body = document["paths"]["/collections/{collection}" + path][method]["requestBody"]["content"]["application/json"]
+            self.assertLessEqual(fields(model), declared(body["schema"]), path)
+        for name, model in parts.items():
+            self.assertLessEqual(fields(model), declared(schemas[name]), name)
+
     def test_recall_over_sealed_and_live_windows_is_at_least_95_percent(self):
         found = 0
         for vector in self.queries:

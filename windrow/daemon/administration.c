@@ -86,7 +86,7 @@ static int parse_text(struct http_request *request, const struct doc *body, cons
 {
     const struct doc *value = doc_get(body, key);
 
-    if (!value || value->type != DOC_STRING || value->count == 0)
+    if (value->count == 0)
         return error_set(error, ERROR_INVALID, "Format error in JSON body: $.%s: expected a text",
                          key);
     *text = arena_copy(&request->arena, value->string, value->count);
@@ -95,14 +95,12 @@ static int parse_text(struct http_request *request, const struct doc *body, cons
 
 static int back_up(struct http_request *request, struct error *error)
 {
-    static const char *const known[] = {"folder", "token", NULL};
     struct service *service = request->context;
-    const char *folder, *token;
+    const char *folder = NULL, *token = NULL;
     struct doc body;
     int code;
 
     if (http_request_body(request, &body, error) != 0 ||
-        http_check_keys(&body, "$", known, error) != 0 ||
         parse_text(request, &body, "folder", &folder, error) != 0 ||
         parse_text(request, &body, "token", &token, error) != 0)
         return error->code;
@@ -152,14 +150,12 @@ static void control(struct http_request *request, const struct config_collection
 /* POST /collections/{}/pause {} */
 static void handle_pause(struct http_request *request)
 {
-    static const char *const known[] = {NULL};
     const struct config_collection *collection;
     struct error error = {0};
     struct doc body;
 
     if (http_request_collection(request, &collection, &error) != 0 ||
-        http_request_body(request, &body, &error) != 0 ||
-        http_check_keys(&body, "$", known, &error) != 0)
+        http_request_body(request, &body, &error) != 0)
         http_reply_from_error(request, &error);
     else
         control(request, collection, NULL, true, INGEST_RESUME_SKIP);
@@ -173,27 +169,22 @@ static void handle_pause(struct http_request *request)
 static int parse_resume(struct http_request *request, const char **shard,
                         enum ingest_resume *resume, struct error *error)
 {
-    static const char *const known[] = {"shard", "how", NULL};
     const struct doc *name, *how;
     struct doc body;
 
     *shard = NULL;
     *resume = INGEST_RESUME_SKIP;
-    if (http_request_body(request, &body, error) != 0 ||
-        http_check_keys(&body, "$", known, error) != 0)
+    if (http_request_body(request, &body, error) != 0)
         return error->code;
     name = doc_get(&body, "shard");
     how = doc_get(&body, "how");
     if (!name && !how)
         return 0;
-    if (!name || name->type != DOC_STRING || name->count == 0)
+    if (!name || name->count == 0)
         return error_set(error, ERROR_INVALID,
                          "Format error in JSON body: $.shard: expected the name of a shard");
     if (how && doc_string_equals(how, "rebuild"))
         *resume = INGEST_RESUME_REBUILD;
-    else if (!how || !doc_string_equals(how, "skip"))
-        return error_set(error, ERROR_INVALID,
-                         "Format error in JSON body: $.how: expected `skip` or `rebuild`");
     *shard = arena_copy(&request->arena, name->string, name->count);
     return 0;
 }
@@ -215,14 +206,12 @@ static void handle_resume(struct http_request *request)
 /* POST /clock/trust {}: the system clock is right. */
 static void handle_trust_clock(struct http_request *request)
 {
-    static const char *const known[] = {NULL};
     struct error error = {0};
     struct doc body;
     int64_t before_ms, now_ms;
     bool was_frozen;
 
-    if (http_request_body(request, &body, &error) != 0 ||
-        http_check_keys(&body, "$", known, &error) != 0) {
+    if (http_request_body(request, &body, &error) != 0) {
         http_reply_from_error(request, &error);
         return;
     }
@@ -233,16 +222,34 @@ static void handle_trust_clock(struct http_request *request)
     http_reply_end(request, NULL);
 }
 
+static const struct http_key backup_keys[] = {
+    {.name = "folder", .shape = &http_string, .required = true},
+    {.name = "token", .shape = &http_string, .required = true},
+    {.name = NULL},
+};
+static const struct http_shape backup_body = {.types = HTTP_OBJECT, .keys = backup_keys};
+static const char *const hows[] = {"skip", "rebuild", NULL};
+static const struct http_shape how_shape = {.types = HTTP_STRING, .values = hows};
+static const struct http_key resume_keys[] = {
+    {.name = "shard", .shape = &http_string},
+    {.name = "how", .shape = &how_shape},
+    {.name = NULL},
+};
+static const struct http_shape resume_body = {.types = HTTP_OBJECT, .keys = resume_keys};
+static const struct http_schema backup_schema = {.body = &backup_body},
+                                resume_schema = {.body = &resume_body},
+                                empty_schema = {.body = &http_nothing};
+
 static const struct http_route routes[] = {
-    {"GET", "/livez", handle_livez, HTTP_PROBE, false},
-    {"GET", "/readyz", handle_readyz, HTTP_PROBE, false},
-    {"GET", "/status", handle_status, HTTP_READ, false},
-    {"POST", "/backup", handle_backup, HTTP_WRITE, false},
-    {"POST", "/clock/trust", handle_trust_clock, HTTP_WRITE, false},
-    {"POST", "/collections/{}/compact", windows_handle_compact, HTTP_WRITE, false},
-    {"POST", "/collections/{}/rebuild", windows_handle_rebuild, HTTP_WRITE, false},
-    {"POST", "/collections/{}/pause", handle_pause, HTTP_WRITE, false},
-    {"POST", "/collections/{}/resume", handle_resume, HTTP_WRITE, false},
+    {"GET", "/livez", handle_livez, HTTP_PROBE, NULL},
+    {"GET", "/readyz", handle_readyz, HTTP_PROBE, NULL},
+    {"GET", "/status", handle_status, HTTP_READ, NULL},
+    {"POST", "/backup", handle_backup, HTTP_WRITE, &backup_schema},
+    {"POST", "/clock/trust", handle_trust_clock, HTTP_WRITE, &empty_schema},
+    {"POST", "/collections/{}/compact", windows_handle_compact, HTTP_WRITE, &windows_schema},
+    {"POST", "/collections/{}/rebuild", windows_handle_rebuild, HTTP_WRITE, &windows_schema},
+    {"POST", "/collections/{}/pause", handle_pause, HTTP_WRITE, &empty_schema},
+    {"POST", "/collections/{}/resume", handle_resume, HTTP_WRITE, &resume_schema},
 };
 
 void administration_add_routes(struct service *service, struct http_server *server)

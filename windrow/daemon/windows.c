@@ -23,10 +23,18 @@ static int replay(void *context, const struct compaction_replay *wanted, struct 
 
 /* POST /collections/{}/compact and /rebuild {"window": an instant in it, as RFC 3339 or
  * milliseconds, "shard": one of them}. */
+static const struct http_shape window_shape = {.types = HTTP_INTEGER | HTTP_STRING};
+static const struct http_key window_keys[] = {
+    {.name = "window", .shape = &window_shape},
+    {.name = "shard", .shape = &http_string},
+    {.name = NULL},
+};
+static const struct http_shape window_body = {.types = HTTP_OBJECT, .keys = window_keys};
+const struct http_schema windows_schema = {.body = &window_body};
+
 static int parse_request(struct http_request *request, struct manual_compaction_request *wanted,
                          struct error *error)
 {
-    static const char *const known[] = {"window", "shard", NULL};
     const struct doc *window, *shard;
     struct doc body;
 
@@ -34,23 +42,20 @@ static int parse_request(struct http_request *request, struct manual_compaction_
                                                  .cancelled = http_request_cancelled(request),
                                                  .replay = replay,
                                                  .replay_context = request->context};
-    if (http_request_body(request, &body, error) != 0 ||
-        http_check_keys(&body, "the request", known, error) != 0)
+    if (http_request_body(request, &body, error) != 0)
         return error->code;
     window = doc_get(&body, "window");
     shard = doc_get(&body, "shard");
-    if (shard && shard->type == DOC_STRING)
+    if (shard)
         wanted->shard = arena_copy(&request->arena, shard->string, shard->count);
-    else if (shard && shard->type != DOC_NULL)
-        return error_set(error, ERROR_INVALID, "Format error in JSON body: shard: expected a name");
-    if (!window || window->type == DOC_NULL)
+    if (!window)
         return 0;
     wanted->has_time = true;
     if (doc_as_i64(window, &wanted->time_ms))
         return 0;
     if (window->type != DOC_STRING)
         return error_set(error, ERROR_INVALID,
-                         "Format error in JSON body: window: expected a time or milliseconds");
+                         "Format error in JSON body: $.window: expected a time or milliseconds");
     return text_parse_time_ms(window->string, window->count, &wanted->time_ms, error);
 }
 

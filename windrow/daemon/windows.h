@@ -5,6 +5,7 @@
 #include "indexer/http/http.h"
 
 /** POST /collections/{}/compact and /rebuild. The route's context is the service. */
+extern const struct http_schema windows_schema; /* of both */
 void windows_handle_compact(struct http_request *request);
 void windows_handle_rebuild(struct http_request *request);
 

@@ -84,7 +84,10 @@ static void handle(struct http_request *request)
     buffer_append_text(&request->reply, word ? word : "sound");
 }
 
-static const struct http_route routes[] = {{"POST", "/internal/query", handle, HTTP_READ, false}};
+static const struct http_key parameters[] = {{.name = "timeout_ms", .shape = &http_integer},
+                                             {.name = NULL}};
+static const struct http_schema schema = {.parameters = parameters, .body = &http_bytes};
+static const struct http_route routes[] = {{"POST", "/internal/query", handle, HTTP_READ, &schema}};
 
 static void fake_open(struct fake *fake)
 {

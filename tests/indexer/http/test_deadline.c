@@ -38,9 +38,9 @@ static void handle_quick(struct http_request *request)
 }
 
 static const struct http_route routes[] = {
-    {"GET", "/busy", handle_busy, HTTP_READ, false},
-    {"GET", "/busy_write", handle_busy, HTTP_WRITE, false},
-    {"GET", "/quick", handle_quick, HTTP_READ, false},
+    {"GET", "/busy", handle_busy, HTTP_READ, NULL},
+    {"GET", "/busy_write", handle_busy, HTTP_WRITE, NULL},
+    {"GET", "/quick", handle_quick, HTTP_READ, NULL},
 };
 
 static void busy_open(struct busy *busy)

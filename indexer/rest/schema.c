@@ -1,0 +1,216 @@
+/* Parameters, writes, and the shapes that everything is made of. */
+#include "indexer/rest/schema_shapes.h"
+
+/* Query parameters. */
+
+static const char *const flags[] = {"true", "false", NULL};
+static const struct http_shape flag = {.types = HTTP_BOOLEAN, .values = flags};
+/* Kafka keeps one order for each id, which is what the strongest of them asks for. */
+static const char *const orderings[] = {"weak", "medium", "strong", NULL};
+static const struct http_shape ordering = {.types = HTTP_STRING, .values = orderings};
+/* Which of them hold depends on the copies that there are: parse_extras. */
+static const struct http_shape consistency = {.types = HTTP_INTEGER | HTTP_STRING};
+
+const struct http_key rest_read_parameters[] = {
+    {.name = "timeout", .shape = &http_integer},
+    {.name = "consistency", .shape = &consistency},
+    {.name = NULL},
+};
+static const struct http_key write_parameters[] = {
+    {.name = "wait", .shape = &flag},
+    {.name = "ordering", .shape = &ordering},
+    {.name = "timeout", .shape = &http_integer},
+    {.name = NULL},
+};
+static const struct http_key timeout_parameter[] = {
+    {.name = "timeout", .shape = &http_integer},
+    {.name = NULL},
+};
+static const struct http_key windows_parameters[] = {
+    {.name = "collection", .shape = &http_string},
+    {.name = NULL},
+};
+
+/* Ids and vectors. */
+
+const struct http_shape rest_id = {.types = HTTP_INTEGER | HTTP_STRING};
+const struct http_shape rest_ids = {.types = HTTP_ARRAY, .items = &rest_id};
+static const struct http_shape numbers = {.types = HTTP_ARRAY, .items = &http_number};
+
+const struct http_key rest_vector_keys[] = {
+    {.name = "", .shape = &numbers},
+    REST_NO_VECTOR_KEYS,
+    {.name = NULL},
+};
+static const struct http_shape vector = {.name = "Vector",
+                                         .types = HTTP_ARRAY | HTTP_OBJECT,
+                                         .keys = rest_vector_keys,
+                                         .items = &http_number};
+
+/* Writes. */
+
+static const struct http_key write_extras_keys[] = {
+    {.name = "timeout_ms", .shape = &http_integer},
+    {.name = NULL},
+};
+static const struct http_shape write_extras = {.types = HTTP_OBJECT, .keys = write_extras_keys};
+static const struct http_shape min_offsets = {.types = HTTP_OBJECT};
+static const struct http_key delete_extras_keys[] = {
+    {.name = "timeout_ms", .shape = &http_integer},
+    {.name = "min_offsets", .shape = &min_offsets}, /* of what a filter must see */
+    {.name = NULL},
+};
+static const struct http_shape delete_extras = {.types = HTTP_OBJECT, .keys = delete_extras_keys};
+
+static const struct http_shape payload = {.types = HTTP_OBJECT | HTTP_NULL};
+static const struct http_shape payloads = {.types = HTTP_ARRAY, .items = &payload};
+static const struct http_key point_keys[] = {
+    {.name = "id", .shape = &rest_id, .required = true},
+    {.name = "vector", .shape = &vector, .required = true},
+    {.name = "payload", .shape = &payload},
+    {.name = NULL},
+};
+static const struct http_shape point = {.name = "Point", .types = HTTP_OBJECT, .keys = point_keys};
+static const struct http_shape points = {.types = HTTP_ARRAY, .items = &point};
+
+/* {"": [...]} are those of the unnamed vector. */
+static const struct http_shape column = {.types = HTTP_ARRAY, .items = &vector};
+static const struct http_key columns_keys[] = {{.name = "", .shape = &column}, {.name = NULL}};
+static const struct http_shape columns = {
+    .types = HTTP_ARRAY | HTTP_OBJECT, .keys = columns_keys, .items = &vector};
+static const struct http_key batch_keys[] = {
+    {.name = "ids", .shape = &rest_ids, .required = true},
+    {.name = "vectors", .shape = &columns, .required = true},
+    {.name = "payloads", .shape = &payloads},
+    {.name = NULL},
+};
+static const struct http_shape batch = {.types = HTTP_OBJECT, .keys = batch_keys};
+
+static const char *const update_modes[] = {"upsert", NULL};
+static const struct http_shape update_mode = {.types = HTTP_STRING, .values = update_modes};
+
+#define UPSERT_KEYS                                                                                \
+    {.name = "points", .shape = &points, .form = true},                                            \
+        {.name = "batch", .shape = &batch, .form = true}, REST_SHARD_KEY,                          \
+        {.name = "update_filter",                                                                  \
+         .refused = "a write is appended to Kafka without a look at what is stored"},              \
+    {                                                                                              \
+        .name = "update_mode", .shape = &update_mode,                                              \
+        .refused = "a write is appended to Kafka without a look at what is stored; only the mode " \
+                   "`upsert` can be"                                                               \
+    }
+
+static const struct http_key upsert_keys[] = {
+    UPSERT_KEYS,
+    {.name = "windrow", .shape = &write_extras},
+    {.name = NULL},
+};
+static const struct http_shape upsert = {
+    .name = "Upsert", .types = HTTP_OBJECT, .keys = upsert_keys};
+
+static const struct http_key delete_keys[] = {
+    {.name = "points", .shape = &rest_ids, .form = true},
+    {.name = "filter", .shape = &rest_filter, .form = true},
+    REST_SHARD_KEY,
+    {.name = "windrow", .shape = &delete_extras},
+    {.name = NULL},
+};
+static const struct http_shape delete_body = {
+    .name = "Delete", .types = HTTP_OBJECT, .keys = delete_keys};
+
+/* Several writes. */
+
+static const struct http_key upsert_operation_keys[] = {UPSERT_KEYS, {.name = NULL}};
+static const struct http_shape upsert_operation = {.types = HTTP_OBJECT,
+                                                   .keys = upsert_operation_keys};
+static const struct http_key delete_operation_keys[] = {
+    {.name = "points", .shape = &rest_ids, .required = true},
+    /* It would have to see the operations before it, which are not searchable yet. */
+    {.name = "filter", .refused = "no delete by filter inside a batch: use points/delete"},
+    REST_SHARD_KEY,
+    {.name = NULL},
+};
+static const struct http_shape delete_operation = {.types = HTTP_OBJECT,
+                                                   .keys = delete_operation_keys};
+
+#define WHOLE "upsert the whole point with its vector and payload"
+
+static const struct http_key operation_keys[] = {
+    {.name = "upsert", .shape = &upsert_operation, .form = true},
+    {.name = "delete", .shape = &delete_operation, .form = true},
+    {.name = "set_payload", .refused = WHOLE},
+    {.name = "overwrite_payload", .refused = WHOLE},
+    {.name = "delete_payload", .refused = WHOLE},
+    {.name = "clear_payload", .refused = WHOLE},
+    {.name = "update_vectors", .refused = WHOLE},
+    {.name = "delete_vectors", .refused = WHOLE},
+    {.name = NULL},
+};
+static const struct http_shape operation = {.types = HTTP_OBJECT, .keys = operation_keys};
+static const struct http_shape operations = {.types = HTTP_ARRAY, .items = &operation};
+static const struct http_key write_batch_keys[] = {
+    {.name = "operations", .shape = &operations, .required = true},
+    {.name = "windrow", .shape = &write_extras},
+    {.name = NULL},
+};
+static const struct http_shape write_batch = {
+    .name = "WriteBatch", .types = HTTP_OBJECT, .keys = write_batch_keys};
+
+/* Payload indexes: filters answer the same with one and without, so what only tunes it is taken. What
+ * changes the words of a text is not. */
+
+#define WORDS "text is compared by whole words of letters and digits in lower case"
+
+static const char *const field_types[] = {"keyword", "integer",  "float", "geo", "text",
+                                          "bool",    "datetime", "uuid",  NULL};
+static const char *const no[] = {"false", NULL};
+static const char *const yes[] = {"true", NULL};
+static const char *const tokenizers[] = {"word", NULL};
+static const struct http_shape field_type = {.types = HTTP_STRING, .values = field_types};
+static const struct http_shape only_no = {.types = HTTP_BOOLEAN, .values = no};
+static const struct http_shape only_yes = {.types = HTTP_BOOLEAN, .values = yes};
+static const struct http_shape tokenizer = {.types = HTTP_STRING, .values = tokenizers};
+
+static const struct http_key field_keys[] = {
+    {.name = "type", .shape = &field_type, .required = true},
+    {.name = "is_tenant", .shape = &http_boolean},
+    {.name = "is_principal", .shape = &http_boolean},
+    {.name = "on_disk", .shape = &http_boolean},
+    {.name = "memory", .shape = &http_string},
+    {.name = "enable_hnsw", .shape = &http_boolean},
+    {.name = "lookup", .shape = &http_boolean},
+    {.name = "range", .shape = &http_boolean},
+    {.name = "phrase_matching", .shape = &http_boolean},
+    {.name = "tokenizer", .shape = &tokenizer, .refused = WORDS},
+    {.name = "lowercase", .shape = &only_yes, .refused = WORDS},
+    {.name = "ascii_folding", .shape = &only_no, .refused = WORDS},
+    {.name = "min_token_len", .refused = WORDS},
+    {.name = "max_token_len", .refused = WORDS},
+    {.name = "stopwords", .refused = WORDS},
+    {.name = "stemmer", .refused = WORDS},
+    {.name = "scoring", .refused = "points are not ranked by their words"},
+    {.name = "prefix", .shape = &only_no, .refused = "there is no match by prefix"},
+    {.name = "nested", .refused = "it changes what `is_empty` means"},
+    {.name = NULL},
+};
+static const struct http_shape field_schema = {
+    .types = HTTP_STRING | HTTP_OBJECT, .keys = field_keys, .values = field_types};
+static const struct http_key index_keys[] = {
+    {.name = "field_name", .shape = &http_string, .required = true},
+    {.name = "field_schema", .shape = &field_schema, .form = true},
+    {.name = "field_type", .shape = &field_schema, .form = true}, /* its name before 1.0 */
+    {.name = NULL},
+};
+static const struct http_shape index_body = {
+    .name = "PayloadIndex", .types = HTTP_OBJECT, .keys = index_keys};
+
+const struct http_schema rest_schema_windows = {.parameters = windows_parameters};
+const struct http_schema rest_schema_collection = {.parameters = timeout_parameter,
+                                                   .body = &http_object};
+const struct http_schema rest_schema_collection_delete = {.parameters = timeout_parameter};
+const struct http_schema rest_schema_index_create = {write_parameters, &index_body, false};
+const struct http_schema rest_schema_index_delete = {.parameters = write_parameters};
+const struct http_schema rest_schema_upsert = {write_parameters, &upsert, false};
+const struct http_schema rest_schema_delete = {write_parameters, &delete_body, false};
+const struct http_schema rest_schema_write_batch = {write_parameters, &write_batch, false};
+const struct http_schema rest_schema_not_offered = {.not_offered = true};
