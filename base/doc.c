@@ -236,68 +236,115 @@ struct doc *doc_items(struct arena *arena, uint32_t count)
 
 /* Payload paths as Qdrant writes them: a.b, a[].b, a[0], "a.b".c. */
 
-struct walk {
-    const char *end;
-    bool (*visit)(void *context, const struct doc *value);
-    void *context;
-};
-
-static bool walk_brackets(const struct walk *walk, const struct doc *doc, const char *at);
-
-/* At a key: take it, go to its value. */
-static bool walk_key(const struct walk *walk, const struct doc *doc, const char *at)
+bool doc_path_is_valid(const char *path, size_t length)
 {
-    const char *key = at;
-    size_t length;
+    const char *at = path, *end = path + length;
 
-    if (at < walk->end && *at == '"') {
-        const char *close = memchr(at + 1, '"', (size_t)(walk->end - at) - 1);
-        if (!close)
-            return false;
-        key = at + 1;
-        length = (size_t)(close - key);
-        at = close + 1;
-    } else {
-        while (at < walk->end && *at != '.' && *at != '[')
+    for (;;) {
+        const char *start = at;
+        if (at < end && *at == '"') {
+            const char *close = memchr(at + 1, '"', (size_t)(end - at) - 1);
+            if (!close || close == at + 1)
+                return false;
+            at = close + 1;
+        } else {
+            while (at < end && *at != '.' && *at != '[' && *at != ']' && *at != '"')
+                at++;
+            if (at == start)
+                return false;
+        }
+        while (at < end && *at == '[') {
+            for (at++; at < end && *at >= '0' && *at <= '9'; at++)
+                ;
+            if (at == end || *at != ']')
+                return false;
             at++;
-        length = (size_t)(at - key);
-        if (length == 0)
+        }
+        if (at == end)
+            return true;
+        if (*at++ != '.')
             return false;
     }
-    doc = doc_get_n(doc, key, length);
-    return doc && walk_brackets(walk, doc, at);
 }
 
-/* Behind a key or a bracket: the end, a dot or another bracket. */
-static bool walk_brackets(const struct walk *walk, const struct doc *doc, const char *at)
+static bool next_key(struct doc_path *path, struct doc_path_part *part)
 {
-    const char *close;
-    uint64_t index;
+    const char *at = path->at;
 
-    if (at == walk->end)
-        return walk->visit(walk->context, doc);
-    if (*at == '.')
-        return walk_key(walk, doc, at + 1);
-    if (*at != '[' || doc->type != DOC_ARRAY)
-        return false;
-    close = memchr(at, ']', (size_t)(walk->end - at));
-    if (!close)
-        return false;
-    if (close == at + 1) {
-        for (uint32_t i = 0; i < doc->count; i++)
-            if (walk_brackets(walk, &doc->items[i], close + 1))
-                return true;
-        return false;
+    part->kind = DOC_PATH_KEY;
+    part->key = at;
+    if (at < path->end && *at == '"') {
+        const char *close = memchr(at + 1, '"', (size_t)(path->end - at) - 1);
+        if (!close)
+            return false;
+        part->key = at + 1;
+        part->key_length = (size_t)(close - part->key);
+        path->at = close + 1;
+        return true;
     }
-    if (text_parse_u64(at + 1, (size_t)(close - at) - 1, &index) != 0 || index >= doc->count)
+    while (at < path->end && *at != '.' && *at != '[')
+        at++;
+    part->key_length = (size_t)(at - part->key);
+    path->at = at;
+    return part->key_length > 0;
+}
+
+static bool next_bracket(struct doc_path *path, struct doc_path_part *part)
+{
+    const char *close = memchr(path->at, ']', (size_t)(path->end - path->at));
+    const char *digits = path->at + 1;
+
+    if (!close || *path->at != '[')
         return false;
-    return walk_brackets(walk, &doc->items[index], close + 1);
+    path->at = close + 1;
+    part->kind = close == digits ? DOC_PATH_EACH : DOC_PATH_INDEX;
+    return close == digits || text_parse_u64(digits, (size_t)(close - digits), &part->index) == 0;
+}
+
+int doc_path_next(struct doc_path *path, struct doc_path_part *part)
+{
+    bool found;
+
+    if (path->at == path->end && path->begun)
+        return 0;
+    if (!path->begun) {
+        found = next_key(path, part);
+    } else if (*path->at == '.') {
+        path->at++;
+        found = next_key(path, part);
+    } else {
+        found = next_bracket(path, part);
+    }
+    path->begun = true;
+    return found ? 1 : -1;
+}
+
+typedef bool (*path_visit)(void *context, const struct doc *value);
+
+/* `path` is what is left of it. */
+static bool walk(const struct doc *doc, struct doc_path path, path_visit visit, void *context)
+{
+    struct doc_path_part part;
+    int left = doc_path_next(&path, &part);
+
+    if (left <= 0)
+        return left == 0 && visit(context, doc);
+    if (part.kind == DOC_PATH_KEY) {
+        doc = doc_get_n(doc, part.key, part.key_length);
+        return doc && walk(doc, path, visit, context);
+    }
+    if (doc->type != DOC_ARRAY)
+        return false;
+    if (part.kind == DOC_PATH_INDEX)
+        return part.index < doc->count && walk(&doc->items[part.index], path, visit, context);
+    for (uint32_t i = 0; i < doc->count; i++)
+        if (walk(&doc->items[i], path, visit, context))
+            return true;
+    return false;
 }
 
 bool doc_visit_path(const struct doc *doc, const char *path, size_t path_length,
                     bool (*visit)(void *context, const struct doc *value), void *context)
 {
-    struct walk walk = {path + path_length, visit, context};
-
-    return walk_key(&walk, doc, path);
+    return walk(doc, (struct doc_path){path, path + path_length, false}, visit, context);
 }

@@ -75,6 +75,24 @@ const struct doc *doc_get_n(const struct doc *map, const char *key, size_t key_l
 /** A key that `map` holds twice, or NULL. */
 const struct doc *doc_duplicate_key(const struct doc *map);
 
+/* A payload path of Qdrant, taken apart: a.b, a[].b, a[0], "a.b".c. */
+struct doc_path {
+    const char *at, *end; /* what is left */
+    bool begun;           /* false: a key comes first, without a dot */
+};
+
+struct doc_path_part {
+    enum { DOC_PATH_KEY, DOC_PATH_EACH, DOC_PATH_INDEX } kind;
+    const char *key; /* of DOC_PATH_KEY, without quotes */
+    size_t key_length;
+    uint64_t index; /* of DOC_PATH_INDEX */
+};
+
+/** Takes the next part. 1: there is one; 0: the path has ended; -1: it is broken. */
+int doc_path_next(struct doc_path *path, struct doc_path_part *part);
+/** Whether a path from outside is one: broken ones lead nowhere, and nobody would be told. */
+bool doc_path_is_valid(const char *path, size_t length);
+
 /** Walks a Qdrant payload path: dots descend, "[]" means every element, "[0]" one; a quoted part
  * ("a.b".c) is taken whole. Calls `visit` for each value found until it returns true; returns
  * whether one did. */

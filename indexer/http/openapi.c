@@ -88,6 +88,8 @@ static void append_type(struct writer *writer, const struct http_shape *shape, e
     buffer_append_format(out, "{\"type\":\"%s\"", name);
     if (shape->values && (type == HTTP_STRING || type == HTTP_BOOLEAN))
         append_values(out, shape->values, type == HTTP_STRING);
+    if (type == HTTP_INTEGER && shape->has_minimum)
+        buffer_append_format(out, ",\"minimum\":%lld", (long long)shape->minimum);
     if (type == HTTP_OBJECT && shape->keys)
         append_keys(writer, shape->keys);
     if (type == HTTP_ARRAY && shape->items) {

@@ -3,8 +3,12 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/text.h"
+
 const struct http_shape http_boolean = {.types = HTTP_BOOLEAN};
 const struct http_shape http_integer = {.types = HTTP_INTEGER};
+const struct http_shape http_natural = {.types = HTTP_INTEGER, .has_minimum = true};
+const struct http_shape http_positive = {.types = HTTP_INTEGER, .has_minimum = true, .minimum = 1};
 const struct http_shape http_number = {.types = HTTP_NUMBER};
 const struct http_shape http_string = {.types = HTTP_STRING};
 const struct http_shape http_object = {.types = HTTP_OBJECT};
@@ -51,7 +55,7 @@ static void write_choice(struct buffer *out, size_t i, const char *text)
     buffer_append_format(out, "%s`%s`", i > 0 ? ", " : "", text);
 }
 
-/* "expected true or false", "expected `a`, `b`", "expected an integer, a string or an array" */
+/* "expected `a`, `b`", "expected an integer, a string or an array", "expected an integer, 1 or larger" */
 static void write_expected(const struct http_shape *shape, struct buffer *out)
 {
     static const char *const names[] = {"a boolean", "an integer", "a number", "a string",
@@ -70,6 +74,8 @@ static void write_expected(const struct http_shape *shape, struct buffer *out)
                              : (left & (left - 1)) ? ", "
                                                    : " or ");
     }
+    if (shape->has_minimum)
+        buffer_append_format(out, ", %lld or larger", (long long)shape->minimum);
 }
 
 static bool has_type(unsigned types, const struct doc *value)
@@ -140,6 +146,25 @@ static int refuse(const struct place *place, const struct http_key *key, struct 
               key->name, buffer_text(&where), key->refused);
     buffer_destroy(&where);
     return ERROR_UNSUPPORTED;
+}
+
+/* Qdrant tells values out of bounds from values of another type, by status 422. */
+static int check_minimum(const struct http_shape *shape, const struct doc *value,
+                         const struct place *place, struct error *error)
+{
+    struct buffer where = {0}, text = {0};
+    double number;
+
+    if (!doc_as_double(value, &number) || number >= (double)shape->minimum)
+        return 0;
+    write_place(place, &where);
+    doc_write_json(&text, value);
+    error_set(error, ERROR_INVALID,
+              "Validation error in JSON body: [%.400s: value %s invalid, must be %lld or larger]",
+              buffer_text(&where), buffer_text(&text), (long long)shape->minimum);
+    buffer_destroy(&where);
+    buffer_destroy(&text);
+    return ERROR_INVALID;
 }
 
 static int check(const struct http_shape *shape, struct doc *value, const struct http_key *key,
@@ -218,7 +243,7 @@ static bool is_plain(const struct http_shape *shape, const struct doc *item)
 {
     if (item->type == DOC_ARRAY || item->type == DOC_MAP)
         return false;
-    return !shape || (!shape->values && has_type(shape->types, item));
+    return !shape || (!shape->values && !shape->has_minimum && has_type(shape->types, item));
 }
 
 /* `shape` NULL: anything. `key` (or NULL) tells why values beside the shape's are refused. */
@@ -234,6 +259,8 @@ static int check(const struct http_shape *shape, struct doc *value, const struct
         write_expected(shape, &text);
         return fail(place, &text, error);
     }
+    if (shape && shape->has_minimum && check_minimum(shape, value, place, error) != 0)
+        return error->code;
     if (value->type == DOC_MAP)
         return check_map(shape ? shape->keys : NULL, value, place, error);
     for (uint32_t i = 0; value->type == DOC_ARRAY && i < value->count; i++) {
@@ -254,10 +281,13 @@ int http_schema_check(const struct http_shape *shape, struct doc *body, struct e
     return check(shape, body, NULL, &root, error);
 }
 
-static bool is_integer(const char *text)
+static bool is_integer(const struct http_shape *shape, const char *text)
 {
-    text += *text == '-';
-    return *text != '\0' && text[strspn(text, "0123456789")] == '\0';
+    bool negative = *text == '-' && !shape->has_minimum;
+    uint64_t number;
+
+    return text_parse_u64(text + negative, strlen(text + negative), &number) == 0 &&
+           (!shape->has_minimum || number >= (uint64_t)shape->minimum);
 }
 
 int http_schema_parameter(const struct http_schema *schema, const char *name, const char *value,
@@ -272,7 +302,7 @@ int http_schema_parameter(const struct http_schema *schema, const char *name, co
     for (size_t i = 0; keys[i].name; i++) {
         if (strcmp(keys[i].name, name) == 0) {
             if (has_value(keys[i].shape, &text) &&
-                (keys[i].shape->types != HTTP_INTEGER || is_integer(text.string)))
+                (keys[i].shape->types != HTTP_INTEGER || is_integer(keys[i].shape, text.string)))
                 return 0;
             expected.size = 0;
             write_expected(keys[i].shape, &expected);

@@ -8,6 +8,7 @@
 #define INDEXER_HTTP_SCHEMA_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/arena.h"
 #include "base/buffer.h"
@@ -17,7 +18,7 @@
 /* Types of JSON, as a set. */
 enum http_type {
     HTTP_BOOLEAN = 1,
-    HTTP_INTEGER = 2, /* 3.0 is one */
+    HTTP_INTEGER = 2, /* 3.0 is one; not beside HTTP_NUMBER */
     HTTP_NUMBER = 4,
     HTTP_STRING = 8,
     HTTP_ARRAY = 16,
@@ -33,6 +34,8 @@ struct http_shape {
     const struct http_key *keys;    /* of an object, ends without a name; NULL: any */
     const struct http_shape *items; /* of an array; NULL: any, its reader checks them */
     const char *const *values;      /* of a string or boolean, as text, ends with NULL; NULL: any */
+    bool has_minimum;
+    int64_t minimum; /* of an integer */
 };
 
 /* A key of an object, or a query parameter. */
@@ -59,7 +62,8 @@ int http_schema_check(const struct http_shape *shape, struct doc *body, struct e
 int http_schema_parameter(const struct http_schema *schema, const char *name, const char *value,
                           struct error *error);
 
-extern const struct http_shape http_boolean, http_integer, http_number, http_string, http_object,
-    http_bytes, http_nothing; /* http_nothing: an object without keys */
+/* http_natural: an integer from 0; http_positive: one from 1. */
+extern const struct http_shape http_boolean, http_integer, http_natural, http_positive, http_number,
+    http_string, http_object, http_bytes, http_nothing; /* http_nothing: an object without keys */
 
 #endif

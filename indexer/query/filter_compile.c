@@ -104,36 +104,6 @@ static enum filter_virtual virtual_key(const struct doc *key)
                                                   : FILTER_PAYLOAD;
 }
 
-/* Paths as doc_visit_path reads them, checked once so that a broken one is no silent mismatch. */
-static bool path_is_valid(const char *at, const char *end)
-{
-    for (;;) {
-        const char *start = at;
-        if (at < end && *at == '"') {
-            const char *close = memchr(at + 1, '"', (size_t)(end - at) - 1);
-            if (!close || close == at + 1)
-                return false;
-            at = close + 1;
-        } else {
-            while (at < end && *at != '.' && *at != '[' && *at != ']' && *at != '"')
-                at++;
-            if (at == start)
-                return false;
-        }
-        while (at < end && *at == '[') {
-            for (at++; at < end && *at >= '0' && *at <= '9'; at++)
-                ;
-            if (at == end || *at != ']')
-                return false;
-            at++;
-        }
-        if (at == end)
-            return true;
-        if (*at++ != '.')
-            return false;
-    }
-}
-
 static int compile_key(struct filter_compiler *compiler, const struct filter_place *place,
                        const struct doc *key, bool elements, struct filter_condition *condition)
 {
@@ -142,7 +112,7 @@ static int compile_key(struct filter_compiler *compiler, const struct filter_pla
 
     if (!key)
         return filter_error(compiler, place, "missing field `key`");
-    if (key->type != DOC_STRING || !path_is_valid(key->string, key->string + key->count))
+    if (key->type != DOC_STRING || !doc_path_is_valid(key->string, key->count))
         return filter_error(compiler, &at, "expected a payload path such as a.b, a[].b or \"a.b\"");
     condition->virtual_key = virtual_key(key);
     condition->needs_payload = condition->virtual_key == FILTER_PAYLOAD;
@@ -186,7 +156,7 @@ static void find_simple_range(struct filter_field *field)
         field->limits[i] = open[i];
         if (range->present[i] && field->simple) {
             (void)doc_as_double(&range->bounds[i], &field->limits[i]);
-            field->simple = fabs(field->limits[i]) <= FILTER_EXACT_MAX;
+            field->simple = fabs(field->limits[i]) < FILTER_EXACT_MAX;
         }
     }
 }
@@ -298,7 +268,7 @@ static int compile_has_vector(struct filter_compiler *compiler, const struct fil
     if (code == 0 && name->type != DOC_STRING)
         return filter_error(compiler, &at, "expected a string");
     condition->kind = FILTER_CONSTANT;
-    condition->constant = code == 0 && name->count == 0;
+    condition->constant = code == 0 && name->count == 0 && compiler->nested == 0;
     return code;
 }
 
@@ -325,7 +295,8 @@ static int compile_any(struct filter_compiler *compiler, const struct filter_pla
     if (doc_get(doc, "has_vector"))
         return compile_has_vector(compiler, place, doc, condition);
     if (doc_get(doc, "has_id")) {
-        condition->kind = FILTER_HAS_ID;
+        /* An element of an array is no point: it has no id, and no vector. */
+        condition->kind = compiler->nested > 0 ? FILTER_CONSTANT : FILTER_HAS_ID;
         code = filter_check_keys(compiler, place, doc, has_id);
         return code ? code : filter_compile_ids(compiler, &at, doc_get(doc, "has_id"), condition);
     }
@@ -352,7 +323,7 @@ static int compile_condition(struct filter_compiler *compiler, const struct filt
 
     condition->slot = -1;
     if (compiler->nested > 0) {
-        if (condition->kind == FILTER_HAS_ID || condition->virtual_key != FILTER_PAYLOAD)
+        if (condition->virtual_key != FILTER_PAYLOAD)
             compiler->impure = true;
         return code;
     }
@@ -424,6 +395,8 @@ static int compile_min_should(struct filter_compiler *compiler, const struct fil
         return filter_error(compiler, place, "missing field `min_count`");
     if (count->type == DOC_DOUBLE || !doc_as_u64(count, &filter->min_count))
         return filter_error(compiler, &count_at, "expected an unsigned integer");
+    if (filter->min_count == 0)
+        return filter_error(compiler, &count_at, "must be 1 or larger");
     if (conditions->type != DOC_ARRAY)
         return filter_error(compiler, &at, "expected a list");
     return compile_list(compiler, &at, conditions, depth, &filter->min_should);

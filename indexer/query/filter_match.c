@@ -1,4 +1,6 @@
 /* Filter evaluation on one record. */
+#include <assert.h>
+#include <float.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,21 +11,20 @@
 
 /* Values. */
 
+/* A long double of x86 holds every 64-bit integer and every double, and so compares them exactly. */
+static long double exact_number(const struct doc *doc)
+{
+    static_assert(LDBL_MANT_DIG >= 64, "integers would be rounded");
+
+    return doc->type == DOC_INT    ? (long double)doc->integer
+           : doc->type == DOC_UINT ? (long double)doc->unsigned_integer
+                                   : (long double)doc->number;
+}
+
 static int number_compare(const struct doc *a, const struct doc *b)
 {
-    double left, right;
+    long double left = exact_number(a), right = exact_number(b);
 
-    if (a->type == DOC_INT && b->type == DOC_INT)
-        return (a->integer > b->integer) - (a->integer < b->integer);
-    if (a->type == DOC_UINT && b->type == DOC_UINT)
-        return (a->unsigned_integer > b->unsigned_integer) -
-               (a->unsigned_integer < b->unsigned_integer);
-    if (a->type == DOC_UINT && b->type == DOC_INT)
-        return 1;
-    if (a->type == DOC_INT && b->type == DOC_UINT)
-        return -1;
-    (void)doc_as_double(a, &left);
-    (void)doc_as_double(b, &right);
     return (left > right) - (left < right);
 }
 

@@ -63,7 +63,8 @@ static struct doc with_filter(struct arena *arena, const struct doc *one, const 
 }
 
 struct fused {
-    struct query_hit hit; /* its score is the sum */
+    struct query_hit hit;
+    double score; /* the sum */
     const uint8_t *key;
     size_t key_bytes;
 };
@@ -84,8 +85,8 @@ static int compare_scores(const void *a, const void *b)
     const struct fused *left = a;
     const struct fused *right = b;
 
-    if (left->hit.score != right->hit.score)
-        return left->hit.score > right->hit.score ? -1 : 1;
+    if (left->score != right->score)
+        return left->score > right->score ? -1 : 1;
     return compare_keys(a, b);
 }
 
@@ -116,7 +117,7 @@ static size_t fuse(struct fused *hits, size_t count)
     qsort(hits, count, sizeof(*hits), compare_keys);
     for (size_t i = 0; i < count; i++) {
         if (kept > 0 && compare_keys(&hits[kept - 1], &hits[i]) == 0)
-            hits[kept - 1].hit.score += hits[i].hit.score;
+            hits[kept - 1].score += hits[i].score;
         else
             hits[kept++] = hits[i];
     }
@@ -131,15 +132,18 @@ static void cut(const struct search_form *form, const struct fused *fused, size_
     const struct query_search *search = &form->search;
     size_t first = search->offset < count ? search->offset : count;
 
+    /* A score that equals the threshold is in, other than in a search for neighbours: as Qdrant. */
     while (search->has_threshold && count > first &&
-           fused[count - 1].hit.score <= search->threshold)
+           (float)fused[count - 1].score < search->threshold)
         count--;
     if (count - first > search->limit)
         count = first + search->limit;
     result->hits = memory_checked(arena_calloc(arena, count - first + 1, sizeof(*result->hits)));
     result->hit_count = count - first;
-    for (size_t i = 0; i < result->hit_count; i++)
+    for (size_t i = 0; i < result->hit_count; i++) {
         result->hits[i] = fused[first + i].hit;
+        result->hits[i].score = (float)fused[first + i].score;
+    }
 }
 
 int search_fusion_run(struct http_request *request, struct query_view *view,
@@ -162,7 +166,7 @@ int search_fusion_run(struct http_request *request, struct query_view *view,
         for (size_t k = 0; k < results[i].hit_count; k++, at++) {
             const struct query_row *row = &results[i].hits[k].row;
             fused[at].hit = results[i].hits[k];
-            fused[at].hit.score = 1.0F / (float)(RRF_K + k);
+            fused[at].score = 1.0 / (double)(RRF_K + k);
             fused[at].key = query_row_key(row, &fused[at].key_bytes);
         }
     }

@@ -1,6 +1,7 @@
 #include "indexer/rest/parse.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -67,29 +68,19 @@ static int parse_min_offsets(struct arena *arena, const struct doc *map,
     return 0;
 }
 
-static int parse_timeout(struct http_request *request, const struct doc *map,
-                         struct parse_extras *extras, struct error *error)
+static void parse_timeout(struct http_request *request, const struct doc *map,
+                          struct parse_extras *extras)
 {
     const char *argument = http_request_argument(request, "timeout");
     const struct doc *doc = doc_get(map, "timeout_ms");
     uint64_t seconds;
 
     extras->timeout_ms = TIMEOUT_DEFAULT_MS;
-    if (argument) {
-        if (text_parse_u64(argument, strlen(argument), &seconds) != 0 || seconds == 0)
-            return error_set(error, ERROR_INVALID,
-                             "Wrong input: timeout: expected a number of seconds, 1 or larger");
+    if (argument && text_parse_u64(argument, strlen(argument), &seconds) == 0)
         extras->timeout_ms =
             seconds > TIMEOUT_MAX_MS / 1000 ? TIMEOUT_MAX_MS : (int64_t)seconds * 1000;
-    }
-    if (!doc)
-        return 0;
-    if (!doc_as_i64(doc, &extras->timeout_ms) || extras->timeout_ms < 1)
-        return error_set(error, ERROR_INVALID,
-                         "Format error in JSON body: $.windrow.timeout_ms: expected milliseconds");
-    if (extras->timeout_ms > TIMEOUT_MAX_MS)
+    if (doc && (!doc_as_i64(doc, &extras->timeout_ms) || extras->timeout_ms > TIMEOUT_MAX_MS))
         extras->timeout_ms = TIMEOUT_MAX_MS;
-    return 0;
 }
 
 /* One node answers for a shard. Where that is the only copy, it is also a majority, a quorum and all. */
@@ -126,7 +117,8 @@ int parse_extras(struct http_request *request, const struct doc *body, struct pa
     const struct doc *map = doc_get(body, "windrow");
 
     *extras = (struct parse_extras){.from_ms = INT64_MIN, .to_ms = INT64_MAX};
-    if (check_consistency(request, error) != 0 || parse_timeout(request, map, extras, error) != 0 ||
+    parse_timeout(request, map, extras);
+    if (check_consistency(request, error) != 0 ||
         parse_time(map, "from", &extras->from_ms, error) != 0 ||
         parse_time(map, "to", &extras->to_ms, error) != 0 ||
         parse_half_life(&request->arena, map, &extras->half_life_ms, error) != 0 ||
@@ -141,11 +133,40 @@ int parse_extras(struct http_request *request, const struct doc *body, struct pa
 
 /* Selectors, numbers, filters. */
 
-static void parse_payload_selector(const struct doc *doc, struct parse_selector *selector)
+int parse_path(const struct doc *path, const char *where, struct error *error)
 {
+    if (doc_path_is_valid(path->string, path->count))
+        return 0;
+    return error_set(error, ERROR_INVALID,
+                     "Format error in JSON body: %s: expected a payload path such as a.b, a[].b or "
+                     "\"a.b\"",
+                     where);
+}
+
+static int check_paths(const struct doc *paths, const char *where, struct error *error)
+{
+    char place[64];
+
+    for (uint32_t i = 0; paths && i < paths->count; i++) {
+        (void)snprintf(place, sizeof(place), "%s[%u]", where, i);
+        if (parse_path(&paths->items[i], place, error) != 0)
+            return error->code;
+    }
+    return 0;
+}
+
+static int parse_payload_selector(const struct doc *doc, struct parse_selector *selector,
+                                  struct error *error)
+{
+    bool is_list = doc->type == DOC_ARRAY;
+
     selector->payload = doc->type != DOC_BOOL || doc->boolean;
-    selector->include = doc->type == DOC_ARRAY ? doc : doc_get(doc, "include");
+    selector->include = is_list ? doc : doc_get(doc, "include");
     selector->exclude = doc_get(doc, "exclude");
+    if (check_paths(selector->include, is_list ? "$.with_payload" : "$.with_payload.include",
+                    error) != 0)
+        return error->code;
+    return check_paths(selector->exclude, "$.with_payload.exclude", error);
 }
 
 /* A list names vectors, of which there is "". */
@@ -172,8 +193,8 @@ int parse_selector(const struct doc *body, bool payload_default, struct parse_se
     if (!vector)
         vector = doc_get(body, "with_vectors");
     *selector = (struct parse_selector){.payload = payload_default};
-    if (payload)
-        parse_payload_selector(payload, selector);
+    if (payload && parse_payload_selector(payload, selector, error) != 0)
+        return error->code;
     return vector ? parse_vector_selector(vector, selector, error) : 0;
 }
 
@@ -186,29 +207,18 @@ int parse_u32(const struct doc *body, const char *key, uint32_t fallback, uint32
     *value = fallback;
     if (!doc)
         return 0;
-    if (!doc_as_u64(doc, &given))
+    if (!doc_as_u64(doc, &given) || given > max)
         return error_set(error, ERROR_INVALID,
-                         "Format error in JSON body: $.%s: expected a number, 0 or larger", key);
-    if (given > max)
-        return error_set(
-            error, ERROR_INVALID,
-            "Validation error in JSON body: [internal.%s: value %llu invalid, must be %u or "
-            "smaller]",
-            key, (unsigned long long)given, max);
+                         "Validation error in JSON body: [$.%s: value invalid, must be %u or "
+                         "smaller]",
+                         key, max);
     *value = (uint32_t)given;
     return 0;
 }
 
 int parse_limit(const struct doc *body, uint32_t fallback, uint32_t *limit, struct error *error)
 {
-    if (parse_u32(body, "limit", fallback, QUERY_LIMIT_MAX, limit, error) != 0)
-        return error->code;
-    if (*limit == 0)
-        return error_set(
-            error, ERROR_INVALID,
-            "Validation error in JSON body: [internal.limit: value 0 invalid, must be 1 or "
-            "larger]");
-    return 0;
+    return parse_u32(body, "limit", fallback, QUERY_LIMIT_MAX, limit, error);
 }
 
 int parse_filter(struct http_request *request, const struct doc *body,
@@ -267,18 +277,22 @@ int parse_vector(struct arena *arena, const struct doc *doc, const char *where, 
 
 /* Order and view. */
 
-void parse_order_by(const struct doc *order_by, struct arena *arena, struct query_scroll *scroll)
+int parse_order_by(const struct doc *order_by, struct arena *arena, struct query_scroll *scroll,
+                   struct error *error)
 {
     const struct doc *direction = doc_get(order_by, "direction");
     const struct doc *key = order_by;
 
     if (!order_by)
-        return;
+        return 0;
     if (order_by->type == DOC_MAP)
         key = doc_get(order_by, "key");
+    if (parse_path(key, "$.order_by", error) != 0)
+        return error->code;
     scroll->start_from = doc_get(order_by, "start_from");
     scroll->descending = direction && doc_string_equals(direction, "desc");
     scroll->order_by = arena_copy(arena, key->string, key->count);
+    return 0;
 }
 
 static int open_view(struct http_request *request, const struct config_collection *collection,

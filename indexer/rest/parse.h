@@ -44,7 +44,7 @@ int parse_extras(struct http_request *request, const struct doc *body, struct pa
 /** with_payload and with_vector (alias with_vectors) with the call's default for the payload. */
 int parse_selector(const struct doc *body, bool payload_default, struct parse_selector *selector,
                    struct error *error);
-/** limit with its default; 0 and absurd values are refused with a 400 that names them. */
+/** limit with its default; absurd values are refused with a 422 that names them. */
 int parse_limit(const struct doc *body, uint32_t fallback, uint32_t *limit, struct error *error);
 int parse_u32(const struct doc *body, const char *key, uint32_t fallback, uint32_t max,
               uint32_t *value, struct error *error);
@@ -57,7 +57,10 @@ int parse_vector(struct arena *arena, const struct doc *doc, const char *where, 
                  const float **vector, struct error *error);
 
 /** order_by as "key" or {key, direction, start_from}; NULL leaves the scroll in id order. */
-void parse_order_by(const struct doc *order_by, struct arena *arena, struct query_scroll *scroll);
+int parse_order_by(const struct doc *order_by, struct arena *arena, struct query_scroll *scroll,
+                   struct error *error);
+/** Refuses a string that is no payload path; it would lead nowhere. */
+int parse_path(const struct doc *path, const char *where, struct error *error);
 /** Reads the extras, then opens the view they ask for. */
 int parse_view(struct http_request *request, const struct doc *body,
                const struct config_collection *collection, struct parse_extras *extras,

@@ -24,9 +24,8 @@ static int parse_key(struct http_request *request, const struct doc *body, const
 {
     const struct doc *doc = doc_get(body, "key");
 
-    if (doc->count == 0)
-        return error_set(error, ERROR_INVALID,
-                         "Format error in JSON body: $.key: expected a payload key");
+    if (parse_path(doc, "$.key", error) != 0)
+        return error->code;
     if (doc->string[0] == '@')
         return error_set(error, ERROR_UNSUPPORTED, "windrow does not facet virtual keys");
     *key = arena_copy(&request->arena, doc->string, doc->count);

@@ -128,9 +128,8 @@ static int parse_grouping(struct http_request *request, const struct doc *body,
     const struct doc *key = doc_get(body, "group_by");
 
     grouping->request = request;
-    if (key->count == 0)
-        return error_set(error, ERROR_INVALID,
-                         "Format error in JSON body: $.group_by: expected a payload key");
+    if (parse_path(key, "$.group_by", error) != 0)
+        return error->code;
     if (key->string[0] == '@')
         return error_set(error, ERROR_UNSUPPORTED, "windrow does not group by virtual keys");
     grouping->key = arena_copy(&request->arena, key->string, key->count);
@@ -138,11 +137,6 @@ static int parse_grouping(struct http_request *request, const struct doc *body,
         parse_u32(body, "group_size", GROUP_SIZE_DEFAULT, GROUP_SIZE_MAX, &grouping->size_max,
                   error) != 0)
         return error->code;
-    if (grouping->group_max == 0 || grouping->size_max == 0)
-        return error_set(
-            error, ERROR_INVALID,
-            "Validation error in JSON body: [internal.%s: value 0 invalid, must be 1 or larger]",
-            grouping->group_max == 0 ? "limit" : "group_size");
     if ((uint64_t)grouping->group_max * grouping->size_max > QUERY_LIMIT_MAX)
         return error_set(error, ERROR_INVALID,
                          "Validation error in JSON body: [internal.limit: limit x group_size must "

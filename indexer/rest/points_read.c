@@ -14,9 +14,9 @@ static int parse_scroll(struct http_request *request, const struct doc *body,
 
     scroll->arena = &request->arena;
     if (parse_limit(body, LIMIT_DEFAULT, &scroll->limit, error) != 0 ||
-        parse_filter(request, body, &scroll->filter, error) != 0)
+        parse_filter(request, body, &scroll->filter, error) != 0 ||
+        parse_order_by(doc_get(body, "order_by"), &request->arena, scroll, error) != 0)
         return error->code;
-    parse_order_by(doc_get(body, "order_by"), &request->arena, scroll);
     if (!offset)
         return 0;
     if (scroll->order_by)

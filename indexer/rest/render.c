@@ -3,77 +3,110 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
+
 enum { REPLY_MAX_BYTES = 256 * 1024 * 1024 };
 
-/* Payload selection. */
+/* Payload selection, as Qdrant's: only `[]` reaches the items of an array, so that an index selects
+ * nothing; a value that is neither object nor array stays where a path leads through it. */
 
-/* Whether a path of the selector is exactly this key path or lies above (is_prefix) or below it. */
-enum path_relation { PATH_UNRELATED, PATH_COVERS, PATH_LEADS_INTO };
+/* What is left of the selector's paths at one value of the payload. */
+struct paths {
+    struct doc_path *items;
+    uint32_t count;
+    bool whole; /* one of them ends here: it selects everything below */
+};
 
-static enum path_relation relate(const struct doc *selector_path, const char *key, size_t length)
+/* The paths that lead on by a key, or with `key` NULL by `[]`. */
+static struct paths step(struct arena *arena, const struct paths *paths, const struct doc *key)
 {
-    size_t common = selector_path->count < length ? selector_path->count : length;
-
-    if (memcmp(selector_path->string, key, common) != 0)
-        return PATH_UNRELATED;
-    if (selector_path->count == length)
-        return PATH_COVERS;
-    if (selector_path->count < length)
-        return key[selector_path->count] == '.' ? PATH_COVERS : PATH_UNRELATED;
-    return selector_path->string[length] == '.' ? PATH_LEADS_INTO : PATH_UNRELATED;
-}
-
-static enum path_relation relate_any(const struct doc *paths, const char *key, size_t length)
-{
-    enum path_relation best = PATH_UNRELATED;
+    struct paths next = {
+        .items = memory_checked(arena_calloc(arena, paths->count + 1, sizeof(*next.items)))};
 
     for (uint32_t i = 0; i < paths->count; i++) {
-        enum path_relation one = relate(&paths->items[i], key, length);
-        if (one == PATH_COVERS)
-            return PATH_COVERS;
-        if (one == PATH_LEADS_INTO)
-            best = one;
+        struct doc_path path = paths->items[i];
+        struct doc_path_part part;
+        bool leads;
+        if (doc_path_next(&path, &part) <= 0)
+            continue;
+        leads = key ? part.kind == DOC_PATH_KEY && part.key_length == key->count &&
+                          memcmp(part.key, key->string, key->count) == 0
+                    : part.kind == DOC_PATH_EACH;
+        next.whole |= leads && path.at == path.end;
+        if (leads)
+            next.items[next.count++] = path;
     }
-    return best;
+    return next;
 }
 
-static struct doc select_map(struct arena *arena, const struct doc *map, const struct doc *paths,
-                             bool include, const struct buffer *prefix)
+static struct doc select_below(struct arena *arena, const struct doc *value,
+                               const struct paths *paths, bool include);
+
+static struct doc select_map(struct arena *arena, const struct doc *map, const struct paths *paths,
+                             bool include)
 {
-    struct doc *items = doc_items(arena, map->count);
+    struct doc *items = doc_items(arena, 2 * map->count);
     struct doc selected = {.type = DOC_MAP, .items = items};
 
     for (uint32_t i = 0; i < map->count; i++) {
         const struct doc *key = &map->items[2 * i];
-        const struct doc *value = &map->items[2 * i + 1];
-        struct buffer path = {0};
-        enum path_relation relation;
-        buffer_append(&path, prefix->data, prefix->size);
-        buffer_append(&path, key->string, key->count);
-        relation = relate_any(paths, buffer_text(&path), path.size);
-        if (relation == PATH_LEADS_INTO && value->type == DOC_MAP) {
-            buffer_append_byte(&path, '.');
-            items[2 * selected.count] = *key;
-            items[2 * selected.count++ + 1] = select_map(arena, value, paths, include, &path);
-        } else if ((relation == PATH_COVERS) == include) {
-            items[2 * selected.count] = *key;
-            items[2 * selected.count++ + 1] = *value;
-        }
-        buffer_destroy(&path);
+        struct paths next = step(arena, paths, key);
+        bool named = next.whole || next.count > 0;
+        if (include ? !named : next.whole)
+            continue;
+        items[2 * selected.count] = *key;
+        items[2 * selected.count++ + 1] =
+            next.whole || !named ? key[1] : select_below(arena, &key[1], &next, include);
     }
     return selected;
+}
+
+static struct doc select_array(struct arena *arena, const struct doc *array,
+                               const struct paths *paths, bool include)
+{
+    struct paths next = step(arena, paths, NULL);
+    struct doc selected = {.type = DOC_ARRAY};
+    struct doc *items;
+
+    if (next.whole || next.count == 0)
+        return next.whole == include ? *array : selected;
+    items = doc_items(arena, array->count);
+    selected.items = items;
+    for (uint32_t i = 0; i < array->count; i++)
+        items[selected.count++] = select_below(arena, &array->items[i], &next, include);
+    return selected;
+}
+
+static struct doc select_below(struct arena *arena, const struct doc *value,
+                               const struct paths *paths, bool include)
+{
+    if (value->type == DOC_MAP)
+        return select_map(arena, value, paths, include);
+    return value->type == DOC_ARRAY ? select_array(arena, value, paths, include) : *value;
+}
+
+static struct doc select_by(struct arena *arena, const struct doc *payload,
+                            const struct doc *selector, bool include)
+{
+    struct paths paths = {.count = selector->count};
+
+    paths.items = memory_checked(arena_calloc(arena, paths.count + 1, sizeof(*paths.items)));
+    for (uint32_t i = 0; i < paths.count; i++) {
+        const struct doc *text = &selector->items[i];
+        paths.items[i] = (struct doc_path){text->string, text->string + text->count, false};
+    }
+    return select_map(arena, payload, &paths, include);
 }
 
 static struct doc select_payload(struct arena *arena, const struct doc *payload,
                                  const struct parse_selector *selector)
 {
-    const struct buffer root = {0};
     struct doc selected = *payload;
 
     if (selector->include)
-        selected = select_map(arena, &selected, selector->include, true, &root);
+        selected = select_by(arena, &selected, selector->include, true);
     if (selector->exclude)
-        selected = select_map(arena, &selected, selector->exclude, false, &root);
+        selected = select_by(arena, &selected, selector->exclude, false);
     return selected;
 }
 

@@ -12,18 +12,18 @@ static const struct http_shape ordering = {.types = HTTP_STRING, .values = order
 static const struct http_shape consistency = {.types = HTTP_INTEGER | HTTP_STRING};
 
 const struct http_key rest_read_parameters[] = {
-    {.name = "timeout", .shape = &http_integer},
+    {.name = "timeout", .shape = &http_positive},
     {.name = "consistency", .shape = &consistency},
     {.name = NULL},
 };
 static const struct http_key write_parameters[] = {
     {.name = "wait", .shape = &flag},
     {.name = "ordering", .shape = &ordering},
-    {.name = "timeout", .shape = &http_integer},
+    {.name = "timeout", .shape = &http_positive},
     {.name = NULL},
 };
 static const struct http_key timeout_parameter[] = {
-    {.name = "timeout", .shape = &http_integer},
+    {.name = "timeout", .shape = &http_positive},
     {.name = NULL},
 };
 static const struct http_key windows_parameters[] = {
@@ -50,13 +50,13 @@ static const struct http_shape vector = {.name = "Vector",
 /* Writes. */
 
 static const struct http_key write_extras_keys[] = {
-    {.name = "timeout_ms", .shape = &http_integer},
+    {.name = "timeout_ms", .shape = &http_positive},
     {.name = NULL},
 };
 static const struct http_shape write_extras = {.types = HTTP_OBJECT, .keys = write_extras_keys};
 static const struct http_shape min_offsets = {.types = HTTP_OBJECT};
 static const struct http_key delete_extras_keys[] = {
-    {.name = "timeout_ms", .shape = &http_integer},
+    {.name = "timeout_ms", .shape = &http_positive},
     {.name = "min_offsets", .shape = &min_offsets}, /* of what a filter must see */
     {.name = NULL},
 };

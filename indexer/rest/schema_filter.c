@@ -10,7 +10,7 @@ static const struct http_shape conditions = {.types = HTTP_ARRAY, .items = &cond
 
 static const struct http_key min_should_keys[] = {
     {.name = "conditions", .shape = &conditions, .required = true},
-    {.name = "min_count", .shape = &http_integer, .required = true},
+    {.name = "min_count", .shape = &http_positive, .required = true},
     {.name = NULL},
 };
 static const struct http_shape min_should = {.types = HTTP_OBJECT, .keys = min_should_keys};
@@ -26,10 +26,10 @@ static const struct http_key range_keys[] = {
 static const struct http_shape range = {.types = HTTP_OBJECT, .keys = range_keys};
 
 static const struct http_key count_keys[] = {
-    {.name = "lt", .shape = &http_integer},
-    {.name = "gt", .shape = &http_integer},
-    {.name = "lte", .shape = &http_integer},
-    {.name = "gte", .shape = &http_integer},
+    {.name = "lt", .shape = &http_natural},
+    {.name = "gt", .shape = &http_natural},
+    {.name = "lte", .shape = &http_natural},
+    {.name = "gte", .shape = &http_natural},
     {.name = NULL},
 };
 static const struct http_shape values_count = {.types = HTTP_OBJECT, .keys = count_keys};
@@ -44,7 +44,8 @@ static const struct http_key match_keys[] = {
     {.name = "phrase", .shape = &http_string, .form = true},
     {.name = "any", .shape = &keywords, .form = true},
     {.name = "except", .shape = &keywords, .form = true},
-    {.name = "prefix", .refused = "use `text` for words, or a range of the whole values"},
+    {.name = "prefix", .refused = "strings are compared as a whole or, with `text`, by words"},
+    {.name = "substring", .refused = "strings are compared as a whole or, with `text`, by words"},
     {.name = NULL},
 };
 static const struct http_shape match = {.types = HTTP_OBJECT, .keys = match_keys};
@@ -85,6 +86,7 @@ static const struct http_key condition_keys[] = {
     {.name = "geo_polygon", .refused = GEO},
     {.name = "has_id", .shape = &rest_ids},
     {.name = "has_vector", .shape = &http_string},
+    {.name = "slice", .refused = "scroll pages through points; `@partition` splits them"},
     {.name = "nested", .shape = &nested},
     GROUP_KEYS,
     {.name = NULL},

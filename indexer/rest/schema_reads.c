@@ -12,7 +12,7 @@ static const struct http_shape require = {.types = HTTP_STRING, .values = comple
 
 #define VIEW_KEYS                                                                                  \
     {.name = "min_offsets", .shape = &min_offsets},                                                \
-        {.name = "timeout_ms", .shape = &http_integer}, {.name = "require", .shape = &require},    \
+        {.name = "timeout_ms", .shape = &http_positive}, {.name = "require", .shape = &require},   \
     {                                                                                              \
         .name = "local", .shape = &http_boolean                                                    \
     }
@@ -84,7 +84,7 @@ static const struct http_shape examples = {.types = HTTP_ARRAY, .items = &exampl
 
 static const struct http_key mmr_keys[] = {
     {.name = "diversity", .shape = &http_number},
-    {.name = "candidates_limit", .shape = &http_integer},
+    {.name = "candidates_limit", .shape = &http_natural},
     {.name = NULL},
 };
 static const struct http_shape mmr = {.types = HTTP_OBJECT, .keys = mmr_keys};
@@ -143,7 +143,7 @@ static const struct http_key acorn_keys[] = {
 };
 static const struct http_shape acorn = {.types = HTTP_OBJECT, .keys = acorn_keys};
 static const struct http_key params_keys[] = {
-    {.name = "hnsw_ef", .shape = &http_integer},
+    {.name = "hnsw_ef", .shape = &http_natural},
     {.name = "exact", .shape = &http_boolean},
     {.name = "indexed_only", .shape = &http_boolean},
     {.name = "quantization", .shape = &quantization},
@@ -160,7 +160,7 @@ static const struct http_shape prefetch;
     {.name = "query", .shape = &query}, {.name = "using", .shape = &http_string},                  \
         {.name = "prefetch", .shape = &prefetch}, {.name = "filter", .shape = &rest_filter},       \
         {.name = "params", .shape = &params}, {.name = "score_threshold", .shape = &http_number},  \
-        {.name = "limit", .shape = &http_integer},                                                 \
+        {.name = "limit", .shape = &http_positive},                                                \
     {                                                                                              \
         .name = "lookup_from",                                                                     \
         .refused = "a query takes its vectors from the collection it searches"                     \
@@ -178,7 +178,7 @@ static const struct http_shape prefetch = {.name = "Prefetches",
 
 static const struct http_key search_keys[] = {
     QUERY_KEYS,
-    {.name = "offset", .shape = &http_integer},
+    {.name = "offset", .shape = &http_natural},
     {.name = "windrow", .shape = &search_extras},
     {.name = NULL},
 };
@@ -187,7 +187,7 @@ static const struct http_shape search = {
 
 static const struct http_key one_of_many_keys[] = {
     QUERY_KEYS,
-    {.name = "offset", .shape = &http_integer},
+    {.name = "offset", .shape = &http_natural},
     {.name = "windrow", .refused = "it stands beside `searches`, for all of them"},
     {.name = NULL},
 };
@@ -205,7 +205,7 @@ static const struct http_shape batch = {
 static const struct http_key groups_keys[] = {
     QUERY_KEYS,
     {.name = "group_by", .shape = &http_string, .required = true},
-    {.name = "group_size", .shape = &http_integer},
+    {.name = "group_size", .shape = &http_positive},
     {.name = "with_lookup", .refused = "groups are not looked up in other collections"},
     {.name = "windrow", .shape = &search_extras},
     {.name = NULL},
@@ -228,8 +228,8 @@ static const struct http_key old_search_keys[] = {
     {.name = "filter", .shape = &rest_filter},
     {.name = "params", .shape = &params},
     {.name = "score_threshold", .shape = &http_number},
-    {.name = "limit", .shape = &http_integer},
-    {.name = "offset", .shape = &http_integer},
+    {.name = "limit", .shape = &http_positive},
+    {.name = "offset", .shape = &http_natural},
     SELECTOR_KEYS,
     REST_SHARD_KEY,
     {.name = "windrow", .shape = &search_extras},
@@ -242,7 +242,7 @@ static const struct http_shape old_search = {
 
 static const struct http_key scroll_keys[] = {
     {.name = "offset", .shape = &rest_id},
-    {.name = "limit", .shape = &http_integer},
+    {.name = "limit", .shape = &http_positive},
     {.name = "filter", .shape = &rest_filter},
     {.name = "order_by", .shape = &order_by},
     SELECTOR_KEYS,
@@ -264,7 +264,7 @@ static const struct http_shape count = {.name = "Count", .types = HTTP_OBJECT, .
 
 static const struct http_key facet_keys[] = {
     {.name = "key", .shape = &http_string, .required = true},
-    {.name = "limit", .shape = &http_integer},
+    {.name = "limit", .shape = &http_positive},
     {.name = "filter", .shape = &rest_filter},
     {.name = "exact", .shape = &http_boolean},
     REST_SHARD_KEY,

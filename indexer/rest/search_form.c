@@ -179,8 +179,8 @@ static int run_listing(struct query_view *view, struct search_form *form,
     if (wanted > QUERY_LIMIT_MAX)
         return error_set(error, ERROR_INVALID, "limit plus offset must be at most %d",
                          QUERY_LIMIT_MAX);
-    parse_order_by(form->order_by, form->search.arena, &scroll);
-    if (query_scroll_run(view, &scroll, result, &next_key, &next_key_bytes, error) != 0)
+    if (parse_order_by(form->order_by, form->search.arena, &scroll, error) != 0 ||
+        query_scroll_run(view, &scroll, result, &next_key, &next_key_bytes, error) != 0)
         return error->code;
     if (form->search.offset >= result->hit_count) {
         result->hit_count = 0;
@@ -198,6 +198,11 @@ static int check_listing(const struct search_form *form, struct error *error)
 {
     const struct parse_extras *extras = form->extras;
     bool listing = form->kind == SEARCH_ALL || form->kind == SEARCH_ORDERED;
+
+    if (listing && form->search.has_threshold)
+        return error_set(error, ERROR_UNSUPPORTED,
+                         "windrow does not support `score_threshold` in a query without a vector: "
+                         "all scores are 1");
 
     if (!listing || (extras->from_ms == INT64_MIN && extras->to_ms == INT64_MAX &&
                      extras->half_life_ms == 0 && !extras->explain && !extras->partial))

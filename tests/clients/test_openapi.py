@@ -26,7 +26,7 @@ SENT = [
     ("post", f"{POINTS}/query", {"query": {"nearest": VECTOR, "mmr": {"diversity": 0.3, "candidates_limit": 9}}, "using": ""}),
     ("post", f"{POINTS}/query", {"query": {"recommend": {"positive": [1, "a"], "strategy": "average_vector"}}}),
     ("post", f"{POINTS}/query", {"prefetch": [{"query": VECTOR, "limit": 5}], "query": {"fusion": "rrf"}}),
-    ("post", f"{POINTS}/query", {"query": {"order_by": {"key": "n", "direction": "desc"}}, "score_threshold": 0.5}),
+    ("post", f"{POINTS}/query", {"query": {"order_by": {"key": "n", "direction": "desc"}}, "offset": 2}),
     ("post", f"{POINTS}/query", {"filter": {"must": {"key": "a.b", "match": {"value": 3}}, "must_not": [{"has_id": [1, "b"]}]}}),
     ("post", f"{POINTS}/query", {"filter": {"should": [{"nested": {"key": "a", "filter": {"must": [{"is_null": {"key": "b"}}]}}}]}}),
     ("post", f"{POINTS}/query", {"filter": {"min_should": {"conditions": [], "min_count": 1}}, "params": {"hnsw_ef": 9, "exact": True}}),

@@ -157,9 +157,8 @@ def filters():
     yield {"must_not": [one, two]}
     yield {"must": [m("a", value="green")], "should": [two, three]}
     yield {"should": [one, two], "must_not": [{"has_id": [6]}]}
-    for count in (0, 1, 2, 3):
+    for count in (1, 2, 3):
         yield {"min_should": {"conditions": [one, three, {"is_empty": {"key": "y"}}], "min_count": count}}
-    yield {"min_should": {"conditions": [], "min_count": 0}}
     yield {"min_should": {"conditions": [], "min_count": 1}}
     yield {"must": [{"should": [one, two]}, {"must_not": [{"has_id": [6]}]}]}
     yield {"must_not": [{"must": [one, {"is_empty": {"key": "x"}}]}]}

@@ -23,7 +23,7 @@ START_TEST(bad_requests_get_the_error_envelope)
         {"POST", C "/points/query", "{\"query\":[1,2,3,4],\"limit\":0}", 422,
          "value 0 invalid, must be 1 or larger"},
         {"POST", C "/points/query", "{\"query\":[1,2,3,4],\"limit\":999999999}", 422, "limit"},
-        {"POST", C "/points/query", "{\"query\":[1,2,3,4],\"limit\":-1}", 400, "$.limit"},
+        {"POST", C "/points/query", "{\"query\":[1,2,3,4],\"limit\":-1}", 422, "$.limit"},
         {"POST", C "/points/query", "{\"query\":[1,2,3,4],\"limt\":1}", 400,
          "unknown field `limt`"},
         {"POST", C "/points/query", "{\"query\":[1,2,3,4],\"using\":\"b\"}", 400,
@@ -272,9 +272,12 @@ START_TEST(fusion_sums_what_each_search_says_of_a_point)
          "\"prefetch\":[" LINE(7, ",\"filter\":{\"must_not\":{\"has_id\":[7]}}") "," LINE(
              8, "") "],\"limit\":1}",
          200, "[{\"id\":6,\"version\":6,\"score\":0.75}]"},
-        /* The threshold is strict: 7 has a half. */
+        /* 7 has a half, which is not below a threshold of a half. */
         {"POST", C "/points/query",
          "{\"query\":{\"fusion\":\"rrf\"},\"score_threshold\":0.5,\"prefetch\":" LINE(7, "") "}",
+         200, "\"points\":[{\"id\":7,\"version\":7,\"score\":0.5}]"},
+        {"POST", C "/points/query",
+         "{\"query\":{\"fusion\":\"rrf\"},\"score_threshold\":0.51,\"prefetch\":" LINE(7, "") "}",
          200, "\"points\":[]"},
     };
 #undef LINE
