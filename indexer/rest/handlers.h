@@ -36,6 +36,7 @@ void rest_handle_retrieve(struct http_request *request);
 
 void rest_handle_upsert(struct http_request *request);
 void rest_handle_delete(struct http_request *request);
+void rest_handle_repair(struct http_request *request);
 void rest_handle_write_batch(struct http_request *request);
 void rest_handle_partial_update(struct http_request *request);
 

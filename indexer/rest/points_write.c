@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "base/text.h"
 #include "indexer/rest/parse.h"
 #include "indexer/rest/render.h"
@@ -553,4 +554,111 @@ void rest_handle_partial_update(struct http_request *request)
                         "with its vector and payload",
                         request->path);
     http_reply_from_error(request, &error);
+}
+
+/* Ids in several shards. */
+
+/* A tombstone for each version but the newest. Partitions of a topic that left the configuration
+ * cannot be written to. */
+static size_t add_old_versions(struct http_request *request,
+                               const struct config_collection *collection,
+                               const struct query_key *key, const struct query_holders *holders,
+                               struct write_list *list)
+{
+    size_t before = list->count;
+
+    for (size_t i = 1; i < holders->count; i++) {
+        struct rest_write *write = list_add_id(&request->arena, list, key->bytes, key->size_bytes);
+        send_to(collection, holders->shards[i], write);
+        if (!write->topic)
+            list->count--;
+    }
+    return list->count - before;
+}
+
+/* What a page of ids brings to light. */
+struct repair {
+    struct write_list list;
+    size_t scanned, found;
+    const uint8_t *next;
+    size_t next_bytes;
+};
+
+static int look_for_old_versions(struct http_request *request,
+                                 const struct config_collection *collection,
+                                 struct query_view *view, const struct query_scroll *scroll,
+                                 struct repair *repair, struct error *error)
+{
+    struct query_result page = {0};
+    struct query_holders *holders;
+    struct query_key *keys;
+
+    if (query_scroll_run(view, scroll, &page, &repair->next, &repair->next_bytes, error) != 0)
+        return error->code;
+    keys = memory_checked(arena_calloc(&request->arena, page.hit_count + 1, sizeof(*keys)));
+    for (size_t i = 0; i < page.hit_count; i++)
+        keys[i].bytes = query_row_key(&page.hits[i].row, &keys[i].size_bytes);
+    if (query_locate(view, keys, page.hit_count, &request->arena, &holders, error) != 0)
+        return error->code;
+    repair->scanned = page.hit_count;
+    for (size_t i = 0; i < page.hit_count; i++)
+        if (holders[i].count > 1) {
+            repair->found++;
+            (void)add_old_versions(request, collection, &keys[i], &holders[i], &repair->list);
+        }
+    return 0;
+}
+
+static void reply_repair(struct http_request *request, const struct repair *repair, bool removed)
+{
+    http_reply_begin(request);
+    buffer_append_format(&request->reply,
+                         "{\"scanned\":%zu,\"found\":%zu,\"removed\":%zu,\"next_page_offset\":",
+                         repair->scanned, repair->found, removed ? repair->list.count : 0);
+    if (repair->next) {
+        struct doc id = store_key_to_doc(repair->next, repair->next_bytes, &request->arena);
+        doc_write_json(&request->reply, &id);
+    } else {
+        buffer_append_text(&request->reply, "null");
+    }
+    buffer_append_byte(&request->reply, '}');
+    http_reply_end(request, NULL);
+}
+
+/* One page. A version that comes between the look and the tombstone would go with the old ones: who
+ * repairs has stopped the producer that writes to other partitions. */
+void rest_handle_repair(struct http_request *request)
+{
+    struct query_scroll scroll = {.arena = &request->arena};
+    const struct config_collection *collection;
+    const struct doc *offset, *dry_run;
+    struct query_view *view = NULL;
+    struct repair repair = {0};
+    struct parse_extras extras;
+    struct error error = {0};
+    struct store_key from;
+    struct doc body;
+    bool removes;
+    int code = open_write(request, &collection, &body, &extras, &error);
+
+    if (code == 0)
+        code = parse_limit(&body, FILTER_PAGE, &scroll.limit, &error);
+    offset = code == 0 ? doc_get(&body, "offset") : NULL;
+    if (offset && (code = parse_id(offset, &from, &error)) == 0) {
+        scroll.from_key = from.bytes;
+        scroll.from_key_bytes = from.size_bytes;
+    }
+    if (code == 0)
+        code = parse_whole_view(request, collection, &extras, &view, &error);
+    if (code == 0)
+        code = look_for_old_versions(request, collection, view, &scroll, &repair, &error);
+    query_view_close(view);
+    dry_run = code == 0 ? doc_get(&body, "dry_run") : NULL;
+    removes = repair.list.count > 0 && !(dry_run && dry_run->boolean);
+    if (code == 0 && removes)
+        code = produce(request, collection, &repair.list, &error);
+    if (code == 0)
+        reply_repair(request, &repair, removes);
+    else
+        http_reply_from_error(request, &error);
 }

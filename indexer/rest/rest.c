@@ -37,6 +37,7 @@ static const struct http_route routes[] = {
     {"POST", "/collections/{}/points", rest_handle_retrieve, HTTP_READ, &rest_schema_retrieve},
     {"PUT", "/collections/{}/points", rest_handle_upsert, HTTP_WRITE, &rest_schema_upsert},
     {"POST", "/collections/{}/points/delete", rest_handle_delete, HTTP_WRITE, &rest_schema_delete},
+    {"POST", "/collections/{}/points/repair", rest_handle_repair, HTTP_WRITE, &rest_schema_repair},
     {"POST", "/collections/{}/points/query", rest_handle_query, HTTP_READ, &rest_schema_query},
     {"POST", "/collections/{}/points/query/batch", rest_handle_query_batch, HTTP_READ,
      &rest_schema_query_batch},

@@ -118,6 +118,15 @@ static const struct http_key delete_keys[] = {
 static const struct http_shape delete_body = {
     .name = "Delete", .types = HTTP_OBJECT, .keys = delete_keys};
 
+/* windrow's own: ids in several shards. */
+static const struct http_key repair_keys[] = {
+    {.name = "offset", .shape = &rest_id}, /* the id to begin with */
+    {.name = "limit", .shape = &http_positive},  {.name = "dry_run", .shape = &http_boolean},
+    {.name = "windrow", .shape = &write_extras}, {.name = NULL},
+};
+static const struct http_shape repair = {
+    .name = "Repair", .types = HTTP_OBJECT, .keys = repair_keys};
+
 /* Several writes. */
 
 static const struct http_key upsert_operation_keys[] = {UPSERT_KEYS, {.name = NULL}};
@@ -212,5 +221,6 @@ const struct http_schema rest_schema_index_create = {write_parameters, &index_bo
 const struct http_schema rest_schema_index_delete = {.parameters = write_parameters};
 const struct http_schema rest_schema_upsert = {write_parameters, &upsert, false};
 const struct http_schema rest_schema_delete = {write_parameters, &delete_body, false};
+const struct http_schema rest_schema_repair = {timeout_parameter, &repair, false};
 const struct http_schema rest_schema_write_batch = {write_parameters, &write_batch, false};
 const struct http_schema rest_schema_not_offered = {.not_offered = true};

@@ -9,7 +9,7 @@ import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 import harness
-from kafka_client import Sender
+from kafka_client import Operator, Sender
 from servers import Kafka, Nats, pause, resume
 from service import COLLECTION, TOPIC, Windrow
 
@@ -17,7 +17,7 @@ DIM = 16
 PARTITIONS = 6
 ROWS = 1200
 REQUESTS = 60
-FAST_GROUP = {"session.timeout.ms": "3000", "heartbeat.interval.ms": "500"}
+FAST_GROUP = {"session.timeout.ms": "3000", "heartbeat.interval.ms": "500", "topic.metadata.refresh.interval.ms": "1000"}
 # What differs between two processes that are both right: how long it took, who was asked, and which windows each has sealed so
 # far (tests/indexer/query/test_gather.c compares the windows, with a clock that stands still).
 OF_THE_PROCESS = {"time", "nodes", "windows", "seconds", "node", "generation"}
@@ -211,6 +211,48 @@ class Cluster(unittest.TestCase):
         self.wait_whole(nodes[:1])
         print(f"complete {time.monotonic() - stopped:.1f} s after a clean stop", file=sys.stderr)
         self.assertIn("node n1", nodes[0].log())
+
+    def versions(self, node):
+        """What the node answers for every id there was: {id: parity}."""
+        found = self.read(node, "/points", {"ids": list(range(ROWS)), "with_payload": ["parity"]}).json()["result"]
+        return {point["id"]: point["payload"]["parity"] for point in found}
+
+    def test_ids_that_move_to_added_partitions_show_their_newest_version_once(self):
+        ids = range(200)
+        nodes = [self.node(f"n{number}") for number in range(2)]
+        nodes[0].create_topic(2)
+        sender = Sender(self.kafka.address)
+        sender.send(self.topic, [(str(number), json.dumps(value(number, self.now_ms))) for number in ids])
+        self.start_all(nodes)
+        self.wait_whole(nodes, len(ids))
+        Operator(self.kafka.address).add_partitions(self.topic, 5)
+        moved = [{**value(number, self.now_ms), "time_ms": self.now_ms + 1000, "payload": {"parity": 7}} for number in ids]
+        # The producer learns of the new partitions in its own time.
+        harness.wait_for(lambda: len(Sender(self.kafka.address).producer.list_topics(self.topic).topics[self.topic].partitions) == 5, "they are there")
+        Sender(self.kafka.address).send(self.topic, [(str(point["id"]), json.dumps(point)) for point in moved])
+        newest = dict.fromkeys(ids, 7)
+        for node in nodes:
+            harness.wait_for(lambda node=node: self.versions(node) == newest, "the newest version of each id", 60)
+            self.assertFalse(self.count(node).json()["windrow"]["partial"])
+        self.assertGreater(self.count(nodes[0]).json()["result"]["count"], len(ids), "some are counted twice")
+
+        def repair(*arguments):
+            done = nodes[1].command("repair", "-C", COLLECTION, "--json", *arguments)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            return json.loads(done.stdout)
+
+        found = repair("--dry-run")
+        self.assertGreater(found["found"], 0)
+        self.assertEqual(found, {"scanned": len(ids), "found": found["found"], "removed": 0})
+        self.assertEqual(repair(), {**found, "removed": found["found"]})
+        for node in nodes:
+            harness.wait_for(lambda node=node: self.sees_all(node, len(ids)), "each id once", 30)
+            self.assertEqual(self.versions(node), newest)
+        self.assertEqual(repair(), {"scanned": len(ids), "found": 0, "removed": 0})
+        page = self.read(nodes[0], "/points/repair", {"limit": 150}).json()["result"]
+        self.assertEqual((page["scanned"], page["next_page_offset"] is None), (150, False))
+        rest = self.read(nodes[0], "/points/repair", {"limit": 150, "offset": page["next_page_offset"]}).json()["result"]
+        self.assertEqual((rest["scanned"], rest["next_page_offset"]), (50, None))
 
     def test_two_sets_answer_whole_while_nodes_of_one_die(self):
         nodes = {name: self.node(name, replica_set=name[0]) for name in ("a0", "a1", "b0", "b1")}

@@ -6,7 +6,7 @@ import harness
 harness.require_client("confluent_kafka")
 
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, OffsetSpec, ResourceType
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewPartitions, OffsetSpec, ResourceType
 
 TIMEOUT_S = 60
 # As windrow produces: records of one id stay on one partition.
@@ -85,6 +85,10 @@ class Operator:
         ]
         resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=entries)
         self.admin.incremental_alter_configs([resource])[resource].result(TIMEOUT_S)
+
+    def add_partitions(self, topic, count):
+        """COUNT is how many there are then."""
+        self.admin.create_partitions([NewPartitions(topic, count)])[topic].result(TIMEOUT_S)
 
     def delete_topic(self, topic):
         self.admin.delete_topics([topic])[topic].result(TIMEOUT_S)
