@@ -34,7 +34,8 @@ struct http_request;
 struct http_options {
     const struct config *config; /* http.listen, the key, the collections */
     struct metrics *metrics;
-    struct io *io; /* NULL: io_posix() */
+    struct io *io;            /* NULL: io_posix() */
+    uint32_t connections_max; /* idle ones are closed to stay below; 0: 4096 */
 };
 
 /* What a caller needs for a route. */

@@ -35,7 +35,12 @@ enum {
     CLIENT_FACTOR = 2,
     DRAIN_MAX_BYTES = 4 * HTTP_BODY_MAX_BYTES, /* of one body; its connection is cut then */
     BODIES_MAX_BYTES = 256 * 1024 * 1024,      /* of all requests that are here at a time */
+    CLIENT_BODIES_MAX_BYTES = BODIES_MAX_BYTES / 2,
+    /* A body has so long, and a second more for so many bytes of it that came. */
+    BODY_SECONDS = 30,
+    BODY_BYTES_A_SECOND = 64 * 1024,
     CONNECTIONS_MAX = 4096,
+    CONNECTIONS_SPARE = 256, /* beyond the limit while none can be closed */
     IDLE_TIMEOUT_SECONDS = 120,
     HEADERS_MAX_BYTES = 64 * 1024,
     STOP_WAIT_SECONDS = 5
@@ -48,7 +53,7 @@ struct pending {
     struct thread_task task;
     struct http_request request;
     _Atomic int state; /* enum pending_state */
-    int socket;
+    struct http_connection *connection;
     int64_t begin_ns;    /* of its handler */
     bool refused;        /* by its headers: the reply is ready, the body is thrown away */
     bool owed;           /* counted in replies_owed */
@@ -93,7 +98,7 @@ static bool is_abandoned(void *context)
 {
     const struct pending *pending = context;
     const struct http_server *server = pending->request.server;
-    struct pollfd look = {.fd = pending->socket, .events = POLLRDHUP};
+    struct pollfd look = {.fd = pending->connection->socket, .events = POLLRDHUP};
 
     if (pending->begin_ns > 0 &&
         io_monotonic_ns(server->options.io) - pending->begin_ns > LONG_MS * INT64_C(1000000))
@@ -109,6 +114,11 @@ static void execute(struct http_request *request)
     if (http_request_check(request))
         request->route->route->handle(request);
     http_route_count(request);
+}
+
+static struct pending *pending_of_request(struct http_request *request)
+{
+    return (struct pending *)((char *)request - offsetof(struct pending, request));
 }
 
 static struct pending *pending_of(struct thread_task *task)
@@ -168,6 +178,7 @@ static void add_browser_headers(struct MHD_Response *response)
 
 static enum MHD_Result send_reply(struct http_request *request)
 {
+    struct http_connection *connection = pending_of_request(request)->connection;
     struct MHD_Response *response;
     enum MHD_Result result;
     char seconds[16];
@@ -177,6 +188,7 @@ static enum MHD_Result send_reply(struct http_request *request)
                                                MHD_RESPMEM_PERSISTENT);
     if (!response)
         return MHD_NO;
+    http_connection_set_waiting(&request->server->connections, connection, true);
     add_browser_headers(response);
     if (request->content_type)
         add_header(response, "Content-Type", request->content_type);
@@ -207,14 +219,29 @@ static enum MHD_Result send_reply(struct http_request *request)
 
 static void drop_body(struct http_request *request)
 {
+    const struct pending *pending = pending_of_request(request);
+
     atomic_fetch_sub(&request->server->bodies_bytes, request->body.size);
+    atomic_fetch_sub(&request->server->lane_bodies_bytes[pending->connection->lane],
+                     request->body.size);
     buffer_destroy(&request->body);
+}
+
+/* libmicrohttpd takes no reply in the middle of a body: the connection is cut. */
+static bool is_too_slow(const struct pending *pending)
+{
+    const struct http_request *request = &pending->request;
+    uint64_t seconds = BODY_SECONDS + pending->body_bytes / BODY_BYTES_A_SECOND;
+
+    return io_monotonic_ns(request->server->options.io) - request->start_ns >
+           (int64_t)seconds * INT64_C(1000000000);
 }
 
 static void take_body(struct pending *pending, const char *data, size_t size)
 {
     struct http_request *request = &pending->request;
     atomic_size_t *total = &request->server->bodies_bytes;
+    atomic_size_t *own = &request->server->lane_bodies_bytes[pending->connection->lane];
 
     pending->body_bytes += size;
     /* The rest is read and thrown away, so that the client gets to read the reply: who closes while
@@ -222,10 +249,15 @@ static void take_body(struct pending *pending, const char *data, size_t size)
     if (pending->refused || pending->body_too_large || pending->no_room)
         return;
     pending->body_too_large = size > HTTP_BODY_MAX_BYTES - request->body.size;
-    pending->no_room =
-        !pending->body_too_large && atomic_fetch_add(total, size) > BODIES_MAX_BYTES - size;
-    if (pending->no_room)
+    if (!pending->body_too_large) {
+        bool own_full = atomic_fetch_add(own, size) > CLIENT_BODIES_MAX_BYTES - size;
+        bool full = atomic_fetch_add(total, size) > BODIES_MAX_BYTES - size;
+        pending->no_room = own_full || full;
+    }
+    if (pending->no_room) {
         atomic_fetch_sub(total, size);
+        atomic_fetch_sub(own, size);
+    }
     if (pending->body_too_large || pending->no_room)
         drop_body(request);
     else
@@ -247,9 +279,9 @@ static struct pending *pending_new(struct http_server *server, struct MHD_Connec
     pending->request.accept = accept ? accept : "";
     pending->request.start_ns = io_monotonic_ns(server->options.io);
     pending->task.run = run_task;
-    pending->task.lane = lane_of(connection);
-    pending->socket =
-        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+    pending->connection =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
+    pending->task.lane = pending->connection->lane;
     stop_create(&pending->request.stop, server->options.io);
     pending->request.stop.ending = &server->stopping;
     pending->request.stop.abandoned = is_abandoned;
@@ -264,6 +296,7 @@ static enum MHD_Result answer(struct http_server *server, struct pending *pendin
 {
     struct http_request *request = &pending->request;
 
+    http_connection_set_waiting(&server->connections, pending->connection, false);
     request->complete_ns = io_monotonic_ns(server->options.io);
     atomic_store(&request->stop.next_look_ns, request->complete_ns + STOP_LOOK_MS * 1000000);
     if (!pending->refused && pending->body_too_large) {
@@ -308,7 +341,7 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
     if (*size > 0) {
         take_body(pending, data, *size);
         *size = 0;
-        return pending->body_bytes > DRAIN_MAX_BYTES ? MHD_NO : MHD_YES;
+        return pending->body_bytes > DRAIN_MAX_BYTES || is_too_slow(pending) ? MHD_NO : MHD_YES;
     }
     return answer(server, pending);
 }
@@ -331,10 +364,25 @@ static void on_completed(void *context, struct MHD_Connection *connection, void 
         pthread_mutex_unlock(&server->lock);
     }
     drop_body(&pending->request);
+    http_connection_set_waiting(&server->connections, pending->connection, true);
     buffer_destroy(&pending->request.reply);
     arena_destroy(&pending->request.arena);
     free(pending);
     *slot = NULL;
+}
+
+static void on_connection(void *context, struct MHD_Connection *connection, void **slot,
+                          enum MHD_ConnectionNotificationCode code)
+{
+    struct http_server *server = context;
+
+    if (code == MHD_CONNECTION_NOTIFY_STARTED)
+        *slot = http_connection_open(
+            &server->connections,
+            MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd,
+            lane_of(connection));
+    else
+        http_connection_close(&server->connections, *slot);
 }
 
 /* Paths stay encoded here: route.c decodes them part by part, so that %2F is no slash. */
@@ -391,10 +439,12 @@ static int start_daemon(struct http_server *server, struct error *error)
     server->daemon = MHD_start_daemon(
         flags, config->http_port, NULL, NULL, on_request, server, MHD_OPTION_EXTERNAL_LOGGER,
         on_log, NULL, MHD_OPTION_SOCK_ADDR, &address, MHD_OPTION_THREAD_POOL_SIZE,
-        (unsigned)IO_THREADS, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX,
-        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_TIMEOUT_SECONDS, MHD_OPTION_NOTIFY_COMPLETED,
-        on_completed, server, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEADERS_MAX_BYTES,
-        MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, NULL, MHD_OPTION_END);
+        (unsigned)IO_THREADS, MHD_OPTION_CONNECTION_LIMIT,
+        (unsigned)(server->connections.max + CONNECTIONS_SPARE), MHD_OPTION_NOTIFY_CONNECTION,
+        on_connection, server, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_TIMEOUT_SECONDS,
+        MHD_OPTION_NOTIFY_COMPLETED, on_completed, server, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        (size_t)HEADERS_MAX_BYTES, MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, NULL,
+        MHD_OPTION_END);
     if (server->daemon)
         return 0;
     return error_set_errno(error, errno ? errno : EADDRINUSE, "http.listen: %s:%u",
@@ -428,6 +478,9 @@ struct http_server *http_server_new(const struct http_options *options)
         server->options.io = io_posix();
     pthread_mutex_init(&server->lock, NULL);
     thread_condition_create(&server->all_sent);
+    http_connections_create(&server->connections,
+                            options->connections_max ? options->connections_max : CONNECTIONS_MAX,
+                            options->metrics);
     server->pool = thread_pool_new(&pool);
     http_server_add_routes(server, unknown, 1, NULL);
     server->routes[0].route = NULL;
@@ -454,6 +507,7 @@ void http_server_delete(struct http_server *server)
     thread_pool_delete(server->pool);
     pthread_cond_destroy(&server->all_sent);
     pthread_mutex_destroy(&server->lock);
+    http_connections_destroy(&server->connections);
     free(server->routes);
     free(server);
 }

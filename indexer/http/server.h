@@ -16,6 +16,27 @@ struct http_route_entry {
     _Atomic(struct metric *) requests[HTTP_STATUS_COUNT]; /* by status */
 };
 
+/* A client's connection. */
+struct http_connection {
+    struct http_connection *older, *newer; /* of those of its lane that wait for their clients */
+    int socket;
+    uint32_t lane;
+    bool waits;     /* is in that list */
+    bool is_closed; /* by us: libmicrohttpd has not noticed yet */
+};
+
+struct http_connection_lane {
+    struct http_connection *oldest, *newest; /* that wait for their clients */
+    uint32_t count;                          /* those that do not, too */
+};
+
+struct http_connections {
+    pthread_mutex_t lock; /* guards all below */
+    struct http_connection_lane lanes[THREAD_LANES_MAX];
+    uint32_t count, max;
+    struct metric *closed;
+};
+
 struct MHD_Daemon;
 
 struct http_server {
@@ -28,11 +49,25 @@ struct http_server {
     int64_t patience_end_ns;     /* monotonic; set before `stopping` */
     void (*wake)(void *context); /* see http_server_on_stop; or NULL */
     void *wake_context;
-    atomic_size_t bodies_bytes; /* of all requests that are here */
-    pthread_mutex_t lock;       /* guards replies_owed */
+    struct http_connections connections;
+    atomic_size_t bodies_bytes;                        /* of all requests that are here */
+    atomic_size_t lane_bodies_bytes[THREAD_LANES_MAX]; /* of each client's */
+    pthread_mutex_t lock;                              /* guards replies_owed */
     pthread_cond_t all_sent;
     unsigned replies_owed; /* requests that the pool accepted and whose reply is not sent yet */
 };
+
+void http_connections_create(struct http_connections *connections, uint32_t max,
+                             struct metrics *metrics);
+void http_connections_destroy(struct http_connections *connections);
+/** Takes a new connection in; another one may have to go for it. Any thread, as the others below. */
+struct http_connection *http_connection_open(struct http_connections *connections, int socket,
+                                             uint32_t lane);
+/** Before its socket is closed. */
+void http_connection_close(struct http_connections *connections, struct http_connection *one);
+/** Whether it waits for its client from now on, or its client for us. */
+void http_connection_set_waiting(struct http_connections *connections, struct http_connection *one,
+                                 bool waits);
 
 /** Percent-decodes into the arena. */
 const char *http_percent_decode(struct arena *arena, const char *text, size_t length);

@@ -23,6 +23,19 @@ static int connect_to(const struct fixture *fixture)
     return connection;
 }
 
+static int connect_from(const struct fixture *fixture, uint32_t address)
+{
+    struct sockaddr_in from = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(address)};
+    struct sockaddr_in to = {.sin_family = AF_INET,
+                             .sin_port = htons(http_server_port(fixture->server)),
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int connection = socket(AF_INET, SOCK_STREAM, 0);
+
+    ck_assert_int_eq(bind(connection, (const struct sockaddr *)&from, sizeof(from)), 0);
+    ck_assert_int_eq(connect(connection, (const struct sockaddr *)&to, sizeof(to)), 0);
+    return connection;
+}
+
 static void send_bytes(int connection, const char *bytes, size_t size)
 {
     while (size > 0) {
@@ -317,10 +330,126 @@ START_TEST(read_only_key_reads)
 }
 END_TEST
 
+static void start_with(struct fixture *fixture, uint32_t connections_max)
+{
+    struct error error = {0};
+
+    http_server_delete(fixture->server);
+    fixture->server = http_server_new(&(struct http_options){.config = &fixture->config,
+                                                             .metrics = fixture->metrics,
+                                                             .io = &fixture->io.io,
+                                                             .connections_max = connections_max});
+    rest_add_routes(fixture->rest, fixture->server);
+    ck_assert_msg(http_server_start(fixture->server, &error) == 0, "%s", error.text);
+}
+
+/* Of every kind that waits for its client: nothing was sent, half of the headers, half of a body. */
+START_TEST(idle_connections_keep_out_neither_probes_nor_requests)
+{
+    enum { MOST = 20, IDLE = 1000 };
+    static const char *const beginnings[] = {
+        "", "POST /collections/news/points/count HTTP/1.1\r\nHost: 127",
+        "POST /collections/news/points/count HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+        "Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{"};
+    static int idle[IDLE];
+    struct fixture fixture;
+    char byte;
+
+    fixture_open(&fixture);
+    start_with(&fixture, MOST);
+    for (int i = 0; i < IDLE; i++) {
+        const char *beginning = beginnings[i % 3];
+        idle[i] = connect_to(&fixture);
+        /* It may have to go already. */
+        (void)send(idle[i], beginning, strlen(beginning), MSG_NOSIGNAL);
+        if (i % 100 == 99) {
+            struct answer answer = ask(&fixture, "GET", "/healthz", NULL);
+            ck_assert_int_eq(answer.status, 200);
+            answer_free(&answer);
+            answer = ask(&fixture, "POST", C "/points/count", "{}");
+            ck_assert_int_eq(answer.status, 200);
+            answer_free(&answer);
+        }
+    }
+    /* The first ones were closed for the others. */
+    ck_assert_int_le(recv(idle[0], &byte, 1, 0), 0);
+    for (int i = 0; i < IDLE; i++)
+        close(idle[i]);
+    fixture_close(&fixture);
+}
+END_TEST
+
+START_TEST(crowd_of_one_client_closes_no_connection_of_another)
+{
+    enum { MOST = 20, CROWD = 200 };
+    static int crowd[CROWD];
+    struct fixture fixture;
+    char reply[13] = "";
+    int quiet;
+
+    fixture_open(&fixture);
+    start_with(&fixture, MOST);
+    quiet = connect_from(&fixture, 0x7F000002);
+    for (int i = 0; i < CROWD; i++)
+        crowd[i] = connect_to(&fixture);
+    send_bytes(quiet, "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n", 36);
+    ck_assert_int_eq(recv(quiet, reply, 12, MSG_WAITALL), 12);
+    ck_assert_str_eq(reply, "HTTP/1.1 200");
+    close(quiet);
+    for (int i = 0; i < CROWD; i++)
+        close(crowd[i]);
+    fixture_close(&fixture);
+}
+END_TEST
+
+/* "200" for a small request from an address. */
+static const char *status_from(const struct fixture *fixture, uint32_t address)
+{
+    static const char request[] = "POST /collections/news/points/count HTTP/1.1\r\n"
+                                  "Host: 127.0.0.1\r\nContent-Type: application/json\r\n"
+                                  "Content-Length: 20\r\n\r\n{\"exact\":true      }";
+    static char reply[13];
+    int connection = connect_from(fixture, address);
+
+    send_bytes(connection, request, sizeof(request) - 1);
+    ck_assert_int_eq(recv(connection, reply, 12, MSG_WAITALL), 12);
+    close(connection);
+    return reply + 9;
+}
+
+/* Half of the room for bodies is left to others. */
+START_TEST(bodies_of_one_client_leave_room_for_those_of_another)
+{
+    enum { BODIES = 4, SENT = HTTP_BODY_MAX_BYTES - 1 };
+    static const char head[] = "POST /collections/news/points/count HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+                               "Content-Type: application/json\r\nContent-Length: 33554432\r\n\r\n";
+    char *body = calloc(1, SENT);
+    int connections[BODIES];
+    struct fixture fixture;
+
+    fixture_open(&fixture);
+    for (int i = 0; i < BODIES; i++) {
+        connections[i] = connect_to(&fixture);
+        send_bytes(connections[i], head, sizeof(head) - 1);
+        send_bytes(connections[i], body, SENT);
+    }
+    while (strcmp(status_from(&fixture, 0x7F000001), "429") != 0)
+        usleep(1000); /* the last bytes are on their way */
+    ck_assert_str_eq(status_from(&fixture, 0x7F000002), "200");
+    for (int i = 0; i < BODIES; i++)
+        close(connections[i]);
+    fixture_close(&fixture);
+    free(body);
+}
+END_TEST
+
 TEST_TABLE(TEST(replies_tell_browsers_what_they_may_do_with_them),
            TEST(without_a_key_the_host_must_be_ours), TEST(foreign_web_pages_are_refused),
            TEST(writes_come_as_json), TEST(read_only_key_reads),
            TEST(bodies_without_a_key_take_no_room_from_requests_with_one),
            TEST(refused_client_that_asks_first_is_not_told_to_continue),
            TEST(unclear_framing_is_refused_and_ends_the_connection),
-           TEST(chunked_bodies_are_understood))
+           TEST(chunked_bodies_are_understood),
+           TEST(idle_connections_keep_out_neither_probes_nor_requests),
+           TEST(crowd_of_one_client_closes_no_connection_of_another),
+           TEST(bodies_of_one_client_leave_room_for_those_of_another))
