@@ -12,7 +12,7 @@
 
 #include "base/logger.h"
 #include "bench/compaction.h"
-#include "bench/folder.h"
+#include "bench/measure.h"
 
 static const char help[] =
     "Usage: windrow bench compaction [--megabytes N] [--windows N] [--upserts PERCENT] [--json]\n"

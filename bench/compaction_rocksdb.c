@@ -6,9 +6,8 @@
 #include <string.h>
 
 #include "bench/compaction.h"
-#include "bench/folder.h"
-#include "bench/store_device.h"
-#include "bench/store_rocksdb.h"
+#include "bench/measure.h"
+#include "bench/store_load.h"
 
 static const struct {
     const char *name;

@@ -4,8 +4,7 @@
 #include <string.h>
 
 #include "bench/compaction.h"
-#include "bench/folder.h"
-#include "bench/store_device.h"
+#include "bench/measure.h"
 #include "twcs/compaction/compaction.h"
 
 enum { DECISIONS = 16, TURNS_MAX = 10000 };

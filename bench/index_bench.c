@@ -1,5 +1,6 @@
-#include "bench/index_bench.h"
-
+/* windrow-bench-index, which `windrow bench index` runs: builds a segment from any vector file,
+ * measures build time, size and recall against queries per second, and runs every installed peer on
+ * the same files. */
 #include <getopt.h>
 #include <pthread.h>
 #include <stdbool.h>
@@ -510,7 +511,7 @@ static int parse(struct bench *bench, int argc, char **argv)
     return optind == argc && bench->base_path && bench->query_path ? 0 : -1;
 }
 
-int bench_index_run(int argc, char **argv)
+int main(int argc, char **argv)
 {
     struct bench bench = {.metric_name = "l2",
                           .metric = VECTOR_METRIC_L2,

@@ -20,12 +20,9 @@
 
 #include "base/io.h"
 #include "base/text.h"
-#include "bench/folder.h"
-#include "bench/ingest_clock.h"
 #include "bench/ingest_device.h"
-#include "bench/ingest_least.h"
-#include "bench/ingest_raw.h"
-#include "bench/ingest_topic.h"
+#include "bench/ingest_kafka.h"
+#include "bench/measure.h"
 #include "ingest/ingest.h"
 
 /* More than either side uses. */
@@ -82,7 +79,7 @@ static void acknowledged(void *context, const struct ingest_produced *result)
     if (result->code != 0)
         die("produce", result->text);
     if (context)
-        *(double *)context = bench_now_s();
+        *(double *)context = bench_now();
 }
 
 /* `at_s`: when it was acknowledged, or NULL. */
@@ -125,7 +122,7 @@ static void fill_topic(struct bench *bench)
 {
     struct ingest_producer *producer = producer_new(bench);
     struct error error = {0};
-    double start_s = bench_now_s();
+    double start_s = bench_now();
 
     for (uint64_t id = 0; id < bench->record_count; id++) {
         /* Encoding every JSON record anew would be most of the time. */
@@ -139,7 +136,7 @@ static void fill_topic(struct bench *bench)
         die("produce", error.text);
     fprintf(stderr, "%llu %s records of %zu bytes produced in %.1f s\n",
             (unsigned long long)bench->record_count, bench->format, bench->value.size,
-            bench_now_s() - start_s);
+            bench_now() - start_s);
 }
 
 /* Windrow. */
@@ -224,16 +221,16 @@ static struct bench_speed measure_windrow(struct bench *bench)
     char shards[PATH_BYTES];
     uint64_t first = 0;
     double start_s;
-    double start_cpu_s = bench_cpu_s();
+    double start_cpu_s = bench_cpu();
 
     windrow_start(bench, &windrow);
     while ((first = durable(bench)) == 0)
         usleep(200);
-    start_s = bench_now_s();
+    start_s = bench_now();
     while (durable(bench) < bench->record_count)
         usleep(2000);
-    speed.records_per_s = (double)(bench->record_count - first) / (bench_now_s() - start_s);
-    speed.cpu_us = (bench_cpu_s() - start_cpu_s) / (double)bench->record_count * 1e6;
+    speed.records_per_s = (double)(bench->record_count - first) / (bench_now() - start_s);
+    speed.cpu_us = (bench_cpu() - start_cpu_s) / (double)bench->record_count * 1e6;
     windrow_stop(bench, &windrow);
     snprintf(shards, sizeof(shards), "%s/%s", bench->directory, bench->collection.name);
     bench_folder_remove(shards);
@@ -272,11 +269,11 @@ static void *watch(void *context)
 {
     struct stamps *stamps = context;
     uint64_t seen = 0;
-    double slept_s = bench_now_s();
+    double slept_s = bench_now();
 
     while (seen < stamps->count && !atomic_load(&stamps->done)) {
         uint64_t now = durable(stamps->bench) - stamps->base;
-        double at_s = bench_now_s();
+        double at_s = bench_now();
         for (; seen < now && seen < stamps->count; seen++)
             stamps->seen_s[seen] = at_s;
         if (stamps->sleep_count < SLEEPS_MAX)
@@ -304,16 +301,16 @@ static double noise_ms(const struct stamps *stamps)
 
 static void produce_at(struct stamps *stamps, struct ingest_producer *producer, double rate)
 {
-    double start_s = bench_now_s();
+    double start_s = bench_now();
 
     for (uint64_t i = 0; i < stamps->count; i++) {
         double ahead_s;
-        while ((ahead_s = start_s + (double)i / rate - bench_now_s()) > 0) {
+        while ((ahead_s = start_s + (double)i / rate - bench_now()) > 0) {
             (void)ingest_producer_poll(producer, 0);
             if (ahead_s > 200e-6)
                 usleep(100);
         }
-        stamps->sent_s[i] = bench_now_s();
+        stamps->sent_s[i] = bench_now();
         send_record(stamps->bench, producer, i, &stamps->acknowledged_s[i]);
     }
 }
@@ -416,15 +413,15 @@ static double measure_chain(struct bench *bench)
 {
     struct ingest_producer *producer = producer_new(bench);
     uint64_t before = durable(bench);
-    double start_s = bench_now_s();
+    double start_s = bench_now();
     uint64_t sent = 0;
     double rate;
 
-    for (; sent % 256 != 0 || bench_now_s() - start_s < bench->seconds; sent++) {
+    for (; sent % 256 != 0 || bench_now() - start_s < bench->seconds; sent++) {
         send_record(bench, producer, sent, NULL);
         (void)ingest_producer_poll(producer, 0);
     }
-    rate = (double)(durable(bench) - before) / (bench_now_s() - start_s);
+    rate = (double)(durable(bench) - before) / (bench_now() - start_s);
     if (ingest_producer_delete(producer, 60000, ERROR_IGNORED) != 0)
         die("freshness", "not acknowledged");
     while (durable(bench) < before + sent)

@@ -20,8 +20,8 @@
 #include <unistd.h>
 
 #include "base/buffer.h"
-#include "bench/folder.h"
 #include "bench/index_vectors.h"
+#include "bench/measure.h"
 #include "indexer/query/query.h"
 
 enum { K = 10, WINDOW_MS = 3600000, QUERIES_MAX = 500, GROUP = 64, SHARDS_MAX = 64 };

@@ -14,11 +14,8 @@
 #include <unistd.h>
 
 #include "base/logger.h"
-#include "bench/folder.h"
-#include "bench/store_device.h"
+#include "bench/measure.h"
 #include "bench/store_load.h"
-#include "bench/store_rocksdb.h"
-#include "bench/store_windrow.h"
 
 static const char help[] =
     "Usage: windrow bench store [--megabytes N] [--part PART] [--json] FOLDER\n\n"

@@ -1,7 +1,7 @@
 /* The peer: RocksDB of the distribution through its C interface, set as its own guide for
  * time-ordered data says: FIFO, large memtables, bloom filter, no compression (float32 vectors do
  * not shrink under its block compressors). */
-#include "bench/store_rocksdb.h"
+#include "bench/store_load.h"
 
 #include <rocksdb/c.h>
 #include <stdlib.h>
@@ -9,8 +9,7 @@
 #include <time.h>
 
 #include "base/memory.h"
-#include "bench/store_device.h"
-#include "bench/store_load.h"
+#include "bench/measure.h"
 
 struct bench_rocksdb {
     rocksdb_t *db;

@@ -1,5 +1,5 @@
 /* windrow's side: one writer, a thread that flushes and seals behind it. */
-#include "bench/store_windrow.h"
+#include "bench/store_load.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -10,8 +10,7 @@
 #include <unistd.h>
 
 #include "base/memory.h"
-#include "bench/store_device.h"
-#include "bench/store_load.h"
+#include "bench/measure.h"
 #include "store/store.h"
 
 enum { WINDOW_MS = 1000, LATE_MS = WINDOW_MS / 6, MEMTABLE_BYTES = 16 << 20 };

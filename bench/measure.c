@@ -1,8 +1,39 @@
-#include "bench/folder.h"
+#include "bench/measure.h"
 
 #include <ftw.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+
+#include "base/io.h"
+
+double bench_now(void)
+{
+    return (double)io_monotonic_ns(io_posix()) / 1e9;
+}
+
+double bench_cpu(void)
+{
+    struct rusage usage;
+
+    (void)getrusage(RUSAGE_SELF, &usage);
+    return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+           (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
+}
+
+uint64_t bench_device_bytes(void)
+{
+    FILE *file = fopen("/proc/self/io", "re");
+    char line[128];
+    unsigned long long bytes = 0;
+
+    while (file && fgets(line, sizeof(line), file))
+        if (sscanf(line, "write_bytes: %llu", &bytes) == 1)
+            break;
+    if (file)
+        fclose(file);
+    return bytes;
+}
 
 static uint64_t folder_sum;
 static uint64_t folder_files;

@@ -1,8 +1,15 @@
-/* Folders that a measurement fills. */
-#ifndef BENCH_FOLDER_H
-#define BENCH_FOLDER_H
+/* What every measurement reads: clocks, what this process wrote, and the folders that it fills. */
+#ifndef BENCH_MEASURE_H
+#define BENCH_MEASURE_H
 
 #include <stdint.h>
+
+/** Seconds of the monotonic clock. */
+double bench_now(void);
+/** Processor time of this process until now, in seconds. */
+double bench_cpu(void);
+/** Bytes that this process has sent to devices: write_bytes of /proc/self/io. */
+uint64_t bench_device_bytes(void);
 
 /** Bytes of all files below a folder, as allocated. */
 uint64_t bench_folder_bytes(const char *folder);
