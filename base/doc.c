@@ -218,6 +218,21 @@ struct doc doc_string(struct arena *arena, const char *text)
     return doc;
 }
 
+struct doc doc_text(struct arena *arena, const char *text)
+{
+    return text ? doc_string(arena, text) : doc_null();
+}
+
+struct doc doc_null(void)
+{
+    return (struct doc){.type = DOC_NULL};
+}
+
+struct doc doc_bool(bool value)
+{
+    return (struct doc){.type = DOC_BOOL, .boolean = value};
+}
+
 struct doc doc_integer(int64_t value)
 {
     return (struct doc){.type = DOC_INT, .integer = value};
@@ -232,6 +247,24 @@ struct doc *doc_items(struct arena *arena, uint32_t count)
 {
     struct doc *items = memory_checked(arena_calloc(arena, count, sizeof(struct doc)));
     return items;
+}
+
+/* Behind the last pair stands an item that is not null, so that doc_put sees the end. */
+struct doc doc_map(struct arena *arena, uint32_t room)
+{
+    struct doc *items = doc_items(arena, 2 * room + 1);
+
+    items[2 * room].type = DOC_MAP;
+    return (struct doc){.type = DOC_MAP, .items = items};
+}
+
+void doc_put(struct doc *map, const char *key, struct doc value)
+{
+    struct doc *pair = (struct doc *)map->items + (size_t)2 * map->count++;
+
+    assert(pair->type == DOC_NULL);
+    pair[0] = (struct doc){.type = DOC_STRING, .count = (uint32_t)strlen(key), .string = key};
+    pair[1] = value;
 }
 
 /* Payload paths as Qdrant writes them: a.b, a[].b, a[0], "a.b".c. */

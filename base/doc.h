@@ -109,12 +109,20 @@ bool doc_string_equals(const struct doc *doc, const char *text);
 /** Deep equality; INT, UINT and DOUBLE compare by value; map order does not matter. */
 bool doc_equal(const struct doc *a, const struct doc *b);
 
-/** Builders, all into the arena. Arrays and maps are filled by the caller through `items`. */
+/** Builders, all into the arena. Arrays are filled by the caller through `items`. */
 struct doc doc_string(struct arena *arena, const char *text);
+/** The same; null for NULL. */
+struct doc doc_text(struct arena *arena, const char *text);
+struct doc doc_null(void);
+struct doc doc_bool(bool value);
 struct doc doc_integer(int64_t value);
 struct doc doc_number(double value);
 /** Zeroed items for an array (count) or a map (2 x count); writable through the returned pointer.
  */
 struct doc *doc_items(struct arena *arena, uint32_t count);
+/** An empty map with room for `room` pairs, for doc_put. */
+struct doc doc_map(struct arena *arena, uint32_t room);
+/** Adds a pair behind the others. There must be room; `key` is not copied. */
+void doc_put(struct doc *map, const char *key, struct doc value);
 
 #endif

@@ -137,38 +137,27 @@ void indexer_stop(struct indexer *indexer)
     free(indexer);
 }
 
-static void put(struct doc *map, struct doc *items, struct arena *arena, const char *key,
-                struct doc value)
-{
-    items[2 * map->count] = doc_string(arena, key);
-    items[2 * map->count + 1] = value;
-    map->count++;
-}
-
 void indexer_status(const struct indexer *indexer, struct arena *arena, struct doc *out)
 {
     const struct worker_queue_operations *queue = indexer->queue->operations;
-    struct doc *items = doc_items(arena, 16);
     char why[256] = "";
     bool connected = queue->connected(indexer->queue, why, sizeof(why));
     int64_t depth = queue->depth(indexer->queue);
-    const struct doc null = {.type = DOC_NULL};
     uint32_t threads;
     uint32_t building;
     uint64_t memory_bytes;
 
     worker_pool_describe(indexer->pool, &threads, &building, &memory_bytes);
-    *out = (struct doc){.type = DOC_MAP, .items = items};
-    put(out, items, arena, "queue",
-        doc_string(arena, indexer->options.config->nats_url ? "nats" : "local"));
-    put(out, items, arena, "connected", (struct doc){.type = DOC_BOOL, .boolean = connected});
-    put(out, items, arena, "why", connected ? null : doc_string(arena, why));
-    put(out, items, arena, "depth", depth < 0 ? null : doc_integer(depth));
-    put(out, items, arena, "threads", doc_integer(threads));
-    put(out, items, arena, "building", doc_integer(building));
-    put(out, items, arena, "build_memory_bytes", doc_integer((int64_t)memory_bytes));
-    put(out, items, arena, "build_memory_max_bytes",
-        doc_integer((int64_t)indexer->options.config->build_memory_max_bytes));
+    *out = doc_map(arena, 8);
+    doc_put(out, "queue", doc_string(arena, indexer->options.config->nats_url ? "nats" : "local"));
+    doc_put(out, "connected", doc_bool(connected));
+    doc_put(out, "why", connected ? doc_null() : doc_string(arena, why));
+    doc_put(out, "depth", depth < 0 ? doc_null() : doc_integer(depth));
+    doc_put(out, "threads", doc_integer(threads));
+    doc_put(out, "building", doc_integer(building));
+    doc_put(out, "build_memory_bytes", doc_integer((int64_t)memory_bytes));
+    doc_put(out, "build_memory_max_bytes",
+            doc_integer((int64_t)indexer->options.config->build_memory_max_bytes));
 }
 
 int indexer_shard_opened(struct indexer *indexer, struct store_shard *shard, struct error *error)

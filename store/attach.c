@@ -68,6 +68,20 @@ static int no_such_file(struct error *error, uint64_t file_number)
                      (unsigned long long)file_number);
 }
 
+/* Ends a change: gives the version and the commit lock back. */
+static int finish(struct store_shard *shard, struct version *version, int code, const char *verb,
+                  struct error *error)
+{
+    version_unref(version);
+    pthread_mutex_unlock(&shard->commit.lock);
+    garbage_collect_behind(shard);
+    if (code == 0)
+        shard_windows_changed(shard);
+    else
+        error_wrap(error, "%s/%s: %s segment", shard->collection, shard->name, verb);
+    return code;
+}
+
 int store_shard_attach(struct store_shard *shard, uint64_t file_number,
                        const struct store_segment *segment, struct error *error)
 {
@@ -95,14 +109,7 @@ int store_shard_attach(struct store_shard *shard, uint64_t file_number,
         }
         (void)shard_check_stop(shard, code, error);
     }
-    version_unref(version);
-    pthread_mutex_unlock(&shard->commit.lock);
-    garbage_collect_behind(shard);
-    if (code == 0)
-        shard_windows_changed(shard);
-    if (code != 0)
-        error_wrap(error, "%s/%s: attach segment", shard->collection, shard->name);
-    return code;
+    return finish(shard, version, code, "attach", error);
 }
 
 int store_shard_load_segment(struct store_shard *shard, uint64_t file_number, void *object,
@@ -128,14 +135,7 @@ int store_shard_load_segment(struct store_shard *shard, uint64_t file_number, vo
             code = change_segment(shard, file_number, &none, NULL, error);
         (void)shard_check_stop(shard, code, error);
     }
-    version_unref(version);
-    pthread_mutex_unlock(&shard->commit.lock);
-    garbage_collect_behind(shard);
-    if (code == 0)
-        shard_windows_changed(shard);
-    if (code != 0)
-        error_wrap(error, "%s/%s: load segment", shard->collection, shard->name);
-    return code;
+    return finish(shard, version, code, "load", error);
 }
 
 void store_shard_reserve_segment(struct store_shard *shard, uint64_t *file_number, char *path,

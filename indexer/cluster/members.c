@@ -291,24 +291,6 @@ static void on_message(natsConnection *connection, natsSubscription *subscriptio
 
 /* This process. */
 
-static void put(struct doc *map, const char *key, struct doc value)
-{
-    struct doc *items = (struct doc *)map->items + (size_t)2 * map->count++;
-
-    items[0] = (struct doc){.type = DOC_STRING, .count = (uint32_t)strlen(key), .string = key};
-    items[1] = value;
-}
-
-static struct doc map_of(struct arena *arena, uint32_t room)
-{
-    return (struct doc){.type = DOC_MAP, .items = doc_items(arena, 2 * room)};
-}
-
-static struct doc text(struct arena *arena, const char *value)
-{
-    return value ? doc_string(arena, value) : (struct doc){.type = DOC_NULL};
-}
-
 static struct doc list_of(const struct doc *items, size_t count)
 {
     return (struct doc){.type = DOC_ARRAY, .count = (uint32_t)count, .items = items};
@@ -373,11 +355,11 @@ static struct doc own_collections(struct members *members, struct arena *arena)
 
     for (size_t i = 0; i < config->collection_count; i++) {
         const char *name = config->collections[i].name;
-        items[i] = map_of(arena, 4);
-        put(&items[i], "name", doc_string(arena, name));
-        put(&items[i], "dim", doc_integer(config->collections[i].dim));
-        put(&items[i], "shards", own_shards(members, name, arena));
-        put(&items[i], "expected", own_expected(members, name, arena));
+        items[i] = doc_map(arena, 4);
+        doc_put(&items[i], "name", doc_string(arena, name));
+        doc_put(&items[i], "dim", doc_integer(config->collections[i].dim));
+        doc_put(&items[i], "shards", own_shards(members, name, arena));
+        doc_put(&items[i], "expected", own_expected(members, name, arena));
     }
     return list_of(items, config->collection_count);
 }
@@ -385,18 +367,18 @@ static struct doc own_collections(struct members *members, struct arena *arena)
 static struct doc own_announcement(struct members *members, bool leaving, struct arena *arena)
 {
     const struct config *config = members->options.config;
-    struct doc doc = map_of(arena, 10);
+    struct doc doc = doc_map(arena, 10);
 
-    put(&doc, "v", doc_integer(MEMBERS_VERSION));
-    put(&doc, "cluster", doc_string(arena, config->cluster_name));
-    put(&doc, "node", doc_string(arena, config->node));
-    put(&doc, "incarnation", doc_integer((int64_t)members->incarnation));
-    put(&doc, "address", doc_string(arena, members->address));
-    put(&doc, "version", doc_string(arena, WINDROW_VERSION));
-    put(&doc, "roles", roles_of(members->options.roles, arena));
-    put(&doc, "replica_set", text(arena, config->cluster_replica_set));
-    put(&doc, "leaving", (struct doc){.type = DOC_BOOL, .boolean = leaving});
-    put(&doc, "collections", own_collections(members, arena));
+    doc_put(&doc, "v", doc_integer(MEMBERS_VERSION));
+    doc_put(&doc, "cluster", doc_string(arena, config->cluster_name));
+    doc_put(&doc, "node", doc_string(arena, config->node));
+    doc_put(&doc, "incarnation", doc_integer((int64_t)members->incarnation));
+    doc_put(&doc, "address", doc_string(arena, members->address));
+    doc_put(&doc, "version", doc_string(arena, WINDROW_VERSION));
+    doc_put(&doc, "roles", roles_of(members->options.roles, arena));
+    doc_put(&doc, "replica_set", doc_text(arena, config->cluster_replica_set));
+    doc_put(&doc, "leaving", doc_bool(leaving));
+    doc_put(&doc, "collections", own_collections(members, arena));
     return doc;
 }
 
@@ -665,12 +647,11 @@ static struct doc describe_shards(const struct doc *collections, struct arena *a
         for (uint32_t k = 0; k < shards->count; k++) {
             const struct doc *fields = shards->items[k].items;
             struct doc *entry = &items[count++];
-            *entry = map_of(arena, 4);
-            put(entry, "collection", copy_text(arena, doc_get(&collections->items[i], "name")));
-            put(entry, "shard", copy_text(arena, &fields[0]));
-            put(entry, "next_offset", fields[1]);
-            put(entry, "watermark_ms",
-                fields[2].integer == INT64_MIN ? (struct doc){.type = DOC_NULL} : fields[2]);
+            *entry = doc_map(arena, 4);
+            doc_put(entry, "collection", copy_text(arena, doc_get(&collections->items[i], "name")));
+            doc_put(entry, "shard", copy_text(arena, &fields[0]));
+            doc_put(entry, "next_offset", fields[1]);
+            doc_put(entry, "watermark_ms", fields[2].integer == INT64_MIN ? doc_null() : fields[2]);
         }
     }
     return list_of(items, count);
@@ -679,21 +660,21 @@ static struct doc describe_shards(const struct doc *collections, struct arena *a
 static struct doc describe_node(const struct node *node, int64_t now_ns, bool self,
                                 struct arena *arena)
 {
-    struct doc entry = map_of(arena, 9);
+    struct doc entry = doc_map(arena, 9);
     struct doc *roles = doc_items(arena, node->roles.type == DOC_ARRAY ? node->roles.count : 0);
     uint32_t role_count = 0;
 
     for (uint32_t i = 0; node->roles.type == DOC_ARRAY && i < node->roles.count; i++)
         if (node->roles.items[i].type == DOC_STRING)
             roles[role_count++] = copy_text(arena, &node->roles.items[i]);
-    put(&entry, "node", text(arena, node->name));
-    put(&entry, "address", text(arena, node->address));
-    put(&entry, "self", (struct doc){.type = DOC_BOOL, .boolean = self});
-    put(&entry, "version", text(arena, node->version));
-    put(&entry, "roles", list_of(roles, role_count));
-    put(&entry, "replica_set", text(arena, node->replica_set));
-    put(&entry, "heard_seconds", doc_number((double)(now_ns - node->heard_ns) / 1e9));
-    put(&entry, "shards", describe_shards(node->collections, arena));
+    doc_put(&entry, "node", doc_text(arena, node->name));
+    doc_put(&entry, "address", doc_text(arena, node->address));
+    doc_put(&entry, "self", doc_bool(self));
+    doc_put(&entry, "version", doc_text(arena, node->version));
+    doc_put(&entry, "roles", list_of(roles, role_count));
+    doc_put(&entry, "replica_set", doc_text(arena, node->replica_set));
+    doc_put(&entry, "heard_seconds", doc_number((double)(now_ns - node->heard_ns) / 1e9));
+    doc_put(&entry, "shards", describe_shards(node->collections, arena));
     return entry;
 }
 
@@ -747,11 +728,10 @@ void members_describe(struct members *members, struct arena *arena, struct doc *
     nodes[count++] = describe_node(&self, now_ns, true, arena);
     for (const struct node *node = members->nodes; node; node = node->next)
         nodes[count++] = describe_node(node, now_ns, false, arena);
-    *out = map_of(arena, 5);
-    put(out, "name", doc_string(arena, config->cluster_name));
-    put(out, "connected",
-        (struct doc){.type = DOC_BOOL, .boolean = nats_connection_is_up(members->connection)});
-    put(out, "nodes", list_of(nodes, count));
-    put(out, "gaps", describe_gaps(members, &self, arena));
+    *out = doc_map(arena, 5);
+    doc_put(out, "name", doc_string(arena, config->cluster_name));
+    doc_put(out, "connected", doc_bool(nats_connection_is_up(members->connection)));
+    doc_put(out, "nodes", list_of(nodes, count));
+    doc_put(out, "gaps", describe_gaps(members, &self, arena));
     pthread_mutex_unlock(&members->lock);
 }

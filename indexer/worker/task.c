@@ -164,21 +164,31 @@ static int build_here(struct worker_task *task, bool *low_recall, struct error *
     return code;
 }
 
-static enum worker_outcome build_file(struct worker_task *task, struct error *error)
+/* Holds the claim while `build` runs, whose code and recall it returns. */
+static int build_claimed(struct worker_task *task,
+                         int (*build)(struct worker_task *, bool *, struct error *),
+                         bool *low_recall, struct error *error)
 {
     struct worker_pool *pool = task->pool;
-    const struct worker_job *job = &task->delivery->job;
-    int64_t start_ns = io_monotonic_ns(pool->options.io);
+    int code;
+
+    atomic_fetch_add(&pool->building, 1);
+    code = build(task, low_recall, error);
+    atomic_fetch_sub(&pool->building, 1);
+    job_tracker_set(&pool->tracker, &task->delivery->job, JOB_NONE, 0);
+    return code;
+}
+
+static enum worker_outcome build_file(struct worker_task *task, struct error *error)
+{
+    int64_t start_ns = io_monotonic_ns(task->pool->options.io);
     bool low_recall = false;
     enum worker_outcome outcome;
     int code;
 
     if (!claim(task, &outcome))
         return outcome;
-    atomic_fetch_add(&pool->building, 1);
-    code = build_here(task, &low_recall, error);
-    atomic_fetch_sub(&pool->building, 1);
-    job_tracker_set(&pool->tracker, job, JOB_NONE, 0);
+    code = build_claimed(task, build_here, &low_recall, error);
     if (code == 0 && !low_recall)
         observe_build(task, start_ns);
     return outcome_of(code, low_recall);
@@ -188,7 +198,6 @@ static enum worker_outcome build_file(struct worker_task *task, struct error *er
  * be later, or the shard has moved. */
 static enum worker_outcome build_for_owner(struct worker_task *task, struct error *error)
 {
-    struct worker_pool *pool = task->pool;
     const struct worker_job *job = &task->delivery->job;
     bool low_recall = false;
     enum worker_outcome outcome;
@@ -196,19 +205,15 @@ static enum worker_outcome build_for_owner(struct worker_task *task, struct erro
 
     if (!claim(task, &outcome))
         return outcome;
-    atomic_fetch_add(&pool->building, 1);
-    code = worker_build_remote(task, &low_recall, error);
-    atomic_fetch_sub(&pool->building, 1);
-    job_tracker_set(&pool->tracker, job, JOB_NONE, 0);
+    code = build_claimed(task, worker_build_remote, &low_recall, error);
     if (code == ERROR_NOT_FOUND)
         log_info("indexer", "window %lld of %s/%s is no longer needed: %s",
                  (long long)job->window_start_ms, job->collection, job->shard, error->text);
-    outcome = code == ERROR_PEER ? WORKER_POSTPONED : outcome_of(code, low_recall);
     if (code == 0 && !low_recall)
         log_info("indexer", "indexed window %lld of %s/%s for %s: generation %llu, %llu rows",
                  (long long)job->window_start_ms, job->collection, job->shard, job->owner,
                  (unsigned long long)job->generation, (unsigned long long)job->rows);
-    return outcome;
+    return code == ERROR_PEER ? WORKER_POSTPONED : outcome_of(code, low_recall);
 }
 
 enum worker_outcome worker_task_run(struct worker_task *task, struct error *error)

@@ -400,18 +400,10 @@ static int point_field(struct reader *reader, struct field *field, struct point 
     }
 }
 
-static void add_pair(struct doc *map, struct doc *items, const char *name, struct doc value)
-{
-    items[2 * map->count] =
-        (struct doc){.type = DOC_STRING, .count = (uint32_t)strlen(name), .string = name};
-    items[2 * map->count + 1] = value;
-    map->count++;
-}
-
 static void decode_one(struct reader reader, const struct decode_part *part)
 {
     struct point point = {0};
-    struct doc items[10];
+    struct doc items[10] = {0};
     struct doc map = {.type = DOC_MAP, .items = items};
     struct field field;
 
@@ -423,18 +415,18 @@ static void decode_one(struct reader reader, const struct decode_part *part)
         return;
     }
     if (point.has_id)
-        add_pair(&map, items, "id", point.id);
+        doc_put(&map, "id", point.id);
     if (point.has_payload)
-        add_pair(&map, items, "payload", point.payload);
+        doc_put(&map, "payload", point.payload);
     if (point.has_time)
-        add_pair(&map, items, "time_ms", point.time_ms);
+        doc_put(&map, "time_ms", point.time_ms);
     if (point.has_ttl)
-        add_pair(&map, items, "ttl", point.ttl);
+        doc_put(&map, "ttl", point.ttl);
     if (point.has_vector)
-        add_pair(&map, items, "vector",
-                 (struct doc){.type = DOC_BYTES,
-                              .count = (uint32_t)point.vector.size_bytes,
-                              .string = (const char *)point.vector.bytes});
+        doc_put(&map, "vector",
+                (struct doc){.type = DOC_BYTES,
+                             .count = (uint32_t)point.vector.size_bytes,
+                             .string = (const char *)point.vector.bytes});
     decode_point(reader.decode, &map, part);
 }
 

@@ -332,9 +332,32 @@ START_TEST(mutated_texts_never_crash)
 }
 END_TEST
 
+START_TEST(map_is_filled_pair_by_pair)
+{
+    struct buffer text = {0};
+    struct arena arena;
+    struct doc map;
+
+    arena_create(&arena, 0);
+    map = doc_map(&arena, 5);
+    doc_put(&map, "text", doc_text(&arena, "a"));
+    doc_put(&map, "none", doc_text(&arena, NULL));
+    doc_put(&map, "yes", doc_bool(true));
+    doc_put(&map, "number", doc_integer(-7));
+    doc_put(&map, "inside", doc_map(&arena, 0));
+    doc_write_json(&text, &map);
+    buffer_append_byte(&text, '\0');
+    ck_assert_str_eq((const char *)text.data,
+                     "{\"text\":\"a\",\"none\":null,\"yes\":true,\"number\":-7,\"inside\":{}}");
+    buffer_destroy(&text);
+    arena_destroy(&arena);
+}
+END_TEST
+
 TEST_TABLE(TEST(valid_texts_read_and_write_back), TEST(invalid_texts_name_place_and_path),
            TEST(every_prefix_of_a_valid_text_is_refused), TEST(nesting_is_bounded),
            TEST(a_text_over_the_byte_limit_is_refused_unread),
            TEST(a_full_arena_is_an_error_and_bounds_all_memory), TEST(values_know_where_they_stood),
            TEST(strings_without_escapes_are_slices_of_the_input),
-           TEST(numbers_that_json_has_no_form_for_become_null), TEST(mutated_texts_never_crash))
+           TEST(numbers_that_json_has_no_form_for_become_null), TEST(mutated_texts_never_crash),
+           TEST(map_is_filled_pair_by_pair))

@@ -1,6 +1,5 @@
 #include "windrow/daemon/status.h"
 
-#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,44 +7,9 @@
 #include "twcs/compaction/compaction.h"
 #include "windrow/daemon/service.h"
 
-/* A map under construction; `items` has room for all its pairs. */
-struct map_builder {
-    struct doc map;
-    struct doc *items;
-    uint32_t pair_capacity;
-    struct arena *arena;
-};
-
-static struct map_builder map_begin(struct arena *arena, uint32_t pair_capacity)
-{
-    struct map_builder builder = {.arena = arena, .pair_capacity = pair_capacity};
-
-    builder.items = doc_items(arena, 2 * pair_capacity);
-    builder.map = (struct doc){.type = DOC_MAP, .items = builder.items};
-    return builder;
-}
-
-static void map_put(struct map_builder *builder, const char *key, struct doc value)
-{
-    assert(builder->map.count < builder->pair_capacity);
-    builder->items[2 * builder->map.count] = doc_string(builder->arena, key);
-    builder->items[2 * builder->map.count + 1] = value;
-    builder->map.count++;
-}
-
-static struct doc null_doc(void)
-{
-    return (struct doc){.type = DOC_NULL};
-}
-
 static struct doc text_or_null(struct arena *arena, const char *text)
 {
-    return text && *text ? doc_string(arena, text) : null_doc();
-}
-
-static struct doc boolean_doc(bool value)
-{
-    return (struct doc){.type = DOC_BOOL, .boolean = value};
+    return text && *text ? doc_string(arena, text) : doc_null();
 }
 
 static struct doc u64_doc(uint64_t value)
@@ -55,32 +19,32 @@ static struct doc u64_doc(uint64_t value)
 
 static struct doc segment_doc(struct arena *arena, const struct store_segment_info *segment)
 {
-    struct map_builder map;
+    struct doc map;
 
     if (segment->file_number == 0)
-        return null_doc();
-    map = map_begin(arena, 3);
-    map_put(&map, "kind", doc_string(arena, segment_kind_name(segment->kind)));
-    map_put(&map, "bytes", u64_doc(segment->bytes));
-    map_put(&map, "recall", segment->recall < 0 ? null_doc() : doc_number(segment->recall));
-    return map.map;
+        return doc_null();
+    map = doc_map(arena, 3);
+    doc_put(&map, "kind", doc_string(arena, segment_kind_name(segment->kind)));
+    doc_put(&map, "bytes", u64_doc(segment->bytes));
+    doc_put(&map, "recall", segment->recall < 0 ? doc_null() : doc_number(segment->recall));
+    return map;
 }
 
 static struct doc window_doc(struct arena *arena, const struct compaction_view *view, size_t i)
 {
     const struct store_window_info *window = &view->info.windows[i];
-    struct map_builder map = map_begin(arena, 8);
+    struct doc map = doc_map(arena, 8);
 
-    map_put(&map, "start_ms", doc_integer(window->start_ms));
-    map_put(&map, "end_ms", doc_integer(window->start_ms + window->length_ms));
-    map_put(&map, "state", doc_string(arena, store_window_state(window)));
-    map_put(&map, "rows", u64_doc(window->live_rows));
-    map_put(&map, "bytes", u64_doc(window->total_bytes));
-    map_put(&map, "generation", u64_doc(window->generation));
-    map_put(&map, "segment", segment_doc(arena, &window->run.segment));
-    map_put(&map, "drop_blocked_by",
+    doc_put(&map, "start_ms", doc_integer(window->start_ms));
+    doc_put(&map, "end_ms", doc_integer(window->start_ms + window->length_ms));
+    doc_put(&map, "state", doc_string(arena, store_window_state(window)));
+    doc_put(&map, "rows", u64_doc(window->live_rows));
+    doc_put(&map, "bytes", u64_doc(window->total_bytes));
+    doc_put(&map, "generation", u64_doc(window->generation));
+    doc_put(&map, "segment", segment_doc(arena, &window->run.segment));
+    doc_put(&map, "drop_blocked_by",
             text_or_null(arena, twcs_drop_blocker(&view->policy, &view->clock, &view->windows[i])));
-    return map.map;
+    return map;
 }
 
 static const struct ingest_partition_status *partition_of(
@@ -94,54 +58,53 @@ static const struct ingest_partition_status *partition_of(
     return NULL;
 }
 
-static void put_partition(struct map_builder *map, const struct ingest_partition_status *partition,
-                          struct store_shard *shard)
+static void put_partition(struct doc *map, const struct ingest_partition_status *partition,
+                          struct store_shard *shard, struct arena *arena)
 {
-    struct arena *arena = map->arena;
     const char *stopped = store_shard_stopped(shard);
-    struct doc none = null_doc();
+    struct doc none = doc_null();
 
     if (partition && partition->stopped[0])
         stopped = partition->stopped;
-    map_put(map, "topic", partition ? doc_string(arena, partition->topic) : none);
-    map_put(map, "partition", partition ? doc_integer(partition->partition) : none);
-    map_put(map, "begin_offset", partition ? doc_integer(partition->begin_offset) : none);
-    map_put(map, "end_offset", partition ? doc_integer(partition->end_offset) : none);
-    map_put(map, "lag_records", partition ? doc_integer(partition->lag_records) : none);
-    map_put(map, "last_timestamp_ms", partition ? doc_integer(partition->last_timestamp_ms) : none);
-    map_put(map, "paused", partition ? boolean_doc(partition->paused) : none);
-    map_put(map, "stopped", text_or_null(arena, stopped));
-    map_put(map, "waiting", text_or_null(arena, partition ? partition->waiting : NULL));
+    doc_put(map, "topic", partition ? doc_string(arena, partition->topic) : none);
+    doc_put(map, "partition", partition ? doc_integer(partition->partition) : none);
+    doc_put(map, "begin_offset", partition ? doc_integer(partition->begin_offset) : none);
+    doc_put(map, "end_offset", partition ? doc_integer(partition->end_offset) : none);
+    doc_put(map, "lag_records", partition ? doc_integer(partition->lag_records) : none);
+    doc_put(map, "last_timestamp_ms", partition ? doc_integer(partition->last_timestamp_ms) : none);
+    doc_put(map, "paused", partition ? doc_bool(partition->paused) : none);
+    doc_put(map, "stopped", text_or_null(arena, stopped));
+    doc_put(map, "waiting", text_or_null(arena, partition ? partition->waiting : NULL));
 }
 
 static struct doc shard_doc(struct service *service, struct store_lease *lease,
                             const struct ingest_partition_status *partition, struct arena *arena)
 {
     const struct config_collection *collection = store_lease_collection(lease);
-    struct map_builder map = map_begin(arena, 18);
+    struct doc map = doc_map(arena, 18);
     struct compaction_view view;
     struct doc windows = {.type = DOC_ARRAY};
     struct doc *items;
 
     compaction_describe(lease->shard, collection, io_wall_ms(service->io), arena, &view);
-    map_put(&map, "shard", doc_string(arena, store_shard_name(lease->shard)));
-    map_put(&map, "next_offset", doc_integer(view.info.next_offset));
-    put_partition(&map, partition, lease->shard);
-    map_put(&map, "watermark_ms",
+    doc_put(&map, "shard", doc_string(arena, store_shard_name(lease->shard)));
+    doc_put(&map, "next_offset", doc_integer(view.info.next_offset));
+    put_partition(&map, partition, lease->shard, arena);
+    doc_put(&map, "watermark_ms",
             view.info.clock.watermark_ms == TWCS_NO_TIME
-                ? null_doc()
+                ? doc_null()
                 : doc_integer(view.info.clock.watermark_ms));
-    map_put(&map, "damage", text_or_null(arena, store_shard_damage(lease->shard)));
-    map_put(&map, "memtable_bytes", u64_doc(view.info.memtable_bytes));
-    map_put(&map, "log_bytes", u64_doc(view.info.log_bytes));
-    map_put(&map, "total_bytes", u64_doc(view.info.total_bytes));
+    doc_put(&map, "damage", text_or_null(arena, store_shard_damage(lease->shard)));
+    doc_put(&map, "memtable_bytes", u64_doc(view.info.memtable_bytes));
+    doc_put(&map, "log_bytes", u64_doc(view.info.log_bytes));
+    doc_put(&map, "total_bytes", u64_doc(view.info.total_bytes));
     items = doc_items(arena, (uint32_t)view.info.window_count);
     for (size_t i = 0; i < view.info.window_count; i++)
         items[i] = window_doc(arena, &view, i);
     windows.items = items;
     windows.count = (uint32_t)view.info.window_count;
-    map_put(&map, "windows", windows);
-    return map.map;
+    doc_put(&map, "windows", windows);
+    return map;
 }
 
 /* The partitions that this process does not serve; null while it is not known which there are. */
@@ -150,7 +113,7 @@ static struct doc missing_doc(struct arena *arena, const struct store_coverage *
     struct doc *items = doc_items(arena, (uint32_t)coverage->missing_count);
 
     if (!coverage->known)
-        return null_doc();
+        return doc_null();
     for (size_t i = 0; i < coverage->missing_count; i++)
         items[i] = doc_string(arena, coverage->missing[i]);
     return (struct doc){
@@ -162,7 +125,7 @@ static struct doc collection_doc(struct service *service,
                                  const struct ingest_partition_status *partitions,
                                  size_t partition_count, struct arena *arena)
 {
-    struct map_builder map = map_begin(arena, 10);
+    struct doc map = doc_map(arena, 10);
     struct ingest *ingest = atomic_load(&service->ingest);
     struct store_coverage coverage;
     struct store_lease *leases;
@@ -175,39 +138,39 @@ static struct doc collection_doc(struct service *service,
                              partition_of(partitions, partition_count, leases[i].shard), arena);
         store_registry_release(service->registry, &leases[i]);
     }
-    map_put(&map, "name", doc_string(arena, collection->name));
-    map_put(&map, "dim", doc_integer(collection->dim));
-    map_put(&map, "metric", doc_string(arena, vector_metric_name(collection->metric)));
-    map_put(&map, "window_ms", doc_integer(collection->window_ms));
-    map_put(&map, "paused", boolean_doc(ingest && ingest_paused(ingest, collection->name)));
-    map_put(&map, "ttl_ms", doc_integer(collection->ttl_ms));
-    map_put(&map, "partial", boolean_doc(!store_coverage_whole(&coverage)));
-    map_put(&map, "missing", missing_doc(arena, &coverage));
-    map_put(&map, "shards",
+    doc_put(&map, "name", doc_string(arena, collection->name));
+    doc_put(&map, "dim", doc_integer(collection->dim));
+    doc_put(&map, "metric", doc_string(arena, vector_metric_name(collection->metric)));
+    doc_put(&map, "window_ms", doc_integer(collection->window_ms));
+    doc_put(&map, "paused", doc_bool(ingest && ingest_paused(ingest, collection->name)));
+    doc_put(&map, "ttl_ms", doc_integer(collection->ttl_ms));
+    doc_put(&map, "partial", doc_bool(!store_coverage_whole(&coverage)));
+    doc_put(&map, "missing", missing_doc(arena, &coverage));
+    doc_put(&map, "shards",
             (struct doc){.type = DOC_ARRAY, .count = (uint32_t)count, .items = items});
-    return map.map;
+    return map;
 }
 
 static struct doc clock_doc(struct service *service, struct arena *arena)
 {
-    struct map_builder map = map_begin(arena, 4);
+    struct doc map = doc_map(arena, 4);
     int64_t safe_ms, wall_ms;
     bool frozen = safe_clock_frozen(service->clock, &safe_ms, &wall_ms);
     char advice[512];
 
-    map_put(&map, "safe_ms", doc_integer(safe_ms));
-    map_put(&map, "wall_ms", doc_integer(wall_ms));
-    map_put(&map, "stands", boolean_doc(frozen));
-    map_put(&map, "advice",
+    doc_put(&map, "safe_ms", doc_integer(safe_ms));
+    doc_put(&map, "wall_ms", doc_integer(wall_ms));
+    doc_put(&map, "stands", doc_bool(frozen));
+    doc_put(&map, "advice",
             clock_watch_advice(service, advice, sizeof(advice)) ? doc_string(arena, advice)
-                                                                : null_doc());
-    return map.map;
+                                                                : doc_null());
+    return map;
 }
 
 void status_build(struct service *service, struct arena *arena, struct doc *out)
 {
     const struct config *config = service->config;
-    struct map_builder map = map_begin(arena, 8);
+    struct doc map = doc_map(arena, 8);
     struct ingest *ingest = atomic_load(&service->ingest);
     struct ingest_partition_status *partitions = NULL;
     size_t partition_count = ingest ? ingest_status(ingest, arena, &partitions) : 0;
@@ -218,22 +181,22 @@ void status_build(struct service *service, struct arena *arena, struct doc *out)
     for (size_t i = 0; i < config->collection_count; i++)
         items[i] =
             collection_doc(service, &config->collections[i], partitions, partition_count, arena);
-    map_put(&map, "node", doc_string(arena, config->node));
-    map_put(&map, "version", doc_string(arena, WINDROW_VERSION));
-    map_put(&map, "uptime_seconds",
+    doc_put(&map, "node", doc_string(arena, config->node));
+    doc_put(&map, "version", doc_string(arena, WINDROW_VERSION));
+    doc_put(&map, "uptime_seconds",
             doc_integer((io_monotonic_ns(service->io) - service->start_ns) / 1000000000));
-    map_put(&map, "ready", boolean_doc(ready));
-    map_put(&map, "why", ready ? null_doc() : text_or_null(arena, why));
-    map_put(&map, "clock", clock_doc(service, arena));
+    doc_put(&map, "ready", doc_bool(ready));
+    doc_put(&map, "why", ready ? doc_null() : text_or_null(arena, why));
+    doc_put(&map, "clock", clock_doc(service, arena));
     if (service->indexer) {
         struct doc workers;
         indexer_status(service->indexer, arena, &workers);
-        map_put(&map, "workers", workers);
+        doc_put(&map, "workers", workers);
     }
-    map_put(&map, "collections",
+    doc_put(&map, "collections",
             (struct doc){
                 .type = DOC_ARRAY, .count = (uint32_t)config->collection_count, .items = items});
-    *out = map.map;
+    *out = map;
 }
 
 static const char *const states[] = {"open", "sealing", "sealed", "indexed"};
