@@ -1,3 +1,9 @@
+/* One thread for what appends and readers should not wait for. Members are walked in the list while
+ * the lock is let go for each one's work: `busy` says which one that is, so that only its removal
+ * waits. New members come in front and are seen in the next round.
+ *
+ * `due` is looked at twice, for speed outside the lock and for truth under it: a wake that finds it
+ * set already costs one atomic exchange. */
 #include "store/background.h"
 
 #include <pthread.h>

@@ -1,5 +1,14 @@
 /* The compaction verb: seals a window, merges some of its unsealed files, or moves one of them to
- * another level. What merges have in common is in compaction.c. */
+ * another level. What merges have in common is in compaction.c.
+ *
+ *     seal    flush what memtables hold of the window -> all of its files into one sealed run
+ *     merge   named files into runs of a level, cut at target_file_bytes
+ *     move    one edit: a file that overlaps nothing in the next level need not be written again
+ *
+ * All three run under the window lock, so that what they chose is still there when they commit. A
+ * seal takes every file of the window, the sealed run of an earlier seal included: that is what a
+ * reseal is. Chunks that are flushed meanwhile are not inputs; they stay beside the run until the
+ * next reseal. */
 #include "store/compaction.h"
 #include "store/operations.h"
 

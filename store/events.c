@@ -1,3 +1,15 @@
+/* Waits and listeners of a store. The race that events.h describes, in this file's terms:
+ *
+ *     waiting thread             notifying thread
+ *     waiting + 1                makes `met` true
+ *     lock, met?, sleep          waiting == 0? return
+ *                                lock, broadcast
+ *
+ * If the notifier reads 0, its change came before the count in the one order of all sequentially
+ * consistent operations, and the waiting thread's look sees it. Otherwise it broadcasts under the
+ * lock, which the waiting thread holds from its look until it sleeps.
+ *
+ * Listeners are called under a read lock: many at a time, and removal waits for all of them. */
 #include "store/events.h"
 
 #include <stdlib.h>

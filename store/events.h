@@ -2,7 +2,7 @@
  *
  *     listeners  functions that are called: a flush is due, the windows of a shard changed
  *     waits      threads that sleep on one condition: for an offset, for room, for the last
- * snapshot
+ *                snapshot
  *
  * What happens often (an append) looks at a count of waiting threads and does nothing more when it
  * is 0. The race: a waiting thread first raises the count, then takes the lock, then looks at what

@@ -1,3 +1,14 @@
+/* What a shard's folder holds beyond what the manifest says: logs that prove that the manifest has
+ * lost its last edits, and orphans.
+ *
+ * A log is used only after the edit that names its generation is durable. So a whole frame of a
+ * generation that the manifest does not know means that the manifest lost edits which once were
+ * durable. Opening such a shard would lose records: it is refused.
+ *
+ * Orphans. After a crash there may be files whose edit
+ * was never committed, and files whose drop was committed and whose unlink was not. The manifest
+ * decides: a number it has reserved and refers to no more is ours to remove; a number above those
+ * that were ever reserved is not (somebody put it there), and so is any name we do not know. */
 #include "store/folder.h"
 
 #include <inttypes.h>

@@ -1,3 +1,14 @@
+/* Frames of the log: one group of records, built whole in memory and written with one call.
+ *
+ *     header | records | keys | payloads | gap to 64 bytes | vectors | zeros to 4096 bytes
+ *
+ * Vectors lie together and aligned because they are never copied again: the memtable points at
+ * them, and after the flush the log file is the chunk's vector column. The size is a multiple of
+ * 4096 because it is written past the page cache.
+ *
+ * A frame is told from the remains of an earlier use of the file by its identity (file number, log
+ * generation, salt, position), which is in the header and in the checksum. So a frame that is cut
+ * short, stale or misplaced fails one check, and reading ends there. */
 #include "store/log_frame.h"
 
 #include <assert.h>
@@ -47,6 +58,8 @@ int log_frame_plan(const struct store_group *group, const uint32_t *indices, uin
     return 0;
 }
 
+/* Over everything behind the checksum itself, gaps and padding included: what is on the device is
+ * known to the last byte. */
 uint64_t log_frame_checksum(const struct log_frame_header *header)
 {
     const uint8_t *bytes = (const uint8_t *)header;

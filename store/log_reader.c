@@ -1,3 +1,8 @@
+/* Happy path: take a buffer of the log's size, read the whole file into it past the page cache, sync
+ * the file. The sync is there because what the last process wrote without one may be read now and
+ * lost in the next crash: replayed rows would be visible and not durable.
+ *
+ * The bytes are not looked at here. The replay checks each frame (recovery.c). */
 #include "store/log_reader.h"
 
 #include <inttypes.h>

@@ -17,6 +17,7 @@
 
 enum { NUMBERS_LOW = 16 };
 
+/* The name of a manifest file; numbers only grow. */
 static void manifest_path(const char *directory, uint64_t number, char *path)
 {
     snprintf(path, PATH_MAX, "%s/MANIFEST-%06" PRIu64, directory, number);
@@ -72,6 +73,9 @@ void manifest_count_bytes(struct manifest *manifest, struct metric *bytes_writte
     pthread_mutex_unlock(&manifest->lock);
 }
 
+/* Order of a roll. The new file is whole and durable, name included, before CURRENT names it; the
+ * old one goes only after that. A crash before the rename leaves an orphan, one after it leaves the
+ * old file as an orphan; both are removed when the shard is opened. */
 /* Starts the next manifest file from the state. ERROR_NO_SPACE leaves the old one in use. */
 static int manifest_roll(struct manifest *manifest, struct error *error)
 {
@@ -109,6 +113,7 @@ static int manifest_roll(struct manifest *manifest, struct error *error)
     return 0;
 }
 
+/* By way of the bytes: the copy shares no memory with the state. */
 void manifest_copy_state(struct manifest *manifest, struct manifest_state *state)
 {
     struct manifest_edit edit = {0};
@@ -175,6 +180,9 @@ static int manifest_start(struct manifest *manifest, uint32_t dim, uint32_t metr
     return manifest_roll(manifest, error);
 }
 
+/* The end of the file may be torn: a crash during the last commit. What is read is synced, as it may
+ * only be in the page cache, then a torn manifest is rolled, so that no later edit lies behind
+ * bytes that cannot be read. */
 static int manifest_resume(struct manifest *manifest, uint64_t number, struct error *error)
 {
     char path[PATH_MAX];
@@ -247,6 +255,9 @@ void manifest_close(struct manifest *manifest)
     free(manifest);
 }
 
+/* A write that failed for lack of space is known to be incomplete: the position does not move, and
+ * the next frame is written over it. After any other failure the frame may count or not, and so may
+ * what the caller did for it: ERROR_IO, which stops the shard. */
 /* Writes one frame and applies it. Under the lock. */
 static int commit_body(struct manifest *manifest, const struct buffer *body, struct error *error)
 {
@@ -303,6 +314,8 @@ int manifest_commit(struct manifest *manifest, struct manifest_edit *edit, struc
     return code;
 }
 
+/* Numbers are reserved by the block, so that most files cost no edit. Numbers that a crash leaves
+ * unused are never given out again: `next_file_number` is durable before any of them is used. */
 int manifest_reserve(struct manifest *manifest, uint64_t *number, struct error *error)
 {
     struct manifest_edit edit = {0};

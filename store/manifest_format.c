@@ -1,3 +1,9 @@
+/* Frames of a manifest and the line in CURRENT, to bytes and back; manifest_format.h draws them.
+ *
+ * Reading ends at the first frame that is not whole. Mostly that is the torn end of the last commit:
+ * it was never acknowledged, and the shard opens without it. But when a valid frame follows, edits
+ * are missing that were acknowledged: ERROR_CORRUPT. A file that ends too early between two frames
+ * cannot be told here; manifest_truncation_check (folder.c) looks for logs that are newer. */
 #include "store/manifest_format.h"
 
 #include <inttypes.h>

@@ -1,4 +1,15 @@
-/* Records of an edit: how they are written and what they do to the state. */
+/* Records of an edit: how they are written and what they do to the state.
+ *
+ * An edit's body is a row of records, each one byte of type (enum manifest_record) and the fields
+ * that manifest_format.h draws for it. Numbers are little-endian and unaligned (wire.h). For each
+ * type there are two functions here, one that writes and one that applies: they must agree field by
+ * field.
+ *
+ * Applying checks sense, not bytes: checksums were checked before. A record that names a table or
+ * log that is not there is ERROR_CORRUPT: no such edit was ever committed.
+ *
+ * Compatibility. New facts come as new record types behind the old ones (the segment's checksum,
+ * the topic fingerprint), never as fields within one: stores of earlier versions stay readable. */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,4 +1,12 @@
-/* n.mask: the rows of one table that died before the table did. Small, read whole. */
+/* n.mask: the rows of one table that died before the table did. Small, read whole.
+ *
+ *     mask_header | mask_entry[count], rows ascending | u64 checksum of all before it
+ *
+ * A mask is never changed. The next flush writes a new file with all dead rows and one edit puts it
+ * in the place of the old one, which then goes. The checksum is bound to the mask's number and to
+ * the table's: a mask that was put beside another table, or another file under this name, fails.
+ *
+ * An entry has the offset at which its row died, as memory has: sstable.h says what it is for. */
 #include <assert.h>
 #include <limits.h>
 #include <stdlib.h>

@@ -1,3 +1,6 @@
+/* Buffers of memtables are large and come from mmap, so that they go back to the system at once.
+ * A few of one size are kept for the next memtable, only while less than half of the quota is in
+ * use: they count as used. Giving one back may be what an append waits for (events_room). */
 #include "store/memory.h"
 
 #include <stdlib.h>

@@ -1,3 +1,17 @@
+/* The memtable: rows of one log file, in memory until their flush.
+ *
+ *     segments   rows in order of arrival; segment k has 1024 * 2^k of them and never moves
+ *     skip list  the same rows by key
+ *     filter     a bloom filter of all keys, for the search for older versions
+ *     windows    how many rows and which times each window has (notes lock)
+ *     buffer     the bytes of the log file's frames: keys, payloads and vectors are pointers here
+ *
+ * One writer, under the append lock. Readers see the rows below `row_count`, which they load with
+ * acquire: a row, its segment and its bytes are complete before the count is stored. A row in the
+ * skip list may be newer than the count or the snapshot; readers compare its offset.
+ *
+ * Doubling segments make a row's place a few instructions, and growing never copies a row that a
+ * reader may be looking at. */
 #include "store/memtable.h"
 
 #include <assert.h>
@@ -78,6 +92,8 @@ struct memtable_row *memtable_row(const struct memtable *memtable, uint32_t row)
     return atomic_load_explicit(&memtable->segments[segment], memory_order_acquire) + (row - first);
 }
 
+/* Windows are aligned to the epoch, times before 1970 included: the remainder of a negative time is
+ * negative and is moved up. */
 int64_t memtable_window_start(int64_t event_time_ms, int64_t window_ms)
 {
     int64_t rest;
@@ -92,6 +108,7 @@ int64_t memtable_window_start(int64_t event_time_ms, int64_t window_ms)
     return event_time_ms < INT64_MIN + rest ? INT64_MIN : event_time_ms - rest;
 }
 
+/* The last window first: records come nearly in order of time. */
 static uint32_t window_find(struct memtable *memtable, int64_t event_time_ms)
 {
     int64_t start = memtable_window_start(event_time_ms, memtable->window_ms);

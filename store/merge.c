@@ -32,7 +32,8 @@ struct sample {
     size_t key_bytes;
 };
 
-/* Ranges. */
+/* Ranges. Their bounds are keys, so that all versions of an id fall into one range and one thread
+ * decides which of them wins. */
 
 /* How many outputs there should be: by the rows that are not masked. */
 static size_t count_ranges(const struct merge *merge)
@@ -61,7 +62,8 @@ static int compare_samples(const void *a, const void *b)
     return table_key_compare(left->key, left->key_bytes, right->key, right->key_bytes);
 }
 
-/* Every step-th key of every input, sorted. */
+/* Every step-th key of every input, sorted: each stands for `step` rows. Keys point into the tables,
+ * which stay open as long as the merge. */
 static struct sample *take_samples(const struct merge *merge, size_t range_count, size_t *count)
 {
     struct sample *samples;
@@ -85,6 +87,8 @@ static struct sample *take_samples(const struct merge *merge, size_t range_count
     return samples;
 }
 
+/* Fewer than wanted when samples repeat a key: a range must not begin with the key that the one
+ * before it began with. */
 static size_t cut_ranges(const struct merge *merge, struct merge_range **ranges)
 {
     size_t wanted = count_ranges(merge);
@@ -199,7 +203,12 @@ void merge_outputs_release(struct store_shard *shard, struct merge_outputs *outp
     *outputs = (struct merge_outputs){0};
 }
 
-/* Masks. */
+/* Masks.
+ *
+ * Rows of the inputs go on dying while the merge reads them. A row that died after the merge looked
+ * at it is in an output and alive there: its mask is carried over, by key and offset. It is done
+ * twice, see compaction.c: before the edit for what the edit makes durable, and under the append
+ * lock for the rest, when nothing can die any more. */
 
 static struct sstable *output_of(const struct merge_outputs *outputs, const uint8_t *key,
                                  size_t key_bytes)

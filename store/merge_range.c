@@ -117,6 +117,8 @@ static bool load_entries(struct range_job *job)
     return load->count > 0;
 }
 
+/* A counting sort by table: `slots` says where an entry's payload is, `rows` lists each table's rows
+ * together, ascending in key order. So each table is asked once for a whole load. */
 static int load_payloads(struct range_job *job, struct error *error)
 {
     struct load *load = &job->load;
@@ -143,6 +145,7 @@ static int load_payloads(struct range_job *job, struct error *error)
 
 /* Pieces. */
 
+/* `copies` of a piece has room for all its vectors, each table takes the next part of it. */
 /* By copy: packed tables, and helpers, who are there to wait for the bytes. */
 static int gather_copies(const struct range_job *job, struct piece *piece, uint32_t table,
                          float **to, struct error *error)

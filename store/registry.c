@@ -1,3 +1,21 @@
+/* The shard registry: entries in one order (collection, then name), each with a count of leases.
+ *
+ * Happy path. open_entry opens the shard outside the lock, links the entry in and tells listeners.
+ * Users lease it (store_registry_acquire) and give the lease back. close_matching takes it out.
+ *
+ * Closing, step by step:
+ *   1. `leaving` becomes true under the lock: nobody gets a new lease.
+ *   2. `closing` of the leases becomes true and listeners hear `leaving`: long work stops.
+ *   3. The closer sleeps on `released` until no lease is left.
+ *   4. Listeners hear `closing`, the shard is flushed and closed, then the entry goes. Until then
+ *      its name is taken, so that no folder is ever open twice.
+ *
+ * The race between opening and closing. An entry is visible to close_matching before its listeners
+ * have heard of it. So it begins with one lease, which is given back after `opened` was told: no
+ * listener hears of a closing first.
+ *
+ * Locks. listen_lock comes before `lock`. Neither is held while a shard opens, closes or is
+ * searched. A lease needs no lock: it is a count that keeps the entry and its shard. */
 #include "store/registry.h"
 
 #include <assert.h>
@@ -12,6 +30,7 @@
 #include "store/events.h"
 #include "store/shard.h"
 
+/* One open shard. `next`, `collection`, `name` and `shard` do not change while it is linked in. */
 struct registry_entry {
     struct registry_entry *next;
     const struct config_collection *collection;
@@ -575,6 +594,7 @@ void store_registry_expect(struct store_registry *registry, const char *collecti
         expectation_free(former);
 }
 
+/* Whether a search of the shard would find the id now: masked and expired versions do not count. */
 static bool holds(struct store_shard *shard, const uint8_t *key, size_t key_bytes, int64_t now_ms)
 {
     struct store_snapshot *snapshot = store_snapshot_acquire(shard, now_ms);
@@ -689,6 +709,8 @@ const struct config_collection *store_lease_collection(const struct store_lease 
     return entry->collection;
 }
 
+/* Waits for a shard that is not open here cannot sleep on its store_shard_wait_visible. They sleep
+ * until some shard was opened, then look again: openings are rare. */
 struct opening {
     const struct store_registry *registry;
     uint64_t seen;

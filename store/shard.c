@@ -8,6 +8,10 @@
 
 #include "base/logger.h"
 
+/* After a failed sync nobody knows what is on the device, and a second sync may report success for
+ * pages that were dropped. So the first ERROR_IO stops all writes of the shard until it is opened
+ * again, which reads what is really there. Searches go on. The text is filled once, before the
+ * pointer to it is published: readers take no lock. */
 int shard_check_stop(struct store_shard *shard, int code, const struct error *error)
 {
     if (code != ERROR_IO)
@@ -29,6 +33,8 @@ int shard_check_running(const struct store_shard *shard, struct error *error)
     return stopped ? error_set(error, ERROR_IO, "%s", stopped) : 0;
 }
 
+/* The notes lock is for the counts by window: the active memtable adds windows meanwhile. A record
+ * that is appended right after the look is late for a seal, as it would be a moment later. */
 bool shard_memtables_touch(struct store_shard *shard, int64_t start_ms, int64_t length_ms)
 {
     struct version *version = version_acquire(shard);
@@ -107,6 +113,9 @@ const char *store_shard_damage(const struct store_shard *shard)
     return atomic_load(&shard->damages.shown);
 }
 
+/* The publisher counts itself before it waits; the appender looks at the count after it got the lock
+ * and waits while there is one. The last publisher to get the lock wakes the appender, which goes
+ * on when this lock is given back. */
 void shard_publish_lock(struct store_shard *shard)
 {
     atomic_fetch_add(&shard->writer.publishers_waiting, 1);
@@ -134,6 +143,7 @@ void shard_appended(struct store_shard *shard, bool visible)
                 memory_is_short(&store->memory) || store_shard_needs_flush(shard));
 }
 
+/* Room first: a thread that waits for room must not depend on listeners, which may take long. */
 void shard_windows_changed(struct store_shard *shard)
 {
     struct store *store = shard->store;

@@ -5,11 +5,12 @@
  * taken:
  *
  *     flush_lock     one flush at a time
- *     commit.lock    the commit lock. Flush, compaction, drop, attach, rebuild: from choosing what
- * an edit says until the version that shows it is published writer.lock    the append lock. One
- * append at a time; versions are published and rows die under it windows.lock   the notes lock.
- * Counts by window, in memtables and in the shard leaves         manifest, garbage.lock, logs.lock,
- * stop.lock; the store's memory and events
+ *     commit.lock    the commit lock. Flush, compaction, drop, attach, rebuild hold it from
+ *                    choosing what an edit says until the version that shows it is published
+ *     writer.lock    the append lock. One append at a time. Versions are published and rows die
+ *                    under it
+ *     windows.lock   the notes lock. Counts by window, in memtables and in the shard
+ *     leaves         manifest, garbage.lock, logs.lock, stop.lock; the store's memory and events
  *
  * The window lock (window_lock_take) is no mutex: a compaction, a drop or a rebuild takes it before
  * all of these and keeps it while it reads and writes files. Readers take no lock at all.

@@ -1,3 +1,7 @@
+/* A skip list with one writer and any number of readers, over an arena that is never freed before
+ * the memtable. A node is filled before the pointer to it is released, and nodes are never
+ * unlinked: a reader follows what it sees and always comes to the end. Levels are linked from the
+ * lowest up, so that a node that is found above is there below. */
 #include "store/skiplist.h"
 
 #include <assert.h>

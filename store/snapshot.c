@@ -14,6 +14,7 @@
 #include "store/shard.h"
 #include "store/snapshot.h"
 
+/* A memtable may hold any time: it is never left out of a search by its bounds. */
 static void fill_memtable(struct store_source *source, struct memtable *memtable)
 {
     *source = (struct store_source){

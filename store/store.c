@@ -1,3 +1,14 @@
+/* A store: the data folder, its lock, and what all shards share (memory, events, pools).
+ *
+ *     DATA_DIR/LOCK                      held while a process has the folder open
+ *     DATA_DIR/COLLECTION/SHARD/CURRENT  makes the folder a shard
+ *
+ * Opening makes the folder with all above it and syncs the parent: a record is acknowledged only in
+ * a folder whose name survives a crash. The lock is the kernel's, on the open file: it goes with
+ * the process, however that ends.
+ *
+ * A shard exists from the rename of its first CURRENT until CURRENT is unlinked. Anything else in
+ * such a folder is the remains of a crash. */
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -45,6 +45,8 @@ void version_ref(struct version *version)
     atomic_fetch_add_explicit(&version->refs, 1, memory_order_relaxed);
 }
 
+/* Whoever drops the last reference lets go of everything in it. That may be a search thread: what
+ * becomes garbage is put on a list (garbage_add), nothing is unmapped or unlinked here. */
 void version_unref(struct version *version)
 {
     if (!version || atomic_fetch_sub_explicit(&version->refs, 1, memory_order_acq_rel) != 1)
@@ -88,6 +90,9 @@ void version_remove_memtable(struct version *version, const struct memtable *mem
     assert(false && "memtable is not in the version");
 }
 
+/* The order of entries in a version: windows by time; in a window the sealed run before chunks and
+ * unsealed runs; those by their first offset. Readers count on it: store_snapshot_find walks it
+ * backwards, from new to old, and version_window expects a window's entries side by side. */
 static int compare_sstables(const struct sstable *a, const struct sstable *b)
 {
     if (a->description.window_start_ms != b->description.window_start_ms)
@@ -136,6 +141,8 @@ void version_remove_sstable(struct version *version, const struct sstable *sstab
     assert(false && "sstable is not in the version");
 }
 
+/* The flags are set before the reference goes: whoever drops the last one, here or in a search,
+ * sees that the files are to be unlinked. */
 void version_drop_sstable(struct version *version, struct sstable *sstable)
 {
     struct version_entry *entry = version_find(version, sstable->description.file_number);
@@ -170,6 +177,8 @@ size_t version_window(const struct version *version, int64_t start_ms, int64_t l
     return count;
 }
 
+/* The reference is taken inside the epoch section: see the race at the top. `current` is never NULL
+ * while the shard is open, and a shard that closes waits for its snapshots first. */
 struct version *versions_acquire(struct shard_versions *versions)
 {
     unsigned slot = epoch_enter(versions->epoch);
@@ -213,6 +222,8 @@ static void release_version(void *version)
     version_unref(version);
 }
 
+/* The exchange is sequentially consistent: a reader that sees an offset published after it also
+ * sees the version (snapshot.c relies on this). */
 void versions_publish(struct shard_versions *versions, struct version *version)
 {
     struct version *old;
@@ -241,6 +252,8 @@ void attachment_ref(struct attachment *attachment)
     atomic_fetch_add_explicit(&attachment->refs, 1, memory_order_relaxed);
 }
 
+/* As with sstables, the last reader only puts it on the garbage list: a search never pays for
+ * unmapping or unlinking a segment. */
 void attachment_unref(struct attachment *attachment)
 {
     if (attachment && atomic_fetch_sub_explicit(&attachment->refs, 1, memory_order_acq_rel) == 1)

@@ -1,3 +1,6 @@
+/* Runs work on a window under its window lock, and tells what changed once the lock is free: whoever
+ * is woken by it can take the window. Garbage is collected before (there may be space to gain) and
+ * after (the work has just dropped files). */
 #include "store/operations.h"
 
 int window_lock_run(struct store_shard *shard, const char *verb, int64_t start_ms,

@@ -1,5 +1,14 @@
 /* Notes of windows are never removed: a window that comes again after it was dropped goes on with
- * the next generation, and there are few of them (one a window that this process has seen). */
+ * the next generation, and there are few of them (one a window that this process has seen).
+ *
+ * The window lock is a flag in the note, not a mutex: work on a window takes minutes, moves between
+ * threads of a pool, and whoever finds it taken does something else (ERROR_BUSY) or sleeps in
+ * store_shard_wait_window. Whoever releases it first counts locks_released, then notifies, so that
+ * a wait that began between the two sees one of them.
+ *
+ * Pending numbers close a gap between two truths. A file that is being written is in no edit, so
+ * the manifest alone would call it an orphan; describe counts such files as temporary bytes.
+ * Orphans are only removed while a shard opens, when nothing is pending. */
 #include "store/windows.h"
 
 #include <stdlib.h>
@@ -20,6 +29,7 @@ void windows_destroy(struct shard_windows *windows)
     free(windows->pending);
 }
 
+/* From the end: the newest windows are asked for most. */
 struct window_note *windows_note(struct shard_windows *windows, int64_t start_ms, int64_t length_ms)
 {
     struct window_note *grown;
@@ -74,6 +84,8 @@ bool window_lock_is_free(struct shard_windows *windows, int64_t start_ms, int64_
     return !locked;
 }
 
+/* The number is durable in the manifest before the file exists: a crash leaves an orphan that the
+ * next opening may remove, never a file whose number is given out again. */
 int windows_pending_reserve(struct shard_windows *windows, struct manifest *manifest,
                             uint64_t *number, struct error *error)
 {
@@ -131,6 +143,8 @@ size_t damages_edit_drop(const struct shard_damages *damages, int64_t start_ms, 
     return count;
 }
 
+/* Mask and segment of a damaged table keep their files until the next opening, which removes what
+ * no edit names. */
 void damages_forget(struct shard_damages *damages, struct io *io, const char *directory,
                     int64_t start_ms, int64_t length_ms)
 {

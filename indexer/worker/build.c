@@ -1,3 +1,9 @@
+/* Recall is measured on the file as it is mapped, not on the graph in memory: what is judged is what
+ * searches will read.
+ *
+ * The sample. Queries are rows of the segment itself, evenly spread; the row is not counted
+ * as its own neighbour. The truth is brute force, bounded by WORK_MAX. Hits count by score, not by
+ * row, and a hair below the k-th exact score: rows that tie are equally right. */
 #include "indexer/worker/build.h"
 
 #include <math.h>
@@ -26,6 +32,7 @@ static const float *vector_of(void *context, uint32_t row, struct error *error)
     return sample->vectors + (size_t)row * sample->dim;
 }
 
+/* As many as brute force can afford: at 10^6 rows of 768 numbers, 26. */
 static uint32_t query_count(const struct recall_sample *sample)
 {
     double work = (double)sample->row_count * sample->dim;
@@ -205,6 +212,7 @@ static int write_segment(struct build *build, const struct index_build_options *
     return code;
 }
 
+/* The file of a try that is not good enough, or of a build that failed. */
 static void remove_segment(struct build *build)
 {
     struct error error = {0};
@@ -291,6 +299,9 @@ static int rename_segment(struct build *build, const char *directory, struct err
     return io_sync_directory(build->io, directory, error);
 }
 
+/* After a failed edit the file stays with the build, whose end removes it. Should the edit count
+ * after all (ERROR_IO: nobody knows), the next opening finds no file, takes the segment away
+ * (store_shard_load_segment) and it is built again. */
 int worker_build_attach(struct build *build, struct store_shard *shard, uint64_t file_number,
                         struct error *error)
 {
