@@ -1,3 +1,13 @@
+/* One exchange is driven by the thread that waits for it: libcurl's multi interface runs all of its
+ * requests, and nothing here is shared with other exchanges but the idle connections and the
+ * latencies.
+ *
+ *     wanted     a shard, its owners by preference, how many of them were asked, whether some
+ *                request under way wants it, whether an answer served it
+ *     request    one node, for some shards; hedged from hedge_ns on
+ *
+ * A shard that is not served and that no request under way wants is asked for at its next owner.
+ * The exchange ends when all are served, when no owner is left, or with its time. */
 #include "indexer/cluster/exchange.h"
 
 #include <curl/curl.h>

@@ -1,3 +1,10 @@
+/* Lloyd's iterations. Assignment takes nearly all of the time: it is a matrix product of codes, a
+ * block of rows against all centroids, on as many threads as there are. Each thread has its own copy
+ * of the centroids' codes in front of which the rows are put, because the matrix wants both in one
+ * view.
+ *
+ * Sums are made in the order of rows within each centroid, by one thread for each centroid: the
+ * outcome is the same to the bit for any number of threads. */
 #include "indexer/index/kmeans.h"
 
 #include <assert.h>

@@ -1,3 +1,5 @@
+/* Packing of links, and their checks when a file is opened. Bits of a node's links run from the
+ * lowest of its first byte upwards; a node begins at a whole byte. */
 #include "indexer/index/links.h"
 
 #include "indexer/index/build_tools.h"

@@ -1,3 +1,6 @@
+/* Training and packing of product codes. Samples come as columns, one dimension behind the other:
+ * the kernels assign sixteen or more rows to codewords at a time. Each part is trained alone, with a
+ * seed of its own, so that the outcome does not depend on the number of threads. */
 #include "indexer/index/pq.h"
 
 #include <assert.h>

@@ -1,3 +1,6 @@
+/* Selecting and sorting of (score, row) entries as 64-bit numbers: quickselect and quicksort with
+ * branch-free partitioning, and heapsort where pivots stay bad, so that no order of scores makes
+ * them quadratic. */
 #include "indexer/index/rerank.h"
 
 #include <stdbool.h>

@@ -1,3 +1,13 @@
+/* One operation at the peers. The answers are hostile until they are checked.
+ *
+ * Happy path: write_request makes the body once for all nodes; the exchange puts the names of the
+ * shards in front (query_peer_request) and sends it. The process's own shards are searched
+ * meanwhile. gather_finish waits, and accept_answer reads each answer on the thread that waits, one
+ * after the other, so that `take` needs no lock.
+ *
+ * An answer counts as a whole or not at all: the head, the list of shards and the result are checked
+ * before anything of it is kept, and a shard counts once, whoever answers first. What is refused
+ * here is asked for at the shard's next owner. */
 #include "indexer/query/gather.h"
 
 #include <assert.h>
@@ -38,6 +48,7 @@ static void write_request(struct gather *gather, const struct doc *op)
     doc_write_msgpack(&gather->body, &map.doc);
 }
 
+/* [shard names, request]: the request is the same for all nodes, so that it is encoded once. */
 void query_peer_request(const struct query_peer_call *call, const char *const *shards,
                         size_t shard_count, struct buffer *out)
 {
@@ -101,6 +112,7 @@ static int take_error(struct gather *gather, const struct query_peer_answer *ans
     return 0;
 }
 
+/* The version first: what another version means by the rest is not known. */
 static int check_head(const struct gather *gather, const struct doc *whole, struct error *error)
 {
     const struct config_collection *collection = gather->view->collection;

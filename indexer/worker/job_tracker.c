@@ -1,3 +1,10 @@
+/* An open hash table of what this process knows about jobs, keyed by the hash of the file that a job
+ * is for. It is a memory, not a truth: a lost entry means that a job is published once more, which
+ * finds its work done. So two files of one hash (64 bits) cost a delay at worst, and the table may
+ * forget when it is full.
+ *
+ * Linear probing, at most half full; entries are never removed, only set to JOB_NONE, which growing
+ * drops. */
 #include "indexer/worker/job_tracker.h"
 
 #include <stdio.h>

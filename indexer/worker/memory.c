@@ -1,3 +1,9 @@
+/* indexer.build_memory_max_bytes, as a count under one lock. A build takes all that it may need
+ * before it begins: two builds that took theirs bit by bit could each wait for the other.
+ *
+ * A build that waits gives its place in the thread pool away. It takes its memory under the lock
+ * that it was woken with, so that nobody comes between; the largest builds may wait long while small
+ * ones pass. */
 #include "indexer/worker/memory.h"
 
 void build_memory_create(struct build_memory *memory, const uint64_t *limit_bytes,

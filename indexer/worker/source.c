@@ -1,3 +1,8 @@
+/* What a build reads from a shard. The snapshot that the caller holds keeps file, mapping and
+ * segments in place while the build runs, whatever compactions do meanwhile.
+ *
+ * A run is named by its generation, a chunk by its file number: a reseal gives the window another
+ * generation, and a build over the former one is then of no use (ERROR_NOT_FOUND). */
 #include "indexer/worker/source.h"
 
 #include <stdlib.h>
@@ -64,6 +69,8 @@ int worker_source_vectors(const struct store_source *source, uint32_t dim,
     return 0;
 }
 
+/* Which codebook a new segment shares. Segments of one codebook are searched as one group, so the
+ * nearest window's is taken: before the own window if there is one, else behind it. */
 struct choice {
     const struct index_segment *segment; /* mapped while its snapshot is held */
     uint64_t number;
@@ -97,6 +104,7 @@ static void choose(struct choice *choice, const struct store_snapshot *snapshot,
     }
 }
 
+/* All snapshots are held until the copy is made: the chosen segment is mapped by one of them. */
 struct index_ivf_codebook *worker_source_codebook(struct store_registry *registry,
                                                   const char *collection, int64_t start_ms,
                                                   int64_t now_ms)
