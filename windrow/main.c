@@ -50,20 +50,59 @@ static const struct command commands[] = {
     {"bench", command_bench, "build an index over vectors in a file and measure it"},
 };
 
+enum { COMMAND_COUNT = sizeof(commands) / sizeof(commands[0]) };
+
 static void print_help(FILE *out)
 {
-    fputs("windrow keeps the last N days of a stream of embeddings searchable.\n\n"
-          "Usage: windrow COMMAND [options]\n\nCommands:\n",
-          out);
-    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+    fputs("windrow " CLI_SUMMARY ".\n\nUsage: windrow COMMAND [options]\n\nCommands:\n", out);
+    for (size_t i = 0; i < COMMAND_COUNT; i++)
         fprintf(out, "  %-13s %s\n", commands[i].name, commands[i].summary);
-    fputs("\nThe config is -c FILE, or ./windrow.yaml, or /etc/windrow/windrow.yaml.\n"
-          "`windrow COMMAND --help` shows options and examples.\n",
+    fputs("\n" CLI_FILES "\n`windrow COMMAND --help` shows options and examples.\n"
+          "Exit status: " CLI_EXIT_STATUS "\n",
           out);
+}
+
+static const struct command *find_command(const char *name)
+{
+    for (size_t i = 0; i < COMMAND_COUNT; i++)
+        if (strcmp(name, commands[i].name) == 0)
+            return &commands[i];
+    return NULL;
+}
+
+static int no_such_command(const char *name)
+{
+    fprintf(stderr, "windrow: there is no command %s\n\n", name);
+    print_help(stderr);
+    return COMMAND_USAGE;
+}
+
+/* The page of a command, or of the program: the build installs them. */
+static int print_page(const char *name)
+{
+    struct manual_entry entries[COMMAND_COUNT];
+    const struct command *command = name ? find_command(name) : NULL;
+    struct buffer out = {0};
+
+    if (name && !command)
+        return no_such_command(name);
+    for (size_t i = 0; i < COMMAND_COUNT; i++)
+        entries[i] = (struct manual_entry){commands[i].name, commands[i].summary};
+    if (command)
+        manual_write_head(&out, command->name, command->summary);
+    else
+        manual_write_program(&out, entries, COMMAND_COUNT);
+    fwrite(out.data, 1, out.size, stdout);
+    buffer_destroy(&out);
+    if (!command)
+        return COMMAND_OK;
+    return command->run(2, (char *[]){(char *)command->name, "--man", NULL});
 }
 
 int main(int argc, char **argv)
 {
+    const struct command *command;
+
     if (argc < 2) {
         print_help(stderr);
         return COMMAND_USAGE;
@@ -77,11 +116,8 @@ int main(int argc, char **argv)
         printf("windrow %s\n", WINDROW_VERSION);
         return COMMAND_OK;
     }
-    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
-        if (strcmp(argv[1], commands[i].name) == 0)
-            return commands[i].run(argc - 1, argv + 1);
-    }
-    fprintf(stderr, "windrow: there is no command %s\n\n", argv[1]);
-    print_help(stderr);
-    return COMMAND_USAGE;
+    if (strcmp(argv[1], "--man") == 0)
+        return print_page(argv[2]);
+    command = find_command(argv[1]);
+    return command ? command->run(argc - 1, argv + 1) : no_such_command(argv[1]);
 }

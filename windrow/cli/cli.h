@@ -29,6 +29,20 @@ int command_trust_clock(int argc, char **argv);
 int command_inspect(int argc, char **argv);
 int command_verify(int argc, char **argv);
 
+#define CLI_SUMMARY     "keeps the last N days of a stream of embeddings searchable"
+#define CLI_FILES       "The config is -c FILE, or ./windrow.yaml, or /etc/windrow/windrow.yaml."
+#define CLI_EXIT_STATUS "0 done, 1 failed, 64 wrong usage, 78 wrong config."
+
+struct manual_entry {
+    const char *command;
+    const char *summary;
+};
+
+/* Pages in man(7) format, made from what --help prints. A command's page is its head, then what the
+ * command itself writes when it is called with --man. */
+void manual_write_program(struct buffer *out, const struct manual_entry *entries, size_t count);
+void manual_write_head(struct buffer *out, const char *command, const char *summary);
+
 /* The command line of `windrow run`. */
 struct command_run_options {
     struct config *config; /* the caller frees it */

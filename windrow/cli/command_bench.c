@@ -7,15 +7,7 @@
 #include <unistd.h>
 
 #include "windrow/cli/command.h"
-
-static const char help[] =
-    "Usage: windrow bench index --base FILE --queries FILE [options]\n"
-    "       windrow bench NAME [options]\n\n"
-    "Runs the program windrow-bench-NAME, beside windrow or in the PATH. index builds an index "
-    "over\n"
-    "vectors in a file and measures its searches. The others (store, merge, compaction, ingest,\n"
-    "serve) come from `cmake --build --preset release --target benches`.\n"
-    "windrow bench NAME --help says more.\n";
+#include "windrow/cli/options.h"
 
 /* Only letters: the name becomes part of a path. */
 static int check_name(const char *name)
@@ -46,10 +38,18 @@ static int run_program(char **argv)
 
 int command_bench(int argc, char **argv)
 {
-    if (argc >= 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
-        fputs(help, stdout);
-        return COMMAND_OK;
-    }
+    const struct command_line line = {
+        .usage = "index --base FILE --queries FILE [options]\nNAME [options]",
+        .about = "Runs the program windrow-bench-NAME, beside windrow or in the PATH. index builds "
+                 "an index over vectors in a file and measures its searches. The others (store, "
+                 "merge, compaction, ingest, serve) come from `cmake --build --preset release "
+                 "--target benches`.\n\n`windrow bench NAME --help` says more.",
+        .operands = "the name of a benchmark",
+        .operands_max = -1,
+    };
+
+    if (argc >= 2 && argv[1][0] == '-')
+        return options_parse(&line, argc, argv);
     if (argc < 2 || check_name(argv[1]) != 0)
         return command_usage_error(
             "bench", "name a benchmark: index, store, merge, compaction, ingest, serve");

@@ -9,8 +9,11 @@
 #include "base/buffer.h"
 #include "base/text.h"
 #include "windrow/cli/command.h"
+#include "windrow/cli/manual.h"
 
-enum { ROWS_MAX = 32, HELP_WIDTH = 88, HELP_INDENT = 26, ROW_CODE = 256 };
+enum { ROWS_MAX = 32, HELP_WIDTH = 88, HELP_INDENT = 26, MAN_CODE = 255, ROW_CODE = 256 };
+
+const struct option_row options_help_row = {.name = "help", .letter = 'h', .help = "print this"};
 
 /* Appends words of `text` in lines of HELP_WIDTH; the cursor stands in `column`, lines after the
  * first begin at `indent`. A line end in the text stays. */
@@ -69,27 +72,37 @@ static void append_lines(struct buffer *out, const char *text, const char *first
     }
 }
 
-static void print_help(const struct command_line *line, const char *command)
+static void append_help(struct buffer *out, const struct command_line *line, const char *command)
 {
-    struct buffer out = {0};
     char first[64];
     char next[64];
 
     (void)snprintf(first, sizeof(first), "Usage: windrow %s ", command);
     (void)snprintf(next, sizeof(next), "       windrow %s ", command);
-    append_lines(&out, line->usage, first, next);
-    buffer_append_byte(&out, '\n');
-    append_wrapped(&out, line->about, 0, 0);
-    buffer_append_byte(&out, '\n');
+    append_lines(out, line->usage, first, next);
+    buffer_append_byte(out, '\n');
+    append_wrapped(out, line->about, 0, 0);
+    buffer_append_byte(out, '\n');
     for (size_t i = 0; i < line->row_count; i++)
-        append_row(&out, &line->rows[i]);
-    append_row(&out, &(struct option_row){.name = "help", .letter = 'h', .help = "print this"});
+        append_row(out, &line->rows[i]);
+    append_row(out, &options_help_row);
     if (line->examples) {
-        buffer_append_text(&out, strchr(line->examples, '\n') ? "\nExamples:\n" : "\nExample:\n");
-        append_lines(&out, line->examples, "  ", "  ");
+        buffer_append_text(out, strchr(line->examples, '\n') ? "\nExamples:\n" : "\nExample:\n");
+        append_lines(out, line->examples, "  ", "  ");
     }
+}
+
+static int print_help(const struct command_line *line, const char *command, bool page)
+{
+    struct buffer out = {0};
+
+    if (page)
+        manual_write_command(&out, line, command);
+    else
+        append_help(&out, line, command);
     fwrite(out.data, 1, out.size, stdout);
     buffer_destroy(&out);
+    return COMMAND_OK;
 }
 
 static int take(const char *command, const struct option_row *row, const char *text)
@@ -141,6 +154,7 @@ static void describe(const struct command_line *line, struct option options[ROWS
             *letters++ = ':';
     }
     *options++ = (struct option){"help", no_argument, NULL, 'h'};
+    *options++ = (struct option){"man", no_argument, NULL, MAN_CODE};
     *options = (struct option){0};
     *letters++ = 'h';
     *letters = '\0';
@@ -167,7 +181,7 @@ static int check_operands(const struct command_line *line, int count, char **arg
 
 int options_parse(const struct command_line *line, int argc, char **argv)
 {
-    struct option options[ROWS_MAX + 2];
+    struct option options[ROWS_MAX + 3];
     char letters[2 * ROWS_MAX + 2];
     int code;
 
@@ -176,10 +190,8 @@ int options_parse(const struct command_line *line, int argc, char **argv)
     while ((code = getopt_long(argc, argv, letters, options, NULL)) != -1) {
         const struct option_row *row = find_row(line, code);
         int status;
-        if (code == 'h') {
-            print_help(line, argv[0]);
-            return COMMAND_OK;
-        }
+        if (code == 'h' || code == MAN_CODE)
+            return print_help(line, argv[0], code == MAN_CODE);
         if (!row) /* getopt has said why */
             return command_usage_error(argv[0], "invalid command line");
         status = take(argv[0], row, optarg);

@@ -52,8 +52,12 @@ struct command_line {
     }
 #define OPTION_ROWS(rows) (sizeof(rows) / sizeof((rows)[0]))
 
+/* --help itself, for those that list the rows. */
+extern const struct option_row options_help_row;
+
 /** Parses `argv` (argv[0] is the command's name) into the rows' targets. Operands then stand from
- * argv[optind] on. Prints --help, or what is wrong. Returns -1 to go on, else the exit status. */
+ * argv[optind] on. Prints --help (or its page, --man), or what is wrong. Returns -1 to go on, else
+ * the exit status. */
 int options_parse(const struct command_line *line, int argc, char **argv);
 
 /** The value of --NAME as a time: RFC 3339, milliseconds since the epoch, or a duration before

@@ -1,0 +1,15 @@
+# cmake -DPROGRAM=windrow -DFOLDER=f -P: the program writes its pages, windrow.1 and windrow-COMMAND.1.
+function(write_page file)
+  execute_process(COMMAND ${PROGRAM} --man ${ARGN} OUTPUT_FILE ${FOLDER}/${file} COMMAND_ERROR_IS_FATAL ANY)
+endfunction()
+
+file(REMOVE_RECURSE ${FOLDER})
+file(MAKE_DIRECTORY ${FOLDER})
+write_page(windrow.1)
+file(STRINGS ${FOLDER}/windrow.1 commands REGEX "^\\.BR windrow\\\\-")
+foreach(line IN LISTS commands)
+  string(REGEX REPLACE "^\\.BR windrow\\\\-([^ ]+) .*" "\\1" command ${line})
+  string(REPLACE "\\-" "-" command ${command})
+  write_page(windrow-${command}.1 ${command})
+endforeach()
+file(CREATE_LINK windrow-bench.1 ${FOLDER}/windrow-bench-index.1 SYMBOLIC)
