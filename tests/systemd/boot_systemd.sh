@@ -33,6 +33,9 @@ mount_all() {
     cp -r "$etc/." /run/etc
     mount --bind /run/etc /etc
     mount -t tmpfs -o mode=755 tmpfs /var/lib
+    systemd-sysusers windrow.conf
+    # Shared among the namespaces inside, as outside of containers: LoadCredential= mounts in one and reads in another.
+    mount --make-rshared /
 }
 
 if [ "${4:-}" != inside ]; then

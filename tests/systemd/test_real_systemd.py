@@ -1,13 +1,13 @@
-"""The unit under a real systemd 252: started, watched, reloaded, stopped, and left alone after a configuration error.
+"""The units under a real systemd 252: started, watched, reloaded, stopped, and left alone after a configuration error; an
+instance with a credential, and backups.
 
-  test_real_systemd.py WINDROW_BINARY UNIT
+  test_real_systemd.py WINDROW_BINARY BUILD_FOLDER
 
 Needs root and a kernel that lets systemd be PID 1 of private namespaces; skipped with the reason elsewhere.
 """
 
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -18,10 +18,11 @@ import urllib.request
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 import harness
+from installed import install
 from servers import Kafka, Nats
 from service import COLLECTION, TOPIC, Windrow, configuration
 
-UNIT = sys.argv[2]
+BUILD_FOLDER = sys.argv[2]
 del sys.argv[2]
 HERE = os.path.dirname(os.path.abspath(__file__))
 STOCK_FOLDER = "/lib/systemd/system"
@@ -30,20 +31,25 @@ STOCK_UNITS = [
         "sysinit", "basic", "shutdown", "umount", "final", "sockets", "timers", "paths", "slices", "local-fs", "exit")),
     "systemd-exit.service",
 ]
+UNITS = ("windrow.service", "windrow@.service", "windrow-backup.service")
 HIERARCHIES = ("systemd", "memory", "pids", "unified")
 # The ordering keeps the stopped unit, and with it the status of its last process, in systemd's memory.
 TEST_TARGET = """[Unit]
 Requires=basic.target
-After=basic.target windrow.service
+After=basic.target windrow.service windrow@two.service windrow-backup.service
 """
 # Seconds instead of half a minute, a log file instead of the journal, which does not run here. The leak checker of a
 # sanitizer build needs ptrace, which the unit forbids; the other tests have it.
 DROP_IN = """[Service]
 Environment=ASAN_OPTIONS=detect_leaks=0
-WatchdogSec=4s
-RestartSec=200ms
 StandardOutput=append:{log}
 StandardError=append:{log}
+"""
+WATCHDOG = """WatchdogSec=4s
+RestartSec=200ms
+"""
+CREDENTIAL = """[Service]
+LoadCredential=api-key:/etc/windrow/two-key
 """
 
 
@@ -74,21 +80,29 @@ class PrivateSystemd:
         self.units = os.path.join(self.folder, "units")
         self.etc = os.path.join(self.folder, "etc")
         self.process, self.init_pid = None, None
-        os.makedirs(os.path.join(self.units, "windrow.service.d"))
+        os.makedirs(self.units)
         os.makedirs(os.path.join(self.etc, "windrow"))
         os.chmod(self.folder, 0o755)
         for name in STOCK_UNITS:
             shutil.copy(os.path.join(STOCK_FOLDER, name), self.units)
         self.write("units/test.target", TEST_TARGET)
-        self.write("units/windrow.service.d/test.conf", DROP_IN.format(log=self.log_path))
+        self.write("etc/default/windrow", "WINDROW_BACKUP_KEEP=2\n")
+        for name in UNITS:
+            watchdog = "" if "backup" in name else WATCHDOG
+            self.write(f"units/{name}.d/test.conf", DROP_IN.format(log=self.log_path) + watchdog)
         self.write("etc/windrow/windrow.yaml", config_text)
-        # The unit's sandbox hides /home, /root and /tmp, where a checkout may be: the program goes where it sees it.
-        shutil.copy(harness.Environment.binary, os.path.join(self.etc, "windrow", "program"))
-        with open(UNIT, encoding="utf-8") as file:
-            text = re.sub(r"^ExecStart=\S+/windrow ", "ExecStart=/etc/windrow/program ", file.read(), flags=re.M)
-        self.write("units/windrow.service", text)
+        # The units' sandbox hides /home, /root and /tmp, where a checkout may be: programs go where it sees them.
+        installed = install(BUILD_FOLDER) + "/usr"
+        shutil.copy(f"{installed}/bin/windrow", os.path.join(self.etc, "windrow", "program"))
+        shutil.copy(f"{installed}/libexec/windrow/backup", os.path.join(self.etc, "windrow", "backup"))
+        shutil.copytree(f"{installed}/lib/sysusers.d", os.path.join(self.etc, "sysusers.d"))
+        for name in UNITS:
+            with open(f"{installed}/lib/systemd/system/{name}", encoding="utf-8") as file:
+                text = file.read().replace("/usr/libexec/windrow/backup", "/etc/windrow/backup")
+            self.write(f"units/{name}", text.replace("/usr/bin/windrow", "/etc/windrow/program"))
 
     def write(self, path, text):
+        os.makedirs(os.path.dirname(os.path.join(self.folder, path)), exist_ok=True)
         with open(os.path.join(self.folder, path), "w", encoding="utf-8") as file:
             file.write(text)
 
@@ -122,8 +136,8 @@ class PrivateSystemd:
             ["nsenter", "-t", str(self.init_pid), "-m", "-p", *command], capture_output=True, text=True, timeout=60, check=False
         )
 
-    def show(self, *names):
-        lines = self.systemctl("show", "windrow", *(part for name in names for part in ("-p", name))).stdout.splitlines()
+    def show(self, *names, unit="windrow"):
+        lines = self.systemctl("show", unit, *(part for name in names for part in ("-p", name))).stdout.splitlines()
         return dict(line.split("=", 1) for line in lines)
 
     def log(self):
@@ -164,7 +178,7 @@ class RealSystemd(unittest.TestCase):
 
     def boot(self, kafka, nats=None):
         tree = configuration("", self.port, kafka, nats)
-        tree["data_dir"] = "/var/lib/windrow"
+        tree["data_dir"] = "/var/lib/windrow/data"
         self.systemd = PrivateSystemd(json.dumps(tree, indent=2))
         self.systemd.boot()
 
@@ -177,9 +191,10 @@ class RealSystemd(unittest.TestCase):
         self.assertEqual((shown["Type"], shown["ActiveState"], shown["SubState"]), ("notify", "active", "running"))
         return shown
 
-    def status(self, path):
+    def status(self, path, key=None):
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", headers={"api-key": key} if key else {})
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as response:
+            with urllib.request.urlopen(request, timeout=5) as response:
                 return response.status
         except urllib.error.HTTPError as error:
             error.close()
@@ -205,9 +220,8 @@ class RealSystemd(unittest.TestCase):
         self.check_clean_stop()
 
     def check_state_folder(self):
-        found = self.systemd.inside("stat", "-L", "-c", "%a %u", "/var/lib/windrow").stdout.split()
-        self.assertEqual(found[0], "700")
-        self.assertNotEqual(found[1], "0", "DynamicUser made a user for it")
+        found = self.systemd.inside("stat", "-L", "-c", "%a %U", "/var/lib/windrow").stdout.split()
+        self.assertEqual(found, ["700", "windrow"])
 
     def check_watchdog_restarts_a_hung_process(self, pid):
         self.assertEqual(self.systemd.systemctl("kill", "--kill-who=main", "-s", "STOP", "windrow").returncode, 0)
@@ -244,7 +258,40 @@ class RealSystemd(unittest.TestCase):
         with urllib.request.urlopen(request, timeout=10) as response:
             points = json.load(response)["result"]["points"]
         self.assertEqual([(point["id"], point["payload"]) for point in points], [(1, {"from": "outside"})])
+        self.check_backups()
         self.check_clean_stop()
+
+    def check_backups(self):
+        """As many as are kept, each one whole: by the service while it runs."""
+        folder = "/var/lib/windrow/backups"
+        names = []
+        for _ in range(3):
+            done = self.systemd.systemctl("start", "windrow-backup")
+            self.assertEqual(done.returncode, 0, self.systemd.log()[-2000:])
+            made = self.systemd.inside("ls", folder).stdout.split()[-1]
+            names.append(made)
+            self.assertEqual(self.systemd.inside("test", "-f", f"{folder}/{made}/BACKUP").returncode, 0)
+            # The name is the time in seconds.
+            harness.wait_for(lambda made=made: time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()) > made, "another second")
+        self.assertEqual(self.systemd.inside("ls", folder).stdout.split(), names[-2:])
+
+    def test_an_instance_has_its_own_config_folder_and_credential(self):
+        tree = configuration("", self.port, f"127.0.0.1:{harness.free_ports(1)[0]}")
+        tree["data_dir"] = "/var/lib/windrow-two/data"
+        tree["http"]["api_key_file"] = "/run/credentials/windrow@two.service/api-key"
+        self.systemd = PrivateSystemd("the other one's\n")
+        self.systemd.write("etc/windrow/two.yaml", json.dumps(tree))
+        self.systemd.write("etc/windrow/two-key", "open-sesame\n")
+        os.chmod(os.path.join(self.systemd.etc, "windrow", "two-key"), 0o600)
+        self.systemd.write("units/windrow@two.service.d/credential.conf", CREDENTIAL)
+        self.systemd.boot()
+        done = self.systemd.systemctl("start", "windrow@two")
+        self.assertEqual(done.returncode, 0, f"{done.stderr}\n{self.systemd.log()[-3000:]}")
+        self.assertEqual((self.status("/collections"), self.status("/collections", "open-sesame")), (403, 200))
+        found = self.systemd.inside("stat", "-L", "-c", "%a %U", "/var/lib/windrow-two").stdout.split()
+        self.assertEqual(found, ["700", "windrow"])
+        self.assertEqual(self.systemd.systemctl("stop", "windrow@two").returncode, 0)
+        self.assertEqual(self.systemd.show("Result", unit="windrow@two")["Result"], "success")
 
     def test_configuration_error_is_not_restarted(self):
         self.systemd = PrivateSystemd("no_such_key: 1\n")

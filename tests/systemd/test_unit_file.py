@@ -1,10 +1,9 @@
-"""The installed unit is one that systemd accepts, and as locked up as promised.
+"""The installed units are such that systemd accepts them, and as locked up as promised.
 
-  test_unit_file.py WINDROW_BINARY UNIT BUILD_FOLDER
+  test_unit_file.py WINDROW_BINARY BUILD_FOLDER
 """
 
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -12,10 +11,12 @@ import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 import harness
+from installed import run
 
-UNIT, BUILD_FOLDER = sys.argv[2:4]
-del sys.argv[2:4]
+BUILD_FOLDER = sys.argv[2]
+del sys.argv[2]
 MOST_EXPOSED = "15" # tenths: 1.5
+UNITS = ("windrow.service", "windrow@.service", "windrow-backup.service", "windrow-backup.timer")
 
 
 class UnitFile(unittest.TestCase):
@@ -26,26 +27,39 @@ class UnitFile(unittest.TestCase):
     def run_command(self, *command, **options):
         return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, **options)
 
-    def unit_of_this_build(self):
-        """The unit as installed, but naming the program that was built: verify looks whether it is there."""
-        with open(UNIT, encoding="utf-8") as file:
-            text = file.read()
-        text, replaced = re.subn(r"^ExecStart=\S+/windrow ", f"ExecStart={harness.Environment.binary} ", text, flags=re.M)
-        self.assertEqual(replaced, 1)
-        path = os.path.join(self.folder, "windrow.service")
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(text)
-        return path
+    def units(self, *names):
+        """Installed with a prefix below the test's folder: the programs they name are there, and verify looks."""
+        run("cmake", "--install", BUILD_FOLDER, "--prefix", self.folder)
+        return [os.path.join(self.folder, "lib", "systemd", "system", name) for name in names or UNITS]
 
-    def test_systemd_accepts_it(self):
-        done = self.run_command("systemd-analyze", "verify", "--man=no", self.unit_of_this_build())
+    def test_systemd_accepts_them(self):
+        for unit in self.units():
+            done = self.run_command("systemd-analyze", "verify", "--man=no", unit)
+            self.assertEqual((done.returncode, done.stderr), (0, ""), unit)
+
+    def test_systemd_accepts_the_example_of_credentials(self):
+        unit, = self.units("windrow.service")
+        os.mkdir(f"{unit}.d")
+        shutil.copy(os.path.join(harness.ROOT, "systemd", "credentials.conf"), f"{unit}.d")
+        done = self.run_command("systemd-analyze", "verify", "--man=no", unit)
         self.assertEqual((done.returncode, done.stderr), (0, ""))
 
     def test_exposure_is_at_most_one_and_a_half(self):
-        done = self.run_command(
-            "systemd-analyze", "security", "--no-pager", "--offline=yes", f"--threshold={MOST_EXPOSED}", self.unit_of_this_build()
-        )
-        self.assertEqual(done.returncode, 0, done.stdout[-2000:])
+        for unit in self.units("windrow.service", "windrow@.service", "windrow-backup.service"):
+            done = self.run_command("systemd-analyze", "security", "--no-pager", "--offline=yes", f"--threshold={MOST_EXPOSED}", unit)
+            self.assertEqual(done.returncode, 0, done.stdout[-2000:])
+
+    def test_users_and_folders_are_such_that_systemd_makes_them(self):
+        if os.geteuid() != 0:
+            self.skipTest("needs root to make users and give folders away")
+        self.units()
+        root = os.path.join(self.folder, "root")
+        os.makedirs(os.path.join(root, "etc"))
+        run("systemd-sysusers", f"--root={root}", os.path.join(self.folder, "lib", "sysusers.d", "windrow.conf"))
+        with open(os.path.join(root, "etc", "passwd"), encoding="utf-8") as file:
+            self.assertRegex(file.read(), r"(?m)^windrow:.*:/var/lib/windrow:/usr/sbin/nologin$")
+        run("systemd-tmpfiles", "--create", f"--root={root}", os.path.join(self.folder, "lib", "tmpfiles.d", "windrow.conf"))
+        self.assertEqual(os.stat(os.path.join(root, "var/lib/windrow/backups")).st_mode & 0o777, 0o700)
 
     def test_install_brings_program_unit_and_example(self):
         done = self.run_command("cmake", "--install", BUILD_FOLDER, env={**os.environ, "DESTDIR": self.folder})
