@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "config/load.h"
+#include "config/nearest.h"
 
 /* Appends at most one byte more than a configuration may have: enough to tell. */
 static int read_file(const char *path, struct buffer *text, struct buffer *report)
@@ -102,4 +103,15 @@ void config_consumer_group(const struct config *config, char out[CONFIG_GROUP_BY
     (void)snprintf(out, CONFIG_GROUP_BYTES, "%.400s%s%s", config->kafka_group,
                    config->cluster_replica_set ? "-" : "",
                    config->cluster_replica_set ? config->cluster_replica_set : "");
+}
+
+const char *config_collection_nearest(const struct config *config, const char *name)
+{
+    struct nearest nearest = nearest_to(name);
+    const char *found = NULL;
+
+    for (size_t i = 0; i < config->collection_count; i++)
+        if (nearest_try(&nearest, config->collections[i].name))
+            found = config->collections[i].name;
+    return found;
 }

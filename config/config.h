@@ -153,10 +153,16 @@ void config_print(const struct config *config, bool json, struct buffer *out);
 
 /** docs/configuration.md, from the property table. */
 void config_write_documentation(struct buffer *out);
+/** A JSON Schema (draft 07) of the file, from the same table, for editors. */
+void config_write_schema(struct buffer *out);
 
 /** By name, or NULL. */
 const struct config_collection *config_collection_find(const struct config *config,
                                                        const char *name);
+
+/** The name of the collection that somebody may have meant by `name`, which does not exist; NULL when
+ * none is near. */
+const char *config_collection_nearest(const struct config *config, const char *name);
 
 enum { CONFIG_SHARD_NAME_BYTES = 300 };
 

@@ -11,6 +11,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "config/nearest.h"
+
 enum { PATH_BYTES = 512, KEY_BYTES_MAX = 64 };
 
 /* One map of the tree and where its values go. */
@@ -69,37 +71,6 @@ static void set_value(struct loader *loader, const struct property *property,
     buffer_destroy(&after);
 }
 
-static size_t smallest(size_t a, size_t b, size_t c)
-{
-    size_t least = a < b ? a : b;
-
-    return least < c ? least : c;
-}
-
-/* Edits (insert, delete, replace, swap neighbours) from `a` to `b`: optimal string alignment. */
-static size_t edit_distance(const char *a, const char *b)
-{
-    size_t rows[3][KEY_BYTES_MAX + 1];
-    size_t a_length = strnlen(a, KEY_BYTES_MAX);
-    size_t b_length = strnlen(b, KEY_BYTES_MAX);
-
-    for (size_t j = 0; j <= b_length; j++)
-        rows[0][j] = j;
-    for (size_t i = 1; i <= a_length; i++) {
-        size_t *row = rows[i % 3];
-        const size_t *above = rows[(i - 1) % 3];
-        const size_t *above2 = rows[(i + 1) % 3];
-        row[0] = i;
-        for (size_t j = 1; j <= b_length; j++) {
-            row[j] = smallest(above[j] + 1, row[j - 1] + 1, above[j - 1] + (a[i - 1] != b[j - 1]));
-            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] &&
-                above2[j - 2] + 1 < row[j])
-                row[j] = above2[j - 2] + 1;
-        }
-    }
-    return rows[a_length % 3][b_length];
-}
-
 /* The component of `path` below `section`, into `name`. False when `path` is not below it. */
 static bool child_of(const char *path, const char *section, char name[KEY_BYTES_MAX])
 {
@@ -114,34 +85,15 @@ static bool child_of(const char *path, const char *section, char name[KEY_BYTES_
     return true;
 }
 
-static size_t closeness(const char *key, const char *known)
-{
-    size_t key_length = strlen(key);
-    size_t known_length = strlen(known);
-    size_t common = key_length < known_length ? key_length : known_length;
-
-    if (common >= 3 && strncmp(key, known, common) == 0)
-        return 1;
-    return edit_distance(key, known);
-}
-
 static bool suggest_sibling(const char *section, const char *key, char *hint, size_t hint_bytes)
 {
-    size_t limit = strlen(key) / 3 > 1 ? strlen(key) / 3 : 1;
-    size_t best = limit + 1;
+    struct nearest nearest = nearest_to(key);
     char name[KEY_BYTES_MAX];
 
-    for (size_t i = 0; i < property_count; i++) {
-        size_t distance;
-        if (!child_of(properties[i].path, section, name))
-            continue;
-        distance = closeness(key, name);
-        if (distance < best) {
-            best = distance;
+    for (size_t i = 0; i < property_count; i++)
+        if (child_of(properties[i].path, section, name) && nearest_try(&nearest, name))
             (void)snprintf(hint, hint_bytes, "did you mean %s?", name);
-        }
-    }
-    return best <= limit;
+    return nearest.found;
 }
 
 /* The same name in another section: the key is known, only misplaced. */
@@ -310,6 +262,7 @@ static void load_root(struct loader *loader, const struct tree_node *root)
         report_error(loader->report, (struct report_mark){1, 1},
                      "collections is missing (such as collections: {news: {dim: 384}})");
     secrets_read(loaded, loader->report);
+    kafka_properties_check(loaded, loader->report);
     check_config(loaded, loader->report);
 }
 

@@ -4,6 +4,7 @@
  *     load.c        walks the tree along the property table, defaults first
  *     values.c      one node -> one field
  *     secrets.c     files and environment
+ *     kafka_properties.c   what librdkafka would refuse
  *     checks.c      combinations of values */
 #ifndef CONFIG_LOAD_H
 #define CONFIG_LOAD_H
@@ -41,6 +42,9 @@ bool value_set(struct loaded_config *loaded, const struct property *property,
 /** Reads http.api_key_file and `file:` values of kafka.properties, then lets WINDROW_HTTP_API_KEY
  * and WINDROW_KAFKA_<PROPERTY> override. */
 void secrets_read(struct loaded_config *loaded, struct report *report);
+
+/** Tries kafka.properties, secrets included, on librdkafka. */
+void kafka_properties_check(const struct loaded_config *loaded, struct report *report);
 
 /** Checks of one collection whose values were all valid by themselves. */
 void check_collection(const struct loaded_config *loaded, size_t index, struct report *report);

@@ -12,6 +12,8 @@
 
 struct reader {
     yaml_parser_t parser;
+    const char *text; /* the file */
+    size_t size_bytes;
     struct arena *arena;
     struct report *report;
     size_t node_count;
@@ -23,14 +25,36 @@ static struct report_mark mark_of(yaml_mark_t mark)
     return (struct report_mark){(uint32_t)mark.line + 1, (uint32_t)mark.column + 1};
 }
 
+/* The column of a tab in the indentation of a line (counted from 1), or 0. YAML indents with spaces
+ * alone, and libyaml's words for a tab name no tab. */
+static uint32_t indenting_tab(const struct reader *reader, uint32_t line)
+{
+    const char *at = reader->text;
+    const char *end = at + reader->size_bytes;
+    const char *start;
+
+    while (line > 1 && at < end && (at = memchr(at, '\n', (size_t)(end - at)))) {
+        at++;
+        line--;
+    }
+    for (start = at; at && at < end && (*at == ' ' || *at == '\t'); at++)
+        if (*at == '\t')
+            return (uint32_t)(at - start) + 1;
+    return 0;
+}
+
 static void fail_syntax(struct reader *reader)
 {
     const yaml_parser_t *parser = &reader->parser;
     struct report_mark mark = mark_of(parser->problem_mark);
     const char *problem = parser->problem ? parser->problem : "unreadable";
+    uint32_t tab = indenting_tab(reader, mark.line);
 
     reader->failed = true;
-    if (parser->error == YAML_READER_ERROR)
+    if (tab > 0)
+        report_error(reader->report, (struct report_mark){mark.line, tab},
+                     "invalid YAML: a tab indents this line (use spaces)");
+    else if (parser->error == YAML_READER_ERROR)
         report_error(reader->report, mark_of(parser->mark),
                      "invalid YAML: %s (the file must be UTF-8 text)", problem);
     else if (parser->context)
@@ -284,7 +308,8 @@ static struct tree_node *read_documents(struct reader *reader)
 struct tree_node *tree_parse(struct arena *arena, const char *text, size_t size_bytes,
                              struct report *report)
 {
-    struct reader reader = {.arena = arena, .report = report};
+    struct reader reader = {
+        .arena = arena, .report = report, .text = text, .size_bytes = size_bytes};
     struct tree_node *root;
 
     if (size_bytes > TREE_BYTES_MAX) {

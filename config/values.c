@@ -41,11 +41,30 @@ static bool check_text(const struct setter *setter, const struct tree_node *node
     return false;
 }
 
+/* ${NAME} comes from templates and other programs. It would go to a broker or the disk as it is. */
+static bool expect_expanded(const struct setter *setter, const char *path,
+                            const struct tree_node *node)
+{
+    const char *dollar = strstr(node->text, "${");
+    size_t length = dollar
+                        ? strspn(dollar + 2, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+                                             "0123456789_")
+                        : 0;
+
+    if (length == 0 || dollar[2 + length] != '}')
+        return true;
+    report_error(setter->report, node->mark,
+                 "%s: ${%.*s} is not replaced by a variable (write the value, or fill in the "
+                 "template before windrow reads it)",
+                 path, (int)(length < 60 ? length : 60), dollar + 2);
+    return false;
+}
+
 /* A single value that is there; lists and maps are for their own setters. */
 static bool expect_scalar(const struct setter *setter, const struct tree_node *node)
 {
     if (node->kind == TREE_SCALAR && !tree_is_null(node))
-        return true;
+        return expect_expanded(setter, setter->path, node);
     report_error(setter->report, node->mark, "%s: expected %s, found %s", setter->path,
                  property_type_name(setter->property),
                  node->kind == TREE_SCALAR ? "nothing" : tree_kind_name(node));
@@ -269,7 +288,8 @@ static bool expect_list(const struct setter *setter, const struct tree_node *nod
     }
     for (const struct tree_node *item = node->first; item; item = item->next) {
         if (item->kind == TREE_SCALAR && !tree_is_null(item)) {
-            good &= !is_repeated(setter, node, item) && check_text(setter, item);
+            good &= !is_repeated(setter, node, item) &&
+                    expect_expanded(setter, setter->path, item) && check_text(setter, item);
             continue;
         }
         report_error(setter->report, item->mark, "%s: expected a text, found %s", setter->path,
@@ -328,14 +348,16 @@ static bool set_roles(const struct setter *setter, const struct tree_node *node)
 static bool check_pair(const struct setter *setter, const struct tree_node *pair)
 {
     const char *reserved = property_kafka_reserved(pair->key);
+    char path[200];
 
     if (reserved) {
         report_error(setter->report, pair->key_mark, "%s.%.80s cannot be set (%s)", setter->path,
                      pair->key, reserved);
         return false;
     }
+    (void)snprintf(path, sizeof(path), "%.100s.%.80s", setter->path, pair->key);
     if (pair->kind == TREE_SCALAR)
-        return true;
+        return expect_expanded(setter, path, pair);
     report_error(setter->report, pair->mark, "%s.%.80s: expected a single value, found %s",
                  setter->path, pair->key, tree_kind_name(pair));
     return false;

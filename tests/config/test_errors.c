@@ -1,4 +1,6 @@
 /* What is refused, where and with which words. */
+#include <stdlib.h>
+
 #include "tests/config/config_support.h"
 
 struct refusal {
@@ -39,6 +41,84 @@ START_TEST(unknown_keys_are_errors_with_the_nearest_known_one)
         {MINIMAL "    index: {hnsw: {<<: 1}}\n",
          "w.yaml:5:20: unknown key << in collections.news.index.hnsw (known keys: m, ef_construct, "
          "ef)\n"},
+    };
+
+    CHECK_REFUSALS(table);
+}
+END_TEST
+
+#define KAFKA(property)                                                                            \
+    "kafka: {brokers: 127.0.0.1:9092, properties: {" property "}}\n"                               \
+    "collections: {news: {dim: 4}}\n"
+
+START_TEST(properties_that_librdkafka_lacks_are_errors_with_the_nearest_one)
+{
+    static const struct refusal table[] = {
+        {KAFKA("sesion.timeout.ms: 6000"),
+         "w.yaml:1:66: kafka.properties.sesion.timeout.ms: librdkafka "
+         "has no such property (did you mean session.timeout.ms?)\n"},
+        {KAFKA("sasl.usernam: me"),
+         "w.yaml:1:61: kafka.properties.sasl.usernam: librdkafka has no such "
+         "property (did you mean sasl.username?)\n"},
+        {KAFKA("mesage.timeout.ms: 5"),
+         "w.yaml:1:66: kafka.properties.mesage.timeout.ms: librdkafka "
+         "has no such property (did you mean message.timeout.ms?)\n"},
+        {KAFKA("colour: blue"),
+         "w.yaml:1:55: kafka.properties.colour: librdkafka has no such property "
+         "(its CONFIGURATION.md lists them)\n"},
+        {KAFKA("fetch.min.bytes: few"), "w.yaml:1:64: kafka.properties.fetch.min.bytes: librdkafka "
+                                        "refuses the value \"few\"\n"},
+    };
+
+    CHECK_REFUSALS(table);
+}
+END_TEST
+
+START_TEST(a_property_of_the_environment_that_librdkafka_lacks_is_an_error)
+{
+    static const struct refusal table[] = {
+        {MINIMAL,
+         "w.yaml:1:1: the environment sets kafka.properties.fetch.mim.bytes: librdkafka has no "
+         "such property (did you mean fetch.min.bytes?)\n"},
+    };
+
+    setenv("WINDROW_KAFKA_FETCH_MIM_BYTES", "1", 1);
+    CHECK_REFUSALS(table);
+}
+END_TEST
+
+START_TEST(variables_that_nobody_replaced_are_errors)
+{
+    static const struct refusal table[] = {
+        {"kafka: {brokers: '${BROKERS}'}\ncollections: {news: {dim: 4}}\n",
+         "w.yaml:1:18: kafka.brokers: ${BROKERS} is not replaced by a variable (write the value, "
+         "or "
+         "fill in the template before windrow reads it)\n"},
+        {MINIMAL "    topics: [a, 'b-${env}']\n",
+         "w.yaml:5:17: collections.news.topics: ${env} is not replaced by a variable (write the "
+         "value, or fill in the template before windrow reads it)\n"},
+        {KAFKA("sasl.password: 'x${PASS_1}'"),
+         "w.yaml:1:62: kafka.properties.sasl.password: ${PASS_1} is not replaced by a variable "
+         "(write the value, or fill in the template before windrow reads it)\n"},
+    };
+    struct buffer report = {0};
+    struct config *config;
+
+    CHECK_REFUSALS(table);
+    config = parse_text(KAFKA("sasl.password: 'a${b', sasl.username: 'c${}'"), &report);
+    ck_assert_msg(config != NULL, "%s", buffer_text(&report));
+    config_free(config);
+    buffer_destroy(&report);
+}
+END_TEST
+
+START_TEST(a_tab_is_called_a_tab)
+{
+    static const struct refusal table[] = {
+        {"kafka:\n\tbrokers: a:1\n",
+         "w.yaml:2:1: invalid YAML: a tab indents this line (use spaces)\n"},
+        {"kafka:\n  brokers: a:1\n  \tgroup: g\n",
+         "w.yaml:3:3: invalid YAML: a tab indents this line (use spaces)\n"},
     };
 
     CHECK_REFUSALS(table);
@@ -349,6 +429,9 @@ START_TEST(control_characters_cannot_forge_a_line_of_the_report)
 END_TEST
 
 TEST_TABLE(TEST(unknown_keys_are_errors_with_the_nearest_known_one), TEST(wrong_types_are_errors),
+           TEST(properties_that_librdkafka_lacks_are_errors_with_the_nearest_one),
+           TEST(a_property_of_the_environment_that_librdkafka_lacks_is_an_error),
+           TEST(variables_that_nobody_replaced_are_errors), TEST(a_tab_is_called_a_tab),
            TEST(values_out_of_bounds_are_errors), TEST(styles_that_merge_by_window_need_windows),
            TEST(features_that_are_not_there_are_refused), TEST(impossible_combinations_are_errors),
            TEST(names_and_addresses_are_checked), TEST(repeated_keys_are_errors),

@@ -45,11 +45,12 @@ START_TEST(print_hides_secrets)
     ck_assert_ptr_null(strstr(buffer_text(&report), "hush"));
     setenv("WINDROW_KAFKA_SSL_KEYSTORE_PASSWORD", "hush6", 1);
     setenv("WINDROW_HTTP_API_KEY", "hush7", 1);
-    config = parse_text("kafka: {brokers: h:1, properties: {sasl.password: hush1, a.token: hush2, "
-                        "sasl.jaas.config: hush3, x.SECRET.y: hush4}}\n"
-                        "nats: {url: 'nats://hush5:hush@h:4222,nats://i:4222'}\n"
-                        "collections: {a: {dim: 1, ttl: 2d}}\n",
-                        &report);
+    config =
+        parse_text("kafka: {brokers: h:1, properties: {sasl.password: hush1, ssl.key.pem: hush2, "
+                   "sasl.oauthbearer.config: hush3, ssl.key.password: hush4}}\n"
+                   "nats: {url: 'nats://hush5:hush@h:4222,nats://i:4222'}\n"
+                   "collections: {a: {dim: 1, ttl: 2d}}\n",
+                   &report);
     ck_assert_msg(config != NULL, "%s", buffer_text(&report));
     config_print(config, false, &out);
     config_print(config, true, &out);
@@ -57,6 +58,8 @@ START_TEST(print_hides_secrets)
     ck_assert_ptr_nonnull(strstr(buffer_text(&out), "nats://(hidden)@h:4222,nats://i:4222"));
     ck_assert_ptr_nonnull(strstr(buffer_text(&out), "overridden by WINDROW_HTTP_API_KEY"));
     ck_assert_ptr_nonnull(strstr(buffer_text(&out), "ssl.keystore.password from the environment"));
+    ck_assert(property_name_is_secret("a.token") && property_name_is_secret("x.SECRET.y") &&
+              property_name_is_secret("sasl.jaas.config") && !property_name_is_secret("acks"));
     config_free(config);
     buffer_destroy(&out);
     buffer_destroy(&report);
@@ -70,7 +73,8 @@ START_TEST(printed_yaml_reads_back_to_the_same_config)
     struct buffer restart = {0};
     struct config *config = parse_text(
         "node: 'n: 1'\n"
-        "kafka: {brokers: 'h:1, i', properties: {client.rack: 'null', a: '', b: '- x'}}\n"
+        "kafka: {brokers: 'h:1, i', properties: {client.rack: 'null', sasl.username: '', "
+        "client.id: '- x'}}\n"
         "http: {listen: '[::1]:7'}\n"
         "collections:\n"
         "  b: {dim: 2, ttl: ~, event_time: {field: '#a', unit: s}}\n"
@@ -133,7 +137,8 @@ START_TEST(comparison_tells_what_needs_a_restart)
         {MINIMAL "    ttl: 5d\n    metric: dot\n", true, "collections.news.metric\n"},
         {MINIMAL "  more: {dim: 1}\n", true, "collections.more\n"},
         {MINIMAL "http: {listen: '127.0.0.1:1'}\nnode: other\n", true, "node\nhttp.listen\n"},
-        {"kafka: {brokers: 127.0.0.1:9092, properties: {a: b}}\ncollections: {other: {dim: 4}}\n",
+        {"kafka: {brokers: 127.0.0.1:9092, properties: {client.rack: b}}\ncollections: {other: "
+         "{dim: 4}}\n",
          true, "kafka.properties\ncollections.news\ncollections.other\n"},
     };
     struct buffer report = {0};

@@ -73,6 +73,14 @@ class WithoutService(unittest.TestCase):
         self.assertIn(f"{path}:", done.stdout)
         self.assertNotIn("hush", done.stdout)
 
+    def test_a_collection_that_is_not_there_gets_the_nearest_name(self):
+        path = self.config("kafka: {brokers: '127.0.0.1:9092'}\ncollections: {news: {dim: 2}, clicks: {dim: 2}}\n")
+        for command in ("search", "produce", "status", "compact", "pause"):
+            done = run_bare(command, "-c", path, "-C", "nwes", *(["--vector", "[1, 0]"] if command == "search" else []))
+            self.assertEqual((done.returncode, done.stdout), (USAGE, ""), command)
+            self.assertIn("has no collection nwes (did you mean news?)", done.stderr, command)
+        self.assertNotIn("did you mean", run_bare("status", "-c", path, "-C", "weather").stderr)
+
     def test_search_without_a_service_fails(self):
         port = harness.free_ports(1)[0]
         path = self.config(

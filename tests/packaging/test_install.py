@@ -4,6 +4,7 @@
 """
 
 import glob
+import json
 import os
 import re
 import subprocess
@@ -46,7 +47,7 @@ class Install(unittest.TestCase):
         share = install(BUILD_FOLDER) + "/usr/share"
         for name in (
             "doc/windrow/README.md", "doc/windrow/LICENSE", "doc/windrow/CHANGELOG.md", "doc/windrow/windrow.yaml",
-            "doc/windrow/docs/operations.md", "windrow/windrow.proto", "windrow/prometheus/windrow.rules.yml",
+            "doc/windrow/docs/operations.md", "windrow/windrow.proto", "windrow/windrow.schema.json", "windrow/prometheus/windrow.rules.yml",
             "windrow/grafana/windrow.json", "bash-completion/completions/windrow", "man/man1/windrow.1",
         ):
             self.assertTrue(os.path.getsize(os.path.join(share, name)) > 0, name)
@@ -57,6 +58,61 @@ class Install(unittest.TestCase):
     def test_version_is_that_of_the_changelog(self):
         newest = re.search(r"^## (\S+) \(", read(harness.ROOT, "CHANGELOG.md"), re.M).group(1)
         self.assertEqual(run(harness.Environment.binary, "--version"), f"windrow {newest}\n")
+
+
+class Schema(unittest.TestCase):
+    """Editors and check-config agree."""
+
+    def setUp(self):
+        try:
+            import jsonschema # pylint: disable=import-outside-toplevel
+        except ImportError:
+            self.skipTest("no python3-jsonschema; .ci/run installs it")
+        schema = json.loads(read(install(BUILD_FOLDER), "usr/share/windrow/windrow.schema.json"))
+        jsonschema.Draft7Validator.check_schema(schema)
+        self.schema = schema
+        self.validator = jsonschema.Draft7Validator(schema)
+
+    def accepted(self, tree):
+        path = os.path.join(harness.scratch_folder("schema"), "windrow.yaml")
+        with open(path, "w", encoding="utf-8") as file: # JSON is YAML
+            json.dump(tree, file)
+        done = subprocess.run([harness.Environment.binary, "check-config", "-c", path], capture_output=True, text=True, check=False)
+        return done.returncode == 0
+
+    def test_both_accept_and_refuse_the_same(self):
+        for good, top, collection in (
+            (True, {}, {}),
+            (True, {"node": None, "processors": "auto", "http": {"insecure": True}}, {"window": "1h30m", "max_bytes": "2GiB"}),
+            (True, {"roles": ["ingest"], "nats": None}, {"max_bytes": 2 << 30, "index": {"hnsw": {"m": 32}}, "ttl": "30d"}),
+            (True, {}, {"event_time": {"field": "t", "unit": "rfc3339"}, "payload_index": ["a", "b"]}),
+            (False, {"nodes": "n1"}, {}),
+            (False, {"roles": ["cook"]}, {}),
+            (False, {"processors": 0}, {}),
+            (False, {"http": {"insecure": "maybe"}}, {}),
+            (False, {}, {"window": "1m1h"}),
+            (False, {}, {"window": 3600}),
+            (False, {}, {"max_bytes": "2 parsecs"}),
+            (False, {}, {"metric": "euclid"}),
+            (False, {}, {"dim": None}),
+            (False, {}, {"index": {"hnsw": {"m": 3}}}),
+            (False, {}, {"index": {"recall_floor": 2}}),
+            (False, {}, {"topics": "news"}),
+        ):
+            tree = {"kafka": {"brokers": "127.0.0.1:9092"}, **top, "collections": {"news": {"dim": 4, **collection}}}
+            self.assertEqual((self.validator.is_valid(tree), self.accepted(tree)), (good, good), tree)
+        self.assertFalse(self.validator.is_valid({"collections": {"news": {}}}))
+        self.assertFalse(self.validator.is_valid({"kafka": {"brokers": "a:1"}, "collections": {"no blanks": {}}}))
+
+    def test_every_property_is_in_the_schema(self):
+        config = os.path.join(harness.ROOT, "systemd", "windrow.yaml")
+        printed = json.loads(run(harness.Environment.binary, "check-config", "-c", config, "--print", "--json"))
+        self.assertGreater(len(printed), 60)
+        for path in printed:
+            place = self.schema
+            for name in path.split("."):
+                place = place["properties"][name] if "properties" in place else place["additionalProperties"]
+            self.assertTrue(place["description"], path)
 
 
 class ManualPages(unittest.TestCase):

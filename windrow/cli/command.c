@@ -38,6 +38,15 @@ int command_usage_error(const char *command, const char *format, ...)
     return COMMAND_USAGE;
 }
 
+int command_no_collection(const struct config *config, const char *command, const char *name)
+{
+    const char *nearest = config_collection_nearest(config, name);
+
+    return command_usage_error(command, "%s has no collection %s%s%s%s", config->path, name,
+                               nearest ? " (did you mean " : "", nearest ? nearest : "",
+                               nearest ? "?)" : "");
+}
+
 int command_fail(const char *format, ...)
 {
     va_list arguments;
@@ -83,6 +92,6 @@ int ask_choose_collection(const struct config *config, const char *command, cons
     if (!*collection)
         return command_usage_error(command, "name a collection with -C NAME");
     if (!config_collection_find(config, *collection))
-        return command_usage_error(command, "%s has no collection %s", config->path, *collection);
+        return command_no_collection(config, command, *collection);
     return COMMAND_OK;
 }

@@ -19,6 +19,10 @@ int command_usage_error(const char *command, const char *format, ...)
 /** Prints "windrow: text" to stderr and returns COMMAND_FAILED. */
 int command_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/** Says that the config has no collection of that name, and which one may be meant. Returns
+ * COMMAND_USAGE. */
+int command_no_collection(const struct config *config, const char *command, const char *name);
+
 struct ask {
     const char *path;          /* "/status" */
     const struct buffer *body; /* JSON, or NULL: GET */

@@ -35,6 +35,7 @@ int command_check_config(int argc, char **argv)
     bool print = false;
     bool json = false;
     bool documentation = false;
+    bool schema = false;
     struct buffer out = {0};
     const struct option_row rows[] = {
         OPTION_ROW_CONFIG(path),
@@ -48,6 +49,9 @@ int command_check_config(int argc, char **argv)
         {.name = "documentation",
          .help = "print docs/configuration.md, made from the same table",
          .target = &documentation},
+        {.name = "schema",
+         .help = "print a JSON Schema of the file, made from the same table, for editors",
+         .target = &schema},
     };
     const struct command_line line = {
         .usage = "[-c FILE] [--print [--json]]",
@@ -64,9 +68,12 @@ int command_check_config(int argc, char **argv)
         return status;
     if (json && !print)
         return command_usage_error("check-config", "--json needs --print");
-    if (!documentation)
+    if (documentation)
+        config_write_documentation(&out);
+    else if (schema)
+        config_write_schema(&out);
+    else
         return check(path, print, json);
-    config_write_documentation(&out);
     print_buffer(&out);
     return COMMAND_OK;
 }

@@ -64,8 +64,7 @@ static int run(int argc, char **argv, const struct command_line *line,
         return command_usage_error(argv[0], "use --shard with --skip or --rebuild");
     status = command_load_config_quietly(arguments->config_path, &config);
     if (status == COMMAND_OK && !config_collection_find(config, arguments->collection))
-        status = command_usage_error(argv[0], "%s has no collection %s", config->path,
-                                     arguments->collection);
+        status = command_no_collection(config, argv[0], arguments->collection);
     if (status == COMMAND_OK)
         status = send(config, argv[0], arguments);
     config_free(config);

@@ -588,7 +588,7 @@ static int produce(const struct request *request, const struct config *config, c
     run->topic = run->collection ? choose_topic(run->collection, request->topic) : NULL;
     arena_create(&run->arena, 0);
     if (!run->collection)
-        status = command_fail("%s has no collection %s", config->path, request->collection);
+        status = command_no_collection(config, "produce", request->collection);
     else if (!run->topic)
         status = command_fail("collection %s has no topic %s", request->collection, request->topic);
     else if (run->collection->format == CONFIG_FORMAT_ARROW ||

@@ -207,8 +207,7 @@ int command_status(int argc, char **argv)
     status = command_load_config_quietly(arguments.config_path, &config);
     if (status == COMMAND_OK && arguments.collection &&
         !config_collection_find(config, arguments.collection))
-        status = command_usage_error("status", "%s has no collection %s", config->path,
-                                     arguments.collection);
+        status = command_no_collection(config, "status", arguments.collection);
     else if (status == COMMAND_OK)
         status = ask_service(config, &(struct ask){.path = "/status",
                                                    .json = arguments.json,
