@@ -724,8 +724,8 @@ static bool has_opened(const void *context)
 }
 
 int store_registry_wait_visible(struct store_registry *registry, const char *collection,
-                                const char *name, int64_t offset, int64_t deadline_ns,
-                                const atomic_bool *cancel, struct error *error)
+                                const char *name, int64_t offset, bool while_open,
+                                int64_t deadline_ns, const atomic_bool *cancel, struct error *error)
 {
     struct store *store = registry->options.store;
 
@@ -739,6 +739,8 @@ int store_registry_wait_visible(struct store_registry *registry, const char *col
             if (code != ERROR_CANCELLED || (cancel && atomic_load(cancel)))
                 return code;
         }
+        if (while_open)
+            return error_set(error, ERROR_NOT_FOUND, "shard %s is not open here", name);
         /* Not open here, or about to close: it may be opened (again). */
         code = events_wait(&store->events, has_opened, &opening, deadline_ns, cancel, error);
         if (code != 0)

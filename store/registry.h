@@ -145,13 +145,15 @@ size_t store_registry_expected(struct store_registry *registry, const char *coll
 bool store_registry_acquire_shard(struct store_registry *registry, const char *collection,
                                   const char *name, struct store_lease *lease);
 void store_registry_release(struct store_registry *registry, struct store_lease *lease);
-/** Sleeps until the shard is open here and a search of it sees the record at `offset`. Neither a
- * shard that has to close nor one that is not here yet ends the wait, and no lease delays a closing.
- * `deadline_ns` is of io_monotonic_ns. ERROR_TIMEOUT; ERROR_CANCELLED when *cancel (may be NULL)
- * became true and store_registry_wake_waits was called. */
+/** Sleeps until the shard is open here and a search of it sees the record at `offset`. No lease delays
+ * a closing. `while_open`: ERROR_NOT_FOUND as soon as the shard is not open here or has to close, for
+ * who then asks somebody else; otherwise it is waited for. `deadline_ns` is of io_monotonic_ns.
+ * ERROR_TIMEOUT; ERROR_CANCELLED when *cancel (may be NULL) became true and store_registry_wake_waits
+ * was called. */
 int store_registry_wait_visible(struct store_registry *registry, const char *collection,
-                                const char *name, int64_t offset, int64_t deadline_ns,
-                                const atomic_bool *cancel, struct error *error);
+                                const char *name, int64_t offset, bool while_open,
+                                int64_t deadline_ns, const atomic_bool *cancel,
+                                struct error *error);
 /** Lets all who wait look at their `cancel`. */
 void store_registry_wake_waits(struct store_registry *registry);
 /** The configuration of the collection that the leased shard belongs to. */

@@ -176,31 +176,45 @@ static int64_t timeout_of(const struct query_view_options *options)
     return options->timeout_ms < most_ms ? options->timeout_ms : most_ms;
 }
 
+static const struct query_shard_freshness *freshness_of(const struct query_view *view,
+                                                        const char *shard)
+{
+    for (size_t i = 0; i < view->shard_count; i++)
+        if (strcmp(view->freshness[i].shard, shard) == 0)
+            return &view->freshness[i];
+    return NULL;
+}
+
 /* An offset that the view's own shards do not see yet, or NULL. Those of shards elsewhere travel with
- * the operations: their owners wait. */
+ * the operations: their owners wait. A peer that has not got the shard (any more) says so at once.
+ * `here`: the shard is one of the view's. */
 static const struct query_min_offset *unseen_offset(const struct query_view *view,
-                                                    const struct query_view_options *options)
+                                                    const struct query_view_options *options,
+                                                    bool *here)
 {
     for (size_t i = 0; i < options->min_offset_count; i++) {
         const struct query_min_offset *wanted = &options->min_offsets[i];
-        bool there = query_view_remote(view, wanted->shard) != NULL;
-        for (size_t j = 0; j < view->shard_count && !there; j++)
-            there = strcmp(view->freshness[j].shard, wanted->shard) == 0 &&
-                    view->freshness[j].next_offset > wanted->offset;
-        if (!there)
+        const struct query_shard_freshness *own = freshness_of(view, wanted->shard);
+        *here = own != NULL;
+        if (own ? own->next_offset <= wanted->offset
+                : !options->shards && !query_view_remote(view, wanted->shard))
             return wanted;
     }
     return NULL;
 }
 
-/* Nothing is held meanwhile: a lease would keep a shard open that has to move. */
+/* Nothing is held meanwhile: a lease would keep a shard open that has to move. When it moves, and
+ * somebody else can be asked, the wait ends. */
 static int wait_for_offset(const struct query_view *view, const struct query_view_options *options,
-                           const struct query_min_offset *wanted, struct error *error)
+                           const struct query_min_offset *wanted, bool here, struct error *error)
 {
-    int code = store_registry_wait_visible(view->registry, view->collection->name, wanted->shard,
-                                           wanted->offset, view->stop->deadline_ns,
-                                           view->stop->ending, error);
+    int code =
+        store_registry_wait_visible(view->registry, view->collection->name, wanted->shard,
+                                    wanted->offset, here && (options->shards || options->peers),
+                                    view->stop->deadline_ns, view->stop->ending, error);
 
+    if (code == ERROR_NOT_FOUND)
+        return 0;
     if (code == ERROR_CANCELLED)
         return error_set(error, code, "the service is stopping");
     if (code == ERROR_TIMEOUT)
@@ -261,6 +275,7 @@ int query_view_open(const struct query_view_options *options, struct query_view 
 {
     struct query_view *fresh = memory_new(1, sizeof(*fresh));
     const struct query_min_offset *unseen;
+    bool here;
 
     arena_create(&fresh->arena, 0);
     fresh->io = options->io ? options->io : io_posix();
@@ -283,9 +298,9 @@ int query_view_open(const struct query_view_options *options, struct query_view 
         query_view_close(fresh);
         return ERROR_UNAVAILABLE;
     }
-    while ((unseen = unseen_offset(fresh, options))) {
+    while ((unseen = unseen_offset(fresh, options, &here))) {
         view_give_back(fresh);
-        if (wait_for_offset(fresh, options, unseen, error) != 0) {
+        if (wait_for_offset(fresh, options, unseen, here, error) != 0) {
             query_view_close(fresh);
             return error->code;
         }

@@ -185,12 +185,16 @@ class Chaos(unittest.TestCase):
         return windrow
 
     def is_whole(self, name):
-        """Every shard has an owner in the set that says so, and nobody else has it there."""
+        """Every shard has an owner in the set that says so, and nobody else has it there. Both nodes have half of them: then
+        the group moves nothing any more."""
         nodes = self.sets[name]
         owned = []
         for node in nodes:
             reply = node.request("POST", f"/collections/{COLLECTION}/points/count", {"exact": True, "windrow": {"local": True}})
-            owned += reply.json()["windrow"]["offsets"] if reply.status == 200 else []
+            own = list(reply.json()["windrow"]["offsets"]) if reply.status == 200 else []
+            if len(own) != PARTITIONS // len(nodes):
+                raise ValueError(f"{node.tree['node']} has {own}")
+            owned += own
         for asked in (*self.sets["a"], *self.sets["b"]):
             cluster = asked.request("GET", "/cluster").json()["result"]
             offered = [shard["shard"] for node in cluster["nodes"] if node["replica_set"] == name for shard in node["shards"]]

@@ -623,7 +623,37 @@ START_TEST(peer_out_of_time_ends_the_request_as_the_own_clock_does)
 }
 END_TEST
 
-TEST_TABLE(TEST(answers_of_nodes_together_are_those_of_one_process),
+/* A node that has given its shard away answers at once: waiting for an offset there would last until
+ * the deadline, while somebody else has it. */
+START_TEST(offsets_of_shards_that_have_left_are_not_waited_for)
+{
+    static const struct query_min_offset wanted = {"1", 1000000};
+    static struct cluster cluster;
+    struct query_view_options options;
+    struct query_view *view;
+    struct error error = {0};
+    uint64_t count;
+
+    cluster_open(&cluster, 2, VECTOR_METRIC_COSINE, test_seed());
+    fill(&cluster);
+    store_registry_close(cluster.nodes[1].world.registry, cluster.nodes[1].world.shards[1], false);
+    options = (struct query_view_options){.collection = &cluster.whole.collection,
+                                          .registry = cluster.nodes[0].world.registry,
+                                          .io = &cluster.nodes[0].world.clock.io,
+                                          .min_offsets = &wanted,
+                                          .min_offset_count = 1,
+                                          .peers = &cluster.peers};
+    ck_assert_int_eq(query_view_open(&options, &view, &error), 0);
+    ck_assert_msg(query_count(view, NULL, &count, &error) == 0, "%s", error.text);
+    ck_assert_uint_eq(query_view_coverage(view)->missing_count, 1);
+    ck_assert_str_eq(query_view_coverage(view)->missing[0], "topic[1]");
+    query_view_close(view);
+    cluster_close(&cluster);
+}
+END_TEST
+
+TEST_TABLE(TEST(offsets_of_shards_that_have_left_are_not_waited_for),
+           TEST(answers_of_nodes_together_are_those_of_one_process),
            TEST(clocks_that_differ_change_no_score),
            TEST(bad_answers_are_refused_and_their_shards_missing),
            TEST(peer_out_of_time_ends_the_request_as_the_own_clock_does))
