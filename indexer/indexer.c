@@ -88,6 +88,8 @@ static int open_cluster(struct indexer *indexer, struct error *error)
     return cluster_open(&cluster_options, &indexer->cluster, error);
 }
 
+/* Routes before the server, the server before its address is announced: whoever hears of this
+ * process can ask it. */
 int indexer_start(const struct indexer_options *options, struct indexer **indexer,
                   struct error *error)
 {
@@ -116,6 +118,7 @@ int indexer_start(const struct indexer_options *options, struct indexer **indexe
     return 0;
 }
 
+/* The cluster first: nodes that hear of the leaving stop asking before the server refuses. */
 void indexer_stop_accepting(struct indexer *indexer)
 {
     if (indexer->cluster)

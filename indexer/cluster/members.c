@@ -89,6 +89,8 @@ static void remove_node(struct members *members, struct node **place)
     free(node);
 }
 
+/* A node is asked for as long as it is heard. Silence is not proof that it is dead, only that it may
+ * be: its shards are then missing or another owner's, and it comes back with its next word. */
 static void remove_silent(struct members *members)
 {
     int64_t oldest_ns = io_monotonic_ns(members->options.io) - (int64_t)SILENCE_MS * 1000000;

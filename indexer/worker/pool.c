@@ -44,6 +44,7 @@ static void cancel(struct worker_pool *pool, const struct store_shard *shard)
     build_memory_wake(&pool->memory);
 }
 
+/* Under the registry's lock, so that nothing here may ask the registry. */
 static void on_leaving(void *context, struct store_shard *shard)
 {
     struct worker_pool *pool = context;
@@ -81,6 +82,16 @@ static int answer_failure(struct worker_pool *pool, struct worker_delivery *deli
     return operations->retry(delivery, (int64_t)RETRY_DELAY_MS << attempt, failure->text, error);
 }
 
+/* What became of a job decides what the queue is told, and what this process remembers of it.
+ *
+ *     done, no longer wanted         acknowledged
+ *     recall too low, impossible     acknowledged, given up while this process runs
+ *     the shard is not here          passed on: another process, or this one later
+ *     no space, memory or owner now  passed on, with a warning
+ *     failed                         again after a pause, a dead letter after the last attempt
+ *
+ * An answer may get lost with the connection. Then the job comes again, and its work is found done
+ * or found wanted. */
 static void answer(struct worker_pool *pool, struct worker_delivery *delivery,
                    enum worker_outcome outcome, const struct error *failure)
 {
@@ -124,6 +135,9 @@ static void answer(struct worker_pool *pool, struct worker_delivery *delivery,
 
 /* A job is under way. */
 
+/* The lease goes back before the answer: the queue may make its caller wait, and a shard that has to
+ * close must not. `unanswered` falls last, so that the monitor, which waits for it, still finds the
+ * queue open. */
 static void run_task(struct thread_task *work, uint32_t thread)
 {
     struct worker_task *task = (struct worker_task *)work;

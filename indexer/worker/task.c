@@ -1,4 +1,12 @@
-/* One job: is there work, and what came of it. */
+/* One job: is there work, and what came of it.
+ *
+ *     the shard is open here      lease it; is the file still there, without the segment that it
+ *                                 should have? claim it in the job tracker; build and attach
+ *     it is open elsewhere        fetch the file from its owner, build, send the segment back
+ *     nobody here knows it        the queue passes the job on
+ *
+ * A job is a hint, not an order: everything that it says is looked up again, because it may be old,
+ * come twice, or name a shard that has moved since. So a job may be lost or doubled anywhere. */
 #include <string.h>
 
 #include "base/logger.h"
