@@ -313,6 +313,9 @@ static int check_cap(struct store_shard *shard, const struct store_group *group,
                      "the collection exceeds max_bytes and no window may be dropped");
 }
 
+/* All that may refuse an append stands here, before anything is written. The order decides what a
+ * stall is counted as. A rotation makes a file for the next flush: it waits for compaction, frames
+ * that fit into the active memtable do not. */
 static int make_room(struct store_shard *shard, uint64_t frame_bytes, struct error *error)
 {
     bool rotates = shard->writer.active && !active_fits(shard, frame_bytes);
@@ -343,6 +346,8 @@ static int make_room(struct store_shard *shard, uint64_t frame_bytes, struct err
     return code;
 }
 
+/* The frame is built where it stays: the memtable's buffer is an image of the log file, so that rows
+ * point at what was written and nothing is copied twice. */
 static int write_frame(struct store_shard *shard, const struct store_group *group,
                        const uint32_t *indices, const struct log_frame_layout *layout,
                        struct error *error)
@@ -444,7 +449,7 @@ static void prefetch_batch(const struct version *version, const struct applied *
             table_prefetch(version->entries[p].sstable->table, batch[i].hash);
 }
 
-/* Kills the key's newest row in this memtable; false when it has none. Under the window lock. */
+/* Kills the key's newest row in this memtable; false when it has none. Under the notes lock. */
 static bool delete_here(struct memtable *memtable, const struct applied *record)
 {
     uint32_t row = memtable_find(memtable, record->key, record->key_bytes);
@@ -457,7 +462,7 @@ static bool delete_here(struct memtable *memtable, const struct applied *record)
 }
 
 /* Puts a row in; true when an older version in the same memtable was found (and is dead now). Under
- * the window lock. */
+ * the notes lock. */
 static bool insert_here(struct memtable *memtable, const struct memtable_row *row,
                         const struct applied *record, int64_t arrival_wall_ms)
 {
@@ -514,6 +519,13 @@ static unsigned apply_batch(struct store_shard *shard, struct memtable *memtable
     return elsewhere;
 }
 
+/* For appends and for the replay of a log: both see the same bytes and come to the same rows.
+ *
+ * In batches, for two reasons. The look for older versions touches the filter of every file, and
+ * the misses of sixteen keys overlap. And the notes lock is taken once a batch, not once a record.
+ *
+ * Two versions of one id may be in one batch: they are applied in order, so that the second finds
+ * the first in this memtable. Only ids without a version here are looked up elsewhere. */
 void append_apply_frame(struct store_shard *shard, struct memtable *memtable,
                         const struct version *version, const struct log_frame *frame,
                         int64_t arrival_wall_ms)
@@ -550,6 +562,8 @@ void append_apply_frame(struct store_shard *shard, struct memtable *memtable,
     memtable_account(memtable);
 }
 
+/* `visible` is the last store and a sequentially consistent one: whoever sees it sees the rows, the
+ * masks and the clock before it, and a waiting thread that misses it has been counted (events.h). */
 void append_publish(struct store_shard *shard, int64_t next_offset,
                     const struct store_topic_fingerprint *topic, const struct store_clock *clock)
 {
@@ -561,6 +575,8 @@ void append_publish(struct store_shard *shard, int64_t next_offset,
     atomic_store(&shard->progress.visible, next_offset);
 }
 
+/* All that can fail comes before the end of write_frame. After it the group is durable and the rest
+ * may not fail: rows have their memory (memtable_reserve_rows), masks abort without. */
 static int append_group(struct store_shard *shard, const struct store_group *group,
                         const uint32_t *indices, uint32_t count, struct error *error)
 {

@@ -1,4 +1,9 @@
-/* What the shard consists of, for the policy and for people. */
+/* What the shard consists of, for the policy and for people: windows from a version, memtables and
+ * notes, bytes from the manifest, the logs and the files that are being written.
+ *
+ * The parts are read one after the other, not at one instant: a decision that is made on them is
+ * checked again by whoever carries it out, under the window lock. Everything lies in the caller's
+ * arena. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -175,7 +175,8 @@ static void publish(const struct flush_job *job)
     pthread_mutex_unlock(&shard->writer.lock);
 }
 
-/* Edit, then version. Under the commit lock. */
+/* Edit, then version: what a search sees is durable. In between the chunks are durable and the
+ * memtable is still what searches read; both hold the same rows. Under the commit lock. */
 static int commit(struct flush_job *job, struct error *error)
 {
     struct store_shard *shard = job->shard;
@@ -209,7 +210,11 @@ static int commit(struct flush_job *job, struct error *error)
     return code;
 }
 
-/* Writes and commits the oldest immutable memtable. */
+/* Writes and commits the oldest immutable memtable. The oldest first, always: an edit says that all
+ * below its end offset is flushed, and the logs of younger memtables are still replayed.
+ *
+ * Chunks are written without a lock but flush_lock. Rows go on dying meanwhile; see write_chunks and
+ * carry_masks. Only the edit and the swap of memtable for chunks take the commit lock. */
 static int flush_memtable(struct store_shard *shard, struct memtable *memtable, struct error *error)
 {
     struct flush_job job = {.shard = shard,
