@@ -20,6 +20,7 @@ static const struct {
     {"facet", answer_facet},
     {"find", answer_find},
     {"locate", answer_locate},
+    {"totals", answer_totals},
     {"wait", NULL},
 };
 

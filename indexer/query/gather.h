@@ -61,6 +61,8 @@ int answer_facet(struct query_view *view, const struct doc *op, struct arena *ar
                  struct wire_map *result, struct error *error);
 int answer_find(struct query_view *view, const struct doc *op, struct arena *arena,
                 struct wire_map *result, struct error *error);
+int answer_totals(struct query_view *view, const struct doc *op, struct arena *arena,
+                  struct wire_map *result, struct error *error);
 int answer_locate(struct query_view *view, const struct doc *op, struct arena *arena,
                   struct wire_map *result, struct error *error);
 

@@ -216,6 +216,17 @@ int query_scroll_run(struct query_view *view, const struct query_scroll *scroll,
 int query_count(struct query_view *view, const struct query_filter *filter, uint64_t *count,
                 struct error *error);
 
+/* What a collection has, from descriptions of its files: no row is looked at. */
+struct query_totals {
+    uint64_t points;  /* as query_count, but expired rows count until their window goes */
+    uint64_t indexed; /* of them, those that a segment has */
+    uint64_t segments;
+    bool building; /* a sealed window waits for its segment */
+    bool damaged;  /* some file, or a shard stopped */
+};
+
+int query_totals(struct query_view *view, struct query_totals *totals, struct error *error);
+
 struct query_facet_value {
     struct doc value; /* a string, an integer or a boolean */
     uint64_t count;

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "indexer/rest/parse.h"
 #include "indexer/rest/render.h"
 
 void rest_handle_collections(struct http_request *request)
@@ -36,56 +37,6 @@ void rest_handle_collection_exists(struct http_request *request)
     http_reply_end(request, NULL);
 }
 
-struct collection_totals {
-    uint64_t points;
-    uint64_t indexed;
-    uint64_t segments;
-    bool building; /* a sealed window waits for its segment */
-    bool damaged;
-};
-
-static void add_shard(struct store_shard *shard, const struct config_collection *collection,
-                      struct arena *arena, struct collection_totals *totals)
-{
-    struct store_shard_info info;
-
-    store_shard_describe(shard, arena, &info);
-    totals->damaged |= store_shard_damage(shard) != NULL || store_shard_stopped(shard) != NULL;
-    for (size_t i = 0; i < info.window_count; i++) {
-        const struct store_window_info *window = &info.windows[i];
-        totals->points += window->live_rows;
-        if (window->run.segment.file_number) {
-            totals->indexed += window->run.rows - window->masked_rows;
-            totals->segments++;
-        } else if (window->sealed && collection->index_kind != CONFIG_INDEX_FLAT &&
-                   window->run.rows >= collection->flat_below_rows) {
-            totals->building = true;
-        }
-        for (size_t j = 0; j < window->chunk_count; j++) {
-            const struct store_file_info *chunk = &window->chunks[j];
-            if (chunk->segment.file_number == 0)
-                continue;
-            totals->indexed += chunk->rows - chunk->dead_rows;
-            totals->segments++;
-        }
-    }
-}
-
-static struct collection_totals totals_of(struct http_request *request,
-                                          const struct config_collection *collection)
-{
-    struct store_registry *registry = rest_of(request)->registry;
-    struct collection_totals totals = {0};
-    struct store_lease *leases;
-    size_t count = store_registry_acquire(registry, collection->name, &request->arena, &leases);
-
-    for (size_t i = 0; i < count; i++) {
-        add_shard(leases[i].shard, collection, &request->arena, &totals);
-        store_registry_release(registry, &leases[i]);
-    }
-    return totals;
-}
-
 /* Qdrant's names. */
 static const char *metric_name(enum vector_metric metric)
 {
@@ -101,15 +52,20 @@ static const char *metric_name(enum vector_metric metric)
 void rest_handle_collection(struct http_request *request)
 {
     const struct config_collection *collection;
-    struct collection_totals totals;
+    const struct doc no_body = {.type = DOC_NULL};
+    struct query_view *view = NULL;
+    struct query_totals totals;
+    struct parse_extras extras;
     struct error error = {0};
     const char *status;
 
-    if (http_request_collection(request, &collection, &error) != 0) {
+    if (http_request_collection(request, &collection, &error) != 0 ||
+        parse_view(request, &no_body, collection, &extras, &view, &error) != 0 ||
+        query_totals(view, &totals, &error) != 0) {
+        query_view_close(view);
         http_reply_from_error(request, &error);
         return;
     }
-    totals = totals_of(request, collection);
     status = totals.damaged ? "red" : totals.building ? "yellow" : "green";
     http_reply_begin(request);
     buffer_append_format(&request->reply,
@@ -132,7 +88,8 @@ void rest_handle_collection(struct http_request *request)
                        "\"optimizer_config\":{\"deleted_threshold\":0.3,"
                        "\"vacuum_min_vector_number\":1000,\"default_segment_number\":0,"
                        "\"flush_interval_sec\":5}},\"payload_schema\":{}}");
-    http_reply_end(request, NULL);
+    http_reply_end(request, render_windrow(request, view, NULL));
+    query_view_close(view);
 }
 
 void rest_handle_collection_create(struct http_request *request)

@@ -167,6 +167,8 @@ class Cluster(unittest.TestCase):
         asked = self.count(coordinator).json()["windrow"]["nodes"]
         self.assertEqual(asked, {"asked": 3, "answered": 3, "hedged": 0}, "one request a node")
 
+        described = coordinator.request("GET", f"/collections/{COLLECTION}").json()
+        self.assertEqual((described["result"]["points_count"], described["windrow"]["partial"]), (ROWS, False))
         cluster = coordinator.request("GET", "/cluster").json()["result"]
         self.assertEqual(sorted(node["node"] for node in cluster["nodes"]), ["n0", "n1", "n2", "q"])
         self.assertEqual(cluster["gaps"], [])

@@ -454,6 +454,21 @@ static void compare_counts(struct cluster *cluster, struct query_view *one, stru
     }
 }
 
+static void compare_totals(struct query_view *one, struct query_view *many)
+{
+    struct query_totals expected, totals;
+    struct error error = {0};
+
+    ck_assert_int_eq(query_totals(one, &expected, &error), 0);
+    ck_assert_int_eq(query_totals(many, &totals, &error), 0);
+    ck_assert_uint_gt(totals.points, 0);
+    ck_assert_uint_eq(totals.points, expected.points);
+    ck_assert_uint_eq(totals.indexed, expected.indexed);
+    ck_assert_uint_eq(totals.segments, expected.segments);
+    ck_assert_int_eq(totals.building, expected.building);
+    ck_assert_int_eq(totals.damaged, expected.damaged);
+}
+
 static void compare_ids(struct cluster *cluster, struct query_view *one, struct query_view *many,
                         struct arena *arena)
 {
@@ -497,6 +512,7 @@ static void compare_all(struct cluster *cluster, int rounds)
         compare_scroll(cluster, one, many, &arena);
         compare_counts(cluster, one, many, &arena);
         compare_ids(cluster, one, many, &arena);
+        compare_totals(one, many);
         same_freshness(one, many);
         arena_destroy(&arena);
         query_view_close(many);
