@@ -262,6 +262,8 @@ int answer_locate(struct query_view *view, const struct doc *op, struct arena *a
     if (wire_to_keys(op, arena, &keys, &count, &wants, error) != 0)
         return error->code;
     holders = memory_checked(arena_calloc(arena, view->shard_count + 1, sizeof(*holders)));
+    if (count > UINT32_MAX / (view->shard_count + 1))
+        return error_set(error, ERROR_INVALID, "peer: more keys than an answer holds");
     list = doc_items(arena, (uint32_t)(count * view->shard_count));
     for (size_t i = 0; i < count; i++) {
         size_t held;

@@ -11,7 +11,7 @@
 #include "indexer/rest/parse.h"
 #include "indexer/rest/render.h"
 
-enum { POINTS_MAX = 100000, FILTER_PAGE = 1000 };
+enum { POINTS_MAX = 100000, FILTER_PAGE = 1000, LOCATE_AT_ONCE = 50000 };
 
 struct write_list {
     struct rest_write *writes;
@@ -292,7 +292,6 @@ static int route(struct http_request *request, const struct config_collection *c
     const bool peers = rest_of(request)->peers != NULL;
     struct query_view_options options = {
         .collection = collection, .timeout_ms = timeout_ms, .whole = peers};
-    struct query_holders *holders = NULL;
     struct query_view *view = NULL;
     size_t count = list->count, shard_count = 0;
     int code = parse_open_view(request, &options, false, &view, error);
@@ -301,10 +300,13 @@ static int route(struct http_request *request, const struct config_collection *c
         (void)query_view_freshness(view, &shard_count);
     if (code == 0 && shard_count == 1 && query_view_whole(view))
         count = 0; /* there is only one place */
-    if (code == 0)
-        code = query_locate(view, list->ids, count, &request->arena, &holders, error);
-    for (size_t i = 0; i < count && code == 0; i++)
-        route_one(request, collection, &holders[i], list, i);
+    for (size_t first = 0; first < count && code == 0; first += LOCATE_AT_ONCE) {
+        size_t some = count - first < LOCATE_AT_ONCE ? count - first : LOCATE_AT_ONCE;
+        struct query_holders *holders;
+        code = query_locate(view, list->ids + first, some, &request->arena, &holders, error);
+        for (size_t i = 0; i < some && code == 0; i++)
+            route_one(request, collection, &holders[i], list, first + i);
+    }
     query_view_close(view);
     return code == ERROR_UNAVAILABLE && !peers ? 0 : code;
 }
