@@ -202,8 +202,10 @@ static int read_request(const struct config *config, const struct doc *whole, st
 static int run_operation(struct query_view *view, const struct doc *op, struct arena *arena,
                          struct wire_map *result, struct error *error)
 {
-    const struct doc *name = doc_get(op, "do");
+    const struct doc *name;
 
+    if (wire_get(op, "do", DOC_STRING, &name, error) != 0)
+        return error->code;
     for (size_t i = 0; i < sizeof(operations) / sizeof(operations[0]); i++)
         if (doc_string_equals(name, operations[i].name))
             return operations[i].run ? operations[i].run(view, op, arena, result, error) : 0;
