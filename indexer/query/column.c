@@ -5,11 +5,11 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <xxhash.h>
 
 #include "base/buffer.h"
 #include "base/memory.h"
+#include "base/thread.h"
 
 enum {
     BATCH_ROWS = 1024,
@@ -27,28 +27,27 @@ static size_t cache_bytes;
 
 /* One pass over a table at a time; the others wait for its columns. */
 static struct {
+    pthread_once_t once;
     pthread_mutex_t lock;
     pthread_cond_t free;
     bool taken;
-} building = {.lock = PTHREAD_MUTEX_INITIALIZER, .free = PTHREAD_COND_INITIALIZER};
+} building = {.once = PTHREAD_ONCE_INIT, .lock = PTHREAD_MUTEX_INITIALIZER};
+
+static void building_create(void)
+{
+    thread_condition_create(&building.free);
+}
 
 /* False at the end of the view's time. */
 static bool building_take(const struct query_view *view)
 {
-    int64_t left_ns = view->stop->deadline_ns - io_monotonic_ns(view->io);
-    struct timespec until;
-    int code = 0;
+    int64_t deadline_ns = thread_deadline(view->stop->deadline_ns - io_monotonic_ns(view->io));
     bool taken;
 
-    left_ns = left_ns > 0 ? left_ns : 0;
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += left_ns / 1000000000;
-    until.tv_nsec += left_ns % 1000000000;
-    until.tv_sec += until.tv_nsec / 1000000000;
-    until.tv_nsec %= 1000000000;
+    (void)pthread_once(&building.once, building_create);
     (void)pthread_mutex_lock(&building.lock);
-    while (building.taken && code == 0)
-        code = pthread_cond_timedwait(&building.free, &building.lock, &until);
+    while (building.taken && thread_condition_wait(&building.free, &building.lock, deadline_ns))
+        ;
     taken = !building.taken;
     building.taken = true;
     (void)pthread_mutex_unlock(&building.lock);
