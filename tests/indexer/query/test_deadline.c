@@ -82,9 +82,10 @@ static int64_t cpu_ns(void)
     return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
 }
 
-/* What one operation costs this thread, with a view of its own. */
-static int64_t cost_of(struct world *world, enum operation operation, struct stop *stop, int wanted,
-                       bool partial)
+/* What one operation costs this thread, with a view of its own. limit_ns, if not 0: the time until the
+ * stop's deadline. */
+static int64_t cost_of(struct world *world, enum operation operation, struct stop *stop,
+                       int64_t limit_ns, int wanted, bool partial)
 {
     const struct query_view_options options = {.collection = &world->collection,
                                                .registry = world->registry,
@@ -102,6 +103,8 @@ static int64_t cost_of(struct world *world, enum operation operation, struct sto
     ck_assert_int_eq(query_view_open(&options, &view, &error), 0);
     {
         const struct query_filter *filter = slow_filter(&arena);
+        if (limit_ns > 0)
+            stop->deadline_ns = io_monotonic_ns(stop->io) + limit_ns;
         start_ns = cpu_ns();
         code = run(view, operation, filter, partial, &arena, &result, &error);
         start_ns = cpu_ns() - start_ns;
@@ -135,15 +138,15 @@ enum { SHARE = 20, SLACK = 5 };
 
 static void check_deadline(struct world *world, enum operation operation)
 {
-    int64_t whole_ns = cost_of(world, operation, NULL, 0, false);
+    int64_t whole_ns = cost_of(world, operation, NULL, 0, 0, false);
     struct stop stop;
     int64_t cut_ns;
 
     for (int partial = 0; partial <= (operation == SEARCH || operation == EXACT_SEARCH);
          partial++) {
         stop_create(&stop, &world->clock.io);
-        stop.deadline_ns = io_monotonic_ns(stop.io) + whole_ns / SHARE;
-        cut_ns = cost_of(world, operation, &stop, partial ? 0 : ERROR_TIMEOUT, partial);
+        cut_ns = cost_of(world, operation, &stop, whole_ns / SHARE, partial ? 0 : ERROR_TIMEOUT,
+                         partial);
         ck_assert_msg(cut_ns < whole_ns / SHARE * SLACK,
                       "operation %d took %lld us with a deadline of %lld us", operation,
                       (long long)cut_ns / 1000, (long long)whole_ns / SHARE / 1000);
@@ -167,7 +170,7 @@ static bool after_some_looks(void *context)
 
 static void check_abandoned(struct world *world, enum operation operation)
 {
-    int64_t whole_ns = cost_of(world, operation, NULL, 0, false);
+    int64_t whole_ns = cost_of(world, operation, NULL, 0, 0, false);
     int looks = 0;
     struct stop stop;
 
@@ -176,7 +179,7 @@ static void check_abandoned(struct world *world, enum operation operation)
     stop.context = &looks;
     /* Partial or not: nobody is there to take it. */
     if (whole_ns > 10 * STOP_LOOK_MS * INT64_C(1000000))
-        ck_assert_int_lt(cost_of(world, operation, &stop, ERROR_CANCELLED, false), whole_ns);
+        ck_assert_int_lt(cost_of(world, operation, &stop, 0, ERROR_CANCELLED, false), whole_ns);
 }
 
 START_TEST(a_request_that_nobody_waits_for_is_given_up)
