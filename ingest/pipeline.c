@@ -208,6 +208,7 @@ static bool bury(struct lane *lane, const rd_kafka_message_t *message,
     if (!lane->ticket)
         lane->ticket = dead_letter_ticket_new();
     record_group_reject(lane->group, reason, source->value_bytes);
+    record_group_refuse(lane->group, message->offset, reason);
     dead_letters_send(lane->pipeline->letters, lane->ticket, &letter);
     return true;
 }
@@ -252,9 +253,11 @@ static bool judge(struct lane *lane, const rd_kafka_message_t *message,
         break;
     case TWCS_DROP_LATE:
         outcomes->late_dropped++;
+        record_group_refuse(lane->group, message->offset, "late_dropped");
         return true;
     case TWCS_EXPIRED:
         outcomes->expired++;
+        record_group_refuse(lane->group, message->offset, "expired");
         return true;
     case TWCS_DEAD_LETTER_LATE:
         if (!bury_unfit(lane, message, source, record->event_time_ms, false))
@@ -620,7 +623,10 @@ static struct store_clock store_clock_of(const struct twcs_clock *clock)
 static void submit(struct lane *lane)
 {
     const struct record_group *group = lane->sent;
+    size_t refusal_count = group->outcomes.refusal_count;
 
+    if (refusal_count > STORE_REFUSALS_MAX)
+        refusal_count = STORE_REFUSALS_MAX;
     lane->appending = true;
     lane->submitted_ns = now_of(lane);
     lane->job.shard = lane->shard;
@@ -628,7 +634,9 @@ static void submit(struct lane *lane)
                                            .record_count = group->record_count,
                                            .next_offset = group->next_offset,
                                            .topic = group->topic,
-                                           .clock = store_clock_of(&group->clock)};
+                                           .clock = store_clock_of(&group->clock),
+                                           .refusals = group->refusals,
+                                           .refusal_count = refusal_count};
     append_pool_submit(lane->pipeline->appends, &lane->job);
 }
 

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
+
 static void grow(struct record_group *group)
 {
     size_t capacity = group->record_capacity ? 2 * group->record_capacity : 64;
@@ -25,6 +27,14 @@ void record_group_add(struct record_group *group, const struct store_record *rec
     group->weight_records++;
     group->weight_bytes += (size_t)record->key_bytes + record->payload_bytes +
                            (record->vector ? dim * sizeof(float) : 0);
+}
+
+void record_group_refuse(struct record_group *group, int64_t offset, const char *reason)
+{
+    if (!group->refusals)
+        group->refusals = memory_new(STORE_REFUSALS_MAX, sizeof(*group->refusals));
+    group->refusals[group->outcomes.refusal_count++ % STORE_REFUSALS_MAX] =
+        (struct store_refusal){offset, reason};
 }
 
 void record_group_reject(struct record_group *group, const char *reason, size_t size_bytes)
@@ -128,4 +138,5 @@ void record_group_destroy(struct record_group *group, struct decode_pool *decode
     record_group_clear(group, decoders);
     free(group->records);
     free(group->timestamps_ms);
+    free(group->refusals);
 }

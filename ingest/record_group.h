@@ -23,6 +23,7 @@ enum {
 /* What became of the records that are not in the group. */
 struct record_outcomes {
     size_t late_accepted, late_dropped, late_dead_letter, expired;
+    size_t refusal_count; /* of the group's refusals */
     size_t reason_count;
     struct {
         const char *reason; /* a literal */
@@ -37,7 +38,8 @@ struct record_group {
     size_t record_count;
     size_t record_capacity;
     struct record_outcomes outcomes;
-    size_t weight_records; /* records and letters */
+    struct store_refusal *refusals; /* the last STORE_REFUSALS_MAX; NULL: none yet */
+    size_t weight_records;          /* records and letters */
     size_t weight_bytes;
     int64_t started_ns;       /* when it got its first message; 0: it is empty */
     bool gap;                 /* it has no message, only offsets without records */
@@ -50,6 +52,8 @@ struct record_group {
 
 void record_group_add(struct record_group *group, const struct store_record *record, uint32_t dim,
                       int64_t timestamp_ms);
+/** The record at this offset is not stored. `reason` is a literal. */
+void record_group_refuse(struct record_group *group, int64_t offset, const char *reason);
 /** A record became a dead letter. `reason` is a literal. */
 void record_group_reject(struct record_group *group, const char *reason, size_t size_bytes);
 /** Takes over the last message taken so far; NULL: forgets it. */

@@ -602,6 +602,7 @@ static int append_group(struct store_shard *shard, const struct store_group *gro
     append_apply_frame(shard, active, atomic_load(&shard->versions.current), &frame,
                        io_wall_ms(shard->io));
     shard->writer.next_sequence++;
+    refusals_note(shard, group);
     append_publish(shard, group->next_offset, &active->topic, &group->clock);
     before = atomic_exchange_explicit(&shard->writer.active_bytes, active->accounted_bytes,
                                       memory_order_relaxed);

@@ -58,6 +58,7 @@ static struct store_shard *shard_new(struct store *store, const struct store_sha
     init_lock(&shard->commit.lock);
     init_lock(&shard->writer.lock);
     init_lock(&shard->stop.lock);
+    init_lock(&shard->refusals.lock);
     if (pthread_cond_init(&shard->writer.publishers_served, NULL) != 0)
         abort();
     return shard;
@@ -82,6 +83,8 @@ static void shard_delete(struct store_shard *shard)
     pthread_cond_destroy(&shard->writer.publishers_served);
     pthread_mutex_destroy(&shard->writer.lock);
     pthread_mutex_destroy(&shard->stop.lock);
+    pthread_mutex_destroy(&shard->refusals.lock);
+    free(shard->refusals.ring);
     free(shard->directory);
     free(shard->collection);
     free(shard->name);

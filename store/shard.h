@@ -71,6 +71,16 @@ struct shard_progress {
     _Atomic int64_t safe_wall_ms;
 };
 
+/* refusals.c */
+struct shard_refusals {
+    pthread_mutex_t lock;       /* a leaf */
+    struct store_refusal *ring; /* NULL: nothing was refused */
+    size_t count;               /* ever */
+};
+
+/** Keeps the group's refusals, before its offsets are visible. */
+void refusals_note(struct store_shard *shard, const struct store_group *group);
+
 /* Counted by readers. */
 struct shard_snapshots {
     _Atomic uint32_t count; /* and SHARD_LEAVING once the shard closes */
@@ -150,6 +160,7 @@ struct store_shard {
     struct garbage garbage;
     struct background_member background;
     struct shard_stop stop;
+    struct shard_refusals refusals;
     _Atomic bool waits_ended; /* store_shard_end_waits */
 };
 

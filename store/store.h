@@ -148,6 +148,12 @@ struct store_topic_fingerprint {
     uint64_t hash;  /* 0: not known */
 };
 
+/* A record of Kafka that a group leaves out. */
+struct store_refusal {
+    int64_t offset;
+    const char *reason; /* a literal, one word */
+};
+
 struct store_group {
     /* In offset order; of one id and offset only the last counts. */
     const struct store_record *records;
@@ -156,6 +162,8 @@ struct store_group {
     /* Goes with the next offset, in place of the one before. */
     struct store_topic_fingerprint topic;
     struct store_clock clock;
+    const struct store_refusal *refusals; /* below the next offset, in any order */
+    size_t refusal_count;
 };
 
 /** Appends one group: durable under the shard's mode and visible when this returns 0. All of it or
@@ -165,6 +173,12 @@ struct store_group {
  * again (store_shard_stopped). */
 int store_shard_append(struct store_shard *shard, const struct store_group *group,
                        struct error *error);
+
+enum { STORE_REFUSALS_MAX = 4096 };
+
+/** Why the record at a visible offset was not stored; NULL: it was. The last STORE_REFUSALS_MAX of
+ * the shard since it was opened are known. Any thread with a lease. */
+const char *store_shard_refusal(struct store_shard *shard, int64_t offset);
 
 /** Next offset to read from Kafka; -1 when nothing was ever stored. Any thread, lock-free. */
 int64_t store_shard_next_offset(const struct store_shard *shard);

@@ -14,14 +14,9 @@ static const struct {
     int (*run)(struct query_view *view, const struct doc *op, struct arena *arena,
                struct wire_map *result, struct error *error);
 } operations[] = {
-    {"search", answer_search},
-    {"scroll", answer_scroll},
-    {"count", answer_count},
-    {"facet", answer_facet},
-    {"find", answer_find},
-    {"locate", answer_locate},
-    {"totals", answer_totals},
-    {"wait", NULL},
+    {"search", answer_search}, {"scroll", answer_scroll}, {"count", answer_count},
+    {"facet", answer_facet},   {"find", answer_find},     {"locate", answer_locate},
+    {"totals", answer_totals}, {"wait", answer_wait},
 };
 
 /* Results that searches and scrolls share. */
@@ -208,7 +203,7 @@ static int run_operation(struct query_view *view, const struct doc *op, struct a
         return error->code;
     for (size_t i = 0; i < sizeof(operations) / sizeof(operations[0]); i++)
         if (doc_string_equals(name, operations[i].name))
-            return operations[i].run ? operations[i].run(view, op, arena, result, error) : 0;
+            return operations[i].run(view, op, arena, result, error);
     return error_set(error, ERROR_UNSUPPORTED, "peer: this process does not know the operation");
 }
 

@@ -65,6 +65,8 @@ int answer_totals(struct query_view *view, const struct doc *op, struct arena *a
                   struct wire_map *result, struct error *error);
 int answer_locate(struct query_view *view, const struct doc *op, struct arena *arena,
                   struct wire_map *result, struct error *error);
+int answer_wait(struct query_view *view, const struct doc *op, struct arena *arena,
+                struct wire_map *result, struct error *error);
 
 /** Puts {"hits"}, {"windows"}, {"partial"} and the explanations of a result. */
 int answer_result(const struct query_view *view, const struct query_result *result,

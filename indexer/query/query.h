@@ -81,8 +81,15 @@ struct query_shard_freshness {
     int64_t next_offset;  /* first offset that is not searchable; -1: nothing stored yet */
     int64_t watermark_ms; /* INT64_MIN: none */
 };
-/** Waits until the min_offsets are searchable at the peers, too, by asking them for nothing else. */
-int query_view_wait(struct query_view *view, struct error *error);
+/* A record in Kafka, and what its shard made of it. */
+struct query_written {
+    const char *shard;
+    int64_t offset;      /* among the view's min_offsets, or below */
+    const char *refused; /* filled: why it was not stored, one word; NULL: it was */
+};
+/** Waits until the min_offsets are searchable at the peers, too, and tells what became of records. */
+int query_view_wait(struct query_view *view, struct query_written *written, size_t count,
+                    struct error *error);
 /** Which peers the operations so far asked; all 0 without peers. */
 struct query_peer_counts query_view_peers(const struct query_view *view);
 /** Which shards of the collection the view leaves out; until its next operation. With peers: those

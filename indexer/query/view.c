@@ -375,15 +375,6 @@ void query_view_note_answers(struct query_view *view)
     merge_freshness(view);
 }
 
-int query_view_wait(struct query_view *view, struct error *error)
-{
-    const struct doc op = wire_from_filter("wait", NULL, NULL, &view->arena);
-    struct gather gather;
-
-    gather_start(&gather, view, &view->arena, &op);
-    return gather_finish(&gather, 0, NULL, NULL, error);
-}
-
 const struct store_coverage *query_view_coverage(const struct query_view *view)
 {
     return &view->coverage;

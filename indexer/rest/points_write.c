@@ -322,44 +322,103 @@ static size_t topic_number(const struct config_collection *collection, const cha
 }
 
 /* One entry a shard: its last offset. */
-static size_t last_offsets(struct arena *arena, const struct config_collection *collection,
-                           const struct write_list *list, struct query_min_offset **out)
+static size_t last_offsets(struct arena *arena, const struct query_written *written, size_t count,
+                           struct query_min_offset **out)
 {
-    struct query_min_offset *offsets = arena_calloc(arena, list->count + 1, sizeof(*offsets));
-    size_t count = 0;
+    struct query_min_offset *offsets =
+        memory_checked(arena_calloc(arena, count + 1, sizeof(*offsets)));
+    size_t used = 0;
 
-    if (!offsets)
-        abort();
+    for (size_t i = 0; i < count; i++) {
+        size_t k = 0;
+        while (k < used && strcmp(offsets[k].shard, written[i].shard) != 0)
+            k++;
+        if (k == used)
+            offsets[used++].shard = written[i].shard;
+        if (written[i].offset > offsets[k].offset)
+            offsets[k].offset = written[i].offset;
+    }
+    *out = offsets;
+    return used;
+}
+
+static struct query_written *written_of(struct arena *arena,
+                                        const struct config_collection *collection,
+                                        const struct write_list *list)
+{
+    struct query_written *written =
+        memory_checked(arena_calloc(arena, list->count + 1, sizeof(*written)));
+
     for (size_t i = 0; i < list->count; i++) {
         const struct rest_write *write = &list->writes[i];
         char name[CONFIG_SHARD_NAME_BYTES];
-        size_t k = 0;
         config_shard_name(collection, topic_number(collection, write->topic), write->partition,
                           name);
-        while (k < count && strcmp(offsets[k].shard, name) != 0)
-            k++;
-        if (k == count)
-            offsets[count++].shard = arena_copy(arena, name, strlen(name));
-        if (write->offset > offsets[k].offset)
-            offsets[k].offset = write->offset;
+        written[i].shard = arena_copy(arena, name, strlen(name));
+        written[i].offset = write->offset;
     }
-    *out = offsets;
-    return count;
+    return written;
 }
 
+/* What ingestion's word for it means to who wrote the point. */
+static const char *refusal_text(const char *reason)
+{
+    static const char *const texts[][2] = {
+        {"expired", "it had expired on arrival: its event time is older than the TTL"},
+        {"late_dropped", "it came late, behind the watermark, and late records are dropped"},
+        {"late", "it came late, behind the watermark, and is a dead letter"},
+        {"future",
+         "its event time is further in the future than `max_future`: it is a dead letter"},
+        {"time", "its event time cannot be read: it is a dead letter"},
+    };
+
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+        if (strcmp(reason, texts[i][0]) == 0)
+            return texts[i][1];
+    return "it is a dead letter";
+}
+
+/* Everything is searchable that was stored; the first point that was not is named. */
+static int check_stored(const struct write_list *list, const struct query_written *written,
+                        struct error *error)
+{
+    size_t refused = 0, first = 0;
+
+    for (size_t i = list->count; i-- > 0;) {
+        if (!written[i].refused)
+            continue;
+        refused++;
+        first = i;
+    }
+    if (refused == 0)
+        return 0;
+    return error_set(error, ERROR_INVALID,
+                     "Wrong input: %zu of %zu points were not stored, the others are searchable. "
+                     "The first is %.*s: %s (%s)",
+                     refused, list->count, (int)list->writes[first].key_bytes,
+                     list->writes[first].key, refusal_text(written[first].refused),
+                     written[first].refused);
+}
+
+/* With peers, the owner of every shard has to say what became of its records. */
 static int wait_searchable(struct http_request *request, const struct config_collection *collection,
                            const struct write_list *list, int64_t timeout_ms, struct error *error)
 {
-    struct query_view_options options = {.collection = collection, .timeout_ms = timeout_ms};
+    struct query_view_options options = {.collection = collection,
+                                         .timeout_ms = timeout_ms,
+                                         .whole = rest_of(request)->peers != NULL};
+    struct query_written *written = written_of(&request->arena, collection, list);
     struct query_min_offset *offsets;
     struct query_view *view = NULL;
     int code;
 
-    options.min_offset_count = last_offsets(&request->arena, collection, list, &offsets);
+    options.min_offset_count = last_offsets(&request->arena, written, list->count, &offsets);
     options.min_offsets = offsets;
     code = parse_open_view(request, &options, false, &view, error);
     if (code == 0)
-        code = query_view_wait(view, error);
+        code = query_view_wait(view, written, list->count, error);
+    if (code == 0)
+        code = check_stored(list, written, error);
     query_view_close(view);
     return code;
 }

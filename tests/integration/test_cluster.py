@@ -184,6 +184,10 @@ class Cluster(unittest.TestCase):
         self.assertEqual(upserted.json()["result"]["status"], "completed", upserted.body)
         for node in nodes:
             self.assertTrue(self.sees_all(node, ROWS + 20))
+        old = {"id": ROWS + 99, "vector": [0.1] * DIM, "payload": {"time_ms": 1}}
+        refused = coordinator.request("PUT", f"/collections/{COLLECTION}/points?wait=true", {"points": [old]})
+        self.assertEqual(refused.status, 400, refused.body)
+        self.assertIn("(expired)", refused.json()["status"]["error"])
         deleted = self.read(nodes[0], "/points/delete?wait=true", {"filter": {"must": [{"key": "parity", "match": {"value": 1}}]}})
         self.assertEqual(deleted.status, 200, deleted.body)
         self.assertTrue(self.sees_all(coordinator, ROWS // 2 + 20))

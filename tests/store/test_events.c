@@ -103,6 +103,34 @@ START_TEST(reader_sleeps_until_its_offset_is_visible)
 }
 END_TEST
 
+START_TEST(visible_offsets_without_a_record_tell_why)
+{
+    struct store_refusal many[STORE_REFUSALS_MAX];
+    struct store_refusal two[] = {{3, "expired"}, {1, "late"}};
+    struct store_group group = {.next_offset = 5, .refusals = two, .refusal_count = 2};
+    struct error error = {0};
+    struct scene scene;
+
+    scene_open(&scene);
+    ck_assert_ptr_null(store_shard_refusal(scene.shard, 3));
+    ck_assert_int_eq(store_shard_append(scene.shard, &group, &error), 0);
+    ck_assert_str_eq(store_shard_refusal(scene.shard, 3), "expired");
+    ck_assert_str_eq(store_shard_refusal(scene.shard, 1), "late");
+    ck_assert_ptr_null(store_shard_refusal(scene.shard, 2));
+    /* As many newer ones push the oldest out. */
+    for (int i = 0; i < STORE_REFUSALS_MAX; i++)
+        many[i] = (struct store_refusal){5 + i, "future"};
+    group = (struct store_group){.next_offset = 5 + STORE_REFUSALS_MAX,
+                                 .refusals = many,
+                                 .refusal_count = STORE_REFUSALS_MAX - 1};
+    ck_assert_int_eq(store_shard_append(scene.shard, &group, &error), 0);
+    ck_assert_ptr_null(store_shard_refusal(scene.shard, 3));
+    ck_assert_str_eq(store_shard_refusal(scene.shard, 1), "late");
+    ck_assert_str_eq(store_shard_refusal(scene.shard, 5), "future");
+    scene_close(&scene);
+}
+END_TEST
+
 START_TEST(wait_ends_at_its_deadline_when_cancelled_and_before_the_shard_closes)
 {
     struct scene scene;
@@ -301,6 +329,7 @@ START_TEST(listener_is_told_what_happens_and_nothing_after_it_left)
 END_TEST
 
 TEST_TABLE(TEST(reader_sleeps_until_its_offset_is_visible),
+           TEST(visible_offsets_without_a_record_tell_why),
            TEST(wait_ends_at_its_deadline_when_cancelled_and_before_the_shard_closes),
            TEST(stalled_writer_sleeps_until_a_flush_gives_room),
            TEST(writer_over_the_byte_cap_sleeps_until_it_is_lifted),

@@ -240,6 +240,7 @@ static void ids(struct query_view *view, bool locate, struct arena *arena, struc
 
 static void run(struct query_view *view, unsigned operation, struct arena *arena)
 {
+    struct query_written written[] = {{.shard = "0", .offset = 1}, {.shard = "1", .offset = 2}};
     struct query_facet_value *values;
     struct query_totals totals;
     struct error error = {0};
@@ -263,7 +264,7 @@ static void run(struct query_view *view, unsigned operation, struct arena *arena
         (void)query_totals(view, &totals, &error);
         break;
     case 7:
-        (void)query_view_wait(view, &error);
+        (void)query_view_wait(view, written, 2, &error);
         break;
     default:
         ids(view, operation == 5, arena, &error);
