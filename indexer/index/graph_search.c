@@ -69,6 +69,21 @@ static void keep_entries(const struct index_beam *beam, struct index_scratch *sc
         }
 }
 
+/* Marks the hidden node's item of the beam's level as seen, so that it is never met. */
+static void hide(const struct index_beam *beam)
+{
+    const struct index_level *level = beam->level;
+    uint32_t item = beam->slot->hidden;
+
+    if (item == INDEX_NO_ROW)
+        return;
+    for (uint32_t i = 0; level && i < level->count; i++)
+        if (level->nodes[i] == beam->slot->hidden)
+            (void)index_visit(beam->visited, beam->slot->base + i);
+    if (!level)
+        (void)index_visit(beam->visited, beam->slot->base + item);
+}
+
 /* The best few items of level 1 of each segment as nodes; node 0 when there is no level above 0.
  * Where few rows match, the best of those that were met on the way are taken, too. */
 static void find_entries(struct index_scratch *scratch, struct index_group_slot *slots,
@@ -101,6 +116,7 @@ static void find_entries(struct index_scratch *scratch, struct index_group_slot 
                                         .depth = beam_width,
                                         .bound = UINT64_MAX};
             beam->accepted = asks ? index_group_list(group, SEEDS) : NULL;
+            hide(beam);
             enter_level(beam, group->entries + slots[i].first_entry);
             beam_count++;
         }
@@ -181,6 +197,7 @@ static void enter_matching(struct index_beam *beam)
 
 static void enter_slot(struct index_beam *beam)
 {
+    hide(beam);
     if (beam->slot->sparse)
         enter_matching(beam);
     else
@@ -188,16 +205,17 @@ static void enter_slot(struct index_beam *beam)
                          beam->slot->entry_count);
 }
 
-/* A segment with a tenth of the nodes is hardly easier to search: of the width it gets the root of
- * its share, not its share. Measured on changelog-384 in ten windows: with less, or when a segment
+/* As far as the caller says, who knows what was measured when the segment was built (effort.h).
+ * Else: a segment with a tenth of the nodes is hardly easier to search, so of the width it gets the
+ * root of its share, not its share. Measured on changelog-384 in ten windows: with less, or when a segment
  * is left as soon as it looks worse than others, more is lost than saved. */
 static uint32_t depth_of(const struct index_group_slot *slot, const struct index_group *group,
                          uint32_t width)
 {
     double share = (double)slot->graph->count / group->node_count;
-    uint32_t depth = (uint32_t)(width * sqrt(share));
+    uint32_t depth = slot->member->depth ? slot->member->depth : (uint32_t)(width * sqrt(share));
 
-    return depth > DEPTH_MIN ? depth : DEPTH_MIN;
+    return clamp(depth, DEPTH_MIN, width > DEPTH_MIN ? width : DEPTH_MIN);
 }
 
 static uint32_t list_places(const struct index_group_slot *slot, uint32_t width)
@@ -366,6 +384,7 @@ static void plan_group(struct index_scratch *scratch, const struct index_group_m
                                                     .query = scratch->query + at,
                                                     .base = block * INDEX_GROUP_BLOCK,
                                                     .first_entry = i * 2 * BEAM_MAX,
+                                                    .hidden = INDEX_NO_ROW,
                                                     .key_scale = 1,
                                                     .sparse = is_sparse(&members[i])};
         for (uint32_t j = 0; j < blocks; j++)
@@ -373,6 +392,17 @@ static void plan_group(struct index_scratch *scratch, const struct index_group_m
         at += graph->quantiser.stride;
         group->node_count += graph->count;
     }
+}
+
+/* In the only segment. One that is small enough to have no upper levels is entered by its node 0,
+ * which therefore stays. */
+static void hide_row(struct index_scratch *scratch, uint32_t row)
+{
+    struct index_group_slot *slot = &scratch->group.slots[0];
+
+    for (uint32_t node = 0; node < slot->graph->count && slot->graph->level_count > 0; node++)
+        if (slot->graph->rows[node] == row)
+            slot->hidden = node;
 }
 
 /* The query in every segment's codes, once for segments that have the same codes for it. Keys of
@@ -470,6 +500,8 @@ int index_graph_search(const struct index_group_member *members, uint32_t member
         return 0;
     ef = clamp(search->ef > k ? search->ef : k, EF_MIN, rows > EF_MIN ? rows : EF_MIN);
     plan_group(scratch, members, member_count);
+    if (search->hides && member_count == 1)
+        hide_row(scratch, search->hidden_row);
     score_per_key = encode_queries(scratch, search->query);
     find_all_entries(scratch, ef);
     outcome = search_level_0(scratch, k, ef, asks);
@@ -492,4 +524,88 @@ int index_graph_search(const struct index_group_member *members, uint32_t member
         index_hit_append(hits, hit_members, i, hit, (uint32_t)(slot - scratch->group.slots));
     }
     return status;
+}
+
+/* Which of a walk's rows a row is: a hash table with room to spare. */
+enum { WALK_SLOTS = 512 };
+struct walk_rows {
+    const struct index_walk *walk;
+    uint8_t places[WALK_SLOTS]; /* of a row in the walk's, plus one; 0: none */
+};
+
+static void remember_rows(const struct index_walk *walk, struct walk_rows *rows)
+{
+    assert(walk->count < UINT8_MAX);
+    *rows = (struct walk_rows){.walk = walk};
+    for (uint32_t i = 0; i < walk->count; i++) {
+        uint32_t slot = walk->hits[i].row % WALK_SLOTS;
+        while (rows->places[slot] > 0)
+            slot = (slot + 1) % WALK_SLOTS;
+        rows->places[slot] = (uint8_t)(i + 1);
+    }
+}
+
+/* walk->count: it is none of them. */
+static uint32_t place_of(const struct walk_rows *rows, uint32_t row)
+{
+    uint32_t slot = row % WALK_SLOTS;
+
+    while (rows->places[slot] > 0 && rows->walk->hits[rows->places[slot] - 1].row != row)
+        slot = (slot + 1) % WALK_SLOTS;
+    return rows->places[slot] > 0 ? rows->places[slot] - 1U : rows->walk->count;
+}
+
+/* Notes the depth at rows that are in the list since it was gone so far; returns how many are. At
+ * the end of a search alone a row counts that is among the nearest ef by codes as well. */
+static uint32_t look_for_rows(const struct walk_rows *rows, const struct index_graph *graph,
+                              const struct index_search_list *list, uint32_t depth, bool at_end)
+{
+    const struct index_walk *walk = rows->walk;
+    uint32_t count = 0;
+
+    for (uint32_t at = 0; at < list->count; at++) {
+        uint32_t i = place_of(rows, graph->rows[index_candidate_node(list->entries[at])]);
+        if (i == walk->count)
+            continue;
+        count++;
+        walk->met[i] = walk->met[i] < depth ? walk->met[i] : depth;
+        if (at_end && walk->met[i] < at + 1)
+            walk->met[i] = at + 1;
+    }
+    return count;
+}
+
+void index_graph_walk(const struct index_segment *segment, const struct index_walk *walk)
+{
+    struct index_scratch *scratch = index_scratch_get();
+    const struct index_group_member member = {.segment = segment};
+    struct index_beam beam = {.group = &scratch->group,
+                              .slot = scratch->group.slots,
+                              .visited = &scratch->visited,
+                              .list = &scratch->nearest,
+                              .bound = UINT64_MAX};
+    struct walk_rows rows;
+
+    remember_rows(walk, &rows);
+    for (uint32_t i = 0; i < walk->count; i++)
+        walk->met[i] = 2 * walk->width;
+    plan_group(scratch, &member, 1);
+    if (walk->hidden_row != INDEX_NO_ROW)
+        hide_row(scratch, walk->hidden_row);
+    (void)encode_queries(scratch, walk->query);
+    find_entries(scratch, scratch->group.slots, 1, walk->one_of_many ? 1 : BEAM_MIN);
+    index_visited_clear(&scratch->visited);
+    index_search_list_limit(&scratch->nearest, walk->width);
+    beam.slot = scratch->group.slots;
+    beam.fresh = scratch->group.fresh;
+    enter_slot(&beam);
+    index_beam_start(&beam, 1);
+    for (uint32_t depth = DEPTH_MIN; depth <= walk->width; depth += depth / 4) {
+        beam.depth = depth;
+        index_beam_run(&beam);
+        if (look_for_rows(&rows, &segment->graph, beam.list, depth, false) == walk->count)
+            break;
+    }
+    if (!walk->one_of_many)
+        (void)look_for_rows(&rows, &segment->graph, beam.list, UINT32_MAX, true);
 }

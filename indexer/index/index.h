@@ -127,6 +127,25 @@ int index_segment_check(struct io *io, const char *path, uint64_t file_number, u
 int index_segment_inspect(struct io *io, const char *path, bool json, struct buffer *out,
                           struct error *error);
 
+/* What effort is measured with: the vectors that the segment was built over. */
+struct index_effort_sample {
+    const float *vectors; /* count x dim */
+    uint32_t count, dim;
+    const atomic_bool *cancel; /* may be NULL */
+};
+
+#define INDEX_NO_ROW UINT32_MAX
+
+/** Measures how far searches have to go in the segment for levels of recall, and writes it into the
+ * header of its file, `path`, synced: before the file gets its final name. A brute force over the
+ * rows for up to 200 of them, one thread. ERROR_CANCELLED. */
+int index_segment_measure_effort(struct index_segment *segment, const char *path,
+                                 const struct index_effort_sample *sample, struct error *error);
+/** The ef with which a search finds such a share of the nearest k rows of the segment; 0: it was
+ * not measured (files of former versions). `k` may be a mean, also below 1: of a search over many
+ * segments, the rows that this one has to bring. */
+uint32_t index_segment_effort(const struct index_segment *segment, double k, double recall);
+
 struct index_hit {
     uint32_t row;
     float score;
@@ -146,6 +165,8 @@ struct index_search {
     void *accept_context;
     index_vector_function vector;
     void *vector_context;
+    bool hides; /* graphs: as if `hidden_row` were not in it; for samples of its own rows */
+    uint32_t hidden_row;
 };
 
 /** The group that the segment belongs to, above 0: segments of one metric, dim and group can be
@@ -161,6 +182,7 @@ bool index_uses_predicate_subgraph(uint64_t matching_rows, uint64_t rows);
 /* One segment of a group. */
 struct index_group_member {
     const struct index_segment *segment;
+    uint32_t depth;               /* graphs: how far each is searched for itself; 0: by its share */
     const uint64_t *matching;     /* a bit a row: others are never accepted; NULL: all may be */
     uint64_t matching_rows;       /* bits set, when there are any */
     index_accept_function accept; /* asked about matching rows; may be NULL: all */
@@ -188,6 +210,13 @@ int index_group_search(const struct index_group_member *members, uint32_t member
 int index_segment_search(const struct index_segment *segment, const struct index_search *search,
                          struct index_hit *hits, uint32_t *hit_count, bool *exhausted,
                          struct error *error);
+
+struct index_top;
+/** The nearest rows of several queries, by brute force: `tops`, one for each, receive them unsorted.
+ * Ends early when cancelled. */
+void index_exact_tops(enum vector_metric metric, const float *vectors, uint32_t count, uint32_t dim,
+                      const float *const *queries, uint32_t query_count, struct index_top *tops,
+                      const atomic_bool *cancel);
 
 /** Rows for a recall sample: exact top k of `count` vectors by brute force, for `query`. */
 void index_exact_top(enum vector_metric metric, const float *vectors, uint32_t count, uint32_t dim,

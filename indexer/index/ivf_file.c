@@ -91,6 +91,8 @@ static int check_header(const struct index_ivf_header *header, uint64_t file_num
         return status;
     if (computed.file_bytes != header->file_bytes || header->file_bytes != size_bytes)
         return index_segment_corrupt(error, "the file's size does not fit its header");
+    if (!index_effort_is_valid(&header->effort))
+        return index_segment_corrupt(error, "the measured effort is out of bounds");
     return index_sections_agree(computed.sections, header->sections, INDEX_IVF_SECTION_COUNT,
                                 error);
 }

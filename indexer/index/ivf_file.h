@@ -61,7 +61,8 @@ struct index_ivf_header {
     float error;
     uint64_t codebook;
     struct index_section_entry sections[INDEX_IVF_SECTION_COUNT];
-    uint8_t zeros[INDEX_SEGMENT_PAGE - 304];
+    struct index_effort effort;
+    uint8_t zeros[INDEX_SEGMENT_PAGE - 440];
     uint64_t checksum; /* of the bytes before, identity (file number, section count, 0) */
 };
 
@@ -71,6 +72,7 @@ static_assert(offsetof(struct index_ivf_header, file_number) ==
 static_assert(offsetof(struct index_ivf_header, dim) == 36, "layout");
 static_assert(offsetof(struct index_ivf_header, codebook) == 96, "layout");
 static_assert(offsetof(struct index_ivf_header, sections) == 104, "layout");
+static_assert(offsetof(struct index_ivf_header, effort) == 296, "layout");
 static_assert(offsetof(struct index_ivf_header, checksum) == 4088, "layout");
 static_assert(sizeof(struct index_ivf_header) == INDEX_SEGMENT_PAGE, "layout");
 

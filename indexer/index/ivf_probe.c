@@ -11,7 +11,6 @@ enum {
     QUERIES_MAX = 64,
     QUERIES_MIN = 16,
     NEIGHBOURS = 100,
-    BLOCK_BYTES = 256 << 10, /* rows that all queries look at while they lie in the cache */
     MISSED_PART = 2 /* neighbours that may lie in lists further away: 1 in ef_construct / 2 */
 };
 #define WORK_MAX 1e10 /* multiplications: about a second of one core */
@@ -39,25 +38,13 @@ static void search_exactly(void *context, uint32_t thread, uint32_t first, uint3
 {
     struct probing *probing = context;
     const struct index_ivf_build *build = probing->build;
-    uint32_t dim = build->options->dim;
-    uint32_t block_rows = BLOCK_BYTES / (dim * (uint32_t)sizeof(float)) + 1;
-    float *scores = index_allocate(block_rows, sizeof(float));
+    const float *queries[QUERIES_MAX];
 
     (void)thread;
-    for (uint32_t row = 0; row < build->count; row += block_rows) {
-        uint32_t count = build->count - row < block_rows ? build->count - row : block_rows;
-        if (thread_team_cancelled(&build->team))
-            break;
-        for (uint32_t q = first; q < end; q++) {
-            struct index_top *top = &probing->tops[q];
-            index_score_block(build->options->metric,
-                              build->vectors + (size_t)probing->queries[q] * dim,
-                              build->vectors + (size_t)row * dim, count, dim, scores);
-            for (uint32_t i = 0; i < count; i++)
-                index_top_offer(top, row + i, scores[i]);
-        }
-    }
-    free(scores);
+    for (uint32_t q = first; q < end; q++)
+        queries[q] = build->vectors + (size_t)probing->queries[q] * build->options->dim;
+    index_exact_tops(build->options->metric, build->vectors, build->count, build->options->dim,
+                     queries + first, end - first, probing->tops + first, build->options->cancel);
 }
 
 /* Ranks of the lists that hold a query's neighbours, in the order of the neighbours. */

@@ -15,7 +15,6 @@
 
 enum {
     CHUNK_BLOCKS = 8,      /* scanned with one limit */
-    EF_DEFAULT = 64,       /* an ef for which the lists measured at the build are read */
     KEEP_MIN = 64,         /* candidates: codes of 4 bits are coarse */
     KEEP_PER_HIT = 8,      /* for each hit wanted */
     KEEP_PER_EF = 2,       /* for each place of ef: with more lists alone the codes miss the rest */
@@ -283,7 +282,7 @@ static uint32_t lists_for(const struct search *search, double k, uint32_t ef)
         const struct index_ivf *ivf = lists_of(&search->members[i]);
         double near = ivf->probes_10 ? ivf->probes_10 : 1, lists = near;
         double far = ivf->probes_100 > ivf->probes_10 ? ivf->probes_100 : near;
-        double default_ef = k > EF_DEFAULT ? fmin(k, ef) : EF_DEFAULT;
+        double default_ef = k > INDEX_IVF_EF_DEFAULT ? fmin(k, ef) : INDEX_IVF_EF_DEFAULT;
         if (k > 10)
             lists = near * pow(far / near, log10(k / 10));
         lists = ivf->fixed_probes ? ivf->fixed_probes : ceil(lists * ef / default_ef);

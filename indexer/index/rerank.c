@@ -12,6 +12,7 @@
 
 #include <math.h>
 
+#include "indexer/index/build_tools.h"
 #include "indexer/index/kernels.h"
 #include "indexer/index/scratch.h"
 
@@ -174,6 +175,27 @@ int index_rerank(const struct index_candidates *candidates, const struct index_s
         rerank.top.count--;
     *hit_count = rerank.top.count;
     return 0;
+}
+
+/* Rows that all queries look at while they lie in the cache. */
+enum { EXACT_BLOCK_BYTES = 256 << 10 };
+
+void index_exact_tops(enum vector_metric metric, const float *vectors, uint32_t count, uint32_t dim,
+                      const float *const *queries, uint32_t query_count, struct index_top *tops,
+                      const atomic_bool *cancel)
+{
+    uint32_t block_rows = EXACT_BLOCK_BYTES / (dim * (uint32_t)sizeof(float)) + 1;
+    float *scores = index_allocate(block_rows, sizeof(float));
+
+    for (uint32_t row = 0; row < count && !(cancel && atomic_load(cancel)); row += block_rows) {
+        uint32_t block = count - row < block_rows ? count - row : block_rows;
+        for (uint32_t q = 0; q < query_count; q++) {
+            index_score_block(metric, queries[q], vectors + (size_t)row * dim, block, dim, scores);
+            for (uint32_t i = 0; i < block; i++)
+                index_top_offer(&tops[q], row + i, scores[i]);
+        }
+    }
+    free(scores);
 }
 
 void index_exact_top(enum vector_metric metric, const float *vectors, uint32_t count, uint32_t dim,

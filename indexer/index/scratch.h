@@ -34,6 +34,7 @@ struct index_group_slot {
     float key_scale, key_shift; /* from its keys to the scale of the group; 1, 0 when alone */
     uint32_t base;              /* number of its node 0 */
     uint32_t first_entry, entry_count; /* entry points to level 0, among the group's */
+    uint32_t hidden;                   /* its node that is never met; INDEX_NO_ROW: none */
     bool sparse;                       /* only the predicate subgraph is visited */
 };
 

@@ -30,6 +30,8 @@ static int check_header(const struct index_segment_header *header, uint64_t file
         return status;
     if (computed.file_bytes != header->file_bytes || header->file_bytes != size_bytes)
         return index_segment_corrupt(error, "the file's size does not fit its header");
+    if (!index_effort_is_valid(&header->effort))
+        return index_segment_corrupt(error, "the measured effort is out of bounds");
     return index_sections_agree(computed.sections, header->sections, INDEX_SECTION_COUNT, error);
 }
 
@@ -157,6 +159,7 @@ static int open_graph(struct index_segment *opened, uint64_t file_number,
     if (status != 0)
         return status;
     place_graph(header, opened->bytes, &opened->graph);
+    opened->effort = header->effort;
     status = check_numbers(&opened->graph, header->link_bytes, error);
     return status != 0 ? status : check_codes(&opened->graph, error);
 }
@@ -170,6 +173,7 @@ static int open_ivf(struct index_segment *opened, uint64_t file_number,
 
     if (status == 0)
         status = check_expected(header->metric, header->dim, header->count, expected, error);
+    opened->effort = header->effort;
     if (status == 0)
         opened->ivf = ivf;
     else
@@ -235,6 +239,16 @@ void index_segment_close(void *object)
 enum segment_kind index_segment_kind(const struct index_segment *segment)
 {
     return segment->ivf ? SEGMENT_IVF_PQ : SEGMENT_HNSW;
+}
+
+enum vector_metric index_segment_metric(const struct index_segment *segment)
+{
+    return segment->ivf ? segment->ivf->codebook.metric : segment->graph.quantiser.metric;
+}
+
+uint32_t index_segment_effort(const struct index_segment *segment, double k, double recall)
+{
+    return index_effort_ef(&segment->effort, k, recall);
 }
 
 uint64_t index_segment_codebook(const struct index_segment *segment)

@@ -23,7 +23,9 @@
 
 #include "base/error.h"
 #include "base/io.h"
+#include "indexer/index/effort.h"
 #include "indexer/index/graph.h"
+#include "indexer/index/index.h"
 
 #define INDEX_SEGMENT_MAGIC UINT64_C(0x3147455357444e57) /* "WNDWSEG1" */
 
@@ -66,13 +68,15 @@ struct index_segment_header {
     uint32_t link_bits;  /* follows from `count` */
     uint32_t reserved;   /* 0 */
     struct index_section_entry sections[INDEX_SECTION_COUNT];
-    uint8_t zeros[INDEX_SEGMENT_PAGE - 272];
+    struct index_effort effort;
+    uint8_t zeros[INDEX_SEGMENT_PAGE - 408];
     uint64_t checksum; /* of the bytes before, identity (file number, INDEX_SECTION_COUNT, 0) */
 };
 
 static_assert(offsetof(struct index_segment_header, file_number) == 16, "layout");
 static_assert(offsetof(struct index_segment_header, level_items) == 72, "layout");
 static_assert(offsetof(struct index_segment_header, sections) == 120, "layout");
+static_assert(offsetof(struct index_segment_header, effort) == 264, "layout");
 static_assert(offsetof(struct index_segment_header, checksum) == 4088, "layout");
 static_assert(sizeof(struct index_segment_header) == INDEX_SEGMENT_PAGE, "layout");
 
@@ -114,10 +118,13 @@ struct index_ivf;
 struct index_segment {
     struct index_graph graph; /* arrays inside the mapping; unused when there are lists */
     struct index_ivf *ivf; /* lists: its arrays inside the mapping, itself on the heap, or NULL */
+    struct index_effort effort;
     struct io *io;
     const uint8_t *bytes; /* the mapping */
     uint64_t size_bytes;
 };
+
+enum vector_metric index_segment_metric(const struct index_segment *segment);
 
 /** index_group_search of the two kinds: graphs; lists of one codebook. */
 int index_graph_search(const struct index_group_member *members, uint32_t member_count,
@@ -128,5 +135,17 @@ int index_ivf_search(const struct index_group_member *members, uint32_t member_c
                      const struct index_search *search, struct index_hit *hits,
                      uint32_t *hit_members, uint32_t *hit_count, bool *exhausted,
                      struct error *error);
+
+/* A search of one graph alone that goes on, further and further, until it has met certain rows. */
+struct index_walk {
+    const float *query;
+    const struct index_hit *hits; /* the rows */
+    uint32_t count;
+    uint32_t hidden_row; /* as if it were not in the graph; INDEX_NO_ROW: none */
+    uint32_t width;      /* the widest search */
+    bool one_of_many;    /* entered as one of many graphs: candidates are kept beyond its depth */
+    uint32_t *met;       /* for each: the ef of a search that returns it; 2 * width: not met */
+};
+void index_graph_walk(const struct index_segment *segment, const struct index_walk *walk);
 
 #endif
