@@ -2,14 +2,15 @@
  *
  *     windrow-bench-serve --base F --queries F [--metric cosine|dot|l2] [--kind hnsw|ivf_pq]
  *                         [--graphs N] [--windows 1,10] [--shards N] [--ef LIST] [--shuffle]
- *                         [--threads N] [--no-filters] [--dir DIR] [--builders N [--nice M]]
+ *                         [--recall R] [--threads N] [--no-filters] [--dir DIR] [--builders N [--nice M]]
  *
  * Rows of the base file go through the real store, in file order as time (or shuffled over the
  * windows with --shuffle), are sealed, indexed and asked through query_search_run. Truth is the
- * same search with `exact`. One line an experiment: windows, filter, ef, recall@10, queries a
- * second. With --builders: times of searches while so many threads build the windows again and swap
+ * same search with `exact`. One line an experiment: windows, filter, ef (0 in LIST: as much as
+ * --recall needs), recall@10, queries a second of processor time, median time of one. With --builders: times of searches while so many threads build the windows again and swap
  * them, beside those without, in turns. */
 #include <limits.h>
+#include <math.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -40,6 +41,7 @@ struct bench {
     uint32_t graphs;        /* with lists: the youngest so many windows are HNSW all the same */
     uint32_t build_threads; /* beside the searches; 0: other experiments */
     int build_nice;
+    double build_seconds, effort_seconds; /* processor time of builds, of measuring effort */
     uint64_t (*truth)[K];
 };
 
@@ -130,6 +132,15 @@ static void load(struct bench *bench, uint32_t shard_index)
         buffer_destroy(&payloads[i]);
 }
 
+/* Time of all threads on processors: other programs on the machine do not count. */
+static double cpu_seconds(void)
+{
+    struct timespec now;
+
+    (void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
 /* Builds the segment and writes it to `path`, PATH_MAX bytes that receive its name. */
 static int write_segment(bool lists, struct store_shard *shard, const float *vectors, uint32_t rows,
                          const struct index_build_options *build, char *path,
@@ -185,17 +196,29 @@ static const struct index_segment *index_source(struct bench *bench, struct stor
         check(store_row_vectors(source, row, &vector, &span, &error), &error);
         memcpy(vectors + (size_t)row * build.dim, vector, build.dim * sizeof(float));
     }
+    bench->build_seconds -= cpu_seconds();
     code = write_segment(lists, shard, vectors, source->row_count, &build, temporary, &segment.info,
                          &error);
-    free(vectors);
-    if (code == ERROR_CANCELLED)
+    bench->build_seconds += cpu_seconds();
+    if (code == ERROR_CANCELLED) {
+        free(vectors);
         return NULL;
+    }
     check(code, &error);
     snprintf(final, sizeof(final), "%.*s", (int)(strlen(temporary) - 4), temporary);
     check(io_rename(io, temporary, final, &error), &error);
     check(index_segment_open(io, final, segment.info.file_number, build.metric, build.dim,
                              source->row_count, &opened, &error),
           &error);
+    bench->effort_seconds -= cpu_seconds();
+    check(index_segment_measure_effort(opened, final,
+                                       &(struct index_effort_sample){.vectors = vectors,
+                                                                     .count = source->row_count,
+                                                                     .dim = build.dim},
+                                       &error),
+          &error);
+    bench->effort_seconds += cpu_seconds();
+    free(vectors);
     segment.object = opened;
     check(store_shard_attach(shard, source->file_number, &segment, &error), &error);
     return opened;
@@ -245,18 +268,16 @@ static uint64_t hit_id(const struct query_row *row)
     return id;
 }
 
-/* Time of all threads on processors: other programs on the machine do not count. */
-static double cpu_seconds(void)
-{
-    struct timespec now;
-
-    (void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
-}
-
 struct measurement {
-    double recall, queries_per_second;
+    double recall, queries_per_second, p50_ms;
 };
+
+static int compare_doubles(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+
+    return (x > y) - (x < y);
+}
 
 /* Every query once; with `exact` the answers become the truth. */
 static struct measurement ask_all(struct bench *bench, struct query_view *view, uint32_t ef,
@@ -265,7 +286,7 @@ static struct measurement ask_all(struct bench *bench, struct query_view *view, 
     uint32_t count = bench->queries.count < QUERIES_MAX ? bench->queries.count : QUERIES_MAX;
     double start = cpu_seconds();
     uint64_t right = 0;
-    double seconds;
+    double seconds, wall_ms[QUERIES_MAX];
 
     for (uint32_t i = 0; i < count; i++) {
         struct arena arena;
@@ -286,7 +307,9 @@ static struct measurement ask_all(struct bench *bench, struct query_view *view, 
                   &error);
             check(query_filter_compile(&doc, &arena, &search.filter, &error), &error);
         }
+        wall_ms[i] = (double)io_monotonic_ns(io_posix());
         check(query_search_run(view, &search, &result, &error), &error);
+        wall_ms[i] = ((double)io_monotonic_ns(io_posix()) - wall_ms[i]) / 1e6;
         for (size_t j = 0; j < K; j++) {
             uint64_t id = j < result.hit_count ? hit_id(&result.hits[j].row) : UINT64_MAX;
             if (exact)
@@ -297,7 +320,9 @@ static struct measurement ask_all(struct bench *bench, struct query_view *view, 
         arena_destroy(&arena);
     }
     seconds = cpu_seconds() - start;
-    return (struct measurement){(double)right / ((double)count * K), count / seconds};
+    qsort(wall_ms, count, sizeof(*wall_ms), compare_doubles);
+    return (struct measurement){(double)right / ((double)count * K), count / seconds,
+                                wall_ms[count / 2]};
 }
 
 static void measure(struct bench *bench, const char *efs, const char *name, const char *filter_json)
@@ -312,16 +337,19 @@ static void measure(struct bench *bench, const char *efs, const char *name, cons
     options.timeout_ms = 3600000;
     check(query_view_open(&options, &view, &error), &error);
     exact = ask_all(bench, view, 0, true, filter_json);
-    printf("%7u  %-8s  %5s  %6s  %9.0f\n", bench->windows, name, "exact", "1",
-           exact.queries_per_second);
+    printf("%7u  %-8s  %5s  %6s  %9.0f  %6.3f\n", bench->windows, name, "exact", "1",
+           exact.queries_per_second, exact.p50_ms);
     for (const char *at = efs; *at;) {
         char *end;
         uint32_t ef = (uint32_t)strtoul(at, &end, 10);
         struct measurement warm = ask_all(bench, view, ef, false, filter_json);
         struct measurement hot = ask_all(bench, view, ef, false, filter_json);
-        printf("%7u  %-8s  %5u  %.4f  %9.0f\n", bench->windows, name, ef, warm.recall,
-               hot.queries_per_second > warm.queries_per_second ? hot.queries_per_second
-                                                                : warm.queries_per_second);
+        char effort[16] = "auto";
+        if (ef > 0)
+            snprintf(effort, sizeof(effort), "%u", ef);
+        printf("%7u  %-8s  %5s  %.4f  %9.0f  %6.3f\n", bench->windows, name, effort, warm.recall,
+               fmax(hot.queries_per_second, warm.queries_per_second),
+               fmin(hot.p50_ms, warm.p50_ms));
         fflush(stdout);
         at = *end == ',' ? end + 1 : end;
     }
@@ -358,13 +386,6 @@ static void *build_always(void *context)
         store_snapshot_release(snapshot);
     }
     return NULL;
-}
-
-static int compare_doubles(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-
-    return (x > y) - (x < y);
 }
 
 /* One search after another, each with a view of its own, as requests have: sorted wall seconds. */
@@ -457,6 +478,9 @@ static void run(struct bench *bench, const char *parent, const char *efs, bool h
         seal_and_index(bench, bench->shards[i], &codebook);
     }
     index_codebook_delete(codebook);
+    printf("# %u windows: builds %.2f s, measuring effort %.2f s of processor time\n",
+           bench->windows, bench->build_seconds, bench->effort_seconds);
+    bench->build_seconds = bench->effort_seconds = 0;
     if (bench->build_threads > 0)
         measure_beside_builds(bench, bench->build_threads, bench->build_nice);
     else
@@ -482,7 +506,8 @@ static const char *option(int argc, char **argv, const char *name, const char *o
 static const char usage[] =
     "usage: windrow-bench-serve --base F --queries F [--metric cosine|dot|l2]\n"
     "           [--kind hnsw|ivf_pq] [--graphs N] [--windows 1,10] [--shards N] [--ef LIST]\n"
-    "           [--shuffle] [--threads N] [--no-filters] [--dir DIR] [--builders N [--nice M]]\n";
+    "           [--shuffle] [--recall R] [--threads N] [--no-filters] [--dir DIR]\n"
+    "           [--builders N [--nice M]]\n";
 
 /* Which of three names the option has; the first when it is not given. */
 static int choice(int argc, char **argv, const char *name, const char *const names[3])
@@ -538,11 +563,12 @@ int main(int argc, char **argv)
                 queries, bench.queries.dim);
         return 1;
     }
-    bench.collection = (struct config_collection){.name = "bench",
-                                                  .dim = bench.base.dim,
-                                                  .window_ms = WINDOW_MS,
-                                                  .hnsw_ef = 64,
-                                                  .metric = (enum vector_metric)metric};
+    bench.collection =
+        (struct config_collection){.name = "bench",
+                                   .dim = bench.base.dim,
+                                   .window_ms = WINDOW_MS,
+                                   .recall = atof(option(argc, argv, "--recall", "0.95")),
+                                   .metric = (enum vector_metric)metric};
     if (bench.collection.metric == VECTOR_METRIC_COSINE)
         normalise(&bench.base);
     bench.truth = calloc(QUERIES_MAX, sizeof(*bench.truth));
@@ -551,7 +577,7 @@ int main(int argc, char **argv)
                            .name = "query", .class = THREAD_SEARCH, .threads_max = threads - 1})
                      : NULL;
     printf("# %s, %u x %u, %s, kernels %s, %u threads\nwindows  filter       ef  recall        "
-           "q/cpu-s\n",
+           "q/cpu-s  p50 ms\n",
            base, bench.base.count, bench.base.dim, bench.shuffle ? "shuffled" : "by time",
            index_simd_name(), threads);
     for (const char *at = windows; *at;) {

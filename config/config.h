@@ -82,6 +82,7 @@ struct config_collection {
     int64_t ivf_pq_after_ms;
     uint64_t flat_below_rows;
     uint64_t chunk_above_rows; /* 0: chunks are scanned */
+    double recall;             /* of a search's whole answer */
     double recall_floor;
     const char **payload_index;
     size_t payload_index_count;

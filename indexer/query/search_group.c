@@ -86,13 +86,15 @@ static int search_once(struct group_search *group, struct error *error)
     members = arena_calloc(&group->arena, group->count, sizeof(*members));
     for (uint32_t i = 0; i < group->count; i++) {
         struct source_search *source = group->sources[i];
-        members[i] = (struct index_group_member){.segment = source->source->segment->object,
-                                                 .matching = source->matching,
-                                                 .matching_rows = source->matching_rows,
-                                                 .accept = accept_row,
-                                                 .accept_context = source,
-                                                 .vector = find_vector,
-                                                 .vector_context = source};
+        members[i] =
+            (struct index_group_member){.segment = source->source->segment->object,
+                                        .depth = search_source_depth(source, group->wanted),
+                                        .matching = source->matching,
+                                        .matching_rows = source->matching_rows,
+                                        .accept = accept_row,
+                                        .accept_context = source,
+                                        .vector = find_vector,
+                                        .vector_context = source};
     }
     group->found = 0;
     group->hits = arena_calloc(&group->arena, group->wanted, sizeof(*group->hits));

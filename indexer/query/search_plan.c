@@ -9,6 +9,7 @@
 #include <string.h>
 
 enum {
+    EF_UNMEASURED = 64,  /* of segments built before effort was measured */
     SAMPLE_ROWS = 512,   /* looked at to learn how many rows are accepted */
     FILTER_EF = 2,       /* room in the pool for each row expected before the k-th accepted one */
     ROWS_PER_EF_MIN = 12 /* rows to a place in the pool: below that a scan, which is exact */
@@ -145,6 +146,36 @@ static bool searches_matching_only(const struct source_search *source)
            index_uses_predicate_subgraph(source->matching_rows, source->source->row_count);
 }
 
+/* Each segment alone, for the nearest `wanted` rows: most of the answer may lie in any of them, so
+ * the group's list has to be as wide as one needs. Segments weigh by their rows, as in the answer. */
+static double measured_ef(const struct searcher *searcher, struct source_search *const *sources,
+                          size_t count, uint32_t wanted)
+{
+    double sum = 0, rows = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        uint32_t ef =
+            index_segment_effort(sources[i]->source->segment->object, wanted, searcher->recall);
+        sum += (ef ? ef : EF_UNMEASURED) * (double)sources[i]->source->row_count;
+        rows += sources[i]->source->row_count;
+    }
+    return rows > 0 ? ceil(sum / rows) : EF_UNMEASURED;
+}
+
+uint32_t search_source_depth(const struct source_search *source, uint32_t wanted)
+{
+    const struct searcher *searcher = source->searcher;
+    double rows =
+        searches_matching_only(source) ? (double)source->matching_rows : source->source->row_count;
+
+    if (searcher->ef > 0 || searcher->segment_rows == 0)
+        return 0;
+    /* Its share of the accepted rows, and of its own rows those that have to be met for them. */
+    return index_segment_effort(source->source->segment->object,
+                                wanted * rows / fmax((double)searcher->segment_accepted, 1),
+                                searcher->recall);
+}
+
 /* When one of ten rows around the query is accepted, the nearest k accepted rows are among the
  * nearest 10 k, and the pool has to hold those.
  *
@@ -164,10 +195,10 @@ uint32_t search_group_ef(const struct searcher *searcher, struct source_search *
         met += matching_only ? (double)sources[i]->matching_rows : sources[i]->source->row_count;
     }
     ef = accepted >= met ? wanted : wanted * FILTER_EF * met / fmax(accepted, 1);
-    if (searcher->segment_rows > 0)
+    if (searcher->ef > 0 && searcher->segment_rows > 0)
         share = fmax(sqrt(rows / (double)searcher->segment_rows), SHARE_MIN);
-    return (uint32_t)fmin(fmax(ef, ceil(searcher->ef * share * (sparse ? SUBGRAPH_EF : 1))),
-                          UINT32_MAX);
+    share *= searcher->ef > 0 ? searcher->ef : measured_ef(searcher, sources, count, wanted);
+    return (uint32_t)fmin(fmax(ef, ceil(share * (sparse ? SUBGRAPH_EF : 1))), UINT32_MAX);
 }
 
 /* Cost of a search through the segments of these sources; INFINITY when it would see nearly every
@@ -197,7 +228,7 @@ void search_plan_segments(struct searcher *searcher, struct source_search *sourc
     double alone = 0;
     size_t chosen_count = 0;
 
-    searcher->segment_rows = 0;
+    searcher->segment_rows = searcher->segment_accepted = 0;
     for (size_t i = 0; i < count; i++) {
         struct source_search *source = &sources[i];
         source->through_segment = false;
@@ -210,6 +241,10 @@ void search_plan_segments(struct searcher *searcher, struct source_search *sourc
     if (together && group_cost(searcher, chosen, chosen_count) < alone)
         for (size_t i = 0; i < chosen_count; i++)
             chosen[i]->through_segment = true;
-    for (size_t i = 0; together && i < count; i++)
-        searcher->segment_rows += sources[i].through_segment ? sources[i].source->row_count : 0;
+    for (size_t i = 0; together && i < count; i++) {
+        if (!sources[i].through_segment)
+            continue;
+        searcher->segment_rows += sources[i].source->row_count;
+        searcher->segment_accepted += sources[i].matching_rows;
+    }
 }

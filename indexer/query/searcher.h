@@ -24,8 +24,10 @@ struct searcher {
     const float *query;                /* normalised under cosine */
     enum vector_metric metric;
     uint32_t dim;
-    uint32_t ef;
-    uint64_t segment_rows; /* of all groups together; 0: each group needs all of ef */
+    uint32_t ef;               /* as asked for; 0: as much as `recall` needs */
+    double recall;             /* that the answer shall have, over all segments */
+    uint64_t segment_rows;     /* of all groups together; 0: each group needs all of ef */
+    uint64_t segment_accepted; /* of these rows, about so many are accepted */
     bool exact;
     bool bounded;           /* [from_ms, to_ms) leaves something out */
     int64_t from_ms, to_ms; /* the request's and the filter's */
@@ -111,10 +113,14 @@ void search_source_prepare(struct source_search *source);
 /** With all prepared: marks the sources that are searched through their segments, because that is
  * cheaper for all together. */
 void search_plan_segments(struct searcher *searcher, struct source_search *sources, size_t count);
-/** The ef of a group that has to bring about `wanted` accepted rows. A group that is a part of all
+/** The ef of a group that has to bring about `wanted` accepted rows: by the recall that is wanted
+ * and what was measured of its segments; of an ef that was asked for, a group that is a part of all
  * segments gets the square root of its share. */
 uint32_t search_group_ef(const struct searcher *searcher, struct source_search *const *sources,
                          size_t count, uint32_t wanted);
+/** How far the source's graph is searched for its own part of `wanted` rows before the group goes on
+ * together; 0: by its share of the ef. */
+uint32_t search_source_depth(const struct source_search *source, uint32_t wanted);
 /** Gives back what prepare took. */
 void search_source_finish(struct source_search *source);
 

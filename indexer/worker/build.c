@@ -18,7 +18,8 @@ enum {
     BUILDS_MAX = 2,
     NEIGHBOURS = 10, /* that recall is measured by */
     QUERIES_MAX = 100,
-    QUERIES_MIN = 20
+    QUERIES_MIN = 20,
+    EF_UNMEASURED = 64 /* of a segment from a builder that did not measure effort */
 };
 
 /* Multiplications that the brute force may cost: a few seconds of one core. */
@@ -42,6 +43,17 @@ static uint32_t query_count(const struct recall_sample *sample)
     if (affordable < QUERIES_MAX)
         count = affordable < QUERIES_MIN ? QUERIES_MIN : (uint32_t)affordable;
     return count < sample->row_count ? count : sample->row_count;
+}
+
+struct recall_sample recall_sample_of(const struct config_collection *collection,
+                                      const atomic_bool *cancel)
+{
+    return (struct recall_sample){.dim = collection->dim,
+                                  .metric = collection->metric,
+                                  .ef = collection->hnsw_ef,
+                                  .recall = collection->recall,
+                                  .floor = collection->recall_floor,
+                                  .cancel = cancel};
 }
 
 /* The score of the wanted-th best hit that is not `self`. */
@@ -70,6 +82,7 @@ static int search_one(const struct index_segment *segment, struct recall_sample 
         .floor_score = -INFINITY,
         .vector = vector_of,
         .vector_context = sample,
+        .hidden_row = row,
     };
     uint32_t exact_count;
     uint32_t hit_count;
@@ -79,6 +92,7 @@ static int search_one(const struct index_segment *segment, struct recall_sample 
 
     index_exact_top(sample->metric, sample->vectors, sample->row_count, sample->dim, search.query,
                     wanted + 1, exact, &exact_count);
+    search.hides = exact[0].score > exact[1].score; /* else its equals hang below it */
     if (index_segment_search(segment, &search, hits, &hit_count, &exhausted, error) != 0)
         return error->code;
     floor_score = kth_score(exact, exact_count, row, wanted);
@@ -89,8 +103,8 @@ static int search_one(const struct index_segment *segment, struct recall_sample 
     return 0;
 }
 
-int recall_measure(const struct index_segment *segment, const struct recall_sample *sample,
-                   double *recall, struct error *error)
+static int measure_with(const struct index_segment *segment, const struct recall_sample *sample,
+                        double *recall, struct error *error)
 {
     struct recall_sample own = *sample;
     uint32_t queries = query_count(sample);
@@ -109,6 +123,28 @@ int recall_measure(const struct index_segment *segment, const struct recall_samp
     }
     *recall = (double)found / ((double)queries * wanted);
     return 0;
+}
+
+int recall_measure(const struct index_segment *segment, const struct recall_sample *sample,
+                   double *recall, bool *good, struct error *error)
+{
+    struct recall_sample own = *sample;
+    double careful = 0;
+    int code;
+
+    if (own.ef == 0)
+        own.ef = index_segment_effort(segment, NEIGHBOURS, own.recall);
+    if (own.ef == 0)
+        own.ef = EF_UNMEASURED;
+    code = measure_with(segment, &own, recall, error);
+    if (code == 0 && *recall < own.floor && sample->ef == 0) {
+        /* Chance and a low `recall` must not condemn a segment that has more to give. */
+        own.ef = index_segment_effort(segment, NEIGHBOURS, (1 + own.floor) / 2);
+        own.ef = own.ef > EF_UNMEASURED ? own.ef : EF_UNMEASURED;
+        code = measure_with(segment, &own, &careful, error);
+    }
+    *good = *recall >= own.floor || careful >= own.floor;
+    return code;
 }
 
 static void give_memory(struct build *build)
@@ -225,21 +261,28 @@ static void remove_segment(struct build *build)
     build->path[0] = '\0';
 }
 
-static int build_once(struct build *build, struct error *error)
+/* What searches need to know to reach index.recall. */
+static int measure_effort(struct build *build, struct error *error)
 {
-    const struct config_collection *collection = build->collection;
-    const struct recall_sample sample = {
-        .vectors = build->vectors,
-        .row_count = build->row_count,
-        .dim = collection->dim,
-        .metric = build->options.metric,
-        .ef = collection->hnsw_ef,
-        .cancel = build->cancel,
-    };
+    const struct index_effort_sample sample = {.vectors = build->vectors,
+                                               .count = build->row_count,
+                                               .dim = build->collection->dim,
+                                               .cancel = build->cancel};
+
+    return index_segment_measure_effort(build->segment, build->path, &sample, error);
+}
+
+static int build_once(struct build *build, bool *good, struct error *error)
+{
+    struct recall_sample sample = recall_sample_of(build->collection, build->cancel);
     int code = write_segment(build, &build->options, error);
 
+    sample.vectors = build->vectors;
+    sample.row_count = build->row_count;
     if (code == 0)
-        code = recall_measure(build->segment, &sample, &build->recall, error);
+        code = measure_effort(build, error);
+    if (code == 0)
+        code = recall_measure(build->segment, &sample, &build->recall, good, error);
     return code;
 }
 
@@ -267,15 +310,16 @@ int worker_build_good(struct build *build, bool *low_recall, struct error *error
 {
     for (int i = 0; i < BUILDS_MAX; i++) {
         uint32_t m = build->options.m;
+        bool good = false;
         int code;
         remove_segment(build);
         code = i == 0 ? 0 : prepare(build, m + (m + 1) / 2, 2 * build->options.ef_construct, error);
         if (code == 0)
-            code = build_once(build, error);
+            code = build_once(build, &good, error);
         if (code != 0)
             return code;
         report_recall(build);
-        *low_recall = build->recall < build->collection->recall_floor;
+        *low_recall = !good;
         if (!*low_recall)
             return 0;
         report_low_recall(build, i + 1 == BUILDS_MAX);

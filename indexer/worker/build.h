@@ -71,14 +71,21 @@ struct recall_sample {
     const float *vectors; /* row_count x dim */
     uint32_t row_count, dim;
     enum vector_metric metric;
-    uint32_t ef;
+    uint32_t ef;   /* 0: what was measured of the segment for `recall` */
+    double recall; /* that searches shall have */
+    double floor;  /* of what the segment is good for */
     const atomic_bool *cancel;
 };
 
-/** Share of the true ten nearest neighbours that searches with `ef` find, over at most 100 rows of
- * the segment as queries. A row is no neighbour of itself; a hit as good as the tenth counts,
- * whichever row it is. ERROR_CANCELLED. */
+/** What a segment of the collection is measured by; vectors and row_count are left to the caller. */
+struct recall_sample recall_sample_of(const struct config_collection *collection,
+                                      const atomic_bool *cancel);
+
+/** Share of the true ten nearest neighbours that a search of this segment alone finds, over at most
+ * 100 of its rows as queries, each hidden from its own search. A row is no neighbour of itself; a
+ * hit as good as the tenth counts, whichever row it is. *good: the segment reaches the floor, with
+ * more effort if it takes that: searches go as far as their recall needs. ERROR_CANCELLED. */
 int recall_measure(const struct index_segment *segment, const struct recall_sample *sample,
-                   double *recall, struct error *error);
+                   double *recall, bool *good, struct error *error);
 
 #endif

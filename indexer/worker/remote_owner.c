@@ -330,14 +330,11 @@ static int write_part(struct worker_pool *pool, struct upload_session *session,
 static int verify_segment(const struct here *here, struct build *build, struct error *error)
 {
     const struct config_collection *collection = here->collection;
-    struct recall_sample sample = {.row_count = here->source->row_count,
-                                   .dim = collection->dim,
-                                   .metric = collection->metric,
-                                   .ef = collection->hnsw_ef,
-                                   .cancel = here->lease.closing};
+    struct recall_sample sample = recall_sample_of(collection, here->lease.closing);
+    bool good = true;
     int code =
         index_segment_open(here->pool->options.io, build->path, build->file_number, sample.metric,
-                           sample.dim, sample.row_count, &build->segment, error);
+                           sample.dim, here->source->row_count, &build->segment, error);
 
     if (code == 0)
         code = index_segment_validate(build->segment, error);
@@ -345,9 +342,10 @@ static int verify_segment(const struct here *here, struct build *build, struct e
         code = worker_source_vectors(here->source, collection->dim, NULL, &build->vectors,
                                      &build->copy, error);
     sample.vectors = build->vectors;
+    sample.row_count = here->source->row_count;
     if (code == 0)
-        code = recall_measure(build->segment, &sample, &build->recall, error);
-    if (code == 0 && build->recall < collection->recall_floor)
+        code = recall_measure(build->segment, &sample, &build->recall, &good, error);
+    if (code == 0 && !good)
         code = error_set(error, ERROR_INVALID, "recall %.3f is below the floor of %.3f",
                          build->recall, collection->recall_floor);
     return code;

@@ -190,7 +190,7 @@ START_TEST(values_out_of_bounds_are_errors)
          "100000)\n"},
         {MINIMAL "    index: {hnsw: {ef: 18446744073709551616}}\n",
          "w.yaml:5:24: collections.news.index.hnsw.ef: \"18446744073709551616\" is not a whole "
-         "number\n"},
+         "number (or auto)\n"},
     };
 
     CHECK_REFUSALS(table);

@@ -278,6 +278,20 @@ static void gather(const struct store_source *source, uint32_t dim, float *out)
     }
 }
 
+/* As a worker does before the file gets its name. */
+static void measure_effort(struct world *world, const float *vectors, uint32_t rows,
+                           const char *path, uint64_t file_number)
+{
+    const struct index_effort_sample sample = {
+        .vectors = vectors, .count = rows, .dim = world->collection.dim};
+    struct index_segment *segment;
+
+    OK(index_segment_open(&world->clock.io, path, file_number, world->collection.metric, sample.dim,
+                          rows, &segment, &ok_error));
+    OK(index_segment_measure_effort(segment, path, &sample, &ok_error));
+    index_segment_close(segment);
+}
+
 static void write_segment(struct world *world, const struct store_source *source, bool lists,
                           const char *path, struct store_segment_info *info)
 {
@@ -304,6 +318,8 @@ static void write_segment(struct world *world, const struct store_source *source
     }
     index_ivf_delete(ivf);
     index_hnsw_graph_delete(graph);
+    if (world->collection.hnsw_ef == 0)
+        measure_effort(world, vectors, source->row_count, path, info->file_number);
     free(vectors);
     info->kind = lists ? SEGMENT_IVF_PQ : SEGMENT_HNSW;
 }

@@ -456,6 +456,114 @@ START_TEST(an_answer_concentrated_in_one_window_is_found)
 }
 END_TEST
 
+/* Rows around many centres, each cluster of them in a few directions of its own, and the windows of
+ * four shards hold some of each: a graph that is easy to search alone is hard to search a little. */
+enum { CLUSTERS = 400, DIRECTIONS = 30 };
+
+struct clusters {
+    float centres[CLUSTERS][WORLD_DIM_MAX], directions[CLUSTERS][DIRECTIONS][WORLD_DIM_MAX];
+};
+
+static void clusters_create(struct world *world, struct clusters *clusters)
+{
+    for (int c = 0; c < CLUSTERS; c++) {
+        world_random_vector(world, clusters->centres[c]);
+        for (int i = 0; i < DIRECTIONS; i++)
+            world_random_vector(world, clusters->directions[c][i]);
+    }
+}
+
+static void clusters_vector(struct world *world, const struct clusters *clusters, float *vector)
+{
+    uint64_t c = test_random(&world->random) % CLUSTERS;
+
+    memcpy(vector, clusters->centres[c], sizeof(clusters->centres[c]));
+    for (int i = 0; i < DIRECTIONS; i++) {
+        float part = world_uniform(world) + world_uniform(world);
+        for (uint32_t d = 0; d < WORLD_DIM_MAX; d++)
+            vector[d] += part * clusters->directions[c][i][d];
+    }
+}
+
+/* Share of what exact searches for rows like these return that others return, too. */
+static double recall_among(struct world *world, struct query_view *view,
+                           const struct clusters *clusters, uint32_t queries)
+{
+    size_t right = 0, all = 0;
+
+    for (uint32_t i = 0; i < queries; i++) {
+        struct question question = {.limit = 10, .exact = true};
+        struct answer exact, found;
+        clusters_vector(world, clusters, question.vector);
+        ask(view, &question, &exact);
+        question.exact = false;
+        ask(view, &question, &found);
+        for (size_t j = 0; j < exact.count; j++)
+            for (size_t k = 0; k < found.count; k++)
+                right += exact.ids[j] == found.ids[k];
+        all += exact.count;
+    }
+    return (double)right / (double)all;
+}
+
+/* The recall of a search is that of its answer, however many segments bring it. */
+static void check_recall_over_segments(bool lists)
+{
+    enum { SHARDS = 4, WINDOWS = 12, ROWS = 1500, QUERIES = 150 };
+    /* Of 1,500 neighbours in 150 queries: about three standard errors below. */
+    static const struct {
+        double wanted, least;
+    } cases[] = {{0.8, 0.76}, {0.95, 0.94}, {0.99, 0.98}};
+    const struct world_options options = {.shard_count = SHARDS,
+                                          .dim = WORLD_DIM_MAX,
+                                          .metric = VECTOR_METRIC_L2,
+                                          .window_ms = HOUR_MS,
+                                          .seed = test_seed()};
+    struct clusters *clusters = calloc(1, sizeof(*clusters));
+    struct world world;
+    struct query_view *view;
+    uint64_t id = 0;
+
+    world_open(&world, &options);
+    atomic_store(&world.clock.now_ms, START_MS);
+    world.collection.hnsw_ef = 0;
+    clusters_create(&world, clusters);
+    for (int window = 0; window < WINDOWS; window++)
+        for (size_t shard = 0; shard < SHARDS; shard++) {
+            int64_t start_ms = START_MS + window * HOUR_MS;
+            for (int64_t i = 0; i < ROWS; i++) {
+                float vector[WORLD_DIM_MAX];
+                clusters_vector(&world, clusters, vector);
+                world_upsert(&world, shard, id++, start_ms + i, 0, vector);
+            }
+            world_seal(&world, shard, start_ms);
+            world_index_as(&world, shard, start_ms, lists);
+        }
+    view = world_view(&world);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        double got;
+        world.collection.recall = cases[i].wanted;
+        got = recall_among(&world, view, clusters, QUERIES);
+        printf("recall %.2f wanted: %.4f\n", cases[i].wanted, got);
+        ck_assert_double_ge(got, cases[i].least);
+    }
+    query_view_close(view);
+    world_close(&world);
+    free(clusters);
+}
+
+START_TEST(searches_over_many_graphs_have_the_recall_that_is_configured)
+{
+    check_recall_over_segments(false);
+}
+END_TEST
+
+START_TEST(searches_over_many_lists_have_the_recall_that_is_configured)
+{
+    check_recall_over_segments(true);
+}
+END_TEST
+
 START_TEST(a_threshold_is_strict)
 {
     static const enum vector_metric metrics[] = {VECTOR_METRIC_COSINE, VECTOR_METRIC_L2};
@@ -649,7 +757,9 @@ TEST_TABLE(TEST(cosine_searches_equal_brute_force_over_a_random_life),
            TEST(k_rows_come_back_at_every_selectivity),
            TEST(dead_rows_never_take_the_place_of_live_ones),
            TEST(recency_decay_ranks_by_the_decayed_score),
-           TEST(an_answer_concentrated_in_one_window_is_found), TEST(a_threshold_is_strict),
-           TEST(time_ranges_prune_windows), TEST(a_vector_without_direction_scores_zero),
-           TEST(the_asking_record_is_left_out), TEST(what_a_search_may_not_ask),
-           TEST(an_id_in_two_shards_is_returned_once))
+           TEST(an_answer_concentrated_in_one_window_is_found),
+           TEST(searches_over_many_graphs_have_the_recall_that_is_configured),
+           TEST(searches_over_many_lists_have_the_recall_that_is_configured),
+           TEST(a_threshold_is_strict), TEST(time_ranges_prune_windows),
+           TEST(a_vector_without_direction_scores_zero), TEST(the_asking_record_is_left_out),
+           TEST(what_a_search_may_not_ask), TEST(an_id_in_two_shards_is_returned_once))
