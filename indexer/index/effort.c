@@ -15,6 +15,7 @@
 
 enum {
     QUERIES_MAX = 200,
+    LIST_QUERIES_MAX = 64, /* lists are searched a dozen times for each, and built in no time */
     QUERIES_MIN = 32,
     QUERY_ROWS = 16,   /* a query for so many rows: small segments take little time to build */
     HUNDREDS_PART = 4, /* one query of so many is asked for its nearest hundred */
@@ -146,12 +147,12 @@ static uint32_t certain(const struct neighbours *neighbours, uint32_t wanted)
     return count;
 }
 
-static uint32_t count_queries(const struct index_effort_sample *sample)
+static uint32_t count_queries(const struct index_effort_sample *sample, uint32_t most)
 {
     double affordable = WORK_MAX / ((double)sample->count * sample->dim);
-    uint32_t count = affordable < QUERIES_MIN   ? QUERIES_MIN
-                     : affordable < QUERIES_MAX ? (uint32_t)affordable
-                                                : QUERIES_MAX;
+    uint32_t count = affordable < QUERIES_MIN ? QUERIES_MIN
+                     : affordable < most      ? (uint32_t)affordable
+                                              : most;
 
     if (count > sample->count / QUERY_ROWS)
         count = sample->count / QUERY_ROWS;
@@ -391,7 +392,7 @@ int index_segment_measure_effort(struct index_segment *segment, const char *path
 
     measuring->segment = segment;
     measuring->sample = sample;
-    measuring->query_count = count_queries(sample);
+    measuring->query_count = count_queries(sample, segment->ivf ? LIST_QUERIES_MAX : QUERIES_MAX);
     measuring->hits =
         index_allocate((size_t)measuring->query_count * KEPT, sizeof(struct index_hit));
     for (uint32_t rank = 0; rank < INDEX_EFFORT_RANKS; rank++)
