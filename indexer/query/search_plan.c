@@ -165,15 +165,18 @@ static double measured_ef(const struct searcher *searcher, struct source_search 
 uint32_t search_source_depth(const struct source_search *source, uint32_t wanted)
 {
     const struct searcher *searcher = source->searcher;
-    double rows =
-        searches_matching_only(source) ? (double)source->matching_rows : source->source->row_count;
+    const struct index_segment *segment = source->source->segment->object;
+    bool matching_only = searches_matching_only(source);
+    double rows = matching_only ? (double)source->matching_rows : source->source->row_count;
 
-    if (searcher->ef > 0 || searcher->segment_rows == 0)
+    if (searcher->ef > 0 || searcher->segment_rows == 0 ||
+        index_segment_kind(segment) != SEGMENT_HNSW)
         return 0;
     /* Its share of the accepted rows, and of its own rows those that have to be met for them. */
-    return index_segment_effort(source->source->segment->object,
-                                wanted * rows / fmax((double)searcher->segment_accepted, 1),
-                                searcher->recall);
+    return (uint32_t)ceil(
+        (matching_only ? SUBGRAPH_EF : 1) *
+        index_segment_effort(segment, wanted * rows / fmax((double)searcher->segment_accepted, 1),
+                             searcher->recall));
 }
 
 /* When one of ten rows around the query is accepted, the nearest k accepted rows are among the
@@ -207,17 +210,18 @@ static double group_cost(const struct searcher *searcher, struct source_search *
                          size_t count)
 {
     double ef = search_group_ef(searcher, sources, count, (uint32_t)searcher->top.limit);
-    double met = 0;
+    double met = 0, depths = 0;
     bool sparse = false;
 
     for (size_t i = 0; i < count; i++) {
+        depths += search_source_depth(sources[i], (uint32_t)searcher->top.limit);
         sparse = sparse || searches_matching_only(sources[i]);
         met += searches_matching_only(sources[i]) ? (double)sources[i]->matching_rows
                                                   : sources[i]->source->row_count;
     }
     if (ef > met / ROWS_PER_EF_MIN)
         return INFINITY;
-    return ef * EF_COST * (sparse ? SUBGRAPH_COST : 1) + ENTRY_COST * (double)count;
+    return fmax(ef, depths) * EF_COST * (sparse ? SUBGRAPH_COST : 1) + ENTRY_COST * (double)count;
 }
 
 void search_plan_segments(struct searcher *searcher, struct source_search *sources, size_t count)
@@ -237,14 +241,16 @@ void search_plan_segments(struct searcher *searcher, struct source_search *sourc
         source->through_segment = !together && group_cost(searcher, &source, 1) < source->cost;
         alone += source->cost;
         chosen[chosen_count++] = source;
+        if (together) {
+            searcher->segment_rows += source->source->row_count;
+            searcher->segment_accepted += source->matching_rows;
+        }
     }
-    if (together && group_cost(searcher, chosen, chosen_count) < alone)
+    if (!together)
+        return;
+    if (group_cost(searcher, chosen, chosen_count) < alone)
         for (size_t i = 0; i < chosen_count; i++)
             chosen[i]->through_segment = true;
-    for (size_t i = 0; together && i < count; i++) {
-        if (!sources[i].through_segment)
-            continue;
-        searcher->segment_rows += sources[i].source->row_count;
-        searcher->segment_accepted += sources[i].matching_rows;
-    }
+    else
+        searcher->segment_rows = searcher->segment_accepted = 0;
 }
