@@ -205,16 +205,18 @@ static void enter_slot(struct index_beam *beam)
                          beam->slot->entry_count);
 }
 
-/* As far as the caller says, who knows what was measured when the segment was built (effort.h).
- * Else: a segment with a tenth of the nodes is hardly easier to search, so of the width it gets the
- * root of its share, not its share. Measured on changelog-384 in ten windows: with less, or when a segment
+/* A segment with a tenth of the nodes is hardly easier to search, so of the width it gets the root of
+ * its share, not its share; or more where the caller says so, who knows what was measured when the
+ * segment was built (effort.h). Measured on changelog-384 in ten windows: with less, or when a segment
  * is left as soon as it looks worse than others, more is lost than saved. */
 static uint32_t depth_of(const struct index_group_slot *slot, const struct index_group *group,
                          uint32_t width)
 {
     double share = (double)slot->graph->count / group->node_count;
-    uint32_t depth = slot->member->depth ? slot->member->depth : (uint32_t)(width * sqrt(share));
+    uint32_t depth = (uint32_t)(width * sqrt(share));
 
+    if (slot->member->depth > depth)
+        depth = slot->member->depth;
     return clamp(depth, DEPTH_MIN, width > DEPTH_MIN ? width : DEPTH_MIN);
 }
 

@@ -198,9 +198,11 @@ uint32_t search_group_ef(const struct searcher *searcher, struct source_search *
         met += matching_only ? (double)sources[i]->matching_rows : sources[i]->source->row_count;
     }
     ef = accepted >= met ? wanted : wanted * FILTER_EF * met / fmax(accepted, 1);
-    if (searcher->ef > 0 && searcher->segment_rows > 0)
+    if (searcher->segment_rows > 0)
         share = fmax(sqrt(rows / (double)searcher->segment_rows), SHARE_MIN);
-    share *= searcher->ef > 0 ? searcher->ef : measured_ef(searcher, sources, count, wanted);
+    share *= searcher->ef > 0 ? searcher->ef : EF_UNMEASURED;
+    if (searcher->ef == 0) /* what was measured only ever adds: easy data loses nothing */
+        share = fmax(share, measured_ef(searcher, sources, count, wanted));
     return (uint32_t)fmin(fmax(ef, ceil(share * (sparse ? SUBGRAPH_EF : 1))), UINT32_MAX);
 }
 

@@ -134,8 +134,8 @@ int recall_measure(const struct index_segment *segment, const struct recall_samp
 
     if (own.ef == 0)
         own.ef = index_segment_effort(segment, NEIGHBOURS, own.recall);
-    if (own.ef == 0)
-        own.ef = EF_UNMEASURED;
+    if (own.ef < EF_UNMEASURED && sample->ef == 0)
+        own.ef = EF_UNMEASURED; /* searches do the same */
     code = measure_with(segment, &own, recall, error);
     if (code == 0 && *recall < own.floor && sample->ef == 0) {
         /* Chance and a low `recall` must not condemn a segment that has more to give. */

@@ -47,16 +47,13 @@ START_TEST(sealed_window_gets_a_segment_that_searches_see)
     fixture_submit(&setting->fixture, setting->pool, 5);
     window = fixture_wait_indexed(&setting->fixture, 5);
     ck_assert_int_eq(window.run.segment.kind, SEGMENT_HNSW);
-    /* Searches go just as far as index.recall, 0.95, needs; measured with 100 queries. */
-    ck_assert_double_ge(window.run.segment.recall, 0.9);
+    ck_assert_double_ge(window.run.segment.recall, 0.95);
     ck_assert_uint_gt(window.run.segment.bytes, 0);
     snapshot = store_snapshot_acquire(setting->fixture.shard, 0);
     sources = store_snapshot_sources(snapshot, &count);
     for (size_t i = 0; i < count; i++)
-        if (sources[i].sealed) {
+        if (sources[i].sealed)
             ck_assert_ptr_nonnull(sources[i].segment->object);
-            ck_assert_uint_gt(index_segment_effort(sources[i].segment->object, 10, 0.95), 0);
-        }
     store_snapshot_release(snapshot);
     fixture_wait_drained(setting->queue);
     ck_assert_int_eq(fixture_count_files(&setting->fixture, ".segment"), 1);
@@ -156,7 +153,7 @@ START_TEST(packed_run_is_indexed_like_a_raw_one)
 
     fixture_seal(&setting->fixture, 5, 2000);
     fixture_submit(&setting->fixture, setting->pool, 5);
-    ck_assert_double_ge(fixture_wait_indexed(&setting->fixture, 5).run.segment.recall, 0.9);
+    ck_assert_double_ge(fixture_wait_indexed(&setting->fixture, 5).run.segment.recall, 0.95);
     tear_down(setting);
 }
 END_TEST
