@@ -451,7 +451,7 @@ const struct property properties[] = {
      .documentation = "Candidates examined for each node while building."},
     {"collections.*.index.hnsw.ef", PROPERTY_INTEGER, PROPERTY_AUTO, OF(hnsw_ef), .minimum = 1,
      .maximum = 100000, .default_yaml = "auto",
-     .documentation = "Candidates kept while searching, unless the query sets `hnsw_ef`. `auto`: as many as `recall` needs."},
+     .documentation = "Candidates kept while searching, unless the query sets `hnsw_ef`. `auto`: 64, or more where `recall` needs them."},
     {"collections.*.index.ivf_pq.lists", PROPERTY_INTEGER, PROPERTY_AUTO, OF(ivf_pq_lists),
      .minimum = 1, .maximum = 1 << 24, .default_yaml = "auto",
      .documentation = "Inverted lists of an IVF-PQ segment. `auto`: the square root of the rows."},
