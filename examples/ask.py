@@ -27,8 +27,10 @@ def shipped_questions():
     return [(texts[index], vectors[index]) for index in SHIPPED_QUESTIONS]
 
 
-def search(url, collection, vector, limit):
+def search(url, collection, vector, limit, complete):
     body = {"query": {"nearest": vector}, "limit": limit, "with_payload": True}
+    if complete:
+        body["windrow"] = {"require": "complete"}
     request = urllib.request.Request(
         f"{url}/collections/{collection}/points/query",
         data=json.dumps(body).encode(),
@@ -77,6 +79,9 @@ def main():
     parser.add_argument("--url", default="http://127.0.0.1:6333")
     parser.add_argument("--collection", default="changelog")
     parser.add_argument("-k", type=int, default=3, help="answers a question (default 3)")
+    parser.add_argument("--complete", action="store_true", help="an answer that leaves partitions out is an error")
+    parser.add_argument("--first", type=int, default=1, help="begin with this question")
+    parser.add_argument("--last", type=int, help="end with this one")
     parser.add_argument("--stdin", action="store_true", help='read {"text", "vector"} lines instead of the shipped questions')
     arguments = parser.parse_args()
     if arguments.stdin:
@@ -85,8 +90,8 @@ def main():
         questions = shipped_questions()
     if not questions:
         sys.exit("no question to ask")
-    for number, (text, vector) in enumerate(questions, start=1):
-        reply = search(arguments.url, arguments.collection, vector, arguments.k)
+    for number, (text, vector) in list(enumerate(questions, start=1))[arguments.first - 1 : arguments.last]:
+        reply = search(arguments.url, arguments.collection, vector, arguments.k, arguments.complete)
         if len(reply["result"]["points"]) != arguments.k:
             sys.exit(f"asked for {arguments.k} answers, got {len(reply['result']['points'])}: {text}")
         print_answer(number, text, reply)
