@@ -170,10 +170,15 @@ struct query_result {
     size_t explain_count;
 };
 
+/* As of index.recall in the configuration. */
+#define QUERY_RECALL_MIN 0.5
+#define QUERY_RECALL_MAX 0.999
+
 struct query_search {
     const float *vector; /* dim floats; normalised here under cosine */
     uint32_t limit, offset;
-    uint32_t ef; /* 0: the collection's */
+    uint32_t ef;   /* 0: as much as the recall needs */
+    double recall; /* of the answer; 0: the collection's; ignored with `ef` and `exact` */
     bool exact;
     const struct query_filter *filter; /* may be NULL */
     int64_t from_ms, to_ms;            /* [from, to); INT64_MIN, INT64_MAX: open */

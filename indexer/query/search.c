@@ -29,6 +29,10 @@ static int check(const struct query_search *search, uint32_t dim, struct error *
                          QUERY_LIMIT_MAX);
     if (search->has_threshold && isnan(search->threshold))
         return error_set(error, ERROR_INVALID, "score_threshold: not a number");
+    if (search->recall != 0 &&
+        !(search->recall >= QUERY_RECALL_MIN && search->recall <= QUERY_RECALL_MAX))
+        return error_set(error, ERROR_INVALID, "recall: must be from %g to %g", QUERY_RECALL_MIN,
+                         QUERY_RECALL_MAX);
     if (search->half_life_ms < 0)
         return error_set(error, ERROR_INVALID, "half_life: must be positive");
     for (uint32_t i = 0; i < dim; i++)
@@ -517,8 +521,8 @@ int query_search_run(struct query_view *view, const struct query_search *search,
         .filter = search->filter && !search->filter->accepts_all ? search->filter : NULL,
         .metric = collection->metric,
         .dim = collection->dim,
-        .ef = search->ef ? search->ef : collection->hnsw_ef,
-        .recall = collection->recall,
+        .ef = search->ef || search->recall > 0 ? search->ef : collection->hnsw_ef,
+        .recall = search->recall > 0 ? search->recall : collection->recall,
         .exact = search->exact,
         .from_ms = search->from_ms,
         .to_ms = search->to_ms,

@@ -242,6 +242,7 @@ struct doc wire_from_search(const struct query_search *search, uint32_t limit, u
     wire_put(&map, "vector", wire_bytes(search->vector, dim * sizeof(float)));
     wire_put(&map, "limit", doc_integer(limit));
     wire_put(&map, "ef", doc_integer(search->ef));
+    wire_put(&map, "recall", doc_number(search->recall));
     wire_put(&map, "exact", wire_bool(search->exact));
     wire_put(&map, "from", doc_integer(search->from_ms));
     wire_put(&map, "to", doc_integer(search->to_ms));
@@ -275,6 +276,7 @@ int wire_to_search(const struct doc *op, uint32_t dim, struct arena *arena,
         to_vector(vector, dim, arena, &search->vector, error) != 0 ||
         wire_get_u32(op, "limit", QUERY_LIMIT_MAX, &search->limit, error) != 0 ||
         wire_get_u32(op, "ef", UINT32_MAX, &search->ef, error) != 0 ||
+        wire_get_double(op, "recall", &search->recall, error) != 0 ||
         wire_get_i64(op, "from", &search->from_ms, error) != 0 ||
         wire_get_i64(op, "to", &search->to_ms, error) != 0 ||
         wire_get_i64(op, "half_life", &search->half_life_ms, error) != 0 ||

@@ -24,6 +24,18 @@ static int parse_time(const struct doc *map, const char *key, int64_t *time_ms, 
                      key);
 }
 
+static int parse_recall(const struct doc *map, double *recall, struct error *error)
+{
+    const struct doc *doc = doc_get(map, "recall");
+
+    if (!doc ||
+        (doc_as_double(doc, recall) && *recall >= QUERY_RECALL_MIN && *recall <= QUERY_RECALL_MAX))
+        return 0;
+    return error_set(error, ERROR_INVALID,
+                     "Format error in JSON body: $.windrow.recall: expected a number from %g to %g",
+                     QUERY_RECALL_MIN, QUERY_RECALL_MAX);
+}
+
 static int parse_half_life(struct arena *arena, const struct doc *map, int64_t *half_life_ms,
                            struct error *error)
 {
@@ -122,6 +134,7 @@ int parse_extras(struct http_request *request, const struct doc *body, struct pa
         parse_time(map, "from", &extras->from_ms, error) != 0 ||
         parse_time(map, "to", &extras->to_ms, error) != 0 ||
         parse_half_life(&request->arena, map, &extras->half_life_ms, error) != 0 ||
+        parse_recall(map, &extras->recall, error) != 0 ||
         parse_min_offsets(&request->arena, map, extras, error) != 0)
         return error->code;
     extras->explain = is_true(map, "explain");

@@ -30,6 +30,7 @@ static inline struct query_wants parse_wants(const struct parse_selector *select
 struct parse_extras {
     int64_t from_ms, to_ms;
     int64_t half_life_ms;
+    double recall; /* 0: the collection's */
     int64_t timeout_ms;
     bool partial; /* of a search: what was found when the time was over */
     struct query_min_offset *min_offsets;

@@ -149,6 +149,7 @@ int search_form_common(struct http_request *request, const struct doc *body,
     search->from_ms = extras->from_ms;
     search->to_ms = extras->to_ms;
     search->half_life_ms = extras->half_life_ms;
+    search->recall = extras->recall;
     search->explain = extras->explain;
     search->partial = extras->partial;
     parse_threshold(body, search);
@@ -204,12 +205,13 @@ static int check_listing(const struct search_form *form, struct error *error)
                          "windrow does not support `score_threshold` in a query without a vector: "
                          "all scores are 1");
 
-    if (!listing || (extras->from_ms == INT64_MIN && extras->to_ms == INT64_MAX &&
-                     extras->half_life_ms == 0 && !extras->explain && !extras->partial))
+    if (!listing ||
+        (extras->from_ms == INT64_MIN && extras->to_ms == INT64_MAX && extras->half_life_ms == 0 &&
+         extras->recall == 0 && !extras->explain && !extras->partial))
         return 0;
     return error_set(error, ERROR_UNSUPPORTED,
-                     "windrow does not support `from`, `to`, `half_life`, `explain` and `partial` "
-                     "($.windrow) in a query without a vector: filter by `@time`");
+                     "windrow does not support `from`, `to`, `half_life`, `recall`, `explain` and "
+                     "`partial` ($.windrow) in a query without a vector: filter by `@time`");
 }
 
 int search_form_parse(struct http_request *request, struct query_view *view, const struct doc *body,
