@@ -114,7 +114,8 @@ int answer_wait(struct query_view *view, const struct doc *op, struct arena *are
         entry = doc_items(arena, 2);
         entry[0] = doc_integer(i);
         entry[1] = wire_text(reason);
-        list[count++] = (struct doc){.type = DOC_ARRAY, .count = 2, .items = entry};
+        list[count] = (struct doc){.type = DOC_ARRAY, .count = 2, .items = entry};
+        count++;
     }
     wire_put(result, "refused", (struct doc){.type = DOC_ARRAY, .count = count, .items = list});
     return 0;
