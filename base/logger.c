@@ -11,9 +11,11 @@
 #include <unistd.h>
 
 #include "base/buffer.h"
+#include "base/doc.h"
 #include "base/text.h"
 
 static atomic_int threshold = LOGGER_INFO;
+static atomic_int shape = LOGGER_TEXT;
 
 /* Decided once: stderr does not change its nature while the process runs. */
 static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -33,6 +35,11 @@ void logger_set_level(enum logger_level level)
     atomic_store_explicit(&threshold, (int)level, memory_order_relaxed);
 }
 
+void logger_set_format(enum logger_format format)
+{
+    atomic_store_explicit(&shape, (int)format, memory_order_relaxed);
+}
+
 /* Text from messages and peers may hold anything: control bytes must forge neither a line nor a
  * terminal sequence. */
 static void append_escaped(struct buffer *line, const char *text, size_t length)
@@ -48,23 +55,66 @@ static void append_escaped(struct buffer *line, const char *text, size_t length)
     }
 }
 
-static void append_prefix(struct buffer *line, enum logger_level level)
+/* Journal lines have the time of the journal. */
+static bool now_text(char *text)
+{
+    struct timespec now;
+
+    if (journal || clock_gettime(CLOCK_REALTIME, &now) != 0)
+        return false;
+    text_format_time((int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000, text);
+    return true;
+}
+
+static void append_line(struct buffer *line, enum logger_level level, const char *room,
+                        const char *text, size_t length)
 {
     static const char *const names[] = {"ERROR", "WARN", "INFO", "DEBUG"};
     static const char *const colours[] = {"\033[31m", "\033[33m", "\033[32m", "\033[2m"};
-    static const char priorities[] = {'3', '4', '6', '7'};
     char time_text[TEXT_TIME_BYTES];
-    struct timespec now;
 
-    if (journal) {
-        buffer_append_format(line, "<%c>", priorities[level]);
-        return;
+    if (now_text(time_text))
+        buffer_append_text(line, time_text);
+    if (!journal)
+        buffer_append_format(line, " %s%s%s ", colour ? colours[level] : "", names[level],
+                             colour ? "\033[0m" : "");
+    buffer_append_text(line, room);
+    buffer_append_text(line, ": ");
+    append_escaped(line, text, length);
+}
+
+static void replace_invalid(char *text, size_t length)
+{
+    for (size_t at = 0; (at += text_utf8_valid(text + at, length - at)) < length; at++)
+        text[at] = '?';
+}
+
+static void append_fields(struct buffer *line, bool json, enum logger_level level, const char *room,
+                          char *text, size_t length)
+{
+    static const char *const names[] = {"error", "warn", "info", "debug"};
+    char time_text[TEXT_TIME_BYTES];
+    const bool has_time = now_text(time_text);
+    const struct {
+        const char *key, *value;
+        size_t length;
+    } fields[] = {{"time", time_text, has_time ? strlen(time_text) : 0},
+                  {"level", names[level], strlen(names[level])},
+                  {"room", room, strlen(room)},
+                  {"message", text, length}};
+    const size_t first = has_time ? 0 : 1, end = sizeof(fields) / sizeof(fields[0]);
+
+    replace_invalid(text, length);
+    buffer_append_text(line, json ? "{" : "");
+    for (size_t i = first; i < end; i++) {
+        buffer_append_text(line, i == first ? "" : json ? "," : " ");
+        buffer_append_format(line, json ? "\"%s\":" : "%s=", fields[i].key);
+        if (json || i + 1 == end)
+            doc_write_json_string(line, fields[i].value, fields[i].length);
+        else
+            buffer_append(line, fields[i].value, fields[i].length);
     }
-    if (clock_gettime(CLOCK_REALTIME, &now) == 0)
-        buffer_append_text(
-            line, text_format_time((int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000, time_text));
-    buffer_append_format(line, " %s%s%s ", colour ? colours[level] : "", names[level],
-                         colour ? "\033[0m" : "");
+    buffer_append_text(line, json ? "}" : "");
 }
 
 static void write_line(const struct buffer *line)
@@ -83,6 +133,8 @@ static void write_line(const struct buffer *line)
 
 void logger_write(enum logger_level level, const char *room, const char *format, ...)
 {
+    static const char priorities[] = {'3', '4', '6', '7'};
+    const int format_now = atomic_load_explicit(&shape, memory_order_relaxed);
     struct buffer text = {0};
     struct buffer line = {0};
     va_list arguments;
@@ -100,10 +152,13 @@ void logger_write(enum logger_level level, const char *room, const char *format,
     (void)vsnprintf((char *)buffer_reserve(&text, (size_t)length + 1), (size_t)length + 1, format,
                     arguments);
     va_end(arguments);
-    append_prefix(&line, level);
-    buffer_append_text(&line, room);
-    buffer_append_text(&line, ": ");
-    append_escaped(&line, (const char *)text.data, (size_t)length);
+    if (journal)
+        buffer_append_format(&line, "<%c>", priorities[level]);
+    if (format_now == LOGGER_TEXT)
+        append_line(&line, level, room, (const char *)text.data, (size_t)length);
+    else
+        append_fields(&line, format_now == LOGGER_JSON, level, room, (char *)text.data,
+                      (size_t)length);
     buffer_append_byte(&line, '\n');
     write_line(&line);
     buffer_destroy(&line);

@@ -13,6 +13,7 @@
 
 #include "base/buffer.h"
 #include "base/error.h"
+#include "base/logger.h"
 #include "base/vector.h"
 
 enum config_role {
@@ -117,6 +118,9 @@ struct config {
     const char *cluster_replica_set; /* NULL: none */
     const char *cluster_advertise;   /* HOST:PORT; NULL: where it listens */
     enum config_partial cluster_partial;
+
+    enum logger_level log_level;
+    enum logger_format log_format;
 
     const char *http_host;    /* numeric address */
     uint16_t http_port;       /* 0: any free port */

@@ -49,11 +49,17 @@ struct section {
 };
 
 static const struct section sections[] = {
-    {"", "Top level"},     {"kafka.", "kafka"},
-    {"ingest.", "ingest"}, {"indexer.", "indexer"},
-    {"nats.", "nats"},     {"cluster.", "cluster"},
-    {"http.", "http"},     {"clock.", "clock"},
-    {"store.", "store"},   {"collections.*.", "collections.NAME"},
+    {"", "Top level"},
+    {"kafka.", "kafka"},
+    {"ingest.", "ingest"},
+    {"indexer.", "indexer"},
+    {"nats.", "nats"},
+    {"cluster.", "cluster"},
+    {"log.", "log"},
+    {"http.", "http"},
+    {"clock.", "clock"},
+    {"store.", "store"},
+    {"collections.*.", "collections.NAME"},
 };
 
 static void write_bound(const struct property *property, double bound, struct buffer *out)

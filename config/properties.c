@@ -247,6 +247,19 @@ static const struct property_choice partial_policies[] = {
     {"refuse", CONFIG_PARTIAL_REFUSE, false},
 };
 
+static const struct property_choice log_levels[] = {
+    {"error", LOGGER_ERROR, false},
+    {"warn", LOGGER_WARNING, false},
+    {"info", LOGGER_INFO, false},
+    {"debug", LOGGER_DEBUG, false},
+};
+
+static const struct property_choice log_formats[] = {
+    {"text", LOGGER_TEXT, false},
+    {"logfmt", LOGGER_LOGFMT, false},
+    {"json", LOGGER_JSON, false},
+};
+
 static const struct property_choice late_policies[] = {
     {"accept", CONFIG_LATE_ACCEPT, false},
     {"drop", CONFIG_LATE_DROP, false},
@@ -341,6 +354,13 @@ const struct property properties[] = {
     {"cluster.partial", PROPERTY_CHOICE, 0, GLOBAL(cluster_partial), .default_yaml = "allow",
      CHOICES(partial_policies),
      .documentation = "What a read gets when partitions of its collection are served by no process that can be asked: `allow` answers from the others and says so (`partial`, `missing`), `refuse` answers 503. A request asks for the same with `require: complete`."},
+
+    {"log.level", PROPERTY_CHOICE, PROPERTY_RELOADABLE, GLOBAL(log_level), .default_yaml = "info",
+     CHOICES(log_levels),
+     .documentation = "Lines below this level are not logged. `windrow run --verbose` starts with `debug`."},
+    {"log.format", PROPERTY_CHOICE, PROPERTY_RELOADABLE, GLOBAL(log_format), .default_yaml = "text",
+     CHOICES(log_formats),
+     .documentation = "`text` for people; `logfmt` and `json` have the keys `time`, `level`, `room` and `message`. Under systemd lines begin with their priority (`<6>`), which the journal takes off, and have no `time`."},
 
     {"http.listen", PROPERTY_LISTEN, 0, GLOBAL(http_host),
      .extra_offset = offsetof(struct config, http_port), .default_yaml = "127.0.0.1:6333",

@@ -60,6 +60,45 @@ START_TEST(under_systemd_lines_carry_a_priority_and_no_time)
 }
 END_TEST
 
+START_TEST(structured_lines_have_the_same_keys)
+{
+    setenv("JOURNAL_STREAM", "8:1", 1);
+    capture();
+    logger_set_format(LOGGER_LOGFMT);
+    log_warning("store", "say \"%s\"\n", "no");
+    logger_set_format(LOGGER_JSON);
+    log_error("ingest", "a \\ and \xff\xc3\xa9");
+    logger_set_format(LOGGER_TEXT);
+    ck_assert_str_eq(captured(), "<4>level=warn room=store message=\"say \\\"no\\\"\\n\"\n"
+                                 "<3>{\"level\":\"error\",\"room\":\"ingest\","
+                                 "\"message\":\"a \\\\ and ?\xc3\xa9\"}\n");
+}
+END_TEST
+
+START_TEST(structured_lines_have_a_time_outside_of_systemd)
+{
+    static const char json[] = "{\"time\":\"", logfmt[] = "time=";
+    int64_t time_ms;
+    char *line;
+
+    unsetenv("JOURNAL_STREAM");
+    capture();
+    logger_set_format(LOGGER_JSON);
+    log_info("a", "b");
+    line = captured();
+    ck_assert_int_eq(strncmp(line, json, strlen(json)), 0);
+    ck_assert_int_eq(text_parse_time_ms(line + strlen(json), 24, &time_ms, ERROR_IGNORED), 0);
+    ck_assert_str_eq(line + strlen(json) + 24,
+                     "\",\"level\":\"info\",\"room\":\"a\",\"message\":\"b\"}\n");
+    capture();
+    logger_set_format(LOGGER_LOGFMT);
+    log_info("a", "b");
+    line = captured();
+    ck_assert_int_eq(strncmp(line, logfmt, strlen(logfmt)), 0);
+    ck_assert_str_eq(line + strlen(logfmt) + 24, " level=info room=a message=\"b\"\n");
+}
+END_TEST
+
 START_TEST(levels_above_the_threshold_are_dropped)
 {
     capture();
@@ -113,5 +152,7 @@ END_TEST
 
 TEST_TABLE(TEST(a_line_has_time_level_room_and_text),
            TEST(under_systemd_lines_carry_a_priority_and_no_time),
+           TEST(structured_lines_have_the_same_keys),
+           TEST(structured_lines_have_a_time_outside_of_systemd),
            TEST(levels_above_the_threshold_are_dropped),
            TEST(control_characters_cannot_forge_lines), TEST(lines_of_threads_do_not_mix))

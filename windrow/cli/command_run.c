@@ -56,11 +56,13 @@ int command_run_parse(int argc, char **argv, struct command_run_options *run)
         return status;
     if (role && (status = parse_role(role, &run->roles)) != COMMAND_OK)
         return status;
-    if (verbose)
-        logger_set_level(LOGGER_DEBUG);
     status = command_load_config(config_path, &run->config);
     if (status != COMMAND_OK)
         return status;
+    if (verbose)
+        run->config->log_level = LOGGER_DEBUG;
+    logger_set_level(run->config->log_level);
+    logger_set_format(run->config->log_format);
     if (run->roles == 0)
         run->roles = run->config->roles;
     if ((run->roles & CONFIG_ROLE_INGEST) == 0 && !run->config->nats_url) {

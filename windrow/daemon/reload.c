@@ -1,5 +1,5 @@
-/* SIGHUP: reads the config again and applies what may change while running: the TTLs. All other
- * settings keep the values that the process started with; the log names those that changed. */
+/* SIGHUP: reads the config again and applies what may change while running: the TTLs, and what is
+ * logged in which format. All other settings keep the values that the process started with; the log names those that changed. */
 #include <string.h>
 
 #include "base/logger.h"
@@ -22,6 +22,10 @@ static void apply(struct service *service, const struct config *fresh)
 {
     struct config *running = service->config;
 
+    running->log_level = fresh->log_level;
+    running->log_format = fresh->log_format;
+    logger_set_level(running->log_level);
+    logger_set_format(running->log_format);
     for (size_t i = 0; i < running->collection_count; i++) {
         struct config_collection *collection = &running->collections[i];
         const struct config_collection *changed = config_collection_find(fresh, collection->name);
