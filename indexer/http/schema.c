@@ -298,19 +298,22 @@ int http_schema_parameter(const struct http_schema *schema, const char *name, co
                        .count = value ? (uint32_t)strlen(value) : 0,
                        .string = value ? value : ""};
     struct buffer expected = {0};
+    size_t place = 0;
 
+    while (keys[place].name && strcmp(keys[place].name, name) != 0)
+        place++;
+    if (keys[place].name) {
+        const struct http_shape *shape = keys[place].shape;
+        if (has_value(shape, &text) &&
+            (shape->types != HTTP_INTEGER || is_integer(shape, text.string)))
+            return 0;
+        write_expected(shape, &expected);
+        error_set(error, ERROR_INVALID, "Wrong input: query parameter `%s`: %s", name,
+                  buffer_text(&expected));
+        buffer_destroy(&expected);
+        return ERROR_INVALID;
+    }
     for (size_t i = 0; keys[i].name; i++) {
-        if (strcmp(keys[i].name, name) == 0) {
-            if (has_value(keys[i].shape, &text) &&
-                (keys[i].shape->types != HTTP_INTEGER || is_integer(keys[i].shape, text.string)))
-                return 0;
-            expected.size = 0;
-            write_expected(keys[i].shape, &expected);
-            error_set(error, ERROR_INVALID, "Wrong input: query parameter `%s`: %s", name,
-                      buffer_text(&expected));
-            buffer_destroy(&expected);
-            return ERROR_INVALID;
-        }
         buffer_append_text(&expected, i == 0 ? ", expected one of " : "");
         write_choice(&expected, i, keys[i].name);
     }

@@ -385,6 +385,7 @@ START_TEST(crowd_of_one_client_closes_no_connection_of_another)
 {
     enum { MOST = 20, CROWD = 200 };
     static int crowd[CROWD];
+    static const char request[] = "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n";
     struct fixture fixture;
     char reply[13] = "";
     int quiet;
@@ -394,7 +395,7 @@ START_TEST(crowd_of_one_client_closes_no_connection_of_another)
     quiet = connect_from(&fixture, 0x7F000002);
     for (int i = 0; i < CROWD; i++)
         crowd[i] = connect_to(&fixture);
-    send_bytes(quiet, "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n", 36);
+    send_bytes(quiet, request, strlen(request));
     ck_assert_int_eq(recv(quiet, reply, 12, MSG_WAITALL), 12);
     ck_assert_str_eq(reply, "HTTP/1.1 200");
     close(quiet);
