@@ -101,6 +101,29 @@ static int64_t now_ns(const struct query_exchange *exchange)
     return io_monotonic_ns(exchange->exchanger->options.io);
 }
 
+/* Owners of a shard. */
+
+/* Among those from `first` on and before `end`; `end` when it is not there. */
+static size_t owner_place(const struct wanted *wanted, size_t first, size_t end,
+                          const char *address)
+{
+    while (first < end && strcmp(wanted->owners[first].address, address) != 0)
+        first++;
+    return first;
+}
+
+/* Those between the two places close up. */
+static void move_owner(struct wanted *wanted, size_t from, size_t to)
+{
+    struct members_owner *owners = wanted->owners, owner = owners[from];
+
+    if (from < to)
+        memmove(&owners[from], &owners[from + 1], (to - from) * sizeof(owner));
+    else
+        memmove(&owners[to + 1], &owners[to], (from - to) * sizeof(owner));
+    owners[to] = owner;
+}
+
 /* Connections. */
 
 static struct connection_set *take_set(struct exchanger *exchanger)
@@ -316,29 +339,15 @@ static enum outcome outcome_of(struct query_exchange *exchange, struct request *
     return accept_reply(exchange, request);
 }
 
-/* The owner is the next to be asked. */
-static void ask_next(struct wanted *wanted, size_t place)
-{
-    struct members_owner owner = wanted->owners[place];
-
-    for (; place < wanted->next_owner - 1; place++)
-        wanted->owners[place] = wanted->owners[place + 1];
-    wanted->owners[place] = owner;
-    wanted->next_owner--;
-}
-
 /* A request overlaps with an answer that was taken: its own would have some rows twice. Its node is
- * asked once more, for the shards that are left. */
+ * the next to be asked for the shards that are left. */
 static void withdraw(struct request *request)
 {
     for (size_t i = 0; i < request->wanted_count; i++) {
         struct wanted *wanted = request->wanted[i];
-        size_t place = 0;
-        while (place < wanted->next_owner &&
-               strcmp(wanted->owners[place].address, request->address) != 0)
-            place++;
+        size_t place = owner_place(wanted, 0, wanted->next_owner, request->address);
         if (!wanted->served && place < wanted->next_owner)
-            ask_next(wanted, place);
+            move_owner(wanted, place, --wanted->next_owner);
     }
     metric_add(request->exchange->exchanger->outcomes[CANCELLED], 1);
     end_request(request);
@@ -391,14 +400,9 @@ static void look_again(struct query_exchange *exchange, struct wanted *wanted)
     size_t count = members_owners(exchange->exchanger->members, exchange->call->collection->name,
                                   wanted->name, &exchange->arena, fresh, OWNERS_MAX);
 
-    for (size_t i = 0; i < count && wanted->owner_count < OWNERS_MAX; i++) {
-        size_t place = 0;
-        while (place < wanted->owner_count &&
-               strcmp(wanted->owners[place].address, fresh[i].address) != 0)
-            place++;
-        if (place == wanted->owner_count)
+    for (size_t i = 0; i < count && wanted->owner_count < OWNERS_MAX; i++)
+        if (owner_place(wanted, 0, wanted->owner_count, fresh[i].address) == wanted->owner_count)
             wanted->owners[wanted->owner_count++] = fresh[i];
-    }
 }
 
 /* Whether each shard of the request has another owner that was not asked. */
@@ -418,15 +422,11 @@ static bool has_others(struct query_exchange *exchange, const struct request *re
 /* If the owner can be asked for the shard, it is. */
 static bool take_owner(struct wanted *wanted, const char *address)
 {
-    size_t place = wanted->next_owner;
+    size_t place = owner_place(wanted, wanted->next_owner, wanted->owner_count, address);
 
-    while (place < wanted->owner_count && strcmp(wanted->owners[place].address, address) != 0)
-        place++;
     if (place == wanted->owner_count)
         return false;
-    for (struct members_owner owner = wanted->owners[place]; place >= wanted->next_owner; place--)
-        wanted->owners[place] = place > wanted->next_owner ? wanted->owners[place - 1] : owner;
-    wanted->next_owner++;
+    move_owner(wanted, place, wanted->next_owner++);
     return true;
 }
 

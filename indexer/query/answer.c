@@ -12,7 +12,7 @@ static const struct doc_limits request_limits = {.max_bytes = (size_t)64 << 20, 
 static const struct {
     const char *name;
     int (*run)(struct query_view *view, const struct doc *op, struct arena *arena,
-               struct wire_map *result, struct error *error);
+               struct doc *result, struct error *error);
 } operations[] = {
     {"search", answer_search}, {"scroll", answer_scroll}, {"count", answer_count},
     {"facet", answer_facet},   {"find", answer_find},     {"locate", answer_locate},
@@ -22,7 +22,7 @@ static const struct {
 /* Results that searches and scrolls share. */
 
 int answer_result(const struct query_view *view, const struct query_result *result,
-                  struct query_wants wants, struct arena *arena, struct wire_map *map,
+                  struct query_wants wants, struct arena *arena, struct doc *map,
                   struct error *error)
 {
     struct doc *hits = doc_items(arena, (uint32_t)result->hit_count);
@@ -50,13 +50,13 @@ int answer_result(const struct query_view *view, const struct query_result *resu
         fields[6] = doc_number(entry->seconds);
         explain[i] = (struct doc){.type = DOC_ARRAY, .count = EXPLAIN_FIELDS, .items = fields};
     }
-    wire_put(map, "hits",
-             (struct doc){.type = DOC_ARRAY, .count = (uint32_t)result->hit_count, .items = hits});
-    wire_put(map, "windows", (struct doc){.type = DOC_ARRAY, .count = 3, .items = windows});
-    wire_put(map, "partial", wire_bool(result->partial));
-    wire_put(map, "explain",
-             (struct doc){
-                 .type = DOC_ARRAY, .count = (uint32_t)result->explain_count, .items = explain});
+    doc_put(map, "hits",
+            (struct doc){.type = DOC_ARRAY, .count = (uint32_t)result->hit_count, .items = hits});
+    doc_put(map, "windows", (struct doc){.type = DOC_ARRAY, .count = 3, .items = windows});
+    doc_put(map, "partial", doc_bool(result->partial));
+    doc_put(map, "explain",
+            (struct doc){
+                .type = DOC_ARRAY, .count = (uint32_t)result->explain_count, .items = explain});
     return 0;
 }
 
@@ -163,19 +163,13 @@ static int read_request(const struct config *config, const struct doc *whole, st
                         struct error *error)
 {
     const struct doc *request, *name, *offsets;
-    int64_t version;
     uint32_t dim;
 
     if (whole->type != DOC_ARRAY || whole->count != 2 || whole->items[1].type != DOC_MAP)
         return error_set(error, ERROR_INVALID, "peer: the body is not a request");
     request = &whole->items[1];
-    if (wire_get_i64(request, "v", &version, error) != 0)
-        return error->code;
-    if (version != WIRE_VERSION)
-        return error_set(error, ERROR_INVALID,
-                         "peer: it speaks version %lld of the protocol, this process version %d",
-                         (long long)version, WIRE_VERSION);
-    if (wire_get(request, "collection", DOC_STRING, &name, error) != 0 ||
+    if (wire_check_version(request, error) != 0 ||
+        wire_get(request, "collection", DOC_STRING, &name, error) != 0 ||
         wire_get_u32(request, "dim", UINT32_MAX, &dim, error) != 0 ||
         wire_get_i64(request, "now_ms", &options->score_now_ms, error) != 0 ||
         wire_get(request, "min_offsets", DOC_MAP, &offsets, error) != 0 ||
@@ -195,7 +189,7 @@ static int read_request(const struct config *config, const struct doc *whole, st
 }
 
 static int run_operation(struct query_view *view, const struct doc *op, struct arena *arena,
-                         struct wire_map *result, struct error *error)
+                         struct doc *result, struct error *error)
 {
     const struct doc *name;
 
@@ -239,20 +233,20 @@ static int open_view(const struct query_view_options *options, struct query_view
 static int answer(const struct query_view_options *options, const struct doc *op,
                   struct arena *arena, struct buffer *out, struct error *error)
 {
-    struct wire_map whole = wire_map_new(arena, RESULT_KEYS);
-    struct wire_map result = wire_map_new(arena, RESULT_KEYS);
+    struct doc whole = doc_map(arena, RESULT_KEYS);
+    struct doc result = doc_map(arena, RESULT_KEYS);
     struct query_view *view = NULL;
     int code = open_view(options, &view, error);
 
     if (code == 0)
         code = run_operation(view, op, arena, &result, error);
     if (code == 0) {
-        wire_put(&whole, "v", doc_integer(WIRE_VERSION));
-        wire_put(&whole, "collection", wire_text(options->collection->name));
-        wire_put(&whole, "dim", doc_integer(options->collection->dim));
-        wire_put(&whole, "shards", shards_of(view, arena));
-        wire_put(&whole, "result", result.doc);
-        doc_write_msgpack(out, &whole.doc);
+        doc_put(&whole, "v", doc_integer(WIRE_VERSION));
+        doc_put(&whole, "collection", wire_text(options->collection->name));
+        doc_put(&whole, "dim", doc_integer(options->collection->dim));
+        doc_put(&whole, "shards", shards_of(view, arena));
+        doc_put(&whole, "result", result);
+        doc_write_msgpack(out, &whole);
     }
     query_view_close(view);
     return code;
@@ -261,14 +255,14 @@ static int answer(const struct query_view_options *options, const struct doc *op
 /* The asking node would get the same from everybody: it is told in an answer of its own. */
 static void write_error(const struct error *error, struct arena *arena, struct buffer *out)
 {
-    struct wire_map map = wire_map_new(arena, 2);
+    struct doc map = doc_map(arena, 2);
     struct doc *pair = doc_items(arena, 2);
 
     pair[0] = doc_integer(error->code);
     pair[1] = wire_text(error->text);
-    wire_put(&map, "v", doc_integer(WIRE_VERSION));
-    wire_put(&map, "error", (struct doc){.type = DOC_ARRAY, .count = 2, .items = pair});
-    doc_write_msgpack(out, &map.doc);
+    doc_put(&map, "v", doc_integer(WIRE_VERSION));
+    doc_put(&map, "error", (struct doc){.type = DOC_ARRAY, .count = 2, .items = pair});
+    doc_write_msgpack(out, &map);
 }
 
 int query_answer(const struct config *config, const struct query_view_options *options,

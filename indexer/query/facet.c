@@ -230,7 +230,7 @@ int query_facet(struct query_view *view, const char *key, const struct query_fil
 }
 
 int answer_facet(struct query_view *view, const struct doc *op, struct arena *arena,
-                 struct wire_map *result, struct error *error)
+                 struct doc *result, struct error *error)
 {
     struct facet facet = {.values_arena = arena};
     const struct query_filter *filter;
@@ -254,8 +254,8 @@ int answer_facet(struct query_view *view, const struct doc *op, struct arena *ar
             pair[1] = doc_integer((int64_t)values[i].count);
             list[i] = (struct doc){.type = DOC_ARRAY, .count = 2, .items = pair};
         }
-        wire_put(result, "values",
-                 (struct doc){.type = DOC_ARRAY, .count = (uint32_t)count, .items = list});
+        doc_put(result, "values",
+                (struct doc){.type = DOC_ARRAY, .count = (uint32_t)count, .items = list});
     }
     free(facet.slots);
     return code;

@@ -219,7 +219,7 @@ int query_locate(struct query_view *view, const struct query_key *keys, size_t c
 /* For a peer. */
 
 int answer_find(struct query_view *view, const struct doc *op, struct arena *arena,
-                struct wire_map *result, struct error *error)
+                struct doc *result, struct error *error)
 {
     struct query_wants wants;
     struct query_key *keys;
@@ -244,13 +244,13 @@ int answer_find(struct query_view *view, const struct doc *op, struct arena *are
             return error->code;
         places[found++] = doc_integer((int64_t)i);
     }
-    wire_put(result, "hits", (struct doc){.type = DOC_ARRAY, .count = found, .items = hits});
-    wire_put(result, "places", (struct doc){.type = DOC_ARRAY, .count = found, .items = places});
+    doc_put(result, "hits", (struct doc){.type = DOC_ARRAY, .count = found, .items = hits});
+    doc_put(result, "places", (struct doc){.type = DOC_ARRAY, .count = found, .items = places});
     return 0;
 }
 
 int answer_locate(struct query_view *view, const struct doc *op, struct arena *arena,
-                  struct wire_map *result, struct error *error)
+                  struct doc *result, struct error *error)
 {
     struct query_wants wants;
     struct query_key *keys;
@@ -278,6 +278,6 @@ int answer_locate(struct query_view *view, const struct doc *op, struct arena *a
             list[used++] = (struct doc){.type = DOC_ARRAY, .count = 3, .items = fields};
         }
     }
-    wire_put(result, "holders", (struct doc){.type = DOC_ARRAY, .count = used, .items = list});
+    doc_put(result, "holders", (struct doc){.type = DOC_ARRAY, .count = used, .items = list});
     return 0;
 }

@@ -26,26 +26,26 @@ bool gather_needed(const struct query_view *view)
 /* The offsets that shards elsewhere are waited for. */
 static struct doc offsets_of(const struct query_view *view, struct arena *arena)
 {
-    struct wire_map map = wire_map_new(arena, (uint32_t)view->min_offset_count);
+    struct doc map = doc_map(arena, (uint32_t)view->min_offset_count);
 
     for (size_t i = 0; i < view->min_offset_count; i++)
         if (query_view_remote(view, view->min_offsets[i].shard))
-            wire_put(&map, view->min_offsets[i].shard, doc_integer(view->min_offsets[i].offset));
-    return map.doc;
+            doc_put(&map, view->min_offsets[i].shard, doc_integer(view->min_offsets[i].offset));
+    return map;
 }
 
 static void write_request(struct gather *gather, const struct doc *op)
 {
     const struct query_view *view = gather->view;
-    struct wire_map map = wire_map_new(gather->arena, 8);
+    struct doc map = doc_map(gather->arena, 8);
 
-    wire_put(&map, "v", doc_integer(WIRE_VERSION));
-    wire_put(&map, "collection", wire_text(view->collection->name));
-    wire_put(&map, "dim", doc_integer(view->collection->dim));
-    wire_put(&map, "now_ms", doc_integer(view->score_now_ms));
-    wire_put(&map, "min_offsets", offsets_of(view, gather->arena));
-    wire_put(&map, "op", *op);
-    doc_write_msgpack(&gather->body, &map.doc);
+    doc_put(&map, "v", doc_integer(WIRE_VERSION));
+    doc_put(&map, "collection", wire_text(view->collection->name));
+    doc_put(&map, "dim", doc_integer(view->collection->dim));
+    doc_put(&map, "now_ms", doc_integer(view->score_now_ms));
+    doc_put(&map, "min_offsets", offsets_of(view, gather->arena));
+    doc_put(&map, "op", *op);
+    doc_write_msgpack(&gather->body, &map);
 }
 
 /* [shard names, request]: the request is the same for all nodes, so that it is encoded once. */
@@ -117,15 +117,10 @@ static int check_head(const struct gather *gather, const struct doc *whole, stru
 {
     const struct config_collection *collection = gather->view->collection;
     const struct doc *name;
-    int64_t version;
     uint32_t dim;
 
-    if (wire_get_i64(whole, "v", &version, error) != 0)
+    if (wire_check_version(whole, error) != 0)
         return error->code;
-    if (version != WIRE_VERSION)
-        return error_set(error, ERROR_INVALID,
-                         "peer: it speaks version %lld of the protocol, this process version %d",
-                         (long long)version, WIRE_VERSION);
     if (doc_get(whole, "error"))
         return 0;
     if (wire_get(whole, "collection", DOC_STRING, &name, error) != 0 ||

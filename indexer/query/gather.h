@@ -52,25 +52,25 @@ int gather_hits(const struct gather_answer *answer, uint32_t dim, struct query_w
 /* Operations on the view's own shards for a peer: `op` was checked to be one, what is put into
  * `result` is what the matching `take` reads. */
 int answer_search(struct query_view *view, const struct doc *op, struct arena *arena,
-                  struct wire_map *result, struct error *error);
+                  struct doc *result, struct error *error);
 int answer_scroll(struct query_view *view, const struct doc *op, struct arena *arena,
-                  struct wire_map *result, struct error *error);
+                  struct doc *result, struct error *error);
 int answer_count(struct query_view *view, const struct doc *op, struct arena *arena,
-                 struct wire_map *result, struct error *error);
+                 struct doc *result, struct error *error);
 int answer_facet(struct query_view *view, const struct doc *op, struct arena *arena,
-                 struct wire_map *result, struct error *error);
+                 struct doc *result, struct error *error);
 int answer_find(struct query_view *view, const struct doc *op, struct arena *arena,
-                struct wire_map *result, struct error *error);
+                struct doc *result, struct error *error);
 int answer_totals(struct query_view *view, const struct doc *op, struct arena *arena,
-                  struct wire_map *result, struct error *error);
+                  struct doc *result, struct error *error);
 int answer_locate(struct query_view *view, const struct doc *op, struct arena *arena,
-                  struct wire_map *result, struct error *error);
+                  struct doc *result, struct error *error);
 int answer_wait(struct query_view *view, const struct doc *op, struct arena *arena,
-                struct wire_map *result, struct error *error);
+                struct doc *result, struct error *error);
 
 /** Puts {"hits"}, {"windows"}, {"partial"} and the explanations of a result. */
 int answer_result(const struct query_view *view, const struct query_result *result,
-                  struct query_wants wants, struct arena *arena, struct wire_map *map,
+                  struct query_wants wants, struct arena *arena, struct doc *map,
                   struct error *error);
 /** Adds those of an answer, without the hits, to the result. */
 int gather_result(const struct gather_answer *answer, struct arena *arena,

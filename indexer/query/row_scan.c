@@ -212,7 +212,7 @@ int query_count(struct query_view *view, const struct query_filter *filter, uint
 }
 
 int answer_count(struct query_view *view, const struct doc *op, struct arena *arena,
-                 struct wire_map *result, struct error *error)
+                 struct doc *result, struct error *error)
 {
     const struct query_filter *filter;
     uint64_t count;
@@ -220,6 +220,6 @@ int answer_count(struct query_view *view, const struct doc *op, struct arena *ar
     if (wire_to_filter(op, arena, &filter, error) != 0 ||
         count_here(view, filter, &count, error) != 0)
         return error->code;
-    wire_put(result, "count", doc_integer((int64_t)count));
+    doc_put(result, "count", doc_integer((int64_t)count));
     return 0;
 }

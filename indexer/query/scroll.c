@@ -627,7 +627,7 @@ int query_scroll_run(struct query_view *view, const struct query_scroll *scroll,
 }
 
 int answer_scroll(struct query_view *view, const struct doc *op, struct arena *arena,
-                  struct wire_map *result, struct error *error)
+                  struct doc *result, struct error *error)
 {
     struct query_result page = {0};
     struct query_scroll scroll;

@@ -561,7 +561,7 @@ int query_search_run(struct query_view *view, const struct query_search *search,
 }
 
 int answer_search(struct query_view *view, const struct doc *op, struct arena *arena,
-                  struct wire_map *result, struct error *error)
+                  struct doc *result, struct error *error)
 {
     struct query_search search;
     struct query_result found;

@@ -67,17 +67,17 @@ int query_totals(struct query_view *view, struct query_totals *totals, struct er
 }
 
 int answer_totals(struct query_view *view, const struct doc *op, struct arena *arena,
-                  struct wire_map *result, struct error *error)
+                  struct doc *result, struct error *error)
 {
     const struct query_totals totals = totals_here(view);
 
     (void)op;
     (void)arena;
     (void)error;
-    wire_put(result, "points", doc_integer((int64_t)totals.points));
-    wire_put(result, "indexed", doc_integer((int64_t)totals.indexed));
-    wire_put(result, "segments", doc_integer((int64_t)totals.segments));
-    wire_put(result, "building", wire_bool(totals.building));
-    wire_put(result, "damaged", wire_bool(totals.damaged));
+    doc_put(result, "points", doc_integer((int64_t)totals.points));
+    doc_put(result, "indexed", doc_integer((int64_t)totals.indexed));
+    doc_put(result, "segments", doc_integer((int64_t)totals.segments));
+    doc_put(result, "building", doc_bool(totals.building));
+    doc_put(result, "damaged", doc_bool(totals.damaged));
     return 0;
 }

@@ -30,22 +30,6 @@ int wire_open(const void *body, size_t *body_bytes, struct error *error)
     return 0;
 }
 
-struct wire_map wire_map_new(struct arena *arena, uint32_t room)
-{
-    return (struct wire_map){.doc = {.type = DOC_MAP, .items = doc_items(arena, 2 * room)},
-                             .room = room};
-}
-
-void wire_put(struct wire_map *map, const char *key, struct doc value)
-{
-    struct doc *items = (struct doc *)map->doc.items;
-    uint32_t place = 2 * map->doc.count++;
-
-    assert(map->doc.count <= map->room);
-    items[place] = wire_text(key);
-    items[place + 1] = value;
-}
-
 struct doc wire_bytes(const void *bytes, size_t size_bytes)
 {
     return (struct doc){.type = DOC_BYTES, .count = (uint32_t)size_bytes, .string = bytes};
@@ -54,11 +38,6 @@ struct doc wire_bytes(const void *bytes, size_t size_bytes)
 struct doc wire_text(const char *text)
 {
     return (struct doc){.type = DOC_STRING, .count = (uint32_t)strlen(text), .string = text};
-}
-
-struct doc wire_bool(bool value)
-{
-    return (struct doc){.type = DOC_BOOL, .boolean = value};
 }
 
 int wire_get(const struct doc *map, const char *key, enum doc_type type, const struct doc **value,
@@ -79,6 +58,19 @@ int wire_get_i64(const struct doc *map, const char *key, int64_t *value, struct 
         return 0;
     }
     return error_set(error, ERROR_INVALID, "peer: `%s` is not an integer", key);
+}
+
+int wire_check_version(const struct doc *map, struct error *error)
+{
+    int64_t version = 0;
+
+    if (wire_get_i64(map, "v", &version, error) != 0)
+        return error->code;
+    if (version == WIRE_VERSION)
+        return 0;
+    return error_set(error, ERROR_INVALID,
+                     "peer: it speaks version %lld of the protocol, this process version %d",
+                     (long long)version, WIRE_VERSION);
 }
 
 int wire_get_u32(const struct doc *map, const char *key, uint32_t max, uint32_t *value,
@@ -209,10 +201,10 @@ int wire_to_hit(const struct doc *row, const char *const *shards, size_t shard_c
 
 /* Operations. */
 
-static void put_wants(struct wire_map *map, struct query_wants wants)
+static void put_wants(struct doc *map, struct query_wants wants)
 {
-    wire_put(map, "payload", wire_bool(wants.payload));
-    wire_put(map, "with_vector", wire_bool(wants.vector));
+    doc_put(map, "payload", doc_bool(wants.payload));
+    doc_put(map, "with_vector", doc_bool(wants.vector));
 }
 
 static struct query_wants to_wants(const struct doc *op)
@@ -221,10 +213,10 @@ static struct query_wants to_wants(const struct doc *op)
                                 .vector = wire_get_bool(op, "with_vector")};
 }
 
-static void put_filter(struct wire_map *map, const struct query_filter *filter)
+static void put_filter(struct doc *map, const struct query_filter *filter)
 {
     if (filter && filter->document.type != DOC_NULL)
-        wire_put(map, "filter", filter->document);
+        doc_put(map, "filter", filter->document);
 }
 
 int wire_to_filter(const struct doc *op, struct arena *arena, const struct query_filter **filter,
@@ -236,26 +228,26 @@ int wire_to_filter(const struct doc *op, struct arena *arena, const struct query
 struct doc wire_from_search(const struct query_search *search, uint32_t limit, uint32_t dim,
                             struct arena *arena)
 {
-    struct wire_map map = wire_map_new(arena, 16);
+    struct doc map = doc_map(arena, 16);
 
-    wire_put(&map, "do", wire_text("search"));
-    wire_put(&map, "vector", wire_bytes(search->vector, dim * sizeof(float)));
-    wire_put(&map, "limit", doc_integer(limit));
-    wire_put(&map, "ef", doc_integer(search->ef));
-    wire_put(&map, "recall", doc_number(search->recall));
-    wire_put(&map, "exact", wire_bool(search->exact));
-    wire_put(&map, "from", doc_integer(search->from_ms));
-    wire_put(&map, "to", doc_integer(search->to_ms));
-    wire_put(&map, "half_life", doc_integer(search->half_life_ms));
-    wire_put(&map, "explain", wire_bool(search->explain));
-    wire_put(&map, "partial", wire_bool(search->partial));
+    doc_put(&map, "do", wire_text("search"));
+    doc_put(&map, "vector", wire_bytes(search->vector, dim * sizeof(float)));
+    doc_put(&map, "limit", doc_integer(limit));
+    doc_put(&map, "ef", doc_integer(search->ef));
+    doc_put(&map, "recall", doc_number(search->recall));
+    doc_put(&map, "exact", doc_bool(search->exact));
+    doc_put(&map, "from", doc_integer(search->from_ms));
+    doc_put(&map, "to", doc_integer(search->to_ms));
+    doc_put(&map, "half_life", doc_integer(search->half_life_ms));
+    doc_put(&map, "explain", doc_bool(search->explain));
+    doc_put(&map, "partial", doc_bool(search->partial));
     put_wants(&map, search->wants);
     put_filter(&map, search->filter);
     if (search->has_threshold)
-        wire_put(&map, "threshold", doc_number((double)search->threshold));
+        doc_put(&map, "threshold", doc_number((double)search->threshold));
     if (search->exclude_key)
-        wire_put(&map, "exclude", wire_bytes(search->exclude_key, search->exclude_key_bytes));
-    return map.doc;
+        doc_put(&map, "exclude", wire_bytes(search->exclude_key, search->exclude_key_bytes));
+    return map;
 }
 
 int wire_to_search(const struct doc *op, uint32_t dim, struct arena *arena,
@@ -294,21 +286,21 @@ int wire_to_search(const struct doc *op, uint32_t dim, struct arena *arena,
 
 struct doc wire_from_scroll(const struct query_scroll *scroll, uint32_t limit, struct arena *arena)
 {
-    struct wire_map map = wire_map_new(arena, 10);
+    struct doc map = doc_map(arena, 10);
 
-    wire_put(&map, "do", wire_text("scroll"));
-    wire_put(&map, "limit", doc_integer(limit));
+    doc_put(&map, "do", wire_text("scroll"));
+    doc_put(&map, "limit", doc_integer(limit));
     put_wants(&map, scroll->wants);
     put_filter(&map, scroll->filter);
     if (scroll->from_key)
-        wire_put(&map, "from_key", wire_bytes(scroll->from_key, scroll->from_key_bytes));
+        doc_put(&map, "from_key", wire_bytes(scroll->from_key, scroll->from_key_bytes));
     if (scroll->order_by) {
-        wire_put(&map, "order_by", wire_text(scroll->order_by));
-        wire_put(&map, "descending", wire_bool(scroll->descending));
+        doc_put(&map, "order_by", wire_text(scroll->order_by));
+        doc_put(&map, "descending", doc_bool(scroll->descending));
         if (scroll->start_from)
-            wire_put(&map, "start_from", *scroll->start_from);
+            doc_put(&map, "start_from", *scroll->start_from);
     }
-    return map.doc;
+    return map;
 }
 
 int wire_to_scroll(const struct doc *op, struct arena *arena, struct query_scroll *scroll,
@@ -336,16 +328,16 @@ int wire_to_scroll(const struct doc *op, struct arena *arena, struct query_scrol
 struct doc wire_from_keys(const char *name, const struct query_key *keys, size_t count,
                           struct query_wants wants, struct arena *arena)
 {
-    struct wire_map map = wire_map_new(arena, 4);
+    struct doc map = doc_map(arena, 4);
     struct doc *items = doc_items(arena, (uint32_t)count);
 
     for (size_t i = 0; i < count; i++)
         items[i] = wire_bytes(keys[i].bytes, keys[i].size_bytes);
-    wire_put(&map, "do", wire_text(name));
-    wire_put(&map, "keys",
-             (struct doc){.type = DOC_ARRAY, .count = (uint32_t)count, .items = items});
+    doc_put(&map, "do", wire_text(name));
+    doc_put(&map, "keys",
+            (struct doc){.type = DOC_ARRAY, .count = (uint32_t)count, .items = items});
     put_wants(&map, wants);
-    return map.doc;
+    return map;
 }
 
 int wire_to_keys(const struct doc *op, struct arena *arena, struct query_key **keys, size_t *count,
@@ -372,11 +364,11 @@ int wire_to_keys(const struct doc *op, struct arena *arena, struct query_key **k
 struct doc wire_from_filter(const char *name, const struct query_filter *filter, const char *key,
                             struct arena *arena)
 {
-    struct wire_map map = wire_map_new(arena, 3);
+    struct doc map = doc_map(arena, 3);
 
-    wire_put(&map, "do", wire_text(name));
+    doc_put(&map, "do", wire_text(name));
     put_filter(&map, filter);
     if (key)
-        wire_put(&map, "key", wire_text(key));
-    return map.doc;
+        doc_put(&map, "key", wire_text(key));
+    return map;
 }

@@ -39,20 +39,12 @@ void wire_seal(struct buffer *buffer, size_t first);
 /** Takes the checksum off a body. ERROR_INVALID: it does not fit. */
 int wire_open(const void *body, size_t *body_bytes, struct error *error);
 
-/* A map while it is filled. */
-struct wire_map {
-    struct doc doc;
-    uint32_t room;
-};
-
-struct wire_map wire_map_new(struct arena *arena, uint32_t room);
-/** `key` must stay. */
-void wire_put(struct wire_map *map, const char *key, struct doc value);
-
+/* The bytes stay where they are. */
 struct doc wire_bytes(const void *bytes, size_t size_bytes);
 struct doc wire_text(const char *text);
-struct doc wire_bool(bool value);
 
+/** ERROR_INVALID when the `v` of a request or an answer is not the version of this process. */
+int wire_check_version(const struct doc *map, struct error *error);
 /** The value of a key with the type that is wanted. ERROR_INVALID names the key. */
 int wire_get(const struct doc *map, const char *key, enum doc_type type, const struct doc **value,
              struct error *error);

@@ -18,7 +18,7 @@ struct waiting {
 static struct doc operation(struct waiting *waiting, struct query_written *written, size_t count)
 {
     struct arena *arena = &waiting->view->arena;
-    struct wire_map op = wire_map_new(arena, OP_KEYS);
+    struct doc op = doc_map(arena, OP_KEYS);
     struct doc *list = doc_items(arena, (uint32_t)count);
 
     waiting->asked = memory_checked(arena_calloc(arena, count + 1, sizeof(*waiting->asked)));
@@ -32,11 +32,11 @@ static struct doc operation(struct waiting *waiting, struct query_written *writt
         list[waiting->asked_count] = (struct doc){.type = DOC_ARRAY, .count = 2, .items = pair};
         waiting->asked[waiting->asked_count++] = &written[i];
     }
-    wire_put(&op, "do", wire_text("wait"));
-    wire_put(
+    doc_put(&op, "do", wire_text("wait"));
+    doc_put(
         &op, "offsets",
         (struct doc){.type = DOC_ARRAY, .count = (uint32_t)waiting->asked_count, .items = list});
-    return op.doc;
+    return op;
 }
 
 /* {"refused": [[place of the offset, reason], ...]} */
@@ -89,7 +89,7 @@ int query_view_wait(struct query_view *view, struct query_written *written, size
 }
 
 int answer_wait(struct query_view *view, const struct doc *op, struct arena *arena,
-                struct wire_map *result, struct error *error)
+                struct doc *result, struct error *error)
 {
     const struct doc *offsets;
     struct doc *list;
@@ -117,6 +117,6 @@ int answer_wait(struct query_view *view, const struct doc *op, struct arena *are
         list[count] = (struct doc){.type = DOC_ARRAY, .count = 2, .items = entry};
         count++;
     }
-    wire_put(result, "refused", (struct doc){.type = DOC_ARRAY, .count = count, .items = list});
+    doc_put(result, "refused", (struct doc){.type = DOC_ARRAY, .count = count, .items = list});
     return 0;
 }

@@ -70,18 +70,18 @@ static struct query_exchange *start(void *context, const struct query_peer_call 
 static void refuse(struct buffer *body)
 {
     struct arena arena;
-    struct wire_map map;
+    struct doc map;
     struct doc *pair;
 
     arena_create(&arena, 0);
-    map = wire_map_new(&arena, 2);
+    map = doc_map(&arena, 2);
     pair = doc_items(&arena, 2);
     pair[0] = doc_integer(ERROR_INVALID);
     pair[1] = wire_text("it does not know the operation");
-    wire_put(&map, "v", doc_integer(WIRE_VERSION));
-    wire_put(&map, "error", (struct doc){.type = DOC_ARRAY, .count = 2, .items = pair});
+    doc_put(&map, "v", doc_integer(WIRE_VERSION));
+    doc_put(&map, "error", (struct doc){.type = DOC_ARRAY, .count = 2, .items = pair});
     body->size = 0;
-    doc_write_msgpack(body, &map.doc);
+    doc_write_msgpack(body, &map);
     wire_seal(body, 0);
     arena_destroy(&arena);
 }
