@@ -49,6 +49,10 @@ enum config_time_unit {
     CONFIG_TIME_RFC3339
 };
 
+/* Bounds of index.recall, and of what a search may ask for. */
+#define CONFIG_RECALL_MIN 0.5
+#define CONFIG_RECALL_MAX 0.999
+
 struct config_pair {
     const char *name;
     const char *value;

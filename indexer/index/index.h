@@ -136,6 +136,10 @@ struct index_effort_sample {
 
 #define INDEX_NO_ROW UINT32_MAX
 
+/* Of searches of segments whose effort was not measured, and the least of all others: what was
+ * measured only ever adds. */
+enum { INDEX_EF_UNMEASURED = 64 };
+
 /** Measures how far searches have to go in the segment for levels of recall, and writes it into the
  * header of its file, `path`, synced: before the file gets its final name. A brute force over the
  * rows for up to 200 of them, one thread. ERROR_CANCELLED. */

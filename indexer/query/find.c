@@ -216,6 +216,16 @@ int query_locate(struct query_view *view, const struct query_key *keys, size_t c
     return code;
 }
 
+int query_locate_hits(struct query_view *view, const struct query_hit *hits, size_t count,
+                      struct arena *arena, struct query_holders **holders, struct error *error)
+{
+    struct query_key *keys = memory_checked(arena_calloc(arena, count + 1, sizeof(*keys)));
+
+    for (size_t i = 0; i < count; i++)
+        keys[i].bytes = query_row_key(&hits[i].row, &keys[i].size_bytes);
+    return query_locate(view, keys, count, arena, holders, error);
+}
+
 /* For a peer. */
 
 int answer_find(struct query_view *view, const struct doc *op, struct arena *arena,

@@ -170,10 +170,6 @@ struct query_result {
     size_t explain_count;
 };
 
-/* As of index.recall in the configuration. */
-#define QUERY_RECALL_MIN 0.5
-#define QUERY_RECALL_MAX 0.999
-
 struct query_search {
     const float *vector; /* dim floats; normalised here under cosine */
     uint32_t limit, offset;
@@ -273,6 +269,9 @@ struct query_holders {
     size_t count;
 };
 
+/** Of the ids of hits. */
+int query_locate_hits(struct query_view *view, const struct query_hit *hits, size_t count,
+                      struct arena *arena, struct query_holders **holders, struct error *error);
 /** Of many ids, in `arena`. */
 int query_locate(struct query_view *view, const struct query_key *keys, size_t count,
                  struct arena *arena, struct query_holders **holders, struct error *error);

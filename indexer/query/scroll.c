@@ -560,14 +560,10 @@ static int page_everywhere(struct query_view *view, const struct query_scroll *s
 static int drop_old_versions(struct query_view *view, struct arena *arena,
                              struct query_result *page, struct error *error)
 {
-    struct query_key *keys =
-        memory_checked(arena_calloc(arena, page->hit_count + 1, sizeof(*keys)));
     struct query_holders *holders;
     size_t kept = 0;
 
-    for (size_t i = 0; i < page->hit_count; i++)
-        keys[i].bytes = query_row_key(&page->hits[i].row, &keys[i].size_bytes);
-    if (query_locate(view, keys, page->hit_count, arena, &holders, error) != 0)
+    if (query_locate_hits(view, page->hits, page->hit_count, arena, &holders, error) != 0)
         return error->code;
     for (size_t i = 0; i < page->hit_count; i++)
         if (holders[i].count == 0 || strcmp(holders[i].shards[0], page->hits[i].row.shard) == 0)

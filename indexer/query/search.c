@@ -30,9 +30,9 @@ static int check(const struct query_search *search, uint32_t dim, struct error *
     if (search->has_threshold && isnan(search->threshold))
         return error_set(error, ERROR_INVALID, "score_threshold: not a number");
     if (search->recall != 0 &&
-        !(search->recall >= QUERY_RECALL_MIN && search->recall <= QUERY_RECALL_MAX))
-        return error_set(error, ERROR_INVALID, "recall: must be from %g to %g", QUERY_RECALL_MIN,
-                         QUERY_RECALL_MAX);
+        !(search->recall >= CONFIG_RECALL_MIN && search->recall <= CONFIG_RECALL_MAX))
+        return error_set(error, ERROR_INVALID, "recall: must be from %g to %g", CONFIG_RECALL_MIN,
+                         CONFIG_RECALL_MAX);
     if (search->half_life_ms < 0)
         return error_set(error, ERROR_INVALID, "half_life: must be positive");
     for (uint32_t i = 0; i < dim; i++)

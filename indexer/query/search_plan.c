@@ -9,7 +9,6 @@
 #include <string.h>
 
 enum {
-    EF_UNMEASURED = 64,  /* of segments built before effort was measured */
     SAMPLE_ROWS = 512,   /* looked at to learn how many rows are accepted */
     FILTER_EF = 2,       /* room in the pool for each row expected before the k-th accepted one */
     ROWS_PER_EF_MIN = 12 /* rows to a place in the pool: below that a scan, which is exact */
@@ -156,10 +155,10 @@ static double measured_ef(const struct searcher *searcher, struct source_search 
     for (size_t i = 0; i < count; i++) {
         uint32_t ef =
             index_segment_effort(sources[i]->source->segment->object, wanted, searcher->recall);
-        sum += (ef ? ef : EF_UNMEASURED) * (double)sources[i]->source->row_count;
+        sum += (ef ? ef : INDEX_EF_UNMEASURED) * (double)sources[i]->source->row_count;
         rows += sources[i]->source->row_count;
     }
-    return rows > 0 ? ceil(sum / rows) : EF_UNMEASURED;
+    return rows > 0 ? ceil(sum / rows) : INDEX_EF_UNMEASURED;
 }
 
 uint32_t search_source_depth(const struct source_search *source, uint32_t wanted)
@@ -200,7 +199,7 @@ uint32_t search_group_ef(const struct searcher *searcher, struct source_search *
     ef = accepted >= met ? wanted : wanted * FILTER_EF * met / fmax(accepted, 1);
     if (searcher->segment_rows > 0)
         share = fmax(sqrt(rows / (double)searcher->segment_rows), SHARE_MIN);
-    share *= searcher->ef > 0 ? searcher->ef : EF_UNMEASURED;
+    share *= searcher->ef > 0 ? searcher->ef : INDEX_EF_UNMEASURED;
     if (searcher->ef == 0) /* what was measured only ever adds: easy data loses nothing */
         share = fmax(share, measured_ef(searcher, sources, count, wanted));
     return (uint32_t)fmin(fmax(ef, ceil(share * (sparse ? SUBGRAPH_EF : 1))), UINT32_MAX);

@@ -28,12 +28,12 @@ static int parse_recall(const struct doc *map, double *recall, struct error *err
 {
     const struct doc *doc = doc_get(map, "recall");
 
-    if (!doc ||
-        (doc_as_double(doc, recall) && *recall >= QUERY_RECALL_MIN && *recall <= QUERY_RECALL_MAX))
+    if (!doc || (doc_as_double(doc, recall) && *recall >= CONFIG_RECALL_MIN &&
+                 *recall <= CONFIG_RECALL_MAX))
         return 0;
     return error_set(error, ERROR_INVALID,
                      "Format error in JSON body: $.windrow.recall: expected a number from %g to %g",
-                     QUERY_RECALL_MIN, QUERY_RECALL_MAX);
+                     CONFIG_RECALL_MIN, CONFIG_RECALL_MAX);
 }
 
 static int parse_half_life(struct arena *arena, const struct doc *map, int64_t *half_life_ms,
@@ -345,6 +345,8 @@ int parse_whole_view(struct http_request *request, const struct config_collectio
 /* All of a request's views end together. */
 static struct stop *parse_stop(struct http_request *request, int64_t timeout_ms)
 {
+    if (timeout_ms == 0)
+        timeout_ms = TIMEOUT_DEFAULT_MS;
     if (request->stop.deadline_ns == INT64_MAX)
         request->stop.deadline_ns = request->complete_ns + timeout_ms * 1000000;
     return &request->stop;

@@ -621,20 +621,20 @@ void rest_handle_partial_update(struct http_request *request)
 
 /* A tombstone for each version but the newest. Partitions of a topic that left the configuration
  * cannot be written to. */
-static size_t add_old_versions(struct http_request *request,
-                               const struct config_collection *collection,
-                               const struct query_key *key, const struct query_holders *holders,
-                               struct write_list *list)
+static void add_old_versions(struct http_request *request,
+                             const struct config_collection *collection,
+                             const struct query_row *row, const struct query_holders *holders,
+                             struct write_list *list)
 {
-    size_t before = list->count;
+    size_t key_bytes;
+    const uint8_t *key = query_row_key(row, &key_bytes);
 
     for (size_t i = 1; i < holders->count; i++) {
-        struct rest_write *write = list_add_id(&request->arena, list, key->bytes, key->size_bytes);
+        struct rest_write *write = list_add_id(&request->arena, list, key, key_bytes);
         send_to(collection, holders->shards[i], write);
         if (!write->topic)
             list->count--;
     }
-    return list->count - before;
 }
 
 /* What a page of ids brings to light. */
@@ -652,20 +652,16 @@ static int look_for_old_versions(struct http_request *request,
 {
     struct query_result page = {0};
     struct query_holders *holders;
-    struct query_key *keys;
 
     if (query_scroll_run(view, scroll, &page, &repair->next, &repair->next_bytes, error) != 0)
         return error->code;
-    keys = memory_checked(arena_calloc(&request->arena, page.hit_count + 1, sizeof(*keys)));
-    for (size_t i = 0; i < page.hit_count; i++)
-        keys[i].bytes = query_row_key(&page.hits[i].row, &keys[i].size_bytes);
-    if (query_locate(view, keys, page.hit_count, &request->arena, &holders, error) != 0)
+    if (query_locate_hits(view, page.hits, page.hit_count, &request->arena, &holders, error) != 0)
         return error->code;
     repair->scanned = page.hit_count;
     for (size_t i = 0; i < page.hit_count; i++)
         if (holders[i].count > 1) {
             repair->found++;
-            (void)add_old_versions(request, collection, &keys[i], &holders[i], &repair->list);
+            add_old_versions(request, collection, &page.hits[i].row, &holders[i], &repair->list);
         }
     return 0;
 }

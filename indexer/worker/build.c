@@ -18,8 +18,7 @@ enum {
     BUILDS_MAX = 2,
     NEIGHBOURS = 10, /* that recall is measured by */
     QUERIES_MAX = 100,
-    QUERIES_MIN = 20,
-    EF_UNMEASURED = 64 /* of a segment from a builder that did not measure effort */
+    QUERIES_MIN = 20
 };
 
 /* Multiplications that the brute force may cost: a few seconds of one core. */
@@ -134,13 +133,13 @@ int recall_measure(const struct index_segment *segment, const struct recall_samp
 
     if (own.ef == 0)
         own.ef = index_segment_effort(segment, NEIGHBOURS, own.recall);
-    if (own.ef < EF_UNMEASURED && sample->ef == 0)
-        own.ef = EF_UNMEASURED; /* searches do the same */
+    if (own.ef < INDEX_EF_UNMEASURED && sample->ef == 0)
+        own.ef = INDEX_EF_UNMEASURED; /* searches do the same */
     code = measure_with(segment, &own, recall, error);
     if (code == 0 && *recall < own.floor && sample->ef == 0) {
         /* Chance and a low `recall` must not condemn a segment that has more to give. */
         own.ef = index_segment_effort(segment, NEIGHBOURS, (1 + own.floor) / 2);
-        own.ef = own.ef > EF_UNMEASURED ? own.ef : EF_UNMEASURED;
+        own.ef = own.ef > INDEX_EF_UNMEASURED ? own.ef : INDEX_EF_UNMEASURED;
         code = measure_with(segment, &own, &careful, error);
     }
     *good = *recall >= own.floor || careful >= own.floor;
