@@ -38,11 +38,11 @@ def point(number, version, chance):
     return {"id": number, "vector": [chance.random() for _ in range(DIM)], "payload": payload, "time_ms": int(time.time() * 1000)}
 
 
-class Writer(threading.Thread):
+class Writer(harness.Background):
     """Changes points until it is told to stop, and knows what each of them may be. A state is a version, or None."""
 
     def __init__(self, address, seed):
-        super().__init__(daemon=True)
+        super().__init__(pause_s=0.05)
         self.chance = random.Random(seed)
         self.sender = Sender(address)
         self.sender.delivered = self.delivered
@@ -52,8 +52,6 @@ class Writer(threading.Thread):
         self.offsets = {}
         self.fresh_offsets = {}
         self.version = 0
-        self.enough = threading.Event()
-        self.failed = None
 
     def delivered(self, error, message):
         if error:
@@ -71,7 +69,7 @@ class Writer(threading.Thread):
     def send_steady(self):
         self.send([(str(number), json.dumps(point(number, 0, self.chance))) for number in range(STEADY)])
 
-    def send_changes(self):
+    def work(self):
         records = []
         with self.lock:
             for number in self.chance.sample(CHANGING, 20):
@@ -80,19 +78,6 @@ class Writer(threading.Thread):
                 self.states[number].append(None if gone else self.version)
                 records.append((str(number), None if gone else json.dumps(point(number, self.version, self.chance))))
         self.send(records)
-
-    def run(self):
-        try:
-            while not self.enough.wait(0.05):
-                self.send_changes()
-        except Exception as error:  # for finish(), in the test's own thread
-            self.failed = error
-
-    def finish(self):
-        self.enough.set()
-        self.join(60)
-        if self.failed:
-            raise self.failed
 
     def before(self):
         """What an answer has to show at least, and the offsets at which it does."""

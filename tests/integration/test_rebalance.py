@@ -10,7 +10,6 @@ import os
 import random
 import re
 import sys
-import threading
 import time
 import unittest
 
@@ -91,28 +90,15 @@ class Node(Windrow):
         return self.search_reply({"limit": 1})["windrow"]["offsets"]
 
 
-class Feed(threading.Thread):
+class Feed(harness.Background):
     """Produces until it is told to stop."""
 
     def __init__(self, kafka, stream):
-        super().__init__(daemon=True)
-        self.kafka, self.stream = kafka, stream
-        self.enough = threading.Event()
-        self.failed = None
+        super().__init__(pause_s=0.02)
+        self.sender, self.stream = Sender(kafka.address), stream
 
-    def run(self):
-        try:
-            sender = Sender(self.kafka.address)
-            while not self.enough.wait(0.02):
-                sender.send(TOPIC, self.stream.records(40))
-        except Exception as error: # for finish(), in the test's own thread
-            self.failed = error
-
-    def finish(self):
-        self.enough.set()
-        self.join(60)
-        if self.failed:
-            raise self.failed
+    def work(self):
+        self.sender.send(TOPIC, self.stream.records(40))
 
 
 class Rebalance(unittest.TestCase):

@@ -14,6 +14,7 @@ import signal
 import socket
 import sys
 import tempfile
+import threading
 import time
 import unittest
 
@@ -49,6 +50,30 @@ def wait_for(condition, what, timeout_s=60, interval_s=0.05):
 
 
 held_ports = []
+
+
+class Background(threading.Thread):
+    """Does its work() again and again, with a pause before each, until finish(). What goes wrong is raised there, in the
+    test's own thread."""
+
+    def __init__(self, pause_s):
+        super().__init__(daemon=True)
+        self.pause_s = pause_s
+        self.enough = threading.Event()
+        self.failed = None
+
+    def run(self):
+        try:
+            while not self.enough.wait(self.pause_s):
+                self.work()
+        except Exception as error:
+            self.failed = error
+
+    def finish(self):
+        self.enough.set()
+        self.join(60)
+        if self.failed:
+            raise self.failed
 
 
 def free_ports(count):
