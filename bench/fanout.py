@@ -76,17 +76,17 @@ def ask_all(node, queries, windrow):
     connection.close()
 
 
-def cost_ms(nodes, work, queries):
-    """Least processor time of NODES for one of QUERIES, in milliseconds; what they use anyway in that time is taken off."""
-    before, began = processor_s(nodes), time.monotonic()
-    time.sleep(3)
-    idle = (processor_s(nodes) - before) / (time.monotonic() - began)
-    found = []
-    for _ in range(ROUNDS):
-        before, began = processor_s(nodes), time.monotonic()
-        work()
-        found.append(processor_s(nodes) - before - idle * (time.monotonic() - began))
-    return min(found) * 1000 / queries
+def used_s(nodes, work):
+    before = processor_s(nodes)
+    work()
+    return processor_s(nodes) - before
+
+
+def cost_ms(nodes, queries):
+    """Of one query: the sum of the parts, and the whole. The best of a few rounds, in turns, so that both meet the same machine."""
+    rounds = [(sum(used_s([node], lambda node=node: ask_all(node, queries, {"local": True})) for node in nodes),
+               used_s(nodes, lambda: ask_all(nodes[0], queries, {}))) for _ in range(ROUNDS)]
+    return [min(times) * 1000 / len(queries) for times in zip(*rounds, strict=True)]
 
 
 def is_spread(nodes):
@@ -121,8 +121,7 @@ def measure(options, data, kafka, count):
     for node in nodes:
         harness.wait_for(lambda node=node: is_whole(node, len(data.rows)), "everything is searchable", 600)
         harness.wait_for(lambda node=node: is_indexed(node), "everything is indexed", 900, interval_s=1)
-    parts = sum(cost_ms([node], lambda node=node: ask_all(node, data.queries, {"local": True}), len(data.queries)) for node in nodes)
-    whole = cost_ms(nodes, lambda: ask_all(nodes[0], data.queries, {}), len(data.queries))
+    parts, whole = cost_ms(nodes, data.queries)
     print(f"{count:5d} {parts:13.3f} {whole:10.3f} {whole / parts:6.2f}", flush=True)
     for server in (*nodes, nats):
         server.stop()

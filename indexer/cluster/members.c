@@ -1,5 +1,6 @@
 #include "indexer/cluster/members.h"
 
+#include <inttypes.h>
 #include <netdb.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -14,6 +15,7 @@
 #include "base/thread.h"
 #include "base/version.h"
 #include "indexer/nats/connection.h"
+#include "indexer/query/peers.h"
 
 enum {
     ANNOUNCE_MS = 1000,
@@ -33,6 +35,8 @@ struct node {
     uint64_t incarnation;
     int64_t heard_ns;
     bool same_host;
+    bool understands; /* requests of this process; else it is never asked */
+    int64_t oldest_protocol, protocol;
     struct doc roles;
     const struct doc *collections; /* an array, checked */
 };
@@ -155,6 +159,21 @@ static const char *text_of(struct arena *arena, const struct doc *map, const cha
                : NULL;
 }
 
+/* "protocol": [oldest, newest]. Nodes from before there was a second version do not say. */
+static bool read_protocol(const struct doc *range, struct node *node)
+{
+    node->oldest_protocol = node->protocol = 1;
+    if (range && (range->type != DOC_ARRAY || range->count != 2 ||
+                  range->items[0].type != DOC_INT || range->items[1].type != DOC_INT))
+        return false;
+    if (range) {
+        node->oldest_protocol = range->items[0].integer;
+        node->protocol = range->items[1].integer;
+    }
+    node->understands = QUERY_PROTOCOL >= node->oldest_protocol && QUERY_PROTOCOL <= node->protocol;
+    return true;
+}
+
 /* What others do with an announcement is decided here: it is untrusted. */
 static enum outcome read_announcement(struct members *members, const struct doc *doc,
                                       struct node *node)
@@ -178,7 +197,7 @@ static enum outcome read_announcement(struct members *members, const struct doc 
         node->roles = *doc_get(doc, "roles");
     if (!node->name || !node->address || strpbrk(node->address, "/ @?#") || !incarnation ||
         !doc_as_u64(incarnation, &node->incarnation) || !node->collections ||
-        node->collections->type != DOC_ARRAY)
+        !read_protocol(doc_get(doc, "protocol"), node) || node->collections->type != DOC_ARRAY)
         return MALFORMED;
     for (uint32_t i = 0; i < node->collections->count; i++)
         if (!is_collection(&node->collections->items[i]))
@@ -237,6 +256,12 @@ static enum outcome take_node(struct members *members, struct node *fresh, const
         remove_node(members, place);
     else if (!leaving)
         log_info("cluster", "node %s at %s is here", fresh->name, fresh->address);
+    if (!former && !leaving && !fresh->understands)
+        log_error("cluster",
+                  "node %s at %s is not asked: windrow %s understands requests of version %" PRId64
+                  " to %" PRId64 ", this process sends version %d",
+                  fresh->name, fresh->address, fresh->version ? fresh->version : "?",
+                  fresh->oldest_protocol, fresh->protocol, QUERY_PROTOCOL);
     if (leaving)
         log_info("cluster", "node %s at %s has left", fresh->name, fresh->address);
     if (!leaving && members->node_count < NODES_MAX) {
@@ -296,6 +321,15 @@ static void on_message(natsConnection *connection, natsSubscription *subscriptio
 static struct doc list_of(const struct doc *items, size_t count)
 {
     return (struct doc){.type = DOC_ARRAY, .count = (uint32_t)count, .items = items};
+}
+
+static struct doc protocol_range(int64_t oldest, int64_t newest, struct arena *arena)
+{
+    struct doc *items = doc_items(arena, 2);
+
+    items[0] = doc_integer(oldest);
+    items[1] = doc_integer(newest);
+    return list_of(items, 2);
 }
 
 static struct doc roles_of(unsigned roles, struct arena *arena)
@@ -369,7 +403,7 @@ static struct doc own_collections(struct members *members, struct arena *arena)
 static struct doc own_announcement(struct members *members, bool leaving, struct arena *arena)
 {
     const struct config *config = members->options.config;
-    struct doc doc = doc_map(arena, 10);
+    struct doc doc = doc_map(arena, 11);
 
     doc_put(&doc, "v", doc_integer(MEMBERS_VERSION));
     doc_put(&doc, "cluster", doc_string(arena, config->cluster_name));
@@ -377,6 +411,7 @@ static struct doc own_announcement(struct members *members, bool leaving, struct
     doc_put(&doc, "incarnation", doc_integer((int64_t)members->incarnation));
     doc_put(&doc, "address", doc_string(arena, members->address));
     doc_put(&doc, "version", doc_string(arena, WINDROW_VERSION));
+    doc_put(&doc, "protocol", protocol_range(QUERY_PROTOCOL_OLDEST, QUERY_PROTOCOL, arena));
     doc_put(&doc, "roles", roles_of(members->options.roles, arena));
     doc_put(&doc, "replica_set", doc_text(arena, config->cluster_replica_set));
     doc_put(&doc, "leaving", doc_bool(leaving));
@@ -559,9 +594,12 @@ void members_close(struct members *members)
 
 /* Look-ups. */
 
+/* A node that does not understand what it would be asked has none. */
 static const struct doc *shard_of(const struct node *node, const char *collection,
                                   const char *shard)
 {
+    if (!node->understands)
+        return NULL;
     for (uint32_t i = 0; i < node->collections->count; i++) {
         const struct doc *one = &node->collections->items[i];
         const struct doc *shards = doc_get(one, "shards");
@@ -662,7 +700,7 @@ static struct doc describe_shards(const struct doc *collections, struct arena *a
 static struct doc describe_node(const struct node *node, int64_t now_ns, bool self,
                                 struct arena *arena)
 {
-    struct doc entry = doc_map(arena, 9);
+    struct doc entry = doc_map(arena, 10);
     struct doc *roles = doc_items(arena, node->roles.type == DOC_ARRAY ? node->roles.count : 0);
     uint32_t role_count = 0;
 
@@ -673,6 +711,7 @@ static struct doc describe_node(const struct node *node, int64_t now_ns, bool se
     doc_put(&entry, "address", doc_text(arena, node->address));
     doc_put(&entry, "self", doc_bool(self));
     doc_put(&entry, "version", doc_text(arena, node->version));
+    doc_put(&entry, "protocol", protocol_range(node->oldest_protocol, node->protocol, arena));
     doc_put(&entry, "roles", list_of(roles, role_count));
     doc_put(&entry, "replica_set", doc_text(arena, node->replica_set));
     doc_put(&entry, "heard_seconds", doc_number((double)(now_ns - node->heard_ns) / 1e9));
@@ -721,7 +760,10 @@ void members_describe(struct members *members, struct arena *arena, struct doc *
                               .replica_set = config->cluster_replica_set,
                               .roles = roles_of(members->options.roles, arena),
                               .collections = &collections,
-                              .heard_ns = now_ns};
+                              .heard_ns = now_ns,
+                              .understands = true,
+                              .oldest_protocol = QUERY_PROTOCOL_OLDEST,
+                              .protocol = QUERY_PROTOCOL};
     struct doc *nodes;
     size_t count = 0;
 
