@@ -15,7 +15,7 @@
 #include "base/thread.h"
 #include "base/version.h"
 #include "indexer/nats/connection.h"
-#include "indexer/query/peers.h"
+#include "indexer/query/query.h"
 
 enum {
     ANNOUNCE_MS = 1000,
