@@ -40,6 +40,9 @@ void members_close(struct members *members);
 size_t members_owners(struct members *members, const char *collection, const char *shard,
                       struct arena *arena, struct members_owner *owners, size_t max);
 
+/** The newest version of the exchange that all nodes who are heard understand. Any thread. */
+int members_protocol(struct members *members);
+
 /** Whether a node at that address has announced itself and is not silent. Any thread. */
 bool members_hears(struct members *members, const char *address);
 
