@@ -354,6 +354,9 @@ const struct property properties[] = {
     {"cluster.partial", PROPERTY_CHOICE, 0, GLOBAL(cluster_partial), .default_yaml = "allow",
      CHOICES(partial_policies),
      .documentation = "What a read gets when partitions of its collection are served by no process that can be asked: `allow` answers from the others and says so (`partial`, `missing`), `refuse` answers 503. A request asks for the same with `require: complete`."},
+    {"cluster.drain_timeout", PROPERTY_DURATION, 0, GLOBAL(cluster_drain_timeout_ms),
+     .maximum = 3600 * INT64_C(1000), .default_yaml = "10s",
+     .documentation = "How long a stop (SIGTERM) waits until other nodes of the replica set serve this one's partitions, which it answers for meanwhile, as `windrow drain` does. A second signal stops at once, as does `0s`."},
 
     {"log.level", PROPERTY_CHOICE, PROPERTY_RELOADABLE, GLOBAL(log_level), .default_yaml = "info",
      CHOICES(log_levels),

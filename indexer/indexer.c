@@ -140,6 +140,11 @@ void indexer_stop(struct indexer *indexer)
     free(indexer);
 }
 
+struct cluster *indexer_cluster(const struct indexer *indexer)
+{
+    return indexer->cluster;
+}
+
 void indexer_status(const struct indexer *indexer, struct arena *arena, struct doc *out)
 {
     const struct worker_queue_operations *queue = indexer->queue->operations;

@@ -2,6 +2,7 @@
 
 #include <netdb.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,6 +34,7 @@ struct node {
     uint64_t incarnation;
     int64_t heard_ns;
     bool same_host;
+    bool draining; /* gives its shards up */
     struct doc roles;
     const struct doc *collections; /* an array, checked */
 };
@@ -52,6 +54,7 @@ struct members {
     uint64_t incarnation;
     struct nats_connection *connection;
     natsSubscription *subscription;
+    atomic_bool draining;
 
     pthread_mutex_t lock; /* of the nodes */
     struct node *nodes;
@@ -155,6 +158,13 @@ static const char *text_of(struct arena *arena, const struct doc *map, const cha
                : NULL;
 }
 
+static bool is_true(const struct doc *map, const char *key)
+{
+    const struct doc *found = doc_get(map, key);
+
+    return found && found->type == DOC_BOOL && found->boolean;
+}
+
 /* What others do with an announcement is decided here: it is untrusted. */
 static enum outcome read_announcement(struct members *members, const struct doc *doc,
                                       struct node *node)
@@ -174,6 +184,7 @@ static enum outcome read_announcement(struct members *members, const struct doc 
     node->version = text_of(&node->arena, doc, "version");
     node->replica_set = text_of(&node->arena, doc, "replica_set");
     node->collections = doc_get(doc, "collections");
+    node->draining = is_true(doc, "draining");
     if (doc_get(doc, "roles"))
         node->roles = *doc_get(doc, "roles");
     if (!node->name || !node->address || strpbrk(node->address, "/ @?#") || !incarnation ||
@@ -272,14 +283,12 @@ static void on_message(natsConnection *connection, natsSubscription *subscriptio
     if (doc_parse_msgpack(&fresh->arena, data, bytes, &announcement_limits, &doc, &error) == 0)
         outcome = read_announcement(members, &doc, fresh);
     if (outcome == TAKEN && fresh->incarnation != members->incarnation) {
-        const struct doc *leaving = doc_get(&doc, "leaving");
         fresh->same_host = on_this_host(members, fresh->address);
         fresh->heard_ns = io_monotonic_ns(members->options.io);
         if ((members->options.roles & CONFIG_ROLE_INGEST) == 0)
             learn_expected(members, fresh);
         pthread_mutex_lock(&members->lock);
-        outcome = take_node(members, fresh, doc_get(&doc, "node"),
-                            leaving && leaving->type == DOC_BOOL && leaving->boolean);
+        outcome = take_node(members, fresh, doc_get(&doc, "node"), is_true(&doc, "leaving"));
         kept = is_linked(members, fresh);
         pthread_mutex_unlock(&members->lock);
     }
@@ -369,7 +378,7 @@ static struct doc own_collections(struct members *members, struct arena *arena)
 static struct doc own_announcement(struct members *members, bool leaving, struct arena *arena)
 {
     const struct config *config = members->options.config;
-    struct doc doc = doc_map(arena, 10);
+    struct doc doc = doc_map(arena, 11);
 
     doc_put(&doc, "v", doc_integer(MEMBERS_VERSION));
     doc_put(&doc, "cluster", doc_string(arena, config->cluster_name));
@@ -380,6 +389,7 @@ static struct doc own_announcement(struct members *members, bool leaving, struct
     doc_put(&doc, "roles", roles_of(members->options.roles, arena));
     doc_put(&doc, "replica_set", doc_text(arena, config->cluster_replica_set));
     doc_put(&doc, "leaving", doc_bool(leaving));
+    doc_put(&doc, "draining", doc_bool(atomic_load(&members->draining)));
     doc_put(&doc, "collections", own_collections(members, arena));
     return doc;
 }
@@ -615,6 +625,50 @@ size_t members_owners(struct members *members, const char *collection, const cha
     return count;
 }
 
+/* Under the lock. */
+static bool is_successor(const struct members *members, const struct node *node)
+{
+    const char *set = members->options.config->cluster_replica_set;
+    bool reads = false;
+
+    for (uint32_t i = 0; node->roles.type == DOC_ARRAY && i < node->roles.count; i++)
+        reads |= doc_string_equals(&node->roles.items[i], "ingest");
+    return reads && !node->draining &&
+           strcmp(set ? set : "", node->replica_set ? node->replica_set : "") == 0;
+}
+
+void members_set_draining(struct members *members)
+{
+    atomic_store(&members->draining, true);
+    on_shards_changed(members);
+}
+
+size_t members_successors(struct members *members)
+{
+    size_t count = 0;
+
+    pthread_mutex_lock(&members->lock);
+    for (const struct node *node = members->nodes; node; node = node->next)
+        count += is_successor(members, node);
+    pthread_mutex_unlock(&members->lock);
+    return count;
+}
+
+bool members_taken_over(struct members *members, const char *collection, const char *shard,
+                        int64_t next_offset)
+{
+    bool taken = false;
+
+    pthread_mutex_lock(&members->lock);
+    for (const struct node *node = members->nodes; node && !taken; node = node->next) {
+        const struct doc *found =
+            is_successor(members, node) ? shard_of(node, collection, shard) : NULL;
+        taken = found && found[1].integer >= next_offset;
+    }
+    pthread_mutex_unlock(&members->lock);
+    return taken;
+}
+
 bool members_hears(struct members *members, const char *address)
 {
     const struct node *node;
@@ -662,7 +716,7 @@ static struct doc describe_shards(const struct doc *collections, struct arena *a
 static struct doc describe_node(const struct node *node, int64_t now_ns, bool self,
                                 struct arena *arena)
 {
-    struct doc entry = doc_map(arena, 9);
+    struct doc entry = doc_map(arena, 10);
     struct doc *roles = doc_items(arena, node->roles.type == DOC_ARRAY ? node->roles.count : 0);
     uint32_t role_count = 0;
 
@@ -675,6 +729,7 @@ static struct doc describe_node(const struct node *node, int64_t now_ns, bool se
     doc_put(&entry, "version", doc_text(arena, node->version));
     doc_put(&entry, "roles", list_of(roles, role_count));
     doc_put(&entry, "replica_set", doc_text(arena, node->replica_set));
+    doc_put(&entry, "draining", doc_bool(node->draining));
     doc_put(&entry, "heard_seconds", doc_number((double)(now_ns - node->heard_ns) / 1e9));
     doc_put(&entry, "shards", describe_shards(node->collections, arena));
     return entry;
@@ -721,6 +776,7 @@ void members_describe(struct members *members, struct arena *arena, struct doc *
                               .replica_set = config->cluster_replica_set,
                               .roles = roles_of(members->options.roles, arena),
                               .collections = &collections,
+                              .draining = atomic_load(&members->draining),
                               .heard_ns = now_ns};
     struct doc *nodes;
     size_t count = 0;
