@@ -115,6 +115,7 @@ struct config {
 
     const char *nats_url; /* NULL: in-process queue */
     const char *nats_stream;
+    const char *nats_prefix; /* of all subjects */
     uint32_t nats_replicas;
     int64_t nats_ack_wait_ms; /* how long a silent worker keeps a job */
 

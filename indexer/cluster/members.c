@@ -508,8 +508,8 @@ int members_open(const struct cluster_options *options, struct members **members
 
     fresh->options = *options;
     fresh->incarnation = (uint64_t)io_wall_ms(options->io) * 1000 + (uint64_t)getpid() % 1000;
-    (void)snprintf(fresh->subject, sizeof(fresh->subject), "windrow.cluster.%s.nodes",
-                   options->config->cluster_name);
+    (void)snprintf(fresh->subject, sizeof(fresh->subject), "%s.cluster.%s.nodes",
+                   options->config->nats_prefix, options->config->cluster_name);
     pthread_mutex_init(&fresh->lock, NULL);
     pthread_mutex_init(&fresh->wake_lock, NULL);
     thread_condition_create(&fresh->wake);

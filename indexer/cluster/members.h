@@ -1,7 +1,7 @@
 /* members: the nodes of this cluster, as they announce themselves: once a second, and at once when a shard comes,
  * goes, or has read what it lacked. Inside the room only.
  *
- * An announcement is a message on the subject windrow.cluster.NAME.nodes, in MessagePack:
+ * An announcement is a message on the subject PREFIX.cluster.NAME.nodes (nats.prefix), in MessagePack:
  *
  *     {"v": 1, "cluster", "node", "incarnation", "address", "version", "roles", "replica_set",
  *      "leaving", "draining", "collections": [{"name", "dim", "shards": [[name, next offset, watermark], ...],
