@@ -3,8 +3,8 @@
  *
  * An announcement is a message on the subject PREFIX.cluster.NAME.nodes (nats.prefix), in MessagePack:
  *
- *     {"v": 1, "cluster", "node", "incarnation", "address", "version", "roles", "replica_set",
- *      "leaving", "draining", "collections": [{"name", "dim", "shards": [[name, next offset, watermark], ...],
+ *     {"v": 1, "cluster", "node", "incarnation", "address", "version", "protocol": [oldest, newest],
+ *      "roles", "replica_set", "leaving", "draining", "collections": [{"name", "dim", "shards": [[name, next offset, watermark], ...],
  *                                  "expected": [[name, label], ...]}, ...]}
  *
  * "expected" are the partitions that Kafka's metadata tells a node; processes that read no Kafka

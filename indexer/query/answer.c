@@ -241,7 +241,7 @@ static int answer(const struct query_view_options *options, const struct doc *op
     if (code == 0)
         code = run_operation(view, op, arena, &result, error);
     if (code == 0) {
-        doc_put(&whole, "v", doc_integer(WIRE_VERSION));
+        doc_put(&whole, "v", doc_integer(QUERY_PROTOCOL));
         doc_put(&whole, "collection", wire_text(options->collection->name));
         doc_put(&whole, "dim", doc_integer(options->collection->dim));
         doc_put(&whole, "shards", shards_of(view, arena));
@@ -260,7 +260,7 @@ static void write_error(const struct error *error, struct arena *arena, struct b
 
     pair[0] = doc_integer(error->code);
     pair[1] = wire_text(error->text);
-    doc_put(&map, "v", doc_integer(WIRE_VERSION));
+    doc_put(&map, "v", doc_integer(QUERY_PROTOCOL));
     doc_put(&map, "error", (struct doc){.type = DOC_ARRAY, .count = 2, .items = pair});
     doc_write_msgpack(out, &map);
 }

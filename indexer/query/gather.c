@@ -39,7 +39,7 @@ static void write_request(struct gather *gather, const struct doc *op)
     const struct query_view *view = gather->view;
     struct doc map = doc_map(gather->arena, 8);
 
-    doc_put(&map, "v", doc_integer(WIRE_VERSION));
+    doc_put(&map, "v", doc_integer(QUERY_PROTOCOL));
     doc_put(&map, "collection", wire_text(view->collection->name));
     doc_put(&map, "dim", doc_integer(view->collection->dim));
     doc_put(&map, "now_ms", doc_integer(view->score_now_ms));

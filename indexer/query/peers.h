@@ -25,6 +25,11 @@
 #include "base/thread_pool.h"
 #include "config/config.h"
 
+/* Versions of the exchange (wire.h) that this process understands. It asks in QUERY_PROTOCOL, and only
+ * those who understand that; a rising QUERY_PROTOCOL leaves OLDEST behind by one release, in which
+ * nodes ask in the older one, so that a cluster can be upgraded node by node. */
+enum { QUERY_PROTOCOL_OLDEST = 1, QUERY_PROTOCOL = 1 };
+
 /* What one node answered. */
 struct query_peer_answer {
     const char *node;

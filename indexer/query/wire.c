@@ -66,11 +66,11 @@ int wire_check_version(const struct doc *map, struct error *error)
 
     if (wire_get_i64(map, "v", &version, error) != 0)
         return error->code;
-    if (version == WIRE_VERSION)
+    if (version >= QUERY_PROTOCOL_OLDEST && version <= QUERY_PROTOCOL)
         return 0;
     return error_set(error, ERROR_INVALID,
-                     "peer: it speaks version %lld of the protocol, this process version %d",
-                     (long long)version, WIRE_VERSION);
+                     "peer: it speaks version %lld of the protocol, this process %d to %d",
+                     (long long)version, QUERY_PROTOCOL_OLDEST, QUERY_PROTOCOL);
 }
 
 int wire_get_u32(const struct doc *map, const char *key, uint32_t max, uint32_t *value,

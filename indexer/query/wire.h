@@ -4,7 +4,7 @@
  * A request is MessagePack, [shard names, request], and so is an answer. Behind both stand eight
  * bytes: their XXH3 in little-endian order.
  *
- *     request   {"v": 1, "collection", "dim", "now_ms", "timeout_ms", "min_offsets": {shard: offset},
+ *     request   {"v": QUERY_PROTOCOL, "collection", "dim", "now_ms", "timeout_ms", "min_offsets": {shard: offset},
  *                "op": {"do": NAME, ...}}
  *     answer    {"v": 1, "collection", "dim", "shards": [[name, next offset, watermark], ...],
  *                "result": {...}}          of the shards that the node has; others it does not serve
@@ -20,9 +20,8 @@
 #define INDEXER_QUERY_WIRE_H
 
 #include "base/doc.h"
+#include "indexer/query/peers.h"
 #include "indexer/query/query.h"
-
-enum { WIRE_VERSION = 1 };
 
 /* A row that a peer answered. */
 struct query_peer_row {

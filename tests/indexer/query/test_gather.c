@@ -78,7 +78,7 @@ static void refuse(struct buffer *body)
     pair = doc_items(&arena, 2);
     pair[0] = doc_integer(ERROR_INVALID);
     pair[1] = wire_text("it does not know the operation");
-    doc_put(&map, "v", doc_integer(WIRE_VERSION));
+    doc_put(&map, "v", doc_integer(QUERY_PROTOCOL));
     doc_put(&map, "error", (struct doc){.type = DOC_ARRAY, .count = 2, .items = pair});
     body->size = 0;
     doc_write_msgpack(body, &map);
