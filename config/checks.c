@@ -290,8 +290,8 @@ void check_config(const struct loaded_config *loaded, struct report *report)
                        mark_place(marks, "store.memtable_max_bytes", start_of_file)),
             "store.memory_max_bytes is below store.memtable_max_bytes (all memtables share it)");
     if (!mark_was_given(marks, "nats.url") &&
-        (mark_was_given(marks, "nats.stream") || mark_was_given(marks, "nats.replicas") ||
-         mark_was_given(marks, "nats.ack_wait")))
+        (mark_was_given(marks, "nats.stream") || mark_was_given(marks, "nats.prefix") ||
+         mark_was_given(marks, "nats.replicas") || mark_was_given(marks, "nats.ack_wait")))
         report_error(
             report,
             mark_place(marks, "nats.stream",

@@ -115,6 +115,7 @@ struct config {
 
     const char *nats_url; /* NULL: in-process queue */
     const char *nats_stream;
+    const char *nats_prefix; /* of all subjects */
     uint32_t nats_replicas;
     int64_t nats_ack_wait_ms; /* how long a silent worker keeps a job */
 
@@ -122,6 +123,7 @@ struct config {
     const char *cluster_replica_set; /* NULL: none */
     const char *cluster_advertise;   /* HOST:PORT; NULL: where it listens */
     enum config_partial cluster_partial;
+    int64_t cluster_drain_timeout_ms; /* 0: a stop hands nothing over */
 
     enum logger_level log_level;
     enum logger_format log_format;

@@ -56,7 +56,8 @@ static void tell_address(struct indexer *indexer)
         host = config->node;
     (void)snprintf(address, sizeof(address), strchr(host, ':') ? "[%s]:%u" : "%s:%u", host,
                    http_server_port(indexer->options.http));
-    worker_pool_set_address(indexer->pool, address);
+    worker_pool_set_address(indexer->pool,
+                            config->cluster_advertise ? config->cluster_advertise : address);
 }
 
 static void add_routes(struct indexer *indexer)
@@ -138,6 +139,11 @@ void indexer_stop(struct indexer *indexer)
     if (indexer->queue)
         indexer->queue->operations->close(indexer->queue);
     free(indexer);
+}
+
+struct cluster *indexer_cluster(const struct indexer *indexer)
+{
+    return indexer->cluster;
 }
 
 void indexer_status(const struct indexer *indexer, struct arena *arena, struct doc *out)

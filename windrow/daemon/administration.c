@@ -236,6 +236,12 @@ static const struct http_key resume_keys[] = {
     {.name = NULL},
 };
 static const struct http_shape resume_body = {.types = HTTP_OBJECT, .keys = resume_keys};
+static const struct http_key drain_keys[] = {
+    {.name = "timeout_ms", .shape = &http_integer},
+    {.name = NULL},
+};
+static const struct http_shape drain_body = {.types = HTTP_OBJECT, .keys = drain_keys};
+static const struct http_schema drain_schema = {.body = &drain_body};
 static const struct http_schema backup_schema = {.body = &backup_body},
                                 resume_schema = {.body = &resume_body},
                                 empty_schema = {.body = &http_nothing};
@@ -245,6 +251,7 @@ static const struct http_route routes[] = {
     {"GET", "/readyz", handle_readyz, HTTP_PROBE, NULL},
     {"GET", "/status", handle_status, HTTP_READ, NULL},
     {"POST", "/backup", handle_backup, HTTP_WRITE, &backup_schema},
+    {"POST", "/drain", drain_handle, HTTP_WRITE, &drain_schema},
     {"POST", "/clock/trust", handle_trust_clock, HTTP_WRITE, &empty_schema},
     {"POST", "/collections/{}/compact", windows_handle_compact, HTTP_WRITE, &windows_schema},
     {"POST", "/collections/{}/rebuild", windows_handle_rebuild, HTTP_WRITE, &windows_schema},

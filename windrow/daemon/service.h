@@ -16,6 +16,7 @@
 #include "twcs/compaction/compaction.h"
 #include "windrow/daemon/clock_watch.h"
 #include "windrow/daemon/daemon.h"
+#include "windrow/daemon/drain.h"
 #include "windrow/daemon/safe_clock.h"
 #include "windrow/daemon/writer.h"
 
@@ -40,6 +41,7 @@ struct service {
     int64_t start_ns;
     _Atomic int64_t ingest_alive_ns; /* heartbeat, monotonic */
     struct clock_watch clock_watch;
+    struct drain drain;
     atomic_bool unclaimed_closed; /* shards of other processes were let go */
 };
 

@@ -206,6 +206,7 @@ static void stage_open(struct stage *stage)
     stage->config = (struct config){.node = "asker",
                                     .cluster_name = "test",
                                     .nats_url = stage->nats.url,
+                                    .nats_prefix = "windrow",
                                     .http_host = "127.0.0.1",
                                     .collections = &stage->collection,
                                     .collection_count = 1};
