@@ -132,7 +132,7 @@ static const struct http_schema query_schema = {.parameters = query_parameters,
 
 static const struct http_route routes[] = {
     {"GET", "/cluster", handle_cluster, HTTP_READ, NULL},
-    {"POST", "/internal/query", handle_query, HTTP_READ, &query_schema},
+    {"POST", "/internal/query", handle_query, HTTP_INTERNAL, &query_schema},
 };
 
 void cluster_add_routes(struct cluster *cluster, struct http_server *server)

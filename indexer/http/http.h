@@ -24,6 +24,7 @@
 #include "base/stop.h"
 #include "base/thread_pool.h"
 #include "config/config.h"
+#include "indexer/http/keys.h"
 #include "indexer/http/schema.h"
 
 enum { HTTP_BODY_MAX_BYTES = 32 * 1024 * 1024, HTTP_PATH_PARTS_MAX = 8, HTTP_JSON_DEPTH_MAX = 64 };
@@ -36,13 +37,6 @@ struct http_options {
     struct metrics *metrics;
     struct io *io;            /* NULL: io_posix() */
     uint32_t connections_max; /* idle ones are closed to stay below; 0: 4096 */
-};
-
-/* What a caller needs for a route. */
-enum http_access {
-    HTTP_READ,
-    HTTP_WRITE, /* changes what is stored or what the process does */
-    HTTP_PROBE  /* no key; answered at once by an I/O thread, so that it tells of an overload */
 };
 
 struct http_route {
@@ -100,6 +94,7 @@ struct http_request {
     const char *allow;            /* Allow header of a 405, or NULL */
     const char *cors_origin;      /* the web page's, when it may use the service; or NULL */
     bool closes;                  /* the connection ends with it */
+    char who[HTTP_CALLER_BYTES];  /* name of the caller's key, or "" */
     unsigned retry_after_seconds; /* Retry-After header of a 429 or 503, 0: none */
     bool partial;                 /* header windrow-partial: 1 */
     struct buffer reply;

@@ -67,27 +67,24 @@ static bool is_probe(const struct http_request *request)
     return request->route && request->route->route->access == HTTP_PROBE;
 }
 
-/* Requests of one address share a lane of the pool; of IPv6, of one network: a host has all of it.
- * Neighbours have different lanes. */
+/* Requests of one address share a lane of the pool. Neighbours have different lanes. */
 static uint32_t lane_of(struct MHD_Connection *connection)
 {
-    const struct sockaddr *address =
-        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS)->client_addr;
-    const struct in6_addr *v6 = &((const struct sockaddr_in6 *)address)->sin6_addr;
-    const uint8_t *bytes = (const uint8_t *)&((const struct sockaddr_in *)address)->sin_addr;
-    size_t count = sizeof(struct in_addr);
-    uint64_t number = 0;
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
     uint32_t lane = 0;
 
-    if (address->sa_family == AF_INET6) {
-        bytes = IN6_IS_ADDR_V4MAPPED(v6) ? &v6->s6_addr[12] : v6->s6_addr;
-        count = IN6_IS_ADDR_V4MAPPED(v6) ? count : sizeof(number);
-    }
-    for (size_t i = 0; i < count; i++)
-        number = number << 8 | bytes[i];
-    for (; number != 0; number /= THREAD_LANES_MAX)
+    for (uint64_t number = http_address_number(info->client_addr); number != 0;
+         number /= THREAD_LANES_MAX)
         lane ^= (uint32_t)(number % THREAD_LANES_MAX);
     return lane;
+}
+
+static bool is_read(const struct http_request *request)
+{
+    const enum http_access access = request->route->route->access;
+
+    return access == HTTP_READ || access == HTTP_INTERNAL;
 }
 
 /* Whoever sent the request and closes its connection, or its sending half, does not wait for the
@@ -103,7 +100,7 @@ static bool is_abandoned(void *context)
     if (pending->begin_ns > 0 &&
         io_monotonic_ns(server->options.io) - pending->begin_ns > LONG_MS * INT64_C(1000000))
         thread_pool_step_aside();
-    return (pending->request.route->route->access == HTTP_READ && poll(&look, 1, 0) > 0 &&
+    return (is_read(&pending->request) && poll(&look, 1, 0) > 0 &&
             (look.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0) ||
            (atomic_load(&server->stopping) &&
             io_monotonic_ns(server->options.io) > server->patience_end_ns);
@@ -481,6 +478,7 @@ struct http_server *http_server_new(const struct http_options *options)
     http_connections_create(&server->connections,
                             options->connections_max ? options->connections_max : CONNECTIONS_MAX,
                             options->metrics);
+    server->keys = http_keys_new(options->config, options->metrics, server->options.io);
     server->pool = thread_pool_new(&pool);
     http_server_add_routes(server, unknown, 1, NULL);
     server->routes[0].route = NULL;
@@ -507,6 +505,7 @@ void http_server_delete(struct http_server *server)
     thread_pool_delete(server->pool);
     pthread_cond_destroy(&server->all_sent);
     pthread_mutex_destroy(&server->lock);
+    http_keys_delete(server->keys);
     http_connections_destroy(&server->connections);
     free(server->routes);
     free(server);

@@ -50,6 +50,7 @@ struct http_server {
     void (*wake)(void *context); /* see http_server_on_stop; or NULL */
     void *wake_context;
     struct http_connections connections;
+    struct http_keys *keys;
     atomic_size_t bodies_bytes;                        /* of all requests that are here */
     atomic_size_t lane_bodies_bytes[THREAD_LANES_MAX]; /* of each client's */
     pthread_mutex_t lock;                              /* guards replies_owed */

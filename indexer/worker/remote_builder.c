@@ -2,7 +2,6 @@
  * comes in parts into memory, the segment is built in a file of this process's data folder and goes
  * back in parts. Nothing is kept: a builder may be killed at any moment, its job is delivered
  * again. */
-#include <curl/curl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +10,8 @@
 #include "base/buffer.h"
 #include "base/doc.h"
 #include "base/logger.h"
+#include "indexer/http/http.h"
+#include "indexer/http_client/http_client.h"
 #include "indexer/worker/remote.h"
 #include "indexer/worker/segment_kind.h"
 #include "indexer/worker/state.h"
@@ -51,30 +52,12 @@ static int look_at_cancel(void *context, curl_off_t a, curl_off_t b, curl_off_t 
     return atomic_load(&task->cancel);
 }
 
-static void add_header(struct owner *owner, const char *header)
-{
-    struct curl_slist *longer = curl_slist_append(owner->headers, header);
-
-    if (!longer)
-        abort();
-    owner->headers = longer;
-}
-
 static int owner_open(struct owner *owner, struct worker_task *task, struct error *error)
 {
-    const struct config *config = task->pool->options.config;
-
     *owner = (struct owner){.task = task, .curl = curl_easy_init()};
     if (!owner->curl)
         return error_set(error, ERROR_MEMORY, "cannot initialise libcurl");
-    add_header(owner, "Content-Type: application/octet-stream");
-    add_header(owner, "Expect:");
-    if (config->http_api_key) {
-        struct buffer header = {0};
-        buffer_append_format(&header, "api-key: %s", config->http_api_key);
-        add_header(owner, buffer_text(&header));
-        buffer_destroy(&header);
-    }
+    owner->headers = http_client_headers(task->pool->options.config, HTTP_TYPE_BINARY);
     return 0;
 }
 

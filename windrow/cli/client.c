@@ -1,11 +1,11 @@
 #include "windrow/cli/client.h"
 
-#include <curl/curl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/memory.h"
+#include "indexer/http_client/http_client.h"
 
 enum { CONNECT_TIMEOUT_S = 5, TIMEOUT_S = 120, REPLY_BYTES_MAX = 256 << 20 };
 
@@ -44,17 +44,10 @@ static void write_address(const struct config *config, char *out, size_t out_byt
                    config->http_port);
 }
 
-static void add_header(struct client *client, const char *header)
-{
-    struct curl_slist *longer = curl_slist_append(client->headers, header);
-
-    if (!longer)
-        abort();
-    client->headers = longer;
-}
-
 int client_open(const struct config *config, struct client **client, struct error *error)
 {
+    const char *keys = config->http_api_key;
+    struct config_key key;
     struct client *fresh;
 
     if (config->http_port == 0)
@@ -70,14 +63,8 @@ int client_open(const struct config *config, struct client **client, struct erro
     }
     fresh->timeout_s = TIMEOUT_S;
     write_address(config, fresh->address, sizeof(fresh->address));
-    add_header(fresh, "Content-Type: application/json");
-    add_header(fresh, "Expect:"); /* no round trip before a large body */
-    if (config->http_api_key) {
-        struct buffer header = {0};
-        buffer_append_format(&header, "api-key: %s", config->http_api_key);
-        add_header(fresh, buffer_text(&header));
-        buffer_destroy(&header);
-    }
+    fresh->headers =
+        http_client_headers_with(config_key_next(&keys, &key) ? &key : NULL, "application/json");
     *client = fresh;
     return 0;
 }

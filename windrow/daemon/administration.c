@@ -250,13 +250,13 @@ static const struct http_route routes[] = {
     {"GET", "/livez", handle_livez, HTTP_PROBE, NULL},
     {"GET", "/readyz", handle_readyz, HTTP_PROBE, NULL},
     {"GET", "/status", handle_status, HTTP_READ, NULL},
-    {"POST", "/backup", handle_backup, HTTP_WRITE, &backup_schema},
-    {"POST", "/drain", drain_handle, HTTP_WRITE, &drain_schema},
-    {"POST", "/clock/trust", handle_trust_clock, HTTP_WRITE, &empty_schema},
-    {"POST", "/collections/{}/compact", windows_handle_compact, HTTP_WRITE, &windows_schema},
-    {"POST", "/collections/{}/rebuild", windows_handle_rebuild, HTTP_WRITE, &windows_schema},
-    {"POST", "/collections/{}/pause", handle_pause, HTTP_WRITE, &empty_schema},
-    {"POST", "/collections/{}/resume", handle_resume, HTTP_WRITE, &resume_schema},
+    {"POST", "/backup", handle_backup, HTTP_CONTROL, &backup_schema},
+    {"POST", "/drain", drain_handle, HTTP_CONTROL, &drain_schema},
+    {"POST", "/clock/trust", handle_trust_clock, HTTP_CONTROL, &empty_schema},
+    {"POST", "/collections/{}/compact", windows_handle_compact, HTTP_CONTROL, &windows_schema},
+    {"POST", "/collections/{}/rebuild", windows_handle_rebuild, HTTP_CONTROL, &windows_schema},
+    {"POST", "/collections/{}/pause", handle_pause, HTTP_CONTROL, &empty_schema},
+    {"POST", "/collections/{}/resume", handle_resume, HTTP_CONTROL, &resume_schema},
 };
 
 void administration_add_routes(struct service *service, struct http_server *server)

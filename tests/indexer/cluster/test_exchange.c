@@ -88,7 +88,8 @@ static void handle(struct http_request *request)
 static const struct http_key parameters[] = {{.name = "timeout_ms", .shape = &http_integer},
                                              {.name = NULL}};
 static const struct http_schema schema = {.parameters = parameters, .body = &http_bytes};
-static const struct http_route routes[] = {{"POST", "/internal/query", handle, HTTP_READ, &schema}};
+static const struct http_route routes[] = {
+    {"POST", "/internal/query", handle, HTTP_INTERNAL, &schema}};
 
 static void fake_open(struct fake *fake)
 {
@@ -390,6 +391,32 @@ START_TEST(a_node_that_fails_is_passed_over_at_once)
 }
 END_TEST
 
+START_TEST(nodes_send_the_internal_key_and_its_successor_when_it_changes)
+{
+    static struct stage stage;
+    struct taken taken;
+
+    stage_open(&stage);
+    announce_both(&stage);
+    for (int i = 0; i < NODES; i++) {
+        stage.fakes[i].config.http_api_key = "chief";
+        stage.fakes[i].config.http_internal_key = "node\nfresh";
+    }
+    stage.config.http_api_key = "another";
+    (void)call(&stage, &taken);
+    ck_assert_uint_eq(taken.shards, 0);
+    stage.config.http_internal_key = "node";
+    (void)call(&stage, &taken);
+    ck_assert_uint_eq(taken.shards, SHARDS);
+    stage.config.http_internal_key = "fresh\nnode";
+    for (int i = 0; i < NODES; i++)
+        stage.fakes[i].config.http_internal_key = "fresh";
+    (void)call(&stage, &taken);
+    ck_assert_uint_eq(taken.shards, SHARDS);
+    stage_close(&stage);
+}
+END_TEST
+
 START_TEST(a_node_that_is_gone_is_asked_last)
 {
     static struct stage stage;
@@ -658,8 +685,9 @@ END_TEST
 
 TEST_TABLE(TEST(one_request_for_all_shards_of_a_node),
            TEST(a_node_that_understands_no_request_of_ours_is_not_asked),
-           TEST(a_node_that_fails_is_passed_over_at_once), TEST(a_node_that_is_gone_is_asked_last),
-           TEST(a_slow_node_is_hedged_and_then_asked_last),
+           TEST(a_node_that_fails_is_passed_over_at_once),
+           TEST(nodes_send_the_internal_key_and_its_successor_when_it_changes),
+           TEST(a_node_that_is_gone_is_asked_last), TEST(a_slow_node_is_hedged_and_then_asked_last),
            TEST(a_slow_node_is_hedged_to_several_that_share_its_shards),
            TEST(a_silent_node_is_not_waited_for),
            TEST(a_hedge_without_shards_leaves_the_slow_request_alone),
