@@ -16,7 +16,7 @@ static const struct {
 } operations[] = {
     {"search", answer_search}, {"scroll", answer_scroll}, {"count", answer_count},
     {"facet", answer_facet},   {"find", answer_find},     {"locate", answer_locate},
-    {"totals", answer_totals}, {"wait", answer_wait},
+    {"totals", answer_totals}, {"wait", answer_wait},     {"describe", answer_describe},
 };
 
 /* Results that searches and scrolls share. */

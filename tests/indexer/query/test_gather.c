@@ -25,7 +25,8 @@ enum damage {
     FLIPPED,      /* one bit of it */
     OTHER_SHARDS, /* an answer about other shards than were asked for */
     REFUSING,     /* an older version, for which the request is wrong */
-    DAMAGES
+    DAMAGES,
+    LYING /* sound but for what the describer changes */
 };
 
 struct node {
@@ -44,6 +45,7 @@ struct cluster {
     uint32_t refused;
     struct config config;
     struct query_peers peers;
+    const struct query_describer *describer; /* of the nodes that are asked */
     uint64_t random;
 };
 
@@ -113,8 +115,10 @@ static void ask(struct query_exchange *exchange, struct node *node)
     const struct query_peer_call *call = exchange->call;
     struct cluster *cluster = exchange->cluster;
     struct stop stop;
-    const struct query_view_options options = {
-        .registry = node->world.registry, .io = &node->world.clock.io, .stop = &stop};
+    const struct query_view_options options = {.registry = node->world.registry,
+                                               .io = &node->world.clock.io,
+                                               .stop = &stop,
+                                               .describer = cluster->describer};
     const char *shards[SHARDS];
     bool served[SHARDS] = {false};
     struct query_peer_answer answer = {.node = "peer", .shards = shards, .served = served};
@@ -469,6 +473,29 @@ static void compare_totals(struct query_view *one, struct query_view *many)
     ck_assert_int_eq(totals.damaged, expected.damaged);
 }
 
+/* The same documents, and who sent them. */
+static void compare_descriptions(struct cluster *cluster, struct query_view *one,
+                                 struct query_view *many, struct arena *arena)
+{
+    struct query_shard_doc *expected, *shards;
+    struct error error = {0};
+    size_t expected_count, count, windows = 0;
+
+    ck_assert_int_eq(query_describe(one, arena, &expected, &expected_count, &error), 0);
+    ck_assert_int_eq(query_describe(many, arena, &shards, &count, &error), 0);
+    ck_assert_uint_eq(expected_count, SHARDS);
+    ck_assert_uint_eq(count, SHARDS);
+    for (size_t i = 0; i < SHARDS; i++) {
+        bool own = cluster->nodes[cluster->asking].owns[i];
+        ck_assert_str_eq(shards[i].shard, expected[i].shard);
+        ck_assert_ptr_null(expected[i].node);
+        ck_assert(own ? shards[i].node == NULL : strcmp(shards[i].node, "peer") == 0);
+        ck_assert(doc_equal(&shards[i].doc, &expected[i].doc));
+        windows += doc_get(&shards[i].doc, "windows")->count;
+    }
+    ck_assert_uint_gt(windows, SHARDS);
+}
+
 static void compare_ids(struct cluster *cluster, struct query_view *one, struct query_view *many,
                         struct arena *arena)
 {
@@ -513,6 +540,7 @@ static void compare_all(struct cluster *cluster, int rounds)
         compare_counts(cluster, one, many, &arena);
         compare_ids(cluster, one, many, &arena);
         compare_totals(one, many);
+        compare_descriptions(cluster, one, many, &arena);
         same_freshness(one, many);
         arena_destroy(&arena);
         query_view_close(many);
@@ -585,6 +613,72 @@ START_TEST(bad_answers_are_refused_and_their_shards_missing)
         }
     }
     ck_assert_uint_eq(cluster.refused, 30 * (DAMAGES - SILENT - 1));
+    cluster_close(&cluster);
+}
+END_TEST
+
+/* What a hostile owner says of its shard. */
+static void lie(void *context, struct query_described *shards, size_t count, struct arena *arena)
+{
+    const int *lies = context;
+    struct doc *shard, *window;
+
+    if (count == 0)
+        return;
+    shard = (struct doc *)shards[0].shard.items;
+    window = (struct doc *)shards[0].windows[0].items;
+    switch (*lies) {
+    case 0:
+        shards[0].shard = doc_null();
+        break;
+    case 1: /* the name */
+        shard[1] = doc_string(arena, "7");
+        break;
+    case 2: /* the windows */
+        shard[3] = doc_integer(1);
+        break;
+    case 3:
+        shards[0].windows[0] = doc_string(arena, "window");
+        break;
+    case 4: /* the start */
+        window[1] = doc_integer(INT64_MAX);
+        break;
+    case 5: /* the start's name */
+        window[0] = doc_string(arena, "began_ms");
+        break;
+    case 6: /* the rows */
+        window[7] = doc_integer(-1);
+        break;
+    default:
+        break;
+    }
+}
+
+START_TEST(descriptions_that_are_not_sound_are_refused)
+{
+    enum { LIES = 7 };
+    static struct cluster cluster;
+    int lies = 0;
+    const struct query_describer describer = {.context = &lies, .add = lie};
+
+    cluster_open(&cluster, 2, VECTOR_METRIC_COSINE, test_seed());
+    fill(&cluster);
+    cluster.describer = &describer;
+    for (; lies <= LIES; lies++) {
+        struct query_view *view = view_of(&cluster, false);
+        struct query_shard_doc *shards;
+        struct arena arena;
+        struct error error = {0};
+        size_t count;
+        arena_create(&arena, 0);
+        /* A peer is only as good as its answer: it is not asked for a part of it. */
+        cluster.nodes[1].damage = lies < LIES ? LYING : SOUND;
+        ck_assert_int_eq(query_describe(view, &arena, &shards, &count, &error), 0);
+        ck_assert_uint_eq(count, lies < LIES ? SHARDS / 2 : SHARDS);
+        ck_assert_uint_eq(query_view_coverage(view)->missing_count, lies < LIES ? SHARDS / 2 : 0);
+        query_view_close(view);
+        arena_destroy(&arena);
+    }
     cluster_close(&cluster);
 }
 END_TEST
@@ -672,4 +766,5 @@ TEST_TABLE(TEST(offsets_of_shards_that_have_left_are_not_waited_for),
            TEST(answers_of_nodes_together_are_those_of_one_process),
            TEST(clocks_that_differ_change_no_score),
            TEST(bad_answers_are_refused_and_their_shards_missing),
-           TEST(peer_out_of_time_ends_the_request_as_the_own_clock_does))
+           TEST(peer_out_of_time_ends_the_request_as_the_own_clock_does),
+           TEST(descriptions_that_are_not_sound_are_refused))
