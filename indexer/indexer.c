@@ -70,6 +70,7 @@ static void add_routes(struct indexer *indexer)
                                .metrics = options->metrics,
                                .io = options->io,
                                .writer = options->writer,
+                               .describer = options->describer,
                                .peers = indexer->cluster ? cluster_peers(indexer->cluster) : NULL});
     if (indexer->cluster)
         cluster_add_routes(indexer->cluster, options->http);
@@ -84,7 +85,8 @@ static int open_cluster(struct indexer *indexer, struct error *error)
                                                     .roles = options->roles,
                                                     .registry = options->registry,
                                                     .metrics = options->metrics,
-                                                    .io = options->io};
+                                                    .io = options->io,
+                                                    .describer = options->describer};
 
     return cluster_open(&cluster_options, &indexer->cluster, error);
 }
@@ -167,6 +169,11 @@ void indexer_status(const struct indexer *indexer, struct arena *arena, struct d
     doc_put(out, "build_memory_bytes", doc_integer((int64_t)memory_bytes));
     doc_put(out, "build_memory_max_bytes",
             doc_integer((int64_t)indexer->options.config->build_memory_max_bytes));
+}
+
+const struct query_peers *indexer_peers(const struct indexer *indexer)
+{
+    return indexer->cluster ? cluster_peers(indexer->cluster) : NULL;
 }
 
 int indexer_shard_opened(struct indexer *indexer, struct store_shard *shard, struct error *error)

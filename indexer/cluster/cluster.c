@@ -97,6 +97,7 @@ static void handle_query(struct http_request *request)
                                                .io = cluster->options.io,
                                                .timeout_ms = timeout_of(request),
                                                .pool = http_request_pool(request),
+                                               .describer = cluster->options.describer,
                                                .stop = &request->stop};
     struct buffer reply = {0};
     struct error error = {0};
