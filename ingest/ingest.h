@@ -160,6 +160,10 @@ struct ingest_outgoing {
     const void *value; /* NULL: delete */
     size_t value_bytes;
     int64_t timestamp_ms; /* -1: now */
+    /* The record counts only while the id's version is the one at `expected_offset`, or there is
+     * none: STORE_EXPECT_NONE. That was so when `read_at` was the next offset; -1: unknown. */
+    bool expects;
+    int64_t expected_offset, read_at;
 };
 
 /** Sends a message; copies everything. Waits up to 10 s while the queue is full, then ERROR_BUSY.

@@ -562,7 +562,7 @@ static void append_done(struct lane *lane)
 {
     struct record_group *group = lane->sent;
 
-    record_group_count(group, lane->metrics, lane->job.done_wall_ms);
+    record_group_count(group, &lane->job.unmet, lane->metrics, lane->job.done_wall_ms);
     lane->durable.next_offset = group->next_offset;
     lane->durable.topic = group->topic;
     lane->durable.watermark_ms = group->clock.watermark_ms;
@@ -636,7 +636,8 @@ static void submit(struct lane *lane)
                                            .topic = group->topic,
                                            .clock = store_clock_of(&group->clock),
                                            .refusals = group->refusals,
-                                           .refusal_count = refusal_count};
+                                           .refusal_count = refusal_count,
+                                           .unmet = &lane->job.unmet};
     append_pool_submit(lane->pipeline->appends, &lane->job);
 }
 
