@@ -232,6 +232,7 @@ struct printer {
     const struct loaded_config *loaded;
     bool json;
     bool first;
+    const char *file;
     char section[128]; /* headings that stand already: path without the last component */
     struct buffer *out;
 };
@@ -244,7 +245,7 @@ static void write_origin(const struct printer *printer, struct report_mark mark,
     else if (mark.line == LOADED_FROM_ENVIRONMENT)
         buffer_append_text(origin, "environment");
     else
-        buffer_append_format(origin, "%s:%u", printer->loaded->config.path, mark.line);
+        buffer_append_format(origin, "%s:%u", printer->file, mark.line);
 }
 
 static void indent(struct printer *printer, size_t depth)
@@ -360,8 +361,10 @@ void config_print(const struct config *config, bool json, struct buffer *out)
 
     if (json)
         buffer_append_text(out, "{");
+    printer.file = config->path;
     print_scope(&printer, loaded, NULL, loaded->marks);
     for (size_t i = 0; i < config->collection_count; i++) {
+        printer.file = config->collections[i].file;
         /* Each collection needs its own heading below "collections". */
         if (i > 0)
             (void)snprintf(printer.section, sizeof(printer.section), "collections");
