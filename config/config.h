@@ -138,7 +138,9 @@ struct config {
     size_t http_allowed_host_count;
     const char **http_cors_origins;
     size_t http_cors_origin_count;
-    const char *http_tls_cert_file, *http_tls_key_file;
+    const char *http_tls_cert_file, *http_tls_key_file; /* NULL: plain HTTP */
+    const char *http_tls_client_ca_file;                /* NULL: clients need no certificate */
+    const char *http_tls_ca_file; /* of calls to other nodes; NULL: the system's */
 
     int64_t clock_max_downtime_ms;
 

@@ -46,6 +46,9 @@ const char *keys_parse(struct loaded_config *loaded, const char *name, const cha
 /** NULL equals NULL. */
 bool config_same_text(const char *a, const char *b);
 
+/** Whether not every user may read the file of a secret; else that is reported. */
+bool secret_is_private(const char *name, const char *path, struct report_mark mark,
+                       struct report *report);
 /** Reads the files of API keys and `file:` values of kafka.properties, then lets WINDROW_HTTP_API_KEY
  * and WINDROW_KAFKA_<PROPERTY> override. */
 void secrets_read(struct loaded_config *loaded, struct report *report);

@@ -51,7 +51,7 @@ static const char *copy(struct loaded_config *loaded, const char *text)
 }
 
 /* A key that every user of the machine may read protects nothing. */
-static bool is_private(const char *name, const char *path, struct report_mark mark,
+bool secret_is_private(const char *name, const char *path, struct report_mark mark,
                        struct report *report)
 {
     struct stat status;
@@ -70,7 +70,7 @@ static const char *read_keys(struct loaded_config *loaded, const char *name, con
     struct report_mark mark = loaded->marks[property_find(name) - properties];
     const char *text;
 
-    if (!path || !is_private(name, path, mark, report))
+    if (!path || !secret_is_private(name, path, mark, report))
         return NULL;
     text = read_secret(loaded, name, path, mark, report);
     return text ? keys_parse(loaded, name, text, mark, report) : NULL;

@@ -82,6 +82,7 @@ struct request {
     struct wanted **wanted; /* that it asks for */
     size_t wanted_count;
     struct buffer body, reply;
+    char reason[CURL_ERROR_SIZE];
     int64_t start_ns, hedge_ns; /* hedge_ns: from when on it may be hedged */
     bool done;
 };
@@ -184,12 +185,14 @@ static void set_transfer(struct request *request)
     const struct query_exchange *exchange = request->exchange;
     int64_t left_ms = (exchange->call->deadline_ns - request->start_ns) / 1000000;
     CURL *curl = request->curl;
+    const struct config *config = exchange->exchanger->options.config;
     char url[400];
 
     if (left_ms < 1)
         left_ms = 1;
     /* The node gives up a little earlier: that it ran out of time is an answer, too. */
-    (void)snprintf(url, sizeof(url), "http://%s/internal/query?timeout_ms=%lld", request->address,
+    (void)snprintf(url, sizeof(url), "%s://%s/internal/query?timeout_ms=%lld",
+                   http_client_scheme(config), request->address,
                    (long long)(left_ms - left_ms / ANSWER_SHARE));
     curl_easy_setopt(curl, CURLOPT_URL, url);
     curl_easy_setopt(curl, CURLOPT_POST, 1L);
@@ -198,8 +201,8 @@ static void set_transfer(struct request *request)
     curl_easy_setopt(curl, CURLOPT_HTTPHEADER, request->headers);
     curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_TIMEOUT_MS);
     curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)left_ms);
-    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
+    http_client_prepare(curl, config);
+    curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, request->reason);
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_bytes);
     curl_easy_setopt(curl, CURLOPT_WRITEDATA, &request->reply);
     curl_easy_setopt(curl, CURLOPT_PRIVATE, request);
@@ -327,7 +330,8 @@ static enum outcome outcome_of(struct query_exchange *exchange, struct request *
     long status = 0;
 
     if (result != CURLE_OK) {
-        complain(exchange, request, curl_easy_strerror(result));
+        char why[HTTP_CLIENT_REASON_BYTES];
+        complain(exchange, request, http_client_reason(result, request->reason, why));
         return UNREACHABLE;
     }
     (void)curl_easy_getinfo(request->curl, CURLINFO_RESPONSE_CODE, &status);

@@ -227,6 +227,24 @@ static bool body_is_plain(struct http_request *request)
     return false;
 }
 
+/* Looked at once a connection: the certificate belongs to it. */
+static bool client_is_known(struct http_request *request)
+{
+    const struct http_server *server = request->server;
+    struct http_connection *connection = http_connection_of(request);
+
+    if (!server->tls || !http_tls_client_authorities(server->tls))
+        return true;
+    if (!connection->certificate_checked)
+        (void)http_tls_check_client(server->tls, http_session_of(request->connection),
+                                    connection->certificate_name, &connection->certificate_fault);
+    connection->certificate_checked = true;
+    if (connection->certificate_fault.code == 0)
+        return true;
+    http_reply_error(request, 403, "%s", connection->certificate_fault.text);
+    return false;
+}
+
 bool http_admit(struct http_request *request)
 {
     if (!framing_is_plain(request))
@@ -239,8 +257,8 @@ bool http_admit(struct http_request *request)
         http_reply_plain(request, 204, NULL);
         return false;
     }
-    return is_authorised(request) && body_is_plain(request) && type_is_safe(request) &&
-           request->route;
+    return client_is_known(request) && is_authorised(request) && body_is_plain(request) &&
+           type_is_safe(request) && request->route;
 }
 
 bool http_expects_body(const struct http_request *request)

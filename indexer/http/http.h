@@ -59,8 +59,10 @@ void http_server_add_routes(struct http_server *server, const struct http_route 
 /** Calls `wake` when the server stops, after http_request_cancelled of every request has become true:
  * requests that sleep have to look at it. Before the start. */
 void http_server_on_stop(struct http_server *server, void (*wake)(void *context), void *context);
-/** Listens. ERROR_IO with the address when it is in use. */
+/** Listens; with http.tls.cert_file over TLS. ERROR_INVALID with the file that is wrong, ERROR_IO with the address when it is in use. */
 int http_server_start(struct http_server *server, struct error *error);
+/** Reads the certificates again (http.tls); on an error those before stay in force. Connections stay open. */
+int http_server_reload(struct http_server *server, struct error *error);
 /** Stops listening, lets requests under way finish (after 5 s they are given up), closes. Handlers
  * have returned and none begins. */
 void http_server_stop(struct http_server *server);

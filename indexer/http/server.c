@@ -62,6 +62,11 @@ struct pending {
     bool no_room; /* the body did not fit beside the other requests' */
 };
 
+gnutls_session_t http_session_of(struct MHD_Connection *connection)
+{
+    return MHD_get_connection_info(connection, MHD_CONNECTION_INFO_GNUTLS_SESSION)->tls_session;
+}
+
 static bool is_probe(const struct http_request *request)
 {
     return request->route && request->route->route->access == HTTP_PROBE;
@@ -177,6 +182,12 @@ static void add_browser_headers(struct MHD_Response *response)
     add_header(response, "Content-Security-Policy",
                "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
                "base-uri 'none'; form-action 'none'; frame-ancestors 'none'");
+}
+
+struct http_connection *http_connection_of(const struct http_request *request)
+{
+    return ((const struct pending *)((const char *)request - offsetof(struct pending, request)))
+        ->connection;
 }
 
 static enum MHD_Result send_reply(struct http_request *request)
@@ -381,6 +392,8 @@ static void on_connection(void *context, struct MHD_Connection *connection, void
 {
     struct http_server *server = context;
 
+    if (code == MHD_CONNECTION_NOTIFY_STARTED && server->tls)
+        http_tls_begin(server->tls, http_session_of(connection));
     if (code == MHD_CONNECTION_NOTIFY_STARTED)
         *slot = http_connection_open(
             &server->connections,
@@ -430,16 +443,43 @@ static int parse_address(const struct config *config, struct sockaddr_storage *a
                      config->http_host);
 }
 
+/* Authorities make the server ask for a certificate; who has none gets his answer in words. */
+static void set_tls_options(const struct http_tls *tls, struct MHD_OptionItem out[4])
+{
+    const char *authorities = http_tls_client_authorities(tls);
+
+    *out++ = (struct MHD_OptionItem){MHD_OPTION_HTTPS_CERT_CALLBACK, 0,
+                                     (void *)(uintptr_t)http_tls_certificate};
+    *out++ = (struct MHD_OptionItem){MHD_OPTION_HTTPS_PRIORITIES, 0, HTTP_TLS_PRIORITIES};
+    if (authorities)
+        *out++ =
+            (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_TRUST, 0, (void *)(uintptr_t)authorities};
+    *out = (struct MHD_OptionItem){MHD_OPTION_END, 0, NULL};
+}
+
+int http_server_reload(struct http_server *server, struct error *error)
+{
+    return server->tls ? http_tls_reload(server->tls, error) : 0;
+}
+
 static int start_daemon(struct http_server *server, struct error *error)
 {
     const struct config *config = server->options.config;
     struct sockaddr_storage address;
     unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
+    struct MHD_OptionItem tls[4] = {{MHD_OPTION_END, 0, NULL}};
 
     if (parse_address(config, &address, error) != 0)
         return error->code;
     if (address.ss_family == AF_INET6)
         flags |= MHD_USE_IPv6;
+    if (config->http_tls_cert_file && http_tls_open(config, server->options.metrics,
+                                                    server->options.io, &server->tls, error) != 0)
+        return error->code;
+    if (server->tls) {
+        flags |= MHD_USE_TLS;
+        set_tls_options(server->tls, tls);
+    }
     errno = 0;
     server->daemon = MHD_start_daemon(
         flags, config->http_port, NULL, NULL, on_request, server, MHD_OPTION_EXTERNAL_LOGGER,
@@ -449,7 +489,7 @@ static int start_daemon(struct http_server *server, struct error *error)
         on_connection, server, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_TIMEOUT_SECONDS,
         MHD_OPTION_NOTIFY_COMPLETED, on_completed, server, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
         (size_t)HEADERS_MAX_BYTES, MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, NULL,
-        MHD_OPTION_END);
+        MHD_OPTION_ARRAY, tls, MHD_OPTION_END);
     if (server->daemon)
         return 0;
     return error_set_errno(error, errno ? errno : EADDRINUSE, "http.listen: %s:%u",
@@ -518,6 +558,7 @@ void http_server_delete(struct http_server *server)
     pthread_cond_destroy(&server->all_sent);
     pthread_mutex_destroy(&server->lock);
     http_keys_delete(server->keys);
+    http_tls_close(server->tls);
     http_connections_destroy(&server->connections);
     free(server->routes);
     free(server);

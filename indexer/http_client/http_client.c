@@ -1,5 +1,7 @@
 #include "indexer/http_client/http_client.h"
 
+#include <stdio.h>
+
 #include "base/buffer.h"
 #include "base/memory.h"
 
@@ -29,4 +31,36 @@ struct curl_slist *http_client_headers(const struct config *config, const char *
     struct config_key key;
 
     return http_client_headers_with(config_key_sent(config, &key) ? &key : NULL, type);
+}
+
+const char *http_client_scheme(const struct config *config)
+{
+    return config->http_tls_cert_file || config->http_tls_ca_file ? "https" : "http";
+}
+
+void http_client_prepare(CURL *curl, const struct config *config)
+{
+    enum { AUTHORITIES_KEPT_S = 60 }; /* before their file is read again */
+
+    curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, http_client_scheme(config));
+    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    /* Addresses are of windrow's own processes; a proxy of the environment is for other places. */
+    curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
+    curl_easy_setopt(curl, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+    curl_easy_setopt(curl, CURLOPT_CA_CACHE_TIMEOUT, (long)AUTHORITIES_KEPT_S);
+    if (config->http_tls_ca_file)
+        curl_easy_setopt(curl, CURLOPT_CAINFO, config->http_tls_ca_file);
+    if (!config->http_tls_client_ca_file)
+        return;
+    curl_easy_setopt(curl, CURLOPT_SSLCERT, config->http_tls_cert_file);
+    curl_easy_setopt(curl, CURLOPT_SSLKEY, config->http_tls_key_file);
+}
+
+const char *http_client_reason(CURLcode code, const char *reason,
+                               char out[HTTP_CLIENT_REASON_BYTES])
+{
+    (void)snprintf(out, HTTP_CLIENT_REASON_BYTES, "%s%s",
+                   code == CURLE_PEER_FAILED_VERIFICATION ? "its certificate is refused: " : "",
+                   *reason ? reason : curl_easy_strerror(code));
+    return out;
 }

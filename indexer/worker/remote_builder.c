@@ -95,8 +95,7 @@ static void set_transfer(struct owner *owner, const char *method, const struct b
     curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, (long)CONNECT_TIMEOUT_S);
     curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
     curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, (long)STALLED_S);
-    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
+    http_client_prepare(curl, owner->task->pool->options.config);
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_bytes);
     curl_easy_setopt(curl, CURLOPT_WRITEDATA, &owner->answer);
     curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
@@ -118,17 +117,20 @@ static int ask(struct owner *owner, const char *method, const char *path, const 
     char *shard = curl_easy_escape(owner->curl, job->shard, 0);
     struct buffer url = {0};
     long status = 0;
+    char reason[HTTP_CLIENT_REASON_BYTES];
     CURLcode failure;
     bool waits;
     int code = 0;
 
     buffer_append_format(&url,
-                         "http://%s%s?collection=%s&shard=%s&start_ms=%" PRId64
-                         "&length_ms=%" PRId64 "&generation=%" PRIu64 "&file=%" PRIu64 "%s",
-                         job->owner, path, collection ? collection : "", shard ? shard : "",
-                         job->window_start_ms, job->window_length_ms, job->generation,
+                         "%s://%s%s?collection=%s&shard=%s&start_ms=%" PRId64 "&length_ms=%" PRId64
+                         "&generation=%" PRIu64 "&file=%" PRIu64 "%s",
+                         http_client_scheme(owner->task->pool->options.config), job->owner, path,
+                         collection ? collection : "", shard ? shard : "", job->window_start_ms,
+                         job->window_length_ms, job->generation,
                          job->generation > 0 ? 0 : job->run_file_number, more);
     owner->answer.size = 0;
+    owner->reason[0] = '\0';
     curl_easy_reset(owner->curl);
     curl_easy_setopt(owner->curl, CURLOPT_URL, buffer_text(&url));
     set_transfer(owner, method, body);
@@ -141,7 +143,7 @@ static int ask(struct owner *owner, const char *method, const char *path, const 
         code = error_set(error, ERROR_CANCELLED, "cancelled");
     else if (failure != CURLE_OK)
         code = error_set(error, ERROR_PEER, "%s: %s", job->owner,
-                         owner->reason[0] ? owner->reason : curl_easy_strerror(failure));
+                         http_client_reason(failure, owner->reason, reason));
     else if (status != 200)
         code = error_set(error, code_of_status(status), "%s %s%s answered %ld: %.200s", method,
                          job->owner, path, status, buffer_text(&owner->answer));

@@ -1,47 +1,18 @@
 """Who may use the endpoint, as operators set it up: keys and their rotation, with the commands and with requests."""
 
 import os
-import signal
 import sys
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 import harness
-from service import COLLECTION, Windrow
+from secured import Secured
+from service import COLLECTION
 
-NO_BROKER = "127.0.0.1:9" # the discard port: nobody answers
 READ = ("POST", f"/collections/{COLLECTION}/points/count", {})
 WRITE = ("PUT", f"/collections/{COLLECTION}/points", {})
 CONTROL = ("POST", "/clock/trust", {})
 INTERNAL = ("POST", "/internal/segment", {})
-
-
-class Secured(Windrow):
-    """A service without a broker, and what it has in the folder of its secrets."""
-
-    def __init__(self, **http):
-        super().__init__(NO_BROKER)
-        self.tree["http"] |= http
-        self.configure(self.tree)
-
-    def path(self, name):
-        return os.path.join(self.folder, name)
-
-    def write(self, name, text, mode=0o600):
-        with open(self.path(name), "w", encoding="utf-8") as file:
-            os.fchmod(file.fileno(), mode)
-            file.write(text)
-        return self.path(name)
-
-    def hang_up(self):
-        """SIGHUP; the new lines of the log."""
-        before = len(self.log())
-        self.process.send_signal(signal.SIGHUP)
-        return harness.wait_for(lambda: (lambda new: "reload" in new and new)(self.log()[before:]), "the reload is logged")
-
-    def status_of(self, request, key=None):
-        method, path, body = request
-        return self.request(method, path, body, headers={"api-key": key} if key else {}).status
 
 
 class Keys(unittest.TestCase):

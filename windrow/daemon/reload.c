@@ -56,7 +56,10 @@ void service_reload(struct service *service)
     struct buffer report = {0};
     struct buffer applied = {0}, restart_needed = {0};
     struct config *fresh = NULL;
+    struct error error = {0};
 
+    if (http_server_reload(service->http, &error) != 0)
+        log_error("windrow", "certificates are not reloaded: %s", error.text);
     if (config_load(path, &fresh, &report) != 0) {
         log_lines(LOGGER_WARNING, "reload refused, keeping the running config: ", &report);
     } else if (!config_compare(service->config, fresh, &applied, &restart_needed)) {
