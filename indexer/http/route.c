@@ -20,6 +20,8 @@ void http_server_add_routes(struct http_server *server, const struct http_route 
         memset(entry, 0, sizeof(*entry));
         entry->route = &routes[i];
         entry->context = context;
+        if (routes[i].pattern)
+            http_route_begin(server->options.metrics, &routes[i]);
     }
 }
 
@@ -121,6 +123,14 @@ static struct metric *requests_of(struct metrics *metrics, const char *pattern, 
 
     snprintf(code, sizeof(code), "%u", status);
     return metrics_counter(metrics, "windrow_http_requests_total", "HTTP requests", labels, 2);
+}
+
+void http_route_begin(struct metrics *metrics, const struct http_route *route)
+{
+    static const unsigned statuses[] = {200, 429, 500, 503};
+
+    for (size_t i = 0; i < sizeof(statuses) / sizeof(statuses[0]); i++)
+        (void)requests_of(metrics, route ? route->pattern : "unknown", statuses[i]);
 }
 
 /* Two threads that make the same series get the same one. */

@@ -9,6 +9,7 @@
 #include "base/version.h"
 #include "windrow/daemon/administration.h"
 #include "windrow/daemon/status.h"
+#include "windrow/daemon/telemetry.h"
 
 static int shard_opened(void *context, struct store_shard *shard, struct error *error)
 {
@@ -41,7 +42,8 @@ static int open_store(struct service *service, struct error *error)
                                          .opened_context = service,
                                          .expects_shards = true,
                                          .owns_none = (service->roles & CONFIG_ROLE_INGEST) == 0});
-    status_register_metrics(service);
+    store_metrics_register(service);
+    process_metrics_register(service);
     return 0;
 }
 

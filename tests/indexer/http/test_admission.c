@@ -355,6 +355,7 @@ START_TEST(idle_connections_keep_out_neither_probes_nor_requests)
     static const char *const beginnings[] = {"", half_of_the_headers, half_of_a_body};
     static int idle[IDLE];
     struct fixture fixture;
+    struct metric *closed;
     char byte;
 
     fixture_open(&fixture);
@@ -375,6 +376,8 @@ START_TEST(idle_connections_keep_out_neither_probes_nor_requests)
     }
     /* The first ones were closed for the others. */
     ck_assert_int_le(recv(idle[0], &byte, 1, 0), 0);
+    closed = metrics_counter(fixture.metrics, "windrow_http_connections_closed_total", "", NULL, 0);
+    ck_assert_double_ge(metric_value(closed), IDLE - MOST);
     for (int i = 0; i < IDLE; i++)
         close(idle[i]);
     fixture_close(&fixture);
