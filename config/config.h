@@ -132,8 +132,10 @@ struct config {
     enum logger_level log_level;
     enum logger_format log_format;
 
-    const char *http_host; /* numeric address */
-    uint16_t http_port;    /* 0: any free port */
+    const char *http_host;      /* numeric address */
+    uint16_t http_port;         /* 0: any free port */
+    const char *http_grpc_host; /* numeric address; NULL: no gRPC */
+    uint16_t http_grpc_port;
     /* Texts of keys (config_key_next), or NULL. A reload replaces them. */
     _Atomic(const char *) http_api_key, http_read_only_key, http_internal_key;
     enum config_flag http_insecure; /* listens beyond loopback without a key */

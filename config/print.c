@@ -148,6 +148,10 @@ static void write_listen(const char *host, uint16_t port, bool json, struct buff
 {
     char text[80];
 
+    if (!host) {
+        write_null(json, out);
+        return;
+    }
     (void)snprintf(text, sizeof(text), strchr(host, ':') ? "[%s]:%u" : "%s:%u", host, port);
     property_write_text(text, json, out);
 }

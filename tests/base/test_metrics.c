@@ -299,7 +299,7 @@ START_TEST(a_raised_counter_never_goes_back)
 }
 END_TEST
 
-TEST_TABLE(TEST(families_are_sorted_and_described_once),
+TEST_TABLE(TEST(a_sum_has_all_series_of_a_family), TEST(families_are_sorted_and_described_once),
            TEST(histograms_are_cumulative_and_end_with_infinity), TEST(labels_and_help_are_escaped),
            TEST(special_numbers_have_their_prometheus_form),
            TEST(the_same_labels_give_the_same_series),
