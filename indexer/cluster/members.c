@@ -181,7 +181,8 @@ static bool read_protocol(const struct doc *range, struct node *node)
         node->oldest_protocol = range->items[0].integer;
         node->protocol = range->items[1].integer;
     }
-    node->understands = QUERY_PROTOCOL >= node->oldest_protocol && QUERY_PROTOCOL <= node->protocol;
+    node->understands =
+        node->oldest_protocol <= QUERY_PROTOCOL && node->protocol >= QUERY_PROTOCOL_OLDEST;
     return true;
 }
 
@@ -270,10 +271,10 @@ static enum outcome take_node(struct members *members, struct node *fresh, const
         log_info("cluster", "node %s at %s is here", fresh->name, fresh->address);
     if (!former && !leaving && !fresh->understands)
         log_error("cluster",
-                  "node %s at %s is not asked: windrow %s understands requests of version %" PRId64
-                  " to %" PRId64 ", this process sends version %d",
+                  "node %s at %s is not asked: windrow %s understands requests of versions %" PRId64
+                  " to %" PRId64 ", this process those of %d to %d",
                   fresh->name, fresh->address, fresh->version ? fresh->version : "?",
-                  fresh->oldest_protocol, fresh->protocol, QUERY_PROTOCOL);
+                  fresh->oldest_protocol, fresh->protocol, QUERY_PROTOCOL_OLDEST, QUERY_PROTOCOL);
     if (leaving)
         log_info("cluster", "node %s at %s has left", fresh->name, fresh->address);
     if (!leaving && members->node_count < NODES_MAX) {
@@ -541,6 +542,18 @@ static bool is_better(const struct members_owner *a, const struct members_owner 
     if (a->same_host != b->same_host)
         return a->same_host;
     return strcmp(a->node, b->node) < 0;
+}
+
+int members_protocol(struct members *members)
+{
+    int64_t newest = QUERY_PROTOCOL;
+
+    pthread_mutex_lock(&members->lock);
+    for (const struct node *node = members->nodes; node; node = node->next)
+        if (node->understands && node->protocol < newest)
+            newest = node->protocol;
+    pthread_mutex_unlock(&members->lock);
+    return (int)newest;
 }
 
 size_t members_owners(struct members *members, const char *collection, const char *shard,

@@ -47,6 +47,8 @@ size_t members_successors(struct members *members);
 /** Whether one of them serves the shard and has everything below `next_offset`. Any thread. */
 bool members_taken_over(struct members *members, const char *collection, const char *shard,
                         int64_t next_offset);
+/** The newest version of the exchange that all nodes who are heard understand. Any thread. */
+int members_protocol(struct members *members);
 
 /** Whether a node at that address has announced itself and is not silent. Any thread. */
 bool members_hears(struct members *members, const char *address);

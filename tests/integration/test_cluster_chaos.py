@@ -119,10 +119,19 @@ class Reader(threading.Thread):
         if count != STEADY:
             raise AssertionError(f"{count} of {STEADY} points that never change")
 
-    def check_search(self):
-        points = self.ask("/points/query", {"query": [self.chance.random() for _ in range(DIM)], "limit": 40, "params": {"exact": True}})["points"]
+    def some_search(self):
+        return {"query": [self.chance.random() for _ in range(DIM)], "limit": 40, "params": {"exact": True}}
+
+    def check_40(self, points):
         if len({found["id"] for found in points}) != 40:
             raise AssertionError(f"ids twice or too few: {[found['id'] for found in points]}")
+
+    def check_search(self):
+        self.check_40(self.ask("/points/query", self.some_search())["points"])
+
+    def check_searches(self):
+        for one in self.ask("/points/query/batch", {"searches": [self.some_search() for _ in range(3)]}):
+            self.check_40(one["points"])
 
     def check_found(self, found, asked, before):
         states = {entry["id"]: entry["payload"]["version"] for entry in found}
@@ -144,7 +153,7 @@ class Reader(threading.Thread):
         self.check_found(self.ask("/points/scroll", body, offsets)["points"], CHANGING, before)
 
     def run(self):
-        checks = [self.check_steady, self.check_search, self.check_ids, self.check_all]
+        checks = [self.check_steady, self.check_search, self.check_searches, self.check_ids, self.check_all]
         while not self.chaos.over.is_set():
             try:
                 self.chance.choice(checks)()

@@ -44,6 +44,8 @@ struct cluster {
     uint32_t refused;
     struct config config;
     struct query_peers peers;
+    int protocol;   /* 0: the newest */
+    uint32_t asked; /* requests to nodes */
     uint64_t random;
 };
 
@@ -161,6 +163,7 @@ static void finish(struct query_exchange *exchange, bool cancel, struct query_pe
     for (size_t i = 0; i < cluster->node_count && !cancel; i++)
         if (i != cluster->asking) {
             counts->asked++;
+            exchange->cluster->asked++;
             ask(exchange, &cluster->nodes[i]);
         }
     free(exchange);
@@ -172,6 +175,13 @@ static bool serves(void *context, const struct config_collection *collection, co
     (void)collection;
     (void)shard;
     return false;
+}
+
+static int protocol(void *context)
+{
+    const struct cluster *cluster = context;
+
+    return cluster->protocol != 0 ? cluster->protocol : QUERY_PROTOCOL;
 }
 
 /* Clusters. */
@@ -204,8 +214,11 @@ static void cluster_open(struct cluster *cluster, size_t node_count, enum vector
                                           .seed = seed};
 
     *cluster = (struct cluster){.node_count = node_count, .random = seed};
-    cluster->peers = (struct query_peers){
-        .context = cluster, .serves = serves, .start = start, .finish = finish};
+    cluster->peers = (struct query_peers){.context = cluster,
+                                          .serves = serves,
+                                          .protocol = protocol,
+                                          .start = start,
+                                          .finish = finish};
     world_open(&cluster->whole, &options);
     for (size_t i = 0; i < node_count; i++) {
         struct node *node = &cluster->nodes[i];
@@ -368,10 +381,9 @@ static const struct query_filter *some_filter(struct cluster *cluster, struct ar
     return world_filter(arena, json);
 }
 
-static void compare_search(struct cluster *cluster, struct query_view *one, struct query_view *many,
-                           struct arena *arena)
+static struct query_search some_search(struct cluster *cluster, float vector[DIM],
+                                       struct arena *arena)
 {
-    float vector[DIM];
     struct query_search search = {.vector = vector,
                                   .limit = 1 + (uint32_t)(next_random(cluster) % 40),
                                   .offset = (uint32_t)(next_random(cluster) % 10),
@@ -384,8 +396,6 @@ static void compare_search(struct cluster *cluster, struct query_view *one, stru
                                   .explain = next_random(cluster) % 2 == 0,
                                   .wants = {.payload = true, .vector = true},
                                   .arena = arena};
-    struct query_result expected, result;
-    struct error error = {0};
 
     world_random_vector(&cluster->whole, vector);
     if (next_random(cluster) % 3 == 0) /* many equal scores */
@@ -397,9 +407,54 @@ static void compare_search(struct cluster *cluster, struct query_view *one, stru
         search.from_ms = start_ms + (int64_t)(next_random(cluster) % 6) * hour_ms;
     if (next_random(cluster) % 3 == 0)
         search.to_ms = start_ms + (int64_t)(3 + next_random(cluster) % 6) * hour_ms;
+    return search;
+}
+
+static void compare_search(struct cluster *cluster, struct query_view *one, struct query_view *many,
+                           struct arena *arena)
+{
+    float vector[DIM];
+    const struct query_search search = some_search(cluster, vector, arena);
+    struct query_result expected, result;
+    struct error error = {0};
+
     ck_assert_int_eq(query_search_run(one, &search, &expected, &error), 0);
     ck_assert_msg(query_search_run(many, &search, &result, &error) == 0, "%s", error.text);
     same_result(&expected, &result);
+}
+
+/* One request to each node, unless one of them is from before there were several searches in one. */
+static void compare_searches(struct cluster *cluster, struct query_view *one,
+                             struct query_view *many, struct arena *arena)
+{
+    enum { SEARCHES = 7 };
+    float vectors[SEARCHES][DIM];
+    struct query_search searches[SEARCHES];
+    struct query_result expected, results[SEARCHES];
+    uint32_t others = (uint32_t)cluster->node_count - 1, asked;
+    struct error error = {0};
+
+    for (int i = 0; i < SEARCHES; i++)
+        searches[i] = some_search(cluster, vectors[i], arena);
+    cluster->asked = 0;
+    ck_assert_int_eq(query_searches_run(many, searches, SEARCHES, results, &error), 0);
+    asked = cluster->asked;
+    for (int i = 0; i < SEARCHES; i++) {
+        ck_assert_int_eq(query_search_run(one, &searches[i], &expected, &error), 0);
+        same_result(&expected, &results[i]);
+    }
+    /* Ids in two shards cost another round at most twice. */
+    ck_assert_uint_ge(asked, others);
+    ck_assert_uint_le(asked, 3 * others);
+    cluster->protocol = QUERY_PROTOCOL_SEARCHES - 1;
+    cluster->asked = 0;
+    ck_assert_int_eq(query_searches_run(many, searches, SEARCHES, results, &error), 0);
+    ck_assert_uint_ge(cluster->asked, SEARCHES * others);
+    for (int i = 0; i < SEARCHES; i++) {
+        ck_assert_int_eq(query_search_run(one, &searches[i], &expected, &error), 0);
+        same_result(&expected, &results[i]);
+    }
+    cluster->protocol = 0;
 }
 
 static void compare_scroll(struct cluster *cluster, struct query_view *one, struct query_view *many,
@@ -509,6 +564,7 @@ static void compare_all(struct cluster *cluster, int rounds)
         many = view_of(cluster, true);
         arena_create(&arena, 0);
         compare_search(cluster, one, many, &arena);
+        compare_searches(cluster, one, many, &arena);
         compare_scroll(cluster, one, many, &arena);
         compare_counts(cluster, one, many, &arena);
         compare_ids(cluster, one, many, &arena);
@@ -551,6 +607,7 @@ START_TEST(clocks_that_differ_change_no_score)
         struct arena arena;
         arena_create(&arena, 0);
         compare_search(&cluster, one, many, &arena);
+        compare_searches(&cluster, one, many, &arena);
         arena_destroy(&arena);
         query_view_close(many);
         query_view_close(one);
