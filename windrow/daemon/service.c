@@ -7,6 +7,7 @@
 #include "base/memory.h"
 #include "base/thread_pool.h"
 #include "base/version.h"
+#include "indexer/cluster/cluster.h"
 #include "windrow/daemon/administration.h"
 #include "windrow/daemon/status.h"
 
@@ -134,13 +135,37 @@ static void ingest_alive(void *context)
     atomic_store(&service->ingest_alive_ns, io_monotonic_ns(service->io));
 }
 
+/* A node that holds no shards and one that is alone have nobody to copy from. */
+static bool fetch_worth(void *context, const struct config_collection *collection,
+                        const char *shard, int64_t next_offset)
+{
+    struct service *service = context;
+    struct cluster *cluster = indexer_cluster(service->indexer);
+
+    return cluster && cluster_fetch_worth(cluster, collection->name, shard, next_offset);
+}
+
+static int fetch(void *context, const struct config_collection *collection, const char *shard,
+                 int64_t next_offset, const atomic_bool *cancel, char *folder, struct error *error)
+{
+    struct service *service = context;
+    const struct cluster_fetch wanted = {
+        .collection = collection, .shard = shard, .next_offset = next_offset, .cancel = cancel};
+
+    return cluster_fetch_shard(indexer_cluster(service->indexer), &wanted, folder, error);
+}
+
 static int start_ingest(struct service *service, struct error *error)
 {
     struct ingest *ingest;
     struct ingest_options options = {
         .config = service->config,
         .registry = service->registry,
-        .host = {.context = service, .partition_left = partition_left, .alive = ingest_alive},
+        .host = {.context = service,
+                 .partition_left = partition_left,
+                 .fetch_worth = fetch_worth,
+                 .fetch = fetch,
+                 .alive = ingest_alive},
         .metrics = service->metrics,
         .io = service->io,
         .wall = service->wall,
