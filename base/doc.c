@@ -267,6 +267,19 @@ void doc_put(struct doc *map, const char *key, struct doc value)
     pair[1] = value;
 }
 
+void doc_merge(struct doc *map, const struct doc *from)
+{
+    for (uint32_t i = 0; i < from->count; i++) {
+        const struct doc *key = &from->items[2 * i];
+        struct doc *pair = (struct doc *)map->items + (size_t)2 * map->count;
+        if (doc_get_n(map, key->string, key->count))
+            continue;
+        pair[0] = key[0];
+        pair[1] = key[1];
+        map->count++;
+    }
+}
+
 /* Payload paths as Qdrant writes them: a.b, a[].b, a[0], "a.b".c. */
 
 bool doc_path_is_valid(const char *path, size_t length)

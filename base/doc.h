@@ -122,6 +122,8 @@ struct doc doc_number(double value);
 struct doc *doc_items(struct arena *arena, uint32_t count);
 /** An empty map with room for `room` pairs, for doc_put. */
 struct doc doc_map(struct arena *arena, uint32_t room);
+/** Adds the pairs of `from` whose keys `map` has not got; there must be room for all. */
+void doc_merge(struct doc *map, const struct doc *from);
 /** Adds a pair behind the others. There must be room; `key` is not copied. */
 void doc_put(struct doc *map, const char *key, struct doc value);
 

@@ -45,7 +45,8 @@ static int start_pool(struct indexer *indexer, struct error *error)
     return worker_pool_start(&pool_options, &indexer->pool, error);
 }
 
-/* Where builders on other machines find this one: the address it listens on, or its name. */
+/* Where builders on other machines find this one: where other nodes do, the address it listens on, or its
+ * name. */
 static void tell_address(struct indexer *indexer)
 {
     const struct config *config = indexer->options.config;
@@ -54,10 +55,12 @@ static void tell_address(struct indexer *indexer)
 
     if (strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0)
         host = config->node;
-    (void)snprintf(address, sizeof(address), strchr(host, ':') ? "[%s]:%u" : "%s:%u", host,
-                   http_server_port(indexer->options.http));
-    worker_pool_set_address(indexer->pool,
-                            config->cluster_advertise ? config->cluster_advertise : address);
+    if (config->cluster_advertise)
+        (void)snprintf(address, sizeof(address), "%s", config->cluster_advertise);
+    else
+        (void)snprintf(address, sizeof(address), strchr(host, ':') ? "[%s]:%u" : "%s:%u", host,
+                       http_server_port(indexer->options.http));
+    worker_pool_set_address(indexer->pool, address);
 }
 
 static void add_routes(struct indexer *indexer)
@@ -70,6 +73,7 @@ static void add_routes(struct indexer *indexer)
                                .metrics = options->metrics,
                                .io = options->io,
                                .writer = options->writer,
+                               .describer = options->describer,
                                .peers = indexer->cluster ? cluster_peers(indexer->cluster) : NULL});
     if (indexer->cluster)
         cluster_add_routes(indexer->cluster, options->http);
@@ -84,7 +88,8 @@ static int open_cluster(struct indexer *indexer, struct error *error)
                                                     .roles = options->roles,
                                                     .registry = options->registry,
                                                     .metrics = options->metrics,
-                                                    .io = options->io};
+                                                    .io = options->io,
+                                                    .describer = options->describer};
 
     return cluster_open(&cluster_options, &indexer->cluster, error);
 }
@@ -167,6 +172,11 @@ void indexer_status(const struct indexer *indexer, struct arena *arena, struct d
     doc_put(out, "build_memory_bytes", doc_integer((int64_t)memory_bytes));
     doc_put(out, "build_memory_max_bytes",
             doc_integer((int64_t)indexer->options.config->build_memory_max_bytes));
+}
+
+const struct query_peers *indexer_peers(const struct indexer *indexer)
+{
+    return indexer->cluster ? cluster_peers(indexer->cluster) : NULL;
 }
 
 int indexer_shard_opened(struct indexer *indexer, struct store_shard *shard, struct error *error)

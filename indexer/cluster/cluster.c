@@ -120,6 +120,7 @@ static void handle_query(struct http_request *request)
                                                .io = cluster->options.io,
                                                .timeout_ms = timeout_of(request),
                                                .pool = http_request_pool(request),
+                                               .describer = cluster->options.describer,
                                                .stop = &request->stop};
     struct buffer reply = {0};
     struct error error = {0};
@@ -155,7 +156,7 @@ static const struct http_schema query_schema = {.parameters = query_parameters,
 
 static const struct http_route routes[] = {
     {"GET", "/cluster", handle_cluster, HTTP_READ, NULL},
-    {"POST", "/internal/query", handle_query, HTTP_READ, &query_schema},
+    {"POST", "/internal/query", handle_query, HTTP_INTERNAL, &query_schema},
 };
 
 void cluster_add_routes(struct cluster *cluster, struct http_server *server)

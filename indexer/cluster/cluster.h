@@ -28,6 +28,7 @@ struct cluster_options {
     struct store_registry *registry;
     struct metrics *metrics;
     struct io *io;
+    const struct query_describer *describer; /* of the shards of this process; may be NULL */
 };
 
 /** Connects to NATS in the background; a server that does not answer is retried for ever. */

@@ -4,7 +4,6 @@
  * range, sync, read it all again and compare every checksum. A range that does not come is asked for
  * again from where it stopped. A copy that is not what was wanted, or whose owner goes away, is left for
  * the next owner; without one the caller reads Kafka. */
-#include <curl/curl.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
@@ -14,6 +13,8 @@
 #include "base/logger.h"
 #include "base/memory.h"
 #include "indexer/cluster/snapshot.h"
+#include "indexer/http/http.h"
+#include "indexer/http_client/http_client.h"
 
 enum {
     OWNERS_MAX = 8,
@@ -97,6 +98,7 @@ struct transfer {
     struct curl_slist *headers;
     struct buffer answer;
     size_t answer_max;
+    char reason[CURL_ERROR_SIZE];
     char id[SNAPSHOT_ID_BYTES];
     int64_t next_offset;
     char folder[PATH_MAX];
@@ -134,8 +136,8 @@ static void set_transfer(struct transfer *transfer, const char *method, const ch
     curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, (long)CONNECT_TIMEOUT_S);
     curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
     curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, (long)STALLED_S);
-    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
+    http_client_prepare(curl, transfer->fetcher->options.config);
+    curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, transfer->reason);
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_bytes);
     curl_easy_setopt(curl, CURLOPT_WRITEDATA, transfer);
     curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
@@ -151,11 +153,14 @@ static void set_transfer(struct transfer *transfer, const char *method, const ch
 static int ask(struct transfer *transfer, const char *method, const char *query, size_t answer_max,
                struct error *error)
 {
+    char why[HTTP_CLIENT_REASON_BYTES];
     struct buffer url = {0};
     long status = 0;
     CURLcode failure;
 
-    buffer_append_format(&url, "http://%s/internal/snapshot?%s", transfer->owner->address, query);
+    buffer_append_format(&url, "%s://%s/internal/snapshot?%s",
+                         http_client_scheme(transfer->fetcher->options.config),
+                         transfer->owner->address, query);
     transfer->answer.size = 0;
     transfer->answer_max = answer_max;
     set_transfer(transfer, method, buffer_text(&url));
@@ -165,7 +170,8 @@ static int ask(struct transfer *transfer, const char *method, const char *query,
     if (failure == CURLE_ABORTED_BY_CALLBACK)
         return error_set(error, ERROR_CANCELLED, "cancelled");
     if (failure != CURLE_OK)
-        return error_set(error, ERROR_PEER, "%s", curl_easy_strerror(failure));
+        return error_set(error, ERROR_PEER, "%s",
+                         http_client_reason(failure, transfer->reason, why));
     if (status != 200)
         return error_set(error, status == 404 ? ERROR_NOT_FOUND : ERROR_PEER,
                          "it answered %ld: %.200s", status, buffer_text(&transfer->answer));
@@ -390,27 +396,14 @@ static int fetch_all(struct transfer *transfer, struct error *error)
     return code;
 }
 
-static void add_header(struct transfer *transfer, const char *header)
-{
-    transfer->headers = memory_checked(curl_slist_append(transfer->headers, header));
-}
-
 static int fetch_from(struct snapshot_fetcher *fetcher, const struct cluster_fetch *fetch,
                       const struct members_owner *owner, char *folder, struct error *error)
 {
     struct transfer transfer = {.fetcher = fetcher, .fetch = fetch, .owner = owner};
-    const char *key = fetcher->options.config->http_api_key;
     int code;
 
     transfer.curl = memory_checked(curl_easy_init());
-    add_header(&transfer, "Content-Type: application/octet-stream");
-    add_header(&transfer, "Expect:");
-    if (key) {
-        struct buffer header = {0};
-        buffer_append_format(&header, "api-key: %s", key);
-        add_header(&transfer, buffer_text(&header));
-        buffer_destroy(&header);
-    }
+    transfer.headers = http_client_headers(fetcher->options.config, HTTP_TYPE_BINARY);
     code = fetch_all(&transfer, error);
     if (code == 0)
         (void)snprintf(folder, PATH_MAX, "%s", transfer.folder);

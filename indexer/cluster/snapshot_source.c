@@ -398,11 +398,10 @@ static const struct http_schema make_schema = {.parameters = make_parameters},
                                 range_schema = {.parameters = range_parameters},
                                 end_schema = {.parameters = end_parameters};
 
-/* A copy holds whole shards: it takes the key that may do everything. */
 static const struct http_route routes[] = {
-    {"POST", "/internal/snapshot", handle_make, HTTP_WRITE, &make_schema},
-    {"GET", "/internal/snapshot", handle_range, HTTP_WRITE, &range_schema},
-    {"DELETE", "/internal/snapshot", handle_end, HTTP_WRITE, &end_schema},
+    {"POST", "/internal/snapshot", handle_make, HTTP_INTERNAL, &make_schema},
+    {"GET", "/internal/snapshot", handle_range, HTTP_INTERNAL, &range_schema},
+    {"DELETE", "/internal/snapshot", handle_end, HTTP_INTERNAL, &end_schema},
 };
 
 void snapshot_source_add_routes(struct snapshot_source *source, struct http_server *server)

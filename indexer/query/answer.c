@@ -14,9 +14,10 @@ static const struct {
     int (*run)(struct query_view *view, const struct doc *op, struct arena *arena,
                struct doc *result, struct error *error);
 } operations[] = {
-    {"search", answer_search}, {"searches", answer_searches}, {"scroll", answer_scroll},
-    {"count", answer_count},   {"facet", answer_facet},       {"find", answer_find},
-    {"locate", answer_locate}, {"totals", answer_totals},     {"wait", answer_wait},
+    {"search", answer_search},     {"searches", answer_searches}, {"scroll", answer_scroll},
+    {"count", answer_count},       {"facet", answer_facet},       {"find", answer_find},
+    {"locate", answer_locate},     {"totals", answer_totals},     {"wait", answer_wait},
+    {"describe", answer_describe},
 };
 
 /* Results that searches and scrolls share. */

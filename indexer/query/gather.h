@@ -67,6 +67,8 @@ int answer_find(struct query_view *view, const struct doc *op, struct arena *are
                 struct doc *result, struct error *error);
 int answer_totals(struct query_view *view, const struct doc *op, struct arena *arena,
                   struct doc *result, struct error *error);
+int answer_describe(struct query_view *view, const struct doc *op, struct arena *arena,
+                    struct doc *result, struct error *error);
 int answer_locate(struct query_view *view, const struct doc *op, struct arena *arena,
                   struct doc *result, struct error *error);
 int answer_wait(struct query_view *view, const struct doc *op, struct arena *arena,

@@ -28,7 +28,7 @@
 /* Versions of the exchange (wire.h) that this process understands. It asks in the newest that all nodes
  * understand, and an answer has the version of its request: so a cluster is upgraded node by node.
  *
- *     2    several searches in one exchange ("searches") */
+ *     2    several searches in one exchange ("searches"), windows and states of shards ("describe") */
 enum { QUERY_PROTOCOL_OLDEST = 1, QUERY_PROTOCOL_SEARCHES = 2, QUERY_PROTOCOL = 2 };
 
 /* What one node answered. */

@@ -36,6 +36,20 @@ struct query_min_offset {
     int64_t offset;    /* wait until this offset is searchable */
 };
 
+/* A shard of this process while it is described. The documents have room for more keys. */
+struct query_described {
+    const struct store_lease *lease;
+    struct store_shard_info info;
+    struct doc shard;
+    struct doc *windows; /* as info.windows */
+};
+
+/* Adds what only the owner of the shards knows to their descriptions. */
+struct query_describer {
+    void *context;
+    void (*add)(void *context, struct query_described *shards, size_t count, struct arena *arena);
+};
+
 struct query_view_options {
     const struct config_collection *collection;
     struct store_registry *registry;
@@ -52,6 +66,7 @@ struct query_view_options {
     uint64_t shared_work_min; /* multiplications from which the pool helps; 0: as measured */
     /* Who is asked for shards that are not open here; NULL: nobody, and the view leaves them out. */
     const struct query_peers *peers;
+    const struct query_describer *describer; /* for query_describe; may be NULL */
     /* The view has these shards only, as far as they are open here, and asks nobody. NULL: all. */
     const char *const *shards;
     size_t shard_count;
@@ -239,6 +254,24 @@ struct query_totals {
 };
 
 int query_totals(struct query_view *view, struct query_totals *totals, struct error *error);
+
+/* What operators are told of a shard. */
+struct query_shard_doc {
+    const char *shard;
+    const char *node; /* who serves it; NULL: this process */
+    /* {"shard", "windows": [query_window_doc, ...]} and what the describer of that node adds. */
+    struct doc doc;
+};
+
+/** Describes every shard of the view in `arena`, in their order. */
+int query_describe(struct query_view *view, struct arena *arena, struct query_shard_doc **shards,
+                   size_t *count, struct error *error);
+
+/** {"start_ms", "end_ms", "state", "rows", "dead_rows", "bytes", "generation", "chunks",
+ * "chunk_segments", "segment": {"kind", "bytes", "recall"} or null, "reason": why it is searched in
+ * that way}. */
+struct doc query_window_doc(const struct config_collection *collection,
+                            const struct store_window_info *window, struct arena *arena);
 
 struct query_facet_value {
     struct doc value; /* a string, an integer or a boolean */

@@ -363,6 +363,7 @@ int parse_open_view(struct http_request *request, struct query_view_options *opt
         options->peers = rest->peers;
     options->io = rest->io;
     options->pool = http_request_pool(request);
+    options->describer = rest->describer;
     options->stop = parse_stop(request, options->timeout_ms);
     if (options->min_offset_count == 0)
         return query_view_open(options, view, error);

@@ -46,6 +46,7 @@ struct rest_options {
     struct io *io;
     struct rest_writer writer;
     const struct query_peers *peers; /* who is asked for shards that are not open here, or NULL */
+    const struct query_describer *describer; /* of the shards of this process; may be NULL */
 };
 
 struct rest *rest_new(const struct rest_options *options);

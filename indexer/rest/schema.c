@@ -3,8 +3,6 @@
 
 /* Query parameters. */
 
-static const char *const flags[] = {"true", "false", NULL};
-static const struct http_shape flag = {.types = HTTP_BOOLEAN, .values = flags};
 /* Kafka keeps one order for each id, which is what the strongest of them asks for. */
 static const char *const orderings[] = {"weak", "medium", "strong", NULL};
 static const struct http_shape ordering = {.types = HTTP_STRING, .values = orderings};
@@ -17,7 +15,7 @@ const struct http_key rest_read_parameters[] = {
     {.name = NULL},
 };
 static const struct http_key write_parameters[] = {
-    {.name = "wait", .shape = &flag},
+    {.name = "wait", .shape = &http_flag},
     {.name = "ordering", .shape = &ordering},
     {.name = "timeout", .shape = &http_positive},
     {.name = NULL},
@@ -28,6 +26,7 @@ static const struct http_key timeout_parameter[] = {
 };
 static const struct http_key windows_parameters[] = {
     {.name = "collection", .shape = &http_string},
+    {.name = "local", .shape = &http_flag},
     {.name = NULL},
 };
 

@@ -179,6 +179,10 @@ class Cluster(unittest.TestCase):
         for node in nodes:
             self.assertRegex(listed.stdout, rf"{node.tree['node']} +127.0.0.1:{node.port} .*ingest,indexer  {len(self.owned(node))} shards: ")
 
+        owners = {shard: node.tree["node"] for node in nodes for shard in self.owned(node)}
+        for node in [*nodes, coordinator]:
+            self.check_report(node, alone, owners)
+
         # Writes reach their partition through any node, and wait until its owner sees them.
         upserted = coordinator.request("PUT", f"/collections/{COLLECTION}/points?wait=true",
                                        {"points": [{"id": ROWS + n, "vector": [0.1] * DIM, "payload": {"parity": 5}} for n in range(20)]})
@@ -193,6 +197,29 @@ class Cluster(unittest.TestCase):
         self.assertEqual(deleted.status, 200, deleted.body)
         self.assertTrue(self.sees_all(coordinator, ROWS // 2 + 20))
         harness.wait_for(lambda: self.sees_all(alone, ROWS // 2 + 20), "the same alone", 20)
+
+    def check_report(self, node, alone, owners):
+        """/windows and /status tell of every shard, and of the node that serves it; only asked for itself a node tells of its own."""
+        report = node.request("GET", f"/windows?collection={COLLECTION}").json()
+        self.assertEqual((report["partial"], report["missing"]), (False, []))
+        self.assertEqual({window["shard"]: window["node"] for window in report["windows"]}, owners)
+        of_one = alone.request("GET", f"/windows?collection={COLLECTION}").json()["windows"]
+        rows = [(window["start_ms"], window["shard"], window["rows"]) for window in report["windows"]]
+        self.assertEqual(rows, [(window["start_ms"], window["shard"], window["rows"]) for window in of_one])
+        status = node.request("GET", "/status").json()
+        self.assertEqual((status["node"], status["cluster"]), (node.tree["node"], "prod"))
+        collection = status["collections"][0]
+        self.assertEqual((collection["partial"], collection["missing"]), (False, []))
+        self.assertEqual({shard["shard"]: shard["node"] for shard in collection["shards"]}, owners)
+        for shard in collection["shards"]:
+            self.assertEqual((shard["topic"], shard["lag_records"], shard["stopped"]), (self.topic, 0, None))
+            self.assertIn("drop_blocked_by", shard["windows"][0])
+        own = {shard for shard, owner in owners.items() if owner == node.tree["node"]}
+        status = node.request("GET", "/status?local=true").json()["collections"][0]
+        self.assertEqual({shard["shard"] for shard in status["shards"]}, own)
+        printed = node.command("status").stdout
+        for shard, owner in owners.items():
+            self.assertIn(f"shard {shard} ({self.topic}[{shard}]) on {owner}: next offset ", printed)
 
     def test_a_dead_node_of_one_set_is_missing_until_another_takes_over(self):
         nodes = [self.node(f"n{number}") for number in range(3)]
@@ -210,6 +237,10 @@ class Cluster(unittest.TestCase):
         self.assertLessEqual(lost, missing)
         self.assertEqual(missing | set(reply["offsets"]), {str(number) for number in range(PARTITIONS)})
         self.assertEqual(self.count(nodes[0], windrow={"require": "complete"}).status, 503)
+        report = nodes[0].request("GET", f"/windows?collection={COLLECTION}").json()
+        missing = {label.rpartition("[")[2].rstrip("]") for label in report["missing"]}
+        self.assertEqual(missing | {window["shard"] for window in report["windows"]}, {str(number) for number in range(PARTITIONS)})
+        self.assertIs(report["partial"], bool(missing))
         self.wait_whole(nodes[:2])
 
         # A clean stop leaves the group and the cluster at once.

@@ -65,6 +65,7 @@ class Windrow(Server):
         self.binary = harness.Environment.binary
         self.port = harness.free_ports(1)[0]
         self.url = f"http://127.0.0.1:{self.port}"
+        self.context = None # of TLS
         self.config_path = os.path.join(self.folder, "windrow.yaml")
         self.tree = None
         self.configure(configuration(self.folder, self.port, kafka, nats, store, **options))
@@ -114,7 +115,7 @@ class Windrow(Server):
         if data is not None:
             request.add_header("Content-Type", "application/json")
         try:
-            with urllib.request.urlopen(request, timeout=30) as response:
+            with urllib.request.urlopen(request, timeout=30, context=self.context) as response:
                 return Reply(response.status, response.headers, response.read())
         except urllib.error.HTTPError as error:
             with error:

@@ -38,6 +38,10 @@ struct compaction_view {
 /** Describes a shard for twcs. Everything lives in `arena`. */
 void compaction_describe(struct store_shard *shard, const struct config_collection *collection,
                          int64_t now_ms, struct arena *arena, struct compaction_view *view);
+/** The same for a shard whose description is in view->info already. */
+void compaction_view_complete(struct compaction_view *view,
+                              const struct config_collection *collection, int64_t now_ms,
+                              struct arena *arena);
 
 /** Carries out one decision about `view`, on up to `jobs` threads, until *cancel (may be NULL)
  * becomes true. Errors are those of the store: after ERROR_BUSY and ERROR_NOT_FOUND the view is out

@@ -58,6 +58,8 @@ static int start_indexer(struct service *service, struct error *error)
     };
     struct indexer *indexer;
 
+    service->describer = status_describer(service);
+    options.describer = &service->describer;
     service->http = http_server_new(&(struct http_options){
         .config = service->config, .metrics = service->metrics, .io = service->io});
     administration_add_routes(service, service->http);

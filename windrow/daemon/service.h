@@ -10,6 +10,7 @@
 #include "base/metrics.h"
 #include "config/config.h"
 #include "indexer/indexer.h"
+#include "indexer/query/query.h"
 #include "ingest/ingest.h"
 #include "store/registry.h"
 #include "store/store.h"
@@ -36,6 +37,7 @@ struct service {
     struct http_server *http;
     _Atomic(struct indexer *) indexer; /* HTTP asks for /status before indexer_start returns */
     _Atomic(struct compaction_scheduler *) scheduler; /* NULL until started */
+    struct query_describer describer;                 /* of shards, for /windows and /status */
     struct writer *writer;
     _Atomic(struct ingest *) ingest; /* NULL until started and after it stopped */
     int64_t start_ns;

@@ -69,8 +69,10 @@ void fixture_open(struct fixture *fixture)
                                                      .window_ms = 3600000,
                                                      .hnsw_ef = 64,
                                                      .flat_below_rows = 1000};
-    fixture->config = (struct config){
-        .http_host = "127.0.0.1", .collections = &fixture->collection, .collection_count = 1};
+    fixture->config = (struct config){.node = "test",
+                                      .http_host = "127.0.0.1",
+                                      .collections = &fixture->collection,
+                                      .collection_count = 1};
     fixture->metrics = metrics_new();
     ck_assert_msg(store_open(&store_options, &fixture->store, &error) == 0, "%s", error.text);
     fixture->registry =
