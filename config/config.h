@@ -127,7 +127,8 @@ struct config {
     const char *cluster_replica_set; /* NULL: none */
     const char *cluster_advertise;   /* HOST:PORT; NULL: where it listens */
     enum config_partial cluster_partial;
-    int64_t cluster_drain_timeout_ms; /* 0: a stop hands nothing over */
+    uint32_t cluster_snapshot_records; /* 0: never */
+    int64_t cluster_drain_timeout_ms;  /* 0: a stop hands nothing over */
 
     enum logger_level log_level;
     enum logger_format log_format;
