@@ -94,6 +94,14 @@ struct config_collection {
     size_t payload_index_count;
 };
 
+/* Who this process is to NATS, and whom it believes. NULL: not given. */
+struct config_nats_security {
+    const char *creds_file;            /* JWT and seed of a user */
+    const char *nkey, *nkey_seed_file; /* both or none */
+    const char *ca_file;               /* any of these three: TLS */
+    const char *cert_file, *key_file;
+};
+
 struct config {
     const char *path; /* file it was read from */
     const char *node;
@@ -118,6 +126,7 @@ struct config {
     const char *nats_stream;
     uint32_t nats_replicas;
     int64_t nats_ack_wait_ms; /* how long a silent worker keeps a job */
+    struct config_nats_security nats_security;
 
     const char *cluster_name;        /* NULL: this process is alone */
     const char *cluster_replica_set; /* NULL: none */

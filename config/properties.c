@@ -210,6 +210,17 @@ static bool is_nats_url(const char *text)
     return is_broker(at ? at + 1 : host);
 }
 
+static bool check_nkey(const char *text, struct property_complaint *complaint)
+{
+    enum { NKEY_LENGTH = 56 };
+
+    if (strlen(text) == NKEY_LENGTH && *text == 'U' &&
+        strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567") == NKEY_LENGTH)
+        return true;
+    return complain(complaint, "the public key of a user has 56 characters and begins with U",
+                    "invalid NKey \"%.8s...\"", text);
+}
+
 static bool check_nats_url(const char *text, struct property_complaint *complaint)
 {
     char bad[101];
@@ -341,6 +352,25 @@ const struct property properties[] = {
     {"nats.ack_wait", PROPERTY_DURATION, 0, GLOBAL(nats_ack_wait_ms), .minimum = 1000,
      .maximum = 3600 * INT64_C(1000), .default_yaml = "30s",
      .documentation = "How long a silent builder keeps its job before another one gets it. Working builders report six times in this time, and at least every five seconds. Raise it for slow links. Use the same value in all processes of a stream: the last one to start sets it."},
+
+    {"nats.creds_file", PROPERTY_TEXT, PROPERTY_NULLABLE, GLOBAL(nats_security.creds_file),
+     .default_yaml = "~", .check = check_not_empty,
+     .documentation = "Credentials of a NATS user (JWT and seed, as `nsc` writes them). Not readable by every user. Read at each connection."},
+    {"nats.nkey", PROPERTY_TEXT, PROPERTY_NULLABLE, GLOBAL(nats_security.nkey),
+     .default_yaml = "~", .check = check_nkey,
+     .documentation = "Public NKey of a NATS user, `U...`, in place of `nats.creds_file`. Needs `nats.nkey_seed_file`."},
+    {"nats.nkey_seed_file", PROPERTY_TEXT, PROPERTY_NULLABLE, GLOBAL(nats_security.nkey_seed_file),
+     .default_yaml = "~", .check = check_not_empty,
+     .documentation = "File with the seed of `nats.nkey`, `SU...`. Not readable by every user. Read at each connection."},
+    {"nats.tls.ca_file", PROPERTY_TEXT, PROPERTY_NULLABLE, GLOBAL(nats_security.ca_file),
+     .default_yaml = "~", .check = check_not_empty,
+     .documentation = "Certificates of authorities, PEM, that the certificate of the NATS server must be signed by. Connections without TLS are refused then. Needed for `tls://` URLs; `/etc/ssl/certs/ca-certificates.crt` has the system's authorities."},
+    {"nats.tls.cert_file", PROPERTY_TEXT, PROPERTY_NULLABLE, GLOBAL(nats_security.cert_file),
+     .default_yaml = "~", .check = check_not_empty,
+     .documentation = "Certificate, PEM, that this process shows to a NATS server that asks for one."},
+    {"nats.tls.key_file", PROPERTY_TEXT, PROPERTY_NULLABLE, GLOBAL(nats_security.key_file),
+     .default_yaml = "~", .check = check_not_empty,
+     .documentation = "Private key of that certificate, PEM. Not readable by every user."},
 
     {"cluster.name", PROPERTY_TEXT, PROPERTY_NULLABLE, GLOBAL(cluster_name), .default_yaml = "~",
      .check = check_token,

@@ -507,7 +507,7 @@ static bool queue_connected(struct worker_queue *base, char *why, size_t why_byt
     bool connected = nats_connection_is_up(queue->stream.connection);
 
     if (!connected) {
-        (void)snprintf(why, why_bytes, "NATS does not answer");
+        nats_connection_trouble(queue->stream.connection, why, why_bytes);
         return false;
     }
     /* Whoever holds it is setting up just now, which may take seconds. */
@@ -597,6 +597,7 @@ int worker_queue_nats(const struct config *config, struct metrics *metrics,
 {
     struct queue_nats_options options = {
         .url = config->nats_url,
+        .security = &config->nats_security,
         .stream = config->nats_stream,
         .name = config->node,
         .replicas = config->nats_replicas,
