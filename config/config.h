@@ -143,6 +143,8 @@ struct config {
     enum config_flag http_insecure; /* listens beyond loopback without a key */
     const char **http_allowed_hosts;
     size_t http_allowed_host_count;
+    const char **http_open_routes; /* "dashboard", "metrics": need no key */
+    size_t http_open_route_count;
     const char **http_cors_origins;
     size_t http_cors_origin_count;
     const char *http_tls_cert_file, *http_tls_key_file; /* NULL: plain HTTP */

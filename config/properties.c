@@ -210,6 +210,13 @@ static bool is_nats_url(const char *text)
     return is_broker(at ? at + 1 : host);
 }
 
+static bool check_open_route(const char *text, struct property_complaint *complaint)
+{
+    if (strcmp(text, "dashboard") == 0 || strcmp(text, "metrics") == 0)
+        return true;
+    return complain(complaint, "use dashboard or metrics", "\"%.60s\" cannot be open", text);
+}
+
 static bool check_nkey(const char *text, struct property_complaint *complaint)
 {
     enum { NKEY_LENGTH = 56 };
@@ -405,6 +412,10 @@ const struct property properties[] = {
     {"http.internal_key_file", PROPERTY_TEXT, PROPERTY_NULLABLE | PROPERTY_RELOADABLE, LOADED(internal_key_path),
      .default_yaml = "~", .check = check_not_empty, .default_words = "`http.api_key_file`",
      .documentation = "File of keys for other nodes, remote builders and commands to the service (backup, compact, pause and the like): they may read, but not write points. This process sends the first one to other nodes. Needs `http.api_key_file`."},
+    {"http.open_routes", PROPERTY_TEXT_LIST, 0, GLOBAL(http_open_routes),
+     .extra_offset = offsetof(struct config, http_open_route_count), .default_yaml = "[dashboard]",
+     .check = check_open_route,
+     .documentation = "What needs no API key: `dashboard` is the page itself, which holds no data and asks its user for a key; `metrics` is `/metrics`, which tells names of collections, topics and routes."},
     {"http.insecure", PROPERTY_CHOICE, 0, GLOBAL(http_insecure), .default_yaml = "false",
      CHOICES(flags),
      .documentation = "`true` allows `http.listen` on an address that other machines reach without an API key, and any `Host`. Without it windrow refuses to start so."},

@@ -85,13 +85,6 @@ static uint32_t lane_of(struct MHD_Connection *connection)
     return lane;
 }
 
-static bool is_read(const struct http_request *request)
-{
-    const enum http_access access = request->route->route->access;
-
-    return access == HTTP_READ || access == HTTP_INTERNAL;
-}
-
 /* Whoever sent the request and closes its connection, or its sending half, does not wait for the
  * answer of a read any more; a write goes on. While a connection is suspended libmicrohttpd does not
  * look at its socket, so the work for the request does, now and then. It ends, too, when the server
@@ -105,7 +98,7 @@ static bool is_abandoned(void *context)
     if (pending->begin_ns > 0 &&
         io_monotonic_ns(server->options.io) - pending->begin_ns > LONG_MS * INT64_C(1000000))
         thread_pool_step_aside();
-    return (is_read(&pending->request) && poll(&look, 1, 0) > 0 &&
+    return (http_access_reads(pending->request.route->route->access) && poll(&look, 1, 0) > 0 &&
             (look.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0) ||
            (atomic_load(&server->stopping) &&
             io_monotonic_ns(server->options.io) > server->patience_end_ns);
