@@ -97,6 +97,14 @@ struct config_collection {
     size_t payload_index_count;
 };
 
+/* Who this process is to NATS, and whom it believes. NULL: not given. */
+struct config_nats_security {
+    const char *creds_file;            /* JWT and seed of a user */
+    const char *nkey, *nkey_seed_file; /* both or none */
+    const char *ca_file;               /* any of these three: TLS */
+    const char *cert_file, *key_file;
+};
+
 struct config {
     const char *path; /* file it was read from */
     const char *node;
@@ -122,6 +130,7 @@ struct config {
     const char *nats_prefix; /* of all subjects */
     uint32_t nats_replicas;
     int64_t nats_ack_wait_ms; /* how long a silent worker keeps a job */
+    struct config_nats_security nats_security;
 
     const char *cluster_name;        /* NULL: this process is alone */
     const char *cluster_replica_set; /* NULL: none */
@@ -142,6 +151,8 @@ struct config {
     enum config_flag http_insecure; /* listens beyond loopback without a key */
     const char **http_allowed_hosts;
     size_t http_allowed_host_count;
+    const char **http_open_routes; /* "dashboard", "metrics": need no key */
+    size_t http_open_route_count;
     const char **http_cors_origins;
     size_t http_cors_origin_count;
     const char *http_tls_cert_file, *http_tls_key_file; /* NULL: plain HTTP */
