@@ -41,6 +41,7 @@ static const struct command commands[] = {
     {"resume", command_resume, "read it again, or resume a stopped shard on purpose"},
     {"nodes", command_nodes, "who is in the cluster, and what each one serves"},
     {"drain", command_drain, "hand all shards over to other nodes before a stop"},
+    {"log-level", command_log_level, "show or change what the running service logs"},
     {"repair", command_repair, "remove old versions of ids that are in two partitions"},
     {"trust-clock", command_trust_clock,
      "confirm the system clock after the service's clock froze"},

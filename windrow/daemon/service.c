@@ -9,6 +9,7 @@
 #include "base/version.h"
 #include "indexer/cluster/cluster.h"
 #include "windrow/daemon/administration.h"
+#include "windrow/daemon/log_control.h"
 #include "windrow/daemon/status.h"
 #include "windrow/daemon/telemetry.h"
 
@@ -205,6 +206,7 @@ int service_start(const struct daemon_options *options, struct service **service
     int code;
 
     fresh->config = options->config;
+    log_control_apply(fresh->config);
     fresh->roles = options->roles;
     fresh->wall = options->wall ? options->wall : io_posix();
     fresh->clock = safe_clock_new(fresh->wall);
