@@ -55,20 +55,17 @@ static void note_missing(struct comparison *comparison, const struct config *pre
     }
 }
 
-static bool same_text(const char *a, const char *b)
+bool config_same_text(const char *a, const char *b)
 {
     return a == b || (a && b && strcmp(a, b) == 0);
 }
 
-/* The file's name may be the same while the key in it is new. */
-static void note_new_key(struct comparison *comparison, const char *path,
-                         const struct config *running, const struct config *fresh,
-                         const char *running_key, const char *fresh_key)
+/* A file's name may be the same while the keys in it are new. */
+static bool has_new_keys(const struct config *running, const struct config *fresh)
 {
-    if (same_text(running_key, fresh_key) || !is_equal(property_find(path), running, fresh))
-        return;
-    comparison->changed = true;
-    note(comparison, NULL, path);
+    return !config_same_text(running->http_api_key, fresh->http_api_key) ||
+           !config_same_text(running->http_read_only_key, fresh->http_read_only_key) ||
+           !config_same_text(running->http_internal_key, fresh->http_internal_key);
 }
 
 bool config_compare(const struct config *running, const struct config *fresh,
@@ -77,10 +74,7 @@ bool config_compare(const struct config *running, const struct config *fresh,
     struct comparison comparison = {restart_needed, false};
 
     compare_scope(&comparison, running, fresh, NULL);
-    note_new_key(&comparison, "http.api_key_file", running, fresh, running->http_api_key,
-                 fresh->http_api_key);
-    note_new_key(&comparison, "http.read_only_key_file", running, fresh,
-                 running->http_read_only_key, fresh->http_read_only_key);
+    comparison.changed |= has_new_keys(running, fresh);
     for (size_t i = 0; i < running->collection_count; i++) {
         const struct config_collection *collection = &running->collections[i];
         const struct config_collection *other = config_collection_find(fresh, collection->name);

@@ -7,6 +7,7 @@
 #ifndef CONFIG_CONFIG_H
 #define CONFIG_CONFIG_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -115,6 +116,7 @@ struct config {
 
     const char *nats_url; /* NULL: in-process queue */
     const char *nats_stream;
+    const char *nats_prefix; /* of all subjects */
     uint32_t nats_replicas;
     int64_t nats_ack_wait_ms; /* how long a silent worker keeps a job */
 
@@ -122,20 +124,23 @@ struct config {
     const char *cluster_replica_set; /* NULL: none */
     const char *cluster_advertise;   /* HOST:PORT; NULL: where it listens */
     enum config_partial cluster_partial;
+    int64_t cluster_drain_timeout_ms; /* 0: a stop hands nothing over */
 
     enum logger_level log_level;
     enum logger_format log_format;
 
-    const char *http_host;    /* numeric address */
-    uint16_t http_port;       /* 0: any free port */
-    const char *http_api_key; /* content of api_key_file, or NULL */
-    const char *http_read_only_key;
+    const char *http_host; /* numeric address */
+    uint16_t http_port;    /* 0: any free port */
+    /* Texts of keys (config_key_next), or NULL. A reload replaces them. */
+    _Atomic(const char *) http_api_key, http_read_only_key, http_internal_key;
     enum config_flag http_insecure; /* listens beyond loopback without a key */
     const char **http_allowed_hosts;
     size_t http_allowed_host_count;
     const char **http_cors_origins;
     size_t http_cors_origin_count;
-    const char *http_tls_cert_file, *http_tls_key_file;
+    const char *http_tls_cert_file, *http_tls_key_file; /* NULL: plain HTTP */
+    const char *http_tls_client_ca_file;                /* NULL: clients need no certificate */
+    const char *http_tls_ca_file; /* of calls to other nodes; NULL: the system's */
 
     int64_t clock_max_downtime_ms;
 
@@ -187,6 +192,20 @@ bool config_shard_partition(const struct config_collection *collection, const ch
  * restart to `restart_needed`, one a line; returns whether anything changed at all. */
 bool config_compare(const struct config *running, const struct config *fresh,
                     struct buffer *restart_needed);
+
+/* An API key, and its name ("" when it has none). Not terminated. */
+struct config_key {
+    const char *text, *name;
+    size_t length, name_length;
+};
+/** Takes the next key off a text of keys (which may be NULL); false when there is none. */
+bool config_key_next(const char **rest, struct config_key *key);
+/** The key that this process sends to others: the first internal one, or the first one of
+ * api_key_file. False when there is none. Any thread. */
+bool config_key_sent(const struct config *config, struct config_key *key);
+/** Takes the keys of a fresh config over, while other threads read them. False, and nothing changes,
+ * when that would leave the service without any. */
+bool config_adopt_keys(struct config *running, const struct config *fresh);
 
 enum { CONFIG_GROUP_BYTES = 512 };
 /** The consumer group of this process: kafka.group, with the suffix of its replica set. */

@@ -22,7 +22,7 @@ enum { LOADED_FROM_ENVIRONMENT = UINT32_MAX };
 struct loaded_config {
     struct config config; /* first: a struct config * is a struct loaded_config * */
     struct arena arena;   /* every string, array and mark */
-    const char *api_key_path, *read_only_key_path;
+    const char *api_key_path, *read_only_key_path, *internal_key_path;
     bool api_key_from_environment;
     struct report_mark *marks;             /* one per property: of the global ones */
     struct report_mark *pair_marks;        /* one per kafka.properties */
@@ -39,7 +39,17 @@ int loaded_config_parse(const char *path, const char *text, size_t size_bytes,
 bool value_set(struct loaded_config *loaded, const struct property *property,
                const struct tree_node *node, const char *path, void *base, struct report *report);
 
-/** Reads http.api_key_file and `file:` values of kafka.properties, then lets WINDROW_HTTP_API_KEY
+/** The text of a file of keys as it is kept (config_key_next); NULL is reported. `name` is what the file is
+ * for. */
+const char *keys_parse(struct loaded_config *loaded, const char *name, const char *text,
+                       struct report_mark mark, struct report *report);
+/** NULL equals NULL. */
+bool config_same_text(const char *a, const char *b);
+
+/** Whether not every user may read the file of a secret; else that is reported. */
+bool secret_is_private(const char *name, const char *path, struct report_mark mark,
+                       struct report *report);
+/** Reads the files of API keys and `file:` values of kafka.properties, then lets WINDROW_HTTP_API_KEY
  * and WINDROW_KAFKA_<PROPERTY> override. */
 void secrets_read(struct loaded_config *loaded, struct report *report);
 

@@ -45,7 +45,8 @@ static int start_pool(struct indexer *indexer, struct error *error)
     return worker_pool_start(&pool_options, &indexer->pool, error);
 }
 
-/* Where builders on other machines find this one: the address it listens on, or its name. */
+/* Where builders on other machines find this one: where other nodes do, the address it listens on, or its
+ * name. */
 static void tell_address(struct indexer *indexer)
 {
     const struct config *config = indexer->options.config;
@@ -54,8 +55,11 @@ static void tell_address(struct indexer *indexer)
 
     if (strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0)
         host = config->node;
-    (void)snprintf(address, sizeof(address), strchr(host, ':') ? "[%s]:%u" : "%s:%u", host,
-                   http_server_port(indexer->options.http));
+    if (config->cluster_advertise)
+        (void)snprintf(address, sizeof(address), "%s", config->cluster_advertise);
+    else
+        (void)snprintf(address, sizeof(address), strchr(host, ':') ? "[%s]:%u" : "%s:%u", host,
+                       http_server_port(indexer->options.http));
     worker_pool_set_address(indexer->pool, address);
 }
 
@@ -140,6 +144,11 @@ void indexer_stop(struct indexer *indexer)
     if (indexer->queue)
         indexer->queue->operations->close(indexer->queue);
     free(indexer);
+}
+
+struct cluster *indexer_cluster(const struct indexer *indexer)
+{
+    return indexer->cluster;
 }
 
 void indexer_status(const struct indexer *indexer, struct arena *arena, struct doc *out)

@@ -26,6 +26,7 @@
 #include "store/registry.h"
 #include "store/store.h"
 
+struct cluster;
 struct indexer;
 
 struct indexer_options {
@@ -51,6 +52,9 @@ int indexer_start(const struct indexer_options *options, struct indexer **indexe
 void indexer_stop_accepting(struct indexer *indexer);
 /** Stops HTTP (requests under way finish), cancels builds, closes the queue. */
 void indexer_stop(struct indexer *indexer);
+
+/** The cluster that this process is part of, or NULL. */
+struct cluster *indexer_cluster(const struct indexer *indexer);
 
 /** The work queue and the workers, for /status: {"queue", "connected", "why", "depth", "threads",
  * "building", "build_memory_bytes", "build_memory_max_bytes"}. May ask the NATS server. */

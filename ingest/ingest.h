@@ -66,6 +66,13 @@ int ingest_start(const struct ingest_options *options, struct ingest **ingest, s
  * the shards through the host. */
 void ingest_stop(struct ingest *ingest);
 
+/** Leaves the consumer group, so that others get the partitions at once. What was read is made durable; the
+ * shards stay open, handed over (store_registry_hand_over). Returns at once; there is no way back but
+ * a restart. Any thread. */
+void ingest_hand_over(struct ingest *ingest);
+/** Whether no partition is left. Any thread. */
+bool ingest_handed_over(struct ingest *ingest);
+
 /** Stops or resumes reading the partitions of one collection in this process; the group membership,
  * and all other collections, are not touched. Kept over restarts in DATA_DIR/COLLECTION.paused.
  * Returns when the consumer has done it. Any thread. */

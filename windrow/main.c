@@ -40,6 +40,7 @@ static const struct command commands[] = {
     {"pause", command_pause, "stop reading a collection from Kafka"},
     {"resume", command_resume, "read it again, or resume a stopped shard on purpose"},
     {"nodes", command_nodes, "who is in the cluster, and what each one serves"},
+    {"drain", command_drain, "hand all shards over to other nodes before a stop"},
     {"repair", command_repair, "remove old versions of ids that are in two partitions"},
     {"trust-clock", command_trust_clock,
      "confirm the system clock after the service's clock froze"},

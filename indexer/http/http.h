@@ -24,6 +24,7 @@
 #include "base/stop.h"
 #include "base/thread_pool.h"
 #include "config/config.h"
+#include "indexer/http/keys.h"
 #include "indexer/http/schema.h"
 
 enum { HTTP_BODY_MAX_BYTES = 32 * 1024 * 1024, HTTP_PATH_PARTS_MAX = 8, HTTP_JSON_DEPTH_MAX = 64 };
@@ -36,13 +37,6 @@ struct http_options {
     struct metrics *metrics;
     struct io *io;            /* NULL: io_posix() */
     uint32_t connections_max; /* idle ones are closed to stay below; 0: 4096 */
-};
-
-/* What a caller needs for a route. */
-enum http_access {
-    HTTP_READ,
-    HTTP_WRITE, /* changes what is stored or what the process does */
-    HTTP_PROBE  /* no key; answered at once by an I/O thread, so that it tells of an overload */
 };
 
 struct http_route {
@@ -64,8 +58,10 @@ void http_server_add_routes(struct http_server *server, const struct http_route 
 /** Calls `wake` when the server stops, after http_request_cancelled of every request has become true:
  * requests that sleep have to look at it. Before the start. */
 void http_server_on_stop(struct http_server *server, void (*wake)(void *context), void *context);
-/** Listens. ERROR_IO with the address when it is in use. */
+/** Listens; with http.tls.cert_file over TLS. ERROR_INVALID with the file that is wrong, ERROR_IO with the address when it is in use. */
 int http_server_start(struct http_server *server, struct error *error);
+/** Reads the certificates again (http.tls); on an error those before stay in force. Connections stay open. */
+int http_server_reload(struct http_server *server, struct error *error);
 /** Stops listening, lets requests under way finish (after 5 s they are given up), closes. Handlers
  * have returned and none begins. */
 void http_server_stop(struct http_server *server);
@@ -100,6 +96,7 @@ struct http_request {
     const char *allow;            /* Allow header of a 405, or NULL */
     const char *cors_origin;      /* the web page's, when it may use the service; or NULL */
     bool closes;                  /* the connection ends with it */
+    char who[HTTP_CALLER_BYTES];  /* name of the caller's key, or "" */
     unsigned retry_after_seconds; /* Retry-After header of a 429 or 503, 0: none */
     bool partial;                 /* header windrow-partial: 1 */
     struct buffer reply;

@@ -62,32 +62,34 @@ struct pending {
     bool no_room; /* the body did not fit beside the other requests' */
 };
 
+gnutls_session_t http_session_of(struct MHD_Connection *connection)
+{
+    return MHD_get_connection_info(connection, MHD_CONNECTION_INFO_GNUTLS_SESSION)->tls_session;
+}
+
 static bool is_probe(const struct http_request *request)
 {
     return request->route && request->route->route->access == HTTP_PROBE;
 }
 
-/* Requests of one address share a lane of the pool; of IPv6, of one network: a host has all of it.
- * Neighbours have different lanes. */
+/* Requests of one address share a lane of the pool. Neighbours have different lanes. */
 static uint32_t lane_of(struct MHD_Connection *connection)
 {
-    const struct sockaddr *address =
-        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS)->client_addr;
-    const struct in6_addr *v6 = &((const struct sockaddr_in6 *)address)->sin6_addr;
-    const uint8_t *bytes = (const uint8_t *)&((const struct sockaddr_in *)address)->sin_addr;
-    size_t count = sizeof(struct in_addr);
-    uint64_t number = 0;
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
     uint32_t lane = 0;
 
-    if (address->sa_family == AF_INET6) {
-        bytes = IN6_IS_ADDR_V4MAPPED(v6) ? &v6->s6_addr[12] : v6->s6_addr;
-        count = IN6_IS_ADDR_V4MAPPED(v6) ? count : sizeof(number);
-    }
-    for (size_t i = 0; i < count; i++)
-        number = number << 8 | bytes[i];
-    for (; number != 0; number /= THREAD_LANES_MAX)
+    for (uint64_t number = http_address_number(info->client_addr); number != 0;
+         number /= THREAD_LANES_MAX)
         lane ^= (uint32_t)(number % THREAD_LANES_MAX);
     return lane;
+}
+
+static bool is_read(const struct http_request *request)
+{
+    const enum http_access access = request->route->route->access;
+
+    return access == HTTP_READ || access == HTTP_INTERNAL;
 }
 
 /* Whoever sent the request and closes its connection, or its sending half, does not wait for the
@@ -103,7 +105,7 @@ static bool is_abandoned(void *context)
     if (pending->begin_ns > 0 &&
         io_monotonic_ns(server->options.io) - pending->begin_ns > LONG_MS * INT64_C(1000000))
         thread_pool_step_aside();
-    return (pending->request.route->route->access == HTTP_READ && poll(&look, 1, 0) > 0 &&
+    return (is_read(&pending->request) && poll(&look, 1, 0) > 0 &&
             (look.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0) ||
            (atomic_load(&server->stopping) &&
             io_monotonic_ns(server->options.io) > server->patience_end_ns);
@@ -174,6 +176,12 @@ static void add_browser_headers(struct MHD_Response *response)
     add_header(response, "Content-Security-Policy",
                "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
                "base-uri 'none'; form-action 'none'; frame-ancestors 'none'");
+}
+
+struct http_connection *http_connection_of(const struct http_request *request)
+{
+    return ((const struct pending *)((const char *)request - offsetof(struct pending, request)))
+        ->connection;
 }
 
 static enum MHD_Result send_reply(struct http_request *request)
@@ -376,6 +384,8 @@ static void on_connection(void *context, struct MHD_Connection *connection, void
 {
     struct http_server *server = context;
 
+    if (code == MHD_CONNECTION_NOTIFY_STARTED && server->tls)
+        http_tls_begin(server->tls, http_session_of(connection));
     if (code == MHD_CONNECTION_NOTIFY_STARTED)
         *slot = http_connection_open(
             &server->connections,
@@ -425,16 +435,43 @@ static int parse_address(const struct config *config, struct sockaddr_storage *a
                      config->http_host);
 }
 
+/* Authorities make the server ask for a certificate; who has none gets his answer in words. */
+static void set_tls_options(const struct http_tls *tls, struct MHD_OptionItem out[4])
+{
+    const char *authorities = http_tls_client_authorities(tls);
+
+    *out++ = (struct MHD_OptionItem){MHD_OPTION_HTTPS_CERT_CALLBACK, 0,
+                                     (void *)(uintptr_t)http_tls_certificate};
+    *out++ = (struct MHD_OptionItem){MHD_OPTION_HTTPS_PRIORITIES, 0, HTTP_TLS_PRIORITIES};
+    if (authorities)
+        *out++ =
+            (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_TRUST, 0, (void *)(uintptr_t)authorities};
+    *out = (struct MHD_OptionItem){MHD_OPTION_END, 0, NULL};
+}
+
+int http_server_reload(struct http_server *server, struct error *error)
+{
+    return server->tls ? http_tls_reload(server->tls, error) : 0;
+}
+
 static int start_daemon(struct http_server *server, struct error *error)
 {
     const struct config *config = server->options.config;
     struct sockaddr_storage address;
     unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
+    struct MHD_OptionItem tls[4] = {{MHD_OPTION_END, 0, NULL}};
 
     if (parse_address(config, &address, error) != 0)
         return error->code;
     if (address.ss_family == AF_INET6)
         flags |= MHD_USE_IPv6;
+    if (config->http_tls_cert_file && http_tls_open(config, server->options.metrics,
+                                                    server->options.io, &server->tls, error) != 0)
+        return error->code;
+    if (server->tls) {
+        flags |= MHD_USE_TLS;
+        set_tls_options(server->tls, tls);
+    }
     errno = 0;
     server->daemon = MHD_start_daemon(
         flags, config->http_port, NULL, NULL, on_request, server, MHD_OPTION_EXTERNAL_LOGGER,
@@ -444,7 +481,7 @@ static int start_daemon(struct http_server *server, struct error *error)
         on_connection, server, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_TIMEOUT_SECONDS,
         MHD_OPTION_NOTIFY_COMPLETED, on_completed, server, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
         (size_t)HEADERS_MAX_BYTES, MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, NULL,
-        MHD_OPTION_END);
+        MHD_OPTION_ARRAY, tls, MHD_OPTION_END);
     if (server->daemon)
         return 0;
     return error_set_errno(error, errno ? errno : EADDRINUSE, "http.listen: %s:%u",
@@ -481,6 +518,7 @@ struct http_server *http_server_new(const struct http_options *options)
     http_connections_create(&server->connections,
                             options->connections_max ? options->connections_max : CONNECTIONS_MAX,
                             options->metrics);
+    server->keys = http_keys_new(options->config, options->metrics, server->options.io);
     server->pool = thread_pool_new(&pool);
     http_server_add_routes(server, unknown, 1, NULL);
     server->routes[0].route = NULL;
@@ -507,6 +545,8 @@ void http_server_delete(struct http_server *server)
     thread_pool_delete(server->pool);
     pthread_cond_destroy(&server->all_sent);
     pthread_mutex_destroy(&server->lock);
+    http_keys_delete(server->keys);
+    http_tls_close(server->tls);
     http_connections_destroy(&server->connections);
     free(server->routes);
     free(server);

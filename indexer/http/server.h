@@ -5,6 +5,7 @@
 #include <pthread.h>
 
 #include "indexer/http/http.h"
+#include "indexer/http/tls.h"
 
 enum { HTTP_STATUS_COUNT = 16 };
 
@@ -23,6 +24,10 @@ struct http_connection {
     uint32_t lane;
     bool waits;     /* is in that list */
     bool is_closed; /* by us: libmicrohttpd has not noticed yet */
+    /* Of the client's certificate; the connection's I/O thread alone uses them. */
+    bool certificate_checked;
+    struct error certificate_fault; /* its code tells the outcome */
+    char certificate_name[HTTP_TLS_NAME_BYTES];
 };
 
 struct http_connection_lane {
@@ -50,6 +55,8 @@ struct http_server {
     void (*wake)(void *context); /* see http_server_on_stop; or NULL */
     void *wake_context;
     struct http_connections connections;
+    struct http_keys *keys;
+    struct http_tls *tls;                              /* NULL: plain HTTP, or not started */
     atomic_size_t bodies_bytes;                        /* of all requests that are here */
     atomic_size_t lane_bodies_bytes[THREAD_LANES_MAX]; /* of each client's */
     pthread_mutex_t lock;                              /* guards replies_owed */
@@ -76,6 +83,10 @@ bool http_route_find(struct http_request *request);
 /** Whether the request may go on, by its headers alone; else its reply says why not. A route was
  * looked for before (a 404 or 405 lies ready), and is told only to who may know. */
 bool http_admit(struct http_request *request);
+/** The session of a connection over TLS. */
+gnutls_session_t http_session_of(struct MHD_Connection *connection);
+/** The connection that the request came on. */
+struct http_connection *http_connection_of(const struct http_request *request);
 /** Whether the route takes the request's query parameters, and a body if there is one; else its reply
  * says why not. */
 bool http_request_check(struct http_request *request);

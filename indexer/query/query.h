@@ -215,7 +215,12 @@ struct query_search {
 int query_search_run(struct query_view *view, const struct query_search *search,
                      struct query_result *result, struct error *error);
 
-enum { QUERY_LIMIT_MAX = 100000 };
+/** Several searches at the same instant. Peers get them in one exchange. The arenas may be one; an error
+ * is that of the first search that has one. */
+int query_searches_run(struct query_view *view, const struct query_search *searches, size_t count,
+                       struct query_result *results, struct error *error);
+
+enum { QUERY_LIMIT_MAX = 100000, QUERY_SEARCHES_MAX = 1024 };
 
 struct query_scroll {
     const uint8_t *from_key; /* first key that may come back; NULL: from the start */

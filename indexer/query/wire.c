@@ -60,17 +60,15 @@ int wire_get_i64(const struct doc *map, const char *key, int64_t *value, struct 
     return error_set(error, ERROR_INVALID, "peer: `%s` is not an integer", key);
 }
 
-int wire_check_version(const struct doc *map, struct error *error)
+int wire_get_version(const struct doc *map, int64_t *version, struct error *error)
 {
-    int64_t version = 0;
-
-    if (wire_get_i64(map, "v", &version, error) != 0)
+    if (wire_get_i64(map, "v", version, error) != 0)
         return error->code;
-    if (version == WIRE_VERSION)
+    if (*version >= QUERY_PROTOCOL_OLDEST && *version <= QUERY_PROTOCOL)
         return 0;
     return error_set(error, ERROR_INVALID,
-                     "peer: it speaks version %lld of the protocol, this process version %d",
-                     (long long)version, WIRE_VERSION);
+                     "peer: it speaks version %lld of the protocol, this process %d to %d",
+                     (long long)*version, QUERY_PROTOCOL_OLDEST, QUERY_PROTOCOL);
 }
 
 int wire_get_u32(const struct doc *map, const char *key, uint32_t max, uint32_t *value,
@@ -248,6 +246,15 @@ struct doc wire_from_search(const struct query_search *search, uint32_t limit, u
     if (search->exclude_key)
         doc_put(&map, "exclude", wire_bytes(search->exclude_key, search->exclude_key_bytes));
     return map;
+}
+
+struct doc wire_from_searches(const struct doc *searches, uint32_t count, struct arena *arena)
+{
+    struct doc op = doc_map(arena, 2);
+
+    doc_put(&op, "do", wire_text("searches"));
+    doc_put(&op, "searches", (struct doc){.type = DOC_ARRAY, .count = count, .items = searches});
+    return op;
 }
 
 int wire_to_search(const struct doc *op, uint32_t dim, struct arena *arena,

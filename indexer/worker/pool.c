@@ -298,6 +298,7 @@ int worker_pool_start(const struct worker_pool_options *options, struct worker_p
     struct worker_pool *fresh = memory_new(1, sizeof(*fresh));
 
     fresh->options = *options;
+    config_consumer_group(options->config, fresh->group);
     pthread_mutex_init(&fresh->lock, NULL);
     thread_condition_create(&fresh->changed);
     pthread_mutex_init(&fresh->upload_lock, NULL);
@@ -320,7 +321,13 @@ int worker_pool_start(const struct worker_pool_options *options, struct worker_p
 
 void worker_pool_set_address(struct worker_pool *pool, const char *address)
 {
+    struct worker_queue *queue = pool->options.queue;
+    struct error error = {0};
+
     (void)snprintf(pool->address, sizeof(pool->address), "%s", address);
+    if (queue->operations->answer &&
+        queue->operations->answer(queue, worker_claim_job, pool, &error) != 0)
+        log_warning("indexer", "builders elsewhere do not find this process: %s", error.text);
 }
 
 void worker_pool_describe(struct worker_pool *pool, uint32_t *threads, uint32_t *building,
@@ -338,6 +345,8 @@ void worker_pool_quiesce(struct worker_pool *pool)
     if (!pool)
         return;
     queue = pool->options.queue;
+    if (queue->operations->answer)
+        (void)queue->operations->answer(queue, NULL, NULL, ERROR_IGNORED);
     pthread_mutex_lock(&pool->lock);
     atomic_store(&pool->stopping, true);
     cancel(pool, NULL);

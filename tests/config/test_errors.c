@@ -35,7 +35,8 @@ START_TEST(unknown_keys_are_errors_with_the_nearest_known_one)
         {MINIMAL "http: {api_key: x}\n",
          "w.yaml:5:8: unknown key api_key in http (did you mean api_key_file?)\n"},
         {MINIMAL "nats: {zzz: 1, url: 'nats://h:4222'}\n",
-         "w.yaml:5:8: unknown key zzz in nats (known keys: url, stream, replicas, ack_wait)\n"},
+         "w.yaml:5:8: unknown key zzz in nats (known keys: url, stream, prefix, replicas, "
+         "ack_wait)\n"},
         {MINIMAL "ttl: 7d\n", "w.yaml:5:1: unknown key ttl (did you mean collections.NAME.ttl?)\n"},
         {MINIMAL "kafka.group: x\n", "w.yaml:5:1: unknown key kafka.group (did you mean kafka?)\n"},
         {MINIMAL "    index: {hnsw: {<<: 1}}\n",
@@ -233,9 +234,24 @@ START_TEST(features_that_are_not_there_are_refused)
         {MINIMAL "    format: arrow\n",
          "w.yaml:5:13: collections.news.format: arrow is not available in this version (use auto, "
          "json, msgpack, protobuf or raw)\n"},
-        {MINIMAL "http: {tls: {cert_file: /c.pem, key_file: ~}}\n",
-         "w.yaml:5:25: http.tls.cert_file: not available in this version (let a proxy speak TLS in "
-         "front of windrow)\n"},
+    };
+
+    CHECK_REFUSALS(table);
+}
+END_TEST
+
+START_TEST(tls_needs_its_files)
+{
+    static const struct refusal table[] = {
+        {MINIMAL "http: {tls: {cert_file: /no/c.pem, key_file: /dev/null}}\n",
+         "w.yaml:5:25: http.tls.cert_file: cannot read /no/c.pem: No such file or directory\n"
+         "w.yaml:5:46: http.tls.key_file: every user may read or write /dev/null (mode 0666; such "
+         "as chmod 640 /dev/null)\n"},
+        {MINIMAL "http: {tls: {cert_file: /dev/null}}\n",
+         "w.yaml:5:25: http.tls: cert_file and key_file belong together\n"},
+        {MINIMAL "http: {tls: {client_ca_file: /dev/null}}\n",
+         "w.yaml:5:30: http.tls.client_ca_file: clients show certificates over TLS only (set "
+         "http.tls.cert_file)\n"},
     };
 
     CHECK_REFUSALS(table);
@@ -434,8 +450,9 @@ TEST_TABLE(TEST(unknown_keys_are_errors_with_the_nearest_known_one), TEST(wrong_
            TEST(a_property_of_the_environment_that_librdkafka_lacks_is_an_error),
            TEST(variables_that_nobody_replaced_are_errors), TEST(a_tab_is_called_a_tab),
            TEST(values_out_of_bounds_are_errors), TEST(styles_that_merge_by_window_need_windows),
-           TEST(features_that_are_not_there_are_refused), TEST(impossible_combinations_are_errors),
-           TEST(names_and_addresses_are_checked), TEST(repeated_keys_are_errors),
+           TEST(features_that_are_not_there_are_refused), TEST(tls_needs_its_files),
+           TEST(impossible_combinations_are_errors), TEST(names_and_addresses_are_checked),
+           TEST(repeated_keys_are_errors),
            TEST(anchors_aliases_tags_and_second_documents_are_refused),
            TEST(all_errors_come_at_once_in_the_order_of_the_file),
            TEST(broken_yaml_names_the_place), TEST(depth_size_and_number_of_findings_are_bounded),

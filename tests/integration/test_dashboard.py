@@ -255,6 +255,7 @@ class Key(unittest.TestCase):
         key_file = os.path.join(windrow.folder, "key")
         with open(key_file, "w", encoding="utf-8") as file:
             file.write("open-sesame")
+        os.chmod(key_file, 0o600)
         windrow.tree["http"]["api_key_file"] = key_file
         windrow.configure(windrow.tree)
         windrow.start()

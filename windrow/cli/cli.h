@@ -19,6 +19,7 @@ int command_check_config(int argc, char **argv);
 int command_compact(int argc, char **argv);
 int command_produce(int argc, char **argv);
 int command_pause(int argc, char **argv);
+int command_drain(int argc, char **argv);
 int command_resume(int argc, char **argv);
 int command_rebuild(int argc, char **argv);
 int command_search(int argc, char **argv);

@@ -193,6 +193,7 @@ int command_status(int argc, char **argv)
     struct config *config = NULL;
     const struct option_row rows[] = {
         OPTION_ROW_CONFIG(arguments.config_path),
+        OPTION_ROWS_SERVICE,
         OPTION_ROW_COLLECTION(arguments.collection, "show only this one"),
         {.name = "all",
          .letter = 'a',

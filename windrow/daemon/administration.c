@@ -243,6 +243,12 @@ static const struct http_key resume_keys[] = {
     {.name = NULL},
 };
 static const struct http_shape resume_body = {.types = HTTP_OBJECT, .keys = resume_keys};
+static const struct http_key drain_keys[] = {
+    {.name = "timeout_ms", .shape = &http_integer},
+    {.name = NULL},
+};
+static const struct http_shape drain_body = {.types = HTTP_OBJECT, .keys = drain_keys};
+static const struct http_schema drain_schema = {.body = &drain_body};
 static const struct http_key status_parameters[] = {
     {.name = "local", .shape = &http_flag},
     {.name = NULL},
@@ -263,12 +269,13 @@ static const struct http_route routes[] = {
     {"GET", "/status", handle_status, HTTP_READ, &status_schema},
     {"GET", "/dead-letters", bad_records_handle, HTTP_READ, NULL},
     {"GET", "/history", history_handle, HTTP_READ, &history_schema},
-    {"POST", "/backup", handle_backup, HTTP_WRITE, &backup_schema},
-    {"POST", "/clock/trust", handle_trust_clock, HTTP_WRITE, &empty_schema},
-    {"POST", "/collections/{}/compact", windows_handle_compact, HTTP_WRITE, &windows_schema},
-    {"POST", "/collections/{}/rebuild", windows_handle_rebuild, HTTP_WRITE, &windows_schema},
-    {"POST", "/collections/{}/pause", handle_pause, HTTP_WRITE, &empty_schema},
-    {"POST", "/collections/{}/resume", handle_resume, HTTP_WRITE, &resume_schema},
+    {"POST", "/backup", handle_backup, HTTP_CONTROL, &backup_schema},
+    {"POST", "/drain", drain_handle, HTTP_CONTROL, &drain_schema},
+    {"POST", "/clock/trust", handle_trust_clock, HTTP_CONTROL, &empty_schema},
+    {"POST", "/collections/{}/compact", windows_handle_compact, HTTP_CONTROL, &windows_schema},
+    {"POST", "/collections/{}/rebuild", windows_handle_rebuild, HTTP_CONTROL, &windows_schema},
+    {"POST", "/collections/{}/pause", handle_pause, HTTP_CONTROL, &empty_schema},
+    {"POST", "/collections/{}/resume", handle_resume, HTTP_CONTROL, &resume_schema},
 };
 
 void administration_add_routes(struct service *service, struct http_server *server)

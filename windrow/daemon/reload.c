@@ -1,5 +1,5 @@
-/* SIGHUP: reads the config again and applies what may change while running: the TTLs, and what is
- * logged in which format. All other settings keep the values that the process started with; the log names those that changed. */
+/* SIGHUP: reads the config again and applies what may change while running: the TTLs, API keys, and what
+ * is logged in which format. All other settings keep the values that the process started with; the log names those that changed. */
 #include <string.h>
 
 #include "base/logger.h"
@@ -22,6 +22,9 @@ static void apply(struct service *service, const struct config *fresh)
 {
     struct config *running = service->config;
 
+    if (!config_adopt_keys(running, fresh))
+        log_warning("windrow", "http.api_key_file is gone: the API keys stay in force until a "
+                               "restart");
     running->log_level = fresh->log_level;
     running->log_format = fresh->log_format;
     logger_set_level(running->log_level);
@@ -53,7 +56,10 @@ void service_reload(struct service *service)
     struct buffer report = {0};
     struct buffer restart_needed = {0};
     struct config *fresh = NULL;
+    struct error error = {0};
 
+    if (http_server_reload(service->http, &error) != 0)
+        log_error("windrow", "certificates are not reloaded: %s", error.text);
     if (config_load(path, &fresh, &report) != 0) {
         log_lines("reload refused, keeping the running config: ", &report);
     } else if (!config_compare(service->config, fresh, &restart_needed)) {

@@ -189,6 +189,7 @@ int service_start(const struct daemon_options *options, struct service **service
     fresh->bad_records = bad_records_new();
     thread_budget_set(fresh->config->processors);
     pthread_mutex_init(&fresh->clock_watch.lock, NULL);
+    drain_create(&fresh->drain);
     fresh->start_ns = io_monotonic_ns(fresh->io);
     atomic_store(&fresh->ingest_alive_ns, fresh->start_ns);
     fresh->writer = writer_new(fresh->config, fresh->metrics);
@@ -239,6 +240,7 @@ void service_stop(struct service *service)
     bad_records_delete(service->bad_records);
     config_free(service->config);
     safe_clock_delete(service->clock);
+    drain_destroy(&service->drain);
     pthread_mutex_destroy(&service->clock_watch.lock);
     free(service);
 }
@@ -251,6 +253,10 @@ bool service_ready(struct service *service, char *why, size_t why_bytes)
         return true; /* builds for others: nothing to catch up with */
     if (!ingest) {
         snprintf(why, why_bytes, "starting or stopping");
+        return false;
+    }
+    if (atomic_load(&service->drain.begun)) {
+        snprintf(why, why_bytes, "its shards are handed over to other nodes");
         return false;
     }
     return ingest_ready(ingest, why, why_bytes);
@@ -286,6 +292,7 @@ void service_tick(struct service *service)
 
     clock_watch_tick(service);
     history_tick(service->history, service);
+    drain_tick(service);
     if (!atomic_load(&service->unclaimed_closed) && settled(service) &&
         service_ready(service, why, sizeof(why))) {
         atomic_store(&service->unclaimed_closed, true);

@@ -18,6 +18,7 @@
 #include "windrow/daemon/bad_records.h"
 #include "windrow/daemon/clock_watch.h"
 #include "windrow/daemon/daemon.h"
+#include "windrow/daemon/drain.h"
 #include "windrow/daemon/history.h"
 #include "windrow/daemon/safe_clock.h"
 #include "windrow/daemon/writer.h"
@@ -46,6 +47,7 @@ struct service {
     struct clock_watch clock_watch;
     struct history *history;
     struct bad_records *bad_records;
+    struct drain drain;
     atomic_bool unclaimed_closed; /* shards of other processes were let go */
 };
 
