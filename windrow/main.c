@@ -36,6 +36,7 @@ static const struct command commands[] = {
     {"produce", command_produce, "send JSON lines or .fbin vectors to a collection's topic"},
     {"search", command_search, "nearest neighbours from the running service"},
     {"status", command_status, "collections, shards, lag, windows and segments"},
+    {"top", command_top, "what goes on now, drawn again every two seconds"},
     {"compact", command_compact, "seal, reseal or merge now"},
     {"pause", command_pause, "stop reading a collection from Kafka"},
     {"resume", command_resume, "read it again, or resume a stopped shard on purpose"},
