@@ -358,6 +358,7 @@ START_TEST(floods_end_their_connection_only)
     static void (*const floods[])(struct buffer *, uint32_t) = {put_ping, put_settings, put_reset,
                                                                 put_empty_data};
     enum { FRAMES = 20000 };
+    struct metrics_total ended;
     struct service service;
 
     service_open(&service, NULL);
@@ -380,6 +381,8 @@ START_TEST(floods_end_their_connection_only)
         ck_assert_int_eq(reply.status, 0);
         frames_reply_free(&reply);
     }
+    ck_assert(metrics_sum(service.fixture.metrics, "windrow_grpc_floods_total", &ended));
+    ck_assert_double_ge(ended.value, 1); /* the library ends some of them itself */
     service_close(&service);
 }
 END_TEST
