@@ -1,6 +1,8 @@
 /* What no single value can tell: combinations, missing values, collections that exclude each other.
  */
+#include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/text.h"
 #include "config/load.h"
@@ -222,11 +224,14 @@ static const struct config_collection *reader_of(const struct config *config, si
 static void check_topics(const struct loaded_config *loaded, struct report *report)
 {
     const struct config *config = &loaded->config;
+    const char *file = report->file;
 
     for (size_t i = 0; i < config->collection_count; i++) {
         const struct config_collection *collection = &config->collections[i];
         struct report_mark mark = mark_place(loaded->collection_marks[i], "collections.*.topics",
                                              loaded->collection_name_marks[i]);
+        report->file = collection->file;
+        report->file_number = collection->file_number;
         for (size_t j = 0; j < collection->topic_count; j++) {
             const char *topic = collection->topics[j];
             const struct config_collection *other = reader_of(config, i, topic);
@@ -242,11 +247,34 @@ static void check_topics(const struct loaded_config *loaded, struct report *repo
                              collection->name, topic);
         }
     }
+    report->file = file;
+    report->file_number = 0;
 }
 
 static bool is_loopback(const char *host)
 {
     return strncmp(host, "127.", 4) == 0 || strcmp(host, "::1") == 0;
+}
+
+/* Whoever reaches an address that needs no key may do everything. */
+static void check_reach(const struct loaded_config *loaded, struct report *report, const char *key,
+                        const char *host)
+{
+    const struct config *config = &loaded->config;
+    struct report_mark mark = mark_place(loaded->marks, key, start_of_file);
+
+    if (config->http_api_key || config->http_tls_client_ca_file || is_loopback(host))
+        return;
+    if (config->http_insecure == CONFIG_TRUE)
+        report_warning(report, mark,
+                       "%s: every machine that reaches %s may read and write (set "
+                       "http.api_key_file)",
+                       key, host);
+    else
+        report_error(report, mark,
+                     "%s: %s is reachable from other machines without an API key (set "
+                     "http.api_key_file, or http.insecure: true to allow it)",
+                     key, host);
 }
 
 /* The others of a cluster reach this process, and it finds them on NATS. */
@@ -275,6 +303,39 @@ static void check_cluster(const struct loaded_config *loaded, struct report *rep
                      "cluster.advertise: HOST:PORT)");
 }
 
+/* Files of the section that a start would not find. */
+static void check_tls(const struct loaded_config *loaded, struct report *report)
+{
+    const struct config *config = &loaded->config;
+    const struct {
+        const char *key, *path;
+        bool secret;
+    } files[] = {{"http.tls.cert_file", config->http_tls_cert_file, false},
+                 {"http.tls.key_file", config->http_tls_key_file, true},
+                 {"http.tls.client_ca_file", config->http_tls_client_ca_file, false},
+                 {"http.tls.ca_file", config->http_tls_ca_file, false}};
+
+    for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+        struct report_mark mark = mark_place(loaded->marks, files[i].key, start_of_file);
+        if (!files[i].path)
+            continue;
+        if (access(files[i].path, R_OK) != 0)
+            report_error(report, mark, "%s: cannot read %.200s: %s", files[i].key, files[i].path,
+                         strerror(errno));
+        else if (files[i].secret)
+            (void)secret_is_private(files[i].key, files[i].path, mark, report);
+    }
+    if (!config->http_tls_cert_file != !config->http_tls_key_file)
+        report_error(report,
+                     mark_place(loaded->marks, "http.tls.cert_file",
+                                mark_place(loaded->marks, "http.tls.key_file", start_of_file)),
+                     "http.tls: cert_file and key_file belong together");
+    else if (config->http_tls_client_ca_file && !config->http_tls_cert_file)
+        report_error(report, mark_place(loaded->marks, "http.tls.client_ca_file", start_of_file),
+                     "http.tls.client_ca_file: clients show certificates over TLS only (set "
+                     "http.tls.cert_file)");
+}
+
 void check_config(const struct loaded_config *loaded, struct report *report)
 {
     const struct config *config = &loaded->config;
@@ -290,8 +351,8 @@ void check_config(const struct loaded_config *loaded, struct report *report)
                        mark_place(marks, "store.memtable_max_bytes", start_of_file)),
             "store.memory_max_bytes is below store.memtable_max_bytes (all memtables share it)");
     if (!mark_was_given(marks, "nats.url") &&
-        (mark_was_given(marks, "nats.stream") || mark_was_given(marks, "nats.replicas") ||
-         mark_was_given(marks, "nats.ack_wait")))
+        (mark_was_given(marks, "nats.stream") || mark_was_given(marks, "nats.prefix") ||
+         mark_was_given(marks, "nats.replicas") || mark_was_given(marks, "nats.ack_wait")))
         report_error(
             report,
             mark_place(marks, "nats.stream",
@@ -299,18 +360,9 @@ void check_config(const struct loaded_config *loaded, struct report *report)
                                   mark_place(marks, "nats.ack_wait", start_of_file))),
             "nats.url is missing (remove the nats section to use the queue inside the process)");
     check_cluster(loaded, report);
-    if (!config->http_api_key && !is_loopback(config->http_host)) {
-        struct report_mark mark = mark_place(marks, "http.listen", start_of_file);
-        if (config->http_insecure == CONFIG_TRUE)
-            report_warning(report, mark,
-                           "http.listen: every machine that reaches %s may read and write (set "
-                           "http.api_key_file)",
-                           config->http_host);
-        else
-            report_error(report, mark,
-                         "http.listen: %s is reachable from other machines without an API key (set "
-                         "http.api_key_file, or http.insecure: true to allow it)",
-                         config->http_host);
-    }
+    check_tls(loaded, report);
+    check_reach(loaded, report, "http.listen", config->http_host);
+    if (config->http_grpc_host)
+        check_reach(loaded, report, "http.grpc_listen", config->http_grpc_host);
     check_topics(loaded, report);
 }

@@ -7,6 +7,8 @@
 #ifndef CONFIG_CONFIG_H
 #define CONFIG_CONFIG_H
 
+#include <limits.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -60,7 +62,9 @@ struct config_pair {
 };
 
 struct config_collection {
-    const char *name; /* [A-Za-z0-9_-]{1,100} */
+    const char *name;   /* [A-Za-z0-9_-]{1,100} */
+    const char *file;   /* it was read from */
+    size_t file_number; /* 0: the configuration itself, then those of its folder */
     const char **topics;
     size_t topic_count;
     enum config_format format;
@@ -117,6 +121,7 @@ struct config {
 
     const char *nats_url; /* NULL: in-process queue */
     const char *nats_stream;
+    const char *nats_prefix; /* of all subjects */
     uint32_t nats_replicas;
     int64_t nats_ack_wait_ms; /* how long a silent worker keeps a job */
 
@@ -124,20 +129,25 @@ struct config {
     const char *cluster_replica_set; /* NULL: none */
     const char *cluster_advertise;   /* HOST:PORT; NULL: where it listens */
     enum config_partial cluster_partial;
+    int64_t cluster_drain_timeout_ms; /* 0: a stop hands nothing over */
 
     enum logger_level log_level;
     enum logger_format log_format;
 
-    const char *http_host;    /* numeric address */
-    uint16_t http_port;       /* 0: any free port */
-    const char *http_api_key; /* content of api_key_file, or NULL */
-    const char *http_read_only_key;
+    const char *http_host;      /* numeric address */
+    uint16_t http_port;         /* 0: any free port */
+    const char *http_grpc_host; /* numeric address; NULL: no gRPC */
+    uint16_t http_grpc_port;
+    /* Texts of keys (config_key_next), or NULL. A reload replaces them. */
+    _Atomic(const char *) http_api_key, http_read_only_key, http_internal_key;
     enum config_flag http_insecure; /* listens beyond loopback without a key */
     const char **http_allowed_hosts;
     size_t http_allowed_host_count;
     const char **http_cors_origins;
     size_t http_cors_origin_count;
-    const char *http_tls_cert_file, *http_tls_key_file;
+    const char *http_tls_cert_file, *http_tls_key_file; /* NULL: plain HTTP */
+    const char *http_tls_client_ca_file;                /* NULL: clients need no certificate */
+    const char *http_tls_ca_file; /* of calls to other nodes; NULL: the system's */
 
     int64_t clock_max_downtime_ms;
 
@@ -149,7 +159,12 @@ struct config {
     size_t collection_count;
 };
 
-/** Reads and checks a file. On failure every problem found is appended to `report`, one
+/* Files beside the configuration, in the order of their names, define more collections. */
+#define CONFIG_FOLDER "conf.d"
+/** The folder of such files, for the configuration at `path`. */
+void config_folder(const char *path, char folder[PATH_MAX]);
+
+/** Reads and checks a file and those of its folder. On failure every problem found is appended to `report`, one
  * "FILE:LINE:COL: message (hint)" a line, and the return is ERROR_INVALID (or ERROR_NOT_FOUND when
  * the file is not there). Warnings (too many windows a TTL) are lines that start with the place and
  * "warning:" and do not fail. The config owns all strings. */
@@ -161,6 +176,14 @@ const char *config_default_path(const char *given);
 
 /** Every effective value with its origin ("default" or FILE:LINE), secrets as "(hidden)". */
 void config_print(const struct config *config, bool json, struct buffer *out);
+
+/** The values at `key`, or below it when it is a section (NULL: all), one a line: whole path, value,
+ * origin, and whether a reload applies a change. JSON: an object of objects. False when there is no
+ * such key: `out` then holds the nearest one, or nothing. */
+bool config_show(const struct config *config, const char *key, bool json, struct buffer *out);
+/** Whether the folder `data_dir` can be one that somebody writes to, without touching it. Appends
+ * what is wrong to `report`, as config_load; returns 0 or ERROR_INVALID. */
+int config_check_data_dir(const struct config *config, struct buffer *report);
 
 /** docs/configuration.md, from the property table. */
 void config_write_documentation(struct buffer *out);
@@ -185,10 +208,25 @@ void config_shard_name(const struct config_collection *collection, size_t topic,
 bool config_shard_partition(const struct config_collection *collection, const char *name,
                             const char **topic, int32_t *partition);
 
-/** What may change while running (SIGHUP). Appends the names of changed properties that need a
- * restart to `restart_needed`, one a line; returns whether anything changed at all. */
+/** What a reload (SIGHUP) would make of `fresh`, one change a line as "PATH (OLD -> NEW)", secrets
+ * hidden: those that it applies, and those that need a restart. Both may be NULL. Returns whether
+ * anything changed at all. */
 bool config_compare(const struct config *running, const struct config *fresh,
-                    struct buffer *restart_needed);
+                    struct buffer *applied, struct buffer *restart_needed);
+
+/* An API key, and its name ("" when it has none). Not terminated. */
+struct config_key {
+    const char *text, *name;
+    size_t length, name_length;
+};
+/** Takes the next key off a text of keys (which may be NULL); false when there is none. */
+bool config_key_next(const char **rest, struct config_key *key);
+/** The key that this process sends to others: the first internal one, or the first one of
+ * api_key_file. False when there is none. Any thread. */
+bool config_key_sent(const struct config *config, struct config_key *key);
+/** Takes the keys of a fresh config over, while other threads read them. False, and nothing changes,
+ * when that would leave the service without any. */
+bool config_adopt_keys(struct config *running, const struct config *fresh);
 
 enum { CONFIG_GROUP_BYTES = 512 };
 /** The consumer group of this process: kafka.group, with the suffix of its replica set. */

@@ -22,7 +22,7 @@ enum { LOADED_FROM_ENVIRONMENT = UINT32_MAX };
 struct loaded_config {
     struct config config; /* first: a struct config * is a struct loaded_config * */
     struct arena arena;   /* every string, array and mark */
-    const char *api_key_path, *read_only_key_path;
+    const char *api_key_path, *read_only_key_path, *internal_key_path;
     bool api_key_from_environment;
     struct report_mark *marks;             /* one per property: of the global ones */
     struct report_mark *pair_marks;        /* one per kafka.properties */
@@ -30,7 +30,18 @@ struct loaded_config {
     struct report_mark *collection_name_marks;
 };
 
-/** As config_load, from memory; `path` is only a name in messages. Secrets in files are read. */
+/* A file that was read. */
+struct loaded_source {
+    const char *path; /* only a name in messages */
+    const char *text;
+    size_t size_bytes;
+};
+
+/** As config_load, from memory. The first source is the file itself, others bring collections only.
+ * Secrets in files are read. */
+int loaded_config_parse_all(const struct loaded_source *sources, size_t count,
+                            struct loaded_config **loaded, struct buffer *report);
+/** The same for one. */
 int loaded_config_parse(const char *path, const char *text, size_t size_bytes,
                         struct loaded_config **loaded, struct buffer *report);
 
@@ -39,7 +50,17 @@ int loaded_config_parse(const char *path, const char *text, size_t size_bytes,
 bool value_set(struct loaded_config *loaded, const struct property *property,
                const struct tree_node *node, const char *path, void *base, struct report *report);
 
-/** Reads http.api_key_file and `file:` values of kafka.properties, then lets WINDROW_HTTP_API_KEY
+/** The text of a file of keys as it is kept (config_key_next); NULL is reported. `name` is what the file is
+ * for. */
+const char *keys_parse(struct loaded_config *loaded, const char *name, const char *text,
+                       struct report_mark mark, struct report *report);
+/** NULL equals NULL. */
+bool config_same_text(const char *a, const char *b);
+
+/** Whether not every user may read the file of a secret; else that is reported. */
+bool secret_is_private(const char *name, const char *path, struct report_mark mark,
+                       struct report *report);
+/** Reads the files of API keys and `file:` values of kafka.properties, then lets WINDROW_HTTP_API_KEY
  * and WINDROW_KAFKA_<PROPERTY> override. */
 void secrets_read(struct loaded_config *loaded, struct report *report);
 

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { SECRET_BYTES_MAX = 64 * 1024 };
@@ -49,55 +50,56 @@ static const char *copy(struct loaded_config *loaded, const char *text)
     return arena_copy(&loaded->arena, text, strlen(text));
 }
 
-static bool is_header_text(const char *text)
+/* A key that every user of the machine may read protects nothing. */
+bool secret_is_private(const char *name, const char *path, struct report_mark mark,
+                       struct report *report)
 {
-    for (; *text; text++)
-        if ((unsigned char)*text < 0x21 || (unsigned char)*text > 0x7e)
-            return false;
-    return true;
-}
+    struct stat status;
 
-static const char *check_key(const char *key, struct report_mark mark, struct report *report)
-{
-    if (!key || is_header_text(key))
-        return key;
+    if (stat(path, &status) != 0 || (status.st_mode & (S_IROTH | S_IWOTH)) == 0)
+        return true; /* whoever opens it says why it cannot */
     report_error(report, mark,
-                 "the API key contains blanks or unprintable characters (use one line of "
-                 "printable ASCII)");
-    return NULL;
+                 "%s: every user may read or write %.200s (mode %04o; such as chmod 640 %.200s)",
+                 name, path, (unsigned)status.st_mode & 07777, path);
+    return false;
 }
 
-static void read_api_key(struct loaded_config *loaded, struct report *report)
+static const char *read_keys(struct loaded_config *loaded, const char *name, const char *path,
+                             struct report *report)
+{
+    struct report_mark mark = loaded->marks[property_find(name) - properties];
+    const char *text;
+
+    if (!path || !secret_is_private(name, path, mark, report))
+        return NULL;
+    text = read_secret(loaded, name, path, mark, report);
+    return text ? keys_parse(loaded, name, text, mark, report) : NULL;
+}
+
+static void read_all_keys(struct loaded_config *loaded, struct report *report)
 {
     const char *environment = getenv("WINDROW_HTTP_API_KEY");
-    const struct property *property = property_find("http.api_key_file");
-    struct report_mark mark = loaded->marks[property - properties];
-    const char *key = NULL;
+    struct config *config = &loaded->config;
+    const struct {
+        const char *name, *path;
+        _Atomic(const char *) *keys;
+    } lesser[] = {
+        {"http.read_only_key_file", loaded->read_only_key_path, &config->http_read_only_key},
+        {"http.internal_key_file", loaded->internal_key_path, &config->http_internal_key}};
 
-    if (environment && *environment) {
-        key = copy(loaded, environment);
-        loaded->api_key_from_environment = true;
-        mark = (struct report_mark){1, 1};
-    } else if (loaded->api_key_path) {
-        key = read_secret(loaded, "http.api_key_file", loaded->api_key_path, mark, report);
+    loaded->api_key_from_environment = environment && *environment;
+    if (loaded->api_key_from_environment)
+        config->http_api_key = keys_parse(loaded, "WINDROW_HTTP_API_KEY", environment,
+                                          (struct report_mark){1, 1}, report);
+    else
+        config->http_api_key = read_keys(loaded, "http.api_key_file", loaded->api_key_path, report);
+    for (size_t i = 0; i < 2; i++) {
+        *lesser[i].keys = read_keys(loaded, lesser[i].name, lesser[i].path, report);
+        if (lesser[i].path && !loaded->api_key_path && !loaded->api_key_from_environment)
+            report_error(report, loaded->marks[property_find(lesser[i].name) - properties],
+                         "%s: nothing protects writes (set http.api_key_file, too)",
+                         lesser[i].name);
     }
-    loaded->config.http_api_key = check_key(key, mark, report);
-}
-
-static void read_read_only_key(struct loaded_config *loaded, struct report *report)
-{
-    const char *path = loaded->read_only_key_path;
-    struct report_mark mark = loaded->marks[property_find("http.read_only_key_file") - properties];
-    const char *key;
-
-    if (!path)
-        return;
-    key = read_secret(loaded, "http.read_only_key_file", path, mark, report);
-    loaded->config.http_read_only_key = check_key(key, mark, report);
-    if (!loaded->config.http_api_key)
-        report_error(
-            report, mark,
-            "http.read_only_key_file: nothing protects writes (set http.api_key_file, too)");
 }
 
 static void read_pair_files(struct loaded_config *loaded, struct config_pair *pairs, size_t count,
@@ -151,8 +153,7 @@ void secrets_read(struct loaded_config *loaded, struct report *report)
     struct config_pair *pairs = arena_calloc(&loaded->arena, room, sizeof(*pairs));
     struct report_mark *marks = arena_calloc(&loaded->arena, room, sizeof(*marks));
 
-    read_api_key(loaded, report);
-    read_read_only_key(loaded, report);
+    read_all_keys(loaded, report);
     if (count > 0) {
         memcpy(pairs, config->kafka_properties, count * sizeof(*pairs));
         memcpy(marks, loaded->pair_marks, count * sizeof(*marks));

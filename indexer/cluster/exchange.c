@@ -10,7 +10,6 @@
  * The exchange ends when all are served, when no owner is left, or with its time. */
 #include "indexer/cluster/exchange.h"
 
-#include <curl/curl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +18,8 @@
 #include "base/logger.h"
 #include "base/memory.h"
 #include "indexer/cluster/latency.h"
+#include "indexer/http/http.h"
+#include "indexer/http_client/http_client.h"
 
 enum {
     OWNERS_MAX = 8, /* of a shard, that are tried */
@@ -55,7 +56,6 @@ struct exchanger {
     struct members *members;
     struct query_peers peers;
     struct latency *latency;
-    struct curl_slist *headers;
     pthread_mutex_t lock; /* of the sets and of `logged_ns` */
     struct connection_set *idle;
     size_t idle_count;
@@ -77,10 +77,12 @@ struct request {
     struct request *next;
     struct query_exchange *exchange;
     CURL *curl;
+    struct curl_slist *headers;
     const char *node, *address;
     struct wanted **wanted; /* that it asks for */
     size_t wanted_count;
     struct buffer body, reply;
+    char reason[CURL_ERROR_SIZE];
     int64_t start_ns, hedge_ns; /* hedge_ns: from when on it may be hedged */
     bool done;
 };
@@ -183,22 +185,24 @@ static void set_transfer(struct request *request)
     const struct query_exchange *exchange = request->exchange;
     int64_t left_ms = (exchange->call->deadline_ns - request->start_ns) / 1000000;
     CURL *curl = request->curl;
+    const struct config *config = exchange->exchanger->options.config;
     char url[400];
 
     if (left_ms < 1)
         left_ms = 1;
     /* The node gives up a little earlier: that it ran out of time is an answer, too. */
-    (void)snprintf(url, sizeof(url), "http://%s/internal/query?timeout_ms=%lld", request->address,
+    (void)snprintf(url, sizeof(url), "%s://%s/internal/query?timeout_ms=%lld",
+                   http_client_scheme(config), request->address,
                    (long long)(left_ms - left_ms / ANSWER_SHARE));
     curl_easy_setopt(curl, CURLOPT_URL, url);
     curl_easy_setopt(curl, CURLOPT_POST, 1L);
     curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body.size);
     curl_easy_setopt(curl, CURLOPT_POSTFIELDS, request->body.data);
-    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, exchange->exchanger->headers);
+    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, request->headers);
     curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_TIMEOUT_MS);
     curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)left_ms);
-    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
+    http_client_prepare(curl, config);
+    curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, request->reason);
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_bytes);
     curl_easy_setopt(curl, CURLOPT_WRITEDATA, &request->reply);
     curl_easy_setopt(curl, CURLOPT_PRIVATE, request);
@@ -214,14 +218,16 @@ static void send_request(struct query_exchange *exchange, const struct members_o
         names[i] = wanted[i]->name;
         wanted[i]->asked = true;
     }
-    *request = (struct request){.exchange = exchange,
-                                .next = exchange->requests,
-                                .curl = memory_checked(curl_easy_init()),
-                                .node = owner->node,
-                                .address = owner->address,
-                                .wanted = wanted,
-                                .wanted_count = count,
-                                .start_ns = now_ns(exchange)};
+    *request = (struct request){
+        .exchange = exchange,
+        .next = exchange->requests,
+        .curl = memory_checked(curl_easy_init()),
+        .headers = http_client_headers(exchange->exchanger->options.config, HTTP_TYPE_BINARY),
+        .node = owner->node,
+        .address = owner->address,
+        .wanted = wanted,
+        .wanted_count = count,
+        .start_ns = now_ns(exchange)};
     request->hedge_ns =
         request->start_ns + latency_hedge_ns(exchange->exchanger->latency, owner->address);
     query_peer_request(exchange->call, names, count, &request->body);
@@ -237,6 +243,7 @@ static void end_request(struct request *request)
 {
     (void)curl_multi_remove_handle(request->exchange->set->multi, request->curl);
     curl_easy_cleanup(request->curl);
+    curl_slist_free_all(request->headers);
     request->curl = NULL;
     buffer_destroy(&request->body);
     buffer_destroy(&request->reply);
@@ -323,7 +330,8 @@ static enum outcome outcome_of(struct query_exchange *exchange, struct request *
     long status = 0;
 
     if (result != CURLE_OK) {
-        complain(exchange, request, curl_easy_strerror(result));
+        char why[HTTP_CLIENT_REASON_BYTES];
+        complain(exchange, request, http_client_reason(result, request->reason, why));
         return UNREACHABLE;
     }
     (void)curl_easy_getinfo(request->curl, CURLINFO_RESPONSE_CODE, &status);
@@ -567,6 +575,13 @@ static struct query_exchange *start(void *context, const struct query_peer_call 
     return exchange;
 }
 
+static int protocol(void *context)
+{
+    const struct exchanger *exchanger = context;
+
+    return members_protocol(exchanger->members);
+}
+
 static bool serves(void *context, const struct config_collection *collection, const char *shard)
 {
     struct exchanger *exchanger = context;
@@ -662,11 +677,6 @@ static void finish(struct query_exchange *exchange, bool cancel, struct query_pe
 
 /* The exchanger. */
 
-static void add_header(struct exchanger *exchanger, const char *header)
-{
-    exchanger->headers = memory_checked(curl_slist_append(exchanger->headers, header));
-}
-
 static void make_metrics(struct exchanger *exchanger)
 {
     struct metrics *metrics = exchanger->options.metrics;
@@ -688,22 +698,16 @@ static void make_metrics(struct exchanger *exchanger)
 struct exchanger *exchanger_new(const struct cluster_options *options, struct members *members)
 {
     struct exchanger *exchanger = memory_new(1, sizeof(*exchanger));
-    const char *key = options->config->http_api_key;
 
     exchanger->options = *options;
     exchanger->members = members;
-    exchanger->peers = (struct query_peers){
-        .context = exchanger, .serves = serves, .start = start, .finish = finish};
+    exchanger->peers = (struct query_peers){.context = exchanger,
+                                            .serves = serves,
+                                            .protocol = protocol,
+                                            .start = start,
+                                            .finish = finish};
     exchanger->latency = latency_new();
     pthread_mutex_init(&exchanger->lock, NULL);
-    add_header(exchanger, "Content-Type: application/octet-stream");
-    add_header(exchanger, "Expect:");
-    if (key) {
-        struct buffer header = {0};
-        buffer_append_format(&header, "api-key: %s", key);
-        add_header(exchanger, buffer_text(&header));
-        buffer_destroy(&header);
-    }
     make_metrics(exchanger);
     return exchanger;
 }
@@ -717,7 +721,6 @@ void exchanger_delete(struct exchanger *exchanger)
         free_set(exchanger->idle);
         exchanger->idle = next;
     }
-    curl_slist_free_all(exchanger->headers);
     latency_delete(exchanger->latency);
     pthread_mutex_destroy(&exchanger->lock);
     free(exchanger);

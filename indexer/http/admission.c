@@ -66,18 +66,6 @@ static bool framing_is_plain(struct http_request *request)
 
 /* Keys. */
 
-/* Compares in constant time: the key is a secret. */
-static bool key_matches(const char *given, const char *wanted)
-{
-    size_t given_length = strlen(given);
-    size_t wanted_length = strlen(wanted);
-    unsigned char difference = given_length != wanted_length;
-
-    for (size_t i = 0; i < given_length; i++)
-        difference |= (unsigned char)(given[i] ^ wanted[i % (wanted_length + 1)]);
-    return difference == 0;
-}
-
 static const char *key_of(const struct http_request *request)
 {
     const char *given = header_of(request, "api-key");
@@ -90,19 +78,24 @@ static const char *key_of(const struct http_request *request)
 
 static bool is_authorised(struct http_request *request)
 {
-    const struct config *config = request->server->options.config;
-    const char *given = key_of(request);
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(request->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    const struct http_caller caller = {.key = key_of(request), .address = info->client_addr};
+    struct error error;
 
-    if (!config->http_api_key || (given && key_matches(given, config->http_api_key)))
+    switch (http_keys_authorise(request->server->keys, &caller,
+                                request->route ? request->route->route->access : HTTP_READ,
+                                request->who, &error)) {
+    case HTTP_ALLOWED:
         return true;
-    if (!given || !config->http_read_only_key || !key_matches(given, config->http_read_only_key)) {
-        http_reply_error(request, 403, "Must provide an API key or an Authorization bearer token");
+    case HTTP_LIMITED:
+        request->retry_after_seconds = 1;
+        http_reply_error(request, 429, "%s", error.text);
+        return false;
+    default:
+        http_reply_error(request, 403, "%s", error.text);
         return false;
     }
-    if (!request->route || request->route->route->access == HTTP_READ)
-        return true;
-    http_reply_error(request, 403, "This API key may only read (http.read_only_key_file)");
-    return false;
 }
 
 /* Browsers.
@@ -202,12 +195,17 @@ static bool is_preflight(const struct http_request *request)
            header_of(request, "Access-Control-Request-Method");
 }
 
+static bool is_harmless(enum http_access access)
+{
+    return access == HTTP_READ || access == HTTP_PROBE || access == HTTP_INTERNAL;
+}
+
 static bool type_is_safe(struct http_request *request)
 {
     const char *type = header_of(request, "Content-Type");
     size_t length = type ? strcspn(type, "; ") : 0;
 
-    if (!request->route || request->route->route->access != HTTP_WRITE ||
+    if (!request->route || is_harmless(request->route->route->access) ||
         (strcmp(request->method, "POST") != 0 && !http_expects_body(request)) ||
         (length == strlen(HTTP_TYPE_JSON) && strncasecmp(type, HTTP_TYPE_JSON, length) == 0) ||
         (length == strlen(HTTP_TYPE_BINARY) && strncasecmp(type, HTTP_TYPE_BINARY, length) == 0))
@@ -229,6 +227,24 @@ static bool body_is_plain(struct http_request *request)
     return false;
 }
 
+/* Looked at once a connection: the certificate belongs to it. */
+static bool client_is_known(struct http_request *request)
+{
+    const struct http_server *server = request->server;
+    struct http_connection *connection = http_connection_of(request);
+
+    if (!server->tls || !http_tls_client_authorities(server->tls))
+        return true;
+    if (!connection->certificate_checked)
+        (void)http_tls_check_client(server->tls, http_session_of(request->connection),
+                                    connection->certificate_name, &connection->certificate_fault);
+    connection->certificate_checked = true;
+    if (connection->certificate_fault.code == 0)
+        return true;
+    http_reply_error(request, 403, "%s", connection->certificate_fault.text);
+    return false;
+}
+
 bool http_admit(struct http_request *request)
 {
     if (!framing_is_plain(request))
@@ -241,8 +257,8 @@ bool http_admit(struct http_request *request)
         http_reply_plain(request, 204, NULL);
         return false;
     }
-    return is_authorised(request) && body_is_plain(request) && type_is_safe(request) &&
-           request->route;
+    return client_is_known(request) && is_authorised(request) && body_is_plain(request) &&
+           type_is_safe(request) && request->route;
 }
 
 bool http_expects_body(const struct http_request *request)

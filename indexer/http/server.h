@@ -5,6 +5,7 @@
 #include <pthread.h>
 
 #include "indexer/http/http.h"
+#include "indexer/http/tls.h"
 
 enum { HTTP_STATUS_COUNT = 16 };
 
@@ -23,6 +24,10 @@ struct http_connection {
     uint32_t lane;
     bool waits;     /* is in that list */
     bool is_closed; /* by us: libmicrohttpd has not noticed yet */
+    /* Of the client's certificate; the connection's I/O thread alone uses them. */
+    bool certificate_checked;
+    struct error certificate_fault; /* its code tells the outcome */
+    char certificate_name[HTTP_TLS_NAME_BYTES];
 };
 
 struct http_connection_lane {
@@ -45,11 +50,14 @@ struct http_server {
     size_t route_count;
     struct MHD_Daemon *daemon; /* NULL: not started */
     struct thread_pool *pool;
+    struct metric *queue_seconds; /* of requests, in the pool's queue */
     atomic_bool stopping;
     int64_t patience_end_ns;     /* monotonic; set before `stopping` */
     void (*wake)(void *context); /* see http_server_on_stop; or NULL */
     void *wake_context;
     struct http_connections connections;
+    struct http_keys *keys;
+    struct http_tls *tls;                              /* NULL: plain HTTP, or not started */
     atomic_size_t bodies_bytes;                        /* of all requests that are here */
     atomic_size_t lane_bodies_bytes[THREAD_LANES_MAX]; /* of each client's */
     pthread_mutex_t lock;                              /* guards replies_owed */
@@ -76,11 +84,21 @@ bool http_route_find(struct http_request *request);
 /** Whether the request may go on, by its headers alone; else its reply says why not. A route was
  * looked for before (a 404 or 405 lies ready), and is told only to who may know. */
 bool http_admit(struct http_request *request);
+/** The session of a connection over TLS. */
+gnutls_session_t http_session_of(struct MHD_Connection *connection);
+/** The connection that the request came on. */
+struct http_connection *http_connection_of(const struct http_request *request);
 /** Whether the route takes the request's query parameters, and a body if there is one; else its reply
  * says why not. */
 bool http_request_check(struct http_request *request);
+/** A query parameter of a call, or NULL. */
+const char *http_call_argument(const struct http_call *call, const char *name);
+void http_call_check_arguments(const struct http_call *call, const struct http_schema *schema,
+                               struct error *error);
 /** Whether the client sends a body now. */
 bool http_expects_body(const struct http_request *request);
+/** Begins the series of a route (NULL: of requests that no route fits) that alerts look at. */
+void http_route_begin(struct metrics *metrics, const struct http_route *route);
 /** Counts a request that has its status. */
 void http_route_count(const struct http_request *request);
 

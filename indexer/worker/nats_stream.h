@@ -12,12 +12,10 @@
 #include "indexer/nats/connection.h"
 #include "indexer/worker/queue.h"
 
-#define NATS_STREAM_SEAL_SUBJECTS "windrow.seal.>"
-#define NATS_STREAM_DEAD_SUBJECTS "windrow.dead.>"
-
 struct nats_stream {
     struct queue_nats_options options;
-    char *dead_name; /* own copy, as options.stream */
+    char *dead_name;                     /* own copy, as options.stream */
+    char *seal_subjects, *dead_subjects; /* PREFIX.seal.>, PREFIX.dead.> */
     struct nats_connection *connection;
     jsCtx *context;
     pthread_mutex_t lock;       /* over checked_ms and trouble, held while setting up */

@@ -2,7 +2,6 @@
  * comes in parts into memory, the segment is built in a file of this process's data folder and goes
  * back in parts. Nothing is kept: a builder may be killed at any moment, its job is delivered
  * again. */
-#include <curl/curl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +10,8 @@
 #include "base/buffer.h"
 #include "base/doc.h"
 #include "base/logger.h"
+#include "indexer/http/http.h"
+#include "indexer/http_client/http_client.h"
 #include "indexer/worker/remote.h"
 #include "indexer/worker/segment_kind.h"
 #include "indexer/worker/state.h"
@@ -51,30 +52,12 @@ static int look_at_cancel(void *context, curl_off_t a, curl_off_t b, curl_off_t 
     return atomic_load(&task->cancel);
 }
 
-static void add_header(struct owner *owner, const char *header)
-{
-    struct curl_slist *longer = curl_slist_append(owner->headers, header);
-
-    if (!longer)
-        abort();
-    owner->headers = longer;
-}
-
 static int owner_open(struct owner *owner, struct worker_task *task, struct error *error)
 {
-    const struct config *config = task->pool->options.config;
-
     *owner = (struct owner){.task = task, .curl = curl_easy_init()};
     if (!owner->curl)
         return error_set(error, ERROR_MEMORY, "cannot initialise libcurl");
-    add_header(owner, "Content-Type: application/octet-stream");
-    add_header(owner, "Expect:");
-    if (config->http_api_key) {
-        struct buffer header = {0};
-        buffer_append_format(&header, "api-key: %s", config->http_api_key);
-        add_header(owner, buffer_text(&header));
-        buffer_destroy(&header);
-    }
+    owner->headers = http_client_headers(task->pool->options.config, HTTP_TYPE_BINARY);
     return 0;
 }
 
@@ -112,8 +95,7 @@ static void set_transfer(struct owner *owner, const char *method, const struct b
     curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, (long)CONNECT_TIMEOUT_S);
     curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
     curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, (long)STALLED_S);
-    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
+    http_client_prepare(curl, owner->task->pool->options.config);
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_bytes);
     curl_easy_setopt(curl, CURLOPT_WRITEDATA, &owner->answer);
     curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
@@ -135,17 +117,20 @@ static int ask(struct owner *owner, const char *method, const char *path, const 
     char *shard = curl_easy_escape(owner->curl, job->shard, 0);
     struct buffer url = {0};
     long status = 0;
+    char reason[HTTP_CLIENT_REASON_BYTES];
     CURLcode failure;
     bool waits;
     int code = 0;
 
     buffer_append_format(&url,
-                         "http://%s%s?collection=%s&shard=%s&start_ms=%" PRId64
-                         "&length_ms=%" PRId64 "&generation=%" PRIu64 "&file=%" PRIu64 "%s",
-                         job->owner, path, collection ? collection : "", shard ? shard : "",
-                         job->window_start_ms, job->window_length_ms, job->generation,
+                         "%s://%s%s?collection=%s&shard=%s&start_ms=%" PRId64 "&length_ms=%" PRId64
+                         "&generation=%" PRIu64 "&file=%" PRIu64 "%s",
+                         http_client_scheme(owner->task->pool->options.config), job->owner, path,
+                         collection ? collection : "", shard ? shard : "", job->window_start_ms,
+                         job->window_length_ms, job->generation,
                          job->generation > 0 ? 0 : job->run_file_number, more);
     owner->answer.size = 0;
+    owner->reason[0] = '\0';
     curl_easy_reset(owner->curl);
     curl_easy_setopt(owner->curl, CURLOPT_URL, buffer_text(&url));
     set_transfer(owner, method, body);
@@ -158,7 +143,7 @@ static int ask(struct owner *owner, const char *method, const char *path, const 
         code = error_set(error, ERROR_CANCELLED, "cancelled");
     else if (failure != CURLE_OK)
         code = error_set(error, ERROR_PEER, "%s: %s", job->owner,
-                         owner->reason[0] ? owner->reason : curl_easy_strerror(failure));
+                         http_client_reason(failure, owner->reason, reason));
     else if (status != 200)
         code = error_set(error, code_of_status(status), "%s %s%s answered %ld: %.200s", method,
                          job->owner, path, status, buffer_text(&owner->answer));

@@ -162,10 +162,10 @@ static const struct http_schema run_schema = {.parameters = run_parameters},
                                 part_schema = {.parameters = part_parameters, .body = &http_bytes};
 
 static const struct http_route routes[] = {
-    {"GET", "/internal/run", handle_run, HTTP_READ, &run_schema},
-    {"GET", "/internal/epoch", handle_codebook, HTTP_READ, &codebook_schema},
-    {"POST", "/internal/segment", handle_segment_begin, HTTP_WRITE, &begin_schema},
-    {"PUT", "/internal/segment", handle_segment_part, HTTP_WRITE, &part_schema},
+    {"GET", "/internal/run", handle_run, HTTP_INTERNAL, &run_schema},
+    {"GET", "/internal/epoch", handle_codebook, HTTP_INTERNAL, &codebook_schema},
+    {"POST", "/internal/segment", handle_segment_begin, HTTP_INTERNAL_WRITE, &begin_schema},
+    {"PUT", "/internal/segment", handle_segment_part, HTTP_INTERNAL_WRITE, &part_schema},
 };
 
 void worker_pool_add_routes(struct worker_pool *pool, struct http_server *server)

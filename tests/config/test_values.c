@@ -1,6 +1,7 @@
 /* What a good file becomes: values, defaults, secrets, warnings. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #include "tests/config/config_support.h"
 
@@ -218,6 +219,7 @@ static const char *write_file(const char *name, const char *content)
     snprintf(path, sizeof(path), "%s/%s", test_directory(), name);
     file = fopen(path, "w");
     ck_assert_ptr_nonnull(file);
+    ck_assert_int_eq(fchmod(fileno(file), 0600), 0); /* key files are private */
     fputs(content, file);
     ck_assert_int_eq(fclose(file), 0);
     return path;
@@ -297,9 +299,113 @@ START_TEST(a_secret_that_cannot_be_read_is_an_error)
              write_file("two", "two words\n"));
     ck_assert_ptr_null(parse_text(yaml, &report));
     ck_assert_str_eq(buffer_text(&report),
-                     "w.yaml:6:22: the API key contains blanks or unprintable characters (use one "
-                     "line of printable ASCII)\n");
+                     "w.yaml:6:22: http.api_key_file: the API key contains blanks or unprintable "
+                     "characters (use a key of printable ASCII a line, or KEY # NAME)\n");
     buffer_destroy(&report);
+}
+END_TEST
+
+/* "KEY=NAME," a key. */
+static const char *list_keys(const char *keys)
+{
+    static char out[256];
+    struct config_key key;
+
+    out[0] = '\0';
+    while (config_key_next(&keys, &key))
+        snprintf(out + strlen(out), sizeof(out) - strlen(out), "%.*s=%.*s,", (int)key.length,
+                 key.text, (int)key.name_length, key.name ? key.name : "");
+    return out;
+}
+
+START_TEST(keys_stand_one_a_line)
+{
+    static const struct {
+        const char *text, *keys; /* keys NULL: refused */
+    } cases[] = {
+        {"one\n", "one=,"},
+        {"one\r\ntwo\r\n", "one=,two=,"},
+        {"# old ones\n\none # alice\n#two # bob.b\n", "one=alice,#two=bob.b,"},
+        {"one # \n", NULL},
+        {"one alice\n", NULL},
+        {"one # alice b\n", NULL},
+        {"one\ttwo\n", NULL},
+        {"# nothing\n#\n", NULL},
+        {"1\n2\n3\n4\n5\n6\n7\n8\n9\n10\n11\n12\n13\n14\n15\n16\n17\n", NULL},
+    };
+    struct buffer report = {0};
+    char yaml[1024];
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        const char *path = write_file("keys", cases[i].text);
+        struct config *config;
+        snprintf(yaml, sizeof(yaml),
+                 "%s    ttl: 2d\nhttp: {api_key_file: %s, internal_key_file: %s}\n", MINIMAL, path,
+                 path);
+        config = parse_text(yaml, &report);
+        ck_assert_msg((config != NULL) == (cases[i].keys != NULL), "case %zu: %s", i,
+                      buffer_text(&report));
+        if (!config)
+            continue;
+        ck_assert_str_eq(list_keys(config->http_api_key), cases[i].keys);
+        ck_assert_str_eq(list_keys(config->http_internal_key), cases[i].keys);
+        config_free(config);
+    }
+    buffer_destroy(&report);
+}
+END_TEST
+
+START_TEST(key_file_that_every_user_may_read_is_refused)
+{
+    static const mode_t modes[] = {0604, 0602, 0646};
+    struct buffer report = {0};
+    const char *path = write_file("open", "key\n");
+    char yaml[1024], expected[1024];
+
+    snprintf(yaml, sizeof(yaml), "%s    ttl: 2d\nhttp: {api_key_file: %s}\n", MINIMAL, path);
+    for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
+        ck_assert_int_eq(chmod(path, modes[i]), 0);
+        ck_assert_ptr_null(parse_text(yaml, &report));
+        snprintf(expected, sizeof(expected),
+                 "w.yaml:6:22: http.api_key_file: every user may read or write %s (mode %04o; such "
+                 "as chmod 640 %s)\n",
+                 path, (unsigned)modes[i], path);
+        ck_assert_str_eq(buffer_text(&report), expected);
+    }
+    ck_assert_int_eq(chmod(path, 0640), 0);
+    config_free(parse_text(yaml, &report));
+    ck_assert_str_eq(buffer_text(&report), "");
+    buffer_destroy(&report);
+}
+END_TEST
+
+START_TEST(fresh_keys_are_adopted_but_the_last_one_stays)
+{
+    struct buffer report = {0}, restart_needed = {0};
+    const char *path = write_file("keys", "old # a\nnew\n");
+    struct config *running, *fresh, *bare;
+    struct config_key sent;
+    char yaml[1024];
+
+    snprintf(yaml, sizeof(yaml), "%s    ttl: 2d\nhttp: {api_key_file: %s}\n", MINIMAL, path);
+    running = parse_text(yaml, &report);
+    bare = parse_text(MINIMAL "    ttl: 2d\n", &report);
+    (void)write_file("keys", "new\n");
+    fresh = parse_text(yaml, &report);
+    ck_assert(running && bare && fresh);
+    ck_assert(config_compare(running, fresh, NULL, &restart_needed));
+    ck_assert_str_eq(buffer_text(&restart_needed), "");
+    ck_assert(config_key_sent(running, &sent) && strncmp(sent.text, "old", sent.length) == 0);
+    ck_assert(config_adopt_keys(running, fresh));
+    config_free(fresh);
+    ck_assert_str_eq(list_keys(running->http_api_key), "new=,");
+    ck_assert(!config_adopt_keys(running, bare));
+    ck_assert_str_eq(list_keys(running->http_api_key), "new=,");
+    ck_assert(!config_key_sent(bare, &sent));
+    config_free(running);
+    config_free(bare);
+    buffer_destroy(&report);
+    buffer_destroy(&restart_needed);
 }
 END_TEST
 
@@ -328,4 +434,7 @@ TEST_TABLE(TEST(every_value_reaches_its_field),
            TEST(defaults_of_missing_features_may_be_written_out),
            TEST(secrets_come_from_files_and_the_environment),
            TEST(a_secret_that_cannot_be_read_is_an_error),
-           TEST(read_only_key_needs_a_key_for_writes), TEST(a_missing_file_is_told_from_a_bad_one))
+           TEST(read_only_key_needs_a_key_for_writes), TEST(keys_stand_one_a_line),
+           TEST(key_file_that_every_user_may_read_is_refused),
+           TEST(fresh_keys_are_adopted_but_the_last_one_stays),
+           TEST(a_missing_file_is_told_from_a_bad_one))

@@ -1,18 +1,19 @@
 #include "windrow/cli/client.h"
 
-#include <curl/curl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/memory.h"
+#include "indexer/http_client/http_client.h"
 
 enum { CONNECT_TIMEOUT_S = 5, TIMEOUT_S = 120, REPLY_BYTES_MAX = 256 << 20 };
 
 struct client {
     CURL *curl;
-    struct curl_slist *headers;
-    char address[128];
+    const struct config *config;
+    struct curl_slist *headers, *connect_to;
+    char address[320];
     long timeout_s;
     char curl_error[CURL_ERROR_SIZE];
 };
@@ -32,7 +33,10 @@ static size_t take_bytes(char *bytes, size_t size, size_t count, void *context)
     return size_bytes;
 }
 
-static void write_address(const struct config *config, char *out, size_t out_bytes)
+struct client_choice client_choice;
+
+/* The listener's address, as others write it. */
+static void write_listener(const struct config *config, char *out, size_t out_bytes)
 {
     const char *host = config->http_host;
 
@@ -40,44 +44,63 @@ static void write_address(const struct config *config, char *out, size_t out_byt
         host = "127.0.0.1";
     else if (strcmp(host, "::") == 0)
         host = "::1";
-    (void)snprintf(out, out_bytes, strchr(host, ':') ? "http://[%s]:%u" : "http://%s:%u", host,
+    (void)snprintf(out, out_bytes, strchr(host, ':') ? "[%s]:%u" : "%s:%u", host,
                    config->http_port);
 }
 
-static void add_header(struct client *client, const char *header)
+/* A certificate is for a name: that one stands in the URL, while the connection goes to the
+ * listener. */
+static int choose_address(struct client *client, const struct config *config, struct error *error)
 {
-    struct curl_slist *longer = curl_slist_append(client->headers, header);
+    const char *url = client_choice.url, *name = config->cluster_advertise;
+    const bool tls = config->http_tls_cert_file != NULL;
+    char listener[80], target[100];
 
-    if (!longer)
-        abort();
-    client->headers = longer;
+    if (url) {
+        size_t length = strlen(url);
+        bool known = strncmp(url, "http://", 7) == 0 || strncmp(url, "https://", 8) == 0;
+        while (length > 0 && url[length - 1] == '/')
+            length--;
+        if (!known || length >= sizeof(client->address))
+            return error_set(error, ERROR_INVALID,
+                             "--url %s: expected http://HOST:PORT or https://HOST:PORT", url);
+        (void)snprintf(client->address, sizeof(client->address), "%.*s", (int)length, url);
+        return 0;
+    }
+    if (config->http_port == 0)
+        return error_set(error, ERROR_INVALID,
+                         "http.listen has port 0, so commands cannot find the service (set a port "
+                         "in %s, or name it with --url)",
+                         config->path);
+    write_listener(config, listener, sizeof(listener));
+    (void)snprintf(client->address, sizeof(client->address), "%s://%s", tls ? "https" : "http",
+                   tls && name ? name : listener);
+    (void)snprintf(target, sizeof(target), "::%s", listener);
+    if (tls && name)
+        client->connect_to = memory_checked(curl_slist_append(NULL, target));
+    return 0;
 }
 
 int client_open(const struct config *config, struct client **client, struct error *error)
 {
+    const char *keys = config->http_api_key;
+    struct config_key key;
     struct client *fresh;
 
-    if (config->http_port == 0)
-        return error_set(
-            error, ERROR_INVALID,
-            "http.listen has port 0, so commands cannot find the service (set a port in %s)",
-            config->path);
     fresh = memory_new(1, sizeof(*fresh));
     fresh->curl = curl_easy_init();
     if (!fresh->curl) {
         free(fresh);
         return error_set(error, ERROR_MEMORY, "cannot initialise libcurl");
     }
+    fresh->config = config;
     fresh->timeout_s = TIMEOUT_S;
-    write_address(config, fresh->address, sizeof(fresh->address));
-    add_header(fresh, "Content-Type: application/json");
-    add_header(fresh, "Expect:"); /* no round trip before a large body */
-    if (config->http_api_key) {
-        struct buffer header = {0};
-        buffer_append_format(&header, "api-key: %s", config->http_api_key);
-        add_header(fresh, buffer_text(&header));
-        buffer_destroy(&header);
+    if (choose_address(fresh, config, error) != 0) {
+        client_close(fresh);
+        return error->code;
     }
+    fresh->headers =
+        http_client_headers_with(config_key_next(&keys, &key) ? &key : NULL, "application/json");
     *client = fresh;
     return 0;
 }
@@ -87,6 +110,7 @@ void client_close(struct client *client)
     if (!client)
         return;
     curl_slist_free_all(client->headers);
+    curl_slist_free_all(client->connect_to);
     curl_easy_cleanup(client->curl);
     free(client);
 }
@@ -115,9 +139,11 @@ static CURLcode perform(struct client *client, const char *path, const struct bu
     curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, client->curl_error);
     curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, (long)CONNECT_TIMEOUT_S);
     curl_easy_setopt(curl, CURLOPT_TIMEOUT, client->timeout_s);
-    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-    /* The address is the service's own; a proxy of the environment is for other places. */
-    curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
+    http_client_prepare(curl, client->config);
+    curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https"); /* as the address says */
+    curl_easy_setopt(curl, CURLOPT_CONNECT_TO, client->connect_to);
+    if (client_choice.ca_file)
+        curl_easy_setopt(curl, CURLOPT_CAINFO, client_choice.ca_file);
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_bytes);
     curl_easy_setopt(curl, CURLOPT_WRITEDATA, sink);
     if (body) {
@@ -162,6 +188,7 @@ int client_request(struct client *client, const char *path, const struct buffer 
                    struct buffer *reply, long *status, struct error *error)
 {
     struct reply_sink sink = {reply};
+    char reason[HTTP_CLIENT_REASON_BYTES];
     long http_status = 0;
     CURLcode code;
 
@@ -171,10 +198,14 @@ int client_request(struct client *client, const char *path, const struct buffer 
         curl_easy_getinfo(client->curl, CURLINFO_RESPONSE_CODE, &http_status);
     if (status)
         *status = http_status;
+    if (code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CACERT_BADFILE)
+        return error_set(error, ERROR_PEER,
+                         "%s: %s (http.tls.ca_file or --ca-file names the authorities, --url the "
+                         "service)",
+                         client->address, http_client_reason(code, client->curl_error, reason));
     if (code != CURLE_OK)
         return error_set(error, ERROR_PEER, "%s does not answer: %s (is `windrow run` running?)",
-                         client->address,
-                         client->curl_error[0] ? client->curl_error : curl_easy_strerror(code));
+                         client->address, http_client_reason(code, client->curl_error, reason));
     if (http_status < 200 || http_status > 299)
         return refuse(client, http_status, reply, error);
     return 0;

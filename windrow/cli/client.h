@@ -10,15 +10,24 @@
 
 struct client;
 
-/** For the service that `http.listen` of the config names, with its API key. Every address stands
- * for this machine when the service listens on all of them. ERROR_INVALID with port 0. */
+/* What the command line says about the service; NULL: what the config says. */
+struct client_choice {
+    const char *url;     /* --url */
+    const char *ca_file; /* --ca-file */
+};
+extern struct client_choice client_choice;
+
+/** For the service that `http.listen` of the config names, or --url, with its API key. Every address stands
+ * for this machine when the service listens on all of them. Over TLS, the certificate must be for the name in
+ * cluster.advertise if there is one, else for the address. ERROR_INVALID with port 0, or with a URL
+ * that is none. */
 int client_open(const struct config *config, struct client **client, struct error *error);
 void client_close(struct client *client);
 
 /** How long a request may take; 120 s unless told. */
 void client_set_timeout(struct client *client, long seconds);
 
-/** The address, "http://127.0.0.1:6333". */
+/** The address, "http://127.0.0.1:6333", without a slash at its end. */
 const char *client_address(const struct client *client);
 
 /** One request; `body` is JSON or NULL (then GET). `reply` is emptied first. ERROR_PEER: nobody

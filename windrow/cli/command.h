@@ -23,6 +23,21 @@ int command_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
  * COMMAND_USAGE. */
 int command_no_collection(const struct config *config, const char *command, const char *name);
 
+/* --url and --ca-file, of commands that ask the service. */
+#define OPTION_ROWS_SERVICE                                                                        \
+    {"url",                                                                                        \
+     0,                                                                                            \
+     OPTION_TEXT,                                                                                  \
+     "URL",                                                                                        \
+     "the service; default: http.listen of the config",                                            \
+     &client_choice.url,                                                                           \
+     0},                                                                                           \
+    {                                                                                              \
+        "ca-file", 0, OPTION_TEXT, "FILE",                                                         \
+            "authorities of its certificate, PEM; default: http.tls.ca_file of the config",        \
+            &client_choice.ca_file, 0                                                              \
+    }
+
 struct ask {
     const char *path;          /* "/status" */
     const struct buffer *body; /* JSON, or NULL: GET */

@@ -151,7 +151,8 @@ int command_backup(int argc, char **argv)
     const char *config_path = NULL;
     struct config *config = NULL;
     bool json = false;
-    const struct option_row rows[] = {OPTION_ROW_CONFIG(config_path), OPTION_ROW_JSON(json)};
+    const struct option_row rows[] = {OPTION_ROW_CONFIG(config_path), OPTION_ROWS_SERVICE,
+                                      OPTION_ROW_JSON(json)};
     const struct command_line line = {
         .usage = "[-c FILE] [--json] DEST",
         .about = "Writes a consistent copy of every shard to the folder DEST, which must be new or "

@@ -116,7 +116,7 @@ static int run(int argc, char **argv, const struct command_line *line, bool need
 }
 
 #define SHARED_ROWS(arguments, window_help)                                                        \
-    OPTION_ROW_CONFIG((arguments).config_path),                                                    \
+    OPTION_ROW_CONFIG((arguments).config_path), OPTION_ROWS_SERVICE,                               \
         OPTION_ROW_COLLECTION((arguments).collection,                                              \
                               "may be left out if the config has only one"),                       \
         {"window", 0, OPTION_TEXT, "TIME", window_help, &(arguments).window, 0},                   \

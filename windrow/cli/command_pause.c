@@ -76,6 +76,7 @@ int command_pause(int argc, char **argv)
     struct pause_arguments arguments = {0};
     const struct option_row rows[] = {
         OPTION_ROW_CONFIG(arguments.config_path),
+        OPTION_ROWS_SERVICE,
         OPTION_ROW_COLLECTION(arguments.collection, "the collection"),
         OPTION_ROW_JSON(arguments.json),
     };
@@ -99,6 +100,7 @@ int command_resume(int argc, char **argv)
     struct pause_arguments arguments = {0};
     const struct option_row rows[] = {
         OPTION_ROW_CONFIG(arguments.config_path),
+        OPTION_ROWS_SERVICE,
         OPTION_ROW_COLLECTION(arguments.collection, "the collection"),
         {"shard", 0, OPTION_TEXT, "SHARD", "a stopped shard, as `windrow status` names it",
          &arguments.shard, 0},

@@ -92,6 +92,7 @@ int command_repair(int argc, char **argv)
     bool dry_run = false, json = false;
     const struct option_row rows[] = {
         OPTION_ROW_CONFIG(config_path),
+        OPTION_ROWS_SERVICE,
         OPTION_ROW_COLLECTION(collection, "may be left out if the config has only one"),
         {"dry-run", 'n', OPTION_FLAG, NULL, "only count, remove nothing", &dry_run, 0},
         OPTION_ROW_JSON(json)};

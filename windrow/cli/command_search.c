@@ -184,6 +184,7 @@ int command_search(int argc, char **argv)
     struct config *config = NULL;
     const struct option_row rows[] = {
         OPTION_ROW_CONFIG(arguments.config_path),
+        OPTION_ROWS_SERVICE,
         OPTION_ROW_COLLECTION(arguments.collection, "may be left out if the config has only one"),
         {"vector", 0, OPTION_TEXT, "JSON", "the query vector, such as [0.1, 0.9]",
          &arguments.vector, 0},

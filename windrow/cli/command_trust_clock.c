@@ -24,7 +24,8 @@ int command_trust_clock(int argc, char **argv)
     const char *config_path = NULL;
     struct config *config = NULL;
     bool json = false;
-    const struct option_row rows[] = {OPTION_ROW_CONFIG(config_path), OPTION_ROW_JSON(json)};
+    const struct option_row rows[] = {OPTION_ROW_CONFIG(config_path), OPTION_ROWS_SERVICE,
+                                      OPTION_ROW_JSON(json)};
     const struct command_line line = {
         .usage = "[-c FILE] [--json]",
         .about = "Confirms to the running service (http.listen of the config) that the system "

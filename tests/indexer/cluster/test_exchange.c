@@ -11,6 +11,7 @@
 #include "indexer/cluster/cluster.h"
 #include "indexer/http/http.h"
 #include "tests/indexer/worker/nats_server.h"
+#include "tests/support/certificates.h"
 #include "tests/support/test_main.h"
 
 enum { NODES = 3, SHARDS = 3, TIMEOUT_MS = 20000 };
@@ -47,6 +48,7 @@ struct stage {
     struct store_registry *registry;
     struct cluster *cluster;
     struct fake fakes[NODES];
+    int64_t protocols[NODES][2]; /* oldest and newest that they announce; {0, 0}: nothing */
 };
 
 /* Fake nodes. */
@@ -87,18 +89,25 @@ static void handle(struct http_request *request)
 static const struct http_key parameters[] = {{.name = "timeout_ms", .shape = &http_integer},
                                              {.name = NULL}};
 static const struct http_schema schema = {.parameters = parameters, .body = &http_bytes};
-static const struct http_route routes[] = {{"POST", "/internal/query", handle, HTTP_READ, &schema}};
+static const struct http_route routes[] = {
+    {"POST", "/internal/query", handle, HTTP_INTERNAL, &schema}};
 
-static void fake_open(struct fake *fake)
+static void fake_start(struct fake *fake)
 {
     struct error error = {0};
 
-    fake->config = (struct config){.http_host = "127.0.0.1"};
+    atomic_store(&fake->released, false);
     fake->metrics = metrics_new();
     fake->server =
         http_server_new(&(struct http_options){.config = &fake->config, .metrics = fake->metrics});
     http_server_add_routes(fake->server, routes, 1, fake);
     ck_assert_msg(http_server_start(fake->server, &error) == 0, "%s", error.text);
+}
+
+static void fake_open(struct fake *fake)
+{
+    fake->config = (struct config){.http_host = "127.0.0.1"};
+    fake_start(fake);
 }
 
 static void fake_close(struct fake *fake)
@@ -146,7 +155,7 @@ static void announce(struct stage *stage, const char *cluster, const char *node,
 {
     struct arena arena;
     struct buffer bytes = {0};
-    struct doc collection = {.type = DOC_MAP}, doc = {.type = DOC_MAP};
+    struct doc collection = {.type = DOC_MAP}, doc = {.type = DOC_MAP}, range[2];
     char address[32];
 
     arena_create(&arena, 0);
@@ -161,6 +170,12 @@ static void announce(struct stage *stage, const char *cluster, const char *node,
     put(&doc, &arena, "node", doc_string(&arena, node));
     put(&doc, &arena, "incarnation", doc_integer(port));
     put(&doc, &arena, "address", doc_string(&arena, address));
+    for (int i = 0; i < NODES; i++)
+        if (stage->protocols[i][1] != 0 && http_server_port(stage->fakes[i].server) == port) {
+            range[0] = doc_integer(stage->protocols[i][0]);
+            range[1] = doc_integer(stage->protocols[i][1]);
+            put(&doc, &arena, "protocol", list(range, 2));
+        }
     put(&doc, &arena, "collections", list(&collection, 1));
     doc_write_msgpack(&bytes, &doc);
     ck_assert_int_eq(natsConnection_Publish(stage->connection, "windrow.cluster.test.nodes",
@@ -199,6 +214,7 @@ static void stage_open(struct stage *stage)
     stage->config = (struct config){.node = "asker",
                                     .cluster_name = "test",
                                     .nats_url = stage->nats.url,
+                                    .nats_prefix = "windrow",
                                     .http_host = "127.0.0.1",
                                     .collections = &stage->collection,
                                     .collection_count = 1};
@@ -340,6 +356,27 @@ START_TEST(one_request_for_all_shards_of_a_node)
 }
 END_TEST
 
+START_TEST(a_node_that_understands_no_request_of_ours_is_not_asked)
+{
+    static struct stage stage;
+    struct query_peer_counts counts;
+    struct taken taken;
+
+    stage_open(&stage);
+    stage.protocols[0][0] = QUERY_PROTOCOL + 1;
+    stage.protocols[0][1] = QUERY_PROTOCOL + 2;
+    stage.protocols[1][0] = QUERY_PROTOCOL_OLDEST;
+    stage.protocols[1][1] = QUERY_PROTOCOL + 1;
+    announce_both(&stage);
+    counts = call(&stage, &taken);
+    ck_assert_uint_eq(counts.asked, 1);
+    ck_assert_uint_eq(taken.shards, SHARDS);
+    ck_assert_uint_eq(stage.fakes[0].asked, 0);
+    ck_assert_uint_eq(stage.fakes[1].asked, 1);
+    stage_close(&stage);
+}
+END_TEST
+
 START_TEST(a_node_that_fails_is_passed_over_at_once)
 {
     static const enum behaviour failing[] = {GARBAGE, UNAVAILABLE, OVERLOADED};
@@ -358,6 +395,72 @@ START_TEST(a_node_that_fails_is_passed_over_at_once)
         ck_assert_uint_eq(stage.fakes[1].asked, i + 1);
     }
     stage_close(&stage);
+}
+END_TEST
+
+START_TEST(nodes_send_the_internal_key_and_its_successor_when_it_changes)
+{
+    static struct stage stage;
+    struct taken taken;
+
+    stage_open(&stage);
+    announce_both(&stage);
+    for (int i = 0; i < NODES; i++) {
+        stage.fakes[i].config.http_api_key = "chief";
+        stage.fakes[i].config.http_internal_key = "node\nfresh";
+    }
+    stage.config.http_api_key = "another";
+    (void)call(&stage, &taken);
+    ck_assert_uint_eq(taken.shards, 0);
+    stage.config.http_internal_key = "node";
+    (void)call(&stage, &taken);
+    ck_assert_uint_eq(taken.shards, SHARDS);
+    stage.config.http_internal_key = "fresh\nnode";
+    for (int i = 0; i < NODES; i++)
+        stage.fakes[i].config.http_internal_key = "fresh";
+    (void)call(&stage, &taken);
+    ck_assert_uint_eq(taken.shards, SHARDS);
+    stage_close(&stage);
+}
+END_TEST
+
+/* Starts the server of a node again, over TLS. */
+static void serve_with(struct fake *fake, const char *certificate)
+{
+    fake_close(fake);
+    fake->config.http_tls_cert_file = test_certificate(certificate);
+    fake->config.http_tls_key_file = test_certificate("key.pem");
+    fake->config.http_tls_client_ca_file = test_certificate("ca.pem");
+    fake_start(fake);
+}
+
+/* The other one has the shards as well. */
+START_TEST(nodes_whose_certificate_is_wrong_are_passed_over)
+{
+    static const char *const wrong[] = {"expired.pem", "elsewhere.pem", "untrusted.pem"};
+    static struct stage stage;
+    struct query_peer_counts counts;
+    struct taken taken;
+
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        stage_open(&stage);
+        serve_with(&stage.fakes[0], wrong[i]);
+        serve_with(&stage.fakes[1], "good.pem");
+        stage.config.http_tls_cert_file = test_certificate("good.pem");
+        stage.config.http_tls_key_file = test_certificate("key.pem");
+        stage.config.http_tls_ca_file = test_certificate("ca.pem");
+        stage.config.http_tls_client_ca_file = test_certificate("ca.pem");
+        announce_both(&stage);
+        counts = call(&stage, &taken);
+        ck_assert_uint_eq(counts.asked, 2);
+        ck_assert_uint_eq(taken.shards, SHARDS);
+        ck_assert_uint_eq(stage.fakes[0].asked, 0);
+        /* Without a certificate of its own it is refused. */
+        stage.config.http_tls_client_ca_file = NULL;
+        (void)call(&stage, &taken);
+        ck_assert_uint_eq(taken.shards, 0);
+        stage_close(&stage);
+    }
 }
 END_TEST
 
@@ -628,8 +731,11 @@ START_TEST(a_shard_that_comes_is_announced_at_once)
 END_TEST
 
 TEST_TABLE(TEST(one_request_for_all_shards_of_a_node),
-           TEST(a_node_that_fails_is_passed_over_at_once), TEST(a_node_that_is_gone_is_asked_last),
-           TEST(a_slow_node_is_hedged_and_then_asked_last),
+           TEST(a_node_that_understands_no_request_of_ours_is_not_asked),
+           TEST(a_node_that_fails_is_passed_over_at_once),
+           TEST(nodes_send_the_internal_key_and_its_successor_when_it_changes),
+           TEST(nodes_whose_certificate_is_wrong_are_passed_over),
+           TEST(a_node_that_is_gone_is_asked_last), TEST(a_slow_node_is_hedged_and_then_asked_last),
            TEST(a_slow_node_is_hedged_to_several_that_share_its_shards),
            TEST(a_silent_node_is_not_waited_for),
            TEST(a_hedge_without_shards_leaves_the_slow_request_alone),

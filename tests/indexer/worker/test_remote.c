@@ -15,12 +15,25 @@
 #include "indexer/worker/segment_kind.h"
 #include "tests/indexer/worker/nats_server.h"
 #include "tests/indexer/worker/worker_fixture.h"
+#include "tests/support/certificates.h"
 
 #define COLLECTION                                                                                 \
     "dim: 128, metric: l2, index: {recall_floor: 0.5, flat_below: 100, chunk_above: 1000, "        \
     "hnsw: {ef_construct: 300}}"
 
 enum { ACK_WAIT_MS = 1000, ROWS = 6000, ENOUGH_BYTES = 1 << 30 };
+
+/* Whether owners and builders speak TLS, with certificates on both sides. */
+static bool over_tls;
+
+static void set_tls(struct config *config)
+{
+    if (!over_tls)
+        return;
+    config->http_tls_cert_file = test_certificate("good.pem");
+    config->http_tls_key_file = test_certificate("key.pem");
+    config->http_tls_ca_file = config->http_tls_client_ca_file = test_certificate("ca.pem");
+}
 
 /* The builder: no shard of its own. */
 
@@ -40,6 +53,7 @@ static _Noreturn void run_builder(const char *url, const char *name, int start, 
         _exit(1);
     fixture_open(&fixture, name, "0", COLLECTION);
     store_registry_close_all(fixture.registry, true); /* nothing is open here */
+    set_tls(fixture.config);
     fixture.config->build_memory_max_bytes = memory_max_bytes;
     queue = nats_server_queue(url, ACK_WAIT_MS, fixture.metrics);
     pool = fixture_pool(&fixture, queue, 1);
@@ -92,6 +106,7 @@ static void owner_open(struct owner *owner, const char *url)
 
     fixture_open(&owner->fixture, "owner", "0", COLLECTION);
     owner->fixture.config->http_port = 0;
+    set_tls(owner->fixture.config);
     owner->queue = nats_server_queue(url, ACK_WAIT_MS, owner->fixture.metrics);
     owner->pool = fixture_pool(&owner->fixture, owner->queue, 0); /* builds nothing itself */
     owner->http = http_server_new(&(struct http_options){.config = owner->fixture.config,
@@ -165,6 +180,54 @@ START_TEST(segment_of_a_killed_builder_is_built_by_another_and_swapped_in_by_the
     ck_assert_double_ge(fixture_wait_chunk(&owner.fixture, 6, 0).segment.recall, 0.5);
     (void)kill(second.process, SIGKILL);
     ck_assert_int_eq(waitpid(second.process, &status, 0), second.process);
+    owner_close(&owner);
+}
+END_TEST
+
+/* The job says which shard, not where: it waits until somebody has the shard. */
+START_TEST(job_of_an_owner_that_is_gone_is_built_for_the_next_one)
+{
+    static struct owner former, owner;
+    struct nats_server server;
+    struct builder builder;
+    struct store_window_info window;
+    int status;
+
+    nats_server_start(&server);
+    builder = fork_builder(server.url, "builder", false, ENOUGH_BYTES);
+    owner_open(&former, server.url);
+    fixture_seal(&former.fixture, 5, ROWS);
+    fixture_submit(&former.fixture, former.pool, 5);
+    owner_close(&former);
+    ck_assert_int_eq(write(builder.start, "g", 1), 1);
+    owner_open(&owner, server.url); /* elsewhere; it queues nothing */
+    window = fixture_wait_indexed(&owner.fixture, 5);
+    ck_assert_int_eq(window.run.segment.kind, SEGMENT_HNSW);
+    fixture_wait_drained(owner.queue);
+    (void)kill(builder.process, SIGKILL);
+    ck_assert_int_eq(waitpid(builder.process, &status, 0), builder.process);
+    owner_close(&owner);
+}
+END_TEST
+
+START_TEST(segment_travels_over_tls_between_two_that_know_each_other)
+{
+    static struct owner owner;
+    struct nats_server server;
+    struct builder builder;
+    int status;
+
+    over_tls = true;
+    (void)test_certificate("ca.pem"); /* one folder for both processes */
+    nats_server_start(&server);
+    builder = fork_builder(server.url, "builder", false, ENOUGH_BYTES);
+    owner_open(&owner, server.url);
+    fixture_flush(&owner.fixture, 6, 1000);
+    worker_pool_reconcile(owner.pool);
+    ck_assert_int_eq(write(builder.start, "g", 1), 1);
+    ck_assert_double_ge(fixture_wait_chunk(&owner.fixture, 6, 0).segment.recall, 0.5);
+    (void)kill(builder.process, SIGKILL);
+    ck_assert_int_eq(waitpid(builder.process, &status, 0), builder.process);
     owner_close(&owner);
 }
 END_TEST
@@ -299,6 +362,8 @@ START_TEST(what_is_no_segment_is_never_swapped_in_and_leaves_nothing)
 }
 END_TEST
 
-TEST_TABLE(TEST(builder_without_room_for_a_graph_brings_lists_once),
+TEST_TABLE(TEST(segment_travels_over_tls_between_two_that_know_each_other),
+           TEST(builder_without_room_for_a_graph_brings_lists_once),
+           TEST(job_of_an_owner_that_is_gone_is_built_for_the_next_one),
            TEST(segment_of_a_killed_builder_is_built_by_another_and_swapped_in_by_the_owner),
            TEST(what_is_no_segment_is_never_swapped_in_and_leaves_nothing))

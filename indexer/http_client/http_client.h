@@ -1,0 +1,28 @@
+/* http_client: what requests of this process to other windrow processes have in common, on libcurl. Other
+ * nodes, owners of remote builds and the commands are asked with it. */
+#ifndef INDEXER_HTTP_CLIENT_HTTP_CLIENT_H
+#define INDEXER_HTTP_CLIENT_HTTP_CLIENT_H
+
+#include <curl/curl.h>
+
+#include "config/config.h"
+
+/** Headers of a request to another node: the type of its body (HTTP_TYPE_*) and the key that nodes send
+ * (config_key_sent, which may change between two requests). curl_slist_free_all after the transfer. */
+struct curl_slist *http_client_headers(const struct config *config, const char *type);
+/** The same with a key of the caller's choice. NULL: none. */
+struct curl_slist *http_client_headers_with(const struct config_key *key, const char *type);
+
+/** "https" when this process has a certificate or names authorities (http.tls), else "http". Never what
+ * the other side says: a key does not go out in plain text because somebody asks for it. */
+const char *http_client_scheme(const struct config *config);
+/** What every request has: only that scheme, authorities, the own certificate where the cluster wants
+ * one, no proxy, no redirect, no signals. */
+void http_client_prepare(CURL *curl, const struct config *config);
+enum { HTTP_CLIENT_REASON_BYTES = CURL_ERROR_SIZE + 64 };
+/** Why a transfer failed, into `out`: that it was the certificate, and `reason`, which is what
+ * CURLOPT_ERRORBUFFER got. */
+const char *http_client_reason(CURLcode code, const char *reason,
+                               char out[HTTP_CLIENT_REASON_BYTES]);
+
+#endif

@@ -1,0 +1,161 @@
+"""TLS as its users meet it: openssl, curl, the stock Python client and
+windrow's own commands; certificates that are wrong, and that are renewed while connections are open."""
+
+import http.client
+import os
+import ssl
+import subprocess
+import sys
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+import harness
+
+harness.require_client("qdrant_client")
+
+from qdrant_client import QdrantClient
+from secured import Encrypted, make_certificates
+from service import COLLECTION
+
+
+class Endpoint(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        harness.require_programs("curl")
+        cls.certificates = make_certificates()
+
+    def start(self, *arguments, **options):
+        self.windrow = Encrypted(self.certificates, *arguments, **options)
+        self.windrow.tree["http"]["allowed_hosts"] = ["search.test"]
+        self.windrow.configure(self.windrow.tree)
+        self.addCleanup(self.windrow.stop)
+        return self.windrow.start()
+
+    def openssl(self, *options):
+        """Status and output of a handshake."""
+        command = ["openssl", "s_client", "-connect", f"127.0.0.1:{self.windrow.port}", "-CAfile", self.windrow.authority, *options]
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False)
+        return done.returncode, done.stdout + done.stderr
+
+    def curl(self, *options, path="/livez"):
+        done = subprocess.run(["curl", "-sS", *options, self.windrow.url + path], capture_output=True, text=True, timeout=60, check=False)
+        return done.returncode, done.stdout + done.stderr
+
+    def serial(self, connection):
+        return ssl.DER_cert_to_PEM_cert(connection.sock.getpeercert(binary_form=True))
+
+    def connect(self):
+        connection = http.client.HTTPSConnection("127.0.0.1", self.windrow.port, timeout=60, context=self.windrow.trusting())
+        connection.connect()
+        return connection
+
+    def ask(self, connection):
+        connection.request("GET", "/livez")
+        response = connection.getresponse()
+        response.read()
+        return response.status
+
+    def test_clients_of_others_work_and_old_protocols_do_not(self):
+        self.start()
+        weak = ("-cipher", "DEFAULT@SECLEVEL=0")
+        for version, status in (("tls1_3", 0), ("tls1_2", 0), ("tls1_1", 1), ("tls1", 1)):
+            with self.subTest(version):
+                code, output = self.openssl(f"-{version}", "-verify_return_error", *(weak if status else ()))
+                self.assertEqual(code, status, output)
+        self.assertNotEqual(self.openssl("-tls1_2", "-cipher", "AES128-SHA")[0], 0, "no forward secrecy")
+        self.assertEqual(self.curl("--cacert", self.windrow.authority)[0], 0)
+        self.assertEqual(self.curl()[0], 60, "the authority is unknown")
+        client = QdrantClient(host="127.0.0.1", port=self.windrow.port, https=True, verify=self.windrow.trusting(), check_compatibility=False)
+        self.assertEqual([one.name for one in client.get_collections().collections], [COLLECTION])
+        self.assertEqual(client.count(COLLECTION).count, 0)
+        for command in ("status", "trust-clock"):
+            done = self.windrow.command(command)
+            self.assertEqual(done.returncode, 0, done.stderr)
+
+    def test_plain_text_gets_no_answer(self):
+        self.start()
+        plain = http.client.HTTPConnection("127.0.0.1", self.windrow.port, timeout=60)
+        plain.request("GET", "/livez")
+        with self.assertRaises((http.client.HTTPException, ConnectionError)):
+            plain.getresponse()
+        self.assertEqual(self.windrow.request("GET", "/livez").status, 200)
+
+    def test_commands_refuse_wrong_certificates_by_name(self):
+        self.start()
+        for certificate, reason in (
+            ("expired", "certificate has expired"),
+            ("elsewhere", "no alternative certificate subject name matches target host name '127.0.0.1'"),
+            ("untrusted", "unable to get local issuer certificate"),
+        ):
+            with self.subTest(certificate):
+                self.windrow.present(certificate)
+                self.windrow.hang_up()
+                done = self.windrow.command("status")
+                self.assertEqual(done.returncode, 1)
+                self.assertIn(f"{self.windrow.url}: its certificate is refused: ", done.stderr)
+                self.assertIn(reason, done.stderr)
+        self.assertIn("cert.pem has expired: clients refuse it", self.windrow.log())
+        other = os.path.join(self.certificates, "other-ca.pem")
+        self.assertEqual(self.windrow.command("status", "--ca-file", other).returncode, 0)
+        self.windrow.present("named")
+        self.windrow.hang_up()
+        self.assertNotEqual(self.windrow.command("status").returncode, 0)
+        self.windrow.tree["cluster"] = {"name": "prod", "advertise": f"search.test:{self.windrow.port}"}
+        self.windrow.tree["nats"] = {"url": "nats://127.0.0.1:9"}
+        self.windrow.configure(self.windrow.tree)
+        done = self.windrow.command("status")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.windrow.present("good")
+        self.windrow.hang_up()
+        self.assertEqual(self.windrow.command("status", "--url", f"https://localhost:{self.windrow.port}/").returncode, 0)
+        done = self.windrow.command("status", "--url", "localhost")
+        self.assertIn("expected http://HOST:PORT or https://HOST:PORT", done.stderr)
+
+    def test_certificate_is_renewed_while_connections_are_open(self):
+        self.start()
+        old = self.connect()
+        before = self.serial(old)
+        self.windrow.present("renewed")
+        self.assertIn("read the certificate", self.windrow.hang_up())
+        self.assertEqual(self.ask(old), 200)
+        self.assertEqual(self.serial(old), before)
+        fresh = self.connect()
+        self.assertNotEqual(self.serial(fresh), before)
+        with open(self.windrow.path("cert.pem"), "w", encoding="utf-8") as file:
+            file.write("-----BEGIN CERTIFICATE-----\n")
+        log = self.windrow.hang_up()
+        self.assertIn(f"certificates are not reloaded: http.tls.key_file: {self.certificates}/key.pem: ", log)
+        third = self.connect()
+        self.assertEqual(self.serial(third), self.serial(fresh))
+        self.assertEqual([self.ask(old), self.ask(fresh)], [200, 200])
+        for connection in (old, fresh, third):
+            connection.close()
+
+    def test_clients_show_certificates_where_they_have_to(self):
+        authority = os.path.join(self.certificates, "ca.pem")
+        self.start(client_ca_file=authority)
+        for certificate, words in (
+            (None, "A client certificate is needed (there is none)"),
+            ("expired", "this one has expired"),
+            ("untrusted", "not signed by an authority of http.tls.client_ca_file"),
+            ("server", "not valid for a client"),
+            ("good", None),
+        ):
+            with self.subTest(certificate):
+                self.windrow.context = self.windrow.trusting(certificate)
+                self.assertEqual(self.windrow.request("GET", "/livez").status, 200, "a probe needs none")
+                reply = self.windrow.request("GET", "/collections")
+                self.assertEqual(reply.status, 403 if words else 200)
+                if words:
+                    self.assertIn(words, reply.json()["status"]["error"])
+        self.assertEqual(self.windrow.command("status").returncode, 0)
+
+    def test_start_without_a_fitting_key_fails_with_its_name(self):
+        self.windrow = Encrypted(self.certificates, key_file=os.path.join(self.certificates, "ca.key"))
+        done = self.windrow.command("run")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn(f"http.tls.key_file: {self.certificates}/ca.key: ", done.stderr)
+
+
+if __name__ == "__main__":
+    harness.main()

@@ -1,0 +1,81 @@
+"""Who may use the endpoint, as operators set it up: keys and their rotation, with the commands and with requests."""
+
+import os
+import sys
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+import harness
+from secured import Secured
+from service import COLLECTION
+
+READ = ("POST", f"/collections/{COLLECTION}/points/count", {})
+WRITE = ("PUT", f"/collections/{COLLECTION}/points", {})
+CONTROL = ("POST", "/clock/trust", {})
+INTERNAL = ("POST", "/internal/segment", {})
+
+
+class Keys(unittest.TestCase):
+    def setUp(self):
+        self.windrow = Secured()
+        names = {"api_key_file": "chief # alice\n", "read_only_key_file": "reader\n", "internal_key_file": "node\nbackup # nightly\n"}
+        self.windrow.tree["http"] |= {name: self.windrow.write(name, text) for name, text in names.items()}
+        self.windrow.configure(self.windrow.tree)
+
+    def tearDown(self):
+        self.windrow.stop()
+
+    def test_each_key_opens_its_routes(self):
+        self.windrow.start()
+        refused = 403
+        for key, statuses in {
+            # A count is answered, the points lack, the clock is trusted, a parameter lacks.
+            "chief": (200, 400, 200, 400),
+            "reader": (200, refused, refused, refused),
+            "node": (200, refused, 200, 400),
+            "backup": (200, refused, 200, 400),
+            "guess": (refused,) * 4,
+            None: (refused,) * 4,
+        }.items():
+            with self.subTest(key):
+                self.assertEqual(tuple(self.windrow.status_of(request, key) for request in (READ, WRITE, CONTROL, INTERNAL)), statuses)
+        self.assertEqual(self.windrow.command("trust-clock").returncode, 0)
+        self.assertIn("wrong API key, the last one from 127.0.0.1", harness.wait_for(lambda: "wrong API key" in self.windrow.log() and self.windrow.log(), "it is logged"))
+        for key in ("chief", "reader", "backup", "guess"):
+            self.assertNotIn(key, self.windrow.log())
+
+    def test_keys_are_rotated_by_reloads(self):
+        self.windrow.start()
+        self.windrow.write("api_key_file", "chief\nsuccessor\n")
+        self.windrow.hang_up()
+        self.assertEqual([self.windrow.status_of(READ, key) for key in ("chief", "successor")], [200, 200])
+        self.windrow.write("api_key_file", "successor\n")
+        self.windrow.hang_up()
+        self.assertEqual([self.windrow.status_of(READ, key) for key in ("chief", "successor")], [403, 200])
+        del self.windrow.tree["http"]["read_only_key_file"]
+        self.windrow.configure(self.windrow.tree)
+        self.windrow.hang_up()
+        self.assertEqual([self.windrow.status_of(READ, key) for key in ("reader", "successor")], [403, 200])
+
+    def test_a_reload_does_not_open_the_service(self):
+        self.windrow.start()
+        for name in ("api_key_file", "read_only_key_file", "internal_key_file"):
+            del self.windrow.tree["http"][name]
+        self.windrow.configure(self.windrow.tree)
+        self.assertIn("the API keys stay in force until a restart", self.windrow.hang_up())
+        self.assertEqual([self.windrow.status_of(READ, key) for key in (None, "chief")], [403, 200])
+        self.windrow.tree["http"]["api_key_file"] = self.windrow.write("api_key_file", "successor\n", mode=0o644)
+        self.windrow.configure(self.windrow.tree)
+        self.assertIn("mode 0644", self.windrow.hang_up())
+        self.assertEqual([self.windrow.status_of(READ, key) for key in ("successor", "chief")], [403, 200])
+
+    def test_key_file_that_every_user_may_read_is_refused(self):
+        os.chmod(self.windrow.path("internal_key_file"), 0o644)
+        for command in ("run", "check-config"):
+            done = self.windrow.command(command)
+            self.assertEqual(done.returncode, 78)
+            self.assertIn(f"http.internal_key_file: every user may read or write {self.windrow.path('internal_key_file')} (mode 0644", done.stdout + done.stderr)
+
+
+if __name__ == "__main__":
+    harness.main()
