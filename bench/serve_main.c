@@ -3,12 +3,14 @@
  *     windrow-bench-serve --base F --queries F [--metric cosine|dot|l2] [--kind hnsw|ivf_pq]
  *                         [--graphs N] [--windows 1,10] [--shards N] [--ef LIST] [--shuffle]
  *                         [--recall R] [--threads N] [--no-filters] [--dir DIR] [--builders N [--nice M]]
+ *                         [--spans] [--range PART]
  *
  * Rows of the base file go through the real store, in file order as time (or shuffled over the
  * windows with --shuffle), are sealed, indexed and asked through query_search_run. Truth is the
  * same search with `exact`. One line an experiment: windows, filter, ef (0 in LIST: as much as
  * --recall needs), recall@10, queries a second of processor time, median time of one. With --builders: times of searches while so many threads build the windows again and swap
- * them, beside those without, in turns. */
+ * them, beside those without, in turns. With --spans: the spans that twcs decides on are built as well. With --range: over
+ * such a part of the time in the middle. */
 #include <limits.h>
 #include <math.h>
 #include <pthread.h>
@@ -24,6 +26,7 @@
 #include "bench/index_vectors.h"
 #include "bench/measure.h"
 #include "indexer/query/query.h"
+#include "twcs/twcs.h"
 
 enum { K = 10, WINDOW_MS = 3600000, QUERIES_MAX = 500, GROUP = 64, SHARDS_MAX = 64 };
 
@@ -37,8 +40,10 @@ struct bench {
     struct thread_pool *pool;
     uint32_t windows;
     bool shuffle;
-    bool lists;             /* IVF-PQ; else HNSW */
-    uint32_t graphs;        /* with lists: the youngest so many windows are HNSW all the same */
+    bool lists;      /* IVF-PQ; else HNSW */
+    uint32_t graphs; /* with lists: the youngest so many windows are HNSW all the same */
+    bool spans;
+    double range;           /* part of the time that is searched */
     uint32_t build_threads; /* beside the searches; 0: other experiments */
     int build_nice;
     double build_seconds, effort_seconds; /* processor time of builds, of measuring effort */
@@ -162,12 +167,23 @@ static int write_segment(bool lists, struct store_shard *shard, const float *vec
     return code;
 }
 
-/* Builds with `threads` and swaps the segment in, unless cancelled before (NULL then). The segment
- * belongs to the shard. */
-static const struct index_segment *index_source(struct bench *bench, struct store_shard *shard,
-                                                const struct store_source *source, uint32_t threads,
-                                                const struct index_ivf_codebook *codebook,
-                                                const atomic_bool *cancel)
+static void gather(const struct bench *bench, const struct store_source *source, float *vectors)
+{
+    struct error error = {0};
+
+    for (uint32_t row = 0; row < source->row_count; row++) {
+        const float *vector;
+        uint32_t span;
+        check(store_row_vectors(source, row, &vector, &span, &error), &error);
+        memcpy(vectors + (size_t)row * bench->base.dim, vector, bench->base.dim * sizeof(float));
+    }
+}
+
+/* Builds with `threads`, measures and opens; false when cancelled before. Frees the vectors. */
+static bool build_segment(struct bench *bench, struct store_shard *shard, float *vectors,
+                          uint32_t rows, bool lists, uint32_t threads,
+                          const struct index_ivf_codebook *codebook, const atomic_bool *cancel,
+                          struct store_segment *segment)
 {
     struct index_build_options build = {.metric = bench->collection.metric,
                                         .dim = bench->base.dim,
@@ -177,51 +193,120 @@ static const struct index_segment *index_source(struct bench *bench, struct stor
                                         .thread_count = threads,
                                         .seed = 7,
                                         .cancel = cancel};
-    struct store_segment segment = {.info = {.kind = SEGMENT_HNSW, .recall = -1},
-                                    .release = index_segment_close};
-    bool lists = bench->lists &&
-                 source->window_start_ms / WINDOW_MS + (int64_t)bench->graphs < bench->windows;
     struct io *io = io_posix();
     struct error error = {0};
     struct index_segment *opened;
     int code;
     char temporary[PATH_MAX], final[PATH_MAX];
-    float *vectors = malloc((size_t)source->row_count * build.dim * sizeof(float));
 
-    if (lists)
-        segment.info.kind = SEGMENT_IVF_PQ;
-    for (uint32_t row = 0; row < source->row_count; row++) {
-        const float *vector;
-        uint32_t span;
-        check(store_row_vectors(source, row, &vector, &span, &error), &error);
-        memcpy(vectors + (size_t)row * build.dim, vector, build.dim * sizeof(float));
-    }
+    *segment = (struct store_segment){
+        .info = {.kind = lists ? SEGMENT_IVF_PQ : SEGMENT_HNSW, .recall = -1},
+        .release = index_segment_close};
     bench->build_seconds -= cpu_seconds();
-    code = write_segment(lists, shard, vectors, source->row_count, &build, temporary, &segment.info,
-                         &error);
+    code = write_segment(lists, shard, vectors, rows, &build, temporary, &segment->info, &error);
     bench->build_seconds += cpu_seconds();
     if (code == ERROR_CANCELLED) {
         free(vectors);
-        return NULL;
+        return false;
     }
     check(code, &error);
     snprintf(final, sizeof(final), "%.*s", (int)(strlen(temporary) - 4), temporary);
     check(io_rename(io, temporary, final, &error), &error);
-    check(index_segment_open(io, final, segment.info.file_number, build.metric, build.dim,
-                             source->row_count, &opened, &error),
+    check(index_segment_open(io, final, segment->info.file_number, build.metric, build.dim, rows,
+                             &opened, &error),
           &error);
     bench->effort_seconds -= cpu_seconds();
-    check(index_segment_measure_effort(opened, final,
-                                       &(struct index_effort_sample){.vectors = vectors,
-                                                                     .count = source->row_count,
-                                                                     .dim = build.dim},
-                                       &error),
+    check(index_segment_measure_effort(
+              opened, final,
+              &(struct index_effort_sample){.vectors = vectors, .count = rows, .dim = build.dim},
+              &error),
           &error);
     bench->effort_seconds += cpu_seconds();
     free(vectors);
-    segment.object = opened;
+    segment->object = opened;
+    return true;
+}
+
+static bool is_listed(const struct bench *bench, int64_t window_start_ms)
+{
+    return bench->lists && window_start_ms / WINDOW_MS + (int64_t)bench->graphs < bench->windows;
+}
+
+/* Builds and swaps the segment in, unless cancelled before (NULL then). It belongs to the shard. */
+static const struct index_segment *index_source(struct bench *bench, struct store_shard *shard,
+                                                const struct store_source *source, uint32_t threads,
+                                                const struct index_ivf_codebook *codebook,
+                                                const atomic_bool *cancel)
+{
+    float *vectors = malloc((size_t)source->row_count * bench->base.dim * sizeof(float));
+    struct store_segment segment;
+    struct error error = {0};
+
+    gather(bench, source, vectors);
+    if (!build_segment(bench, shard, vectors, source->row_count,
+                       is_listed(bench, source->window_start_ms), threads, codebook, cancel,
+                       &segment))
+        return NULL;
     check(store_shard_attach(shard, source->file_number, &segment, &error), &error);
-    return opened;
+    return segment.object;
+}
+
+/* One span over sealed windows, which lie one after another. */
+static void index_span(struct bench *bench, struct store_shard *shard, uint8_t tier,
+                       const struct store_source *sources, uint32_t count,
+                       const struct index_ivf_codebook *codebook)
+{
+    struct store_span_part parts[STORE_SPAN_PARTS_MAX];
+    struct store_segment segment;
+    struct error error = {0};
+    uint32_t rows = 0;
+    float *vectors;
+
+    for (uint32_t i = 0; i < count; i++)
+        rows += sources[i].row_count;
+    vectors = malloc((size_t)rows * bench->base.dim * sizeof(float));
+    rows = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        parts[i] = (struct store_span_part){.window_start_ms = sources[i].window_start_ms,
+                                            .file_number = sources[i].file_number,
+                                            .row_count = sources[i].row_count};
+        gather(bench, &sources[i], vectors + (size_t)rows * bench->base.dim);
+        rows += sources[i].row_count;
+    }
+    (void)build_segment(bench, shard, vectors, rows, is_listed(bench, sources[0].window_start_ms),
+                        2, codebook, NULL, &segment);
+    check(store_shard_attach_span(shard, &segment, tier, WINDOW_MS, parts, count, &error), &error);
+}
+
+/* What twcs would have once the newest window is quiet. */
+static void index_spans(struct bench *bench, struct store_shard *shard,
+                        const struct index_ivf_codebook *codebook)
+{
+    const struct twcs_policy policy = {.window_ms = WINDOW_MS};
+    const struct twcs_clock clock = {.watermark_ms = (int64_t)(bench->windows + 1) * WINDOW_MS};
+    struct store_snapshot *snapshot = store_snapshot_acquire(shard, 0);
+    size_t count, decision_count;
+    const struct store_source *sources = store_snapshot_sources(snapshot, &count);
+    struct twcs_span_window *windows = calloc(count + 1, sizeof(*windows));
+    struct twcs_span_decision *decisions = calloc(count + 1, sizeof(*decisions));
+
+    for (size_t i = 0; i < count; i++)
+        windows[i] = (struct twcs_span_window){.start_ms = sources[i].window_start_ms,
+                                               .length_ms = sources[i].window_length_ms,
+                                               .rows = sources[i].row_count,
+                                               .settled = sources[i].sealed,
+                                               .max_expiry_ms = TWCS_NEVER};
+    decision_count =
+        twcs_decide_spans(&policy, &clock, windows, count, NULL, 0, decisions, count + 1);
+    bench->build_seconds = bench->effort_seconds = 0;
+    for (size_t i = 0; i < decision_count; i++)
+        index_span(bench, shard, decisions[i].tier, &sources[decisions[i].first_window],
+                   (uint32_t)decisions[i].window_count, codebook);
+    printf("# %zu spans: builds %.2f s, measuring effort %.2f s of processor time\n",
+           decision_count, bench->build_seconds, bench->effort_seconds);
+    free(windows);
+    free(decisions);
+    store_snapshot_release(snapshot);
 }
 
 static void seal_and_index(struct bench *bench, struct store_shard *shard,
@@ -284,6 +369,11 @@ static struct measurement ask_all(struct bench *bench, struct query_view *view, 
                                   bool exact, const char *filter_json)
 {
     uint32_t count = bench->queries.count < QUERIES_MAX ? bench->queries.count : QUERIES_MAX;
+    int64_t time_ms = (int64_t)bench->windows * WINDOW_MS;
+    int64_t from_ms =
+        bench->range < 1 ? (int64_t)((double)time_ms * (1 - bench->range) / 2) : INT64_MIN;
+    int64_t to_ms =
+        bench->range < 1 ? from_ms + (int64_t)((double)time_ms * bench->range) : INT64_MAX;
     double start = cpu_seconds();
     uint64_t right = 0;
     double seconds, wall_ms[QUERIES_MAX];
@@ -298,8 +388,8 @@ static struct measurement ask_all(struct bench *bench, struct query_view *view, 
                                       .limit = K,
                                       .ef = ef,
                                       .exact = exact,
-                                      .from_ms = INT64_MIN,
-                                      .to_ms = INT64_MAX,
+                                      .from_ms = from_ms,
+                                      .to_ms = to_ms,
                                       .arena = &arena};
         arena_create(&arena, 0);
         if (filter_json) {
@@ -477,9 +567,11 @@ static void run(struct bench *bench, const char *parent, const char *efs, bool h
         load(bench, i);
         seal_and_index(bench, bench->shards[i], &codebook);
     }
-    index_codebook_delete(codebook);
     printf("# %u windows: builds %.2f s, measuring effort %.2f s of processor time\n",
            bench->windows, bench->build_seconds, bench->effort_seconds);
+    for (uint32_t i = 0; bench->spans && i < bench->shard_count; i++)
+        index_spans(bench, bench->shards[i], codebook);
+    index_codebook_delete(codebook);
     bench->build_seconds = bench->effort_seconds = 0;
     if (bench->build_threads > 0)
         measure_beside_builds(bench, bench->build_threads, bench->build_nice);
@@ -507,7 +599,7 @@ static const char usage[] =
     "usage: windrow-bench-serve --base F --queries F [--metric cosine|dot|l2]\n"
     "           [--kind hnsw|ivf_pq] [--graphs N] [--windows 1,10] [--shards N] [--ef LIST]\n"
     "           [--shuffle] [--recall R] [--threads N] [--no-filters] [--dir DIR]\n"
-    "           [--builders N [--nice M]]\n";
+    "           [--builders N [--nice M]] [--spans] [--range PART]\n";
 
 /* Which of three names the option has; the first when it is not given. */
 static int choice(int argc, char **argv, const char *name, const char *const names[3])
@@ -547,6 +639,8 @@ int main(int argc, char **argv)
     struct bench bench = {.shuffle = has_flag(argc, argv, "--shuffle"),
                           .shard_count = (uint32_t)atoi(option(argc, argv, "--shards", "1")),
                           .lists = kind == 1,
+                          .spans = has_flag(argc, argv, "--spans"),
+                          .range = atof(option(argc, argv, "--range", "1")),
                           .graphs = (uint32_t)atoi(option(argc, argv, "--graphs", "0")),
                           .build_threads = (uint32_t)atoi(option(argc, argv, "--builders", "0")),
                           .build_nice = atoi(option(argc, argv, "--nice", "10"))};

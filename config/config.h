@@ -42,6 +42,7 @@ enum config_style {
     CONFIG_STYLE_LEVELED,
     CONFIG_STYLE_HYBRID
 };
+enum config_spans { CONFIG_SPANS_OFF, CONFIG_SPANS_AUTO };
 enum config_index { CONFIG_INDEX_AUTO, CONFIG_INDEX_FLAT, CONFIG_INDEX_HNSW, CONFIG_INDEX_IVF_PQ };
 enum config_time_unit {
     CONFIG_TIME_MS,
@@ -91,7 +92,8 @@ struct config_collection {
     int64_t ivf_pq_after_ms;
     uint64_t flat_below_rows;
     uint64_t chunk_above_rows; /* 0: chunks are scanned */
-    double recall;             /* of a search's whole answer */
+    enum config_spans spans;
+    double recall; /* of a search's whole answer */
     double recall_floor;
     const char **payload_index;
     size_t payload_index_count;

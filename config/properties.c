@@ -321,6 +321,11 @@ static const struct property_choice index_kinds[] = {
     {"ivf_pq", CONFIG_INDEX_IVF_PQ, false},
 };
 
+static const struct property_choice spans_choices[] = {
+    {"auto", CONFIG_SPANS_AUTO, false},
+    {"off", CONFIG_SPANS_OFF, false},
+};
+
 /* clang-format off */
 const struct property properties[] = {
     {"node", PROPERTY_TEXT, PROPERTY_NULLABLE, GLOBAL(node), .default_yaml = "~",
@@ -572,6 +577,9 @@ const struct property properties[] = {
     {"collections.*.index.recall", PROPERTY_NUMBER, 0, OF(recall), .minimum = CONFIG_RECALL_MIN,
      .maximum = CONFIG_RECALL_MAX, .default_yaml = "0.95",
      .documentation = "Share of the true nearest rows that searches shall find, over all segments together, on average. How far a search goes in each follows from what was measured when the segment was built. A query that sets `hnsw_ef` or `exact` overrides it."},
+    {"collections.*.index.spans", PROPERTY_CHOICE, 0, OF(spans), .default_yaml = "off",
+     CHOICES(spans_choices),
+     .documentation = "`auto`: also build segments over 8 and 64 neighbouring sealed windows, so that searches over many windows go through few segments. Each row is then indexed up to three times in its life, and segments take up to three times the bytes. Built on the node that has the shard, not by remote builders; not for collections with `max_bytes` or without windows. A windrow that knows no spans cannot open the store then. `off`: none, and those that exist are dropped."},
     {"collections.*.index.recall_floor", PROPERTY_NUMBER, 0, OF(recall_floor), .maximum = 1,
      .default_yaml = "0.95", .documentation = "A new segment must find this share of the true neighbours of a sample. Otherwise it is rebuilt with stronger parameters; if that fails as well, it is not served."},
     {"collections.*.payload_index", PROPERTY_TEXT_LIST, 0, OF(payload_index),

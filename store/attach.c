@@ -27,10 +27,8 @@ static void publish_attachment(struct store_shard *shard, uint64_t sstable_numbe
     pthread_mutex_unlock(&shard->writer.lock);
 }
 
-/* Takes the checksum of the file that is about to be attached, so that verify can tell it from
- * another one. */
-static int read_checksum(struct store_shard *shard, struct store_segment_info *info,
-                         struct error *error)
+int segment_read_checksum(struct store_shard *shard, struct store_segment_info *info,
+                          struct error *error)
 {
     struct table_map map = {0};
     int code =
@@ -91,7 +89,7 @@ int store_shard_attach(struct store_shard *shard, uint64_t file_number,
     int code;
 
     garbage_collect_behind(shard);
-    code = read_checksum(shard, &known.info, error);
+    code = segment_read_checksum(shard, &known.info, error);
     pthread_mutex_lock(&shard->commit.lock);
     if (code == 0)
         code = shard_check_running(shard, error);
@@ -99,7 +97,7 @@ int store_shard_attach(struct store_shard *shard, uint64_t file_number,
     if (code == 0 && !version_find(version, file_number))
         code = no_such_file(error, file_number);
     if (code == 0) {
-        attachment = attachment_new(&shard->garbage, &known);
+        attachment = attachment_new(&shard->garbage, &known, NULL);
         code = change_segment(shard, file_number, &known.info, attachment, error);
         if (code == 0) {
             windows_pending_done(&shard->windows, known.info.file_number);
@@ -128,7 +126,8 @@ int store_shard_load_segment(struct store_shard *shard, uint64_t file_number, vo
         code = no_such_file(error, file_number);
     } else if (object) {
         segment.info = entry->attachment->segment.info;
-        publish_attachment(shard, file_number, attachment_new(&shard->garbage, &segment), false);
+        publish_attachment(shard, file_number, attachment_new(&shard->garbage, &segment, NULL),
+                           false);
     } else {
         code = shard_check_running(shard, error);
         if (code == 0)

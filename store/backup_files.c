@@ -134,6 +134,8 @@ int backup_bring_tables(struct backup_files *files, const struct manifest_state 
 
     for (size_t i = 0; i < state->table_count && code == 0; i++)
         code = bring_table(files, &state->tables[i], error);
+    for (size_t i = 0; i < state->span_count && code == 0; i++)
+        code = bring(files, state->spans[i].segment.file_number, "segment", false, error);
     for (size_t i = 0; i < state->log_count && code == 0; i++)
         code = bring(files, state->logs[i].number, "log", true, error);
     return code == 0 ? io_sync_directory(files->io, files->to, error) : code;

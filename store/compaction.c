@@ -121,6 +121,7 @@ static void publish(struct compaction *compaction)
         version_drop_sstable(next, sstables[i]);
     for (size_t i = 0; i < compaction->outputs.count; i++)
         version_add_sstable(next, compaction->outputs.items[i].sstable, NULL);
+    version_drop_dead_spans(shard, next);
     version_publish(shard, next);
     pthread_mutex_unlock(&shard->writer.lock);
     if (compaction->rebuilds)

@@ -192,6 +192,34 @@ static void reserve_chunks(struct describe_job *job, const struct version *versi
     }
 }
 
+static void add_spans(struct describe_job *job, const struct version *version)
+{
+    struct store_shard_info *info = job->info;
+
+    info->spans =
+        memory_checked(arena_calloc(job->arena, version->span_count + 1, sizeof(*info->spans)));
+    for (size_t i = 0; i < version->span_count; i++) {
+        const struct attachment *attachment = version->spans[i].attachment;
+        const struct span *span = attachment->span;
+        struct store_span_info *to = &info->spans[info->span_count++];
+        bool *live = memory_checked(arena_calloc(job->arena, span->part_count, sizeof(*live)));
+        struct store_span_part *parts =
+            memory_checked(arena_calloc(job->arena, span->part_count, sizeof(*parts)));
+        *to = (struct store_span_info){.segment = attachment->segment.info,
+                                       .tier = span->tier,
+                                       .window_length_ms = span->window_length_ms,
+                                       .live = live,
+                                       .part_count = span->part_count,
+                                       .rows = span->row_count};
+        to->parts = memcpy(parts, span->parts, span->part_count * sizeof(*parts));
+        for (uint32_t part = 0; part < span->part_count; part++) {
+            live[part] = version->spans[i].places[part] != STORE_SPAN_DEAD;
+            to->live_rows += live[part] ? span->parts[part].row_count : 0;
+        }
+        info->bytes[STORE_BYTES_SEGMENT] += to->segment.bytes;
+    }
+}
+
 /* Each window once. */
 static void add_damages(struct describe_job *job)
 {
@@ -291,6 +319,7 @@ void store_shard_describe(struct store_shard *shard, struct arena *arena,
     reserve_chunks(&job, version);
     for (size_t i = 0; i < version->entry_count; i++)
         add_sstable(&job, &version->entries[i]);
+    add_spans(&job, version);
     pthread_mutex_lock(&shard->windows.lock);
     for (size_t i = 0; i < version->memtable_count; i++)
         add_memtable(&job, version->memtables[i]);

@@ -14,6 +14,7 @@ static void publish_without(struct store_shard *shard, int64_t start_ms, int64_t
     next = version_copy(atomic_load(&shard->versions.current));
     while (version_window(next, start_ms, length_ms, &first) > 0)
         version_drop_sstable(next, next->entries[first].sstable);
+    version_drop_dead_spans(shard, next);
     version_publish(shard, next);
     pthread_mutex_unlock(&shard->writer.lock);
 }

@@ -187,6 +187,26 @@ static void report_table(struct report *report, const struct manifest_table *tab
     report_item_end(report);
 }
 
+static void report_span(struct report *report, const struct manifest_state *state,
+                        const struct span *span)
+{
+    uint32_t live_parts = 0;
+
+    for (uint32_t i = 0; i < span->part_count; i++)
+        live_parts += manifest_state_table(state, span->parts[i].file_number) != NULL;
+    report_item_begin(report);
+    report_u64(report, "segment_number", span->segment.file_number);
+    report_hex(report, "segment_checksum", span->segment.checksum);
+    report_u64(report, "tier", span->tier);
+    report_time(report, "first_window_start", span->parts[0].window_start_ms);
+    report_time(report, "last_window_start", span->parts[span->part_count - 1].window_start_ms);
+    report_i64(report, "window_length_ms", span->window_length_ms);
+    report_u64(report, "rows", span->row_count);
+    report_u64(report, "parts", span->part_count);
+    report_u64(report, "live_parts", live_parts);
+    report_item_end(report);
+}
+
 static void report_state(struct report *report, const struct manifest_state *state)
 {
     report_u64(report, "dim", state->dim);
@@ -199,6 +219,10 @@ static void report_state(struct report *report, const struct manifest_state *sta
     report_list_begin(report, "tables");
     for (size_t i = 0; i < state->table_count; i++)
         report_table(report, &state->tables[i]);
+    report_list_end(report);
+    report_list_begin(report, "spans");
+    for (size_t i = 0; i < state->span_count; i++)
+        report_span(report, state, &state->spans[i]);
     report_list_end(report);
     report_list_begin(report, "logs");
     for (size_t i = 0; i < state->log_count; i++) {

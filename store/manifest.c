@@ -32,7 +32,8 @@ static int write_file(struct manifest *manifest, uint64_t number, const char *pa
     int code;
 
     manifest_state_encode(&manifest->state, &edit);
-    manifest_frame_encode(&frame, number, 0, 0, edit.body.data, edit.body.size);
+    manifest_frame_encode(&frame, manifest->state.version, number, 0, 0, edit.body.data,
+                          edit.body.size);
     *file = -1;
     code = io_open(manifest->io, path, IO_WRITE | IO_CREATE | IO_TRUNCATE, file, error);
     if (code == 0)
@@ -76,10 +77,11 @@ void manifest_count_bytes(struct manifest *manifest, struct metric *bytes_writte
 /* Order of a roll. The new file is whole and durable, name included, before CURRENT names it; the
  * old one goes only after that. A crash before the rename leaves an orphan, one after it leaves the
  * old file as an orphan; both are removed when the shard is opened. */
-/* Starts the next manifest file from the state. ERROR_NO_SPACE leaves the old one in use. */
-static int manifest_roll(struct manifest *manifest, struct error *error)
+/* Starts the next manifest file from the state, in which there may be `spans` from now on. ERROR_NO_SPACE leaves the old one in use. */
+static int manifest_roll(struct manifest *manifest, bool spans, struct error *error)
 {
     uint64_t number = manifest->manifest_number + 1;
+    uint16_t version = manifest->state.version;
     char path[PATH_MAX];
     char *old_path = manifest->path;
     uint64_t size_bytes;
@@ -87,10 +89,13 @@ static int manifest_roll(struct manifest *manifest, struct error *error)
     int code;
 
     manifest_path(manifest->directory, number, path);
+    manifest->state.version =
+        spans || manifest->state.span_count > 0 ? MANIFEST_VERSION_SPANS : MANIFEST_VERSION;
     code = write_file(manifest, number, path, &file, &size_bytes, error);
     if (code == 0)
         code = write_current(manifest, number, error);
     if (code != 0) {
+        manifest->state.version = version;
         if (file >= 0)
             (void)io_close(manifest->io, file, path,
                            ERROR_IGNORED); /* the first error is reported */
@@ -136,7 +141,7 @@ int manifest_write_new(struct io *io, const char *directory, const struct manife
     int code;
 
     manifest.directory = memory_checked(strdup(directory));
-    code = manifest_roll(&manifest, error);
+    code = manifest_roll(&manifest, false, error);
     if (manifest.file >= 0)
         (void)io_close(io, manifest.file, manifest.path, ERROR_IGNORED); /* all of it is synced */
     free(manifest.directory);
@@ -177,7 +182,7 @@ static int manifest_start(struct manifest *manifest, uint32_t dim, uint32_t metr
                                               .next_log_generation = 1,
                                               .next_offset = -1,
                                               .clock = {INT64_MIN, 0, 0}};
-    return manifest_roll(manifest, error);
+    return manifest_roll(manifest, false, error);
 }
 
 /* The end of the file may be torn: a crash during the last commit. What is read is synced, as it may
@@ -206,7 +211,7 @@ static int manifest_resume(struct manifest *manifest, uint64_t number, struct er
     if (code == 0)
         code = io_sync_directory(manifest->io, manifest->directory, error);
     if (code == 0 && !clean)
-        code = manifest_roll(manifest, error);
+        code = manifest_roll(manifest, false, error);
     /* Without space the torn end stays and the next edit is written over it. */
     return code == ERROR_NO_SPACE ? 0 : code;
 }
@@ -264,8 +269,8 @@ static int commit_body(struct manifest *manifest, const struct buffer *body, str
     struct buffer frame = {0};
     int code;
 
-    manifest_frame_encode(&frame, manifest->manifest_number, manifest->sequence, manifest->position,
-                          body->data, body->size);
+    manifest_frame_encode(&frame, manifest->state.version, manifest->manifest_number,
+                          manifest->sequence, manifest->position, body->data, body->size);
     code = io_write(manifest->io, manifest->file, manifest->path, frame.data, frame.size,
                     manifest->position, error);
     if (code != 0 && code != ERROR_NO_SPACE)
@@ -296,13 +301,17 @@ static void complete_edit(struct manifest *manifest, struct manifest_edit *edit)
 
 int manifest_commit(struct manifest *manifest, struct manifest_edit *edit, struct error *error)
 {
+    bool first_span;
     int code = 0;
 
     pthread_mutex_lock(&manifest->lock);
-    if (manifest->position > manifest->roll_bytes &&
-        manifest->position > manifest->snapshot_bytes * 4)
-        code = manifest_roll(manifest, error);
-    if (code == ERROR_NO_SPACE)
+    /* A frame that a former windrow does not know would look to it like the torn end of the file:
+     * it has to meet one at the beginning. */
+    first_span = edit->has_span && manifest->state.version < MANIFEST_VERSION_SPANS;
+    if (first_span || (manifest->position > manifest->roll_bytes &&
+                       manifest->position > manifest->snapshot_bytes * 4))
+        code = manifest_roll(manifest, first_span, error);
+    if (code == ERROR_NO_SPACE && !first_span)
         code = 0; /* the old file goes on */
     if (code == 0) {
         complete_edit(manifest, edit);
@@ -356,6 +365,17 @@ void manifest_forget(struct manifest *manifest, uint64_t number)
     }
     manifest->forgotten[manifest->forgotten_count++] = number;
     pthread_mutex_unlock(&manifest->lock);
+}
+
+bool manifest_has_span(struct manifest *manifest, uint64_t number)
+{
+    bool found = false;
+
+    pthread_mutex_lock(&manifest->lock);
+    for (size_t i = 0; i < manifest->state.span_count; i++)
+        found |= manifest->state.spans[i].segment.file_number == number;
+    pthread_mutex_unlock(&manifest->lock);
+    return found;
 }
 
 uint64_t manifest_bytes(struct manifest *manifest)

@@ -20,6 +20,7 @@
 #include "base/buffer.h"
 #include "base/error.h"
 #include "base/io.h"
+#include "store/span.h"
 #include "store/store.h"
 #include "store/table.h"
 
@@ -45,6 +46,7 @@ struct manifest_log {
 
 /* Everything the edits so far add up to. */
 struct manifest_state {
+    uint16_t version; /* of the file that it is in; MANIFEST_VERSION_SPANS once there was a span */
     uint32_t dim;
     uint32_t metric;
     uint64_t next_file_number; /* numbers below are reserved; files above are not ours to judge */
@@ -57,6 +59,8 @@ struct manifest_state {
     size_t table_count, table_capacity;
     struct manifest_log *logs;
     size_t log_count, log_capacity;
+    struct span *spans;
+    size_t span_count, span_capacity;
     uint64_t *dropped; /* numbers of files that may still exist */
     size_t dropped_count, dropped_capacity;
 };
@@ -64,6 +68,7 @@ struct manifest_state {
 /* Changes that apply together. `struct manifest_edit edit = {0}` starts one. */
 struct manifest_edit {
     struct buffer body;
+    bool has_span; /* earlier versions of windrow must refuse it */
 };
 
 void manifest_edit_destroy(struct manifest_edit *edit);
@@ -90,6 +95,9 @@ void manifest_edit_mask(struct manifest_edit *edit, uint64_t table_number, uint6
 /** `segment->file_number` 0 takes the segment away. */
 void manifest_edit_segment(struct manifest_edit *edit, uint64_t table_number,
                            const struct store_segment_info *segment);
+/** Creates the span. */
+void manifest_edit_span(struct manifest_edit *edit, const struct span *span);
+void manifest_edit_span_drop(struct manifest_edit *edit, uint64_t number);
 /** A log file comes into use (again) with this generation. */
 void manifest_edit_log_use(struct manifest_edit *edit, const struct manifest_log *log);
 void manifest_edit_log_done(struct manifest_edit *edit, uint64_t number);
@@ -144,6 +152,9 @@ void manifest_copy_state(struct manifest *manifest, struct manifest_state *state
 /** Makes the folder a shard of this state, durably: MANIFEST-1, then CURRENT. */
 int manifest_write_new(struct io *io, const char *directory, const struct manifest_state *state,
                        struct error *error);
+
+/** Whether the span of this number still belongs to the shard. Any thread. */
+bool manifest_has_span(struct manifest *manifest, uint64_t number);
 
 /** A fresh file number, reserved durably. Any thread. */
 int manifest_reserve(struct manifest *manifest, uint64_t *number, struct error *error);

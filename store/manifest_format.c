@@ -24,11 +24,12 @@ static uint64_t frame_checksum(const uint8_t *bytes, uint64_t frame_bytes, uint6
                           sequence, position);
 }
 
-void manifest_frame_encode(struct buffer *out, uint64_t manifest_number, uint64_t sequence,
-                           uint64_t position, const uint8_t *body, size_t body_bytes)
+void manifest_frame_encode(struct buffer *out, uint16_t version, uint64_t manifest_number,
+                           uint64_t sequence, uint64_t position, const uint8_t *body,
+                           size_t body_bytes)
 {
     struct manifest_frame_header header = {.magic = MANIFEST_MAGIC,
-                                           .version = MANIFEST_VERSION,
+                                           .version = version,
                                            .manifest_number = manifest_number,
                                            .sequence = sequence,
                                            .position = position,
@@ -58,7 +59,7 @@ const struct manifest_frame_header *manifest_frame_parse(const uint8_t *bytes, u
 
     if (available < sizeof(*header) || header->magic != MANIFEST_MAGIC)
         problem = "no frame";
-    else if (header->version != MANIFEST_VERSION)
+    else if (header->version != MANIFEST_VERSION && header->version != MANIFEST_VERSION_SPANS)
         problem = "unknown version";
     else if (header->manifest_number != manifest_number || header->position != position ||
              header->sequence != sequence)
@@ -158,6 +159,7 @@ static int apply_frames(const uint8_t *bytes, uint64_t size, uint64_t number,
                 return error_set(error, ERROR_CORRUPT, "byte %" PRIu64 ": %s", *end, local.text);
             return 0;
         }
+        state->version = header->version;
         code =
             manifest_state_apply(state, bytes + *end + sizeof(*header), header->body_bytes, error);
         if (code != 0)

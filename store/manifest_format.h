@@ -23,7 +23,9 @@
 
 #define MANIFEST_MAGIC UINT32_C(0x4e414d57) /* "WMAN" */
 
-enum { MANIFEST_FRAME_ALIGNMENT = 4096, MANIFEST_VERSION = 1 };
+/* Every frame of a file has the version of the file. A state without spans is written as version 1,
+ * which all versions of windrow read; those before spans refuse the other one. */
+enum { MANIFEST_FRAME_ALIGNMENT = 4096, MANIFEST_VERSION = 1, MANIFEST_VERSION_SPANS = 2 };
 
 struct manifest_frame_header {
     uint64_t checksum; /* XXH3 of bytes [8, frame_bytes) seeded with number, sequence, position */
@@ -59,12 +61,17 @@ enum manifest_record {
     MANIFEST_LEVEL = 14,     /* u64 table, u8 level; a table without one is in level 0 */
     MANIFEST_SEGMENT_CHECKSUM = 15, /* u64 table, u64 checksum of the segment's whole file */
     /* i64 offset, u64 hash; of the progress before it, which without one has none */
-    MANIFEST_TOPIC_FINGERPRINT = 16
+    MANIFEST_TOPIC_FINGERPRINT = 16,
+    /* u64 number, u64 bytes, 16 bytes kind, f64 recall, u64 checksum, u8 tier, i64 window length,
+     * u32 parts; for each: i64 window start, u64 run, u32 rows */
+    MANIFEST_SPAN = 17,
+    MANIFEST_SPAN_DROP = 18 /* u64 number */
 };
 
 /** Appends a whole frame around `body` to `out`. */
-void manifest_frame_encode(struct buffer *out, uint64_t manifest_number, uint64_t sequence,
-                           uint64_t position, const uint8_t *body, size_t body_bytes);
+void manifest_frame_encode(struct buffer *out, uint16_t version, uint64_t manifest_number,
+                           uint64_t sequence, uint64_t position, const uint8_t *body,
+                           size_t body_bytes);
 
 /** Checks the frame at `bytes` (8-byte aligned); NULL and ERROR_CORRUPT when it is none. */
 const struct manifest_frame_header *manifest_frame_parse(const uint8_t *bytes, uint64_t available,

@@ -225,6 +225,20 @@ void manifest_edit_segment(struct manifest_edit *edit, uint64_t table_number,
     put_segment_checksum(edit, table_number, segment);
 }
 
+void manifest_edit_span(struct manifest_edit *edit, const struct span *span)
+{
+    wire_put_u8(&edit->body, MANIFEST_SPAN);
+    put_segment(&edit->body, &span->segment);
+    wire_put_u64(&edit->body, span->segment.checksum);
+    span_put_parts(&edit->body, span);
+    edit->has_span = true;
+}
+
+void manifest_edit_span_drop(struct manifest_edit *edit, uint64_t number)
+{
+    put_number(edit, MANIFEST_SPAN_DROP, number);
+}
+
 void manifest_edit_log_use(struct manifest_edit *edit, const struct manifest_log *log)
 {
     put_number(edit, MANIFEST_LOG_USE, log->number);
@@ -285,6 +299,14 @@ struct manifest_log *manifest_state_log(const struct manifest_state *state, uint
     return NULL;
 }
 
+static struct span *find_span(const struct manifest_state *state, uint64_t number)
+{
+    for (size_t i = 0; i < state->span_count; i++)
+        if (state->spans[i].segment.file_number == number)
+            return &state->spans[i];
+    return NULL;
+}
+
 bool manifest_state_refers(const struct manifest_state *state, uint64_t number)
 {
     if (manifest_state_log(state, number))
@@ -295,7 +317,7 @@ bool manifest_state_refers(const struct manifest_state *state, uint64_t number)
             table->segment.file_number == number)
             return true;
     }
-    return false;
+    return find_span(state, number) != NULL;
 }
 
 static void state_drop(struct manifest_state *state, uint64_t number)
@@ -316,6 +338,37 @@ static void state_forget(struct manifest_state *state, uint64_t number)
         }
 }
 
+/* Whether the run of some part belongs to the shard. *agrees: those that do are sealed runs with the
+ * rows and the window that the span has for them. */
+static bool is_span_live(const struct manifest_state *state, const struct span *span, bool *agrees)
+{
+    bool live = false;
+
+    *agrees = true;
+    for (uint32_t i = 0; i < span->part_count; i++) {
+        const struct store_span_part *part = &span->parts[i];
+        const struct manifest_table *table = manifest_state_table(state, part->file_number);
+        if (!table)
+            continue;
+        live = true;
+        *agrees &= table->sealed && table->info.row_count == part->row_count &&
+                   table->description.window_start_ms == part->window_start_ms &&
+                   table->description.window_length_ms == span->window_length_ms;
+    }
+    return live;
+}
+
+/* What is known of a run that spans cover may change in its mask and segment only. */
+static bool spans_agree(const struct manifest_state *state, uint64_t table_number)
+{
+    bool agrees = true;
+
+    for (size_t i = 0; i < state->span_count && agrees; i++)
+        if (span_covers(&state->spans[i], table_number))
+            (void)is_span_live(state, &state->spans[i], &agrees);
+    return agrees;
+}
+
 static bool apply_table(struct manifest_state *state, struct wire_reader *in)
 {
     struct manifest_table table;
@@ -334,7 +387,50 @@ static bool apply_table(struct manifest_state *state, struct wire_reader *in)
         slot = &state->tables[state->table_count++];
     }
     *slot = table;
+    return spans_agree(state, table.description.file_number);
+}
+
+static bool apply_span_drop(struct manifest_state *state, uint64_t number)
+{
+    struct span *span = find_span(state, number);
+
+    if (!span)
+        return false;
+    state_drop(state, number);
+    span_destroy(span);
+    *span = state->spans[--state->span_count];
     return true;
+}
+
+static bool apply_span(struct manifest_state *state, struct wire_reader *in)
+{
+    struct span span = {0};
+    bool agrees;
+
+    read_segment(in, &span.segment);
+    span.segment.checksum = wire_read_u64(in);
+    if (span.segment.file_number == 0 || find_span(state, span.segment.file_number) ||
+        !span_read_parts(in, &span))
+        return false;
+    if (!is_span_live(state, &span, &agrees) || !agrees) {
+        span_destroy(&span);
+        return false;
+    }
+    state->spans =
+        array_grow(state->spans, state->span_count, &state->span_capacity, sizeof(*state->spans));
+    state->spans[state->span_count++] = span;
+    return true;
+}
+
+/* A span goes with the last of its parts. */
+static void drop_dead_spans(struct manifest_state *state, uint64_t table_number)
+{
+    for (size_t i = state->span_count; i-- > 0;) {
+        bool agrees;
+        if (span_covers(&state->spans[i], table_number) &&
+            !is_span_live(state, &state->spans[i], &agrees))
+            (void)apply_span_drop(state, state->spans[i].segment.file_number);
+    }
 }
 
 static bool apply_table_drop(struct manifest_state *state, uint64_t number)
@@ -349,6 +445,7 @@ static bool apply_table_drop(struct manifest_state *state, uint64_t number)
     /* Order is kept: tables of a window stay oldest first. */
     memmove(table, table + 1,
             (size_t)(state->tables + --state->table_count - table) * sizeof(*table));
+    drop_dead_spans(state, number);
     return true;
 }
 
@@ -493,6 +590,10 @@ static bool apply_record(struct manifest_state *state, struct wire_reader *in)
         return apply_segment_checksum(state, in);
     case MANIFEST_SEGMENT:
         return apply_segment(state, in);
+    case MANIFEST_SPAN:
+        return apply_span(state, in);
+    case MANIFEST_SPAN_DROP:
+        return apply_span_drop(state, wire_read_u64(in));
     case MANIFEST_LOG_USE:
         return apply_log_use(state, in);
     case MANIFEST_LOG_DONE:
@@ -533,12 +634,17 @@ void manifest_state_encode(const struct manifest_state *state, struct manifest_e
         manifest_edit_log_use(edit, &state->logs[i]);
     for (size_t i = 0; i < state->table_count; i++)
         manifest_edit_table(edit, &state->tables[i]);
+    for (size_t i = 0; i < state->span_count; i++) /* behind the tables that they are over */
+        manifest_edit_span(edit, &state->spans[i]);
     for (size_t i = 0; i < state->dropped_count; i++)
         manifest_edit_dropped(edit, state->dropped[i]);
 }
 
 void manifest_state_destroy(struct manifest_state *state)
 {
+    for (size_t i = 0; i < state->span_count; i++)
+        span_destroy(&state->spans[i]);
+    free(state->spans);
     free(state->tables);
     free(state->logs);
     free(state->dropped);

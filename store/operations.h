@@ -89,6 +89,18 @@ void garbage_collect_behind(struct store_shard *shard);
 /** Bytes of files that wait to be unlinked. */
 uint64_t garbage_bytes(struct store_shard *shard);
 
+/* span_attach.c */
+
+/** Takes spans out of a version about to be published that the edit before it has dropped. */
+void version_drop_dead_spans(struct store_shard *shard, struct version *version);
+
+/* attach.c */
+
+/** Takes the checksum of a segment's file that is about to be attached, so that verify can tell it
+ * from another one. */
+int segment_read_checksum(struct store_shard *shard, struct store_segment_info *info,
+                          struct error *error);
+
 /* log_preallocator.c */
 
 enum {

@@ -176,9 +176,13 @@ static void publish_sstables(struct recovery *recovery)
         if (window_damaged(shard, table))
             continue;
         if (segment.info.file_number != 0)
-            attachment = attachment_new(&shard->garbage, &segment);
+            attachment = attachment_new(&shard->garbage, &segment, NULL);
         version_add_sstable(version, recovery->sstables[i], attachment);
         attachment_unref(attachment);
+    }
+    for (size_t i = 0; i < state->span_count; i++) {
+        const struct store_segment segment = {.info = state->spans[i].segment};
+        version_add_span(version, attachment_new(&shard->garbage, &segment, &state->spans[i]));
     }
     version_publish(shard, version);
 }

@@ -45,6 +45,32 @@ static void fill_sstable(struct store_source *source, const struct version_entry
         .inner = sstable};
 }
 
+/* Those whose index is loaded. */
+static void fill_spans(struct store_snapshot *snapshot, const struct version *version)
+{
+    snapshot->spans = (struct store_span *)&snapshot->sources[snapshot->source_count];
+    snapshot->span_count = 0;
+    for (size_t i = 0; i < version->span_count; i++) {
+        const struct attachment *attachment = version->spans[i].attachment;
+        if (!attachment->segment.object)
+            continue;
+        snapshot->spans[snapshot->span_count++] =
+            (struct store_span){.segment = &attachment->segment,
+                                .tier = attachment->span->tier,
+                                .row_count = attachment->span->row_count,
+                                .part_count = attachment->span->part_count,
+                                .parts = attachment->span->parts,
+                                .places = version->spans[i].places,
+                                .first_source = version->memtable_count};
+    }
+}
+
+const struct store_span *store_snapshot_spans(const struct store_snapshot *snapshot, size_t *count)
+{
+    *count = snapshot->span_count;
+    return snapshot->spans;
+}
+
 struct store_snapshot *store_snapshot_acquire(struct store_shard *shard, int64_t now_ms)
 {
     return snapshot_acquire_between(shard, now_ms, NULL, NULL);
@@ -71,7 +97,8 @@ struct store_snapshot *snapshot_acquire_between(struct store_shard *shard, int64
         version_unref(version);
     }
     count = version->memtable_count + version->entry_count;
-    snapshot = memory_checked(malloc(sizeof(*snapshot) + count * sizeof(snapshot->sources[0])));
+    snapshot = memory_checked(malloc(sizeof(*snapshot) + count * sizeof(snapshot->sources[0]) +
+                                     version->span_count * sizeof(snapshot->spans[0])));
     snapshot->shard = shard;
     snapshot->version = version;
     snapshot->visible = visible;
@@ -84,6 +111,7 @@ struct store_snapshot *snapshot_acquire_between(struct store_shard *shard, int64
         fill_memtable(&snapshot->sources[i], version->memtables[i]);
     for (size_t i = 0; i < version->entry_count; i++)
         fill_sstable(&snapshot->sources[version->memtable_count + i], &version->entries[i]);
+    fill_spans(snapshot, version);
     return snapshot;
 }
 

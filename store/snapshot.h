@@ -16,6 +16,8 @@ struct store_snapshot {
     int64_t ttl_ms;
     int64_t watermark_ms;
     size_t source_count;
+    struct store_span *spans; /* behind the sources */
+    size_t span_count;
     struct store_source sources[]; /* memtables in the version's order, then its entries */
 };
 

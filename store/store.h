@@ -311,6 +311,29 @@ struct store_window_info {
     int64_t last_arrival_wall_ms;       /* 0 when unknown after a restart */
 };
 
+/* Spans: one index over several sealed runs of neighbouring windows. */
+
+enum { STORE_SPAN_TIERS = 2, STORE_SPAN_PARTS_MAX = 1024 };
+
+/* What a span covers of one window. Its rows are [first_row, first_row + row_count) of the span, in
+ * the order that they have in the run. */
+struct store_span_part {
+    int64_t window_start_ms;
+    uint64_t file_number; /* of the sealed run */
+    uint32_t first_row;   /* the store fills it in */
+    uint32_t row_count;
+};
+
+struct store_span_info {
+    struct store_segment_info segment;
+    uint8_t tier; /* 1: few windows; each further tier has more */
+    int64_t window_length_ms;
+    const struct store_span_part *parts; /* by time, in the describe arena */
+    const bool *live;                    /* by part: its run is still the window's */
+    uint32_t part_count;
+    uint64_t rows, live_rows; /* of all parts, of the live ones */
+};
+
 /* A window that is taken out because of damaged bytes. */
 struct store_damage_info {
     int64_t start_ms, length_ms;
@@ -341,6 +364,8 @@ struct store_shard_info {
     uint32_t immutable_memtables; /* full ones that a flush has yet to write */
     struct store_damage_info *damages;
     size_t damage_count;
+    struct store_span_info *spans;
+    size_t span_count;
     uint64_t memtable_bytes;
     uint64_t log_bytes;
     int64_t next_offset;
@@ -482,6 +507,21 @@ int store_shard_attach(struct store_shard *shard, uint64_t file_number,
 int store_shard_load_segment(struct store_shard *shard, uint64_t file_number, void *object,
                              void (*release)(void *object), struct error *error);
 
+/** Attaches a span of this tier over the runs that `parts` name, by time: DIR/n.segment must be
+ * complete as for store_shard_attach. One manifest edit, which also drops spans of the tier that
+ * share a window with it. Parts whose run has gone meanwhile are dead from the start;
+ * ERROR_NOT_FOUND when they have more than half of the rows. Takes over `segment->object` on success
+ * only. */
+int store_shard_attach_span(struct store_shard *shard, const struct store_segment *segment,
+                            uint8_t tier, int64_t window_length_ms,
+                            const struct store_span_part *parts, uint32_t part_count,
+                            struct error *error);
+
+/** As store_shard_load_segment, for a span, told by the number of its file. With `object` NULL the
+ * span is dropped: it was damaged, or pays no longer. */
+int store_shard_load_span(struct store_shard *shard, uint64_t file_number, void *object,
+                          void (*release)(void *object), struct error *error);
+
 /** Text about windows taken out because of damaged bytes, or NULL. */
 const char *store_shard_damage(const struct store_shard *shard);
 
@@ -516,6 +556,22 @@ int64_t store_snapshot_watermark_ms(const struct store_snapshot *snapshot);
 /** Sources, memtables newest first, then windows ascending. Valid until release. */
 const struct store_source *store_snapshot_sources(const struct store_snapshot *snapshot,
                                                   size_t *count);
+
+#define STORE_SPAN_DEAD UINT32_MAX
+
+/* A span inside a snapshot, with its index loaded. */
+struct store_span {
+    const struct store_segment *segment;
+    uint8_t tier;
+    uint32_t row_count, part_count;
+    const struct store_span_part *parts;
+    const uint32_t
+        *places; /* by part: its source, counted from `first_source`, or STORE_SPAN_DEAD */
+    size_t first_source;
+};
+
+/** Spans, in no order. Valid until release. */
+const struct store_span *store_snapshot_spans(const struct store_snapshot *snapshot, size_t *count);
 
 /** Whether a row may be returned: below the visible offset, not dead, not expired. A few ns. */
 bool store_row_visible(const struct store_snapshot *snapshot, const struct store_source *source,

@@ -67,29 +67,29 @@ static void verify_mask(struct verification *verification, const char *directory
 /* The segment's own format is the indexer's, which is asked once the bytes are those that were
  * attached. */
 static void verify_segment(struct verification *verification, const char *directory, uint32_t dim,
-                           const struct manifest_table *table)
+                           const struct store_segment_info *segment, uint64_t row_count)
 {
     struct table_map map = {0};
     struct error error = {0};
     int code;
 
-    if (table->segment.file_number == 0)
+    if (segment->file_number == 0)
         return;
-    if (table_map_open(verification->io, directory, table->segment.file_number, "segment", 0, &map,
+    if (table_map_open(verification->io, directory, segment->file_number, "segment", 0, &map,
                        &error) != 0) {
         note(verification, "%s", error.text);
         return;
     }
-    if (map.size_bytes != table->segment.bytes)
+    if (map.size_bytes != segment->bytes)
         note(verification, "%s: %" PRIu64 " bytes, the manifest says %" PRIu64, map.path,
-             map.size_bytes, table->segment.bytes);
-    else if (table->segment.checksum != 0 &&
-             manifest_segment_checksum(map.bytes, map.size_bytes, table->segment.file_number) !=
-                 table->segment.checksum)
+             map.size_bytes, segment->bytes);
+    else if (segment->checksum != 0 &&
+             manifest_segment_checksum(map.bytes, map.size_bytes, segment->file_number) !=
+                 segment->checksum)
         note(verification, "%s: checksum of the file does not match", map.path);
     else if (verification->check) {
-        code = verification->check(verification->io, map.path, table->segment.file_number, dim,
-                                   (uint32_t)table->info.row_count, &error);
+        code = verification->check(verification->io, map.path, segment->file_number, dim,
+                                   (uint32_t)row_count, &error);
         if (code != 0 && code != ERROR_UNSUPPORTED)
             note(verification, "%s: %s", map.path, error.text);
     }
@@ -110,7 +110,7 @@ static void verify_table(struct verification *verification, const char *director
         (void)table_verify(table, verification->findings, &error);
     table_close(table);
     verify_mask(verification, directory, known);
-    verify_segment(verification, directory, dim, known);
+    verify_segment(verification, directory, dim, &known->segment, known->info.row_count);
 }
 
 static void verify_windows(struct verification *verification, const char *directory,
@@ -285,6 +285,9 @@ static void verify_state(struct verification *verification, const char *director
         note(verification, "%s", error.text);
     for (size_t i = 0; i < state.table_count; i++)
         verify_table(verification, directory, state.dim, &state.tables[i]);
+    for (size_t i = 0; i < state.span_count; i++)
+        verify_segment(verification, directory, state.dim, &state.spans[i].segment,
+                       state.spans[i].row_count);
     verify_windows(verification, directory, &state);
     verify_logs(verification, directory, &state);
     manifest_state_destroy(&state);

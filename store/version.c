@@ -37,6 +37,12 @@ struct version *version_copy(const struct version *from)
     }
     version->memtable_count = memtables;
     version->entry_count = entries;
+    version->span_count = from ? from->span_count : 0;
+    version->spans = memory_new(version->span_count, sizeof(*version->spans));
+    for (size_t i = 0; i < version->span_count; i++) {
+        version->spans[i].attachment = from->spans[i].attachment;
+        attachment_ref(version->spans[i].attachment);
+    }
     return version;
 }
 
@@ -57,8 +63,13 @@ void version_unref(struct version *version)
         sstable_unref(version->entries[i].sstable);
         attachment_unref(version->entries[i].attachment);
     }
+    for (size_t i = 0; i < version->span_count; i++) {
+        attachment_unref(version->spans[i].attachment);
+        free(version->spans[i].places);
+    }
     free(version->memtables);
     free(version->entries);
+    free(version->spans);
     free(version);
 }
 
@@ -161,6 +172,51 @@ struct version_entry *version_find(struct version *version, uint64_t file_number
     return NULL;
 }
 
+void version_add_span(struct version *version, struct attachment *attachment)
+{
+    version->spans =
+        memory_resize(version->spans, version->span_count + 1, sizeof(*version->spans));
+    version->spans[version->span_count++] = (struct version_span){.attachment = attachment};
+}
+
+struct version_span *version_find_span(const struct version *version, uint64_t file_number)
+{
+    for (size_t i = 0; i < version->span_count; i++)
+        if (version->spans[i].attachment->segment.info.file_number == file_number)
+            return &version->spans[i];
+    return NULL;
+}
+
+void version_remove_span(struct version *version, struct version_span *span, bool drop)
+{
+    if (drop)
+        atomic_store(&span->attachment->dropped, true);
+    attachment_unref(span->attachment);
+    free(span->places);
+    *span = version->spans[--version->span_count];
+}
+
+/* Parts and entries are both in the order of time: one walk over each. */
+static void place_parts(const struct version *version, struct version_span *span)
+{
+    const struct span *covers = span->attachment->span;
+    size_t entry = 0;
+
+    free(span->places);
+    span->places = memory_new(covers->part_count, sizeof(*span->places));
+    for (uint32_t i = 0; i < covers->part_count; i++) {
+        const struct store_span_part *part = &covers->parts[i];
+        span->places[i] = STORE_SPAN_DEAD;
+        for (; entry < version->entry_count; entry++) {
+            const struct table_description *at = &version->entries[entry].sstable->description;
+            if (at->window_start_ms > part->window_start_ms)
+                break;
+            if (at->file_number == part->file_number)
+                span->places[i] = (uint32_t)entry;
+        }
+    }
+}
+
 size_t version_window(const struct version *version, int64_t start_ms, int64_t length_ms,
                       size_t *first)
 {
@@ -230,13 +286,16 @@ void versions_publish(struct shard_versions *versions, struct version *version)
 
     if (version)
         atomic_store(&versions->level0_files, version_level0_files(version));
+    for (size_t i = 0; version && i < version->span_count; i++)
+        place_parts(version, &version->spans[i]);
     old = atomic_exchange(&versions->current, version);
 
     if (old)
         epoch_retire(versions->epoch, old, release_version);
 }
 
-struct attachment *attachment_new(struct garbage *collector, const struct store_segment *segment)
+struct attachment *attachment_new(struct garbage *collector, const struct store_segment *segment,
+                                  const struct span *span)
 {
     struct attachment *attachment = memory_new(1, sizeof(*attachment));
 
@@ -244,6 +303,7 @@ struct attachment *attachment_new(struct garbage *collector, const struct store_
     attachment->garbage.kind = GARBAGE_ATTACHMENT;
     attachment->collector = collector;
     attachment->segment = *segment;
+    attachment->span = span ? span_new(span) : NULL;
     return attachment;
 }
 
@@ -264,5 +324,6 @@ void attachment_delete(struct attachment *attachment)
 {
     if (attachment->segment.object && attachment->segment.release)
         attachment->segment.release(attachment->segment.object);
+    span_delete(attachment->span);
     free(attachment);
 }

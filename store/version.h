@@ -12,15 +12,17 @@
 #include "base/epoch.h"
 #include "store/background.h"
 #include "store/memtable.h"
+#include "store/span.h"
 #include "store/sstable.h"
 #include "store/store.h"
 
-/* An index attached to an sstable. `segment.object` is NULL until it is loaded. */
+/* An index attached to an sstable, or over several of them. `segment.object` is NULL until it is loaded. */
 struct attachment {
     struct garbage_item garbage; /* first */
     _Atomic uint32_t refs;
     struct garbage *collector;
     struct store_segment segment;
+    struct span *span;    /* what it covers; NULL: one sstable */
     _Atomic bool dropped; /* its file goes with the last reference */
 };
 
@@ -29,12 +31,19 @@ struct version_entry {
     struct attachment *attachment; /* or NULL */
 };
 
+struct version_span {
+    struct attachment *attachment; /* with a span */
+    uint32_t *places; /* by part: the entry of its run, or STORE_SPAN_DEAD; made for publishing */
+};
+
 struct version {
     _Atomic uint32_t refs;
     struct memtable **memtables; /* newest first; the first is the active one if it takes appends */
     size_t memtable_count;
     struct version_entry *entries; /* by window, then sealed run first, then by offset */
     size_t entry_count;
+    struct version_span *spans;
+    size_t span_count;
 };
 
 /** A copy with one reference, to be changed and published; `from` may be NULL (empty). */
@@ -51,6 +60,13 @@ void version_remove_sstable(struct version *version, const struct sstable *sstab
  * their last reader leaves. */
 void version_drop_sstable(struct version *version, struct sstable *sstable);
 struct version_entry *version_find(struct version *version, uint64_t file_number);
+
+/** Takes over the caller's reference. */
+void version_add_span(struct version *version, struct attachment *attachment);
+/** NULL when there is no span of this file. */
+struct version_span *version_find_span(const struct version *version, uint64_t file_number);
+/** Takes it out; `drop`: the manifest has dropped it, and its file goes with its last reader. */
+void version_remove_span(struct version *version, struct version_span *span, bool drop);
 
 /** Entries of a window: [first, first + count). */
 size_t version_window(const struct version *version, int64_t start_ms, int64_t length_ms,
@@ -74,7 +90,9 @@ struct version *versions_acquire(struct shard_versions *versions);
 /** Makes it the current one; takes over the caller's reference. Under the append lock. */
 void versions_publish(struct shard_versions *versions, struct version *version);
 
-struct attachment *attachment_new(struct garbage *collector, const struct store_segment *segment);
+/** `span` (may be NULL) is copied. */
+struct attachment *attachment_new(struct garbage *collector, const struct store_segment *segment,
+                                  const struct span *span);
 void attachment_ref(struct attachment *attachment);
 void attachment_unref(struct attachment *attachment);
 void attachment_delete(struct attachment *attachment);

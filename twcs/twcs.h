@@ -221,6 +221,49 @@ const char *twcs_reason_name(enum twcs_reason reason);
 const char *twcs_drop_blocker(const struct twcs_policy *policy, const struct twcs_clock *clock,
                               const struct twcs_window *window);
 
+/* Spans: one index over several neighbouring sealed windows. */
+
+enum {
+    TWCS_SPAN_FANOUT = 8, /* windows in a span of tier 1, and spans of a tier in one of the next;
+                             docs/benchmarks.md, section Spans */
+    TWCS_SPAN_TIERS = 2
+};
+
+struct twcs_span_window {
+    int64_t start_ms, length_ms;
+    uint64_t rows; /* of its sealed run, and of what is not sealed */
+    bool settled;  /* sealed, not busy, and nothing waits to be folded in */
+    int64_t max_expiry_ms;
+};
+
+/* A span that there is. */
+struct twcs_span {
+    uint8_t tier;
+    int64_t start_ms, end_ms; /* of its first window, of its last */
+    uint64_t rows, live_rows;
+};
+
+enum twcs_span_action {
+    TWCS_SPAN_BUILD, /* over the settled ones of `windows`, in place of a span of the tier there */
+    TWCS_SPAN_DROP   /* most of it is dead, and a new one would not pay */
+};
+
+struct twcs_span_decision {
+    enum twcs_span_action action;
+    uint8_t tier;
+    int64_t start_ms, end_ms;          /* build: of the group of windows */
+    size_t first_window, window_count; /* build: index into the given windows; of the settled ones
+                                          those of the first one's length are meant */
+    size_t span;                       /* drop: index into the given spans */
+};
+
+/** Spans of one shard that should be built or dropped now: builds of low tiers first. `windows`
+ * ascending by start. At most `max`. */
+size_t twcs_decide_spans(const struct twcs_policy *policy, const struct twcs_clock *clock,
+                         const struct twcs_span_window *windows, size_t window_count,
+                         const struct twcs_span *spans, size_t span_count,
+                         struct twcs_span_decision *decisions, size_t max);
+
 /* FIFO over a collection. */
 
 /* A window of some shard of the collection, for the byte cap. */

@@ -169,8 +169,9 @@ struct query_hit {
 struct query_explain {
     int64_t window_start_ms, window_length_ms;
     const char *shard;
-    const char *node;   /* NULL: this process */
-    const char *source; /* "memtable", "chunk", "run", "hnsw", "ivf_pq" */
+    const char *node; /* NULL: this process */
+    const char
+        *source; /* "memtable", "chunk", "run", "hnsw", "ivf_pq", "hnsw_span", "ivf_pq_span" */
     uint64_t generation;
     uint64_t rows;
     double seconds;

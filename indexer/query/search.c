@@ -127,7 +127,8 @@ static uint64_t plan_work(const struct plan *plan)
     for (size_t i = 0; i < plan->count; i++) {
         const struct source_search *source = &plan->sources[i];
         uint64_t rows = source->source->row_count;
-        if (source->source->segment && !source->searcher->exact && rows > SEGMENT_SEARCH_ROWS)
+        if ((source->through || (source->source->segment && !source->searcher->exact)) &&
+            rows > SEGMENT_SEARCH_ROWS)
             rows = SEGMENT_SEARCH_ROWS;
         work += rows * source->searcher->dim;
     }
@@ -140,7 +141,9 @@ struct plan_run {
     struct plan *plan;
     struct source_search **alone;
     size_t alone_count;
-    struct source_search **in_groups; /* group after group */
+    struct segment_search *segments;
+    size_t segment_count;
+    struct segment_search **in_groups; /* group after group */
     uint32_t *group_ends;
     bool *enough; /* by group */
     size_t group_count;
@@ -161,6 +164,17 @@ static void prepare_sources(void *context, uint32_t thread, uint32_t index, uint
     source->seconds += (double)(io_monotonic_ns(run->searcher->view->io) - start_ns) / 1e9;
 }
 
+static void add_seconds(const struct segment_search *segment, double seconds)
+{
+    uint32_t sources = 0;
+
+    for (uint32_t i = 0; i < segment->part_count; i++)
+        sources += segment->parts[i] != NULL;
+    for (uint32_t i = 0; i < segment->part_count; i++)
+        if (segment->parts[i])
+            segment->parts[i]->seconds += seconds / sources;
+}
+
 static int run_group(struct plan_run *run, size_t group, struct error *error)
 {
     uint32_t first = group > 0 ? run->group_ends[group - 1] : 0;
@@ -171,7 +185,7 @@ static int run_group(struct plan_run *run, size_t group, struct error *error)
     double seconds = (double)(io_monotonic_ns(run->searcher->view->io) - start_ns) / 1e9;
 
     for (uint32_t i = first; i < first + count; i++)
-        run->in_groups[i]->seconds += seconds / count;
+        add_seconds(run->in_groups[i], seconds / count);
     return code;
 }
 
@@ -206,54 +220,50 @@ static void run_task(void *context, uint32_t thread, uint32_t index, uint32_t en
     (void)pthread_mutex_unlock(&run->lock);
 }
 
-static bool searched_together(const struct source_search *a, const struct source_search *b)
+static bool searched_together(const struct segment_search *a, const struct segment_search *b)
 {
-    uint32_t group = index_segment_group(a->source->segment->object);
+    uint32_t group = index_segment_group(a->segment);
 
-    return group > 0 && group == index_segment_group(b->source->segment->object);
+    return group > 0 && group == index_segment_group(b->segment);
 }
 
 /* Puts `first` and all that can be searched with it into a new group, as far as it has room. */
 static void make_group(struct plan_run *run, size_t first)
 {
-    struct plan *plan = run->plan;
     bool together = run->searcher->search->half_life_ms == 0;
     uint32_t begin = run->group_count > 0 ? run->group_ends[run->group_count - 1] : 0;
     uint32_t end = begin;
     uint64_t nodes = 0;
 
-    for (size_t i = first; i < plan->count && end - begin < (together ? GROUP_SEGMENTS_MAX : 1);
-         i++) {
-        struct source_search *source = &plan->sources[i];
-        uint64_t more = (uint64_t)source->source->row_count + 2 * SEGMENT_SEARCH_ROWS;
-        if (!source->through_segment || source->grouped)
+    for (size_t i = first;
+         i < run->segment_count && end - begin < (together ? GROUP_SEGMENTS_MAX : 1); i++) {
+        struct segment_search *segment = &run->segments[i];
+        uint64_t more = (uint64_t)segment->row_count + 2 * SEGMENT_SEARCH_ROWS;
+        if (segment->grouped)
             continue;
         if (i > first &&
-            (nodes + more > GROUP_NODES_MAX || !searched_together(&plan->sources[first], source)))
+            (nodes + more > GROUP_NODES_MAX || !searched_together(&run->segments[first], segment)))
             continue;
-        source->grouped = true;
-        run->in_groups[end++] = source;
+        segment->grouped = true;
+        run->in_groups[end++] = segment;
         nodes += more;
     }
     run->group_ends[run->group_count++] = end;
 }
 
-/* Every source is a task alone or goes into a group. Segments that share a codebook are searched as
- * one group, even when windows of other shards lie between them. */
+/* Every source is a task alone, or the segment that has its rows is in a group. Segments that share
+ * a codebook are searched as one group, even when windows of other shards lie between them. */
 static void make_tasks(struct plan_run *run)
 {
     struct plan *plan = run->plan;
 
     run->alone_count = run->group_count = 0;
     for (size_t i = 0; i < plan->count; i++)
-        plan->sources[i].grouped = false;
-    for (size_t i = 0; i < plan->count; i++) {
-        struct source_search *source = &plan->sources[i];
-        if (!source->through_segment && source->path != ACCESS_NONE)
-            run->alone[run->alone_count++] = source;
-        if (source->through_segment && !source->grouped)
+        if (!plan->sources[i].through && plan->sources[i].path != ACCESS_NONE)
+            run->alone[run->alone_count++] = &plan->sources[i];
+    for (size_t i = 0; i < run->segment_count; i++)
+        if (!run->segments[i].grouped)
             make_group(run, i);
-    }
 }
 
 /* Where a group found too few rows, its sources are searched without their segments. */
@@ -264,8 +274,10 @@ static void make_second_tasks(struct plan_run *run)
     run->alone_count = 0;
     for (size_t i = 0; i < run->group_count; i++)
         for (; at < run->group_ends[i]; at++)
-            if (!run->enough[i])
-                run->alone[run->alone_count++] = run->in_groups[at];
+            for (uint32_t part = 0; !run->enough[i] && part < run->in_groups[at]->part_count;
+                 part++)
+                if (run->in_groups[at]->parts[part])
+                    run->alone[run->alone_count++] = run->in_groups[at]->parts[part];
     run->group_count = 0;
 }
 
@@ -278,9 +290,25 @@ static void share_out(struct thread_pool *pool, size_t count, thread_loop_functi
     (void)thread_team_for(&team, (uint32_t)count, 1, function, run);
 }
 
+static bool is_worth_sharing(const struct plan_run *run)
+{
+    const struct query_view *view = run->searcher->view;
+
+    return plan_work(run->plan) >=
+           (view->shared_work_min ? view->shared_work_min : SHARED_WORK_MIN);
+}
+
 static void run_prepared(struct plan_run *run, struct thread_pool *pool)
 {
-    search_plan_segments(run->searcher, run->plan->sources, run->plan->count);
+    struct arena *arena = run->searcher->search->arena;
+
+    run->segments = search_plan_segments(run->searcher, run->plan->sources, run->plan->count,
+                                         &run->segment_count);
+    run->in_groups = arena_calloc(arena, run->segment_count + 1, sizeof(struct segment_search *));
+    run->group_ends = arena_calloc(arena, run->segment_count + 1, sizeof(*run->group_ends));
+    run->enough = arena_calloc(arena, run->segment_count + 1, sizeof(*run->enough));
+    if (!is_worth_sharing(run))
+        pool = NULL;
     make_tasks(run);
     share_out(pool, run->alone_count + run->group_count, run_task, run);
     make_second_tasks(run);
@@ -311,13 +339,8 @@ static int run_plan(struct searcher *searcher, struct plan *plan, size_t limit, 
     query_top_start(&searcher->top, limit, arena);
     atomic_store(&searcher->floor, searcher->threshold_order);
     run.alone = arena_calloc(arena, plan->count + 1, sizeof(struct source_search *));
-    run.in_groups = arena_calloc(arena, plan->count + 1, sizeof(struct source_search *));
-    run.group_ends = arena_calloc(arena, plan->count + 1, sizeof(*run.group_ends));
-    run.enough = arena_calloc(arena, plan->count + 1, sizeof(*run.enough));
-    if (plan_work(plan) <
-        (searcher->view->shared_work_min ? searcher->view->shared_work_min : SHARED_WORK_MIN))
-        pool = NULL;
-    share_out(searcher->filter ? pool : NULL, plan->count, prepare_sources, &run);
+    share_out(searcher->filter && is_worth_sharing(&run) ? pool : NULL, plan->count,
+              prepare_sources, &run);
     run_prepared(&run, pool);
     for (size_t i = 0; i < plan->count; i++)
         search_source_finish(&plan->sources[i]);

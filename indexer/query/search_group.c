@@ -20,10 +20,10 @@ enum {
 
 struct group_search {
     struct searcher *searcher;
-    struct source_search **sources;
+    struct segment_search **segments;
     uint32_t count;
     struct index_hit *hits;
-    uint32_t *owners; /* of the hits: place in `sources` */
+    uint32_t *owners; /* of the hits: place in `segments` */
     double *orders;   /* of the hits, decayed */
     uint32_t wanted, ef, found;
     bool enough; /* as many as wanted were accepted, or every node was seen */
@@ -32,14 +32,18 @@ struct group_search {
 
 static bool accept_row(void *context, uint32_t row)
 {
-    struct source_search *source = context;
+    const struct segment_search *segment = context;
+    struct source_search *source = search_segment_source(segment, &row);
 
-    return source->matching ? search_row_eligible(source, row) : search_row_accepted(source, row);
+    if (!source)
+        return false;
+    return segment->matching ? search_row_eligible(source, row) : search_row_accepted(source, row);
 }
 
+/* Only of rows that were accepted. */
 static const float *find_vector(void *context, uint32_t row, struct error *error)
 {
-    struct source_search *source = context;
+    struct source_search *source = search_segment_source(context, &row);
     const float *vector;
     uint32_t count;
     struct error local = {0};
@@ -52,25 +56,43 @@ static const float *find_vector(void *context, uint32_t row, struct error *error
     return NULL;
 }
 
-/* Sources that were found damaged are left out from then on. */
+/* Sources that were found damaged are left out from then on, and a segment with none left. */
 static void drop_damaged(struct group_search *group)
 {
     uint32_t kept = 0;
 
-    for (uint32_t i = 0; i < group->count; i++)
-        if (!group->sources[i]->damaged)
-            group->sources[kept++] = group->sources[i];
+    for (uint32_t i = 0; i < group->count; i++) {
+        struct segment_search *segment = group->segments[i];
+        bool any = false;
+        for (uint32_t part = 0; part < segment->part_count; part++) {
+            if (segment->parts[part] && segment->parts[part]->damaged)
+                segment->parts[part] = NULL;
+            any |= segment->parts[part] != NULL;
+        }
+        if (any)
+            group->segments[kept++] = segment;
+    }
     group->count = kept;
 }
 
-/* The lowest raw score that may be of use in any of the sources. */
+/* The lowest raw score that may be of use in any of the sources. Without decay it is the same for
+ * all; under decay there is one. */
 static float raw_floor(const struct group_search *group)
 {
-    float lowest = INFINITY;
+    const struct segment_search *first = group->segments[0];
+    uint32_t part = 0;
 
-    for (uint32_t i = 0; i < group->count; i++)
-        lowest = fminf(lowest, search_raw_floor(group->sources[i], search_floor(group->searcher)));
-    return lowest;
+    while (!first->parts[part])
+        part++;
+    return search_raw_floor(first->parts[part], search_floor(group->searcher));
+}
+
+/* Whose row the hit is. */
+static struct source_search *hit_source(const struct group_search *group, uint32_t hit,
+                                        uint32_t *row)
+{
+    *row = group->hits[hit].row;
+    return search_segment_source(group->segments[group->owners[hit]], row);
 }
 
 static int search_once(struct group_search *group, struct error *error)
@@ -85,16 +107,16 @@ static int search_once(struct group_search *group, struct error *error)
     arena_reset(&group->arena);
     members = arena_calloc(&group->arena, group->count, sizeof(*members));
     for (uint32_t i = 0; i < group->count; i++) {
-        struct source_search *source = group->sources[i];
-        members[i] =
-            (struct index_group_member){.segment = source->source->segment->object,
-                                        .depth = search_source_depth(source, group->wanted),
-                                        .matching = source->matching,
-                                        .matching_rows = source->matching_rows,
-                                        .accept = accept_row,
-                                        .accept_context = source,
-                                        .vector = find_vector,
-                                        .vector_context = source};
+        struct segment_search *segment = group->segments[i];
+        members[i] = (struct index_group_member){
+            .segment = segment->segment,
+            .depth = search_segment_depth(group->searcher, segment, group->wanted),
+            .matching = segment->matching,
+            .matching_rows = segment->matching_rows,
+            .accept = accept_row,
+            .accept_context = segment,
+            .vector = find_vector,
+            .vector_context = segment};
     }
     group->found = 0;
     group->hits = arena_calloc(&group->arena, group->wanted, sizeof(*group->hits));
@@ -102,17 +124,22 @@ static int search_once(struct group_search *group, struct error *error)
     group->orders = arena_calloc(&group->arena, group->wanted, sizeof(*group->orders));
     code = index_group_search(members, group->count, &search, group->hits, group->owners,
                               &group->found, &group->enough, error);
-    for (uint32_t i = 0; code == 0 && i < group->found; i++)
-        group->orders[i] = search_row_order(group->sources[group->owners[i]], group->hits[i].row,
-                                            group->hits[i].score);
+    for (uint32_t i = 0; code == 0 && i < group->found; i++) {
+        uint32_t row;
+        const struct source_search *source = hit_source(group, i, &row);
+        group->orders[i] = search_row_order(source, row, group->hits[i].score);
+    }
     return code;
 }
 
 static void offer_hits(const struct group_search *group)
 {
-    for (uint32_t i = 0; i < group->found; i++)
+    for (uint32_t i = 0; i < group->found; i++) {
+        uint32_t row;
+        struct source_search *source = hit_source(group, i, &row);
         if (group->orders[i] >= search_floor(group->searcher))
-            search_offer(group->sources[group->owners[i]], group->hits[i].row, group->orders[i]);
+            search_offer(source, row, group->orders[i]);
+    }
 }
 
 static bool is_too_large(const struct group_search *group)
@@ -120,7 +147,7 @@ static bool is_too_large(const struct group_search *group)
     uint64_t rows = 0;
 
     for (uint32_t i = 0; i < group->count; i++)
-        rows += group->sources[i]->source->row_count;
+        rows += group->segments[i]->row_count;
     return group->wanted >= rows || group->ef > rows / ROWS_PER_EF_MIN;
 }
 
@@ -136,14 +163,15 @@ static int order_descending(const void *a, const void *b)
  * better than the k-th of what was found. */
 static bool widen_for_decay(struct group_search *group)
 {
-    const struct source_search *source = group->sources[0];
+    const struct source_search *source = group->segments[0]->parts[0];
     size_t limit = group->searcher->top.limit;
     double floor = search_floor(group->searcher);
     double *orders;
 
-    if (source->decay_min == source->decay_max || group->found < group->wanted)
+    if (group->searcher->search->half_life_ms == 0 || source->decay_min == source->decay_max ||
+        group->found < group->wanted)
         return false;
-    assert(group->count == 1);
+    assert(group->count == 1 && group->segments[0]->part_count == 1);
     orders = arena_calloc(&group->arena, group->found, sizeof(*orders));
     memcpy(orders, group->orders, group->found * sizeof(*orders));
     qsort(orders, group->found, sizeof(*orders), order_descending);
@@ -151,7 +179,7 @@ static bool widen_for_decay(struct group_search *group)
     if (search_order_bound(source, (double)group->hits[group->found - 1].score) < floor)
         return false;
     group->wanted = group->wanted < UINT32_MAX / 4 ? group->wanted * 4 : UINT32_MAX;
-    group->ef = search_group_ef(group->searcher, group->sources, group->count, group->wanted);
+    group->ef = search_group_ef(group->searcher, group->segments, group->count, group->wanted);
     return true;
 }
 
@@ -161,7 +189,7 @@ static int search_rounds(struct group_search *group, bool *enough, struct error 
     int round = 0;
 
     group->wanted = (uint32_t)group->searcher->top.limit;
-    group->ef = search_group_ef(group->searcher, group->sources, group->count, group->wanted);
+    group->ef = search_group_ef(group->searcher, group->segments, group->count, group->wanted);
     while (round < ROUNDS_MAX && group->count > 0 && !is_too_large(group) &&
            !search_is_stopped(group->searcher)) {
         int code = search_once(group, &local);
@@ -186,21 +214,32 @@ static int search_rounds(struct group_search *group, bool *enough, struct error 
     return 0;
 }
 
-int search_group_run(struct searcher *searcher, struct source_search *const *sources,
+/* How explain calls it. */
+static const char *segment_name(const struct segment_search *segment)
+{
+    bool lists = index_segment_kind(segment->segment) == SEGMENT_IVF_PQ;
+
+    if (segment->spans)
+        return lists ? "ivf_pq_span" : "hnsw_span";
+    return segment_kind_name(lists ? SEGMENT_IVF_PQ : SEGMENT_HNSW);
+}
+
+int search_group_run(struct searcher *searcher, struct segment_search *const *segments,
                      uint32_t count, bool *enough, struct error *error)
 {
     struct group_search group = {.searcher = searcher, .count = count};
-    struct source_search **own = memory_new(count, sizeof(*own));
+    struct segment_search **own = memory_new(count, sizeof(struct segment_search *));
     int code;
 
-    memcpy(own, sources, count * sizeof(*own));
-    group.sources = own;
+    memcpy(own, segments, count * sizeof(*own));
+    group.segments = own;
     *enough = false;
     arena_create(&group.arena, 0);
     code = search_rounds(&group, enough, error);
     for (uint32_t i = 0; *enough && i < count; i++)
-        sources[i]->how =
-            segment_kind_name(index_segment_kind(sources[i]->source->segment->object));
+        for (uint32_t part = 0; part < segments[i]->part_count; part++)
+            if (segments[i]->parts[part])
+                segments[i]->parts[part]->how = segment_name(segments[i]);
     arena_destroy(&group.arena);
     free(own);
     return code;

@@ -14,7 +14,6 @@ enum {
     ROWS_PER_EF_MIN = 12 /* rows to a place in the pool: below that a scan, which is exact */
 };
 static const double EF_COST = 20;         /* of each place of ef */
-static const double ENTRY_COST = 60;      /* finding the ways into a segment */
 static const double SUBGRAPH_COST = 4;    /* a place costs so much more when few rows match ... */
 static const double SUBGRAPH_EF = 0.625;  /* ... and so many of them do as well */
 static const double SHARE_MIN = 0.5;      /* of ef, for a group of sources */
@@ -128,54 +127,57 @@ void search_source_finish(struct source_search *source)
     arena_destroy(&source->bound);
 }
 
-/* Walks. */
-
-static bool has_usable_segment(const struct source_search *source)
-{
-    const struct store_source *table = source->source;
-
-    return source->path != ACCESS_NONE && !source->searcher->exact && table->segment &&
-           table->segment->object;
-}
+/* Segments. */
 
 /* A search of the predicate subgraph needs no room for rows that do not match. */
-static bool searches_matching_only(const struct source_search *source)
+static bool searches_matching_only(const struct segment_search *segment)
 {
-    return source->matching &&
-           index_uses_predicate_subgraph(source->matching_rows, source->source->row_count);
+    return segment->matching &&
+           index_uses_predicate_subgraph(segment->matching_rows, segment->row_count);
 }
 
 /* Each segment alone, for the nearest `wanted` rows: most of the answer may lie in any of them, so
  * the group's list has to be as wide as one needs. Segments weigh by their rows, as in the answer. */
-static double measured_ef(const struct searcher *searcher, struct source_search *const *sources,
+static double measured_ef(const struct searcher *searcher, struct segment_search *const *segments,
                           size_t count, uint32_t wanted)
 {
     double sum = 0, rows = 0;
 
     for (size_t i = 0; i < count; i++) {
-        uint32_t ef =
-            index_segment_effort(sources[i]->source->segment->object, wanted, searcher->recall);
-        sum += (ef ? ef : INDEX_EF_UNMEASURED) * (double)sources[i]->source->row_count;
-        rows += sources[i]->source->row_count;
+        uint32_t ef = index_segment_effort(segments[i]->segment, wanted, searcher->recall);
+        sum += (ef ? ef : INDEX_EF_UNMEASURED) * (double)segments[i]->row_count;
+        rows += segments[i]->row_count;
     }
     return rows > 0 ? ceil(sum / rows) : INDEX_EF_UNMEASURED;
 }
 
-uint32_t search_source_depth(const struct source_search *source, uint32_t wanted)
+/* Its share of the accepted rows, and of its own rows those that have to be met for them. */
+static uint32_t share_effort(const struct searcher *searcher, const struct index_segment *segment,
+                             double rows, uint32_t wanted)
 {
-    const struct searcher *searcher = source->searcher;
-    const struct index_segment *segment = source->source->segment->object;
-    bool matching_only = searches_matching_only(source);
-    double rows = matching_only ? (double)source->matching_rows : source->source->row_count;
+    return index_segment_effort(
+        segment, wanted * rows / fmax((double)searcher->segment_accepted, 1), searcher->recall);
+}
+
+uint32_t search_segment_depth(const struct searcher *searcher, const struct segment_search *segment,
+                              uint32_t wanted)
+{
+    bool matching_only = searches_matching_only(segment);
+    double rows = matching_only ? (double)segment->matching_rows : segment->row_count;
 
     if (searcher->ef > 0 || searcher->segment_rows == 0 ||
-        index_segment_kind(segment) != SEGMENT_HNSW)
+        index_segment_kind(segment->segment) != SEGMENT_HNSW)
         return 0;
-    /* Its share of the accepted rows, and of its own rows those that have to be met for them. */
-    return (uint32_t)ceil(
-        (matching_only ? SUBGRAPH_EF : 1) *
-        index_segment_effort(segment, wanted * rows / fmax((double)searcher->segment_accepted, 1),
-                             searcher->recall));
+    return (uint32_t)ceil((matching_only ? SUBGRAPH_EF : 1) *
+                          share_effort(searcher, segment->segment, rows, wanted));
+}
+
+double search_segment_cost(const struct searcher *searcher, const struct index_segment *segment,
+                           uint64_t row_count)
+{
+    uint32_t wanted = (uint32_t)searcher->top.limit;
+
+    return SEARCH_ENTRY_COST + EF_COST * share_effort(searcher, segment, (double)row_count, wanted);
 }
 
 /* When one of ten rows around the query is accepted, the nearest k accepted rows are among the
@@ -183,75 +185,100 @@ uint32_t search_source_depth(const struct source_search *source, uint32_t wanted
  *
  * Groups that are walked each on its own bring the best of all together: the nearest are shared
  * among them, and so is ef, by the root as among the trees of one forest, down to a half. */
-uint32_t search_group_ef(const struct searcher *searcher, struct source_search *const *sources,
+uint32_t search_group_ef(const struct searcher *searcher, struct segment_search *const *segments,
                          size_t count, uint32_t wanted)
 {
     double met = 0, accepted = 0, rows = 0, share = 1, ef;
     bool sparse = true;
 
     for (size_t i = 0; i < count; i++) {
-        bool matching_only = searches_matching_only(sources[i]);
+        bool matching_only = searches_matching_only(segments[i]);
         sparse = sparse && matching_only;
-        accepted += (double)sources[i]->matching_rows;
-        rows += sources[i]->source->row_count;
-        met += matching_only ? (double)sources[i]->matching_rows : sources[i]->source->row_count;
+        accepted += (double)segments[i]->matching_rows;
+        rows += segments[i]->row_count;
+        met += matching_only ? (double)segments[i]->matching_rows : segments[i]->row_count;
     }
     ef = accepted >= met ? wanted : wanted * FILTER_EF * met / fmax(accepted, 1);
     if (searcher->segment_rows > 0)
         share = fmax(sqrt(rows / (double)searcher->segment_rows), SHARE_MIN);
     share *= searcher->ef > 0 ? searcher->ef : INDEX_EF_UNMEASURED;
     if (searcher->ef == 0) /* what was measured only ever adds: easy data loses nothing */
-        share = fmax(share, measured_ef(searcher, sources, count, wanted));
+        share = fmax(share, measured_ef(searcher, segments, count, wanted));
     return (uint32_t)fmin(fmax(ef, ceil(share * (sparse ? SUBGRAPH_EF : 1))), UINT32_MAX);
 }
 
-/* Cost of a search through the segments of these sources; INFINITY when it would see nearly every
- * row. */
-static double group_cost(const struct searcher *searcher, struct source_search *const *sources,
+/* Cost of a search through these segments; INFINITY when it would see nearly every row. */
+static double group_cost(const struct searcher *searcher, struct segment_search *const *segments,
                          size_t count)
 {
-    double ef = search_group_ef(searcher, sources, count, (uint32_t)searcher->top.limit);
+    uint32_t wanted = (uint32_t)searcher->top.limit;
+    double ef = search_group_ef(searcher, segments, count, wanted);
     double met = 0, depths = 0;
     bool sparse = false;
 
     for (size_t i = 0; i < count; i++) {
-        depths += search_source_depth(sources[i], (uint32_t)searcher->top.limit);
-        sparse = sparse || searches_matching_only(sources[i]);
-        met += searches_matching_only(sources[i]) ? (double)sources[i]->matching_rows
-                                                  : sources[i]->source->row_count;
+        depths += search_segment_depth(searcher, segments[i], wanted);
+        sparse = sparse || searches_matching_only(segments[i]);
+        met += searches_matching_only(segments[i]) ? (double)segments[i]->matching_rows
+                                                   : segments[i]->row_count;
     }
     if (ef > met / ROWS_PER_EF_MIN)
         return INFINITY;
-    return fmax(ef, depths) * EF_COST * (sparse ? SUBGRAPH_COST : 1) + ENTRY_COST * (double)count;
+    return fmax(ef, depths) * EF_COST * (sparse ? SUBGRAPH_COST : 1) +
+           SEARCH_ENTRY_COST * (double)count;
 }
 
-void search_plan_segments(struct searcher *searcher, struct source_search *sources, size_t count)
+/* What the segment's sources cost without it. */
+static double cost_alone(const struct segment_search *segment)
 {
-    struct source_search **chosen =
-        arena_calloc(searcher->search->arena, count + 1, sizeof(struct source_search *));
+    double cost = 0;
+
+    for (uint32_t i = 0; i < segment->part_count; i++)
+        cost += segment->parts[i] ? segment->parts[i]->cost : 0;
+    return cost;
+}
+
+static void go_without(const struct segment_search *segment)
+{
+    for (uint32_t i = 0; i < segment->part_count; i++)
+        if (segment->parts[i])
+            segment->parts[i]->through = NULL;
+}
+
+struct segment_search *search_plan_segments(struct searcher *searcher,
+                                            struct source_search *sources, size_t count,
+                                            size_t *segment_count)
+{
+    struct segment_search *segments = search_cover(searcher, sources, count, segment_count);
+    struct segment_search **all =
+        arena_calloc(searcher->search->arena, *segment_count + 1, sizeof(struct segment_search *));
     bool together = searcher->search->half_life_ms == 0;
     double alone = 0;
-    size_t chosen_count = 0;
+    size_t kept = 0;
 
     searcher->segment_rows = searcher->segment_accepted = 0;
-    for (size_t i = 0; i < count; i++) {
-        struct source_search *source = &sources[i];
-        source->through_segment = false;
-        if (!has_usable_segment(source) || source->cost <= ENTRY_COST)
-            continue;
-        source->through_segment = !together && group_cost(searcher, &source, 1) < source->cost;
-        alone += source->cost;
-        chosen[chosen_count++] = source;
+    for (size_t i = 0; i < *segment_count; i++) {
+        all[i] = &segments[i];
+        alone += cost_alone(&segments[i]);
         if (together) {
-            searcher->segment_rows += source->source->row_count;
-            searcher->segment_accepted += source->matching_rows;
+            searcher->segment_rows += segments[i].row_count;
+            searcher->segment_accepted += segments[i].matching_rows;
         }
     }
-    if (!together)
-        return;
-    if (group_cost(searcher, chosen, chosen_count) < alone)
-        for (size_t i = 0; i < chosen_count; i++)
-            chosen[i]->through_segment = true;
-    else
-        searcher->segment_rows = searcher->segment_accepted = 0;
+    if (together && group_cost(searcher, all, *segment_count) < alone)
+        return segments;
+    searcher->segment_rows = searcher->segment_accepted = 0;
+    for (size_t i = 0; i < *segment_count; i++) {
+        bool alone_pays = !together && group_cost(searcher, &all[i], 1) < cost_alone(&segments[i]);
+        if (alone_pays)
+            segments[kept++] = segments[i];
+        else
+            go_without(&segments[i]);
+    }
+    for (size_t i = 0; i < kept; i++)
+        for (uint32_t part = 0; part < segments[i].part_count; part++)
+            if (segments[i].parts[part])
+                segments[i].parts[part]->through = &segments[i];
+    *segment_count = kept;
+    return segments;
 }

@@ -2,7 +2,8 @@
  *
  *     search.c         checks, plan, tasks, result        search_score.c   scores and decay
  *     search_plan.c    what each source is asked, and how search_scan.c  one source, scanned
- *     search_group.c    groups of segments                 top.c            the best k so far
+ *     search_cover.c   which segments and spans            search_group.c   groups of segments
+ *                                                         top.c            the best k so far
  *
  * Every metric has an internal order in which higher is better: the inner product, or minus the
  * squared distance. Recency decay d = 2^(-age / half_life) multiplies a product, and divides a
@@ -15,6 +16,9 @@
 
 #include "indexer/query/top.h"
 #include "indexer/query/view.h"
+
+/* Costs are counted in rows scored one after another: finding the ways into a segment. */
+enum { SEARCH_ENTRY_COST = 60 };
 
 struct searcher {
     const struct query_view *view;
@@ -53,8 +57,8 @@ struct source_search {
     size_t shard;
     const struct store_source *source;
     enum access_path path;          /* without its segment */
-    bool through_segment;           /* through its segment: search_group.c */
-    bool grouped;                   /* is in a group of segments */
+    struct segment_search *through; /* its segment, or a span that has its rows; NULL: scanned */
+    double cover_cost;              /* of its share of `through`, or of its way without it */
     bool bounded;                   /* it has rows outside of the time range */
     double decay_min, decay_max;    /* over the source's rows; 1, 1 without decay */
     struct arena payloads;          /* for one accept call, or one block of a scan */
@@ -68,6 +72,23 @@ struct source_search {
     const char *how;                /* "memtable", "chunk", "run" (scanned) or the segment's kind */
     double seconds;
 };
+
+/* A segment that a search goes through, and the sources that its rows are of: the one that it hangs
+ * on, or parts of a span. */
+struct segment_search {
+    const struct index_segment *segment;
+    struct source_search **parts; /* NULL where rows may not be returned, or are looked for in
+                                            another segment */
+    const struct store_span_part *spans; /* by part: which rows are its; NULL: one source */
+    uint32_t part_count;
+    uint32_t row_count;     /* of the segment */
+    uint64_t *matching;     /* as of a source, over all rows of the segment; or NULL */
+    uint64_t matching_rows; /* of the sources */
+    bool grouped;           /* is in a group of segments */
+};
+
+/** The source of a row of the segment, and the row's number there; NULL: it may not be returned. */
+struct source_search *search_segment_source(const struct segment_search *segment, uint32_t *row);
 
 /** How much of the order a row of this event time keeps: (0, 1]. */
 double search_decay(const struct searcher *searcher, int64_t event_time_ms);
@@ -110,26 +131,36 @@ void search_report_damage(struct source_search *source, const struct error *erro
 /** Looks at one source: decay, columns, matching rows, and the cheapest way without its segment.
  * Different sources on different threads. */
 void search_source_prepare(struct source_search *source);
-/** With all prepared: marks the sources that are searched through their segments, because that is
- * cheaper for all together. */
-void search_plan_segments(struct searcher *searcher, struct source_search *sources, size_t count);
+/** With all prepared: the segments that the search goes through, because that is cheaper for all
+ * together. Each source is in one of them or in none. */
+struct segment_search *search_plan_segments(struct searcher *searcher,
+                                            struct source_search *sources, size_t count,
+                                            size_t *segment_count);
+/** Of the segments and spans that there are those with which the sources cost least; 0: no segment
+ * may be used. */
+struct segment_search *search_cover(struct searcher *searcher, struct source_search *sources,
+                                    size_t count, size_t *segment_count);
+/** Cost of going through such a segment as one of many, of whose rows `row_count` must be met. */
+double search_segment_cost(const struct searcher *searcher, const struct index_segment *segment,
+                           uint64_t row_count);
 /** The ef of a group that has to bring about `wanted` accepted rows: by the recall that is wanted
  * and what was measured of its segments; of an ef that was asked for, a group that is a part of all
  * segments gets the square root of its share. */
-uint32_t search_group_ef(const struct searcher *searcher, struct source_search *const *sources,
+uint32_t search_group_ef(const struct searcher *searcher, struct segment_search *const *segments,
                          size_t count, uint32_t wanted);
-/** How far the source's graph is searched for its own part of `wanted` rows before the group goes on
+/** How far the graph is searched for its own part of `wanted` rows before the group goes on
  * together; 0: by its share of the ef. */
-uint32_t search_source_depth(const struct source_search *source, uint32_t wanted);
+uint32_t search_segment_depth(const struct searcher *searcher, const struct segment_search *segment,
+                              uint32_t wanted);
 /** Gives back what prepare took. */
 void search_source_finish(struct source_search *source);
 
 /** Scans a source. Damage sets `partial`, the end of its time `cut`; other errors are returned. */
 int search_source_run(struct source_search *source, struct error *error);
 
-/** Searches the segments of the sources as one (under decay of one source only). Not *enough: k rows
- * may exist that it did not see, each has to be scanned. */
-int search_group_run(struct searcher *searcher, struct source_search *const *sources,
+/** Searches the segments as one (under decay the segment of one source only). Not *enough: k rows
+ * may exist that it did not see, each of their sources has to be scanned. */
+int search_group_run(struct searcher *searcher, struct segment_search *const *segments,
                      uint32_t count, bool *enough, struct error *error);
 
 #endif

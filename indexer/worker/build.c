@@ -13,6 +13,7 @@
 
 #include "base/logger.h"
 #include "indexer/worker/segment_kind.h"
+#include "indexer/worker/span.h"
 
 enum {
     BUILDS_MAX = 2,
@@ -302,7 +303,9 @@ static void report_low_recall(const struct build *build, bool last)
                 build->collection->name, build->shard, (long long)build->window_start_ms,
                 build->recall, build->options.m, build->options.ef_construct,
                 build->collection->recall_floor,
-                last ? "searches scan the window" : "building it again with stronger parameters");
+                last && build->span ? "there is no span"
+                : last              ? "searches scan the window"
+                                    : "building it again with stronger parameters");
 }
 
 int worker_build_good(struct build *build, bool *low_recall, struct error *error)
@@ -342,6 +345,15 @@ static int rename_segment(struct build *build, const char *directory, struct err
     return io_sync_directory(build->io, directory, error);
 }
 
+static int attach_span(const struct build *build, struct store_shard *shard,
+                       const struct store_segment *segment, struct error *error)
+{
+    const struct worker_span *span = build->span;
+
+    return store_shard_attach_span(shard, segment, span->tier, span->window_length_ms, span->parts,
+                                   span->part_count, error);
+}
+
 /* After a failed edit the file stays with the build, whose end removes it. Should the edit count
  * after all (ERROR_IO: nobody knows), the next opening finds no file, takes the segment away
  * (store_shard_load_segment) and it is built again. */
@@ -359,7 +371,8 @@ int worker_build_attach(struct build *build, struct store_shard *shard, uint64_t
 
     segment.info.kind = index_segment_kind(build->segment);
     if (code == 0)
-        code = store_shard_attach(shard, file_number, &segment, error);
+        code = build->span ? attach_span(build, shard, &segment, error)
+                           : store_shard_attach(shard, file_number, &segment, error);
     if (code == 0) {
         build->segment = NULL; /* the store's now, file and all */
         build->path[0] = '\0';

@@ -22,6 +22,8 @@
 
 enum { BUILD_PATH_BYTES = 4096 };
 
+struct worker_span;
+
 struct build {
     /* Whose. */
     struct io *io;
@@ -41,6 +43,7 @@ struct build {
     bool copies;          /* there is, or will be, such a copy: it counts as the build's memory */
     bool lists;           /* IVF-PQ instead of a graph */
     struct index_ivf_codebook *codebook; /* that goes on, or NULL; deleted by the end */
+    const struct worker_span *span;      /* over more than one run; NULL: over one file */
     /* A number for the file and where to write it. */
     int (*reserve)(struct build *build, struct error *error);
     void *reserve_context;
@@ -61,7 +64,8 @@ int worker_build_begin(struct build *build, struct error *error);
 /** Builds until the recall floor is reached, at most twice; the segment is written, synced and
  * open. */
 int worker_build_good(struct build *build, bool *low_recall, struct error *error);
-/** Renames, syncs the folder, attaches: the swap. What was attached is the store's. */
+/** Renames, syncs the folder, attaches to the file, or as a span: the swap. What was attached is the
+ * store's. */
 int worker_build_attach(struct build *build, struct store_shard *shard, uint64_t file_number,
                         struct error *error);
 /** Gives the memory back; removes file, mapping and copy. */

@@ -36,6 +36,8 @@ void worker_job_encode(const struct worker_job *job, struct buffer *out)
         ",\"bytes\":%" PRIu64 ",\"min_offset\":%" PRId64 ",\"max_offset\":%" PRId64,
         job->window_start_ms, job->window_length_ms, job->generation, job->run_file_number,
         job->run_checksum, job->rows, job->bytes, job->min_offset, job->max_offset);
+    if (job->span_tier > 0)
+        buffer_append_format(out, ",\"span_tier\":%u", job->span_tier);
     put_optional_text(out, "kind", segment_kind_name(job->kind));
     put_optional_text(out, "group", job->group);
     put_optional_text(out, "owner", job->owner);
@@ -122,6 +124,19 @@ static int get_kind(const struct doc *map, struct worker_job *job, struct error 
     return 0;
 }
 
+static int get_span_tier(const struct doc *map, struct worker_job *job, struct error *error)
+{
+    uint32_t tier;
+
+    if (get_counter(map, "span_tier", &tier, error) != 0)
+        return error->code;
+    if (tier > STORE_SPAN_TIERS || (tier > 0 && job->generation > 0))
+        return error_set(error, ERROR_INVALID, "span_tier: expected at most %d, and no generation",
+                         STORE_SPAN_TIERS);
+    job->span_tier = (uint8_t)tier;
+    return 0;
+}
+
 static int decode_map(const struct doc *map, struct worker_job *job, struct error *error)
 {
     int64_t end_ms;
@@ -141,7 +156,8 @@ static int decode_map(const struct doc *map, struct worker_job *job, struct erro
         get_i64(map, "max_offset", &job->max_offset, error) != 0 ||
         get_counter(map, "attempts_before", &job->attempts_before, error) != 0 ||
         get_counter(map, "passes", &job->passes, error) != 0 || get_kind(map, job, error) != 0 ||
-        get_group(map, job, error) != 0 || get_owner(map, job, error) != 0)
+        get_group(map, job, error) != 0 || get_owner(map, job, error) != 0 ||
+        get_span_tier(map, job, error) != 0)
         return ERROR_INVALID;
     /* Only a shard without windows, whose files are never sealed, has a window without length. */
     if (job->window_length_ms < 0 || (job->window_length_ms == 0 && job->generation > 0) ||
@@ -174,8 +190,16 @@ bool worker_is_kind(enum segment_kind kind)
 
 void worker_job_file(const struct worker_job *job, char *out, size_t out_bytes)
 {
-    (void)snprintf(out, out_bytes, "%s%s%s/%s/%" PRId64 "/%s%" PRIu64, job->group,
-                   job->group[0] ? "/" : "", job->collection, job->shard, job->window_start_ms,
+    const char *slash = job->group[0] ? "/" : "";
+
+    if (job->span_tier > 0) {
+        (void)snprintf(out, out_bytes, "%s%s%s/%s/%" PRId64 "/span-%u-%016" PRIx64, job->group,
+                       slash, job->collection, job->shard, job->window_start_ms, job->span_tier,
+                       job->run_checksum);
+        return;
+    }
+    (void)snprintf(out, out_bytes, "%s%s%s/%s/%" PRId64 "/%s%" PRIu64, job->group, slash,
+                   job->collection, job->shard, job->window_start_ms,
                    job->generation > 0 ? "" : "chunk-",
                    job->generation > 0 ? job->generation : job->run_file_number);
 }

@@ -5,6 +5,7 @@
 
 #include "base/logger.h"
 #include "indexer/worker/segment_kind.h"
+#include "indexer/worker/span.h"
 #include "indexer/worker/state.h"
 
 enum {
@@ -123,6 +124,35 @@ static int reconcile_file(const struct round *round, const struct store_window_i
     return code;
 }
 
+/* One build a shard at a time, behind what its files lack: a store that has just got spans must not
+ * keep the segments of new windows waiting. */
+static int reconcile_spans(const struct round *round, const struct store_shard_info *info,
+                           struct arena *arena, struct error *error)
+{
+    struct worker_pool *pool = round->pool;
+    const struct worker_span_plan plan =
+        worker_spans_plan(pool->options.config, round->collection, info, round->now_ms, arena);
+    struct worker_job job = {0};
+    int code = 0;
+
+    for (size_t i = 0; i < plan.dropped_count && code == 0; i++)
+        code = store_shard_load_span(round->shard, plan.dropped[i], NULL, NULL, error);
+    if (code == ERROR_NOT_FOUND) /* its last part went meanwhile */
+        code = 0;
+    (void)snprintf(job.group, sizeof(job.group), "%s", pool->group);
+    (void)snprintf(job.collection, sizeof(job.collection), "%s", round->collection->name);
+    (void)snprintf(job.shard, sizeof(job.shard), "%s", store_shard_name(round->shard));
+    for (size_t i = 0; i < plan.wanted_count && code == 0; i++) {
+        worker_span_job(&plan.wanted[i], &job);
+        if (job_tracker_get(&pool->tracker, &job).state == JOB_GIVEN_UP &&
+            is_taken_care_of(pool, &job, round->depth))
+            continue;
+        *round->lacking = true;
+        return is_taken_care_of(pool, &job, round->depth) ? 0 : publish(pool, &job, error);
+    }
+    return code;
+}
+
 static int reconcile_shard(struct worker_pool *pool, struct store_shard *shard, int64_t depth,
                            uint32_t *too_large, bool *lacking, struct error *error)
 {
@@ -152,6 +182,8 @@ static int reconcile_shard(struct worker_pool *pool, struct store_shard *shard, 
         for (size_t j = 0; j < window->chunk_count && code == 0; j++)
             code = reconcile_file(&round, window, &window->chunks[j], error);
     }
+    if (code == 0)
+        code = reconcile_spans(&round, &info, &arena, error);
     arena_destroy(&arena);
     return code;
 }
@@ -214,30 +246,54 @@ bool worker_pool_reconcile(struct worker_pool *pool)
     return lacking || code != 0;
 }
 
+/* Maps a segment file; NULL when it is damaged: it will be built again. */
+static struct index_segment *open_segment(struct worker_pool *pool, struct store_shard *shard,
+                                          const struct config_collection *collection,
+                                          uint64_t file_number, uint64_t rows)
+{
+    struct index_segment *segment = NULL;
+    struct error error = {0};
+    char path[PATH_BYTES];
+
+    (void)snprintf(path, sizeof(path), "%s/%06llu.segment", store_shard_directory(shard),
+                   (unsigned long long)file_number);
+    if (index_segment_open(pool->options.io, path, file_number, collection->metric, collection->dim,
+                           (uint32_t)rows, &segment, &error) != 0)
+        log_warning("indexer", "rebuilding a segment: %s", error.text);
+    return segment;
+}
+
+/* What was merged or dropped meanwhile needs none. */
+static int finish_load(struct index_segment *segment, int code)
+{
+    if (code != 0 && segment)
+        index_segment_close(segment);
+    return code == ERROR_NOT_FOUND ? 0 : code;
+}
+
 static int load_segment(struct worker_pool *pool, struct store_shard *shard,
                         const struct config_collection *collection,
                         const struct store_file_info *file, struct error *error)
 {
-    struct index_segment *segment = NULL;
-    struct error open_error = {0};
-    char path[PATH_BYTES];
-    int code;
+    struct index_segment *segment;
 
     if (file->segment.file_number == 0)
         return 0;
-    (void)snprintf(path, sizeof(path), "%s/%06llu.segment", store_shard_directory(shard),
-                   (unsigned long long)file->segment.file_number);
-    code = index_segment_open(pool->options.io, path, file->segment.file_number, collection->metric,
-                              collection->dim, (uint32_t)file->rows, &segment, &open_error);
-    if (code != 0)
-        log_warning("indexer", "rebuilding the segment of file %llu: %s",
-                    (unsigned long long)file->file_number, open_error.text);
-    code = store_shard_load_segment(shard, file->file_number, segment,
-                                    segment ? index_segment_close : NULL, error);
-    if (code != 0 && segment)
-        index_segment_close(segment);
-    /* A file that was merged or dropped meanwhile needs none. */
-    return code == ERROR_NOT_FOUND ? 0 : code;
+    segment = open_segment(pool, shard, collection, file->segment.file_number, file->rows);
+    return finish_load(segment,
+                       store_shard_load_segment(shard, file->file_number, segment,
+                                                segment ? index_segment_close : NULL, error));
+}
+
+static int load_span(struct worker_pool *pool, struct store_shard *shard,
+                     const struct config_collection *collection, const struct store_span_info *span,
+                     struct error *error)
+{
+    struct index_segment *segment =
+        open_segment(pool, shard, collection, span->segment.file_number, span->rows);
+
+    return finish_load(segment, store_shard_load_span(shard, span->segment.file_number, segment,
+                                                      segment ? index_segment_close : NULL, error));
 }
 
 int worker_pool_load_segments(struct worker_pool *pool, struct store_shard *shard,
@@ -259,6 +315,8 @@ int worker_pool_load_segments(struct worker_pool *pool, struct store_shard *shar
         for (size_t j = 0; j < window->chunk_count && code == 0; j++)
             code = load_segment(pool, shard, collection, &window->chunks[j], error);
     }
+    for (size_t i = 0; i < info.span_count && code == 0; i++)
+        code = load_span(pool, shard, collection, &info.spans[i], error);
     arena_destroy(&arena);
     return code;
 }

@@ -69,6 +69,22 @@ int worker_source_vectors(const struct store_source *source, uint32_t dim,
     return 0;
 }
 
+int worker_source_copy(const struct store_source *source, uint32_t dim, const atomic_bool *cancel,
+                       float *out, struct error *error)
+{
+    for (uint32_t row = 0; row < source->row_count;) {
+        const float *block;
+        uint32_t count;
+        if (cancel && atomic_load(cancel))
+            return error_set(error, ERROR_CANCELLED, "cancelled");
+        if (store_row_vectors(source, row, &block, &count, error) != 0)
+            return error->code;
+        memcpy(out + (size_t)row * dim, block, (size_t)count * dim * sizeof(float));
+        row += count;
+    }
+    return 0;
+}
+
 /* Which codebook a new segment shares. Segments of one codebook are searched as one group, so the
  * nearest window's is taken: before the own window if there is one, else behind it. */
 struct choice {

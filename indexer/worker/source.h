@@ -26,6 +26,10 @@ int worker_source_vectors(const struct store_source *source, uint32_t dim,
                           const atomic_bool *cancel, const float **vectors, float **copy,
                           struct error *error);
 
+/** Copies all vectors to `out`, row after row, their checksums taken. */
+int worker_source_copy(const struct store_source *source, uint32_t dim, const atomic_bool *cancel,
+                       float *out, struct error *error);
+
 /** A copy of the codebook that the lists of a window are built with, so that the windows can be
  * searched as one: that of the youngest window up to `start_ms` that has lists, in any shard that is
  * open here, or else of the oldest behind it; NULL when there is none. Rows of one topic are spread

@@ -16,6 +16,7 @@
 #include "indexer/worker/remote.h"
 #include "indexer/worker/segment_kind.h"
 #include "indexer/worker/source.h"
+#include "indexer/worker/span.h"
 #include "indexer/worker/state.h"
 
 /* The file of the window that the job is of, when it is still there. */
@@ -121,13 +122,21 @@ static void observe_build(struct worker_task *task, int64_t start_ns)
                                      "Time to build and attach a segment", labels, 1,
                                      metrics_seconds_bounds, metrics_seconds_bound_count),
                    seconds);
-    logger_write_event(
-        LOGGER_INFO, "indexer", "segment_built",
-        "indexed %s %llu of window %s of %s/%s: %llu rows, %.2f s",
-        job->generation > 0 ? "generation" : "chunk",
-        (unsigned long long)(job->generation > 0 ? job->generation : job->run_file_number),
-        text_format_time(job->window_start_ms, start), task->collection->name,
-        store_shard_name(task->lease.shard), (unsigned long long)job->rows, seconds);
+    if (job->span_tier > 0)
+        logger_write_event(
+            LOGGER_INFO, "indexer", "span_built",
+            "indexed windows from %s on of %s/%s together: tier %u, %llu rows, %.2f s",
+            text_format_time(job->window_start_ms, start), task->collection->name,
+            store_shard_name(task->lease.shard), job->span_tier, (unsigned long long)job->rows,
+            seconds);
+    else
+        logger_write_event(
+            LOGGER_INFO, "indexer", "segment_built",
+            "indexed %s %llu of window %s of %s/%s: %llu rows, %.2f s",
+            job->generation > 0 ? "generation" : "chunk",
+            (unsigned long long)(job->generation > 0 ? job->generation : job->run_file_number),
+            text_format_time(job->window_start_ms, start), task->collection->name,
+            store_shard_name(task->lease.shard), (unsigned long long)job->rows, seconds);
 }
 
 static enum worker_outcome outcome_of(int code, bool low_recall)
@@ -246,6 +255,35 @@ static enum worker_outcome build_file(struct worker_task *task, struct error *er
     return outcome_of(code, low_recall);
 }
 
+/* The span of the job, if it is wanted as it was when the job was queued. */
+static enum worker_outcome build_span(struct worker_task *task, const struct store_shard_info *info,
+                                      struct arena *arena, struct error *error)
+{
+    const struct worker_pool_options *options = &task->pool->options;
+    const struct worker_span_plan plan =
+        worker_spans_plan(options->config, task->collection, info, io_wall_ms(options->io), arena);
+    int64_t start_ns = io_monotonic_ns(options->io);
+    const struct worker_span *span = NULL;
+    bool low_recall = false;
+    enum worker_outcome outcome;
+    int code;
+
+    for (size_t i = 0; i < plan.wanted_count && !span; i++)
+        if (worker_span_is_of(&plan.wanted[i], &task->delivery->job))
+            span = &plan.wanted[i];
+    if (!span)
+        return WORKER_DONE;
+    if (!claim(task, &outcome))
+        return outcome;
+    atomic_fetch_add(&task->pool->building, 1);
+    code = worker_span_build(task, span, &low_recall, error);
+    atomic_fetch_sub(&task->pool->building, 1);
+    job_tracker_set(&task->pool->tracker, &task->delivery->job, JOB_NONE, 0);
+    if (code == 0 && !low_recall)
+        observe_build(task, start_ns);
+    return outcome_of(code, low_recall);
+}
+
 /* Jobs of windrow 0.2 and before carry an address and no group. False with the outcome when there is
  * nobody to build for. */
 static bool locate(struct worker_task *task, enum worker_outcome *outcome, struct error *error)
@@ -304,9 +342,13 @@ enum worker_outcome worker_task_run(struct worker_task *task, struct error *erro
     task->collection = config_collection_find(pool->options.config, job->collection);
     if (task->collection && take_lease(task)) {
         store_shard_describe(task->lease.shard, &arena, &info);
-        outcome = find_wanted(pool, task->collection, job, &info, &window) ? build_file(task, error)
-                                                                           : WORKER_DONE;
-    } else if (task->collection) {
+        if (job->span_tier > 0)
+            outcome = build_span(task, &info, &arena, error);
+        else if (find_wanted(pool, task->collection, job, &info, &window))
+            outcome = build_file(task, error);
+        else
+            outcome = WORKER_DONE;
+    } else if (task->collection && job->span_tier == 0) {
         outcome = build_for_owner(task, error);
     }
     arena_destroy(&arena);

@@ -27,16 +27,18 @@ enum { WORKER_OWNER_BYTES = 280 };
 /* What a seal says; JSON on the wire, on subject PREFIX.seal.<collection>.<shard> (nats.prefix). It names the
  * shard and the consumer group whose copy of the shard is meant; who has that now is asked for when
  * it is built (locate). Without a
- * generation the job is of an unsealed file of the window (a chunk), told by its number. */
+ * generation the job is of an unsealed file of the window (a chunk), told by its number; with a
+ * tier it is of a span over a group of windows, told by a hash of their runs (run_checksum). */
 struct worker_job {
     char collection[104];
     char shard[300];
     int64_t window_start_ms, window_length_ms;
-    uint64_t generation; /* of the sealed run; 0: a chunk */
+    uint64_t generation; /* of the sealed run; 0: a chunk, or a span */
     uint64_t run_file_number;
     uint64_t run_checksum;
     uint64_t rows, bytes;
     int64_t min_offset, max_offset;
+    uint8_t span_tier;              /* 0: no span */
     enum segment_kind kind;         /* of the segment; SEGMENT_NONE: not told */
     uint32_t attempts_before;       /* failed attempts of former copies of this message */
     uint32_t passes;                /* how often it was passed on, see worker_queue_operations */
@@ -47,8 +49,8 @@ struct worker_job {
 void worker_job_encode(const struct worker_job *job, struct buffer *out);
 int worker_job_decode(const void *bytes, size_t size_bytes, struct worker_job *job,
                       struct error *error);
-/** "group/collection/shard/start/generation", or ".../start/chunk-number": what is built, of whatever
- * kind. */
+/** "group/collection/shard/start/generation", or ".../start/chunk-number", or
+ * ".../start/span-tier-hash": what is built, of whatever kind. */
 void worker_job_file(const struct worker_job *job, char *out, size_t out_bytes);
 /** The same with "/kind" behind it: the message id that JetStream deduplicates by. A window whose
  * kind changes with its age is another job, which must not wait until the former is forgotten. */

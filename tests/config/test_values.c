@@ -32,7 +32,7 @@ static const char full[] =
     "    late: {allowed: 2s, policy: dead_letter}\n"
     "    durability: kafka\n"
     "    index: {kind: hnsw, hnsw: {m: 8, ef_construct: 64, ef: 32}, flat_below: 0, recall: 0.98, "
-    "recall_floor: 0.5}\n";
+    "spans: auto, recall_floor: 0.5}\n";
 
 START_TEST(every_value_reaches_its_field)
 {
@@ -75,6 +75,7 @@ START_TEST(every_value_reaches_its_field)
     ck_assert_uint_eq(c->hnsw_ef, 32);
     ck_assert_uint_eq(c->flat_below_rows, 0);
     ck_assert_double_eq(c->recall, 0.98);
+    ck_assert_int_eq(c->spans, CONFIG_SPANS_AUTO);
     ck_assert_double_eq(c->recall_floor, 0.5);
     ck_assert_ptr_null(config_collection_find(config, "d"));
     config_free(config);
@@ -116,6 +117,7 @@ START_TEST(everything_but_brokers_and_a_collection_has_a_default)
     ck_assert_uint_eq(c->flat_below_rows, 2000);
     ck_assert_uint_eq(c->hnsw_ef, 0); /* auto */
     ck_assert_double_eq(c->recall, 0.95);
+    ck_assert_int_eq(c->spans, CONFIG_SPANS_OFF);
     ck_assert_double_eq(c->recall_floor, 0.95);
     ck_assert_str_eq(buffer_text(&report),
                      "w.yaml:2:15: warning: collections.news.dim: not set, using 384 (set it to "

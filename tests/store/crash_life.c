@@ -155,28 +155,30 @@ static int life_compact(struct life *life, const struct store_window_info *windo
                          test_random(&life->random) % 2 ? 4096 : 0, NOW_MS, 1, error);
 }
 
-/* A segment of a few bytes for a sealed run or a chunk, as a worker hands it in. */
-static int life_attach(struct life *life, uint64_t file_number, struct error *error)
+/* A segment of a few bytes, as a worker hands it in. *written false without an error: a worker that
+ * cannot write its file gives up, which is not the store's failure. */
+static int life_write_segment(struct life *life, struct store_segment *segment, bool *written,
+                              struct error *error)
 {
-    struct store_segment segment = {.info = {.kind = SEGMENT_FLAT, .recall = 1}};
     uint8_t bytes[700];
     char path[128];
     char final[128];
     int file;
     int code;
 
-    life->doing = LIFE_ATTACHING;
+    *written = false;
+    *segment = (struct store_segment){.info = {.kind = SEGMENT_FLAT, .recall = 1}};
     for (size_t i = 0; i < sizeof(bytes); i++)
         bytes[i] = (uint8_t)test_random(&life->random);
-    segment.info.bytes = 1 + test_random(&life->random) % sizeof(bytes);
-    store_shard_reserve_segment(life->shard, &segment.info.file_number, path, sizeof(path));
+    segment->info.bytes = 1 + test_random(&life->random) % sizeof(bytes);
+    store_shard_reserve_segment(life->shard, &segment->info.file_number, path, sizeof(path));
     if (store_shard_stopped(life->shard))
         return error_set(error, ERROR_IO, "%s", store_shard_stopped(life->shard));
     snprintf(final, sizeof(final), "%.*s", (int)(strlen(path) - strlen(".tmp")), path);
     code = io_open(life->io, path, IO_WRITE | IO_CREATE | IO_TRUNCATE, &file, error);
     if (code != 0)
-        return 0; /* a worker that cannot write its file gives up: not the store's failure */
-    code = io_write(life->io, file, path, bytes, segment.info.bytes, 0, error);
+        return 0;
+    code = io_write(life->io, file, path, bytes, segment->info.bytes, 0, error);
     if (code == 0)
         code = io_datasync(life->io, file, path, error);
     (void)io_close(life->io, file, path, ERROR_IGNORED); /* the first error counts */
@@ -184,9 +186,47 @@ static int life_attach(struct life *life, uint64_t file_number, struct error *er
         code = io_rename(life->io, path, final, error);
     if (code == 0)
         code = io_sync_directory(life->io, store_shard_directory(life->shard), error);
-    if (code != 0)
-        return 0;
+    *written = code == 0;
+    return 0;
+}
+
+/* For a sealed run or a chunk. */
+static int life_attach(struct life *life, uint64_t file_number, struct error *error)
+{
+    struct store_segment segment;
+    bool written;
+    int code;
+
+    life->doing = LIFE_ATTACHING;
+    code = life_write_segment(life, &segment, &written, error);
+    if (code != 0 || !written)
+        return code;
     return store_shard_attach(life->shard, file_number, &segment, error);
+}
+
+/* Over all sealed windows, in one of the tiers. */
+static int life_attach_span(struct life *life, const struct store_shard_info *info,
+                            struct error *error)
+{
+    struct store_span_part parts[LIFE_EVENTS_MAX];
+    struct store_segment segment;
+    uint32_t count = 0;
+    bool written;
+    int code;
+
+    life->doing = LIFE_ATTACHING;
+    for (size_t i = 0; i < info->window_count && count < LIFE_EVENTS_MAX; i++)
+        if (info->windows[i].sealed)
+            parts[count++] =
+                (struct store_span_part){.window_start_ms = info->windows[i].start_ms,
+                                         .file_number = info->windows[i].run.file_number,
+                                         .row_count = (uint32_t)info->windows[i].run.rows};
+    code = count > 0 ? life_write_segment(life, &segment, &written, error) : 0;
+    if (code != 0 || count == 0 || !written)
+        return code;
+    return store_shard_attach_span(life->shard, &segment,
+                                   1 + test_random(&life->random) % STORE_SPAN_TIERS,
+                                   LIFE_WINDOW_MS, parts, count, error);
 }
 
 /* Seals, compacts, tiers, drops or indexes one of the windows there are. */
@@ -215,7 +255,8 @@ static int life_window(struct life *life, struct error *error)
     } else if (window.chunk_count > 0 && chance < (life->unbounded ? 6 : 3)) {
         code = life_compact(life, &window, error);
     } else if (chance == 7 && window.sealed) {
-        code = life_attach(life, window.run.file_number, error);
+        code = test_random(&life->random) % 2 ? life_attach(life, window.run.file_number, error)
+                                              : life_attach_span(life, &info, error);
     } else if (chance >= 6 && window.chunk_count > 0) {
         code = life_attach(
             life, window.chunks[test_random(&life->random) % window.chunk_count].file_number,

@@ -219,7 +219,9 @@ START_TEST(every_record_of_an_edit_is_documented_with_its_fields)
     const struct store_segment_info segment = {.file_number = 1};
     struct manifest_table table = {.segment = segment};
     const struct store_topic_fingerprint topic = {.hash = 1};
-    struct manifest_edit edits[MANIFEST_TOPIC_FINGERPRINT + 2] = {{{0}}};
+    struct manifest_edit edits[MANIFEST_SPAN_DROP + 2] = {0};
+    struct store_span_part part = {0};
+    const struct span span = {.segment = segment, .part_count = 1, .parts = &part};
     char *document = read_document();
 
     manifest_edit_identity(&edits[MANIFEST_IDENTITY], 1, 1);
@@ -237,13 +239,15 @@ START_TEST(every_record_of_an_edit_is_documented_with_its_fields)
     manifest_edit_forget(&edits[MANIFEST_FORGET], 1);
     manifest_edit_level(&edits[MANIFEST_LEVEL], 1, 1);
     manifest_edit_topic_fingerprint(&edits[MANIFEST_TOPIC_FINGERPRINT], &topic);
+    manifest_edit_span(&edits[MANIFEST_SPAN], &span);
+    manifest_edit_span_drop(&edits[MANIFEST_SPAN_DROP], 1);
     /* The checksum is a record behind the one that names the segment: what comes on top. */
     table.segment.checksum = 1;
     manifest_edit_table(&edits[MANIFEST_SEGMENT_CHECKSUM], &table);
     memmove(edits[MANIFEST_SEGMENT_CHECKSUM].body.data,
             edits[MANIFEST_SEGMENT_CHECKSUM].body.data + edits[MANIFEST_TABLE].body.size,
             edits[MANIFEST_SEGMENT_CHECKSUM].body.size -= edits[MANIFEST_TABLE].body.size);
-    for (int type = 1; type <= MANIFEST_TOPIC_FINGERPRINT; type++) {
+    for (int type = 1; type <= MANIFEST_SPAN_DROP; type++) {
         const struct buffer *body = &edits[type].body;
         char heading[32];
         const char *row;

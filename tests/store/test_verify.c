@@ -44,8 +44,13 @@ static void append(struct store_shard *shard, uint64_t *random, int64_t *next_of
     free(group);
 }
 
-static void attach_segment(struct store_shard *shard, const struct store_window_info *window)
+/* To the window's run, and another one as a span over it. */
+static void attach_segment(struct store_shard *shard, const struct store_window_info *window,
+                           bool as_span)
 {
+    const struct store_span_part part = {.window_start_ms = window->start_ms,
+                                         .file_number = window->run.file_number,
+                                         .row_count = (uint32_t)window->run.rows};
     struct store_segment segment = {.info = {.kind = SEGMENT_FLAT, .recall = 1}};
     struct error error = {0};
     char path[PATH_MAX], final[PATH_MAX];
@@ -62,8 +67,10 @@ static void attach_segment(struct store_shard *shard, const struct store_window_
     segment.info.bytes = sizeof(bytes);
     segment.object = shard;
     segment.release = release_nothing;
-    ck_assert_msg(store_shard_attach(shard, window->run.file_number, &segment, &error) == 0, "%s",
-                  error.text);
+    ck_assert_msg((as_span
+                       ? store_shard_attach_span(shard, &segment, 1, WINDOW_MS, &part, 1, &error)
+                       : store_shard_attach(shard, window->run.file_number, &segment, &error)) == 0,
+                  "%s", error.text);
 }
 
 static void list_files(struct folder *folder)
@@ -82,7 +89,7 @@ static void list_files(struct folder *folder)
     closedir(directory);
 }
 
-/* A run with a segment and a mask, chunks of other windows, and records that only the log has. */
+/* A run with a segment, a span and a mask, chunks of other windows, and records that only the log has. */
 static void create(struct folder *folder)
 {
     uint64_t random = test_seed();
@@ -107,7 +114,8 @@ static void create(struct folder *folder)
     ck_assert_msg(compact_seal(shard, info.windows[0].start_ms, WINDOW_MS, *wall_ms, &error) == 0,
                   "%s", error.text);
     store_shard_describe(shard, &arena, &info);
-    attach_segment(shard, &info.windows[0]);
+    attach_segment(shard, &info.windows[0], false);
+    attach_segment(shard, &info.windows[0], true);
     append(shard, &random, &next_offset, *wall_ms, 6); /* overwrites rows of the run: a mask */
     ck_assert_msg(store_shard_flush(shard, &error) == 0, "%s", error.text);
     append(shard, &random, &next_offset, *wall_ms, 4);
@@ -397,7 +405,7 @@ START_TEST(verify_lists_what_is_wrong_inside_a_segment)
     ck_assert_int_eq(
         store_verify(folder.io, folder.data_dir, refuse_segment, &findings, ERROR_IGNORED),
         ERROR_CORRUPT);
-    ck_assert_uint_eq(checks, 1);
+    ck_assert_uint_eq(checks, 2); /* of the run and of the span over it */
     ck_assert_ptr_nonnull(strstr(buffer_text(&findings), ".segment: not a graph\n"));
     buffer_destroy(&findings);
 }
@@ -419,7 +427,7 @@ START_TEST(segment_of_another_format_version_is_no_damage)
     create(&folder);
     ck_assert_int_eq(
         store_verify(folder.io, folder.data_dir, know_no_such_version, &findings, &error), 0);
-    ck_assert_uint_eq(checks, 1);
+    ck_assert_uint_eq(checks, 2); /* of the run and of the span over it */
     ck_assert_str_eq(buffer_text(&findings), "");
     buffer_destroy(&findings);
 }

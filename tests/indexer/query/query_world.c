@@ -292,7 +292,7 @@ static void measure_effort(struct world *world, const float *vectors, uint32_t r
     index_segment_close(segment);
 }
 
-static void write_segment(struct world *world, const struct store_source *source, bool lists,
+static void write_segment(struct world *world, const float *vectors, uint32_t rows, bool lists,
                           const char *path, struct store_segment_info *info)
 {
     struct index_build_options build = {.metric = world->collection.metric,
@@ -301,55 +301,113 @@ static void write_segment(struct world *world, const struct store_source *source
                                         .ef_construct = 100,
                                         .thread_count = 1,
                                         .seed = 7};
-    float *vectors =
-        aligned_alloc(64, ((size_t)source->row_count * build.dim * sizeof(float) + 63) & ~63UL);
     struct index_hnsw_graph *graph = NULL;
     struct index_ivf *ivf = NULL;
 
-    gather(source, build.dim, vectors);
     if (lists) {
-        OK(index_ivf_build(vectors, source->row_count, &build, &ivf, &ok_error));
+        OK(index_ivf_build(vectors, rows, &build, &ivf, &ok_error));
         OK(index_ivf_write(&world->clock.io, path, info->file_number, ivf, &info->bytes,
                            &ok_error));
     } else {
-        OK(index_hnsw_build(vectors, source->row_count, &build, &graph, &ok_error));
+        OK(index_hnsw_build(vectors, rows, &build, &graph, &ok_error));
         OK(index_segment_write(&world->clock.io, path, info->file_number, graph, &info->bytes,
                                &ok_error));
     }
     index_ivf_delete(ivf);
     index_hnsw_graph_delete(graph);
     if (world->collection.hnsw_ef == 0)
-        measure_effort(world, vectors, source->row_count, path, info->file_number);
-    free(vectors);
+        measure_effort(world, vectors, rows, path, info->file_number);
     info->kind = lists ? SEGMENT_IVF_PQ : SEGMENT_HNSW;
+}
+
+/* A segment over the rows of the sources, one after another; its file's name in `final`. */
+static struct store_segment build_segment(struct world *world, size_t shard,
+                                          const struct store_source *const *sources, size_t count,
+                                          bool lists, char final[PATH_MAX])
+{
+    struct store_segment segment = {.info = {.recall = -1}, .release = index_segment_close};
+    uint32_t dim = world->collection.dim, rows = 0;
+    struct index_segment *opened;
+    char temporary[PATH_MAX];
+    float *vectors;
+
+    for (size_t i = 0; i < count; i++)
+        rows += sources[i]->row_count;
+    vectors = aligned_alloc(64, ((size_t)rows * dim * sizeof(float) + 63) & ~63UL);
+    rows = 0;
+    for (size_t i = 0; i < count; i++) {
+        gather(sources[i], dim, vectors + (size_t)rows * dim);
+        rows += sources[i]->row_count;
+    }
+    store_shard_reserve_segment(world->shards[shard], &segment.info.file_number, temporary,
+                                sizeof(temporary));
+    write_segment(world, vectors, rows, lists, temporary, &segment.info);
+    free(vectors);
+    snprintf(final, PATH_MAX, "%.*s", (int)(strlen(temporary) - 4), temporary);
+    OK(io_rename(&world->clock.io, temporary, final, &ok_error));
+    OK(io_sync_directory(&world->clock.io, store_shard_directory(world->shards[shard]), &ok_error));
+    OK(index_segment_open(&world->clock.io, final, segment.info.file_number,
+                          world->collection.metric, dim, rows, &opened, &ok_error));
+    segment.object = opened;
+    return segment;
+}
+
+/* After an attach. When a merge or a drop was faster, the caller's segment is of no use any more. */
+static bool is_attached(struct world *world, struct store_segment *segment, const char *path,
+                        int code, const struct error *error)
+{
+    ck_assert_msg(code == 0 || code == ERROR_NOT_FOUND, "attach: %s", error->text);
+    if (code == 0)
+        return true;
+    index_segment_close(segment->object);
+    OK(io_unlink(&world->clock.io, path, &ok_error));
+    return false;
 }
 
 static void index_source(struct world *world, size_t shard, const struct store_source *source,
                          bool lists)
 {
-    struct store_segment segment = {.info = {.recall = -1}, .release = index_segment_close};
-    struct index_segment *opened;
-    char temporary[PATH_MAX], final[PATH_MAX];
+    char path[PATH_MAX];
+    struct store_segment segment = build_segment(world, shard, &source, 1, lists, path);
     struct error error = {0};
-    int code;
+    int code = store_shard_attach(world->shards[shard], source->file_number, &segment, &error);
 
-    store_shard_reserve_segment(world->shards[shard], &segment.info.file_number, temporary,
-                                sizeof(temporary));
-    write_segment(world, source, lists, temporary, &segment.info);
-    snprintf(final, sizeof(final), "%.*s", (int)(strlen(temporary) - 4), temporary);
-    OK(io_rename(&world->clock.io, temporary, final, &ok_error));
-    OK(io_sync_directory(&world->clock.io, store_shard_directory(world->shards[shard]), &ok_error));
-    OK(index_segment_open(&world->clock.io, final, segment.info.file_number,
-                          world->collection.metric, world->collection.dim, source->row_count,
-                          &opened, &ok_error));
-    segment.object = opened;
-    code = store_shard_attach(world->shards[shard], source->file_number, &segment, &error);
-    /* A merge or a drop was faster: the caller's segment is of no use any more. */
-    ck_assert_msg(code == 0 || code == ERROR_NOT_FOUND, "attach: %s", error.text);
-    if (code != 0) {
-        index_segment_close(opened);
-        OK(io_unlink(&world->clock.io, final, &ok_error));
+    (void)is_attached(world, &segment, path, code, &error);
+}
+
+bool world_span(struct world *world, size_t shard, int64_t from_ms, int64_t to_ms, uint8_t tier,
+                bool lists)
+{
+    enum { PARTS_MAX = 200 };
+    struct store_snapshot *snapshot =
+        store_snapshot_acquire(world->shards[shard], atomic_load(&world->clock.now_ms));
+    const struct store_source *chosen[PARTS_MAX];
+    struct store_span_part parts[PARTS_MAX];
+    uint32_t part_count = 0;
+    size_t count;
+    const struct store_source *sources = store_snapshot_sources(snapshot, &count);
+    bool attached = false;
+
+    for (size_t i = 0; i < count && part_count < PARTS_MAX; i++) {
+        if (!sources[i].sealed || sources[i].window_start_ms < from_ms ||
+            sources[i].window_start_ms >= to_ms)
+            continue;
+        chosen[part_count] = &sources[i];
+        parts[part_count++] =
+            (struct store_span_part){.window_start_ms = sources[i].window_start_ms,
+                                     .file_number = sources[i].file_number,
+                                     .row_count = sources[i].row_count};
     }
+    if (part_count > 0) {
+        char path[PATH_MAX];
+        struct store_segment segment = build_segment(world, shard, chosen, part_count, lists, path);
+        struct error error = {0};
+        int code = store_shard_attach_span(world->shards[shard], &segment, tier,
+                                           world->collection.window_ms, parts, part_count, &error);
+        attached = is_attached(world, &segment, path, code, &error);
+    }
+    store_snapshot_release(snapshot);
+    return attached;
 }
 
 void world_index_as(struct world *world, size_t shard, int64_t time_ms, bool lists)

@@ -72,6 +72,10 @@ void world_index_as(struct world *world, size_t shard, int64_t time_ms, bool lis
 /** Builds and attaches graphs to unsealed files of that many rows that have none. Returns how many.
  */
 size_t world_index_chunks(struct world *world, size_t shard, uint32_t min_rows);
+/** Builds and attaches a span over the sealed windows that begin in [from_ms, to_ms). False when
+ * there are none, or most of them were dropped or resealed meanwhile. */
+bool world_span(struct world *world, size_t shard, int64_t from_ms, int64_t to_ms, uint8_t tier,
+                bool lists);
 void world_drop(struct world *world, size_t shard, int64_t time_ms);
 
 /** Whether the model has the record now. */

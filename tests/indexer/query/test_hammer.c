@@ -1,5 +1,6 @@
 /* Searches while the world changes under them: appends, flushes, chunks indexed and merged, windows
- * sealed, resealed, indexed, turned from graphs into lists and back, dropped. The stream is a
+ * sealed, resealed, indexed, turned from graphs into lists and back, dropped, and spans over them
+ * built, replaced and taken away. The stream is a
  * function of the offset, so that what must be visible in a view is known from the offset the view
  * itself names, and brute force over it says what a search must answer. */
 #include <math.h>
@@ -37,8 +38,8 @@ struct hammer {
     atomic_llong written; /* offsets */
     atomic_bool stop;
     atomic_ullong searches;
-    atomic_ullong graphs, lists, chunks; /* walked by searches */
-    atomic_ullong wanted, found;         /* true neighbours of searches that are not exact */
+    atomic_ullong graphs, lists, chunks, spans; /* walked by searches */
+    atomic_ullong wanted, found;                /* true neighbours of searches that are not exact */
 };
 
 static uint64_t mix(const struct hammer *hammer, int64_t offset, uint64_t salt)
@@ -147,6 +148,28 @@ static void merge_chunks(struct hammer *hammer, int64_t first, int64_t end)
     }
 }
 
+/* Over the last windows or all of them, in one of the tiers; now and then one goes for good. */
+static void change_spans(struct hammer *hammer, int64_t first, int64_t end, uint64_t dice)
+{
+    struct store_shard *shard = hammer->world.shards[0];
+    struct store_shard_info info;
+    struct error error = {0};
+    struct arena arena;
+    int64_t from = dice & 1 ? first : first + (end - first) / 2;
+
+    (void)world_span(&hammer->world, 0, START_MS + from * WINDOW_MS, START_MS + end * WINDOW_MS,
+                     dice & 1 ? 2 : 1, dice >> 1 & 1);
+    if ((dice >> 2) % 4 != 0)
+        return;
+    arena_create(&arena, 0);
+    store_shard_describe(shard, &arena, &info);
+    if (info.span_count > 0)
+        ck_assert_msg(store_shard_load_span(shard, info.spans[0].segment.file_number, NULL, NULL,
+                                            &error) == 0,
+                      "%s", error.text);
+    arena_destroy(&arena);
+}
+
 static void *maintain(void *context)
 {
     struct hammer *hammer = context;
@@ -177,6 +200,9 @@ static void *maintain(void *context)
             int64_t window = dropped + (int64_t)((dice >> 32) % (uint64_t)(sealed - dropped));
             world_index_as(world, 0, START_MS + window * WINDOW_MS, dice >> 17 & 1);
         }
+        if (sealed >
+            dropped) /* sooner than a worker would: resealed and dropped parts are common */
+            change_spans(hammer, dropped, sealed, dice >> 40);
         while (START_MS + (dropped + 1) * WINDOW_MS + TTL_MS < now_ms) {
             struct error error = {0};
             int code = store_shard_drop(world->shards[0], START_MS + dropped * WINDOW_MS, WINDOW_MS,
@@ -327,6 +353,7 @@ static void search_once(struct searcher_state *state)
         atomic_fetch_add(&hammer->graphs, graph);
         atomic_fetch_add(&hammer->chunks, graph && result.explain[i].generation == 0);
         atomic_fetch_add(&hammer->lists, strcmp(result.explain[i].source, "ivf_pq") == 0);
+        atomic_fetch_add(&hammer->spans, strstr(result.explain[i].source, "_span") != NULL);
     }
     atomic_fetch_add(&hammer->searches, 1);
     arena_destroy(&arena);
@@ -372,16 +399,18 @@ START_TEST(searches_stay_right_while_everything_moves)
     do
         usleep(200000);
     while (atomic_load(&hammer.graphs) == 0 || atomic_load(&hammer.lists) == 0 ||
-           atomic_load(&hammer.searches) <= 20);
+           atomic_load(&hammer.spans) == 0 || atomic_load(&hammer.searches) <= 20);
     atomic_store(&hammer.stop, true);
     ck_assert_int_eq(pthread_join(maintainer, NULL), 0);
     for (int i = 0; i < SEARCHERS; i++)
         ck_assert_int_eq(pthread_join(searchers[i], NULL), 0);
-    printf("%llu searches; walked: %llu graphs (%llu of chunks), %llu lists; recall %.3f\n",
+    printf("%llu searches; walked: %llu graphs (%llu of chunks), %llu lists, %llu windows through "
+           "spans; recall %.3f\n",
            (unsigned long long)atomic_load(&hammer.searches),
            (unsigned long long)atomic_load(&hammer.graphs),
            (unsigned long long)atomic_load(&hammer.chunks),
            (unsigned long long)atomic_load(&hammer.lists),
+           (unsigned long long)atomic_load(&hammer.spans),
            (double)atomic_load(&hammer.found) / (double)atomic_load(&hammer.wanted));
     ck_assert_uint_gt(atomic_load(&hammer.searches), 20);
     ck_assert_uint_gt(atomic_load(&hammer.found) * 10, atomic_load(&hammer.wanted) * 8);

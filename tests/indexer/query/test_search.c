@@ -5,228 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tests/indexer/query/query_world.h"
-
-enum { HOUR_MS = 3600000, K_MAX = 200 };
-static const int64_t START_MS = 1760000000000 / HOUR_MS * HOUR_MS;
-
-/* What a question asks for, for the model and for the search. */
-struct question {
-    float vector[WORLD_DIM_MAX];
-    uint32_t limit, offset, ef;
-    double recall;
-    bool exact;
-    int64_t number_below; /* payload n < this; 0: any */
-    float near_from, near_to;
-    bool has_near;
-    int64_t from_ms, to_ms; /* 0, 0: open */
-    int64_t half_life_ms;
-    bool has_threshold;
-    float threshold;
-};
-
-struct answer {
-    uint64_t ids[K_MAX];
-    float scores[K_MAX];
-    size_t count;
-    struct query_result result;
-};
-
-static bool question_matches(const struct question *question, const struct world_record *record)
-{
-    if (question->number_below && record->number >= question->number_below)
-        return false;
-    if (question->has_near &&
-        (record->vector[0] < question->near_from || record->vector[0] > question->near_to))
-        return false;
-    return (question->from_ms == 0 && question->to_ms == 0) ||
-           (record->time_ms >= question->from_ms && record->time_ms < question->to_ms);
-}
-
-static double model_order(const struct world *world, const struct question *question,
-                          const struct world_record *record)
-{
-    double score = (double)world_score(world, question->vector, record);
-    double decay = 1;
-
-    if (question->half_life_ms > 0 && record->time_ms < atomic_load(&world->clock.now_ms))
-        decay = exp2(-(double)(atomic_load(&world->clock.now_ms) - record->time_ms) /
-                     (double)question->half_life_ms);
-    return world->collection.metric == VECTOR_METRIC_L2 ? -score / decay : score * decay;
-}
-
-static int descending(const void *a, const void *b)
-{
-    double left = *(const double *)a;
-    double right = *(const double *)b;
-
-    return (left < right) - (left > right);
-}
-
-/* Orders of all matching rows, best first; the caller frees. */
-static double *model_answer(const struct world *world, const struct question *question,
-                            size_t *count)
-{
-    double *orders = malloc((world->record_count + 1) * sizeof(*orders));
-
-    *count = 0;
-    for (size_t i = 0; i < world->record_count; i++) {
-        const struct world_record *record = &world->records[i];
-        double order;
-        if (!world_visible(world, record) || !question_matches(question, record))
-            continue;
-        order = model_order(world, question, record);
-        if (question->has_threshold &&
-            (world->collection.metric == VECTOR_METRIC_L2 ? -order >= (double)question->threshold
-                                                          : order <= (double)question->threshold))
-            continue;
-        orders[(*count)++] = order;
-    }
-    qsort(orders, *count, sizeof(*orders), descending);
-    return orders;
-}
-
-static void filter_json(const struct question *question, char *out, size_t out_bytes)
-{
-    int used = snprintf(out, out_bytes, "{\"must\":[{}");
-
-    if (question->number_below)
-        used +=
-            snprintf(out + used, out_bytes - (size_t)used,
-                     ",{\"key\":\"n\",\"range\":{\"lt\":%lld}}", (long long)question->number_below);
-    if (question->has_near)
-        used += snprintf(out + used, out_bytes - (size_t)used,
-                         ",{\"key\":\"near\",\"range\":{\"gte\":%.9g,\"lte\":%.9g}}",
-                         (double)question->near_from, (double)question->near_to);
-    snprintf(out + used, out_bytes - (size_t)used, "]}");
-}
-
-static void ask(struct query_view *view, const struct question *question, struct answer *answer)
-{
-    struct arena arena;
-    struct error error = {0};
-    struct query_search search = {.vector = question->vector,
-                                  .limit = question->limit,
-                                  .offset = question->offset,
-                                  .ef = question->ef,
-                                  .recall = question->recall,
-                                  .exact = question->exact,
-                                  .from_ms = INT64_MIN,
-                                  .to_ms = INT64_MAX,
-                                  .half_life_ms = question->half_life_ms,
-                                  .has_threshold = question->has_threshold,
-                                  .threshold = question->threshold,
-                                  .arena = &arena};
-    char json[300];
-
-    arena_create(&arena, 0);
-    if (question->from_ms || question->to_ms) {
-        search.from_ms = question->from_ms;
-        search.to_ms = question->to_ms;
-    }
-    if (question->number_below || question->has_near) {
-        filter_json(question, json, sizeof(json));
-        search.filter = world_filter(&arena, json);
-    }
-    ck_assert_msg(query_search_run(view, &search, &answer->result, &error) == 0, "%s", error.text);
-    ck_assert_uint_le(answer->result.hit_count, K_MAX);
-    answer->count = answer->result.hit_count;
-    for (size_t i = 0; i < answer->count; i++) {
-        answer->ids[i] = world_hit_id(&answer->result.hits[i].row);
-        answer->scores[i] = answer->result.hits[i].score;
-    }
-    arena_destroy(&arena);
-    answer->result.hits = NULL;
-}
-
-/* Everything that must hold for any answer; returns how many of the true top are in it. */
-static size_t check_answer(const struct world *world, const struct question *question,
-                           const struct answer *answer, const double *orders, size_t matching)
-{
-    double sign = world->collection.metric == VECTOR_METRIC_L2 ? -1 : 1;
-    size_t wanted = matching > question->offset ? matching - question->offset : 0;
-    size_t right = 0;
-
-    if (wanted > question->limit)
-        wanted = question->limit;
-    ck_assert_msg(answer->count == wanted, "%zu hits for %zu matching rows, limit %u",
-                  answer->count, matching, question->limit);
-    for (size_t i = 0; i < answer->count; i++) {
-        const struct world_record *record = world_find(world, answer->ids[i]);
-        double order = sign * (double)answer->scores[i];
-        double tolerance = 1e-4 * fmax(1, fabs(order));
-        ck_assert_msg(record && world_visible(world, record), "id %llu is not visible",
-                      (unsigned long long)answer->ids[i]);
-        ck_assert(question_matches(question, record));
-        ck_assert_double_eq_tol(order, model_order(world, question, record), tolerance);
-        for (size_t j = 0; j < i; j++)
-            ck_assert_msg(answer->ids[j] != answer->ids[i], "id %llu twice",
-                          (unsigned long long)answer->ids[i]);
-        if (i > 0)
-            ck_assert_double_ge(sign * (double)answer->scores[i - 1], order);
-        if (question->exact)
-            ck_assert_double_eq_tol(order, orders[question->offset + i], tolerance);
-        right += order >= orders[question->offset + wanted - 1] - tolerance;
-    }
-    return right;
-}
-
-struct recall {
-    size_t right, wanted;
-};
-
-static void ask_and_check(struct world *world, struct query_view *view,
-                          const struct question *question, struct recall *recall)
-{
-    struct answer answer;
-    size_t matching, right;
-    double *orders = model_answer(world, question, &matching);
-
-    ask(view, question, &answer);
-    ck_assert(!answer.result.partial);
-    right = check_answer(world, question, &answer, orders, matching);
-    if (!question->exact) {
-        recall->right += right;
-        recall->wanted += answer.count;
-    }
-    free(orders);
-}
-
-static void random_question(struct world *world, struct question *question)
-{
-    static const int64_t below[] = {0, 0, 0, 1, 10, 100, 1000, 5000, 10000};
-    uint64_t dice = test_random(&world->random);
-
-    *question = (struct question){.limit = 1 + (uint32_t)(dice % 20),
-                                  .ef = 32,
-                                  .exact = dice >> 8 & 1,
-                                  .number_below = below[(dice >> 16) % 9]};
-    world_random_vector(world, question->vector);
-    if ((dice >> 24) % 4 == 0)
-        question->offset = (uint32_t)(dice >> 32) % 10;
-    if ((dice >> 40) % 4 == 0) {
-        /* With the query's own direction or against it. */
-        bool along = dice >> 44 & 1;
-        question->has_near = true;
-        question->vector[0] = 0.8F;
-        question->near_from = along ? 0.3F : -2.0F;
-        question->near_to = along ? 2.0F : -0.3F;
-    }
-}
-
-static void open_world(struct world *world, enum vector_metric metric, size_t shards,
-                       int64_t ttl_ms, uint64_t seed)
-{
-    struct world_options options = {.shard_count = shards,
-                                    .dim = 12,
-                                    .metric = metric,
-                                    .window_ms = HOUR_MS,
-                                    .ttl_ms = ttl_ms,
-                                    .seed = seed};
-
-    world_open(world, &options);
-    atomic_store(&world->clock.now_ms, START_MS);
-}
+#include "tests/indexer/query/question.h"
 
 /* Several windows, upserts into other windows, deletes, late rows, flushes, seals, segments, drops:
  * one step of an hour. Ids stay in their shard, as Kafka's partitioner keeps them. */
@@ -260,6 +39,9 @@ static void live_an_hour(struct world *world, int hour, uint32_t records)
             if (dice >> 16 & 1)
                 world_index(world, shard, base_ms - 2 * HOUR_MS);
         }
+        if (hour > 2 && (dice >> 20) % 2) /* the windows before go out of it one by one */
+            (void)world_span(world, shard, base_ms - (dice >> 21 & 1 ? 6 : 3) * HOUR_MS,
+                             base_ms - HOUR_MS, dice >> 21 & 1 ? 2 : 1, dice >> 22 & 1);
         if (hour > 5)
             world_drop(world, shard, base_ms - 6 * HOUR_MS);
     }
@@ -271,7 +53,7 @@ static void check_lives(enum vector_metric metric, size_t shards, int64_t ttl_ms
     struct recall recall = {0};
     struct question question;
 
-    open_world(&world, metric, shards, ttl_ms, seed);
+    question_open_world(&world, metric, shards, ttl_ms, seed);
     for (int hour = 0; hour < 8; hour++) {
         struct query_view *view;
         live_an_hour(&world, hour, 600 * (uint32_t)shards);
@@ -283,8 +65,8 @@ static void check_lives(enum vector_metric metric, size_t shards, int64_t ttl_ms
         }
         view = world_view(&world);
         for (int i = 0; i < 40; i++) {
-            random_question(&world, &question);
-            ask_and_check(&world, view, &question, &recall);
+            question_random(&world, &question);
+            question_ask_and_check(&world, view, &question, &recall);
         }
         query_view_close(view);
     }
@@ -329,7 +111,7 @@ START_TEST(k_rows_come_back_at_every_selectivity)
     struct recall recall = {0};
     struct query_view *view;
 
-    open_world(&world, VECTOR_METRIC_COSINE, 1, 0, test_seed());
+    question_open_world(&world, VECTOR_METRIC_COSINE, 1, 0, test_seed());
     fill_window(&world, 0, 0, 4000);
     world_seal(&world, 0, START_MS);
     world_index(&world, 0, START_MS);
@@ -346,7 +128,7 @@ START_TEST(k_rows_come_back_at_every_selectivity)
                     question.near_from = sign > 0 ? 0.2F : -1.0F;
                     question.near_to = sign > 0 ? 1.0F : -0.2F;
                 }
-                ask_and_check(&world, view, &question, &recall);
+                question_ask_and_check(&world, view, &question, &recall);
             }
     printf("recall %.4f over %zu\n", (double)recall.right / (double)recall.wanted, recall.wanted);
     ck_assert_double_ge((double)recall.right / (double)recall.wanted, 0.95);
@@ -362,7 +144,7 @@ START_TEST(dead_rows_never_take_the_place_of_live_ones)
     struct question question = {.limit = 10, .ef = 16};
     struct query_view *view;
 
-    open_world(&world, VECTOR_METRIC_L2, 1, 0, test_seed());
+    question_open_world(&world, VECTOR_METRIC_L2, 1, 0, test_seed());
     fill_window(&world, 0, 0, 3000);
     world_seal(&world, 0, START_MS);
     world_index(&world, 0, START_MS);
@@ -379,7 +161,7 @@ START_TEST(dead_rows_never_take_the_place_of_live_ones)
         world_delete(&world, 0, closest->id, closest->time_ms);
     }
     view = world_view(&world);
-    ask_and_check(&world, view, &question, &recall);
+    question_ask_and_check(&world, view, &question, &recall);
     ck_assert_uint_ge(recall.right, 9);
     query_view_close(view);
     world_close(&world);
@@ -397,7 +179,7 @@ START_TEST(recency_decay_ranks_by_the_decayed_score)
         struct world world;
         struct recall recall = {0};
         struct query_view *view;
-        open_world(&world, metrics[m], 1, 0, seed);
+        question_open_world(&world, metrics[m], 1, 0, seed);
         for (int hour = 0; hour < 4; hour++) {
             fill_window(&world, hour, (uint64_t)hour * 1500, 1500);
             world_seal(&world, 0, START_MS + hour * HOUR_MS);
@@ -410,7 +192,7 @@ START_TEST(recency_decay_ranks_by_the_decayed_score)
                 struct question question = {
                     .limit = 10, .ef = 48, .half_life_ms = half_lives[i], .exact = round % 2};
                 world_random_vector(&world, question.vector);
-                ask_and_check(&world, view, &question, &recall);
+                question_ask_and_check(&world, view, &question, &recall);
             }
         printf("recall %.4f\n", (double)recall.right / (double)recall.wanted);
         ck_assert_double_ge((double)recall.right / (double)recall.wanted, 0.95);
@@ -429,7 +211,7 @@ START_TEST(an_answer_concentrated_in_one_window_is_found)
     struct query_view *view;
     float centre[WINDOWS][WORLD_DIM_MAX];
 
-    open_world(&world, VECTOR_METRIC_L2, 1, 0, test_seed());
+    question_open_world(&world, VECTOR_METRIC_L2, 1, 0, test_seed());
     for (int window = 0; window < WINDOWS; window++) {
         world_random_vector(&world, centre[window]);
         for (uint64_t i = 0; i < ROWS; i++) {
@@ -449,7 +231,7 @@ START_TEST(an_answer_concentrated_in_one_window_is_found)
         world_random_vector(&world, question.vector);
         for (uint32_t d = 0; d < 12; d++)
             question.vector[d] = centre[i % WINDOWS][d] + 0.2F * question.vector[d];
-        ask_and_check(&world, view, &question, &recall);
+        question_ask_and_check(&world, view, &question, &recall);
     }
     printf("recall %.4f\n", (double)recall.right / (double)recall.wanted);
     ck_assert_double_ge((double)recall.right / (double)recall.wanted, 0.95);
@@ -497,10 +279,10 @@ static double recall_among(struct world *world, struct query_view *view,
         struct question question = {.limit = 10, .exact = true};
         struct answer exact, found;
         clusters_vector(world, clusters, question.vector);
-        ask(view, &question, &exact);
+        question_ask(view, &question, &exact);
         question.exact = false;
         question.recall = asked;
-        ask(view, &question, &found);
+        question_ask(view, &question, &found);
         for (size_t j = 0; j < exact.count; j++)
             for (size_t k = 0; k < found.count; k++)
                 right += exact.ids[j] == found.ids[k];
@@ -588,18 +370,18 @@ START_TEST(a_threshold_is_strict)
         struct question question = {.limit = 5, .exact = true};
         struct answer answer;
         struct query_view *view;
-        open_world(&world, metrics[m], 1, 0, seed);
+        question_open_world(&world, metrics[m], 1, 0, seed);
         fill_window(&world, 0, 0, 100);
         world_random_vector(&world, question.vector);
         view = world_view(&world);
-        ask(view, &question, &answer);
+        question_ask(view, &question, &answer);
         ck_assert_uint_eq(answer.count, 5);
         question.has_threshold = true;
         question.threshold = answer.scores[3];
-        ask(view, &question, &answer);
+        question_ask(view, &question, &answer);
         ck_assert_uint_eq(answer.count, 3);
         question.threshold = answer.scores[0];
-        ask(view, &question, &answer);
+        question_ask(view, &question, &answer);
         ck_assert_uint_eq(answer.count, 0);
         query_view_close(view);
         world_close(&world);
@@ -614,7 +396,7 @@ START_TEST(time_ranges_prune_windows)
     struct answer answer;
     struct query_view *view;
 
-    open_world(&world, VECTOR_METRIC_DOT, 1, 0, test_seed());
+    question_open_world(&world, VECTOR_METRIC_DOT, 1, 0, test_seed());
     for (int hour = 0; hour < 5; hour++) {
         fill_window(&world, hour, (uint64_t)hour * 300, 300);
         if (hour < 3)
@@ -630,8 +412,8 @@ START_TEST(time_ranges_prune_windows)
                                         .to_ms = START_MS + to * HOUR_MS - 1000};
             uint32_t tables = (to < 4 ? (uint32_t)to : 4) - (from < 4 ? (uint32_t)from : 4);
             world_random_vector(&world, question.vector);
-            ask_and_check(&world, view, &question, &recall);
-            ask(view, &question, &answer);
+            question_ask_and_check(&world, view, &question, &recall);
+            question_ask(view, &question, &answer);
             ck_assert_uint_eq(answer.result.windows_searched, tables);
             ck_assert_uint_eq(answer.result.windows_pruned, 4 - tables);
             ck_assert_uint_eq(answer.result.windows_live, 1 + (to == 5));
@@ -648,12 +430,12 @@ START_TEST(a_vector_without_direction_scores_zero)
     struct answer answer;
     struct query_view *view;
 
-    open_world(&world, VECTOR_METRIC_COSINE, 1, 0, test_seed());
+    question_open_world(&world, VECTOR_METRIC_COSINE, 1, 0, test_seed());
     fill_window(&world, 0, 10, 700);
     world_seal(&world, 0, START_MS);
     world_index(&world, 0, START_MS);
     view = world_view(&world);
-    ask(view, &question, &answer);
+    question_ask(view, &question, &answer);
     ck_assert_uint_eq(answer.count, 7);
     for (uint64_t i = 0; i < 7; i++) { /* ties follow the id */
         ck_assert_uint_eq(answer.ids[i], 10 + i);
@@ -674,7 +456,7 @@ START_TEST(the_asking_record_is_left_out)
     struct query_view *view;
     const struct world_record *record;
 
-    open_world(&world, VECTOR_METRIC_COSINE, 1, 0, test_seed());
+    question_open_world(&world, VECTOR_METRIC_COSINE, 1, 0, test_seed());
     fill_window(&world, 0, 0, 800);
     world_seal(&world, 0, START_MS);
     world_index(&world, 0, START_MS);
@@ -724,7 +506,7 @@ START_TEST(what_a_search_may_not_ask)
     searches[2].offset = UINT32_MAX;
     searches[3].vector = bad;
     searches[4].half_life_ms = -1;
-    open_world(&world, VECTOR_METRIC_COSINE, 1, 0, 1);
+    question_open_world(&world, VECTOR_METRIC_COSINE, 1, 0, 1);
     fill_window(&world, 0, 0, 3);
     arena_create(&arena, 0);
     view = world_view(&world);
@@ -747,7 +529,7 @@ START_TEST(an_id_in_two_shards_is_returned_once)
     struct answer answer;
     struct query_view *view;
 
-    open_world(&world, VECTOR_METRIC_L2, 2, 0, test_seed());
+    question_open_world(&world, VECTOR_METRIC_L2, 2, 0, test_seed());
     for (uint64_t id = 0; id < 30; id++) {
         world_upsert(&world, 0, id, START_MS + 1000, 0, NULL);
         if (id % 2)
@@ -755,7 +537,7 @@ START_TEST(an_id_in_two_shards_is_returned_once)
     }
     world_random_vector(&world, question.vector);
     view = world_view(&world);
-    ask(view, &question, &answer);
+    question_ask(view, &question, &answer);
     ck_assert_uint_eq(answer.count, 10);
     for (size_t i = 0; i < answer.count; i++)
         for (size_t j = 0; j < i; j++)

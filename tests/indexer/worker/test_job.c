@@ -81,6 +81,9 @@ START_TEST(what_is_no_job_is_refused_with_a_reason)
         {"{\"collection\":\"a\",\"shard\":\"3\",\"window_start_ms\":0,\"window_length_ms\":1,"
          "\"kind\":\"a text that is too long\"," REST,
          "job: kind: expected a text of 1 to 15 bytes"},
+        {"{\"collection\":\"a\",\"shard\":\"3\",\"window_start_ms\":0,\"window_length_ms\":1,"
+         "\"span_tier\":1," REST,
+         "job: span_tier: expected at most 2, and no generation"},
         {"[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]", "job: "},
     };
     struct worker_job job;
@@ -92,6 +95,32 @@ START_TEST(what_is_no_job_is_refused_with_a_reason)
         ck_assert_msg(strncmp(error.text, table[i].reason, strlen(table[i].reason)) == 0, "%s: %s",
                       table[i].bytes, error.text);
     }
+}
+END_TEST
+
+START_TEST(job_of_a_span_names_its_tier_and_its_runs)
+{
+    struct worker_job job, span = sample;
+    struct buffer bytes = {0};
+    struct error error = {0};
+    char a[400], b[400];
+
+    span.generation = 0;
+    span.span_tier = 2;
+    worker_job_encode(&span, &bytes);
+    ck_assert_msg(worker_job_decode(bytes.data, bytes.size, &job, &error) == 0, "%s", error.text);
+    ck_assert_uint_eq(job.span_tier, 2);
+    worker_job_id(&span, a, sizeof(a));
+    worker_job_id(&job, b, sizeof(b));
+    ck_assert_str_eq(a, b);
+    job.run_checksum--;
+    worker_job_id(&job, b, sizeof(b));
+    ck_assert_str_ne(a, b);
+    job = span;
+    job.span_tier = 1;
+    worker_job_id(&job, b, sizeof(b));
+    ck_assert_str_ne(a, b);
+    buffer_destroy(&bytes);
 }
 END_TEST
 
@@ -193,7 +222,7 @@ START_TEST(job_tracker_keeps_what_it_is_told_while_it_grows)
 END_TEST
 
 TEST_TABLE(TEST(job_survives_the_wire), TEST(what_is_no_job_is_refused_with_a_reason),
-           TEST(unknown_keys_of_a_job_are_skipped),
+           TEST(job_of_a_span_names_its_tier_and_its_runs), TEST(unknown_keys_of_a_job_are_skipped),
            TEST(job_id_tells_windows_generations_and_kinds_apart),
            TEST(job_tracker_tells_kinds_apart_except_while_one_is_built),
            TEST(job_tracker_keeps_what_it_is_told_while_it_grows))

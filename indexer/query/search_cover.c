@@ -1,0 +1,240 @@
+/* Which segments a search goes through: spans, where they are cheaper than what they cover, and the
+ * sources' own for the rest.
+ *
+ * Tiers are looked at from below. A span takes the sources of its live parts when it costs less than
+ * they do now: by themselves, scanned, or through spans of the tier below. What is dead of a span, or
+ * outside of the time range, still has to be met on the way (search_segment_cost), so a span of which
+ * little is wanted loses. A source that another span takes leaves the former one: its rows there are
+ * not returned, and every row is looked for in one place.
+ *
+ * Under decay a raw score is worth something else in each window: spans are not used. */
+#include "indexer/query/searcher.h"
+
+#include <string.h>
+
+struct cover {
+    struct searcher *searcher;
+    struct source_search ***by_place; /* by shard and source; NULL: not searched */
+    struct segment_search *segments;
+    size_t count;
+};
+
+struct source_search *search_segment_source(const struct segment_search *segment, uint32_t *row)
+{
+    uint32_t first = 0, end = segment->part_count;
+
+    if (!segment->spans)
+        return segment->parts[0];
+    while (end - first > 1) {
+        uint32_t middle = first + (end - first) / 2;
+        if (segment->spans[middle].first_row <= *row)
+            first = middle;
+        else
+            end = middle;
+    }
+    *row -= segment->spans[first].first_row;
+    return segment->parts[first];
+}
+
+/* Whether its rows may be looked for in some segment. */
+static bool is_wanted(const struct source_search *source)
+{
+    return source->path != ACCESS_NONE && !source->searcher->exact;
+}
+
+static const struct index_segment *own_segment(const struct source_search *source)
+{
+    const struct store_segment *own = source->source->segment;
+
+    return own && is_wanted(source) && source->cost > SEARCH_ENTRY_COST ? own->object : NULL;
+}
+
+static struct source_search *part_source(const struct cover *cover, size_t shard,
+                                         const struct store_span *span, uint32_t part)
+{
+    struct source_search *source =
+        span->places[part] == STORE_SPAN_DEAD
+            ? NULL
+            : cover->by_place[shard][span->first_source + span->places[part]];
+
+    return source && is_wanted(source) ? source : NULL;
+}
+
+/* Takes the sources when that is cheaper than what they cost now. */
+static void try_span(struct cover *cover, size_t shard, const struct store_span *span)
+{
+    struct searcher *searcher = cover->searcher;
+    double before = 0, rows = 0;
+    double cost = search_segment_cost(searcher, span->segment->object, span->row_count);
+    struct segment_search *segment = &cover->segments[cover->count];
+
+    for (uint32_t i = 0; i < span->part_count; i++) {
+        const struct source_search *source = part_source(cover, shard, span, i);
+        before += source ? source->cover_cost : 0;
+        rows += source ? source->source->row_count : 0;
+    }
+    if (before <= cost)
+        return;
+    cover->count++;
+    *segment = (struct segment_search){.segment = span->segment->object,
+                                       .spans = span->parts,
+                                       .part_count = span->part_count,
+                                       .row_count = span->row_count};
+    segment->parts =
+        arena_calloc(searcher->search->arena, span->part_count, sizeof(struct source_search *));
+    for (uint32_t i = 0; i < span->part_count; i++) {
+        struct source_search *source = part_source(cover, shard, span, i);
+        if (!source)
+            continue;
+        source->through = segment;
+        source->cover_cost = cost * source->source->row_count / rows;
+        segment->parts[i] = source;
+    }
+}
+
+static void try_spans(struct cover *cover)
+{
+    const struct query_view *view = cover->searcher->view;
+
+    for (int tier = 1; tier <= STORE_SPAN_TIERS; tier++) {
+        for (size_t shard = 0; shard < view->shard_count; shard++) {
+            size_t count;
+            const struct store_span *spans =
+                store_snapshot_spans(view->shards[shard].snapshot, &count);
+            for (size_t i = 0; i < count; i++)
+                if (spans[i].tier == tier)
+                    try_span(cover, shard, &spans[i]);
+        }
+    }
+}
+
+/* What each source costs by itself, which needs to be known of how many rows the answer is. */
+static void start(struct cover *cover, struct source_search *sources, size_t count)
+{
+    const struct query_view *view = cover->searcher->view;
+    struct arena *arena = cover->searcher->search->arena;
+    size_t most = count + 1;
+
+    cover->by_place = arena_calloc(arena, view->shard_count + 1, sizeof(struct source_search **));
+    for (size_t i = 0; i < view->shard_count; i++) {
+        size_t spans;
+        (void)store_snapshot_spans(view->shards[i].snapshot, &spans);
+        cover->by_place[i] =
+            arena_calloc(arena, view->shards[i].source_count + 1, sizeof(struct source_search *));
+        most += spans;
+    }
+    cover->segments = arena_calloc(arena, most, sizeof(*cover->segments));
+    for (size_t i = 0; i < count; i++) {
+        struct source_search *source = &sources[i];
+        cover->by_place[source->shard][source->source - view->shards[source->shard].sources] =
+            source;
+        source->through = NULL;
+        if (is_wanted(source))
+            cover->searcher->segment_accepted += source->matching_rows;
+    }
+    for (size_t i = 0; i < count; i++) {
+        struct source_search *source = &sources[i];
+        double cost = own_segment(source)
+                          ? search_segment_cost(cover->searcher, own_segment(source),
+                                                source->source->row_count)
+                          : source->cost;
+        source->cover_cost = cost < source->cost ? cost : source->cost;
+    }
+}
+
+static void copy_bits(uint64_t *to, uint32_t at, const uint64_t *from, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i += 64) {
+        uint64_t bits = from[i / 64];
+        uint32_t place = at + i;
+        if (count - i < 64)
+            bits &= (UINT64_C(1) << (count - i)) - 1;
+        to[place / 64] |= bits << place % 64;
+        if (place % 64 != 0)
+            to[place / 64 + 1] |= bits >> (64 - place % 64);
+    }
+}
+
+/* The rows that match, when that is known of all parts. */
+static void collect_matching(const struct searcher *searcher, struct segment_search *segment)
+{
+    bool known = searcher->filter != NULL;
+
+    for (uint32_t i = 0; i < segment->part_count; i++) {
+        segment->matching_rows += segment->parts[i] ? segment->parts[i]->matching_rows : 0;
+        known = known && (!segment->parts[i] || segment->parts[i]->matching);
+    }
+    if (!known)
+        return;
+    if (!segment->spans) {
+        segment->matching = segment->parts[0]->matching;
+        return;
+    }
+    segment->matching = arena_calloc(searcher->search->arena, segment->row_count / 64 + 2,
+                                     sizeof(*segment->matching));
+    for (uint32_t i = 0; i < segment->part_count; i++)
+        if (segment->parts[i])
+            copy_bits(segment->matching, segment->spans[i].first_row, segment->parts[i]->matching,
+                      segment->spans[i].row_count);
+}
+
+/* Takes out of a span what another one has taken; false when nothing is left of it. */
+static bool settle(struct segment_search *segment)
+{
+    bool any = false;
+
+    for (uint32_t i = 0; i < segment->part_count; i++) {
+        if (segment->parts[i] && segment->parts[i]->through != segment)
+            segment->parts[i] = NULL;
+        any |= segment->parts[i] != NULL;
+    }
+    return any;
+}
+
+static void add_own(struct cover *cover, struct source_search *source)
+{
+    struct segment_search *segment = &cover->segments[cover->count++];
+
+    *segment = (struct segment_search){
+        .segment = own_segment(source), .part_count = 1, .row_count = source->source->row_count};
+    segment->parts =
+        arena_calloc(cover->searcher->search->arena, 1, sizeof(struct source_search *));
+    segment->parts[0] = source;
+    source->through = segment;
+}
+
+/* Segments are moved together: sources point to where theirs is now. */
+static size_t keep_used(struct cover *cover)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < cover->count; i++) {
+        struct segment_search segment = cover->segments[i];
+        if (!settle(&cover->segments[i]))
+            continue;
+        for (uint32_t part = 0; part < segment.part_count; part++)
+            if (segment.parts[part])
+                segment.parts[part]->through = &cover->segments[kept];
+        cover->segments[kept++] = segment;
+    }
+    return kept;
+}
+
+struct segment_search *search_cover(struct searcher *searcher, struct source_search *sources,
+                                    size_t count, size_t *segment_count)
+{
+    struct cover cover = {.searcher = searcher};
+
+    searcher->segment_accepted = 0;
+    start(&cover, sources, count);
+    if (searcher->search->half_life_ms == 0 && !searcher->exact)
+        try_spans(&cover);
+    for (size_t i = 0; i < count; i++)
+        if (!sources[i].through && own_segment(&sources[i]))
+            add_own(&cover, &sources[i]);
+    cover.count = keep_used(&cover);
+    for (size_t i = 0; i < cover.count; i++)
+        collect_matching(searcher, &cover.segments[i]);
+    *segment_count = cover.count;
+    return cover.segments;
+}

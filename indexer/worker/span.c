@@ -1,0 +1,231 @@
+#include "indexer/worker/span.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/checksum.h"
+#include "base/memory.h"
+#include "indexer/worker/segment_kind.h"
+#include "indexer/worker/source.h"
+#include "twcs/twcs.h"
+
+static_assert((int)TWCS_SPAN_TIERS == (int)STORE_SPAN_TIERS, "what is decided can be stored");
+
+/* A byte cap drops the oldest window, and would drop more of them where a span keeps its bytes until
+ * half of it is dead. */
+static bool has_spans(const struct config_collection *collection)
+{
+    return collection->spans == CONFIG_SPANS_AUTO && collection->window_ms > 0 &&
+           collection->max_bytes == 0;
+}
+
+static bool is_settled(const struct store_window_info *window)
+{
+    return window->sealed && !window->busy && window->chunk_count == 0 &&
+           window->memtable_rows == 0 && window->run.rows > 0 && window->run.rows <= INT32_MAX;
+}
+
+static struct twcs_span_window *describe_windows(const struct store_shard_info *info,
+                                                 struct arena *arena)
+{
+    struct twcs_span_window *windows =
+        memory_checked(arena_calloc(arena, info->window_count + 1, sizeof(*windows)));
+
+    for (size_t i = 0; i < info->window_count; i++) {
+        const struct store_window_info *window = &info->windows[i];
+        windows[i] = (struct twcs_span_window){.start_ms = window->start_ms,
+                                               .length_ms = window->length_ms,
+                                               .rows = window->run.rows + window->memtable_rows,
+                                               .settled = is_settled(window),
+                                               .max_expiry_ms = window->max_expiry_ms};
+        for (size_t j = 0; j < window->chunk_count; j++)
+            windows[i].rows += window->chunks[j].rows;
+    }
+    return windows;
+}
+
+static struct twcs_span *describe_spans(const struct store_shard_info *info, struct arena *arena)
+{
+    struct twcs_span *spans =
+        memory_checked(arena_calloc(arena, info->span_count + 1, sizeof(*spans)));
+
+    for (size_t i = 0; i < info->span_count; i++) {
+        const struct store_span_info *span = &info->spans[i];
+        const struct store_span_part *last = &span->parts[span->part_count - 1];
+        spans[i] = (struct twcs_span){.tier = span->tier,
+                                      .start_ms = span->parts[0].window_start_ms,
+                                      .end_ms = last->window_start_ms + span->window_length_ms,
+                                      .rows = span->rows,
+                                      .live_rows = span->live_rows};
+    }
+    return spans;
+}
+
+/* The kind goes by the oldest window: with tiers of days that is the kind which most of them have, or
+ * will have soon. A span keeps it. */
+static enum segment_kind kind_of(const struct config *config,
+                                 const struct config_collection *collection,
+                                 const struct worker_span *span, int64_t now_ms)
+{
+    int64_t age_ms = now_ms - span->parts[0].window_start_ms - span->window_length_ms;
+    enum segment_kind wanted = worker_wanted_kind(collection, span->rows, age_ms);
+
+    if (span->rows > INT32_MAX)
+        return SEGMENT_FLAT;
+    return worker_fitting_kind(config, collection, wanted, span->rows, true);
+}
+
+static struct worker_span make_span(const struct twcs_span_decision *decision,
+                                    const struct store_shard_info *info, struct arena *arena)
+{
+    const struct store_window_info *windows = &info->windows[decision->first_window];
+    struct worker_span span = {.tier = decision->tier,
+                               .start_ms = decision->start_ms,
+                               .end_ms = decision->end_ms,
+                               .window_length_ms = windows[0].length_ms};
+
+    span.parts = memory_checked(arena_calloc(arena, decision->window_count, sizeof(*span.parts)));
+    for (size_t i = 0; i < decision->window_count && span.part_count < STORE_SPAN_PARTS_MAX; i++) {
+        if (!is_settled(&windows[i]) || windows[i].length_ms != span.window_length_ms)
+            continue;
+        span.parts[span.part_count++] =
+            (struct store_span_part){.window_start_ms = windows[i].start_ms,
+                                     .file_number = windows[i].run.file_number,
+                                     .row_count = (uint32_t)windows[i].run.rows};
+        span.rows += windows[i].run.rows;
+    }
+    span.parts_hash =
+        checksum_block(span.parts, span.part_count * sizeof(*span.parts), span.tier, 0, 0);
+    return span;
+}
+
+struct worker_span_plan worker_spans_plan(const struct config *config,
+                                          const struct config_collection *collection,
+                                          const struct store_shard_info *info, int64_t now_ms,
+                                          struct arena *arena)
+{
+    const struct twcs_policy policy = {.window_ms = collection->window_ms,
+                                       .ttl_ms = collection->ttl_ms,
+                                       .late_allowed_ms = collection->late_allowed_ms};
+    const struct twcs_clock clock = {.watermark_ms = info->clock.watermark_ms,
+                                     .safe_wall_ms = info->clock.safe_wall_ms};
+    size_t max = info->window_count * TWCS_SPAN_TIERS + info->span_count;
+    struct twcs_span_decision *decisions =
+        memory_checked(arena_calloc(arena, max + 1, sizeof(*decisions)));
+    struct worker_span_plan plan = {0};
+    size_t count = 0;
+
+    plan.wanted = memory_checked(arena_calloc(arena, max + 1, sizeof(*plan.wanted)));
+    plan.dropped = memory_checked(arena_calloc(arena, max + 1, sizeof(*plan.dropped)));
+    if (has_spans(collection))
+        count =
+            twcs_decide_spans(&policy, &clock, describe_windows(info, arena), info->window_count,
+                              describe_spans(info, arena), info->span_count, decisions, max);
+    else /* switched off: the shard is as if there never were any */
+        for (size_t i = 0; i < info->span_count; i++)
+            plan.dropped[plan.dropped_count++] = info->spans[i].segment.file_number;
+    for (size_t i = 0; i < count; i++) {
+        struct worker_span span;
+        if (decisions[i].action == TWCS_SPAN_DROP) {
+            plan.dropped[plan.dropped_count++] = info->spans[decisions[i].span].segment.file_number;
+            continue;
+        }
+        span = make_span(&decisions[i], info, arena);
+        span.kind = kind_of(config, collection, &span, now_ms);
+        if (span.kind != SEGMENT_FLAT)
+            plan.wanted[plan.wanted_count++] = span;
+    }
+    return plan;
+}
+
+void worker_span_job(const struct worker_span *span, struct worker_job *job)
+{
+    job->span_tier = span->tier;
+    job->window_start_ms = span->start_ms;
+    job->window_length_ms = span->end_ms - span->start_ms;
+    job->run_checksum = span->parts_hash;
+    job->rows = span->rows;
+    job->kind = span->kind;
+}
+
+bool worker_span_is_of(const struct worker_span *span, const struct worker_job *job)
+{
+    return job->span_tier == span->tier && job->window_start_ms == span->start_ms &&
+           job->run_checksum == span->parts_hash;
+}
+
+static int reserve_here(struct build *build, struct error *error)
+{
+    (void)error;
+    store_shard_reserve_segment(build->reserve_context, &build->file_number, build->path,
+                                sizeof(build->path));
+    return 0;
+}
+
+static const struct store_source *find_part(const struct store_source *sources, size_t count,
+                                            const struct store_span_part *part)
+{
+    for (size_t i = 0; i < count; i++)
+        if (sources[i].kind != STORE_SOURCE_MEMTABLE &&
+            sources[i].file_number == part->file_number && sources[i].row_count == part->row_count)
+            return &sources[i];
+    return NULL;
+}
+
+/* The vectors of all parts, one after another. */
+static int gather(struct worker_task *task, const struct worker_span *span,
+                  struct store_snapshot *snapshot, struct build *build, struct error *error)
+{
+    uint32_t dim = task->collection->dim;
+    size_t count, rows = 0;
+    const struct store_source *sources = store_snapshot_sources(snapshot, &count);
+
+    build->copy = malloc((size_t)span->rows * dim * sizeof(float));
+    if (!build->copy)
+        return error_set(error, ERROR_MEMORY, "no memory for %llu vectors",
+                         (unsigned long long)span->rows);
+    build->vectors = build->copy;
+    for (uint32_t i = 0; i < span->part_count; i++) {
+        const struct store_source *source = find_part(sources, count, &span->parts[i]);
+        if (!source)
+            return error_set(error, ERROR_NOT_FOUND, "a run of the span has gone");
+        if (worker_source_copy(source, dim, &task->cancel, build->copy + rows * dim, error) != 0)
+            return error->code;
+        rows += source->row_count;
+    }
+    return 0;
+}
+
+int worker_span_build(struct worker_task *task, const struct worker_span *span, bool *low_recall,
+                      struct error *error)
+{
+    struct store_shard *shard = task->lease.shard;
+    const struct worker_pool_options *options = &task->pool->options;
+    int64_t now_ms = io_wall_ms(options->io);
+    struct store_snapshot *snapshot = store_snapshot_acquire(shard, now_ms);
+    struct build build = worker_task_build(task);
+    int code;
+
+    build.reserve = reserve_here;
+    build.reserve_context = shard;
+    build.span = span;
+    build.lists = span->kind == SEGMENT_IVF_PQ;
+    if (build.lists)
+        build.codebook = worker_source_codebook(options->registry, task->collection->name,
+                                                span->start_ms, now_ms);
+    build.row_count = (uint32_t)span->rows;
+    build.copies = true;
+    code = worker_build_begin(&build, error);
+    if (code == 0)
+        code = gather(task, span, snapshot, &build, error);
+    store_snapshot_release(snapshot); /* the runs may go: their vectors were copied */
+    if (code == 0)
+        code = worker_build_good(&build, low_recall, error);
+    if (code == 0 && !*low_recall && atomic_load(&task->cancel))
+        code = error_set(error, ERROR_CANCELLED, "cancelled");
+    if (code == 0 && !*low_recall)
+        code = worker_build_attach(&build, shard, 0, error);
+    worker_build_end(&build);
+    return code;
+}

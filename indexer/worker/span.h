@@ -1,0 +1,46 @@
+/* span: which spans a shard should have, and building one. Private to indexer/worker.
+ *
+ * A job names the group of windows, the tier and a hash of the runs. What the group consists of is
+ * looked up when the job is taken up: with other runs it is another job, which reconciliation queues.
+ * Spans are built where the shard is open. Builders on other machines pass such jobs on. */
+#ifndef INDEXER_WORKER_SPAN_H
+#define INDEXER_WORKER_SPAN_H
+
+#include "indexer/worker/state.h"
+
+/* A span that is wanted. */
+struct worker_span {
+    uint8_t tier;
+    int64_t start_ms, end_ms; /* of the group of windows */
+    int64_t window_length_ms;
+    struct store_span_part *parts; /* by time */
+    uint32_t part_count;
+    uint64_t rows;
+    uint64_t parts_hash;
+    enum segment_kind kind;
+};
+
+struct worker_span_plan {
+    struct worker_span *wanted; /* those to build first come first */
+    size_t wanted_count;
+    uint64_t *dropped; /* files of spans that no longer pay */
+    size_t dropped_count;
+};
+
+/** What twcs decides for the shard, in `arena`: without spans that no build fits, or whose rows are
+ * better scanned. */
+struct worker_span_plan worker_spans_plan(const struct config *config,
+                                          const struct config_collection *collection,
+                                          const struct store_shard_info *info, int64_t now_ms,
+                                          struct arena *arena);
+
+/** Fills in what tells the job of a span from others. */
+void worker_span_job(const struct worker_span *span, struct worker_job *job);
+bool worker_span_is_of(const struct worker_span *span, const struct worker_job *job);
+
+/** As for the segment of one file: snapshot, build, recall, attach. ERROR_NOT_FOUND when a run has
+ * gone. */
+int worker_span_build(struct worker_task *task, const struct worker_span *span, bool *low_recall,
+                      struct error *error);
+
+#endif
