@@ -48,7 +48,8 @@ static void note_missing(struct comparison *comparison, const struct config *pre
                          const struct config *other)
 {
     for (size_t i = 0; i < present->collection_count; i++) {
-        if (config_collection_find(other, present->collections[i].name))
+        if (present->collections[i].removed ||
+            config_collection_find(other, present->collections[i].name))
             continue;
         comparison->changed = true;
         note(comparison, present->collections[i].name, "");
@@ -78,7 +79,7 @@ bool config_compare(const struct config *running, const struct config *fresh,
     for (size_t i = 0; i < running->collection_count; i++) {
         const struct config_collection *collection = &running->collections[i];
         const struct config_collection *other = config_collection_find(fresh, collection->name);
-        if (other)
+        if (other && !collection->removed)
             compare_scope(&comparison, collection, other, collection->name);
     }
     note_missing(&comparison, running, fresh);

@@ -395,6 +395,18 @@ int store_registry_discard(struct store_registry *registry, struct store_shard *
     return code;
 }
 
+bool store_registry_in_use(struct store_registry *registry, const char *collection)
+{
+    bool in_use = false;
+
+    pthread_mutex_lock(&registry->lock);
+    for (const struct registry_entry *entry = registry->entries; entry; entry = entry->next)
+        in_use |=
+            (entry->claimed || entry->leaving) && strcmp(entry->collection->name, collection) == 0;
+    pthread_mutex_unlock(&registry->lock);
+    return in_use;
+}
+
 void store_registry_unclaim(struct store_registry *registry, struct store_shard *shard)
 {
     pthread_mutex_lock(&registry->lock);

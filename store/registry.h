@@ -115,6 +115,8 @@ void store_registry_close(struct store_registry *registry, struct store_shard *s
 /** The same, and removes what the shard stored. */
 int store_registry_discard(struct store_registry *registry, struct store_shard *shard,
                            struct error *error);
+/** Whether some shard of the collection is claimed, or is about to close. Any thread. */
+bool store_registry_in_use(struct store_registry *registry, const char *collection);
 /** Closes shards that nobody claimed (they moved to another process). */
 void store_registry_close_unclaimed(struct store_registry *registry);
 void store_registry_close_all(struct store_registry *registry, bool flush);

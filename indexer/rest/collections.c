@@ -1,4 +1,4 @@
-/* Collections come from the config; over HTTP they are read: their state, their windows. */
+/* Collections: their state, their windows; and, where the service offers that, how they come and go. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -6,16 +6,27 @@
 #include "indexer/rest/parse.h"
 #include "indexer/rest/render.h"
 
-enum { WINDOWS_TIMEOUT_MS = 5000 };
+enum {
+    WINDOWS_TIMEOUT_MS = 5000,
+    CHANGE_TIMEOUT_S = 30,
+    DIM_MAX = 65536,
+    PARTITIONS_MAX = 10000,
+};
+
+#define NAME_CHARACTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
 
 void rest_handle_collections(struct http_request *request)
 {
     const struct config *config = rest_of(request)->config;
+    bool first = true;
 
     http_reply_begin(request);
     buffer_append_text(&request->reply, "{\"collections\":[");
     for (size_t i = 0; i < config->collection_count; i++) {
-        buffer_append_text(&request->reply, i > 0 ? ",{\"name\":" : "{\"name\":");
+        if (config->collections[i].removed)
+            continue;
+        buffer_append_text(&request->reply, first ? "{\"name\":" : ",{\"name\":");
+        first = false;
         doc_write_json_string(&request->reply, config->collections[i].name,
                               strlen(config->collections[i].name));
         buffer_append_byte(&request->reply, '}');
@@ -95,44 +106,170 @@ void rest_handle_collection(struct http_request *request)
     query_view_close(view);
 }
 
+/* Collections that come and go. */
+
+static const struct rest_collections *offered(struct http_request *request, struct error *error)
+{
+    const struct rest_options *rest = rest_of(request);
+
+    if (rest->collections.create && rest->config->http_allow_create == CONFIG_TRUE)
+        return &rest->collections;
+    (void)error_set(error, ERROR_UNSUPPORTED,
+                    "Collections are defined in windrow.yaml: change it and restart, or set "
+                    "`http.allow_create: true` there");
+    return NULL;
+}
+
+static void reply_true(struct http_request *request)
+{
+    http_reply_begin(request);
+    buffer_append_text(&request->reply, "true");
+    http_reply_end(request, NULL);
+}
+
+/* {"windrow": {...}}, which clients without a key of that name send inside `metadata`. */
+static const struct doc *settings_of(const struct doc *body)
+{
+    const struct doc *settings = doc_get(body, "windrow");
+
+    return settings ? settings : doc_get(doc_get(body, "metadata"), "windrow");
+}
+
+static int parse_metric(const struct doc *distance, enum vector_metric *metric)
+{
+    for (enum vector_metric each = 0; each <= VECTOR_METRIC_L2; each++)
+        if (metric_name(each) && doc_string_equals(distance, metric_name(each))) {
+            *metric = each;
+            return 0;
+        }
+    return ERROR_INVALID;
+}
+
+static int check_name(const char *name, struct error *error)
+{
+    size_t length = strlen(name);
+
+    if (length >= 1 && length <= 100 && strspn(name, NAME_CHARACTERS) == length)
+        return 0;
+    return error_set(error, ERROR_INVALID,
+                     "Wrong input: a collection's name has 1 to 100 letters, digits, - and _");
+}
+
+static int parse_wish(const char *name, const struct doc *body, struct rest_collection_wish *wish,
+                      struct error *error)
+{
+    const struct doc *vectors = doc_get(body, "vectors");
+    const struct doc *hnsw = doc_get(body, "hnsw_config");
+    const struct doc *distance, *named = doc_get(vectors, "");
+
+    if (named)
+        vectors = named;
+    distance = doc_get(vectors, "distance");
+    *wish = (struct rest_collection_wish){.name = name, .settings = settings_of(body)};
+    if (check_name(name, error) != 0)
+        return error->code;
+    if (!doc_get(vectors, "size") || !distance)
+        return error_set(error, ERROR_INVALID,
+                         "Format error in JSON body: $.vectors: expected `size` and `distance`");
+    if (parse_metric(distance, &wish->metric) != 0 ||
+        parse_u32(vectors, "size", 0, DIM_MAX, &wish->dim, error) != 0 ||
+        parse_u32(body, "shard_number", 0, PARTITIONS_MAX, &wish->partitions, error) != 0 ||
+        parse_u32(body, "replication_factor", 0, PARTITIONS_MAX, &wish->replication, error) != 0)
+        return error->code;
+    if (!hnsw)
+        return 0;
+    if (parse_u32(hnsw, "m", 0, UINT32_MAX, &wish->hnsw_m, error) != 0)
+        return error->code;
+    return parse_u32(hnsw, "ef_construct", 0, UINT32_MAX, &wish->hnsw_ef_construct, error);
+}
+
+/* A change of collections waits for Kafka and for shards. */
+static int begin_change(struct http_request *request, struct error *error)
+{
+    const char *timeout = http_request_argument(request, "timeout");
+    int64_t limit_s = timeout ? strtoll(timeout, NULL, 10) : CHANGE_TIMEOUT_S;
+
+    request->stop.deadline_ns = request->complete_ns + limit_s * INT64_C(1000000000);
+    return http_request_wait_begin(request)
+               ? 0
+               : error_set(error, ERROR_BUSY, "Too many requests wait");
+}
+
 void rest_handle_collection_create(struct http_request *request)
 {
     const char *name = request->parts[0];
+    const struct rest_collections *collections = NULL;
+    struct rest_collection_wish wish;
+    struct error error = {0};
+    struct doc body;
+    int code = http_request_body(request, &body, &error);
 
-    if (config_collection_find(rest_of(request)->config, name))
-        http_reply_error(request, 409, "Wrong input: Collection `%.200s` already exists!", name);
-    else
-        http_reply_error(request, 501,
-                         "Collections are defined in windrow.yaml: add `%.200s` there and restart",
+    if (code == 0 && config_collection_find(rest_of(request)->config, name))
+        code = error_set(&error, ERROR_EXISTS, "Wrong input: Collection `%.200s` already exists!",
                          name);
+    if (code == 0 &&
+        (!(collections = offered(request, &error)) || parse_wish(name, &body, &wish, &error) != 0))
+        code = error.code;
+    if (code == 0 && (code = begin_change(request, &error)) == 0) {
+        code = collections->create(collections->context, &wish, &request->stop, &error);
+        http_request_wait_end(request);
+    }
+    if (code == 0)
+        reply_true(request);
+    else
+        http_reply_from_error(request, &error);
 }
 
 void rest_handle_collection_update(struct http_request *request)
 {
     const struct config_collection *collection;
+    const struct rest_collections *collections = NULL;
+    const struct doc *settings, *ttl;
     struct error error = {0};
+    struct doc body;
+    int code = 0;
 
-    if (http_request_collection(request, &collection, &error) != 0)
-        http_reply_from_error(request, &error);
+    if (http_request_collection(request, &collection, &error) != 0 ||
+        http_request_body(request, &body, &error) != 0 || !(collections = offered(request, &error)))
+        code = error.code;
+    settings = code == 0 ? settings_of(&body) : NULL;
+    ttl = settings ? doc_get(settings, "ttl") : NULL;
+    if (settings && (!ttl || settings->count > 1))
+        code = error_set(&error, ERROR_UNSUPPORTED,
+                         "Of the settings only `ttl` changes while the service runs");
+    if (code == 0 && ttl)
+        code = collections->change(collections->context, collection, ttl, &error);
+    if (code == 0)
+        reply_true(request);
     else
-        rest_handle_not_available(request);
+        http_reply_from_error(request, &error);
 }
 
 /* Frameworks delete what is not there before they begin; that is no failure. */
 void rest_handle_collection_delete(struct http_request *request)
 {
-    const char *name = request->parts[0];
+    const struct config_collection *collection =
+        config_collection_find(rest_of(request)->config, request->parts[0]);
+    const struct rest_collections *collections;
+    struct error error = {0};
+    int code;
 
-    if (config_collection_find(rest_of(request)->config, name)) {
-        http_reply_error(request, 501,
-                         "Collections are defined in windrow.yaml: remove `%.200s` there and "
-                         "restart",
-                         name);
+    if (!collection) {
+        http_reply_begin(request);
+        buffer_append_text(&request->reply, "false");
+        http_reply_end(request, NULL);
         return;
     }
-    http_reply_begin(request);
-    buffer_append_text(&request->reply, "false");
-    http_reply_end(request, NULL);
+    collections = offered(request, &error);
+    code = collections ? begin_change(request, &error) : error.code;
+    if (code == 0) {
+        code = collections->remove(collections->context, collection, &request->stop, &error);
+        http_request_wait_end(request);
+    }
+    if (code == 0)
+        reply_true(request);
+    else
+        http_reply_from_error(request, &error);
 }
 
 void rest_handle_collection_aliases(struct http_request *request)
