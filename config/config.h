@@ -133,8 +133,10 @@ struct config {
     enum logger_level log_level;
     enum logger_format log_format;
 
-    const char *http_host; /* numeric address */
-    uint16_t http_port;    /* 0: any free port */
+    const char *http_host;      /* numeric address */
+    uint16_t http_port;         /* 0: any free port */
+    const char *http_grpc_host; /* numeric address; NULL: no gRPC */
+    uint16_t http_grpc_port;
     /* Texts of keys (config_key_next), or NULL. A reload replaces them. */
     _Atomic(const char *) http_api_key, http_read_only_key, http_internal_key;
     enum config_flag http_insecure; /* listens beyond loopback without a key */
@@ -189,6 +191,14 @@ const char *config_default_path(const char *given);
 /** Every effective value with its origin ("default" or FILE:LINE), secrets as "(hidden)". */
 void config_print(const struct config *config, bool json, struct buffer *out);
 
+/** The values at `key`, or below it when it is a section (NULL: all), one a line: whole path, value,
+ * origin, and whether a reload applies a change. JSON: an object of objects. False when there is no
+ * such key: `out` then holds the nearest one, or nothing. */
+bool config_show(const struct config *config, const char *key, bool json, struct buffer *out);
+/** Whether the folder `data_dir` can be one that somebody writes to, without touching it. Appends
+ * what is wrong to `report`, as config_load; returns 0 or ERROR_INVALID. */
+int config_check_data_dir(const struct config *config, struct buffer *report);
+
 /** docs/configuration.md, from the property table. */
 void config_write_documentation(struct buffer *out);
 /** A JSON Schema (draft 07) of the file, from the same table, for editors. */
@@ -212,10 +222,11 @@ void config_shard_name(const struct config_collection *collection, size_t topic,
 bool config_shard_partition(const struct config_collection *collection, const char *name,
                             const char **topic, int32_t *partition);
 
-/** What may change while running (SIGHUP). Appends the names of changed properties that need a
- * restart to `restart_needed`, one a line; returns whether anything changed at all. */
+/** What a reload (SIGHUP) would make of `fresh`, one change a line as "PATH (OLD -> NEW)", secrets
+ * hidden: those that it applies, and those that need a restart. Both may be NULL. Returns whether
+ * anything changed at all. */
 bool config_compare(const struct config *running, const struct config *fresh,
-                    struct buffer *restart_needed);
+                    struct buffer *applied, struct buffer *restart_needed);
 
 /* An API key, and its name ("" when it has none). Not terminated. */
 struct config_key {

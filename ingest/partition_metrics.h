@@ -27,6 +27,13 @@ struct partition_metrics {
     struct metric *freshness;
 };
 
+/* Why a record may become a dead letter: the labels `reason` of windrow_records_rejected_total and
+ * windrow_dead_letters_total. There are no others. */
+extern const char *const record_reject_reasons[];
+extern const size_t record_reject_reason_count;
+
+bool record_reject_reason_known(const char *reason);
+
 void partition_metrics_create(struct partition_metrics *series, struct metrics *registry,
                               const struct topic_partition *name);
 /** Takes the gauges away: another process has the partition now. Counters stay. */

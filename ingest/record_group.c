@@ -42,6 +42,7 @@ void record_group_reject(struct record_group *group, const char *reason, size_t 
     struct record_outcomes *outcomes = &group->outcomes;
     size_t i = 0;
 
+    assert(record_reject_reason_known(reason));
     while (i < outcomes->reason_count && strcmp(outcomes->rejects[i].reason, reason) != 0)
         i++;
     assert(i < REJECT_REASONS_MAX);

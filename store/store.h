@@ -316,10 +316,29 @@ struct store_damage_info {
     int64_t start_ms, length_ms;
 };
 
+/* What the files of a shard take on the disk. */
+enum store_bytes_kind {
+    STORE_BYTES_LOG,     /* vectors of chunks and of memtables */
+    STORE_BYTES_CHUNK,   /* their indexes, ids and payloads */
+    STORE_BYTES_RUN,     /* sealed and merged */
+    STORE_BYTES_MASK,    /* which rows died */
+    STORE_BYTES_SEGMENT, /* indexes */
+    STORE_BYTES_MANIFEST,
+    STORE_BYTES_PINNED,    /* dropped, and still read by a search, a build or a backup */
+    STORE_BYTES_TEMPORARY, /* being written */
+    STORE_BYTES_DAMAGED,   /* of windows that are left out of answers */
+    STORE_BYTES_COUNT
+};
+
+/** "log", "chunk", ... */
+const char *store_bytes_kind_name(enum store_bytes_kind kind);
+
 struct store_shard_info {
     struct store_window_info *windows; /* ascending by start */
     size_t window_count;
-    uint64_t total_bytes; /* logs, chunks, runs, masks, segments, manifests, temporary files */
+    uint64_t bytes[STORE_BYTES_COUNT];
+    uint64_t total_bytes;         /* all of them */
+    uint32_t immutable_memtables; /* full ones that a flush has yet to write */
     struct store_damage_info *damages;
     size_t damage_count;
     uint64_t memtable_bytes;
@@ -330,6 +349,17 @@ struct store_shard_info {
 
 /** "open", "sealing", "sealed", or "indexed" once a segment hangs on the run. */
 const char *store_window_state(const struct store_window_info *window);
+
+/* Memory that the shards of a store share; store.memory_max_bytes bounds their sum. */
+struct store_memory_info {
+    uint64_t memtable_bytes, buffer_bytes, decoded_bytes, max_bytes;
+};
+
+void store_memory_describe(struct store *store, struct store_memory_info *info);
+/** Blocks of packed runs that this process has decoded because a search asked for them. */
+uint64_t store_decoded_blocks(void);
+/** How often this process has found a block of a table damaged. */
+uint64_t store_damaged_blocks(void);
 
 /** A description at this instant, allocated in `arena`. Any thread. */
 void store_shard_describe(struct store_shard *shard, struct arena *arena,

@@ -292,6 +292,14 @@ struct query_key {
     size_t size_bytes;
 };
 
+/* The columns of payloads that filters use, of the whole process. */
+struct query_columns_info {
+    uint64_t hits, misses; /* a filter asked for the column of a table */
+    uint64_t bytes, max_bytes;
+};
+
+void query_columns_describe(struct query_columns_info *info);
+
 /** The visible versions of many ids. rows[i].shard is NULL where there is none. */
 int query_find_many(struct query_view *view, const struct query_key *keys, size_t count,
                     struct query_wants wants, struct arena *arena, struct query_row *rows,
