@@ -4,6 +4,7 @@
 
 #include "base/memory.h"
 #include "indexer/rest/parse.h"
+#include "indexer/rest/payload_indexes.h"
 #include "indexer/rest/render.h"
 
 enum {
@@ -71,11 +72,13 @@ void rest_handle_collection(struct http_request *request)
     struct query_totals totals;
     struct parse_extras extras;
     struct error error = {0};
+    struct doc indexes;
     const char *status;
 
     if (http_request_collection(request, &collection, &error) != 0 ||
         parse_view(request, &no_body, collection, &extras, &view, &error) != 0 ||
-        query_totals(view, &totals, &error) != 0) {
+        query_totals(view, &totals, &error) != 0 ||
+        payload_indexes_read(request, collection, &indexes, &error) != 0) {
         query_view_close(view);
         http_reply_from_error(request, &error);
         return;
@@ -103,7 +106,9 @@ void rest_handle_collection(struct http_request *request)
                        "\"vacuum_min_vector_number\":1000,\"default_segment_number\":0,"
                        "\"flush_interval_sec\":5},"
                        "\"wal_config\":{\"wal_capacity_mb\":32,\"wal_segments_ahead\":0}},"
-                       "\"payload_schema\":{}}");
+                       "\"payload_schema\":");
+    payload_indexes_render(&indexes, totals.points, &request->reply);
+    buffer_append_byte(&request->reply, '}');
     http_reply_end(request, render_windrow(request, view, NULL));
     query_view_close(view);
 }
@@ -287,8 +292,6 @@ void rest_handle_collection_aliases(struct http_request *request)
 
 /* Payload indexes. */
 
-/* No answer ever needs one here: filters on any key are exact, with `payload_index` of the config
- * or without. So there is nothing to do, and it is done at once. */
 static void reply_index_done(struct http_request *request)
 {
     const char *wait = http_request_argument(request, "wait");
@@ -302,25 +305,40 @@ static void reply_index_done(struct http_request *request)
 void rest_handle_index_create(struct http_request *request)
 {
     const struct config_collection *collection;
+    const struct doc *schema;
     struct error error = {0};
     struct doc body;
+    int code = http_request_collection(request, &collection, &error);
 
-    if (http_request_collection(request, &collection, &error) != 0 ||
-        http_request_body(request, &body, &error) != 0)
-        http_reply_from_error(request, &error);
-    else
+    if (code == 0)
+        code = http_request_body(request, &body, &error);
+    if (code == 0) {
+        schema = doc_get(&body, "field_schema");
+        if (!schema)
+            schema = doc_get(&body, "field_type");
+        code = schema ? payload_indexes_set(request, collection, doc_get(&body, "field_name"),
+                                            schema, &error)
+                      : 0; /* of no type: Qdrant finds it out from the points */
+    }
+    if (code == 0)
         reply_index_done(request);
+    else
+        http_reply_from_error(request, &error);
 }
 
 void rest_handle_index_delete(struct http_request *request)
 {
     const struct config_collection *collection;
+    const struct doc field = doc_string(&request->arena, request->parts[1]);
     struct error error = {0};
+    int code = http_request_collection(request, &collection, &error);
 
-    if (http_request_collection(request, &collection, &error) != 0)
-        http_reply_from_error(request, &error);
-    else
+    if (code == 0)
+        code = payload_indexes_set(request, collection, &field, NULL, &error);
+    if (code == 0)
         reply_index_done(request);
+    else
+        http_reply_from_error(request, &error);
 }
 
 void rest_handle_not_available(struct http_request *request)

@@ -63,10 +63,16 @@ class RunTimeCollections(unittest.TestCase):
         self.assertEqual(self.client.get_collection(name).config.params.vectors.distance, models.Distance.DOT)
         with self.assertRaisesRegex(UnexpectedResponse, "already exists"):
             self.client.create_collection(name, vectors_config=models.VectorParams(size=4, distance=models.Distance.DOT))
+        for field, kind in (("city", "keyword"), ("n", models.IntegerIndexParams(type="integer", lookup=True, range=False)), ("gone", "float")):
+            self.client.create_payload_index(name, field_name=field, field_schema=kind)
+        self.client.delete_payload_index(name, "gone")
         # It is there after a restart, and what came meanwhile, too.
         self.windrow.stop()
         self.start()
         self.assertEqual(self.nearest(name), ["New York", "Berlin", "Moscow"])
+        indexes = self.client.get_collection(name).payload_schema
+        self.assertEqual({field: index.data_type for field, index in indexes.items()}, {"city": "keyword", "n": "integer"})
+        self.assertTrue(indexes["n"].params.lookup)
         self.assertTrue(self.client.delete_collection(name))
         self.assertFalse(self.client.collection_exists(name))
         self.assertEqual(self.windrow.request("GET", f"/collections/{name}").status, 404)

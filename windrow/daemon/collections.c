@@ -370,7 +370,8 @@ static int change(void *context, const struct config_collection *collection, con
 static int remove_data(struct collections *collections, const struct config_collection *collection,
                        struct error *error)
 {
-    static const char *const files[] = {"%.3000s/%.200s.partitions", "%.3000s/%.200s.paused"};
+    static const char *const files[] = {"%.3000s/%.200s.partitions", "%.3000s/%.200s.paused",
+                                        "%.3000s/%.200s.indexes"};
     struct service *service = collections->service;
     const char *name = collection->name;
     struct store_lease *leases;
