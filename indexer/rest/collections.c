@@ -349,6 +349,15 @@ void rest_handle_not_available(struct http_request *request)
                      request->method, request->path);
 }
 
+/* A backup has all collections of a process, and restoring one needs it stopped. */
+void rest_handle_snapshots(struct http_request *request)
+{
+    http_reply_error(
+        request, 501,
+        "There are no snapshots of single collections: `windrow backup DEST` copies the "
+        "data of this process while it runs, `windrow restore` brings it back");
+}
+
 /* Windows. */
 
 struct listed_window {

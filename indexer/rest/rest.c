@@ -36,6 +36,7 @@ static const struct http_route routes[] = {
      &rest_schema_index_delete},
     {"POST", "/collections/{}/facet", rest_handle_facet, HTTP_READ, &rest_schema_facet},
     {"POST", "/collections/{}/points", rest_handle_retrieve, HTTP_READ, &rest_schema_retrieve},
+    {"GET", "/collections/{}/points/{}", rest_handle_point, HTTP_READ, &rest_schema_point},
     {"PUT", "/collections/{}/points", rest_handle_upsert, HTTP_WRITE, &rest_schema_upsert},
     {"POST", "/collections/{}/points/delete", rest_handle_delete, HTTP_WRITE, &rest_schema_delete},
     {"POST", "/collections/{}/points/repair", rest_handle_repair, HTTP_WRITE, &rest_schema_repair},
@@ -61,6 +62,12 @@ static const struct http_route routes[] = {
      &rest_schema_vectors_update},
     {"POST", "/collections/{}/points/vectors/delete", rest_handle_vectors_delete, HTTP_WRITE,
      &rest_schema_not_offered},
+    {"GET", "/collections/{}/snapshots", rest_handle_snapshots, HTTP_READ, NULL},
+    /* They only say no, also to clients that send no content type. */
+    {"POST", "/collections/{}/snapshots", rest_handle_snapshots, HTTP_READ,
+     &rest_schema_not_offered},
+    {"GET", "/snapshots", rest_handle_snapshots, HTTP_READ, NULL},
+    {"POST", "/snapshots", rest_handle_snapshots, HTTP_READ, &rest_schema_not_offered},
     {"POST", "/collections/aliases", rest_handle_not_available, HTTP_WRITE,
      &rest_schema_not_offered},
 };

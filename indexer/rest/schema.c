@@ -356,6 +356,7 @@ static const struct http_key index_keys[] = {
 static const struct http_shape index_body = {
     .name = "PayloadIndex", .types = HTTP_OBJECT, .keys = index_keys};
 
+const struct http_schema rest_schema_point = {.parameters = rest_read_parameters};
 const struct http_schema rest_schema_windows = {.parameters = windows_parameters};
 const struct http_schema rest_schema_collection = {timeout_parameter, &collection_body, false};
 const struct http_schema rest_schema_collection_update = {timeout_parameter, &update_body, false};

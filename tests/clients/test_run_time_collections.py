@@ -63,6 +63,11 @@ class RunTimeCollections(unittest.TestCase):
         self.assertEqual(self.client.get_collection(name).config.params.vectors.distance, models.Distance.DOT)
         with self.assertRaisesRegex(UnexpectedResponse, "already exists"):
             self.client.create_collection(name, vectors_config=models.VectorParams(size=4, distance=models.Distance.DOT))
+        point = self.windrow.request("GET", f"/collections/{name}/points/2").json()["result"]
+        self.assertEqual((point["id"], point["payload"]["city"], len(point["vector"])), (2, "London", 4))
+        self.assertIn("does not exist", self.windrow.request("GET", f"/collections/{name}/points/77").json()["status"]["error"])
+        with self.assertRaisesRegex(UnexpectedResponse, "windrow backup"):
+            self.client.create_snapshot(name)
         for field, kind in (("city", "keyword"), ("n", models.IntegerIndexParams(type="integer", lookup=True, range=False)), ("gone", "float")):
             self.client.create_payload_index(name, field_name=field, field_schema=kind)
         self.client.delete_payload_index(name, "gone")
