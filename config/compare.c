@@ -62,7 +62,8 @@ static void note_missing(struct comparison *comparison, const struct config *pre
                          const struct config *other, const char *what)
 {
     for (size_t i = 0; i < present->collection_count; i++) {
-        if (config_collection_find(other, present->collections[i].name))
+        if (present->collections[i].removed ||
+            config_collection_find(other, present->collections[i].name))
             continue;
         comparison->changed = true;
         if (!comparison->restart_needed)
@@ -115,7 +116,7 @@ bool config_compare(const struct config *running, const struct config *fresh,
     for (size_t i = 0; i < running->collection_count; i++) {
         const struct config_collection *collection = &running->collections[i];
         const struct config_collection *other = config_collection_find(fresh, collection->name);
-        if (other)
+        if (other && !collection->removed)
             compare_scope(&comparison, collection, other, collection->name);
     }
     note_missing(&comparison, running, fresh, "removed");

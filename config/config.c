@@ -70,6 +70,12 @@ static int by_name(const struct dirent **a, const struct dirent **b)
     return strcmp((*a)->d_name, (*b)->d_name);
 }
 
+static void free_source(struct loaded_source *source)
+{
+    free((void *)(uintptr_t)source->path);
+    free((void *)(uintptr_t)source->text);
+}
+
 static void add_source(struct folder *folder, const char *path, struct buffer *report)
 {
     struct buffer text = {0};
@@ -106,7 +112,32 @@ static void add_folder(struct folder *folder, struct buffer *report)
     free(entries);
 }
 
+/* In place of the file that is there, or behind the others: it is not written yet. */
+static void put_source(struct folder *folder, const char *name, const char *text)
+{
+    char path[PATH_MAX + NAME_MAX + 2];
+    struct loaded_source source = {.size_bytes = strlen(text)};
+
+    (void)snprintf(path, sizeof(path), "%s/%s", folder->path, name);
+    source.path = memory_checked(strdup(path));
+    source.text = memory_checked(strdup(text));
+    for (size_t i = 1; i < folder->count; i++)
+        if (strcmp(folder->sources[i].path, path) == 0) {
+            free_source(&folder->sources[i]);
+            folder->sources[i] = source;
+            return;
+        }
+    folder->sources = memory_resize(folder->sources, folder->count + 1, sizeof(*folder->sources));
+    folder->sources[folder->count++] = source;
+}
+
 int config_load(const char *path, struct config **config, struct buffer *report)
+{
+    return config_load_with(path, NULL, NULL, config, report);
+}
+
+int config_load_with(const char *path, const char *name, const char *text, struct config **config,
+                     struct buffer *report)
 {
     struct loaded_config *loaded = NULL;
     struct folder folder = {0};
@@ -117,15 +148,15 @@ int config_load(const char *path, struct config **config, struct buffer *report)
     add_source(&folder, path, report);
     if (folder.code == 0)
         add_folder(&folder, report);
+    if (folder.code == 0 && name)
+        put_source(&folder, name, text);
     code = folder.code;
     if (code == 0)
         code = loaded_config_parse_all(folder.sources, folder.count, &loaded, report);
     if (code == 0)
         *config = &loaded->config;
-    for (size_t i = 0; i < folder.count; i++) {
-        free((void *)(uintptr_t)folder.sources[i].path);
-        free((void *)(uintptr_t)folder.sources[i].text);
-    }
+    for (size_t i = 0; i < folder.count; i++)
+        free_source(&folder.sources[i]);
     free(folder.sources);
     return code;
 }
@@ -143,7 +174,7 @@ const struct config_collection *config_collection_find(const struct config *conf
                                                        const char *name)
 {
     for (size_t i = 0; i < config->collection_count; i++)
-        if (strcmp(config->collections[i].name, name) == 0)
+        if (!config->collections[i].removed && strcmp(config->collections[i].name, name) == 0)
             return &config->collections[i];
     return NULL;
 }

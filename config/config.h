@@ -1,4 +1,4 @@
-/* The configuration: one YAML file, read into one struct that nobody changes afterwards.
+/* The configuration: one YAML file and those of its folder, read into one struct.
  *
  * Path: libyaml events -> a tree whose nodes carry marks (config/tree.h) -> one property table
  * (config/properties.c: name, type, bounds, default, secrecy, reloadability, documentation) -> this
@@ -62,9 +62,10 @@ struct config_pair {
 };
 
 struct config_collection {
-    const char *name;   /* [A-Za-z0-9_-]{1,100} */
-    const char *file;   /* it was read from */
-    size_t file_number; /* 0: the configuration itself, then those of its folder */
+    const char *name;    /* [A-Za-z0-9_-]{1,100} */
+    const char *file;    /* it was read from */
+    size_t file_number;  /* 0: the configuration itself, then those of its folder */
+    atomic_bool removed; /* while running: nobody finds it any more */
     const char **topics;
     size_t topic_count;
     enum config_format format;
@@ -170,9 +171,17 @@ struct config {
     uint64_t memory_max_bytes;
     uint32_t max_background_jobs;
 
+    enum config_flag http_allow_create; /* collections come and go over HTTP */
+
+    /* While running more may come behind those that there are, up to the room; none ever moves, and
+     * those that are removed stay with their mark. */
     struct config_collection *collections;
-    size_t collection_count;
+    _Atomic size_t collection_count;
+    size_t collection_room;
 };
+
+/* How many collections may be added to a running service. */
+enum { CONFIG_COLLECTIONS_ADDED_MAX = 256 };
 
 /* Files beside the configuration, in the order of their names, define more collections. */
 #define CONFIG_FOLDER "conf.d"
@@ -184,6 +193,13 @@ void config_folder(const char *path, char folder[PATH_MAX]);
  * the file is not there). Warnings (too many windows a TTL) are lines that start with the place and
  * "warning:" and do not fail. The config owns all strings. */
 int config_load(const char *path, struct config **config, struct buffer *report);
+/** The same as if the folder's file `name` had this text. */
+int config_load_with(const char *path, const char *name, const char *text, struct config **config,
+                     struct buffer *report);
+/** Puts the collection of a fresh config behind those of the running one, which owns the fresh one
+ * from then on. One thread at a time; others may read. NULL, and nothing changes, without room. */
+struct config_collection *config_adopt_collection(struct config *running, struct config *fresh,
+                                                  const char *name);
 void config_free(struct config *config);
 
 /** Which file `windrow` uses: `given`, or ./windrow.yaml, or /etc/windrow/windrow.yaml. */

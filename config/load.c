@@ -245,7 +245,7 @@ static void load_collections(struct loader *loader, const struct tree_node *node
     }
     for (const struct tree_node *child = node->first; child; child = child->next)
         load_collection(loader, child);
-    if (node->count == 0)
+    if (node->count == 0 && loader->loaded->config.http_allow_create != CONFIG_TRUE)
         report_error(
             loader->report, node->mark,
             "collections: empty (define at least one, such as collections: {news: {dim: 384}})");
@@ -303,12 +303,13 @@ static void load_more(struct loader *loader, const struct tree_node *root)
 static void make_room(struct loaded_config *loaded, struct tree_node *const *roots, size_t count)
 {
     struct arena *arena = &loaded->arena;
-    size_t room = 1;
+    size_t room = CONFIG_COLLECTIONS_ADDED_MAX;
 
     for (size_t i = 0; i < count; i++) {
         const struct tree_node *collections = child_named(roots[i], "collections");
         room += collections ? collections->count : 0;
     }
+    loaded->config.collection_room = room;
     loaded->config.collections = arena_calloc(arena, room, sizeof(struct config_collection));
     loaded->collection_marks = arena_calloc(arena, room, sizeof(struct report_mark *));
     loaded->collection_name_marks = arena_calloc(arena, room, sizeof(struct report_mark));
@@ -341,7 +342,7 @@ static void load_all(struct loader *loader, const struct loaded_source *sources,
     set_source(loader, sources, 0);
     if (!roots[0] || roots[0]->kind != TREE_MAP)
         return;
-    if (!has_collections)
+    if (!has_collections && loaded->config.http_allow_create != CONFIG_TRUE)
         report_error(loader->report, (struct report_mark){1, 1},
                      "collections is missing (such as collections: {news: {dim: 384}})");
     secrets_read(loaded, loader->report);
@@ -408,6 +409,26 @@ void config_free(struct config *config)
 
     if (!loaded)
         return;
+    config_free((struct config *)loaded->adopted);
     arena_destroy(&loaded->arena);
     free(loaded);
+}
+
+struct config_collection *config_adopt_collection(struct config *running, struct config *fresh,
+                                                  const char *name)
+{
+    struct loaded_config *loaded = (struct loaded_config *)running;
+    struct loaded_config *owned = (struct loaded_config *)fresh;
+    const struct config_collection *added = config_collection_find(fresh, name);
+    size_t index = running->collection_count;
+
+    if (!added || index == running->collection_room)
+        return NULL;
+    running->collections[index] = *added;
+    loaded->collection_marks[index] = owned->collection_marks[added - fresh->collections];
+    loaded->collection_name_marks[index] = owned->collection_name_marks[added - fresh->collections];
+    owned->adopted = loaded->adopted;
+    loaded->adopted = owned;
+    running->collection_count = index + 1;
+    return &running->collections[index];
 }

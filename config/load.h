@@ -28,6 +28,7 @@ struct loaded_config {
     struct report_mark *pair_marks;        /* one per kafka.properties */
     struct report_mark **collection_marks; /* per collection: one per property */
     struct report_mark *collection_name_marks;
+    struct loaded_config *adopted; /* more of them, whose collections are also in this one */
 };
 
 /* A file that was read. */

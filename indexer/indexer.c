@@ -75,6 +75,7 @@ static void add_routes(struct indexer *indexer)
                                .metrics = options->metrics,
                                .io = options->io,
                                .writer = options->writer,
+                               .collections = options->collections,
                                .describer = options->describer,
                                .peers = indexer->cluster ? cluster_peers(indexer->cluster) : NULL});
     if (indexer->cluster)
@@ -247,7 +248,7 @@ static bool preload_columns(struct indexer *indexer)
                                                    .io = indexer->options.io};
         struct error error = {0};
         size_t made;
-        if (query_column_preload(&options, &made, &error) == 0)
+        if (options.collection->removed || query_column_preload(&options, &made, &error) == 0)
             continue;
         log_debug("indexer", "payload_index of %s will be read later: %s", options.collection->name,
                   error.text);

@@ -36,6 +36,7 @@ struct indexer_options {
      * stopped here, deleted by its owner after indexer_stop. */
     struct http_server *http;
     struct rest_writer writer;               /* of points that come over HTTP */
+    struct rest_collections collections;     /* that come and go over HTTP */
     const struct query_describer *describer; /* of shards, for /windows and /status; may be NULL */
     struct metrics *metrics;
     struct io *io;         /* NULL: io_posix() */

@@ -72,7 +72,8 @@ struct control *control_new(const struct config *config, struct io *io)
     control->io = io;
     pthread_mutex_init(&control->lock, NULL);
     pthread_cond_init(&control->changed, NULL);
-    control->held = memory_new(config->collection_count + 1, sizeof(*control->held));
+    control->held =
+        memory_new(config->collection_room + config->collection_count, sizeof(*control->held));
     for (size_t i = 0; config->data_dir && i < config->collection_count; i++) {
         char name[NAME_MAX];
         marker_name(&config->collections[i], name);

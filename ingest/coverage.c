@@ -119,13 +119,13 @@ struct coverage *coverage_new(const struct config *config, struct store_registry
 {
     struct coverage *coverage = calloc(1, sizeof(*coverage));
 
-    if (!coverage || !(coverage->told = calloc(topics->count + 1, sizeof(*coverage->told))))
+    if (!coverage || !(coverage->told = calloc(topics->room, sizeof(*coverage->told))))
         abort();
     coverage->config = config;
     coverage->registry = registry;
     coverage->topics = topics;
     coverage->io = io;
-    for (size_t i = 0; i < topics->count; i++)
+    for (size_t i = 0; i < topics->room; i++)
         coverage->told[i] = -1;
     for (size_t i = 0; config->data_dir && i < config->collection_count; i++)
         load(coverage, &config->collections[i]);
@@ -163,7 +163,7 @@ void coverage_update(struct coverage *coverage)
 {
     for (size_t i = 0; i < coverage->config->collection_count; i++) {
         const struct config_collection *collection = &coverage->config->collections[i];
-        if (!learn(coverage, collection))
+        if (collection->removed || !learn(coverage, collection))
             continue;
         tell(coverage, collection);
         if (coverage->config->data_dir)

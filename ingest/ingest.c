@@ -69,6 +69,38 @@ void ingest_stop(struct ingest *ingest)
     ingest_delete(ingest);
 }
 
+int ingest_add_collection(struct ingest *ingest, const struct config_collection *collection,
+                          struct error *error)
+{
+    int code = topics_add(&ingest->topics, ingest->options.config, collection, error);
+
+    if (code == 0)
+        code = kafka_session_subscribe(consumer_session(ingest->consumer), error);
+    if (code != 0)
+        topics_remove(&ingest->topics, collection);
+    observer_ask(ingest->observer, true);
+    return code;
+}
+
+int ingest_remove_collection(struct ingest *ingest, const struct config_collection *collection,
+                             struct error *error)
+{
+    topics_remove(&ingest->topics, collection);
+    return kafka_session_subscribe(consumer_session(ingest->consumer), error);
+}
+
+bool ingest_reads_nothing_of(struct ingest *ingest, const struct config_collection *collection)
+{
+    struct partition_list *all = &ingest->partitions;
+    bool nothing = true;
+
+    pthread_mutex_lock(&all->lock);
+    for (size_t i = 0; i < all->count; i++)
+        nothing &= all->items[i]->name.collection != collection;
+    pthread_mutex_unlock(&all->lock);
+    return nothing;
+}
+
 void ingest_hand_over(struct ingest *ingest)
 {
     consumer_hand_over(ingest->consumer);
@@ -179,7 +211,7 @@ bool ingest_ready(struct ingest *ingest, char *why, size_t why_bytes)
                          config->kafka_brokers);
     if (missing)
         return not_ready(why, why_bytes, "topic %s does not exist yet", missing);
-    if (!view.joined)
+    if (!view.joined && topics_any(&ingest->topics))
         return not_ready(why, why_bytes, "waiting for partitions of group %s", group);
     pthread_mutex_lock(&ingest->partitions.lock);
     ready = !catching_up(&ingest->partitions, why, why_bytes);

@@ -74,6 +74,16 @@ int ingest_start(const struct ingest_options *options, struct ingest **ingest, s
  * the shards through the host. */
 void ingest_stop(struct ingest *ingest);
 
+/** Reads the topics of a collection that the configuration has now. Returns at once. One thread at a
+ * time. */
+int ingest_add_collection(struct ingest *ingest, const struct config_collection *collection,
+                          struct error *error);
+/** Reads its topics no more: its partitions are given back, and their shards closed, soon. */
+int ingest_remove_collection(struct ingest *ingest, const struct config_collection *collection,
+                             struct error *error);
+/** Whether no partition of the collection is left. Any thread. */
+bool ingest_reads_nothing_of(struct ingest *ingest, const struct config_collection *collection);
+
 /** Leaves the consumer group, so that others get the partitions at once. What was read is made durable; the
  * shards stay open, handed over (store_registry_hand_over). Returns at once; there is no way back but
  * a restart. Any thread. */
@@ -167,7 +177,7 @@ int ingest_producer_new(const struct config *config, struct metrics *metrics,
 /** Flushes for at most `timeout_ms`, then closes. Undelivered messages get their callback with an
  * error. */
 int ingest_producer_delete(struct ingest_producer *producer, int timeout_ms, struct error *error);
-/** Creates the topic when it is missing. */
+/** Creates the topic when it is missing; `replication` 0: the broker's default. */
 int ingest_producer_create_topic(struct ingest_producer *producer, const char *topic,
                                  int partition_count, int replication, struct error *error);
 enum { INGEST_PARTITION_BY_KEY = -1 };

@@ -227,10 +227,34 @@ static void on_rebalance(rd_kafka_t *client, rd_kafka_resp_err_t event,
 
 /* The client. */
 
+static rd_kafka_resp_err_t subscribe(rd_kafka_t *client, const struct topics *topics)
+{
+    const size_t count = topics->count;
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)count);
+    rd_kafka_resp_err_t code;
+
+    for (size_t i = 0; i < count; i++)
+        if (!topics->list[i].removed)
+            rd_kafka_topic_partition_list_add(list, topics->list[i].name, RD_KAFKA_PARTITION_UA);
+    /* A service that waits for its first collection reads nothing. */
+    code = list->cnt > 0 ? rd_kafka_subscribe(client, list) : rd_kafka_unsubscribe(client);
+    rd_kafka_topic_partition_list_destroy(list);
+    return code;
+}
+
+int kafka_session_subscribe(struct kafka_session *session, struct error *error)
+{
+    rd_kafka_t *client = kafka_session_borrow(session);
+    rd_kafka_resp_err_t code = subscribe(client, session->options.topics);
+
+    kafka_session_return(session);
+    return code == RD_KAFKA_RESP_ERR_NO_ERROR
+               ? 0
+               : error_set(error, ERROR_PEER, "kafka: subscribe: %s", rd_kafka_err2str(code));
+}
+
 static int connect_client(struct kafka_session *session, rd_kafka_t **client, struct error *error)
 {
-    const struct topics *topics = session->options.topics;
-    rd_kafka_topic_partition_list_t *list;
     rd_kafka_conf_t *conf;
     rd_kafka_resp_err_t code;
 
@@ -242,11 +266,7 @@ static int connect_client(struct kafka_session *session, rd_kafka_t **client, st
     if (kafka_client_new(RD_KAFKA_CONSUMER, conf, client, error) != 0)
         return error->code;
     (void)rd_kafka_poll_set_consumer(*client);
-    list = rd_kafka_topic_partition_list_new((int)topics->count);
-    for (size_t i = 0; i < topics->count; i++)
-        rd_kafka_topic_partition_list_add(list, topics->list[i].name, RD_KAFKA_PARTITION_UA);
-    code = rd_kafka_subscribe(*client, list);
-    rd_kafka_topic_partition_list_destroy(list);
+    code = subscribe(*client, session->options.topics);
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
         return 0;
     rd_kafka_destroy_flags(*client, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);

@@ -71,6 +71,9 @@ rd_kafka_message_t *kafka_session_poll(struct kafka_session *session, int timeou
 void kafka_session_sleep(struct kafka_session *session, int64_t limit_ns);
 /** Ends a poll or sleep that is under way, or the next one. Any thread. */
 void kafka_session_wake(struct kafka_session *session);
+/** The list of topics has changed: those that are new are read, those that are gone are given back.
+ * Any thread. */
+int kafka_session_subscribe(struct kafka_session *session, struct error *error);
 
 /** What librdkafka told about an event that concerns no single partition: logged, once a while. */
 void kafka_session_take_error(struct kafka_session *session, const rd_kafka_message_t *message);

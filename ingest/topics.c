@@ -29,30 +29,45 @@ static int check_topic(const struct topics *topics, const struct config *config,
     return 0;
 }
 
+int topics_add(struct topics *topics, const struct config *config,
+               const struct config_collection *collection, struct error *error)
+{
+    if (collection->format == CONFIG_FORMAT_ARROW)
+        return error_set(error, ERROR_UNSUPPORTED,
+                         "collection %s: format arrow is not supported by this build",
+                         collection->name);
+    if (topics->count + collection->topic_count > topics->room)
+        return error_set(error, ERROR_BUSY, "no more topics can be read without a restart");
+    for (size_t j = 0; j < collection->topic_count; j++) {
+        struct topic *topic = &topics->list[topics->count];
+        if (check_topic(topics, config, collection, collection->topics[j], error) != 0)
+            return error->code;
+        topic->name = collection->topics[j];
+        topic->collection = collection;
+        topic->index = j;
+        topic->partition_count = -1;
+        topics->count++;
+    }
+    return 0;
+}
+
+void topics_remove(struct topics *topics, const struct config_collection *collection)
+{
+    for (size_t i = 0; i < topics->count; i++)
+        if (topics->list[i].collection == collection)
+            topics->list[i].removed = true;
+}
+
 int topics_create(struct topics *topics, const struct config *config, struct error *error)
 {
-    size_t count = 0;
-
-    *topics = (struct topics){0};
+    *topics = (struct topics){.room = CONFIG_COLLECTIONS_ADDED_MAX};
     pthread_mutex_init(&topics->lock, NULL);
     for (size_t i = 0; i < config->collection_count; i++)
-        count += config->collections[i].topic_count;
-    topics->list = memory_new(count + 1, sizeof(*topics->list));
-    for (size_t i = 0; i < config->collection_count; i++) {
-        const struct config_collection *collection = &config->collections[i];
-        if (collection->format == CONFIG_FORMAT_ARROW)
-            return error_set(error, ERROR_UNSUPPORTED,
-                             "collection %s: format arrow is not supported by this build",
-                             collection->name);
-        for (size_t j = 0; j < collection->topic_count; j++) {
-            if (check_topic(topics, config, collection, collection->topics[j], error) != 0)
-                return error->code;
-            topics->list[topics->count++] = (struct topic){.name = collection->topics[j],
-                                                           .collection = collection,
-                                                           .index = j,
-                                                           .partition_count = -1};
-        }
-    }
+        topics->room += config->collections[i].topic_count;
+    topics->list = memory_new(topics->room, sizeof(*topics->list));
+    for (size_t i = 0; i < config->collection_count; i++)
+        if (topics_add(topics, config, &config->collections[i], error) != 0)
+            return error->code;
     return 0;
 }
 
@@ -65,7 +80,7 @@ void topics_destroy(struct topics *topics)
 struct topic *topics_find(const struct topics *topics, const char *name)
 {
     for (size_t i = 0; i < topics->count; i++)
-        if (strcmp(topics->list[i].name, name) == 0)
+        if (!topics->list[i].removed && strcmp(topics->list[i].name, name) == 0)
             return &topics->list[i];
     return NULL;
 }
@@ -123,7 +138,7 @@ const char *topics_missing(struct topics *topics)
 
     pthread_mutex_lock(&topics->lock);
     for (size_t i = 0; i < topics->count && !missing; i++)
-        if (topics->list[i].partition_count == 0)
+        if (!topics->list[i].removed && topics->list[i].partition_count == 0)
             missing = topics->list[i].name;
     pthread_mutex_unlock(&topics->lock);
     return missing;
@@ -135,7 +150,15 @@ bool topics_all_known(struct topics *topics)
 
     pthread_mutex_lock(&topics->lock);
     for (size_t i = 0; i < topics->count; i++)
-        known &= topics->list[i].partition_count > 0;
+        known &= topics->list[i].removed || topics->list[i].partition_count > 0;
     pthread_mutex_unlock(&topics->lock);
     return known;
+}
+
+bool topics_any(const struct topics *topics)
+{
+    for (size_t i = 0; i < topics->count; i++)
+        if (!topics->list[i].removed)
+            return true;
+    return false;
 }

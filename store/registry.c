@@ -411,6 +411,18 @@ int store_registry_install(struct store_registry *registry,
     return store_shard_install(registry->options.store, folder, collection->name, name, error);
 }
 
+bool store_registry_in_use(struct store_registry *registry, const char *collection)
+{
+    bool in_use = false;
+
+    pthread_mutex_lock(&registry->lock);
+    for (const struct registry_entry *entry = registry->entries; entry; entry = entry->next)
+        in_use |=
+            (entry->claimed || entry->leaving) && strcmp(entry->collection->name, collection) == 0;
+    pthread_mutex_unlock(&registry->lock);
+    return in_use;
+}
+
 void store_registry_unclaim(struct store_registry *registry, struct store_shard *shard)
 {
     pthread_mutex_lock(&registry->lock);

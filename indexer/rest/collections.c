@@ -1,21 +1,33 @@
-/* Collections come from the config; over HTTP they are read: their state, their windows. */
+/* Collections: their state, their windows; and, where the service offers that, how they come and go. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/memory.h"
 #include "indexer/rest/parse.h"
+#include "indexer/rest/payload_indexes.h"
 #include "indexer/rest/render.h"
 
-enum { WINDOWS_TIMEOUT_MS = 5000 };
+enum {
+    WINDOWS_TIMEOUT_MS = 5000,
+    CHANGE_TIMEOUT_S = 30,
+    DIM_MAX = 65536,
+    PARTITIONS_MAX = 10000,
+};
+
+#define NAME_CHARACTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
 
 void rest_handle_collections(struct http_request *request)
 {
     const struct config *config = rest_of(request)->config;
+    bool first = true;
 
     http_reply_begin(request);
     buffer_append_text(&request->reply, "{\"collections\":[");
     for (size_t i = 0; i < config->collection_count; i++) {
-        buffer_append_text(&request->reply, i > 0 ? ",{\"name\":" : "{\"name\":");
+        if (config->collections[i].removed)
+            continue;
+        buffer_append_text(&request->reply, first ? "{\"name\":" : ",{\"name\":");
+        first = false;
         doc_write_json_string(&request->reply, config->collections[i].name,
                               strlen(config->collections[i].name));
         buffer_append_byte(&request->reply, '}');
@@ -60,11 +72,13 @@ void rest_handle_collection(struct http_request *request)
     struct query_totals totals;
     struct parse_extras extras;
     struct error error = {0};
+    struct doc indexes;
     const char *status;
 
     if (http_request_collection(request, &collection, &error) != 0 ||
         parse_view(request, &no_body, collection, &extras, &view, &error) != 0 ||
-        query_totals(view, &totals, &error) != 0) {
+        query_totals(view, &totals, &error) != 0 ||
+        payload_indexes_read(request, collection, &indexes, &error) != 0) {
         query_view_close(view);
         http_reply_from_error(request, &error);
         return;
@@ -92,49 +106,177 @@ void rest_handle_collection(struct http_request *request)
                        "\"vacuum_min_vector_number\":1000,\"default_segment_number\":0,"
                        "\"flush_interval_sec\":5},"
                        "\"wal_config\":{\"wal_capacity_mb\":32,\"wal_segments_ahead\":0}},"
-                       "\"payload_schema\":{}}");
+                       "\"payload_schema\":");
+    payload_indexes_render(&indexes, totals.points, &request->reply);
+    buffer_append_byte(&request->reply, '}');
     http_reply_end(request, render_windrow(request, view, NULL));
     query_view_close(view);
+}
+
+/* Collections that come and go. */
+
+static const struct rest_collections *offered(struct http_request *request, struct error *error)
+{
+    const struct rest_options *rest = rest_of(request);
+
+    if (rest->collections.create && rest->config->http_allow_create == CONFIG_TRUE)
+        return &rest->collections;
+    (void)error_set(error, ERROR_UNSUPPORTED,
+                    "Collections are defined in windrow.yaml: change it and restart, or set "
+                    "`http.allow_create: true` there");
+    return NULL;
+}
+
+static void reply_true(struct http_request *request)
+{
+    http_reply_begin(request);
+    buffer_append_text(&request->reply, "true");
+    http_reply_end(request, NULL);
+}
+
+/* {"windrow": {...}}, which clients without a key of that name send inside `metadata`. */
+static const struct doc *settings_of(const struct doc *body)
+{
+    const struct doc *settings = doc_get(body, "windrow");
+
+    return settings ? settings : doc_get(doc_get(body, "metadata"), "windrow");
+}
+
+static int parse_metric(const struct doc *distance, enum vector_metric *metric)
+{
+    for (enum vector_metric each = 0; each <= VECTOR_METRIC_L2; each++)
+        if (metric_name(each) && doc_string_equals(distance, metric_name(each))) {
+            *metric = each;
+            return 0;
+        }
+    return ERROR_INVALID;
+}
+
+static int check_name(const char *name, struct error *error)
+{
+    size_t length = strlen(name);
+
+    if (length >= 1 && length <= 100 && strspn(name, NAME_CHARACTERS) == length)
+        return 0;
+    return error_set(error, ERROR_INVALID,
+                     "Wrong input: a collection's name has 1 to 100 letters, digits, - and _");
+}
+
+static int parse_wish(const char *name, const struct doc *body, struct rest_collection_wish *wish,
+                      struct error *error)
+{
+    const struct doc *vectors = doc_get(body, "vectors");
+    const struct doc *hnsw = doc_get(body, "hnsw_config");
+    const struct doc *distance, *named = doc_get(vectors, "");
+
+    if (named)
+        vectors = named;
+    distance = doc_get(vectors, "distance");
+    *wish = (struct rest_collection_wish){.name = name, .settings = settings_of(body)};
+    if (check_name(name, error) != 0)
+        return error->code;
+    if (!doc_get(vectors, "size") || !distance)
+        return error_set(error, ERROR_INVALID,
+                         "Format error in JSON body: $.vectors: expected `size` and `distance`");
+    if (parse_metric(distance, &wish->metric) != 0 ||
+        parse_u32(vectors, "size", 0, DIM_MAX, &wish->dim, error) != 0 ||
+        parse_u32(body, "shard_number", 0, PARTITIONS_MAX, &wish->partitions, error) != 0 ||
+        parse_u32(body, "replication_factor", 0, PARTITIONS_MAX, &wish->replication, error) != 0)
+        return error->code;
+    if (!hnsw)
+        return 0;
+    if (parse_u32(hnsw, "m", 0, UINT32_MAX, &wish->hnsw_m, error) != 0)
+        return error->code;
+    return parse_u32(hnsw, "ef_construct", 0, UINT32_MAX, &wish->hnsw_ef_construct, error);
+}
+
+/* A change of collections waits for Kafka and for shards. */
+static int begin_change(struct http_request *request, struct error *error)
+{
+    const char *timeout = http_request_argument(request, "timeout");
+    int64_t limit_s = timeout ? strtoll(timeout, NULL, 10) : CHANGE_TIMEOUT_S;
+
+    request->stop.deadline_ns = request->complete_ns + limit_s * INT64_C(1000000000);
+    return http_request_wait_begin(request)
+               ? 0
+               : error_set(error, ERROR_BUSY, "Too many requests wait");
 }
 
 void rest_handle_collection_create(struct http_request *request)
 {
     const char *name = request->parts[0];
+    const struct rest_collections *collections = NULL;
+    struct rest_collection_wish wish;
+    struct error error = {0};
+    struct doc body;
+    int code = http_request_body(request, &body, &error);
 
-    if (config_collection_find(rest_of(request)->config, name))
-        http_reply_error(request, 409, "Wrong input: Collection `%.200s` already exists!", name);
-    else
-        http_reply_error(request, 501,
-                         "Collections are defined in windrow.yaml: add `%.200s` there and restart",
+    if (code == 0 && config_collection_find(rest_of(request)->config, name))
+        code = error_set(&error, ERROR_EXISTS, "Wrong input: Collection `%.200s` already exists!",
                          name);
+    if (code == 0 &&
+        (!(collections = offered(request, &error)) || parse_wish(name, &body, &wish, &error) != 0))
+        code = error.code;
+    if (code == 0 && (code = begin_change(request, &error)) == 0) {
+        code = collections->create(collections->context, &wish, &request->stop, &error);
+        http_request_wait_end(request);
+    }
+    if (code == 0)
+        reply_true(request);
+    else
+        http_reply_from_error(request, &error);
 }
 
 void rest_handle_collection_update(struct http_request *request)
 {
     const struct config_collection *collection;
+    const struct rest_collections *collections = NULL;
+    const struct doc *settings, *ttl;
     struct error error = {0};
+    struct doc body;
+    int code = 0;
 
-    if (http_request_collection(request, &collection, &error) != 0)
-        http_reply_from_error(request, &error);
+    if (http_request_collection(request, &collection, &error) != 0 ||
+        http_request_body(request, &body, &error) != 0 || !(collections = offered(request, &error)))
+        code = error.code;
+    settings = code == 0 ? settings_of(&body) : NULL;
+    ttl = settings ? doc_get(settings, "ttl") : NULL;
+    if (settings && (!ttl || settings->count > 1))
+        code = error_set(&error, ERROR_UNSUPPORTED,
+                         "Of the settings only `ttl` changes while the service runs");
+    if (code == 0 && ttl)
+        code = collections->change(collections->context, collection, ttl, &error);
+    if (code == 0)
+        reply_true(request);
     else
-        rest_handle_not_available(request);
+        http_reply_from_error(request, &error);
 }
 
 /* Frameworks delete what is not there before they begin; that is no failure. */
 void rest_handle_collection_delete(struct http_request *request)
 {
-    const char *name = request->parts[0];
+    const struct config_collection *collection =
+        config_collection_find(rest_of(request)->config, request->parts[0]);
+    const struct rest_collections *collections;
+    struct error error = {0};
+    int code;
 
-    if (config_collection_find(rest_of(request)->config, name)) {
-        http_reply_error(request, 501,
-                         "Collections are defined in windrow.yaml: remove `%.200s` there and "
-                         "restart",
-                         name);
+    if (!collection) {
+        http_reply_begin(request);
+        buffer_append_text(&request->reply, "false");
+        http_reply_end(request, NULL);
         return;
     }
-    http_reply_begin(request);
-    buffer_append_text(&request->reply, "false");
-    http_reply_end(request, NULL);
+    collections = offered(request, &error);
+    code = collections ? begin_change(request, &error) : error.code;
+    if (code == 0) {
+        code = collections->remove(collections->context, collection, &request->stop, &error);
+        http_request_wait_end(request);
+    }
+    if (code == 0)
+        reply_true(request);
+    else
+        http_reply_from_error(request, &error);
 }
 
 void rest_handle_collection_aliases(struct http_request *request)
@@ -150,8 +292,6 @@ void rest_handle_collection_aliases(struct http_request *request)
 
 /* Payload indexes. */
 
-/* No answer ever needs one here: filters on any key are exact, with `payload_index` of the config
- * or without. So there is nothing to do, and it is done at once. */
 static void reply_index_done(struct http_request *request)
 {
     const char *wait = http_request_argument(request, "wait");
@@ -165,25 +305,40 @@ static void reply_index_done(struct http_request *request)
 void rest_handle_index_create(struct http_request *request)
 {
     const struct config_collection *collection;
+    const struct doc *schema;
     struct error error = {0};
     struct doc body;
+    int code = http_request_collection(request, &collection, &error);
 
-    if (http_request_collection(request, &collection, &error) != 0 ||
-        http_request_body(request, &body, &error) != 0)
-        http_reply_from_error(request, &error);
-    else
+    if (code == 0)
+        code = http_request_body(request, &body, &error);
+    if (code == 0) {
+        schema = doc_get(&body, "field_schema");
+        if (!schema)
+            schema = doc_get(&body, "field_type");
+        code = schema ? payload_indexes_set(request, collection, doc_get(&body, "field_name"),
+                                            schema, &error)
+                      : 0; /* of no type: Qdrant finds it out from the points */
+    }
+    if (code == 0)
         reply_index_done(request);
+    else
+        http_reply_from_error(request, &error);
 }
 
 void rest_handle_index_delete(struct http_request *request)
 {
     const struct config_collection *collection;
+    const struct doc field = doc_string(&request->arena, request->parts[1]);
     struct error error = {0};
+    int code = http_request_collection(request, &collection, &error);
 
-    if (http_request_collection(request, &collection, &error) != 0)
-        http_reply_from_error(request, &error);
-    else
+    if (code == 0)
+        code = payload_indexes_set(request, collection, &field, NULL, &error);
+    if (code == 0)
         reply_index_done(request);
+    else
+        http_reply_from_error(request, &error);
 }
 
 void rest_handle_not_available(struct http_request *request)
@@ -192,6 +347,15 @@ void rest_handle_not_available(struct http_request *request)
                      "windrow does not offer %s %s: records come from Kafka and collections from "
                      "windrow.yaml",
                      request->method, request->path);
+}
+
+/* A backup has all collections of a process, and restoring one needs it stopped. */
+void rest_handle_snapshots(struct http_request *request)
+{
+    http_reply_error(
+        request, 501,
+        "There are no snapshots of single collections: `windrow backup DEST` copies the "
+        "data of this process while it runs, `windrow restore` brings it back");
 }
 
 /* Windows. */
@@ -254,7 +418,7 @@ static const struct config_collection *asked_collection(struct http_request *req
     const struct config *config = rest_of(request)->config;
     const struct config_collection *collection = name ? config_collection_find(config, name) : NULL;
 
-    if (!name && config->collection_count == 1)
+    if (!name && config->collection_count == 1 && !config->collections[0].removed)
         collection = &config->collections[0];
     if (!collection && name)
         http_reply_error(request, 404, "Not found: Collection `%.200s` doesn't exist!", name);

@@ -23,6 +23,7 @@ void rest_handle_collection_aliases(struct http_request *request);
 void rest_handle_index_create(struct http_request *request);
 void rest_handle_index_delete(struct http_request *request);
 void rest_handle_not_available(struct http_request *request);
+void rest_handle_snapshots(struct http_request *request);
 void rest_handle_windows(struct http_request *request);
 
 void rest_handle_query(struct http_request *request);
@@ -33,6 +34,7 @@ void rest_handle_scroll(struct http_request *request);
 void rest_handle_count(struct http_request *request);
 void rest_handle_facet(struct http_request *request);
 void rest_handle_retrieve(struct http_request *request);
+void rest_handle_point(struct http_request *request);
 
 void rest_handle_upsert(struct http_request *request);
 void rest_handle_delete(struct http_request *request);

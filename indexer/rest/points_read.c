@@ -163,3 +163,36 @@ void rest_handle_retrieve(struct http_request *request)
         http_reply_from_error(request, &error);
     query_view_close(view);
 }
+
+/* One point, as a whole. */
+void rest_handle_point(struct http_request *request)
+{
+    const struct parse_selector whole = {.payload = true, .vector = true};
+    const struct doc no_body = {.type = DOC_NULL};
+    const struct config_collection *collection;
+    const char *id = request->parts[1];
+    struct query_view *view = NULL;
+    struct parse_extras extras;
+    struct error error = {0};
+    struct store_key key;
+    struct query_row row;
+    int code = http_request_collection(request, &collection, &error);
+
+    if (code == 0)
+        code = store_key_from_text(id, strlen(id), true, &key, &error);
+    if (code == 0)
+        code = parse_view(request, &no_body, collection, &extras, &view, &error);
+    if (code == 0 && (code = query_find(view, key.bytes, key.size_bytes, &request->arena, &row,
+                                        &error)) == ERROR_NOT_FOUND)
+        (void)error_set(&error, ERROR_NOT_FOUND, "Not found: Point with id %.255s does not exists!",
+                        id);
+    if (code == 0) {
+        http_reply_begin(request);
+        code = render_point(request, &row, NULL, &whole, &request->reply, &error);
+    }
+    if (code == 0)
+        http_reply_end(request, render_windrow(request, view, NULL));
+    else
+        http_reply_from_error(request, &error);
+    query_view_close(view);
+}

@@ -8,13 +8,14 @@
 
 /* Made once: a look-up by name takes a lock of the whole registry. */
 struct search_metrics {
-    struct metric *seconds;
-    struct metric *windows;
+    _Atomic(struct metric *)
+        seconds; /* NULL: the collection came later; made with its first search */
+    _Atomic(struct metric *) windows;
 };
 
 struct rest {
     struct rest_options options;
-    struct search_metrics *searches; /* one for each collection of the config */
+    struct search_metrics *searches; /* one for each collection that the config has room for */
 };
 
 static const struct http_route routes[] = {
@@ -24,7 +25,7 @@ static const struct http_route routes[] = {
     {"GET", "/collections/{}", rest_handle_collection, HTTP_READ, NULL},
     {"PUT", "/collections/{}", rest_handle_collection_create, HTTP_WRITE, &rest_schema_collection},
     {"PATCH", "/collections/{}", rest_handle_collection_update, HTTP_WRITE,
-     &rest_schema_collection},
+     &rest_schema_collection_update},
     {"DELETE", "/collections/{}", rest_handle_collection_delete, HTTP_WRITE,
      &rest_schema_collection_delete},
     {"GET", "/collections/{}/exists", rest_handle_collection_exists, HTTP_READ, NULL},
@@ -35,6 +36,7 @@ static const struct http_route routes[] = {
      &rest_schema_index_delete},
     {"POST", "/collections/{}/facet", rest_handle_facet, HTTP_READ, &rest_schema_facet},
     {"POST", "/collections/{}/points", rest_handle_retrieve, HTTP_READ, &rest_schema_retrieve},
+    {"GET", "/collections/{}/points/{}", rest_handle_point, HTTP_READ, &rest_schema_point},
     {"PUT", "/collections/{}/points", rest_handle_upsert, HTTP_WRITE, &rest_schema_upsert},
     {"POST", "/collections/{}/points/delete", rest_handle_delete, HTTP_WRITE, &rest_schema_delete},
     {"POST", "/collections/{}/points/repair", rest_handle_repair, HTTP_WRITE, &rest_schema_repair},
@@ -60,6 +62,12 @@ static const struct http_route routes[] = {
      &rest_schema_vectors_update},
     {"POST", "/collections/{}/points/vectors/delete", rest_handle_vectors_delete, HTTP_WRITE,
      &rest_schema_not_offered},
+    {"GET", "/collections/{}/snapshots", rest_handle_snapshots, HTTP_READ, NULL},
+    /* They only say no, also to clients that send no content type. */
+    {"POST", "/collections/{}/snapshots", rest_handle_snapshots, HTTP_READ,
+     &rest_schema_not_offered},
+    {"GET", "/snapshots", rest_handle_snapshots, HTTP_READ, NULL},
+    {"POST", "/snapshots", rest_handle_snapshots, HTTP_READ, &rest_schema_not_offered},
     {"POST", "/collections/aliases", rest_handle_not_available, HTTP_WRITE,
      &rest_schema_not_offered},
 };
@@ -71,30 +79,30 @@ const struct rest_options *rest_of(const struct http_request *request)
     return &rest->options;
 }
 
-static struct search_metrics metrics_of(struct metrics *metrics,
-                                        const struct config_collection *collection)
+static void make_metrics(struct search_metrics *made, struct metrics *metrics,
+                         const struct config_collection *collection)
 {
     static const double windows_bounds[] = {0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 1024};
     const struct metric_label label[] = {{"collection", collection->name}};
 
-    return (struct search_metrics){
-        .seconds = metrics_histogram(metrics, "windrow_search_seconds",
-                                     "Time of one search, without waiting for offsets", label, 1,
-                                     metrics_seconds_bounds, metrics_seconds_bound_count),
-        .windows = metrics_histogram(metrics, "windrow_search_windows_searched",
-                                     "Windows that one search visited", label, 1, windows_bounds,
-                                     sizeof(windows_bounds) / sizeof(windows_bounds[0])),
-    };
+    made->windows = metrics_histogram(metrics, "windrow_search_windows_searched",
+                                      "Windows that one search visited", label, 1, windows_bounds,
+                                      sizeof(windows_bounds) / sizeof(windows_bounds[0]));
+    made->seconds = metrics_histogram(metrics, "windrow_search_seconds",
+                                      "Time of one search, without waiting for offsets", label, 1,
+                                      metrics_seconds_bounds, metrics_seconds_bound_count);
 }
 
 void rest_count_search(struct http_request *request, const struct config_collection *collection,
                        uint32_t windows_searched, int64_t start_ns)
 {
     const struct rest *rest = request->context;
-    const struct search_metrics *metrics =
+    struct search_metrics *metrics =
         &rest->searches[collection - rest->options.config->collections];
     int64_t now_ns = io_monotonic_ns(rest->options.io);
 
+    if (!metrics->seconds)
+        make_metrics(metrics, rest->options.metrics, collection);
     metric_observe(metrics->seconds, (double)(now_ns - start_ns) * 1e-9);
     metric_observe(metrics->windows, windows_searched);
 }
@@ -105,9 +113,10 @@ struct rest *rest_new(const struct rest_options *options)
     struct rest *rest = memory_new(1, sizeof(*rest));
 
     rest->options = *options;
-    rest->searches = memory_new(config->collection_count + 1, sizeof(*rest->searches));
+    rest->searches =
+        memory_new(config->collection_room + config->collection_count, sizeof(*rest->searches));
     for (size_t i = 0; i < config->collection_count; i++)
-        rest->searches[i] = metrics_of(options->metrics, &config->collections[i]);
+        make_metrics(&rest->searches[i], options->metrics, &config->collections[i]);
     return rest;
 }
 

@@ -9,9 +9,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/doc.h"
 #include "base/error.h"
 #include "base/io.h"
 #include "base/metrics.h"
+#include "base/stop.h"
 #include "config/config.h"
 #include "store/registry.h"
 
@@ -44,12 +46,38 @@ struct rest_writer {
                  struct rest_write *writes, size_t count, struct error *error);
 };
 
+/* A collection that a request asks for. */
+struct rest_collection_wish {
+    const char *name; /* [A-Za-z0-9_-]{1,100} */
+    uint32_t dim;
+    enum vector_metric metric;
+    uint32_t partitions, replication;   /* of its topic; 0: one, as many as the broker likes */
+    uint32_t hnsw_m, hnsw_ef_construct; /* 0: the default */
+    const struct doc *settings;         /* keys of collections.NAME in windrow.yaml; NULL: none */
+};
+
+/* Collections that come and go. Any thread. */
+struct rest_collections {
+    void *context;
+    /** Returns when it can be searched and written. ERROR_EXISTS; ERROR_INVALID: the settings are
+     * wrong; ERROR_UNSUPPORTED: not in this process; ERROR_TIMEOUT: it is there, but not ready. */
+    int (*create)(void *context, const struct rest_collection_wish *wish, struct stop *stop,
+                  struct error *error);
+    /** Another TTL, as in windrow.yaml. ERROR_UNSUPPORTED: it was not made by `create`. */
+    int (*change)(void *context, const struct config_collection *collection, const struct doc *ttl,
+                  struct error *error);
+    /** Takes it and its data away; its topic stays. Errors as above. */
+    int (*remove)(void *context, const struct config_collection *collection, struct stop *stop,
+                  struct error *error);
+};
+
 struct rest_options {
     const struct config *config;
     struct store_registry *registry;
     struct metrics *metrics;
     struct io *io;
     struct rest_writer writer;
+    struct rest_collections collections;
     const struct query_peers *peers; /* who is asked for shards that are not open here, or NULL */
     const struct query_describer *describer; /* of the shards of this process; may be NULL */
 };

@@ -226,6 +226,88 @@ static const struct http_key write_batch_keys[] = {
 static const struct http_shape write_batch = {
     .name = "WriteBatch", .types = HTTP_OBJECT, .keys = write_batch_keys};
 
+/* Collections. What only tunes Qdrant's storage is taken: answers are the same. */
+
+#define NO_STRICT "limits are those of http in windrow.yaml"
+
+static const char *const distances[] = {"Cosine", "Dot", "Euclid", NULL};
+static const char *const datatypes[] = {"float32", NULL};
+static const char *const sharding_methods[] = {"auto", NULL};
+static const struct http_shape distance = {.types = HTTP_STRING, .values = distances};
+static const struct http_shape datatype = {.types = HTTP_STRING, .values = datatypes};
+static const struct http_shape sharding_method = {.types = HTTP_STRING, .values = sharding_methods};
+
+static const struct http_key hnsw_keys[] = {
+    {.name = "m", .shape = &http_positive},
+    {.name = "ef_construct", .shape = &http_positive},
+    {.name = "full_scan_threshold", .shape = &http_natural},
+    {.name = "max_indexing_threads", .shape = &http_natural},
+    {.name = "on_disk", .shape = &http_boolean},
+    {.name = "payload_m", .shape = &http_natural},
+    {.name = "inline_storage", .shape = &http_boolean},
+    {.name = NULL},
+};
+static const struct http_shape hnsw = {.types = HTTP_OBJECT, .keys = hnsw_keys};
+
+#define VECTOR_PARAMETERS                                                                          \
+    {.name = "size", .shape = &http_positive}, {.name = "distance", .shape = &distance},           \
+        {.name = "on_disk", .shape = &http_boolean},                                               \
+        {.name = "quantization_config", .shape = &http_object},                                    \
+        {.name = "datatype", .shape = &datatype, .refused = "vectors are float32"},                \
+        {.name = "hnsw_config", .refused = "a collection has one vector: beside `vectors`"},       \
+    {                                                                                              \
+        .name = "multivector_config", .refused = "a point has one vector"                          \
+    }
+
+static const struct http_key unnamed_keys[] = {VECTOR_PARAMETERS, {.name = NULL}};
+static const struct http_shape unnamed = {.types = HTTP_OBJECT, .keys = unnamed_keys};
+static const struct http_key vectors_keys[] = {
+    VECTOR_PARAMETERS,
+    {.name = "", .shape = &unnamed},
+    {.name = NULL},
+};
+static const struct http_shape vectors = {.types = HTTP_OBJECT, .keys = vectors_keys};
+/* Keys of collections.NAME in windrow.yaml; the file's own checks name what is wrong. */
+static const struct http_key metadata_keys[] = {{.name = "windrow", .shape = &http_object},
+                                                {.name = NULL}};
+static const struct http_shape metadata = {.types = HTTP_OBJECT, .keys = metadata_keys};
+
+static const struct http_key collection_keys[] = {
+    {.name = "vectors", .shape = &vectors, .required = true},
+    {.name = "shard_number", .shape = &http_positive},
+    {.name = "replication_factor", .shape = &http_positive},
+    {.name = "write_consistency_factor", .shape = &http_positive},
+    {.name = "sharding_method",
+     .shape = &sharding_method,
+     .refused = "a record's id chooses its partition"},
+    {.name = "on_disk_payload", .shape = &http_boolean},
+    {.name = "hnsw_config", .shape = &hnsw},
+    {.name = "optimizers_config", .shape = &http_object},
+    {.name = "wal_config", .shape = &http_object},
+    {.name = "quantization_config", .shape = &http_object},
+    {.name = "sparse_vectors", .refused = REST_SPARSE},
+    {.name = "strict_mode_config", .refused = NO_STRICT},
+    {.name = "init_from", .refused = "records come from Kafka"},
+    {.name = "metadata", .shape = &metadata},
+    {.name = "windrow", .shape = &http_object},
+    {.name = NULL},
+};
+static const struct http_shape collection_body = {
+    .name = "Collection", .types = HTTP_OBJECT, .keys = collection_keys};
+static const struct http_key update_keys[] = {
+    {.name = "optimizers_config", .shape = &http_object},
+    {.name = "quantization_config", .shape = &http_object},
+    {.name = "hnsw_config", .refused = "segments that exist keep their graph"},
+    {.name = "vectors", .refused = "segments that exist keep their graph"},
+    {.name = "params", .refused = "the topic decides about partitions and copies"},
+    {.name = "sparse_vectors", .refused = REST_SPARSE},
+    {.name = "strict_mode_config", .refused = NO_STRICT},
+    {.name = "metadata", .shape = &metadata},
+    {.name = "windrow", .shape = &http_object},
+    {.name = NULL},
+};
+static const struct http_shape update_body = {
+    .name = "CollectionUpdate", .types = HTTP_OBJECT, .keys = update_keys};
 /* Payload indexes: filters answer the same with one and without, so what only tunes it is taken. What
  * changes the words of a text is not. */
 
@@ -274,9 +356,10 @@ static const struct http_key index_keys[] = {
 static const struct http_shape index_body = {
     .name = "PayloadIndex", .types = HTTP_OBJECT, .keys = index_keys};
 
+const struct http_schema rest_schema_point = {.parameters = rest_read_parameters};
 const struct http_schema rest_schema_windows = {.parameters = windows_parameters};
-const struct http_schema rest_schema_collection = {.parameters = timeout_parameter,
-                                                   .body = &http_object};
+const struct http_schema rest_schema_collection = {timeout_parameter, &collection_body, false};
+const struct http_schema rest_schema_collection_update = {timeout_parameter, &update_body, false};
 const struct http_schema rest_schema_collection_delete = {.parameters = timeout_parameter};
 const struct http_schema rest_schema_index_create = {write_parameters, &index_body, false};
 const struct http_schema rest_schema_index_delete = {.parameters = write_parameters};

@@ -232,7 +232,9 @@ bool worker_pool_reconcile(struct worker_pool *pool)
         struct store_lease *leases;
         uint32_t too_large = 0;
         size_t count =
-            store_registry_acquire(registry, config->collections[i].name, &arena, &leases);
+            config->collections[i].removed
+                ? 0
+                : store_registry_acquire(registry, config->collections[i].name, &arena, &leases);
         for (size_t j = 0; j < count; j++) {
             struct error error = {0};
             /* One failure is NATS being away: the others would fail, too. */

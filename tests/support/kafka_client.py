@@ -90,6 +90,11 @@ class Operator:
         """COUNT is how many there are then."""
         self.admin.create_partitions([NewPartitions(topic, count)])[topic].result(TIMEOUT_S)
 
+    def partition_count(self, topic):
+        """0: there is no such topic."""
+        found = self.admin.list_topics(timeout=10).topics.get(topic)
+        return len(found.partitions) if found else 0
+
     def delete_topic(self, topic):
         self.admin.delete_topics([topic])[topic].result(TIMEOUT_S)
 

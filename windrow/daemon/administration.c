@@ -26,6 +26,8 @@ static void append_missing(struct service *service, struct http_request *request
 
     for (size_t i = 0; i < config->collection_count; i++) {
         struct store_coverage coverage;
+        if (config->collections[i].removed)
+            continue;
         store_registry_coverage(service->registry, config->collections[i].name, &request->arena,
                                 &coverage);
         if (coverage.elsewhere || store_coverage_whole(&coverage))

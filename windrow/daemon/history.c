@@ -126,8 +126,10 @@ static void look_at_disk(struct history *history, struct service *service)
     arena_create(&arena, 0);
     for (size_t i = 0; i < config->collection_count; i++) {
         struct store_lease *leases;
-        size_t count =
-            store_registry_acquire(service->registry, config->collections[i].name, &arena, &leases);
+        size_t count = config->collections[i].removed
+                           ? 0
+                           : store_registry_acquire(service->registry, config->collections[i].name,
+                                                    &arena, &leases);
         for (size_t k = 0; k < count; k++) {
             struct store_shard_info info;
             store_shard_describe(leases[k].shard, &arena, &info);
@@ -244,6 +246,8 @@ static uint64_t disk_limit(const struct config *config)
     uint64_t limit = 0;
 
     for (size_t i = 0; i < config->collection_count; i++) {
+        if (config->collections[i].removed)
+            continue;
         if (config->collections[i].max_bytes == 0)
             return 0;
         limit += config->collections[i].max_bytes;

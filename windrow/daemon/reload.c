@@ -20,6 +20,28 @@ static void log_lines(enum logger_level level, const char *event, const char *pr
 
 /* Ingest, compaction and shards opened later read the TTL from the config; open shards have a
  * copy. */
+void service_set_ttl(struct service *service, const char *name, int64_t ttl_ms)
+{
+    struct config *config = service->config;
+    const struct config_collection *found = config_collection_find(config, name);
+    struct store_lease *leases;
+    struct arena arena;
+    size_t count;
+
+    if (!found || found->ttl_ms == ttl_ms)
+        return;
+    config->collections[found - config->collections].ttl_ms = ttl_ms;
+    arena_create(&arena, 0);
+    count = store_registry_acquire(service->registry, name, &arena, &leases);
+    for (size_t k = 0; k < count; k++) {
+        store_shard_set_ttl(leases[k].shard, ttl_ms);
+        store_registry_release(service->registry, &leases[k]);
+    }
+    arena_destroy(&arena);
+    if (atomic_load(&service->scheduler))
+        compaction_scheduler_wake(atomic_load(&service->scheduler));
+}
+
 static void apply(struct service *service, const struct config *fresh)
 {
     struct config *running = service->config;
@@ -30,21 +52,10 @@ static void apply(struct service *service, const struct config *fresh)
     config_adopt_log(running, fresh);
     log_control_apply(running);
     for (size_t i = 0; i < running->collection_count; i++) {
-        struct config_collection *collection = &running->collections[i];
+        const struct config_collection *collection = &running->collections[i];
         const struct config_collection *changed = config_collection_find(fresh, collection->name);
-        struct store_lease *leases;
-        struct arena arena;
-        size_t count;
-        if (!changed || changed->ttl_ms == collection->ttl_ms)
-            continue;
-        collection->ttl_ms = changed->ttl_ms;
-        arena_create(&arena, 0);
-        count = store_registry_acquire(service->registry, collection->name, &arena, &leases);
-        for (size_t k = 0; k < count; k++) {
-            store_shard_set_ttl(leases[k].shard, collection->ttl_ms);
-            store_registry_release(service->registry, &leases[k]);
-        }
-        arena_destroy(&arena);
+        if (changed && !collection->removed)
+            service_set_ttl(service, collection->name, changed->ttl_ms);
     }
     if (atomic_load(&service->scheduler))
         compaction_scheduler_wake(service->scheduler);

@@ -44,6 +44,7 @@ static int open_store(struct service *service, struct error *error)
                                          .opened_context = service,
                                          .expects_shards = true,
                                          .owns_none = (service->roles & CONFIG_ROLE_INGEST) == 0});
+    collections_listen(service->collections);
     store_metrics_register(service);
     process_metrics_register(service);
     return 0;
@@ -55,6 +56,7 @@ static int start_indexer(struct service *service, struct error *error)
         .config = service->config,
         .registry = service->registry,
         .writer = writer_rest(service->writer),
+        .collections = collections_rest(service->collections),
         .metrics = service->metrics,
         .io = service->io,
         .roles = service->roles,
@@ -220,6 +222,7 @@ int service_start(const struct daemon_options *options, struct service **service
     fresh->start_ns = io_monotonic_ns(fresh->io);
     atomic_store(&fresh->ingest_alive_ns, fresh->start_ns);
     fresh->writer = writer_new(fresh->config, fresh->metrics);
+    fresh->collections = collections_new(fresh);
     set_build_info(fresh->metrics);
 
     code = open_store(fresh, error);
@@ -259,6 +262,9 @@ void service_stop(struct service *service)
         indexer_stop(service->indexer);
     http_server_delete(service->http);
     writer_delete(service->writer);
+    if (service->registry)
+        collections_unlisten(service->collections);
+    collections_delete(service->collections);
     store_registry_delete(service->registry);
     if (service->store)
         store_close(service->store);

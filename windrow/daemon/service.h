@@ -17,6 +17,7 @@
 #include "twcs/compaction/compaction.h"
 #include "windrow/daemon/bad_records.h"
 #include "windrow/daemon/clock_watch.h"
+#include "windrow/daemon/collections.h"
 #include "windrow/daemon/daemon.h"
 #include "windrow/daemon/drain.h"
 #include "windrow/daemon/history.h"
@@ -41,6 +42,7 @@ struct service {
     _Atomic(struct compaction_scheduler *) scheduler; /* NULL until started */
     struct query_describer describer;                 /* of shards, for /windows and /status */
     struct writer *writer;
+    struct collections *collections;
     _Atomic(struct ingest *) ingest; /* NULL until started and after it stopped */
     int64_t start_ns;
     _Atomic int64_t ingest_alive_ns; /* heartbeat, monotonic */
@@ -60,6 +62,8 @@ void service_stop(struct service *service);
 void service_tick(struct service *service);
 /** Reads the config again and applies what may change while running; logs what needs a restart. */
 void service_reload(struct service *service);
+/** Another TTL for a collection, in open shards too. */
+void service_set_ttl(struct service *service, const char *collection, int64_t ttl_ms);
 /** Every loop gave a sign of life lately. Any thread. */
 bool service_alive(struct service *service);
 /** Caught up, or why not. Any thread. */

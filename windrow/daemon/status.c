@@ -182,12 +182,15 @@ void status_build(struct service *service, const struct status_request *request,
 {
     const struct config *config = service->config;
     struct doc map = doc_map(arena, 9);
-    struct doc *items = doc_items(arena, (uint32_t)config->collection_count);
+    const size_t all = config->collection_count;
+    struct doc *items = doc_items(arena, (uint32_t)all);
+    uint32_t count = 0;
     char why[256] = "";
     bool ready = service_ready(service, why, sizeof(why));
 
-    for (size_t i = 0; i < config->collection_count; i++)
-        items[i] = collection_doc(service, &config->collections[i], request, arena);
+    for (size_t i = 0; i < all; i++)
+        if (!config->collections[i].removed)
+            items[count++] = collection_doc(service, &config->collections[i], request, arena);
     doc_put(&map, "node", doc_string(arena, config->node));
     doc_put(&map, "version", doc_string(arena, WINDROW_VERSION));
     doc_put(&map, "cluster", doc_text(arena, config->cluster_name));
@@ -201,8 +204,6 @@ void status_build(struct service *service, const struct status_request *request,
         indexer_status(atomic_load(&service->indexer), arena, &workers);
         doc_put(&map, "workers", workers);
     }
-    doc_put(&map, "collections",
-            (struct doc){
-                .type = DOC_ARRAY, .count = (uint32_t)config->collection_count, .items = items});
+    doc_put(&map, "collections", (struct doc){.type = DOC_ARRAY, .count = count, .items = items});
     *out = map;
 }

@@ -200,7 +200,8 @@ static void refresh(void *context)
     struct service *service = context;
 
     for (size_t i = 0; i < service->config->collection_count; i++)
-        publish_collection(service, &service->config->collections[i]);
+        if (!service->config->collections[i].removed)
+            publish_collection(service, &service->config->collections[i]);
     publish_memory(service);
 }
 

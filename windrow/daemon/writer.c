@@ -267,3 +267,11 @@ struct rest_writer writer_rest(struct writer *writer)
 {
     return (struct rest_writer){.context = writer, .write = write_all};
 }
+
+int writer_create_topic(struct writer *writer, const char *topic, int partitions, int replication,
+                        struct error *error)
+{
+    if (ensure_producer(writer, error) != 0)
+        return error->code;
+    return ingest_producer_create_topic(writer->producer, topic, partitions, replication, error);
+}

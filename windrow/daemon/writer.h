@@ -21,4 +21,8 @@ void writer_delete(struct writer *writer);
  * store one of the points. Several calls at once share the producer. */
 struct rest_writer writer_rest(struct writer *writer);
 
+/** Creates the topic when it is missing; `replication` 0: the broker's default. */
+int writer_create_topic(struct writer *writer, const char *topic, int partitions, int replication,
+                        struct error *error);
+
 #endif

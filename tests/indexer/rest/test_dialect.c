@@ -61,7 +61,7 @@ START_TEST(bad_requests_get_the_error_envelope)
         {"POST", C "/points/scroll", "{\"offset\":-3}", 400, "not a valid point ID"},
         {"POST", C "/points/scroll", "{\"order_by\":\"n\",\"offset\":3}", 400, "order_by"},
         {"POST", C "/points", "{\"ids\":3}", 400, "$.ids"},
-        {"PUT", C, "{}", 409, "Collection `news` already exists!"},
+        {"PUT", C, "{\"vectors\":{}}", 409, "Collection `news` already exists!"},
         {"PUT", C "/points?wait=true", "{\"points\":[{\"id\":1}]}", 400, "$.points[0]"},
         {"PUT", C "/points", "{\"points\":[{\"id\":1,\"vector\":[1,2,3,4]}]}", 501, "Kafka"},
         {"GET", "/windows?collection=nope", NULL, 404, "`nope`"},

@@ -1,0 +1,148 @@
+"""Collections that come and go while the service runs, by the first lines of every vendor's tutorial, against real Kafka."""
+
+import os
+import sys
+import time
+import unittest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", "support"))
+import harness
+
+harness.require_client("qdrant_client")
+
+from kafka_client import Operator
+from qdrant_client import QdrantClient, models
+from qdrant_client.http.exceptions import UnexpectedResponse
+from servers import Kafka
+from service import Windrow
+
+CITIES = ["Berlin", "London", "Moscow", "New York", "Beijing", "Mumbai"]
+VECTORS = [[0.05, 0.61, 0.76, 0.74], [0.19, 0.81, 0.75, 0.11], [0.36, 0.55, 0.47, 0.94], [0.18, 0.01, 0.85, 0.80], [0.24, 0.18, 0.22, 0.44], [0.35, 0.08, 0.11, 0.44]]
+
+
+class RunTimeCollections(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.kafka = Kafka().start()
+        cls.addClassCleanup(cls.kafka.stop)
+
+    def setUp(self):
+        self.windrow = Windrow(self.kafka.address, group=self._testMethodName)
+        self.addCleanup(self.windrow.stop)
+        self.windrow.tree["http"]["allow_create"] = True
+        self.windrow.tree["collections"] = {}
+        self.windrow.configure(self.windrow.tree)
+        self.start()
+
+    def start(self):
+        self.windrow.start()
+        harness.wait_for(self.windrow.ready, "windrow is ready")
+        self.client = QdrantClient(url=self.windrow.url, check_compatibility=False)
+        self.addCleanup(self.client.close)
+
+    def fill(self, name):
+        points = [models.PointStruct(id=n + 1, vector=vector, payload={"city": CITIES[n]}) for n, vector in enumerate(VECTORS)]
+        return self.client.upsert(name, points, wait=True)
+
+    def nearest(self, name):
+        return [point.payload["city"] for point in self.client.query_points(name, query=[0.2, 0.1, 0.9, 0.7], limit=3, with_payload=True).points]
+
+    def test_the_vendors_tutorial(self):
+        name = "test_collection"
+        self.assertFalse(self.client.collection_exists(name))
+        self.assertTrue(self.client.create_collection(name, vectors_config=models.VectorParams(size=4, distance=models.Distance.DOT)))
+        self.assertEqual(self.fill(name).status, models.UpdateStatus.COMPLETED)
+        self.assertEqual(self.nearest(name), ["New York", "Berlin", "Moscow"])
+        london = models.Filter(must=[models.FieldCondition(key="city", match=models.MatchValue(value="London"))])
+        found = self.client.query_points(name, query=[0.2, 0.1, 0.9, 0.7], query_filter=london, with_payload=True, limit=3).points
+        self.assertEqual([point.payload["city"] for point in found], ["London"])
+        self.client.set_payload(name, payload={"seen": True}, points=[1, 2])
+        self.assertEqual(self.client.count(name, count_filter=models.Filter(must=[models.FieldCondition(key="seen", match=models.MatchValue(value=True))])).count, 2)
+        self.assertEqual([one.name for one in self.client.get_collections().collections], [name])
+        self.assertEqual(self.client.get_collection(name).config.params.vectors.distance, models.Distance.DOT)
+        with self.assertRaisesRegex(UnexpectedResponse, "already exists"):
+            self.client.create_collection(name, vectors_config=models.VectorParams(size=4, distance=models.Distance.DOT))
+        point = self.windrow.request("GET", f"/collections/{name}/points/2").json()["result"]
+        self.assertEqual((point["id"], point["payload"]["city"], len(point["vector"])), (2, "London", 4))
+        self.assertIn("does not exist", self.windrow.request("GET", f"/collections/{name}/points/77").json()["status"]["error"])
+        with self.assertRaisesRegex(UnexpectedResponse, "windrow backup"):
+            self.client.create_snapshot(name)
+        for field, kind in (("city", "keyword"), ("n", models.IntegerIndexParams(type="integer", lookup=True, range=False)), ("gone", "float")):
+            self.client.create_payload_index(name, field_name=field, field_schema=kind)
+        self.client.delete_payload_index(name, "gone")
+        # It is there after a restart, and what came meanwhile, too.
+        self.windrow.stop()
+        self.start()
+        self.assertEqual(self.nearest(name), ["New York", "Berlin", "Moscow"])
+        indexes = self.client.get_collection(name).payload_schema
+        self.assertEqual({field: index.data_type for field, index in indexes.items()}, {"city": "keyword", "n": "integer"})
+        self.assertTrue(indexes["n"].params.lookup)
+        self.assertTrue(self.client.delete_collection(name))
+        self.assertFalse(self.client.collection_exists(name))
+        self.assertEqual(self.windrow.request("GET", f"/collections/{name}").status, 404)
+        self.assertFalse(os.path.exists(os.path.join(self.windrow.folder, "data", name)))
+        self.assertEqual(os.listdir(os.path.join(self.windrow.folder, "conf.d")), [])
+        self.windrow.stop()
+        self.start()
+        self.assertEqual(self.client.get_collections().collections, [])
+
+    def test_settings_partitions_and_other_collections_go_on(self):
+        self.client.create_collection("first", vectors_config=models.VectorParams(size=4, distance=models.Distance.COSINE))
+        self.fill("first")
+        self.client.create_collection(
+            "second", vectors_config={"": models.VectorParams(size=4, distance=models.Distance.EUCLID)}, shard_number=3, hnsw_config=models.HnswConfigDiff(m=8, ef_construct=50),
+            metadata={"windrow": {"ttl": "2h", "window": "10m", "event_time": {"field": "at"}}})
+        self.fill("second")
+        self.assertEqual(self.nearest("first"), ["New York", "Berlin", "Beijing"])
+        self.assertEqual(len(self.client.scroll("second", limit=10)[0]), 6)
+        topics = Operator(self.kafka.address)
+        self.assertEqual(topics.partition_count("second"), 3)
+        shown = self.windrow.command("check-config", "--print").stdout
+        for line in ("m: 8", "ef_construct: 50", "ttl: 2h", "window: 10m"):
+            self.assertIn(line, shown)
+        old = {"id": 99, "vector": [1, 1, 1, 1], "payload": {"at": int(time.time() * 1000) - 5_400_000}}
+        self.assertEqual(self.windrow.request("PUT", "/collections/second/points?wait=true", {"points": [old]}).status, 200)
+        reply = self.windrow.request("PATCH", "/collections/second", {"windrow": {"ttl": "1h"}})
+        self.assertEqual(reply.status, 200, reply.body)
+        self.assertEqual(self.client.count("second").count, 6)
+        self.assertIn("ttl: 1h", self.windrow.command("check-config", "--print").stdout)
+        # The topic stays, and brings its records back.
+        self.assertTrue(self.client.delete_collection("first"))
+        self.assertEqual(topics.partition_count("first"), 1)
+        self.assertEqual(len(self.client.scroll("second", limit=10)[0]), 6)
+        self.client.create_collection("first", vectors_config=models.VectorParams(size=4, distance=models.Distance.DOT))
+        self.assertEqual(self.nearest("first"), ["New York", "Berlin", "Moscow"])
+
+    def test_what_cannot_be_is_told_and_leaves_nothing(self):
+        create = {"vectors": {"size": 4, "distance": "Dot"}}
+        for name, body, status, words in (
+            ("bad%2Fname", create, 400, "letters, digits"),
+            ("none", {"vectors": {"distance": "Dot"}}, 400, "$.vectors"),
+            ("none", {"vectors": {"size": 4, "distance": "Manhattan"}}, 400, "distance"),
+            ("none", {"vectors": {"image": {"size": 4, "distance": "Dot"}}}, 400, "image"),
+            ("none", {**create, "sparse_vectors": {"text": {}}}, 501, "sparse"),
+            ("none", {**create, "windrow": {"windw": "1h"}}, 400, "unknown key windw"),
+            ("none", {**create, "windrow": {"ttl": "1x"}}, 400, "none.yaml:"),
+            ("none", {**create, "windrow": {"topics": ["dead-letters"]}}, 400, "dead_letters"),
+        ):
+            with self.subTest(body=body):
+                reply = self.windrow.request("PUT", f"/collections/{name}", body)
+                self.assertEqual(reply.status, status, reply.body)
+                self.assertIn(words, reply.json()["status"]["error"])
+        self.assertEqual(self.client.get_collections().collections, [])
+        self.assertFalse(os.path.exists(os.path.join(self.windrow.folder, "conf.d", "none.yaml")))
+        self.assertEqual(self.windrow.request("DELETE", "/collections/none").json()["result"], False)
+        self.windrow.stop()
+        self.windrow.tree["collections"] = {"mine": {"dim": 4, "topics": ["mine"]}}
+        self.windrow.tree["http"]["allow_create"] = False
+        self.windrow.configure(self.windrow.tree)
+        self.windrow.start()
+        for method, path, body in (("PUT", "/collections/other", create), ("PATCH", "/collections/mine", {}), ("DELETE", "/collections/mine", None)):
+            reply = self.windrow.request(method, path, body)
+            self.assertEqual(reply.status, 501)
+            self.assertIn("allow_create", reply.json()["status"]["error"])
+
+
+if __name__ == "__main__":
+    harness.main()
