@@ -1,10 +1,14 @@
-/* Counters, gauges and histograms in the Prometheus text format (version 0.0.4).
+/* Counters, gauges and histograms in the Prometheus text format (version 0.0.4) and in OpenMetrics
+ * (version 1.0.0).
  *
  * A registry is created by the program and handed down. Series are created once and kept by their
  * owner; updates are atomic and lock-free. All functions accept a NULL registry or series and do
  * nothing, so that a component works without metrics. Names carry the windrow_ prefix in full.
- * Label names and values are given as one flat list. Bounded labels only: collection, shard,
- * reason. */
+ * Those of counters end in _total. Label names and values are given as one flat list. Labels have
+ * few values, which are known beforehand: collection, shard, reason.
+ *
+ * A histogram keeps for each bucket the last value that was observed for a sampled request
+ * (base/trace.h), and its trace id: the exemplars of OpenMetrics. */
 #ifndef BASE_METRICS_H
 #define BASE_METRICS_H
 
@@ -43,7 +47,10 @@ struct metric *metrics_histogram(struct metrics *metrics, const char *name, cons
 extern const double metrics_seconds_bounds[];
 extern const size_t metrics_seconds_bound_count;
 
-void metric_add(struct metric *metric, double amount);    /* counter or gauge */
+void metric_add(struct metric *metric, double amount); /* counter or gauge */
+/** Raises a counter to a total that somebody else counts; a smaller one changes nothing. Only from
+ * the functions of metrics_on_render. */
+void metric_raise(struct metric *metric, double total);
 void metric_set(struct metric *metric, double value);     /* gauge */
 void metric_observe(struct metric *metric, double value); /* histogram */
 
@@ -68,5 +75,7 @@ void metrics_on_render(struct metrics *metrics, void (*refresh)(void *context), 
 
 /** Appends the exposition: families sorted by name, # HELP and # TYPE once each. */
 void metrics_render(struct metrics *metrics, struct buffer *out);
+/** The same as OpenMetrics, with exemplars; ends with # EOF. */
+void metrics_render_openmetrics(struct metrics *metrics, struct buffer *out);
 
 #endif

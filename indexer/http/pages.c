@@ -53,16 +53,24 @@ static void handle_health(struct http_request *request)
 
 static void handle_metrics(struct http_request *request)
 {
+    struct metrics *metrics = request->server->options.metrics;
+
+    if (strstr(request->accept, "application/openmetrics-text")) {
+        http_reply_plain(request, 200,
+                         "application/openmetrics-text; version=1.0.0; charset=utf-8");
+        metrics_render_openmetrics(metrics, &request->reply);
+        return;
+    }
     http_reply_plain(request, 200, "text/plain; version=0.0.4; charset=utf-8");
-    metrics_render(request->server->options.metrics, &request->reply);
+    metrics_render(metrics, &request->reply);
 }
 
 const struct http_route http_pages[] = {
-    {"GET", "/", handle_root, HTTP_READ, NULL},
-    {"GET", "/dashboard.css", handle_style, HTTP_READ, NULL},
-    {"GET", "/dashboard.js", handle_script, HTTP_READ, NULL},
+    {"GET", "/", handle_root, HTTP_DASHBOARD, NULL},
+    {"GET", "/dashboard.css", handle_style, HTTP_DASHBOARD, NULL},
+    {"GET", "/dashboard.js", handle_script, HTTP_DASHBOARD, NULL},
     {"GET", "/healthz", handle_health, HTTP_PROBE, NULL},
-    {"GET", "/metrics", handle_metrics, HTTP_READ, NULL},
+    {"GET", "/metrics", handle_metrics, HTTP_METRICS, NULL},
     {"GET", "/openapi.json", http_handle_openapi, HTTP_READ, NULL},
 };
 const size_t http_page_count = sizeof(http_pages) / sizeof(http_pages[0]);

@@ -176,6 +176,17 @@ struct query_explain {
     double seconds;
 };
 
+/* What the sources of this process took in a search, together, by how they were searched. Threads
+ * search side by side: the seconds add up to more than the search took. */
+struct query_effort {
+    const char *source; /* as struct query_explain has it; NULL: the end */
+    uint32_t count;
+    uint64_t rows;
+    double seconds;
+};
+
+enum { QUERY_EFFORTS_MAX = 8 };
+
 struct query_result {
     struct query_hit *hits; /* best first, in the request's arena */
     size_t hit_count;
@@ -183,6 +194,7 @@ struct query_result {
     bool partial;
     const struct query_explain *explain;
     size_t explain_count;
+    struct query_effort efforts[QUERY_EFFORTS_MAX + 1];
 };
 
 struct query_search {
@@ -292,6 +304,14 @@ struct query_key {
     size_t size_bytes;
 };
 
+/* The columns of payloads that filters use, of the whole process. */
+struct query_columns_info {
+    uint64_t hits, misses; /* a filter asked for the column of a table */
+    uint64_t bytes, max_bytes;
+};
+
+void query_columns_describe(struct query_columns_info *info);
+
 /** The visible versions of many ids. rows[i].shard is NULL where there is none. */
 int query_find_many(struct query_view *view, const struct query_key *keys, size_t count,
                     struct query_wants wants, struct arena *arena, struct query_row *rows,
@@ -319,6 +339,8 @@ const uint8_t *query_row_key(const struct query_row *row, size_t *key_bytes);
 /** Position in its partition. */
 int64_t query_row_offset(const struct query_row *row);
 int64_t query_row_time_ms(const struct query_row *row);
+/** The record's own TTL, 0: none. */
+int64_t query_row_ttl_ms(const struct query_row *row);
 /** Whether both are the same record. */
 bool query_row_same(const struct query_row *a, const struct query_row *b);
 /** The row's payload as a document in `arena` (an empty map at least), its vector, its id. The

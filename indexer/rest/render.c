@@ -121,6 +121,11 @@ static int render_vector(struct http_request *request, const struct query_row *r
 
     if (query_row_vector(row, &vector, error) != 0)
         return error->code;
+    if (request->call) {
+        buffer_append_format(out, ",\"vector\":%zu",
+                             http_call_add_vector(request, vector, collection->dim));
+        return 0;
+    }
     buffer_append_text(out, ",\"vector\":[");
     for (uint32_t i = 0; i < collection->dim; i++) {
         if (i > 0)

@@ -7,8 +7,11 @@
 #include "base/memory.h"
 #include "base/thread_pool.h"
 #include "base/version.h"
+#include "indexer/cluster/cluster.h"
 #include "windrow/daemon/administration.h"
+#include "windrow/daemon/log_control.h"
 #include "windrow/daemon/status.h"
+#include "windrow/daemon/telemetry.h"
 
 static int shard_opened(void *context, struct store_shard *shard, struct error *error)
 {
@@ -41,7 +44,8 @@ static int open_store(struct service *service, struct error *error)
                                          .opened_context = service,
                                          .expects_shards = true,
                                          .owns_none = (service->roles & CONFIG_ROLE_INGEST) == 0});
-    status_register_metrics(service);
+    store_metrics_register(service);
+    process_metrics_register(service);
     return 0;
 }
 
@@ -143,6 +147,26 @@ static void buried(void *context, const struct ingest_bad_record *record)
     bad_records_add(service->bad_records, record, io_wall_ms(service->wall));
 }
 
+/* A node that holds no shards and one that is alone have nobody to copy from. */
+static bool fetch_worth(void *context, const struct config_collection *collection,
+                        const char *shard, int64_t next_offset)
+{
+    struct service *service = context;
+    struct cluster *cluster = indexer_cluster(service->indexer);
+
+    return cluster && cluster_fetch_worth(cluster, collection->name, shard, next_offset);
+}
+
+static int fetch(void *context, const struct config_collection *collection, const char *shard,
+                 int64_t next_offset, const atomic_bool *cancel, char *folder, struct error *error)
+{
+    struct service *service = context;
+    const struct cluster_fetch wanted = {
+        .collection = collection, .shard = shard, .next_offset = next_offset, .cancel = cancel};
+
+    return cluster_fetch_shard(indexer_cluster(service->indexer), &wanted, folder, error);
+}
+
 static int start_ingest(struct service *service, struct error *error)
 {
     struct ingest *ingest;
@@ -152,6 +176,8 @@ static int start_ingest(struct service *service, struct error *error)
         .host = {.context = service,
                  .partition_left = partition_left,
                  .buried = buried,
+                 .fetch_worth = fetch_worth,
+                 .fetch = fetch,
                  .alive = ingest_alive},
         .metrics = service->metrics,
         .io = service->io,
@@ -180,6 +206,7 @@ int service_start(const struct daemon_options *options, struct service **service
     int code;
 
     fresh->config = options->config;
+    log_control_apply(fresh->config);
     fresh->roles = options->roles;
     fresh->wall = options->wall ? options->wall : io_posix();
     fresh->clock = safe_clock_new(fresh->wall);
@@ -291,8 +318,8 @@ void service_tick(struct service *service)
     char why[256];
 
     clock_watch_tick(service);
-    history_tick(service->history, service);
     drain_tick(service);
+    history_tick(service->history, service);
     if (!atomic_load(&service->unclaimed_closed) && settled(service) &&
         service_ready(service, why, sizeof(why))) {
         atomic_store(&service->unclaimed_closed, true);

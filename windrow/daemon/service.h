@@ -45,9 +45,9 @@ struct service {
     int64_t start_ns;
     _Atomic int64_t ingest_alive_ns; /* heartbeat, monotonic */
     struct clock_watch clock_watch;
+    struct drain drain;
     struct history *history;
     struct bad_records *bad_records;
-    struct drain drain;
     atomic_bool unclaimed_closed; /* shards of other processes were let go */
 };
 

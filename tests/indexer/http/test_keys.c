@@ -94,6 +94,25 @@ START_TEST(each_key_does_what_its_table_says)
 }
 END_TEST
 
+START_TEST(open_routes_need_no_key)
+{
+    static const char *open[] = {"metrics"};
+    struct stage stage;
+
+    stage_open(&stage);
+    ck_assert_int_eq(ask_from(&stage, 1, NULL, HTTP_DASHBOARD), HTTP_DENIED);
+    ck_assert_int_eq(ask_from(&stage, 1, "reader", HTTP_DASHBOARD), HTTP_ALLOWED);
+    ck_assert_int_eq(ask_from(&stage, 1, NULL, HTTP_METRICS), HTTP_DENIED);
+    stage.config.http_open_routes = open;
+    stage.config.http_open_route_count = 1;
+    ck_assert_int_eq(ask_from(&stage, 1, NULL, HTTP_METRICS), HTTP_ALLOWED);
+    ck_assert_int_eq(ask_from(&stage, 1, "guess", HTTP_METRICS), HTTP_ALLOWED);
+    ck_assert_int_eq(ask_from(&stage, 1, NULL, HTTP_DASHBOARD), HTTP_DENIED);
+    ck_assert_int_eq(ask_from(&stage, 1, NULL, HTTP_READ), HTTP_DENIED);
+    stage_close(&stage);
+}
+END_TEST
+
 START_TEST(without_keys_everybody_may)
 {
     struct stage stage;
@@ -120,6 +139,11 @@ START_TEST(replaced_keys_count_at_once)
 }
 END_TEST
 
+static double count_of(const struct stage *stage, const char *name)
+{
+    return metric_value(metrics_counter(stage->metrics, name, "", NULL, 0));
+}
+
 START_TEST(wrong_keys_of_an_address_are_limited)
 {
     enum { ATTACKER = 0x0A000001, NEIGHBOUR, FORMER };
@@ -132,7 +156,10 @@ START_TEST(wrong_keys_of_an_address_are_limited)
         ck_assert_int_eq(ask_from(&stage, ATTACKER, "guess", HTTP_READ), HTTP_DENIED);
         ck_assert_int_eq(ask_from(&stage, FORMER, "guess", HTTP_READ), HTTP_DENIED);
     }
+    ck_assert_double_eq(count_of(&stage, "windrow_http_wrong_keys_total"), 20);
+    ck_assert_double_eq(count_of(&stage, "windrow_http_key_limited_total"), 0);
     ck_assert_int_eq(ask_from(&stage, ATTACKER, "guess", HTTP_READ), HTTP_LIMITED);
+    ck_assert_double_eq(count_of(&stage, "windrow_http_key_limited_total"), 1);
     /* What is limited is not told whether the key is right, nor does it wait longer for it. */
     ck_assert_int_eq(ask_from(&stage, ATTACKER, "first", HTTP_READ), HTTP_LIMITED);
     ck_assert_int_eq(ask_from(&stage, ATTACKER, NULL, HTTP_PROBE), HTTP_ALLOWED);
@@ -190,6 +217,7 @@ START_TEST(many_addresses_find_room)
 }
 END_TEST
 
-TEST_TABLE(TEST(each_key_does_what_its_table_says), TEST(without_keys_everybody_may),
-           TEST(replaced_keys_count_at_once), TEST(wrong_keys_of_an_address_are_limited),
+TEST_TABLE(TEST(each_key_does_what_its_table_says), TEST(open_routes_need_no_key),
+           TEST(without_keys_everybody_may), TEST(replaced_keys_count_at_once),
+           TEST(wrong_keys_of_an_address_are_limited),
            TEST(hosts_of_one_ipv6_network_share_their_tries), TEST(many_addresses_find_room))
