@@ -267,6 +267,9 @@ class Key(unittest.TestCase):
                 page.wait("return $('key').open && $('key-why').textContent.includes('refused')", "it asks again")
         page.wait("return !$('key').open && $('ready').textContent === 'ready'", "the page works with the key")
         self.assertEqual(page.run("return sessionStorage.getItem('api-key')"), "open-sesame")
+        page.run("sessionStorage.clear()")
+        page.open(windrow.url + "/")
+        page.wait("return $('key').open", "the page itself needs no key")
 
 
 if __name__ == "__main__":
