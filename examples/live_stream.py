@@ -42,7 +42,7 @@ def stream(rate, out):
         due = start + number / rate
         if due > time.time():
             out.flush()
-            time.sleep(due - time.time())
+            time.sleep(max(0, due - time.time()))
         payload = {**point["payload"], "date": rfc3339(point["time_ms"]), "replayed_at": rfc3339(due * 1000)}
         head = json.dumps({"id": first + number, "time_ms": int(due * 1000), "payload": payload}, ensure_ascii=False)
         out.write(f'{head[:-1]}, "vector": [{vector}]}}\n')

@@ -434,7 +434,7 @@ async function refreshHistory() {
   state.columns = history.columns;
   state.limits = history.limits;
   state.samples = state.samples.concat(history.samples).filter(sample => sample[0] > Date.now() - HOUR_MS);
-  say($("hour-node"), state.status?.cluster ? `of node ${history.node}, every ${history.step_ms / 1000} s` : `every ${history.step_ms / 1000} s`);
+  say($("hour-node"), state.status?.cluster !== null ? `of node ${history.node}, every ${history.step_ms / 1000} s` : `every ${history.step_ms / 1000} s`);
   charts.forEach(drawChart);
   drawNumbers();
 }
@@ -637,6 +637,7 @@ async function refresh() {
     drawTimeline();
     drawShards();
     drawNumbers();
+    charts.forEach(drawChart);
     await Promise.all([drawNodes(), drawLetters()]);
   } catch (problem) {
     say($("ready"), "no answer");

@@ -87,10 +87,11 @@ class Dashboard(unittest.TestCase):
         now_ms = int(time.time() * 1000)
         sender = Sender(cls.kafka.address)
         sender.send(TOPIC, [(str(number), json.dumps(record(number, now_ms))) for number in range(1, ROWS + 1)])
-        sender.send(TOPIC, [("bad", f"{HOSTILE} is no JSON"), ("worse", json.dumps({"id": 9999, "vector": [1, 2], "payload": {}}))])
         cls.windrow.start()
-        cls.windrow.wait_caught_up({"0": ROWS + 2})
+        cls.windrow.wait_caught_up({"0": ROWS})
         cls.windrow.wait_indexed(HOURS - 1)
+        sender.send(TOPIC, [("bad", f"{HOSTILE} is no JSON"), ("worse", json.dumps({"id": 9999, "vector": [1, 2], "payload": {}}))])
+        cls.windrow.wait_caught_up({"0": ROWS + 2})
         cls.browser = browser.Browser().start()
         cls.addClassCleanup(cls.browser.stop)
 
@@ -266,6 +267,9 @@ class Key(unittest.TestCase):
                 page.wait("return $('key').open && $('key-why').textContent.includes('refused')", "it asks again")
         page.wait("return !$('key').open && $('ready').textContent === 'ready'", "the page works with the key")
         self.assertEqual(page.run("return sessionStorage.getItem('api-key')"), "open-sesame")
+        page.run("sessionStorage.clear()")
+        page.open(windrow.url + "/")
+        page.wait("return $('key').open", "the page itself needs no key")
 
 
 if __name__ == "__main__":

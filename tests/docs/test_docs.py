@@ -1,0 +1,131 @@
+"""The docs keep to the program: links lead somewhere, commands and options exist, and the tutorial works as it is written.
+
+  test_docs.py WINDROW_BINARY
+"""
+
+import glob
+import json
+import os
+import re
+import subprocess
+import sys
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+import harness
+from servers import Server
+
+# Also where the tree is no checkout; build folders hold what is not ours.
+PAGES = sorted(os.path.relpath(page, harness.ROOT) for page in glob.glob(os.path.join(harness.ROOT, "**", "*.md"), recursive=True) if not re.match(r"(build|runs)/", os.path.relpath(page, harness.ROOT)))
+
+
+def read(page):
+    with open(os.path.join(harness.ROOT, page), encoding="utf-8") as file:
+        return file.read()
+
+
+def anchors(page):
+    """As GitHub makes them of headings."""
+    headings = re.findall(r"^#+ +(.*?) *$", re.sub(r"^```.*?^```", "", read(page), flags=re.M | re.S), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+class Pages(unittest.TestCase):
+    def test_links_lead_to_files_and_headings(self):
+        self.assertGreater(len(PAGES), 20)
+        for page in PAGES:
+            prose = re.sub(r"`[^`]*`", "", re.sub(r"^```.*?^```", "", read(page), flags=re.M | re.S))
+            for target, anchor in re.findall(r"\]\(([^)#\s]*)(?:#([^)\s]*))?\)", prose):
+                if re.match(r"[a-z]+:", target):
+                    continue
+                with self.subTest(page=page, link=f"{target}#{anchor}"):
+                    found = os.path.normpath(os.path.join(os.path.dirname(page), target)) if target else page
+                    self.assertTrue(os.path.exists(os.path.join(harness.ROOT, found)), found)
+                    if anchor:
+                        self.assertIn(anchor, anchors(found))
+
+    def test_commands_and_their_options_exist(self):
+        """What docs/ and README.md call: lines of code that begin with `windrow COMMAND`, and such words within a line."""
+        helps = {}
+        for page in PAGES:
+            if not page.startswith(("docs/", "README")):
+                continue
+            text = read(page)
+            code = "\n".join(re.findall(r"^```.*?\n(.*?)^```", text, re.M | re.S) + re.findall(r"^    .*$", text, re.M))
+            lines = re.findall(r"^ *\$? ?(?:build/release/)?windrow ([a-z][a-z-]+\b.*)$", code, re.M) + re.findall(r"`windrow ([a-z][a-z-]+(?: -[^`]*)?)`", text)
+            for line in lines:
+                command, *words = re.split(r"\s+", re.split(r"[#|&]", line)[0].strip())
+                if not re.match(r"^[a-z-]+$", command) or command == "bench":
+                    continue
+                with self.subTest(page=page, line=line):
+                    if command not in helps:
+                        done = subprocess.run([harness.Environment.binary, command, "--help"], capture_output=True, text=True, timeout=60, check=False)
+                        helps[command] = done.stdout if done.returncode == 0 else None
+                    self.assertIsNotNone(helps[command], f"no command {command}")
+                    for word in words:
+                        option = re.match(r"--[a-z][a-z-]*", word)
+                        if option:
+                            self.assertIn(option.group(0), helps[command])
+
+
+class Background(Server):
+    def __init__(self, folder, name, text, environment):
+        super().__init__(folder)
+        self.log_path = os.path.join(folder, f"{name}.log")
+        self.environment = environment
+        self.folder = folder
+        self.spawn(["bash", "-c", f"cd '{folder}' && exec {text}"])
+
+
+class Tutorial(unittest.TestCase):
+    def test_every_command_of_the_tutorial_works(self):
+        try:
+            import confluent_kafka  # noqa: F401
+            import qdrant_client  # noqa: F401
+        except ImportError as problem:
+            self.skipTest(f"{problem}: run it in the environment that scripts/test makes")
+        harness.require_programs("java", "mvn", "curl")
+        subprocess.run([os.path.join(harness.ROOT, "scripts", "kafka"), "fetch"], check=True, stdin=subprocess.DEVNULL)
+        folder = harness.scratch_folder("tutorial")
+        ports = dict(zip(("9092", "9093", "6333"), map(str, harness.free_ports(3))))
+        path = f"{os.path.dirname(harness.Environment.binary)}:{os.path.dirname(sys.executable)}:{os.environ['PATH']}"
+        environment = {**os.environ, "PATH": path, "WINDROW": harness.ROOT}
+        text = re.sub(r"\b(9092|9093|6333)\b", lambda port: ports[port.group(1)], read("docs/tutorial.md"))
+        blocks = re.findall(r"^```(\w+)(?: (\S+))?\n(.*?)^```\n(?:<!-- expect: (.*?) -->)?", text, re.M | re.S)
+        self.assertGreater(len(blocks), 12)
+        ran = 0
+        for language, name, body, expected in blocks:
+            if name == "setup":
+                continue
+            if language != "sh":
+                with open(os.path.join(folder, name), "w", encoding="utf-8") as file:
+                    file.write(body)
+                continue
+            ran += 1
+            if name == "background":
+                server = Background(folder, f"background-{ran}", body, environment)
+                self.addCleanup(server.stop)
+                continue
+            with self.subTest(body):
+                done = subprocess.run(["bash", "-eu", "-c", body], cwd=folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False)
+                self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+                self.assertIn(expected, done.stdout)
+        with open(os.path.join(folder, "produce.py"), encoding="utf-8") as file:
+            self.assertIn("embed(text)", file.read())
+
+
+class Stream(unittest.TestCase):
+    def test_live_stream_goes_on_with_new_ids_and_times(self):
+        process = subprocess.Popen([sys.executable, os.path.join(harness.ROOT, "examples", "live_stream.py"), "--rate", "2000"], stdout=subprocess.PIPE)
+        points = [json.loads(process.stdout.readline()) for _ in range(2500)]  # more than the sample has
+        process.stdout.close()
+        self.assertEqual(process.wait(60), 0)
+        self.assertEqual(len({point["id"] for point in points}), len(points))
+        times = [point["time_ms"] for point in points]
+        self.assertEqual(times, sorted(times))
+        self.assertEqual({len(point["vector"]) for point in points}, {384})
+        self.assertEqual(points[0]["payload"]["text"], points[2400]["payload"]["text"])
+
+
+if __name__ == "__main__":
+    harness.main()
