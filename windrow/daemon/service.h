@@ -18,6 +18,7 @@
 #include "windrow/daemon/clock_watch.h"
 #include "windrow/daemon/daemon.h"
 #include "windrow/daemon/drain.h"
+#include "windrow/daemon/moved.h"
 #include "windrow/daemon/safe_clock.h"
 #include "windrow/daemon/writer.h"
 
@@ -44,6 +45,7 @@ struct service {
     _Atomic int64_t ingest_alive_ns; /* heartbeat, monotonic */
     struct clock_watch clock_watch;
     struct drain drain;
+    struct moved *moved;
     atomic_bool unclaimed_closed; /* shards of other processes were let go */
 };
 
