@@ -29,7 +29,7 @@
 #include "base/memory.h"
 #include "base/thread.h"
 #include "store/events.h"
-#include "store/expectation.h"
+#include "store/registry_expectation.h"
 #include "store/shard.h"
 
 #define READS_END_NS INT64_C(2000000000)

@@ -10,6 +10,7 @@
 #include "indexer/cluster/cluster.h"
 #include "windrow/daemon/administration.h"
 #include "windrow/daemon/status.h"
+#include "windrow/daemon/telemetry.h"
 
 static int shard_opened(void *context, struct store_shard *shard, struct error *error)
 {
@@ -42,7 +43,8 @@ static int open_store(struct service *service, struct error *error)
                                          .opened_context = service,
                                          .expects_shards = true,
                                          .owns_none = (service->roles & CONFIG_ROLE_INGEST) == 0});
-    status_register_metrics(service);
+    store_metrics_register(service);
+    process_metrics_register(service);
     return 0;
 }
 
@@ -157,6 +159,13 @@ static int fetch(void *context, const struct config_collection *collection, cons
     return cluster_fetch_shard(indexer_cluster(service->indexer), &wanted, folder, error);
 }
 
+static void buried(void *context, const struct ingest_bad_record *record)
+{
+    struct service *service = context;
+
+    bad_records_add(service->bad_records, record, io_wall_ms(service->wall));
+}
+
 static int start_ingest(struct service *service, struct error *error)
 {
     struct ingest *ingest;
@@ -167,6 +176,7 @@ static int start_ingest(struct service *service, struct error *error)
                  .partition_left = partition_left,
                  .fetch_worth = fetch_worth,
                  .fetch = fetch,
+                 .buried = buried,
                  .alive = ingest_alive},
         .metrics = service->metrics,
         .io = service->io,
@@ -200,6 +210,8 @@ int service_start(const struct daemon_options *options, struct service **service
     fresh->clock = safe_clock_new(fresh->wall);
     fresh->io = safe_clock_io(fresh->clock);
     fresh->metrics = metrics_new();
+    fresh->history = history_new();
+    fresh->bad_records = bad_records_new();
     thread_budget_set(fresh->config->processors);
     pthread_mutex_init(&fresh->clock_watch.lock, NULL);
     drain_create(&fresh->drain);
@@ -250,6 +262,8 @@ void service_stop(struct service *service)
     if (service->store)
         store_close(service->store);
     metrics_delete(service->metrics);
+    history_delete(service->history);
+    bad_records_delete(service->bad_records);
     config_free(service->config);
     safe_clock_delete(service->clock);
     drain_destroy(&service->drain);
@@ -306,6 +320,7 @@ void service_tick(struct service *service)
     clock_watch_tick(service);
     drain_tick(service);
     moved_tick(service->moved);
+    history_tick(service->history, service);
     if (!atomic_load(&service->unclaimed_closed) && settled(service) &&
         service_ready(service, why, sizeof(why))) {
         atomic_store(&service->unclaimed_closed, true);

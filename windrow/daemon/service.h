@@ -15,9 +15,11 @@
 #include "store/registry.h"
 #include "store/store.h"
 #include "twcs/compaction/compaction.h"
+#include "windrow/daemon/bad_records.h"
 #include "windrow/daemon/clock_watch.h"
 #include "windrow/daemon/daemon.h"
 #include "windrow/daemon/drain.h"
+#include "windrow/daemon/history.h"
 #include "windrow/daemon/moved.h"
 #include "windrow/daemon/safe_clock.h"
 #include "windrow/daemon/writer.h"
@@ -46,6 +48,8 @@ struct service {
     struct clock_watch clock_watch;
     struct drain drain;
     struct moved *moved;
+    struct history *history;
+    struct bad_records *bad_records;
     atomic_bool unclaimed_closed; /* shards of other processes were let go */
 };
 
