@@ -140,6 +140,7 @@ struct config {
     const char *cluster_advertise;   /* HOST:PORT; NULL: where it listens */
     enum config_partial cluster_partial;
     uint32_t cluster_snapshot_records; /* 0: never */
+    int64_t cluster_keep_moved_ms;     /* 0: for ever */
     int64_t cluster_drain_timeout_ms;  /* 0: a stop hands nothing over */
 
     enum logger_level log_level;

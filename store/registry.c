@@ -29,7 +29,7 @@
 #include "base/memory.h"
 #include "base/thread.h"
 #include "store/events.h"
-#include "store/expectation.h"
+#include "store/registry_expectation.h"
 #include "store/shard.h"
 
 #define READS_END_NS INT64_C(2000000000)
@@ -38,8 +38,8 @@
 struct registry_entry {
     struct registry_entry *next;
     const struct config_collection *collection;
-    char *name; /* outlives the shard while it closes */
-    struct store_shard *shard;
+    char *name;                /* outlives the shard while it closes */
+    struct store_shard *shard; /* NULL: its folder is being removed */
     /* Under the registry's lock: */
     unsigned leases;
     bool leaving; /* being closed: no new leases; the name is free again after it */
@@ -292,6 +292,36 @@ static void forget(struct store_registry *registry, struct registry_entry *entry
     free(entry);
 }
 
+/* An entry without a shard that leaves keeps the name taken. */
+int store_registry_remove(struct store_registry *registry,
+                          const struct config_collection *collection, const char *name,
+                          struct error *error)
+{
+    struct registry_entry *entry = memory_new(1, sizeof(*entry));
+    struct registry_entry **place;
+    bool found;
+    int code;
+
+    entry->name = memory_checked(strdup(name));
+    entry->collection = collection;
+    entry->leaving = true;
+    pthread_mutex_lock(&registry->lock);
+    place = find(registry, collection->name, name, &found);
+    if (!found) {
+        entry->next = *place;
+        *place = entry;
+    }
+    pthread_mutex_unlock(&registry->lock);
+    if (found) {
+        free(entry->name);
+        free(entry);
+        return error_set(error, ERROR_BUSY, "shard %s is open", name);
+    }
+    code = store_shard_remove(registry->options.store, collection->name, name, error);
+    forget(registry, entry);
+    return code;
+}
+
 /* Leaving entries get no new leases; those under way finish. */
 static void close_entry(struct store_registry *registry, struct registry_entry *entry, bool flush)
 {
@@ -453,7 +483,8 @@ void store_registry_interrupt(struct store_registry *registry)
 {
     pthread_mutex_lock(&registry->lock);
     for (struct registry_entry *entry = registry->entries; entry; entry = entry->next)
-        set_closing(registry, entry);
+        if (entry->shard)
+            set_closing(registry, entry);
     pthread_mutex_unlock(&registry->lock);
 }
 

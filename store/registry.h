@@ -122,6 +122,11 @@ int store_registry_install(struct store_registry *registry,
                            const char *folder, struct error *error);
 /** Whether some shard of the collection is claimed, or is about to close. Any thread. */
 bool store_registry_in_use(struct store_registry *registry, const char *collection);
+/** Removes what a shard that is not open here stored; who wants to open it meanwhile waits. ERROR_BUSY when it is
+ * open. Any thread. */
+int store_registry_remove(struct store_registry *registry,
+                          const struct config_collection *collection, const char *name,
+                          struct error *error);
 /** Closes shards that nobody claimed (they moved to another process). */
 void store_registry_close_unclaimed(struct store_registry *registry);
 void store_registry_close_all(struct store_registry *registry, bool flush);

@@ -313,7 +313,8 @@ class Cluster(unittest.TestCase):
 
     def test_a_node_copies_the_shards_it_gets_from_who_has_them(self):
         copying = {"snapshot_records": 50}
-        a0, a1 = (self.node(f"a{number}", replica_set="a", **copying) for number in range(2))
+        a0 = self.node("a0", replica_set="a", keep_moved="1s", **copying)
+        a1 = self.node("a1", replica_set="a", **copying)
         b0 = self.node("b0", replica_set="b", **copying)
         self.feed(a0)
         self.start_all([a0])
@@ -343,6 +344,12 @@ class Cluster(unittest.TestCase):
         self.assertEqual(end()[1], [])
         self.assertEqual(self.snapshots(a1), {"fetched": copied + moving})
         self.assertEqual(self.owned(a1), {str(number) for number in range(PARTITIONS)})
+
+        # What moved away is counted, and removed a second later; not by the node that keeps it for an hour.
+        harness.wait_for(lambda: sum(a0.metrics("windrow_moved_shards_removed_total").values()) == PARTITIONS, "folders of moved shards are removed", 60)
+        self.assertEqual(os.listdir(os.path.join(a0.folder, "data", COLLECTION)), [])
+        harness.wait_for(lambda: sum(a0.metrics("windrow_moved_shards").values()) == 0, "none is counted any more")
+        self.assertEqual(len(os.listdir(os.path.join(a1.folder, "data", COLLECTION))), PARTITIONS)
 
     def versions(self, node):
         """What the node answers for every id there was: {id: parity}."""

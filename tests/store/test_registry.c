@@ -176,6 +176,30 @@ START_TEST(a_shard_that_is_handed_over_answers_as_it_was_until_it_is_closed)
 }
 END_TEST
 
+START_TEST(folder_of_a_closed_shard_is_removed_and_an_open_one_is_not)
+{
+    struct world world;
+    struct store_shard *shard;
+    struct error error = {0};
+    const char **names;
+    struct arena arena;
+    size_t count;
+
+    setup(&world, true);
+    arena_create(&arena, 0);
+    shard = claim(&world, "0");
+    ck_assert_int_eq(store_registry_remove(world.registry, &collection, "0", &error), ERROR_BUSY);
+    store_registry_close(world.registry, shard, true);
+    ck_assert_int_eq(store_registry_remove(world.registry, &collection, "0", &error), 0);
+    ck_assert_int_eq(store_shard_list(world.store, collection.name, &arena, &names, &count, &error),
+                     0);
+    ck_assert_uint_eq(count, 0);
+    (void)claim(&world, "0"); /* its name is free */
+    arena_destroy(&arena);
+    teardown(&world);
+}
+END_TEST
+
 START_TEST(later_word_about_the_shards_replaces_the_earlier_one)
 {
     struct store_coverage coverage;
@@ -198,4 +222,5 @@ TEST_TABLE(TEST(a_shard_that_comes_is_behind_until_its_owner_says_otherwise),
            TEST(what_is_open_is_all_where_nobody_tells),
            TEST(missing_shards_are_named_until_they_open),
            TEST(a_shard_that_is_handed_over_answers_as_it_was_until_it_is_closed),
+           TEST(folder_of_a_closed_shard_is_removed_and_an_open_one_is_not),
            TEST(later_word_about_the_shards_replaces_the_earlier_one))

@@ -225,6 +225,45 @@ class Nats(Server):
             return json.load(response)["messages"]
 
 
+class NatsNode(Nats):
+    """One of three."""
+
+    def __init__(self, name, route_port, routes):
+        super().__init__()
+        self.arguments = ["-n", name, "--cluster_name", "windrow-test", "--cluster", f"nats://127.0.0.1:{route_port}", "--routes", routes]
+
+    def launch(self):
+        store = os.path.join(self.folder, "store")
+        self.spawn(["nats-server", "-js", "-sd", store, "-a", "127.0.0.1", "-p", str(self.port), "-m", str(self.monitor_port), *self.arguments])
+
+
+class NatsCluster:
+    """Three servers whose streams may have three replicas. Any one of them may be killed."""
+
+    NODES = 3
+
+    def __init__(self):
+        ports = harness.free_ports(self.NODES)
+        routes = ",".join(f"nats://127.0.0.1:{port}" for port in ports)
+        self.nodes = [NatsNode(f"s{number}", port, routes) for number, port in enumerate(ports)]
+        self.url = ",".join(node.url for node in self.nodes)
+
+    def start(self):
+        for node in self.nodes:
+            node.launch()
+        self.wait_healthy()
+        return self
+
+    def wait_healthy(self):
+        """Until each answers, knows a leader, and has caught up with it."""
+        for node in self.nodes:
+            node.wait_ready(node.answers, timeout_s=60)
+
+    def stop(self):
+        for node in self.nodes:
+            node.stop()
+
+
 class Proxy:
     """Carries connections to PORT of the loopback interface, as the network between two machines does. cut() lets nothing
     through any more, in either direction and without a word, also on connections that stand; slow() delays each piece;

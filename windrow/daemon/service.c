@@ -219,6 +219,7 @@ int service_start(const struct daemon_options *options, struct service **service
     thread_budget_set(fresh->config->processors);
     pthread_mutex_init(&fresh->clock_watch.lock, NULL);
     drain_create(&fresh->drain);
+    fresh->moved = moved_new(fresh);
     fresh->start_ns = io_monotonic_ns(fresh->io);
     atomic_store(&fresh->ingest_alive_ns, fresh->start_ns);
     fresh->writer = writer_new(fresh->config, fresh->metrics);
@@ -274,6 +275,7 @@ void service_stop(struct service *service)
     config_free(service->config);
     safe_clock_delete(service->clock);
     drain_destroy(&service->drain);
+    moved_delete(service->moved);
     pthread_mutex_destroy(&service->clock_watch.lock);
     free(service);
 }
@@ -325,6 +327,7 @@ void service_tick(struct service *service)
 
     clock_watch_tick(service);
     drain_tick(service);
+    moved_tick(service->moved);
     history_tick(service->history, service);
     if (!atomic_load(&service->unclaimed_closed) && settled(service) &&
         service_ready(service, why, sizeof(why))) {

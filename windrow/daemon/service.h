@@ -21,6 +21,7 @@
 #include "windrow/daemon/daemon.h"
 #include "windrow/daemon/drain.h"
 #include "windrow/daemon/history.h"
+#include "windrow/daemon/moved.h"
 #include "windrow/daemon/safe_clock.h"
 #include "windrow/daemon/writer.h"
 
@@ -48,6 +49,7 @@ struct service {
     _Atomic int64_t ingest_alive_ns; /* heartbeat, monotonic */
     struct clock_watch clock_watch;
     struct drain drain;
+    struct moved *moved;
     struct history *history;
     struct bad_records *bad_records;
     atomic_bool unclaimed_closed; /* shards of other processes were let go */

@@ -1,7 +1,7 @@
-/* expectation: the shards that a collection has in all processes together, in the order of the registry's entries.
+/* registry_expectation: the shards that a collection has in all processes together, in the order of the registry's entries.
  * Private to store/. */
-#ifndef STORE_EXPECTATION_H
-#define STORE_EXPECTATION_H
+#ifndef STORE_REGISTRY_EXPECTATION_H
+#define STORE_REGISTRY_EXPECTATION_H
 
 #include "store/registry.h"
 

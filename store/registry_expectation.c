@@ -1,4 +1,4 @@
-#include "store/expectation.h"
+#include "store/registry_expectation.h"
 
 #include <stdlib.h>
 #include <string.h>
