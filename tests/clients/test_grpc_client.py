@@ -205,6 +205,32 @@ class Calls(Both):
             models.UpdateStatus.COMPLETED,
         )
 
+    def test_memory_stays_flat(self):
+        """Of the service, over calls that succeed, fail, are cancelled, and come on connections of their own."""
+        vector = self.points[0].vector
+        query = wire.Query(nearest=wire.VectorInput(dense=wire.DenseVector(data=vector)))
+        good = wire.QueryPoints(collection_name=COLLECTION, query=query, limit=20, with_payload=wire.WithPayloadSelector(enable=True))
+        bad = wire.QueryPoints(collection_name=COLLECTION, query=query, using="name")
+
+        def resident_kib():
+            with open(f"/proc/{self.windrow.process.pid}/status", encoding="utf-8") as file:
+                return next(int(line.split()[1]) for line in file if line.startswith("VmRSS:"))
+
+        def work(rounds):
+            for _ in range(rounds):
+                options = [("grpc.use_local_subchannel_pool", 1)]
+                with grpc.insecure_channel(f"127.0.0.1:{self.grpc_port}", options) as channel:
+                    stub = wire.PointsStub(channel)
+                    calls = [stub.Query.future(message, timeout=60) for message in [good, bad] * 50]
+                    for call in calls[90:]:
+                        call.cancel()
+                    self.assertEqual([call.code().name for call in calls[:2]], ["OK", "INVALID_ARGUMENT"])
+
+        work(20)
+        before = resident_kib()
+        work(60)
+        self.assertLess(resident_kib() - before, 8 * 1024)
+
     def test_calls_are_counted(self):
         self.grpc.count(COLLECTION)
         counted = self.windrow.metrics("windrow_grpc_requests_total")
