@@ -224,11 +224,14 @@ static const struct config_collection *reader_of(const struct config *config, si
 static void check_topics(const struct loaded_config *loaded, struct report *report)
 {
     const struct config *config = &loaded->config;
+    const char *file = report->file;
 
     for (size_t i = 0; i < config->collection_count; i++) {
         const struct config_collection *collection = &config->collections[i];
         struct report_mark mark = mark_place(loaded->collection_marks[i], "collections.*.topics",
                                              loaded->collection_name_marks[i]);
+        report->file = collection->file;
+        report->file_number = collection->file_number;
         for (size_t j = 0; j < collection->topic_count; j++) {
             const char *topic = collection->topics[j];
             const struct config_collection *other = reader_of(config, i, topic);
@@ -244,6 +247,8 @@ static void check_topics(const struct loaded_config *loaded, struct report *repo
                              collection->name, topic);
         }
     }
+    report->file = file;
+    report->file_number = 0;
 }
 
 static bool is_loopback(const char *host)

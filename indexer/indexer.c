@@ -201,6 +201,15 @@ void indexer_status(const struct indexer *indexer, struct arena *arena, struct d
             doc_integer((int64_t)indexer->options.config->build_memory_max_bytes));
 }
 
+uint32_t indexer_builds(const struct indexer *indexer)
+{
+    uint32_t threads, building;
+    uint64_t memory_bytes;
+
+    worker_pool_describe(indexer->pool, &threads, &building, &memory_bytes);
+    return building;
+}
+
 const struct query_peers *indexer_peers(const struct indexer *indexer)
 {
     return indexer->cluster ? cluster_peers(indexer->cluster) : NULL;

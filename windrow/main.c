@@ -32,6 +32,7 @@ static const struct command commands[] = {
     {"run", run, "the service: consume, store, index, answer"},
     {"check-config", command_check_config,
      "all problems of a config file; --print shows the values"},
+    {"config", command_config, "shows a value of the config and where it comes from"},
     {"produce", command_produce, "send JSON lines or .fbin vectors to a collection's topic"},
     {"search", command_search, "nearest neighbours from the running service"},
     {"status", command_status, "collections, shards, lag, windows and segments"},

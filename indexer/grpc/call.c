@@ -388,6 +388,7 @@ void grpc_call_admit(struct grpc_call *call)
     int64_t timeout_ns;
 
     call->state = GRPC_CALL_BODY;
+    trace_begin(&call->request.trace, call->traceparent, 0);
     if (call->header_bytes > GRPC_HEADERS_MAX_BYTES) {
         refuse(call, GRPC_RESOURCE_EXHAUSTED, "The headers are larger than 16384 bytes");
         return;

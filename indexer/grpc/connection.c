@@ -69,6 +69,7 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
                   {"grpc-timeout", call ? &call->timeout : NULL},
                   {"grpc-encoding", call ? &call->encoding : NULL},
                   {"api-key", call ? &call->key : NULL},
+                  {"traceparent", call ? &call->traceparent : NULL},
                   {"authorization", call ? &call->key : NULL},
                   {"origin", call ? &call->page : NULL},
                   {"sec-fetch-site", call ? &call->page : NULL}};

@@ -74,7 +74,7 @@ struct grpc_call {
     atomic_bool cancelled; /* nobody waits for the reply */
     bool ended;            /* the client has sent all */
     size_t header_bytes;
-    const char *http_method, *path, *type, *timeout, *encoding, *key,
+    const char *http_method, *path, *type, *timeout, *encoding, *key, *traceparent,
         *page; /* headers; NULL: none */
     uint8_t prefix[GRPC_PREFIX_BYTES];
     uint32_t prefix_bytes, message_bytes; /* message_bytes: as the prefix says */

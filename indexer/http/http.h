@@ -23,6 +23,7 @@
 #include "base/metrics.h"
 #include "base/stop.h"
 #include "base/thread_pool.h"
+#include "base/trace.h"
 #include "config/config.h"
 #include "indexer/http/keys.h"
 #include "indexer/http/schema.h"
@@ -96,10 +97,11 @@ struct http_request {
     const char *parts[HTTP_PATH_PARTS_MAX]; /* what {..} of the route matched, decoded */
     size_t part_count;
     struct buffer body;
-    struct arena arena;  /* everything a handler makes */
-    int64_t start_ns;    /* its headers were complete */
-    int64_t complete_ns; /* its body, too: a client's timeout counts from here */
-    int64_t begin_ns;    /* of its handler; 0: it waits for its turn */
+    struct trace_context trace; /* what the client's traceparent says, or a new trace */
+    struct arena arena;         /* everything a handler makes */
+    int64_t start_ns;           /* its headers were complete */
+    int64_t complete_ns;        /* its body, too: a client's timeout counts from here */
+    int64_t begin_ns;           /* of its handler; 0: it waits for its turn */
     /* When the work for it ends. Handlers set the deadline; nobody waits any more when the client has
      * closed its connection, or a while after the server began to stop. */
     struct stop stop;

@@ -115,16 +115,18 @@ static bool is_abandoned(void *context)
 
 void http_call_run(struct http_request *request)
 {
+    const struct trace_context *before = trace_set_current(&request->trace);
     struct error error;
 
-    if (stop_check(&request->stop, &error) != 0) { /* it may have waited for its turn */
-        http_reply_from_error(request, &error);
-        return;
-    }
     request->context = request->route->context;
     request->begin_ns = io_monotonic_ns(request->server->options.io);
-    if (http_request_check(request))
+    metric_observe(request->server->queue_seconds,
+                   (double)(request->begin_ns - request->complete_ns) * 1e-9);
+    if (stop_check(&request->stop, &error) != 0) /* it may have waited for its turn */
+        http_reply_from_error(request, &error);
+    else if (http_request_check(request))
         request->route->route->handle(request);
+    (void)trace_set_current(before);
 }
 
 static struct pending *pending_of_request(struct http_request *request)
@@ -296,6 +298,8 @@ static struct pending *pending_new(struct http_server *server, struct MHD_Connec
     pending->request.path = arena_copy(&pending->request.arena, path, strlen(path));
     accept = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Accept");
     pending->request.accept = accept ? accept : "";
+    trace_begin(&pending->request.trace,
+                MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "traceparent"), 0);
     pending->request.start_ns = io_monotonic_ns(server->options.io);
     pending->task.run = run_task;
     pending->connection =
@@ -533,8 +537,12 @@ struct http_server *http_server_new(const struct http_options *options)
                             options->metrics);
     server->keys = http_keys_new(options->config, options->metrics, server->options.io);
     server->pool = thread_pool_new(&pool);
+    server->queue_seconds = metrics_histogram(options->metrics, "windrow_http_queue_seconds",
+                                              "Time that requests waited for a thread", NULL, 0,
+                                              metrics_seconds_bounds, metrics_seconds_bound_count);
     http_server_add_routes(server, unknown, 1, NULL);
     server->routes[0].route = NULL;
+    http_route_begin(options->metrics, NULL);
     http_server_add_routes(server, http_pages, http_page_count, server);
     return server;
 }

@@ -50,6 +50,7 @@ struct http_server {
     size_t route_count;
     struct MHD_Daemon *daemon; /* NULL: not started */
     struct thread_pool *pool;
+    struct metric *queue_seconds; /* of requests, in the pool's queue */
     atomic_bool stopping;
     int64_t patience_end_ns;     /* monotonic; set before `stopping` */
     void (*wake)(void *context); /* see http_server_on_stop; or NULL */
@@ -96,6 +97,8 @@ void http_call_check_arguments(const struct http_call *call, const struct http_s
                                struct error *error);
 /** Whether the client sends a body now. */
 bool http_expects_body(const struct http_request *request);
+/** Begins the series of a route (NULL: of requests that no route fits) that alerts look at. */
+void http_route_begin(struct metrics *metrics, const struct http_route *route);
 /** Counts a request that has its status. */
 void http_route_count(const struct http_request *request);
 

@@ -292,6 +292,14 @@ struct query_key {
     size_t size_bytes;
 };
 
+/* The columns of payloads that filters use, of the whole process. */
+struct query_columns_info {
+    uint64_t hits, misses; /* a filter asked for the column of a table */
+    uint64_t bytes, max_bytes;
+};
+
+void query_columns_describe(struct query_columns_info *info);
+
 /** The visible versions of many ids. rows[i].shard is NULL where there is none. */
 int query_find_many(struct query_view *view, const struct query_key *keys, size_t count,
                     struct query_wants wants, struct arena *arena, struct query_row *rows,
@@ -319,6 +327,8 @@ const uint8_t *query_row_key(const struct query_row *row, size_t *key_bytes);
 /** Position in its partition. */
 int64_t query_row_offset(const struct query_row *row);
 int64_t query_row_time_ms(const struct query_row *row);
+/** The record's own TTL, 0: none. */
+int64_t query_row_ttl_ms(const struct query_row *row);
 /** Whether both are the same record. */
 bool query_row_same(const struct query_row *a, const struct query_row *b);
 /** The row's payload as a document in `arena` (an empty map at least), its vector, its id. The

@@ -205,7 +205,8 @@ int parse_selector(const struct doc *body, bool payload_default, struct parse_se
 
     if (!vector)
         vector = doc_get(body, "with_vectors");
-    *selector = (struct parse_selector){.payload = payload_default};
+    *selector = (struct parse_selector){.payload = payload_default,
+                                        .place = is_true(doc_get(body, "windrow"), "place")};
     if (payload && parse_payload_selector(payload, selector, error) != 0)
         return error->code;
     return vector ? parse_vector_selector(vector, selector, error) : 0;

@@ -136,6 +136,18 @@ static int render_vector(struct http_request *request, const struct query_row *r
     return 0;
 }
 
+static void render_place(const struct query_row *row, bool whole, struct buffer *out)
+{
+    buffer_append_format(out, ",\"windrow\":{\"time_ms\":%lld", (long long)query_row_time_ms(row));
+    if (whole) {
+        buffer_append_text(out, ",\"shard\":");
+        doc_write_json_string(out, row->shard, strlen(row->shard));
+        buffer_append_format(out, ",\"offset\":%lld,\"window_start_ms\":%lld",
+                             (long long)query_row_offset(row), (long long)query_row_window_ms(row));
+    }
+    buffer_append_byte(out, '}');
+}
+
 static int render_row(struct http_request *request, const struct query_row *row, const float *score,
                       const struct parse_selector *selector, bool explain, struct buffer *out,
                       struct error *error)
@@ -163,9 +175,8 @@ static int render_row(struct http_request *request, const struct query_row *row,
     }
     if (selector->vector && render_vector(request, row, out, error) != 0)
         return error->code;
-    if (explain)
-        buffer_append_format(out, ",\"windrow\":{\"time_ms\":%lld}",
-                             (long long)query_row_time_ms(row));
+    if (explain || selector->place)
+        render_place(row, selector->place, out);
     buffer_append_byte(out, '}');
     return 0;
 }

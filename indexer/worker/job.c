@@ -190,11 +190,10 @@ void worker_job_id(const struct worker_job *job, char *out, size_t out_bytes)
         (void)snprintf(out + length, out_bytes - length, "/%s", segment_kind_name(job->kind));
 }
 
-void worker_queue_count_dead(struct metrics *metrics, const char *collection)
+struct metric *worker_queue_dead(struct metrics *metrics, const char *collection)
 {
     struct metric_label labels[] = {{"collection", collection}};
 
-    metric_add(metrics_counter(metrics, "windrow_index_dead_letters_total",
-                               "Index jobs given up after their last attempt", labels, 1),
-               1);
+    return metrics_counter(metrics, "windrow_index_dead_letters_total",
+                           "Index jobs given up after their last attempt", labels, 1);
 }

@@ -18,6 +18,7 @@
 #include "base/logger.h"
 #include "base/memory.h"
 #include "base/thread.h"
+#include "indexer/worker/queue.h"
 #include "indexer/worker/remote.h"
 #include "indexer/worker/state.h"
 
@@ -56,14 +57,24 @@ static void on_leaving(void *context, struct store_shard *shard)
 
 /* A job is answered. */
 
+static struct metric *failures(struct metrics *metrics, const char *collection, int code)
+{
+    struct metric_label labels[] = {{"collection", collection}, {"reason", error_code_name(code)}};
+
+    return metrics_counter(metrics, "windrow_index_build_failures_total",
+                           "Attempts to build a segment that failed", labels, 2);
+}
+
+void worker_metrics_begin(struct metrics *metrics, const char *collection)
+{
+    for (int code = -1; code >= ERROR_LAST; code--)
+        (void)failures(metrics, collection, code);
+    (void)worker_queue_dead(metrics, collection);
+}
+
 static void count_failure(struct worker_pool *pool, const struct worker_job *job, int code)
 {
-    struct metric_label labels[] = {{"collection", job->collection},
-                                    {"reason", error_code_name(code)}};
-
-    metric_add(metrics_counter(pool->options.metrics, "windrow_index_build_failures_total",
-                               "Attempts to build a segment that failed", labels, 2),
-               1);
+    metric_add(failures(pool->options.metrics, job->collection, code), 1);
 }
 
 /* The last attempt's job ends as a dead letter; the window is tried again after a while. */

@@ -10,8 +10,8 @@ enum { WORKER_JOB_ID_BYTES = 512 + CONFIG_GROUP_BYTES };
 /** Whether segments of that kind are built. */
 bool worker_is_kind(enum segment_kind kind);
 
-/** Counts a job that was given up after its last attempt. */
-void worker_queue_count_dead(struct metrics *metrics, const char *collection);
+/** Counts jobs that were given up after their last attempt. */
+struct metric *worker_queue_dead(struct metrics *metrics, const char *collection);
 
 struct queue_nats_options {
     const char *url;    /* several with commas */

@@ -198,7 +198,7 @@ static void bury(struct nats_queue *queue, natsMsg *message, const char *subject
     if (status == NATS_OK)
         status = natsMsg_Term(message, NULL);
     if (status == NATS_OK && !letter->Duplicate)
-        worker_queue_count_dead(queue->stream.options.metrics, collection);
+        metric_add(worker_queue_dead(queue->stream.options.metrics, collection), 1);
     jsPubAck_Destroy(letter);
     if (status == NATS_OK)
         return;

@@ -136,6 +136,9 @@ struct worker_pool_options {
     bool build; /* false: only publish */
 };
 
+/** Makes the series that count a collection's failures, before the first one. */
+void worker_metrics_begin(struct metrics *metrics, const char *collection);
+
 int worker_pool_start(const struct worker_pool_options *options, struct worker_pool **pool,
                       struct error *error);
 /** Where other machines' builders reach this process over HTTP ("host:port"): they are told from then

@@ -8,7 +8,7 @@ packages_build=(
 packages_servers=(nats-server kcat openjdk-17-jre-headless maven ca-certificates curl openssl)
 packages_python=(python3 python3-venv)
 packages_checks=(clang clang-format clang-tidy cppcheck libclang-rt-14-dev llvm dpkg-dev lintian mmdebstrap
-    mandoc prometheus python3-jsonschema)
+    mandoc prometheus python3-jsonschema chromium chromium-driver fonts-dejavu-core)
 
 # Prints those of the given packages that are not installed.
 packages_missing() {

@@ -235,6 +235,8 @@ class Calls(Both):
         self.grpc.count(COLLECTION)
         counted = self.windrow.metrics("windrow_grpc_requests_total")
         self.assertGreaterEqual(counted[frozenset({'method="qdrant.Points/Count"', 'code="0"'})], 1)
+        self.assertGreaterEqual(self.windrow.metrics("windrow_grpc_request_seconds_count")[frozenset({'method="qdrant.Points/Count"'})], 1)
+        self.assertGreaterEqual(sum(self.windrow.metrics("windrow_grpc_connections").values()), 1)
 
 
 def random_filter(dice, depth=0):

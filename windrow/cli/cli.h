@@ -16,6 +16,7 @@ int command_backup(int argc, char **argv);
 int command_restore(int argc, char **argv);
 int command_bench(int argc, char **argv);
 int command_check_config(int argc, char **argv);
+int command_config(int argc, char **argv);
 int command_compact(int argc, char **argv);
 int command_produce(int argc, char **argv);
 int command_pause(int argc, char **argv);

@@ -39,8 +39,4 @@ void status_build(struct service *service, const struct status_request *request,
 /** Describes shards of this process, also for the nodes that ask for them. */
 struct query_describer status_describer(struct service *service);
 
-/** Registers windrow_windows{collection,state}, counted at each rendering of the metrics. The last
- * rendering must end before the registry of shards goes. */
-void status_register_metrics(struct service *service);
-
 #endif
