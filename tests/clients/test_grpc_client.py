@@ -205,6 +205,37 @@ class Calls(Both):
             models.UpdateStatus.COMPLETED,
         )
 
+    def test_parts_of_points_change(self):
+        """The same changes over each front to a point of its own; both points end alike."""
+        vector, other = vector_of(self.dice), vector_of(self.dice)
+        ends = []
+        for point_id, client in ((71001, self.rest), (71002, self.grpc)):
+            only = models.Filter(must=[models.HasIdCondition(has_id=[point_id])])
+            point = models.PointStruct(id=point_id, vector=vector, payload={"a": {"b": 1, "c": [1, 2]}, "d": None})
+            absent = models.PointStruct(id=point_id + 10, vector=vector, payload={"new": True})
+            client.upsert(COLLECTION, [point], wait=True)
+            client.upsert(COLLECTION, [point.model_copy(update={"payload": {"lost": 1}}), absent], wait=True, update_mode=models.UpdateMode.INSERT_ONLY)
+            client.set_payload(COLLECTION, {"b": 2, "word": "über"}, points=[point_id], key="a", wait=True)
+            client.set_payload(COLLECTION, {"e": [1.5, "x"]}, points=only, wait=True)
+            client.delete_payload(COLLECTION, ["d"], points=[point_id], wait=True)
+            client.update_vectors(COLLECTION, [models.PointVectors(id=point_id, vector=other)], wait=True)
+            steps = client.retrieve(COLLECTION, [point_id], with_vectors=True)
+            operations = [
+                models.SetPayloadOperation(set_payload=models.SetPayload(payload={"f": 1}, points=[point_id])),
+                models.DeletePayloadOperation(delete_payload=models.DeletePayload(keys=["e"], points=[point_id])),
+            ]
+            client.batch_update_points(COLLECTION, operations, wait=True)
+            steps += client.retrieve(COLLECTION, [point_id])
+            client.overwrite_payload(COLLECTION, {"all": "new"}, points=[point_id], wait=True)
+            steps += client.retrieve(COLLECTION, [point_id])
+            client.clear_payload(COLLECTION, [point_id], wait=True)
+            steps += client.retrieve(COLLECTION, [point_id])
+            ends.append([plain({**step.model_dump(), "id": 0}) for step in steps])
+            client.delete(COLLECTION, [point_id, point_id + 10], wait=True)
+        self.assertEqual(*ends)
+        self.assertEqual(ends[0][0]["payload"]["a"]["word"], "über")
+        self.assertEqual(len(ends[0]), 4)
+
     def test_memory_stays_flat(self):
         """Of the service, over calls that succeed, fail, are cancelled, and come on connections of their own."""
         vector = self.points[0].vector
