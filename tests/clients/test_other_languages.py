@@ -58,6 +58,14 @@ class OtherLanguages(unittest.TestCase):
         folder = self.build("go", "go", "build", "-o", "client", ".")
         self.run_client(folder, "./client")
 
+    def test_java(self):
+        if not shutil.which("javac"):
+            self.skipTest("javac is not installed")
+        folder = self.build("java", "mvn", "-B", "-q", "compile", "dependency:build-classpath", "-Dmdep.outputFile=classpath")
+        with open(os.path.join(folder, "classpath"), encoding="utf-8") as file:
+            classpath = os.pathsep.join([os.path.join(folder, "target", "classes"), file.read().strip()])
+        self.run_client(folder, "java", "-cp", classpath, "Main")
+
 
 if __name__ == "__main__":
     harness.main()
