@@ -264,8 +264,12 @@ class Calls(Both):
 
     def test_calls_are_counted(self):
         self.grpc.count(COLLECTION)
+        with grpc.insecure_channel(f"127.0.0.1:{self.grpc_port}") as channel, self.assertRaises(grpc.RpcError) as raised:
+            channel.unary_unary("/qdrant.Points/Recommend")(b"", timeout=30)
+        self.assertEqual(raised.exception.details(), "windrow does not serve /qdrant.Points/Recommend")
         counted = self.windrow.metrics("windrow_grpc_requests_total")
         self.assertGreaterEqual(counted[frozenset({'method="qdrant.Points/Count"', 'code="0"'})], 1)
+        self.assertGreaterEqual(counted[frozenset({'method="unknown"', 'code="12"'})], 1)
         self.assertGreaterEqual(self.windrow.metrics("windrow_grpc_request_seconds_count")[frozenset({'method="qdrant.Points/Count"'})], 1)
         self.assertGreaterEqual(sum(self.windrow.metrics("windrow_grpc_connections").values()), 1)
 
