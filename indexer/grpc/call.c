@@ -136,8 +136,6 @@ static void count(struct grpc_call *call)
     struct metric *requests;
     char code[16];
 
-    if (!method)
-        return;
     requests = atomic_load(&method->requests[call->status]);
     if (!requests) {
         struct metric_label labels[] = {{"method", method->path + 1}, {"code", code}};
@@ -371,12 +369,13 @@ static bool key_is_good(struct grpc_call *call)
 static bool find_method(struct grpc_call *call)
 {
     struct grpc_server *server = call->loop->server;
+    struct grpc_method *method = call->path ? grpc_catalog_find(server->catalog, call->path) : NULL;
     char text[200];
 
-    call->method = call->path ? grpc_catalog_find(server->catalog, call->path) : NULL;
-    if (call->method && call->method->route)
+    if (method && method->route) {
+        call->method = method;
         return true;
-    call->method = NULL;
+    }
     (void)snprintf(text, sizeof(text), "windrow does not serve %.150s",
                    call->path ? call->path : "");
     refuse(call, GRPC_UNIMPLEMENTED, text);
@@ -388,6 +387,7 @@ void grpc_call_admit(struct grpc_call *call)
     int64_t timeout_ns;
 
     call->state = GRPC_CALL_BODY;
+    call->method = grpc_catalog_unknown(call->loop->server->catalog);
     trace_begin(&call->request.trace, call->traceparent, 0);
     if (call->header_bytes > GRPC_HEADERS_MAX_BYTES) {
         refuse(call, GRPC_RESOURCE_EXHAUSTED, "The headers are larger than 16384 bytes");

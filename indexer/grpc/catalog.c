@@ -12,6 +12,7 @@ struct grpc_catalog {
     struct grpc_message *messages;
     struct grpc_method *methods;
     size_t method_count;
+    struct grpc_method unknown;
 };
 
 #define POINTS "/collections/{}/points"
@@ -149,6 +150,8 @@ struct grpc_catalog *grpc_catalog_new(struct http_server *server, struct metrics
     add_route(catalog, &qdrant__qdrant__descriptor, "HealthCheck", "GET", "/");
     add_route(catalog, &grpc__health__v1__health__descriptor, "Check", "GET", "/readyz");
     catalog->methods[catalog->method_count - 1].kind = GRPC_HEALTH;
+    catalog->unknown.path = "/unknown";
+    resolve(&catalog->unknown, server, metrics);
     for (size_t i = 0; i < catalog->method_count; i++)
         resolve(&catalog->methods[i], server, metrics);
     return catalog;
@@ -168,6 +171,11 @@ void grpc_catalog_delete(struct grpc_catalog *catalog)
         free((char *)catalog->methods[i].path);
     free(catalog->methods);
     free(catalog);
+}
+
+struct grpc_method *grpc_catalog_unknown(struct grpc_catalog *catalog)
+{
+    return &catalog->unknown;
 }
 
 struct grpc_method *grpc_catalog_find(struct grpc_catalog *catalog, const char *path)

@@ -60,6 +60,9 @@ void grpc_catalog_delete(struct grpc_catalog *catalog);
 /** The method with that path, or NULL. */
 struct grpc_method *grpc_catalog_find(struct grpc_catalog *catalog, const char *path);
 
+/** Stands for calls that have no method of their own, in the metrics. */
+struct grpc_method *grpc_catalog_unknown(struct grpc_catalog *catalog);
+
 /** What a field means; fills `field`, whose descriptor is there. */
 void grpc_rule_apply(const char *message, struct grpc_field *field);
 

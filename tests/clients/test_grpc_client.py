@@ -205,10 +205,71 @@ class Calls(Both):
             models.UpdateStatus.COMPLETED,
         )
 
+    def test_parts_of_points_change(self):
+        """The same changes over each front to a point of its own; both points end alike."""
+        vector, other = vector_of(self.dice), vector_of(self.dice)
+        ends = []
+        for point_id, client in ((71001, self.rest), (71002, self.grpc)):
+            only = models.Filter(must=[models.HasIdCondition(has_id=[point_id])])
+            point = models.PointStruct(id=point_id, vector=vector, payload={"a": {"b": 1, "c": [1, 2]}, "d": None})
+            absent = models.PointStruct(id=point_id + 10, vector=vector, payload={"new": True})
+            client.upsert(COLLECTION, [point], wait=True)
+            client.upsert(COLLECTION, [point.model_copy(update={"payload": {"lost": 1}}), absent], wait=True, update_mode=models.UpdateMode.INSERT_ONLY)
+            client.set_payload(COLLECTION, {"b": 2, "word": "über"}, points=[point_id], key="a", wait=True)
+            client.set_payload(COLLECTION, {"e": [1.5, "x"]}, points=only, wait=True)
+            client.delete_payload(COLLECTION, ["d"], points=[point_id], wait=True)
+            client.update_vectors(COLLECTION, [models.PointVectors(id=point_id, vector=other)], wait=True)
+            steps = client.retrieve(COLLECTION, [point_id], with_vectors=True)
+            operations = [
+                models.SetPayloadOperation(set_payload=models.SetPayload(payload={"f": 1}, points=[point_id])),
+                models.DeletePayloadOperation(delete_payload=models.DeletePayload(keys=["e"], points=[point_id])),
+            ]
+            client.batch_update_points(COLLECTION, operations, wait=True)
+            steps += client.retrieve(COLLECTION, [point_id])
+            client.overwrite_payload(COLLECTION, {"all": "new"}, points=[point_id], wait=True)
+            steps += client.retrieve(COLLECTION, [point_id])
+            client.clear_payload(COLLECTION, [point_id], wait=True)
+            steps += client.retrieve(COLLECTION, [point_id])
+            ends.append([plain({**step.model_dump(), "id": 0}) for step in steps])
+            client.delete(COLLECTION, [point_id, point_id + 10], wait=True)
+        self.assertEqual(*ends)
+        self.assertEqual(ends[0][0]["payload"]["a"]["word"], "über")
+        self.assertEqual(len(ends[0]), 4)
+
+    def test_memory_stays_flat(self):
+        """Of the service, over calls that succeed, fail, are cancelled, and come on connections of their own."""
+        vector = self.points[0].vector
+        query = wire.Query(nearest=wire.VectorInput(dense=wire.DenseVector(data=vector)))
+        good = wire.QueryPoints(collection_name=COLLECTION, query=query, limit=20, with_payload=wire.WithPayloadSelector(enable=True))
+        bad = wire.QueryPoints(collection_name=COLLECTION, query=query, using="name")
+
+        def resident_kib():
+            with open(f"/proc/{self.windrow.process.pid}/status", encoding="utf-8") as file:
+                return next(int(line.split()[1]) for line in file if line.startswith("VmRSS:"))
+
+        def work(rounds):
+            for _ in range(rounds):
+                options = [("grpc.use_local_subchannel_pool", 1)]
+                with grpc.insecure_channel(f"127.0.0.1:{self.grpc_port}", options) as channel:
+                    stub = wire.PointsStub(channel)
+                    calls = [stub.Query.future(message, timeout=60) for message in [good, bad] * 50]
+                    for call in calls[90:]:
+                        call.cancel()
+                    self.assertEqual([call.code().name for call in calls[:2]], ["OK", "INVALID_ARGUMENT"])
+
+        work(20)
+        before = resident_kib()
+        work(60)
+        self.assertLess(resident_kib() - before, 8 * 1024)
+
     def test_calls_are_counted(self):
         self.grpc.count(COLLECTION)
+        with grpc.insecure_channel(f"127.0.0.1:{self.grpc_port}") as channel, self.assertRaises(grpc.RpcError) as raised:
+            channel.unary_unary("/qdrant.Points/Recommend")(b"", timeout=30)
+        self.assertEqual(raised.exception.details(), "windrow does not serve /qdrant.Points/Recommend")
         counted = self.windrow.metrics("windrow_grpc_requests_total")
         self.assertGreaterEqual(counted[frozenset({'method="qdrant.Points/Count"', 'code="0"'})], 1)
+        self.assertGreaterEqual(counted[frozenset({'method="unknown"', 'code="12"'})], 1)
         self.assertGreaterEqual(self.windrow.metrics("windrow_grpc_request_seconds_count")[frozenset({'method="qdrant.Points/Count"'})], 1)
         self.assertGreaterEqual(sum(self.windrow.metrics("windrow_grpc_connections").values()), 1)
 

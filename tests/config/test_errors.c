@@ -341,6 +341,9 @@ START_TEST(names_and_addresses_are_checked)
         {MINIMAL "    ttl: 2d\nhttp: {listen: '0.0.0.0:1'}\n",
          "w.yaml:6:16: http.listen: 0.0.0.0 is reachable from other machines without an API key "
          "(set http.api_key_file, or http.insecure: true to allow it)\n"},
+        {MINIMAL "    ttl: 2d\nhttp: {grpc_listen: '0.0.0.0:1'}\n",
+         "w.yaml:6:21: http.grpc_listen: 0.0.0.0 is reachable from other machines without an API "
+         "key (set http.api_key_file, or http.insecure: true to allow it)\n"},
         {MINIMAL "    ttl: 2d\nhttp: {listen: 6333}\n",
          "w.yaml:6:16: http.listen: invalid address \"6333\" (use ADDRESS:PORT, such as "
          "127.0.0.1:6333 or [::1]:6333)\n"},

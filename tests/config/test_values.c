@@ -15,7 +15,7 @@ static const char full[] =
     "  dead_letters: ~\n"
     "  properties: {fetch.min.bytes: 1000, client.rack: 'r 1'}\n"
     "nats: {url: 'nats://u:p@h:4222', stream: S, replicas: 3, ack_wait: 2m}\n"
-    "http: {listen: '[::1]:0'}\n"
+    "http: {listen: '[::1]:0', grpc_listen: '127.0.0.1:6334'}\n"
     "store: {memtable_max_bytes: 1MiB, memory_max_bytes: 1GB}\n"
     "collections:\n"
     "  c:\n"
@@ -55,6 +55,8 @@ START_TEST(every_value_reaches_its_field)
     ck_assert_int_eq(config->nats_ack_wait_ms, 120000);
     ck_assert_str_eq(config->http_host, "::1");
     ck_assert_uint_eq(config->http_port, 0);
+    ck_assert_str_eq(config->http_grpc_host, "127.0.0.1");
+    ck_assert_uint_eq(config->http_grpc_port, 6334);
     ck_assert_uint_eq(config->memtable_max_bytes, 1 << 20);
     ck_assert_uint_eq(config->memory_max_bytes, 1000000000);
     c = config_collection_find(config, "c");
@@ -100,6 +102,7 @@ START_TEST(everything_but_brokers_and_a_collection_has_a_default)
     ck_assert_int_eq(config->nats_ack_wait_ms, 30000);
     ck_assert_str_eq(config->http_host, "127.0.0.1");
     ck_assert_uint_eq(config->http_port, 6333);
+    ck_assert_ptr_null(config->http_grpc_host);
     ck_assert_uint_eq(config->memory_max_bytes, UINT64_C(2) << 30);
     ck_assert_uint_eq(config->max_background_jobs, 2);
     ck_assert_uint_eq(config->processors, 0); /* auto */
