@@ -15,6 +15,7 @@
 
 #include "base/logger.h"
 #include "base/memory.h"
+#include "base/trace.h"
 #include "ingest/ingest.h"
 #include "ingest/kafka_conf.h"
 #include "ingest/kafka_stats.h"
@@ -179,8 +180,12 @@ static int replace_client(struct ingest_producer *producer, struct error *error)
 static rd_kafka_resp_err_t produce(struct ingest_producer *producer,
                                    const struct ingest_outgoing *message, struct delivery *delivery)
 {
+    const struct trace_context *trace = trace_current();
+    char parent[TRACE_PARENT_BYTES];
     rd_kafka_resp_err_t code;
 
+    if (trace)
+        (void)trace_format(trace, parent);
     for (int waited_ms = 0;; waited_ms += QUEUE_ROUND_MS) {
         code = rd_kafka_producev(
             producer->client, RD_KAFKA_V_TOPIC(message->topic),
@@ -189,7 +194,10 @@ static rd_kafka_resp_err_t produce(struct ingest_producer *producer,
             RD_KAFKA_V_VALUE((void *)(uintptr_t)message->value, message->value_bytes),
             RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
             RD_KAFKA_V_TIMESTAMP(message->timestamp_ms < 0 ? 0 : message->timestamp_ms),
-            RD_KAFKA_V_OPAQUE(delivery), RD_KAFKA_V_END);
+            RD_KAFKA_V_OPAQUE(delivery),
+            /* Nothing behind the first end is looked at. */
+            trace ? RD_KAFKA_VTYPE_HEADER : RD_KAFKA_VTYPE_END, "traceparent", (const void *)parent,
+            (ssize_t)(TRACE_PARENT_BYTES - 1), RD_KAFKA_V_END);
         if (code != RD_KAFKA_RESP_ERR__QUEUE_FULL || waited_ms >= QUEUE_WAIT_MS)
             return code;
         (void)rd_kafka_poll(producer->client, QUEUE_ROUND_MS);

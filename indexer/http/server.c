@@ -118,6 +118,8 @@ static void execute(struct http_request *request)
     if (http_request_check(request))
         request->route->route->handle(request);
     http_route_count(request);
+    trace_end(&request->trace, request->route->route->pattern, request->method,
+              io_monotonic_ns(request->server->options.io) - request->start_ns, request->status);
     (void)trace_set_current(before);
 }
 
@@ -292,7 +294,9 @@ static struct pending *pending_new(struct http_server *server, struct MHD_Connec
     accept = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Accept");
     pending->request.accept = accept ? accept : "";
     trace_begin(&pending->request.trace,
-                MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "traceparent"), 0);
+                MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "traceparent"),
+                server->options.config->trace_otlp_url ? server->options.config->trace_sample_ratio
+                                                       : 0);
     pending->request.start_ns = io_monotonic_ns(server->options.io);
     pending->task.run = run_task;
     pending->connection =
