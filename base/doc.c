@@ -203,6 +203,8 @@ bool doc_equal(const struct doc *a, const struct doc *b)
             if (!doc_equal(&a->items[i], &b->items[i]))
                 return false;
         return true;
+    case DOC_FLOATS:
+        return a->count == b->count && memcmp(a->floats, b->floats, a->count * sizeof(float)) == 0;
     default:
         return maps_equal(a, b);
     }

@@ -475,3 +475,37 @@ void metrics_render_openmetrics(struct metrics *metrics, struct buffer *out)
     render(metrics, true, out);
     buffer_append_text(out, "# EOF\n");
 }
+
+static void add_series(const struct metric *metric, struct metrics_total *total)
+{
+    total->value += from_bits(atomic_load_explicit(&metric->number, memory_order_relaxed));
+    for (size_t i = 0; metric->buckets && i <= total->bound_count; i++) {
+        uint64_t count = atomic_load_explicit(&metric->buckets[i], memory_order_relaxed);
+        total->buckets[i] += count;
+        total->count += count;
+    }
+}
+
+bool metrics_sum(struct metrics *metrics, const char *name, struct metrics_total *total)
+{
+    bool found = false;
+
+    *total = (struct metrics_total){0};
+    if (!metrics)
+        return false;
+    pthread_mutex_lock(&metrics->lock);
+    for (struct metrics_family *family = metrics->families; family; family = family->next) {
+        if (strcmp(family->name, name) != 0)
+            continue;
+        assert(family->bound_count <= METRICS_BOUNDS_MAX);
+        total->bound_count = family->bound_count;
+        for (size_t i = 0; i < family->bound_count; i++)
+            total->bounds[i] = family->bounds[i];
+        for (const struct metric *metric = family->series; metric; metric = metric->next) {
+            add_series(metric, total);
+            found = true;
+        }
+    }
+    pthread_mutex_unlock(&metrics->lock);
+    return found;
+}

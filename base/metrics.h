@@ -12,6 +12,7 @@
 #ifndef BASE_METRICS_H
 #define BASE_METRICS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -52,6 +53,19 @@ void metric_add(struct metric *metric, double amount); /* counter or gauge */
 void metric_raise(struct metric *metric, double total);
 void metric_set(struct metric *metric, double value);     /* gauge */
 void metric_observe(struct metric *metric, double value); /* histogram */
+
+/* All series of a family together, for who shows them without a database. */
+enum { METRICS_BOUNDS_MAX = 32 };
+struct metrics_total {
+    double value;   /* sum of the values; of a histogram, of what was observed */
+    uint64_t count; /* observations */
+    size_t bound_count;
+    double bounds[METRICS_BOUNDS_MAX];        /* +Inf is not among them */
+    uint64_t buckets[METRICS_BOUNDS_MAX + 1]; /* not cumulative */
+};
+/** False, and all zero, when no such series exist (yet). Any thread; takes a lock. */
+bool metrics_sum(struct metrics *metrics, const char *name, struct metrics_total *total);
+
 double metric_value(const struct metric *metric); /* counter or gauge, for status and tests */
 /** Removes a series that no longer stands for anything (a shard that moved away). */
 void metrics_remove(struct metrics *metrics, struct metric *metric);

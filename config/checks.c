@@ -224,11 +224,14 @@ static const struct config_collection *reader_of(const struct config *config, si
 static void check_topics(const struct loaded_config *loaded, struct report *report)
 {
     const struct config *config = &loaded->config;
+    const char *file = report->file;
 
     for (size_t i = 0; i < config->collection_count; i++) {
         const struct config_collection *collection = &config->collections[i];
         struct report_mark mark = mark_place(loaded->collection_marks[i], "collections.*.topics",
                                              loaded->collection_name_marks[i]);
+        report->file = collection->file;
+        report->file_number = collection->file_number;
         for (size_t j = 0; j < collection->topic_count; j++) {
             const char *topic = collection->topics[j];
             const struct config_collection *other = reader_of(config, i, topic);
@@ -244,11 +247,34 @@ static void check_topics(const struct loaded_config *loaded, struct report *repo
                              collection->name, topic);
         }
     }
+    report->file = file;
+    report->file_number = 0;
 }
 
 static bool is_loopback(const char *host)
 {
     return strncmp(host, "127.", 4) == 0 || strcmp(host, "::1") == 0;
+}
+
+/* Whoever reaches an address that needs no key may do everything. */
+static void check_reach(const struct loaded_config *loaded, struct report *report, const char *key,
+                        const char *host)
+{
+    const struct config *config = &loaded->config;
+    struct report_mark mark = mark_place(loaded->marks, key, start_of_file);
+
+    if (config->http_api_key || config->http_tls_client_ca_file || is_loopback(host))
+        return;
+    if (config->http_insecure == CONFIG_TRUE)
+        report_warning(report, mark,
+                       "%s: every machine that reaches %s may read and write (set "
+                       "http.api_key_file)",
+                       key, host);
+    else
+        report_error(report, mark,
+                     "%s: %s is reachable from other machines without an API key (set "
+                     "http.api_key_file, or http.insecure: true to allow it)",
+                     key, host);
 }
 
 /* The others of a cluster reach this process, and it finds them on NATS. */
@@ -335,19 +361,8 @@ void check_config(const struct loaded_config *loaded, struct report *report)
             "nats.url is missing (remove the nats section to use the queue inside the process)");
     check_cluster(loaded, report);
     check_tls(loaded, report);
-    if (!config->http_api_key && !config->http_tls_client_ca_file &&
-        !is_loopback(config->http_host)) {
-        struct report_mark mark = mark_place(marks, "http.listen", start_of_file);
-        if (config->http_insecure == CONFIG_TRUE)
-            report_warning(report, mark,
-                           "http.listen: every machine that reaches %s may read and write (set "
-                           "http.api_key_file)",
-                           config->http_host);
-        else
-            report_error(report, mark,
-                         "http.listen: %s is reachable from other machines without an API key (set "
-                         "http.api_key_file, or http.insecure: true to allow it)",
-                         config->http_host);
-    }
+    check_reach(loaded, report, "http.listen", config->http_host);
+    if (config->http_grpc_host)
+        check_reach(loaded, report, "http.grpc_listen", config->http_grpc_host);
     check_topics(loaded, report);
 }

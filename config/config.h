@@ -7,6 +7,7 @@
 #ifndef CONFIG_CONFIG_H
 #define CONFIG_CONFIG_H
 
+#include <limits.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -60,7 +61,9 @@ struct config_pair {
 };
 
 struct config_collection {
-    const char *name; /* [A-Za-z0-9_-]{1,100} */
+    const char *name;   /* [A-Za-z0-9_-]{1,100} */
+    const char *file;   /* it was read from */
+    size_t file_number; /* 0: the configuration itself, then those of its folder */
     const char **topics;
     size_t topic_count;
     enum config_format format;
@@ -135,8 +138,10 @@ struct config {
     const char *trace_otlp_url; /* NULL: spans go nowhere */
     double trace_sample_ratio;  /* of requests that come without a traceparent */
 
-    const char *http_host; /* numeric address */
-    uint16_t http_port;    /* 0: any free port */
+    const char *http_host;      /* numeric address */
+    uint16_t http_port;         /* 0: any free port */
+    const char *http_grpc_host; /* numeric address; NULL: no gRPC */
+    uint16_t http_grpc_port;
     /* Texts of keys (config_key_next), or NULL. A reload replaces them. */
     _Atomic(const char *) http_api_key, http_read_only_key, http_internal_key;
     enum config_flag http_insecure; /* listens beyond loopback without a key */
@@ -158,7 +163,12 @@ struct config {
     size_t collection_count;
 };
 
-/** Reads and checks a file. On failure every problem found is appended to `report`, one
+/* Files beside the configuration, in the order of their names, define more collections. */
+#define CONFIG_FOLDER "conf.d"
+/** The folder of such files, for the configuration at `path`. */
+void config_folder(const char *path, char folder[PATH_MAX]);
+
+/** Reads and checks a file and those of its folder. On failure every problem found is appended to `report`, one
  * "FILE:LINE:COL: message (hint)" a line, and the return is ERROR_INVALID (or ERROR_NOT_FOUND when
  * the file is not there). Warnings (too many windows a TTL) are lines that start with the place and
  * "warning:" and do not fail. The config owns all strings. */

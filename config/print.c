@@ -148,6 +148,10 @@ static void write_listen(const char *host, uint16_t port, bool json, struct buff
 {
     char text[80];
 
+    if (!host) {
+        write_null(json, out);
+        return;
+    }
     (void)snprintf(text, sizeof(text), strchr(host, ':') ? "[%s]:%u" : "%s:%u", host, port);
     property_write_text(text, json, out);
 }
@@ -232,6 +236,7 @@ void property_write(const struct property *property, const void *base, bool json
 struct printer {
     const struct loaded_config *loaded;
     bool json;
+    const char *file;
     bool shows;        /* config_show: whole paths, and what a reload does */
     const char *key;   /* only this value or those below it; NULL: all */
     size_t count;      /* of values written */
@@ -247,7 +252,7 @@ static void write_origin(const struct printer *printer, struct report_mark mark,
     else if (mark.line == LOADED_FROM_ENVIRONMENT)
         buffer_append_text(origin, "environment");
     else
-        buffer_append_format(origin, "%s:%u", printer->loaded->config.path, mark.line);
+        buffer_append_format(origin, "%s:%u", printer->file, mark.line);
 }
 
 static void indent(struct printer *printer, size_t depth)
@@ -387,8 +392,10 @@ static void print_all(struct printer *printer)
 
     if (printer->json)
         buffer_append_text(printer->out, "{");
+    printer->file = config->path;
     print_scope(printer, loaded, NULL, loaded->marks);
     for (size_t i = 0; i < config->collection_count; i++) {
+        printer->file = config->collections[i].file;
         /* Each collection needs its own heading below "collections". */
         if (i > 0)
             (void)snprintf(printer->section, sizeof(printer->section), "collections");

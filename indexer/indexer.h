@@ -60,6 +60,9 @@ struct cluster *indexer_cluster(const struct indexer *indexer);
  * "building", "build_memory_bytes", "build_memory_max_bytes"}. May ask the NATS server. */
 void indexer_status(const struct indexer *indexer, struct arena *arena, struct doc *out);
 
+/** Builds under way in this process. */
+uint32_t indexer_builds(const struct indexer *indexer);
+
 /** Whom views ask for the shards that are not open here; NULL: this process is alone. */
 const struct query_peers *indexer_peers(const struct indexer *indexer);
 

@@ -57,6 +57,11 @@ void partition_metrics_create(struct partition_metrics *series, struct metrics *
         "Records of a batch that a later one of the same id in it replaced", labels, 2);
     series->deleted = metrics_counter(registry, "windrow_records_deleted_total",
                                       "Tombstones made durable", labels, 2);
+    series->unmet =
+        metrics_counter(registry, "windrow_records_unmet_total",
+                        "Records that expected another version of their id than there was, and "
+                        "were not stored",
+                        labels, 2);
     series->late_accepted = late(series, "accepted");
     series->late_dropped = late(series, "dropped");
     series->late_dead_letter = late(series, "dead_letter");

@@ -19,7 +19,7 @@ enum wait_reason {
 struct partition_metrics {
     struct metrics *registry;
     const char *collection;
-    struct metric *ingested, *superseded, *deleted;
+    struct metric *ingested, *superseded, *deleted, *unmet;
     struct metric *late_accepted, *late_dropped, *late_dead_letter, *expired;
     struct metric *lag_records, *lag_seconds, *watermark, *stalled, *stopped;
     struct metric *next_offset, *begin_offset, *end_offset;

@@ -143,6 +143,7 @@ void http_route_count(const struct http_request *request)
     size_t slot = slot_of(request->status);
     struct metric *requests = slot < HTTP_STATUS_COUNT ? atomic_load(&entry->requests[slot]) : NULL;
     struct metric *seconds = atomic_load(&entry->seconds);
+    const struct trace_context *before = trace_set_current(&request->trace);
 
     if (!requests) {
         requests = requests_of(metrics, pattern, request->status);
@@ -158,4 +159,5 @@ void http_route_count(const struct http_request *request)
     metric_add(requests, 1);
     metric_observe(seconds,
                    (double)(io_monotonic_ns(server->options.io) - request->start_ns) * 1e-9);
+    (void)trace_set_current(before);
 }

@@ -92,6 +92,7 @@ static bool has_type(unsigned types, const struct doc *value)
     case DOC_STRING:
         return types & HTTP_STRING;
     case DOC_ARRAY:
+    case DOC_FLOATS:
         return types & HTTP_ARRAY;
     case DOC_MAP:
         return types & HTTP_OBJECT;

@@ -339,6 +339,8 @@ const uint8_t *query_row_key(const struct query_row *row, size_t *key_bytes);
 /** Position in its partition. */
 int64_t query_row_offset(const struct query_row *row);
 int64_t query_row_time_ms(const struct query_row *row);
+/** The record's own TTL, 0: none. */
+int64_t query_row_ttl_ms(const struct query_row *row);
 /** Whether both are the same record. */
 bool query_row_same(const struct query_row *a, const struct query_row *b);
 /** The row's payload as a document in `arena` (an empty map at least), its vector, its id. The

@@ -8,7 +8,7 @@
 #include "base/memory.h"
 #include "indexer/query/filter.h"
 
-enum { ROW_FIELDS = 10, KEYS_MAX = 1 << 20, VECTOR_ALIGNMENT = 64 };
+enum { ROW_FIELDS_MIN = 10, ROW_FIELDS = 11, KEYS_MAX = 1 << 20, VECTOR_ALIGNMENT = 64 };
 
 void wire_seal(struct buffer *buffer, size_t first)
 {
@@ -120,6 +120,7 @@ int wire_from_hit(const struct query_hit *hit, uint32_t shard, uint32_t dim,
     fields[5] = doc_number((double)hit->score);
     fields[6] = doc_number(hit->order);
     fields[7] = doc_number(hit->order_rest);
+    fields[10] = doc_integer(query_row_ttl_ms(&hit->row));
     if (wants.payload) {
         if (store_row_payload(hit->row.source, hit->row.row, arena, &payload, &payload_bytes,
                               error) != 0)
@@ -164,7 +165,7 @@ int wire_to_hit(const struct doc *row, const char *const *shards, size_t shard_c
     const struct doc *fields = row->items;
     double numbers[3];
 
-    if (row->type != DOC_ARRAY || row->count < ROW_FIELDS)
+    if (row->type != DOC_ARRAY || row->count < ROW_FIELDS_MIN)
         return bad_row(error, "length");
     if (fields[0].type != DOC_BYTES || fields[0].count == 0 ||
         fields[0].count > sizeof(((struct store_key *)NULL)->bytes))
@@ -182,6 +183,8 @@ int wire_to_hit(const struct doc *row, const char *const *shards, size_t shard_c
     peer->time_ms = fields[2].integer;
     peer->offset = fields[3].integer;
     peer->window_start_ms = fields[4].integer;
+    if (row->count > 10 && fields[10].type == DOC_INT && fields[10].integer > 0)
+        peer->ttl_ms = fields[10].integer;
     if (wants.payload) {
         if (fields[8].type != DOC_BYTES)
             return bad_row(error, "payload");

@@ -10,7 +10,7 @@
  *                "result": {...}}          of the shards that the node has; others it does not serve
  *               {"v": 1, "error": [code, text]}    the request's time is over
  *     row       [key, shard, event time, offset, start of the window, score, order, rest of the
- *                order, payload or null, vector or null]
+ *                order, payload or null, vector or null, the record's own TTL or 0]
  *
  * `shard` of a row is a place in the answer's shards. Keys, payloads (as they are stored) and vectors
  * (little-endian float32) are bytes. A sender puts in what its version knows; a reader ignores keys
@@ -27,7 +27,7 @@
 struct query_peer_row {
     const uint8_t *key;
     size_t key_bytes;
-    int64_t time_ms, offset, window_start_ms;
+    int64_t time_ms, offset, window_start_ms, ttl_ms;
     const uint8_t *payload; /* as it is stored; NULL: was not asked for */
     size_t payload_bytes;
     const float *vector; /* 64-byte aligned; NULL: was not asked for */

@@ -90,7 +90,9 @@ void rest_handle_collection(struct http_request *request)
     buffer_append_text(&request->reply,
                        "\"optimizer_config\":{\"deleted_threshold\":0.3,"
                        "\"vacuum_min_vector_number\":1000,\"default_segment_number\":0,"
-                       "\"flush_interval_sec\":5}},\"payload_schema\":{}}");
+                       "\"flush_interval_sec\":5},"
+                       "\"wal_config\":{\"wal_capacity_mb\":32,\"wal_segments_ahead\":0}},"
+                       "\"payload_schema\":{}}");
     http_reply_end(request, render_windrow(request, view, NULL));
     query_view_close(view);
 }

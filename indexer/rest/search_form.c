@@ -48,7 +48,7 @@ static int parse_nearest(struct query_view *view, const struct doc *nearest,
                          struct error *error)
 {
     form->kind = SEARCH_NEAREST;
-    if (nearest->type == DOC_ARRAY || nearest->type == DOC_MAP)
+    if (doc_is_list(nearest) || nearest->type == DOC_MAP)
         return parse_vector(form->search.arena, nearest, "$.query", collection->dim,
                             &form->search.vector, error);
     return nearest_to_id(view, nearest, form, error);

@@ -258,6 +258,33 @@ START_TEST(openmetrics_names_the_trace_of_a_sampled_observation)
 }
 END_TEST
 
+START_TEST(a_sum_has_all_series_of_a_family)
+{
+    static const double bounds[] = {1, 2};
+    struct metrics *metrics = metrics_new();
+    struct metric_label a = {"shard", "0"}, b = {"shard", "1"};
+    struct metrics_total total;
+
+    ck_assert(!metrics_sum(metrics, "windrow_a_total", &total));
+    metric_add(metrics_counter(metrics, "windrow_a_total", "A", &a, 1), 3);
+    metric_add(metrics_counter(metrics, "windrow_a_total", "A", &b, 1), 4);
+    metric_observe(metrics_histogram(metrics, "windrow_b_seconds", "B", &a, 1, bounds, 2), 1.5);
+    metric_observe(metrics_histogram(metrics, "windrow_b_seconds", "B", &b, 1, bounds, 2), 9);
+    ck_assert(metrics_sum(metrics, "windrow_a_total", &total));
+    ck_assert_double_eq(total.value, 7);
+    ck_assert_uint_eq(total.bound_count, 0);
+    ck_assert(metrics_sum(metrics, "windrow_b_seconds", &total));
+    ck_assert_double_eq(total.value, 10.5);
+    ck_assert_uint_eq(total.count, 2);
+    ck_assert_uint_eq(total.bound_count, 2);
+    ck_assert_uint_eq(total.buckets[0], 0);
+    ck_assert_uint_eq(total.buckets[1], 1);
+    ck_assert_uint_eq(total.buckets[2], 1);
+    ck_assert(!metrics_sum(NULL, "windrow_a_total", &total));
+    metrics_delete(metrics);
+}
+END_TEST
+
 START_TEST(a_raised_counter_never_goes_back)
 {
     struct metrics *metrics = metrics_new();
@@ -272,7 +299,7 @@ START_TEST(a_raised_counter_never_goes_back)
 }
 END_TEST
 
-TEST_TABLE(TEST(families_are_sorted_and_described_once),
+TEST_TABLE(TEST(a_sum_has_all_series_of_a_family), TEST(families_are_sorted_and_described_once),
            TEST(histograms_are_cumulative_and_end_with_infinity), TEST(labels_and_help_are_escaped),
            TEST(special_numbers_have_their_prometheus_form),
            TEST(the_same_labels_give_the_same_series),

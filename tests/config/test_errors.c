@@ -445,7 +445,42 @@ START_TEST(control_characters_cannot_forge_a_line_of_the_report)
 }
 END_TEST
 
-TEST_TABLE(TEST(unknown_keys_are_errors_with_the_nearest_known_one), TEST(wrong_types_are_errors),
+/* "FILE:LINE:COL" of each finding, whichever file it is in. */
+START_TEST(files_of_the_folder_define_more_collections)
+{
+    static const char main_text[] = MINIMAL;
+    static const char more[] = "collections:\n  logs: {dim: 8, topics: [logs]}\n";
+    static const char bad[] = "collections:\n  logs: {dim: 3}\n  faces: {dim: 0, topics: [news]}\n"
+                              "http: {listen: 127.0.0.1:1}\n";
+    const struct loaded_source good_sources[] = {{"w.yaml", main_text, sizeof(main_text) - 1},
+                                                 {"conf.d/a.yaml", more, sizeof(more) - 1}};
+    const struct loaded_source sources[] = {
+        good_sources[0], good_sources[1], {"conf.d/b.yaml", bad, sizeof(bad) - 1}};
+    struct loaded_config *loaded = NULL;
+    struct buffer report = {0};
+    struct buffer printed = {0};
+
+    ck_assert_int_eq(loaded_config_parse_all(good_sources, 2, &loaded, &report), 0);
+    ck_assert_uint_eq(loaded->config.collection_count, 2);
+    ck_assert_uint_eq(config_collection_find(&loaded->config, "logs")->dim, 8);
+    config_print(&loaded->config, false, &printed);
+    ck_assert_ptr_nonnull(strstr(buffer_text(&printed), "# conf.d/a.yaml:2"));
+    ck_assert_ptr_nonnull(strstr(buffer_text(&printed), "# w.yaml:4"));
+    config_free(&loaded->config);
+    ck_assert_int_eq(loaded_config_parse_all(sources, 3, &loaded, &report), ERROR_INVALID);
+    ck_assert_ptr_nonnull(strstr(buffer_text(&report),
+                                 "conf.d/b.yaml:2:3: collections.logs: defined twice (the other "
+                                 "one is at conf.d/a.yaml:2:3)"));
+    ck_assert_ptr_nonnull(strstr(buffer_text(&report), "conf.d/b.yaml:3:16: "));
+    ck_assert_ptr_nonnull(strstr(buffer_text(&report), "topic news already feeds collection news"));
+    ck_assert_ptr_nonnull(strstr(buffer_text(&report), "conf.d/b.yaml:4:1: http: files in conf.d"));
+    buffer_destroy(&report);
+    buffer_destroy(&printed);
+}
+END_TEST
+
+TEST_TABLE(TEST(files_of_the_folder_define_more_collections),
+           TEST(unknown_keys_are_errors_with_the_nearest_known_one), TEST(wrong_types_are_errors),
            TEST(properties_that_librdkafka_lacks_are_errors_with_the_nearest_one),
            TEST(a_property_of_the_environment_that_librdkafka_lacks_is_an_error),
            TEST(variables_that_nobody_replaced_are_errors), TEST(a_tab_is_called_a_tab),

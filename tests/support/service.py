@@ -152,6 +152,7 @@ class Windrow(Server):
         """What became of the records that were read since the process started: {outcome: count}. Together that is all."""
         counts = {"ingested": sum(self.metrics("windrow_records_ingested_total").values())}
         counts["superseded"] = sum(self.metrics("windrow_records_superseded_total").values())
+        counts["unmet"] = sum(self.metrics("windrow_records_unmet_total").values())
         counts["deleted"] = sum(self.metrics("windrow_records_deleted_total").values())
         for labels, value in self.metrics("windrow_records_late_total").items():
             for outcome in ("dropped", "expired"):

@@ -254,7 +254,12 @@ static const struct http_key status_parameters[] = {
     {.name = "local", .shape = &http_flag},
     {.name = NULL},
 };
+static const struct http_key history_parameters[] = {
+    {.name = "since_ms", .shape = &http_natural},
+    {.name = NULL},
+};
 static const struct http_schema backup_schema = {.body = &backup_body},
+                                history_schema = {.parameters = history_parameters},
                                 status_schema = {.parameters = status_parameters},
                                 resume_schema = {.body = &resume_body},
                                 empty_schema = {.body = &http_nothing};
@@ -263,6 +268,8 @@ static const struct http_route routes[] = {
     {"GET", "/livez", handle_livez, HTTP_PROBE, NULL},
     {"GET", "/readyz", handle_readyz, HTTP_PROBE, NULL},
     {"GET", "/status", handle_status, HTTP_READ, &status_schema},
+    {"GET", "/dead-letters", bad_records_handle, HTTP_READ, NULL},
+    {"GET", "/history", history_handle, HTTP_READ, &history_schema},
     {"POST", "/backup", handle_backup, HTTP_CONTROL, &backup_schema},
     {"POST", "/drain", drain_handle, HTTP_CONTROL, &drain_schema},
     {"GET", "/log-level", log_control_get, HTTP_READ, NULL},

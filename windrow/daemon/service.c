@@ -140,13 +140,23 @@ static void ingest_alive(void *context)
     atomic_store(&service->ingest_alive_ns, io_monotonic_ns(service->io));
 }
 
+static void buried(void *context, const struct ingest_bad_record *record)
+{
+    struct service *service = context;
+
+    bad_records_add(service->bad_records, record, io_wall_ms(service->wall));
+}
+
 static int start_ingest(struct service *service, struct error *error)
 {
     struct ingest *ingest;
     struct ingest_options options = {
         .config = service->config,
         .registry = service->registry,
-        .host = {.context = service, .partition_left = partition_left, .alive = ingest_alive},
+        .host = {.context = service,
+                 .partition_left = partition_left,
+                 .buried = buried,
+                 .alive = ingest_alive},
         .metrics = service->metrics,
         .io = service->io,
         .wall = service->wall,
@@ -180,6 +190,8 @@ int service_start(const struct daemon_options *options, struct service **service
     fresh->clock = safe_clock_new(fresh->wall);
     fresh->io = safe_clock_io(fresh->clock);
     fresh->metrics = metrics_new();
+    fresh->history = history_new();
+    fresh->bad_records = bad_records_new();
     thread_budget_set(fresh->config->processors);
     pthread_mutex_init(&fresh->clock_watch.lock, NULL);
     drain_create(&fresh->drain);
@@ -232,6 +244,8 @@ void service_stop(struct service *service)
     if (service->store)
         store_close(service->store);
     metrics_delete(service->metrics);
+    history_delete(service->history);
+    bad_records_delete(service->bad_records);
     config_free(service->config);
     safe_clock_delete(service->clock);
     drain_destroy(&service->drain);
@@ -286,6 +300,7 @@ void service_tick(struct service *service)
 
     clock_watch_tick(service);
     drain_tick(service);
+    history_tick(service->history, service);
     if (!atomic_load(&service->unclaimed_closed) && settled(service) &&
         service_ready(service, why, sizeof(why))) {
         atomic_store(&service->unclaimed_closed, true);

@@ -15,9 +15,11 @@
 #include "store/registry.h"
 #include "store/store.h"
 #include "twcs/compaction/compaction.h"
+#include "windrow/daemon/bad_records.h"
 #include "windrow/daemon/clock_watch.h"
 #include "windrow/daemon/daemon.h"
 #include "windrow/daemon/drain.h"
+#include "windrow/daemon/history.h"
 #include "windrow/daemon/safe_clock.h"
 #include "windrow/daemon/writer.h"
 
@@ -45,6 +47,8 @@ struct service {
     _Atomic int64_t ingest_alive_ns; /* heartbeat, monotonic */
     struct clock_watch clock_watch;
     struct drain drain;
+    struct history *history;
+    struct bad_records *bad_records;
     atomic_bool unclaimed_closed; /* shards of other processes were let go */
 };
 

@@ -299,7 +299,7 @@ START_TEST(replies_tell_browsers_what_they_may_do_with_them)
     }
     /* Nothing in the page that the policy forbids. */
     page = ask_raw(&fixture, "GET /", HOST "Accept: text/html\r\n");
-    ck_assert_ptr_nonnull(strstr(page, "<script src=\"dashboard.js\">"));
+    ck_assert_ptr_nonnull(strstr(page, "<script src=\"dashboard.js\" defer>"));
     ck_assert_ptr_null(strstr(page, "<script>"));
     ck_assert_ptr_null(strstr(page, "<style"));
     ck_assert_ptr_null(strstr(page, "style="));
