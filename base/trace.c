@@ -1,8 +1,11 @@
 #include "base/trace.h"
 
+#include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <time.h>
 
 static _Thread_local const struct trace_context *current;
 
@@ -116,4 +119,40 @@ const struct trace_context *trace_set_current(const struct trace_context *contex
 const struct trace_context *trace_current(void)
 {
     return current;
+}
+
+static struct {
+    _Atomic(void (*)(void *context, const struct trace_span *span)) take;
+    void *_Atomic context;
+} sink;
+
+void trace_set_sink(void (*take)(void *context, const struct trace_span *span), void *context)
+{
+    atomic_store(&sink.context, context);
+    atomic_store(&sink.take, take);
+}
+
+void trace_end(const struct trace_context *context, const char *name, const char *detail,
+               int64_t duration_ns, unsigned status)
+{
+    void (*take)(void *, const struct trace_span *) = atomic_load(&sink.take);
+    struct trace_span span = {.context = *context, .duration_ns = duration_ns, .status = status};
+    struct timespec now;
+
+    if (!take || !context->sampled || clock_gettime(CLOCK_REALTIME, &now) != 0)
+        return;
+    (void)snprintf(span.name, sizeof(span.name), "%s", name);
+    (void)snprintf(span.detail, sizeof(span.detail), "%s", detail);
+    span.start_unix_ns = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec - duration_ns;
+    take(atomic_load(&sink.context), &span);
+}
+
+bool trace_begin_child(struct trace_context *child)
+{
+    if (!current || !current->sampled || !atomic_load(&sink.take))
+        return false;
+    *child = *current;
+    memcpy(child->parent_id, current->span_id, TRACE_SPAN_BYTES);
+    fill_random(child->span_id, TRACE_SPAN_BYTES);
+    return true;
 }

@@ -11,6 +11,7 @@
 #define BASE_TRACE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 enum {
@@ -45,5 +46,24 @@ const char *trace_span_text(const uint8_t span_id[TRACE_SPAN_BYTES],
 const struct trace_context *trace_set_current(const struct trace_context *context);
 /** NULL: the thread works for no request. */
 const struct trace_context *trace_current(void);
+
+/* A piece of work that has ended. */
+struct trace_span {
+    struct trace_context context;
+    char name[64];
+    char detail[64];
+    int64_t start_unix_ns, duration_ns;
+    unsigned status; /* of the HTTP reply; 0: work inside a request */
+};
+
+/** Who takes spans of sampled requests (NULL: nobody). It must not wait. Only while no request is
+ * under way. */
+void trace_set_sink(void (*sink)(void *context, const struct trace_span *span), void *context);
+/** Gives a span that ends now to the sink, if somebody looks at its trace. `status` as in
+ * struct trace_span; name and detail are cut where they are too long. */
+void trace_end(const struct trace_context *context, const char *name, const char *detail,
+               int64_t duration_ns, unsigned status);
+/** A context for work inside the calling thread's request. False when nobody looks at it. */
+bool trace_begin_child(struct trace_context *child);
 
 #endif

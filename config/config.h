@@ -149,6 +149,9 @@ struct config {
     size_t log_level_count;
     int64_t log_slow_search_ms; /* 0: none is logged */
 
+    const char *trace_otlp_url; /* NULL: spans go nowhere */
+    double trace_sample_ratio;  /* of requests that come without a traceparent */
+
     const char *http_host;      /* numeric address */
     uint16_t http_port;         /* 0: any free port */
     const char *http_grpc_host; /* numeric address; NULL: no gRPC */

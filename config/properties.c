@@ -122,6 +122,18 @@ static bool check_room_level(const char *text, struct property_complaint *compla
     return false;
 }
 
+static bool check_http_url(const char *text, struct property_complaint *complaint)
+{
+    const char *host = strncmp(text, "http://", 7) == 0    ? text + 7
+                       : strncmp(text, "https://", 8) == 0 ? text + 8
+                                                           : "";
+
+    if (*host && *host != '/' && !strpbrk(host, " @"))
+        return true;
+    return complain(complaint, "use http://HOST:PORT/PATH or https://, without a password",
+                    "invalid address of a service");
+}
+
 static bool check_listen(const char *text, struct property_complaint *complaint)
 {
     struct in6_addr address;
@@ -436,6 +448,13 @@ const struct property properties[] = {
     {"log.slow_search", PROPERTY_DURATION, PROPERTY_NULLABLE | PROPERTY_RELOADABLE,
      GLOBAL(log_slow_search_ms), .default_yaml = "1s",
      .documentation = "Searches that take longer are logged with where the time went; one line a second at most. `~`: none."},
+
+    {"trace.otlp_url", PROPERTY_TEXT, PROPERTY_NULLABLE, GLOBAL(trace_otlp_url),
+     .default_yaml = "~", .check = check_http_url,
+     .documentation = "Where spans of sampled requests go, as OTLP/HTTP with JSON: `http://127.0.0.1:4318/v1/traces`. `~`: nowhere."},
+    {"trace.sample_ratio", PROPERTY_NUMBER, 0, GLOBAL(trace_sample_ratio), .maximum = 1,
+     .default_yaml = "0.01",
+     .documentation = "Share of requests without a `traceparent` that begin a sampled trace, with `trace.otlp_url`. A request with one is sampled if its sender says so."},
 
     {"http.listen", PROPERTY_LISTEN, 0, GLOBAL(http_host),
      .extra_offset = offsetof(struct config, http_port), .default_yaml = "127.0.0.1:6333",

@@ -15,6 +15,7 @@
 
 #include "base/logger.h"
 #include "base/memory.h"
+#include "base/trace.h"
 #include "ingest/decode/decode.h"
 #include "ingest/ingest.h"
 #include "ingest/kafka_conf.h"
@@ -191,11 +192,17 @@ static int format_expects(const struct ingest_outgoing *message, char text[EXPEC
     return length;
 }
 
+static rd_kafka_vu_t header_of(const char *name, const char *value, ssize_t size)
+{
+    return (rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_HEADER, .u.header = {name, value, size}};
+}
+
 static rd_kafka_resp_err_t produce_once(struct ingest_producer *producer,
                                         const struct ingest_outgoing *message,
                                         struct delivery *delivery)
 {
-    char expects[EXPECTS_BYTES];
+    const struct trace_context *trace = trace_current();
+    char expects[EXPECTS_BYTES], parent[TRACE_PARENT_BYTES];
     rd_kafka_error_t *error;
     rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR_NO_ERROR;
     rd_kafka_vu_t parts[] = {
@@ -209,14 +216,17 @@ static rd_kafka_resp_err_t produce_once(struct ingest_producer *producer,
         {.vtype = RD_KAFKA_VTYPE_TIMESTAMP,
          .u.i64 = message->timestamp_ms < 0 ? 0 : message->timestamp_ms},
         {.vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = delivery},
-        {.vtype = RD_KAFKA_VTYPE_HEADER, .u.header = {DECODE_EXPECTS_HEADER, expects, 0}},
+        {0}, /* headers */
+        {0},
     };
-    size_t count = sizeof(parts) / sizeof(parts[0]);
+    size_t count = sizeof(parts) / sizeof(parts[0]) - 2;
 
     if (message->expects)
-        parts[count - 1].u.header.size = format_expects(message, expects);
-    else
-        count--;
+        parts[count++] =
+            header_of(DECODE_EXPECTS_HEADER, expects, format_expects(message, expects));
+    if (trace)
+        parts[count++] =
+            header_of("traceparent", trace_format(trace, parent), TRACE_PARENT_BYTES - 1);
     error = rd_kafka_produceva(producer->client, parts, count);
     if (error)
         code = rd_kafka_error_code(error);

@@ -18,6 +18,8 @@
 #define BACKUP_RESTORING_NAME "RESTORING"
 #define BACKUP_FIRST_LINE     "windrow backup 1\n"
 
+enum { BACKUP_VERSION = 1, BACKUP_VERSION_AT = sizeof("windrow backup ") - 1 };
+
 /* Files of one shard on their way from folder to folder. */
 struct backup_files {
     struct io *io;

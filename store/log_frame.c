@@ -10,6 +10,7 @@
  * generation, salt, position), which is in the header and in the checksum. So a frame that is cut
  * short, stale or misplaced fails one check, and reading ends there. */
 #include "store/log_frame.h"
+#include "store/wire.h"
 
 #include <assert.h>
 #include <string.h>
@@ -153,8 +154,6 @@ static int parse_header(const struct log_frame_header *header, uint64_t availabl
 {
     if (available < sizeof(*header) || header->magic != LOG_FRAME_MAGIC)
         return error_set(error, ERROR_CORRUPT, "no frame");
-    if (header->version != LOG_FRAME_VERSION)
-        return error_set(error, ERROR_CORRUPT, "frame of version %u", header->version);
     if (header->file_number != identity->file_number ||
         header->log_generation != identity->log_generation || header->salt != identity->salt ||
         header->position != identity->position)
@@ -165,6 +164,12 @@ static int parse_header(const struct log_frame_header *header, uint64_t availabl
         return error_set(error, ERROR_CORRUPT, "invalid frame length");
     if (header->checksum != log_frame_checksum(header))
         return error_set(error, ERROR_CORRUPT, "checksum of the frame does not match");
+    /* It is whole: who looks for the end of the log must not take it for that. */
+    if (header->version > LOG_FRAME_VERSION)
+        return error_set(error, ERROR_UNSUPPORTED, NEWER_FORMAT, header->version,
+                         LOG_FRAME_VERSION);
+    if (header->version != LOG_FRAME_VERSION)
+        return error_set(error, ERROR_CORRUPT, "frame of version %u", header->version);
     if (dim != 0 && header->dim != dim)
         return error_set(error, ERROR_CORRUPT, "frame of dimension %u, expected %u", header->dim,
                          dim);

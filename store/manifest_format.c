@@ -5,6 +5,7 @@
  * are missing that were acknowledged: ERROR_CORRUPT. A file that ends too early between two frames
  * cannot be told here; manifest_truncation_check (folder.c) looks for logs that are newer. */
 #include "store/manifest_format.h"
+#include "store/wire.h"
 
 #include <inttypes.h>
 #include <limits.h>
@@ -59,8 +60,6 @@ const struct manifest_frame_header *manifest_frame_parse(const uint8_t *bytes, u
 
     if (available < sizeof(*header) || header->magic != MANIFEST_MAGIC)
         problem = "no frame";
-    else if (header->version != MANIFEST_VERSION && header->version != MANIFEST_VERSION_SPANS)
-        problem = "unknown version";
     else if (header->manifest_number != manifest_number || header->position != position ||
              header->sequence != sequence)
         problem = "frame of another file or place";
@@ -71,6 +70,11 @@ const struct manifest_frame_header *manifest_frame_parse(const uint8_t *bytes, u
     else if (header->checksum !=
              frame_checksum(bytes, header->frame_bytes, manifest_number, sequence, position))
         problem = "checksum does not match";
+    else if (header->version > MANIFEST_VERSION_SPANS) {
+        error_set(error, ERROR_UNSUPPORTED, NEWER_FORMAT, header->version, MANIFEST_VERSION_SPANS);
+        return NULL;
+    } else if (header->version < MANIFEST_VERSION)
+        problem = "unknown version";
     if (problem) {
         error_set(error, ERROR_CORRUPT, "%s", problem);
         return NULL;
@@ -154,6 +158,8 @@ static int apply_frames(const uint8_t *bytes, uint64_t size, uint64_t number,
         const struct manifest_frame_header *header =
             manifest_frame_parse(bytes + *end, size - *end, number, *sequence, *end, &local);
         if (!header) {
+            if (local.code == ERROR_UNSUPPORTED)
+                return error_set(error, local.code, "byte %" PRIu64 ": %s", *end, local.text);
             /* The first frame was synced before CURRENT named the file. */
             if (*sequence == 0 || later_frame_exists(bytes, size, number, *end, *sequence))
                 return error_set(error, ERROR_CORRUPT, "byte %" PRIu64 ": %s", *end, local.text);

@@ -15,6 +15,7 @@
 #include "base/checksum.h"
 #include "store/table.h"
 #include "store/table_format.h"
+#include "store/wire.h"
 
 static_assert(sizeof(struct mask_entry) == 16, "mask_entry");
 static_assert(offsetof(struct mask_entry, row) == 0, "mask_entry.row");
@@ -87,11 +88,16 @@ static int check(const char *path, const uint8_t *bytes, uint64_t size_bytes, ui
     memcpy(&header, bytes, sizeof(header));
     if (memcmp(header.magic, MASK_MAGIC, TABLE_MAGIC_BYTES) != 0)
         return mask_corrupt(path, "it is not a mask", error);
+    memcpy(&checksum, bytes + size_bytes - sizeof(checksum), sizeof(checksum));
+    if (header.version > TABLE_VERSION &&
+        checksum_block(bytes, size_bytes - sizeof(checksum), file_number, TABLE_PART_MASK,
+                       table_number) == checksum)
+        return error_set(error, ERROR_UNSUPPORTED, "%s: " NEWER_FORMAT, path, header.version,
+                         TABLE_VERSION);
     if (header.version != TABLE_VERSION)
         return mask_corrupt(path, "unknown version", error);
     if (size_bytes != sizeof(header) + (uint64_t)header.count * sizeof(entry) + sizeof(checksum))
         return mask_corrupt(path, "its size is not that of its entries", error);
-    memcpy(&checksum, bytes + size_bytes - sizeof(checksum), sizeof(checksum));
     if (header.file_number != file_number || header.table_number != table_number ||
         checksum_block(bytes, size_bytes - sizeof(checksum), file_number, TABLE_PART_MASK,
                        table_number) != checksum)

@@ -226,9 +226,12 @@ static int replay_frames(struct store_shard *shard, struct memtable *memtable,
         struct log_frame_identity identity = {log->number, log->log_generation, log->salt, at};
         struct log_frame frame;
         struct store_clock clock;
-        if (log_frame_parse(memtable->buffer + at, memtable->buffer_bytes - at, &identity,
-                            shard->dim, &frame, ERROR_IGNORED) != 0 ||
-            frame.header->sequence != (uint64_t)shard->writer.next_sequence)
+        struct error local = {0};
+        int code = log_frame_parse(memtable->buffer + at, memtable->buffer_bytes - at, &identity,
+                                   shard->dim, &frame, &local);
+        if (code == ERROR_UNSUPPORTED)
+            return error_set(error, code, "%s: byte %" PRIu64 ": %s", log->path, at, local.text);
+        if (code != 0 || frame.header->sequence != (uint64_t)shard->writer.next_sequence)
             break;
         if (frame.header->first_offset < atomic_load(&shard->progress.visible))
             return error_set(error, ERROR_CORRUPT,

@@ -14,6 +14,7 @@
 #include "store/backup_files.h"
 #include "store/manifest_format.h"
 #include "store/store.h"
+#include "store/wire.h"
 
 /* Checks the list and ends it behind the last shard's line. */
 static int read_list(struct io *io, const char *folder, struct buffer *list, struct error *error)
@@ -29,6 +30,11 @@ static int read_list(struct io *io, const char *folder, struct buffer *list, str
                          "%s is not a complete backup: it has no file " BACKUP_NAME, folder);
     if (code != 0)
         return code;
+    if (list->size > sizeof(first) && memcmp(list->data, first, BACKUP_VERSION_AT) == 0 &&
+        strtoul((const char *)list->data + BACKUP_VERSION_AT, NULL, 10) > BACKUP_VERSION)
+        return error_set(error, ERROR_UNSUPPORTED, "%s/" BACKUP_NAME ": " NEWER_FORMAT, folder,
+                         (unsigned)strtoul((const char *)list->data + BACKUP_VERSION_AT, NULL, 10),
+                         BACKUP_VERSION);
     if (list->size < sizeof(first) - 1 + END_BYTES ||
         memcmp(list->data, first, sizeof(first) - 1) != 0)
         return error_set(error, ERROR_CORRUPT, "%s/" BACKUP_NAME " is not a list of shards",

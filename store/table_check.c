@@ -7,6 +7,7 @@
 
 #include "store/bloom.h"
 #include "store/table_internal.h"
+#include "store/wire.h"
 
 #define WHOLE UINT32_MAX
 
@@ -53,6 +54,9 @@ static int check_footer(struct table *table, const struct table_description *des
     if (memcmp(footer->magic, TABLE_MAGIC_FOOTER, TABLE_MAGIC_BYTES) != 0 ||
         footer->checksum != checksum)
         return table_corrupt(table, TABLE_PART_FOOTER, WHOLE, error, "checksum mismatch");
+    if (footer->version > TABLE_VERSION)
+        return error_set(error, ERROR_UNSUPPORTED, "%s: " NEWER_FORMAT, table->index.path,
+                         footer->version, TABLE_VERSION);
     if (footer->version != TABLE_VERSION)
         return table_corrupt(table, TABLE_PART_FOOTER, WHOLE, error, "version %u, known is %d",
                              footer->version, TABLE_VERSION);

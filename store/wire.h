@@ -96,4 +96,8 @@ static inline void wire_put_double(struct buffer *out, double value)
     buffer_append(out, &value, sizeof(value));
 }
 
+/* What a file of a later format is refused with: its version, ours. It is not damaged, and nothing
+ * of it may be dropped. */
+#define NEWER_FORMAT "format version %u: a newer windrow wrote it, this one reads up to %d"
+
 #endif

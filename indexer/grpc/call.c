@@ -388,7 +388,7 @@ void grpc_call_admit(struct grpc_call *call)
 
     call->state = GRPC_CALL_BODY;
     call->method = grpc_catalog_unknown(call->loop->server->catalog);
-    trace_begin(&call->request.trace, call->traceparent, 0);
+    http_call_trace(&call->request, call->traceparent);
     if (call->header_bytes > GRPC_HEADERS_MAX_BYTES) {
         refuse(call, GRPC_RESOURCE_EXHAUSTED, "The headers are larger than 16384 bytes");
         return;

@@ -183,6 +183,8 @@ bool http_call_unqueue(struct http_server *server, struct thread_task *task);
 bool http_server_is_stopping(const struct http_server *server);
 /** Checks the request against its route's schema and runs the handler. The reply is filled. */
 void http_call_run(struct http_request *request);
+/** Begins its trace: what the client's traceparent says (NULL: it sent none), or a new one. */
+void http_call_trace(struct http_request *request, const char *traceparent);
 /** For stop.abandoned: whether the work for the request may end. `client_gone`: nobody waits for the reply. */
 bool http_request_is_abandoned(const struct http_request *request, bool client_gone);
 /** Puts a vector beside the reply's text: its count and its floats, 4 bytes each. Returns its place in

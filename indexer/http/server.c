@@ -106,6 +106,14 @@ static bool is_abandoned(void *context)
                                          (look.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0);
 }
 
+void http_call_trace(struct http_request *request, const char *traceparent)
+{
+    const struct config *config = request->server->options.config;
+
+    trace_begin(&request->trace, traceparent,
+                config->trace_otlp_url ? config->trace_sample_ratio : 0);
+}
+
 void http_call_run(struct http_request *request)
 {
     const struct trace_context *before = trace_set_current(&request->trace);
@@ -119,6 +127,8 @@ void http_call_run(struct http_request *request)
         http_reply_from_error(request, &error);
     else if (http_request_check(request))
         request->route->route->handle(request);
+    trace_end(&request->trace, request->route->route->pattern, request->method,
+              io_monotonic_ns(request->server->options.io) - request->start_ns, request->status);
     (void)trace_set_current(before);
 }
 
@@ -291,8 +301,8 @@ static struct pending *pending_new(struct http_server *server, struct MHD_Connec
     pending->request.path = arena_copy(&pending->request.arena, path, strlen(path));
     accept = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Accept");
     pending->request.accept = accept ? accept : "";
-    trace_begin(&pending->request.trace,
-                MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "traceparent"), 0);
+    http_call_trace(&pending->request,
+                    MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "traceparent"));
     pending->request.start_ns = io_monotonic_ns(server->options.io);
     pending->task.run = run_task;
     pending->connection =

@@ -4,6 +4,7 @@
 
 #include "base/buffer.h"
 #include "base/memory.h"
+#include "base/trace.h"
 
 static struct curl_slist *add(struct curl_slist *headers, const char *header)
 {
@@ -20,6 +21,12 @@ struct curl_slist *http_client_headers_with(const struct config_key *key, const 
     if (key) {
         text.size = 0;
         buffer_append_format(&text, "api-key: %.*s", (int)key->length, key->text);
+        headers = add(headers, buffer_text(&text));
+    }
+    if (trace_current()) {
+        char parent[TRACE_PARENT_BYTES];
+        text.size = 0;
+        buffer_append_format(&text, "traceparent: %s", trace_format(trace_current(), parent));
         headers = add(headers, buffer_text(&text));
     }
     buffer_destroy(&text);

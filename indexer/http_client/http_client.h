@@ -8,7 +8,7 @@
 #include "config/config.h"
 
 /** Headers of a request to another node: the type of its body (HTTP_TYPE_*) and the key that nodes send
- * (config_key_sent, which may change between two requests). curl_slist_free_all after the transfer. */
+ * (config_key_sent, which may change between two requests), and the trace of the calling thread. curl_slist_free_all after the transfer. */
 struct curl_slist *http_client_headers(const struct config *config, const char *type);
 /** The same with a key of the caller's choice. NULL: none. */
 struct curl_slist *http_client_headers_with(const struct config_key *key, const char *type);

@@ -1,5 +1,6 @@
 /* Searches past log.slow_search, with where the time went. */
 #include "base/logger.h"
+#include "base/trace.h"
 #include "indexer/rest/handlers.h"
 #include "indexer/rest/search_form.h"
 
@@ -29,7 +30,10 @@ void rest_log_slow_search(struct http_request *request, const struct query_view 
     int64_t taken_ns = io_monotonic_ns(rest->io) - start_ns;
     const struct query_search *search = &form->search;
     struct buffer efforts = {0};
+    struct trace_context trace;
 
+    if (trace_begin_child(&trace))
+        trace_end(&trace, "search", form->collection->name, taken_ns, 0);
     if (limit_ms == 0 || taken_ns < limit_ms * 1000000)
         return;
     append_efforts(result, &efforts);

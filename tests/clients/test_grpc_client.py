@@ -3,7 +3,9 @@
 Runs in the private environment that scripts/test makes (`venv-clients` in the cache folder); skipped where it is missing.
 """
 
+import contextlib
 import os
+import socket
 import struct
 import sys
 import unittest
@@ -261,6 +263,15 @@ class Calls(Both):
         before = resident_kib()
         work(60)
         self.assertLess(resident_kib() - before, 8 * 1024)
+
+    def test_client_that_floods_goes_and_is_counted(self):
+        frame = b"\0\0\5\2\0\0\0\0\1" + b"\0\0\0\0\0" # PRIORITY of a stream that does not exist: work for nothing
+        before = sum(self.windrow.metrics("windrow_grpc_floods_total").values())
+        with socket.create_connection(("127.0.0.1", self.grpc_port), timeout=20) as flood:
+            with contextlib.suppress(OSError): # it is closed in the middle
+                flood.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0" + 20_000 * frame)
+            harness.wait_for(lambda: sum(self.windrow.metrics("windrow_grpc_floods_total").values()) > before, "the flood is counted", 30)
+        self.assertEqual(self.grpc.count(COLLECTION).count, POINTS)
 
     def test_calls_are_counted(self):
         self.grpc.count(COLLECTION)

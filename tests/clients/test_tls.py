@@ -137,6 +137,12 @@ class Endpoint(unittest.TestCase):
         for connection in (old, fresh, third):
             connection.close()
 
+    def test_expiry_of_the_certificate_is_a_metric(self):
+        self.start()
+        text = subprocess.run(["openssl", "x509", "-enddate", "-noout", "-in", self.windrow.path("cert.pem")], capture_output=True, text=True, check=True).stdout
+        expiry_s = ssl.cert_time_to_seconds(text.strip().partition("=")[2])
+        self.assertEqual(list(self.windrow.metrics("windrow_http_certificate_expiry_timestamp_seconds").values()), [expiry_s])
+
     def test_clients_show_certificates_where_they_have_to(self):
         authority = os.path.join(self.certificates, "ca.pem")
         self.start(client_ca_file=authority)

@@ -90,13 +90,13 @@ class Metrics(unittest.TestCase):
         cls.addClassCleanup(cls.kafka.stop)
         cls.addClassCleanup(cls.nats.stop)
         cls.now_ms = int(time.time() * 1000)
-        cls.first, second = cls.node("first"), cls.node("second")
+        cls.first, cls.second = cls.node("first"), cls.node("second")
         cls.first.create_topic(PARTITIONS)
         cls.first.start()
         cls.first.wait_caught_up({})
         cls.before = cls.scrape()
         cls.feed()
-        second.start()
+        cls.second.start()
         cls.read()
 
     @classmethod
@@ -185,6 +185,8 @@ class Metrics(unittest.TestCase):
         self.assertTrue(body.endswith("\n# EOF\n"))
         self.assertIn("# TYPE windrow_records_ingested counter\n", body)
         self.assertRegex(body, r'windrow_http_request_seconds_bucket\{route="/collections/\{\}/points/query",le="[^"]+"\} \d+ # \{trace_id="' + TRACE + r'"\} \S+ \d+\.\d{3}\n')
+        self.assertRegex(self.second.request("GET", "/metrics", headers={"Accept": "application/openmetrics-text"}).body.decode(),
+                         r'route="/internal/query",le="[^"]+"\} \d+ # \{trace_id="' + TRACE, "a trace goes on at other nodes")
         plain = self.first.request("GET", "/metrics")
         self.assertEqual(plain.headers["Content-Type"], "text/plain; version=0.0.4; charset=utf-8")
         self.assertNotIn(TRACE, plain.body.decode())

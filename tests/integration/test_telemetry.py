@@ -1,8 +1,12 @@
-"""What a person on call reads: levels of the log at run time, events with names, slow searches that say where the time went."""
+"""What a person on call reads: levels of the log at run time, events with names, slow searches that say where the time went,
+traces that a receiver gets."""
 
+import http.client
+import http.server
 import json
 import os
 import sys
+import threading
 import time
 import unittest
 
@@ -23,9 +27,49 @@ def records():
         yield str(number), json.dumps({"id": number, "vector": vector, "payload": {"n": number % 7}, "time_ms": time_ms})
 
 
+class Receiver:
+    """Takes spans as an OTLP collector does; hangs while it is told to."""
+
+    def __init__(self):
+        receiver = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self):
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                receiver.open.wait()
+                receiver.bodies.append((self.path, self.headers["Content-Type"], body))
+                self.send_response(receiver.status)
+                self.end_headers()
+
+            def log_message(self, *_):
+                pass
+
+        self.bodies, self.status, self.open = [], 200, threading.Event()
+        self.open.set()
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
+        self.thread.start()
+        self.url = f"http://127.0.0.1:{self.server.server_port}/v1/traces"
+
+    def stop(self):
+        self.open.set()
+        self.server.shutdown()
+        self.server.server_close()
+        self.thread.join()
+
+    def spans(self):
+        return [span for _, _, body in list(self.bodies) for resource in body["resourceSpans"] for scope in resource["scopeSpans"] for span in scope["spans"]]
+
+
+def parent(trace, sampled="01"):
+    return {"traceparent": f"00-{trace}-00f067aa0ba902b7-{sampled}"}
+
+
 class Telemetry(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
+        cls.receiver = Receiver()
+        cls.addClassCleanup(cls.receiver.stop)
         cls.kafka = Kafka().start()
         cls.addClassCleanup(cls.kafka.stop)
         cls.windrow = Windrow(cls.kafka.address)
@@ -38,7 +82,8 @@ class Telemetry(unittest.TestCase):
 
     @classmethod
     def configure(cls, **log):
-        cls.windrow.configure({**cls.windrow.tree, "log": {"format": "json", "slow_search": "1ms", "levels": ["ingest=debug"], **log}})
+        cls.windrow.configure({**cls.windrow.tree, "log": {"format": "json", "slow_search": "1ms", "levels": ["ingest=debug"], **log},
+                               "trace": {"otlp_url": cls.receiver.url, "sample_ratio": 0}})
 
     def events(self, name):
         lines = [json.loads(line) for line in self.windrow.log().splitlines() if line.startswith("{")]
@@ -70,7 +115,7 @@ class Telemetry(unittest.TestCase):
         path = f"/collections/{COLLECTION}/points/query"
 
         def logged():
-            reply = self.windrow.request("POST", path, query, headers={"traceparent": f"00-{TRACE}-00f067aa0ba902b7-01"})
+            reply = self.windrow.request("POST", path, query, headers=parent(TRACE))
             self.assertEqual(reply.status, 200, reply.body[:300])
             return [event for event in self.events("slow_search") if event["trace_id"] == TRACE]
 
@@ -91,6 +136,64 @@ class Telemetry(unittest.TestCase):
 
     def test_events_keep_their_names(self):
         self.assertEqual({event["room"] for event in self.events("partition_assigned")}, {"ingest"})
+
+    def spans_of(self, trace):
+        return [span for span in self.receiver.spans() if span["traceId"] == trace]
+
+    def outcomes(self):
+        return {next(iter(labels)).split('"')[1]: value for labels, value in self.windrow.metrics("windrow_trace_spans_total").items()}
+
+    def test_spans_of_a_request_reach_the_receiver(self):
+        trace = "0123456789abcdef0123456789abcdef"
+        query = {"query": [0.5] * DIM, "limit": 3}
+        path = f"/collections/{COLLECTION}/points/query"
+        self.assertEqual(self.windrow.request("POST", path, query, headers=parent("f" * 32, "00")).status, 200)
+        before_ns = time.time_ns()
+        self.assertEqual(self.windrow.request("POST", path, query, headers=parent(trace)).status, 200)
+        self.assertEqual(self.windrow.request("POST", "/collections/none/points/query", query, headers=parent(trace)).status, 404)
+        harness.wait_for(lambda: len(self.spans_of(trace)) >= 3, "the spans come", 30)
+        search, served, refused = self.spans_of(trace)
+        self.assertEqual([span["name"] for span in (search, served, refused)], ["search", "/collections/{}/points/query", "/collections/{}/points/query"])
+        self.assertEqual((served["parentSpanId"], search["parentSpanId"]), ("00f067aa0ba902b7", served["spanId"]))
+        self.assertEqual([span["kind"] for span in (search, served)], [1, 2])
+        self.assertIn({"key": "http.response.status_code", "value": {"intValue": "404"}}, refused["attributes"])
+        self.assertLess(int(served["startTimeUnixNano"]), int(served["endTimeUnixNano"]))
+        self.assertGreater(int(served["startTimeUnixNano"]), before_ns - 10**9)
+        self.assertEqual(self.spans_of("f" * 32), [], "its sender does not want it")
+        path, content_type, body = self.receiver.bodies[0]
+        self.assertEqual((path, content_type), ("/v1/traces", "application/json"))
+        self.assertIn({"key": "service.name", "value": {"stringValue": "windrow"}}, body["resourceSpans"][0]["resource"]["attributes"])
+
+    def test_points_carry_the_trace_of_their_request_into_kafka(self):
+        trace = "a" * 32
+        body = {"points": [{"id": 10**6, "vector": [0.5] * DIM, "payload": {}}]}
+        reply = self.windrow.request("PUT", f"/collections/{COLLECTION}/points?wait=true", body, headers=parent(trace))
+        self.assertEqual(reply.status, 200, reply.body[:300])
+        headers = [message["headers"] for message in self.kafka.consume(TOPIC) if message["headers"]]
+        self.assertEqual([value[:36] for header in headers for name, value in header.items() if name == "traceparent"], [f"00-{trace}-"])
+
+    def test_receiver_that_hangs_or_fails_holds_up_no_request(self):
+        """The queue overflows, and what does not fit is counted."""
+        before = self.outcomes()
+        self.receiver.open.clear()
+        connection = http.client.HTTPConnection("127.0.0.1", self.windrow.port, timeout=20)
+        self.addCleanup(connection.close)
+
+        def overflows():
+            for _ in range(500):
+                connection.request("GET", "/healthz", headers=parent("b" * 32))
+                self.assertEqual(connection.getresponse().read(), b"healthz check passed")
+            return self.outcomes()["dropped"] > before["dropped"]
+
+        harness.wait_for(overflows, "spans are dropped", 60, interval_s=0)
+        self.receiver.status = 503
+        self.receiver.open.set()
+        harness.wait_for(lambda: self.outcomes()["failed"] > before["failed"], "a refused batch counts", 30)
+        self.receiver.status = 200
+        exported = self.outcomes()["exported"]
+        harness.wait_for(lambda: self.windrow.request("GET", "/healthz", headers=parent("c" * 32)) and self.outcomes()["exported"] > exported,
+                         "spans come again", 30)
+        self.assertTrue(self.events("export_failed"))
 
 
 if __name__ == "__main__":

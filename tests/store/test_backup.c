@@ -193,7 +193,6 @@ START_TEST(what_is_no_whole_backup_is_refused)
         "",
         "windrow backup 1\n",
         "windrow backup 1\nnews 3 5\nend 0000000000000000\n",
-        "windrow backup 2\nnews 3 5\nend 0000000000000000\n",
     };
     char token[STORE_BACKUP_TOKEN_BYTES], path[PATH_MAX];
     struct store_backup_shard done;
@@ -222,6 +221,11 @@ START_TEST(what_is_no_whole_backup_is_refused)
         ck_assert_int_eq(restore(&world, place("backup"), place("restored"), &error),
                          ERROR_CORRUPT);
     }
+    write_file(path, "windrow backup 2\nnews 3 5\nend 0000000000000000\n");
+    ck_assert_int_eq(restore(&world, place("backup"), place("restored"), &error),
+                     ERROR_UNSUPPORTED);
+    ck_assert_msg(strstr(error.text, "BACKUP: format version 2: a newer windrow wrote it"), "%s",
+                  error.text);
     fixture_abandon(&world.store, &world.shard);
     model_destroy(&world.model);
 }

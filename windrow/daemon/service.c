@@ -12,6 +12,7 @@
 #include "windrow/daemon/log_control.h"
 #include "windrow/daemon/status.h"
 #include "windrow/daemon/telemetry.h"
+#include "windrow/daemon/trace_export.h"
 
 static int shard_opened(void *context, struct store_shard *shard, struct error *error)
 {
@@ -226,7 +227,9 @@ int service_start(const struct daemon_options *options, struct service **service
     fresh->collections = collections_new(fresh);
     set_build_info(fresh->metrics);
 
-    code = open_store(fresh, error);
+    code = trace_export_start(fresh->config, fresh->metrics, &fresh->traces, error);
+    if (code == 0)
+        code = open_store(fresh, error);
     if (code == 0)
         code = start_indexer(fresh, error);
     if (code == 0)
@@ -262,6 +265,7 @@ void service_stop(struct service *service)
     if (service->indexer)
         indexer_stop(service->indexer);
     http_server_delete(service->http);
+    trace_export_stop(service->traces);
     writer_delete(service->writer);
     if (service->registry)
         collections_unlisten(service->collections);

@@ -36,6 +36,7 @@ struct service {
     struct io *wall; /* the wall clock as it shows, believed or not */
     struct io *io;   /* the operating system's, with the safe clock as its wall clock */
     struct metrics *metrics;
+    struct trace_export *traces; /* NULL: spans go nowhere */
     struct store *store;
     struct store_registry *registry;
     struct http_server *http;
