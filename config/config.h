@@ -135,6 +135,8 @@ struct config {
 
     enum logger_level log_level;
     enum logger_format log_format;
+    const char *log_audit_file; /* NULL: none */
+    uint64_t log_audit_max_bytes;
 
     const char *http_host; /* numeric address */
     uint16_t http_port;    /* 0: any free port */

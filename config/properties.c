@@ -399,6 +399,13 @@ const struct property properties[] = {
      CHOICES(log_formats),
      .documentation = "`text` for people; `logfmt` and `json` have the keys `time`, `level`, `room` and `message`. Under systemd lines begin with their priority (`<6>`), which the journal takes off, and have no `time`."},
 
+    {"log.audit_file", PROPERTY_TEXT, PROPERTY_NULLABLE, GLOBAL(log_audit_file),
+     .default_yaml = "~", .check = check_not_empty,
+     .documentation = "File that gets a line of JSON for each write and each command to the service: when, who (the name of the API key, never the key), from where, what, with which outcome. Reads are not in it. SIGHUP opens the file again."},
+    {"log.audit_max_bytes", PROPERTY_SIZE, 0, GLOBAL(log_audit_max_bytes), .minimum = 64 * KIB,
+     .maximum = TIB, .default_yaml = "64MiB",
+     .documentation = "Past this the audit file becomes FILE.1 in place of the former one, and a new one begins."},
+
     {"http.listen", PROPERTY_LISTEN, 0, GLOBAL(http_host),
      .extra_offset = offsetof(struct config, http_port), .default_yaml = "127.0.0.1:6333",
      .check = check_listen,

@@ -60,7 +60,8 @@ void http_server_add_routes(struct http_server *server, const struct http_route 
 void http_server_on_stop(struct http_server *server, void (*wake)(void *context), void *context);
 /** Listens; with http.tls.cert_file over TLS. ERROR_INVALID with the file that is wrong, ERROR_IO with the address when it is in use. */
 int http_server_start(struct http_server *server, struct error *error);
-/** Reads the certificates again (http.tls); on an error those before stay in force. Connections stay open. */
+/** Reads the certificates again (http.tls) and opens the audit log again; on an error those before stay in force.
+ * Connections stay open. */
 int http_server_reload(struct http_server *server, struct error *error);
 /** Stops listening, lets requests under way finish (after 5 s they are given up), closes. Handlers
  * have returned and none begins. */

@@ -104,16 +104,62 @@ static bool is_abandoned(void *context)
             io_monotonic_ns(server->options.io) > server->patience_end_ns);
 }
 
+static struct pending *pending_of_request(struct http_request *request)
+{
+    return (struct pending *)((char *)request - offsetof(struct pending, request));
+}
+
+struct http_connection *http_connection_of(const struct http_request *request)
+{
+    return pending_of_request((struct http_request *)request)->connection;
+}
+
+/* Writes and commands of callers who are known: the log counts the others. */
+static bool is_audited(const struct http_request *request)
+{
+    const struct http_server *server = request->server;
+    const struct http_connection *connection = http_connection_of(request);
+    enum http_access access;
+
+    if (!server->audit || !request->route)
+        return false;
+    access = request->route->route->access;
+    return (access == HTTP_WRITE || access == HTTP_CONTROL) &&
+           connection->certificate_fault.code == 0 &&
+           (*request->who || !server->options.config->http_api_key);
+}
+
+/* The request has its status. */
+static void finish(struct http_request *request)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(request->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    char address[64];
+
+    http_route_count(request);
+    if (!is_audited(request))
+        return;
+    http_audit_write(
+        request->server->audit,
+        &(struct http_audit_event){
+            .who = request->who,
+            .certificate = http_connection_of(request)->certificate_name,
+            .address = http_address_text(info->client_addr, address),
+            .forwarded = MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND,
+                                                     "X-Forwarded-For"),
+            .method = request->method,
+            .path = request->path,
+            .status = request->status,
+            .body_bytes = pending_of_request(request)->body_bytes,
+            .seconds =
+                (double)(io_monotonic_ns(request->server->options.io) - request->start_ns) * 1e-9});
+}
+
 static void execute(struct http_request *request)
 {
     if (http_request_check(request))
         request->route->route->handle(request);
-    http_route_count(request);
-}
-
-static struct pending *pending_of_request(struct http_request *request)
-{
-    return (struct pending *)((char *)request - offsetof(struct pending, request));
+    finish(request);
 }
 
 static struct pending *pending_of(struct thread_task *task)
@@ -134,7 +180,7 @@ static void run_task(struct thread_task *task, uint32_t thread)
         execute(request);
     } else {
         http_reply_from_error(request, &error);
-        http_route_count(request);
+        finish(request);
     }
     atomic_store(&pending->state, PENDING_DONE);
     MHD_resume_connection(connection); /* `pending` may be gone */
@@ -169,12 +215,6 @@ static void add_browser_headers(struct MHD_Response *response)
     add_header(response, "Content-Security-Policy",
                "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
                "base-uri 'none'; form-action 'none'; frame-ancestors 'none'");
-}
-
-struct http_connection *http_connection_of(const struct http_request *request)
-{
-    return ((const struct pending *)((const char *)request - offsetof(struct pending, request)))
-        ->connection;
 }
 
 static enum MHD_Result send_reply(struct http_request *request)
@@ -305,7 +345,7 @@ static enum MHD_Result answer(struct http_server *server, struct pending *pendin
         http_reply_error(request, 413, "The body is larger than %d bytes", HTTP_BODY_MAX_BYTES);
     }
     if (pending->refused) {
-        http_route_count(request);
+        finish(request);
         return send_reply(request);
     }
     if (is_probe(request)) {
@@ -319,7 +359,7 @@ static enum MHD_Result answer(struct http_server *server, struct pending *pendin
         http_reply_error(request, 503, "The service is stopping");
     else
         http_reply_error(request, 429, "Too many requests wait for an answer");
-    http_route_count(request);
+    finish(request);
     return send_reply(request);
 }
 
@@ -444,6 +484,8 @@ static void set_tls_options(const struct http_tls *tls, struct MHD_OptionItem ou
 
 int http_server_reload(struct http_server *server, struct error *error)
 {
+    if (server->audit && http_audit_reopen(server->audit, error) != 0)
+        return error->code;
     return server->tls ? http_tls_reload(server->tls, error) : 0;
 }
 
@@ -527,6 +569,11 @@ void http_server_on_stop(struct http_server *server, void (*wake)(void *context)
 
 int http_server_start(struct http_server *server, struct error *error)
 {
+    const struct http_options *options = &server->options;
+
+    if (options->config->log_audit_file &&
+        http_audit_open(options->config, options->metrics, &server->audit, error) != 0)
+        return error->code;
     return start_daemon(server, error);
 }
 
@@ -540,6 +587,7 @@ void http_server_delete(struct http_server *server)
     pthread_mutex_destroy(&server->lock);
     http_keys_delete(server->keys);
     http_tls_close(server->tls);
+    http_audit_close(server->audit);
     http_connections_destroy(&server->connections);
     free(server->routes);
     free(server);
