@@ -42,7 +42,7 @@ enum {
     CONNECTIONS_MAX = 4096,
     CONNECTIONS_SPARE = 256, /* beyond the limit while none can be closed */
     IDLE_TIMEOUT_SECONDS = 120,
-    HEADERS_MAX_BYTES = 64 * 1024,
+    CONNECTION_MEMORY_BYTES = 64 * 1024, /* for the headers of a request, and the buffers */
     STOP_WAIT_SECONDS = 5
 };
 
@@ -515,7 +515,7 @@ static int start_daemon(struct http_server *server, struct error *error)
         (unsigned)(server->connections.max + CONNECTIONS_SPARE), MHD_OPTION_NOTIFY_CONNECTION,
         on_connection, server, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_TIMEOUT_SECONDS,
         MHD_OPTION_NOTIFY_COMPLETED, on_completed, server, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-        (size_t)HEADERS_MAX_BYTES, MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, NULL,
+        (size_t)CONNECTION_MEMORY_BYTES, MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, NULL,
         MHD_OPTION_ARRAY, tls, MHD_OPTION_END);
     if (server->daemon)
         return 0;

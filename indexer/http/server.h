@@ -8,7 +8,7 @@
 #include "indexer/http/http.h"
 #include "indexer/http/tls.h"
 
-enum { HTTP_STATUS_COUNT = 16 };
+enum { HTTP_STATUS_COUNT = 17 };
 
 /* A route, and the metrics of its requests: made when first needed, then kept. */
 struct http_route_entry {
