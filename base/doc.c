@@ -203,6 +203,8 @@ bool doc_equal(const struct doc *a, const struct doc *b)
             if (!doc_equal(&a->items[i], &b->items[i]))
                 return false;
         return true;
+    case DOC_FLOATS:
+        return a->count == b->count && memcmp(a->floats, b->floats, a->count * sizeof(float)) == 0;
     default:
         return maps_equal(a, b);
     }
@@ -265,6 +267,19 @@ void doc_put(struct doc *map, const char *key, struct doc value)
     assert(pair->type == DOC_NULL);
     pair[0] = (struct doc){.type = DOC_STRING, .count = (uint32_t)strlen(key), .string = key};
     pair[1] = value;
+}
+
+void doc_merge(struct doc *map, const struct doc *from)
+{
+    for (uint32_t i = 0; i < from->count; i++) {
+        const struct doc *key = &from->items[2 * i];
+        struct doc *pair = (struct doc *)map->items + (size_t)2 * map->count;
+        if (doc_get_n(map, key->string, key->count))
+            continue;
+        pair[0] = key[0];
+        pair[1] = key[1];
+        map->count++;
+    }
 }
 
 /* Payload paths as Qdrant writes them: a.b, a[].b, a[0], "a.b".c. */

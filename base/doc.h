@@ -25,7 +25,8 @@ enum doc_type {
     DOC_STRING, /* UTF-8, not zero-terminated */
     DOC_BYTES,  /* MessagePack bin only */
     DOC_ARRAY,
-    DOC_MAP /* items alternate key, value; keys are DOC_STRING, in input order; the last wins */
+    DOC_MAP,   /* items alternate key, value; keys are DOC_STRING, in input order; the last wins */
+    DOC_FLOATS /* an array of float32 in one piece; no parser makes it, Protobuf brings it */
 };
 
 struct doc {
@@ -39,6 +40,7 @@ struct doc {
         double number;
         const char *string;
         const struct doc *items; /* count of an array, 2 x count of a map */
+        const float *floats;     /* of DOC_FLOATS */
     };
 };
 
@@ -67,6 +69,12 @@ void doc_write_json_float(struct buffer *buffer, float value);
 
 /** Appends MessagePack, smallest forms. */
 void doc_write_msgpack(struct buffer *buffer, const struct doc *doc);
+
+/** Whether the value is a list: DOC_ARRAY or DOC_FLOATS. */
+static inline bool doc_is_list(const struct doc *doc)
+{
+    return doc->type == DOC_ARRAY || doc->type == DOC_FLOATS;
+}
 
 /** Value of a map's key (last occurrence), or NULL when absent or `map` is no map. */
 const struct doc *doc_get(const struct doc *map, const char *key);
@@ -122,6 +130,8 @@ struct doc doc_number(double value);
 struct doc *doc_items(struct arena *arena, uint32_t count);
 /** An empty map with room for `room` pairs, for doc_put. */
 struct doc doc_map(struct arena *arena, uint32_t room);
+/** Adds the pairs of `from` whose keys `map` has not got; there must be room for all. */
+void doc_merge(struct doc *map, const struct doc *from);
 /** Adds a pair behind the others. There must be room; `key` is not copied. */
 void doc_put(struct doc *map, const char *key, struct doc value);
 

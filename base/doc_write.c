@@ -284,6 +284,17 @@ static void write_container(struct buffer *buffer, const struct doc *doc)
     buffer_append_byte(buffer, map ? '}' : ']');
 }
 
+static void write_floats(struct buffer *buffer, const struct doc *doc)
+{
+    buffer_append_byte(buffer, '[');
+    for (uint32_t i = 0; i < doc->count; i++) {
+        if (i > 0)
+            buffer_append_byte(buffer, ',');
+        doc_write_json_float(buffer, doc->floats[i]);
+    }
+    buffer_append_byte(buffer, ']');
+}
+
 void doc_write_json(struct buffer *buffer, const struct doc *doc)
 {
     switch (doc->type) {
@@ -305,6 +316,9 @@ void doc_write_json(struct buffer *buffer, const struct doc *doc)
     case DOC_ARRAY:
     case DOC_MAP:
         write_container(buffer, doc);
+        return;
+    case DOC_FLOATS:
+        write_floats(buffer, doc);
         return;
     default: /* null, and bytes, which JSON has no form for */
         buffer_append_text(buffer, "null");

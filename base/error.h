@@ -18,9 +18,10 @@ enum error_code {
     ERROR_CANCELLED = -8,
     ERROR_TIMEOUT = -9,
     ERROR_UNSUPPORTED = -10,
-    ERROR_MEMORY = -11,     /* a bounded arena or quota is full */
-    ERROR_PEER = -12,       /* Kafka, NATS or an HTTP peer answered with an error */
-    ERROR_UNAVAILABLE = -13 /* what is asked for lies in another process, or in none now */
+    ERROR_MEMORY = -11,      /* a bounded arena or quota is full */
+    ERROR_PEER = -12,        /* Kafka, NATS or an HTTP peer answered with an error */
+    ERROR_UNAVAILABLE = -13, /* what is asked for lies in another process, or in none now */
+    ERROR_LAST = ERROR_UNAVAILABLE
 };
 
 /* Small enough to zero without thought. */

@@ -6,20 +6,31 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/doc.h"
 #include "base/memory.h"
+#include "base/trace.h"
 
 enum metric_kind { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM };
 
 struct metrics_family;
 
+/* The last observation of a bucket that has a trace; `time_ms` 0: none yet. */
+struct exemplar {
+    char trace_id[TRACE_ID_TEXT_BYTES];
+    double value;
+    int64_t time_ms;
+};
+
 struct metric {
     struct metric *next; /* sorted by `labels` */
     struct metrics_family *family;
-    char *labels;              /* rendered: `a="x",b="y"`, empty without labels */
-    _Atomic uint64_t number;   /* bits of a double: value, or the sum of a histogram */
-    _Atomic uint64_t *buckets; /* histogram: bound_count + 1, not cumulative */
+    char *labels;               /* rendered: `a="x",b="y"`, empty without labels */
+    _Atomic uint64_t number;    /* bits of a double: value, or the sum of a histogram */
+    _Atomic uint64_t *buckets;  /* histogram: bound_count + 1, not cumulative */
+    struct exemplar *exemplars; /* histogram: one for each bucket; under the busy flag */
+    atomic_flag exemplars_busy; /* who finds it set leaves its exemplar out */
 };
 
 struct metrics_family {
@@ -50,6 +61,15 @@ const double metrics_seconds_bounds[] = {50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.
 const size_t metrics_seconds_bound_count =
     sizeof(metrics_seconds_bounds) / sizeof(metrics_seconds_bounds[0]);
 
+static const char total_suffix[] = "_total";
+
+static bool has_suffix(const char *name, const char *suffix)
+{
+    size_t name_length = strlen(name), length = strlen(suffix);
+
+    return name_length > length && strcmp(name + name_length - length, suffix) == 0;
+}
+
 static char *take_text(struct buffer *buffer)
 {
     char *text = memory_checked(strdup(buffer_text(buffer)));
@@ -70,6 +90,7 @@ static void metric_delete(struct metric *metric)
 {
     free(metric->labels);
     free(metric->buckets);
+    free(metric->exemplars);
     free(metric);
 }
 
@@ -175,8 +196,10 @@ static struct metric *series_find(struct metrics *metrics, const char *name, con
         metric = memory_new(1, sizeof(*metric));
         metric->family = family;
         metric->labels = take_text(&text);
-        if (kind == METRIC_HISTOGRAM)
+        if (kind == METRIC_HISTOGRAM) {
             metric->buckets = memory_new(bound_count + 1, sizeof(*metric->buckets));
+            metric->exemplars = memory_new(bound_count + 1, sizeof(*metric->exemplars));
+        }
         metric->next = *at;
         *at = metric;
     }
@@ -188,6 +211,7 @@ static struct metric *series_find(struct metrics *metrics, const char *name, con
 struct metric *metrics_counter(struct metrics *metrics, const char *name, const char *help,
                                const struct metric_label *labels, size_t label_count)
 {
+    assert(has_suffix(name, total_suffix));
     return series_find(metrics, name, help, METRIC_COUNTER, labels, label_count, NULL, 0);
 }
 
@@ -241,6 +265,14 @@ void metric_add(struct metric *metric, double amount)
     number_add(&metric->number, amount);
 }
 
+void metric_raise(struct metric *metric, double total)
+{
+    double before = metric_value(metric);
+
+    if (total > before)
+        metric_add(metric, total - before);
+}
+
 void metric_set(struct metric *metric, double value)
 {
     if (!metric)
@@ -249,8 +281,24 @@ void metric_set(struct metric *metric, double value)
     atomic_store_explicit(&metric->number, to_bits(value), memory_order_relaxed);
 }
 
+static void keep_exemplar(struct metric *metric, size_t bucket, double value,
+                          const struct trace_context *trace)
+{
+    struct exemplar *exemplar = &metric->exemplars[bucket];
+    struct timespec now;
+
+    if (atomic_flag_test_and_set_explicit(&metric->exemplars_busy, memory_order_acquire))
+        return;
+    clock_gettime(CLOCK_REALTIME, &now);
+    trace_id_text(trace, exemplar->trace_id);
+    exemplar->value = value;
+    exemplar->time_ms = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+    atomic_flag_clear_explicit(&metric->exemplars_busy, memory_order_release);
+}
+
 void metric_observe(struct metric *metric, double value)
 {
+    const struct trace_context *trace = trace_current();
     size_t bucket = 0;
 
     if (!metric)
@@ -260,6 +308,8 @@ void metric_observe(struct metric *metric, double value)
         bucket++;
     atomic_fetch_add_explicit(&metric->buckets[bucket], 1, memory_order_relaxed);
     number_add(&metric->number, value);
+    if (trace && trace->sampled)
+        keep_exemplar(metric, bucket, value, trace);
 }
 
 double metric_value(const struct metric *metric)
@@ -334,7 +384,23 @@ static void append_number(struct buffer *out, double value)
         doc_write_json_double(out, value);
 }
 
-static void render_histogram(const struct metric *metric, struct buffer *out)
+static void append_exemplar(struct metric *metric, size_t bucket, struct buffer *out)
+{
+    struct exemplar copy = {.time_ms = 0};
+
+    if (!atomic_flag_test_and_set_explicit(&metric->exemplars_busy, memory_order_acquire)) {
+        copy = metric->exemplars[bucket];
+        atomic_flag_clear_explicit(&metric->exemplars_busy, memory_order_release);
+    }
+    if (copy.time_ms == 0)
+        return;
+    buffer_append_format(out, " # {trace_id=\"%s\"} ", copy.trace_id);
+    append_number(out, copy.value);
+    buffer_append_format(out, " %lld.%03lld", (long long)(copy.time_ms / 1000),
+                         (long long)(copy.time_ms % 1000));
+}
+
+static void render_histogram(struct metric *metric, bool openmetrics, struct buffer *out)
 {
     const struct metrics_family *family = metric->family;
     const char *comma = metric->labels[0] ? "," : "";
@@ -346,7 +412,10 @@ static void render_histogram(const struct metric *metric, struct buffer *out)
         count += atomic_load_explicit(&metric->buckets[i], memory_order_relaxed);
         buffer_append_format(out, "%s_bucket{%s%sle=\"", family->name, metric->labels, comma);
         append_number(out, i < family->bound_count ? family->bounds[i] : (double)INFINITY);
-        buffer_append_format(out, "\"} %llu\n", (unsigned long long)count);
+        buffer_append_format(out, "\"} %llu", (unsigned long long)count);
+        if (openmetrics)
+            append_exemplar(metric, i, out);
+        buffer_append_byte(out, '\n');
     }
     buffer_append_format(out, "%s_sum%s%s%s ", family->name, open, metric->labels, close);
     append_number(out, from_bits(atomic_load_explicit(&metric->number, memory_order_relaxed)));
@@ -364,10 +433,20 @@ static void render_number(const struct metric *metric, struct buffer *out)
     buffer_append_byte(out, '\n');
 }
 
-void metrics_render(struct metrics *metrics, struct buffer *out)
+static void render_head(const struct metrics_family *family, bool openmetrics, struct buffer *out)
 {
     static const char *const kinds[] = {"counter", "gauge", "histogram"};
+    size_t length = strlen(family->name);
 
+    /* OpenMetrics has the suffix in the samples of a counter and not in the family's name. */
+    if (openmetrics && family->kind == METRIC_COUNTER)
+        length -= sizeof(total_suffix) - 1;
+    buffer_append_format(out, "# HELP %.*s %s\n# TYPE %.*s %s\n", (int)length, family->name,
+                         family->help, (int)length, family->name, kinds[family->kind]);
+}
+
+static void render(struct metrics *metrics, bool openmetrics, struct buffer *out)
+{
     if (!metrics)
         return;
     refresh_all(metrics);
@@ -375,14 +454,58 @@ void metrics_render(struct metrics *metrics, struct buffer *out)
     for (struct metrics_family *family = metrics->families; family; family = family->next) {
         if (!family->series)
             continue;
-        buffer_append_format(out, "# HELP %s %s\n# TYPE %s %s\n", family->name, family->help,
-                             family->name, kinds[family->kind]);
+        render_head(family, openmetrics, out);
         for (struct metric *metric = family->series; metric; metric = metric->next) {
             if (family->kind == METRIC_HISTOGRAM)
-                render_histogram(metric, out);
+                render_histogram(metric, openmetrics, out);
             else
                 render_number(metric, out);
         }
     }
     pthread_mutex_unlock(&metrics->lock);
+}
+
+void metrics_render(struct metrics *metrics, struct buffer *out)
+{
+    render(metrics, false, out);
+}
+
+void metrics_render_openmetrics(struct metrics *metrics, struct buffer *out)
+{
+    render(metrics, true, out);
+    buffer_append_text(out, "# EOF\n");
+}
+
+static void add_series(const struct metric *metric, struct metrics_total *total)
+{
+    total->value += from_bits(atomic_load_explicit(&metric->number, memory_order_relaxed));
+    for (size_t i = 0; metric->buckets && i <= total->bound_count; i++) {
+        uint64_t count = atomic_load_explicit(&metric->buckets[i], memory_order_relaxed);
+        total->buckets[i] += count;
+        total->count += count;
+    }
+}
+
+bool metrics_sum(struct metrics *metrics, const char *name, struct metrics_total *total)
+{
+    bool found = false;
+
+    *total = (struct metrics_total){0};
+    if (!metrics)
+        return false;
+    pthread_mutex_lock(&metrics->lock);
+    for (struct metrics_family *family = metrics->families; family; family = family->next) {
+        if (strcmp(family->name, name) != 0)
+            continue;
+        assert(family->bound_count <= METRICS_BOUNDS_MAX);
+        total->bound_count = family->bound_count;
+        for (size_t i = 0; i < family->bound_count; i++)
+            total->bounds[i] = family->bounds[i];
+        for (const struct metric *metric = family->series; metric; metric = metric->next) {
+            add_series(metric, total);
+            found = true;
+        }
+    }
+    pthread_mutex_unlock(&metrics->lock);
+    return found;
 }

@@ -14,6 +14,18 @@ enum { THREAD_NAME_MAX = 15 }; /* bytes; what Linux keeps */
  * Returns 0 or what errno would be. */
 int thread_start(pthread_t *thread, const char *name, void *(*run)(void *), void *context);
 
+/* Processor time of all threads of one name that thread_start made, since the process began. */
+struct thread_usage {
+    char name[THREAD_NAME_MAX + 1];
+    double cpu_seconds;
+    uint32_t running;
+};
+
+enum { THREAD_NAMES_MAX = 48 }; /* further names count as "other" */
+
+/** Fills `out` and returns how many names there are. Any thread. */
+uint32_t thread_usage_list(struct thread_usage out[THREAD_NAMES_MAX]);
+
 /** Makes a condition for thread_condition_wait; pthread_cond_destroy ends it. */
 void thread_condition_create(pthread_cond_t *condition);
 

@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 
 #include "base/memory.h"
@@ -42,6 +43,7 @@ static _Thread_local struct pool_thread *self; /* NULL: no thread of a pool */
 
 struct thread_pool {
     struct thread_pool_options options; /* with limits filled in */
+    struct thread_pool *next_known;     /* under known.lock */
     struct thread_pool *next_of_budget; /* under the budget's lock */
     atomic_bool starved;                /* has work that the budget refused */
     _Atomic uint64_t completed;         /* changes under `lock` */
@@ -55,6 +57,8 @@ struct thread_pool {
     uint64_t lanes_full;     /* for each that runs as many tasks as it may */
     uint32_t turn;           /* the lane that was served last */
     uint32_t queued;         /* tasks */
+    uint64_t begun;          /* tasks, ever */
+    int64_t queue_ns;        /* that those waited for a thread, together */
     struct open_loop *loops; /* newest first */
     uint32_t running;        /* threads with a task or in a loop, waiting tasks too */
     uint32_t waiting;        /* of them, those between wait_begin and wait_end */
@@ -75,6 +79,14 @@ static struct {
     pthread_mutex_t lock;
     struct thread_pool *pools; /* those that may be refused; under `lock` */
 } budget = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+/* Pools with a name, for thread_pool_usage_list. */
+static struct {
+    pthread_mutex_t lock;
+    struct thread_pool *pools;
+    struct thread_pool_usage gone[THREAD_POOLS_MAX]; /* what deleted pools counted, by name */
+    uint32_t count;
+} known = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 void thread_budget_set(uint32_t processors)
 {
@@ -250,6 +262,8 @@ static void run_first(struct thread_pool *pool, uint32_t thread)
     struct thread_task *task = lane_take(pool, lane, &lane->first, NULL);
 
     self->lane = lane;
+    pool->begun++;
+    pool->queue_ns += thread_deadline(0) - task->queued_ns;
     lane_count(pool, lane, 1);
     pthread_mutex_unlock(&pool->lock);
     task->run(task, thread);
@@ -357,6 +371,65 @@ static void *thread_main(void *context)
     return NULL;
 }
 
+/* Under known.lock. NULL: there are too many names. */
+static struct thread_pool_usage *usage_of(const char *name)
+{
+    for (uint32_t i = 0; i < known.count; i++)
+        if (strcmp(known.gone[i].name, name) == 0)
+            return &known.gone[i];
+    if (known.count == THREAD_POOLS_MAX)
+        return NULL;
+    known.gone[known.count] = (struct thread_pool_usage){.name = name};
+    return &known.gone[known.count++];
+}
+
+static void usage_add(struct thread_pool_usage *sum, struct thread_pool *pool)
+{
+    pthread_mutex_lock(&pool->lock);
+    sum->tasks += pool->begun;
+    sum->queue_seconds += (double)pool->queue_ns * 1e-9;
+    sum->queued += pool->queued;
+    sum->running += pool->running;
+    pthread_mutex_unlock(&pool->lock);
+}
+
+static void usage_join(struct thread_pool *pool)
+{
+    pthread_mutex_lock(&known.lock);
+    if (pool->options.name && usage_of(pool->options.name)) {
+        pool->next_known = known.pools;
+        known.pools = pool;
+    }
+    pthread_mutex_unlock(&known.lock);
+}
+
+static void usage_leave(struct thread_pool *pool)
+{
+    struct thread_pool **place = &known.pools;
+
+    pthread_mutex_lock(&known.lock);
+    while (*place && *place != pool)
+        place = &(*place)->next_known;
+    if (*place) {
+        *place = pool->next_known;
+        usage_add(usage_of(pool->options.name), pool);
+    }
+    pthread_mutex_unlock(&known.lock);
+}
+
+uint32_t thread_pool_usage_list(struct thread_pool_usage out[THREAD_POOLS_MAX])
+{
+    uint32_t count;
+
+    pthread_mutex_lock(&known.lock);
+    count = known.count;
+    memcpy(out, known.gone, count * sizeof(*out));
+    for (struct thread_pool *pool = known.pools; pool; pool = pool->next_known)
+        usage_add(&out[usage_of(pool->options.name) - known.gone], pool);
+    pthread_mutex_unlock(&known.lock);
+    return count;
+}
+
 static bool may_be_refused(const struct thread_pool *pool)
 {
     return pool->options.threads_min < pool->options.threads_max;
@@ -397,6 +470,7 @@ struct thread_pool *thread_pool_new(const struct thread_pool_options *options)
         budget.pools = pool;
         pthread_mutex_unlock(&budget.lock);
     }
+    usage_join(pool);
     return pool;
 }
 
@@ -414,6 +488,7 @@ bool thread_pool_submit(struct thread_pool *pool, struct thread_task *task)
         if (options->on_accept)
             options->on_accept(task);
         task->next = NULL;
+        task->queued_ns = thread_deadline(0);
         if (lane->first)
             lane->last->next = task;
         else
@@ -651,6 +726,7 @@ void thread_pool_delete(struct thread_pool *pool)
         return;
     thread_pool_stop(pool);
     assert(!pool->loops);
+    usage_leave(pool);
     if (may_be_refused(pool)) {
         struct thread_pool **place = &budget.pools;
         pthread_mutex_lock(&budget.lock);

@@ -27,7 +27,7 @@
  *
  * Locking. One mutex for each pool guards its queue, its loops and its counts. The budget's counts
  * are atomic. The budget's mutex guards its list of pools; it may be held when a pool's mutex is
- * taken, never the other way round. A pool that is refused by the budget first says so (`starved`),
+ * taken, never the other way round. The same holds for the mutex of the list of all pools. A pool that is refused by the budget first says so (`starved`),
  * then asks again; whoever gives a processor back first gives it back, then looks for starved
  * pools. One of the two sees the other, so no pool sleeps on a free processor. */
 #ifndef BASE_THREAD_POOL_H
@@ -57,6 +57,7 @@ uint32_t thread_budget_processors(void);
 struct thread_task {
     struct thread_task *next; /* in the queue */
     uint32_t lane;            /* below the pool's `lanes` */
+    int64_t queued_ns;        /* when it was submitted; the pool's */
     /* `thread` is below thread_pool_thread_limit: an index for scratch memory. The pool does not
      * touch the task once `run` was called: `run` may free it, or set a flag as its last act. */
     void (*run)(struct thread_task *task, uint32_t thread);
@@ -111,6 +112,19 @@ void thread_pool_wait_end(struct thread_pool *pool);
 /** Called by a thread of a pool that works for long: if tasks are queued, one of them may run
  * beside it. Does nothing on other threads, the second time, and when too many did so. */
 void thread_pool_step_aside(void);
+
+/* All pools of one name since the process began, those that were deleted too. */
+struct thread_pool_usage {
+    const char *name;
+    uint64_t tasks;       /* begun */
+    double queue_seconds; /* that those had waited for a thread */
+    uint32_t queued, running;
+};
+
+enum { THREAD_POOLS_MAX = 16 }; /* names; pools without a name and further names are not counted */
+
+/** Fills `out` and returns how many names there are. Any thread. */
+uint32_t thread_pool_usage_list(struct thread_pool_usage out[THREAD_POOLS_MAX]);
 
 /* A result that somebody will need: work for a pool, or for whoever waits for it if no thread has
  * begun it by then. So it never waits in a queue behind other work. It lies inside what it belongs

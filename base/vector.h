@@ -14,6 +14,8 @@ enum vector_codec { VECTOR_CODEC_RAW = 0, VECTOR_CODEC_PACKED = 1 };
 /** What a search goes through: none is not decided or not told, flat is a scan without a segment. */
 enum segment_kind { SEGMENT_NONE, SEGMENT_FLAT, SEGMENT_HNSW, SEGMENT_IVF_PQ };
 
+enum { SEGMENT_KIND_COUNT = SEGMENT_IVF_PQ + 1 };
+
 const char *vector_metric_name(enum vector_metric metric); /* "cosine", "dot", "l2" */
 bool vector_metric_parse(const char *name, enum vector_metric *metric);
 const char *vector_codec_name(enum vector_codec codec); /* "raw", "packed" */

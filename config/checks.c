@@ -224,11 +224,14 @@ static const struct config_collection *reader_of(const struct config *config, si
 static void check_topics(const struct loaded_config *loaded, struct report *report)
 {
     const struct config *config = &loaded->config;
+    const char *file = report->file;
 
     for (size_t i = 0; i < config->collection_count; i++) {
         const struct config_collection *collection = &config->collections[i];
         struct report_mark mark = mark_place(loaded->collection_marks[i], "collections.*.topics",
                                              loaded->collection_name_marks[i]);
+        report->file = collection->file;
+        report->file_number = collection->file_number;
         for (size_t j = 0; j < collection->topic_count; j++) {
             const char *topic = collection->topics[j];
             const struct config_collection *other = reader_of(config, i, topic);
@@ -244,11 +247,53 @@ static void check_topics(const struct loaded_config *loaded, struct report *repo
                              collection->name, topic);
         }
     }
+    report->file = file;
+    report->file_number = 0;
 }
 
 static bool is_loopback(const char *host)
 {
     return strncmp(host, "127.", 4) == 0 || strcmp(host, "::1") == 0;
+}
+
+/* Whoever reaches an address that needs no key may do everything. */
+static void check_reach(const struct loaded_config *loaded, struct report *report, const char *key,
+                        const char *host, bool certificates)
+{
+    const struct config *config = &loaded->config;
+    struct report_mark mark = mark_place(loaded->marks, key, start_of_file);
+
+    if (config->http_api_key || certificates || is_loopback(host))
+        return;
+    if (config->http_insecure == CONFIG_TRUE)
+        report_warning(report, mark,
+                       "%s: every machine that reaches %s may read and write (set "
+                       "http.api_key_file)",
+                       key, host);
+    else
+        report_error(report, mark,
+                     "%s: %s is reachable from other machines without an API key (set "
+                     "http.api_key_file, or http.insecure: true to allow it)",
+                     key, host);
+}
+
+/* gRPC comes in plain text: what TLS protects on the other port would be open there. */
+static void check_grpc(const struct loaded_config *loaded, struct report *report)
+{
+    const struct config *config = &loaded->config;
+    struct report_mark mark = mark_place(loaded->marks, "http.grpc_listen", start_of_file);
+
+    check_reach(loaded, report, "http.grpc_listen", config->http_grpc_host, false);
+    if (is_loopback(config->http_grpc_host) || !config->http_tls_cert_file)
+        return;
+    if (config->http_tls_client_ca_file)
+        report_error(report, mark,
+                     "http.grpc_listen: gRPC has no TLS here, so clients would need no certificate "
+                     "(listen on 127.0.0.1 and let a proxy ask for it)");
+    else
+        report_warning(report, mark,
+                       "http.grpc_listen: gRPC has no TLS here, so API keys travel in plain text "
+                       "(listen on 127.0.0.1 and let a proxy speak TLS)");
 }
 
 /* The others of a cluster reach this process, and it finds them on NATS. */
@@ -357,8 +402,8 @@ void check_config(const struct loaded_config *loaded, struct report *report)
                        mark_place(marks, "store.memtable_max_bytes", start_of_file)),
             "store.memory_max_bytes is below store.memtable_max_bytes (all memtables share it)");
     if (!mark_was_given(marks, "nats.url") &&
-        (mark_was_given(marks, "nats.stream") || mark_was_given(marks, "nats.replicas") ||
-         mark_was_given(marks, "nats.ack_wait")))
+        (mark_was_given(marks, "nats.stream") || mark_was_given(marks, "nats.prefix") ||
+         mark_was_given(marks, "nats.replicas") || mark_was_given(marks, "nats.ack_wait")))
         report_error(
             report,
             mark_place(marks, "nats.stream",
@@ -367,19 +412,9 @@ void check_config(const struct loaded_config *loaded, struct report *report)
             "nats.url is missing (remove the nats section to use the queue inside the process)");
     check_cluster(loaded, report);
     check_security(loaded, report);
-    if (!config->http_api_key && !config->http_tls_client_ca_file &&
-        !is_loopback(config->http_host)) {
-        struct report_mark mark = mark_place(marks, "http.listen", start_of_file);
-        if (config->http_insecure == CONFIG_TRUE)
-            report_warning(report, mark,
-                           "http.listen: every machine that reaches %s may read and write (set "
-                           "http.api_key_file)",
-                           config->http_host);
-        else
-            report_error(report, mark,
-                         "http.listen: %s is reachable from other machines without an API key (set "
-                         "http.api_key_file, or http.insecure: true to allow it)",
-                         config->http_host);
-    }
+    check_reach(loaded, report, "http.listen", config->http_host,
+                config->http_tls_client_ca_file != NULL);
+    if (config->http_grpc_host)
+        check_grpc(loaded, report);
     check_topics(loaded, report);
 }

@@ -4,17 +4,33 @@
 #include "config/load.h"
 
 struct comparison {
-    struct buffer *restart_needed;
+    struct buffer *applied, *restart_needed;
     bool changed;
 };
 
-static void note(struct comparison *comparison, const char *collection, const char *path)
+static void note(struct buffer *out, const char *collection, const char *path)
 {
     if (collection)
-        buffer_append_format(comparison->restart_needed, "collections.%s%s%s\n", collection,
-                             *path ? "." : "", path);
+        buffer_append_format(out, "collections.%s%s%s", collection, *path ? "." : "", path);
     else
-        buffer_append_format(comparison->restart_needed, "%s\n", path);
+        buffer_append_text(out, path);
+}
+
+static void note_change(struct comparison *comparison, const struct property *property,
+                        const void *a, const void *b, const char *collection)
+{
+    struct buffer *out =
+        property->flags & PROPERTY_RELOADABLE ? comparison->applied : comparison->restart_needed;
+
+    comparison->changed = true;
+    if (!out)
+        return;
+    note(out, collection, property->path + (collection ? strlen("collections.*.") : 0));
+    buffer_append_text(out, " (");
+    property_write(property, a, false, false, out);
+    buffer_append_text(out, " -> ");
+    property_write(property, b, false, false, out);
+    buffer_append_text(out, ")\n");
 }
 
 static bool is_equal(const struct property *property, const void *a, const void *b)
@@ -35,23 +51,23 @@ static void compare_scope(struct comparison *comparison, const void *a, const vo
 {
     for (size_t i = 0; i < property_count; i++) {
         const struct property *property = &properties[i];
-        const char *path = property->path;
         if (property_is_collection(property) != (collection != NULL) || is_equal(property, a, b))
             continue;
-        comparison->changed = true;
-        if (!(property->flags & PROPERTY_RELOADABLE))
-            note(comparison, collection, collection ? path + strlen("collections.*.") : path);
+        note_change(comparison, property, a, b, collection);
     }
 }
 
 static void note_missing(struct comparison *comparison, const struct config *present,
-                         const struct config *other)
+                         const struct config *other, const char *what)
 {
     for (size_t i = 0; i < present->collection_count; i++) {
         if (config_collection_find(other, present->collections[i].name))
             continue;
         comparison->changed = true;
-        note(comparison, present->collections[i].name, "");
+        if (!comparison->restart_needed)
+            continue;
+        note(comparison->restart_needed, present->collections[i].name, "");
+        buffer_append_format(comparison->restart_needed, " (%s)\n", what);
     }
 }
 
@@ -69,19 +85,23 @@ static bool has_new_keys(const struct config *running, const struct config *fres
 }
 
 bool config_compare(const struct config *running, const struct config *fresh,
-                    struct buffer *restart_needed)
+                    struct buffer *applied, struct buffer *restart_needed)
 {
-    struct comparison comparison = {restart_needed, false};
+    struct comparison comparison = {applied, restart_needed, false};
 
     compare_scope(&comparison, running, fresh, NULL);
-    comparison.changed |= has_new_keys(running, fresh);
+    if (has_new_keys(running, fresh)) {
+        comparison.changed = true;
+        if (applied)
+            buffer_append_text(applied, "API keys (new ones in their files)\n");
+    }
     for (size_t i = 0; i < running->collection_count; i++) {
         const struct config_collection *collection = &running->collections[i];
         const struct config_collection *other = config_collection_find(fresh, collection->name);
         if (other)
             compare_scope(&comparison, collection, other, collection->name);
     }
-    note_missing(&comparison, running, fresh);
-    note_missing(&comparison, fresh, running);
+    note_missing(&comparison, running, fresh, "removed");
+    note_missing(&comparison, fresh, running, "added");
     return comparison.changed;
 }

@@ -1,13 +1,17 @@
 #include "config/config.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "base/text.h"
 #include <unistd.h>
+
+#include "base/memory.h"
+#include "base/text.h"
 
 #include "config/load.h"
 #include "config/nearest.h"
@@ -36,18 +40,93 @@ static int read_file(const char *path, struct buffer *text, struct buffer *repor
     return failure == ENOENT ? ERROR_NOT_FOUND : ERROR_INVALID;
 }
 
-int config_load(const char *path, struct config **config, struct buffer *report)
+/* The files of a folder, in the order of their names. */
+
+struct folder {
+    char path[PATH_MAX];
+    struct loaded_source *sources; /* the first is the configuration itself */
+    size_t count;
+    int code;
+};
+
+void config_folder(const char *path, char folder[PATH_MAX])
 {
-    struct loaded_config *loaded = NULL;
+    const char *slash = strrchr(path, '/');
+
+    (void)snprintf(folder, PATH_MAX, "%.*s" CONFIG_FOLDER, slash ? (int)(slash - path + 1) : 0,
+                   path);
+}
+
+static int is_yaml(const struct dirent *entry)
+{
+    size_t length = strlen(entry->d_name);
+
+    return entry->d_name[0] != '.' && length > 5 &&
+           strcmp(entry->d_name + length - 5, ".yaml") == 0;
+}
+
+static int by_name(const struct dirent **a, const struct dirent **b)
+{
+    return strcmp((*a)->d_name, (*b)->d_name);
+}
+
+static void add_source(struct folder *folder, const char *path, struct buffer *report)
+{
     struct buffer text = {0};
     int code = read_file(path, &text, report);
 
+    if (code != 0) {
+        folder->code = code;
+        buffer_destroy(&text);
+        return;
+    }
+    buffer_append_byte(&text, '\0');
+    folder->sources = memory_resize(folder->sources, folder->count + 1, sizeof(*folder->sources));
+    folder->sources[folder->count++] = (struct loaded_source){.path = memory_checked(strdup(path)),
+                                                              .text = (char *)text.data,
+                                                              .size_bytes = text.size - 1};
+}
+
+/* A folder that is not there has no files. */
+static void add_folder(struct folder *folder, struct buffer *report)
+{
+    struct dirent **entries = NULL;
+    int count = scandir(folder->path, &entries, is_yaml, by_name);
+
+    if (count < 0 && errno != ENOENT && errno != ENOTDIR) {
+        buffer_append_format(report, "%s: cannot read: %s\n", folder->path, strerror(errno));
+        folder->code = ERROR_INVALID;
+    }
+    for (int i = 0; i < count; i++) {
+        char path[PATH_MAX + NAME_MAX + 2];
+        (void)snprintf(path, sizeof(path), "%s/%s", folder->path, entries[i]->d_name);
+        add_source(folder, path, report);
+        free(entries[i]);
+    }
+    free(entries);
+}
+
+int config_load(const char *path, struct config **config, struct buffer *report)
+{
+    struct loaded_config *loaded = NULL;
+    struct folder folder = {0};
+    int code;
+
     *config = NULL;
+    config_folder(path, folder.path);
+    add_source(&folder, path, report);
+    if (folder.code == 0)
+        add_folder(&folder, report);
+    code = folder.code;
     if (code == 0)
-        code = loaded_config_parse(path, (const char *)text.data, text.size, &loaded, report);
+        code = loaded_config_parse_all(folder.sources, folder.count, &loaded, report);
     if (code == 0)
         *config = &loaded->config;
-    buffer_destroy(&text);
+    for (size_t i = 0; i < folder.count; i++) {
+        free((void *)(uintptr_t)folder.sources[i].path);
+        free((void *)(uintptr_t)folder.sources[i].text);
+    }
+    free(folder.sources);
     return code;
 }
 

@@ -7,6 +7,7 @@
 #ifndef CONFIG_CONFIG_H
 #define CONFIG_CONFIG_H
 
+#include <limits.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -60,7 +61,9 @@ struct config_pair {
 };
 
 struct config_collection {
-    const char *name; /* [A-Za-z0-9_-]{1,100} */
+    const char *name;   /* [A-Za-z0-9_-]{1,100} */
+    const char *file;   /* it was read from */
+    size_t file_number; /* 0: the configuration itself, then those of its folder */
     const char **topics;
     size_t topic_count;
     enum config_format format;
@@ -124,6 +127,7 @@ struct config {
 
     const char *nats_url; /* NULL: in-process queue */
     const char *nats_stream;
+    const char *nats_prefix; /* of all subjects */
     uint32_t nats_replicas;
     int64_t nats_ack_wait_ms; /* how long a silent worker keeps a job */
     struct config_nats_security nats_security;
@@ -132,14 +136,17 @@ struct config {
     const char *cluster_replica_set; /* NULL: none */
     const char *cluster_advertise;   /* HOST:PORT; NULL: where it listens */
     enum config_partial cluster_partial;
+    int64_t cluster_drain_timeout_ms; /* 0: a stop hands nothing over */
 
     enum logger_level log_level;
     enum logger_format log_format;
     const char *log_audit_file; /* NULL: none */
     uint64_t log_audit_max_bytes;
 
-    const char *http_host; /* numeric address */
-    uint16_t http_port;    /* 0: any free port */
+    const char *http_host;      /* numeric address */
+    uint16_t http_port;         /* 0: any free port */
+    const char *http_grpc_host; /* numeric address; NULL: no gRPC */
+    uint16_t http_grpc_port;
     /* Texts of keys (config_key_next), or NULL. A reload replaces them. */
     _Atomic(const char *) http_api_key, http_read_only_key, http_internal_key;
     enum config_flag http_insecure; /* listens beyond loopback without a key */
@@ -163,7 +170,12 @@ struct config {
     size_t collection_count;
 };
 
-/** Reads and checks a file. On failure every problem found is appended to `report`, one
+/* Files beside the configuration, in the order of their names, define more collections. */
+#define CONFIG_FOLDER "conf.d"
+/** The folder of such files, for the configuration at `path`. */
+void config_folder(const char *path, char folder[PATH_MAX]);
+
+/** Reads and checks a file and those of its folder. On failure every problem found is appended to `report`, one
  * "FILE:LINE:COL: message (hint)" a line, and the return is ERROR_INVALID (or ERROR_NOT_FOUND when
  * the file is not there). Warnings (too many windows a TTL) are lines that start with the place and
  * "warning:" and do not fail. The config owns all strings. */
@@ -175,6 +187,14 @@ const char *config_default_path(const char *given);
 
 /** Every effective value with its origin ("default" or FILE:LINE), secrets as "(hidden)". */
 void config_print(const struct config *config, bool json, struct buffer *out);
+
+/** The values at `key`, or below it when it is a section (NULL: all), one a line: whole path, value,
+ * origin, and whether a reload applies a change. JSON: an object of objects. False when there is no
+ * such key: `out` then holds the nearest one, or nothing. */
+bool config_show(const struct config *config, const char *key, bool json, struct buffer *out);
+/** Whether the folder `data_dir` can be one that somebody writes to, without touching it. Appends
+ * what is wrong to `report`, as config_load; returns 0 or ERROR_INVALID. */
+int config_check_data_dir(const struct config *config, struct buffer *report);
 
 /** docs/configuration.md, from the property table. */
 void config_write_documentation(struct buffer *out);
@@ -199,10 +219,11 @@ void config_shard_name(const struct config_collection *collection, size_t topic,
 bool config_shard_partition(const struct config_collection *collection, const char *name,
                             const char **topic, int32_t *partition);
 
-/** What may change while running (SIGHUP). Appends the names of changed properties that need a
- * restart to `restart_needed`, one a line; returns whether anything changed at all. */
+/** What a reload (SIGHUP) would make of `fresh`, one change a line as "PATH (OLD -> NEW)", secrets
+ * hidden: those that it applies, and those that need a restart. Both may be NULL. Returns whether
+ * anything changed at all. */
 bool config_compare(const struct config *running, const struct config *fresh,
-                    struct buffer *restart_needed);
+                    struct buffer *applied, struct buffer *restart_needed);
 
 /* An API key, and its name ("" when it has none). Not terminated. */
 struct config_key {

@@ -183,17 +183,38 @@ static void walk(struct loader *loader, const struct section *section, const str
         walk_child(loader, section, child);
 }
 
+/* Whoever defined the name before. */
+static bool is_new_name(struct loader *loader, const struct tree_node *node)
+{
+    const struct loaded_config *loaded = loader->loaded;
+    const struct config_collection *other = config_collection_find(&loaded->config, node->key);
+
+    if (!other)
+        return true;
+    report_error(loader->report, node->key_mark,
+                 "collections.%s: defined twice (the other one is at %s:%u:%u)", node->key,
+                 other->file,
+                 loaded->collection_name_marks[other - loaded->config.collections].line,
+                 loaded->collection_name_marks[other - loaded->config.collections].column);
+    return false;
+}
+
 static void load_collection(struct loader *loader, const struct tree_node *node)
 {
     struct loaded_config *loaded = loader->loaded;
-    size_t index = loaded->config.collection_count++;
+    size_t index = loaded->config.collection_count;
     struct config_collection *collection = &loaded->config.collections[index];
     struct property_complaint complaint = {0};
     struct section section = {"collections.*", NULL, collection, NULL};
     size_t errors_before = loader->report->error_count;
     char display[PATH_BYTES];
 
+    if (!is_new_name(loader, node))
+        return;
+    loaded->config.collection_count++;
     collection->name = node->key;
+    collection->file = loader->report->file;
+    collection->file_number = loader->report->file_number;
     if (!check_collection_name(node->key, &complaint))
         report_error(loader->report, node->key_mark, "collections: %s (%s)", complaint.text,
                      complaint.hint);
@@ -215,9 +236,6 @@ static void load_collection(struct loader *loader, const struct tree_node *node)
 
 static void load_collections(struct loader *loader, const struct tree_node *node)
 {
-    struct loaded_config *loaded = loader->loaded;
-    struct arena *arena = &loaded->arena;
-
     if (node->kind != TREE_MAP) {
         report_error(loader->report, node->mark,
                      "collections: expected a map of names, found %s (such as collections: {news: "
@@ -225,11 +243,6 @@ static void load_collections(struct loader *loader, const struct tree_node *node
                      tree_is_null(node) ? "nothing" : tree_kind_name(node));
         return;
     }
-    loaded->config.collections =
-        arena_calloc(arena, node->count + 1, sizeof(struct config_collection));
-    loaded->collection_marks = arena_calloc(arena, node->count + 1, sizeof(struct report_mark *));
-    loaded->collection_name_marks =
-        arena_calloc(arena, node->count + 1, sizeof(struct report_mark));
     for (const struct tree_node *child = node->first; child; child = child->next)
         load_collection(loader, child);
     if (node->count == 0)
@@ -238,26 +251,96 @@ static void load_collections(struct loader *loader, const struct tree_node *node
             "collections: empty (define at least one, such as collections: {news: {dim: 384}})");
 }
 
+static const struct tree_node *child_named(const struct tree_node *map, const char *key)
+{
+    const struct tree_node *child = map && map->kind == TREE_MAP ? map->first : NULL;
+
+    while (child && strcmp(child->key, key) != 0)
+        child = child->next;
+    return child;
+}
+
+static bool is_map(struct loader *loader, const struct tree_node *root)
+{
+    if (root->kind != TREE_MAP)
+        report_error(loader->report, root->mark, "the file contains %s, not a map (see %s)",
+                     tree_is_null(root) ? "nothing" : tree_kind_name(root),
+                     "docs/configuration.md");
+    return root->kind == TREE_MAP;
+}
+
 static void load_root(struct loader *loader, const struct tree_node *root)
 {
     struct loaded_config *loaded = loader->loaded;
     struct section section = {"", "", loaded, loaded->marks};
+
+    if (!is_map(loader, root))
+        return;
+    for (const struct tree_node *child = root->first; child; child = child->next) {
+        if (strcmp(child->key, "collections") == 0)
+            load_collections(loader, child);
+        else
+            walk_child(loader, &section, child);
+    }
+}
+
+/* A file beside the first one. */
+static void load_more(struct loader *loader, const struct tree_node *root)
+{
+    if (!is_map(loader, root))
+        return;
+    for (const struct tree_node *child = root->first; child; child = child->next) {
+        if (strcmp(child->key, "collections") == 0)
+            load_collections(loader, child);
+        else
+            report_error(loader->report, child->key_mark,
+                         "%.80s: files in conf.d define collections only (move it to %s)",
+                         child->key, loader->loaded->config.path);
+    }
+}
+
+/* Room for the collections of all trees. */
+static void make_room(struct loaded_config *loaded, struct tree_node *const *roots, size_t count)
+{
+    struct arena *arena = &loaded->arena;
+    size_t room = 1;
+
+    for (size_t i = 0; i < count; i++) {
+        const struct tree_node *collections = child_named(roots[i], "collections");
+        room += collections ? collections->count : 0;
+    }
+    loaded->config.collections = arena_calloc(arena, room, sizeof(struct config_collection));
+    loaded->collection_marks = arena_calloc(arena, room, sizeof(struct report_mark *));
+    loaded->collection_name_marks = arena_calloc(arena, room, sizeof(struct report_mark));
+}
+
+static void set_source(struct loader *loader, const struct loaded_source *sources, size_t i)
+{
+    loader->report->file = sources[i].path;
+    loader->report->file_number = i;
+}
+
+static void load_all(struct loader *loader, const struct loaded_source *sources, size_t count)
+{
+    struct loaded_config *loaded = loader->loaded;
+    struct tree_node **roots = arena_calloc(&loaded->arena, count, sizeof(*roots));
     bool has_collections = false;
 
-    if (root->kind != TREE_MAP) {
-        report_error(loader->report, root->mark, "the file contains %s, not a map (see %s)",
-                     tree_is_null(root) ? "nothing" : tree_kind_name(root),
-                     "docs/configuration.md");
+    for (size_t i = 0; i < count; i++) {
+        set_source(loader, sources, i);
+        roots[i] =
+            tree_parse(&loaded->arena, sources[i].text, sources[i].size_bytes, loader->report);
+        has_collections |= child_named(roots[i], "collections") != NULL;
+    }
+    make_room(loaded, roots, count);
+    for (size_t i = 0; i < count; i++) {
+        set_source(loader, sources, i);
+        if (roots[i])
+            (i == 0 ? load_root : load_more)(loader, roots[i]);
+    }
+    set_source(loader, sources, 0);
+    if (!roots[0] || roots[0]->kind != TREE_MAP)
         return;
-    }
-    for (const struct tree_node *child = root->first; child; child = child->next) {
-        if (strcmp(child->key, "collections") == 0) {
-            has_collections = true;
-            load_collections(loader, child);
-        } else {
-            walk_child(loader, &section, child);
-        }
-    }
     if (!has_collections)
         report_error(loader->report, (struct report_mark){1, 1},
                      "collections is missing (such as collections: {news: {dim: 384}})");
@@ -275,13 +358,13 @@ static const char *host_name(struct arena *arena)
     return arena_copy(arena, name, strlen(name));
 }
 
-int loaded_config_parse(const char *path, const char *text, size_t size_bytes,
-                        struct loaded_config **out, struct buffer *messages)
+int loaded_config_parse_all(const struct loaded_source *sources, size_t count,
+                            struct loaded_config **out, struct buffer *messages)
 {
     struct loaded_config *loaded = calloc(1, sizeof(*loaded));
     struct report *report = calloc(1, sizeof(*report));
+    struct loaded_source *kept;
     struct loader loader = {loaded, report};
-    const struct tree_node *root;
     int code = 0;
 
     *out = NULL;
@@ -289,13 +372,15 @@ int loaded_config_parse(const char *path, const char *text, size_t size_bytes,
         abort();
     arena_create(&loaded->arena, 0);
     report->arena = &loaded->arena;
-    report->file = path;
-    loaded->config.path = arena_copy(&loaded->arena, path, strlen(path));
+    kept = arena_calloc(&loaded->arena, count, sizeof(*kept));
+    for (size_t i = 0; i < count; i++) {
+        kept[i] = sources[i];
+        kept[i].path = arena_copy(&loaded->arena, sources[i].path, strlen(sources[i].path));
+    }
+    report->file = loaded->config.path = kept[0].path;
     loaded->marks = arena_calloc(&loaded->arena, property_count, sizeof(*loaded->marks));
     set_defaults(&loader, false, loaded);
-    root = tree_parse(&loaded->arena, text, size_bytes, report);
-    if (root)
-        load_root(&loader, root);
+    load_all(&loader, kept, count);
     if (!loaded->config.node)
         loaded->config.node = host_name(&loaded->arena);
     report_write(report, messages);
@@ -307,6 +392,14 @@ int loaded_config_parse(const char *path, const char *text, size_t size_bytes,
     }
     free(report);
     return code;
+}
+
+int loaded_config_parse(const char *path, const char *text, size_t size_bytes,
+                        struct loaded_config **out, struct buffer *messages)
+{
+    const struct loaded_source source = {path, text, size_bytes};
+
+    return loaded_config_parse_all(&source, 1, out, messages);
 }
 
 void config_free(struct config *config)

@@ -30,7 +30,18 @@ struct loaded_config {
     struct report_mark *collection_name_marks;
 };
 
-/** As config_load, from memory; `path` is only a name in messages. Secrets in files are read. */
+/* A file that was read. */
+struct loaded_source {
+    const char *path; /* only a name in messages */
+    const char *text;
+    size_t size_bytes;
+};
+
+/** As config_load, from memory. The first source is the file itself, others bring collections only.
+ * Secrets in files are read. */
+int loaded_config_parse_all(const struct loaded_source *sources, size_t count,
+                            struct loaded_config **loaded, struct buffer *report);
+/** The same for one. */
 int loaded_config_parse(const char *path, const char *text, size_t size_bytes,
                         struct loaded_config **loaded, struct buffer *report);
 

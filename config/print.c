@@ -6,6 +6,7 @@
 #include "base/doc.h"
 #include "base/text.h"
 #include "config/load.h"
+#include "config/nearest.h"
 
 enum { ORIGIN_COLUMN = 56 };
 
@@ -147,6 +148,10 @@ static void write_listen(const char *host, uint16_t port, bool json, struct buff
 {
     char text[80];
 
+    if (!host) {
+        write_null(json, out);
+        return;
+    }
     (void)snprintf(text, sizeof(text), strchr(host, ':') ? "[%s]:%u" : "%s:%u", host, port);
     property_write_text(text, json, out);
 }
@@ -231,7 +236,10 @@ void property_write(const struct property *property, const void *base, bool json
 struct printer {
     const struct loaded_config *loaded;
     bool json;
-    bool first;
+    const char *file;
+    bool shows;        /* config_show: whole paths, and what a reload does */
+    const char *key;   /* only this value or those below it; NULL: all */
+    size_t count;      /* of values written */
     char section[128]; /* headings that stand already: path without the last component */
     struct buffer *out;
 };
@@ -244,7 +252,7 @@ static void write_origin(const struct printer *printer, struct report_mark mark,
     else if (mark.line == LOADED_FROM_ENVIRONMENT)
         buffer_append_text(origin, "environment");
     else
-        buffer_append_format(origin, "%s:%u", printer->loaded->config.path, mark.line);
+        buffer_append_format(origin, "%s:%u", printer->file, mark.line);
 }
 
 static void indent(struct printer *printer, size_t depth)
@@ -295,43 +303,58 @@ static void write_yaml(struct printer *printer, const char *path, const char *co
     buffer_append_format(printer->out, "# %s\n", buffer_text(origin));
 }
 
-static void write_json(struct printer *printer, const char *path, const char *collection,
-                       struct buffer *value, struct buffer *origin)
+static void append_name(const char *path, const char *collection, struct buffer *name)
 {
-    struct buffer name = {0};
-
     if (collection)
-        buffer_append_format(&name, "collections.%s.%s", collection,
+        buffer_append_format(name, "collections.%s.%s", collection,
                              path + strlen("collections.*."));
     else
-        buffer_append_text(&name, path);
-    if (!printer->first)
-        buffer_append_text(printer->out, ",\n");
-    doc_write_json_string(printer->out, (const char *)name.data, name.size);
-    buffer_append_format(printer->out, ": {\"value\": %s, \"origin\": ", buffer_text(value));
-    doc_write_json_string(printer->out, (const char *)origin->data, origin->size);
-    buffer_append_text(printer->out, "}");
-    buffer_destroy(&name);
+        buffer_append_text(name, path);
 }
 
-static void write_value(struct printer *printer, const char *path, const char *collection,
-                        struct buffer *value, struct buffer *origin)
+static void write_json(struct printer *printer, const struct property *property,
+                       const struct buffer *name, struct buffer *value, struct buffer *origin)
 {
-    if (printer->json)
-        write_json(printer, path, collection, value, origin);
-    else
-        write_yaml(printer, path, collection, value, origin);
-    printer->first = false;
-    buffer_destroy(value);
-    buffer_destroy(origin);
+    if (printer->count > 0)
+        buffer_append_text(printer->out, ",\n");
+    doc_write_json_string(printer->out, (const char *)name->data, name->size);
+    buffer_append_format(printer->out, ": {\"value\": %s, \"origin\": ", buffer_text(value));
+    doc_write_json_string(printer->out, (const char *)origin->data, origin->size);
+    if (printer->shows)
+        buffer_append_format(printer->out, ", \"reloadable\": %s",
+                             property->flags & PROPERTY_RELOADABLE ? "true" : "false");
+    buffer_append_text(printer->out, "}");
+}
+
+static void write_line(struct printer *printer, const struct property *property,
+                       struct buffer *name, struct buffer *value, struct buffer *origin)
+{
+    buffer_append_format(printer->out, "%s: %s # %s; %s\n", buffer_text(name), buffer_text(value),
+                         buffer_text(origin),
+                         property->flags & PROPERTY_RELOADABLE ? "a reload applies changes"
+                                                               : "changes need a restart");
+}
+
+static bool is_wanted(const struct printer *printer, const char *name)
+{
+    size_t length = printer->key ? strlen(printer->key) : 0;
+
+    return length == 0 || (strncmp(name, printer->key, length) == 0 &&
+                           (name[length] == '\0' || name[length] == '.'));
 }
 
 static void print_property(struct printer *printer, const struct property *property,
                            const void *base, const char *collection, struct report_mark mark)
 {
+    struct buffer name = {0};
     struct buffer value = {0};
     struct buffer origin = {0};
 
+    append_name(property->path, collection, &name);
+    if (!is_wanted(printer, buffer_text(&name))) {
+        buffer_destroy(&name);
+        return;
+    }
     property_write(property, base, printer->json, false, &value);
     write_origin(printer, mark, &origin);
     if (property->type == PROPERTY_PAIRS)
@@ -342,7 +365,16 @@ static void print_property(struct printer *printer, const struct property *prope
     if (strcmp(property->path, "http.api_key_file") == 0 &&
         printer->loaded->api_key_from_environment)
         buffer_append_text(&origin, ", overridden by WINDROW_HTTP_API_KEY");
-    write_value(printer, property->path, collection, &value, &origin);
+    if (printer->json)
+        write_json(printer, property, &name, &value, &origin);
+    else if (printer->shows)
+        write_line(printer, property, &name, &value, &origin);
+    else
+        write_yaml(printer, property->path, collection, &value, &origin);
+    printer->count++;
+    buffer_destroy(&name);
+    buffer_destroy(&value);
+    buffer_destroy(&origin);
 }
 
 static void print_scope(struct printer *printer, const void *base, const char *collection,
@@ -353,21 +385,66 @@ static void print_scope(struct printer *printer, const void *base, const char *c
             print_property(printer, &properties[i], base, collection, marks[i]);
 }
 
-void config_print(const struct config *config, bool json, struct buffer *out)
+static void print_all(struct printer *printer)
 {
-    const struct loaded_config *loaded = (const struct loaded_config *)config;
-    struct printer printer = {.loaded = loaded, .json = json, .first = true, .out = out};
+    const struct loaded_config *loaded = printer->loaded;
+    const struct config *config = &loaded->config;
 
-    if (json)
-        buffer_append_text(out, "{");
-    print_scope(&printer, loaded, NULL, loaded->marks);
+    if (printer->json)
+        buffer_append_text(printer->out, "{");
+    printer->file = config->path;
+    print_scope(printer, loaded, NULL, loaded->marks);
     for (size_t i = 0; i < config->collection_count; i++) {
+        printer->file = config->collections[i].file;
         /* Each collection needs its own heading below "collections". */
         if (i > 0)
-            (void)snprintf(printer.section, sizeof(printer.section), "collections");
-        print_scope(&printer, &config->collections[i], config->collections[i].name,
+            (void)snprintf(printer->section, sizeof(printer->section), "collections");
+        print_scope(printer, &config->collections[i], config->collections[i].name,
                     loaded->collection_marks[i]);
     }
-    if (json)
-        buffer_append_text(out, "}\n");
+    if (printer->json)
+        buffer_append_text(printer->out, "}\n");
+}
+
+void config_print(const struct config *config, bool json, struct buffer *out)
+{
+    struct printer printer = {
+        .loaded = (const struct loaded_config *)config, .json = json, .out = out};
+
+    print_all(&printer);
+}
+
+static void suggest_key(const struct config *config, const char *key, struct buffer *hint)
+{
+    struct nearest nearest = nearest_to(key);
+    struct buffer name = {0};
+
+    for (size_t i = 0; i < property_count; i++) {
+        bool own = property_is_collection(&properties[i]);
+        for (size_t c = 0; c < (own ? config->collection_count : 1); c++) {
+            name.size = 0;
+            append_name(properties[i].path, own ? config->collections[c].name : NULL, &name);
+            if (!nearest_try(&nearest, buffer_text(&name)))
+                continue;
+            hint->size = 0;
+            buffer_append_text(hint, buffer_text(&name));
+        }
+    }
+    buffer_destroy(&name);
+}
+
+bool config_show(const struct config *config, const char *key, bool json, struct buffer *out)
+{
+    struct printer printer = {.loaded = (const struct loaded_config *)config,
+                              .json = json,
+                              .shows = true,
+                              .key = key,
+                              .out = out};
+
+    print_all(&printer);
+    if (printer.count > 0)
+        return true;
+    out->size = 0;
+    suggest_key(config, key, out);
+    return false;
 }

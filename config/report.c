@@ -22,6 +22,8 @@ static void add(struct report *report, struct report_mark mark, bool warning, co
         if ((unsigned char)*c < 0x20 || *c == 0x7f)
             *c = '?';
     finding = &report->findings[report->count++];
+    finding->file = report->file;
+    finding->file_number = report->file_number;
     finding->mark = mark;
     finding->warning = warning;
     finding->text = arena_copy(report->arena, text, strlen(text));
@@ -45,9 +47,12 @@ void report_warning(struct report *report, struct report_mark mark, const char *
     va_end(arguments);
 }
 
-static bool is_before(struct report_mark a, struct report_mark b)
+static bool is_before(const struct report_finding *a, const struct report_finding *b)
 {
-    return a.line != b.line ? a.line < b.line : a.column < b.column;
+    if (a->file_number != b->file_number)
+        return a->file_number < b->file_number;
+    return a->mark.line != b->mark.line ? a->mark.line < b->mark.line
+                                        : a->mark.column < b->mark.column;
 }
 
 /* Insertion sort: few findings, mostly in order already, and equal places must keep their order. */
@@ -56,7 +61,7 @@ static void sort(struct report *report)
     for (size_t i = 1; i < report->count; i++) {
         struct report_finding moved = report->findings[i];
         size_t at = i;
-        for (; at > 0 && is_before(moved.mark, report->findings[at - 1].mark); at--)
+        for (; at > 0 && is_before(&moved, &report->findings[at - 1]); at--)
             report->findings[at] = report->findings[at - 1];
         report->findings[at] = moved;
     }
@@ -69,7 +74,7 @@ void report_write(struct report *report, struct buffer *out)
     sort(report);
     for (size_t i = 0; i < report->count; i++) {
         const struct report_finding *finding = &report->findings[i];
-        buffer_append_format(out, "%s:%u:%u: %s%s\n", report->file, finding->mark.line,
+        buffer_append_format(out, "%s:%u:%u: %s%s\n", finding->file, finding->mark.line,
                              finding->mark.column, finding->warning ? "warning: " : "",
                              finding->text);
         shown_errors += !finding->warning;

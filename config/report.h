@@ -1,4 +1,4 @@
-/* Everything found wrong with one configuration file, printed together in the order of the file.
+/* Everything found wrong with the configuration files, printed together in the order of the files.
  * Private to config/. */
 #ifndef CONFIG_REPORT_H
 #define CONFIG_REPORT_H
@@ -18,6 +18,8 @@ struct report_mark {
 };
 
 struct report_finding {
+    const char *file;
+    size_t file_number; /* the order in which files are read */
     struct report_mark mark;
     bool warning;
     const char *text;
@@ -25,7 +27,8 @@ struct report_finding {
 
 struct report {
     struct arena *arena;
-    const char *file;
+    const char *file; /* that findings are about from now on, and its number */
+    size_t file_number;
     struct report_finding findings[REPORT_FINDINGS_MAX];
     size_t count;
     size_t error_count; /* past REPORT_FINDINGS_MAX too */

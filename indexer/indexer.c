@@ -8,6 +8,7 @@
 #include "base/logger.h"
 #include "base/memory.h"
 #include "indexer/cluster/cluster.h"
+#include "indexer/grpc/grpc.h"
 #include "indexer/query/query.h"
 #include "indexer/worker/worker.h"
 
@@ -16,7 +17,8 @@ struct indexer {
     struct worker_queue *queue;
     struct worker_pool *pool;
     struct rest *rest;
-    struct cluster *cluster; /* NULL: this process is alone */
+    struct grpc_server *grpc; /* NULL: not configured */
+    struct cluster *cluster;  /* NULL: this process is alone */
 };
 
 static int start_pool(struct indexer *indexer, struct error *error)
@@ -73,6 +75,7 @@ static void add_routes(struct indexer *indexer)
                                .metrics = options->metrics,
                                .io = options->io,
                                .writer = options->writer,
+                               .describer = options->describer,
                                .peers = indexer->cluster ? cluster_peers(indexer->cluster) : NULL});
     if (indexer->cluster)
         cluster_add_routes(indexer->cluster, options->http);
@@ -87,12 +90,31 @@ static int open_cluster(struct indexer *indexer, struct error *error)
                                                     .roles = options->roles,
                                                     .registry = options->registry,
                                                     .metrics = options->metrics,
-                                                    .io = options->io};
+                                                    .io = options->io,
+                                                    .describer = options->describer};
 
     return cluster_open(&cluster_options, &indexer->cluster, error);
 }
 
-/* Routes before the server, the server before its address is announced: whoever hears of this
+static int start_grpc(struct indexer *indexer, struct error *error)
+{
+    const struct indexer_options *options = &indexer->options;
+    const char *host = options->config->http_grpc_host;
+
+    if (!host)
+        return 0;
+    indexer->grpc = grpc_server_new(&(struct grpc_options){.config = options->config,
+                                                           .http = options->http,
+                                                           .metrics = options->metrics,
+                                                           .io = options->io});
+    if (grpc_server_start(indexer->grpc, error) != 0)
+        return error->code;
+    log_info("grpc", strchr(host, ':') ? "answering gRPC on [%s]:%u" : "answering gRPC on %s:%u",
+             host, grpc_server_port(indexer->grpc));
+    return 0;
+}
+
+/* Routes before the servers, the servers before its address is announced: whoever hears of this
  * process can ask it. */
 int indexer_start(const struct indexer_options *options, struct indexer **indexer,
                   struct error *error)
@@ -111,6 +133,8 @@ int indexer_start(const struct indexer_options *options, struct indexer **indexe
         code = http_server_start(options->http, error);
     }
     if (code == 0)
+        code = start_grpc(fresh, error);
+    if (code == 0)
         tell_address(fresh);
     if (code == 0 && fresh->cluster)
         code = cluster_announce(fresh->cluster, http_server_port(options->http), error);
@@ -127,7 +151,11 @@ void indexer_stop_accepting(struct indexer *indexer)
 {
     if (indexer->cluster)
         cluster_leave(indexer->cluster);
+    if (indexer->grpc)
+        grpc_server_refuse(indexer->grpc);
     http_server_stop(indexer->options.http);
+    if (indexer->grpc)
+        grpc_server_stop(indexer->grpc);
     worker_pool_quiesce(indexer->pool);
 }
 
@@ -137,11 +165,17 @@ void indexer_stop(struct indexer *indexer)
         return;
     indexer_stop_accepting(indexer);
     worker_pool_stop(indexer->pool);
+    grpc_server_delete(indexer->grpc);
     rest_delete(indexer->rest);
     cluster_close(indexer->cluster);
     if (indexer->queue)
         indexer->queue->operations->close(indexer->queue);
     free(indexer);
+}
+
+struct cluster *indexer_cluster(const struct indexer *indexer)
+{
+    return indexer->cluster;
 }
 
 void indexer_status(const struct indexer *indexer, struct arena *arena, struct doc *out)
@@ -165,6 +199,20 @@ void indexer_status(const struct indexer *indexer, struct arena *arena, struct d
     doc_put(out, "build_memory_bytes", doc_integer((int64_t)memory_bytes));
     doc_put(out, "build_memory_max_bytes",
             doc_integer((int64_t)indexer->options.config->build_memory_max_bytes));
+}
+
+uint32_t indexer_builds(const struct indexer *indexer)
+{
+    uint32_t threads, building;
+    uint64_t memory_bytes;
+
+    worker_pool_describe(indexer->pool, &threads, &building, &memory_bytes);
+    return building;
+}
+
+const struct query_peers *indexer_peers(const struct indexer *indexer)
+{
+    return indexer->cluster ? cluster_peers(indexer->cluster) : NULL;
 }
 
 int indexer_shard_opened(struct indexer *indexer, struct store_shard *shard, struct error *error)

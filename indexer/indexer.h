@@ -26,6 +26,7 @@
 #include "store/registry.h"
 #include "store/store.h"
 
+struct cluster;
 struct indexer;
 
 struct indexer_options {
@@ -34,7 +35,8 @@ struct indexer_options {
     /* Comes with the routes of its owner; those of rest/ and worker/ are added here. Started and
      * stopped here, deleted by its owner after indexer_stop. */
     struct http_server *http;
-    struct rest_writer writer; /* of points that come over HTTP */
+    struct rest_writer writer;               /* of points that come over HTTP */
+    const struct query_describer *describer; /* of shards, for /windows and /status; may be NULL */
     struct metrics *metrics;
     struct io *io;         /* NULL: io_posix() */
     uint32_t worker_count; /* build threads; 0: the config's */
@@ -51,9 +53,18 @@ void indexer_stop_accepting(struct indexer *indexer);
 /** Stops HTTP (requests under way finish), cancels builds, closes the queue. */
 void indexer_stop(struct indexer *indexer);
 
+/** The cluster that this process is part of, or NULL. */
+struct cluster *indexer_cluster(const struct indexer *indexer);
+
 /** The work queue and the workers, for /status: {"queue", "connected", "why", "depth", "threads",
  * "building", "build_memory_bytes", "build_memory_max_bytes"}. May ask the NATS server. */
 void indexer_status(const struct indexer *indexer, struct arena *arena, struct doc *out);
+
+/** Builds under way in this process. */
+uint32_t indexer_builds(const struct indexer *indexer);
+
+/** Whom views ask for the shards that are not open here; NULL: this process is alone. */
+const struct query_peers *indexer_peers(const struct indexer *indexer);
 
 /** A shard was opened: maps the segments its manifest knows and queues sealed runs without one. */
 int indexer_shard_opened(struct indexer *indexer, struct store_shard *shard, struct error *error);

@@ -24,6 +24,7 @@ struct append_job {
     struct append_pool *pool;
     struct store_shard *shard;
     struct store_group group;
+    struct store_unmet unmet;
     /* What came of it. */
     int code;
     struct error error;

@@ -40,6 +40,8 @@ struct consumer {
     struct store_listener listener;   /* wakes the thread when refused groups may go */
     pthread_t thread;
     atomic_bool stop;
+    atomic_bool hand_over; /* is wanted */
+    atomic_bool left;      /* the group, for that */
 
     /* The thread's own. */
     struct partition *last; /* the partition of the last message */
@@ -334,6 +336,10 @@ static void housekeep(struct consumer *consumer, int64_t now_ns)
     alive(consumer);
     if (consumer->pipeline.letters)
         dead_letters_poll(consumer->pipeline.letters, 0);
+    if (atomic_load(&consumer->hand_over) && !atomic_load(&consumer->left)) {
+        kafka_session_give_up(consumer->session);
+        atomic_store(&consumer->left, true);
+    }
     if (control_serve(consumer->control, consumer->partitions))
         append_due(consumer, now_ns, false); /* pauses what is held now */
     for (size_t i = 0; i < consumer->partitions->count; i++)
@@ -403,11 +409,17 @@ static void on_assigned(void *context, rd_kafka_topic_partition_list_t *list)
 
 static void close_partition(struct consumer *consumer, struct partition *partition, bool lost)
 {
+    enum partition_shard_fate fate = SHARD_CLOSED;
+
     if (lost)
         kafka_session_set_lost(consumer->session);
+    if (lost && !atomic_load(&consumer->stop))
+        fate = SHARD_KEPT;
+    else if (!lost && atomic_load(&consumer->left))
+        fate = SHARD_HANDED_OVER;
     if (consumer->last == partition)
         consumer->last = NULL;
-    partition_close(partition, lost, atomic_load(&consumer->stop));
+    partition_close(partition, lost, fate);
     alive(consumer);
 }
 
@@ -531,6 +543,22 @@ void consumer_stop(struct consumer *consumer)
     atomic_store(&consumer->stop, true);
     kafka_session_wake(consumer->session);
     pthread_join(consumer->thread, NULL);
+}
+
+void consumer_hand_over(struct consumer *consumer)
+{
+    atomic_store(&consumer->hand_over, true);
+    kafka_session_wake(consumer->session);
+}
+
+bool consumer_handed_over(struct consumer *consumer)
+{
+    bool none;
+
+    pthread_mutex_lock(&consumer->partitions->lock);
+    none = consumer->partitions->count == 0;
+    pthread_mutex_unlock(&consumer->partitions->lock);
+    return none && atomic_load(&consumer->left);
 }
 
 struct kafka_session *consumer_session(struct consumer *consumer)

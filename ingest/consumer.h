@@ -33,6 +33,11 @@ int consumer_run(struct consumer *consumer, struct error *error);
 /** Makes durable what was read, leaves the group, closes the shards. */
 void consumer_stop(struct consumer *consumer);
 
+/** Leaves the group, and keeps the shards open: store_registry_hand_over. Returns at once. Any thread. */
+void consumer_hand_over(struct consumer *consumer);
+/** Whether that is done. Any thread. */
+bool consumer_handed_over(struct consumer *consumer);
+
 /** As long as the consumer. */
 struct kafka_session *consumer_session(struct consumer *consumer);
 

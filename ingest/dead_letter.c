@@ -16,6 +16,7 @@
 #include "base/memory.h"
 #include "ingest/kafka_conf.h"
 #include "ingest/kafka_stats.h"
+#include "ingest/partition_metrics.h"
 
 #define RETRY_NS     INT64_C(1000000000)
 #define LOG_EVERY_NS INT64_C(5000000000)
@@ -143,12 +144,19 @@ static void delivery_failed(struct dead_letters *letters, struct letter *letter,
         send_later(letters, letter);
 }
 
+static struct metric *series(struct metrics *metrics, const char *reason)
+{
+    const struct metric_label label = {"reason", reason};
+
+    return metrics_counter(metrics, "windrow_dead_letters_total",
+                           "Records written to the dead-letter topic", &label, 1);
+}
+
 /* Runs inside dead_letters_poll. */
 static void delivered(rd_kafka_t *client, const rd_kafka_message_t *message, void *opaque)
 {
     struct dead_letters *letters = opaque;
     struct letter *letter = message->_private;
-    struct metric_label label = {"reason", letter->reason};
 
     (void)client;
     letters->in_flight--;
@@ -156,9 +164,7 @@ static void delivered(rd_kafka_t *client, const rd_kafka_message_t *message, voi
         delivery_failed(letters, letter, message->err);
         return;
     }
-    metric_add(metrics_counter(letters->metrics, "windrow_dead_letters_total",
-                               "Records written to the dead-letter topic", &label, 1),
-               1);
+    metric_add(series(letters->metrics, letter->reason), 1);
     letter_delete(letter);
 }
 
@@ -212,6 +218,8 @@ int dead_letters_new(const struct config *config, struct metrics *metrics, struc
     made->wake = wake;
     made->context = context;
     made->again_tail = &made->again;
+    for (size_t i = 0; i < record_reject_reason_count; i++)
+        (void)series(metrics, record_reject_reasons[i]);
     made->logged_ns = made->said_ns = INT64_MIN / 2;
     code = client_new(made, error);
     if (code != 0) {

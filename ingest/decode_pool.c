@@ -35,29 +35,38 @@ static void arena_forget(struct arena *arena)
         arena_destroy(arena);
 }
 
-static const char *content_type(const rd_kafka_message_t *message)
+/* librdkafka terminates header values with a zero. */
+static const char *header(const rd_kafka_headers_t *headers, const char *name)
 {
-    rd_kafka_headers_t *headers;
     const void *value;
     size_t size_bytes;
 
+    return rd_kafka_header_get_last(headers, name, &value, &size_bytes) ==
+                   RD_KAFKA_RESP_ERR_NO_ERROR
+               ? value
+               : NULL;
+}
+
+static void take_headers(const struct config_collection *collection,
+                         const rd_kafka_message_t *message, struct decode_message *out)
+{
+    rd_kafka_headers_t *headers;
+
     if (rd_kafka_message_headers(message, &headers) != RD_KAFKA_RESP_ERR_NO_ERROR)
-        return NULL;
-    /* librdkafka terminates header values with a zero. */
-    if (rd_kafka_header_get_last(headers, "content-type", &value, &size_bytes) !=
-            RD_KAFKA_RESP_ERR_NO_ERROR &&
-        rd_kafka_header_get_last(headers, "Content-Type", &value, &size_bytes) !=
-            RD_KAFKA_RESP_ERR_NO_ERROR)
-        return NULL;
-    return value;
+        return;
+    out->expects = header(headers, DECODE_EXPECTS_HEADER);
+    if (collection->format != CONFIG_FORMAT_AUTO)
+        return;
+    out->content_type = header(headers, "content-type");
+    if (!out->content_type)
+        out->content_type = header(headers, "Content-Type");
 }
 
 struct decode_message decode_message_of(const struct config_collection *collection,
                                         const char *topic, const rd_kafka_message_t *message)
 {
     rd_kafka_timestamp_type_t type;
-
-    return (struct decode_message){
+    struct decode_message decodable = {
         .topic = topic,
         .partition = message->partition,
         .offset = message->offset,
@@ -66,8 +75,10 @@ struct decode_message decode_message_of(const struct config_collection *collecti
         .key_bytes = message->key_len,
         .value = message->payload,
         .value_bytes = message->len,
-        .content_type = collection->format == CONFIG_FORMAT_AUTO ? content_type(message) : NULL,
     };
+
+    take_headers(collection, message, &decodable);
+    return decodable;
 }
 
 static void decode(struct decode_task *task, struct arena *scratch)

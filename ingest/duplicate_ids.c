@@ -26,10 +26,17 @@ static void say(const struct topic_partition *name, const struct store_record *r
     arena_destroy(&arena);
 }
 
+struct metric *duplicate_ids_metric(struct metrics *metrics, const char *collection)
+{
+    const struct metric_label label = {"collection", collection};
+
+    return metrics_counter(metrics, "windrow_ids_in_two_shards_total",
+                           "Sampled ids that another shard of the collection holds too", &label, 1);
+}
+
 void duplicate_ids_sample(struct duplicate_ids *sample, const struct topic_partition *name,
                           const struct store_shard *own, const struct store_record *record)
 {
-    struct metric_label label = {"collection", name->collection->name};
     int64_t now_ns = io_monotonic_ns(sample->io);
     char other[CONFIG_SHARD_NAME_BYTES];
 
@@ -40,10 +47,7 @@ void duplicate_ids_sample(struct duplicate_ids *sample, const struct topic_parti
                                        record->key_bytes, io_wall_ms(sample->io), other,
                                        sizeof(other)))
         return;
-    metric_add(metrics_counter(sample->metrics, "windrow_ids_in_two_shards_total",
-                               "Sampled ids that another shard of the collection holds too", &label,
-                               1),
-               1);
+    metric_add(duplicate_ids_metric(sample->metrics, name->collection->name), 1);
     if (sample->logged_ns != 0 && now_ns - sample->logged_ns < LOG_NS)
         return;
     sample->logged_ns = now_ns;

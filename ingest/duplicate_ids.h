@@ -22,4 +22,7 @@ struct duplicate_ids {
 void duplicate_ids_sample(struct duplicate_ids *sample, const struct topic_partition *name,
                           const struct store_shard *own, const struct store_record *record);
 
+/** Its series; made with the partition, so that the first id is seen as a step. */
+struct metric *duplicate_ids_metric(struct metrics *metrics, const char *collection);
+
 #endif

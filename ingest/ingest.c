@@ -69,6 +69,16 @@ void ingest_stop(struct ingest *ingest)
     ingest_delete(ingest);
 }
 
+void ingest_hand_over(struct ingest *ingest)
+{
+    consumer_hand_over(ingest->consumer);
+}
+
+bool ingest_handed_over(struct ingest *ingest)
+{
+    return consumer_handed_over(ingest->consumer);
+}
+
 int ingest_pause(struct ingest *ingest, const char *collection, bool pause, struct error *error)
 {
     return control_pause(ingest->control, consumer_session(ingest->consumer), collection, pause,

@@ -25,6 +25,17 @@
 
 struct ingest;
 
+/* A record that went to the dead letters. */
+struct ingest_bad_record {
+    const char *topic;
+    int32_t partition;
+    int64_t offset;
+    const char *reason; /* label of windrow_dead_letters_total */
+    const char *text;   /* for people */
+    const void *value;  /* the bad part; NULL: a delete */
+    size_t value_bytes;
+};
+
 /* What the consumer tells the rest of the program, on its own thread. Each may be NULL. */
 struct ingest_host {
     void *context;
@@ -32,6 +43,8 @@ struct ingest_host {
      * searches, unclaimed, until ingest_settled says whose it is. */
     void (*partition_left)(void *context, const struct config_collection *collection,
                            const char *shard, bool lost);
+    /** A record is on its way to the dead letters; for as long as the call lasts. */
+    void (*buried)(void *context, const struct ingest_bad_record *record);
     /** About once a second, and before anything that takes long: keeps the watchdog fed. */
     void (*alive)(void *context);
 };
@@ -52,6 +65,13 @@ int ingest_start(const struct ingest_options *options, struct ingest **ingest, s
 /** Stops reading, makes durable what was read, commits offsets as a hint, leaves the group, closes
  * the shards through the host. */
 void ingest_stop(struct ingest *ingest);
+
+/** Leaves the consumer group, so that others get the partitions at once. What was read is made durable; the
+ * shards stay open, handed over (store_registry_hand_over). Returns at once; there is no way back but
+ * a restart. Any thread. */
+void ingest_hand_over(struct ingest *ingest);
+/** Whether no partition is left. Any thread. */
+bool ingest_handed_over(struct ingest *ingest);
 
 /** Stops or resumes reading the partitions of one collection in this process; the group membership,
  * and all other collections, are not touched. Kept over restarts in DATA_DIR/COLLECTION.paused.
@@ -153,6 +173,10 @@ struct ingest_outgoing {
     const void *value; /* NULL: delete */
     size_t value_bytes;
     int64_t timestamp_ms; /* -1: now */
+    /* The record counts only while the id's version is the one at `expected_offset`, or there is
+     * none: STORE_EXPECT_NONE. That was so when `read_at` was the next offset; -1: unknown. */
+    bool expects;
+    int64_t expected_offset, read_at;
 };
 
 /** Sends a message; copies everything. Waits up to 10 s while the queue is full, then ERROR_BUSY.

@@ -54,6 +54,7 @@ struct kafka_session {
     int64_t empty_since_ns;
     bool no_commit;      /* no broker answers while the session ends */
     bool silence_logged; /* a line says that no broker answers */
+    bool given_up;       /* this process is not to be a member any more */
     bool failed;         /* the client did for good: a new one has to take over */
     int64_t failed_ns;
     int64_t renewed_ns; /* when a new one last took over */
@@ -401,7 +402,7 @@ int64_t kafka_session_maintain(struct kafka_session *session)
 
     check_brokers(session, now_ns);
     look_for_failure(session);
-    if (session->failed)
+    if (session->failed && !session->given_up)
         renew(session, now_ns);
     return now_ns + (session->failed ? LEAVE_NS : NS_PER_S);
 }
@@ -625,6 +626,17 @@ static void finish_join(struct kafka_session *session)
         if (message)
             rd_kafka_message_destroy(message);
     }
+}
+
+/* A static member that closes keeps its partitions until its session ends, for its next start. One
+ * that unsubscribes sends LeaveGroup as any other (librdkafka 2.0.2, rd_kafka_cgrp_leave_maybe). */
+void kafka_session_give_up(struct kafka_session *session)
+{
+    rd_kafka_resp_err_t code = rd_kafka_unsubscribe(session->client);
+
+    session->given_up = true;
+    if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
+        log_warning("ingest", "cannot leave the consumer group: %s", rd_kafka_err2str(code));
 }
 
 /* Closing gives every partition back through on_rebalance. A consumer that was never assigned

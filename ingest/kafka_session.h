@@ -58,6 +58,9 @@ int kafka_session_new(const struct kafka_session_options *options, struct kafka_
                       struct error *error);
 /** After kafka_session_leave. NULL is allowed. */
 void kafka_session_delete(struct kafka_session *session);
+/** Leaves the group while the session goes on: polls give every partition back through the events. A static
+ * member leaves, too. */
+void kafka_session_give_up(struct kafka_session *session);
 /** Leaves the group: gives every partition back through the events. */
 void kafka_session_leave(struct kafka_session *session);
 

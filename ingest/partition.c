@@ -656,7 +656,7 @@ void partition_drain(struct partition *partition, int64_t limit_ns)
     partition_settle(partition);
 }
 
-void partition_close(struct partition *partition, bool lost, bool stopping)
+void partition_close(struct partition *partition, bool lost, enum partition_shard_fate fate)
 {
     const struct ingest_host *host = partition->context->host;
     struct store_shard *shard = partition->lane.shard;
@@ -670,9 +670,14 @@ void partition_close(struct partition *partition, bool lost, bool stopping)
     lane_stop(&partition->lane);
     /* Now: an append that was under way has become durable, and the offset counts it. */
     log_info("ingest", PARTITION_FORMAT " %s at offset %lld", PARTITION_NAME(&partition->name),
-             lost ? "lost" : "given back", (long long)partition->lane.durable.next_offset);
-    if (shard && lost && !stopping)
+             lost                        ? "lost"
+             : fate == SHARD_HANDED_OVER ? "handed over"
+                                         : "given back",
+             (long long)partition->lane.durable.next_offset);
+    if (shard && fate == SHARD_KEPT)
         store_registry_unclaim(partition->context->registry, shard);
+    else if (shard && fate == SHARD_HANDED_OVER)
+        store_registry_hand_over(partition->context->registry, shard);
     else if (shard)
         store_registry_close(partition->context->registry, shard, flush);
     if (host->partition_left)

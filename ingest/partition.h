@@ -166,8 +166,15 @@ int partition_resume_stopped(struct partition *partition, enum ingest_resume how
 
 /** DRAINING: up to `limit_ns` to make durable what was read. */
 void partition_drain(struct partition *partition, int64_t limit_ns);
-/** Closes the shard (or leaves it open for searches when the partition is lost), deletes it. */
-void partition_close(struct partition *partition, bool lost, bool stopping);
+/* What becomes of the shard of a partition that goes. */
+enum partition_shard_fate {
+    SHARD_CLOSED,
+    SHARD_KEPT,        /* searched until it is known whose it is */
+    SHARD_HANDED_OVER, /* searched, as complete as it is, until its next owner has it */
+};
+
+/** Leaves the shard to its fate, deletes the partition. `lost`: it was not drained. */
+void partition_close(struct partition *partition, bool lost, enum partition_shard_fate fate);
 
 /** Publishes next offset and timestamp for other threads. */
 void partition_publish(struct partition *partition);

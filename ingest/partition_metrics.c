@@ -1,10 +1,30 @@
 #include "ingest/partition_metrics.h"
 
+#include <string.h>
+
+#include "ingest/duplicate_ids.h"
+
 static const char *const wait_names[] = {
     [WAIT_NONE] = "",       [WAIT_DEAD_LETTERS] = "dead_letters",
     [WAIT_STORE] = "store", [WAIT_SPACE] = "space",
     [WAIT_CLOCK] = "clock",
 };
+
+const char *const record_reject_reasons[] = {
+    "collection", "dimension", "format", "future", "id",  "late",   "memory",      "not_finite",
+    "payload",    "size",      "syntax", "time",   "ttl", "vector", "zero_vector",
+};
+const size_t record_reject_reason_count =
+    sizeof(record_reject_reasons) / sizeof(record_reject_reasons[0]);
+
+bool record_reject_reason_known(const char *reason)
+{
+    size_t i = 0;
+
+    while (i < record_reject_reason_count && strcmp(record_reject_reasons[i], reason) != 0)
+        i++;
+    return i < record_reject_reason_count;
+}
 
 static struct metric *late(const struct partition_metrics *series, const char *outcome)
 {
@@ -13,6 +33,14 @@ static struct metric *late(const struct partition_metrics *series, const char *o
     return metrics_counter(
         series->registry, "windrow_records_late_total",
         "Records behind the watermark or already expired, by what became of them", labels, 2);
+}
+
+static struct metric *rejected(const struct partition_metrics *series, const char *reason)
+{
+    struct metric_label labels[] = {{"collection", series->collection}, {"reason", reason}};
+
+    return metrics_counter(series->registry, "windrow_records_rejected_total",
+                           "Records that could not be stored", labels, 2);
 }
 
 void partition_metrics_create(struct partition_metrics *series, struct metrics *registry,
@@ -29,6 +57,11 @@ void partition_metrics_create(struct partition_metrics *series, struct metrics *
         "Records of a batch that a later one of the same id in it replaced", labels, 2);
     series->deleted = metrics_counter(registry, "windrow_records_deleted_total",
                                       "Tombstones made durable", labels, 2);
+    series->unmet =
+        metrics_counter(registry, "windrow_records_unmet_total",
+                        "Records that expected another version of their id than there was, and "
+                        "were not stored",
+                        labels, 2);
     series->late_accepted = late(series, "accepted");
     series->late_dropped = late(series, "dropped");
     series->late_dead_letter = late(series, "dead_letter");
@@ -61,6 +94,9 @@ void partition_metrics_create(struct partition_metrics *series, struct metrics *
         metrics_histogram(registry, "windrow_freshness_seconds", "Kafka timestamp to searchable",
                           labels, 1, metrics_seconds_bounds, metrics_seconds_bound_count);
     metric_set(series->stopped, 0);
+    for (size_t i = 0; i < record_reject_reason_count; i++)
+        (void)rejected(series, record_reject_reasons[i]);
+    (void)duplicate_ids_metric(registry, series->collection);
     for (enum wait_reason why = WAIT_NONE + 1; why < WAIT_COUNT; why++) {
         struct metric_label with_reason[] = {labels[0], labels[1], {"reason", wait_names[why]}};
         series->waiting[why] = metrics_gauge(
@@ -91,9 +127,5 @@ void partition_metrics_wait(const struct partition_metrics *series, enum wait_re
 void partition_metrics_rejected(const struct partition_metrics *series, const char *reason,
                                 size_t count)
 {
-    struct metric_label labels[] = {{"collection", series->collection}, {"reason", reason}};
-
-    metric_add(metrics_counter(series->registry, "windrow_records_rejected_total",
-                               "Records that could not be stored", labels, 2),
-               (double)count);
+    metric_add(rejected(series, reason), (double)count);
 }

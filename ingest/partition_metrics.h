@@ -19,13 +19,20 @@ enum wait_reason {
 struct partition_metrics {
     struct metrics *registry;
     const char *collection;
-    struct metric *ingested, *superseded, *deleted;
+    struct metric *ingested, *superseded, *deleted, *unmet;
     struct metric *late_accepted, *late_dropped, *late_dead_letter, *expired;
     struct metric *lag_records, *lag_seconds, *watermark, *stalled, *stopped;
     struct metric *next_offset, *begin_offset, *end_offset;
     struct metric *waiting[WAIT_COUNT]; /* WAIT_NONE has none */
     struct metric *freshness;
 };
+
+/* Why a record may become a dead letter: the labels `reason` of windrow_records_rejected_total and
+ * windrow_dead_letters_total. There are no others. */
+extern const char *const record_reject_reasons[];
+extern const size_t record_reject_reason_count;
+
+bool record_reject_reason_known(const char *reason);
 
 void partition_metrics_create(struct partition_metrics *series, struct metrics *registry,
                               const struct topic_partition *name);

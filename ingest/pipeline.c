@@ -37,6 +37,7 @@ int pipeline_create(struct pipeline *pipeline, const struct ingest_options *opti
     *pipeline = (struct pipeline){.duplicates = {.registry = options->registry,
                                                  .metrics = options->metrics,
                                                  .io = options->io},
+                                  .host = options->host,
                                   .io = options->io,
                                   .wall = options->wall,
                                   .decoders = decode_pool_new(options->config->decode_threads),
@@ -210,6 +211,16 @@ static bool bury(struct lane *lane, const rd_kafka_message_t *message,
     record_group_reject(lane->group, reason, source->value_bytes);
     record_group_refuse(lane->group, message->offset, reason);
     dead_letters_send(lane->pipeline->letters, lane->ticket, &letter);
+    if (lane->pipeline->host.buried)
+        lane->pipeline->host.buried(
+            lane->pipeline->host.context,
+            &(struct ingest_bad_record){.topic = rd_kafka_topic_name(message->rkt),
+                                        .partition = message->partition,
+                                        .offset = message->offset,
+                                        .reason = reason,
+                                        .text = text,
+                                        .value = source->value,
+                                        .value_bytes = source->value_bytes});
     return true;
 }
 
@@ -562,7 +573,7 @@ static void append_done(struct lane *lane)
 {
     struct record_group *group = lane->sent;
 
-    record_group_count(group, lane->metrics, lane->job.done_wall_ms);
+    record_group_count(group, &lane->job.unmet, lane->metrics, lane->job.done_wall_ms);
     lane->durable.next_offset = group->next_offset;
     lane->durable.topic = group->topic;
     lane->durable.watermark_ms = group->clock.watermark_ms;
@@ -636,7 +647,8 @@ static void submit(struct lane *lane)
                                            .topic = group->topic,
                                            .clock = store_clock_of(&group->clock),
                                            .refusals = group->refusals,
-                                           .refusal_count = refusal_count};
+                                           .refusal_count = refusal_count,
+                                           .unmet = &lane->job.unmet};
     append_pool_submit(lane->pipeline->appends, &lane->job);
 }
 

@@ -43,6 +43,7 @@ struct pipeline {
     struct io *wall; /* its wall clock may be ahead of io's */
     struct decode_pool *decoders;
     struct append_pool *appends;
+    struct ingest_host host;
     struct dead_letters *letters; /* NULL: partitions stop at a bad record instead */
     /* Sleeps until an append is done, a letter is acknowledged or `limit_ns` have passed. */
     void (*sleep)(void *context, int64_t limit_ns);

@@ -15,11 +15,13 @@
 
 #include "base/logger.h"
 #include "base/memory.h"
+#include "ingest/decode/decode.h"
 #include "ingest/ingest.h"
 #include "ingest/kafka_conf.h"
 #include "ingest/kafka_stats.h"
 
 enum { QUEUE_WAIT_MS = 10000, QUEUE_ROUND_MS = 20, CREATE_TIMEOUT_MS = 15000, PURGE_ROUNDS = 250 };
+enum { EXPECTS_BYTES = 48 };
 
 struct ingest_producer {
     const struct config *config;
@@ -176,20 +178,59 @@ static int replace_client(struct ingest_producer *producer, struct error *error)
     return code;
 }
 
+/* As DECODE_EXPECTS_HEADER has it. */
+static int format_expects(const struct ingest_outgoing *message, char text[EXPECTS_BYTES])
+{
+    int length = message->expected_offset == STORE_EXPECT_NONE
+                     ? snprintf(text, EXPECTS_BYTES, "none")
+                     : snprintf(text, EXPECTS_BYTES, "%lld", (long long)message->expected_offset);
+
+    if (message->read_at >= 0)
+        length += snprintf(text + length, (size_t)(EXPECTS_BYTES - length), "/%lld",
+                           (long long)message->read_at);
+    return length;
+}
+
+static rd_kafka_resp_err_t produce_once(struct ingest_producer *producer,
+                                        const struct ingest_outgoing *message,
+                                        struct delivery *delivery)
+{
+    char expects[EXPECTS_BYTES];
+    rd_kafka_error_t *error;
+    rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR_NO_ERROR;
+    rd_kafka_vu_t parts[] = {
+        {.vtype = RD_KAFKA_VTYPE_TOPIC, .u.cstr = message->topic},
+        {.vtype = RD_KAFKA_VTYPE_PARTITION, .u.i32 = message->partition},
+        {.vtype = RD_KAFKA_VTYPE_KEY,
+         .u.mem = {(void *)(uintptr_t)message->key, message->key_bytes}},
+        {.vtype = RD_KAFKA_VTYPE_VALUE,
+         .u.mem = {(void *)(uintptr_t)message->value, message->value_bytes}},
+        {.vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = RD_KAFKA_MSG_F_COPY},
+        {.vtype = RD_KAFKA_VTYPE_TIMESTAMP,
+         .u.i64 = message->timestamp_ms < 0 ? 0 : message->timestamp_ms},
+        {.vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = delivery},
+        {.vtype = RD_KAFKA_VTYPE_HEADER, .u.header = {DECODE_EXPECTS_HEADER, expects, 0}},
+    };
+    size_t count = sizeof(parts) / sizeof(parts[0]);
+
+    if (message->expects)
+        parts[count - 1].u.header.size = format_expects(message, expects);
+    else
+        count--;
+    error = rd_kafka_produceva(producer->client, parts, count);
+    if (error)
+        code = rd_kafka_error_code(error);
+    rd_kafka_error_destroy(error);
+    return code;
+}
+
 static rd_kafka_resp_err_t produce(struct ingest_producer *producer,
                                    const struct ingest_outgoing *message, struct delivery *delivery)
 {
     rd_kafka_resp_err_t code;
 
     for (int waited_ms = 0;; waited_ms += QUEUE_ROUND_MS) {
-        code = rd_kafka_producev(
-            producer->client, RD_KAFKA_V_TOPIC(message->topic),
-            RD_KAFKA_V_PARTITION(message->partition),
-            RD_KAFKA_V_KEY(message->key, message->key_bytes),
-            RD_KAFKA_V_VALUE((void *)(uintptr_t)message->value, message->value_bytes),
-            RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
-            RD_KAFKA_V_TIMESTAMP(message->timestamp_ms < 0 ? 0 : message->timestamp_ms),
-            RD_KAFKA_V_OPAQUE(delivery), RD_KAFKA_V_END);
+        code = produce_once(producer, message, delivery);
         if (code != RD_KAFKA_RESP_ERR__QUEUE_FULL || waited_ms >= QUEUE_WAIT_MS)
             return code;
         (void)rd_kafka_poll(producer->client, QUEUE_ROUND_MS);

@@ -42,6 +42,7 @@ void record_group_reject(struct record_group *group, const char *reason, size_t 
     struct record_outcomes *outcomes = &group->outcomes;
     size_t i = 0;
 
+    assert(record_reject_reason_known(reason));
     while (i < outcomes->reason_count && strcmp(outcomes->rejects[i].reason, reason) != 0)
         i++;
     assert(i < REJECT_REASONS_MAX);
@@ -94,8 +95,8 @@ static size_t superseded_count(struct store_record *records, size_t count)
     return superseded;
 }
 
-void record_group_count(struct record_group *group, const struct partition_metrics *series,
-                        int64_t wall_ms)
+void record_group_count(struct record_group *group, const struct store_unmet *unmet,
+                        const struct partition_metrics *series, int64_t wall_ms)
 {
     const struct record_outcomes *outcomes = &group->outcomes;
     size_t deleted = 0;
@@ -108,9 +109,11 @@ void record_group_count(struct record_group *group, const struct partition_metri
             metric_observe(series->freshness, age_ms > 0 ? (double)age_ms / 1e3 : 0);
     }
     superseded = superseded_count(group->records, group->record_count);
-    metric_add(series->deleted, (double)deleted);
+    metric_add(series->deleted, (double)(deleted - unmet->deletes));
     metric_add(series->superseded, (double)superseded);
-    metric_add(series->ingested, (double)(group->record_count - deleted - superseded));
+    metric_add(series->unmet, (double)unmet->records);
+    metric_add(series->ingested, (double)(group->record_count - deleted - superseded -
+                                          (unmet->records - unmet->deletes)));
     metric_add(series->late_accepted, (double)outcomes->late_accepted);
     metric_add(series->late_dropped, (double)outcomes->late_dropped);
     metric_add(series->late_dead_letter, (double)outcomes->late_dead_letter);

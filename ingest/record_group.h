@@ -60,9 +60,10 @@ void record_group_reject(struct record_group *group, const char *reason, size_t 
 void record_group_set_last(struct record_group *group, rd_kafka_message_t *message);
 bool record_group_full(const struct record_group *group);
 
-/** The group became durable at `wall_ms`: counts it. Its records may change places. */
-void record_group_count(struct record_group *group, const struct partition_metrics *series,
-                        int64_t wall_ms);
+/** The group became durable at `wall_ms`, but for what is `unmet`: counts it. Its records may change
+ * places. */
+void record_group_count(struct record_group *group, const struct store_unmet *unmet,
+                        const struct partition_metrics *series, int64_t wall_ms);
 /** Empties it; tasks go back to the pool. */
 void record_group_clear(struct record_group *group, struct decode_pool *decoders);
 void record_group_destroy(struct record_group *group, struct decode_pool *decoders);

@@ -2,7 +2,8 @@
  *
  * A client of its own with the partition assigned by hand: it joins no group and commits nothing.
  * The range ends where the next message lies behind it, or at the partition's end (control records
- * and aborted transactions take offsets that are never delivered). */
+ * and aborted transactions take offsets that are never delivered). Reading begins earlier, for the
+ * records that expect a version: recent_ids.h. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,6 +11,7 @@
 #include "ingest/decode_pool.h"
 #include "ingest/ingest.h"
 #include "ingest/kafka_conf.h"
+#include "ingest/recent_ids.h"
 #include "ingest/topic_fingerprint.h"
 #include "ingest/topics.h"
 #include "twcs/compaction/compaction.h"
@@ -24,6 +26,8 @@ struct replay_job {
     struct topic_partition name;
     struct twcs_policy policy;
     struct twcs_clock clock; /* as it was when the messages came, as far as they tell */
+    struct recent_ids recent;
+    int64_t begin_offset; /* of reading: at or before the range */
     int64_t next_offset;
     struct arena arena;
     struct store_record *records; /* of one message that were taken */
@@ -42,7 +46,7 @@ static int open_client(struct replay_job *job, struct error *error)
     return code;
 }
 
-static int check_range(const struct replay_job *job, struct error *error)
+static int check_range(struct replay_job *job, struct error *error)
 {
     const struct ingest_replay *replay = job->replay;
     int64_t low = -1, high = -1;
@@ -64,6 +68,9 @@ static int check_range(const struct replay_job *job, struct error *error)
                          "topic recreated?)",
                          job->name.topic, job->name.number, (long long)replay->to_offset,
                          (long long)high);
+    job->begin_offset = replay->from_offset - DECODE_EXPECTS_DISTANCE_MAX;
+    if (job->begin_offset < low)
+        job->begin_offset = low;
     return 0;
 }
 
@@ -73,7 +80,7 @@ static int assign(const struct replay_job *job, struct error *error)
     rd_kafka_resp_err_t code;
 
     rd_kafka_topic_partition_list_add(list, job->name.topic, job->name.number)->offset =
-        job->replay->from_offset;
+        job->begin_offset;
     code = rd_kafka_assign(job->client, list);
     rd_kafka_topic_partition_list_destroy(list);
     return code == RD_KAFKA_RESP_ERR_NO_ERROR
@@ -86,12 +93,12 @@ static int assign(const struct replay_job *job, struct error *error)
 static bool was_taken(struct replay_job *job, const struct store_record *record, int64_t wall_ms)
 {
     if (record->is_delete)
-        return true;
+        return recent_ids_take(&job->recent, record);
     switch (twcs_judge(&job->policy, &job->clock, record->event_time_ms, record->ttl_ms)) {
     case TWCS_ACCEPT:
     case TWCS_ACCEPT_LATE:
         twcs_clock_observe(&job->clock, record->event_time_ms, wall_ms);
-        return true;
+        return recent_ids_take(&job->recent, record);
     case TWCS_DROP_LATE:
     case TWCS_DEAD_LETTER_LATE:
     case TWCS_EXPIRED:
@@ -138,6 +145,8 @@ static int take_message(struct replay_job *job, const rd_kafka_message_t *messag
     for (size_t i = 0; i < decoded.record_count; i++)
         if (was_taken(job, &decoded.records[i], job->clock.safe_wall_ms))
             job->records[count++] = decoded.records[i];
+    if (message->offset < job->replay->from_offset)
+        return 0;
     job->next_offset = message->offset + 1;
     return job->take(job->context, job->records, count, job->next_offset, error);
 }
@@ -205,6 +214,7 @@ int ingest_replay(const struct ingest_replay *replay, ingest_replay_function tak
                              .context = context,
                              .policy = compaction_policy(replay->collection),
                              .clock = {.watermark_ms = TWCS_NO_TIME},
+                             .recent = {.distance = DECODE_EXPECTS_DISTANCE_MAX},
                              .next_offset = replay->from_offset};
     int code;
 
@@ -225,6 +235,7 @@ int ingest_replay(const struct ingest_replay *replay, ingest_replay_function tak
         rd_kafka_destroy(job.client);
     }
     free(job.records);
+    recent_ids_destroy(&job.recent);
     arena_destroy(&job.arena);
     return code;
 }

@@ -1,6 +1,6 @@
 /* Append: a group of records becomes one frame, durable, then rows, then visible.
  *
- *     plan     which records count (of one id and offset the last), how large the frame is
+ *     plan     which records count (of one id and offset the last; expect.c), how large the frame is
  *     room     quota; a log file and memtable with space, or a rotation
  *     write    build the frame in the memtable's buffer, write it to the log file
  *     apply    rows into the memtable; the versions they replace are marked dead at their offset
@@ -578,7 +578,8 @@ void append_publish(struct store_shard *shard, int64_t next_offset,
 /* All that can fail comes before the end of write_frame. After it the group is durable and the rest
  * may not fail: rows have their memory (memtable_reserve_rows), masks abort without. */
 static int append_group(struct store_shard *shard, const struct store_group *group,
-                        const uint32_t *indices, uint32_t count, struct error *error)
+                        const uint32_t *indices, uint32_t count,
+                        const struct expect_refused *refused, struct error *error)
 {
     struct log_frame_layout layout;
     struct log_frame frame;
@@ -602,7 +603,8 @@ static int append_group(struct store_shard *shard, const struct store_group *gro
     append_apply_frame(shard, active, atomic_load(&shard->versions.current), &frame,
                        io_wall_ms(shard->io));
     shard->writer.next_sequence++;
-    refusals_note(shard, group);
+    refusals_note(shard, group->refusals, group->refusal_count);
+    refusals_note(shard, refused->list, refused->count);
     append_publish(shard, group->next_offset, &active->topic, &group->clock);
     before = atomic_exchange_explicit(&shard->writer.active_bytes, active->accounted_bytes,
                                       memory_order_relaxed);
@@ -618,6 +620,7 @@ static int append_group(struct store_shard *shard, const struct store_group *gro
 int store_shard_append(struct store_shard *shard, const struct store_group *group,
                        struct error *error)
 {
+    struct expect_refused refused = {0};
     uint32_t *indices = NULL;
     uint32_t count = 0;
     int code;
@@ -631,12 +634,15 @@ int store_shard_append(struct store_shard *shard, const struct store_group *grou
         code = check_cap(shard, group, error);
     if (code == 0) {
         indices = choose_records(group, &count);
-        code = indices ? append_group(shard, group, indices, count, error)
+        code = indices ? expect_check(shard, group, indices, &count, &refused, error)
                        : error_set(error, ERROR_MEMORY, "no memory for a group of %zu records",
                                    group->record_count);
+        if (code == 0)
+            code = append_group(shard, group, indices, count, &refused, error);
         (void)shard_check_stop(shard, code, error);
     }
     free(indices);
+    free(refused.list);
     pthread_mutex_unlock(&shard->writer.lock);
     shard_appended(shard, code == 0);
     if (code != 0)

@@ -95,9 +95,12 @@ static void add_sstable(struct describe_job *job, const struct version_entry *en
     window->total_bytes += file.bytes + mask_bytes + file.segment.bytes;
     window->live_rows += file.rows - masked;
     widen(window, file.min_event_ms, file.max_event_ms);
-    job->info->total_bytes += sstable->info.index_bytes + mask_bytes + file.segment.bytes;
-    if (sstable->description.kind == TABLE_RUN) /* a chunk's vectors count with the log files */
-        job->info->total_bytes += sstable->info.vector_bytes;
+    job->info->bytes[STORE_BYTES_MASK] += mask_bytes;
+    job->info->bytes[STORE_BYTES_SEGMENT] += file.segment.bytes;
+    if (sstable->description.kind == TABLE_RUN)
+        job->info->bytes[STORE_BYTES_RUN] += file.bytes;
+    else /* a chunk's vectors count with the log files */
+        job->info->bytes[STORE_BYTES_CHUNK] += sstable->info.index_bytes;
     if (!sstable->sealed) {
         window->chunks[window->chunk_count++] = file;
         return;
@@ -214,7 +217,7 @@ static void read_committed(struct describe_job *job)
 
     pthread_mutex_lock(&shard->commit.lock);
     for (size_t i = 0; i < shard->damages.count; i++)
-        job->info->total_bytes += shard->damages.items[i].bytes;
+        job->info->bytes[STORE_BYTES_DAMAGED] += shard->damages.items[i].bytes;
     job->flushed_offset = shard->commit.flushed_offset;
     add_damages(job);
     pthread_mutex_unlock(&shard->commit.lock);
@@ -303,12 +306,54 @@ void store_shard_describe(struct store_shard *shard, struct arena *arena,
     if (info->window_count > 0)
         qsort(info->windows, info->window_count, sizeof(*info->windows), compare_windows);
     info->log_bytes = atomic_load_explicit(&shard->logs.bytes, memory_order_relaxed);
-    info->total_bytes += info->log_bytes + manifest_bytes(shard->manifest) + garbage_bytes(shard) +
-                         pending_bytes(shard);
+    info->bytes[STORE_BYTES_LOG] = info->log_bytes;
+    info->bytes[STORE_BYTES_MANIFEST] = manifest_bytes(shard->manifest);
+    info->bytes[STORE_BYTES_PINNED] = garbage_bytes(shard);
+    info->bytes[STORE_BYTES_TEMPORARY] = pending_bytes(shard);
+    for (size_t i = 0; i < STORE_BYTES_COUNT; i++)
+        info->total_bytes += info->bytes[i];
+    info->immutable_memtables =
+        version->memtable_count > 0 ? (uint32_t)version->memtable_count - 1 : 0;
     info->next_offset = store_shard_next_offset(shard);
     info->clock = store_shard_clock(shard);
     set_ratios(shard, info, version);
     version_unref(version);
+}
+
+const char *store_bytes_kind_name(enum store_bytes_kind kind)
+{
+    static const char *const names[STORE_BYTES_COUNT] = {
+        [STORE_BYTES_LOG] = "log",         [STORE_BYTES_CHUNK] = "chunk",
+        [STORE_BYTES_RUN] = "run",         [STORE_BYTES_MASK] = "mask",
+        [STORE_BYTES_SEGMENT] = "segment", [STORE_BYTES_MANIFEST] = "manifest",
+        [STORE_BYTES_PINNED] = "pinned",   [STORE_BYTES_TEMPORARY] = "temporary",
+        [STORE_BYTES_DAMAGED] = "damaged",
+    };
+
+    return names[kind];
+}
+
+void store_memory_describe(struct store *store, struct store_memory_info *info)
+{
+    struct store_memory *memory = &store->memory;
+    uint64_t used = atomic_load_explicit(&memory->used_bytes, memory_order_relaxed);
+
+    pthread_mutex_lock(&memory->lock);
+    info->buffer_bytes = memory->buffer_count * memory->buffer_bytes;
+    pthread_mutex_unlock(&memory->lock);
+    info->memtable_bytes = used > info->buffer_bytes ? used - info->buffer_bytes : 0;
+    info->decoded_bytes = atomic_load_explicit(&memory->decoded_bytes, memory_order_relaxed);
+    info->max_bytes = memory->max_bytes;
+}
+
+uint64_t store_decoded_blocks(void)
+{
+    return table_decoded_blocks();
+}
+
+uint64_t store_damaged_blocks(void)
+{
+    return table_damaged_blocks();
 }
 
 const char *store_window_state(const struct store_window_info *window)

@@ -163,6 +163,8 @@ int store_shard_open(struct store *store, const struct store_shard_options *opti
         manifest_count_bytes(shard->manifest, shard->metrics.bytes_manifest);
         code = recovery_run(shard, error);
     }
+    if (code == 0)
+        refusals_begin(shard, store_shard_next_offset(shard));
     if (code != 0) {
         error_wrap(error, "%s/%s: open", options->collection, options->name);
         shard_metrics_remove(&shard->metrics);

@@ -21,6 +21,18 @@ void append_publish(struct store_shard *shard, int64_t next_offset,
 /** Makes the active memtable immutable. Under the append lock. */
 void append_rotate(struct store_shard *shard);
 
+/* expect.c */
+
+struct expect_refused {
+    struct store_refusal *list; /* malloc'ed, NULL: none */
+    size_t count;
+};
+
+/** Takes the records out of indices[0..*count) that expect another version of their id than the one
+ * that lives, and says so in group->unmet. Under the append lock. */
+int expect_check(struct store_shard *shard, const struct store_group *group, uint32_t *indices,
+                 uint32_t *count, struct expect_refused *refused, struct error *error);
+
 /* flush.c */
 
 /** Rotates the memtable and flushes all that are immutable. Takes the flush lock. */

@@ -277,6 +277,7 @@ static int append_to_shadow(struct store_rebuild *rebuild, const struct store_re
             return error_set(error, ERROR_INVALID, "the message has too many records");
         for (size_t i = 0; i < size; i++) {
             changed[i] = records[done + i];
+            changed[i].expects = false; /* whoever gives it knows that it counted */
             if (!changed[i].is_delete &&
                 memtable_window_start(changed[i].event_time_ms, rebuild->length_ms) !=
                     rebuild->start_ms) {

@@ -6,17 +6,33 @@
 #include "base/memory.h"
 #include "store/shard.h"
 
-void refusals_note(struct store_shard *shard, const struct store_group *group)
+void refusals_begin(struct store_shard *shard, int64_t next_offset)
+{
+    shard->refusals.known_from = next_offset;
+}
+
+/* Under the lock. The one that it takes the place of is forgotten. */
+static void note(struct shard_refusals *refusals, struct store_refusal refusal)
+{
+    struct store_refusal *place = &refusals->ring[refusals->count % STORE_REFUSALS_MAX];
+
+    if (refusals->count >= STORE_REFUSALS_MAX && place->offset >= refusals->known_from)
+        refusals->known_from = place->offset + 1;
+    *place = refusal;
+    refusals->count++;
+}
+
+void refusals_note(struct store_shard *shard, const struct store_refusal *noted, size_t count)
 {
     struct shard_refusals *refusals = &shard->refusals;
 
-    if (group->refusal_count == 0)
+    if (count == 0)
         return;
     pthread_mutex_lock(&refusals->lock);
     if (!refusals->ring)
         refusals->ring = memory_new(STORE_REFUSALS_MAX, sizeof(*refusals->ring));
-    for (size_t i = 0; i < group->refusal_count; i++)
-        refusals->ring[refusals->count++ % STORE_REFUSALS_MAX] = group->refusals[i];
+    for (size_t i = 0; i < count; i++)
+        note(refusals, noted[i]);
     pthread_mutex_unlock(&refusals->lock);
 }
 
@@ -33,6 +49,8 @@ const char *store_shard_refusal(struct store_shard *shard, int64_t offset)
             &refusals->ring[(refusals->count - i) % STORE_REFUSALS_MAX];
         reason = one->offset == offset ? one->reason : NULL;
     }
+    if (!reason && offset < refusals->known_from)
+        reason = STORE_REFUSAL_UNKNOWN;
     pthread_mutex_unlock(&refusals->lock);
     return reason;
 }

@@ -40,6 +40,7 @@ struct registry_entry {
     unsigned leases;
     bool leaving; /* being closed: no new leases; the name is free again after it */
     bool claimed; /* Kafka assigned it to us */
+    bool handed_over;
     bool behind;
     /* Without it: */
     atomic_bool closing; /* long work on a lease stops when it sees this */
@@ -210,6 +211,7 @@ static void claim(struct store_registry *registry, struct registry_entry *entry,
 {
     if (claimed && !entry->claimed) {
         entry->claimed = true;
+        entry->handed_over = false;
         entry->behind = registry->options.expects_shards;
     }
     tell_changed(registry);
@@ -325,7 +327,7 @@ static void close_entry(struct store_registry *registry, struct registry_entry *
 static bool is_unclaimed(const struct registry_entry *entry, const void *unused)
 {
     (void)unused;
-    return !entry->claimed;
+    return !entry->claimed && !entry->handed_over;
 }
 
 static bool is_shard(const struct registry_entry *entry, const void *shard)
@@ -402,6 +404,18 @@ void store_registry_unclaim(struct store_registry *registry, struct store_shard 
     pthread_mutex_unlock(&registry->lock);
 }
 
+void store_registry_hand_over(struct store_registry *registry, struct store_shard *shard)
+{
+    pthread_mutex_lock(&registry->lock);
+    for (struct registry_entry *entry = registry->entries; entry; entry = entry->next)
+        if (entry->shard == shard) {
+            entry->claimed = false;
+            entry->handed_over = true;
+        }
+    tell_changed(registry);
+    pthread_mutex_unlock(&registry->lock);
+}
+
 void store_registry_close_unclaimed(struct store_registry *registry)
 {
     close_matching(registry, true, is_unclaimed, NULL);
@@ -452,7 +466,8 @@ static struct store_lease lease_of(struct registry_entry *entry)
     return (struct store_lease){.shard = entry->shard,
                                 .closing = &entry->closing,
                                 .token = entry,
-                                .behind = entry->behind || !entry->claimed};
+                                .behind = entry->behind || (!entry->claimed && !entry->handed_over),
+                                .handed_over = entry->handed_over};
 }
 
 static bool is_wanted(const struct registry_entry *entry, const char *collection)

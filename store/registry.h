@@ -48,6 +48,7 @@ struct store_lease {
     /* It may lack records that its Kafka partition has: nobody assigned it to this process, or it
      * has not yet read what was there when it came. */
     bool behind;
+    bool handed_over; /* see store_registry_hand_over */
 };
 
 /** Called after a shard was closed. */
@@ -101,6 +102,9 @@ int store_registry_claim(struct store_registry *registry,
                          struct store_shard **shard, struct error *error);
 /** The assignment no longer owns the shard, and its next owner is not known: it stays open. */
 void store_registry_unclaim(struct store_registry *registry, struct store_shard *shard);
+/** This process gave the shard up and stores nothing in it any more. It is searched on, as complete as it
+ * was, until somebody else has it and store_registry_close is called. */
+void store_registry_hand_over(struct store_registry *registry, struct store_shard *shard);
 
 /** Whether a claimed shard has yet to read what Kafka had when it came. Any thread. */
 void store_registry_set_behind(struct store_registry *registry, const char *collection,

@@ -75,11 +75,14 @@ struct shard_progress {
 struct shard_refusals {
     pthread_mutex_t lock;       /* a leaf */
     struct store_refusal *ring; /* NULL: nothing was refused */
+    int64_t known_from;         /* no refusal from this offset on is forgotten */
     size_t count;               /* ever */
 };
 
-/** Keeps the group's refusals, before its offsets are visible. */
-void refusals_note(struct store_shard *shard, const struct store_group *group);
+/** Nothing is known of what was refused before the shard was opened. */
+void refusals_begin(struct store_shard *shard, int64_t next_offset);
+/** Keeps a group's refusals, before its offsets are visible. */
+void refusals_note(struct store_shard *shard, const struct store_refusal *noted, size_t count);
 
 /* Counted by readers. */
 struct shard_snapshots {

@@ -195,6 +195,15 @@ int64_t store_row_offset(const struct store_source *source, uint32_t row)
     return ((const struct sstable *)source->inner)->offsets[row];
 }
 
+int64_t store_row_ttl_ms(const struct store_source *source, uint32_t row)
+{
+    const struct sstable *sstable = source->inner;
+
+    if (source->kind == STORE_SOURCE_MEMTABLE)
+        return memtable_row(source->inner, row)->ttl_ms;
+    return sstable->ttls ? sstable->ttls[row] : 0;
+}
+
 const uint8_t *store_row_key(const struct store_source *source, uint32_t row, size_t *key_bytes)
 {
     if (source->kind == STORE_SOURCE_MEMTABLE) {

@@ -130,7 +130,13 @@ struct store_record {
     const float *vector;    /* dim values; copied once, into the log buffer */
     const uint8_t *payload; /* a MessagePack map, or NULL for an empty one */
     uint32_t payload_bytes;
+    /* Stored only while `expected_offset` is the offset of the id's living version; STORE_EXPECT_NONE:
+     * while none lives. Otherwise the record is refused, as "superseded" or "exists". */
+    bool expects;
+    int64_t expected_offset;
 };
+
+enum { STORE_EXPECT_NONE = -1, STORE_EXPECT_NEVER = -2 }; /* the latter is always refused */
 
 /* Persisted with each group; the meaning is twcs's (struct twcs_clock). */
 struct store_clock {
@@ -164,6 +170,13 @@ struct store_group {
     struct store_clock clock;
     const struct store_refusal *refusals; /* below the next offset, in any order */
     size_t refusal_count;
+    struct store_unmet *unmet; /* filled; may be NULL */
+};
+
+/* Records of a group that were refused for what they expected. */
+struct store_unmet {
+    size_t records; /* deletes among them */
+    size_t deletes;
 };
 
 /** Appends one group: durable under the shard's mode and visible when this returns 0. All of it or
@@ -176,8 +189,12 @@ int store_shard_append(struct store_shard *shard, const struct store_group *grou
 
 enum { STORE_REFUSALS_MAX = 4096 };
 
+/* What is told about an offset whose refusal may be forgotten. */
+#define STORE_REFUSAL_UNKNOWN "unknown"
+
 /** Why the record at a visible offset was not stored; NULL: it was. The last STORE_REFUSALS_MAX of
- * the shard since it was opened are known. Any thread with a lease. */
+ * the shard since it was opened are known; before those it is STORE_REFUSAL_UNKNOWN. Any thread with
+ * a lease. */
 const char *store_shard_refusal(struct store_shard *shard, int64_t offset);
 
 /** Next offset to read from Kafka; -1 when nothing was ever stored. Any thread, lock-free. */
@@ -299,10 +316,29 @@ struct store_damage_info {
     int64_t start_ms, length_ms;
 };
 
+/* What the files of a shard take on the disk. */
+enum store_bytes_kind {
+    STORE_BYTES_LOG,     /* vectors of chunks and of memtables */
+    STORE_BYTES_CHUNK,   /* their indexes, ids and payloads */
+    STORE_BYTES_RUN,     /* sealed and merged */
+    STORE_BYTES_MASK,    /* which rows died */
+    STORE_BYTES_SEGMENT, /* indexes */
+    STORE_BYTES_MANIFEST,
+    STORE_BYTES_PINNED,    /* dropped, and still read by a search, a build or a backup */
+    STORE_BYTES_TEMPORARY, /* being written */
+    STORE_BYTES_DAMAGED,   /* of windows that are left out of answers */
+    STORE_BYTES_COUNT
+};
+
+/** "log", "chunk", ... */
+const char *store_bytes_kind_name(enum store_bytes_kind kind);
+
 struct store_shard_info {
     struct store_window_info *windows; /* ascending by start */
     size_t window_count;
-    uint64_t total_bytes; /* logs, chunks, runs, masks, segments, manifests, temporary files */
+    uint64_t bytes[STORE_BYTES_COUNT];
+    uint64_t total_bytes;         /* all of them */
+    uint32_t immutable_memtables; /* full ones that a flush has yet to write */
     struct store_damage_info *damages;
     size_t damage_count;
     uint64_t memtable_bytes;
@@ -313,6 +349,17 @@ struct store_shard_info {
 
 /** "open", "sealing", "sealed", or "indexed" once a segment hangs on the run. */
 const char *store_window_state(const struct store_window_info *window);
+
+/* Memory that the shards of a store share; store.memory_max_bytes bounds their sum. */
+struct store_memory_info {
+    uint64_t memtable_bytes, buffer_bytes, decoded_bytes, max_bytes;
+};
+
+void store_memory_describe(struct store *store, struct store_memory_info *info);
+/** Blocks of packed runs that this process has decoded because a search asked for them. */
+uint64_t store_decoded_blocks(void);
+/** How often this process has found a block of a table damaged. */
+uint64_t store_damaged_blocks(void);
 
 /** A description at this instant, allocated in `arena`. Any thread. */
 void store_shard_describe(struct store_shard *shard, struct arena *arena,
@@ -392,7 +439,8 @@ struct store_rebuild;
 int store_rebuild_begin(struct store_shard *shard, int64_t window_start_ms,
                         int64_t window_length_ms, struct store_rebuild **rebuild,
                         int64_t *from_offset, int64_t *to_offset, struct error *error);
-/** Records as they were appended to the shard, those of all windows. Everything below `next_offset`
+/** Records that the shard took when they were appended, those of all windows: what they expect is
+ * not looked at again. Everything below `next_offset`
  * has been given after it. */
 int store_rebuild_append(struct store_rebuild *rebuild, const struct store_record *records,
                          size_t count, int64_t next_offset, const atomic_bool *cancel,
@@ -474,6 +522,8 @@ bool store_row_visible(const struct store_snapshot *snapshot, const struct store
                        uint32_t row);
 int64_t store_row_event_time_ms(const struct store_source *source, uint32_t row);
 int64_t store_row_offset(const struct store_source *source, uint32_t row);
+/** The record's own TTL, 0: none. */
+int64_t store_row_ttl_ms(const struct store_source *source, uint32_t row);
 /** The key's bytes; valid until release. */
 const uint8_t *store_row_key(const struct store_source *source, uint32_t row, size_t *key_bytes);
 

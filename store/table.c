@@ -37,6 +37,13 @@ const char *table_column_name(enum table_column_id column)
     return names[column];
 }
 
+static _Atomic uint64_t damaged_blocks;
+
+uint64_t table_damaged_blocks(void)
+{
+    return atomic_load_explicit(&damaged_blocks, memory_order_relaxed);
+}
+
 int table_corrupt(const struct table *table, enum table_column_id column, uint32_t block,
                   struct error *error, const char *format, ...)
 {
@@ -48,6 +55,7 @@ int table_corrupt(const struct table *table, enum table_column_id column, uint32
     va_start(arguments, format);
     (void)vsnprintf(text, sizeof(text), format, arguments);
     va_end(arguments);
+    (void)atomic_fetch_add_explicit(&damaged_blocks, 1, memory_order_relaxed);
     if (block == UINT32_MAX)
         return error_set(error, ERROR_CORRUPT, "%s: %s: %s", map->path, table_column_name(column),
                          text);

@@ -165,4 +165,9 @@ int mask_read(struct io *io, const char *directory, uint64_t file_number, uint64
 void table_path(const char *directory, uint64_t file_number, const char *extension, char *out,
                 size_t out_bytes);
 
+/** Blocks of packed tables decoded for searches, and how often a block was found damaged: in all
+ * tables, since the process began. */
+uint64_t table_decoded_blocks(void);
+uint64_t table_damaged_blocks(void);
+
 #endif

@@ -131,6 +131,14 @@ static uint8_t *decoded_place(const struct table *table, const struct table_bloc
     return table->decoded + block->first_row * table->vector_size_bytes;
 }
 
+/* Hits are not counted: each row of each search would be one. */
+static _Atomic uint64_t decoded_blocks;
+
+uint64_t table_decoded_blocks(void)
+{
+    return atomic_load_explicit(&decoded_blocks, memory_order_relaxed);
+}
+
 static int make_ready(struct table *table, uint32_t index, struct error *error)
 {
     const struct table_block *block = vector_block(table, index);
@@ -149,6 +157,7 @@ static int make_ready(struct table *table, uint32_t index, struct error *error)
     if (!(atomic_load_explicit(word, memory_order_acquire) & bit)) {
         result = decode_block(table, index, (void *)decoded_place(table, block), error);
         if (result == 0) {
+            (void)atomic_fetch_add_explicit(&decoded_blocks, 1, memory_order_relaxed);
             count_decoded(table, block->raw_bytes);
             (void)atomic_fetch_or_explicit(word, bit, memory_order_release);
         }

@@ -40,6 +40,29 @@ void cluster_leave(struct cluster *cluster)
     members_leave(cluster->members);
 }
 
+int cluster_drain(struct cluster *cluster, struct error *error)
+{
+    const char *set = cluster->options.config->cluster_replica_set;
+
+    if (members_successors(cluster->members) == 0)
+        return error_set(error, ERROR_INVALID,
+                         "no other node of %s%s reads Kafka: nobody can take the shards over",
+                         set ? "replica set " : "this cluster", set ? set : "");
+    members_set_draining(cluster->members);
+    return 0;
+}
+
+size_t cluster_successors(struct cluster *cluster)
+{
+    return members_successors(cluster->members);
+}
+
+bool cluster_taken_over(struct cluster *cluster, const char *collection, const char *shard,
+                        int64_t next_offset)
+{
+    return members_taken_over(cluster->members, collection, shard, next_offset);
+}
+
 void cluster_close(struct cluster *cluster)
 {
     if (!cluster)
@@ -74,6 +97,7 @@ static void handle_query(struct http_request *request)
                                                .io = cluster->options.io,
                                                .timeout_ms = timeout_of(request),
                                                .pool = http_request_pool(request),
+                                               .describer = cluster->options.describer,
                                                .stop = &request->stop};
     struct buffer reply = {0};
     struct error error = {0};

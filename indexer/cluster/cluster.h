@@ -26,6 +26,7 @@ struct cluster_options {
     struct store_registry *registry;
     struct metrics *metrics;
     struct io *io;
+    const struct query_describer *describer; /* of the shards of this process; may be NULL */
 };
 
 /** Connects to NATS in the background; a server that does not answer is retried for ever. */
@@ -37,6 +38,14 @@ void cluster_add_routes(struct cluster *cluster, struct http_server *server);
 int cluster_announce(struct cluster *cluster, uint16_t port, struct error *error);
 /** Says goodbye: the others ask somebody else from now on. */
 void cluster_leave(struct cluster *cluster);
+/** Whether this process can hand its shards over: ERROR_INVALID with the reason when nobody is there for it. From
+ * then on it says that it drains. Any thread. */
+int cluster_drain(struct cluster *cluster, struct error *error);
+/** Other nodes that may take shards of this one over. Any thread. */
+size_t cluster_successors(struct cluster *cluster);
+/** Whether one of them serves the shard up to `next_offset` at least. Any thread. */
+bool cluster_taken_over(struct cluster *cluster, const char *collection, const char *shard,
+                        int64_t next_offset);
 /** The HTTP server must have stopped. NULL is allowed. */
 void cluster_close(struct cluster *cluster);
 

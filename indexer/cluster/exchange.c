@@ -575,6 +575,13 @@ static struct query_exchange *start(void *context, const struct query_peer_call 
     return exchange;
 }
 
+static int protocol(void *context)
+{
+    const struct exchanger *exchanger = context;
+
+    return members_protocol(exchanger->members);
+}
+
 static bool serves(void *context, const struct config_collection *collection, const char *shard)
 {
     struct exchanger *exchanger = context;
@@ -694,8 +701,11 @@ struct exchanger *exchanger_new(const struct cluster_options *options, struct me
 
     exchanger->options = *options;
     exchanger->members = members;
-    exchanger->peers = (struct query_peers){
-        .context = exchanger, .serves = serves, .start = start, .finish = finish};
+    exchanger->peers = (struct query_peers){.context = exchanger,
+                                            .serves = serves,
+                                            .protocol = protocol,
+                                            .start = start,
+                                            .finish = finish};
     exchanger->latency = latency_new();
     pthread_mutex_init(&exchanger->lock, NULL);
     make_metrics(exchanger);

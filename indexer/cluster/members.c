@@ -1,7 +1,9 @@
 #include "indexer/cluster/members.h"
 
+#include <inttypes.h>
 #include <netdb.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +15,9 @@
 #include "base/memory.h"
 #include "base/thread.h"
 #include "base/version.h"
+#include "indexer/cluster/announcement.h"
 #include "indexer/nats/connection.h"
+#include "indexer/query/query.h"
 
 enum {
     ANNOUNCE_MS = 1000,
@@ -33,6 +37,9 @@ struct node {
     uint64_t incarnation;
     int64_t heard_ns;
     bool same_host;
+    bool draining;    /* gives its shards up */
+    bool understands; /* requests of this process; else it is never asked */
+    int64_t oldest_protocol, protocol;
     struct doc roles;
     const struct doc *collections; /* an array, checked */
 };
@@ -53,6 +60,7 @@ struct members {
     struct nats_connection *connection;
     natsSubscription *subscription; /* of the connection's generation */
     uint64_t generation;
+    atomic_bool draining;
 
     pthread_mutex_t lock; /* of the nodes */
     struct node *nodes;
@@ -156,6 +164,29 @@ static const char *text_of(struct arena *arena, const struct doc *map, const cha
                : NULL;
 }
 
+static bool is_true(const struct doc *map, const char *key)
+{
+    const struct doc *found = doc_get(map, key);
+
+    return found && found->type == DOC_BOOL && found->boolean;
+}
+
+/* "protocol": [oldest, newest]. Nodes from before there was a second version do not say. */
+static bool read_protocol(const struct doc *range, struct node *node)
+{
+    node->oldest_protocol = node->protocol = 1;
+    if (range && (range->type != DOC_ARRAY || range->count != 2 ||
+                  range->items[0].type != DOC_INT || range->items[1].type != DOC_INT))
+        return false;
+    if (range) {
+        node->oldest_protocol = range->items[0].integer;
+        node->protocol = range->items[1].integer;
+    }
+    node->understands =
+        node->oldest_protocol <= QUERY_PROTOCOL && node->protocol >= QUERY_PROTOCOL_OLDEST;
+    return true;
+}
+
 /* What others do with an announcement is decided here: it is untrusted. */
 static enum outcome read_announcement(struct members *members, const struct doc *doc,
                                       struct node *node)
@@ -175,11 +206,12 @@ static enum outcome read_announcement(struct members *members, const struct doc 
     node->version = text_of(&node->arena, doc, "version");
     node->replica_set = text_of(&node->arena, doc, "replica_set");
     node->collections = doc_get(doc, "collections");
+    node->draining = is_true(doc, "draining");
     if (doc_get(doc, "roles"))
         node->roles = *doc_get(doc, "roles");
     if (!node->name || !node->address || strpbrk(node->address, "/ @?#") || !incarnation ||
         !doc_as_u64(incarnation, &node->incarnation) || !node->collections ||
-        node->collections->type != DOC_ARRAY)
+        !read_protocol(doc_get(doc, "protocol"), node) || node->collections->type != DOC_ARRAY)
         return MALFORMED;
     for (uint32_t i = 0; i < node->collections->count; i++)
         if (!is_collection(&node->collections->items[i]))
@@ -238,6 +270,12 @@ static enum outcome take_node(struct members *members, struct node *fresh, const
         remove_node(members, place);
     else if (!leaving)
         log_info("cluster", "node %s at %s is here", fresh->name, fresh->address);
+    if (!former && !leaving && !fresh->understands)
+        log_error("cluster",
+                  "node %s at %s is not asked: windrow %s understands requests of versions %" PRId64
+                  " to %" PRId64 ", this process those of %d to %d",
+                  fresh->name, fresh->address, fresh->version ? fresh->version : "?",
+                  fresh->oldest_protocol, fresh->protocol, QUERY_PROTOCOL_OLDEST, QUERY_PROTOCOL);
     if (leaving)
         log_info("cluster", "node %s at %s has left", fresh->name, fresh->address);
     if (!leaving && members->node_count < NODES_MAX) {
@@ -273,14 +311,12 @@ static void on_message(natsConnection *connection, natsSubscription *subscriptio
     if (doc_parse_msgpack(&fresh->arena, data, bytes, &announcement_limits, &doc, &error) == 0)
         outcome = read_announcement(members, &doc, fresh);
     if (outcome == TAKEN && fresh->incarnation != members->incarnation) {
-        const struct doc *leaving = doc_get(&doc, "leaving");
         fresh->same_host = on_this_host(members, fresh->address);
         fresh->heard_ns = io_monotonic_ns(members->options.io);
         if ((members->options.roles & CONFIG_ROLE_INGEST) == 0)
             learn_expected(members, fresh);
         pthread_mutex_lock(&members->lock);
-        outcome = take_node(members, fresh, doc_get(&doc, "node"),
-                            leaving && leaving->type == DOC_BOOL && leaving->boolean);
+        outcome = take_node(members, fresh, doc_get(&doc, "node"), is_true(&doc, "leaving"));
         kept = is_linked(members, fresh);
         pthread_mutex_unlock(&members->lock);
     }
@@ -294,95 +330,12 @@ static void on_message(natsConnection *connection, natsSubscription *subscriptio
 
 /* This process. */
 
-static struct doc list_of(const struct doc *items, size_t count)
+static struct announcement own(const struct members *members)
 {
-    return (struct doc){.type = DOC_ARRAY, .count = (uint32_t)count, .items = items};
-}
-
-static struct doc roles_of(unsigned roles, struct arena *arena)
-{
-    struct doc *items = doc_items(arena, 3);
-    uint32_t count = 0;
-
-    if (roles & CONFIG_ROLE_INGEST)
-        items[count++] = doc_string(arena, "ingest");
-    if (roles & CONFIG_ROLE_INDEXER)
-        items[count++] = doc_string(arena, "indexer");
-    if (roles & CONFIG_ROLE_QUERY)
-        items[count++] = doc_string(arena, "query");
-    return list_of(items, count);
-}
-
-/* What lacks records is not offered to others. */
-static struct doc own_shards(struct members *members, const char *collection, struct arena *arena)
-{
-    struct store_registry *registry = members->options.registry;
-    int64_t now_ms = io_wall_ms(members->options.io);
-    struct store_lease *leases;
-    size_t leased = store_registry_acquire(registry, collection, arena, &leases), count = 0;
-    struct doc *items = doc_items(arena, (uint32_t)leased);
-
-    for (size_t i = 0; i < leased; i++) {
-        struct store_snapshot *snapshot = store_snapshot_acquire(leases[i].shard, now_ms);
-        struct doc *fields = doc_items(arena, 3);
-        fields[0] = doc_string(arena, store_shard_name(leases[i].shard));
-        fields[1] = doc_integer(store_snapshot_next_offset(snapshot));
-        fields[2] = doc_integer(store_snapshot_watermark_ms(snapshot));
-        if (!leases[i].behind)
-            items[count++] = list_of(fields, 3);
-        store_snapshot_release(snapshot);
-        store_registry_release(registry, &leases[i]);
-    }
-    return list_of(items, count);
-}
-
-static struct doc own_expected(struct members *members, const char *collection, struct arena *arena)
-{
-    struct store_expected_shard *shards;
-    size_t count = store_registry_expected(members->options.registry, collection, arena, &shards);
-    struct doc *items = doc_items(arena, (uint32_t)count);
-
-    for (size_t i = 0; i < count; i++) {
-        struct doc *pair = doc_items(arena, 2);
-        pair[0] = doc_string(arena, shards[i].name);
-        pair[1] = doc_string(arena, shards[i].label);
-        items[i] = list_of(pair, 2);
-    }
-    return list_of(items, count);
-}
-
-static struct doc own_collections(struct members *members, struct arena *arena)
-{
-    const struct config *config = members->options.config;
-    struct doc *items = doc_items(arena, (uint32_t)config->collection_count);
-
-    for (size_t i = 0; i < config->collection_count; i++) {
-        const char *name = config->collections[i].name;
-        items[i] = doc_map(arena, 4);
-        doc_put(&items[i], "name", doc_string(arena, name));
-        doc_put(&items[i], "dim", doc_integer(config->collections[i].dim));
-        doc_put(&items[i], "shards", own_shards(members, name, arena));
-        doc_put(&items[i], "expected", own_expected(members, name, arena));
-    }
-    return list_of(items, config->collection_count);
-}
-
-static struct doc own_announcement(struct members *members, bool leaving, struct arena *arena)
-{
-    const struct config *config = members->options.config;
-    struct doc doc = doc_map(arena, 10);
-
-    doc_put(&doc, "v", doc_integer(MEMBERS_VERSION));
-    doc_put(&doc, "cluster", doc_string(arena, config->cluster_name));
-    doc_put(&doc, "node", doc_string(arena, config->node));
-    doc_put(&doc, "incarnation", doc_integer((int64_t)members->incarnation));
-    doc_put(&doc, "address", doc_string(arena, members->address));
-    doc_put(&doc, "version", doc_string(arena, WINDROW_VERSION));
-    doc_put(&doc, "roles", roles_of(members->options.roles, arena));
-    doc_put(&doc, "replica_set", doc_text(arena, config->cluster_replica_set));
-    doc_put(&doc, "leaving", doc_bool(leaving));
-    doc_put(&doc, "collections", own_collections(members, arena));
-    return doc;
+    return (struct announcement){.options = &members->options,
+                                 .address = members->address,
+                                 .incarnation = members->incarnation,
+                                 .draining = atomic_load(&members->draining)};
 }
 
 static int subscribe(struct members *members, struct error *error)
@@ -417,11 +370,13 @@ static void publish(struct members *members, bool leaving)
 {
     struct buffer bytes = {0};
     struct arena arena;
+    struct announcement announcement = own(members);
     struct doc doc;
     natsStatus status;
 
     arena_create(&arena, 0);
-    doc = own_announcement(members, leaving, &arena);
+    announcement.leaving = leaving;
+    doc = announcement_doc(&announcement, &arena);
     doc_write_msgpack(&bytes, &doc);
     status = natsConnection_Publish(nats_connection_handle(members->connection), members->subject,
                                     bytes.data, (int)bytes.size);
@@ -525,8 +480,8 @@ int members_open(const struct cluster_options *options, struct members **members
 
     fresh->options = *options;
     fresh->incarnation = (uint64_t)io_wall_ms(options->io) * 1000 + (uint64_t)getpid() % 1000;
-    (void)snprintf(fresh->subject, sizeof(fresh->subject), "windrow.cluster.%s.nodes",
-                   options->config->cluster_name);
+    (void)snprintf(fresh->subject, sizeof(fresh->subject), "%s.cluster.%s.nodes",
+                   options->config->nats_prefix, options->config->cluster_name);
     pthread_mutex_init(&fresh->lock, NULL);
     pthread_mutex_init(&fresh->wake_lock, NULL);
     thread_condition_create(&fresh->wake);
@@ -586,9 +541,12 @@ void members_close(struct members *members)
 
 /* Look-ups. */
 
+/* A node that does not understand what it would be asked has none. */
 static const struct doc *shard_of(const struct node *node, const char *collection,
                                   const char *shard)
 {
+    if (!node->understands)
+        return NULL;
     for (uint32_t i = 0; i < node->collections->count; i++) {
         const struct doc *one = &node->collections->items[i];
         const struct doc *shards = doc_get(one, "shards");
@@ -611,6 +569,18 @@ static bool is_better(const struct members_owner *a, const struct members_owner 
     if (a->same_host != b->same_host)
         return a->same_host;
     return strcmp(a->node, b->node) < 0;
+}
+
+int members_protocol(struct members *members)
+{
+    int64_t newest = QUERY_PROTOCOL;
+
+    pthread_mutex_lock(&members->lock);
+    for (const struct node *node = members->nodes; node; node = node->next)
+        if (node->understands && node->protocol < newest)
+            newest = node->protocol;
+    pthread_mutex_unlock(&members->lock);
+    return (int)newest;
 }
 
 size_t members_owners(struct members *members, const char *collection, const char *shard,
@@ -640,6 +610,50 @@ size_t members_owners(struct members *members, const char *collection, const cha
     }
     pthread_mutex_unlock(&members->lock);
     return count;
+}
+
+/* Under the lock. */
+static bool is_successor(const struct members *members, const struct node *node)
+{
+    const char *set = members->options.config->cluster_replica_set;
+    bool reads = false;
+
+    for (uint32_t i = 0; node->roles.type == DOC_ARRAY && i < node->roles.count; i++)
+        reads |= doc_string_equals(&node->roles.items[i], "ingest");
+    return reads && !node->draining &&
+           strcmp(set ? set : "", node->replica_set ? node->replica_set : "") == 0;
+}
+
+void members_set_draining(struct members *members)
+{
+    atomic_store(&members->draining, true);
+    on_shards_changed(members);
+}
+
+size_t members_successors(struct members *members)
+{
+    size_t count = 0;
+
+    pthread_mutex_lock(&members->lock);
+    for (const struct node *node = members->nodes; node; node = node->next)
+        count += is_successor(members, node);
+    pthread_mutex_unlock(&members->lock);
+    return count;
+}
+
+bool members_taken_over(struct members *members, const char *collection, const char *shard,
+                        int64_t next_offset)
+{
+    bool taken = false;
+
+    pthread_mutex_lock(&members->lock);
+    for (const struct node *node = members->nodes; node && !taken; node = node->next) {
+        const struct doc *found =
+            is_successor(members, node) ? shard_of(node, collection, shard) : NULL;
+        taken = found && found[1].integer >= next_offset;
+    }
+    pthread_mutex_unlock(&members->lock);
+    return taken;
 }
 
 bool members_hears(struct members *members, const char *address)
@@ -683,13 +697,13 @@ static struct doc describe_shards(const struct doc *collections, struct arena *a
             doc_put(entry, "watermark_ms", fields[2].integer == INT64_MIN ? doc_null() : fields[2]);
         }
     }
-    return list_of(items, count);
+    return announcement_list(items, count);
 }
 
 static struct doc describe_node(const struct node *node, int64_t now_ns, bool self,
                                 struct arena *arena)
 {
-    struct doc entry = doc_map(arena, 9);
+    struct doc entry = doc_map(arena, 10);
     struct doc *roles = doc_items(arena, node->roles.type == DOC_ARRAY ? node->roles.count : 0);
     uint32_t role_count = 0;
 
@@ -700,8 +714,11 @@ static struct doc describe_node(const struct node *node, int64_t now_ns, bool se
     doc_put(&entry, "address", doc_text(arena, node->address));
     doc_put(&entry, "self", doc_bool(self));
     doc_put(&entry, "version", doc_text(arena, node->version));
-    doc_put(&entry, "roles", list_of(roles, role_count));
+    doc_put(&entry, "protocol",
+            announcement_protocol(node->oldest_protocol, node->protocol, arena));
+    doc_put(&entry, "roles", announcement_list(roles, role_count));
     doc_put(&entry, "replica_set", doc_text(arena, node->replica_set));
+    doc_put(&entry, "draining", doc_bool(node->draining));
     doc_put(&entry, "heard_seconds", doc_number((double)(now_ns - node->heard_ns) / 1e9));
     doc_put(&entry, "shards", describe_shards(node->collections, arena));
     return entry;
@@ -734,21 +751,25 @@ static struct doc describe_gaps(struct members *members, const struct node *self
                 items[count++] = doc_string(arena, shards[k].label);
         }
     }
-    return list_of(items, count);
+    return announcement_list(items, count);
 }
 
 void members_describe(struct members *members, struct arena *arena, struct doc *out)
 {
     const struct config *config = members->options.config;
-    struct doc collections = own_collections(members, arena);
+    struct doc collections = announcement_collections(&members->options, arena);
     int64_t now_ns = io_monotonic_ns(members->options.io);
     const struct node self = {.name = config->node,
                               .address = members->address,
                               .version = WINDROW_VERSION,
                               .replica_set = config->cluster_replica_set,
-                              .roles = roles_of(members->options.roles, arena),
+                              .roles = announcement_roles(members->options.roles, arena),
                               .collections = &collections,
-                              .heard_ns = now_ns};
+                              .draining = atomic_load(&members->draining),
+                              .heard_ns = now_ns,
+                              .understands = true,
+                              .oldest_protocol = QUERY_PROTOCOL_OLDEST,
+                              .protocol = QUERY_PROTOCOL};
     struct doc *nodes;
     size_t count = 0;
 
@@ -760,7 +781,7 @@ void members_describe(struct members *members, struct arena *arena, struct doc *
     *out = doc_map(arena, 5);
     doc_put(out, "name", doc_string(arena, config->cluster_name));
     doc_put(out, "connected", doc_bool(nats_connection_is_up(members->connection)));
-    doc_put(out, "nodes", list_of(nodes, count));
+    doc_put(out, "nodes", announcement_list(nodes, count));
     doc_put(out, "gaps", describe_gaps(members, &self, arena));
     pthread_mutex_unlock(&members->lock);
 }

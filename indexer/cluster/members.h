@@ -1,10 +1,10 @@
 /* members: the nodes of this cluster, as they announce themselves: once a second, and at once when a shard comes,
  * goes, or has read what it lacked. Inside the room only.
  *
- * An announcement is a message on the subject windrow.cluster.NAME.nodes, in MessagePack:
+ * An announcement is a message on the subject PREFIX.cluster.NAME.nodes (nats.prefix), in MessagePack:
  *
- *     {"v": 1, "cluster", "node", "incarnation", "address", "version", "roles", "replica_set",
- *      "leaving", "collections": [{"name", "dim", "shards": [[name, next offset, watermark], ...],
+ *     {"v": 1, "cluster", "node", "incarnation", "address", "version", "protocol": [oldest, newest],
+ *      "roles", "replica_set", "leaving", "draining", "collections": [{"name", "dim", "shards": [[name, next offset, watermark], ...],
  *                                  "expected": [[name, label], ...]}, ...]}
  *
  * "expected" are the partitions that Kafka's metadata tells a node; processes that read no Kafka
@@ -39,6 +39,16 @@ void members_close(struct members *members);
  * texts in `arena`. Any thread. */
 size_t members_owners(struct members *members, const char *collection, const char *shard,
                       struct arena *arena, struct members_owner *owners, size_t max);
+
+/** The newest version of the exchange that all nodes who are heard understand. Any thread. */
+int members_protocol(struct members *members);
+/** From now on announcements say that this node gives its shards up. Any thread. */
+void members_set_draining(struct members *members);
+/** How many other nodes of this one's replica set read Kafka and do not drain. Any thread. */
+size_t members_successors(struct members *members);
+/** Whether one of them serves the shard and has everything below `next_offset`. Any thread. */
+bool members_taken_over(struct members *members, const char *collection, const char *shard,
+                        int64_t next_offset);
 
 /** Whether a node at that address has announced itself and is not silent. Any thread. */
 bool members_hears(struct members *members, const char *address);

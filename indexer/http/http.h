@@ -23,6 +23,7 @@
 #include "base/metrics.h"
 #include "base/stop.h"
 #include "base/thread_pool.h"
+#include "base/trace.h"
 #include "config/config.h"
 #include "indexer/http/keys.h"
 #include "indexer/http/schema.h"
@@ -72,21 +73,36 @@ uint16_t http_server_port(const struct http_server *server);
 struct MHD_Connection;
 struct http_route_entry;
 
+/* What another front than REST brings in place of text (indexer/grpc). */
+struct http_argument {
+    const char *name, *value;
+};
+
+struct http_call {
+    struct doc body;                       /* a map in the request's arena */
+    const struct http_argument *arguments; /* the query parameters that REST would have */
+    size_t argument_count;
+    struct buffer vectors; /* of the reply, see http_call_add_vector */
+};
+
 /* One request on its way through a handler, and the reply it builds. */
 struct http_request {
     struct http_server *server;
-    void *context; /* of the route's owner */
-    struct MHD_Connection *connection;
-    struct http_route_entry *route; /* NULL: none fits */
+    void *context;                     /* of the route's owner */
+    struct MHD_Connection *connection; /* NULL with a call */
+    struct http_call *call;            /* NULL: it came over REST */
+    struct http_route_entry *route;    /* NULL: none fits */
     const char *method;
     const char *path;
     const char *accept;                     /* Accept header, or "" */
     const char *parts[HTTP_PATH_PARTS_MAX]; /* what {..} of the route matched, decoded */
     size_t part_count;
     struct buffer body;
-    struct arena arena;  /* everything a handler makes */
-    int64_t start_ns;    /* its headers were complete */
-    int64_t complete_ns; /* its body, too: a client's timeout counts from here */
+    struct trace_context trace; /* what the client's traceparent says, or a new trace */
+    struct arena arena;         /* everything a handler makes */
+    int64_t start_ns;           /* its headers were complete */
+    int64_t complete_ns;        /* its body, too: a client's timeout counts from here */
+    int64_t begin_ns;           /* of its handler; 0: it waits for its turn */
     /* When the work for it ends. Handlers set the deadline; nobody waits any more when the client has
      * closed its connection, or a while after the server began to stop. */
     struct stop stop;
@@ -133,6 +149,47 @@ void http_reply_error(struct http_request *request, unsigned status, const char 
 void http_reply_from_error(struct http_request *request, const struct error *error);
 /** A body without the envelope follows in request->reply. */
 void http_reply_plain(struct http_request *request, unsigned status, const char *content_type);
+
+/* Other fronts. Their requests run in the server's pool, through its routes, under its limits. A
+ * front fills server, call, route, method, path, parts, the times and `stop`, and runs the request
+ * in a task of the pool with http_call_run; the reply is JSON text, as for REST. */
+
+/** The lane of the pool that belongs to a client's address. */
+struct sockaddr;
+uint32_t http_lane_of(const struct sockaddr *address);
+/** Numeric address and port into a socket's address. */
+struct sockaddr_storage;
+int http_parse_address(const char *host, uint16_t port, const char *key,
+                       struct sockaddr_storage *address, struct error *error);
+/** The route with that method and pattern; NULL: nobody has added one, or it is not offered. */
+struct http_route_entry *http_route_of(struct http_server *server, const char *method,
+                                       const char *pattern);
+enum http_access http_route_access(const struct http_route_entry *route);
+/** http_keys_authorise with the server's keys. */
+enum http_verdict http_call_authorise(struct http_server *server, const struct http_caller *caller,
+                                      enum http_access access, char who[HTTP_CALLER_BYTES],
+                                      struct error *error);
+/** Tells the audit log of a request that has its status, if it is one for it. `event` brings what the
+ * front knows (certificate, forwarded, body_bytes), the rest is filled here. */
+struct http_audit_event;
+void http_request_audit(const struct http_request *request, const struct sockaddr *from,
+                        struct http_audit_event *event);
+/** Takes room for a part of a body among those of all requests. False: there is none now. */
+bool http_body_reserve(struct http_server *server, uint32_t lane, size_t bytes);
+void http_body_release(struct http_server *server, uint32_t lane, size_t bytes);
+/** Hands a task to the pool that runs requests. False when it is full or the server stops: see
+ * http_server_is_stopping. */
+bool http_call_submit(struct http_server *server, struct thread_task *task);
+/** Takes a task out of the queue again. False: a thread has it. */
+bool http_call_unqueue(struct http_server *server, struct thread_task *task);
+bool http_server_is_stopping(const struct http_server *server);
+/** Checks the request against its route's schema and runs the handler. The reply is filled. */
+void http_call_run(struct http_request *request);
+/** For stop.abandoned: whether the work for the request may end. `client_gone`: nobody waits for the reply. */
+bool http_request_is_abandoned(const struct http_request *request, bool client_gone);
+/** Puts a vector beside the reply's text: its count and its floats, 4 bytes each. Returns its place in
+ * `vectors`, which stands in the text for it. */
+size_t http_call_add_vector(struct http_request *request, const float *vector, uint32_t count);
 
 #define HTTP_TYPE_JSON   "application/json"
 #define HTTP_TYPE_TEXT   "text/plain; charset=utf-8"

@@ -53,8 +53,16 @@ static void handle_health(struct http_request *request)
 
 static void handle_metrics(struct http_request *request)
 {
+    struct metrics *metrics = request->server->options.metrics;
+
+    if (strstr(request->accept, "application/openmetrics-text")) {
+        http_reply_plain(request, 200,
+                         "application/openmetrics-text; version=1.0.0; charset=utf-8");
+        metrics_render_openmetrics(metrics, &request->reply);
+        return;
+    }
     http_reply_plain(request, 200, "text/plain; version=0.0.4; charset=utf-8");
-    metrics_render(request->server->options.metrics, &request->reply);
+    metrics_render(metrics, &request->reply);
 }
 
 const struct http_route http_pages[] = {

@@ -10,9 +10,11 @@
 
 const char *http_request_argument(struct http_request *request, const char *name)
 {
-    const char *value =
-        MHD_lookup_connection_value(request->connection, MHD_GET_ARGUMENT_KIND, name);
+    const char *value;
 
+    if (request->call)
+        return http_call_argument(request->call, name);
+    value = MHD_lookup_connection_value(request->connection, MHD_GET_ARGUMENT_KIND, name);
     return value ? http_percent_decode(&request->arena, value, strlen(value)) : NULL;
 }
 
@@ -56,6 +58,11 @@ static enum MHD_Result check_parameter(void *context, enum MHD_ValueKind kind, c
     return MHD_YES;
 }
 
+static bool has_body(const struct http_request *request)
+{
+    return request->call ? request->call->body.count > 0 : request->body.size > 0;
+}
+
 bool http_request_check(struct http_request *request)
 {
     const char *seen[PARAMETERS_MAX];
@@ -64,10 +71,13 @@ bool http_request_check(struct http_request *request)
 
     if (check.schema->not_offered)
         return true;
-    (void)MHD_get_connection_values(request->connection, MHD_GET_ARGUMENT_KIND, check_parameter,
-                                    &check);
+    if (request->call)
+        http_call_check_arguments(request->call, check.schema, &error);
+    else
+        (void)MHD_get_connection_values(request->connection, MHD_GET_ARGUMENT_KIND, check_parameter,
+                                        &check);
     /* What stands in the body of a GET has no meaning in HTTP. */
-    if (error.code == 0 && !check.schema->body && request->body.size > 0 &&
+    if (error.code == 0 && !check.schema->body && has_body(request) &&
         strcmp(request->route->route->method, "GET") != 0)
         error_set(&error, ERROR_INVALID, "Wrong input: %s %.200s takes no body", request->method,
                   request->path);
@@ -81,9 +91,10 @@ int http_request_body(struct http_request *request, struct doc *body, struct err
     struct doc_limits limits = {.max_bytes = HTTP_BODY_MAX_BYTES, .max_depth = HTTP_JSON_DEPTH_MAX};
     struct error inner = {0};
 
-    *body = (struct doc){.type = DOC_MAP};
-    if (request->body.size > 0 && doc_parse_json(&request->arena, (const char *)request->body.data,
-                                                 request->body.size, &limits, body, &inner) != 0)
+    *body = request->call ? request->call->body : (struct doc){.type = DOC_MAP};
+    if (!request->call && request->body.size > 0 &&
+        doc_parse_json(&request->arena, (const char *)request->body.data, request->body.size,
+                       &limits, body, &inner) != 0)
         return error_set(error, ERROR_INVALID, "Format error in JSON body: %s", inner.text);
     if (body->type != DOC_MAP)
         return error_set(error, ERROR_INVALID, "Format error in JSON body: $: expected an object");

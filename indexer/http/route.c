@@ -20,6 +20,8 @@ void http_server_add_routes(struct http_server *server, const struct http_route 
         memset(entry, 0, sizeof(*entry));
         entry->route = &routes[i];
         entry->context = context;
+        if (routes[i].pattern)
+            http_route_begin(server->options.metrics, &routes[i]);
     }
 }
 
@@ -123,6 +125,14 @@ static struct metric *requests_of(struct metrics *metrics, const char *pattern, 
     return metrics_counter(metrics, "windrow_http_requests_total", "HTTP requests", labels, 2);
 }
 
+void http_route_begin(struct metrics *metrics, const struct http_route *route)
+{
+    static const unsigned statuses[] = {200, 429, 500, 503};
+
+    for (size_t i = 0; i < sizeof(statuses) / sizeof(statuses[0]); i++)
+        (void)requests_of(metrics, route ? route->pattern : "unknown", statuses[i]);
+}
+
 /* Two threads that make the same series get the same one. */
 void http_route_count(const struct http_request *request)
 {
@@ -133,6 +143,7 @@ void http_route_count(const struct http_request *request)
     size_t slot = slot_of(request->status);
     struct metric *requests = slot < HTTP_STATUS_COUNT ? atomic_load(&entry->requests[slot]) : NULL;
     struct metric *seconds = atomic_load(&entry->seconds);
+    const struct trace_context *before = trace_set_current(&request->trace);
 
     if (!requests) {
         requests = requests_of(metrics, pattern, request->status);
@@ -148,4 +159,5 @@ void http_route_count(const struct http_request *request)
     metric_add(requests, 1);
     metric_observe(seconds,
                    (double)(io_monotonic_ns(server->options.io) - request->start_ns) * 1e-9);
+    (void)trace_set_current(before);
 }

@@ -6,6 +6,8 @@
 #include "base/text.h"
 
 const struct http_shape http_boolean = {.types = HTTP_BOOLEAN};
+static const char *const flags[] = {"true", "false", NULL};
+const struct http_shape http_flag = {.types = HTTP_BOOLEAN, .values = flags};
 const struct http_shape http_integer = {.types = HTTP_INTEGER};
 const struct http_shape http_natural = {.types = HTTP_INTEGER, .has_minimum = true};
 const struct http_shape http_positive = {.types = HTTP_INTEGER, .has_minimum = true, .minimum = 1};
@@ -90,6 +92,7 @@ static bool has_type(unsigned types, const struct doc *value)
     case DOC_STRING:
         return types & HTTP_STRING;
     case DOC_ARRAY:
+    case DOC_FLOATS:
         return types & HTTP_ARRAY;
     case DOC_MAP:
         return types & HTTP_OBJECT;

@@ -65,5 +65,6 @@ int http_schema_parameter(const struct http_schema *schema, const char *name, co
 /* http_natural: an integer from 0; http_positive: one from 1. */
 extern const struct http_shape http_boolean, http_integer, http_natural, http_positive, http_number,
     http_string, http_object, http_bytes, http_nothing; /* http_nothing: an object without keys */
+extern const struct http_shape http_flag;               /* a query parameter: true or false */
 
 #endif

@@ -54,7 +54,6 @@ struct pending {
     struct http_request request;
     _Atomic int state; /* enum pending_state */
     struct http_connection *connection;
-    int64_t begin_ns;    /* of its handler */
     bool refused;        /* by its headers: the reply is ready, the body is thrown away */
     bool owed;           /* counted in replies_owed */
     uint64_t body_bytes; /* that came in, kept or not */
@@ -73,16 +72,24 @@ static bool is_probe(const struct http_request *request)
 }
 
 /* Requests of one address share a lane of the pool. Neighbours have different lanes. */
-static uint32_t lane_of(struct MHD_Connection *connection)
+uint32_t http_lane_of(const struct sockaddr *address)
 {
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
     uint32_t lane = 0;
 
-    for (uint64_t number = http_address_number(info->client_addr); number != 0;
-         number /= THREAD_LANES_MAX)
+    for (uint64_t number = http_address_number(address); number != 0; number /= THREAD_LANES_MAX)
         lane ^= (uint32_t)(number % THREAD_LANES_MAX);
     return lane;
+}
+
+bool http_request_is_abandoned(const struct http_request *request, bool client_gone)
+{
+    const struct http_server *server = request->server;
+    int64_t now_ns = io_monotonic_ns(server->options.io);
+
+    if (request->begin_ns > 0 && now_ns - request->begin_ns > LONG_MS * INT64_C(1000000))
+        thread_pool_step_aside();
+    return (client_gone && http_access_reads(request->route->route->access)) ||
+           (atomic_load(&server->stopping) && now_ns > server->patience_end_ns);
 }
 
 /* Whoever sent the request and closes its connection, or its sending half, does not wait for the
@@ -92,16 +99,27 @@ static uint32_t lane_of(struct MHD_Connection *connection)
 static bool is_abandoned(void *context)
 {
     const struct pending *pending = context;
-    const struct http_server *server = pending->request.server;
     struct pollfd look = {.fd = pending->connection->socket, .events = POLLRDHUP};
 
-    if (pending->begin_ns > 0 &&
-        io_monotonic_ns(server->options.io) - pending->begin_ns > LONG_MS * INT64_C(1000000))
-        thread_pool_step_aside();
-    return (http_access_reads(pending->request.route->route->access) && poll(&look, 1, 0) > 0 &&
-            (look.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0) ||
-           (atomic_load(&server->stopping) &&
-            io_monotonic_ns(server->options.io) > server->patience_end_ns);
+    return http_request_is_abandoned(&pending->request,
+                                     poll(&look, 1, 0) > 0 &&
+                                         (look.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0);
+}
+
+void http_call_run(struct http_request *request)
+{
+    const struct trace_context *before = trace_set_current(&request->trace);
+    struct error error;
+
+    request->context = request->route->context;
+    request->begin_ns = io_monotonic_ns(request->server->options.io);
+    metric_observe(request->server->queue_seconds,
+                   (double)(request->begin_ns - request->complete_ns) * 1e-9);
+    if (stop_check(&request->stop, &error) != 0) /* it may have waited for its turn */
+        http_reply_from_error(request, &error);
+    else if (http_request_check(request))
+        request->route->route->handle(request);
+    (void)trace_set_current(before);
 }
 
 static struct pending *pending_of_request(struct http_request *request)
@@ -114,52 +132,20 @@ struct http_connection *http_connection_of(const struct http_request *request)
     return pending_of_request((struct http_request *)request)->connection;
 }
 
-/* Writes and commands of callers who are known: the log counts the others. */
-static bool is_audited(const struct http_request *request)
-{
-    const struct http_server *server = request->server;
-    const struct http_connection *connection = http_connection_of(request);
-    enum http_access access;
-
-    if (!server->audit || !request->route)
-        return false;
-    access = request->route->route->access;
-    return (access == HTTP_WRITE || access == HTTP_CONTROL) &&
-           connection->certificate_fault.code == 0 &&
-           (*request->who || !server->options.config->http_api_key);
-}
-
 /* The request has its status. */
 static void finish(struct http_request *request)
 {
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(request->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
-    char address[64];
+    const struct http_connection *connection = http_connection_of(request);
+    struct http_audit_event event = {.certificate = connection->certificate_name,
+                                     .forwarded = MHD_lookup_connection_value(
+                                         request->connection, MHD_HEADER_KIND, "X-Forwarded-For"),
+                                     .body_bytes = pending_of_request(request)->body_bytes};
 
     http_route_count(request);
-    if (!is_audited(request))
-        return;
-    http_audit_write(
-        request->server->audit,
-        &(struct http_audit_event){
-            .who = request->who,
-            .certificate = http_connection_of(request)->certificate_name,
-            .address = http_address_text(info->client_addr, address),
-            .forwarded = MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND,
-                                                     "X-Forwarded-For"),
-            .method = request->method,
-            .path = request->path,
-            .status = request->status,
-            .body_bytes = pending_of_request(request)->body_bytes,
-            .seconds =
-                (double)(io_monotonic_ns(request->server->options.io) - request->start_ns) * 1e-9});
-}
-
-static void execute(struct http_request *request)
-{
-    if (http_request_check(request))
-        request->route->route->handle(request);
-    finish(request);
+    if (connection->certificate_fault.code == 0)
+        http_request_audit(request, info->client_addr, &event);
 }
 
 static struct pending *pending_of(struct thread_task *task)
@@ -172,16 +158,10 @@ static void run_task(struct thread_task *task, uint32_t thread)
     struct pending *pending = pending_of(task);
     struct http_request *request = &pending->request;
     struct MHD_Connection *connection = request->connection;
-    struct error error;
 
     (void)thread;
-    if (stop_check(&request->stop, &error) == 0) { /* it may have waited for its turn */
-        pending->begin_ns = io_monotonic_ns(request->server->options.io);
-        execute(request);
-    } else {
-        http_reply_from_error(request, &error);
-        finish(request);
-    }
+    http_call_run(request);
+    finish(request);
     atomic_store(&pending->state, PENDING_DONE);
     MHD_resume_connection(connection); /* `pending` may be gone */
 }
@@ -190,8 +170,11 @@ static void run_task(struct thread_task *task, uint32_t thread)
 static void on_accepted(struct thread_task *task)
 {
     struct pending *pending = pending_of(task);
-    struct http_server *server = pending->request.server;
+    struct http_server *server;
 
+    if (task->run != run_task) /* another front's */
+        return;
+    server = pending->request.server;
     MHD_suspend_connection(pending->request.connection);
     atomic_store(&pending->state, PENDING_QUEUED);
     pending->owed = true;
@@ -258,13 +241,27 @@ static enum MHD_Result send_reply(struct http_request *request)
     return result;
 }
 
+bool http_body_reserve(struct http_server *server, uint32_t lane, size_t bytes)
+{
+    bool own_full =
+        atomic_fetch_add(&server->lane_bodies_bytes[lane], bytes) > CLIENT_BODIES_MAX_BYTES - bytes;
+    bool full = atomic_fetch_add(&server->bodies_bytes, bytes) > BODIES_MAX_BYTES - bytes;
+
+    if (own_full || full)
+        http_body_release(server, lane, bytes);
+    return !own_full && !full;
+}
+
+void http_body_release(struct http_server *server, uint32_t lane, size_t bytes)
+{
+    atomic_fetch_sub(&server->bodies_bytes, bytes);
+    atomic_fetch_sub(&server->lane_bodies_bytes[lane], bytes);
+}
+
 static void drop_body(struct http_request *request)
 {
-    const struct pending *pending = pending_of_request(request);
-
-    atomic_fetch_sub(&request->server->bodies_bytes, request->body.size);
-    atomic_fetch_sub(&request->server->lane_bodies_bytes[pending->connection->lane],
-                     request->body.size);
+    http_body_release(request->server, pending_of_request(request)->connection->lane,
+                      request->body.size);
     buffer_destroy(&request->body);
 }
 
@@ -281,8 +278,6 @@ static bool is_too_slow(const struct pending *pending)
 static void take_body(struct pending *pending, const char *data, size_t size)
 {
     struct http_request *request = &pending->request;
-    atomic_size_t *total = &request->server->bodies_bytes;
-    atomic_size_t *own = &request->server->lane_bodies_bytes[pending->connection->lane];
 
     pending->body_bytes += size;
     /* The rest is read and thrown away, so that the client gets to read the reply: who closes while
@@ -290,15 +285,8 @@ static void take_body(struct pending *pending, const char *data, size_t size)
     if (pending->refused || pending->body_too_large || pending->no_room)
         return;
     pending->body_too_large = size > HTTP_BODY_MAX_BYTES - request->body.size;
-    if (!pending->body_too_large) {
-        bool own_full = atomic_fetch_add(own, size) > CLIENT_BODIES_MAX_BYTES - size;
-        bool full = atomic_fetch_add(total, size) > BODIES_MAX_BYTES - size;
-        pending->no_room = own_full || full;
-    }
-    if (pending->no_room) {
-        atomic_fetch_sub(total, size);
-        atomic_fetch_sub(own, size);
-    }
+    if (!pending->body_too_large)
+        pending->no_room = !http_body_reserve(request->server, pending->connection->lane, size);
     if (pending->body_too_large || pending->no_room)
         drop_body(request);
     else
@@ -318,6 +306,8 @@ static struct pending *pending_new(struct http_server *server, struct MHD_Connec
     pending->request.path = arena_copy(&pending->request.arena, path, strlen(path));
     accept = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Accept");
     pending->request.accept = accept ? accept : "";
+    trace_begin(&pending->request.trace,
+                MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "traceparent"), 0);
     pending->request.start_ns = io_monotonic_ns(server->options.io);
     pending->task.run = run_task;
     pending->connection =
@@ -349,7 +339,8 @@ static enum MHD_Result answer(struct http_server *server, struct pending *pendin
         return send_reply(request);
     }
     if (is_probe(request)) {
-        execute(request);
+        http_call_run(request);
+        http_route_count(request);
         return send_reply(request);
     }
     if (!pending->no_room && thread_pool_submit(server->pool, &pending->task))
@@ -423,7 +414,8 @@ static void on_connection(void *context, struct MHD_Connection *connection, void
         *slot = http_connection_open(
             &server->connections,
             MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd,
-            lane_of(connection));
+            http_lane_of(MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS)
+                             ->client_addr));
     else
         http_connection_close(&server->connections, *slot);
 }
@@ -447,25 +439,24 @@ static void on_log(void *context, const char *format, va_list arguments)
     log_debug("http", "%.*s", (int)length, text);
 }
 
-static int parse_address(const struct config *config, struct sockaddr_storage *address,
-                         struct error *error)
+int http_parse_address(const char *host, uint16_t port, const char *key,
+                       struct sockaddr_storage *address, struct error *error)
 {
     struct sockaddr_in *v4 = (struct sockaddr_in *)address;
     struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)address;
 
     memset(address, 0, sizeof(*address));
-    if (inet_pton(AF_INET, config->http_host, &v4->sin_addr) == 1) {
+    if (inet_pton(AF_INET, host, &v4->sin_addr) == 1) {
         v4->sin_family = AF_INET;
-        v4->sin_port = htons(config->http_port);
+        v4->sin_port = htons(port);
         return 0;
     }
-    if (inet_pton(AF_INET6, config->http_host, &v6->sin6_addr) == 1) {
+    if (inet_pton(AF_INET6, host, &v6->sin6_addr) == 1) {
         v6->sin6_family = AF_INET6;
-        v6->sin6_port = htons(config->http_port);
+        v6->sin6_port = htons(port);
         return 0;
     }
-    return error_set(error, ERROR_INVALID, "http.listen: %s is not a numeric address",
-                     config->http_host);
+    return error_set(error, ERROR_INVALID, "%s: %s is not a numeric address", key, host);
 }
 
 /* Authorities make the server ask for a certificate; who has none gets his answer in words. */
@@ -496,7 +487,8 @@ static int start_daemon(struct http_server *server, struct error *error)
     unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
     struct MHD_OptionItem tls[4] = {{MHD_OPTION_END, 0, NULL}};
 
-    if (parse_address(config, &address, error) != 0)
+    if (http_parse_address(config->http_host, config->http_port, "http.listen", &address, error) !=
+        0)
         return error->code;
     if (address.ss_family == AF_INET6)
         flags |= MHD_USE_IPv6;
@@ -555,8 +547,12 @@ struct http_server *http_server_new(const struct http_options *options)
                             options->metrics);
     server->keys = http_keys_new(options->config, options->metrics, server->options.io);
     server->pool = thread_pool_new(&pool);
+    server->queue_seconds = metrics_histogram(options->metrics, "windrow_http_queue_seconds",
+                                              "Time that requests waited for a thread", NULL, 0,
+                                              metrics_seconds_bounds, metrics_seconds_bound_count);
     http_server_add_routes(server, unknown, 1, NULL);
     server->routes[0].route = NULL;
+    http_route_begin(options->metrics, NULL);
     http_server_add_routes(server, http_pages, http_page_count, server);
     return server;
 }

@@ -51,6 +51,7 @@ struct http_server {
     size_t route_count;
     struct MHD_Daemon *daemon; /* NULL: not started */
     struct thread_pool *pool;
+    struct metric *queue_seconds; /* of requests, in the pool's queue */
     atomic_bool stopping;
     int64_t patience_end_ns;     /* monotonic; set before `stopping` */
     void (*wake)(void *context); /* see http_server_on_stop; or NULL */
@@ -92,8 +93,14 @@ struct http_connection *http_connection_of(const struct http_request *request);
 /** Whether the route takes the request's query parameters, and a body if there is one; else its reply
  * says why not. */
 bool http_request_check(struct http_request *request);
+/** A query parameter of a call, or NULL. */
+const char *http_call_argument(const struct http_call *call, const char *name);
+void http_call_check_arguments(const struct http_call *call, const struct http_schema *schema,
+                               struct error *error);
 /** Whether the client sends a body now. */
 bool http_expects_body(const struct http_request *request);
+/** Begins the series of a route (NULL: of requests that no route fits) that alerts look at. */
+void http_route_begin(struct metrics *metrics, const struct http_route *route);
 /** Counts a request that has its status. */
 void http_route_count(const struct http_request *request);
 

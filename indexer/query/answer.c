@@ -14,9 +14,10 @@ static const struct {
     int (*run)(struct query_view *view, const struct doc *op, struct arena *arena,
                struct doc *result, struct error *error);
 } operations[] = {
-    {"search", answer_search}, {"scroll", answer_scroll}, {"count", answer_count},
-    {"facet", answer_facet},   {"find", answer_find},     {"locate", answer_locate},
-    {"totals", answer_totals}, {"wait", answer_wait},
+    {"search", answer_search},     {"searches", answer_searches}, {"scroll", answer_scroll},
+    {"count", answer_count},       {"facet", answer_facet},       {"find", answer_find},
+    {"locate", answer_locate},     {"totals", answer_totals},     {"wait", answer_wait},
+    {"describe", answer_describe},
 };
 
 /* Results that searches and scrolls share. */
@@ -158,8 +159,14 @@ static int read_offsets(const struct doc *map, struct arena *arena,
     return 0;
 }
 
+/* What a peer asks for. */
+struct peer_request {
+    int64_t version;
+    const struct doc *op;
+};
+
 static int read_request(const struct config *config, const struct doc *whole, struct arena *arena,
-                        struct query_view_options *options, const struct doc **op,
+                        struct query_view_options *options, struct peer_request *peer,
                         struct error *error)
 {
     const struct doc *request, *name, *offsets;
@@ -168,12 +175,12 @@ static int read_request(const struct config *config, const struct doc *whole, st
     if (whole->type != DOC_ARRAY || whole->count != 2 || whole->items[1].type != DOC_MAP)
         return error_set(error, ERROR_INVALID, "peer: the body is not a request");
     request = &whole->items[1];
-    if (wire_check_version(request, error) != 0 ||
+    if (wire_get_version(request, &peer->version, error) != 0 ||
         wire_get(request, "collection", DOC_STRING, &name, error) != 0 ||
         wire_get_u32(request, "dim", UINT32_MAX, &dim, error) != 0 ||
         wire_get_i64(request, "now_ms", &options->score_now_ms, error) != 0 ||
         wire_get(request, "min_offsets", DOC_MAP, &offsets, error) != 0 ||
-        wire_get(request, "op", DOC_MAP, op, error) != 0 ||
+        wire_get(request, "op", DOC_MAP, &peer->op, error) != 0 ||
         read_shards(&whole->items[0], arena, options, error) != 0 ||
         read_offsets(offsets, arena, options, error) != 0)
         return error->code;
@@ -230,7 +237,7 @@ static int open_view(const struct query_view_options *options, struct query_view
     return code;
 }
 
-static int answer(const struct query_view_options *options, const struct doc *op,
+static int answer(const struct query_view_options *options, const struct peer_request *peer,
                   struct arena *arena, struct buffer *out, struct error *error)
 {
     struct doc whole = doc_map(arena, RESULT_KEYS);
@@ -239,9 +246,9 @@ static int answer(const struct query_view_options *options, const struct doc *op
     int code = open_view(options, &view, error);
 
     if (code == 0)
-        code = run_operation(view, op, arena, &result, error);
+        code = run_operation(view, peer->op, arena, &result, error);
     if (code == 0) {
-        doc_put(&whole, "v", doc_integer(WIRE_VERSION));
+        doc_put(&whole, "v", doc_integer(peer->version));
         doc_put(&whole, "collection", wire_text(options->collection->name));
         doc_put(&whole, "dim", doc_integer(options->collection->dim));
         doc_put(&whole, "shards", shards_of(view, arena));
@@ -253,14 +260,15 @@ static int answer(const struct query_view_options *options, const struct doc *op
 }
 
 /* The asking node would get the same from everybody: it is told in an answer of its own. */
-static void write_error(const struct error *error, struct arena *arena, struct buffer *out)
+static void write_error(const struct peer_request *peer, const struct error *error,
+                        struct arena *arena, struct buffer *out)
 {
     struct doc map = doc_map(arena, 2);
     struct doc *pair = doc_items(arena, 2);
 
     pair[0] = doc_integer(error->code);
     pair[1] = wire_text(error->text);
-    doc_put(&map, "v", doc_integer(WIRE_VERSION));
+    doc_put(&map, "v", doc_integer(peer->version));
     doc_put(&map, "error", (struct doc){.type = DOC_ARRAY, .count = 2, .items = pair});
     doc_write_msgpack(out, &map);
 }
@@ -270,7 +278,7 @@ int query_answer(const struct config *config, const struct query_view_options *o
 {
     struct query_view_options local = *options;
     const size_t first = out->size;
-    const struct doc *op = NULL;
+    struct peer_request peer = {0};
     struct arena arena;
     struct doc whole;
     int code;
@@ -281,12 +289,12 @@ int query_answer(const struct config *config, const struct query_view_options *o
     if (code == 0)
         code = doc_parse_msgpack(&arena, body, body_bytes, &request_limits, &whole, error);
     if (code == 0)
-        code = read_request(config, &whole, &arena, &local, &op, error);
+        code = read_request(config, &whole, &arena, &local, &peer, error);
     if (code == 0) {
-        code = answer(&local, op, &arena, out, error);
+        code = answer(&local, &peer, &arena, out, error);
         if (code == ERROR_TIMEOUT) {
             out->size = first;
-            write_error(error, &arena, out);
+            write_error(&peer, error, &arena, out);
             code = 0;
         }
         if (code == 0)

@@ -24,6 +24,7 @@ static const size_t CACHE_MAX_BYTES = (size_t)256 << 20;
 static pthread_mutex_t cache_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct column *cache;
 static size_t cache_bytes;
+static uint64_t cache_hits, cache_misses;
 
 /* One pass over a table at a time; the others wait for its columns. */
 static struct {
@@ -135,6 +136,16 @@ static void cache_put(struct column *column)
         cache_bytes -= old->bytes;
         column_unref(old);
     }
+}
+
+void query_columns_describe(struct query_columns_info *info)
+{
+    (void)pthread_mutex_lock(&cache_lock);
+    *info = (struct query_columns_info){.hits = cache_hits,
+                                        .misses = cache_misses,
+                                        .bytes = cache_bytes,
+                                        .max_bytes = CACHE_MAX_BYTES};
+    (void)pthread_mutex_unlock(&cache_lock);
 }
 
 bool query_columns_have_room(void)
@@ -362,8 +373,10 @@ static size_t take_known(const char *directory, const struct store_source *sourc
 
     (void)pthread_mutex_lock(&cache_lock);
     for (uint32_t i = 0; i < filter->slot_count; i++) {
-        if (!columns[i])
+        if (!columns[i]) {
             columns[i] = cache_take(directory, source, &filter->slots[i]);
+            *(columns[i] ? &cache_hits : &cache_misses) += 1;
+        }
         missing += !columns[i];
     }
     (void)pthread_mutex_unlock(&cache_lock);

@@ -23,6 +23,11 @@ bool gather_needed(const struct query_view *view)
     return view->remote_count > 0;
 }
 
+int gather_protocol(const struct query_view *view)
+{
+    return view->peers->protocol(view->peers->context);
+}
+
 /* The offsets that shards elsewhere are waited for. */
 static struct doc offsets_of(const struct query_view *view, struct arena *arena)
 {
@@ -39,7 +44,7 @@ static void write_request(struct gather *gather, const struct doc *op)
     const struct query_view *view = gather->view;
     struct doc map = doc_map(gather->arena, 8);
 
-    doc_put(&map, "v", doc_integer(WIRE_VERSION));
+    doc_put(&map, "v", doc_integer(gather_protocol(view)));
     doc_put(&map, "collection", wire_text(view->collection->name));
     doc_put(&map, "dim", doc_integer(view->collection->dim));
     doc_put(&map, "now_ms", doc_integer(view->score_now_ms));
@@ -117,9 +122,10 @@ static int check_head(const struct gather *gather, const struct doc *whole, stru
 {
     const struct config_collection *collection = gather->view->collection;
     const struct doc *name;
+    int64_t version;
     uint32_t dim;
 
-    if (wire_check_version(whole, error) != 0)
+    if (wire_get_version(whole, &version, error) != 0)
         return error->code;
     if (doc_get(whole, "error"))
         return 0;

@@ -34,6 +34,8 @@ struct gather {
 
 /** Whether the view has shards that peers are asked for. */
 bool gather_needed(const struct query_view *view);
+/** The version of the exchange with them. */
+int gather_protocol(const struct query_view *view);
 /** `op` is used before it returns. */
 void gather_start(struct gather *gather, struct query_view *view, struct arena *arena,
                   const struct doc *op);
@@ -53,6 +55,8 @@ int gather_hits(const struct gather_answer *answer, uint32_t dim, struct query_w
  * `result` is what the matching `take` reads. */
 int answer_search(struct query_view *view, const struct doc *op, struct arena *arena,
                   struct doc *result, struct error *error);
+int answer_searches(struct query_view *view, const struct doc *op, struct arena *arena,
+                    struct doc *result, struct error *error);
 int answer_scroll(struct query_view *view, const struct doc *op, struct arena *arena,
                   struct doc *result, struct error *error);
 int answer_count(struct query_view *view, const struct doc *op, struct arena *arena,
@@ -63,6 +67,8 @@ int answer_find(struct query_view *view, const struct doc *op, struct arena *are
                 struct doc *result, struct error *error);
 int answer_totals(struct query_view *view, const struct doc *op, struct arena *arena,
                   struct doc *result, struct error *error);
+int answer_describe(struct query_view *view, const struct doc *op, struct arena *arena,
+                    struct doc *result, struct error *error);
 int answer_locate(struct query_view *view, const struct doc *op, struct arena *arena,
                   struct doc *result, struct error *error);
 int answer_wait(struct query_view *view, const struct doc *op, struct arena *arena,

@@ -25,6 +25,12 @@
 #include "base/thread_pool.h"
 #include "config/config.h"
 
+/* Versions of the exchange (wire.h) that this process understands. It asks in the newest that all nodes
+ * understand, and an answer has the version of its request: so a cluster is upgraded node by node.
+ *
+ *     2    several searches in one exchange ("searches"), windows and states of shards ("describe") */
+enum { QUERY_PROTOCOL_OLDEST = 1, QUERY_PROTOCOL_SEARCHES = 2, QUERY_PROTOCOL = 2 };
+
 /* What one node answered. */
 struct query_peer_answer {
     const char *node;
@@ -60,6 +66,8 @@ struct query_peers {
     void *context;
     /* Whether somebody has the shard who is not behind. */
     bool (*serves)(void *context, const struct config_collection *collection, const char *shard);
+    /* The newest version that everybody who may be asked understands, QUERY_PROTOCOL at most. */
+    int (*protocol)(void *context);
     /* Sends and returns at once: local work goes on meanwhile. Never NULL. */
     struct query_exchange *(*start)(void *context, const struct query_peer_call *call);
     /* Waits until each shard has an answer, or nobody is left to ask, or the deadline has passed.

@@ -36,6 +36,20 @@ struct query_min_offset {
     int64_t offset;    /* wait until this offset is searchable */
 };
 
+/* A shard of this process while it is described. The documents have room for more keys. */
+struct query_described {
+    const struct store_lease *lease;
+    struct store_shard_info info;
+    struct doc shard;
+    struct doc *windows; /* as info.windows */
+};
+
+/* Adds what only the owner of the shards knows to their descriptions. */
+struct query_describer {
+    void *context;
+    void (*add)(void *context, struct query_described *shards, size_t count, struct arena *arena);
+};
+
 struct query_view_options {
     const struct config_collection *collection;
     struct store_registry *registry;
@@ -52,6 +66,7 @@ struct query_view_options {
     uint64_t shared_work_min; /* multiplications from which the pool helps; 0: as measured */
     /* Who is asked for shards that are not open here; NULL: nobody, and the view leaves them out. */
     const struct query_peers *peers;
+    const struct query_describer *describer; /* for query_describe; may be NULL */
     /* The view has these shards only, as far as they are open here, and asks nobody. NULL: all. */
     const char *const *shards;
     size_t shard_count;
@@ -200,7 +215,12 @@ struct query_search {
 int query_search_run(struct query_view *view, const struct query_search *search,
                      struct query_result *result, struct error *error);
 
-enum { QUERY_LIMIT_MAX = 100000 };
+/** Several searches at the same instant. Peers get them in one exchange. The arenas may be one; an error
+ * is that of the first search that has one. */
+int query_searches_run(struct query_view *view, const struct query_search *searches, size_t count,
+                       struct query_result *results, struct error *error);
+
+enum { QUERY_LIMIT_MAX = 100000, QUERY_SEARCHES_MAX = 1024 };
 
 struct query_scroll {
     const uint8_t *from_key; /* first key that may come back; NULL: from the start */
@@ -235,6 +255,24 @@ struct query_totals {
 
 int query_totals(struct query_view *view, struct query_totals *totals, struct error *error);
 
+/* What operators are told of a shard. */
+struct query_shard_doc {
+    const char *shard;
+    const char *node; /* who serves it; NULL: this process */
+    /* {"shard", "windows": [query_window_doc, ...]} and what the describer of that node adds. */
+    struct doc doc;
+};
+
+/** Describes every shard of the view in `arena`, in their order. */
+int query_describe(struct query_view *view, struct arena *arena, struct query_shard_doc **shards,
+                   size_t *count, struct error *error);
+
+/** {"start_ms", "end_ms", "state", "rows", "dead_rows", "bytes", "generation", "chunks",
+ * "chunk_segments", "segment": {"kind", "bytes", "recall"} or null, "reason": why it is searched in
+ * that way}. */
+struct doc query_window_doc(const struct config_collection *collection,
+                            const struct store_window_info *window, struct arena *arena);
+
 struct query_facet_value {
     struct doc value; /* a string, an integer or a boolean */
     uint64_t count;
@@ -253,6 +291,14 @@ struct query_key {
     const uint8_t *bytes;
     size_t size_bytes;
 };
+
+/* The columns of payloads that filters use, of the whole process. */
+struct query_columns_info {
+    uint64_t hits, misses; /* a filter asked for the column of a table */
+    uint64_t bytes, max_bytes;
+};
+
+void query_columns_describe(struct query_columns_info *info);
 
 /** The visible versions of many ids. rows[i].shard is NULL where there is none. */
 int query_find_many(struct query_view *view, const struct query_key *keys, size_t count,
@@ -281,6 +327,8 @@ const uint8_t *query_row_key(const struct query_row *row, size_t *key_bytes);
 /** Position in its partition. */
 int64_t query_row_offset(const struct query_row *row);
 int64_t query_row_time_ms(const struct query_row *row);
+/** The record's own TTL, 0: none. */
+int64_t query_row_ttl_ms(const struct query_row *row);
 /** Whether both are the same record. */
 bool query_row_same(const struct query_row *a, const struct query_row *b);
 /** The row's payload as a document in `arena` (an empty map at least), its vector, its id. The

@@ -68,6 +68,11 @@ int64_t query_row_time_ms(const struct query_row *row)
     return row->peer ? row->peer->time_ms : store_row_event_time_ms(row->source, row->row);
 }
 
+int64_t query_row_ttl_ms(const struct query_row *row)
+{
+    return row->peer ? row->peer->ttl_ms : store_row_ttl_ms(row->source, row->row);
+}
+
 bool query_row_same(const struct query_row *a, const struct query_row *b)
 {
     return query_row_offset(a) == query_row_offset(b) && strcmp(a->shard, b->shard) == 0;

@@ -15,6 +15,7 @@ enum {
      * microseconds. */
     SHARED_WORK_MIN = 2000000,
     DUPLICATE_ROUNDS = 3,
+    ANSWER_KEYS = 8,            /* of one search, for a peer */
     SEGMENT_SEARCH_ROWS = 1000, /* searching a segment costs as much as scanning so many rows */
     GROUP_SEGMENTS_MAX = 32,    /* with more, entry points take longest: split, for other threads */
     GROUP_NODES_MAX = 1 << 30   /* the same */
@@ -395,81 +396,143 @@ static void take_top(const struct searcher *searcher, struct merged *merged)
     }
 }
 
-/* What the answers of one round bring. */
-struct gathered {
-    struct searcher *searcher;
+/* One of the searches that run together. */
+struct search_run {
+    struct searcher searcher;
+    struct plan plan;
+    size_t limit;                /* of this round */
+    struct query_result windows; /* counts of this process */
+    struct merged merged;
+    /* What the answers of one round bring. */
     struct merged more;
-    struct query_result result; /* windows, partial, explanations */
+    struct query_result gathered; /* windows, partial, explanations */
 };
+
+/* The searches of one round. */
+struct search_round {
+    struct search_run **runs;
+    uint32_t count;
+};
+
+/* The answers to one round; `result` is what one of its searches gets from this node. */
+struct round_part {
+    struct query_hit *hits;
+    size_t count;
+    struct query_result gathered;
+};
+
+static int read_part(const struct search_run *run, const struct gather_answer *answer,
+                     struct round_part *part, struct error *error)
+{
+    const struct query_search *search = run->searcher.search;
+
+    part->gathered = run->gathered;
+    if (gather_hits(answer, run->searcher.dim, search->wants, search->arena, &part->hits,
+                    &part->count, error) != 0)
+        return error->code;
+    return gather_result(answer, search->arena, &part->gathered, error);
+}
+
+static void keep_part(struct search_run *run, const struct round_part *part)
+{
+    struct merged *more = &run->more;
+    struct query_hit *all = memory_checked(
+        arena_calloc(run->searcher.search->arena, more->count + part->count + 1, sizeof(*all)));
+
+    if (more->count > 0)
+        memcpy(all, more->hits, more->count * sizeof(*all));
+    memcpy(all + more->count, part->hits, part->count * sizeof(*all));
+    more->hits = all;
+    more->count += part->count;
+    run->gathered = part->gathered;
+}
 
 static int take_answer(void *context, const struct gather_answer *answer, struct error *error)
 {
-    struct gathered *gathered = context;
-    const struct query_search *search = gathered->searcher->search;
-    struct merged *more = &gathered->more;
-    struct query_result result = gathered->result;
-    struct query_hit *hits, *all;
-    size_t count;
+    const struct search_round *round = context;
+    const struct doc *list = answer->result;
+    struct round_part *parts = memory_checked(
+        arena_calloc(round->runs[0]->searcher.search->arena, round->count, sizeof(*parts)));
 
-    if (gather_hits(answer, gathered->searcher->dim, search->wants, search->arena, &hits, &count,
-                    error) != 0 ||
-        gather_result(answer, search->arena, &result, error) != 0)
-        return error->code;
-    all = memory_checked(arena_calloc(search->arena, more->count + count + 1, sizeof(*all)));
-    if (more->count > 0)
-        memcpy(all, more->hits, more->count * sizeof(*all));
-    memcpy(all + more->count, hits, count * sizeof(*all));
-    more->hits = all;
-    more->count += count;
-    gathered->result = result;
+    if (round->count > 1) {
+        if (wire_get(answer->result, "results", DOC_ARRAY, &list, error) != 0)
+            return error->code;
+        if (list->count != round->count)
+            return error_set(error, ERROR_INVALID, "peer: %u results of %u searches", list->count,
+                             round->count);
+        list = list->items;
+    }
+    for (uint32_t i = 0; i < round->count; i++) {
+        struct gather_answer one = *answer;
+        one.result = &list[i];
+        if (list[i].type != DOC_MAP)
+            return error_set(error, ERROR_INVALID, "peer: results[%u] is not an object", i);
+        if (read_part(round->runs[i], &one, &parts[i], error) != 0)
+            return error->code;
+    }
+    for (uint32_t i = 0; i < round->count; i++)
+        keep_part(round->runs[i], &parts[i]);
     return 0;
 }
 
-/* The best `limit` of both; peers rank as this process does, so the order is known. */
-static void merge(const struct searcher *searcher, const struct gathered *gathered, size_t limit,
-                  struct merged *merged)
+/* The best of both; peers rank as this process does, so the order is known. */
+static void merge(struct search_run *run)
 {
-    const struct merged *more = &gathered->more;
+    const struct merged *more = &run->more;
+    struct merged *merged = &run->merged;
     struct query_hit *all;
 
     if (more->count == 0)
         return;
     all = memory_checked(
-        arena_calloc(searcher->search->arena, merged->count + more->count, sizeof(*all)));
+        arena_calloc(run->searcher.search->arena, merged->count + more->count, sizeof(*all)));
     if (merged->count > 0)
         memcpy(all, merged->hits, merged->count * sizeof(*all));
     memcpy(all + merged->count, more->hits, more->count * sizeof(*all));
     merged->hits = all;
     merged->count += more->count;
     qsort(all, merged->count, sizeof(*all), best_first);
-    if (merged->count > limit)
-        merged->count = limit;
+    if (merged->count > run->limit)
+        merged->count = run->limit;
 }
 
-/* The best `limit` rows of the shards that are open here and of those of peers. */
-static int run_round(struct searcher *searcher, struct plan *plan, size_t limit,
-                     struct merged *merged, struct query_result *result, struct error *error)
+static struct doc round_op(const struct search_round *round)
 {
-    struct query_view *view = searcher->whole_view;
-    struct gathered gathered = {.searcher = searcher};
+    struct arena *arena = round->runs[0]->searcher.search->arena;
+    struct doc *ops = doc_items(arena, round->count);
+
+    for (uint32_t i = 0; i < round->count; i++)
+        ops[i] = wire_from_search(round->runs[i]->searcher.search, (uint32_t)round->runs[i]->limit,
+                                  round->runs[i]->searcher.dim, arena);
+    return round->count == 1 ? ops[0] : wire_from_searches(ops, round->count, arena);
+}
+
+/* The best rows of the shards that are open here and of those of peers. */
+static int run_round(struct query_view *view, const struct search_round *round, struct error *error)
+{
+    struct arena *arena = round->runs[0]->searcher.search->arena;
     struct gather gather;
     struct doc op = {0};
-    int code;
+    int code = 0;
 
     if (gather_needed(view))
-        op = wire_from_search(searcher->search, (uint32_t)limit, searcher->dim,
-                              searcher->search->arena);
-    gather_start(&gather, view, searcher->search->arena, &op);
-    code = run_plan(searcher, plan, limit, error);
-    code = gather_finish(&gather, code, take_answer, &gathered, error);
-    if (code != 0)
-        return code;
-    if (gathered.more.count > 0 && search_is_stopped(searcher) && settle_cut(searcher, error) != 0)
-        return error->code;
-    take_top(searcher, merged);
-    merge(searcher, &gathered, limit, merged);
-    *result = gathered.result;
-    return 0;
+        op = round_op(round);
+    gather_start(&gather, view, arena, &op);
+    for (uint32_t i = 0; code == 0 && i < round->count; i++) {
+        struct search_run *run = round->runs[i];
+        run->more = (struct merged){0};
+        run->gathered = (struct query_result){0};
+        code = run_plan(&run->searcher, &run->plan, run->limit, error);
+    }
+    code = gather_finish(&gather, code, take_answer, (void *)round, error);
+    for (uint32_t i = 0; code == 0 && i < round->count; i++) {
+        struct search_run *run = round->runs[i];
+        if (run->more.count > 0 && search_is_stopped(&run->searcher))
+            code = settle_cut(&run->searcher, error);
+        take_top(&run->searcher, &run->merged);
+        merge(run);
+    }
+    return code;
 }
 
 /* Windows of this process come first, then those of peers, which are in the result already. */
@@ -510,11 +573,13 @@ static void result_fill(const struct searcher *searcher, const struct plan *plan
         explain_fill(searcher, plan, result);
 }
 
-int query_search_run(struct query_view *view, const struct query_search *search,
-                     struct query_result *result, struct error *error)
+static int search_run_start(struct search_run *run, struct query_view *view,
+                            const struct query_search *search, struct error *error)
 {
     const struct config_collection *collection = view->collection;
-    struct searcher searcher = {
+    struct searcher *searcher = &run->searcher;
+
+    *searcher = (struct searcher){
         .view = view,
         .whole_view = view,
         .search = search,
@@ -527,37 +592,78 @@ int query_search_run(struct query_view *view, const struct query_search *search,
         .from_ms = search->from_ms,
         .to_ms = search->to_ms,
         .lock = PTHREAD_MUTEX_INITIALIZER};
-    size_t limit = (size_t)search->limit + search->offset;
-    struct query_result windows = {0};
-    struct merged merged = {0};
-    struct plan plan;
-    int code = check(search, searcher.dim, error);
-
-    *result = (struct query_result){0};
-    if (code != 0)
-        return code;
-    query_filter_time_range(searcher.filter, &searcher.from_ms, &searcher.to_ms);
-    searcher.bounded = searcher.from_ms != INT64_MIN || searcher.to_ms != INT64_MAX;
-    searcher.threshold_order = search_threshold_order(searcher.metric, search);
-    prepare_query(&searcher);
-    plan_make(&plan, &searcher, &windows);
-    for (int round = 0; round < DUPLICATE_ROUNDS; round++) {
-        bool full;
-        size_t dropped;
-        code = run_round(&searcher, &plan, limit, &merged, result, error);
-        if (code != 0)
-            return code;
-        full = merged.count == limit;
-        dropped = drop_duplicates(&searcher, &merged);
-        if (dropped == 0 || !full || (gather_needed(view) && limit + dropped > QUERY_LIMIT_MAX))
-            break;
-        limit += dropped;
-    }
-    result->windows_searched += windows.windows_searched;
-    result->windows_pruned += windows.windows_pruned;
-    result->windows_live += windows.windows_live;
-    result_fill(&searcher, &plan, &merged, result);
+    if (check(search, searcher->dim, error) != 0)
+        return error->code;
+    run->limit = (size_t)search->limit + search->offset;
+    query_filter_time_range(searcher->filter, &searcher->from_ms, &searcher->to_ms);
+    searcher->bounded = searcher->from_ms != INT64_MIN || searcher->to_ms != INT64_MAX;
+    searcher->threshold_order = search_threshold_order(searcher->metric, search);
+    prepare_query(searcher);
+    plan_make(&run->plan, searcher, &run->windows);
     return 0;
+}
+
+/* Older versions of ids took places: whether it is worth asking for more rows. */
+static bool needs_more(struct search_run *run)
+{
+    bool full = run->merged.count == run->limit;
+    size_t dropped = drop_duplicates(&run->searcher, &run->merged);
+
+    if (dropped == 0 || !full ||
+        (gather_needed(run->searcher.whole_view) && run->limit + dropped > QUERY_LIMIT_MAX))
+        return false;
+    run->limit += dropped;
+    return true;
+}
+
+/* Rounds until no search of them needs another one. */
+static int run_rounds(struct query_view *view, struct search_round round, struct error *error)
+{
+    for (int rounds = 0; rounds < DUPLICATE_ROUNDS && round.count > 0; rounds++) {
+        uint32_t left = 0;
+        if (run_round(view, &round, error) != 0)
+            return error->code;
+        for (uint32_t i = 0; i < round.count; i++)
+            if (needs_more(round.runs[i]))
+                round.runs[left++] = round.runs[i];
+        round.count = left;
+    }
+    return 0;
+}
+
+int query_searches_run(struct query_view *view, const struct query_search *searches, size_t count,
+                       struct query_result *results, struct error *error)
+{
+    struct arena *arena = searches[0].arena;
+    struct search_run *runs = memory_checked(arena_calloc(arena, count, sizeof(*runs)));
+    struct search_run **order = memory_checked(arena_calloc(arena, count, sizeof(*order)));
+    bool together =
+        count == 1 || !gather_needed(view) || gather_protocol(view) >= QUERY_PROTOCOL_SEARCHES;
+    int code = 0;
+
+    assert(count > 0 && count <= QUERY_SEARCHES_MAX);
+    memset(results, 0, count * sizeof(*results));
+    for (size_t i = 0; code == 0 && i < count; i++) {
+        order[i] = &runs[i];
+        code = search_run_start(&runs[i], view, &searches[i], error);
+    }
+    for (size_t i = 0; code == 0 && i < count; i += together ? count : 1)
+        code = run_rounds(view, (struct search_round){&order[i], together ? (uint32_t)count : 1},
+                          error);
+    for (size_t i = 0; code == 0 && i < count; i++) {
+        results[i] = runs[i].gathered;
+        results[i].windows_searched += runs[i].windows.windows_searched;
+        results[i].windows_pruned += runs[i].windows.windows_pruned;
+        results[i].windows_live += runs[i].windows.windows_live;
+        result_fill(&runs[i].searcher, &runs[i].plan, &runs[i].merged, &results[i]);
+    }
+    return code;
+}
+
+int query_search_run(struct query_view *view, const struct query_search *search,
+                     struct query_result *result, struct error *error)
+{
+    return query_searches_run(view, search, 1, result, error);
 }
 
 int answer_search(struct query_view *view, const struct doc *op, struct arena *arena,
@@ -570,4 +676,34 @@ int answer_search(struct query_view *view, const struct doc *op, struct arena *a
         query_search_run(view, &search, &found, error) != 0)
         return error->code;
     return answer_result(view, &found, search.wants, arena, result, error);
+}
+
+int answer_searches(struct query_view *view, const struct doc *op, struct arena *arena,
+                    struct doc *result, struct error *error)
+{
+    const struct doc *list;
+    struct query_search *searches;
+    struct query_result *found;
+    struct doc *items;
+
+    if (wire_get(op, "searches", DOC_ARRAY, &list, error) != 0)
+        return error->code;
+    if (list->count == 0 || list->count > QUERY_SEARCHES_MAX)
+        return error_set(error, ERROR_INVALID, "peer: %u searches in one request", list->count);
+    searches = memory_checked(arena_calloc(arena, list->count, sizeof(*searches)));
+    found = memory_checked(arena_calloc(arena, list->count, sizeof(*found)));
+    items = doc_items(arena, list->count);
+    for (uint32_t i = 0; i < list->count; i++)
+        if (wire_to_search(&list->items[i], view->collection->dim, arena, &searches[i], error) != 0)
+            return error->code;
+    if (query_searches_run(view, searches, list->count, found, error) != 0)
+        return error->code;
+    for (uint32_t i = 0; i < list->count; i++) {
+        items[i] = doc_map(arena, ANSWER_KEYS);
+        if (answer_result(view, &found[i], searches[i].wants, arena, &items[i], error) != 0)
+            return error->code;
+    }
+    doc_put(result, "results",
+            (struct doc){.type = DOC_ARRAY, .count = list->count, .items = items});
+    return 0;
 }

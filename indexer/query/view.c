@@ -284,6 +284,7 @@ int query_view_open(const struct query_view_options *options, struct query_view 
     fresh->pool = options->pool;
     fresh->shared_work_min = options->shared_work_min;
     fresh->peers = options->shards ? NULL : options->peers;
+    fresh->describer = options->describer;
     fresh->min_offsets = options->min_offsets;
     fresh->min_offset_count = options->min_offset_count;
     fresh->whole = options->whole;

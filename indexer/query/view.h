@@ -37,6 +37,7 @@ struct query_view {
     struct stop *stop;
     struct stop own_stop; /* of a caller that has none */
 
+    const struct query_describer *describer;
     const struct query_peers *peers;
     struct view_remote *remotes; /* in the order of their names */
     size_t remote_count;

@@ -8,7 +8,7 @@
 #include "base/memory.h"
 #include "indexer/query/filter.h"
 
-enum { ROW_FIELDS = 10, KEYS_MAX = 1 << 20, VECTOR_ALIGNMENT = 64 };
+enum { ROW_FIELDS_MIN = 10, ROW_FIELDS = 11, KEYS_MAX = 1 << 20, VECTOR_ALIGNMENT = 64 };
 
 void wire_seal(struct buffer *buffer, size_t first)
 {
@@ -60,17 +60,15 @@ int wire_get_i64(const struct doc *map, const char *key, int64_t *value, struct 
     return error_set(error, ERROR_INVALID, "peer: `%s` is not an integer", key);
 }
 
-int wire_check_version(const struct doc *map, struct error *error)
+int wire_get_version(const struct doc *map, int64_t *version, struct error *error)
 {
-    int64_t version = 0;
-
-    if (wire_get_i64(map, "v", &version, error) != 0)
+    if (wire_get_i64(map, "v", version, error) != 0)
         return error->code;
-    if (version == WIRE_VERSION)
+    if (*version >= QUERY_PROTOCOL_OLDEST && *version <= QUERY_PROTOCOL)
         return 0;
     return error_set(error, ERROR_INVALID,
-                     "peer: it speaks version %lld of the protocol, this process version %d",
-                     (long long)version, WIRE_VERSION);
+                     "peer: it speaks version %lld of the protocol, this process %d to %d",
+                     (long long)*version, QUERY_PROTOCOL_OLDEST, QUERY_PROTOCOL);
 }
 
 int wire_get_u32(const struct doc *map, const char *key, uint32_t max, uint32_t *value,
@@ -122,6 +120,7 @@ int wire_from_hit(const struct query_hit *hit, uint32_t shard, uint32_t dim,
     fields[5] = doc_number((double)hit->score);
     fields[6] = doc_number(hit->order);
     fields[7] = doc_number(hit->order_rest);
+    fields[10] = doc_integer(query_row_ttl_ms(&hit->row));
     if (wants.payload) {
         if (store_row_payload(hit->row.source, hit->row.row, arena, &payload, &payload_bytes,
                               error) != 0)
@@ -166,7 +165,7 @@ int wire_to_hit(const struct doc *row, const char *const *shards, size_t shard_c
     const struct doc *fields = row->items;
     double numbers[3];
 
-    if (row->type != DOC_ARRAY || row->count < ROW_FIELDS)
+    if (row->type != DOC_ARRAY || row->count < ROW_FIELDS_MIN)
         return bad_row(error, "length");
     if (fields[0].type != DOC_BYTES || fields[0].count == 0 ||
         fields[0].count > sizeof(((struct store_key *)NULL)->bytes))
@@ -184,6 +183,8 @@ int wire_to_hit(const struct doc *row, const char *const *shards, size_t shard_c
     peer->time_ms = fields[2].integer;
     peer->offset = fields[3].integer;
     peer->window_start_ms = fields[4].integer;
+    if (row->count > 10 && fields[10].type == DOC_INT && fields[10].integer > 0)
+        peer->ttl_ms = fields[10].integer;
     if (wants.payload) {
         if (fields[8].type != DOC_BYTES)
             return bad_row(error, "payload");
@@ -248,6 +249,15 @@ struct doc wire_from_search(const struct query_search *search, uint32_t limit, u
     if (search->exclude_key)
         doc_put(&map, "exclude", wire_bytes(search->exclude_key, search->exclude_key_bytes));
     return map;
+}
+
+struct doc wire_from_searches(const struct doc *searches, uint32_t count, struct arena *arena)
+{
+    struct doc op = doc_map(arena, 2);
+
+    doc_put(&op, "do", wire_text("searches"));
+    doc_put(&op, "searches", (struct doc){.type = DOC_ARRAY, .count = count, .items = searches});
+    return op;
 }
 
 int wire_to_search(const struct doc *op, uint32_t dim, struct arena *arena,

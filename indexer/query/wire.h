@@ -4,13 +4,13 @@
  * A request is MessagePack, [shard names, request], and so is an answer. Behind both stand eight
  * bytes: their XXH3 in little-endian order.
  *
- *     request   {"v": 1, "collection", "dim", "now_ms", "timeout_ms", "min_offsets": {shard: offset},
+ *     request   {"v": version, "collection", "dim", "now_ms", "timeout_ms", "min_offsets": {shard: offset},
  *                "op": {"do": NAME, ...}}
- *     answer    {"v": 1, "collection", "dim", "shards": [[name, next offset, watermark], ...],
+ *     answer    {"v": the request's, "collection", "dim", "shards": [[name, next offset, watermark], ...],
  *                "result": {...}}          of the shards that the node has; others it does not serve
  *               {"v": 1, "error": [code, text]}    the request's time is over
  *     row       [key, shard, event time, offset, start of the window, score, order, rest of the
- *                order, payload or null, vector or null]
+ *                order, payload or null, vector or null, the record's own TTL or 0]
  *
  * `shard` of a row is a place in the answer's shards. Keys, payloads (as they are stored) and vectors
  * (little-endian float32) are bytes. A sender puts in what its version knows; a reader ignores keys
@@ -20,15 +20,14 @@
 #define INDEXER_QUERY_WIRE_H
 
 #include "base/doc.h"
+#include "indexer/query/peers.h"
 #include "indexer/query/query.h"
-
-enum { WIRE_VERSION = 1 };
 
 /* A row that a peer answered. */
 struct query_peer_row {
     const uint8_t *key;
     size_t key_bytes;
-    int64_t time_ms, offset, window_start_ms;
+    int64_t time_ms, offset, window_start_ms, ttl_ms;
     const uint8_t *payload; /* as it is stored; NULL: was not asked for */
     size_t payload_bytes;
     const float *vector; /* 64-byte aligned; NULL: was not asked for */
@@ -43,8 +42,8 @@ int wire_open(const void *body, size_t *body_bytes, struct error *error);
 struct doc wire_bytes(const void *bytes, size_t size_bytes);
 struct doc wire_text(const char *text);
 
-/** ERROR_INVALID when the `v` of a request or an answer is not the version of this process. */
-int wire_check_version(const struct doc *map, struct error *error);
+/** The `v` of a request or an answer. ERROR_INVALID: this process does not understand it. */
+int wire_get_version(const struct doc *map, int64_t *version, struct error *error);
 /** The value of a key with the type that is wanted. ERROR_INVALID names the key. */
 int wire_get(const struct doc *map, const char *key, enum doc_type type, const struct doc **value,
              struct error *error);
@@ -70,6 +69,8 @@ int wire_to_hit(const struct doc *row, const char *const *shards, size_t shard_c
 
 struct doc wire_from_search(const struct query_search *search, uint32_t limit, uint32_t dim,
                             struct arena *arena);
+/** {"do": "searches"}: such operations, which are answered together. */
+struct doc wire_from_searches(const struct doc *searches, uint32_t count, struct arena *arena);
 int wire_to_search(const struct doc *op, uint32_t dim, struct arena *arena,
                    struct query_search *search, struct error *error);
 struct doc wire_from_scroll(const struct query_scroll *scroll, uint32_t limit, struct arena *arena);

@@ -2,8 +2,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "indexer/rest/parse.h"
 #include "indexer/rest/render.h"
+
+enum { WINDOWS_TIMEOUT_MS = 5000 };
 
 void rest_handle_collections(struct http_request *request)
 {
@@ -87,7 +90,9 @@ void rest_handle_collection(struct http_request *request)
     buffer_append_text(&request->reply,
                        "\"optimizer_config\":{\"deleted_threshold\":0.3,"
                        "\"vacuum_min_vector_number\":1000,\"default_segment_number\":0,"
-                       "\"flush_interval_sec\":5}},\"payload_schema\":{}}");
+                       "\"flush_interval_sec\":5},"
+                       "\"wal_config\":{\"wal_capacity_mb\":32,\"wal_segments_ahead\":0}},"
+                       "\"payload_schema\":{}}");
     http_reply_end(request, render_windrow(request, view, NULL));
     query_view_close(view);
 }
@@ -192,9 +197,9 @@ void rest_handle_not_available(struct http_request *request)
 /* Windows. */
 
 struct listed_window {
-    const struct store_window_info *info;
-    const char *collection;
-    const char *shard;
+    const struct query_shard_doc *shard;
+    const struct doc *doc;
+    int64_t start_ms;
 };
 
 static int by_start(const void *a, const void *b)
@@ -202,106 +207,94 @@ static int by_start(const void *a, const void *b)
     const struct listed_window *left = a;
     const struct listed_window *right = b;
 
-    if (left->info->start_ms != right->info->start_ms)
-        return left->info->start_ms < right->info->start_ms ? -1 : 1;
-    return strverscmp(left->shard, right->shard);
+    if (left->start_ms != right->start_ms)
+        return left->start_ms < right->start_ms ? -1 : 1;
+    return strverscmp(left->shard->shard, right->shard->shard);
 }
 
-static size_t chunk_segments(const struct store_window_info *window)
+static size_t list_windows(struct arena *arena, const struct query_shard_doc *shards,
+                           size_t shard_count, struct listed_window **windows)
 {
     size_t count = 0;
 
-    for (size_t i = 0; i < window->chunk_count; i++)
-        count += window->chunks[i].segment.file_number != 0;
-    return count;
-}
-
-static void append_window(struct buffer *out, const struct listed_window *listed)
-{
-    const struct store_window_info *window = listed->info;
-
-    buffer_append_text(out, "{\"collection\":");
-    doc_write_json_string(out, listed->collection, strlen(listed->collection));
-    buffer_append_text(out, ",\"shard\":");
-    doc_write_json_string(out, listed->shard, strlen(listed->shard));
-    buffer_append_format(
-        out,
-        ",\"start_ms\":%lld,\"end_ms\":%lld,\"state\":\"%s\",\"rows\":%llu,"
-        "\"bytes\":%llu,\"generation\":%llu,\"chunks\":%zu,\"chunk_segments\":%zu,\"segment\":",
-        (long long)window->start_ms, (long long)(window->start_ms + window->length_ms),
-        store_window_state(window), (unsigned long long)window->live_rows,
-        (unsigned long long)window->total_bytes, (unsigned long long)window->generation,
-        window->chunk_count, chunk_segments(window));
-    if (window->run.segment.file_number == 0) {
-        buffer_append_text(out, "null}");
-        return;
-    }
-    buffer_append_format(out, "{\"kind\":\"%s\",\"bytes\":%llu,\"recall\":",
-                         segment_kind_name(window->run.segment.kind),
-                         (unsigned long long)window->run.segment.bytes);
-    if (window->run.segment.recall < 0)
-        buffer_append_text(out, "null}}");
-    else
-        buffer_append_format(out, "%.4f}}", window->run.segment.recall);
-}
-
-static size_t list_windows(struct http_request *request, const char *collection,
-                           struct listed_window **windows)
-{
-    struct store_registry *registry = rest_of(request)->registry;
-    struct store_lease *leases;
-    size_t shard_count = store_registry_acquire(registry, collection, &request->arena, &leases);
-    struct store_shard_info *infos = arena_calloc(&request->arena, shard_count + 1, sizeof(*infos));
-    const char **shards = arena_calloc(&request->arena, shard_count + 1, sizeof(*shards));
-    size_t count = 0;
-
-    for (size_t i = 0; i < shard_count; i++) {
-        const char *name = store_shard_name(leases[i].shard);
-        store_shard_describe(leases[i].shard, &request->arena, &infos[i]);
-        shards[i] = arena_copy(&request->arena, name, strlen(name));
-        count += infos[i].window_count;
-        store_registry_release(registry, &leases[i]);
-    }
-    *windows = arena_calloc(&request->arena, count + 1, sizeof(**windows));
+    for (size_t i = 0; i < shard_count; i++)
+        count += doc_get(&shards[i].doc, "windows")->count;
+    *windows = memory_checked(arena_calloc(arena, count + 1, sizeof(**windows)));
     count = 0;
     for (size_t i = 0; i < shard_count; i++) {
-        for (size_t j = 0; j < infos[i].window_count; j++)
-            (*windows)[count++] = (struct listed_window){
-                .info = &infos[i].windows[j], .collection = collection, .shard = shards[i]};
+        const struct doc *list = doc_get(&shards[i].doc, "windows");
+        for (uint32_t k = 0; k < list->count; k++) {
+            struct listed_window *window = &(*windows)[count++];
+            *window = (struct listed_window){.shard = &shards[i], .doc = &list->items[k]};
+            (void)doc_as_i64(doc_get(window->doc, "start_ms"), &window->start_ms);
+        }
     }
     qsort(*windows, count, sizeof(**windows), by_start);
     return count;
 }
 
-void rest_handle_windows(struct http_request *request)
+/* What the node sent, behind what is known of it here. */
+static void append_window(struct http_request *request, const char *collection,
+                          const struct listed_window *window)
+{
+    const char *node = window->shard->node ? window->shard->node : rest_of(request)->config->node;
+    struct doc map = doc_map(&request->arena, window->doc->count + 3);
+    static const char *const known[] = {"collection", "shard", "node"};
+
+    doc_put(&map, known[0], doc_string(&request->arena, collection));
+    doc_put(&map, known[1], doc_string(&request->arena, window->shard->shard));
+    doc_put(&map, known[2], doc_string(&request->arena, node));
+    doc_merge(&map, window->doc);
+    doc_write_json(&request->reply, &map);
+}
+
+static const struct config_collection *asked_collection(struct http_request *request)
 {
     const char *name = http_request_argument(request, "collection");
     const struct config *config = rest_of(request)->config;
     const struct config_collection *collection = name ? config_collection_find(config, name) : NULL;
-    struct store_coverage coverage;
-    struct listed_window *windows;
-    size_t count;
 
     if (!name && config->collection_count == 1)
         collection = &config->collections[0];
-    if (!collection) {
-        if (name)
-            http_reply_error(request, 404, "Not found: Collection `%.200s` doesn't exist!", name);
-        else
-            http_reply_error(request, 400, "Wrong input: which collection? ?collection=NAME");
+    if (!collection && name)
+        http_reply_error(request, 404, "Not found: Collection `%.200s` doesn't exist!", name);
+    else if (!collection)
+        http_reply_error(request, 400, "Wrong input: which collection? ?collection=NAME");
+    return collection;
+}
+
+/* A report, not an answer: what is missing is named, also where searches are refused for it. */
+void rest_handle_windows(struct http_request *request)
+{
+    const struct config_collection *collection = asked_collection(request);
+    const char *local = http_request_argument(request, "local");
+    struct query_view_options options = {.collection = collection,
+                                         .timeout_ms = WINDOWS_TIMEOUT_MS};
+    struct query_shard_doc *shards;
+    struct listed_window *windows;
+    struct query_view *view = NULL;
+    struct error error = {0};
+    size_t count;
+
+    if (!collection)
+        return;
+    if (parse_open_view(request, &options, local && strcmp(local, "true") == 0, &view, &error) !=
+            0 ||
+        query_describe(view, &request->arena, &shards, &count, &error) != 0) {
+        query_view_close(view);
+        http_reply_from_error(request, &error);
         return;
     }
-    count = list_windows(request, collection->name, &windows);
+    count = list_windows(&request->arena, shards, count, &windows);
     http_reply_plain(request, 200, HTTP_TYPE_JSON);
     buffer_append_text(&request->reply, "{\"windows\":[");
     for (size_t i = 0; i < count; i++) {
         if (i > 0)
             buffer_append_byte(&request->reply, ',');
-        append_window(&request->reply, &windows[i]);
+        append_window(request, collection->name, &windows[i]);
     }
-    store_registry_coverage(rest_of(request)->registry, collection->name, &request->arena,
-                            &coverage);
     buffer_append_text(&request->reply, "],");
-    render_coverage(request, &coverage, false, &request->reply);
+    render_coverage(request, query_view_coverage(view), false, &request->reply);
     buffer_append_byte(&request->reply, '}');
+    query_view_close(view);
 }

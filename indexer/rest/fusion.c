@@ -90,21 +90,19 @@ static int compare_scores(const void *a, const void *b)
     return compare_keys(a, b);
 }
 
-static int run_prefetch(struct http_request *request, struct query_view *view,
-                        const struct search_form *form, uint32_t i, struct query_result *result,
-                        struct error *error)
+static int parse_prefetch(struct http_request *request, struct query_view *view,
+                          const struct search_form *form, uint32_t i, struct search_form *one,
+                          struct error *error)
 {
-    struct search_form one;
-    struct doc body;
+    struct doc body = with_filter(&request->arena, &form->prefetch[i], form->root_filter);
 
-    body = with_filter(&request->arena, &form->prefetch[i], form->root_filter);
-    if (search_form_parse(request, view, &body, form->collection, form->extras, &one, error) != 0)
+    if (search_form_parse(request, view, &body, form->collection, form->extras, one, error) != 0)
         return error->code;
-    one.search.wants = form->search.wants; /* its rows are the reply's */
-    if (one.kind == SEARCH_FUSED)
+    one->search.wants = form->search.wants; /* its rows are the reply's */
+    if (one->kind == SEARCH_FUSED)
         return error_set(error, ERROR_UNSUPPORTED,
                          "windrow does not support a `prefetch` inside another one");
-    return search_form_run(request, view, &one, result, error);
+    return 0;
 }
 
 /* Sums what is of one point and orders by it. Returns how many points there are. */
@@ -151,14 +149,17 @@ int search_fusion_run(struct http_request *request, struct query_view *view,
                       struct error *error)
 {
     struct query_result results[PREFETCH_MAX] = {0};
+    struct search_form searches[PREFETCH_MAX];
     struct fused *fused;
     size_t count = 0, at = 0;
 
-    for (uint32_t i = 0; i < form->prefetch_count; i++) {
-        if (run_prefetch(request, view, form, i, &results[i], error) != 0)
+    for (uint32_t i = 0; i < form->prefetch_count; i++)
+        if (parse_prefetch(request, view, form, i, &searches[i], error) != 0)
             return error->code;
+    if (search_forms_run(request, view, searches, form->prefetch_count, results, error) != 0)
+        return error->code;
+    for (uint32_t i = 0; i < form->prefetch_count; i++)
         count += results[i].hit_count;
-    }
     fused = memory_checked(arena_calloc(&request->arena, count + 1, sizeof(*fused)));
     *result = results[form->prefetch_count - 1];
     for (uint32_t i = 0; i < form->prefetch_count; i++) {

@@ -38,6 +38,11 @@ void rest_handle_upsert(struct http_request *request);
 void rest_handle_delete(struct http_request *request);
 void rest_handle_repair(struct http_request *request);
 void rest_handle_write_batch(struct http_request *request);
-void rest_handle_partial_update(struct http_request *request);
+void rest_handle_payload_set(struct http_request *request);
+void rest_handle_payload_overwrite(struct http_request *request);
+void rest_handle_payload_delete(struct http_request *request);
+void rest_handle_payload_clear(struct http_request *request);
+void rest_handle_vectors_update(struct http_request *request);
+void rest_handle_vectors_delete(struct http_request *request);
 
 #endif

@@ -205,7 +205,8 @@ int parse_selector(const struct doc *body, bool payload_default, struct parse_se
 
     if (!vector)
         vector = doc_get(body, "with_vectors");
-    *selector = (struct parse_selector){.payload = payload_default};
+    *selector = (struct parse_selector){.payload = payload_default,
+                                        .place = is_true(doc_get(body, "windrow"), "place")};
     if (payload && parse_payload_selector(payload, selector, error) != 0)
         return error->code;
     return vector ? parse_vector_selector(vector, selector, error) : 0;
@@ -265,7 +266,7 @@ int parse_vector(struct arena *arena, const struct doc *doc, const char *where, 
 
     if (doc->type == DOC_MAP && doc->count == 1 && doc_string_equals(&doc->items[0], ""))
         doc = &doc->items[1];
-    if (doc->type != DOC_ARRAY)
+    if (!doc_is_list(doc))
         return error_set(error, ERROR_INVALID,
                          "Format error in JSON body: %s: expected an array of numbers", where);
     if (doc->count != dim)
@@ -274,8 +275,8 @@ int parse_vector(struct arena *arena, const struct doc *doc, const char *where, 
                          doc->count);
     values = arena_alloc(arena, dim * sizeof(float), 64);
     for (uint32_t i = 0; i < dim; i++) {
-        double number;
-        if (!doc_as_double(&doc->items[i], &number))
+        double number = doc->type == DOC_FLOATS ? (double)doc->floats[i] : 0;
+        if (doc->type == DOC_ARRAY && !doc_as_double(&doc->items[i], &number))
             return error_set(error, ERROR_INVALID,
                              "Format error in JSON body: %s[%u]: expected a number", where, i);
         values[i] = (float)number;
@@ -345,10 +346,13 @@ int parse_whole_view(struct http_request *request, const struct config_collectio
 /* All of a request's views end together. */
 static struct stop *parse_stop(struct http_request *request, int64_t timeout_ms)
 {
+    int64_t deadline_ns;
+
     if (timeout_ms == 0)
         timeout_ms = TIMEOUT_DEFAULT_MS;
-    if (request->stop.deadline_ns == INT64_MAX)
-        request->stop.deadline_ns = request->complete_ns + timeout_ms * 1000000;
+    deadline_ns = request->complete_ns + timeout_ms * 1000000;
+    if (request->stop.deadline_ns > deadline_ns)
+        request->stop.deadline_ns = deadline_ns;
     return &request->stop;
 }
 
@@ -363,6 +367,7 @@ int parse_open_view(struct http_request *request, struct query_view_options *opt
         options->peers = rest->peers;
     options->io = rest->io;
     options->pool = http_request_pool(request);
+    options->describer = rest->describer;
     options->stop = parse_stop(request, options->timeout_ms);
     if (options->min_offset_count == 0)
         return query_view_open(options, view, error);

@@ -19,6 +19,7 @@ struct parse_selector {
     const struct doc *include; /* array of paths, or NULL: all */
     const struct doc *exclude; /* array of paths, or NULL: none */
     bool vector;
+    bool place; /* where the record lies: the request's windrow.place */
 };
 
 static inline struct query_wants parse_wants(const struct parse_selector *selector)

@@ -2,10 +2,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "indexer/rest/render.h"
 #include "indexer/rest/search_form.h"
-
-enum { BATCH_MAX = 1024 };
 
 static int run_one(struct http_request *request, struct query_view *view, const struct doc *body,
                    const struct config_collection *collection, const struct parse_extras *extras,
@@ -53,19 +52,29 @@ static int run_batch(struct http_request *request, struct query_view *view,
                      const struct parse_extras *extras, struct query_result *last,
                      struct error *error)
 {
-    buffer_append_byte(&request->reply, '[');
-    for (uint32_t i = 0; i < searches->count; i++) {
-        struct parse_selector selector;
-        const struct doc *one = &searches->items[i];
-        *last = (struct query_result){0};
-        if (run_one(request, view, one, collection, extras, last, &selector, error) != 0)
+    const uint32_t count = searches->count;
+    struct search_form *forms =
+        memory_checked(arena_calloc(&request->arena, (size_t)count + 1, sizeof(*forms)));
+    struct query_result *results =
+        memory_checked(arena_calloc(&request->arena, (size_t)count + 1, sizeof(*results)));
+
+    for (uint32_t i = 0; i < count; i++)
+        if (search_form_parse(request, view, &searches->items[i], collection, extras, &forms[i],
+                              error) != 0)
             return error->code;
+    if (search_forms_run(request, view, forms, count, results, error) != 0)
+        return error->code;
+    buffer_append_byte(&request->reply, '[');
+    for (uint32_t i = 0; i < count; i++) {
         buffer_append_text(&request->reply, i > 0 ? ",{\"points\":" : "{\"points\":");
-        if (render_hits(request, last, true, &selector, &request->reply, error) != 0)
+        if (render_hits(request, &results[i], true, &forms[i].selector, &request->reply, error) !=
+            0)
             return error->code;
         buffer_append_byte(&request->reply, '}');
     }
     buffer_append_byte(&request->reply, ']');
+    if (count > 0)
+        *last = results[count - 1];
     return 0;
 }
 
@@ -82,11 +91,11 @@ void rest_handle_query_batch(struct http_request *request)
 
     if (code == 0) {
         searches = doc_get(&body, "searches");
-        if (searches->count > BATCH_MAX) {
+        if (searches->count > QUERY_SEARCHES_MAX) {
             code = error_set(&error, ERROR_INVALID,
                              "Format error in JSON body: $.searches: expected an array of at most "
                              "%d searches",
-                             BATCH_MAX);
+                             QUERY_SEARCHES_MAX);
         } else {
             http_reply_begin(request);
             code = run_batch(request, view, collection, searches, &extras, &last, &error);

@@ -61,7 +61,7 @@ static int add_mean(struct query_view *view, const struct doc *list, float weigh
         const float *vector;
         struct store_key key;
         int code;
-        if (example->type == DOC_ARRAY || example->type == DOC_MAP) {
+        if (doc_is_list(example) || example->type == DOC_MAP) {
             code =
                 parse_vector(form->search.arena, example, "$.query.recommend", dim, &vector, error);
         } else {

@@ -121,6 +121,11 @@ static int render_vector(struct http_request *request, const struct query_row *r
 
     if (query_row_vector(row, &vector, error) != 0)
         return error->code;
+    if (request->call) {
+        buffer_append_format(out, ",\"vector\":%zu",
+                             http_call_add_vector(request, vector, collection->dim));
+        return 0;
+    }
     buffer_append_text(out, ",\"vector\":[");
     for (uint32_t i = 0; i < collection->dim; i++) {
         if (i > 0)
@@ -129,6 +134,18 @@ static int render_vector(struct http_request *request, const struct query_row *r
     }
     buffer_append_byte(out, ']');
     return 0;
+}
+
+static void render_place(const struct query_row *row, bool whole, struct buffer *out)
+{
+    buffer_append_format(out, ",\"windrow\":{\"time_ms\":%lld", (long long)query_row_time_ms(row));
+    if (whole) {
+        buffer_append_text(out, ",\"shard\":");
+        doc_write_json_string(out, row->shard, strlen(row->shard));
+        buffer_append_format(out, ",\"offset\":%lld,\"window_start_ms\":%lld",
+                             (long long)query_row_offset(row), (long long)query_row_window_ms(row));
+    }
+    buffer_append_byte(out, '}');
 }
 
 static int render_row(struct http_request *request, const struct query_row *row, const float *score,
@@ -158,9 +175,8 @@ static int render_row(struct http_request *request, const struct query_row *row,
     }
     if (selector->vector && render_vector(request, row, out, error) != 0)
         return error->code;
-    if (explain)
-        buffer_append_format(out, ",\"windrow\":{\"time_ms\":%lld}",
-                             (long long)query_row_time_ms(row));
+    if (explain || selector->place)
+        render_place(row, selector->place, out);
     buffer_append_byte(out, '}');
     return 0;
 }

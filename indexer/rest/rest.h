@@ -25,10 +25,15 @@ struct rest_write {
     size_t key_bytes;
     const void *value; /* JSON, or NULL: delete */
     size_t value_bytes;
-    const char *topic; /* where it has to go; NULL: the first topic's partition of its key */
-    int32_t partition; /* with `topic`; else filled: where it went */
-    int64_t offset;
-    int code; /* filled: 0 or enum error_code */
+    const char *topic;    /* where it has to go; NULL: the first topic's partition of its key */
+    int32_t partition;    /* with `topic`; else filled: where it went */
+    int64_t timestamp_ms; /* of the record, 0: now */
+    bool
+        expects; /* it counts only while its id has the version at `expected_offset`, or has none: -1 */
+    int64_t expected_offset;
+    int64_t read_at; /* the next offset when that was read, -1: unknown */
+    int64_t offset;  /* filled */
+    int code;        /* filled: 0 or enum error_code */
 };
 
 struct rest_writer {
@@ -46,6 +51,7 @@ struct rest_options {
     struct io *io;
     struct rest_writer writer;
     const struct query_peers *peers; /* who is asked for shards that are not open here, or NULL */
+    const struct query_describer *describer; /* of the shards of this process; may be NULL */
 };
 
 struct rest *rest_new(const struct rest_options *options);

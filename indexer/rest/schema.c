@@ -3,8 +3,6 @@
 
 /* Query parameters. */
 
-static const char *const flags[] = {"true", "false", NULL};
-static const struct http_shape flag = {.types = HTTP_BOOLEAN, .values = flags};
 /* Kafka keeps one order for each id, which is what the strongest of them asks for. */
 static const char *const orderings[] = {"weak", "medium", "strong", NULL};
 static const struct http_shape ordering = {.types = HTTP_STRING, .values = orderings};
@@ -17,7 +15,7 @@ const struct http_key rest_read_parameters[] = {
     {.name = NULL},
 };
 static const struct http_key write_parameters[] = {
-    {.name = "wait", .shape = &flag},
+    {.name = "wait", .shape = &http_flag},
     {.name = "ordering", .shape = &ordering},
     {.name = "timeout", .shape = &http_positive},
     {.name = NULL},
@@ -28,6 +26,7 @@ static const struct http_key timeout_parameter[] = {
 };
 static const struct http_key windows_parameters[] = {
     {.name = "collection", .shape = &http_string},
+    {.name = "local", .shape = &http_flag},
     {.name = NULL},
 };
 
@@ -86,18 +85,15 @@ static const struct http_key batch_keys[] = {
 };
 static const struct http_shape batch = {.types = HTTP_OBJECT, .keys = batch_keys};
 
-static const char *const update_modes[] = {"upsert", NULL};
+static const char *const update_modes[] = {"upsert", "insert_only", "update_only", NULL};
 static const struct http_shape update_mode = {.types = HTTP_STRING, .values = update_modes};
 
 #define UPSERT_KEYS                                                                                \
     {.name = "points", .shape = &points, .form = true},                                            \
         {.name = "batch", .shape = &batch, .form = true}, REST_SHARD_KEY,                          \
-        {.name = "update_filter",                                                                  \
-         .refused = "a write is appended to Kafka without a look at what is stored"},              \
+        {.name = "update_filter", .shape = &rest_filter},                                          \
     {                                                                                              \
-        .name = "update_mode", .shape = &update_mode,                                              \
-        .refused = "a write is appended to Kafka without a look at what is stored; only the mode " \
-                   "`upsert` can be"                                                               \
+        .name = "update_mode", .shape = &update_mode                                               \
     }
 
 static const struct http_key upsert_keys[] = {
@@ -118,6 +114,63 @@ static const struct http_key delete_keys[] = {
 static const struct http_shape delete_body = {
     .name = "Delete", .types = HTTP_OBJECT, .keys = delete_keys};
 
+/* Parts of points. */
+
+static const struct http_shape payload_to_set = {.types = HTTP_OBJECT};
+static const struct http_shape paths = {.types = HTTP_ARRAY, .items = &http_string};
+
+#define SELECTED_KEYS                                                                              \
+    {.name = "points", .shape = &rest_ids, .form = true},                                          \
+        {.name = "filter", .shape = &rest_filter, .form = true}, REST_SHARD_KEY
+
+#define PAYLOAD_SET_KEYS                                                                           \
+    {.name = "payload", .shape = &payload_to_set, .required = true},                               \
+        {.name = "key", .shape = &http_string}, SELECTED_KEYS
+
+static const struct http_key point_vector_keys[] = {
+    {.name = "id", .shape = &rest_id, .required = true},
+    {.name = "vector", .shape = &vector, .required = true},
+    {.name = NULL},
+};
+static const struct http_shape point_vector = {.types = HTTP_OBJECT, .keys = point_vector_keys};
+static const struct http_shape point_vectors = {.types = HTTP_ARRAY, .items = &point_vector};
+
+#define VECTORS_UPDATE_KEYS                                                                        \
+    {.name = "points", .shape = &point_vectors, .required = true}, REST_SHARD_KEY,                 \
+    {                                                                                              \
+        .name = "update_filter", .shape = &rest_filter                                             \
+    }
+
+static const struct http_key payload_set_keys[] = {
+    PAYLOAD_SET_KEYS,
+    {.name = "windrow", .shape = &write_extras},
+    {.name = NULL},
+};
+static const struct http_shape payload_set = {
+    .name = "SetPayload", .types = HTTP_OBJECT, .keys = payload_set_keys};
+static const struct http_key payload_delete_keys[] = {
+    {.name = "keys", .shape = &paths, .required = true},
+    SELECTED_KEYS,
+    {.name = "windrow", .shape = &write_extras},
+    {.name = NULL},
+};
+static const struct http_shape payload_delete = {
+    .name = "DeletePayload", .types = HTTP_OBJECT, .keys = payload_delete_keys};
+static const struct http_key payload_clear_keys[] = {
+    SELECTED_KEYS,
+    {.name = "windrow", .shape = &write_extras},
+    {.name = NULL},
+};
+static const struct http_shape payload_clear = {
+    .name = "ClearPayload", .types = HTTP_OBJECT, .keys = payload_clear_keys};
+static const struct http_key vectors_update_keys[] = {
+    VECTORS_UPDATE_KEYS,
+    {.name = "windrow", .shape = &write_extras},
+    {.name = NULL},
+};
+static const struct http_shape vectors_update = {
+    .name = "UpdateVectors", .types = HTTP_OBJECT, .keys = vectors_update_keys};
+
 /* windrow's own: ids in several shards. */
 static const struct http_key repair_keys[] = {
     {.name = "offset", .shape = &rest_id}, /* the id to begin with */
@@ -133,26 +186,34 @@ static const struct http_key upsert_operation_keys[] = {UPSERT_KEYS, {.name = NU
 static const struct http_shape upsert_operation = {.types = HTTP_OBJECT,
                                                    .keys = upsert_operation_keys};
 static const struct http_key delete_operation_keys[] = {
-    {.name = "points", .shape = &rest_ids, .required = true},
-    /* It would have to see the operations before it, which are not searchable yet. */
-    {.name = "filter", .refused = "no delete by filter inside a batch: use points/delete"},
-    REST_SHARD_KEY,
+    SELECTED_KEYS,
     {.name = NULL},
 };
-static const struct http_shape delete_operation = {.types = HTTP_OBJECT,
-                                                   .keys = delete_operation_keys};
-
-#define WHOLE "upsert the whole point with its vector and payload"
+static const struct http_shape selecting_operation = {.types = HTTP_OBJECT,
+                                                      .keys = delete_operation_keys};
+static const struct http_key payload_set_operation_keys[] = {PAYLOAD_SET_KEYS, {.name = NULL}};
+static const struct http_shape payload_set_operation = {.types = HTTP_OBJECT,
+                                                        .keys = payload_set_operation_keys};
+static const struct http_key payload_delete_operation_keys[] = {
+    {.name = "keys", .shape = &paths, .required = true},
+    SELECTED_KEYS,
+    {.name = NULL},
+};
+static const struct http_shape payload_delete_operation = {.types = HTTP_OBJECT,
+                                                           .keys = payload_delete_operation_keys};
+static const struct http_key vectors_operation_keys[] = {VECTORS_UPDATE_KEYS, {.name = NULL}};
+static const struct http_shape vectors_operation = {.types = HTTP_OBJECT,
+                                                    .keys = vectors_operation_keys};
 
 static const struct http_key operation_keys[] = {
     {.name = "upsert", .shape = &upsert_operation, .form = true},
-    {.name = "delete", .shape = &delete_operation, .form = true},
-    {.name = "set_payload", .refused = WHOLE},
-    {.name = "overwrite_payload", .refused = WHOLE},
-    {.name = "delete_payload", .refused = WHOLE},
-    {.name = "clear_payload", .refused = WHOLE},
-    {.name = "update_vectors", .refused = WHOLE},
-    {.name = "delete_vectors", .refused = WHOLE},
+    {.name = "delete", .shape = &selecting_operation, .form = true},
+    {.name = "set_payload", .shape = &payload_set_operation, .form = true},
+    {.name = "overwrite_payload", .shape = &payload_set_operation, .form = true},
+    {.name = "delete_payload", .shape = &payload_delete_operation, .form = true},
+    {.name = "clear_payload", .shape = &selecting_operation, .form = true},
+    {.name = "update_vectors", .shape = &vectors_operation, .form = true},
+    {.name = "delete_vectors", .refused = "a point has one vector: delete the point"},
     {.name = NULL},
 };
 static const struct http_shape operation = {.types = HTTP_OBJECT, .keys = operation_keys};
@@ -222,5 +283,9 @@ const struct http_schema rest_schema_index_delete = {.parameters = write_paramet
 const struct http_schema rest_schema_upsert = {write_parameters, &upsert, false};
 const struct http_schema rest_schema_delete = {write_parameters, &delete_body, false};
 const struct http_schema rest_schema_repair = {timeout_parameter, &repair, false};
+const struct http_schema rest_schema_payload_set = {write_parameters, &payload_set, false};
+const struct http_schema rest_schema_payload_delete = {write_parameters, &payload_delete, false};
+const struct http_schema rest_schema_payload_clear = {write_parameters, &payload_clear, false};
+const struct http_schema rest_schema_vectors_update = {write_parameters, &vectors_update, false};
 const struct http_schema rest_schema_write_batch = {write_parameters, &write_batch, false};
 const struct http_schema rest_schema_not_offered = {.not_offered = true};

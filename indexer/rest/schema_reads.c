@@ -13,8 +13,9 @@ static const struct http_shape require = {.types = HTTP_STRING, .values = comple
 #define VIEW_KEYS                                                                                  \
     {.name = "min_offsets", .shape = &min_offsets},                                                \
         {.name = "timeout_ms", .shape = &http_positive}, {.name = "require", .shape = &require},   \
+        {.name = "local", .shape = &http_boolean},                                                 \
     {                                                                                              \
-        .name = "local", .shape = &http_boolean                                                    \
+        .name = "place", .shape = &http_boolean                                                    \
     }
 
 static const struct http_key search_extras_keys[] = {

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
+
 enum { LIMIT_DEFAULT = 10, EF_MAX = 100000, CANDIDATES_MAX = 16384 };
 
 int search_form_point(struct query_view *view, const struct doc *id, const struct search_form *form,
@@ -46,7 +48,7 @@ static int parse_nearest(struct query_view *view, const struct doc *nearest,
                          struct error *error)
 {
     form->kind = SEARCH_NEAREST;
-    if (nearest->type == DOC_ARRAY || nearest->type == DOC_MAP)
+    if (doc_is_list(nearest) || nearest->type == DOC_MAP)
         return parse_vector(form->search.arena, nearest, "$.query", collection->dim,
                             &form->search.vector, error);
     return nearest_to_id(view, nearest, form, error);
@@ -251,4 +253,37 @@ int search_form_run(struct http_request *request, struct query_view *view, struc
     if (code == 0)
         rest_count_search(request, form->collection, result->windows_searched, start_ns);
     return code;
+}
+
+int search_forms_run(struct http_request *request, struct query_view *view,
+                     struct search_form *forms, uint32_t count, struct query_result *results,
+                     struct error *error)
+{
+    struct query_search *together =
+        memory_checked(arena_calloc(&request->arena, (size_t)count + 1, sizeof(*together)));
+    struct query_result *found =
+        memory_checked(arena_calloc(&request->arena, (size_t)count + 1, sizeof(*found)));
+    uint32_t *places =
+        memory_checked(arena_calloc(&request->arena, (size_t)count + 1, sizeof(*places)));
+    int64_t start_ns = io_monotonic_ns(rest_of(request)->io), each_ns;
+    uint32_t plain = 0;
+
+    for (uint32_t i = 0; i < count; i++)
+        if (forms[i].kind == SEARCH_NEAREST && !forms[i].mmr) {
+            together[plain] = forms[i].search;
+            places[plain++] = i;
+        }
+    if (plain > 0 && query_searches_run(view, together, plain, found, error) != 0)
+        return error->code;
+    each_ns = plain > 0 ? (io_monotonic_ns(rest_of(request)->io) - start_ns) / plain : 0;
+    for (uint32_t i = 0; i < plain; i++) {
+        results[places[i]] = found[i];
+        rest_count_search(request, forms[places[i]].collection, found[i].windows_searched,
+                          io_monotonic_ns(rest_of(request)->io) - each_ns);
+    }
+    for (uint32_t i = 0; i < count; i++)
+        if ((forms[i].kind != SEARCH_NEAREST || forms[i].mmr) &&
+            search_form_run(request, view, &forms[i], &results[i], error) != 0)
+            return error->code;
+    return 0;
 }

@@ -32,6 +32,11 @@ int search_form_parse(struct http_request *request, struct query_view *view, con
 int search_form_run(struct http_request *request, struct query_view *view, struct search_form *form,
                     struct query_result *result, struct error *error);
 
+/** Several at once: those that are plain searches go to the shards' owners together. */
+int search_forms_run(struct http_request *request, struct query_view *view,
+                     struct search_form *forms, uint32_t count, struct query_result *results,
+                     struct error *error);
+
 /** The vector of a point, copied into the search's arena, and its key. ERROR_NOT_FOUND. */
 int search_form_point(struct query_view *view, const struct doc *id, const struct search_form *form,
                       struct store_key *key, const float **vector, struct error *error);
@@ -41,7 +46,7 @@ int search_recommend_parse(struct http_request *request, struct query_view *view
                            const struct doc *body, const struct doc *query,
                            struct search_form *form, struct error *error);
 
-/** {"fusion": "rrf"} over the searches of `prefetch`, which are run one after the other. */
+/** {"fusion": "rrf"} over the searches of `prefetch`. */
 int search_fusion_parse(const struct doc *body, struct search_form *form, struct error *error);
 int search_fusion_run(struct http_request *request, struct query_view *view,
                       const struct search_form *form, struct query_result *result,

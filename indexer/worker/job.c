@@ -37,6 +37,7 @@ void worker_job_encode(const struct worker_job *job, struct buffer *out)
         job->window_start_ms, job->window_length_ms, job->generation, job->run_file_number,
         job->run_checksum, job->rows, job->bytes, job->min_offset, job->max_offset);
     put_optional_text(out, "kind", segment_kind_name(job->kind));
+    put_optional_text(out, "group", job->group);
     put_optional_text(out, "owner", job->owner);
     if (job->attempts_before > 0 || job->passes > 0)
         buffer_append_format(out, ",\"attempts_before\":%u,\"passes\":%u", job->attempts_before,
@@ -101,6 +102,12 @@ static int get_owner(const struct doc *map, struct worker_job *job, struct error
     return 0;
 }
 
+static int get_group(const struct doc *map, struct worker_job *job, struct error *error)
+{
+    return doc_get(map, "group") ? get_text(map, "group", job->group, sizeof(job->group), error)
+                                 : 0;
+}
+
 static int get_kind(const struct doc *map, struct worker_job *job, struct error *error)
 {
     char name[16];
@@ -134,7 +141,7 @@ static int decode_map(const struct doc *map, struct worker_job *job, struct erro
         get_i64(map, "max_offset", &job->max_offset, error) != 0 ||
         get_counter(map, "attempts_before", &job->attempts_before, error) != 0 ||
         get_counter(map, "passes", &job->passes, error) != 0 || get_kind(map, job, error) != 0 ||
-        get_owner(map, job, error) != 0)
+        get_group(map, job, error) != 0 || get_owner(map, job, error) != 0)
         return ERROR_INVALID;
     /* Only a shard without windows, whose files are never sealed, has a window without length. */
     if (job->window_length_ms < 0 || (job->window_length_ms == 0 && job->generation > 0) ||
@@ -167,8 +174,9 @@ bool worker_is_kind(enum segment_kind kind)
 
 void worker_job_file(const struct worker_job *job, char *out, size_t out_bytes)
 {
-    (void)snprintf(out, out_bytes, "%s/%s/%" PRId64 "/%s%" PRIu64, job->collection, job->shard,
-                   job->window_start_ms, job->generation > 0 ? "" : "chunk-",
+    (void)snprintf(out, out_bytes, "%s%s%s/%s/%" PRId64 "/%s%" PRIu64, job->group,
+                   job->group[0] ? "/" : "", job->collection, job->shard, job->window_start_ms,
+                   job->generation > 0 ? "" : "chunk-",
                    job->generation > 0 ? job->generation : job->run_file_number);
 }
 
@@ -182,11 +190,10 @@ void worker_job_id(const struct worker_job *job, char *out, size_t out_bytes)
         (void)snprintf(out + length, out_bytes - length, "/%s", segment_kind_name(job->kind));
 }
 
-void worker_queue_count_dead(struct metrics *metrics, const char *collection)
+struct metric *worker_queue_dead(struct metrics *metrics, const char *collection)
 {
     struct metric_label labels[] = {{"collection", collection}};
 
-    metric_add(metrics_counter(metrics, "windrow_index_dead_letters_total",
-                               "Index jobs given up after their last attempt", labels, 1),
-               1);
+    return metrics_counter(metrics, "windrow_index_dead_letters_total",
+                           "Index jobs given up after their last attempt", labels, 1);
 }

@@ -95,6 +95,8 @@ int nats_stream_open(const struct queue_nats_options *options, struct nats_strea
         return ERROR_PEER;
     stream->options.stream = copy(options->stream, "");
     stream->dead_name = copy(options->stream, "_DEAD");
+    stream->seal_subjects = copy(options->prefix, ".seal.>");
+    stream->dead_subjects = copy(options->prefix, ".dead.>");
     pthread_mutex_init(&stream->lock, NULL);
     status = make_context(stream);
     if (status == NATS_OK)
@@ -112,15 +114,15 @@ void nats_stream_close(struct nats_stream *stream)
     pthread_mutex_destroy(&stream->lock);
     free((char *)stream->options.stream);
     free(stream->dead_name);
+    free(stream->seal_subjects);
+    free(stream->dead_subjects);
 }
 
 static void describe_seals(struct nats_stream *stream, jsStreamConfig *config)
 {
-    static const char *subjects[] = {NATS_STREAM_SEAL_SUBJECTS};
-
     (void)jsStreamConfig_Init(config);
     config->Name = stream->options.stream;
-    config->Subjects = subjects;
+    config->Subjects = (const char **)&stream->seal_subjects;
     config->SubjectsLen = 1;
     config->Retention = js_WorkQueuePolicy;
     config->Storage = js_FileStorage;
@@ -130,11 +132,9 @@ static void describe_seals(struct nats_stream *stream, jsStreamConfig *config)
 
 static void describe_dead(struct nats_stream *stream, jsStreamConfig *config)
 {
-    static const char *subjects[] = {NATS_STREAM_DEAD_SUBJECTS};
-
     (void)jsStreamConfig_Init(config);
     config->Name = stream->dead_name;
-    config->Subjects = subjects;
+    config->Subjects = (const char **)&stream->dead_subjects;
     config->SubjectsLen = 1;
     config->Retention = js_LimitsPolicy;
     config->Storage = js_FileStorage;
@@ -144,6 +144,19 @@ static void describe_dead(struct nats_stream *stream, jsStreamConfig *config)
     config->Discard = js_DiscardOld;
 }
 
+/* A stream of another deployment takes none of our jobs. */
+static int check_subjects(const jsStreamConfig *found, const jsStreamConfig *wanted,
+                          struct error *error)
+{
+    for (int i = 0; i < found->SubjectsLen; i++)
+        if (strcmp(found->Subjects[i], wanted->Subjects[0]) == 0)
+            return 0;
+    return error_set(error, ERROR_PEER,
+                     "the JetStream stream %s exists and does not carry %s: it belongs to another "
+                     "nats.prefix, set nats.stream to another name",
+                     wanted->Name, wanted->Subjects[0]);
+}
+
 /* Another process may create it between the two calls: an existing name is fine. */
 static int ensure_stream(struct nats_stream *stream, jsStreamConfig *config, struct error *error)
 {
@@ -151,9 +164,11 @@ static int ensure_stream(struct nats_stream *stream, jsStreamConfig *config, str
     jsErrCode code = 0;
     natsStatus status = js_GetStreamInfo(&info, stream->context, config->Name, NULL, &code);
 
+    if (status == NATS_OK && check_subjects(info->Config, config, error) != 0)
+        code = JSStreamNameExistErr;
     jsStreamInfo_Destroy(info);
     if (status == NATS_OK)
-        return 0;
+        return code == 0 ? 0 : ERROR_PEER;
     if (code != JSStreamNotFoundErr && status != NATS_NOT_FOUND)
         return nats_connection_error(error, status, code, "look up the stream");
     code = 0;
@@ -161,8 +176,8 @@ static int ensure_stream(struct nats_stream *stream, jsStreamConfig *config, str
     if (status != NATS_OK && code != JSStreamNameExistErr)
         return nats_connection_error(error, status, code,
                                      code == JSStreamSubjectOverlapErr
-                                         ? "another stream has the subject windrow.seal.> or "
-                                           "windrow.dead.>; nats.stream must name it"
+                                         ? "another stream has the subjects of nats.prefix; "
+                                           "nats.stream must name it"
                                          : "create the stream");
     if (status == NATS_OK)
         log_info("indexer", "created the JetStream stream %s", config->Name);
@@ -179,7 +194,7 @@ static void describe_consumer(const struct nats_stream *stream, jsConsumerConfig
      * server's own limit a message would lie in the work queue for ever. */
     config->MaxDeliver = -1;
     config->MaxAckPending = MAX_ACK_PENDING;
-    config->FilterSubject = NATS_STREAM_SEAL_SUBJECTS;
+    config->FilterSubject = stream->seal_subjects;
 }
 
 /* Once in a process's life: two that were told different values would change it to and fro. Jobs
@@ -246,8 +261,8 @@ int nats_stream_subscribe(struct nats_stream *stream, natsSubscription **subscri
     (void)jsSubOptions_Init(&options);
     options.Stream = stream->options.stream;
     options.Consumer = CONSUMER;
-    status = js_PullSubscribe(subscription, stream->context, NATS_STREAM_SEAL_SUBJECTS, CONSUMER,
-                              NULL, &options, &code);
+    status = js_PullSubscribe(subscription, stream->context, stream->seal_subjects, CONSUMER, NULL,
+                              &options, &code);
     return status == NATS_OK ? 0 : nats_connection_error(error, status, code, "subscribe");
 }
 

@@ -12,14 +12,12 @@
 #include "indexer/nats/connection.h"
 #include "indexer/worker/queue.h"
 
-#define NATS_STREAM_SEAL_SUBJECTS "windrow.seal.>"
-#define NATS_STREAM_DEAD_SUBJECTS "windrow.dead.>"
-
 enum { NATS_STREAM_FORMER_MAX = 64 };
 
 struct nats_stream {
     struct queue_nats_options options;
-    char *dead_name; /* own copy, as options.stream */
+    char *dead_name;                     /* own copy, as options.stream */
+    char *seal_subjects, *dead_subjects; /* PREFIX.seal.>, PREFIX.dead.> */
     struct nats_connection *connection;
     _Atomic(jsCtx *) context;
     uint64_t generation; /* of the connection, that the context belongs to; under the lock */

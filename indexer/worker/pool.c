@@ -18,6 +18,7 @@
 #include "base/logger.h"
 #include "base/memory.h"
 #include "base/thread.h"
+#include "indexer/worker/queue.h"
 #include "indexer/worker/remote.h"
 #include "indexer/worker/state.h"
 
@@ -56,14 +57,24 @@ static void on_leaving(void *context, struct store_shard *shard)
 
 /* A job is answered. */
 
+static struct metric *failures(struct metrics *metrics, const char *collection, int code)
+{
+    struct metric_label labels[] = {{"collection", collection}, {"reason", error_code_name(code)}};
+
+    return metrics_counter(metrics, "windrow_index_build_failures_total",
+                           "Attempts to build a segment that failed", labels, 2);
+}
+
+void worker_metrics_begin(struct metrics *metrics, const char *collection)
+{
+    for (int code = -1; code >= ERROR_LAST; code--)
+        (void)failures(metrics, collection, code);
+    (void)worker_queue_dead(metrics, collection);
+}
+
 static void count_failure(struct worker_pool *pool, const struct worker_job *job, int code)
 {
-    struct metric_label labels[] = {{"collection", job->collection},
-                                    {"reason", error_code_name(code)}};
-
-    metric_add(metrics_counter(pool->options.metrics, "windrow_index_build_failures_total",
-                               "Attempts to build a segment that failed", labels, 2),
-               1);
+    metric_add(failures(pool->options.metrics, job->collection, code), 1);
 }
 
 /* The last attempt's job ends as a dead letter; the window is tried again after a while. */
@@ -298,6 +309,7 @@ int worker_pool_start(const struct worker_pool_options *options, struct worker_p
     struct worker_pool *fresh = memory_new(1, sizeof(*fresh));
 
     fresh->options = *options;
+    config_consumer_group(options->config, fresh->group);
     pthread_mutex_init(&fresh->lock, NULL);
     thread_condition_create(&fresh->changed);
     pthread_mutex_init(&fresh->upload_lock, NULL);
@@ -320,7 +332,13 @@ int worker_pool_start(const struct worker_pool_options *options, struct worker_p
 
 void worker_pool_set_address(struct worker_pool *pool, const char *address)
 {
+    struct worker_queue *queue = pool->options.queue;
+    struct error error = {0};
+
     (void)snprintf(pool->address, sizeof(pool->address), "%s", address);
+    if (queue->operations->answer &&
+        queue->operations->answer(queue, worker_claim_job, pool, &error) != 0)
+        log_warning("indexer", "builders elsewhere do not find this process: %s", error.text);
 }
 
 void worker_pool_describe(struct worker_pool *pool, uint32_t *threads, uint32_t *building,
@@ -338,6 +356,8 @@ void worker_pool_quiesce(struct worker_pool *pool)
     if (!pool)
         return;
     queue = pool->options.queue;
+    if (queue->operations->answer)
+        (void)queue->operations->answer(queue, NULL, NULL, ERROR_IGNORED);
     pthread_mutex_lock(&pool->lock);
     atomic_store(&pool->stopping, true);
     cancel(pool, NULL);

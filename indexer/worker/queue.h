@@ -4,21 +4,22 @@
 
 #include "indexer/worker/worker.h"
 
-/* collection + shard + two numbers + separators + a suffix of the queue's own */
-enum { WORKER_JOB_ID_BYTES = 512 };
+/* group + collection + shard + two numbers + separators + a suffix of the queue's own */
+enum { WORKER_JOB_ID_BYTES = 512 + CONFIG_GROUP_BYTES };
 
 /** Whether segments of that kind are built. */
 bool worker_is_kind(enum segment_kind kind);
 
-/** Counts a job that was given up after its last attempt. */
-void worker_queue_count_dead(struct metrics *metrics, const char *collection);
+/** Counts jobs that were given up after their last attempt. */
+struct metric *worker_queue_dead(struct metrics *metrics, const char *collection);
 
 struct queue_nats_options {
     const char *url;                             /* several with commas */
     const struct config_nats_security *security; /* NULL: none */
     const char *stream;                          /* dead letters: <stream>_DEAD */
-    const char *name;        /* of the connection, for the server's monitoring */
-    const char *replica_set; /* of this process, or NULL */
+    const char *name;   /* of the connection, for the server's monitoring */
+    const char *prefix; /* of subjects */
+    const char *group;  /* consumer group of this process */
     uint32_t replicas;
     int64_t ack_wait_ms;   /* how long a silent worker keeps a job */
     int64_t pass_delay_ms; /* first delay of a job that is passed on; 0: 250 ms */

@@ -147,7 +147,7 @@ static int local_retry(struct worker_delivery *delivery, int64_t delay_ms, const
     if (delivery->attempt >= WORKER_ATTEMPTS_MAX) {
         log_error("indexer", "giving up on %s after %u attempts: %s", job->id, delivery->attempt,
                   why);
-        worker_queue_count_dead(queue->metrics, delivery->job.collection);
+        metric_add(worker_queue_dead(queue->metrics, delivery->job.collection), 1);
         forget(job);
         return 0;
     }

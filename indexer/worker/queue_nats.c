@@ -1,8 +1,8 @@
 /* The work queue on JetStream.
  *
- *     publish   windrow.seal.<collection>.<shard>, message id = window + generation + kind
+ *     publish   PREFIX.seal.<collection>.<shard>, message id = group + window + generation + kind
  *     fetch     durable pull consumer "workers", explicit ack, shared by all processes
- *     give up   windrow.dead.<collection>.<shard> in the stream <STREAM>_DEAD, then term
+ *     give up   PREFIX.dead.<collection>.<shard> in the stream <STREAM>_DEAD, then term
  *
  * Deduplication. The server drops a message whose id came within two minutes. That is right for a
  * seal that is published twice, and wrong for a job that reconciliation queues again because the
@@ -24,6 +24,7 @@
 #include "base/logger.h"
 #include "base/memory.h"
 #include "base/thread.h"
+#include "indexer/worker/locator.h"
 #include "indexer/worker/nats_stream.h"
 #include "indexer/worker/queue.h"
 
@@ -53,7 +54,7 @@ struct nats_queue {
     struct nats_delivery *passing; /* held back until due */
     pthread_cond_t woken;          /* on the monotonic clock; with pass_lock */
     _Atomic uint64_t copies;       /* for ids of copies */
-    const char *replica_set;       /* or NULL */
+    struct locator *locator;
 };
 
 static int64_t now_ms(void)
@@ -61,16 +62,15 @@ static int64_t now_ms(void)
     return io_monotonic_ns(io_posix()) / 1000000;
 }
 
-/* "windrow.seal.news.my_topic-3": a dot would start a new token, two dots are no subject. */
-static void write_subject(const char *prefix, const struct worker_job *job, char *out,
-                          size_t out_bytes)
+/* "windrow.seal.news.my_topic-3" */
+static void write_subject(const struct nats_queue *queue, const char *kind,
+                          const struct worker_job *job, char *out, size_t out_bytes)
 {
-    size_t prefix_length = strlen(prefix);
+    int length =
+        snprintf(out, out_bytes, "%s.%s.%s.", queue->stream.options.prefix, kind, job->collection);
 
-    (void)snprintf(out, out_bytes, "%s%s.%s", prefix, job->collection, job->shard);
-    for (char *c = out + prefix_length + strlen(job->collection) + 1; *c; c++)
-        if (*c == '.' || *c == '*' || *c == '>' || (unsigned char)*c <= ' ')
-            *c = '_';
+    (void)snprintf(out + length, out_bytes - (size_t)length, "%s", job->shard);
+    locator_make_token(out + length);
 }
 
 static natsStatus publish_once(struct nats_queue *queue, const char *subject, const char *id,
@@ -109,18 +109,6 @@ static int publish_bytes(struct nats_queue *queue, const char *subject, const ch
     return status == NATS_OK ? 0 : nats_connection_error(error, status, code, "publish");
 }
 
-/* Two replica sets have the same windows, and each builds its own: the server must not take the one
- * job for a repetition of the other. */
-static void write_id(const struct nats_queue *queue, const struct worker_job *job,
-                     char out[WORKER_JOB_ID_BYTES])
-{
-    char id[WORKER_JOB_ID_BYTES - 128];
-
-    worker_job_id(job, id, sizeof(id));
-    (void)snprintf(out, WORKER_JOB_ID_BYTES, "%s%s%s", id, queue->replica_set ? "/" : "",
-                   queue->replica_set ? queue->replica_set : "");
-}
-
 /* An id that was never used: unique over processes and restarts. */
 static void write_copy_id(struct nats_queue *queue, const char *id, char *out, size_t out_bytes)
 {
@@ -139,7 +127,7 @@ static int publish_copy(struct nats_queue *queue, const struct worker_job *job, 
     char copy_id[WORKER_JOB_ID_BYTES + 64];
     bool duplicate;
 
-    write_id(queue, job, id);
+    worker_job_id(job, id, sizeof(id));
     write_copy_id(queue, id, copy_id, sizeof(copy_id));
     return publish_bytes(queue, subject, copy_id, bytes, &duplicate, error);
 }
@@ -155,8 +143,8 @@ static int queue_publish(struct worker_queue *base, const struct worker_job *job
     int code;
 
     worker_job_encode(job, &bytes);
-    write_id(queue, job, id);
-    write_subject("windrow.seal.", job, subject, sizeof(subject));
+    worker_job_id(job, id, sizeof(id));
+    write_subject(queue, "seal", job, subject, sizeof(subject));
     code = publish_bytes(queue, subject, id, &bytes, &duplicate, error);
     if (code == 0 && duplicate && nats_stream_depth(&queue->stream) == 0)
         code = publish_copy(queue, job, subject, &bytes, error);
@@ -210,7 +198,7 @@ static void bury(struct nats_queue *queue, natsMsg *message, const char *subject
     if (status == NATS_OK)
         status = natsMsg_Term(message, NULL);
     if (status == NATS_OK && !letter->Duplicate)
-        worker_queue_count_dead(queue->stream.options.metrics, collection);
+        metric_add(worker_queue_dead(queue->stream.options.metrics, collection), 1);
     jsPubAck_Destroy(letter);
     if (status == NATS_OK)
         return;
@@ -231,8 +219,8 @@ static void bury_job(struct nats_queue *queue, struct nats_delivery *delivery, c
     for (char *c = reason; *c; c++)
         if ((unsigned char)*c < 0x20)
             *c = ' ';
-    write_id(queue, job, id);
-    write_subject("windrow.dead.", job, subject, sizeof(subject));
+    worker_job_id(job, id, sizeof(id));
+    write_subject(queue, "dead", job, subject, sizeof(subject));
     log_error("indexer", "giving up on %s after %s", id, reason);
     bury(queue, delivery->message, subject, reason, job->collection);
 }
@@ -240,8 +228,12 @@ static void bury_job(struct nats_queue *queue, struct nats_delivery *delivery, c
 /* What no worker can read ends as a dead letter at once. */
 static void bury_garbage(struct nats_queue *queue, natsMsg *message, const char *why)
 {
+    char subject[128];
+
+    (void)snprintf(subject, sizeof(subject), "%s.dead.unreadable.job",
+                   queue->stream.options.prefix);
     log_error("indexer", "a message on %s is not a job: %s", natsMsg_GetSubject(message), why);
-    bury(queue, message, "windrow.dead.unreadable.job", why, "");
+    bury(queue, message, subject, why, "");
 }
 
 /* Takes over `message`. NULL when it was no job, or one that is given up. */
@@ -299,9 +291,11 @@ static int hand_on(struct nats_queue *queue, const struct nats_delivery *deliver
 
     copy.attempts_before = delivery->delivery.attempt - 1;
     copy.passes++;
+    if (copy.group[0])
+        copy.owner[0] = '\0'; /* asked for anew */
     if (copy.passes <= PASSES_MAX) {
         worker_job_encode(&copy, &bytes);
-        write_subject("windrow.seal.", &copy, subject, sizeof(subject));
+        write_subject(queue, "seal", &copy, subject, sizeof(subject));
         code = publish_copy(queue, &copy, subject, &bytes, error);
         buffer_destroy(&bytes);
     }
@@ -553,14 +547,29 @@ static void queue_close(struct worker_queue *base)
         (void)natsConnection_FlushTimeout(nats_connection_handle(queue->stream.connection),
                                           FLUSH_WAIT_MS);
     natsSubscription_Destroy(queue->subscription);
+    locator_end(queue->locator);
     nats_stream_close(&queue->stream);
+    locator_delete(queue->locator);
     pthread_cond_destroy(&queue->woken);
     pthread_mutex_destroy(&queue->pass_lock);
     pthread_mutex_destroy(&queue->fetch_lock);
     free(queue);
 }
 
+static int queue_locate(struct worker_queue *base, struct worker_job *job, struct error *error)
+{
+    return locator_ask(((struct nats_queue *)base)->locator, job, error);
+}
+
+static int queue_answer(struct worker_queue *base, worker_claim_function claim, void *context,
+                        struct error *error)
+{
+    return locator_answer(((struct nats_queue *)base)->locator, claim, context, error);
+}
+
 static const struct worker_queue_operations nats_operations = {
+    .locate = queue_locate,
+    .answer = queue_answer,
     .publish = queue_publish,
     .fetch = queue_fetch,
     .wake = queue_wake,
@@ -580,11 +589,11 @@ int queue_nats_open(const struct queue_nats_options *options, struct worker_queu
 
     fresh->queue.operations = &nats_operations;
     fresh->queue.ack_wait_ms = options->ack_wait_ms;
-    fresh->replica_set = options->replica_set;
     if (nats_stream_open(options, &fresh->stream, error) != 0) {
         free(fresh);
         return ERROR_PEER;
     }
+    fresh->locator = locator_new(fresh->stream.connection, options->prefix, options->group);
     pthread_mutex_init(&fresh->fetch_lock, NULL);
     pthread_mutex_init(&fresh->pass_lock, NULL);
     thread_condition_create(&fresh->woken);
@@ -595,16 +604,19 @@ int queue_nats_open(const struct queue_nats_options *options, struct worker_queu
 int worker_queue_nats(const struct config *config, struct metrics *metrics,
                       struct worker_queue **queue, struct error *error)
 {
+    char group[CONFIG_GROUP_BYTES];
     struct queue_nats_options options = {
         .url = config->nats_url,
         .security = &config->nats_security,
+        .prefix = config->nats_prefix,
+        .group = group,
         .stream = config->nats_stream,
         .name = config->node,
         .replicas = config->nats_replicas,
-        .replica_set = config->cluster_replica_set,
         .ack_wait_ms = config->nats_ack_wait_ms,
         .metrics = metrics,
     };
 
+    config_consumer_group(config, group);
     return queue_nats_open(&options, queue, error);
 }

@@ -13,12 +13,12 @@ enum {
     PATH_BYTES = 4096
 };
 
-static void fill_job(struct worker_job *job, const struct worker_pool *pool,
+void worker_fill_job(struct worker_job *job, const struct worker_pool *pool,
                      const struct config_collection *collection, struct store_shard *shard,
                      const struct store_window_info *window, const struct store_file_info *file)
 {
     memset(job, 0, sizeof(*job));
-    (void)snprintf(job->owner, sizeof(job->owner), "%s", pool->address);
+    (void)snprintf(job->group, sizeof(job->group), "%s", pool->group);
     (void)snprintf(job->collection, sizeof(job->collection), "%s", store_shard_collection(shard));
     (void)snprintf(job->shard, sizeof(job->shard), "%s", store_shard_name(shard));
     job->window_start_ms = window->start_ms;
@@ -65,7 +65,7 @@ int worker_pool_submit(struct worker_pool *pool, struct store_shard *shard,
         !worker_file_lacks_segment(pool->options.config, collection, window, &window->run,
                                    io_wall_ms(pool->options.io), &too_large))
         return 0;
-    fill_job(&job, pool, collection, shard, window, &window->run);
+    worker_fill_job(&job, pool, collection, shard, window, &window->run);
     return publish(pool, &job, error);
 }
 
@@ -112,7 +112,7 @@ static int reconcile_file(const struct round *round, const struct store_window_i
         return 0;
     }
     *round->lacking = true;
-    fill_job(&job, round->pool, round->collection, round->shard, window, file);
+    worker_fill_job(&job, round->pool, round->collection, round->shard, window, file);
     if (is_taken_care_of(round->pool, &job, round->depth))
         return 0;
     code = publish(round->pool, &job, error);

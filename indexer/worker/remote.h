@@ -1,7 +1,7 @@
 /* remote: builds for another machine. A sealed window, or a chunk of an open one, goes to the
  * builder, and the segment comes back.
  *
- *     builder                                        owner (these functions, behind HTTP)
+ *     builder                                        owner (these functions, behind HTTP; locator.h finds it)
  *     GET  /internal/epoch    offset             ->  a part of the codebook that lists are built with
  *     GET  /internal/run      rows first, count  ->  vectors, checksum in front
  *     POST /internal/segment                     ->  a file number, which the file carries

@@ -420,6 +420,7 @@ int worker_remote_give_up(struct worker_pool *pool, const struct worker_run *run
 
     (void)snprintf(job.collection, sizeof(job.collection), "%s", run->collection);
     (void)snprintf(job.shard, sizeof(job.shard), "%s", run->shard);
+    (void)snprintf(job.group, sizeof(job.group), "%s", pool->group);
     job.kind = segment_kind_parse(kind);
     if (code == 0 && !worker_is_kind(job.kind))
         code = error_set(error, ERROR_INVALID, "give_up: expected hnsw or ivf_pq");

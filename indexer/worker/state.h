@@ -28,6 +28,7 @@ struct upload_session;
 struct worker_pool {
     struct worker_pool_options options;
     char address[WORKER_OWNER_BYTES]; /* of this process's HTTP server; empty: not reachable */
+    char group[CONFIG_GROUP_BYTES];   /* whose copies of shards are open here */
     uint32_t thread_count;            /* jobs at a time; 0: only publishes */
     struct thread_pool *threads;      /* of the jobs; NULL: only publishes */
     pthread_t monitor;
@@ -58,6 +59,13 @@ enum worker_outcome {
     WORKER_POSTPONED,  /* no space or memory just now */
     WORKER_FAILED
 };
+
+/** The job of a file as the pool has it. */
+void worker_fill_job(struct worker_job *job, const struct worker_pool *pool,
+                     const struct config_collection *collection, struct store_shard *shard,
+                     const struct store_window_info *window, const struct store_file_info *file);
+/** A worker_claim_function of a pool. */
+enum worker_claim worker_claim_job(void *pool, struct worker_job *job);
 
 /** Carries one task out. The lease it takes is given back by the caller. */
 enum worker_outcome worker_task_run(struct worker_task *task, struct error *error);

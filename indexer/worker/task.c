@@ -2,11 +2,13 @@
  *
  *     the shard is open here      lease it; is the file still there, without the segment that it
  *                                 should have? claim it in the job tracker; build and attach
- *     it is open elsewhere        fetch the file from its owner, build, send the segment back
- *     nobody here knows it        the queue passes the job on
+ *     it is open elsewhere, or    ask who has it; fetch the file from there, build, send the
+ *     another group's is meant    segment back
+ *     nobody has it now           the queue passes the job on
  *
  * A job is a hint, not an order: everything that it says is looked up again, because it may be old,
  * come twice, or name a shard that has moved since. So a job may be lost or doubled anywhere. */
+#include <stdio.h>
 #include <string.h>
 
 #include "base/logger.h"
@@ -31,11 +33,15 @@ static const struct store_file_info *find_file(const struct store_window_info *w
     return NULL;
 }
 
-static bool is_wanted(const struct worker_task *task, const struct store_shard_info *info)
+/* The file that lacks the segment of the job, and its window; NULL: none does. */
+static const struct store_file_info *find_wanted(const struct worker_pool *pool,
+                                                 const struct config_collection *collection,
+                                                 const struct worker_job *job,
+                                                 const struct store_shard_info *info,
+                                                 const struct store_window_info **in)
 {
-    const struct worker_pool_options *options = &task->pool->options;
+    const struct worker_pool_options *options = &pool->options;
     bool too_large;
-    const struct worker_job *job = &task->delivery->job;
 
     for (size_t i = 0; i < info->window_count; i++) {
         const struct store_window_info *window = &info->windows[i];
@@ -43,10 +49,44 @@ static bool is_wanted(const struct worker_task *task, const struct store_shard_i
         if (window->start_ms != job->window_start_ms || window->length_ms != job->window_length_ms)
             continue;
         file = find_file(window, job);
-        return file && worker_file_lacks_segment(options->config, task->collection, window, file,
-                                                 io_wall_ms(options->io), &too_large);
+        *in = window;
+        return file && worker_file_lacks_segment(options->config, collection, window, file,
+                                                 io_wall_ms(options->io), &too_large)
+                   ? file
+                   : NULL;
     }
-    return false;
+    return NULL;
+}
+
+/* A shard that is handed over is built for by its next owner's word. */
+enum worker_claim worker_claim_job(void *context, struct worker_job *job)
+{
+    struct worker_pool *pool = context;
+    const struct config_collection *collection =
+        config_collection_find(pool->options.config, job->collection);
+    const struct store_window_info *window;
+    const struct store_file_info *file;
+    struct store_shard_info info;
+    struct store_lease lease;
+    struct arena arena;
+    bool mine;
+
+    if (!collection ||
+        !store_registry_acquire_shard(pool->options.registry, job->collection, job->shard, &lease))
+        return WORKER_NOT_MINE;
+    mine = !lease.handed_over && !atomic_load(lease.closing);
+    arena_create(&arena, 0);
+    store_shard_describe(lease.shard, &arena, &info);
+    file = find_wanted(pool, collection, job, &info, &window);
+    if (file) {
+        worker_fill_job(job, pool, collection, lease.shard, window, file);
+        (void)snprintf(job->owner, sizeof(job->owner), "%s", pool->address);
+    }
+    arena_destroy(&arena);
+    store_registry_release(pool->options.registry, &lease);
+    if (!mine)
+        return WORKER_NOT_MINE;
+    return file ? WORKER_MINE : WORKER_UNWANTED;
 }
 
 static bool take_lease(struct worker_task *task)
@@ -54,7 +94,9 @@ static bool take_lease(struct worker_task *task)
     const struct worker_job *job = &task->delivery->job;
     struct store_lease lease;
 
-    if (!store_registry_acquire_shard(task->pool->options.registry, job->collection, job->shard,
+    /* Another group has the same shards and windows in files of its own. */
+    if ((job->group[0] && strcmp(job->group, task->pool->group) != 0) ||
+        !store_registry_acquire_shard(task->pool->options.registry, job->collection, job->shard,
                                       &lease))
         return false;
     /* Race: the registry sets `closing`, then tells the pool, which looks for the lease. Either it
@@ -202,6 +244,29 @@ static enum worker_outcome build_file(struct worker_task *task, struct error *er
     return outcome_of(code, low_recall);
 }
 
+/* Jobs of windrow 0.2 and before carry an address and no group. False with the outcome when there is
+ * nobody to build for. */
+static bool locate(struct worker_task *task, enum worker_outcome *outcome, struct error *error)
+{
+    struct worker_queue *queue = task->delivery->queue;
+    struct worker_job *job = &task->delivery->job;
+    bool waits;
+    int code;
+
+    *outcome = WORKER_NOT_HERE;
+    if (!job->group[0] || !queue->operations->locate)
+        return job->owner[0] && strcmp(job->owner, task->pool->address) != 0;
+    waits = thread_pool_wait_begin(task->pool->threads);
+    code = queue->operations->locate(queue, job, error);
+    if (waits)
+        thread_pool_wait_end(task->pool->threads);
+    if (code == ERROR_NOT_FOUND)
+        *outcome = WORKER_DONE;
+    else if (code != 0 && code != ERROR_BUSY)
+        *outcome = WORKER_POSTPONED;
+    return code == 0;
+}
+
 /* The shard is elsewhere, and its owner can be asked for the run. Whoever cannot be reached now may
  * be later, or the shard has moved. */
 static enum worker_outcome build_for_owner(struct worker_task *task, struct error *error)
@@ -211,7 +276,7 @@ static enum worker_outcome build_for_owner(struct worker_task *task, struct erro
     enum worker_outcome outcome;
     int code;
 
-    if (!claim(task, &outcome))
+    if (!locate(task, &outcome, error) || !claim(task, &outcome))
         return outcome;
     code = build_claimed(task, worker_build_remote, &low_recall, error);
     if (code == ERROR_NOT_FOUND)
@@ -229,6 +294,7 @@ enum worker_outcome worker_task_run(struct worker_task *task, struct error *erro
     struct worker_pool *pool = task->pool;
     const struct worker_job *job = &task->delivery->job;
     enum worker_outcome outcome = WORKER_NOT_HERE;
+    const struct store_window_info *window;
     struct store_shard_info info;
     struct arena arena;
 
@@ -236,8 +302,9 @@ enum worker_outcome worker_task_run(struct worker_task *task, struct error *erro
     task->collection = config_collection_find(pool->options.config, job->collection);
     if (task->collection && take_lease(task)) {
         store_shard_describe(task->lease.shard, &arena, &info);
-        outcome = is_wanted(task, &info) ? build_file(task, error) : WORKER_DONE;
-    } else if (task->collection && job->owner[0] && strcmp(job->owner, pool->address) != 0) {
+        outcome = find_wanted(pool, task->collection, job, &info, &window) ? build_file(task, error)
+                                                                           : WORKER_DONE;
+    } else if (task->collection) {
         outcome = build_for_owner(task, error);
     }
     arena_destroy(&arena);

@@ -24,7 +24,9 @@
 
 enum { WORKER_OWNER_BYTES = 280 };
 
-/* What a seal says; JSON on the wire, on subject windrow.seal.<collection>.<shard>. Without a
+/* What a seal says; JSON on the wire, on subject PREFIX.seal.<collection>.<shard> (nats.prefix). It names the
+ * shard and the consumer group whose copy of the shard is meant; who has that now is asked for when
+ * it is built (locate). Without a
  * generation the job is of an unsealed file of the window (a chunk), told by its number. */
 struct worker_job {
     char collection[104];
@@ -38,13 +40,14 @@ struct worker_job {
     enum segment_kind kind;         /* of the segment; SEGMENT_NONE: not told */
     uint32_t attempts_before;       /* failed attempts of former copies of this message */
     uint32_t passes;                /* how often it was passed on, see worker_queue_operations */
-    char owner[WORKER_OWNER_BYTES]; /* "host:port" of who has the shard; empty: not told */
+    char group[CONFIG_GROUP_BYTES]; /* empty: a job of windrow 0.2 or before */
+    char owner[WORKER_OWNER_BYTES]; /* "host:port" of who has the shard; empty: not known */
 };
 
 void worker_job_encode(const struct worker_job *job, struct buffer *out);
 int worker_job_decode(const void *bytes, size_t size_bytes, struct worker_job *job,
                       struct error *error);
-/** "collection/shard/start/generation", or ".../start/chunk-number": what is built, of whatever
+/** "group/collection/shard/start/generation", or ".../start/chunk-number": what is built, of whatever
  * kind. */
 void worker_job_file(const struct worker_job *job, char *out, size_t out_bytes);
 /** The same with "/kind" behind it: the message id that JetStream deduplicates by. A window whose
@@ -54,7 +57,23 @@ void worker_job_id(const struct worker_job *job, char *out, size_t out_bytes);
 struct worker_queue;
 struct worker_delivery;
 
+/* What the owner of a job's shard says of it. */
+enum worker_claim {
+    WORKER_NOT_MINE, /* the shard is not open here, or is on its way to somebody else */
+    WORKER_UNWANTED, /* it is, and nothing is to be built */
+    WORKER_MINE      /* the job is as its owner has it now, with its address */
+};
+typedef enum worker_claim (*worker_claim_function)(void *context, struct worker_job *job);
+
 struct worker_queue_operations {
+    /** Asks who has the shard of a job that this process cannot build from its own: fills the job as its owner
+     * has it. ERROR_NOT_FOUND: it is wanted no more; ERROR_BUSY: nobody has the shard now. NULL: no
+     * other process takes part. */
+    int (*locate)(struct worker_queue *queue, struct worker_job *job, struct error *error);
+    /** From now on other processes' locate is answered by `claim`, on any thread, until a NULL takes
+     * it back. Nothing where `locate` is NULL. */
+    int (*answer)(struct worker_queue *queue, worker_claim_function claim, void *context,
+                  struct error *error);
     /** Queues a job unless the same id is queued already or was within the dedupe window. */
     int (*publish)(struct worker_queue *queue, const struct worker_job *job, struct error *error);
     /** Waits up to timeout_ms, or until *stop (may be NULL) is true; ERROR_TIMEOUT when there is
@@ -117,10 +136,13 @@ struct worker_pool_options {
     bool build; /* false: only publish */
 };
 
+/** Makes the series that count a collection's failures, before the first one. */
+void worker_metrics_begin(struct metrics *metrics, const char *collection);
+
 int worker_pool_start(const struct worker_pool_options *options, struct worker_pool **pool,
                       struct error *error);
-/** Where other machines' builders reach this process over HTTP ("host:port"); goes into the jobs
- * that are published from then on. Before any shard is opened. */
+/** Where other machines' builders reach this process over HTTP ("host:port"): they are told from then
+ * on. */
 void worker_pool_set_address(struct worker_pool *pool, const char *address);
 /** Registers /internal/run, /internal/epoch and /internal/segment: what builders on other machines
  * ask of this process. Before the server starts; it must have stopped before the pool stops. */

@@ -308,6 +308,53 @@ static void decode_value(struct decode *decode, const struct decode_part *whole)
     }
 }
 
+/* `OFFSET` or `none`, and `/OFFSET` behind it. */
+static bool parse_expects(const char *text, int64_t *expected, int64_t *read_at)
+{
+    size_t length = strcspn(text, "/");
+    uint64_t number;
+
+    *expected = STORE_EXPECT_NONE;
+    *read_at = -1;
+    if (length != 4 || memcmp(text, "none", 4) != 0) {
+        if (text_parse_u64(text, length, &number) != 0 || number > INT64_MAX)
+            return false;
+        *expected = (int64_t)number;
+    }
+    if (text[length] == '\0')
+        return true;
+    text += length + 1;
+    if (text_parse_u64(text, strlen(text), &number) != 0 || number > INT64_MAX)
+        return false;
+    *read_at = (int64_t)number;
+    return true;
+}
+
+/* What the header asks for holds for every record of the message. */
+static void take_expected(struct decode *decode, const struct decode_part *whole)
+{
+    const struct decode_message *message = decode->message;
+    struct decode_result *decoded = decode->out;
+    int64_t expected, read_at;
+
+    if (!message->expects)
+        return;
+    if (!parse_expects(message->expects, &expected, &read_at)) {
+        decoded->record_count = 0;
+        decode_reject_add(decode, whole, "syntax",
+                          "header " DECODE_EXPECTS_HEADER
+                          ": expected an offset or `none`, got \"%.40s\"",
+                          message->expects);
+        return;
+    }
+    if (read_at >= 0 && message->offset - read_at > DECODE_EXPECTS_DISTANCE_MAX)
+        expected = STORE_EXPECT_NEVER;
+    for (size_t i = 0; i < decoded->record_count; i++) {
+        decoded->records[i].expects = true;
+        decoded->records[i].expected_offset = expected;
+    }
+}
+
 void decode_message(const struct config_collection *collection,
                     const struct decode_message *message, struct arena *scratch,
                     struct arena *arena, struct decode_result *decoded)
@@ -333,6 +380,7 @@ void decode_message(const struct config_collection *collection,
                           DECODE_MESSAGE_MAX_BYTES, message->value_bytes, DECODE_MESSAGE_MAX_BYTES);
     else
         decode_value(&decode, &whole);
+    take_expected(&decode, &whole);
     buffer_destroy(&payload);
 }
 

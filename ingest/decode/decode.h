@@ -25,7 +25,16 @@ struct decode_message {
     const uint8_t *value;
     size_t value_bytes;       /* value NULL: tombstone */
     const char *content_type; /* header, or NULL */
+    const char *expects;      /* header, or NULL: `OFFSET` or `none`, and `/OFFSET` behind it */
 };
+
+/* Header of a message whose records count only while the id's newest version is the one that is
+ * named: its offset, or `none`. Behind a slash the next offset when that was read. */
+#define DECODE_EXPECTS_HEADER "windrow-expects"
+
+/* A record that was written later than so many offsets behind its reading is refused: a replay has
+ * to remember the ids of no more than that. */
+enum { DECODE_EXPECTS_DISTANCE_MAX = 1 << 18 };
 
 /* A part of a message that could not be stored. */
 struct decode_reject {

@@ -3,12 +3,12 @@
 
 packages_build=(
     gcc libc6-dev cmake ninja-build pkg-config librdkafka-dev libnats-dev libzstd-dev libyaml-dev libmicrohttpd-dev
-    libgnutls28-dev libxxhash-dev libcurl4-openssl-dev check
+    libgnutls28-dev libxxhash-dev libcurl4-openssl-dev libnghttp2-dev libprotobuf-c-dev protobuf-c-compiler check
 )
 packages_servers=(nats-server kcat openjdk-17-jre-headless maven ca-certificates curl openssl)
 packages_python=(python3 python3-venv)
 packages_checks=(clang clang-format clang-tidy cppcheck libclang-rt-14-dev llvm dpkg-dev lintian mmdebstrap
-    mandoc prometheus python3-jsonschema)
+    mandoc prometheus python3-jsonschema chromium chromium-driver fonts-dejavu-core)
 
 # Prints those of the given packages that are not installed.
 packages_missing() {

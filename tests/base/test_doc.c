@@ -200,6 +200,26 @@ START_TEST(equality_is_by_value)
 }
 END_TEST
 
+START_TEST(merged_maps_keep_what_they_had)
+{
+    struct arena arena;
+    struct buffer out = {0};
+    struct doc map, from;
+
+    arena_create(&arena, 0);
+    map = doc_map(&arena, 4);
+    from = doc_map(&arena, 2);
+    doc_put(&map, "node", doc_integer(1));
+    doc_put(&from, "node", doc_integer(2));
+    doc_put(&from, "rows", doc_integer(3));
+    doc_merge(&map, &from);
+    doc_write_json(&out, &map);
+    ck_assert_str_eq(buffer_text(&out), "{\"node\":1,\"rows\":3}");
+    buffer_destroy(&out);
+    arena_destroy(&arena);
+}
+END_TEST
+
 START_TEST(built_documents_are_written)
 {
     struct arena arena;
@@ -223,4 +243,5 @@ END_TEST
 
 TEST_TABLE(TEST(get_finds_the_last_of_equal_keys), TEST(paths_reach_what_qdrant_reaches),
            TEST(a_visit_stops_at_the_first_yes), TEST(numbers_convert_only_when_exact),
-           TEST(equality_is_by_value), TEST(built_documents_are_written))
+           TEST(equality_is_by_value), TEST(built_documents_are_written),
+           TEST(merged_maps_keep_what_they_had))

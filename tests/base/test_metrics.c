@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/metrics.h"
+#include "base/trace.h"
 #include "tests/support/test_main.h"
 
 #define LABELS(...)                                                                                \
@@ -224,11 +225,86 @@ START_TEST(no_update_is_lost_between_threads)
 }
 END_TEST
 
-TEST_TABLE(TEST(families_are_sorted_and_described_once),
+START_TEST(openmetrics_names_the_trace_of_a_sampled_observation)
+{
+    static const double bounds[] = {1};
+    static const char expected[] =
+        "# HELP a C.\n# TYPE a counter\na_total 2\n"
+        "# HELP h_seconds H.\n# TYPE h_seconds histogram\n"
+        "h_seconds_bucket{le=\"1\"} 2 # {trace_id=\"0af7651916cd43dd8448eb211c80319c\"} 0.5 ";
+    struct metrics *metrics = metrics_new();
+    struct metric *counter = metrics_counter(metrics, "a_total", "C.", NULL, 0);
+    struct metric *histogram = metrics_histogram(metrics, "h_seconds", "H.", NULL, 0, bounds, 1);
+    struct trace_context trace;
+    struct buffer out = {0};
+    const char *behind;
+
+    ck_assert(trace_parse("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", &trace));
+    metric_add(counter, 2);
+    (void)trace_set_current(&trace);
+    metric_observe(histogram, 0.5);
+    trace.sampled = false;
+    metric_observe(histogram, 7); /* nobody could look at its trace */
+    (void)trace_set_current(NULL);
+    metric_observe(histogram, 0.25);
+    metrics_render_openmetrics(metrics, &out);
+    ck_assert_msg(strncmp(buffer_text(&out), expected, sizeof(expected) - 1) == 0, "%s",
+                  buffer_text(&out));
+    behind = strchr(buffer_text(&out) + sizeof(expected) - 1, '\n');
+    ck_assert_str_eq(behind, "\nh_seconds_bucket{le=\"+Inf\"} 3\nh_seconds_sum 7.75\n"
+                             "h_seconds_count 3\n# EOF\n");
+    buffer_destroy(&out);
+    metrics_delete(metrics);
+}
+END_TEST
+
+START_TEST(a_sum_has_all_series_of_a_family)
+{
+    static const double bounds[] = {1, 2};
+    struct metrics *metrics = metrics_new();
+    struct metric_label a = {"shard", "0"}, b = {"shard", "1"};
+    struct metrics_total total;
+
+    ck_assert(!metrics_sum(metrics, "windrow_a_total", &total));
+    metric_add(metrics_counter(metrics, "windrow_a_total", "A", &a, 1), 3);
+    metric_add(metrics_counter(metrics, "windrow_a_total", "A", &b, 1), 4);
+    metric_observe(metrics_histogram(metrics, "windrow_b_seconds", "B", &a, 1, bounds, 2), 1.5);
+    metric_observe(metrics_histogram(metrics, "windrow_b_seconds", "B", &b, 1, bounds, 2), 9);
+    ck_assert(metrics_sum(metrics, "windrow_a_total", &total));
+    ck_assert_double_eq(total.value, 7);
+    ck_assert_uint_eq(total.bound_count, 0);
+    ck_assert(metrics_sum(metrics, "windrow_b_seconds", &total));
+    ck_assert_double_eq(total.value, 10.5);
+    ck_assert_uint_eq(total.count, 2);
+    ck_assert_uint_eq(total.bound_count, 2);
+    ck_assert_uint_eq(total.buckets[0], 0);
+    ck_assert_uint_eq(total.buckets[1], 1);
+    ck_assert_uint_eq(total.buckets[2], 1);
+    ck_assert(!metrics_sum(NULL, "windrow_a_total", &total));
+    metrics_delete(metrics);
+}
+END_TEST
+
+START_TEST(a_raised_counter_never_goes_back)
+{
+    struct metrics *metrics = metrics_new();
+    struct metric *counter = metrics_counter(metrics, "c_total", "h", NULL, 0);
+
+    metric_raise(counter, 5);
+    metric_raise(counter, 3);
+    ck_assert_double_eq(metric_value(counter), 5);
+    metric_raise(counter, 6.5);
+    ck_assert_double_eq(metric_value(counter), 6.5);
+    metrics_delete(metrics);
+}
+END_TEST
+
+TEST_TABLE(TEST(a_sum_has_all_series_of_a_family), TEST(families_are_sorted_and_described_once),
            TEST(histograms_are_cumulative_and_end_with_infinity), TEST(labels_and_help_are_escaped),
            TEST(special_numbers_have_their_prometheus_form),
            TEST(the_same_labels_give_the_same_series),
            TEST(a_removed_series_is_gone_and_its_family_with_the_last),
            TEST(without_a_registry_everything_is_a_no_op),
            TEST(gauges_are_refreshed_right_before_each_rendering),
-           TEST(no_update_is_lost_between_threads))
+           TEST(openmetrics_names_the_trace_of_a_sampled_observation),
+           TEST(a_raised_counter_never_goes_back), TEST(no_update_is_lost_between_threads))

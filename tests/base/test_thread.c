@@ -1,6 +1,7 @@
 /* Threads have the name they were started with, and those they start have it, too. */
 #include "base/thread.h"
 
+#include <string.h>
 #include <sys/prctl.h>
 
 #include "tests/support/test_main.h"
@@ -41,6 +42,49 @@ START_TEST(thread_started_by_another_has_its_name)
     ck_assert_int_eq(thread_start(&thread, "parent", start_another, name), 0);
     ck_assert_int_eq(pthread_join(thread, NULL), 0);
     ck_assert_str_eq(name, "parent");
+}
+END_TEST
+
+static double usage_of(const char *name, uint32_t *running)
+{
+    struct thread_usage names[THREAD_NAMES_MAX];
+    uint32_t count = thread_usage_list(names);
+
+    for (uint32_t i = 0; i < count; i++) {
+        if (strcmp(names[i].name, name) == 0) {
+            *running = names[i].running;
+            return names[i].cpu_seconds;
+        }
+    }
+    return -1;
+}
+
+static void *use_processor(void *context)
+{
+    uint32_t running;
+
+    while (usage_of("busy", &running) < 0.02)
+        ;
+    *(uint32_t *)context = running;
+    return NULL;
+}
+
+START_TEST(processor_time_of_a_name_outlives_its_threads)
+{
+    uint32_t running = 0;
+    pthread_t thread;
+    double first;
+
+    ck_assert_double_eq(usage_of("busy", &running), -1);
+    ck_assert_int_eq(thread_start(&thread, "busy", use_processor, &running), 0);
+    ck_assert_int_eq(pthread_join(thread, NULL), 0);
+    ck_assert_uint_eq(running, 1);
+    first = usage_of("busy", &running);
+    ck_assert_double_ge(first, 0.02);
+    ck_assert_uint_eq(running, 0);
+    ck_assert_int_eq(thread_start(&thread, "busy", use_processor, &running), 0);
+    ck_assert_int_eq(pthread_join(thread, NULL), 0);
+    ck_assert_double_gt(usage_of("busy", &running), first);
 }
 END_TEST
 
@@ -107,5 +151,6 @@ START_TEST(signal_ends_a_sleep_of_any_length)
 END_TEST
 
 TEST_TABLE(TEST(thread_has_its_name_from_the_start), TEST(thread_started_by_another_has_its_name),
+           TEST(processor_time_of_a_name_outlives_its_threads),
            TEST(sleep_on_a_condition_ends_with_its_deadline),
            TEST(signal_ends_a_sleep_of_any_length))

@@ -641,6 +641,43 @@ START_TEST(futures_run_once_for_each_start)
 }
 END_TEST
 
+static struct thread_pool_usage usage_of(const char *name)
+{
+    struct thread_pool_usage names[THREAD_POOLS_MAX];
+    uint32_t count = thread_pool_usage_list(names);
+
+    for (uint32_t i = 0; i < count; i++)
+        if (strcmp(names[i].name, name) == 0)
+            return names[i];
+    return (struct thread_pool_usage){.name = NULL};
+}
+
+/* windrow_pool_queued_tasks and its like. */
+START_TEST(usage_counts_tasks_and_how_long_they_waited)
+{
+    struct thread_pool *pool =
+        thread_pool_new(&(struct thread_pool_options){.name = "counted", .threads_max = 1});
+    struct gate_task gates[2];
+
+    for (int i = 0; i < 2; i++)
+        gate_create(&gates[i], pool);
+    ck_assert(thread_pool_submit(pool, &gates[0].task));
+    ck_assert(entered_within(&gates[0], SOON_MS));
+    ck_assert(thread_pool_submit(pool, &gates[1].task));
+    ck_assert(!entered_within(&gates[1], NEVER_MS));
+    ck_assert_uint_eq(usage_of("counted").queued, 1);
+    ck_assert_uint_eq(usage_of("counted").running, 1);
+    ck_assert_uint_eq(usage_of("counted").tasks, 1);
+    sem_post(&gates[0].leave);
+    sem_post(&gates[1].leave);
+    thread_pool_delete(pool);
+    ck_assert_uint_eq(usage_of("counted").queued, 0);
+    ck_assert_uint_eq(usage_of("counted").running, 0);
+    ck_assert_uint_eq(usage_of("counted").tasks, 2);
+    ck_assert_double_gt(usage_of("counted").queue_seconds, NEVER_MS * 1e-3 / 2);
+}
+END_TEST
+
 TEST_TABLE(TEST(every_task_runs_once_and_may_free_itself),
            TEST(full_queue_refuses_and_a_place_is_free_again), TEST(queued_task_can_be_taken_back),
            TEST(waiting_task_gives_its_place_away), TEST(lanes_take_turns),
@@ -655,4 +692,4 @@ TEST_TABLE(TEST(every_task_runs_once_and_may_free_itself),
            TEST(waiting_search_leaves_its_processor_to_a_build),
            TEST(threads_have_the_nice_value_of_their_pool),
            TEST(future_that_nobody_has_begun_runs_where_it_is_waited_for),
-           TEST(futures_run_once_for_each_start))
+           TEST(futures_run_once_for_each_start), TEST(usage_counts_tasks_and_how_long_they_waited))

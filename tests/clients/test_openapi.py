@@ -40,13 +40,20 @@ SENT = [
     ("put", POINTS, {"batch": {"ids": [1], "vectors": [VECTOR], "payloads": [None]}}),
     ("post", f"{POINTS}/delete", {"points": [1]}),
     ("post", f"{POINTS}/batch", {"operations": [{"upsert": {"points": []}}, {"delete": {"points": ["a"]}}]}),
+    ("post", f"{POINTS}/batch", {"operations": [{"set_payload": {"payload": {"a": 1}, "points": [1]}}, {"clear_payload": {"points": [1]}}]}),
+    ("post", f"{POINTS}/payload", {"payload": {"a": 1}, "points": [1], "key": "b[].c"}),
+    ("put", f"{POINTS}/payload", {"payload": {"a": 1}, "filter": {"must": []}}),
+    ("post", f"{POINTS}/payload/delete", {"keys": ["a"], "points": [1]}),
+    ("post", f"{POINTS}/payload/clear", {"points": [1]}),
+    ("put", f"{POINTS}/vectors", {"points": [{"id": 1, "vector": VECTOR}]}),
+    ("put", POINTS, {"points": [], "update_filter": {"must": []}}),
+    ("put", POINTS, {"points": [], "update_mode": "insert_only"}),
     ("put", "/collections/{collection}/index", {"field_name": "n", "field_schema": {"type": "integer", "lookup": True}}),
     ("post", "/collections/{collection}/facet", {"key": "tag", "limit": 3}),
 ]
 
 REFUSED = [
-    ("put", POINTS, {"points": [], "update_filter": {"must": []}}),
-    ("put", POINTS, {"points": [], "update_mode": "insert_only"}),
+    ("put", POINTS, {"points": [], "update_mode": "insert"}),
     ("post", f"{POINTS}/query", {"query": VECTOR, "lookup_from": {"collection": "other"}}),
     ("post", f"{POINTS}/query", {"query": VECTOR, "shard_key": "a"}),
     ("post", f"{POINTS}/query", {"query": VECTOR, "limt": 3}),

@@ -30,7 +30,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (!memmem(out.data, out.size, "(hidden)", 8)) {
         if (loaded_config_parse("f", (const char *)out.data, out.size, &again, &report) != 0)
             abort();
-        if (config_compare(&loaded->config, &again->config, &report))
+        if (config_compare(&loaded->config, &again->config, NULL, &report))
             abort();
         config_free(&again->config);
     }

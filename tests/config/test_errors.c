@@ -35,9 +35,8 @@ START_TEST(unknown_keys_are_errors_with_the_nearest_known_one)
         {MINIMAL "http: {api_key: x}\n",
          "w.yaml:5:8: unknown key api_key in http (did you mean api_key_file?)\n"},
         {MINIMAL "nats: {zzz: 1, url: 'nats://h:4222'}\n",
-         "w.yaml:5:8: unknown key zzz in nats (known keys: url, stream, replicas, ack_wait, "
-         "creds_file, "
-         "nkey, nkey_seed_file, tls)\n"},
+         "w.yaml:5:8: unknown key zzz in nats (known keys: url, stream, prefix, replicas, "
+         "ack_wait, creds_file, nkey, nkey_seed_file, tls)\n"},
         {MINIMAL "ttl: 7d\n", "w.yaml:5:1: unknown key ttl (did you mean collections.NAME.ttl?)\n"},
         {MINIMAL "kafka.group: x\n", "w.yaml:5:1: unknown key kafka.group (did you mean kafka?)\n"},
         {MINIMAL "    index: {hnsw: {<<: 1}}\n",
@@ -235,6 +234,23 @@ START_TEST(features_that_are_not_there_are_refused)
         {MINIMAL "    format: arrow\n",
          "w.yaml:5:13: collections.news.format: arrow is not available in this version (use auto, "
          "json, msgpack, protobuf or raw)\n"},
+    };
+
+    CHECK_REFUSALS(table);
+}
+END_TEST
+
+START_TEST(grpc_opens_no_way_past_certificates)
+{
+    static const struct refusal table[] = {
+        {MINIMAL "http: {grpc_listen: '0.0.0.0:1', tls: {cert_file: /etc/hosts, key_file: "
+                 "/no/key, client_ca_file: /etc/hosts}}\n",
+         "w.yaml:5:21: http.grpc_listen: 0.0.0.0 is reachable from other machines without an API "
+         "key (set http.api_key_file, or http.insecure: true to allow it)\n"
+         "w.yaml:5:21: http.grpc_listen: gRPC has no TLS here, so clients would need no "
+         "certificate "
+         "(listen on 127.0.0.1 and let a proxy ask for it)\n"
+         "w.yaml:5:73: http.tls.key_file: cannot read /no/key: No such file or directory\n"},
     };
 
     CHECK_REFUSALS(table);
@@ -465,14 +481,50 @@ START_TEST(control_characters_cannot_forge_a_line_of_the_report)
 }
 END_TEST
 
-TEST_TABLE(TEST(unknown_keys_are_errors_with_the_nearest_known_one), TEST(wrong_types_are_errors),
+/* "FILE:LINE:COL" of each finding, whichever file it is in. */
+START_TEST(files_of_the_folder_define_more_collections)
+{
+    static const char main_text[] = MINIMAL;
+    static const char more[] = "collections:\n  logs: {dim: 8, topics: [logs]}\n";
+    static const char bad[] = "collections:\n  logs: {dim: 3}\n  faces: {dim: 0, topics: [news]}\n"
+                              "http: {listen: 127.0.0.1:1}\n";
+    const struct loaded_source good_sources[] = {{"w.yaml", main_text, sizeof(main_text) - 1},
+                                                 {"conf.d/a.yaml", more, sizeof(more) - 1}};
+    const struct loaded_source sources[] = {
+        good_sources[0], good_sources[1], {"conf.d/b.yaml", bad, sizeof(bad) - 1}};
+    struct loaded_config *loaded = NULL;
+    struct buffer report = {0};
+    struct buffer printed = {0};
+
+    ck_assert_int_eq(loaded_config_parse_all(good_sources, 2, &loaded, &report), 0);
+    ck_assert_uint_eq(loaded->config.collection_count, 2);
+    ck_assert_uint_eq(config_collection_find(&loaded->config, "logs")->dim, 8);
+    config_print(&loaded->config, false, &printed);
+    ck_assert_ptr_nonnull(strstr(buffer_text(&printed), "# conf.d/a.yaml:2"));
+    ck_assert_ptr_nonnull(strstr(buffer_text(&printed), "# w.yaml:4"));
+    config_free(&loaded->config);
+    ck_assert_int_eq(loaded_config_parse_all(sources, 3, &loaded, &report), ERROR_INVALID);
+    ck_assert_ptr_nonnull(strstr(buffer_text(&report),
+                                 "conf.d/b.yaml:2:3: collections.logs: defined twice (the other "
+                                 "one is at conf.d/a.yaml:2:3)"));
+    ck_assert_ptr_nonnull(strstr(buffer_text(&report), "conf.d/b.yaml:3:16: "));
+    ck_assert_ptr_nonnull(strstr(buffer_text(&report), "topic news already feeds collection news"));
+    ck_assert_ptr_nonnull(strstr(buffer_text(&report), "conf.d/b.yaml:4:1: http: files in conf.d"));
+    buffer_destroy(&report);
+    buffer_destroy(&printed);
+}
+END_TEST
+
+TEST_TABLE(TEST(files_of_the_folder_define_more_collections),
+           TEST(unknown_keys_are_errors_with_the_nearest_known_one), TEST(wrong_types_are_errors),
            TEST(properties_that_librdkafka_lacks_are_errors_with_the_nearest_one),
            TEST(a_property_of_the_environment_that_librdkafka_lacks_is_an_error),
            TEST(variables_that_nobody_replaced_are_errors), TEST(a_tab_is_called_a_tab),
            TEST(values_out_of_bounds_are_errors), TEST(styles_that_merge_by_window_need_windows),
            TEST(features_that_are_not_there_are_refused), TEST(tls_needs_its_files),
-           TEST(users_of_nats_are_given_once), TEST(impossible_combinations_are_errors),
-           TEST(names_and_addresses_are_checked), TEST(repeated_keys_are_errors),
+           TEST(grpc_opens_no_way_past_certificates), TEST(users_of_nats_are_given_once),
+           TEST(impossible_combinations_are_errors), TEST(names_and_addresses_are_checked),
+           TEST(repeated_keys_are_errors),
            TEST(anchors_aliases_tags_and_second_documents_are_refused),
            TEST(all_errors_come_at_once_in_the_order_of_the_file),
            TEST(broken_yaml_names_the_place), TEST(depth_size_and_number_of_findings_are_bounded),

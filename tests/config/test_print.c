@@ -1,6 +1,8 @@
 /* What the table writes: --print, the comparison for a reload, the documentation. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
 
 #include "base/doc.h"
 #include "config/properties.h"
@@ -87,7 +89,7 @@ START_TEST(printed_yaml_reads_back_to_the_same_config)
     config_print(config, false, &first);
     again = parse_text(buffer_text(&first), &report);
     ck_assert_msg(again != NULL, "%s", buffer_text(&report));
-    ck_assert(!config_compare(config, again, &restart));
+    ck_assert(!config_compare(config, again, NULL, &restart));
     ck_assert_uint_eq(restart.size, 0);
     config_free(config);
     config_free(again);
@@ -129,32 +131,38 @@ START_TEST(comparison_tells_what_needs_a_restart)
     static const struct {
         const char *fresh;
         bool changed;
-        const char *restart;
+        const char *applied, *restart;
     } table[] = {
-        {MINIMAL, false, ""},
-        {"# moved\n\n" MINIMAL "    ttl: 168h\n", false, ""},
-        {MINIMAL "    ttl: 5d\n", true, ""},
-        {MINIMAL "    ttl: 5d\n    metric: dot\n", true, "collections.news.metric\n"},
-        {MINIMAL "  more: {dim: 1}\n", true, "collections.more\n"},
-        {MINIMAL "http: {listen: '127.0.0.1:1'}\nnode: other\n", true, "node\nhttp.listen\n"},
-        {"kafka: {brokers: 127.0.0.1:9092, properties: {client.rack: b}}\ncollections: {other: "
+        {MINIMAL, false, "", ""},
+        {"# moved\n\n" MINIMAL "    ttl: 168h\n", false, "", ""},
+        {MINIMAL "    ttl: 5d\n", true, "collections.news.ttl (7d -> 5d)\n", ""},
+        {MINIMAL "    ttl: 5d\n    metric: dot\n", true, "collections.news.ttl (7d -> 5d)\n",
+         "collections.news.metric (cosine -> dot)\n"},
+        {MINIMAL "  more: {dim: 1}\n", true, "", "collections.more (added)\n"},
+        {MINIMAL "http: {listen: '127.0.0.1:1'}\nlog: {level: debug}\n", true,
+         "log.level (info -> debug)\n", "http.listen (127.0.0.1:6333 -> 127.0.0.1:1)\n"},
+        {"kafka: {brokers: 127.0.0.1:9092, properties: {sasl.password: b}}\ncollections: {other: "
          "{dim: 4}}\n",
-         true, "kafka.properties\ncollections.news\ncollections.other\n"},
+         true, "",
+         "kafka.properties ({} -> {sasl.password: \"(hidden)\"})\ncollections.news (removed)\n"
+         "collections.other (added)\n"},
     };
     struct buffer report = {0};
-    struct buffer restart = {0};
+    struct buffer applied = {0}, restart = {0};
     struct config *running = parse_text(MINIMAL, &report);
 
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
         struct config *fresh = parse_text(table[i].fresh, &report);
         ck_assert_msg(fresh != NULL, "%s", buffer_text(&report));
-        restart.size = 0;
-        ck_assert_msg(config_compare(running, fresh, &restart) == table[i].changed, "%s",
+        applied.size = restart.size = 0;
+        ck_assert_msg(config_compare(running, fresh, &applied, &restart) == table[i].changed, "%s",
                       table[i].fresh);
+        ck_assert_str_eq(buffer_text(&applied), table[i].applied);
         ck_assert_str_eq(buffer_text(&restart), table[i].restart);
         config_free(fresh);
     }
     config_free(running);
+    buffer_destroy(&applied);
     buffer_destroy(&restart);
     buffer_destroy(&report);
 }
@@ -196,7 +204,90 @@ START_TEST(every_row_of_the_table_is_complete)
 }
 END_TEST
 
-TEST_TABLE(TEST(print_shows_each_value_with_its_origin), TEST(print_hides_secrets),
+START_TEST(one_key_is_shown_with_its_origin_and_what_a_reload_does)
+{
+    static const struct {
+        const char *key;
+        bool known;
+        const char *text;
+    } table[] = {
+        {"collections.news.dim", true,
+         "collections.news.dim: 4 # w.yaml:4; changes need a restart\n"},
+        {"collections.news.ttl", true,
+         "collections.news.ttl: 7d # default; a reload applies changes\n"},
+        {"collections.news.late", true,
+         "collections.news.late.allowed: 10m # default; changes need a restart\n"
+         "collections.news.late.policy: accept # default; changes need a restart\n"},
+        {"collections.news.tll", false, "collections.news.ttl"},
+        {"zzz", false, ""},
+        {"log.levle", false, "log.level"},
+    };
+    struct buffer report = {0};
+    struct buffer out = {0};
+    struct config *config = parse_text(MINIMAL, &report);
+
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        out.size = 0;
+        ck_assert_msg(config_show(config, table[i].key, false, &out) == table[i].known, "%s",
+                      table[i].key);
+        ck_assert_str_eq(buffer_text(&out), table[i].text);
+    }
+    out.size = 0;
+    ck_assert(config_show(config, "log.level", true, &out));
+    ck_assert_str_eq(
+        buffer_text(&out),
+        "{\"log.level\": {\"value\": \"info\", \"origin\": \"default\", \"reloadable\": true}}\n");
+    config_free(config);
+    buffer_destroy(&out);
+    buffer_destroy(&report);
+}
+END_TEST
+
+START_TEST(data_folder_that_nobody_can_write_is_refused)
+{
+    static const struct {
+        const char *below; /* the test's folder */
+        const char *complaint;
+    } table[] = {
+        {"/missing/data", NULL},
+        {"", NULL},
+        {"/file", "file is no folder (the service keeps its data there)\n"},
+        {"/file/data", "data_dir: a part of "},
+        {"/locked", "locked is writable for nobody (the service keeps its data there)\n"},
+        {"/locked/data", "locked is writable for nobody (the service keeps its data there)\n"},
+    };
+    char path[512], yaml[1024];
+
+    snprintf(path, sizeof(path), "%s/file", test_directory());
+    fclose(fopen(path, "w"));
+    snprintf(path, sizeof(path), "%s/locked", test_directory());
+    ck_assert_int_eq(mkdir(path, 0555), 0);
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        struct buffer report = {0};
+        struct config *config;
+        int code;
+        snprintf(yaml, sizeof(yaml), MINIMAL "data_dir: %s%s\n", test_directory(), table[i].below);
+        config = parse_text(yaml, &report);
+        ck_assert_msg(config != NULL, "%s", buffer_text(&report));
+        code = config_check_data_dir(config, &report);
+        ck_assert_msg(code == (table[i].complaint ? ERROR_INVALID : 0), "%s", table[i].below);
+        if (table[i].complaint) {
+            ck_assert_msg(strncmp(buffer_text(&report), "w.yaml:5:", 9) == 0, "%s",
+                          buffer_text(&report));
+            ck_assert_msg(strstr(buffer_text(&report), table[i].complaint) != NULL, "%s",
+                          buffer_text(&report));
+        } else {
+            ck_assert_uint_eq(report.size, 0);
+        }
+        config_free(config);
+        buffer_destroy(&report);
+    }
+}
+END_TEST
+
+TEST_TABLE(TEST(one_key_is_shown_with_its_origin_and_what_a_reload_does),
+           TEST(data_folder_that_nobody_can_write_is_refused),
+           TEST(print_shows_each_value_with_its_origin), TEST(print_hides_secrets),
            TEST(printed_yaml_reads_back_to_the_same_config),
            TEST(printed_json_is_json_with_typed_values),
            TEST(comparison_tells_what_needs_a_restart), TEST(documentation_is_up_to_date),

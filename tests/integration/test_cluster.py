@@ -4,6 +4,7 @@ does not."""
 import json
 import os
 import sys
+import threading
 import time
 import unittest
 
@@ -100,10 +101,10 @@ class Cluster(unittest.TestCase):
         self.addCleanup(self.nats.stop)
         self.now_ms = int(time.time() * 1000)
 
-    def node(self, name, **cluster):
+    def node(self, name, properties=None, **cluster):
         """Of the cluster, or alone when nothing is given."""
         settings = {"name": "prod", **cluster} if cluster or name != "alone" else None
-        windrow = Windrow(self.kafka.address, nats=self.nats.url, properties=FAST_GROUP, node=name, group=f"{self._testMethodName}-{'alone' if name == 'alone' else 'prod'}",
+        windrow = Windrow(self.kafka.address, nats=self.nats.url, properties={**FAST_GROUP, **(properties or {})}, node=name, group=f"{self._testMethodName}-{'alone' if name == 'alone' else 'prod'}",
                           cluster=settings, topics=[self.topic])
         self.addCleanup(windrow.stop)
         return windrow
@@ -178,6 +179,10 @@ class Cluster(unittest.TestCase):
         for node in nodes:
             self.assertRegex(listed.stdout, rf"{node.tree['node']} +127.0.0.1:{node.port} .*ingest,indexer  {len(self.owned(node))} shards: ")
 
+        owners = {shard: node.tree["node"] for node in nodes for shard in self.owned(node)}
+        for node in [*nodes, coordinator]:
+            self.check_report(node, alone, owners)
+
         # Writes reach their partition through any node, and wait until its owner sees them.
         upserted = coordinator.request("PUT", f"/collections/{COLLECTION}/points?wait=true",
                                        {"points": [{"id": ROWS + n, "vector": [0.1] * DIM, "payload": {"parity": 5}} for n in range(20)]})
@@ -192,6 +197,29 @@ class Cluster(unittest.TestCase):
         self.assertEqual(deleted.status, 200, deleted.body)
         self.assertTrue(self.sees_all(coordinator, ROWS // 2 + 20))
         harness.wait_for(lambda: self.sees_all(alone, ROWS // 2 + 20), "the same alone", 20)
+
+    def check_report(self, node, alone, owners):
+        """/windows and /status tell of every shard, and of the node that serves it; only asked for itself a node tells of its own."""
+        report = node.request("GET", f"/windows?collection={COLLECTION}").json()
+        self.assertEqual((report["partial"], report["missing"]), (False, []))
+        self.assertEqual({window["shard"]: window["node"] for window in report["windows"]}, owners)
+        of_one = alone.request("GET", f"/windows?collection={COLLECTION}").json()["windows"]
+        rows = [(window["start_ms"], window["shard"], window["rows"]) for window in report["windows"]]
+        self.assertEqual(rows, [(window["start_ms"], window["shard"], window["rows"]) for window in of_one])
+        status = node.request("GET", "/status").json()
+        self.assertEqual((status["node"], status["cluster"]), (node.tree["node"], "prod"))
+        collection = status["collections"][0]
+        self.assertEqual((collection["partial"], collection["missing"]), (False, []))
+        self.assertEqual({shard["shard"]: shard["node"] for shard in collection["shards"]}, owners)
+        for shard in collection["shards"]:
+            self.assertEqual((shard["topic"], shard["lag_records"], shard["stopped"]), (self.topic, 0, None))
+            self.assertIn("drop_blocked_by", shard["windows"][0])
+        own = {shard for shard, owner in owners.items() if owner == node.tree["node"]}
+        status = node.request("GET", "/status?local=true").json()["collections"][0]
+        self.assertEqual({shard["shard"] for shard in status["shards"]}, own)
+        printed = node.command("status").stdout
+        for shard, owner in owners.items():
+            self.assertIn(f"shard {shard} ({self.topic}[{shard}]) on {owner}: next offset ", printed)
 
     def test_a_dead_node_of_one_set_is_missing_until_another_takes_over(self):
         nodes = [self.node(f"n{number}") for number in range(3)]
@@ -209,6 +237,10 @@ class Cluster(unittest.TestCase):
         self.assertLessEqual(lost, missing)
         self.assertEqual(missing | set(reply["offsets"]), {str(number) for number in range(PARTITIONS)})
         self.assertEqual(self.count(nodes[0], windrow={"require": "complete"}).status, 503)
+        report = nodes[0].request("GET", f"/windows?collection={COLLECTION}").json()
+        missing = {label.rpartition("[")[2].rstrip("]") for label in report["missing"]}
+        self.assertEqual(missing | {window["shard"] for window in report["windows"]}, {str(number) for number in range(PARTITIONS)})
+        self.assertIs(report["partial"], bool(missing))
         self.wait_whole(nodes[:2])
 
         # A clean stop leaves the group and the cluster at once.
@@ -217,6 +249,63 @@ class Cluster(unittest.TestCase):
         self.wait_whole(nodes[:1])
         print(f"complete {time.monotonic() - stopped:.1f} s after a clean stop", file=sys.stderr)
         self.assertIn("node n1", nodes[0].log())
+
+    def reading(self, node, rows=ROWS):
+        """Counts all points through the node without a pause, until the returned function is called, which tells how many reads there were
+        and which of them were not whole."""
+        wrong, reads, ends = [], [0], threading.Event()
+
+        def read():
+            while not ends.is_set():
+                reply = self.count(node).json()
+                reads[0] += 1
+                if reply["windrow"]["partial"] or reply["result"]["count"] != rows:
+                    wrong.append(reply)
+
+        thread = threading.Thread(target=read)
+        thread.start()
+
+        def end():
+            ends.set()
+            thread.join()
+            return reads[0], wrong
+
+        self.addCleanup(end)
+        return end
+
+    def test_a_drained_node_answers_until_others_serve_its_shards(self):
+        # A static member, whose partitions would move when its session ends, which is later than this test waits.
+        patient = {"session.timeout.ms": "300000"}
+        nodes = [self.node(f"n{number}", properties={**patient, "group.instance.id": f"{self.topic}-{number}"}) for number in range(3)]
+        self.feed(nodes[0])
+        self.start_all(nodes)
+        self.wait_whole(nodes)
+        harness.wait_for(lambda: self.spread(nodes), "every node owns a part", 60)
+        self.wait_whole(nodes)
+        readers = [self.reading(nodes[0]), self.reading(nodes[1])]
+        before = time.monotonic()
+        drained = nodes[1].command("drain", "--json")
+        self.assertEqual(drained.returncode, 0, drained.stderr)
+        print(f"drained in {time.monotonic() - before:.1f} s", file=sys.stderr)
+        result = json.loads(drained.stdout)["result"]
+        self.assertEqual((result["handed_over"] > 0, result["left"]), (True, []))
+        self.assertEqual(self.count(nodes[1], windrow={"local": True}).json()["windrow"]["offsets"], {})
+        self.assertIn(b"handed over", nodes[1].request("GET", "/readyz").body)
+        again = nodes[1].command("drain")
+        self.assertEqual((again.returncode, again.stdout), (0, f"{result['handed_over']} shards handed over\n"), again.stderr)
+        for reads, wrong in (end() for end in readers):
+            self.assertGreater(reads, 1)
+            self.assertEqual(wrong, [])
+
+        # A stop hands over as well: whoever asks another node sees no gap.
+        end = self.reading(nodes[0])
+        self.assertEqual(nodes[2].stop(), 0)
+        self.assertEqual(end()[1], [])
+        self.assertIn("all shards are handed over", nodes[2].log())
+        self.assertEqual(nodes[1].stop(), 0)
+        refused = nodes[0].command("drain")
+        self.assertEqual(refused.returncode, 1)
+        self.assertIn("nobody can take the shards over", refused.stderr)
 
     def versions(self, node):
         """What the node answers for every id there was: {id: parity}."""

@@ -1,5 +1,6 @@
-"""Two replica sets of two nodes answer while processes of one set are killed, stopped, slept and robbed of their data. A writer
-never pauses; readers ask nodes of the set that is left alone, and check each answer against what was written:
+"""Two replica sets of two nodes answer while processes of one set are killed, stopped, slept, robbed of their data, cut off
+from the others or slowed. A writer never pauses; readers ask nodes of the set that is left alone, and check each answer against
+what was written:
 
 - it is whole, because one set is;
 - points that never change are all there, once;
@@ -8,7 +9,8 @@ never pauses; readers ask nodes of the set that is left alone, and check each an
 
 At the end each replica set holds exactly what was written.
 
-`test_cluster_chaos.py WINDROW Bounded` is the short form, `Long` the long one.
+`test_cluster_chaos.py WINDROW Bounded` is the short form, `Long` the long one. `Rolling` replaces the program under the same
+questions, node by node: with the one of WINDROW_FROM first, or the same one.
 """
 
 import json
@@ -22,7 +24,7 @@ import unittest
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 import harness
 from kafka_client import Sender
-from servers import Kafka, Nats, pause, resume
+from servers import Kafka, Nats, Proxy, pause, resume
 from service import COLLECTION, TOPIC, Windrow
 
 DIM = 16
@@ -117,10 +119,19 @@ class Reader(threading.Thread):
         if count != STEADY:
             raise AssertionError(f"{count} of {STEADY} points that never change")
 
-    def check_search(self):
-        points = self.ask("/points/query", {"query": [self.chance.random() for _ in range(DIM)], "limit": 40, "params": {"exact": True}})["points"]
+    def some_search(self):
+        return {"query": [self.chance.random() for _ in range(DIM)], "limit": 40, "params": {"exact": True}}
+
+    def check_40(self, points):
         if len({found["id"] for found in points}) != 40:
             raise AssertionError(f"ids twice or too few: {[found['id'] for found in points]}")
+
+    def check_search(self):
+        self.check_40(self.ask("/points/query", self.some_search())["points"])
+
+    def check_searches(self):
+        for one in self.ask("/points/query/batch", {"searches": [self.some_search() for _ in range(3)]}):
+            self.check_40(one["points"])
 
     def check_found(self, found, asked, before):
         states = {entry["id"]: entry["payload"]["version"] for entry in found}
@@ -142,7 +153,7 @@ class Reader(threading.Thread):
         self.check_found(self.ask("/points/scroll", body, offsets)["points"], CHANGING, before)
 
     def run(self):
-        checks = [self.check_steady, self.check_search, self.check_ids, self.check_all]
+        checks = [self.check_steady, self.check_search, self.check_searches, self.check_ids, self.check_all]
         while not self.chaos.over.is_set():
             try:
                 self.chance.choice(checks)()
@@ -164,8 +175,12 @@ class Chaos(unittest.TestCase):
         self.quiet = self.sets["a"]
 
     def node(self, name, number):
-        windrow = Windrow(self.kafka.address, nats=self.nats.url, properties=FAST_GROUP, node=f"{name}{number}", group="chaos",
+        to_nats = Proxy(self.nats.port)
+        windrow = Windrow(self.kafka.address, nats=f"nats://{to_nats.address}", properties=FAST_GROUP, node=f"{name}{number}", group="chaos",
                           cluster={"name": "chaos", "replica_set": name}, store={"memtable_max_bytes": "1MiB"})
+        windrow.network = [to_nats, Proxy(windrow.port)]
+        windrow.tree["cluster"]["advertise"] = windrow.network[1].address
+        windrow.configure(windrow.tree)
         self.addCleanup(windrow.stop)
         return windrow
 
@@ -191,9 +206,15 @@ class Chaos(unittest.TestCase):
         harness.wait_for(lambda: self.is_whole(name), f"replica set {name} is whole", WAIT_S, interval_s=0.1)
 
     def disturb(self, node):
-        way = self.random.choice(["kill", "kill", "lose", "pause", "stop"])
+        way = self.random.choice(["kill", "kill", "lose", "pause", "stop", "cut", "slow"])
         print(f"{way} {node.tree['node']}", flush=True)
-        if way == "pause":
+        if way in ("cut", "slow"):
+            for proxy in node.network:
+                proxy.cut() if way == "cut" else proxy.slow(self.random.uniform(0.01, 0.3))
+            time.sleep(self.random.uniform(0.5, 5))  # shorter and longer than the silence that removes a node
+            for proxy in node.network:
+                proxy.mend()
+        elif way == "pause":
             pause(node.process)
             time.sleep(self.random.uniform(0.5, 5))  # chance, not waiting: shorter and longer than a session
             resume(node.process)
@@ -222,7 +243,13 @@ class Chaos(unittest.TestCase):
             found += [(entry["id"], entry["payload"]["version"]) for entry in reply.json()["result"]["points"]]
         self.assertEqual(sorted(found), sorted(expected.items()), f"replica set {name}")
 
-    def run_rounds(self, again):
+    def disturb_one(self, number, readers):
+        disturbed, quiet = self.random.choice(["ab", "ba"])
+        self.leave_alone(quiet, readers)
+        self.disturb(self.random.choice(self.sets[disturbed]))
+        self.wait_whole(disturbed)
+
+    def run_rounds(self, again, disturb):
         self.sets["a"][0].create_topic(PARTITIONS)
         self.writer = Writer(self.kafka.address, self.random.random())
         self.writer.send_steady()
@@ -236,10 +263,7 @@ class Chaos(unittest.TestCase):
             reader.start()
         number = 0
         while again(number) and not any(reader.failures for reader in readers):
-            disturbed, quiet = self.random.choice(["ab", "ba"])
-            self.leave_alone(quiet, readers)
-            self.disturb(self.random.choice(self.sets[disturbed]))
-            self.wait_whole(disturbed)
+            disturb(number, readers)
             number += 1
         self.over.set()
         self.writer.finish()
@@ -268,13 +292,30 @@ class Chaos(unittest.TestCase):
 
 class Bounded(Chaos):
     def test_six_disturbances(self):
-        self.run_rounds(lambda number: number < 6)
+        self.run_rounds(lambda number: number < 6, self.disturb_one)
 
 
 class Long(Chaos):
     def test_disturbances_for_half_an_hour(self):
         until = time.monotonic() + 1800
-        self.run_rounds(lambda number: time.monotonic() < until)
+        self.run_rounds(lambda number: time.monotonic() < until, self.disturb_one)
+
+
+class Rolling(Chaos):
+    def replace(self, number, readers):
+        """As an operator upgrades: a clean stop, the new program, the next node when the set is whole."""
+        name = "ab"[number // 2]
+        self.leave_alone("ba"[number // 2], readers)
+        node = self.sets[name][number % 2]
+        self.assertEqual(node.stop(), 0, node.log()[-2000:])
+        node.binary = harness.Environment.binary
+        node.spawn_run()
+        self.wait_whole(name)
+
+    def test_an_upgrade_node_by_node(self):
+        for node in (*self.sets["a"], *self.sets["b"]):
+            node.binary = os.environ.get("WINDROW_FROM", node.binary)
+        self.run_rounds(lambda number: number < 4, self.replace)
 
 
 if __name__ == "__main__":

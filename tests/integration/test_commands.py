@@ -62,6 +62,30 @@ class WithoutService(unittest.TestCase):
     def test_missing_configuration_is_a_configuration_error(self):
         self.assertEqual(run_bare("run", "-c", "/no/such/file.yaml").returncode, CONFIG)
 
+    def test_config_show_tells_value_origin_and_reload(self):
+        path = self.config("kafka: {brokers: '127.0.0.1:9092'}\ncollections:\n  news:\n    dim: 2\n    ttl: 3d\n")
+        done = run_bare("config", "show", "collections.news.ttl", "-c", path)
+        self.assertEqual((done.returncode, done.stdout), (0, f"collections.news.ttl: 3d # {path}:5; a reload applies changes\n"))
+        self.assertIn("store.memory_max_bytes: 2GiB # default; changes need a restart\n", run_bare("config", "show", "-c", path).stdout)
+        wrong = run_bare("config", "show", "store.memroy_max_bytes", "-c", path)
+        self.assertEqual(wrong.returncode, 64)
+        self.assertIn("did you mean store.memory_max_bytes?", wrong.stderr)
+        self.assertEqual(run_bare("config", "sow", "-c", path).returncode, 64)
+
+    def test_check_config_tells_what_a_reload_would_apply(self):
+        minimal = "kafka: {brokers: '127.0.0.1:9092'}\ncollections: {news: {dim: 2, ttl: %s}}\nlog: {level: %s}\nnode: %s\n"
+        running, fresh = self.config(minimal % ("1d", "info", "a")), self.config(minimal % ("2d", "debug", "b"))
+        done = run_bare("check-config", "-c", fresh, "--against", running)
+        self.assertEqual(done.stdout.splitlines(), ["a reload applies log.level (info -> debug)", "a reload applies collections.news.ttl (1d -> 2d)",
+                                                    "a restart is needed for node (a -> b)"])
+        self.assertEqual(run_bare("check-config", "-c", fresh, "--against", fresh).stdout, "nothing changed\n")
+
+    def test_check_config_refuses_a_data_folder_that_can_be_none(self):
+        path = self.config("kafka: {brokers: '127.0.0.1:9092'}\ncollections: {news: {dim: 2}}\ndata_dir: /dev/null\n")
+        done = run_bare("check-config", "-c", path)
+        self.assertEqual(done.returncode, 78)
+        self.assertEqual(done.stderr, f"{path}:3:11: data_dir: /dev/null is no folder (the service keeps its data there)\n")
+
     def test_check_config_prints_every_value_with_its_origin(self):
         path = self.config(
             "kafka: {brokers: '127.0.0.1:9092', properties: {sasl.password: hush}}\n"

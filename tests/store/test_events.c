@@ -124,8 +124,9 @@ START_TEST(visible_offsets_without_a_record_tell_why)
                                  .refusals = many,
                                  .refusal_count = STORE_REFUSALS_MAX - 1};
     ck_assert_int_eq(store_shard_append(scene.shard, &group, &error), 0);
-    ck_assert_ptr_null(store_shard_refusal(scene.shard, 3));
+    ck_assert_str_eq(store_shard_refusal(scene.shard, 3), STORE_REFUSAL_UNKNOWN);
     ck_assert_str_eq(store_shard_refusal(scene.shard, 1), "late");
+    ck_assert_ptr_null(store_shard_refusal(scene.shard, 4));
     ck_assert_str_eq(store_shard_refusal(scene.shard, 5), "future");
     scene_close(&scene);
 }

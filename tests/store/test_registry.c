@@ -155,6 +155,27 @@ START_TEST(a_shard_that_comes_is_behind_until_its_owner_says_otherwise)
 }
 END_TEST
 
+START_TEST(a_shard_that_is_handed_over_answers_as_it_was_until_it_is_closed)
+{
+    struct world world;
+    struct store_shard *shard;
+
+    setup(&world, true);
+    shard = claim(&world, "0");
+    store_registry_set_behind(world.registry, collection.name, "0", false);
+    store_registry_hand_over(world.registry, shard);
+    store_registry_close_unclaimed(world.registry);
+    ck_assert(!is_behind(&world));
+    (void)claim(&world, "0"); /* it came back */
+    ck_assert(is_behind(&world));
+    store_registry_hand_over(world.registry, shard);
+    ck_assert(is_behind(&world)); /* it had not caught up */
+    store_registry_close(world.registry, shard, true);
+    (void)coverage_of(&world, 0);
+    teardown(&world);
+}
+END_TEST
+
 START_TEST(later_word_about_the_shards_replaces_the_earlier_one)
 {
     struct store_coverage coverage;
@@ -176,4 +197,5 @@ TEST_TABLE(TEST(a_shard_that_comes_is_behind_until_its_owner_says_otherwise),
            TEST(coverage_is_unknown_until_the_shards_are_told),
            TEST(what_is_open_is_all_where_nobody_tells),
            TEST(missing_shards_are_named_until_they_open),
+           TEST(a_shard_that_is_handed_over_answers_as_it_was_until_it_is_closed),
            TEST(later_word_about_the_shards_replaces_the_earlier_one))

@@ -118,10 +118,9 @@ def seeded_random():
     return random.Random(Environment.seed)
 
 
-def main():
-    if len(sys.argv) < 2:
-        sys.exit(f"usage: {sys.argv[0]} WINDROW_BINARY [unittest arguments]")
-    Environment.binary = os.path.abspath(sys.argv[1])
+def set_up(binary):
+    """Before anything else of this module is used: which windrow is meant, and where files lie until the process ends."""
+    Environment.binary = os.path.abspath(binary)
     Environment.seed = int(os.environ.get("WINDROW_SEED", time.time_ns() % 1_000_000_007))
     Environment.scratch = tempfile.mkdtemp(prefix="windrow-test-")
     if os.environ.get("WINDROW_KEEP"):
@@ -132,6 +131,12 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     if not os.access(Environment.binary, os.X_OK):
         sys.exit(f"no such program: {Environment.binary}")
+
+
+def main():
+    if len(sys.argv) < 2:
+        sys.exit(f"usage: {sys.argv[0]} WINDROW_BINARY [unittest arguments]")
+    set_up(sys.argv[1])
     program = unittest.main(argv=[sys.argv[0], "-v", *sys.argv[2:]], exit=False)
     result = program.result
     if not result.wasSuccessful():

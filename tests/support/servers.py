@@ -1,11 +1,15 @@
 """Real Kafka and NATS servers on free ports of the loopback interface."""
 
 import atexit
+import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import tempfile
+import threading
+import time
 import urllib.request
 
 import harness
@@ -219,6 +223,57 @@ class Nats(Server):
         """How many messages all streams hold."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.monitor_port}/jsz", timeout=2) as response:
             return json.load(response)["messages"]
+
+
+class Proxy:
+    """Carries connections to PORT of the loopback interface, as the network between two machines does. cut() lets nothing
+    through any more, in either direction and without a word, also on connections that stand; slow() delays each piece;
+    mend() ends both. What a cut held back arrives then, as TCP would send it again."""
+
+    def __init__(self, port):
+        self.target = ("127.0.0.1", port)
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self.listener.getsockname()[1]}"
+        self.delay_s = 0
+        self.open = threading.Event()
+        self.open.set()
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def cut(self):
+        self.open.clear()
+
+    def slow(self, delay_s):
+        self.delay_s = delay_s
+
+    def mend(self):
+        self.delay_s = 0
+        self.open.set()
+
+    def accept(self):
+        while True:
+            near, _ = self.listener.accept()
+            threading.Thread(target=self.connect, args=(near,), daemon=True).start()
+
+    def connect(self, near):
+        self.open.wait()
+        with near, contextlib.suppress(ConnectionRefusedError), socket.create_connection(self.target) as far:
+            back = threading.Thread(target=self.carry, args=(far, near), daemon=True)
+            back.start()
+            self.carry(near, far)
+            back.join()
+
+    def carry(self, source, sink):
+        try:
+            while data := source.recv(65536):
+                if self.delay_s:
+                    time.sleep(self.delay_s)
+                self.open.wait()
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
+        except OSError:
+            for end in (source, sink):
+                with contextlib.suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
 
 
 def write_records(folder, records):

@@ -62,6 +62,7 @@ class Windrow(Server):
 
     def __init__(self, kafka, nats=None, store=None, **options):
         super().__init__(harness.scratch_folder("windrow"))
+        self.binary = harness.Environment.binary
         self.port = harness.free_ports(1)[0]
         self.url = f"http://127.0.0.1:{self.port}"
         self.context = None # of TLS
@@ -82,7 +83,7 @@ class Windrow(Server):
     def command(self, *arguments, **options):
         """A finished `windrow COMMAND ...`, with its output as text."""
         name, *rest = arguments
-        command = [harness.Environment.binary, name, "-c", self.config_path, *rest]
+        command = [self.binary, name, "-c", self.config_path, *rest]
         return subprocess.run(command, capture_output=True, text=True, timeout=90, check=False, **options)
 
     def create_topic(self, partitions):
@@ -93,7 +94,7 @@ class Windrow(Server):
 
     def spawn_run(self, *arguments):
         """Only the process: for a test that kills it before it answers."""
-        self.spawn([harness.Environment.binary, "run", "-c", self.config_path, *arguments])
+        self.spawn([self.binary, "run", "-c", self.config_path, *arguments])
 
     def start(self, *arguments):
         self.spawn_run(*arguments)
@@ -151,6 +152,7 @@ class Windrow(Server):
         """What became of the records that were read since the process started: {outcome: count}. Together that is all."""
         counts = {"ingested": sum(self.metrics("windrow_records_ingested_total").values())}
         counts["superseded"] = sum(self.metrics("windrow_records_superseded_total").values())
+        counts["unmet"] = sum(self.metrics("windrow_records_unmet_total").values())
         counts["deleted"] = sum(self.metrics("windrow_records_deleted_total").values())
         for labels, value in self.metrics("windrow_records_late_total").items():
             for outcome in ("dropped", "expired"):

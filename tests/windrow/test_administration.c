@@ -104,6 +104,9 @@ START_TEST(operators_are_answered_without_a_broker)
         const char *contains;
     } cases[] = {
         {"/livez", NULL, 200, "alive"},
+        {"/history", NULL, 200, "\"columns\":[\"time_ms\",\"records_per_s\""},
+        {"/history?since_ms=soon", NULL, 400, "since_ms"},
+        {"/dead-letters", NULL, 200, "\"reasons\":[]"},
         {"/status", NULL, 200, "\"why\":\"no Kafka broker has answered yet"},
         {"/openapi.json", NULL, 200, "\"/collections/{collection}/points/query\""},
         {"/collections/news/compact", "{}", 200, "{\"result\":[]"},

@@ -38,6 +38,20 @@ struct compaction_view {
 /** Describes a shard for twcs. Everything lives in `arena`. */
 void compaction_describe(struct store_shard *shard, const struct config_collection *collection,
                          int64_t now_ms, struct arena *arena, struct compaction_view *view);
+/** The same for a shard whose description is in view->info already. */
+void compaction_view_complete(struct compaction_view *view,
+                              const struct config_collection *collection, int64_t now_ms,
+                              struct arena *arena);
+
+/* What compaction is behind with. */
+struct compaction_debt {
+    uint64_t pending_bytes; /* of the files that merges have to read which are due or under way */
+    int64_t lag_ms; /* event time since the oldest window that is not sealed should have been */
+};
+
+/** The debt of a shard. `arena` is for scratch memory. */
+void compaction_debt(const struct compaction_view *view, struct arena *arena,
+                     struct compaction_debt *debt);
 
 /** Carries out one decision about `view`, on up to `jobs` threads, until *cancel (may be NULL)
  * becomes true. Errors are those of the store: after ERROR_BUSY and ERROR_NOT_FOUND the view is out
@@ -77,6 +91,9 @@ void compaction_scheduler_stop(struct compaction_scheduler *scheduler);
 void compaction_scheduler_wake(struct compaction_scheduler *scheduler);
 /** When the scheduler last gave a sign of life (io_monotonic_ns); a flush that hangs gives none. */
 int64_t compaction_scheduler_alive_ns(const struct compaction_scheduler *scheduler);
+
+/** The series of a collection's seals. */
+struct metric *compaction_seal_seconds(struct metrics *metrics, const char *collection);
 
 /* Manual compaction. Any thread; each call returns when the work is done. */
 

@@ -93,6 +93,13 @@ void compaction_describe(struct store_shard *shard, const struct config_collecti
                          int64_t now_ms, struct arena *arena, struct compaction_view *view)
 {
     store_shard_describe(shard, arena, &view->info);
+    compaction_view_complete(view, collection, now_ms, arena);
+}
+
+void compaction_view_complete(struct compaction_view *view,
+                              const struct config_collection *collection, int64_t now_ms,
+                              struct arena *arena)
+{
     view->policy = compaction_policy(collection);
     view->clock = (struct twcs_clock){
         .watermark_ms = view->info.clock.watermark_ms,

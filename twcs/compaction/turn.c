@@ -10,17 +10,22 @@ enum {
     KEEP_CLOCK_MS = 10 * 60 * 1000 /* far below the downtime that a start accepts unasked */
 };
 
+struct metric *compaction_seal_seconds(struct metrics *metrics, const char *collection)
+{
+    const struct metric_label labels[] = {{"collection", collection}};
+
+    return metrics_histogram(metrics, "windrow_seal_seconds", "Time to seal or reseal a window",
+                             labels, 1, metrics_seconds_bounds, metrics_seconds_bound_count);
+}
+
 void compaction_announce_seal(struct compaction_scheduler *scheduler, struct store_shard *shard,
                               const struct store_window_info *window, int64_t start_ns)
 {
     const struct compaction_scheduler_options *options = compaction_scheduler_options(scheduler);
-    struct metric_label labels[] = {{"collection", store_shard_collection(shard)}};
     double seconds = (double)(io_monotonic_ns(options->io) - start_ns) * 1e-9;
     char start[TEXT_TIME_BYTES];
 
-    metric_observe(metrics_histogram(options->metrics, "windrow_seal_seconds",
-                                     "Time to seal or reseal a window", labels, 1,
-                                     metrics_seconds_bounds, metrics_seconds_bound_count),
+    metric_observe(compaction_seal_seconds(options->metrics, store_shard_collection(shard)),
                    seconds);
     if (!window->sealed)
         return; /* none of its rows was left, or a rebuilt window is open */

@@ -115,7 +115,9 @@ static void append_trouble(struct buffer *out, const struct doc *shard, const ch
         buffer_append_format(out, "    %s: %.*s\n", label, REPLY_TEXT(shard, key));
 }
 
-static void append_shard(struct buffer *out, const struct doc *shard, bool all)
+/* `node`: who serves it, where there is more than one node. */
+static void append_shard(struct buffer *out, const struct doc *shard, const struct doc *node,
+                         bool all)
 {
     char bytes[TEXT_TIME_BYTES];
     int64_t lag = reply_number(shard, "lag_records", -1);
@@ -124,6 +126,8 @@ static void append_shard(struct buffer *out, const struct doc *shard, bool all)
     if (reply_get(shard, "topic")->type == DOC_STRING)
         buffer_append_format(out, " (%.*s[%lld])", REPLY_TEXT(shard, "topic"),
                              (long long)reply_number(shard, "partition", -1));
+    if (node->type == DOC_STRING)
+        buffer_append_format(out, " on %.*s", (int)node->count, node->string);
     buffer_append_format(out, ": next offset %lld, ",
                          (long long)reply_number(shard, "next_offset", 0));
     if (lag >= 0)
@@ -140,9 +144,11 @@ static void append_shard(struct buffer *out, const struct doc *shard, bool all)
     append_windows(out, reply_get(shard, "windows"), all);
 }
 
-static void append_collection(struct buffer *out, const struct doc *collection, bool all)
+static void append_collection(struct buffer *out, const struct doc *collection, bool in_cluster,
+                              bool all)
 {
     const struct doc *shards = reply_get(collection, "shards");
+    const struct doc *missing = reply_get(collection, "missing");
     char window[TEXT_TIME_BYTES];
     char ttl[TEXT_TIME_BYTES] = "forever";
     int64_t ttl_ms = reply_number(collection, "ttl_ms", 0);
@@ -158,20 +164,25 @@ static void append_collection(struct buffer *out, const struct doc *collection, 
     if (shards->type != DOC_ARRAY || shards->count == 0)
         buffer_append_text(out, "  no shards open here\n");
     for (uint32_t i = 0; shards->type == DOC_ARRAY && i < shards->count; i++)
-        append_shard(out, &shards->items[i], all);
+        append_shard(out, &shards->items[i],
+                     reply_get(in_cluster ? &shards->items[i] : NULL, "node"), all);
+    for (uint32_t i = 0; missing->type == DOC_ARRAY && i < missing->count; i++)
+        buffer_append_format(out, "  MISSING: nobody serves %.*s\n", (int)missing->items[i].count,
+                             missing->items[i].string);
 }
 
 static void print_report(const struct doc *status, const void *context)
 {
     const struct status_arguments *arguments = context;
     const struct doc *collections = reply_get(status, "collections");
+    bool in_cluster = reply_get(status, "cluster")->type == DOC_STRING;
     struct buffer out = {0};
 
     append_head(&out, status);
     for (uint32_t i = 0; collections->type == DOC_ARRAY && i < collections->count; i++)
         if (!arguments->collection ||
             doc_string_equals(reply_get(&collections->items[i], "name"), arguments->collection))
-            append_collection(&out, &collections->items[i], arguments->all);
+            append_collection(&out, &collections->items[i], in_cluster, arguments->all);
     fwrite(out.data, 1, out.size, stdout);
     buffer_destroy(&out);
 }

@@ -8,6 +8,8 @@
 #include "windrow/daemon/status.h"
 #include "windrow/daemon/windows.h"
 
+enum { STATUS_TIMEOUT_MS = 5000 }; /* for what other nodes have to say */
+
 static void handle_livez(struct http_request *request)
 {
     bool alive = service_alive(request->context);
@@ -54,9 +56,14 @@ static void handle_readyz(struct http_request *request)
 
 static void handle_status(struct http_request *request)
 {
+    const char *local = http_request_argument(request, "local");
+    const struct status_request wanted = {.local = local && strcmp(local, "true") == 0,
+                                          .stop = &request->stop,
+                                          .pool = http_request_pool(request)};
     struct doc status;
 
-    status_build(request->context, &request->arena, &status);
+    request->stop.deadline_ns = request->complete_ns + (int64_t)STATUS_TIMEOUT_MS * 1000000;
+    status_build(request->context, &wanted, &request->arena, &status);
     http_reply_plain(request, 200, HTTP_TYPE_JSON);
     doc_write_json(&request->reply, &status);
 }
@@ -236,15 +243,34 @@ static const struct http_key resume_keys[] = {
     {.name = NULL},
 };
 static const struct http_shape resume_body = {.types = HTTP_OBJECT, .keys = resume_keys};
+static const struct http_key drain_keys[] = {
+    {.name = "timeout_ms", .shape = &http_integer},
+    {.name = NULL},
+};
+static const struct http_shape drain_body = {.types = HTTP_OBJECT, .keys = drain_keys};
+static const struct http_schema drain_schema = {.body = &drain_body};
+static const struct http_key status_parameters[] = {
+    {.name = "local", .shape = &http_flag},
+    {.name = NULL},
+};
+static const struct http_key history_parameters[] = {
+    {.name = "since_ms", .shape = &http_natural},
+    {.name = NULL},
+};
 static const struct http_schema backup_schema = {.body = &backup_body},
+                                history_schema = {.parameters = history_parameters},
+                                status_schema = {.parameters = status_parameters},
                                 resume_schema = {.body = &resume_body},
                                 empty_schema = {.body = &http_nothing};
 
 static const struct http_route routes[] = {
     {"GET", "/livez", handle_livez, HTTP_PROBE, NULL},
     {"GET", "/readyz", handle_readyz, HTTP_PROBE, NULL},
-    {"GET", "/status", handle_status, HTTP_READ, NULL},
+    {"GET", "/status", handle_status, HTTP_READ, &status_schema},
+    {"GET", "/dead-letters", bad_records_handle, HTTP_READ, NULL},
+    {"GET", "/history", history_handle, HTTP_READ, &history_schema},
     {"POST", "/backup", handle_backup, HTTP_CONTROL, &backup_schema},
+    {"POST", "/drain", drain_handle, HTTP_CONTROL, &drain_schema},
     {"POST", "/clock/trust", handle_trust_clock, HTTP_CONTROL, &empty_schema},
     {"POST", "/collections/{}/compact", windows_handle_compact, HTTP_CONTROL, &windows_schema},
     {"POST", "/collections/{}/rebuild", windows_handle_rebuild, HTTP_CONTROL, &windows_schema},

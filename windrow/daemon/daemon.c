@@ -13,19 +13,35 @@
  * of the process that wakes by time alone. */
 enum { TICK_MS = 500 };
 
-/* Waits for a signal for at most one tick; feeds the watchdog while the loops are alive. */
+/* A stop hands the shards over first, if somebody is there for them and the operator leaves the time. */
+static bool hands_over(struct service *service, int64_t *until_ns)
+{
+    int64_t timeout_ms = service->config->cluster_drain_timeout_ms;
+    struct error error = {0};
+
+    if (timeout_ms == 0 || !service->config->cluster_name || drain_begin(service, &error) != 0)
+        return false;
+    *until_ns = io_monotonic_ns(service->io) + timeout_ms * 1000000;
+    notify_send("STATUS=handing shards over");
+    return true;
+}
+
+/* Waits for a signal for at most one tick; feeds the watchdog while the loops are alive. A second signal
+ * stops at once. */
 static void serve(struct service *service, const sigset_t *signals)
 {
+    int64_t until_ns = 0; /* of a stop that hands over */
     int64_t watchdog_ms = notify_watchdog_ms();
     int64_t tick_ms = watchdog_ms > 0 && watchdog_ms < TICK_MS ? watchdog_ms : TICK_MS;
     struct timespec timeout = {.tv_sec = tick_ms / 1000,
                                .tv_nsec = (long)(tick_ms % 1000) * 1000000};
 
-    for (;;) {
+    while (until_ns == 0 || (!drain_over(service) && io_monotonic_ns(service->io) < until_ns)) {
         int signal_number = sigtimedwait(signals, NULL, &timeout);
         if (signal_number == SIGTERM || signal_number == SIGINT) {
             log_info("windrow", "stopping on %s", strsignal(signal_number));
-            return;
+            if (until_ns != 0 || !hands_over(service, &until_ns))
+                return;
         }
         if (signal_number == SIGHUP) {
             notify_reloading();

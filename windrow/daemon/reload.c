@@ -5,13 +5,13 @@
 #include "base/logger.h"
 #include "windrow/daemon/service.h"
 
-static void log_lines(const char *prefix, struct buffer *lines)
+static void log_lines(enum logger_level level, const char *prefix, struct buffer *lines)
 {
     const char *line = buffer_text(lines);
 
     while (*line) {
         size_t length = strcspn(line, "\n");
-        log_warning("windrow", "%s%.*s", prefix, (int)length, line);
+        logger_write(level, "windrow", "%s%.*s", prefix, (int)length, line);
         line += length + (line[length] == '\n');
     }
 }
@@ -54,22 +54,24 @@ void service_reload(struct service *service)
 {
     const char *path = service->config->path;
     struct buffer report = {0};
-    struct buffer restart_needed = {0};
+    struct buffer applied = {0}, restart_needed = {0};
     struct config *fresh = NULL;
     struct error error = {0};
 
     if (http_server_reload(service->http, &error) != 0)
         log_error("windrow", "not reloaded: %s", error.text);
     if (config_load(path, &fresh, &report) != 0) {
-        log_lines("reload refused, keeping the running config: ", &report);
-    } else if (!config_compare(service->config, fresh, &restart_needed)) {
+        log_lines(LOGGER_WARNING, "reload refused, keeping the running config: ", &report);
+    } else if (!config_compare(service->config, fresh, &applied, &restart_needed)) {
         log_info("windrow", "reloaded %s: nothing changed", path);
     } else {
-        log_lines("a restart is needed to apply the changed ", &restart_needed);
+        log_lines(LOGGER_WARNING, "a restart is needed to apply the changed ", &restart_needed);
+        log_lines(LOGGER_INFO, "the reload applies the changed ", &applied);
         apply(service, fresh);
         log_info("windrow", "reloaded %s", path);
     }
     config_free(fresh);
     buffer_destroy(&report);
+    buffer_destroy(&applied);
     buffer_destroy(&restart_needed);
 }

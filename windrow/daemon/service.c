@@ -9,6 +9,7 @@
 #include "base/version.h"
 #include "windrow/daemon/administration.h"
 #include "windrow/daemon/status.h"
+#include "windrow/daemon/telemetry.h"
 
 static int shard_opened(void *context, struct store_shard *shard, struct error *error)
 {
@@ -41,7 +42,8 @@ static int open_store(struct service *service, struct error *error)
                                          .opened_context = service,
                                          .expects_shards = true,
                                          .owns_none = (service->roles & CONFIG_ROLE_INGEST) == 0});
-    status_register_metrics(service);
+    store_metrics_register(service);
+    process_metrics_register(service);
     return 0;
 }
 
@@ -57,6 +59,8 @@ static int start_indexer(struct service *service, struct error *error)
     };
     struct indexer *indexer;
 
+    service->describer = status_describer(service);
+    options.describer = &service->describer;
     service->http = http_server_new(&(struct http_options){
         .config = service->config, .metrics = service->metrics, .io = service->io});
     administration_add_routes(service, service->http);
@@ -134,13 +138,23 @@ static void ingest_alive(void *context)
     atomic_store(&service->ingest_alive_ns, io_monotonic_ns(service->io));
 }
 
+static void buried(void *context, const struct ingest_bad_record *record)
+{
+    struct service *service = context;
+
+    bad_records_add(service->bad_records, record, io_wall_ms(service->wall));
+}
+
 static int start_ingest(struct service *service, struct error *error)
 {
     struct ingest *ingest;
     struct ingest_options options = {
         .config = service->config,
         .registry = service->registry,
-        .host = {.context = service, .partition_left = partition_left, .alive = ingest_alive},
+        .host = {.context = service,
+                 .partition_left = partition_left,
+                 .buried = buried,
+                 .alive = ingest_alive},
         .metrics = service->metrics,
         .io = service->io,
         .wall = service->wall,
@@ -173,8 +187,11 @@ int service_start(const struct daemon_options *options, struct service **service
     fresh->clock = safe_clock_new(fresh->wall);
     fresh->io = safe_clock_io(fresh->clock);
     fresh->metrics = metrics_new();
+    fresh->history = history_new();
+    fresh->bad_records = bad_records_new();
     thread_budget_set(fresh->config->processors);
     pthread_mutex_init(&fresh->clock_watch.lock, NULL);
+    drain_create(&fresh->drain);
     fresh->start_ns = io_monotonic_ns(fresh->io);
     atomic_store(&fresh->ingest_alive_ns, fresh->start_ns);
     fresh->writer = writer_new(fresh->config, fresh->metrics);
@@ -221,8 +238,11 @@ void service_stop(struct service *service)
     if (service->store)
         store_close(service->store);
     metrics_delete(service->metrics);
+    history_delete(service->history);
+    bad_records_delete(service->bad_records);
     config_free(service->config);
     safe_clock_delete(service->clock);
+    drain_destroy(&service->drain);
     pthread_mutex_destroy(&service->clock_watch.lock);
     free(service);
 }
@@ -235,6 +255,10 @@ bool service_ready(struct service *service, char *why, size_t why_bytes)
         return true; /* builds for others: nothing to catch up with */
     if (!ingest) {
         snprintf(why, why_bytes, "starting or stopping");
+        return false;
+    }
+    if (atomic_load(&service->drain.begun)) {
+        snprintf(why, why_bytes, "its shards are handed over to other nodes");
         return false;
     }
     return ingest_ready(ingest, why, why_bytes);
@@ -269,6 +293,8 @@ void service_tick(struct service *service)
     char why[256];
 
     clock_watch_tick(service);
+    drain_tick(service);
+    history_tick(service->history, service);
     if (!atomic_load(&service->unclaimed_closed) && settled(service) &&
         service_ready(service, why, sizeof(why))) {
         atomic_store(&service->unclaimed_closed, true);

@@ -10,12 +10,16 @@
 #include "base/metrics.h"
 #include "config/config.h"
 #include "indexer/indexer.h"
+#include "indexer/query/query.h"
 #include "ingest/ingest.h"
 #include "store/registry.h"
 #include "store/store.h"
 #include "twcs/compaction/compaction.h"
+#include "windrow/daemon/bad_records.h"
 #include "windrow/daemon/clock_watch.h"
 #include "windrow/daemon/daemon.h"
+#include "windrow/daemon/drain.h"
+#include "windrow/daemon/history.h"
 #include "windrow/daemon/safe_clock.h"
 #include "windrow/daemon/writer.h"
 
@@ -35,11 +39,15 @@ struct service {
     struct http_server *http;
     _Atomic(struct indexer *) indexer; /* HTTP asks for /status before indexer_start returns */
     _Atomic(struct compaction_scheduler *) scheduler; /* NULL until started */
+    struct query_describer describer;                 /* of shards, for /windows and /status */
     struct writer *writer;
     _Atomic(struct ingest *) ingest; /* NULL until started and after it stopped */
     int64_t start_ns;
     _Atomic int64_t ingest_alive_ns; /* heartbeat, monotonic */
     struct clock_watch clock_watch;
+    struct drain drain;
+    struct history *history;
+    struct bad_records *bad_records;
     atomic_bool unclaimed_closed; /* shards of other processes were let go */
 };
 

@@ -17,36 +17,6 @@ static struct doc u64_doc(uint64_t value)
     return doc_integer((int64_t)value);
 }
 
-static struct doc segment_doc(struct arena *arena, const struct store_segment_info *segment)
-{
-    struct doc map;
-
-    if (segment->file_number == 0)
-        return doc_null();
-    map = doc_map(arena, 3);
-    doc_put(&map, "kind", doc_string(arena, segment_kind_name(segment->kind)));
-    doc_put(&map, "bytes", u64_doc(segment->bytes));
-    doc_put(&map, "recall", segment->recall < 0 ? doc_null() : doc_number(segment->recall));
-    return map;
-}
-
-static struct doc window_doc(struct arena *arena, const struct compaction_view *view, size_t i)
-{
-    const struct store_window_info *window = &view->info.windows[i];
-    struct doc map = doc_map(arena, 8);
-
-    doc_put(&map, "start_ms", doc_integer(window->start_ms));
-    doc_put(&map, "end_ms", doc_integer(window->start_ms + window->length_ms));
-    doc_put(&map, "state", doc_string(arena, store_window_state(window)));
-    doc_put(&map, "rows", u64_doc(window->live_rows));
-    doc_put(&map, "bytes", u64_doc(window->total_bytes));
-    doc_put(&map, "generation", u64_doc(window->generation));
-    doc_put(&map, "segment", segment_doc(arena, &window->run.segment));
-    doc_put(&map, "drop_blocked_by",
-            text_or_null(arena, twcs_drop_blocker(&view->policy, &view->clock, &view->windows[i])));
-    return map;
-}
-
 static const struct ingest_partition_status *partition_of(
     const struct ingest_partition_status *partitions, size_t count, struct store_shard *shard)
 {
@@ -77,34 +47,47 @@ static void put_partition(struct doc *map, const struct ingest_partition_status 
     doc_put(map, "waiting", text_or_null(arena, partition ? partition->waiting : NULL));
 }
 
-static struct doc shard_doc(struct service *service, struct store_lease *lease,
-                            const struct ingest_partition_status *partition, struct arena *arena)
+static void add_shard(struct service *service, struct query_described *described,
+                      const struct ingest_partition_status *partition, struct arena *arena)
 {
-    const struct config_collection *collection = store_lease_collection(lease);
-    struct doc map = doc_map(arena, 18);
-    struct compaction_view view;
-    struct doc windows = {.type = DOC_ARRAY};
-    struct doc *items;
+    const struct store_lease *lease = described->lease;
+    const struct store_shard_info *info = &described->info;
+    struct doc *map = &described->shard;
+    struct compaction_view view = {.info = *info};
 
-    compaction_describe(lease->shard, collection, io_wall_ms(service->io), arena, &view);
-    doc_put(&map, "shard", doc_string(arena, store_shard_name(lease->shard)));
-    doc_put(&map, "next_offset", doc_integer(view.info.next_offset));
-    put_partition(&map, partition, lease->shard, arena);
-    doc_put(&map, "watermark_ms",
-            view.info.clock.watermark_ms == TWCS_NO_TIME
-                ? doc_null()
-                : doc_integer(view.info.clock.watermark_ms));
-    doc_put(&map, "damage", text_or_null(arena, store_shard_damage(lease->shard)));
-    doc_put(&map, "memtable_bytes", u64_doc(view.info.memtable_bytes));
-    doc_put(&map, "log_bytes", u64_doc(view.info.log_bytes));
-    doc_put(&map, "total_bytes", u64_doc(view.info.total_bytes));
-    items = doc_items(arena, (uint32_t)view.info.window_count);
-    for (size_t i = 0; i < view.info.window_count; i++)
-        items[i] = window_doc(arena, &view, i);
-    windows.items = items;
-    windows.count = (uint32_t)view.info.window_count;
-    doc_put(&map, "windows", windows);
-    return map;
+    compaction_view_complete(&view, store_lease_collection(lease), io_wall_ms(service->io), arena);
+    doc_put(map, "next_offset", doc_integer(info->next_offset));
+    put_partition(map, partition, lease->shard, arena);
+    doc_put(map, "watermark_ms",
+            info->clock.watermark_ms == TWCS_NO_TIME ? doc_null()
+                                                     : doc_integer(info->clock.watermark_ms));
+    doc_put(map, "damage", text_or_null(arena, store_shard_damage(lease->shard)));
+    doc_put(map, "memtable_bytes", u64_doc(info->memtable_bytes));
+    doc_put(map, "log_bytes", u64_doc(info->log_bytes));
+    doc_put(map, "total_bytes", u64_doc(info->total_bytes));
+    for (size_t i = 0; i < info->window_count; i++)
+        doc_put(
+            &described->windows[i], "drop_blocked_by",
+            text_or_null(arena, twcs_drop_blocker(&view.policy, &view.clock, &view.windows[i])));
+}
+
+/* What the policy of time and Kafka say of shards of this process. */
+static void add_shards(void *context, struct query_described *shards, size_t count,
+                       struct arena *arena)
+{
+    struct service *service = context;
+    struct ingest *ingest = atomic_load(&service->ingest);
+    struct ingest_partition_status *partitions = NULL;
+    size_t partition_count = ingest ? ingest_status(ingest, arena, &partitions) : 0;
+
+    for (size_t i = 0; i < count; i++)
+        add_shard(service, &shards[i],
+                  partition_of(partitions, partition_count, shards[i].lease->shard), arena);
+}
+
+struct query_describer status_describer(struct service *service)
+{
+    return (struct query_describer){.context = service, .add = add_shards};
 }
 
 /* The partitions that this process does not serve; null while it is not known which there are. */
@@ -120,34 +103,61 @@ static struct doc missing_doc(struct arena *arena, const struct store_coverage *
         .type = DOC_ARRAY, .count = (uint32_t)coverage->missing_count, .items = items};
 }
 
+/* The shards of all nodes. Puts "partial", "missing" and "shards". What peers do not tell in the
+ * request's time counts as missing: a report comes without it rather than not at all. */
+static void put_shards(struct service *service, const struct config_collection *collection,
+                       const struct status_request *request, struct arena *arena, struct doc *map)
+{
+    struct indexer *indexer = atomic_load(&service->indexer);
+    struct query_view_options options = {
+        .collection = collection,
+        .registry = service->registry,
+        .io = service->io,
+        .stop = request->stop,
+        .pool = request->pool,
+        .describer = &service->describer,
+        .peers = indexer && !request->local ? indexer_peers(indexer) : NULL};
+    struct query_shard_doc *shards = NULL;
+    struct query_view *view = NULL;
+    struct store_coverage coverage;
+    struct error error = {0};
+    struct doc *items;
+    size_t count = 0;
+
+    store_registry_coverage(service->registry, collection->name, arena, &coverage);
+    if (query_view_open(&options, &view, &error) == 0 &&
+        query_describe(view, arena, &shards, &count, &error) == 0)
+        coverage = *query_view_coverage(view);
+    else
+        count = 0;
+    items = doc_items(arena, (uint32_t)count);
+    for (size_t i = 0; i < count; i++) {
+        items[i] = doc_map(arena, shards[i].doc.count + 1);
+        doc_put(&items[i], "node",
+                doc_string(arena, shards[i].node ? shards[i].node : service->config->node));
+        doc_merge(&items[i], &shards[i].doc);
+    }
+    doc_put(map, "partial", doc_bool(error.code != 0 || !store_coverage_whole(&coverage)));
+    doc_put(map, "missing", missing_doc(arena, &coverage));
+    doc_put(map, "shards",
+            (struct doc){.type = DOC_ARRAY, .count = (uint32_t)count, .items = items});
+    query_view_close(view);
+}
+
 static struct doc collection_doc(struct service *service,
                                  const struct config_collection *collection,
-                                 const struct ingest_partition_status *partitions,
-                                 size_t partition_count, struct arena *arena)
+                                 const struct status_request *request, struct arena *arena)
 {
-    struct doc map = doc_map(arena, 10);
     struct ingest *ingest = atomic_load(&service->ingest);
-    struct store_coverage coverage;
-    struct store_lease *leases;
-    size_t count = store_registry_acquire_covered(service->registry, collection->name, arena,
-                                                  &leases, &coverage);
-    struct doc *items = doc_items(arena, (uint32_t)count);
+    struct doc map = doc_map(arena, 10);
 
-    for (size_t i = 0; i < count; i++) {
-        items[i] = shard_doc(service, &leases[i],
-                             partition_of(partitions, partition_count, leases[i].shard), arena);
-        store_registry_release(service->registry, &leases[i]);
-    }
     doc_put(&map, "name", doc_string(arena, collection->name));
     doc_put(&map, "dim", doc_integer(collection->dim));
     doc_put(&map, "metric", doc_string(arena, vector_metric_name(collection->metric)));
     doc_put(&map, "window_ms", doc_integer(collection->window_ms));
     doc_put(&map, "paused", doc_bool(ingest && ingest_paused(ingest, collection->name)));
     doc_put(&map, "ttl_ms", doc_integer(collection->ttl_ms));
-    doc_put(&map, "partial", doc_bool(!store_coverage_whole(&coverage)));
-    doc_put(&map, "missing", missing_doc(arena, &coverage));
-    doc_put(&map, "shards",
-            (struct doc){.type = DOC_ARRAY, .count = (uint32_t)count, .items = items});
+    put_shards(service, collection, request, arena, &map);
     return map;
 }
 
@@ -167,86 +177,32 @@ static struct doc clock_doc(struct service *service, struct arena *arena)
     return map;
 }
 
-void status_build(struct service *service, struct arena *arena, struct doc *out)
+void status_build(struct service *service, const struct status_request *request,
+                  struct arena *arena, struct doc *out)
 {
     const struct config *config = service->config;
-    struct doc map = doc_map(arena, 8);
-    struct ingest *ingest = atomic_load(&service->ingest);
-    struct ingest_partition_status *partitions = NULL;
-    size_t partition_count = ingest ? ingest_status(ingest, arena, &partitions) : 0;
+    struct doc map = doc_map(arena, 9);
     struct doc *items = doc_items(arena, (uint32_t)config->collection_count);
     char why[256] = "";
     bool ready = service_ready(service, why, sizeof(why));
 
     for (size_t i = 0; i < config->collection_count; i++)
-        items[i] =
-            collection_doc(service, &config->collections[i], partitions, partition_count, arena);
+        items[i] = collection_doc(service, &config->collections[i], request, arena);
     doc_put(&map, "node", doc_string(arena, config->node));
     doc_put(&map, "version", doc_string(arena, WINDROW_VERSION));
+    doc_put(&map, "cluster", doc_text(arena, config->cluster_name));
     doc_put(&map, "uptime_seconds",
             doc_integer((io_monotonic_ns(service->io) - service->start_ns) / 1000000000));
     doc_put(&map, "ready", doc_bool(ready));
     doc_put(&map, "why", ready ? doc_null() : text_or_null(arena, why));
     doc_put(&map, "clock", clock_doc(service, arena));
-    if (service->indexer) {
+    if (atomic_load(&service->indexer)) {
         struct doc workers;
-        indexer_status(service->indexer, arena, &workers);
+        indexer_status(atomic_load(&service->indexer), arena, &workers);
         doc_put(&map, "workers", workers);
     }
     doc_put(&map, "collections",
             (struct doc){
                 .type = DOC_ARRAY, .count = (uint32_t)config->collection_count, .items = items});
     *out = map;
-}
-
-static const char *const states[] = {"open", "sealing", "sealed", "indexed"};
-
-enum { STATE_COUNT = sizeof(states) / sizeof(states[0]) };
-
-static void count_shard(struct store_shard *shard, struct arena *arena,
-                        unsigned counts[STATE_COUNT])
-{
-    struct store_shard_info info;
-
-    store_shard_describe(shard, arena, &info);
-    for (size_t i = 0; i < info.window_count; i++) {
-        const char *state = store_window_state(&info.windows[i]);
-        for (size_t k = 0; k < STATE_COUNT; k++)
-            counts[k] += strcmp(states[k], state) == 0;
-    }
-}
-
-static void count_collection(struct service *service, const struct config_collection *collection)
-{
-    unsigned counts[STATE_COUNT] = {0};
-    struct store_lease *leases;
-    struct arena arena;
-    size_t count;
-
-    arena_create(&arena, 0);
-    count = store_registry_acquire(service->registry, collection->name, &arena, &leases);
-    for (size_t i = 0; i < count; i++) {
-        count_shard(leases[i].shard, &arena, counts);
-        store_registry_release(service->registry, &leases[i]);
-    }
-    arena_destroy(&arena);
-    for (size_t k = 0; k < STATE_COUNT; k++) {
-        struct metric_label labels[] = {{"collection", collection->name}, {"state", states[k]}};
-        metric_set(
-            metrics_gauge(service->metrics, "windrow_windows", "Windows by state", labels, 2),
-            counts[k]);
-    }
-}
-
-static void refresh_window_counts(void *context)
-{
-    struct service *service = context;
-
-    for (size_t i = 0; i < service->config->collection_count; i++)
-        count_collection(service, &service->config->collections[i]);
-}
-
-void status_register_metrics(struct service *service)
-{
-    metrics_on_render(service->metrics, refresh_window_counts, service);
 }

@@ -121,12 +121,13 @@ static int check_all(const struct config_collection *collection, const struct re
 
     arena_create(&arena, 0);
     for (size_t i = 0; i < count && code == 0; i++) {
-        struct decode_message message = {.topic = collection->topics[0],
-                                         .timestamp_ms = now_ms,
-                                         .key = (const uint8_t *)writes[i].key,
-                                         .key_bytes = writes[i].key_bytes,
-                                         .value = writes[i].value,
-                                         .value_bytes = writes[i].value_bytes};
+        struct decode_message message = {
+            .topic = collection->topics[0],
+            .timestamp_ms = writes[i].timestamp_ms > 0 ? writes[i].timestamp_ms : now_ms,
+            .key = (const uint8_t *)writes[i].key,
+            .key_bytes = writes[i].key_bytes,
+            .value = writes[i].value,
+            .value_bytes = writes[i].value_bytes};
         struct decode_result decoded;
         const char *complaint;
         arena_reset(&arena);
@@ -194,14 +195,17 @@ static void on_delivered(void *context, const struct ingest_produced *result)
 static void send_one(struct writer *writer, const char *topic, struct batch *batch, size_t i)
 {
     const struct rest_write *write = &batch->writes[i];
-    const struct ingest_outgoing message = {.topic = write->topic ? write->topic : topic,
-                                            .partition = write->topic ? write->partition
-                                                                      : INGEST_PARTITION_BY_KEY,
-                                            .key = write->key,
-                                            .key_bytes = write->key_bytes,
-                                            .value = write->value,
-                                            .value_bytes = write->value_bytes,
-                                            .timestamp_ms = -1};
+    const struct ingest_outgoing message = {
+        .topic = write->topic ? write->topic : topic,
+        .partition = write->topic ? write->partition : INGEST_PARTITION_BY_KEY,
+        .key = write->key,
+        .key_bytes = write->key_bytes,
+        .value = write->value,
+        .value_bytes = write->value_bytes,
+        .timestamp_ms = write->timestamp_ms > 0 ? write->timestamp_ms : -1,
+        .expects = write->expects,
+        .expected_offset = write->expected_offset,
+        .read_at = write->read_at};
     struct error error = {0};
 
     pthread_mutex_lock(&writer->batch_lock);

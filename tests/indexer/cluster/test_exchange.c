@@ -48,6 +48,7 @@ struct stage {
     struct store_registry *registry;
     struct cluster *cluster;
     struct fake fakes[NODES];
+    int64_t protocols[NODES][2]; /* oldest and newest that they announce; {0, 0}: nothing */
 };
 
 /* Fake nodes. */
@@ -154,7 +155,7 @@ static void announce(struct stage *stage, const char *cluster, const char *node,
 {
     struct arena arena;
     struct buffer bytes = {0};
-    struct doc collection = {.type = DOC_MAP}, doc = {.type = DOC_MAP};
+    struct doc collection = {.type = DOC_MAP}, doc = {.type = DOC_MAP}, range[2];
     char address[32];
 
     arena_create(&arena, 0);
@@ -169,6 +170,12 @@ static void announce(struct stage *stage, const char *cluster, const char *node,
     put(&doc, &arena, "node", doc_string(&arena, node));
     put(&doc, &arena, "incarnation", doc_integer(port));
     put(&doc, &arena, "address", doc_string(&arena, address));
+    for (int i = 0; i < NODES; i++)
+        if (stage->protocols[i][1] != 0 && http_server_port(stage->fakes[i].server) == port) {
+            range[0] = doc_integer(stage->protocols[i][0]);
+            range[1] = doc_integer(stage->protocols[i][1]);
+            put(&doc, &arena, "protocol", list(range, 2));
+        }
     put(&doc, &arena, "collections", list(&collection, 1));
     doc_write_msgpack(&bytes, &doc);
     ck_assert_int_eq(natsConnection_Publish(stage->connection, "windrow.cluster.test.nodes",
@@ -207,6 +214,7 @@ static void stage_open(struct stage *stage)
     stage->config = (struct config){.node = "asker",
                                     .cluster_name = "test",
                                     .nats_url = stage->nats.url,
+                                    .nats_prefix = "windrow",
                                     .http_host = "127.0.0.1",
                                     .collections = &stage->collection,
                                     .collection_count = 1};
@@ -344,6 +352,27 @@ START_TEST(one_request_for_all_shards_of_a_node)
     ck_assert_uint_eq(taken.shards, SHARDS);
     ck_assert_uint_eq(stage.fakes[0].asked, 1);
     ck_assert_uint_eq(stage.fakes[1].asked, 0);
+    stage_close(&stage);
+}
+END_TEST
+
+START_TEST(a_node_that_understands_no_request_of_ours_is_not_asked)
+{
+    static struct stage stage;
+    struct query_peer_counts counts;
+    struct taken taken;
+
+    stage_open(&stage);
+    stage.protocols[0][0] = QUERY_PROTOCOL + 1;
+    stage.protocols[0][1] = QUERY_PROTOCOL + 2;
+    stage.protocols[1][0] = QUERY_PROTOCOL_OLDEST;
+    stage.protocols[1][1] = QUERY_PROTOCOL + 1;
+    announce_both(&stage);
+    counts = call(&stage, &taken);
+    ck_assert_uint_eq(counts.asked, 1);
+    ck_assert_uint_eq(taken.shards, SHARDS);
+    ck_assert_uint_eq(stage.fakes[0].asked, 0);
+    ck_assert_uint_eq(stage.fakes[1].asked, 1);
     stage_close(&stage);
 }
 END_TEST
@@ -702,6 +731,7 @@ START_TEST(a_shard_that_comes_is_announced_at_once)
 END_TEST
 
 TEST_TABLE(TEST(one_request_for_all_shards_of_a_node),
+           TEST(a_node_that_understands_no_request_of_ours_is_not_asked),
            TEST(a_node_that_fails_is_passed_over_at_once),
            TEST(nodes_send_the_internal_key_and_its_successor_when_it_changes),
            TEST(nodes_whose_certificate_is_wrong_are_passed_over),

@@ -342,7 +342,7 @@ START_TEST(replies_tell_browsers_what_they_may_do_with_them)
     }
     /* Nothing in the page that the policy forbids. */
     page = ask_raw(&fixture, "GET /", HOST "Accept: text/html\r\n");
-    ck_assert_ptr_nonnull(strstr(page, "<script src=\"dashboard.js\">"));
+    ck_assert_ptr_nonnull(strstr(page, "<script src=\"dashboard.js\" defer>"));
     ck_assert_ptr_null(strstr(page, "<script>"));
     ck_assert_ptr_null(strstr(page, "<style"));
     ck_assert_ptr_null(strstr(page, "style="));
@@ -398,6 +398,7 @@ START_TEST(idle_connections_keep_out_neither_probes_nor_requests)
     static const char *const beginnings[] = {"", half_of_the_headers, half_of_a_body};
     static int idle[IDLE];
     struct fixture fixture;
+    struct metric *closed;
     char byte;
 
     fixture_open(&fixture);
@@ -418,6 +419,8 @@ START_TEST(idle_connections_keep_out_neither_probes_nor_requests)
     }
     /* The first ones were closed for the others. */
     ck_assert_int_le(recv(idle[0], &byte, 1, 0), 0);
+    closed = metrics_counter(fixture.metrics, "windrow_http_connections_closed_total", "", NULL, 0);
+    ck_assert_double_ge(metric_value(closed), IDLE - MOST);
     for (int i = 0; i < IDLE; i++)
         close(idle[i]);
     fixture_close(&fixture);

@@ -139,6 +139,11 @@ START_TEST(replaced_keys_count_at_once)
 }
 END_TEST
 
+static double count_of(const struct stage *stage, const char *name)
+{
+    return metric_value(metrics_counter(stage->metrics, name, "", NULL, 0));
+}
+
 START_TEST(wrong_keys_of_an_address_are_limited)
 {
     enum { ATTACKER = 0x0A000001, NEIGHBOUR, FORMER };
@@ -151,7 +156,10 @@ START_TEST(wrong_keys_of_an_address_are_limited)
         ck_assert_int_eq(ask_from(&stage, ATTACKER, "guess", HTTP_READ), HTTP_DENIED);
         ck_assert_int_eq(ask_from(&stage, FORMER, "guess", HTTP_READ), HTTP_DENIED);
     }
+    ck_assert_double_eq(count_of(&stage, "windrow_http_wrong_keys_total"), 20);
+    ck_assert_double_eq(count_of(&stage, "windrow_http_key_limited_total"), 0);
     ck_assert_int_eq(ask_from(&stage, ATTACKER, "guess", HTTP_READ), HTTP_LIMITED);
+    ck_assert_double_eq(count_of(&stage, "windrow_http_key_limited_total"), 1);
     /* What is limited is not told whether the key is right, nor does it wait longer for it. */
     ck_assert_int_eq(ask_from(&stage, ATTACKER, "first", HTTP_READ), HTTP_LIMITED);
     ck_assert_int_eq(ask_from(&stage, ATTACKER, NULL, HTTP_PROBE), HTTP_ALLOWED);

@@ -9,7 +9,7 @@
 #include "indexer/query/wire.h"
 #include "store/registry.h"
 
-enum { DIM = 8, IDS = 40, SHARDS = 4, OPERATIONS = 8 };
+enum { DIM = 8, IDS = 40, SHARDS = 4, OPERATIONS = 9 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -177,6 +177,12 @@ static bool serves(void *context, const struct config_collection *collection, co
     return true;
 }
 
+static int protocol(void *context)
+{
+    (void)context;
+    return QUERY_PROTOCOL;
+}
+
 /* Hits are read to the bottom: what was taken must be whole. */
 static void read_hits(const struct query_result *result, struct arena *arena)
 {
@@ -192,20 +198,23 @@ static void read_hits(const struct query_result *result, struct arena *arena)
     }
 }
 
-static void search(struct query_view *view, struct arena *arena, struct error *error)
+static void search(struct query_view *view, size_t count, struct arena *arena, struct error *error)
 {
     static const float vector[DIM] = {1};
-    const struct query_search search = {.vector = vector,
-                                        .limit = 10,
-                                        .from_ms = INT64_MIN,
-                                        .to_ms = INT64_MAX,
-                                        .explain = true,
-                                        .wants = {true, true},
-                                        .arena = arena};
-    struct query_result result;
+    const struct query_search one = {.vector = vector,
+                                     .limit = 10,
+                                     .from_ms = INT64_MIN,
+                                     .to_ms = INT64_MAX,
+                                     .explain = true,
+                                     .wants = {true, true},
+                                     .arena = arena};
+    const struct query_search searches[] = {one, one};
+    struct query_result results[2];
 
-    if (query_search_run(view, &search, &result, error) == 0)
-        read_hits(&result, arena);
+    if (query_searches_run(view, searches, count, results, error) != 0)
+        return;
+    for (size_t i = 0; i < count; i++)
+        read_hits(&results[i], arena);
 }
 
 static void scroll(struct query_view *view, struct arena *arena, struct error *error)
@@ -249,7 +258,7 @@ static void run(struct query_view *view, unsigned operation, struct arena *arena
 
     switch (operation) {
     case 0:
-        search(view, arena, &error);
+        search(view, 1, arena, &error);
         break;
     case 1:
         scroll(view, arena, &error);
@@ -266,6 +275,9 @@ static void run(struct query_view *view, unsigned operation, struct arena *arena
     case 7:
         (void)query_view_wait(view, written, 2, &error);
         break;
+    case 8:
+        search(view, 2, arena, &error);
+        break;
     default:
         ids(view, operation == 5, arena, &error);
         break;
@@ -274,7 +286,8 @@ static void run(struct query_view *view, unsigned operation, struct arena *arena
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const struct query_peers peers = {.serves = serves, .start = start, .finish = finish};
+    static const struct query_peers peers = {
+        .serves = serves, .protocol = protocol, .start = start, .finish = finish};
     struct node *the = the_node();
     const struct query_view_options options = {.collection = &the->collection,
                                                .registry = the->registry,

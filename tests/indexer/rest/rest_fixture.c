@@ -55,6 +55,7 @@ void fixture_start_server(struct fixture *fixture)
 
 void fixture_open(struct fixture *fixture)
 {
+    static const char *topics[] = {"news"};
     struct store_options store_options = {
         .data_dir = test_directory(), .memory_max_bytes = 64 << 20, .memtable_max_bytes = 1 << 20};
     struct error error = {0};
@@ -63,14 +64,19 @@ void fixture_open(struct fixture *fixture)
     fixture->io.operations = *io_posix()->operations;
     fixture->io.operations.wall_ms = count_thread;
     fixture->io.io.operations = &fixture->io.operations;
+
     fixture->collection = (struct config_collection){.name = "news",
+                                                     .topics = topics,
+                                                     .topic_count = 1,
                                                      .dim = DIM,
                                                      .metric = VECTOR_METRIC_L2,
                                                      .window_ms = 3600000,
                                                      .hnsw_ef = 64,
                                                      .flat_below_rows = 1000};
-    fixture->config = (struct config){
-        .http_host = "127.0.0.1", .collections = &fixture->collection, .collection_count = 1};
+    fixture->config = (struct config){.node = "test",
+                                      .http_host = "127.0.0.1",
+                                      .collections = &fixture->collection,
+                                      .collection_count = 1};
     fixture->metrics = metrics_new();
     ck_assert_msg(store_open(&store_options, &fixture->store, &error) == 0, "%s", error.text);
     fixture->registry =

@@ -86,17 +86,39 @@ START_TEST(bad_requests_get_the_error_envelope)
          "candidates_limit"},
         {"POST", C "/points/query", "{\"offset\":100000,\"limit\":100000}", 400,
          "limit plus offset must be at most 100000"},
-        {"POST", C "/points/payload?wait=true", "{\"payload\":{\"a\":1},\"points\":[1]}", 501,
-         "upsert the whole point"},
-        {"PUT", C "/points/vectors", "{\"points\":[]}", 501, "upsert the whole point"},
         {"POST", "/collections/nope/points/payload", "{}", 404, "`nope`"},
         {"POST", C "/points/batch", "{\"operations\":7}", 400, "$.operations"},
         {"POST", C "/points/batch", "{\"operations\":[{}]}", 400, "$.operations[0]"},
-        {"POST", C "/points/batch", "{\"operations\":[{\"set_payload\":{}}]}", 501, "set_payload"},
-        {"POST", C "/points/batch", "{\"operations\":[{\"delete\":{\"filter\":{}}}]}", 501,
-         "delete by filter"},
+        {"POST", C "/points/batch", "{\"operations\":[{\"set_payload\":{}}]}", 400, "payload"},
+        {"POST", C "/points/batch", "{\"operations\":[{\"delete_vectors\":{}}]}", 501,
+         "one vector"},
         {"PUT", C "/points", "{\"points\":[3]}", 400, "$.points[0]"},
         {"PUT", C "/points", "{\"batch\":3}", 400, "$.batch"},
+    };
+    struct fixture fixture;
+
+    fixture_open(&fixture);
+    CHECK_ALL(&fixture, cases);
+    fixture_close(&fixture);
+}
+END_TEST
+
+START_TEST(updates_that_cannot_be_are_refused)
+{
+    static const struct expectation cases[] = {
+        {"POST", C "/points/payload?wait=true", "{\"payload\":{\"a\":1},\"points\":[1]}", 501,
+         "does not produce to Kafka"},
+        {"POST", C "/points/payload", "{\"payload\":{\"a\":1},\"points\":[99999]}", 404,
+         "No point with id 99999 found"},
+        {"POST", C "/points/payload", "{\"payload\":{\"a\":1}}", 400, "`points` or `filter`"},
+        {"POST", C "/points/payload", "{\"payload\":{},\"points\":[1],\"key\":\"a..b\"}", 400,
+         "$.key"},
+        {"POST", C "/points/payload/delete", "{\"keys\":[\"a[\"],\"points\":[1]}", 400, "$.keys"},
+        {"PUT", C "/points/vectors", "{\"points\":[{\"id\":1,\"vector\":[1]}]}", 400, "got 1"},
+        {"POST", C "/points/vectors/delete", "{\"points\":[1],\"vector\":[\"\"]}", 501,
+         "one vector"},
+        {"PUT", C "/points", "{\"points\":[],\"update_mode\":\"insert\"}", 400, "$.update_mode"},
+        {"PUT", C "/points", "{\"points\":[],\"update_filter\":{\"mus\":[]}}", 400, "mus"},
     };
     struct fixture fixture;
 
@@ -133,6 +155,11 @@ START_TEST(reads_answer_in_the_dialect)
          "{\"filter\":{\"must\":{\"key\":\"@offset\",\"range\":{\"lt\":10}}}}", 200,
          "{\"count\":10}"},
         {"POST", C "/points", "{\"ids\":[3,777]}", 200, "[{\"id\":3,\"payload\":{\"n\":1}}]"},
+        {"POST", C "/points", "{\"ids\":[3],\"windrow\":{\"place\":true}}", 200,
+         ",\"shard\":\"0\",\"offset\":3,\"window_start_ms\":0}}]"},
+        {"POST", C "/points/query",
+         "{\"query\":[1,7,0.5,0],\"limit\":1,\"windrow\":{\"place\":true}}", 200,
+         "\"shard\":\"0\",\"offset\":7,\"window_start_ms\":0}}]"},
         {"POST", C "/points/query", "{\"query\":[1,7,0.5,0]}", 200,
          "\"windrow\":{\"offsets\":{\"0\":50}"},
         {"GET", "/windows?collection=news", NULL, 200, "\"state\":\"open\",\"rows\":50"},
@@ -374,9 +401,9 @@ START_TEST(answers_without_all_partitions_say_which_are_missing)
 }
 END_TEST
 
-TEST_TABLE(TEST(bad_requests_get_the_error_envelope), TEST(reads_answer_in_the_dialect),
-           TEST(clients_start_up_without_a_failure), TEST(facets_and_groups_count_values),
-           TEST(mmr_prefers_rows_that_differ),
+TEST_TABLE(TEST(bad_requests_get_the_error_envelope), TEST(updates_that_cannot_be_are_refused),
+           TEST(reads_answer_in_the_dialect), TEST(clients_start_up_without_a_failure),
+           TEST(facets_and_groups_count_values), TEST(mmr_prefers_rows_that_differ),
            TEST(recommendations_are_near_the_mean_and_leave_examples_out),
            TEST(fusion_sums_what_each_search_says_of_a_point),
            TEST(openapi_and_windows_are_valid_json),

@@ -108,6 +108,8 @@ struct worker_queue *nats_server_queue(const char *url, int64_t ack_wait_ms,
 {
     struct queue_nats_options options = {.url = url,
                                          .stream = "TEST",
+                                         .prefix = "windrow",
+                                         .group = "windrow",
                                          .name = "test",
                                          .replicas = 1,
                                          .ack_wait_ms = ack_wait_ms,

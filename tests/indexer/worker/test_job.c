@@ -1,4 +1,5 @@
 /* The job on the wire. */
+#include <stdio.h>
 #include <string.h>
 
 #include "indexer/worker/job_tracker.h"
@@ -130,6 +131,9 @@ START_TEST(job_id_tells_windows_generations_and_kinds_apart)
     other.run_file_number = 7;
     worker_job_id(&other, b, sizeof(b));
     ck_assert_str_eq(b, "news/my.topic-3/-3600000/chunk-7");
+    (void)snprintf(other.group, sizeof(other.group), "windrow-a"); /* has files of its own */
+    worker_job_file(&other, b, sizeof(b));
+    ck_assert_str_eq(b, "windrow-a/news/my.topic-3/-3600000/chunk-7");
 }
 END_TEST
 

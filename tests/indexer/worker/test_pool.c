@@ -277,16 +277,43 @@ END_TEST
 
 START_TEST(build_that_fails_always_is_given_up_after_the_last_attempt)
 {
+    const struct metric_label labels[] = {{"collection", "news"},
+                                          {"reason", error_code_name(ERROR_IO)}};
     struct setting *setting = set_up(SMALL, 1);
 
     atomic_store(&setting->fixture.io.fail, true);
     fixture_seal(&setting->fixture, 5, 300);
     fixture_submit(&setting->fixture, setting->pool, 5);
     fixture_wait_drained(setting->queue);
+    ck_assert_double_eq(
+        metric_value(metrics_counter(setting->fixture.metrics, "windrow_index_build_failures_total",
+                                     "", labels, 2)),
+        WORKER_ATTEMPTS_MAX);
     ck_assert_double_eq(fixture_counter(&setting->fixture, "windrow_index_dead_letters_total"), 1);
     worker_pool_reconcile(setting->pool);
     ck_assert_int_eq(setting->queue->operations->depth(setting->queue), 0);
     ck_assert_int_eq(fixture_count_files(&setting->fixture, ".tmp"), 0);
+    tear_down(setting);
+}
+END_TEST
+
+START_TEST(depth_of_the_queue_is_told_before_jobs_are_taken)
+{
+    struct setting *setting = set_up(SMALL, 1);
+    struct metric *depth =
+        metrics_gauge(setting->fixture.metrics, "windrow_index_queue_depth", "", NULL, 0);
+    const struct timespec pause = {0, 1000 * 1000};
+
+    worker_pool_stop(setting->pool);
+    ck_assert_double_eq(metric_value(depth), 0);
+    setting->pool = fixture_pool(&setting->fixture, setting->queue, 0); /* only publishes */
+    fixture_seal(&setting->fixture, 5, 300);
+    fixture_submit(&setting->fixture, setting->pool, 5);
+    worker_pool_stop(setting->pool);
+    setting->pool = fixture_pool(&setting->fixture, setting->queue, 1);
+    while (metric_value(depth) < 1)
+        nanosleep(&pause, NULL);
+    fixture_wait_drained(setting->queue);
     tear_down(setting);
 }
 END_TEST
@@ -433,6 +460,7 @@ TEST_TABLE(TEST(sealed_window_gets_a_segment_that_searches_see),
            TEST(windows_that_grow_old_become_lists_of_one_codebook), TEST(shards_share_a_codebook),
            TEST(segment_below_the_recall_floor_is_never_served),
            TEST(build_that_fails_always_is_given_up_after_the_last_attempt),
+           TEST(depth_of_the_queue_is_told_before_jobs_are_taken),
            TEST(build_that_fails_once_is_repeated), TEST(segments_are_there_again_after_a_restart),
            TEST(damaged_segment_is_forgotten_and_built_again),
            TEST(segment_of_an_older_format_is_forgotten_and_built_again),

@@ -573,6 +573,140 @@ START_TEST(two_queues_share_the_jobs)
 }
 END_TEST
 
+/* Two replica sets have the same windows, and each has its own files of them. */
+START_TEST(jobs_of_two_groups_for_one_window_are_both_delivered)
+{
+    static const char *const groups[] = {"windrow-a", "windrow-b"};
+    struct nats_server server;
+    struct worker_queue *queue;
+    struct error error = {0};
+    bool seen[2] = {false, false};
+
+    nats_server_start(&server);
+    queue = nats_server_queue(server.url, ACK_WAIT_LONG_MS, NULL);
+    publish(queue, 7); /* the server is there */
+    for (int i = 0; i < 2; i++) {
+        struct worker_job job = job_of(1);
+        (void)snprintf(job.group, sizeof(job.group), "%s", groups[i]);
+        ck_assert_int_eq(queue->operations->publish(queue, &job, &error), 0);
+    }
+    ack(fetch_window(queue, 7));
+    for (int i = 0; i < 2; i++) {
+        struct worker_delivery *delivery = fetch_window(queue, 1);
+        seen[strcmp(delivery->job.group, groups[1]) == 0] = true;
+        ack(delivery);
+    }
+    ck_assert(seen[0] && seen[1]);
+    check_empty(queue);
+    queue->operations->close(queue);
+}
+END_TEST
+
+static struct worker_queue *queue_of(const struct nats_server *server, const char *prefix,
+                                     const char *stream, const char *group)
+{
+    const struct queue_nats_options options = {.url = server->url,
+                                               .stream = stream,
+                                               .prefix = prefix,
+                                               .group = group,
+                                               .name = "test",
+                                               .replicas = 1,
+                                               .ack_wait_ms = ACK_WAIT_LONG_MS};
+    struct worker_queue *queue;
+    struct error error = {0};
+
+    ck_assert_msg(queue_nats_open(&options, &queue, &error) == 0, "%s", error.text);
+    return queue;
+}
+
+START_TEST(deployments_with_prefixes_of_their_own_share_a_server)
+{
+    struct nats_server server;
+    struct worker_queue *one, *other, *mistaken;
+    struct worker_job job = job_of(1);
+    struct error error = {0};
+
+    nats_server_start(&server);
+    one = queue_of(&server, "blue", "BLUE", "windrow");
+    other = queue_of(&server, "green", "GREEN", "windrow");
+    publish(one, 1);
+    publish(other, 2);
+    ack(fetch_window(one, 1));
+    ack(fetch_window(other, 2));
+    check_empty(one);
+    check_empty(other);
+    /* The other prefix with the stream's name left as it was. */
+    mistaken = queue_of(&server, "red", "BLUE", "windrow");
+    do
+        ck_assert_int_eq(mistaken->operations->publish(mistaken, &job, &error), ERROR_PEER);
+    while (!strstr(error.text, "belongs to another nats.prefix"));
+    mistaken->operations->close(mistaken);
+    one->operations->close(one);
+    other->operations->close(other);
+}
+END_TEST
+
+struct claimant {
+    enum worker_claim claim;
+    const char *owner;
+};
+
+static enum worker_claim claim(void *context, struct worker_job *job)
+{
+    const struct claimant *claimant = context;
+
+    (void)snprintf(job->owner, sizeof(job->owner), "%s", claimant->owner);
+    job->rows = 42;
+    return claimant->claim;
+}
+
+/* A subscription reaches the server a moment after the call. */
+static int locate(struct worker_queue *queue, struct worker_job *job, int wanted)
+{
+    int64_t end = now_ms() + WAIT_MS;
+    struct error error = {0};
+    int code;
+
+    do
+        code = queue->operations->locate(queue, job, &error);
+    while (code != wanted && now_ms() < end);
+    return code;
+}
+
+START_TEST(owner_of_a_shard_is_found_among_the_processes_of_its_group)
+{
+    struct claimant without = {WORKER_NOT_MINE, "h:1"}, with = {WORKER_MINE, "h:2"};
+    struct claimant stranger = {WORKER_MINE, "h:3"};
+    struct nats_server server;
+    struct worker_queue *queues[3], *builder;
+    struct worker_job job = job_of(1);
+    struct error error = {0};
+
+    nats_server_start(&server);
+    queues[0] = queue_of(&server, "windrow", "TEST", "windrow-a");
+    queues[1] = queue_of(&server, "windrow", "TEST", "windrow-a");
+    queues[2] = queue_of(&server, "windrow", "TEST", "windrow.a"); /* another group */
+    builder = queue_of(&server, "windrow", "TEST", "windrow-b");
+    (void)snprintf(job.group, sizeof(job.group), "windrow-a");
+    ck_assert_int_eq(locate(builder, &job, ERROR_BUSY), ERROR_BUSY);
+    ck_assert_int_eq(queues[0]->operations->answer(queues[0], claim, &without, &error), 0);
+    ck_assert_int_eq(queues[2]->operations->answer(queues[2], claim, &stranger, &error), 0);
+    ck_assert_int_eq(locate(builder, &job, ERROR_BUSY), ERROR_BUSY);
+    ck_assert_int_eq(queues[1]->operations->answer(queues[1], claim, &with, &error), 0);
+    ck_assert_int_eq(locate(builder, &job, 0), 0);
+    ck_assert_str_eq(job.owner, "h:2");
+    ck_assert_uint_eq(job.rows, 42); /* as its owner has it */
+    ck_assert_int_eq(queues[1]->operations->answer(queues[1], NULL, NULL, &error), 0);
+    ck_assert_int_eq(locate(builder, &job, ERROR_BUSY), ERROR_BUSY);
+    with.claim = WORKER_UNWANTED;
+    ck_assert_int_eq(queues[1]->operations->answer(queues[1], claim, &with, &error), 0);
+    ck_assert_int_eq(locate(builder, &job, ERROR_NOT_FOUND), ERROR_NOT_FOUND);
+    for (int i = 0; i < 3; i++)
+        queues[i]->operations->close(queues[i]);
+    builder->operations->close(builder);
+}
+END_TEST
+
 TEST_TABLE(TEST(published_job_is_delivered_acknowledged_and_gone),
            TEST(job_acknowledged_in_vain_can_be_queued_again_at_once),
            TEST(change_of_kind_is_queued_at_once_behind_other_jobs),
@@ -586,4 +720,7 @@ TEST_TABLE(TEST(published_job_is_delivered_acknowledged_and_gone),
            TEST(job_passed_at_the_end_does_not_answer_a_request_that_was_given_up),
            TEST(queue_without_a_server_can_be_closed), TEST(server_that_comes_late_is_found),
            TEST(queued_job_survives_the_servers_death), TEST(wiped_server_gets_its_streams_back),
-           TEST(two_queues_share_the_jobs))
+           TEST(two_queues_share_the_jobs),
+           TEST(jobs_of_two_groups_for_one_window_are_both_delivered),
+           TEST(deployments_with_prefixes_of_their_own_share_a_server),
+           TEST(owner_of_a_shard_is_found_among_the_processes_of_its_group))

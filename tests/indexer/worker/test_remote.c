@@ -184,6 +184,32 @@ START_TEST(segment_of_a_killed_builder_is_built_by_another_and_swapped_in_by_the
 }
 END_TEST
 
+/* The job says which shard, not where: it waits until somebody has the shard. */
+START_TEST(job_of_an_owner_that_is_gone_is_built_for_the_next_one)
+{
+    static struct owner former, owner;
+    struct nats_server server;
+    struct builder builder;
+    struct store_window_info window;
+    int status;
+
+    nats_server_start(&server);
+    builder = fork_builder(server.url, "builder", false, ENOUGH_BYTES);
+    owner_open(&former, server.url);
+    fixture_seal(&former.fixture, 5, ROWS);
+    fixture_submit(&former.fixture, former.pool, 5);
+    owner_close(&former);
+    ck_assert_int_eq(write(builder.start, "g", 1), 1);
+    owner_open(&owner, server.url); /* elsewhere; it queues nothing */
+    window = fixture_wait_indexed(&owner.fixture, 5);
+    ck_assert_int_eq(window.run.segment.kind, SEGMENT_HNSW);
+    fixture_wait_drained(owner.queue);
+    (void)kill(builder.process, SIGKILL);
+    ck_assert_int_eq(waitpid(builder.process, &status, 0), builder.process);
+    owner_close(&owner);
+}
+END_TEST
+
 START_TEST(segment_travels_over_tls_between_two_that_know_each_other)
 {
     static struct owner owner;
@@ -338,5 +364,6 @@ END_TEST
 
 TEST_TABLE(TEST(segment_travels_over_tls_between_two_that_know_each_other),
            TEST(builder_without_room_for_a_graph_brings_lists_once),
+           TEST(job_of_an_owner_that_is_gone_is_built_for_the_next_one),
            TEST(segment_of_a_killed_builder_is_built_by_another_and_swapped_in_by_the_owner),
            TEST(what_is_no_segment_is_never_swapped_in_and_leaves_nothing))

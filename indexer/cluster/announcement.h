@@ -1,0 +1,25 @@
+/* announcement: what this process says of itself and its shards; members.h draws it. Inside the room only. */
+#ifndef INDEXER_CLUSTER_ANNOUNCEMENT_H
+#define INDEXER_CLUSTER_ANNOUNCEMENT_H
+
+#include "base/arena.h"
+#include "base/doc.h"
+#include "indexer/cluster/cluster.h"
+
+struct announcement {
+    const struct cluster_options *options;
+    const char *address; /* HOST:PORT */
+    uint64_t incarnation;
+    bool leaving, draining;
+};
+
+/** All of it. Like what the parts below return, it lies in `arena` and refers to the config. */
+struct doc announcement_doc(const struct announcement *announcement, struct arena *arena);
+struct doc announcement_collections(const struct cluster_options *options, struct arena *arena);
+struct doc announcement_roles(unsigned roles, struct arena *arena);
+struct doc announcement_protocol(int64_t oldest, int64_t newest, struct arena *arena);
+
+/** An array of items that lie elsewhere. */
+struct doc announcement_list(const struct doc *items, size_t count);
+
+#endif

@@ -1,0 +1,254 @@
+#include "tests/indexer/query/query_cluster.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buffer.h"
+#include "indexer/query/wire.h"
+#include "tests/support/test_main.h"
+
+uint64_t cluster_random(struct cluster *cluster)
+{
+    cluster->random = cluster->random * 6364136223846793005U + 1442695040888963407U;
+    return cluster->random >> 33;
+}
+
+struct query_exchange {
+    const struct query_peer_call *call;
+    struct cluster *cluster;
+};
+
+static struct query_exchange *start(void *context, const struct query_peer_call *call)
+{
+    struct query_exchange *exchange = malloc(sizeof(*exchange));
+
+    ck_assert_ptr_nonnull(exchange);
+    *exchange = (struct query_exchange){call, context};
+    return exchange;
+}
+
+static void refuse(struct buffer *body)
+{
+    struct arena arena;
+    struct doc map;
+    struct doc *pair;
+
+    arena_create(&arena, 0);
+    map = doc_map(&arena, 2);
+    pair = doc_items(&arena, 2);
+    pair[0] = doc_integer(ERROR_INVALID);
+    pair[1] = wire_text("it does not know the operation");
+    doc_put(&map, "v", doc_integer(QUERY_PROTOCOL));
+    doc_put(&map, "error", (struct doc){.type = DOC_ARRAY, .count = 2, .items = pair});
+    body->size = 0;
+    doc_write_msgpack(body, &map);
+    wire_seal(body, 0);
+    arena_destroy(&arena);
+}
+
+static void spoil(struct cluster *cluster, enum damage damage, struct buffer *body)
+{
+    switch (damage) {
+    case GARBAGE:
+        for (size_t i = 0; i < body->size; i++)
+            body->data[i] = (uint8_t)cluster_random(cluster);
+        break;
+    case HALF:
+        body->size /= 2;
+        break;
+    case REFUSING:
+        refuse(body);
+        break;
+    case FLIPPED:
+        body->data[cluster_random(cluster) % body->size] ^=
+            (uint8_t)(1U << cluster_random(cluster) % 8);
+        break;
+    default:
+        break;
+    }
+}
+
+/* One request to one node for all of its shards that are wanted. */
+static void ask(struct query_exchange *exchange, struct node *node)
+{
+    const struct query_peer_call *call = exchange->call;
+    struct cluster *cluster = exchange->cluster;
+    struct stop stop;
+    const struct query_view_options options = {.registry = node->world.registry,
+                                               .io = &node->world.clock.io,
+                                               .stop = &stop,
+                                               .describer = cluster->describer};
+    const char *shards[SHARDS];
+    bool served[SHARDS] = {false};
+    struct query_peer_answer answer = {.node = "peer", .shards = shards, .served = served};
+    struct buffer request = {0}, reply = {0};
+    struct error error = {0};
+    size_t asked;
+    int code;
+
+    for (size_t i = 0; i < call->shard_count; i++)
+        if (node->owns[call->shards[i][0] - '0'])
+            shards[answer.shard_count++] = call->shards[i];
+    if (answer.shard_count == 0 || node->damage == SILENT)
+        return;
+    stop_create(&stop, io_posix());
+    if (node->out_of_time)
+        stop.deadline_ns = 0;
+    asked = answer.shard_count;
+    if (node->damage == OTHER_SHARDS) {
+        answer.shard_count = asked - 1;
+        if (asked == 1)
+            shards[0] = "9";
+    }
+    query_peer_request(call, node->damage == OTHER_SHARDS && asked == 1 ? call->shards : shards,
+                       asked, &request);
+    code = query_answer(&cluster->config, &options, request.data, request.size, &reply, &error);
+    ck_assert_msg(code == 0, "%d: %s", code, error.text);
+    spoil(cluster, node->damage, &reply);
+    answer.body = reply.data;
+    answer.body_bytes = reply.size;
+    code = call->accept(call->context, &answer, &error);
+    cluster->refused += code != 0;
+    if (node->damage != SOUND)
+        ck_assert_int_ne(code, 0);
+    else
+        ck_assert_msg(code == 0, "%s", error.text);
+    buffer_destroy(&request);
+    buffer_destroy(&reply);
+}
+
+static void finish(struct query_exchange *exchange, bool cancel, struct query_peer_counts *counts)
+{
+    struct cluster *cluster = exchange->cluster;
+
+    for (size_t i = 0; i < cluster->node_count && !cancel; i++)
+        if (i != cluster->asking) {
+            counts->asked++;
+            exchange->cluster->asked++;
+            ask(exchange, &cluster->nodes[i]);
+        }
+    free(exchange);
+}
+
+static bool serves(void *context, const struct config_collection *collection, const char *shard)
+{
+    (void)context;
+    (void)collection;
+    (void)shard;
+    return false;
+}
+
+static int protocol(void *context)
+{
+    const struct cluster *cluster = context;
+
+    return cluster->protocol != 0 ? cluster->protocol : QUERY_PROTOCOL;
+}
+
+/* Clusters. */
+
+static struct node *owner_of(struct cluster *cluster, size_t shard)
+{
+    for (size_t i = 0; i < cluster->node_count; i++)
+        if (cluster->nodes[i].owns[shard])
+            return &cluster->nodes[i];
+    ck_abort_msg("a shard without an owner");
+    return NULL;
+}
+
+static void expect_all(struct world *world)
+{
+    static const struct store_expected_shard all[SHARDS] = {
+        {"0", "topic[0]"}, {"1", "topic[1]"}, {"2", "topic[2]"}, {"3", "topic[3]"}};
+
+    store_registry_expect(world->registry, "world", all, SHARDS);
+}
+
+void cluster_open(struct cluster *cluster, size_t node_count, enum vector_metric metric,
+                  uint64_t seed)
+{
+    const struct world_options options = {.shard_count = SHARDS,
+                                          .dim = DIM,
+                                          .metric = metric,
+                                          .window_ms = hour_ms,
+                                          .ttl_ms = 100 * hour_ms,
+                                          .seed = seed};
+
+    *cluster = (struct cluster){.node_count = node_count, .random = seed};
+    cluster->peers = (struct query_peers){.context = cluster,
+                                          .serves = serves,
+                                          .protocol = protocol,
+                                          .start = start,
+                                          .finish = finish};
+    world_open(&cluster->whole, &options);
+    for (size_t i = 0; i < node_count; i++) {
+        struct node *node = &cluster->nodes[i];
+        world_open(&node->world, &options);
+        for (size_t shard = 0; shard < SHARDS; shard++) {
+            node->owns[shard] = shard % node_count == i;
+            if (!node->owns[shard])
+                store_registry_close(node->world.registry, node->world.shards[shard], false);
+        }
+        expect_all(&node->world);
+    }
+    cluster->config =
+        (struct config){.collections = &cluster->whole.collection, .collection_count = 1};
+}
+
+void cluster_close(struct cluster *cluster)
+{
+    for (size_t i = 0; i < cluster->node_count; i++)
+        world_close(&cluster->nodes[i].world);
+    world_close(&cluster->whole);
+}
+
+void cluster_set_clock(struct cluster *cluster, int64_t now_ms)
+{
+    atomic_store(&cluster->whole.clock.now_ms, now_ms);
+    for (size_t i = 0; i < cluster->node_count; i++)
+        atomic_store(&cluster->nodes[i].world.clock.now_ms,
+                     now_ms + cluster->nodes[i].clock_ahead_ms);
+}
+
+void cluster_fill(struct cluster *cluster)
+{
+    float vector[DIM];
+
+    for (size_t i = 0; i < RECORDS; i++) {
+        uint64_t id = cluster_random(cluster) % IDS;
+        size_t shard = id % 50 == 0 ? cluster_random(cluster) % SHARDS : id % SHARDS;
+        struct world *worlds[] = {&cluster->whole, &owner_of(cluster, shard)->world};
+        int64_t time_ms = start_ms + (int64_t)(i * 8 * (size_t)hour_ms / RECORDS);
+        uint64_t number = cluster_random(cluster);
+        world_random_vector(&cluster->whole, vector);
+        if (i % 3 == 0)
+            for (size_t k = 0; k < DIM; k++)
+                vector[k] = k == i % DIM ? 1.0F : 0.0F;
+        for (size_t w = 0; w < 2; w++) {
+            worlds[w]->random = number; /* the payload's */
+            if (i % 20 == 19)
+                world_delete(worlds[w], shard, id, time_ms);
+            else
+                world_upsert(worlds[w], shard, id, time_ms, 0, vector);
+            if (i % 400 == 399)
+                world_flush(worlds[w], shard);
+        }
+    }
+    cluster_set_clock(cluster, start_ms + 9 * hour_ms);
+}
+
+struct query_view *cluster_view(struct cluster *cluster, bool whole)
+{
+    struct node *node = &cluster->nodes[cluster->asking];
+    struct query_view_options options = {.collection = &cluster->whole.collection,
+                                         .registry = node->world.registry,
+                                         .io = &node->world.clock.io,
+                                         .whole = whole,
+                                         .peers = &cluster->peers};
+    struct query_view *view;
+    struct error error = {0};
+
+    ck_assert_msg(query_view_open(&options, &view, &error) == 0, "%s", error.text);
+    return view;
+}
