@@ -58,6 +58,8 @@ class Keys(unittest.TestCase):
         self.windrow.start()
         self.assertEqual([self.windrow.status_of(request) for request in (("GET", "/metrics", None), page)], [200, 403])
         self.assertEqual(self.windrow.status_of(page, "reader"), 200)
+        paths = self.windrow.request("GET", "/openapi.json", headers={"api-key": "reader"}).json()["paths"]
+        self.assertEqual([path for path in ("/", "/metrics", "/livez", "/status") if paths[path]["get"].get("security") == []], ["/metrics", "/livez"])
 
     def test_keys_are_rotated_by_reloads(self):
         self.windrow.start()
