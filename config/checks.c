@@ -258,12 +258,12 @@ static bool is_loopback(const char *host)
 
 /* Whoever reaches an address that needs no key may do everything. */
 static void check_reach(const struct loaded_config *loaded, struct report *report, const char *key,
-                        const char *host, bool certificates)
+                        const char *host)
 {
     const struct config *config = &loaded->config;
     struct report_mark mark = mark_place(loaded->marks, key, start_of_file);
 
-    if (config->http_api_key || certificates || is_loopback(host))
+    if (config->http_api_key || config->http_tls_client_ca_file || is_loopback(host))
         return;
     if (config->http_insecure == CONFIG_TRUE)
         report_warning(report, mark,
@@ -275,25 +275,6 @@ static void check_reach(const struct loaded_config *loaded, struct report *repor
                      "%s: %s is reachable from other machines without an API key (set "
                      "http.api_key_file, or http.insecure: true to allow it)",
                      key, host);
-}
-
-/* gRPC comes in plain text: what TLS protects on the other port would be open there. */
-static void check_grpc(const struct loaded_config *loaded, struct report *report)
-{
-    const struct config *config = &loaded->config;
-    struct report_mark mark = mark_place(loaded->marks, "http.grpc_listen", start_of_file);
-
-    check_reach(loaded, report, "http.grpc_listen", config->http_grpc_host, false);
-    if (is_loopback(config->http_grpc_host) || !config->http_tls_cert_file)
-        return;
-    if (config->http_tls_client_ca_file)
-        report_error(report, mark,
-                     "http.grpc_listen: gRPC has no TLS here, so clients would need no certificate "
-                     "(listen on 127.0.0.1 and let a proxy ask for it)");
-    else
-        report_warning(report, mark,
-                       "http.grpc_listen: gRPC has no TLS here, so API keys travel in plain text "
-                       "(listen on 127.0.0.1 and let a proxy speak TLS)");
 }
 
 /* The others of a cluster reach this process, and it finds them on NATS. */
@@ -412,9 +393,8 @@ void check_config(const struct loaded_config *loaded, struct report *report)
             "nats.url is missing (remove the nats section to use the queue inside the process)");
     check_cluster(loaded, report);
     check_security(loaded, report);
-    check_reach(loaded, report, "http.listen", config->http_host,
-                config->http_tls_client_ca_file != NULL);
+    check_reach(loaded, report, "http.listen", config->http_host);
     if (config->http_grpc_host)
-        check_grpc(loaded, report);
+        check_reach(loaded, report, "http.grpc_listen", config->http_grpc_host);
     check_topics(loaded, report);
 }

@@ -136,12 +136,16 @@ struct config {
     const char *cluster_replica_set; /* NULL: none */
     const char *cluster_advertise;   /* HOST:PORT; NULL: where it listens */
     enum config_partial cluster_partial;
-    int64_t cluster_drain_timeout_ms; /* 0: a stop hands nothing over */
+    uint32_t cluster_snapshot_records; /* 0: never */
+    int64_t cluster_drain_timeout_ms;  /* 0: a stop hands nothing over */
 
     enum logger_level log_level;
     enum logger_format log_format;
     const char *log_audit_file; /* NULL: none */
     uint64_t log_audit_max_bytes;
+    const char **log_levels; /* "ROOM=LEVEL" */
+    size_t log_level_count;
+    int64_t log_slow_search_ms; /* 0: none is logged */
 
     const char *http_host;      /* numeric address */
     uint16_t http_port;         /* 0: any free port */
@@ -218,6 +222,9 @@ void config_shard_name(const struct config_collection *collection, size_t topic,
 /** The partition that a shard's name stands for; false when it is of no topic of the collection. */
 bool config_shard_partition(const struct config_collection *collection, const char *name,
                             const char **topic, int32_t *partition);
+
+/** Takes over what is logged, in which format, of a config read later. */
+void config_adopt_log(struct config *running, const struct config *fresh);
 
 /** What a reload (SIGHUP) would make of `fresh`, one change a line as "PATH (OLD -> NEW)", secrets
  * hidden: those that it applies, and those that need a restart. Both may be NULL. Returns whether

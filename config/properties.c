@@ -108,6 +108,20 @@ bool split_address(const char *text, char *host, size_t host_bytes, uint32_t *po
     return true;
 }
 
+static bool check_room_level(const char *text, struct property_complaint *complaint)
+{
+    size_t used = 0;
+
+    if (logger_is_setting(text))
+        return true;
+    (void)snprintf(complaint->text, sizeof(complaint->text), "expected ROOM=LEVEL, found %.60s",
+                   text);
+    for (size_t i = 0; logger_rooms[i] && used < sizeof(complaint->hint); i++)
+        used += (size_t)snprintf(complaint->hint + used, sizeof(complaint->hint) - used, "%s%s",
+                                 i ? ", " : "rooms: ", logger_rooms[i]);
+    return false;
+}
+
 static bool check_listen(const char *text, struct property_complaint *complaint)
 {
     struct in6_addr address;
@@ -394,6 +408,9 @@ const struct property properties[] = {
     {"cluster.partial", PROPERTY_CHOICE, 0, GLOBAL(cluster_partial), .default_yaml = "allow",
      CHOICES(partial_policies),
      .documentation = "What a read gets when partitions of its collection are served by no process that can be asked: `allow` answers from the others and says so (`partial`, `missing`), `refuse` answers 503. A request asks for the same with `require: complete`."},
+    {"cluster.snapshot_records", PROPERTY_INTEGER, 0, GLOBAL(cluster_snapshot_records),
+     .maximum = 2000000000, .default_yaml = "100000",
+     .documentation = "A process that gets a partition first copies the shard from another process of the cluster when that one has so many records more, then reads Kafka from where the copy ends. 0: it always reads Kafka."},
     {"cluster.drain_timeout", PROPERTY_DURATION, 0, GLOBAL(cluster_drain_timeout_ms),
      .maximum = 3600 * INT64_C(1000), .default_yaml = "10s",
      .documentation = "How long a stop (SIGTERM) waits until other nodes of the replica set serve this one's partitions, which it answers for meanwhile, as `windrow drain` does. A second signal stops at once, as does `0s`."},
@@ -403,7 +420,14 @@ const struct property properties[] = {
      .documentation = "Lines below this level are not logged. `windrow run --verbose` starts with `debug`."},
     {"log.format", PROPERTY_CHOICE, PROPERTY_RELOADABLE, GLOBAL(log_format), .default_yaml = "text",
      CHOICES(log_formats),
-     .documentation = "`text` for people; `logfmt` and `json` have the keys `time`, `level`, `room` and `message`. Under systemd lines begin with their priority (`<6>`), which the journal takes off, and have no `time`."},
+     .documentation = "`text` for people; `logfmt` and `json` have the keys `time`, `level`, `room`, `event` (a name that stays, where the line has one), `trace_id` (of the request that the line belongs to) and `message`. Under systemd lines begin with their priority (`<6>`), which the journal takes off, and have no `time`."},
+    {"log.levels", PROPERTY_TEXT_LIST, PROPERTY_RELOADABLE, GLOBAL(log_levels),
+     .extra_offset = offsetof(struct config, log_level_count), .default_yaml = "[]",
+     .check = check_room_level,
+     .documentation = "Levels of single rooms: `[store=debug, http=error]`. `windrow log-level` changes them until the next start or reload."},
+    {"log.slow_search", PROPERTY_DURATION, PROPERTY_NULLABLE | PROPERTY_RELOADABLE,
+     GLOBAL(log_slow_search_ms), .default_yaml = "1s",
+     .documentation = "Searches that take longer are logged with where the time went; one line a second at most. `~`: none."},
 
     {"log.audit_file", PROPERTY_TEXT, PROPERTY_NULLABLE, GLOBAL(log_audit_file),
      .default_yaml = "~", .check = check_not_empty,

@@ -288,6 +288,15 @@ static enum outcome take_node(struct members *members, struct node *fresh, const
     return outcome;
 }
 
+static void wake(struct members *members, bool leaving)
+{
+    pthread_mutex_lock(&members->wake_lock);
+    members->changed = true;
+    members->leaving |= leaving;
+    pthread_cond_signal(&members->wake);
+    pthread_mutex_unlock(&members->wake_lock);
+}
+
 static bool is_linked(const struct members *members, const struct node *node)
 {
     return members->nodes == node;
@@ -304,7 +313,7 @@ static void on_message(natsConnection *connection, natsSubscription *subscriptio
     enum outcome outcome = MALFORMED;
     struct error error = {0};
     struct doc doc;
-    bool kept = false;
+    bool kept = false, is_new = false;
 
     (void)connection;
     (void)subscription;
@@ -318,11 +327,14 @@ static void on_message(natsConnection *connection, natsSubscription *subscriptio
         if ((members->options.roles & CONFIG_ROLE_INGEST) == 0)
             learn_expected(members, fresh);
         pthread_mutex_lock(&members->lock);
+        is_new = !*find_node(members, doc_get(&doc, "node"));
         outcome = take_node(members, fresh, doc_get(&doc, "node"), is_true(&doc, "leaving"));
         kept = is_linked(members, fresh);
         pthread_mutex_unlock(&members->lock);
     }
     metric_add(members->outcomes[outcome], 1);
+    if (is_new && kept)
+        wake(members, false); /* it has not heard of this process either */
     if (!kept) {
         arena_destroy(&fresh->arena);
         free(fresh);
@@ -428,15 +440,6 @@ static void *announce_all(void *context)
         pthread_mutex_unlock(&members->lock);
     } while (sleep_until_due(members));
     return NULL;
-}
-
-static void wake(struct members *members, bool leaving)
-{
-    pthread_mutex_lock(&members->wake_lock);
-    members->changed = true;
-    members->leaving |= leaving;
-    pthread_cond_signal(&members->wake);
-    pthread_mutex_unlock(&members->wake_lock);
 }
 
 static void on_shards_changed(void *context)

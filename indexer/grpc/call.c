@@ -288,7 +288,8 @@ static int prepare(struct grpc_call *call, struct error *error)
 
 static void tell_audit(struct grpc_call *call)
 {
-    struct http_audit_event event = {.certificate = "", .body_bytes = call->message_bytes};
+    struct http_audit_event event = {.certificate = call->connection->transport.name,
+                                     .body_bytes = call->message_bytes};
 
     http_request_audit(&call->request, (const struct sockaddr *)&call->connection->address, &event);
 }
@@ -360,6 +361,10 @@ static bool key_is_good(struct grpc_call *call)
 
     if (access == HTTP_PROBE)
         return true;
+    if (call->connection->transport.fault.code != 0) {
+        refuse(call, GRPC_UNAUTHENTICATED, call->connection->transport.fault.text);
+        return false;
+    }
     switch (http_call_authorise(request->server, &caller, access, request->who, &error)) {
     case HTTP_ALLOWED:
         return true;

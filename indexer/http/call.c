@@ -49,6 +49,11 @@ void http_request_audit(const struct http_request *request, const struct sockadd
     http_audit_write(server->audit, event);
 }
 
+struct http_tls *http_server_tls(const struct http_server *server)
+{
+    return server->tls;
+}
+
 bool http_call_submit(struct http_server *server, struct thread_task *task)
 {
     return thread_pool_submit(server->pool, task);

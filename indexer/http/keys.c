@@ -169,8 +169,9 @@ static void tell(struct http_keys *keys, int64_t now, bool at_once)
     }
     pthread_mutex_unlock(&keys->lock);
     if (told > 0)
-        log_warning("http", "%llu request(s) with a wrong API key, the last one from %s",
-                    (unsigned long long)told, address);
+        logger_write_event(LOGGER_WARNING, "http", "wrong_api_key",
+                           "%llu request(s) with a wrong API key, the last one from %s",
+                           (unsigned long long)told, address);
 }
 
 static void note_wrong(struct http_keys *keys, const struct sockaddr *address, int64_t now)

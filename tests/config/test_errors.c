@@ -240,23 +240,6 @@ START_TEST(features_that_are_not_there_are_refused)
 }
 END_TEST
 
-START_TEST(grpc_opens_no_way_past_certificates)
-{
-    static const struct refusal table[] = {
-        {MINIMAL "http: {grpc_listen: '0.0.0.0:1', tls: {cert_file: /etc/hosts, key_file: "
-                 "/no/key, client_ca_file: /etc/hosts}}\n",
-         "w.yaml:5:21: http.grpc_listen: 0.0.0.0 is reachable from other machines without an API "
-         "key (set http.api_key_file, or http.insecure: true to allow it)\n"
-         "w.yaml:5:21: http.grpc_listen: gRPC has no TLS here, so clients would need no "
-         "certificate "
-         "(listen on 127.0.0.1 and let a proxy ask for it)\n"
-         "w.yaml:5:73: http.tls.key_file: cannot read /no/key: No such file or directory\n"},
-    };
-
-    CHECK_REFUSALS(table);
-}
-END_TEST
-
 START_TEST(users_of_nats_are_given_once)
 {
     static const struct refusal table[] = {
@@ -522,9 +505,8 @@ TEST_TABLE(TEST(files_of_the_folder_define_more_collections),
            TEST(variables_that_nobody_replaced_are_errors), TEST(a_tab_is_called_a_tab),
            TEST(values_out_of_bounds_are_errors), TEST(styles_that_merge_by_window_need_windows),
            TEST(features_that_are_not_there_are_refused), TEST(tls_needs_its_files),
-           TEST(grpc_opens_no_way_past_certificates), TEST(users_of_nats_are_given_once),
-           TEST(impossible_combinations_are_errors), TEST(names_and_addresses_are_checked),
-           TEST(repeated_keys_are_errors),
+           TEST(users_of_nats_are_given_once), TEST(impossible_combinations_are_errors),
+           TEST(names_and_addresses_are_checked), TEST(repeated_keys_are_errors),
            TEST(anchors_aliases_tags_and_second_documents_are_refused),
            TEST(all_errors_come_at_once_in_the_order_of_the_file),
            TEST(broken_yaml_names_the_place), TEST(depth_size_and_number_of_findings_are_bounded),
