@@ -145,6 +145,8 @@ struct config {
 
     enum logger_level log_level;
     enum logger_format log_format;
+    const char *log_audit_file; /* NULL: none */
+    uint64_t log_audit_max_bytes;
     const char **log_levels; /* "ROOM=LEVEL" */
     size_t log_level_count;
     int64_t log_slow_search_ms; /* 0: none is logged */

@@ -449,6 +449,13 @@ const struct property properties[] = {
      GLOBAL(log_slow_search_ms), .default_yaml = "1s",
      .documentation = "Searches that take longer are logged with where the time went; one line a second at most. `~`: none."},
 
+    {"log.audit_file", PROPERTY_TEXT, PROPERTY_NULLABLE, GLOBAL(log_audit_file),
+     .default_yaml = "~", .check = check_not_empty,
+     .documentation = "File that gets a line of JSON for each write and each command to the service: when, who (the name of the API key, never the key), from where, what, with which outcome. Reads are not in it. SIGHUP opens the file again."},
+    {"log.audit_max_bytes", PROPERTY_SIZE, 0, GLOBAL(log_audit_max_bytes), .minimum = 64 * KIB,
+     .maximum = TIB, .default_yaml = "64MiB",
+     .documentation = "Past this the audit file becomes FILE.1 in place of the former one, and a new one begins."},
+
     {"trace.otlp_url", PROPERTY_TEXT, PROPERTY_NULLABLE, GLOBAL(trace_otlp_url),
      .default_yaml = "~", .check = check_http_url,
      .documentation = "Where spans of sampled requests go, as OTLP/HTTP with JSON: `http://127.0.0.1:4318/v1/traces`. `~`: nowhere."},

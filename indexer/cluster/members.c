@@ -27,6 +27,8 @@ enum {
     OFFSET_SLACK = 1000 /* records by which a shard may be behind another and count as fresh */
 };
 
+#define NO_SUBSCRIPTION UINT64_MAX
+
 static const struct doc_limits announcement_limits = {.max_bytes = 4 << 20, .max_depth = 16};
 
 /* Everything lies in its arena; it is replaced as a whole. */
@@ -58,9 +60,9 @@ struct members {
     char host[256];
     uint64_t incarnation;
     struct nats_connection *connection;
+    natsSubscription *subscription; /* of the connection of that generation */
+    uint64_t generation;            /* or NO_SUBSCRIPTION */
     atomic_bool draining;
-    natsSubscription *subscription; /* of the connection's generation */
-    uint64_t generation;
 
     pthread_mutex_t lock; /* of the nodes */
     struct node *nodes;
@@ -366,16 +368,19 @@ static bool stay_connected(struct members *members)
     struct error error;
 
     nats_connection_mend(members->connection);
+    if (!nats_connection_is_up(members->connection))
+        return false;
     generation = nats_connection_generation(members->connection);
-    if (generation != members->generation) {
-        natsSubscription_Destroy(members->subscription);
-        members->subscription = NULL;
-        if (subscribe(members, &error) == 0)
-            members->generation = generation;
-        else
-            log_warning("cluster", "%s", error.text);
-    }
-    return nats_connection_is_up(members->connection);
+    if (generation == members->generation)
+        return true;
+    natsSubscription_Destroy(members->subscription);
+    members->subscription = NULL;
+    members->generation = NO_SUBSCRIPTION;
+    if (subscribe(members, &error) == 0)
+        members->generation = generation;
+    else
+        log_warning("cluster", "%s", error.text);
+    return members->generation == generation;
 }
 
 static void publish(struct members *members, bool leaving)
@@ -455,7 +460,10 @@ static int connect_in_background(struct members *members, struct error *error)
 
     if (nats_connection_open(&options, &members->connection, error) != 0)
         return ERROR_PEER;
-    return subscribe(members, error);
+    /* A server that refuses this process may have ended the connection already: the next one counts. */
+    if (subscribe(members, ERROR_IGNORED) != 0)
+        members->generation = NO_SUBSCRIPTION;
+    return 0;
 }
 
 static void make_metrics(struct members *members)

@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "indexer/grpc/server.h"
 #include "indexer/grpc/translate.h"
+#include "indexer/http/audit.h"
 
 enum { REPLY_DEPTH_MAX = HTTP_JSON_DEPTH_MAX + 16, TIMEOUT_DIGITS_MAX = 8 };
 
@@ -283,6 +284,14 @@ static int prepare(struct grpc_call *call, struct error *error)
     return 0;
 }
 
+static void tell_audit(struct grpc_call *call)
+{
+    struct http_audit_event event = {.certificate = call->connection->transport.name,
+                                     .body_bytes = call->message_bytes};
+
+    http_request_audit(&call->request, (const struct sockaddr *)&call->connection->address, &event);
+}
+
 static void run(struct grpc_call *call)
 {
     struct http_request *request = &call->request;
@@ -301,6 +310,7 @@ static void run(struct grpc_call *call)
         return;
     }
     http_call_run(request);
+    tell_audit(call);
     take_reply(call);
 }
 
@@ -361,6 +371,11 @@ static bool key_is_good(struct grpc_call *call)
         refuse(call, GRPC_RESOURCE_EXHAUSTED, error.text);
         return false;
     default:
+        request->route = call->method->route;
+        request->method = call->method->http_method;
+        request->path = call->path;
+        request->status = 403;
+        tell_audit(call);
         refuse(call, request->who[0] ? GRPC_PERMISSION_DENIED : GRPC_UNAUTHENTICATED, error.text);
         return false;
     }

@@ -14,7 +14,12 @@ static const char *header_of(const struct http_request *request, const char *nam
 
 /* Framing. */
 
+/* Of all headers together; nginx and HAProxy send fewer. libmicrohttpd has room for twice as much, so
+ * that what is somewhat larger is refused here, in the envelope. */
+enum { HEADERS_MAX_BYTES = 32 * 1024, HEADERS_MAX = 100, HEADER_OVERHEAD = 4 };
+
 struct framing {
+    size_t headers, bytes;
     unsigned content_lengths, transfer_encodings, hosts;
     const char *transfer_encoding;
     const char *fault;
@@ -26,6 +31,8 @@ static enum MHD_Result look_at_header(void *context, enum MHD_ValueKind kind, co
     struct framing *framing = context;
 
     (void)kind;
+    framing->headers++;
+    framing->bytes += strlen(name) + (value ? strlen(value) : 0) + HEADER_OVERHEAD;
     if (strpbrk(name, " \t"))
         framing->fault = "A header's name ends at its colon";
     if (strcasecmp(name, "Content-Length") == 0)
@@ -57,9 +64,13 @@ static bool framing_is_plain(struct http_request *request)
                  strcasecmp(framing.transfer_encoding, "chunked") != 0)
             framing.fault = "The only Transfer-Encoding understood is chunked";
     }
-    if (!framing.fault)
+    if (framing.fault)
+        http_reply_error(request, 400, "%s", framing.fault);
+    else if (framing.headers > HEADERS_MAX || framing.bytes > HEADERS_MAX_BYTES)
+        http_reply_error(request, 431, "The headers are more than %d, or larger than %d bytes",
+                         HEADERS_MAX, HEADERS_MAX_BYTES);
+    else
         return true;
-    http_reply_error(request, 400, "%s", framing.fault);
     request->closes = true;
     return false;
 }

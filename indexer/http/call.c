@@ -26,6 +26,29 @@ enum http_verdict http_call_authorise(struct http_server *server, const struct h
     return http_keys_authorise(server->keys, caller, access, who, error);
 }
 
+/* Writes and commands of callers who are known: the log counts the others. */
+void http_request_audit(const struct http_request *request, const struct sockaddr *from,
+                        struct http_audit_event *event)
+{
+    const struct http_server *server = request->server;
+    char address[64];
+    enum http_access access;
+
+    if (!server->audit || !request->route || !request->route->route)
+        return;
+    access = request->route->route->access;
+    if ((access != HTTP_WRITE && access != HTTP_CONTROL) ||
+        (!*request->who && server->options.config->http_api_key))
+        return;
+    event->who = request->who;
+    event->address = http_address_text(from, address);
+    event->method = request->method;
+    event->path = request->path;
+    event->status = request->status;
+    event->seconds = (double)(io_monotonic_ns(server->options.io) - request->start_ns) * 1e-9;
+    http_audit_write(server->audit, event);
+}
+
 struct http_tls *http_server_tls(const struct http_server *server)
 {
     return server->tls;

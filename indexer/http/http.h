@@ -61,7 +61,8 @@ void http_server_add_routes(struct http_server *server, const struct http_route 
 void http_server_on_stop(struct http_server *server, void (*wake)(void *context), void *context);
 /** Listens; with http.tls.cert_file over TLS. ERROR_INVALID with the file that is wrong, ERROR_IO with the address when it is in use. */
 int http_server_start(struct http_server *server, struct error *error);
-/** Reads the certificates again (http.tls); on an error those before stay in force. Connections stay open. */
+/** Reads the certificates again (http.tls) and opens the audit log again; on an error those before stay in force.
+ * Connections stay open. */
 int http_server_reload(struct http_server *server, struct error *error);
 /** Stops listening, lets requests under way finish (after 5 s they are given up), closes. Handlers
  * have returned and none begins. */
@@ -172,6 +173,11 @@ enum http_access http_route_access(const struct http_route_entry *route);
 enum http_verdict http_call_authorise(struct http_server *server, const struct http_caller *caller,
                                       enum http_access access, char who[HTTP_CALLER_BYTES],
                                       struct error *error);
+/** Tells the audit log of a request that has its status, if it is one for it. `event` brings what the
+ * front knows (certificate, forwarded, body_bytes), the rest is filled here. */
+struct http_audit_event;
+void http_request_audit(const struct http_request *request, const struct sockaddr *from,
+                        struct http_audit_event *event);
 /** Takes room for a part of a body among those of all requests. False: there is none now. */
 bool http_body_reserve(struct http_server *server, uint32_t lane, size_t bytes);
 void http_body_release(struct http_server *server, uint32_t lane, size_t bytes);

@@ -43,8 +43,7 @@ bool http_access_reads(enum http_access access)
     return access != HTTP_WRITE && access != HTTP_CONTROL && access != HTTP_INTERNAL_WRITE;
 }
 
-/* Without a key. */
-static bool is_open(const struct config *config, enum http_access access)
+bool http_access_is_open(const struct config *config, enum http_access access)
 {
     const char *name = access == HTTP_DASHBOARD ? "dashboard" : "metrics";
 
@@ -261,7 +260,7 @@ enum http_verdict http_keys_authorise(struct http_keys *keys, const struct http_
     uint64_t pair;
 
     who[0] = '\0';
-    if (!keys->config->http_api_key || is_open(keys->config, access))
+    if (!keys->config->http_api_key || http_access_is_open(keys->config, access))
         return HTTP_ALLOWED;
     if (!caller->key || !*caller->key)
         return deny(error, missing);

@@ -23,6 +23,8 @@ enum http_access {
     HTTP_METRICS
 };
 
+/** Whether it needs no key: a probe, or what http.open_routes lists. */
+bool http_access_is_open(const struct config *config, enum http_access access);
 /** Whether it changes nothing. */
 bool http_access_reads(enum http_access access);
 

@@ -12,6 +12,7 @@ static const char *const parameters[] = {"collection", "field"};
 enum { SCHEMAS_MAX = 64 };
 
 struct writer {
+    const struct config *config;
     struct buffer *out;
     const struct http_shape *named[SCHEMAS_MAX]; /* those that components/schemas holds */
     size_t named_count;
@@ -196,7 +197,7 @@ static void append_operation(struct writer *writer, const struct http_route *rou
         buffer_append_text(out, "\"200\":{\"description\":\"The answer\"},");
     buffer_append_text(out, "\"4XX\":{\"$ref\":\"#/components/responses/Error\"},"
                             "\"5XX\":{\"$ref\":\"#/components/responses/Error\"}}");
-    if (route->access == HTTP_PROBE)
+    if (http_access_is_open(writer->config, route->access))
         buffer_append_text(out, ",\"security\":[]");
     append_parameters(writer, route);
     if (schema && schema->body && !schema->not_offered)
@@ -255,7 +256,7 @@ static void append_components(struct writer *writer)
 void http_handle_openapi(struct http_request *request)
 {
     const struct config *config = request->server->options.config;
-    struct writer writer = {.out = &request->reply};
+    struct writer writer = {.config = config, .out = &request->reply};
 
     http_reply_plain(request, 200, HTTP_TYPE_JSON);
     buffer_append_format(&request->reply,

@@ -107,8 +107,8 @@ bool http_route_find(struct http_request *request)
 
 static size_t slot_of(unsigned status)
 {
-    static const unsigned statuses[HTTP_STATUS_COUNT] = {200, 204, 400, 403, 404, 405, 408, 409,
-                                                         413, 415, 422, 429, 499, 500, 501, 503};
+    static const unsigned statuses[HTTP_STATUS_COUNT] = {
+        200, 204, 400, 403, 404, 405, 408, 409, 413, 415, 422, 429, 431, 499, 500, 501, 503};
     size_t slot = 0;
 
     while (slot < HTTP_STATUS_COUNT && statuses[slot] != status)

@@ -42,7 +42,7 @@ enum {
     CONNECTIONS_MAX = 4096,
     CONNECTIONS_SPARE = 256, /* beyond the limit while none can be closed */
     IDLE_TIMEOUT_SECONDS = 120,
-    HEADERS_MAX_BYTES = 64 * 1024,
+    CONNECTION_MEMORY_BYTES = 64 * 1024, /* for the headers of a request, and the buffers */
     STOP_WAIT_SECONDS = 5
 };
 
@@ -137,6 +137,27 @@ static struct pending *pending_of_request(struct http_request *request)
     return (struct pending *)((char *)request - offsetof(struct pending, request));
 }
 
+struct http_connection *http_connection_of(const struct http_request *request)
+{
+    return pending_of_request((struct http_request *)request)->connection;
+}
+
+/* The request has its status. */
+static void finish(struct http_request *request)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(request->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    const struct http_connection *connection = http_connection_of(request);
+    struct http_audit_event event = {.certificate = connection->certificate_name,
+                                     .forwarded = MHD_lookup_connection_value(
+                                         request->connection, MHD_HEADER_KIND, "X-Forwarded-For"),
+                                     .body_bytes = pending_of_request(request)->body_bytes};
+
+    http_route_count(request);
+    if (connection->certificate_fault.code == 0)
+        http_request_audit(request, info->client_addr, &event);
+}
+
 static struct pending *pending_of(struct thread_task *task)
 {
     return (struct pending *)((char *)task - offsetof(struct pending, task));
@@ -150,7 +171,7 @@ static void run_task(struct thread_task *task, uint32_t thread)
 
     (void)thread;
     http_call_run(request);
-    http_route_count(request);
+    finish(request);
     atomic_store(&pending->state, PENDING_DONE);
     MHD_resume_connection(connection); /* `pending` may be gone */
 }
@@ -187,12 +208,6 @@ static void add_browser_headers(struct MHD_Response *response)
     add_header(response, "Content-Security-Policy",
                "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
                "base-uri 'none'; form-action 'none'; frame-ancestors 'none'");
-}
-
-struct http_connection *http_connection_of(const struct http_request *request)
-{
-    return ((const struct pending *)((const char *)request - offsetof(struct pending, request)))
-        ->connection;
 }
 
 static enum MHD_Result send_reply(struct http_request *request)
@@ -330,7 +345,7 @@ static enum MHD_Result answer(struct http_server *server, struct pending *pendin
         http_reply_error(request, 413, "The body is larger than %d bytes", HTTP_BODY_MAX_BYTES);
     }
     if (pending->refused) {
-        http_route_count(request);
+        finish(request);
         return send_reply(request);
     }
     if (is_probe(request)) {
@@ -345,7 +360,7 @@ static enum MHD_Result answer(struct http_server *server, struct pending *pendin
         http_reply_error(request, 503, "The service is stopping");
     else
         http_reply_error(request, 429, "Too many requests wait for an answer");
-    http_route_count(request);
+    finish(request);
     return send_reply(request);
 }
 
@@ -470,6 +485,8 @@ static void set_tls_options(const struct http_tls *tls, struct MHD_OptionItem ou
 
 int http_server_reload(struct http_server *server, struct error *error)
 {
+    if (server->audit && http_audit_reopen(server->audit, error) != 0)
+        return error->code;
     return server->tls ? http_tls_reload(server->tls, error) : 0;
 }
 
@@ -500,7 +517,7 @@ static int start_daemon(struct http_server *server, struct error *error)
         (unsigned)(server->connections.max + CONNECTIONS_SPARE), MHD_OPTION_NOTIFY_CONNECTION,
         on_connection, server, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_TIMEOUT_SECONDS,
         MHD_OPTION_NOTIFY_COMPLETED, on_completed, server, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-        (size_t)HEADERS_MAX_BYTES, MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, NULL,
+        (size_t)CONNECTION_MEMORY_BYTES, MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, NULL,
         MHD_OPTION_ARRAY, tls, MHD_OPTION_END);
     if (server->daemon)
         return 0;
@@ -558,6 +575,11 @@ void http_server_on_stop(struct http_server *server, void (*wake)(void *context)
 
 int http_server_start(struct http_server *server, struct error *error)
 {
+    const struct http_options *options = &server->options;
+
+    if (options->config->log_audit_file &&
+        http_audit_open(options->config, options->metrics, &server->audit, error) != 0)
+        return error->code;
     return start_daemon(server, error);
 }
 
@@ -571,6 +593,7 @@ void http_server_delete(struct http_server *server)
     pthread_mutex_destroy(&server->lock);
     http_keys_delete(server->keys);
     http_tls_close(server->tls);
+    http_audit_close(server->audit);
     http_connections_destroy(&server->connections);
     free(server->routes);
     free(server);

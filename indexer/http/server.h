@@ -4,10 +4,11 @@
 
 #include <pthread.h>
 
+#include "indexer/http/audit.h"
 #include "indexer/http/http.h"
 #include "indexer/http/tls.h"
 
-enum { HTTP_STATUS_COUNT = 16 };
+enum { HTTP_STATUS_COUNT = 17 };
 
 /* A route, and the metrics of its requests: made when first needed, then kept. */
 struct http_route_entry {
@@ -57,6 +58,7 @@ struct http_server {
     void *wake_context;
     struct http_connections connections;
     struct http_keys *keys;
+    struct http_audit *audit;                          /* NULL: none */
     struct http_tls *tls;                              /* NULL: plain HTTP, or not started */
     atomic_size_t bodies_bytes;                        /* of all requests that are here */
     atomic_size_t lane_bodies_bytes[THREAD_LANES_MAX]; /* of each client's */

@@ -609,9 +609,9 @@ int worker_queue_nats(const struct config *config, struct metrics *metrics,
     char group[CONFIG_GROUP_BYTES];
     struct queue_nats_options options = {
         .url = config->nats_url,
+        .security = &config->nats_security,
         .prefix = config->nats_prefix,
         .group = group,
-        .security = &config->nats_security,
         .stream = config->nats_stream,
         .name = config->node,
         .replicas = config->nats_replicas,

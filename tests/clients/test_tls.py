@@ -2,6 +2,7 @@
 windrow's own commands; certificates that are wrong, and that are renewed while connections are open."""
 
 import http.client
+import json
 import os
 import pathlib
 import ssl
@@ -17,7 +18,7 @@ harness.require_client("qdrant_client")
 import grpc
 from qdrant_client import QdrantClient
 from qdrant_client import grpc as wire
-from secured import Encrypted, make_certificates
+from secured import Encrypted, Secured, make_certificates
 from service import COLLECTION
 
 
@@ -130,7 +131,7 @@ class Endpoint(unittest.TestCase):
         with open(self.windrow.path("cert.pem"), "w", encoding="utf-8") as file:
             file.write("-----BEGIN CERTIFICATE-----\n")
         log = self.windrow.hang_up()
-        self.assertIn(f"certificates are not reloaded: http.tls.key_file: {self.certificates}/key.pem: ", log)
+        self.assertIn(f"not reloaded: http.tls.key_file: {self.certificates}/key.pem: ", log)
         third = self.connect()
         self.assertEqual(self.serial(third), self.serial(fresh))
         self.assertEqual([self.ask(old), self.ask(fresh)], [200, 200])
@@ -208,6 +209,27 @@ class Endpoint(unittest.TestCase):
         done = self.windrow.command("run")
         self.assertEqual(done.returncode, 1)
         self.assertIn(f"http.tls.key_file: {self.certificates}/ca.key: ", done.stderr)
+
+
+class Audit(unittest.TestCase):
+    def test_writes_over_grpc_are_in_the_audit_log(self):
+        port = harness.free_ports(1)[0]
+        windrow = Secured()
+        windrow.tree["http"] |= {"grpc_listen": f"127.0.0.1:{port}", "api_key_file": windrow.write("keys", "chief # alice\n"),
+                                 "read_only_key_file": windrow.write("readers", "reader\n")}
+        windrow.tree["log"] = {"audit_file": windrow.path("audit.log")}
+        windrow.configure(windrow.tree)
+        self.addCleanup(windrow.stop)
+        windrow.start()
+        for key in ("chief", "reader", "guess"):
+            client = QdrantClient(host="127.0.0.1", port=windrow.port, grpc_port=port, prefer_grpc=True, https=False, api_key=key, check_compatibility=False)
+            with self.assertRaises(grpc.RpcError):
+                client.count("other")
+            with self.assertRaises(grpc.RpcError):
+                client.delete("other", points_selector=[1])
+        with open(windrow.path("audit.log"), encoding="utf-8") as lines:
+            events = [json.loads(line) for line in lines]
+        self.assertEqual([(event["who"], event["from"], event["status"]) for event in events], [("admin:alice", "127.0.0.1", 404), ("read-only", "127.0.0.1", 403)])
 
 
 if __name__ == "__main__":

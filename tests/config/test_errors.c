@@ -36,9 +36,7 @@ START_TEST(unknown_keys_are_errors_with_the_nearest_known_one)
          "w.yaml:5:8: unknown key api_key in http (did you mean api_key_file?)\n"},
         {MINIMAL "nats: {zzz: 1, url: 'nats://h:4222'}\n",
          "w.yaml:5:8: unknown key zzz in nats (known keys: url, stream, prefix, replicas, "
-         "ack_wait, "
-         "creds_file, "
-         "nkey, nkey_seed_file, tls)\n"},
+         "ack_wait, creds_file, nkey, nkey_seed_file, tls)\n"},
         {MINIMAL "ttl: 7d\n", "w.yaml:5:1: unknown key ttl (did you mean collections.NAME.ttl?)\n"},
         {MINIMAL "kafka.group: x\n", "w.yaml:5:1: unknown key kafka.group (did you mean kafka?)\n"},
         {MINIMAL "    index: {hnsw: {<<: 1}}\n",

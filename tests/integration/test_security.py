@@ -1,5 +1,6 @@
 """Who may use the endpoint, as operators set it up: keys and their rotation, with the commands and with requests."""
 
+import json
 import os
 import sys
 import unittest
@@ -57,6 +58,8 @@ class Keys(unittest.TestCase):
         self.windrow.start()
         self.assertEqual([self.windrow.status_of(request) for request in (("GET", "/metrics", None), page)], [200, 403])
         self.assertEqual(self.windrow.status_of(page, "reader"), 200)
+        paths = self.windrow.request("GET", "/openapi.json", headers={"api-key": "reader"}).json()["paths"]
+        self.assertEqual([path for path in ("/", "/metrics", "/livez", "/status") if paths[path]["get"].get("security") == []], ["/metrics", "/livez"])
 
     def test_keys_are_rotated_by_reloads(self):
         self.windrow.start()
@@ -89,6 +92,61 @@ class Keys(unittest.TestCase):
             done = self.windrow.command(command)
             self.assertEqual(done.returncode, 78)
             self.assertIn(f"http.internal_key_file: every user may read or write {self.windrow.path('internal_key_file')} (mode 0644", done.stdout + done.stderr)
+
+
+class Audit(unittest.TestCase):
+    def setUp(self):
+        self.windrow = Secured()
+        self.windrow.tree["http"] |= {name: self.windrow.write(name, text) for name, text in {"api_key_file": "chief # alice\n", "read_only_key_file": "reader\n"}.items()}
+        self.path = self.windrow.path("audit.log")
+        self.windrow.tree["log"] = {"audit_file": self.path, "audit_max_bytes": "64KiB"}
+        self.windrow.configure(self.windrow.tree)
+        self.addCleanup(self.windrow.stop)
+        self.windrow.start()
+
+    def events(self, path=None):
+        with open(path or self.path, encoding="utf-8") as lines:
+            return [json.loads(line) for line in lines]
+
+    def test_writes_and_commands_have_a_line_each_and_reads_none(self):
+        long = f"/collections/{'x' * 3000}/points"
+        for request, key in ((READ, "chief"), (WRITE, "guess"), (WRITE, None), (WRITE, "chief"), (WRITE, "reader"), (CONTROL, "chief"), (("PUT", long, {}), "chief")):
+            self.windrow.status_of(request, key)
+        self.windrow.request("POST", CONTROL[1], {}, headers={"api-key": "chief", "X-Forwarded-For": '10.1.1.1", "who": "x'})
+        found = [(event["who"], event["from"], event["method"], event["path"], event["status"]) for event in self.events()]
+        self.assertEqual(found, [
+            ("admin:alice", "127.0.0.1", "PUT", WRITE[1], 400),
+            ("read-only", "127.0.0.1", "PUT", WRITE[1], 403),
+            ("admin:alice", "127.0.0.1", "POST", CONTROL[1], 200),
+            ("admin:alice", "127.0.0.1", "PUT", long[:500], 404),
+            ("admin:alice", "127.0.0.1", "POST", CONTROL[1], 200),
+        ])
+        self.assertEqual(self.events()[-1]["forwarded_for"], '10.1.1.1", "who": "x')
+        with open(self.path, encoding="utf-8") as file:
+            text = file.read()
+        for key in ("chief", "reader", "guess"):
+            self.assertNotIn(key, text)
+        self.assertEqual(os.stat(self.path).st_mode & 0o777, 0o600)
+
+    def test_the_file_is_bounded_and_may_be_moved(self):
+        most = 64 * 1024
+        while not os.path.exists(f"{self.path}.1"):
+            self.windrow.status_of(CONTROL, "chief")
+        for path in (self.path, f"{self.path}.1"):
+            self.assertLessEqual(os.path.getsize(path), most)
+        self.assertGreater(len(self.events(f"{self.path}.1")), 100)
+        os.rename(self.path, f"{self.path}.moved")
+        self.windrow.hang_up()
+        self.windrow.status_of(CONTROL, "chief")
+        self.assertEqual(len(self.events()), 1)
+
+    def test_a_file_that_cannot_be_opened_ends_the_start(self):
+        self.windrow.stop()
+        self.windrow.tree["log"]["audit_file"] = "/no/such/folder/audit.log"
+        self.windrow.configure(self.windrow.tree)
+        done = self.windrow.command("run")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("log.audit_file: /no/such/folder/audit.log: No such file or directory", done.stderr)
 
 
 if __name__ == "__main__":

@@ -70,7 +70,7 @@ void service_reload(struct service *service)
     struct error error = {0};
 
     if (http_server_reload(service->http, &error) != 0)
-        log_error("windrow", "certificates are not reloaded: %s", error.text);
+        log_error("windrow", "not reloaded: %s", error.text);
     if (config_load(path, &fresh, &report) != 0) {
         log_lines(LOGGER_WARNING, "reload_refused",
                   "reload refused, keeping the running config: ", &report);

@@ -49,6 +49,8 @@ struct stage {
     struct cluster *cluster;
     struct fake fakes[NODES];
     int64_t protocols[NODES][2]; /* oldest and newest that they announce; {0, 0}: nothing */
+    int version;                 /* of announcements; 0: 1 */
+    const char *address;         /* in them, a format for the port; NULL: as it is */
 };
 
 /* Fake nodes. */
@@ -156,16 +158,16 @@ static void announce(struct stage *stage, const char *cluster, const char *node,
     struct arena arena;
     struct buffer bytes = {0};
     struct doc collection = {.type = DOC_MAP}, doc = {.type = DOC_MAP}, range[2];
-    char address[32];
+    char address[64];
 
     arena_create(&arena, 0);
-    snprintf(address, sizeof(address), "127.0.0.1:%u", port);
+    snprintf(address, sizeof(address), stage->address ? stage->address : "127.0.0.1:%u", port);
     collection.items = doc_items(&arena, 8);
     put(&collection, &arena, "name", doc_string(&arena, "news"));
     put(&collection, &arena, "shards", shards_of(&arena, next_offset, first, count));
     put(&collection, &arena, "expected", list(NULL, 0));
     doc.items = doc_items(&arena, 20);
-    put(&doc, &arena, "v", doc_integer(1));
+    put(&doc, &arena, "v", doc_integer(stage->version ? stage->version : 1));
     put(&doc, &arena, "cluster", doc_string(&arena, cluster));
     put(&doc, &arena, "node", doc_string(&arena, node));
     put(&doc, &arena, "incarnation", doc_integer(port));
@@ -654,9 +656,13 @@ START_TEST(announcements_of_others_are_counted_and_ignored)
 
     stage_open(&stage);
     for (int i = 0;
-         i < 4000 && (outcomes(&stage, "malformed") < 4 || outcomes(&stage, "foreign_cluster") < 2);
+         i < 4000 && (outcomes(&stage, "malformed") < 4 ||
+                      outcomes(&stage, "foreign_cluster") < 2 || outcomes(&stage, "version") < 2);
          i++) {
         announce(&stage, "other", "n0", http_server_port(stage.fakes[0].server), 10, 0, SHARDS);
+        stage.version = 2;
+        announce(&stage, "test", "n0", http_server_port(stage.fakes[0].server), 10, 0, SHARDS);
+        stage.version = 0;
         (void)natsConnection_PublishString(stage.connection, subject, "hello");
         (void)natsConnection_Publish(stage.connection, subject, truncated, sizeof(truncated) - 1);
         (void)natsConnection_Flush(stage.connection);
@@ -664,6 +670,35 @@ START_TEST(announcements_of_others_are_counted_and_ignored)
     }
     ck_assert_int_ge(outcomes(&stage, "malformed"), 4);
     ck_assert_int_ge(outcomes(&stage, "foreign_cluster"), 2);
+    ck_assert_int_ge(outcomes(&stage, "version"), 2);
+    ck_assert_int_eq(outcomes(&stage, "taken"), 0);
+    counts = call(&stage, &taken);
+    ck_assert_uint_eq(counts.asked, 0);
+    stage_close(&stage);
+}
+END_TEST
+
+/* What follows the host would choose another one, or another route. */
+START_TEST(addresses_that_are_more_than_host_and_port_are_not_called)
+{
+    static const struct timespec pause = {.tv_nsec = 5000000};
+    static const char *const addresses[] = {"there@127.0.0.1:%u", "127.0.0.1:%u/backup?",
+                                            "127.0.0.1:%u?", "127.0.0.1:%u#", "127.0.0.1 :%u"};
+    static struct stage stage;
+    struct query_peer_counts counts;
+    struct taken taken;
+    int refused = 0;
+
+    stage_open(&stage);
+    for (size_t i = 0; i < sizeof(addresses) / sizeof(addresses[0]); i++) {
+        stage.address = addresses[i];
+        for (int k = 0; k < 4000 && outcomes(&stage, "malformed") == refused; k++) {
+            announce(&stage, "test", "n0", http_server_port(stage.fakes[0].server), 10, 0, SHARDS);
+            nanosleep(&pause, NULL);
+        }
+        ck_assert_int_gt(outcomes(&stage, "malformed"), refused);
+        refused = outcomes(&stage, "malformed");
+    }
     ck_assert_int_eq(outcomes(&stage, "taken"), 0);
     counts = call(&stage, &taken);
     ck_assert_uint_eq(counts.asked, 0);
@@ -743,4 +778,5 @@ TEST_TABLE(TEST(one_request_for_all_shards_of_a_node),
            TEST(shards_stay_unanswered_when_everybody_fails),
            TEST(nodes_get_less_time_than_there_is_and_end_with_the_asking_request),
            TEST(announcements_of_others_are_counted_and_ignored),
+           TEST(addresses_that_are_more_than_host_and_port_are_not_called),
            TEST(a_shard_that_comes_is_announced_at_once))

@@ -145,6 +145,49 @@ START_TEST(unclear_framing_is_refused_and_ends_the_connection)
 }
 END_TEST
 
+/* Sends `count` headers whose values have `bytes` bytes each. */
+static const char *ask_with_headers(const struct fixture *fixture, int count, size_t bytes)
+{
+    struct buffer request = {0};
+    static char copy[64 * 1024];
+
+    buffer_append_text(&request, "GET /collections HTTP/1.1\r\nHost: 127.0.0.1\r\n");
+    for (int i = 0; i < count; i++) {
+        buffer_append_format(&request, "x-%d: ", i);
+        for (size_t k = 0; k < bytes; k++)
+            buffer_append_byte(&request, 'a');
+        buffer_append_text(&request, "\r\n");
+    }
+    buffer_append_text(&request, "Connection: close\r\n\r\n");
+    ck_assert_uint_lt(request.size, sizeof(copy));
+    memcpy(copy, request.data, request.size + 1);
+    buffer_destroy(&request);
+    return converse(fixture, copy);
+}
+
+START_TEST(headers_are_bounded_in_number_and_size)
+{
+    static const struct {
+        int count;
+        size_t bytes;
+        int status;
+    } cases[] = {{90, 300, 200},  {98, 1, 200},   {99, 1, 431},    {1, 32000, 200},
+                 {1, 33000, 431}, {90, 400, 431}, {1, 45000, 431}, {400, 20, 431}};
+    struct fixture fixture;
+
+    fixture_open(&fixture);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        const char *reply = ask_with_headers(&fixture, cases[i].count, cases[i].bytes);
+        ck_assert_msg(atoi(reply + strlen("HTTP/1.1 ")) == cases[i].status, "case %zu: %s", i,
+                      reply);
+        if (cases[i].status == 431)
+            ck_assert_msg(strstr(reply, "{\"status\":{\"error\":\"The headers are more than 100"),
+                          "case %zu: %s", i, reply);
+    }
+    fixture_close(&fixture);
+}
+END_TEST
+
 START_TEST(chunked_bodies_are_understood)
 {
     static const char request[] =
@@ -450,7 +493,7 @@ TEST_TABLE(TEST(replies_tell_browsers_what_they_may_do_with_them),
            TEST(bodies_without_a_key_take_no_room_from_requests_with_one),
            TEST(refused_client_that_asks_first_is_not_told_to_continue),
            TEST(unclear_framing_is_refused_and_ends_the_connection),
-           TEST(chunked_bodies_are_understood),
+           TEST(headers_are_bounded_in_number_and_size), TEST(chunked_bodies_are_understood),
            TEST(idle_connections_keep_out_neither_probes_nor_requests),
            TEST(crowd_of_one_client_closes_no_connection_of_another),
            TEST(bodies_of_one_client_leave_room_for_those_of_another))
