@@ -225,7 +225,7 @@ const char *twcs_drop_blocker(const struct twcs_policy *policy, const struct twc
 
 enum {
     TWCS_SPAN_FANOUT = 8, /* windows in a span of tier 1, and spans of a tier in one of the next;
-                             docs/benchmarks.md, section Spans */
+                             bench/notes/search.md, Spans */
     TWCS_SPAN_TIERS = 2
 };
 
