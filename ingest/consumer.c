@@ -36,6 +36,7 @@ struct consumer {
     struct observer *observer;
     struct kafka_session *session;
     struct pipeline pipeline;
+    struct takeovers *takeovers;
     struct partition_context context; /* of all partitions */
     struct store_listener listener;   /* wakes the thread when refused groups may go */
     pthread_t thread;
@@ -319,6 +320,16 @@ static void commit(struct consumer *consumer, int wait_ms)
     rd_kafka_topic_partition_list_destroy(list);
 }
 
+static void end_takeovers(struct consumer *consumer)
+{
+    for (size_t i = 0; i < consumer->partitions->count; i++) {
+        struct partition *partition = consumer->partitions->items[i];
+        if (partition->takeover && takeover_is_over(partition->takeover))
+            partition_end_takeover(partition,
+                                   control_is_held(consumer->control, partition->name.collection));
+    }
+}
+
 static void tick(struct consumer *consumer, int64_t now_ns)
 {
     int64_t wall_ms = io_wall_ms(consumer->options.io);
@@ -336,6 +347,7 @@ static void housekeep(struct consumer *consumer, int64_t now_ns)
     alive(consumer);
     if (consumer->pipeline.letters)
         dead_letters_poll(consumer->pipeline.letters, 0);
+    end_takeovers(consumer);
     if (atomic_load(&consumer->hand_over) && !atomic_load(&consumer->left)) {
         kafka_session_give_up(consumer->session);
         atomic_store(&consumer->left, true);
@@ -399,8 +411,10 @@ static void on_assigned(void *context, rd_kafka_topic_partition_list_t *list)
             continue; /* neither can be: we subscribed to these, and each is assigned once */
         name = topic_partition_of(topic, place->partition);
         partition = partition_open(&consumer->context, &name);
-        log_info("ingest", PARTITION_FORMAT " assigned, shard %s, from offset %lld",
-                 PARTITION_NAME(&name), name.shard, (long long)partition->lane.durable.next_offset);
+        logger_write_event(LOGGER_INFO, "ingest", "partition_assigned",
+                           PARTITION_FORMAT " assigned, shard %s, from offset %lld",
+                           PARTITION_NAME(&name), name.shard,
+                           (long long)partition->lane.durable.next_offset);
         place->offset = partition_start_offset(partition, true);
         partition_begin(partition, control_is_held(consumer->control, name.collection));
         alive(consumer);
@@ -493,9 +507,11 @@ int consumer_new(const struct ingest_options *options, struct topics *topics,
     code = kafka_session_new(&session, &fresh->session, error);
     if (code == 0)
         code = pipeline_create(&fresh->pipeline, &fresh->options, wake, sleep_for, fresh, error);
+    fresh->takeovers = takeovers_new(&fresh->options.host, fresh->session);
     fresh->context = (struct partition_context){.list = partitions,
                                                 .session = fresh->session,
                                                 .pipeline = &fresh->pipeline,
+                                                .takeovers = fresh->takeovers,
                                                 .registry = options->registry,
                                                 .host = &fresh->options.host,
                                                 .metrics = options->metrics,
@@ -515,6 +531,7 @@ void consumer_delete(struct consumer *consumer)
         return;
     if (consumer->listener.context)
         store_unlisten(store_registry_store(consumer->options.registry), &consumer->listener);
+    takeovers_delete(consumer->takeovers);
     pipeline_destroy(&consumer->pipeline);
     kafka_session_delete(consumer->session);
     free(consumer);

@@ -36,9 +36,10 @@ static const struct {
     bool paused; /* Kafka is to send nothing */
 } states[] = {
     [PARTITION_OPENING] = {"opening",
-                           TO(CHECKING_TOPIC) | TO(READING) | TO(HELD_BY_OPERATOR) | TO(STOPPED) |
-                               TO(CLOSED),
+                           TO(FETCHING) | TO(CHECKING_TOPIC) | TO(READING) | TO(HELD_BY_OPERATOR) |
+                               TO(STOPPED) | TO(CLOSED),
                            false},
+    [PARTITION_FETCHING] = {"fetching", TO(OPENING) | TO(CLOSED), true},
     [PARTITION_CHECKING_TOPIC] = {"checking_topic", TO(READING) | TO(HELD_BY_OPERATOR) | GOING,
                                   false},
     [PARTITION_READING] = {"reading",
@@ -90,6 +91,12 @@ static void enter(struct partition *partition, enum partition_state next)
 static bool may_enter(const struct partition *partition, enum partition_state next)
 {
     return (states[partition->state].next & (1U << next)) != 0;
+}
+
+/* Its lane does nothing. */
+static bool stands_still(const struct partition *partition)
+{
+    return partition->state == PARTITION_STOPPED || partition->state == PARTITION_FETCHING;
 }
 
 /* The list. */
@@ -159,6 +166,8 @@ bool partition_caught_up(const struct partition *partition)
 {
     const struct partition_shared *shared = &partition->shared;
 
+    if (shared->state == PARTITION_FETCHING)
+        return false;
     if (shared->state == PARTITION_STOPPED || shared->state == PARTITION_HELD_BY_OPERATOR ||
         shared->state == PARTITION_WAITING_CLOCK)
         return true;
@@ -218,7 +227,8 @@ static void stop(struct partition *partition, enum partition_stop_cause cause, c
     va_start(arguments, format);
     vsnprintf(text, sizeof(text), format, arguments);
     va_end(arguments);
-    log_error("ingest", PARTITION_FORMAT " stopped: %s", PARTITION_NAME(&partition->name), text);
+    logger_write_event(LOGGER_ERROR, "ingest", "partition_stopped", PARTITION_FORMAT " stopped: %s",
+                       PARTITION_NAME(&partition->name), text);
     partition->stop_cause = cause;
     lane_stop(&partition->lane);
     tell_wait(partition, WAIT_NONE, "");
@@ -248,6 +258,28 @@ static void open_shard(struct partition *partition)
     partition_publish(partition);
 }
 
+/* How far what is here goes. */
+static int64_t own_offset(const struct partition *partition)
+{
+    struct store_registry *registry = partition->context->registry;
+    const char *collection = partition->name.collection->name;
+    struct store_lease lease;
+    int64_t next_offset;
+
+    if (!store_registry_acquire_shard(registry, collection, partition->name.shard, &lease))
+        return store_shard_peek(store_registry_store(registry), collection, partition->name.shard);
+    next_offset = store_shard_next_offset(lease.shard);
+    store_registry_release(registry, &lease);
+    return next_offset;
+}
+
+static void say_waiting(struct partition *partition, const char *text)
+{
+    lock(partition);
+    snprintf(partition->shared.waiting, sizeof(partition->shared.waiting), "%s", text);
+    unlock(partition);
+}
+
 struct partition *partition_open(const struct partition_context *context,
                                  const struct topic_partition *name)
 {
@@ -261,8 +293,55 @@ struct partition *partition_open(const struct partition_context *context,
     partition_metrics_create(&partition->metrics, context->metrics, &partition->name);
     lane_create(&partition->lane, context->pipeline, &partition->name, &partition->metrics);
     list_add(context->list, partition);
-    open_shard(partition);
+    partition->takeover =
+        takeover_begin(context->takeovers, &partition->name, own_offset(partition));
+    if (partition->takeover) {
+        lane_stop(&partition->lane);
+        enter(partition, PARTITION_FETCHING);
+        say_waiting(partition, "its shard is copied from another node");
+        partition_publish(partition);
+    } else {
+        open_shard(partition);
+    }
     return partition;
+}
+
+/* A copy that cannot be put in place is none: Kafka has the records. */
+static void install(struct partition *partition)
+{
+    const struct partition_context *context = partition->context;
+    char *folder = takeover_end(partition->takeover);
+    struct error error = {0};
+
+    partition->takeover = NULL;
+    if (folder && store_registry_install(context->registry, partition->name.collection,
+                                         partition->name.shard, folder, &error) != 0) {
+        log_error("ingest", PARTITION_FORMAT ": its copy cannot be used: %s",
+                  PARTITION_NAME(&partition->name), error.text);
+        (void)store_copy_remove(context->io, folder, ERROR_IGNORED);
+    }
+    free(folder);
+}
+
+void partition_end_takeover(struct partition *partition, bool held)
+{
+    struct error error = {0};
+
+    install(partition);
+    say_waiting(partition, "");
+    enter(partition, PARTITION_OPENING);
+    open_shard(partition);
+    if (partition->state != PARTITION_OPENING)
+        return;
+    lane_resume(&partition->lane);
+    log_info("ingest", PARTITION_FORMAT " goes on from offset %lld",
+             PARTITION_NAME(&partition->name), (long long)partition->lane.durable.next_offset);
+    if (kafka_session_read_from(partition->context->session, &partition->name,
+                                partition_start_offset(partition, true), &error) != 0)
+        stop(partition, STOP_RANGE, "Kafka refuses to read it: %s", error.text);
+    else
+        partition_begin(partition, held);
+    partition_publish(partition);
 }
 
 int64_t partition_start_offset(struct partition *partition, bool check)
@@ -270,6 +349,8 @@ int64_t partition_start_offset(struct partition *partition, bool check)
     const struct store_topic_fingerprint *topic = &partition->lane.durable.topic;
     int64_t next_offset = partition->lane.durable.next_offset;
 
+    if (partition->state == PARTITION_FETCHING)
+        return RD_KAFKA_OFFSET_END; /* nothing is read before it is known where to begin */
     partition->check_pending = check && topic_fingerprint_worth_checking(topic, next_offset);
     if (partition->check_pending)
         return topic->offset;
@@ -324,7 +405,7 @@ bool partition_read(struct partition *partition, rd_kafka_message_t *message)
 {
     struct lane *lane = &partition->lane;
 
-    if (partition->state == PARTITION_STOPPED || partition->state == PARTITION_OUT_OF_RANGE)
+    if (stands_still(partition) || partition->state == PARTITION_OUT_OF_RANGE)
         return false;
     if (partition->check_pending && !topic_fingerprint_matches(&lane->durable.topic, message)) {
         enter_out_of_range(partition, STOP_FINGERPRINT);
@@ -337,7 +418,7 @@ bool partition_read(struct partition *partition, rd_kafka_message_t *message)
 
 void partition_read_end(struct partition *partition, int64_t offset)
 {
-    if (partition->state == PARTITION_STOPPED || partition->state == PARTITION_OUT_OF_RANGE)
+    if (stands_still(partition) || partition->state == PARTITION_OUT_OF_RANGE)
         return;
     if (partition->check_pending && offset < partition->lane.read.offset) {
         start_again(partition);
@@ -349,7 +430,7 @@ void partition_read_end(struct partition *partition, int64_t offset)
 
 void partition_out_of_range(struct partition *partition)
 {
-    if (partition->state == PARTITION_STOPPED || partition->state == PARTITION_OUT_OF_RANGE)
+    if (stands_still(partition) || partition->state == PARTITION_OUT_OF_RANGE)
         return;
     if (partition->lane.read.offset < 0 || partition->check_pending)
         start_again(partition); /* nothing was read, so nothing can be lost */
@@ -417,7 +498,7 @@ void partition_settle(struct partition *partition)
 {
     const struct lane *lane = &partition->lane;
 
-    if (partition->state == PARTITION_STOPPED)
+    if (stands_still(partition))
         return;
     if (lane->failure.cause != LANE_WELL) {
         stop(partition, lane->failure.cause == LANE_STORE ? STOP_STORE : STOP_RECORD, "%s",
@@ -467,11 +548,13 @@ static void set_client_paused(struct partition *partition, bool pause)
 bool partition_regulate(struct partition *partition, int64_t now_ns, bool any_paused)
 {
     if (may_resume(partition, now_ns)) {
-        log_info("ingest", PARTITION_FORMAT " resumed", PARTITION_NAME(&partition->name));
+        logger_write_event(LOGGER_INFO, "ingest", "partition_resumed", PARTITION_FORMAT " resumed",
+                           PARTITION_NAME(&partition->name));
         enter(partition, partition->check_pending ? PARTITION_CHECKING_TOPIC : PARTITION_READING);
     } else if (now_ns >= pause_due_ns(partition, any_paused)) {
-        log_info("ingest", PARTITION_FORMAT " paused: the store cannot take its records for now",
-                 PARTITION_NAME(&partition->name));
+        logger_write_event(LOGGER_INFO, "ingest", "partition_paused",
+                           PARTITION_FORMAT " paused: the store cannot take its records for now",
+                           PARTITION_NAME(&partition->name));
         enter(partition, PARTITION_PAUSED);
     }
     if (states[partition->state].paused != partition->client_paused)
@@ -535,7 +618,7 @@ void partition_tick(struct partition *partition, int64_t wall_ms)
     struct lane *lane = &partition->lane;
     int64_t now_ns = now_of(partition);
 
-    if (partition->state == PARTITION_STOPPED)
+    if (stands_still(partition))
         return;
     twcs_clock_follow(&lane->clock, wall_ms);
     if (partition->state == PARTITION_OUT_OF_RANGE)
@@ -649,7 +732,7 @@ int partition_resume_stopped(struct partition *partition, enum ingest_resume how
 
 void partition_drain(struct partition *partition, int64_t limit_ns)
 {
-    if (partition->state == PARTITION_STOPPED)
+    if (stands_still(partition))
         return;
     enter(partition, PARTITION_DRAINING);
     lane_drain(&partition->lane, limit_ns);
@@ -660,8 +743,17 @@ void partition_close(struct partition *partition, bool lost, enum partition_shar
 {
     const struct ingest_host *host = partition->context->host;
     struct store_shard *shard = partition->lane.shard;
-    bool flush = !lost && partition->state != PARTITION_STOPPED;
+    bool flush = !lost && !stands_still(partition);
+    bool unknown = lost;
+    char *folder;
 
+    if (partition->takeover) {
+        folder = takeover_end(partition->takeover);
+        if (folder)
+            (void)store_copy_remove(partition->context->io, folder, ERROR_IGNORED);
+        free(folder);
+        unknown = true; /* an older copy may be open without an owner */
+    }
     enter(partition, PARTITION_CLOSED);
     /* librdkafka would remember the pause for the next time that we own it. */
     if (partition->client_paused)
@@ -669,11 +761,12 @@ void partition_close(struct partition *partition, bool lost, enum partition_shar
     list_remove(partition->context->list, partition);
     lane_stop(&partition->lane);
     /* Now: an append that was under way has become durable, and the offset counts it. */
-    log_info("ingest", PARTITION_FORMAT " %s at offset %lld", PARTITION_NAME(&partition->name),
-             lost                        ? "lost"
-             : fate == SHARD_HANDED_OVER ? "handed over"
-                                         : "given back",
-             (long long)partition->lane.durable.next_offset);
+    logger_write_event(LOGGER_INFO, "ingest", "partition_left",
+                       PARTITION_FORMAT " %s at offset %lld", PARTITION_NAME(&partition->name),
+                       lost                        ? "lost"
+                       : fate == SHARD_HANDED_OVER ? "handed over"
+                                                   : "given back",
+                       (long long)partition->lane.durable.next_offset);
     if (shard && fate == SHARD_KEPT)
         store_registry_unclaim(partition->context->registry, shard);
     else if (shard && fate == SHARD_HANDED_OVER)
@@ -682,7 +775,7 @@ void partition_close(struct partition *partition, bool lost, enum partition_shar
         store_registry_close(partition->context->registry, shard, flush);
     if (host->partition_left)
         host->partition_left(host->context, partition->name.collection, partition->name.shard,
-                             lost);
+                             unknown);
     partition_metrics_remove(&partition->metrics);
     lane_destroy(&partition->lane);
     free(partition);

@@ -7,6 +7,8 @@
  *                                            ^    ^
  *                              WAITING_CLOCK-+    +-HELD_BY_OPERATOR
  *
+ *     OPENING -> FETCHING -> OPENING, when another process has a newer copy of the shard
+ *
  *     from \ to         CHECK  READ   STALL  PAUSE  CLOCK  HELD   RANGE  STOP   OPEN   DRAIN  CLOSED
  *     OPENING           x      x                           x             x                    x
  *     CHECKING_TOPIC           x                           x      x      x             x      x
@@ -20,6 +22,7 @@
  *     DRAINING                                                           x                    x
  *
  * OPENING           its shard is being opened, or it was resumed after a stop
+ * FETCHING          another process's copy of its shard is on its way (takeover.h); reads nothing yet
  * CHECKING_TOPIC    reads from the record before its offset, to see that the topic is still the one
  *                   that was read (topic_fingerprint.h); takes nothing yet
  * READING           the usual state
@@ -43,9 +46,11 @@
 
 #include "ingest/kafka_session.h"
 #include "ingest/pipeline.h"
+#include "ingest/takeover.h"
 
 enum partition_state {
     PARTITION_OPENING,
+    PARTITION_FETCHING,
     PARTITION_CHECKING_TOPIC,
     PARTITION_READING,
     PARTITION_STALLED,
@@ -95,6 +100,7 @@ struct partition_context {
     struct partition_list *list;
     struct kafka_session *session;
     struct pipeline *pipeline;
+    struct takeovers *takeovers;
     struct store_registry *registry;
     const struct ingest_host *host;
     struct metrics *metrics;
@@ -112,10 +118,11 @@ struct partition {
     const struct partition_context *context;
     struct lane lane;
     enum partition_state state;
-    bool check_pending;    /* the topic fingerprint was not compared yet; messages below our own
+    struct takeover *takeover; /* of FETCHING */
+    bool check_pending;        /* the topic fingerprint was not compared yet; messages below our own
                               offset are looked at and dropped */
-    bool client_paused;    /* librdkafka was told to */
-    enum wait_reason told; /* what `shared.waiting` says it waits for */
+    bool client_paused;        /* librdkafka was told to */
+    enum wait_reason told;     /* what `shared.waiting` says it waits for */
     enum partition_stop_cause stop_cause; /* of STOPPED and OUT_OF_RANGE */
     int64_t out_of_range_ns;
     int64_t committed_offset;
@@ -129,12 +136,14 @@ void partition_list_destroy(struct partition_list *list);
 struct partition *partition_find(const struct partition_list *list, const char *topic,
                                  int32_t number);
 
-/** Makes it, lists it, opens its shard: OPENING or STOPPED. */
+/** Makes it, lists it, opens its shard: OPENING or STOPPED; or FETCHING. */
 struct partition *partition_open(const struct partition_context *context,
                                  const struct topic_partition *name);
 /** Where it is to be read from: at the record of its topic fingerprint when `check` and that is near, else at its next
  * offset, or where a replay begins. May ask the broker. */
 int64_t partition_start_offset(struct partition *partition, bool check);
+/** FETCHING that is over becomes OPENING, then as partition_begin, with the copy or without. */
+void partition_end_takeover(struct partition *partition, bool held);
 /** Reading begins there: CHECKING_TOPIC, READING, or HELD_BY_OPERATOR when `held`. */
 void partition_begin(struct partition *partition, bool held);
 

@@ -27,8 +27,12 @@
 
 #include "base/logger.h"
 #include "base/memory.h"
+#include "base/thread.h"
 #include "store/events.h"
+#include "store/expectation.h"
 #include "store/shard.h"
+
+#define READS_END_NS INT64_C(2000000000)
 
 /* One open shard. `next`, `collection`, `name` and `shard` do not change while it is linked in. */
 struct registry_entry {
@@ -44,14 +48,6 @@ struct registry_entry {
     bool behind;
     /* Without it: */
     atomic_bool closing; /* long work on a lease stops when it sees this */
-};
-
-/* The shards that a collection has in all processes. */
-struct registry_expectation {
-    struct registry_expectation *next;
-    char *collection;
-    struct store_expected_shard *shards; /* owns both texts of each */
-    size_t count;
 };
 
 struct store_registry {
@@ -75,19 +71,8 @@ struct store_registry *store_registry_new(const struct store_registry_options *o
     registry->options = *options;
     pthread_mutex_init(&registry->listen_lock, NULL);
     pthread_mutex_init(&registry->lock, NULL);
-    pthread_cond_init(&registry->released, NULL);
+    thread_condition_create(&registry->released);
     return registry;
-}
-
-static void expectation_free(struct registry_expectation *expectation)
-{
-    for (size_t i = 0; i < expectation->count; i++) {
-        free((char *)expectation->shards[i].name);
-        free((char *)expectation->shards[i].label);
-    }
-    free(expectation->shards);
-    free(expectation->collection);
-    free(expectation);
 }
 
 struct store *store_registry_store(const struct store_registry *registry)
@@ -102,7 +87,7 @@ void store_registry_delete(struct store_registry *registry)
     assert(!registry->entries);
     while (registry->expectations) {
         struct registry_expectation *next = registry->expectations->next;
-        expectation_free(registry->expectations);
+        registry_expectation_free(registry->expectations);
         registry->expectations = next;
     }
     pthread_mutex_destroy(&registry->listen_lock);
@@ -353,6 +338,16 @@ static void set_closing(struct store_registry *registry, struct registry_entry *
     tell_changed(registry);
 }
 
+/* Under the lock. Somebody else serves it by now: reads that are under way here end by themselves. */
+static void let_reads_end(struct store_registry *registry, struct registry_entry *entry)
+{
+    int64_t end_ns = thread_deadline(READS_END_NS);
+
+    tell_changed(registry);
+    while (entry->leases > 0 && thread_condition_wait(&registry->released, &registry->lock, end_ns))
+        ;
+}
+
 static void close_matching(struct store_registry *registry, bool flush,
                            bool (*matches)(const struct registry_entry *, const void *),
                            const void *context)
@@ -365,6 +360,8 @@ static void close_matching(struct store_registry *registry, bool flush,
             entry = entry->next;
         if (entry) {
             entry->leaving = true;
+            if (entry->handed_over)
+                let_reads_end(registry, entry);
             set_closing(registry, entry);
         }
         pthread_mutex_unlock(&registry->lock);
@@ -405,6 +402,25 @@ bool store_registry_in_use(struct store_registry *registry, const char *collecti
             (entry->claimed || entry->leaving) && strcmp(entry->collection->name, collection) == 0;
     pthread_mutex_unlock(&registry->lock);
     return in_use;
+}
+
+int store_registry_install(struct store_registry *registry,
+                           const struct config_collection *collection, const char *name,
+                           const char *folder, struct error *error)
+{
+    struct store_lease lease;
+    bool found = true;
+
+    if (store_registry_acquire_shard(registry, collection->name, name, &lease)) {
+        struct store_shard *shard = lease.shard;
+        store_registry_release(registry, &lease);
+        store_registry_close(registry, shard, false);
+    }
+    pthread_mutex_lock(&registry->lock);
+    while ((void)find(registry, collection->name, name, &found), found)
+        pthread_cond_wait(&registry->released, &registry->lock);
+    pthread_mutex_unlock(&registry->lock);
+    return store_shard_install(registry->options.store, folder, collection->name, name, error);
 }
 
 void store_registry_unclaim(struct store_registry *registry, struct store_shard *shard)
@@ -580,34 +596,10 @@ void store_registry_coverage(struct store_registry *registry, const char *collec
     pthread_mutex_unlock(&registry->lock);
 }
 
-static int compare_expected(const void *a, const void *b)
-{
-    return strverscmp(((const struct store_expected_shard *)a)->name,
-                      ((const struct store_expected_shard *)b)->name);
-}
-
-/* In the order of the entries, for `cover`. */
-static struct registry_expectation *expectation_new(const char *collection,
-                                                    const struct store_expected_shard *shards,
-                                                    size_t count)
-{
-    struct registry_expectation *expectation = memory_new(1, sizeof(*expectation));
-
-    expectation->collection = memory_checked(strdup(collection));
-    expectation->shards = memory_new(count, sizeof(*expectation->shards));
-    for (size_t i = 0; i < count; i++) {
-        expectation->shards[i].name = memory_checked(strdup(shards[i].name));
-        expectation->shards[i].label = memory_checked(strdup(shards[i].label));
-    }
-    expectation->count = count;
-    qsort(expectation->shards, count, sizeof(*expectation->shards), compare_expected);
-    return expectation;
-}
-
 void store_registry_expect(struct store_registry *registry, const char *collection,
                            const struct store_expected_shard *shards, size_t count)
 {
-    struct registry_expectation *fresh = expectation_new(collection, shards, count);
+    struct registry_expectation *fresh = registry_expectation_new(collection, shards, count);
     struct registry_expectation **place;
     struct registry_expectation *former;
 
@@ -618,7 +610,7 @@ void store_registry_expect(struct store_registry *registry, const char *collecti
     *place = fresh;
     pthread_mutex_unlock(&registry->lock);
     if (former)
-        expectation_free(former);
+        registry_expectation_free(former);
 }
 
 /* Whether a search of the shard would find the id now: masked and expired versions do not count. */

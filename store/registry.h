@@ -117,6 +117,11 @@ int store_registry_discard(struct store_registry *registry, struct store_shard *
                            struct error *error);
 /** Whether some shard of the collection is claimed, or is about to close. Any thread. */
 bool store_registry_in_use(struct store_registry *registry, const char *collection);
+/** Puts a verified copy (store_copy_verify) in the place of the shard, which is closed if it was open without
+ * an owner. Consumer thread. */
+int store_registry_install(struct store_registry *registry,
+                           const struct config_collection *collection, const char *name,
+                           const char *folder, struct error *error);
 /** Closes shards that nobody claimed (they moved to another process). */
 void store_registry_close_unclaimed(struct store_registry *registry);
 void store_registry_close_all(struct store_registry *registry, bool flush);

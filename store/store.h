@@ -598,6 +598,39 @@ int store_backup_finish(struct io *io, const char *folder, const struct store_ba
 int store_restore(struct io *io, const char *folder, const char *data_dir, size_t *shard_count,
                   uint64_t *bytes, struct error *error);
 
+/* Copies of shards between processes: store_shard_backup into an outgoing folder, files one by one to the
+ * other process, verified and installed there. */
+
+struct store_copy_wanted {
+    const char *collection, *name;
+    uint32_t dim;
+    enum vector_metric metric;
+    int64_t next_offset;
+};
+
+/** Makes the folder for a copy of one shard on its way out, or in; `folder` has PATH_MAX bytes. Files of an
+ * incoming one belong into COLLECTION/SHARD below it. */
+int store_copy_outgoing(struct io *io, const char *data_dir, const char *id, char *folder,
+                        struct error *error);
+int store_copy_incoming(struct io *io, const char *data_dir, const char *collection,
+                        const char *name, char *folder, struct error *error);
+/** Removes a folder with all below it; one that is not there is no error. */
+int store_copy_remove(struct io *io, const char *folder, struct error *error);
+/** Removes the copies that an earlier process left. */
+int store_copy_clean(struct io *io, const char *data_dir, struct error *error);
+/** ERROR_NO_SPACE unless so many bytes and a reserve are free. */
+int store_copy_check_room(const char *data_dir, uint64_t bytes, struct error *error);
+/** Reads every byte of an incoming folder. ERROR_CORRUPT, or ERROR_INVALID when it is not what was wanted,
+ * with what is wrong. */
+int store_copy_verify(struct io *io, const char *folder, const struct store_copy_wanted *wanted,
+                      struct error *error);
+/** Puts a verified copy in the place of the shard's folder, which no process has open, and removes the rest
+ * of the copy. */
+int store_shard_install(struct store *store, const char *folder, const char *collection,
+                        const char *name, struct error *error);
+/** The offset up to which a shard that is not open was flushed; -1: there is none, or nothing in it. */
+int64_t store_shard_peek(struct store *store, const char *collection, const char *name);
+
 /* Tools. */
 
 /** Decodes any file the store wrote, told by its first bytes, for `windrow inspect`. */

@@ -3,16 +3,20 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/logger.h"
 #include "base/memory.h"
 #include "base/text.h"
 #include "indexer/cluster/exchange.h"
 #include "indexer/cluster/members.h"
+#include "indexer/cluster/snapshot.h"
 #include "indexer/http/http.h"
 
 struct cluster {
     struct cluster_options options;
     struct members *members;
     struct exchanger *exchanger;
+    struct snapshot_source *source;
+    struct snapshot_fetcher *fetcher;
 };
 
 int cluster_open(const struct cluster_options *options, struct cluster **cluster,
@@ -26,6 +30,11 @@ int cluster_open(const struct cluster_options *options, struct cluster **cluster
         return error->code;
     }
     fresh->exchanger = exchanger_new(options, fresh->members);
+    fresh->source = snapshot_source_new(options);
+    fresh->fetcher = snapshot_fetcher_new(options, fresh->members);
+    if (options->config->data_dir &&
+        store_copy_clean(options->io, options->config->data_dir, error) != 0)
+        log_warning("cluster", "%s", error->text);
     *cluster = fresh;
     return 0;
 }
@@ -63,10 +72,24 @@ bool cluster_taken_over(struct cluster *cluster, const char *collection, const c
     return members_taken_over(cluster->members, collection, shard, next_offset);
 }
 
+bool cluster_fetch_worth(struct cluster *cluster, const char *collection, const char *shard,
+                         int64_t next_offset)
+{
+    return snapshot_fetch_worth(cluster->fetcher, collection, shard, next_offset);
+}
+
+int cluster_fetch_shard(struct cluster *cluster, const struct cluster_fetch *fetch, char *folder,
+                        struct error *error)
+{
+    return snapshot_fetch(cluster->fetcher, fetch, folder, error);
+}
+
 void cluster_close(struct cluster *cluster)
 {
     if (!cluster)
         return;
+    snapshot_fetcher_delete(cluster->fetcher);
+    snapshot_source_delete(cluster->source);
     exchanger_delete(cluster->exchanger);
     members_close(cluster->members);
     free(cluster);
@@ -139,4 +162,5 @@ static const struct http_route routes[] = {
 void cluster_add_routes(struct cluster *cluster, struct http_server *server)
 {
     http_server_add_routes(server, routes, sizeof(routes) / sizeof(routes[0]), cluster);
+    snapshot_source_add_routes(cluster->source, server);
 }

@@ -10,6 +10,8 @@
 #ifndef INDEXER_CLUSTER_CLUSTER_H
 #define INDEXER_CLUSTER_CLUSTER_H
 
+#include <stdatomic.h>
+
 #include "base/error.h"
 #include "base/io.h"
 #include "base/metrics.h"
@@ -46,6 +48,22 @@ size_t cluster_successors(struct cluster *cluster);
 /** Whether one of them serves the shard up to `next_offset` at least. Any thread. */
 bool cluster_taken_over(struct cluster *cluster, const char *collection, const char *shard,
                         int64_t next_offset);
+/* A copy of a shard that is wanted from another node. */
+struct cluster_fetch {
+    const struct config_collection *collection;
+    const char *shard;
+    int64_t next_offset;       /* what is here already ends there; -1: nothing is */
+    const atomic_bool *cancel; /* true: it ends within a second */
+};
+
+/** Whether another node is so far ahead (cluster.snapshot_records) that its copy should be fetched. Any thread. */
+bool cluster_fetch_worth(struct cluster *cluster, const char *collection, const char *shard,
+                         int64_t next_offset);
+/** Fetches and verifies the copy of the freshest owner, or of the next one. `folder` (PATH_MAX) is for
+ * store_shard_install, or store_copy_remove. ERROR_NOT_FOUND and others: no copy can be used, and the
+ * log says of each why. Any thread. */
+int cluster_fetch_shard(struct cluster *cluster, const struct cluster_fetch *fetch, char *folder,
+                        struct error *error);
 /** The HTTP server must have stopped. NULL is allowed. */
 void cluster_close(struct cluster *cluster);
 

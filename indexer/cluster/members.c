@@ -58,8 +58,9 @@ struct members {
     char host[256];
     uint64_t incarnation;
     struct nats_connection *connection;
-    natsSubscription *subscription;
     atomic_bool draining;
+    natsSubscription *subscription; /* of the connection's generation */
+    uint64_t generation;
 
     pthread_mutex_t lock; /* of the nodes */
     struct node *nodes;
@@ -285,6 +286,15 @@ static enum outcome take_node(struct members *members, struct node *fresh, const
     return outcome;
 }
 
+static void wake(struct members *members, bool leaving)
+{
+    pthread_mutex_lock(&members->wake_lock);
+    members->changed = true;
+    members->leaving |= leaving;
+    pthread_cond_signal(&members->wake);
+    pthread_mutex_unlock(&members->wake_lock);
+}
+
 static bool is_linked(const struct members *members, const struct node *node)
 {
     return members->nodes == node;
@@ -301,7 +311,7 @@ static void on_message(natsConnection *connection, natsSubscription *subscriptio
     enum outcome outcome = MALFORMED;
     struct error error = {0};
     struct doc doc;
-    bool kept = false;
+    bool kept = false, is_new = false;
 
     (void)connection;
     (void)subscription;
@@ -315,11 +325,14 @@ static void on_message(natsConnection *connection, natsSubscription *subscriptio
         if ((members->options.roles & CONFIG_ROLE_INGEST) == 0)
             learn_expected(members, fresh);
         pthread_mutex_lock(&members->lock);
+        is_new = !*find_node(members, doc_get(&doc, "node"));
         outcome = take_node(members, fresh, doc_get(&doc, "node"), is_true(&doc, "leaving"));
         kept = is_linked(members, fresh);
         pthread_mutex_unlock(&members->lock);
     }
     metric_add(members->outcomes[outcome], 1);
+    if (is_new && kept)
+        wake(members, false); /* it has not heard of this process either */
     if (!kept) {
         arena_destroy(&fresh->arena);
         free(fresh);
@@ -335,6 +348,34 @@ static struct announcement own(const struct members *members)
                                  .address = members->address,
                                  .incarnation = members->incarnation,
                                  .draining = atomic_load(&members->draining)};
+}
+
+static int subscribe(struct members *members, struct error *error)
+{
+    natsStatus status = natsConnection_Subscribe(&members->subscription,
+                                                 nats_connection_handle(members->connection),
+                                                 members->subject, on_message, members);
+
+    return status == NATS_OK ? 0 : nats_connection_error(error, status, 0, "subscribe");
+}
+
+/* The library gives a connection up that the server refuses; another one has no subscription. */
+static bool stay_connected(struct members *members)
+{
+    uint64_t generation;
+    struct error error;
+
+    nats_connection_mend(members->connection);
+    generation = nats_connection_generation(members->connection);
+    if (generation != members->generation) {
+        natsSubscription_Destroy(members->subscription);
+        members->subscription = NULL;
+        if (subscribe(members, &error) == 0)
+            members->generation = generation;
+        else
+            log_warning("cluster", "%s", error.text);
+    }
+    return nats_connection_is_up(members->connection);
 }
 
 static void publish(struct members *members, bool leaving)
@@ -384,7 +425,7 @@ static void *announce_all(void *context)
     struct members *members = context;
 
     do {
-        bool connected = nats_connection_is_up(members->connection);
+        bool connected = stay_connected(members);
         metric_set(members->connected_gauge, connected);
         if (connected)
             publish(members, false);
@@ -394,15 +435,6 @@ static void *announce_all(void *context)
         pthread_mutex_unlock(&members->lock);
     } while (sleep_until_due(members));
     return NULL;
-}
-
-static void wake(struct members *members, bool leaving)
-{
-    pthread_mutex_lock(&members->wake_lock);
-    members->changed = true;
-    members->leaving |= leaving;
-    pthread_cond_signal(&members->wake);
-    pthread_mutex_unlock(&members->wake_lock);
 }
 
 static void on_shards_changed(void *context)
@@ -417,15 +449,13 @@ static int connect_in_background(struct members *members, struct error *error)
     const struct nats_connection_options options = {.urls = members->options.config->nats_url,
                                                     .name = members->options.config->node,
                                                     .module = "cluster",
-                                                    .effect = "other nodes are not heard"};
-    natsStatus status;
+                                                    .effect = "other nodes are not heard",
+                                                    .security =
+                                                        &members->options.config->nats_security};
 
     if (nats_connection_open(&options, &members->connection, error) != 0)
         return ERROR_PEER;
-    status = natsConnection_Subscribe(&members->subscription,
-                                      nats_connection_handle(members->connection), members->subject,
-                                      on_message, members);
-    return status == NATS_OK ? 0 : nats_connection_error(error, status, 0, "subscribe");
+    return subscribe(members, error);
 }
 
 static void make_metrics(struct members *members)

@@ -40,8 +40,6 @@ void members_close(struct members *members);
 size_t members_owners(struct members *members, const char *collection, const char *shard,
                       struct arena *arena, struct members_owner *owners, size_t max);
 
-/** The newest version of the exchange that all nodes who are heard understand. Any thread. */
-int members_protocol(struct members *members);
 /** From now on announcements say that this node gives its shards up. Any thread. */
 void members_set_draining(struct members *members);
 /** How many other nodes of this one's replica set read Kafka and do not drain. Any thread. */
@@ -49,6 +47,8 @@ size_t members_successors(struct members *members);
 /** Whether one of them serves the shard and has everything below `next_offset`. Any thread. */
 bool members_taken_over(struct members *members, const char *collection, const char *shard,
                         int64_t next_offset);
+/** The newest version of the exchange that all nodes who are heard understand. Any thread. */
+int members_protocol(struct members *members);
 
 /** Whether a node at that address has announced itself and is not silent. Any thread. */
 bool members_hears(struct members *members, const char *address);

@@ -257,10 +257,10 @@ class Cluster(unittest.TestCase):
 
         def read():
             while not ends.is_set():
-                reply = self.count(node).json()
+                reply = self.count(node)
                 reads[0] += 1
-                if reply["windrow"]["partial"] or reply["result"]["count"] != rows:
-                    wrong.append(reply)
+                if reply.status != 200 or reply.json()["windrow"]["partial"] or reply.json()["result"]["count"] != rows:
+                    wrong.append((reply.status, reply.body))
 
         thread = threading.Thread(target=read)
         thread.start()
@@ -306,6 +306,43 @@ class Cluster(unittest.TestCase):
         refused = nodes[0].command("drain")
         self.assertEqual(refused.returncode, 1)
         self.assertIn("nobody can take the shards over", refused.stderr)
+
+    def snapshots(self, node):
+        """What became of copies of shards from other nodes."""
+        return {next(iter(labels)).split('"')[1]: int(value) for labels, value in node.metrics("windrow_snapshots_total").items() if value}
+
+    def test_a_node_copies_the_shards_it_gets_from_who_has_them(self):
+        copying = {"snapshot_records": 50}
+        a0, a1 = (self.node(f"a{number}", replica_set="a", **copying) for number in range(2))
+        b0 = self.node("b0", replica_set="b", **copying)
+        self.feed(a0)
+        self.start_all([a0])
+        self.wait_whole([a0])
+        # Another set, with an empty folder: it reads next to nothing from Kafka.
+        self.start_all([b0])
+        harness.wait_for(lambda: self.answers(b0) and len(self.owned(b0)) == PARTITIONS and b0.ready(), "the second set has all shards", 60)
+        self.assertEqual(self.snapshots(b0), {"fetched": PARTITIONS})
+        self.assertEqual(b0.outcomes(), {})
+        self.assertEqual(sum(a0.metrics("windrow_snapshots_made_total").values()), PARTITIONS)
+        self.assertGreater(sum(b0.metrics("windrow_snapshot_bytes_total").values()), 0)
+        self.assertEqual(self.count(b0, windrow={"local": True}).json()["result"]["count"], ROWS)
+        self.assertEqual(os.listdir(os.path.join(b0.folder, "data", ".incoming")), [])
+        Sender(self.kafka.address).send(self.topic, [(str(ROWS + n), json.dumps({**value(n, self.now_ms), "id": ROWS + n})) for n in range(100)])
+        self.wait_whole([a0, b0], ROWS + 100)
+        self.assertEqual(b0.outcomes()["ingested"], 100)
+
+        # A planned handover: the next owner copies from the former one, which answers meanwhile.
+        self.start_all([a1])
+        harness.wait_for(lambda: self.spread([a0, a1]), "both nodes of the set own a part", 60)
+        self.wait_whole([a0, a1], ROWS + 100)
+        end = self.reading(a0, ROWS + 100)
+        moving = len(self.owned(a0))
+        copied = self.snapshots(a1).get("fetched", 0)
+        drained = a0.command("drain")
+        self.assertEqual(drained.returncode, 0, drained.stderr)
+        self.assertEqual(end()[1], [])
+        self.assertEqual(self.snapshots(a1), {"fetched": copied + moving})
+        self.assertEqual(self.owned(a1), {str(number) for number in range(PARTITIONS)})
 
     def versions(self, node):
         """What the node answers for every id there was: {id: parity}."""

@@ -7,7 +7,9 @@
 #include "base/memory.h"
 #include "base/thread_pool.h"
 #include "base/version.h"
+#include "indexer/cluster/cluster.h"
 #include "windrow/daemon/administration.h"
+#include "windrow/daemon/log_control.h"
 #include "windrow/daemon/status.h"
 #include "windrow/daemon/telemetry.h"
 
@@ -147,6 +149,26 @@ static void buried(void *context, const struct ingest_bad_record *record)
     bad_records_add(service->bad_records, record, io_wall_ms(service->wall));
 }
 
+/* A node that holds no shards and one that is alone have nobody to copy from. */
+static bool fetch_worth(void *context, const struct config_collection *collection,
+                        const char *shard, int64_t next_offset)
+{
+    struct service *service = context;
+    struct cluster *cluster = indexer_cluster(service->indexer);
+
+    return cluster && cluster_fetch_worth(cluster, collection->name, shard, next_offset);
+}
+
+static int fetch(void *context, const struct config_collection *collection, const char *shard,
+                 int64_t next_offset, const atomic_bool *cancel, char *folder, struct error *error)
+{
+    struct service *service = context;
+    const struct cluster_fetch wanted = {
+        .collection = collection, .shard = shard, .next_offset = next_offset, .cancel = cancel};
+
+    return cluster_fetch_shard(indexer_cluster(service->indexer), &wanted, folder, error);
+}
+
 static int start_ingest(struct service *service, struct error *error)
 {
     struct ingest *ingest;
@@ -156,6 +178,8 @@ static int start_ingest(struct service *service, struct error *error)
         .host = {.context = service,
                  .partition_left = partition_left,
                  .buried = buried,
+                 .fetch_worth = fetch_worth,
+                 .fetch = fetch,
                  .alive = ingest_alive},
         .metrics = service->metrics,
         .io = service->io,
@@ -184,6 +208,7 @@ int service_start(const struct daemon_options *options, struct service **service
     int code;
 
     fresh->config = options->config;
+    log_control_apply(fresh->config);
     fresh->roles = options->roles;
     fresh->wall = options->wall ? options->wall : io_posix();
     fresh->clock = safe_clock_new(fresh->wall);
