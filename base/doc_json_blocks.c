@@ -11,7 +11,7 @@
  * and one division by an exact power of ten rounds correctly (Clinger, 1990). Up to nineteen are
  * scaled as doc_number_scale does it (Lemire, "Number parsing at a gigabyte per second", 2021).
  *
- * docs/benchmarks.md, section Ingest, has what it gave. */
+ * bench/notes/ingest.md has what it gave. */
 #include "base/doc_internal.h"
 
 #include <stddef.h>

@@ -13,8 +13,19 @@
 #include "base/buffer.h"
 #include "base/doc.h"
 #include "base/text.h"
+#include "base/thread.h"
+#include "base/trace.h"
 
 static atomic_int threshold = LOGGER_INFO;
+
+const char *const logger_rooms[] = {"audit", "base",  "cluster", "compaction", "config", "grpc",
+                                    "http",  "index", "indexer", "ingest",     "query",  "rest",
+                                    "store", "trace", "windrow", "worker",     NULL};
+enum { ROOM_COUNT = sizeof(logger_rooms) / sizeof(logger_rooms[0]) - 1 };
+
+/* Of rooms with a level of their own: the level + 1; else 0. */
+static atomic_int room_levels[ROOM_COUNT];
+static atomic_int own_levels; /* how many rooms have one, so that most lines need no look */
 static atomic_int shape = LOGGER_TEXT;
 
 /* Decided once: stderr does not change its nature while the process runs. */
@@ -33,6 +44,100 @@ static void look_at_stderr(void)
 void logger_set_level(enum logger_level level)
 {
     atomic_store_explicit(&threshold, (int)level, memory_order_relaxed);
+}
+
+const char *logger_level_name(enum logger_level level)
+{
+    static const char *const names[] = {"error", "warn", "info", "debug"};
+
+    return names[level];
+}
+
+bool logger_level_parse(const char *text, size_t length, enum logger_level *level)
+{
+    for (enum logger_level each = LOGGER_ERROR; each <= LOGGER_DEBUG; each++) {
+        const char *name = logger_level_name(each);
+        if (strlen(name) == length && memcmp(name, text, length) == 0) {
+            *level = each;
+            return true;
+        }
+    }
+    return false;
+}
+
+static int room_index(const char *room, size_t length)
+{
+    for (int i = 0; i < ROOM_COUNT; i++)
+        if (strlen(logger_rooms[i]) == length && memcmp(logger_rooms[i], room, length) == 0)
+            return i;
+    return -1;
+}
+
+static void set_room(int room, int level_and_one)
+{
+    int before = atomic_exchange(&room_levels[room], level_and_one);
+
+    atomic_fetch_add(&own_levels, (level_and_one != 0) - (before != 0));
+}
+
+void logger_reset_rooms(void)
+{
+    for (int i = 0; i < ROOM_COUNT; i++)
+        set_room(i, 0);
+}
+
+/* "ROOM=LEVEL" into a room (-1: all without one of their own) and a level + 1 (0: default). */
+static bool parse_setting(const char *setting, int *room, int *level_and_one)
+{
+    const char *equals = strchr(setting, '=');
+    const char *name = equals ? equals + 1 : setting;
+    enum logger_level level;
+
+    *room = equals && equals != setting ? room_index(setting, (size_t)(equals - setting)) : -1;
+    if (*room < 0 && equals && equals != setting)
+        return false;
+    *level_and_one = 0;
+    if (*room >= 0 && strcmp(name, "default") == 0)
+        return true;
+    if (!logger_level_parse(name, strlen(name), &level))
+        return false;
+    *level_and_one = (int)level + 1;
+    return true;
+}
+
+bool logger_set(const char *setting)
+{
+    int room, level_and_one;
+
+    if (!parse_setting(setting, &room, &level_and_one))
+        return false;
+    if (room < 0)
+        logger_set_level((enum logger_level)(level_and_one - 1));
+    else
+        set_room(room, level_and_one);
+    return true;
+}
+
+bool logger_is_setting(const char *setting)
+{
+    int room, level_and_one;
+
+    return parse_setting(setting, &room, &level_and_one) && room >= 0 && level_and_one > 0;
+}
+
+enum logger_level logger_level_of(const char *room, bool *own)
+{
+    int index = room && atomic_load_explicit(&own_levels, memory_order_relaxed) > 0
+                    ? room_index(room, strlen(room))
+                    : -1;
+    int level_and_one =
+        index >= 0 ? atomic_load_explicit(&room_levels[index], memory_order_relaxed) : 0;
+
+    if (own)
+        *own = level_and_one > 0;
+    return level_and_one > 0
+               ? (enum logger_level)(level_and_one - 1)
+               : (enum logger_level)atomic_load_explicit(&threshold, memory_order_relaxed);
 }
 
 void logger_set_format(enum logger_format format)
@@ -66,9 +171,19 @@ static bool now_text(char *text)
     return true;
 }
 
+/* "" when the thread works for no request. */
+static const char *trace_text(char out[TRACE_ID_TEXT_BYTES])
+{
+    const struct trace_context *trace = trace_current();
+
+    out[0] = '\0';
+    return trace ? trace_id_text(trace, out) : out;
+}
+
 static void append_line(struct buffer *line, enum logger_level level, const char *room,
                         const char *text, size_t length)
 {
+    char trace[TRACE_ID_TEXT_BYTES];
     static const char *const names[] = {"ERROR", "WARN", "INFO", "DEBUG"};
     static const char *const colours[] = {"\033[31m", "\033[33m", "\033[32m", "\033[2m"};
     char time_text[TEXT_TIME_BYTES];
@@ -81,6 +196,8 @@ static void append_line(struct buffer *line, enum logger_level level, const char
     buffer_append_text(line, room);
     buffer_append_text(line, ": ");
     append_escaped(line, text, length);
+    if (trace_text(trace)[0] != '\0')
+        buffer_append_format(line, " [trace %s]", trace);
 }
 
 static void replace_invalid(char *text, size_t length)
@@ -90,26 +207,31 @@ static void replace_invalid(char *text, size_t length)
 }
 
 static void append_fields(struct buffer *line, bool json, enum logger_level level, const char *room,
-                          char *text, size_t length)
+                          const char *event, char *text, size_t length)
 {
-    static const char *const names[] = {"error", "warn", "info", "debug"};
-    char time_text[TEXT_TIME_BYTES];
+    char time_text[TEXT_TIME_BYTES], trace[TRACE_ID_TEXT_BYTES];
     const bool has_time = now_text(time_text);
     const struct {
         const char *key, *value;
-        size_t length;
-    } fields[] = {{"time", time_text, has_time ? strlen(time_text) : 0},
-                  {"level", names[level], strlen(names[level])},
-                  {"room", room, strlen(room)},
-                  {"message", text, length}};
-    const size_t first = has_time ? 0 : 1, end = sizeof(fields) / sizeof(fields[0]);
+        size_t length; /* 0: left out */
+        bool quoted;   /* logfmt: may hold blanks */
+    } fields[] = {{"time", time_text, has_time ? strlen(time_text) : 0, false},
+                  {"level", logger_level_name(level), strlen(logger_level_name(level)), false},
+                  {"room", room, strlen(room), false},
+                  {"event", event, event ? strlen(event) : 0, false},
+                  {"trace_id", trace, strlen(trace_text(trace)), false},
+                  {"message", text, length, true}};
+    const char *separator = "";
 
     replace_invalid(text, length);
     buffer_append_text(line, json ? "{" : "");
-    for (size_t i = first; i < end; i++) {
-        buffer_append_text(line, i == first ? "" : json ? "," : " ");
+    for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
+        if (fields[i].length == 0 && !fields[i].quoted)
+            continue;
+        buffer_append_text(line, separator);
+        separator = json ? "," : " ";
         buffer_append_format(line, json ? "\"%s\":" : "%s=", fields[i].key);
-        if (json || i + 1 == end)
+        if (json || fields[i].quoted)
             doc_write_json_string(line, fields[i].value, fields[i].length);
         else
             buffer_append(line, fields[i].value, fields[i].length);
@@ -131,36 +253,106 @@ static void write_line(const struct buffer *line)
     }
 }
 
-void logger_write(enum logger_level level, const char *room, const char *format, ...)
+static void write_formatted(enum logger_level level, const char *room, const char *event,
+                            struct buffer *text)
 {
     static const char priorities[] = {'3', '4', '6', '7'};
     const int format_now = atomic_load_explicit(&shape, memory_order_relaxed);
-    struct buffer text = {0};
     struct buffer line = {0};
-    va_list arguments;
-    int length;
 
-    if ((int)level > atomic_load_explicit(&threshold, memory_order_relaxed))
-        return;
     pthread_once(&once, look_at_stderr);
-    va_start(arguments, format);
-    length = vsnprintf(NULL, 0, format, arguments);
-    va_end(arguments);
-    if (length < 0)
-        return;
-    va_start(arguments, format);
-    (void)vsnprintf((char *)buffer_reserve(&text, (size_t)length + 1), (size_t)length + 1, format,
-                    arguments);
-    va_end(arguments);
     if (journal)
         buffer_append_format(&line, "<%c>", priorities[level]);
     if (format_now == LOGGER_TEXT)
-        append_line(&line, level, room, (const char *)text.data, (size_t)length);
+        append_line(&line, level, room, (const char *)text->data, text->size);
     else
-        append_fields(&line, format_now == LOGGER_JSON, level, room, (char *)text.data,
-                      (size_t)length);
+        append_fields(&line, format_now == LOGGER_JSON, level, room, event, (char *)text->data,
+                      text->size);
     buffer_append_byte(&line, '\n');
     write_line(&line);
     buffer_destroy(&line);
+}
+
+/* False when the format cannot be written. */
+static bool append_arguments(struct buffer *text, const char *format, va_list arguments)
+{
+    va_list again;
+    int length;
+
+    va_copy(again, arguments);
+    length = vsnprintf(NULL, 0, format, again);
+    va_end(again);
+    if (length < 0)
+        return false;
+    (void)vsnprintf((char *)buffer_reserve(text, (size_t)length + 1), (size_t)length + 1, format,
+                    arguments);
+    text->size += (size_t)length;
+    return true;
+}
+
+static void write_arguments(enum logger_level level, const char *room, const char *event,
+                            const char *format, va_list arguments)
+{
+    struct buffer text = {0};
+
+    if (level > logger_level_of(room, NULL))
+        return;
+    if (append_arguments(&text, format, arguments))
+        write_formatted(level, room, event, &text);
     buffer_destroy(&text);
+}
+
+void logger_write(enum logger_level level, const char *room, const char *format, ...)
+{
+    va_list arguments;
+
+    va_start(arguments, format);
+    write_arguments(level, room, NULL, format, arguments);
+    va_end(arguments);
+}
+
+void logger_write_event(enum logger_level level, const char *room, const char *event,
+                        const char *format, ...)
+{
+    va_list arguments;
+
+    va_start(arguments, format);
+    write_arguments(level, room, event, format, arguments);
+    va_end(arguments);
+}
+
+/* Of threads that meet when the time has come, one moves it and writes. */
+static bool may_write(struct logger_limit *limit)
+{
+    int64_t next_ns = atomic_load(&limit->next_ns);
+    int64_t now_ns = thread_deadline(0);
+
+    if (now_ns >= next_ns &&
+        atomic_compare_exchange_strong(&limit->next_ns, &next_ns, now_ns + limit->interval_ns))
+        return true;
+    atomic_fetch_add(&limit->swallowed, 1);
+    return false;
+}
+
+bool logger_write_limited(struct logger_limit *limit, enum logger_level level, const char *room,
+                          const char *event, const char *format, ...)
+{
+    struct buffer text = {0};
+    uint64_t swallowed;
+    va_list arguments;
+    bool good;
+
+    if (level > logger_level_of(room, NULL) || !may_write(limit))
+        return false;
+    va_start(arguments, format);
+    good = append_arguments(&text, format, arguments);
+    va_end(arguments);
+    swallowed = atomic_exchange(&limit->swallowed, 0);
+    if (swallowed > 0)
+        buffer_append_format(&text, " (%llu more since the last line)",
+                             (unsigned long long)swallowed);
+    if (good)
+        write_formatted(level, room, event, &text);
+    buffer_destroy(&text);
+    return good;
 }

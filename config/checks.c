@@ -303,17 +303,23 @@ static void check_cluster(const struct loaded_config *loaded, struct report *rep
                      "cluster.advertise: HOST:PORT)");
 }
 
-/* Files of the section that a start would not find. */
-static void check_tls(const struct loaded_config *loaded, struct report *report)
+/* Files that a start would not find, and secrets that every user may read. */
+static void check_files(const struct loaded_config *loaded, struct report *report)
 {
     const struct config *config = &loaded->config;
+    const struct config_nats_security *nats = &config->nats_security;
     const struct {
         const char *key, *path;
         bool secret;
     } files[] = {{"http.tls.cert_file", config->http_tls_cert_file, false},
                  {"http.tls.key_file", config->http_tls_key_file, true},
                  {"http.tls.client_ca_file", config->http_tls_client_ca_file, false},
-                 {"http.tls.ca_file", config->http_tls_ca_file, false}};
+                 {"http.tls.ca_file", config->http_tls_ca_file, false},
+                 {"nats.creds_file", nats->creds_file, true},
+                 {"nats.nkey_seed_file", nats->nkey_seed_file, true},
+                 {"nats.tls.ca_file", nats->ca_file, false},
+                 {"nats.tls.cert_file", nats->cert_file, false},
+                 {"nats.tls.key_file", nats->key_file, true}};
 
     for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
         struct report_mark mark = mark_place(loaded->marks, files[i].key, start_of_file);
@@ -325,15 +331,41 @@ static void check_tls(const struct loaded_config *loaded, struct report *report)
         else if (files[i].secret)
             (void)secret_is_private(files[i].key, files[i].path, mark, report);
     }
-    if (!config->http_tls_cert_file != !config->http_tls_key_file)
-        report_error(report,
-                     mark_place(loaded->marks, "http.tls.cert_file",
-                                mark_place(loaded->marks, "http.tls.key_file", start_of_file)),
-                     "http.tls: cert_file and key_file belong together");
-    else if (config->http_tls_client_ca_file && !config->http_tls_cert_file)
+}
+
+/* Two keys of a section of which one means nothing alone. */
+static void check_pair(const struct loaded_config *loaded, const char *first, const char *second,
+                       bool has_first, bool has_second, struct report *report)
+{
+    if (has_first != has_second)
+        report_error(
+            report,
+            mark_place(loaded->marks, first, mark_place(loaded->marks, second, start_of_file)),
+            "%s and %s belong together", first, second);
+}
+
+static void check_security(const struct loaded_config *loaded, struct report *report)
+{
+    const struct config *config = &loaded->config;
+    const struct config_nats_security *nats = &config->nats_security;
+
+    check_files(loaded, report);
+    check_pair(loaded, "http.tls.cert_file", "http.tls.key_file",
+               config->http_tls_cert_file != NULL, config->http_tls_key_file != NULL, report);
+    check_pair(loaded, "nats.tls.cert_file", "nats.tls.key_file", nats->cert_file != NULL,
+               nats->key_file != NULL, report);
+    check_pair(loaded, "nats.nkey", "nats.nkey_seed_file", nats->nkey != NULL,
+               nats->nkey_seed_file != NULL, report);
+    if (config->http_tls_client_ca_file && !config->http_tls_cert_file)
         report_error(report, mark_place(loaded->marks, "http.tls.client_ca_file", start_of_file),
                      "http.tls.client_ca_file: clients show certificates over TLS only (set "
                      "http.tls.cert_file)");
+    if (nats->creds_file && nats->nkey)
+        report_error(report, mark_place(loaded->marks, "nats.nkey", start_of_file),
+                     "nats.nkey: nats.creds_file names the user already (remove one of them)");
+    if (nats->cert_file && !nats->ca_file)
+        report_error(report, mark_place(loaded->marks, "nats.tls.cert_file", start_of_file),
+                     "nats.tls.cert_file: needs nats.tls.ca_file (by which the server is known)");
 }
 
 void check_config(const struct loaded_config *loaded, struct report *report)
@@ -360,7 +392,7 @@ void check_config(const struct loaded_config *loaded, struct report *report)
                                   mark_place(marks, "nats.ack_wait", start_of_file))),
             "nats.url is missing (remove the nats section to use the queue inside the process)");
     check_cluster(loaded, report);
-    check_tls(loaded, report);
+    check_security(loaded, report);
     check_reach(loaded, report, "http.listen", config->http_host);
     if (config->http_grpc_host)
         check_reach(loaded, report, "http.grpc_listen", config->http_grpc_host);

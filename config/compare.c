@@ -1,6 +1,7 @@
 /* What a reload would change: values are compared by how they are written. */
 #include <string.h>
 
+#include "base/memory.h"
 #include "config/load.h"
 
 struct comparison {
@@ -82,6 +83,22 @@ static bool has_new_keys(const struct config *running, const struct config *fres
     return !config_same_text(running->http_api_key, fresh->http_api_key) ||
            !config_same_text(running->http_read_only_key, fresh->http_read_only_key) ||
            !config_same_text(running->http_internal_key, fresh->http_internal_key);
+}
+
+/* Texts of before stay in the arena: somebody may be reading them. */
+void config_adopt_log(struct config *running, const struct config *fresh)
+{
+    struct arena *arena = &((struct loaded_config *)running)->arena;
+
+    running->log_level = fresh->log_level;
+    running->log_format = fresh->log_format;
+    running->log_slow_search_ms = fresh->log_slow_search_ms;
+    running->log_levels =
+        memory_checked(arena_calloc(arena, fresh->log_level_count + 1, sizeof(char *)));
+    running->log_level_count = fresh->log_level_count;
+    for (size_t i = 0; i < fresh->log_level_count; i++)
+        running->log_levels[i] =
+            memory_checked(arena_copy(arena, fresh->log_levels[i], strlen(fresh->log_levels[i])));
 }
 
 bool config_compare(const struct config *running, const struct config *fresh,

@@ -97,6 +97,14 @@ struct config_collection {
     size_t payload_index_count;
 };
 
+/* Who this process is to NATS, and whom it believes. NULL: not given. */
+struct config_nats_security {
+    const char *creds_file;            /* JWT and seed of a user */
+    const char *nkey, *nkey_seed_file; /* both or none */
+    const char *ca_file;               /* any of these three: TLS */
+    const char *cert_file, *key_file;
+};
+
 struct config {
     const char *path; /* file it was read from */
     const char *node;
@@ -122,6 +130,7 @@ struct config {
     const char *nats_prefix; /* of all subjects */
     uint32_t nats_replicas;
     int64_t nats_ack_wait_ms; /* how long a silent worker keeps a job */
+    struct config_nats_security nats_security;
 
     const char *cluster_name;        /* NULL: this process is alone */
     const char *cluster_replica_set; /* NULL: none */
@@ -133,6 +142,9 @@ struct config {
 
     enum logger_level log_level;
     enum logger_format log_format;
+    const char **log_levels; /* "ROOM=LEVEL" */
+    size_t log_level_count;
+    int64_t log_slow_search_ms; /* 0: none is logged */
 
     const char *http_host;      /* numeric address */
     uint16_t http_port;         /* 0: any free port */
@@ -143,6 +155,8 @@ struct config {
     enum config_flag http_insecure; /* listens beyond loopback without a key */
     const char **http_allowed_hosts;
     size_t http_allowed_host_count;
+    const char **http_open_routes; /* "dashboard", "metrics": need no key */
+    size_t http_open_route_count;
     const char **http_cors_origins;
     size_t http_cors_origin_count;
     const char *http_tls_cert_file, *http_tls_key_file; /* NULL: plain HTTP */
@@ -207,6 +221,9 @@ void config_shard_name(const struct config_collection *collection, size_t topic,
 /** The partition that a shard's name stands for; false when it is of no topic of the collection. */
 bool config_shard_partition(const struct config_collection *collection, const char *name,
                             const char **topic, int32_t *partition);
+
+/** Takes over what is logged, in which format, of a config read later. */
+void config_adopt_log(struct config *running, const struct config *fresh);
 
 /** What a reload (SIGHUP) would make of `fresh`, one change a line as "PATH (OLD -> NEW)", secrets
  * hidden: those that it applies, and those that need a restart. Both may be NULL. Returns whether

@@ -108,6 +108,20 @@ bool split_address(const char *text, char *host, size_t host_bytes, uint32_t *po
     return true;
 }
 
+static bool check_room_level(const char *text, struct property_complaint *complaint)
+{
+    size_t used = 0;
+
+    if (logger_is_setting(text))
+        return true;
+    (void)snprintf(complaint->text, sizeof(complaint->text), "expected ROOM=LEVEL, found %.60s",
+                   text);
+    for (size_t i = 0; logger_rooms[i] && used < sizeof(complaint->hint); i++)
+        used += (size_t)snprintf(complaint->hint + used, sizeof(complaint->hint) - used, "%s%s",
+                                 i ? ", " : "rooms: ", logger_rooms[i]);
+    return false;
+}
+
 static bool check_listen(const char *text, struct property_complaint *complaint)
 {
     struct in6_addr address;
@@ -208,6 +222,24 @@ static bool is_nats_url(const char *text)
     host += 3;
     at = strrchr(host, '@');
     return is_broker(at ? at + 1 : host);
+}
+
+static bool check_open_route(const char *text, struct property_complaint *complaint)
+{
+    if (strcmp(text, "dashboard") == 0 || strcmp(text, "metrics") == 0)
+        return true;
+    return complain(complaint, "use dashboard or metrics", "\"%.60s\" cannot be open", text);
+}
+
+static bool check_nkey(const char *text, struct property_complaint *complaint)
+{
+    enum { NKEY_LENGTH = 56 };
+
+    if (strlen(text) == NKEY_LENGTH && *text == 'U' &&
+        strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567") == NKEY_LENGTH)
+        return true;
+    return complain(complaint, "the public key of a user has 56 characters and begins with U",
+                    "invalid NKey \"%.8s...\"", text);
 }
 
 static bool check_nats_url(const char *text, struct property_complaint *complaint)
@@ -345,6 +377,25 @@ const struct property properties[] = {
      .maximum = 3600 * INT64_C(1000), .default_yaml = "30s",
      .documentation = "How long a silent builder keeps its job before another one gets it. Working builders report six times in this time, and at least every five seconds. Raise it for slow links. Use the same value in all processes of a stream: the last one to start sets it."},
 
+    {"nats.creds_file", PROPERTY_TEXT, PROPERTY_NULLABLE, GLOBAL(nats_security.creds_file),
+     .default_yaml = "~", .check = check_not_empty,
+     .documentation = "Credentials of a NATS user (JWT and seed, as `nsc` writes them). Not readable by every user. Read at each connection."},
+    {"nats.nkey", PROPERTY_TEXT, PROPERTY_NULLABLE, GLOBAL(nats_security.nkey),
+     .default_yaml = "~", .check = check_nkey,
+     .documentation = "Public NKey of a NATS user, `U...`, in place of `nats.creds_file`. Needs `nats.nkey_seed_file`."},
+    {"nats.nkey_seed_file", PROPERTY_TEXT, PROPERTY_NULLABLE, GLOBAL(nats_security.nkey_seed_file),
+     .default_yaml = "~", .check = check_not_empty,
+     .documentation = "File with the seed of `nats.nkey`, `SU...`. Not readable by every user. Read at each connection."},
+    {"nats.tls.ca_file", PROPERTY_TEXT, PROPERTY_NULLABLE, GLOBAL(nats_security.ca_file),
+     .default_yaml = "~", .check = check_not_empty,
+     .documentation = "Certificates of authorities, PEM, that the certificate of the NATS server must be signed by. Connections without TLS are refused then. Needed for `tls://` URLs; `/etc/ssl/certs/ca-certificates.crt` has the system's authorities."},
+    {"nats.tls.cert_file", PROPERTY_TEXT, PROPERTY_NULLABLE, GLOBAL(nats_security.cert_file),
+     .default_yaml = "~", .check = check_not_empty,
+     .documentation = "Certificate, PEM, that this process shows to a NATS server that asks for one."},
+    {"nats.tls.key_file", PROPERTY_TEXT, PROPERTY_NULLABLE, GLOBAL(nats_security.key_file),
+     .default_yaml = "~", .check = check_not_empty,
+     .documentation = "Private key of that certificate, PEM. Not readable by every user."},
+
     {"cluster.name", PROPERTY_TEXT, PROPERTY_NULLABLE, GLOBAL(cluster_name), .default_yaml = "~",
      .check = check_token,
      .documentation = "Processes of one name find each other on NATS (needs `nats.url`), and each answers for all of them. Membership of the consumer group is then dynamic: a clean stop hands the partitions over at once. `~`: this process answers for its own partitions only."},
@@ -372,7 +423,14 @@ const struct property properties[] = {
      .documentation = "Lines below this level are not logged. `windrow run --verbose` starts with `debug`."},
     {"log.format", PROPERTY_CHOICE, PROPERTY_RELOADABLE, GLOBAL(log_format), .default_yaml = "text",
      CHOICES(log_formats),
-     .documentation = "`text` for people; `logfmt` and `json` have the keys `time`, `level`, `room` and `message`. Under systemd lines begin with their priority (`<6>`), which the journal takes off, and have no `time`."},
+     .documentation = "`text` for people; `logfmt` and `json` have the keys `time`, `level`, `room`, `event` (a name that stays, where the line has one), `trace_id` (of the request that the line belongs to) and `message`. Under systemd lines begin with their priority (`<6>`), which the journal takes off, and have no `time`."},
+    {"log.levels", PROPERTY_TEXT_LIST, PROPERTY_RELOADABLE, GLOBAL(log_levels),
+     .extra_offset = offsetof(struct config, log_level_count), .default_yaml = "[]",
+     .check = check_room_level,
+     .documentation = "Levels of single rooms: `[store=debug, http=error]`. `windrow log-level` changes them until the next start or reload."},
+    {"log.slow_search", PROPERTY_DURATION, PROPERTY_NULLABLE | PROPERTY_RELOADABLE,
+     GLOBAL(log_slow_search_ms), .default_yaml = "1s",
+     .documentation = "Searches that take longer are logged with where the time went; one line a second at most. `~`: none."},
 
     {"http.listen", PROPERTY_LISTEN, 0, GLOBAL(http_host),
      .extra_offset = offsetof(struct config, http_port), .default_yaml = "127.0.0.1:6333",
@@ -391,6 +449,10 @@ const struct property properties[] = {
     {"http.internal_key_file", PROPERTY_TEXT, PROPERTY_NULLABLE | PROPERTY_RELOADABLE, LOADED(internal_key_path),
      .default_yaml = "~", .check = check_not_empty, .default_words = "`http.api_key_file`",
      .documentation = "File of keys for other nodes, remote builders and commands to the service (backup, compact, pause and the like): they may read, but not write points. This process sends the first one to other nodes. Needs `http.api_key_file`."},
+    {"http.open_routes", PROPERTY_TEXT_LIST, 0, GLOBAL(http_open_routes),
+     .extra_offset = offsetof(struct config, http_open_route_count), .default_yaml = "[dashboard]",
+     .check = check_open_route,
+     .documentation = "What needs no API key: `dashboard` is the page itself, which holds no data and asks its user for a key; `metrics` is `/metrics`, which tells names of collections, topics and routes."},
     {"http.insecure", PROPERTY_CHOICE, 0, GLOBAL(http_insecure), .default_yaml = "false",
      CHOICES(flags),
      .documentation = "`true` allows `http.listen` on an address that other machines reach without an API key, and any `Host`. Without it windrow refuses to start so."},

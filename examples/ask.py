@@ -3,6 +3,7 @@
 
   ask.py --url http://127.0.0.1:6333               five of the shipped questions
   embed_text.py "TEXT" | ask.py --url ... --stdin   a question of your own: {"text", "vector"} a line
+  ask.py --url ... --loop                          one question after the other; needs numpy and the model
 """
 
 import argparse
@@ -74,6 +75,25 @@ def print_answer(number, text, reply):
     print(f"   {freshness(reply, time.time() * 1000)}")
 
 
+def typed_questions():
+    """What is typed, until an empty line or the end of the input."""
+    import embed_text
+
+    model = embed_text.Model(embed_text.model_folder())
+    while True:
+        if sys.stdin.isatty():
+            print("\nAsk (an empty line ends): ", end="", flush=True)
+        text = sys.stdin.readline().strip()
+        if not text:
+            return
+        yield text, [float(value) for value in model.embed(text)]
+
+
+def answer_typed(arguments):
+    for number, (text, vector) in enumerate(typed_questions(), start=1):
+        print_answer(number, text, search(arguments.url, arguments.collection, vector, arguments.k, arguments.complete))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--url", default="http://127.0.0.1:6333")
@@ -83,7 +103,11 @@ def main():
     parser.add_argument("--first", type=int, default=1, help="begin with this question")
     parser.add_argument("--last", type=int, help="end with this one")
     parser.add_argument("--stdin", action="store_true", help='read {"text", "vector"} lines instead of the shipped questions')
+    parser.add_argument("--loop", action="store_true", help="answer what is typed, one question after the other")
     arguments = parser.parse_args()
+    if arguments.loop:
+        answer_typed(arguments)
+        return
     if arguments.stdin:
         questions = [(line["text"], line["vector"]) for line in map(json.loads, sys.stdin)]
     else:

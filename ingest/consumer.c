@@ -411,8 +411,10 @@ static void on_assigned(void *context, rd_kafka_topic_partition_list_t *list)
             continue; /* neither can be: we subscribed to these, and each is assigned once */
         name = topic_partition_of(topic, place->partition);
         partition = partition_open(&consumer->context, &name);
-        log_info("ingest", PARTITION_FORMAT " assigned, shard %s, from offset %lld",
-                 PARTITION_NAME(&name), name.shard, (long long)partition->lane.durable.next_offset);
+        logger_write_event(LOGGER_INFO, "ingest", "partition_assigned",
+                           PARTITION_FORMAT " assigned, shard %s, from offset %lld",
+                           PARTITION_NAME(&name), name.shard,
+                           (long long)partition->lane.durable.next_offset);
         place->offset = partition_start_offset(partition, true);
         partition_begin(partition, control_is_held(consumer->control, name.collection));
         alive(consumer);

@@ -307,11 +307,11 @@ static void say(struct dead_letters *letters, const struct dead_letter *letter)
         letters->unsaid++;
         return;
     }
-    log_warning("ingest",
-                "dead letter: %s [%d] offset %lld: %s: %s (%llu more since the last line)",
-                rd_kafka_topic_name(letter->message->rkt), letter->message->partition,
-                (long long)letter->message->offset, letter->reason, letter->text,
-                (unsigned long long)letters->unsaid);
+    logger_write_event(LOGGER_WARNING, "ingest", "dead_letter",
+                       "dead letter: %s [%d] offset %lld: %s: %s (%llu more since the last line)",
+                       rd_kafka_topic_name(letter->message->rkt), letter->message->partition,
+                       (long long)letter->message->offset, letter->reason, letter->text,
+                       (unsigned long long)letters->unsaid);
     letters->said_ns = now_ns;
     letters->unsaid = 0;
 }

@@ -18,10 +18,11 @@ static void say(const struct topic_partition *name, const struct store_record *r
     arena_create(&arena, 0);
     doc = store_key_to_doc(record->key, record->key_bytes, &arena);
     doc_write_json(&id, &doc);
-    log_warning("ingest",
-                PARTITION_FORMAT " holds id %s, and so does shard %s: neither version replaces the "
-                                 "other; producers must agree on the partitioner",
-                PARTITION_NAME(name), buffer_text(&id), other);
+    logger_write_event(LOGGER_WARNING, "ingest", "id_in_two_shards",
+                       PARTITION_FORMAT
+                       " holds id %s, and so does shard %s: neither version replaces the "
+                       "other; producers must agree on the partitioner",
+                       PARTITION_NAME(name), buffer_text(&id), other);
     buffer_destroy(&id);
     arena_destroy(&arena);
 }

@@ -43,6 +43,8 @@ struct ingest_host {
      * searches, unclaimed, until ingest_settled says whose it is. */
     void (*partition_left)(void *context, const struct config_collection *collection,
                            const char *shard, bool lost);
+    /** A record is on its way to the dead letters; for as long as the call lasts. */
+    void (*buried)(void *context, const struct ingest_bad_record *record);
     /** Whether somebody else is so far ahead of `next_offset` (-1: nothing is here) that the shard is to be
      * copied from there instead of being read again from Kafka. Does not wait. */
     bool (*fetch_worth)(void *context, const struct config_collection *collection,
@@ -51,8 +53,6 @@ struct ingest_host {
      * second after *cancel. On a thread of its own. */
     int (*fetch)(void *context, const struct config_collection *collection, const char *shard,
                  int64_t next_offset, const atomic_bool *cancel, char *folder, struct error *error);
-    /** A record is on its way to the dead letters; for as long as the call lasts. */
-    void (*buried)(void *context, const struct ingest_bad_record *record);
     /** About once a second, and before anything that takes long: keeps the watchdog fed. */
     void (*alive)(void *context);
 };

@@ -214,7 +214,8 @@ static void on_rebalance(rd_kafka_t *client, rd_kafka_resp_err_t event,
         on_assigned(session, list);
     } else {
         if (event != RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS)
-            log_error("ingest", "rebalance failed: %s", rd_kafka_err2str(event));
+            logger_write_event(LOGGER_ERROR, "ingest", "rebalance_failed", "rebalance failed: %s",
+                               rd_kafka_err2str(event));
         events->revoked(events->context, list, failed || rd_kafka_assignment_lost(client) != 0);
         report(rd_kafka_incremental_unassign(client, list), "cannot give partitions back");
     }
@@ -347,7 +348,8 @@ static void look_for_failure(struct kafka_session *session)
     if (session->failed ||
         rd_kafka_fatal_error(session->client, text, sizeof(text)) == RD_KAFKA_RESP_ERR_NO_ERROR)
         return;
-    log_error("ingest", "fatal error in the Kafka consumer: %s. Replacing it", text);
+    logger_write_event(LOGGER_ERROR, "ingest", "kafka_fatal",
+                       "fatal error in the Kafka consumer: %s. Replacing it", text);
     session->failed = true;
     session->failed_ns = now_of(session);
     set_failed(session, text);
@@ -386,14 +388,15 @@ static void check_brokers(struct kafka_session *session, int64_t now_ns)
     int64_t silent_ns = kafka_session_view(session).silent_ns;
 
     if (silent_ns == 0 && session->silence_logged)
-        log_info("ingest", "Kafka answers again");
+        logger_write_event(LOGGER_INFO, "ingest", "kafka_connected", "Kafka answers again");
     session->silence_logged &= silent_ns != 0;
     if (silent_ns == 0 || now_ns - session->complained_ns < COMPLAIN_NS)
         return;
     session->complained_ns = now_ns;
     session->silence_logged = true;
-    log_warning("ingest", "no Kafka broker answers at %s; trying again until one does",
-                session->options.config->kafka_brokers);
+    logger_write_event(LOGGER_WARNING, "ingest", "kafka_unreachable",
+                       "no Kafka broker answers at %s; trying again until one does",
+                       session->options.config->kafka_brokers);
 }
 
 int64_t kafka_session_maintain(struct kafka_session *session)

@@ -227,7 +227,8 @@ static void stop(struct partition *partition, enum partition_stop_cause cause, c
     va_start(arguments, format);
     vsnprintf(text, sizeof(text), format, arguments);
     va_end(arguments);
-    log_error("ingest", PARTITION_FORMAT " stopped: %s", PARTITION_NAME(&partition->name), text);
+    logger_write_event(LOGGER_ERROR, "ingest", "partition_stopped", PARTITION_FORMAT " stopped: %s",
+                       PARTITION_NAME(&partition->name), text);
     partition->stop_cause = cause;
     lane_stop(&partition->lane);
     tell_wait(partition, WAIT_NONE, "");
@@ -547,11 +548,13 @@ static void set_client_paused(struct partition *partition, bool pause)
 bool partition_regulate(struct partition *partition, int64_t now_ns, bool any_paused)
 {
     if (may_resume(partition, now_ns)) {
-        log_info("ingest", PARTITION_FORMAT " resumed", PARTITION_NAME(&partition->name));
+        logger_write_event(LOGGER_INFO, "ingest", "partition_resumed", PARTITION_FORMAT " resumed",
+                           PARTITION_NAME(&partition->name));
         enter(partition, partition->check_pending ? PARTITION_CHECKING_TOPIC : PARTITION_READING);
     } else if (now_ns >= pause_due_ns(partition, any_paused)) {
-        log_info("ingest", PARTITION_FORMAT " paused: the store cannot take its records for now",
-                 PARTITION_NAME(&partition->name));
+        logger_write_event(LOGGER_INFO, "ingest", "partition_paused",
+                           PARTITION_FORMAT " paused: the store cannot take its records for now",
+                           PARTITION_NAME(&partition->name));
         enter(partition, PARTITION_PAUSED);
     }
     if (states[partition->state].paused != partition->client_paused)
@@ -758,11 +761,12 @@ void partition_close(struct partition *partition, bool lost, enum partition_shar
     list_remove(partition->context->list, partition);
     lane_stop(&partition->lane);
     /* Now: an append that was under way has become durable, and the offset counts it. */
-    log_info("ingest", PARTITION_FORMAT " %s at offset %lld", PARTITION_NAME(&partition->name),
-             lost                        ? "lost"
-             : fate == SHARD_HANDED_OVER ? "handed over"
-                                         : "given back",
-             (long long)partition->lane.durable.next_offset);
+    logger_write_event(LOGGER_INFO, "ingest", "partition_left",
+                       PARTITION_FORMAT " %s at offset %lld", PARTITION_NAME(&partition->name),
+                       lost                        ? "lost"
+                       : fate == SHARD_HANDED_OVER ? "handed over"
+                                                   : "given back",
+                       (long long)partition->lane.durable.next_offset);
     if (shard && fate == SHARD_KEPT)
         store_registry_unclaim(partition->context->registry, shard);
     else if (shard && fate == SHARD_HANDED_OVER)

@@ -119,8 +119,9 @@ static void wait_for(struct lane *lane, enum wait_reason reason, int64_t retry_i
     if (now_ns - lane->wait.complained_ns < LANE_COMPLAIN_NS)
         return;
     lane->wait.complained_ns = now_ns;
-    log_warning("ingest", PARTITION_FORMAT " waits at offset %lld: %s", PARTITION_NAME(lane->name),
-                (long long)lane->durable.next_offset, text);
+    logger_write_event(LOGGER_WARNING, "ingest", "partition_waits",
+                       PARTITION_FORMAT " waits at offset %lld: %s", PARTITION_NAME(lane->name),
+                       (long long)lane->durable.next_offset, text);
 }
 
 static void count_wait(const struct lane *lane, int64_t since_ns, bool say)
@@ -129,8 +130,9 @@ static void count_wait(const struct lane *lane, int64_t since_ns, bool say)
 
     metric_add(lane->metrics->stalled, (double)waited_ns / 1e9);
     if (say || waited_ns >= LANE_COMPLAIN_NS)
-        log_info("ingest", PARTITION_FORMAT " continues after it waited %.1f s",
-                 PARTITION_NAME(lane->name), (double)waited_ns / 1e9);
+        logger_write_event(LOGGER_INFO, "ingest", "partition_continues",
+                           PARTITION_FORMAT " continues after it waited %.1f s",
+                           PARTITION_NAME(lane->name), (double)waited_ns / 1e9);
 }
 
 static void wait_ended(struct lane *lane)

@@ -81,8 +81,9 @@ static int drop_window(struct drop_work *work, const char *cause, struct error *
 
     if (code == 0 && work->dropped > 0) {
         metric_add(shard_metrics_drops(&shard->metrics, cause), 1);
-        log_info("store", "%s/%s: dropped window %lld: %s, %zu files", shard->collection,
-                 shard->name, (long long)work->start_ms, cause, work->dropped);
+        logger_write_event(LOGGER_INFO, "store", "window_dropped",
+                           "%s/%s: dropped window %lld: %s, %zu files", shard->collection,
+                           shard->name, (long long)work->start_ms, cause, work->dropped);
     }
     return code;
 }

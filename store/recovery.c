@@ -82,9 +82,10 @@ static void note_damage(struct recovery *recovery, const struct manifest_table *
         buffer_append_text(&recovery->damage, "; ");
     buffer_append_format(&recovery->damage, "window %" PRId64 ": %s",
                          table->description.window_start_ms, text);
-    log_error("store", "%s/%s: window %" PRId64 " is excluded from searches: %s",
-              recovery->shard->collection, recovery->shard->name,
-              table->description.window_start_ms, text);
+    logger_write_event(LOGGER_ERROR, "store", "window_damaged",
+                       "%s/%s: window %" PRId64 " is excluded from searches: %s",
+                       recovery->shard->collection, recovery->shard->name,
+                       table->description.window_start_ms, text);
 }
 
 static bool same_window(const struct manifest_table *a, const struct manifest_table *b)

@@ -80,7 +80,8 @@ int store_registry_backup(struct store_registry *registry, struct io *io, const 
     if (code == 0)
         code = store_backup_finish(io, folder, list.shards, list.count, error);
     if (code == 0) {
-        log_info("store", "%zu shards backed up to %s", list.count, folder);
+        logger_write_event(LOGGER_INFO, "store", "backup_written", "%zu shards backed up to %s",
+                           list.count, folder);
         buffer_append_byte(out, '[');
         for (size_t i = 0; i < list.count; i++) {
             if (i > 0)

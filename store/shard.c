@@ -20,7 +20,8 @@ int shard_check_stop(struct store_shard *shard, int code, const struct error *er
     if (!atomic_load(&shard->stop.reason)) {
         snprintf(shard->stop.text, sizeof(shard->stop.text), "writes stopped: %s", error->text);
         atomic_store(&shard->stop.reason, shard->stop.text);
-        log_error("store", "%s/%s: %s", shard->collection, shard->name, shard->stop.text);
+        logger_write_event(LOGGER_ERROR, "store", "shard_stopped", "%s/%s: %s", shard->collection,
+                           shard->name, shard->stop.text);
     }
     pthread_mutex_unlock(&shard->stop.lock);
     return code;

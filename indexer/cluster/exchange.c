@@ -56,10 +56,10 @@ struct exchanger {
     struct members *members;
     struct query_peers peers;
     struct latency *latency;
-    pthread_mutex_t lock; /* of the sets and of `logged_ns` */
+    pthread_mutex_t lock; /* of the sets */
     struct connection_set *idle;
     size_t idle_count;
-    int64_t logged_ns;
+    struct logger_limit complaints;
     struct metric *outcomes[OUTCOMES], *hedges, *seconds;
 };
 
@@ -283,18 +283,9 @@ static void ask_owners(struct query_exchange *exchange)
 static void complain(struct query_exchange *exchange, const struct request *request,
                      const char *why)
 {
-    struct exchanger *exchanger = exchange->exchanger;
-    int64_t now = now_ns(exchange);
-    bool quiet;
-
-    pthread_mutex_lock(&exchanger->lock);
-    quiet =
-        exchanger->logged_ns != 0 && now - exchanger->logged_ns < (int64_t)LOG_EVERY_S * 1000000000;
-    if (!quiet)
-        exchanger->logged_ns = now;
-    pthread_mutex_unlock(&exchanger->lock);
-    if (!quiet)
-        log_warning("cluster", "node %s at %s: %s", request->node, request->address, why);
+    (void)logger_write_limited(&exchange->exchanger->complaints, LOGGER_WARNING, "cluster",
+                               "peer_failed", "node %s at %s: %s", request->node, request->address,
+                               why);
 }
 
 static enum outcome accept_reply(struct query_exchange *exchange, struct request *request)
@@ -698,6 +689,8 @@ static void make_metrics(struct exchanger *exchanger)
 struct exchanger *exchanger_new(const struct cluster_options *options, struct members *members)
 {
     struct exchanger *exchanger = memory_new(1, sizeof(*exchanger));
+
+    exchanger->complaints.interval_ns = LOG_EVERY_S * INT64_C(1000000000);
 
     exchanger->options = *options;
     exchanger->members = members;

@@ -58,8 +58,9 @@ struct members {
     char host[256];
     uint64_t incarnation;
     struct nats_connection *connection;
-    natsSubscription *subscription;
     atomic_bool draining;
+    natsSubscription *subscription; /* of the connection's generation */
+    uint64_t generation;
 
     pthread_mutex_t lock; /* of the nodes */
     struct node *nodes;
@@ -349,6 +350,34 @@ static struct announcement own(const struct members *members)
                                  .draining = atomic_load(&members->draining)};
 }
 
+static int subscribe(struct members *members, struct error *error)
+{
+    natsStatus status = natsConnection_Subscribe(&members->subscription,
+                                                 nats_connection_handle(members->connection),
+                                                 members->subject, on_message, members);
+
+    return status == NATS_OK ? 0 : nats_connection_error(error, status, 0, "subscribe");
+}
+
+/* The library gives a connection up that the server refuses; another one has no subscription. */
+static bool stay_connected(struct members *members)
+{
+    uint64_t generation;
+    struct error error;
+
+    nats_connection_mend(members->connection);
+    generation = nats_connection_generation(members->connection);
+    if (generation != members->generation) {
+        natsSubscription_Destroy(members->subscription);
+        members->subscription = NULL;
+        if (subscribe(members, &error) == 0)
+            members->generation = generation;
+        else
+            log_warning("cluster", "%s", error.text);
+    }
+    return nats_connection_is_up(members->connection);
+}
+
 static void publish(struct members *members, bool leaving)
 {
     struct buffer bytes = {0};
@@ -396,7 +425,7 @@ static void *announce_all(void *context)
     struct members *members = context;
 
     do {
-        bool connected = nats_connection_is_up(members->connection);
+        bool connected = stay_connected(members);
         metric_set(members->connected_gauge, connected);
         if (connected)
             publish(members, false);
@@ -420,15 +449,13 @@ static int connect_in_background(struct members *members, struct error *error)
     const struct nats_connection_options options = {.urls = members->options.config->nats_url,
                                                     .name = members->options.config->node,
                                                     .module = "cluster",
-                                                    .effect = "other nodes are not heard"};
-    natsStatus status;
+                                                    .effect = "other nodes are not heard",
+                                                    .security =
+                                                        &members->options.config->nats_security};
 
     if (nats_connection_open(&options, &members->connection, error) != 0)
         return ERROR_PEER;
-    status = natsConnection_Subscribe(&members->subscription,
-                                      nats_connection_handle(members->connection), members->subject,
-                                      on_message, members);
-    return status == NATS_OK ? 0 : nats_connection_error(error, status, 0, "subscribe");
+    return subscribe(members, error);
 }
 
 static void make_metrics(struct members *members)

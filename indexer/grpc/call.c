@@ -351,6 +351,10 @@ static bool key_is_good(struct grpc_call *call)
 
     if (access == HTTP_PROBE)
         return true;
+    if (call->connection->transport.fault.code != 0) {
+        refuse(call, GRPC_UNAUTHENTICATED, call->connection->transport.fault.text);
+        return false;
+    }
     switch (http_call_authorise(request->server, &caller, access, request->who, &error)) {
     case HTTP_ALLOWED:
         return true;

@@ -3,7 +3,6 @@
  * What a client can ask for without bringing work (pings, settings, resets, empty frames) is paid from a credit that calls
  * fill up; a client that has used its credit up is told ENHANCE_YOUR_CALM and goes. nghttp2 itself ends floods of
  * acknowledgements, of CONTINUATION and of resets. */
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -323,8 +322,11 @@ void grpc_connection_open(struct grpc_loop *loop, int socket,
     struct grpc_connection *connection = memory_new(1, sizeof(*connection));
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = connection};
 
+    if (!grpc_transport_open(&connection->transport, &loop->server->transport, socket)) {
+        free(connection);
+        return;
+    }
     connection->loop = loop;
-    connection->socket = socket;
     connection->address = *address;
     connection->lane = http_lane_of((const struct sockaddr *)address);
     connection->credit = CREDIT_MAX;
@@ -356,7 +358,7 @@ void grpc_connection_close(struct grpc_connection *connection)
     if (connection->is_closed)
         return;
     connection->is_closed = true;
-    close(connection->socket);
+    grpc_transport_close(&connection->transport);
     while (connection->oldest)
         grpc_call_close(connection->oldest);
     grpc_connection_mark_dirty(connection);
@@ -380,15 +382,17 @@ void grpc_connection_on_readable(struct grpc_connection *connection)
     static _Thread_local uint8_t bytes[READ_BYTES];
     ssize_t size;
 
-    if (connection->is_closed)
-        return;
-    size = recv(connection->socket, bytes, sizeof(bytes), MSG_DONTWAIT);
-    if (size < 0 && (errno == EAGAIN || errno == EINTR))
-        return;
-    if (size <= 0 || nghttp2_session_mem_recv(connection->session, bytes, (size_t)size) < 0) {
-        grpc_connection_close(connection);
-        return;
-    }
+    do {
+        if (connection->is_closed)
+            return;
+        size = grpc_transport_receive(&connection->transport, bytes, sizeof(bytes));
+        if (size == GRPC_TRANSPORT_WAITS)
+            break;
+        if (size <= 0 || nghttp2_session_mem_recv(connection->session, bytes, (size_t)size) < 0) {
+            grpc_connection_close(connection);
+            return;
+        }
+    } while (grpc_transport_has_more(&connection->transport));
     grpc_connection_mark_dirty(connection);
 }
 
@@ -400,7 +404,7 @@ static void watch(struct grpc_connection *connection, bool writable)
     if (connection->waits_for_writable == writable)
         return;
     connection->waits_for_writable = writable;
-    (void)epoll_ctl(connection->loop->epoll, EPOLL_CTL_MOD, connection->socket, &event);
+    (void)epoll_ctl(connection->loop->epoll, EPOLL_CTL_MOD, connection->transport.socket, &event);
 }
 
 /* Frames into `out`. False: the session is broken. */
@@ -422,6 +426,10 @@ static bool gather(struct grpc_connection *connection)
 
 static void send_all(struct grpc_connection *connection)
 {
+    if (!grpc_transport_is_ready(&connection->transport)) {
+        watch(connection, grpc_transport_wants_write(&connection->transport));
+        return;
+    }
     for (;;) {
         ssize_t size;
         if (connection->out_sent == connection->out.size && !gather(connection)) {
@@ -430,9 +438,10 @@ static void send_all(struct grpc_connection *connection)
         }
         if (connection->out_sent == connection->out.size)
             break;
-        size = send(connection->socket, connection->out.data + connection->out_sent,
-                    connection->out.size - connection->out_sent, MSG_DONTWAIT | MSG_NOSIGNAL);
-        if (size < 0 && (errno == EAGAIN || errno == EINTR)) {
+        size =
+            grpc_transport_send(&connection->transport, connection->out.data + connection->out_sent,
+                                connection->out.size - connection->out_sent);
+        if (size == GRPC_TRANSPORT_WAITS) {
             watch(connection, true);
             return;
         }

@@ -27,7 +27,7 @@ struct grpc_options {
 struct grpc_server *grpc_server_new(const struct grpc_options *options);
 /** Stops it first. NULL is allowed. */
 void grpc_server_delete(struct grpc_server *server);
-/** Listens on http.grpc_listen. ERROR_IO with the address when it is in use. */
+/** Listens on http.grpc_listen; over TLS when the HTTP server, which has started, speaks it. ERROR_IO with the address when it is in use. */
 int grpc_server_start(struct grpc_server *server, struct error *error);
 /** Stops listening and tells clients to go elsewhere; calls under way go on. */
 void grpc_server_refuse(struct grpc_server *server);

@@ -125,7 +125,8 @@ static void handle(struct grpc_loop *loop, const struct epoll_event *event)
         struct grpc_connection *connection = event->data.ptr;
         if (event->events & EPOLLOUT)
             grpc_connection_mark_dirty(connection);
-        if (event->events & ~(uint32_t)EPOLLOUT)
+        if ((event->events & ~(uint32_t)EPOLLOUT) ||
+            !grpc_transport_is_ready(&connection->transport))
             grpc_connection_on_readable(connection);
     }
 }
@@ -268,15 +269,11 @@ struct grpc_server *grpc_server_new(const struct grpc_options *options)
 
 int grpc_server_start(struct grpc_server *server, struct error *error)
 {
-    int code;
+    int code = grpc_transport_settings_create(&server->transport,
+                                              http_server_tls(server->options.http), error);
 
-    if (server->options.config->http_tls_cert_file)
-        return error_set(error, ERROR_UNSUPPORTED,
-                         "http.grpc_listen: this port does not speak TLS: take http.tls out and "
-                         "let a proxy speak "
-                         "it for both ports");
-    code = open_listener(server, error);
-
+    if (code == 0)
+        code = open_listener(server, error);
     for (int i = 0; i < LOOPS && code == 0; i++)
         code = start_loop(&server->loops[i], error);
     return code;
@@ -323,6 +320,7 @@ void grpc_server_delete(struct grpc_server *server)
     grpc_server_stop(server);
     for (int i = 0; i < LOOPS; i++)
         pthread_mutex_destroy(&server->loops[i].lock);
+    grpc_transport_settings_destroy(&server->transport);
     free(server->loops);
     grpc_catalog_delete(server->catalog);
     free(server);

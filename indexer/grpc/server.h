@@ -9,6 +9,7 @@
 
 #include "indexer/grpc/catalog.h"
 #include "indexer/grpc/grpc.h"
+#include "indexer/grpc/transport.h"
 
 enum {
     GRPC_STREAMS_MAX = 128, /* of a connection */
@@ -42,6 +43,7 @@ struct grpc_server {
     struct grpc_options options;
     struct grpc_catalog *catalog;
     struct grpc_loop *loops;
+    struct grpc_transport_settings transport;
     int listener; /* -1: none */
     uint16_t port;
     atomic_bool refuses, stops;
@@ -87,7 +89,7 @@ struct grpc_connection {
     struct grpc_loop *loop;
     struct grpc_connection *older, *newer; /* of the loop */
     nghttp2_session *session;
-    int socket;
+    struct grpc_transport transport;
     struct sockaddr_storage address;
     uint32_t lane;
     struct grpc_call *oldest, *newest; /* streams that are open */

@@ -195,17 +195,12 @@ static bool is_preflight(const struct http_request *request)
            header_of(request, "Access-Control-Request-Method");
 }
 
-static bool is_harmless(enum http_access access)
-{
-    return access == HTTP_READ || access == HTTP_PROBE || access == HTTP_INTERNAL;
-}
-
 static bool type_is_safe(struct http_request *request)
 {
     const char *type = header_of(request, "Content-Type");
     size_t length = type ? strcspn(type, "; ") : 0;
 
-    if (!request->route || is_harmless(request->route->route->access) ||
+    if (!request->route || http_access_reads(request->route->route->access) ||
         (strcmp(request->method, "POST") != 0 && !http_expects_body(request)) ||
         (length == strlen(HTTP_TYPE_JSON) && strncasecmp(type, HTTP_TYPE_JSON, length) == 0) ||
         (length == strlen(HTTP_TYPE_BINARY) && strncasecmp(type, HTTP_TYPE_BINARY, length) == 0))

@@ -26,6 +26,11 @@ enum http_verdict http_call_authorise(struct http_server *server, const struct h
     return http_keys_authorise(server->keys, caller, access, who, error);
 }
 
+struct http_tls *http_server_tls(const struct http_server *server)
+{
+    return server->tls;
+}
+
 bool http_call_submit(struct http_server *server, struct thread_task *task)
 {
     return thread_pool_submit(server->pool, task);

@@ -149,6 +149,10 @@ void http_reply_from_error(struct http_request *request, const struct error *err
 /** A body without the envelope follows in request->reply. */
 void http_reply_plain(struct http_request *request, unsigned status, const char *content_type);
 
+struct http_tls;
+/** The certificates of the endpoint, once it has started; NULL: it does not speak TLS. */
+struct http_tls *http_server_tls(const struct http_server *server);
+
 /* Other fronts. Their requests run in the server's pool, through its routes, under its limits. A
  * front fills server, call, route, method, path, parts, the times and `stop`, and runs the request
  * in a task of the pool with http_call_run; the reply is JSON text, as for REST. */

@@ -34,7 +34,27 @@ static const unsigned granted[] = {
     [HTTP_CONTROL] = KEY_ADMIN | KEY_INTERNAL,
     [HTTP_INTERNAL] = KEY_ADMIN | KEY_INTERNAL,
     [HTTP_INTERNAL_WRITE] = KEY_ADMIN | KEY_INTERNAL,
+    [HTTP_DASHBOARD] = KEY_ADMIN | KEY_READ_ONLY | KEY_INTERNAL,
+    [HTTP_METRICS] = KEY_ADMIN | KEY_READ_ONLY | KEY_INTERNAL,
 };
+
+bool http_access_reads(enum http_access access)
+{
+    return access != HTTP_WRITE && access != HTTP_CONTROL && access != HTTP_INTERNAL_WRITE;
+}
+
+/* Without a key. */
+static bool is_open(const struct config *config, enum http_access access)
+{
+    const char *name = access == HTTP_DASHBOARD ? "dashboard" : "metrics";
+
+    if (access != HTTP_DASHBOARD && access != HTTP_METRICS)
+        return (granted[access] & KEY_NONE) != 0;
+    for (size_t i = 0; i < config->http_open_route_count; i++)
+        if (strcmp(config->http_open_routes[i], name) == 0)
+            return true;
+    return false;
+}
 
 struct suspect {
     uint64_t address;
@@ -150,8 +170,9 @@ static void tell(struct http_keys *keys, int64_t now, bool at_once)
     }
     pthread_mutex_unlock(&keys->lock);
     if (told > 0)
-        log_warning("http", "%llu request(s) with a wrong API key, the last one from %s",
-                    (unsigned long long)told, address);
+        logger_write_event(LOGGER_WARNING, "http", "wrong_api_key",
+                           "%llu request(s) with a wrong API key, the last one from %s",
+                           (unsigned long long)told, address);
 }
 
 static void note_wrong(struct http_keys *keys, const struct sockaddr *address, int64_t now)
@@ -240,7 +261,7 @@ enum http_verdict http_keys_authorise(struct http_keys *keys, const struct http_
     uint64_t pair;
 
     who[0] = '\0';
-    if (!keys->config->http_api_key || (granted[access] & KEY_NONE))
+    if (!keys->config->http_api_key || is_open(keys->config, access))
         return HTTP_ALLOWED;
     if (!caller->key || !*caller->key)
         return deny(error, missing);

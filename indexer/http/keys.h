@@ -18,8 +18,13 @@ enum http_access {
     HTTP_PROBE,    /* no key; answered at once by an I/O thread, so that it tells of an overload */
     HTTP_CONTROL,  /* an operator's command: backup, compact, pause */
     HTTP_INTERNAL, /* another node or a builder reads */
-    HTTP_INTERNAL_WRITE /* a builder brings a segment */
+    HTTP_INTERNAL_WRITE, /* a builder brings a segment */
+    HTTP_DASHBOARD,      /* reads; needs no key where http.open_routes says so, as the next one */
+    HTTP_METRICS
 };
+
+/** Whether it changes nothing. */
+bool http_access_reads(enum http_access access);
 
 struct http_keys;
 struct sockaddr;

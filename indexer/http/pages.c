@@ -66,11 +66,11 @@ static void handle_metrics(struct http_request *request)
 }
 
 const struct http_route http_pages[] = {
-    {"GET", "/", handle_root, HTTP_READ, NULL},
-    {"GET", "/dashboard.css", handle_style, HTTP_READ, NULL},
-    {"GET", "/dashboard.js", handle_script, HTTP_READ, NULL},
+    {"GET", "/", handle_root, HTTP_DASHBOARD, NULL},
+    {"GET", "/dashboard.css", handle_style, HTTP_DASHBOARD, NULL},
+    {"GET", "/dashboard.js", handle_script, HTTP_DASHBOARD, NULL},
     {"GET", "/healthz", handle_health, HTTP_PROBE, NULL},
-    {"GET", "/metrics", handle_metrics, HTTP_READ, NULL},
+    {"GET", "/metrics", handle_metrics, HTTP_METRICS, NULL},
     {"GET", "/openapi.json", http_handle_openapi, HTTP_READ, NULL},
 };
 const size_t http_page_count = sizeof(http_pages) / sizeof(http_pages[0]);

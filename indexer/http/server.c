@@ -81,13 +81,6 @@ uint32_t http_lane_of(const struct sockaddr *address)
     return lane;
 }
 
-static bool is_read(const struct http_request *request)
-{
-    const enum http_access access = request->route->route->access;
-
-    return access == HTTP_READ || access == HTTP_INTERNAL;
-}
-
 bool http_request_is_abandoned(const struct http_request *request, bool client_gone)
 {
     const struct http_server *server = request->server;
@@ -95,7 +88,7 @@ bool http_request_is_abandoned(const struct http_request *request, bool client_g
 
     if (request->begin_ns > 0 && now_ns - request->begin_ns > LONG_MS * INT64_C(1000000))
         thread_pool_step_aside();
-    return (client_gone && is_read(request)) ||
+    return (client_gone && http_access_reads(request->route->route->access)) ||
            (atomic_load(&server->stopping) && now_ns > server->patience_end_ns);
 }
 

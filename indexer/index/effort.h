@@ -11,7 +11,7 @@
  * Queries are rows of the segment that are hidden from its graph. A row that is met is found at
  * once, and its links are the answer: recall measured with it promises more than others get.
  * Hidden it promises less, because its neighbours are linked through it, so that answers come out
- * better than asked for: with .95, at .97 to .99 (docs/benchmarks.md). Queries made by moving a row
+ * better than asked for: with .95, at .97 to .99 (bench/notes/search.md). Queries made by moving a row
  * away from its neighbours were tried: texts asked for .95 got .89 to .92. */
 #ifndef INDEXER_INDEX_EFFORT_H
 #define INDEXER_INDEX_EFFORT_H

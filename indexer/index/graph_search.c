@@ -4,7 +4,7 @@
  * Several segments are searched as one group. Each is entered through its own levels; then all share
  * one list on level 0, where a candidate counts by its estimated score, whichever segment it is of.
  * A segment without good rows is left right after its entry points. Searching each with a list of its
- * own costs a multiple (docs/benchmarks.md, section Search). */
+ * own costs a multiple (bench/notes/search.md). */
 #include <assert.h>
 #include <math.h>
 #include <string.h>

@@ -3,7 +3,7 @@
  * find them. A leaf computes a million at once from registers and nearby cache, and leaves do not
  * depend on each other. Measured with hnswlib 0.8 (insertion, m 16, ef_construct 200) in the same
  * run, one thread, processor time, to graphs of about the same recall at the same ef:
- * docs/benchmarks.md, section Index: 13 to 17 times faster. Selecting the nearest of a leaf cost
+ * bench/notes/index.md: 13 to 17 times faster. Selecting the nearest of a leaf cost
  * several times what the products cost, until it lost its branches (index_kernels.smallest). */
 #include "indexer/index/level_build.h"
 

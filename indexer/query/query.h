@@ -176,6 +176,17 @@ struct query_explain {
     double seconds;
 };
 
+/* What the sources of this process took in a search, together, by how they were searched. Threads
+ * search side by side: the seconds add up to more than the search took. */
+struct query_effort {
+    const char *source; /* as struct query_explain has it; NULL: the end */
+    uint32_t count;
+    uint64_t rows;
+    double seconds;
+};
+
+enum { QUERY_EFFORTS_MAX = 8 };
+
 struct query_result {
     struct query_hit *hits; /* best first, in the request's arena */
     size_t hit_count;
@@ -183,6 +194,7 @@ struct query_result {
     bool partial;
     const struct query_explain *explain;
     size_t explain_count;
+    struct query_effort efforts[QUERY_EFFORTS_MAX + 1];
 };
 
 struct query_search {

@@ -558,6 +558,22 @@ static void explain_fill(const struct searcher *searcher, const struct plan *pla
     result->explain_count += plan->count;
 }
 
+static void efforts_fill(const struct plan *plan, struct query_result *result)
+{
+    for (size_t i = 0; i < plan->count; i++) {
+        const struct source_search *source = &plan->sources[i];
+        struct query_effort *effort = result->efforts;
+        while (effort->source && strcmp(effort->source, source->how) != 0)
+            effort++;
+        if (effort == &result->efforts[QUERY_EFFORTS_MAX])
+            continue;
+        effort->source = source->how;
+        effort->count++;
+        effort->rows += source->source->row_count;
+        effort->seconds += source->seconds;
+    }
+}
+
 static void result_fill(const struct searcher *searcher, const struct plan *plan,
                         const struct merged *merged, struct query_result *result)
 {
@@ -569,6 +585,7 @@ static void result_fill(const struct searcher *searcher, const struct plan *plan
     if (result->hit_count > search->limit)
         result->hit_count = search->limit;
     result->partial |= atomic_load(&searcher->partial);
+    efforts_fill(plan, result);
     if (search->explain)
         explain_fill(searcher, plan, result);
 }

@@ -1,7 +1,7 @@
 /* How each source of a search is asked.
  *
  * Costs are counted in rows scored one after another. Constants were measured with
- * windrow-bench-serve at 384 dimensions (docs/benchmarks.md, section Search). */
+ * windrow-bench-serve at 384 dimensions (bench/notes/search.md). */
 #include "indexer/query/column.h"
 #include "indexer/query/searcher.h"
 

@@ -250,8 +250,10 @@ int search_form_run(struct http_request *request, struct query_view *view, struc
         code = search_mmr_run(request, view, form, result, error);
     else
         code = query_search_run(view, &form->search, result, error);
-    if (code == 0)
+    if (code == 0) {
         rest_count_search(request, form->collection, result->windows_searched, start_ns);
+        rest_log_slow_search(request, view, form, result, start_ns);
+    }
     return code;
 }
 
@@ -280,6 +282,8 @@ int search_forms_run(struct http_request *request, struct query_view *view,
         results[places[i]] = found[i];
         rest_count_search(request, forms[places[i]].collection, found[i].windows_searched,
                           io_monotonic_ns(rest_of(request)->io) - each_ns);
+        rest_log_slow_search(request, view, &forms[places[i]], &found[i],
+                             io_monotonic_ns(rest_of(request)->io) - each_ns);
     }
     for (uint32_t i = 0; i < count; i++)
         if ((forms[i].kind != SEARCH_NEAREST || forms[i].mmr) &&

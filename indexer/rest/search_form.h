@@ -57,4 +57,9 @@ int search_mmr_run(struct http_request *request, struct query_view *view,
                    const struct search_form *form, struct query_result *result,
                    struct error *error);
 
+/** Logs a search that began at `start_ns` (monotonic) and took longer than log.slow_search. */
+void rest_log_slow_search(struct http_request *request, const struct query_view *view,
+                          const struct search_form *form, const struct query_result *result,
+                          int64_t start_ns);
+
 #endif

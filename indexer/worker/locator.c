@@ -16,8 +16,9 @@ struct locator {
     struct nats_connection *connection;
     const char *prefix;
     char group[CONFIG_GROUP_BYTES];
+    pthread_mutex_t lock; /* of the rest; held while the claim function runs */
     natsSubscription *subscription;
-    pthread_mutex_t lock; /* held while the claim function runs */
+    uint64_t generation; /* of the connection that it belongs to */
     worker_claim_function claim;
     void *context;
 };
@@ -103,23 +104,45 @@ static void on_request(natsConnection *connection, natsSubscription *subscriptio
     natsMsg_Destroy(message);
 }
 
-int locator_answer(struct locator *locator, worker_claim_function claim, void *context,
-                   struct error *error)
+/* Under the lock. */
+static int subscribe(struct locator *locator, struct error *error)
 {
+    const uint64_t generation = nats_connection_generation(locator->connection);
     char subject[SUBJECT_BYTES];
     natsStatus status;
 
-    pthread_mutex_lock(&locator->lock);
-    locator->claim = claim;
-    locator->context = context;
-    pthread_mutex_unlock(&locator->lock);
-    if (!claim || locator->subscription)
+    if (!locator->claim || (locator->subscription && locator->generation == generation))
         return 0;
+    natsSubscription_Destroy(locator->subscription);
+    locator->subscription = NULL;
+    locator->generation = generation;
     write_subject(locator, locator->group, subject);
     status = natsConnection_Subscribe(&locator->subscription,
                                       nats_connection_handle(locator->connection), subject,
                                       on_request, locator);
     return status == NATS_OK ? 0 : nats_connection_error(error, status, 0, "subscribe");
+}
+
+int locator_answer(struct locator *locator, worker_claim_function claim, void *context,
+                   struct error *error)
+{
+    int code;
+
+    pthread_mutex_lock(&locator->lock);
+    locator->claim = claim;
+    locator->context = context;
+    code = subscribe(locator, error);
+    pthread_mutex_unlock(&locator->lock);
+    return code;
+}
+
+void locator_follow(struct locator *locator)
+{
+    struct error error;
+
+    pthread_mutex_lock(&locator->lock);
+    (void)subscribe(locator, &error); /* again at the next call */
+    pthread_mutex_unlock(&locator->lock);
 }
 
 /* The builder's side. */

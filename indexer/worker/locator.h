@@ -26,6 +26,10 @@ int locator_ask(struct locator *locator, struct worker_job *job, struct error *e
 int locator_answer(struct locator *locator, worker_claim_function claim, void *context,
                    struct error *error);
 
+/** The library may have given the connection up, and there is another one: the subscription is made on it.
+ * Now and then. */
+void locator_follow(struct locator *locator);
+
 /** Makes one word of a subject: a dot would start a new one, two dots are no subject. */
 void locator_make_token(char *text);
 

@@ -39,15 +39,55 @@ static char *copy(const char *text, const char *suffix)
     return out;
 }
 
+/* Of the current connection. */
+static natsStatus make_context(struct nats_stream *stream)
+{
+    jsOptions options;
+    jsCtx *context = NULL;
+    natsStatus status = jsOptions_Init(&options);
+
+    options.Wait = REQUEST_WAIT_MS;
+    if (status == NATS_OK)
+        status = natsConnection_JetStream(&context, nats_connection_handle(stream->connection),
+                                          &options);
+    if (status == NATS_OK)
+        atomic_store(&stream->context, context);
+    return status;
+}
+
+/* The library gave the former connection up, and there is another one. Subscriptions are made anew
+ * when the consumer seems to be. Under the lock. */
+static int follow_connection(struct nats_stream *stream, struct error *error)
+{
+    const uint64_t generation = nats_connection_generation(stream->connection);
+    jsCtx *former = atomic_load(&stream->context);
+    natsStatus status;
+
+    if (generation == stream->generation)
+        return 0;
+    status = make_context(stream);
+    if (status != NATS_OK)
+        return nats_connection_error(error, status, 0, "connect");
+    if (stream->former_count == NATS_STREAM_FORMER_MAX) {
+        jsCtx_Destroy(stream->former[0]);
+        memmove(&stream->former[0], &stream->former[1],
+                --stream->former_count * sizeof(stream->former[0]));
+    }
+    stream->former[stream->former_count++] = former;
+    stream->generation = generation;
+    atomic_fetch_add(&stream->consumers, 1);
+    return 0;
+}
+
 int nats_stream_open(const struct queue_nats_options *options, struct nats_stream *stream,
                      struct error *error)
 {
     const struct nats_connection_options connection = {.urls = options->url,
                                                        .name = options->name,
+                                                       .security = options->security,
                                                        .module = "indexer",
                                                        .effect =
                                                            "index jobs wait, nothing is lost"};
-    jsOptions context;
     natsStatus status;
 
     *stream = (struct nats_stream){.options = *options};
@@ -58,11 +98,7 @@ int nats_stream_open(const struct queue_nats_options *options, struct nats_strea
     stream->seal_subjects = copy(options->prefix, ".seal.>");
     stream->dead_subjects = copy(options->prefix, ".dead.>");
     pthread_mutex_init(&stream->lock, NULL);
-    status = jsOptions_Init(&context);
-    context.Wait = REQUEST_WAIT_MS;
-    if (status == NATS_OK)
-        status = natsConnection_JetStream(&stream->context,
-                                          nats_connection_handle(stream->connection), &context);
+    status = make_context(stream);
     if (status == NATS_OK)
         return 0;
     nats_stream_close(stream);
@@ -72,6 +108,8 @@ int nats_stream_open(const struct queue_nats_options *options, struct nats_strea
 void nats_stream_close(struct nats_stream *stream)
 {
     jsCtx_Destroy(stream->context);
+    while (stream->former_count > 0)
+        jsCtx_Destroy(stream->former[--stream->former_count]);
     nats_connection_close(stream->connection);
     pthread_mutex_destroy(&stream->lock);
     free((char *)stream->options.stream);
@@ -248,13 +286,16 @@ static int set_up(struct nats_stream *stream, struct error *error)
 int nats_stream_ensure(struct nats_stream *stream, struct error *error)
 {
     bool doubtful;
-    int code = 0;
+    int code;
 
+    nats_connection_mend(stream->connection);
     if (!nats_connection_is_up(stream->connection))
         return error_set(error, ERROR_PEER, "NATS: not connected");
     pthread_mutex_lock(&stream->lock);
-    doubtful = nats_connection_end_doubt(stream->connection);
-    if (doubtful || stream->checked_ms == 0 || now_ms() - stream->checked_ms > CHECK_INTERVAL_MS) {
+    code = follow_connection(stream, error);
+    doubtful = code == 0 && nats_connection_end_doubt(stream->connection);
+    if (code == 0 && (doubtful || stream->checked_ms == 0 ||
+                      now_ms() - stream->checked_ms > CHECK_INTERVAL_MS)) {
         struct error local = {0};
         code = set_up(stream, &local);
         if (code == 0) {

@@ -12,12 +12,17 @@
 #include "indexer/nats/connection.h"
 #include "indexer/worker/queue.h"
 
+enum { NATS_STREAM_FORMER_MAX = 64 };
+
 struct nats_stream {
     struct queue_nats_options options;
     char *dead_name;                     /* own copy, as options.stream */
     char *seal_subjects, *dead_subjects; /* PREFIX.seal.>, PREFIX.dead.> */
     struct nats_connection *connection;
-    jsCtx *context;
+    _Atomic(jsCtx *) context;
+    uint64_t generation; /* of the connection, that the context belongs to; under the lock */
+    jsCtx *former[NATS_STREAM_FORMER_MAX]; /* that other threads may be using; under the lock */
+    size_t former_count;
     pthread_mutex_t lock;       /* over checked_ms and trouble, held while setting up */
     int64_t checked_ms;         /* when the server last confirmed streams and consumer; 0 never */
     bool consumer_agreed;       /* the consumer was given our ack wait, once; under the lock */

@@ -84,9 +84,10 @@ static int answer_failure(struct worker_pool *pool, struct worker_delivery *deli
     const struct worker_queue_operations *operations = delivery->queue->operations;
     uint32_t attempt = delivery->attempt;
 
-    log_warning("indexer", "%s/%s window %lld, attempt %u: %s", delivery->job.collection,
-                delivery->job.shard, (long long)delivery->job.window_start_ms, attempt,
-                failure->text);
+    logger_write_event(LOGGER_WARNING, "indexer", "build_failed",
+                       "%s/%s window %lld, attempt %u: %s", delivery->job.collection,
+                       delivery->job.shard, (long long)delivery->job.window_start_ms, attempt,
+                       failure->text);
     count_failure(pool, &delivery->job, failure->code);
     if (attempt >= WORKER_ATTEMPTS_MAX)
         job_tracker_set(&pool->tracker, &delivery->job, JOB_GIVEN_UP, now_ms(pool) + GIVE_UP_MS);

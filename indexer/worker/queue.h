@@ -14,8 +14,9 @@ bool worker_is_kind(enum segment_kind kind);
 struct metric *worker_queue_dead(struct metrics *metrics, const char *collection);
 
 struct queue_nats_options {
-    const char *url;    /* several with commas */
-    const char *stream; /* dead letters: <stream>_DEAD */
+    const char *url;                             /* several with commas */
+    const struct config_nats_security *security; /* NULL: none */
+    const char *stream;                          /* dead letters: <stream>_DEAD */
     const char *name;   /* of the connection, for the server's monitoring */
     const char *prefix; /* of subjects */
     const char *group;  /* consumer group of this process */

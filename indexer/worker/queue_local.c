@@ -145,8 +145,9 @@ static int local_retry(struct worker_delivery *delivery, int64_t delay_ms, const
 
     (void)error;
     if (delivery->attempt >= WORKER_ATTEMPTS_MAX) {
-        log_error("indexer", "giving up on %s after %u attempts: %s", job->id, delivery->attempt,
-                  why);
+        logger_write_event(LOGGER_ERROR, "indexer", "build_given_up",
+                           "giving up on %s after %u attempts: %s", job->id, delivery->attempt,
+                           why);
         metric_add(worker_queue_dead(queue->metrics, delivery->job.collection), 1);
         forget(job);
         return 0;

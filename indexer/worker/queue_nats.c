@@ -409,6 +409,7 @@ static int fetch_slice(struct nats_queue *queue, int timeout_ms, const atomic_bo
     hand_on_due(queue, false);
     pthread_mutex_lock(&queue->fetch_lock);
     code = nats_stream_ensure(&queue->stream, error);
+    locator_follow(queue->locator);
     if (code == 0)
         code = subscribe(queue, error);
     if (code == 0)
@@ -501,9 +502,10 @@ static bool queue_connected(struct worker_queue *base, char *why, size_t why_byt
     bool connected = nats_connection_is_up(queue->stream.connection);
 
     if (!connected) {
-        (void)snprintf(why, why_bytes, "NATS does not answer");
+        nats_connection_trouble(queue->stream.connection, why, why_bytes);
         return false;
     }
+    locator_follow(queue->locator);
     /* Whoever holds it is setting up just now, which may take seconds. */
     if (pthread_mutex_trylock(&queue->stream.lock) != 0)
         return true;
@@ -609,6 +611,7 @@ int worker_queue_nats(const struct config *config, struct metrics *metrics,
         .url = config->nats_url,
         .prefix = config->nats_prefix,
         .group = group,
+        .security = &config->nats_security,
         .stream = config->nats_stream,
         .name = config->node,
         .replicas = config->nats_replicas,

@@ -371,8 +371,10 @@ static int finish(const struct here *here, const struct upload_session *session,
         code = worker_build_attach(&build, here->lease.shard, here->source->file_number, error);
     worker_build_end(&build);
     if (code == 0)
-        log_info("indexer", "window %lld of %s/%s: serving a segment built elsewhere, recall %.3f",
-                 (long long)session->start_ms, session->collection, session->shard, build.recall);
+        logger_write_event(LOGGER_INFO, "indexer", "segment_received",
+                           "window %lld of %s/%s: serving a segment built elsewhere, recall %.3f",
+                           (long long)session->start_ms, session->collection, session->shard,
+                           build.recall);
     return code;
 }
 

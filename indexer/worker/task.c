@@ -121,11 +121,13 @@ static void observe_build(struct worker_task *task, int64_t start_ns)
                                      "Time to build and attach a segment", labels, 1,
                                      metrics_seconds_bounds, metrics_seconds_bound_count),
                    seconds);
-    log_info("indexer", "indexed %s %llu of window %s of %s/%s: %llu rows, %.2f s",
-             job->generation > 0 ? "generation" : "chunk",
-             (unsigned long long)(job->generation > 0 ? job->generation : job->run_file_number),
-             text_format_time(job->window_start_ms, start), task->collection->name,
-             store_shard_name(task->lease.shard), (unsigned long long)job->rows, seconds);
+    logger_write_event(
+        LOGGER_INFO, "indexer", "segment_built",
+        "indexed %s %llu of window %s of %s/%s: %llu rows, %.2f s",
+        job->generation > 0 ? "generation" : "chunk",
+        (unsigned long long)(job->generation > 0 ? job->generation : job->run_file_number),
+        text_format_time(job->window_start_ms, start), task->collection->name,
+        store_shard_name(task->lease.shard), (unsigned long long)job->rows, seconds);
 }
 
 static enum worker_outcome outcome_of(int code, bool low_recall)

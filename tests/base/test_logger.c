@@ -7,6 +7,7 @@
 
 #include "base/logger.h"
 #include "base/text.h"
+#include "base/trace.h"
 #include "tests/support/test_main.h"
 
 /* stderr goes to a file from here on; what was logged so far is read back. */
@@ -150,7 +151,76 @@ START_TEST(lines_of_threads_do_not_mix)
 }
 END_TEST
 
-TEST_TABLE(TEST(a_line_has_time_level_room_and_text),
+START_TEST(a_room_has_a_level_of_its_own_until_it_is_taken_away)
+{
+    bool own;
+
+    setenv("JOURNAL_STREAM", "8:1", 1);
+    capture();
+    ck_assert(logger_set("store=debug") && logger_set("http=error"));
+    log_debug("store", "1");
+    log_debug("ingest", "2");
+    log_warning("http", "3");
+    ck_assert(logger_level_of("store", &own) == LOGGER_DEBUG && own);
+    ck_assert(logger_level_of("ingest", &own) == LOGGER_INFO && !own);
+    ck_assert(logger_set("warn"));
+    log_info("ingest", "4");
+    log_info("store", "5");
+    ck_assert(logger_set("store=default"));
+    log_info("store", "6");
+    ck_assert(!logger_set("stor=debug") && !logger_set("store=loud") && !logger_set("store=") &&
+              !logger_set("") && !logger_set("default") && !logger_set("=default"));
+    logger_reset_rooms();
+    log_warning("http", "7");
+    ck_assert(logger_set("=info"));
+    ck_assert_str_eq(captured(), "<7>store: 1\n<6>store: 5\n<4>http: 7\n");
+}
+END_TEST
+
+START_TEST(events_and_traces_have_keys_of_their_own)
+{
+    struct trace_context trace;
+
+    setenv("JOURNAL_STREAM", "8:1", 1);
+    capture();
+    ck_assert(trace_parse("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", &trace));
+    (void)trace_set_current(&trace);
+    logger_write_event(LOGGER_INFO, "store", "window_sealed", "sealed %d", 7);
+    logger_set_format(LOGGER_LOGFMT);
+    logger_write_event(LOGGER_INFO, "store", "window_sealed", "sealed %d", 7);
+    (void)trace_set_current(NULL);
+    logger_set_format(LOGGER_JSON);
+    logger_write_event(LOGGER_INFO, "store", "window_sealed", "sealed %d", 7);
+    logger_set_format(LOGGER_TEXT);
+    ck_assert_str_eq(captured(),
+                     "<6>store: sealed 7 [trace 0af7651916cd43dd8448eb211c80319c]\n"
+                     "<6>level=info room=store event=window_sealed "
+                     "trace_id=0af7651916cd43dd8448eb211c80319c message=\"sealed 7\"\n"
+                     "<6>{\"level\":\"info\",\"room\":\"store\",\"event\":\"window_sealed\","
+                     "\"message\":\"sealed 7\"}\n");
+}
+END_TEST
+
+START_TEST(a_limit_says_how_many_lines_it_swallowed)
+{
+    struct logger_limit limit = {.interval_ns = INT64_MAX / 4};
+
+    setenv("JOURNAL_STREAM", "8:1", 1);
+    capture();
+    ck_assert(logger_write_limited(&limit, LOGGER_WARNING, "store", NULL, "a %d", 1));
+    for (int i = 0; i < 3; i++)
+        ck_assert(!logger_write_limited(&limit, LOGGER_WARNING, "store", NULL, "b"));
+    ck_assert(!logger_write_limited(&limit, LOGGER_DEBUG, "store", NULL, "not to be logged"));
+    atomic_store(&limit.next_ns, 0); /* the while is over */
+    ck_assert(logger_write_limited(&limit, LOGGER_WARNING, "store", NULL, "c"));
+    ck_assert_str_eq(captured(), "<4>store: a 1\n<4>store: c (3 more since the last line)\n");
+}
+END_TEST
+
+TEST_TABLE(TEST(a_room_has_a_level_of_its_own_until_it_is_taken_away),
+           TEST(events_and_traces_have_keys_of_their_own),
+           TEST(a_limit_says_how_many_lines_it_swallowed),
+           TEST(a_line_has_time_level_room_and_text),
            TEST(under_systemd_lines_carry_a_priority_and_no_time),
            TEST(structured_lines_have_the_same_keys),
            TEST(structured_lines_have_a_time_outside_of_systemd),

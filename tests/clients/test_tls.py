@@ -3,6 +3,7 @@ windrow's own commands; certificates that are wrong, and that are renewed while 
 
 import http.client
 import os
+import pathlib
 import ssl
 import subprocess
 import sys
@@ -13,7 +14,9 @@ import harness
 
 harness.require_client("qdrant_client")
 
+import grpc
 from qdrant_client import QdrantClient
+from qdrant_client import grpc as wire
 from secured import Encrypted, make_certificates
 from service import COLLECTION
 
@@ -115,12 +118,15 @@ class Endpoint(unittest.TestCase):
         self.start()
         old = self.connect()
         before = self.serial(old)
+        ends = self.windrow.metrics("windrow_http_certificate_expiry_timestamp_seconds")
         self.windrow.present("renewed")
         self.assertIn("read the certificate", self.windrow.hang_up())
         self.assertEqual(self.ask(old), 200)
         self.assertEqual(self.serial(old), before)
         fresh = self.connect()
         self.assertNotEqual(self.serial(fresh), before)
+        renewed = self.windrow.metrics("windrow_http_certificate_expiry_timestamp_seconds")
+        self.assertGreater(sum(renewed.values()), sum(ends.values()))
         with open(self.windrow.path("cert.pem"), "w", encoding="utf-8") as file:
             file.write("-----BEGIN CERTIFICATE-----\n")
         log = self.windrow.hang_up()
@@ -149,6 +155,47 @@ class Endpoint(unittest.TestCase):
                 if words:
                     self.assertIn(words, reply.json()["status"]["error"])
         self.assertEqual(self.windrow.command("status").returncode, 0)
+
+    def call(self, certificate=None):
+        """Collections.List over gRPC, on a connection of its own: the status."""
+        read = lambda name: pathlib.Path(self.certificates, name).read_bytes()
+        own = {"private_key": read("key.pem"), "certificate_chain": read(f"{certificate}.pem")} if certificate else {}
+        credentials = grpc.ssl_channel_credentials(read("ca.pem"), **own)
+        options = [("grpc.use_local_subchannel_pool", 1)]
+        with grpc.secure_channel(f"localhost:{self.grpc_port}", credentials, options) as channel:
+            try:
+                wire.CollectionsStub(channel).List(wire.ListCollectionsRequest(), timeout=60)
+            except grpc.RpcError as error:
+                return error.code(), error.details()
+        return grpc.StatusCode.OK, ""
+
+    def start_with_grpc(self, **options):
+        self.windrow = Encrypted(self.certificates, **options)
+        self.grpc_port = harness.free_ports(1)[0]
+        self.windrow.tree["http"]["grpc_listen"] = f"127.0.0.1:{self.grpc_port}"
+        self.windrow.configure(self.windrow.tree)
+        self.addCleanup(self.windrow.stop)
+        self.windrow.start()
+
+    def test_grpc_speaks_tls_and_takes_renewed_certificates(self):
+        self.start_with_grpc()
+        self.assertEqual(self.call()[0], grpc.StatusCode.OK)
+        self.windrow.present("untrusted")
+        self.windrow.hang_up()
+        self.assertEqual(self.call()[0], grpc.StatusCode.UNAVAILABLE)
+        self.windrow.present("renewed")
+        self.windrow.hang_up()
+        self.assertEqual(self.call()[0], grpc.StatusCode.OK)
+        with grpc.insecure_channel(f"127.0.0.1:{self.grpc_port}") as channel, self.assertRaises(grpc.RpcError):
+            wire.CollectionsStub(channel).List(wire.ListCollectionsRequest(), timeout=10)
+
+    def test_grpc_clients_show_certificates_where_they_have_to(self):
+        self.start_with_grpc(client_ca_file=os.path.join(self.certificates, "ca.pem"))
+        self.assertEqual(self.call("good")[0], grpc.StatusCode.OK)
+        code, words = self.call()
+        self.assertEqual(code, grpc.StatusCode.UNAUTHENTICATED)
+        self.assertIn("A client certificate is needed (there is none)", words)
+        self.assertEqual(self.call("expired")[0], grpc.StatusCode.UNAUTHENTICATED)
 
     def test_start_without_a_fitting_key_fails_with_its_name(self):
         self.windrow = Encrypted(self.certificates, key_file=os.path.join(self.certificates, "ca.key"))

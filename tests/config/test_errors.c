@@ -36,7 +36,9 @@ START_TEST(unknown_keys_are_errors_with_the_nearest_known_one)
          "w.yaml:5:8: unknown key api_key in http (did you mean api_key_file?)\n"},
         {MINIMAL "nats: {zzz: 1, url: 'nats://h:4222'}\n",
          "w.yaml:5:8: unknown key zzz in nats (known keys: url, stream, prefix, replicas, "
-         "ack_wait)\n"},
+         "ack_wait, "
+         "creds_file, "
+         "nkey, nkey_seed_file, tls)\n"},
         {MINIMAL "ttl: 7d\n", "w.yaml:5:1: unknown key ttl (did you mean collections.NAME.ttl?)\n"},
         {MINIMAL "kafka.group: x\n", "w.yaml:5:1: unknown key kafka.group (did you mean kafka?)\n"},
         {MINIMAL "    index: {hnsw: {<<: 1}}\n",
@@ -240,6 +242,25 @@ START_TEST(features_that_are_not_there_are_refused)
 }
 END_TEST
 
+START_TEST(users_of_nats_are_given_once)
+{
+    static const struct refusal table[] = {
+        {MINIMAL "nats: {url: 'tls://h', nkey: UABC}\n",
+         "w.yaml:5:30: nats.nkey: invalid NKey \"UABC...\" (the public key of a user has 56 "
+         "characters and begins with U)\n"},
+        {MINIMAL "nats: {url: 'tls://h', tls: {cert_file: /etc/hosts}}\n",
+         "w.yaml:5:41: nats.tls.cert_file and nats.tls.key_file belong together\n"
+         "w.yaml:5:41: nats.tls.cert_file: needs nats.tls.ca_file (by which the server is "
+         "known)\n"},
+        {MINIMAL "nats: {url: 'nats://h', creds_file: /dev/null}\n",
+         "w.yaml:5:37: nats.creds_file: every user may read or write /dev/null (mode 0666; such as "
+         "chmod 640 /dev/null)\n"},
+    };
+
+    CHECK_REFUSALS(table);
+}
+END_TEST
+
 START_TEST(tls_needs_its_files)
 {
     static const struct refusal table[] = {
@@ -248,7 +269,7 @@ START_TEST(tls_needs_its_files)
          "w.yaml:5:46: http.tls.key_file: every user may read or write /dev/null (mode 0666; such "
          "as chmod 640 /dev/null)\n"},
         {MINIMAL "http: {tls: {cert_file: /dev/null}}\n",
-         "w.yaml:5:25: http.tls: cert_file and key_file belong together\n"},
+         "w.yaml:5:25: http.tls.cert_file and http.tls.key_file belong together\n"},
         {MINIMAL "http: {tls: {client_ca_file: /dev/null}}\n",
          "w.yaml:5:30: http.tls.client_ca_file: clients show certificates over TLS only (set "
          "http.tls.cert_file)\n"},
@@ -486,8 +507,8 @@ TEST_TABLE(TEST(files_of_the_folder_define_more_collections),
            TEST(variables_that_nobody_replaced_are_errors), TEST(a_tab_is_called_a_tab),
            TEST(values_out_of_bounds_are_errors), TEST(styles_that_merge_by_window_need_windows),
            TEST(features_that_are_not_there_are_refused), TEST(tls_needs_its_files),
-           TEST(impossible_combinations_are_errors), TEST(names_and_addresses_are_checked),
-           TEST(repeated_keys_are_errors),
+           TEST(users_of_nats_are_given_once), TEST(impossible_combinations_are_errors),
+           TEST(names_and_addresses_are_checked), TEST(repeated_keys_are_errors),
            TEST(anchors_aliases_tags_and_second_documents_are_refused),
            TEST(all_errors_come_at_once_in_the_order_of_the_file),
            TEST(broken_yaml_names_the_place), TEST(depth_size_and_number_of_findings_are_bounded),

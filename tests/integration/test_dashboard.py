@@ -5,7 +5,12 @@ Screenshots of three sizes in both themes stay in build/PRESET/screenshots, for 
 
 import json
 import os
+import pty
+import select
+import signal
+import subprocess
 import sys
+import termios
 import time
 import unittest
 
@@ -189,6 +194,34 @@ class Dashboard(unittest.TestCase):
         self.assertEqual(sum(reasons.values()), 2, reasons)
         for reason in reasons:
             self.assertIn(f"{reason}: 1", letters)
+
+    def test_top_shows_the_same_on_a_terminal_and_gives_it_back(self):
+        plain = self.windrow.command("top")
+        self.assertEqual(plain.returncode, 0, plain.stderr)
+        self.assertRegex(plain.stdout, rf"{COLLECTION}\n  shard .*\n  0 +test +{ROWS + 2} +0 .* {ROWS} .*running")
+        self.assertNotIn("\033", plain.stdout)
+        for ending in (b"q", signal.SIGINT):
+            with self.subTest(ending):
+                screen, terminal = pty.openpty()
+                before = termios.tcgetattr(terminal)
+                process = subprocess.Popen([harness.Environment.binary, "top", "-c", self.windrow.config_path, "-d", "1"], stdin=terminal, stdout=terminal)
+                seen = b""
+                while b"q ends" not in seen:
+                    self.assertTrue(select.select([screen], [], [], 30)[0], seen)
+                    seen += os.read(screen, 65536)
+                self.assertIn(b"\033[?1049h", seen)
+                self.assertNotEqual(termios.tcgetattr(terminal), before)
+                if ending == b"q":
+                    os.write(screen, ending)
+                else:
+                    process.send_signal(ending)
+                self.assertEqual(process.wait(30), 0)
+                while not seen.endswith(b"\033[?25h\033[?1049l"):
+                    self.assertTrue(select.select([screen], [], [], 30)[0], seen[-200:])
+                    seen += os.read(screen, 65536)
+                self.assertEqual(termios.tcgetattr(terminal), before)
+                os.close(screen)
+                os.close(terminal)
 
     def test_numbers_of_the_last_hour_are_there_at_once(self):
         """A page that is opened later has what was before."""

@@ -44,6 +44,20 @@ class Keys(unittest.TestCase):
         for key in ("chief", "reader", "backup", "guess"):
             self.assertNotIn(key, self.windrow.log())
 
+    def test_dashboard_and_metrics_are_open_where_the_config_says_so(self):
+        page = ("GET", "/", None)
+        self.windrow.start()
+        for path in ("/", "/dashboard.js", "/dashboard.css"):
+            self.assertEqual(self.windrow.status_of(("GET", path, None)), 200)
+        for path in ("/metrics", "/status", "/openapi.json"):
+            self.assertEqual(self.windrow.status_of(("GET", path, None)), 403)
+        self.windrow.stop()
+        self.windrow.tree["http"]["open_routes"] = ["metrics"]
+        self.windrow.configure(self.windrow.tree)
+        self.windrow.start()
+        self.assertEqual([self.windrow.status_of(request) for request in (("GET", "/metrics", None), page)], [200, 403])
+        self.assertEqual(self.windrow.status_of(page, "reader"), 200)
+
     def test_keys_are_rotated_by_reloads(self):
         self.windrow.start()
         self.windrow.write("api_key_file", "chief\nsuccessor\n")

@@ -67,6 +67,14 @@ class Monitoring(unittest.TestCase):
             self.assertGreater(len(named), 10)
             self.assertEqual(named - known, set(), path)
 
+    def test_every_room_that_logs_has_a_level(self):
+        rooms = set(re.search(r"logger_rooms\[\] = \{(.*?)\}", read(os.path.join(harness.ROOT, "base", "logger.c")), re.S)[1].replace('"', "").replace(",", " ").split()) - {"NULL"}
+        logging = r'(?:log_(?:error|warning|info|debug)\(\s*|logger_write(?:_event)?\(\s*\w+,\s*|logger_write_limited\([^"]*?)"([a-z_]+)",'
+        sources = [path for folder in FOLDERS for path in glob.glob(os.path.join(harness.ROOT, folder, "**", "*.c"), recursive=True)]
+        used = {room for path in sources for room in re.findall(logging, read(path))}
+        self.assertGreater(used, {"store", "query", "windrow"})
+        self.assertEqual(used - rooms, set())
+
     def test_alerts_fire_when_they_should(self):
         self.promtool("test", "rules", RULES_TEST)
 

@@ -39,8 +39,8 @@ static enum byte_cap_outcome drop(struct store_shard *shard, const struct store_
     struct error error = {0};
     char start[TEXT_TIME_BYTES];
 
-    log_warning(
-        "compaction",
+    logger_write_event(
+        LOGGER_WARNING, "compaction", "byte_cap_drop",
         "%s holds %llu bytes, more than max_bytes (%llu): dropping its oldest window %s (shard %s)",
         store_shard_collection(shard), (unsigned long long)total_bytes,
         (unsigned long long)max_bytes, text_format_time(window->start_ms, start),
@@ -60,9 +60,11 @@ static void set_starved(const struct config_collection *collection,
     for (size_t i = 0; i < count; i++)
         was_starved |= store_shard_set_over_cap(leases[i].shard, starved);
     if (starved != was_starved)
-        log_warning("compaction", "%s holds %llu bytes, max_bytes is %llu: %s", collection->name,
-                    (unsigned long long)total_bytes, (unsigned long long)collection->max_bytes,
-                    starved ? "no window may be dropped, ingestion waits" : "ingestion continues");
+        logger_write_event(
+            LOGGER_WARNING, "compaction", "byte_cap", "%s holds %llu bytes, max_bytes is %llu: %s",
+            collection->name, (unsigned long long)total_bytes,
+            (unsigned long long)collection->max_bytes,
+            starved ? "no window may be dropped, ingestion waits" : "ingestion continues");
 }
 
 enum byte_cap_outcome byte_cap_enforce(const struct compaction_scheduler_options *options,

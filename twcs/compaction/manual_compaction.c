@@ -283,9 +283,10 @@ static int rebuild_window(struct work *work, const struct store_lease *lease, in
     store_rebuild_end(rebuild);
     if (code != 0)
         return code;
-    log_info("compaction", "%s/%s: window %lld rebuilt from offset %lld on",
-             work->request->collection->name, store_shard_name(lease->shard), (long long)start_ms,
-             (long long)from_offset);
+    logger_write_event(LOGGER_INFO, "compaction", "window_rebuilt",
+                       "%s/%s: window %lld rebuilt from offset %lld on",
+                       work->request->collection->name, store_shard_name(lease->shard),
+                       (long long)start_ms, (long long)from_offset);
     store_shard_describe_window(lease->shard, start_ms, length_ms, &window);
     compaction_announce_seal(work->scheduler, lease->shard, &window, start_ns);
     add_result(work, lease->shard, COMPACTION_REBUILD, &window);

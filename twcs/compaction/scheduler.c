@@ -251,7 +251,7 @@ static void end_flush(struct compaction_scheduler *scheduler, struct item *item,
                       const struct error *error)
 {
     if (code != 0 && code != ERROR_BUSY)
-        log_error("compaction", "flush: %s", error->text);
+        logger_write_event(LOGGER_ERROR, "compaction", "flush_failed", "flush: %s", error->text);
     pthread_mutex_lock(&scheduler->lock);
     item->flushing = false;
     if (code != 0) {

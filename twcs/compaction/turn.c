@@ -29,10 +29,11 @@ void compaction_announce_seal(struct compaction_scheduler *scheduler, struct sto
                    seconds);
     if (!window->sealed)
         return; /* none of its rows was left, or a rebuilt window is open */
-    log_info("compaction", "sealed window %s of %s/%s: generation %llu, %llu rows, %.0f ms",
-             text_format_time(window->start_ms, start), store_shard_collection(shard),
-             store_shard_name(shard), (unsigned long long)window->generation,
-             (unsigned long long)window->run.rows, seconds * 1e3);
+    logger_write_event(LOGGER_INFO, "compaction", "window_sealed",
+                       "sealed window %s of %s/%s: generation %llu, %llu rows, %.0f ms",
+                       text_format_time(window->start_ms, start), store_shard_collection(shard),
+                       store_shard_name(shard), (unsigned long long)window->generation,
+                       (unsigned long long)window->run.rows, seconds * 1e3);
     if (options->on_sealed)
         options->on_sealed(options->context, shard, window);
 }

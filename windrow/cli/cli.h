@@ -25,6 +25,8 @@ int command_resume(int argc, char **argv);
 int command_rebuild(int argc, char **argv);
 int command_search(int argc, char **argv);
 int command_status(int argc, char **argv);
+int command_log_level(int argc, char **argv);
+int command_top(int argc, char **argv);
 int command_nodes(int argc, char **argv);
 int command_repair(int argc, char **argv);
 int command_trust_clock(int argc, char **argv);

@@ -4,6 +4,7 @@
 
 #include "base/text.h"
 #include "indexer/http/http.h"
+#include "windrow/daemon/log_control.h"
 #include "windrow/daemon/service.h"
 #include "windrow/daemon/status.h"
 #include "windrow/daemon/windows.h"
@@ -271,6 +272,8 @@ static const struct http_route routes[] = {
     {"GET", "/history", history_handle, HTTP_READ, &history_schema},
     {"POST", "/backup", handle_backup, HTTP_CONTROL, &backup_schema},
     {"POST", "/drain", drain_handle, HTTP_CONTROL, &drain_schema},
+    {"GET", "/log-level", log_control_get, HTTP_READ, NULL},
+    {"POST", "/log-level", log_control_set, HTTP_CONTROL, &log_control_schema},
     {"POST", "/clock/trust", handle_trust_clock, HTTP_CONTROL, &empty_schema},
     {"POST", "/collections/{}/compact", windows_handle_compact, HTTP_CONTROL, &windows_schema},
     {"POST", "/collections/{}/rebuild", windows_handle_rebuild, HTTP_CONTROL, &windows_schema},

@@ -70,7 +70,8 @@ int daemon_run(const struct daemon_options *options, struct error *error)
 
     if (service_start(options, &service, error) != 0)
         return error->code;
-    log_info("windrow", "answering on http://%s:%u", service->config->http_host,
+    log_info("windrow", "answering on %s://%s:%u",
+             service->config->http_tls_cert_file ? "https" : "http", service->config->http_host,
              http_server_port(service->http));
     notify_send("READY=1\nSTATUS=answering searches");
     serve(service, &signals);

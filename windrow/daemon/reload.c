@@ -3,15 +3,17 @@
 #include <string.h>
 
 #include "base/logger.h"
+#include "windrow/daemon/log_control.h"
 #include "windrow/daemon/service.h"
 
-static void log_lines(enum logger_level level, const char *prefix, struct buffer *lines)
+static void log_lines(enum logger_level level, const char *event, const char *prefix,
+                      struct buffer *lines)
 {
     const char *line = buffer_text(lines);
 
     while (*line) {
         size_t length = strcspn(line, "\n");
-        logger_write(level, "windrow", "%s%.*s", prefix, (int)length, line);
+        logger_write_event(level, "windrow", event, "%s%.*s", prefix, (int)length, line);
         line += length + (line[length] == '\n');
     }
 }
@@ -25,10 +27,8 @@ static void apply(struct service *service, const struct config *fresh)
     if (!config_adopt_keys(running, fresh))
         log_warning("windrow", "http.api_key_file is gone: the API keys stay in force until a "
                                "restart");
-    running->log_level = fresh->log_level;
-    running->log_format = fresh->log_format;
-    logger_set_level(running->log_level);
-    logger_set_format(running->log_format);
+    config_adopt_log(running, fresh);
+    log_control_apply(running);
     for (size_t i = 0; i < running->collection_count; i++) {
         struct config_collection *collection = &running->collections[i];
         const struct config_collection *changed = config_collection_find(fresh, collection->name);
@@ -61,14 +61,17 @@ void service_reload(struct service *service)
     if (http_server_reload(service->http, &error) != 0)
         log_error("windrow", "certificates are not reloaded: %s", error.text);
     if (config_load(path, &fresh, &report) != 0) {
-        log_lines(LOGGER_WARNING, "reload refused, keeping the running config: ", &report);
+        log_lines(LOGGER_WARNING, "reload_refused",
+                  "reload refused, keeping the running config: ", &report);
     } else if (!config_compare(service->config, fresh, &applied, &restart_needed)) {
-        log_info("windrow", "reloaded %s: nothing changed", path);
+        logger_write_event(LOGGER_INFO, "windrow", "reloaded", "reloaded %s: nothing changed",
+                           path);
     } else {
-        log_lines(LOGGER_WARNING, "a restart is needed to apply the changed ", &restart_needed);
-        log_lines(LOGGER_INFO, "the reload applies the changed ", &applied);
+        log_lines(LOGGER_WARNING, "restart_needed", "a restart is needed to apply the changed ",
+                  &restart_needed);
+        log_lines(LOGGER_INFO, "config_changed", "the reload applies the changed ", &applied);
         apply(service, fresh);
-        log_info("windrow", "reloaded %s", path);
+        logger_write_event(LOGGER_INFO, "windrow", "reloaded", "reloaded %s", path);
     }
     config_free(fresh);
     buffer_destroy(&report);

@@ -9,6 +9,7 @@
 #include "base/version.h"
 #include "indexer/cluster/cluster.h"
 #include "windrow/daemon/administration.h"
+#include "windrow/daemon/log_control.h"
 #include "windrow/daemon/status.h"
 #include "windrow/daemon/telemetry.h"
 
@@ -139,6 +140,13 @@ static void ingest_alive(void *context)
     atomic_store(&service->ingest_alive_ns, io_monotonic_ns(service->io));
 }
 
+static void buried(void *context, const struct ingest_bad_record *record)
+{
+    struct service *service = context;
+
+    bad_records_add(service->bad_records, record, io_wall_ms(service->wall));
+}
+
 /* A node that holds no shards and one that is alone have nobody to copy from. */
 static bool fetch_worth(void *context, const struct config_collection *collection,
                         const char *shard, int64_t next_offset)
@@ -159,13 +167,6 @@ static int fetch(void *context, const struct config_collection *collection, cons
     return cluster_fetch_shard(indexer_cluster(service->indexer), &wanted, folder, error);
 }
 
-static void buried(void *context, const struct ingest_bad_record *record)
-{
-    struct service *service = context;
-
-    bad_records_add(service->bad_records, record, io_wall_ms(service->wall));
-}
-
 static int start_ingest(struct service *service, struct error *error)
 {
     struct ingest *ingest;
@@ -174,9 +175,9 @@ static int start_ingest(struct service *service, struct error *error)
         .registry = service->registry,
         .host = {.context = service,
                  .partition_left = partition_left,
+                 .buried = buried,
                  .fetch_worth = fetch_worth,
                  .fetch = fetch,
-                 .buried = buried,
                  .alive = ingest_alive},
         .metrics = service->metrics,
         .io = service->io,
@@ -205,6 +206,7 @@ int service_start(const struct daemon_options *options, struct service **service
     int code;
 
     fresh->config = options->config;
+    log_control_apply(fresh->config);
     fresh->roles = options->roles;
     fresh->wall = options->wall ? options->wall : io_posix();
     fresh->clock = safe_clock_new(fresh->wall);

@@ -94,6 +94,25 @@ START_TEST(each_key_does_what_its_table_says)
 }
 END_TEST
 
+START_TEST(open_routes_need_no_key)
+{
+    static const char *open[] = {"metrics"};
+    struct stage stage;
+
+    stage_open(&stage);
+    ck_assert_int_eq(ask_from(&stage, 1, NULL, HTTP_DASHBOARD), HTTP_DENIED);
+    ck_assert_int_eq(ask_from(&stage, 1, "reader", HTTP_DASHBOARD), HTTP_ALLOWED);
+    ck_assert_int_eq(ask_from(&stage, 1, NULL, HTTP_METRICS), HTTP_DENIED);
+    stage.config.http_open_routes = open;
+    stage.config.http_open_route_count = 1;
+    ck_assert_int_eq(ask_from(&stage, 1, NULL, HTTP_METRICS), HTTP_ALLOWED);
+    ck_assert_int_eq(ask_from(&stage, 1, "guess", HTTP_METRICS), HTTP_ALLOWED);
+    ck_assert_int_eq(ask_from(&stage, 1, NULL, HTTP_DASHBOARD), HTTP_DENIED);
+    ck_assert_int_eq(ask_from(&stage, 1, NULL, HTTP_READ), HTTP_DENIED);
+    stage_close(&stage);
+}
+END_TEST
+
 START_TEST(without_keys_everybody_may)
 {
     struct stage stage;
@@ -198,6 +217,7 @@ START_TEST(many_addresses_find_room)
 }
 END_TEST
 
-TEST_TABLE(TEST(each_key_does_what_its_table_says), TEST(without_keys_everybody_may),
-           TEST(replaced_keys_count_at_once), TEST(wrong_keys_of_an_address_are_limited),
+TEST_TABLE(TEST(each_key_does_what_its_table_says), TEST(open_routes_need_no_key),
+           TEST(without_keys_everybody_may), TEST(replaced_keys_count_at_once),
+           TEST(wrong_keys_of_an_address_are_limited),
            TEST(hosts_of_one_ipv6_network_share_their_tries), TEST(many_addresses_find_room))
