@@ -1,5 +1,5 @@
 /* The last record of each id among the last messages of a partition: what a replay needs to judge the
- * records that expect a version (store/expect.c) as the shard did. A record is met unless one of its
+ * records that expect a version (store/expected_version.c) as the shard did. A record is met unless one of its
  * id came after the version that it expects; it was read no longer ago than `distance` offsets, so
  * nothing older has to be remembered. Private to ingest/. */
 #ifndef INGEST_RECENT_IDS_H

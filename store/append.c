@@ -1,6 +1,6 @@
 /* Append: a group of records becomes one frame, durable, then rows, then visible.
  *
- *     plan     which records count (of one id and offset the last; expect.c), how large the frame is
+ *     plan     which records count (of one id and offset the last; expected_version.c), how large the frame is
  *     room     quota; a log file and memtable with space, or a rotation
  *     write    build the frame in the memtable's buffer, write it to the log file
  *     apply    rows into the memtable; the versions they replace are marked dead at their offset

@@ -21,7 +21,7 @@ void append_publish(struct store_shard *shard, int64_t next_offset,
 /** Makes the active memtable immutable. Under the append lock. */
 void append_rotate(struct store_shard *shard);
 
-/* expect.c */
+/* expected_version.c */
 
 struct expect_refused {
     struct store_refusal *list; /* malloc'ed, NULL: none */

@@ -564,23 +564,13 @@ size_t store_registry_acquire(struct store_registry *registry, const char *colle
     return count;
 }
 
-/* Under the lock. */
-static struct registry_expectation **find_expectation(struct store_registry *registry,
-                                                      const char *collection)
-{
-    struct registry_expectation **place = &registry->expectations;
-
-    while (*place && strcmp((*place)->collection, collection) != 0)
-        place = &(*place)->next;
-    return place;
-}
-
 /* Under the lock. Every search comes here: entries and expected shards have one order, so that one
  * walk over both tells which are missing. */
 static void cover(struct store_registry *registry, const char *collection, struct arena *arena,
                   struct store_coverage *coverage)
 {
-    const struct registry_expectation *expectation = *find_expectation(registry, collection);
+    const struct registry_expectation *expectation =
+        *registry_expectation_find(&registry->expectations, collection);
     const struct registry_entry *entry = registry->entries;
 
     *coverage = (struct store_coverage){.elsewhere = registry->options.owns_none,
@@ -635,7 +625,7 @@ void store_registry_expect(struct store_registry *registry, const char *collecti
     struct registry_expectation *former;
 
     pthread_mutex_lock(&registry->lock);
-    place = find_expectation(registry, collection);
+    place = registry_expectation_find(&registry->expectations, collection);
     former = *place;
     fresh->next = former ? former->next : NULL;
     *place = fresh;
@@ -699,7 +689,7 @@ size_t store_registry_expected(struct store_registry *registry, const char *coll
     size_t count;
 
     pthread_mutex_lock(&registry->lock);
-    expectation = *find_expectation(registry, collection);
+    expectation = *registry_expectation_find(&registry->expectations, collection);
     count = expectation ? expectation->count : 0;
     *shards = memory_checked(arena_calloc(arena, count + 1, sizeof(**shards)));
     for (size_t i = 0; i < count; i++) {

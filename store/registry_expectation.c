@@ -38,3 +38,11 @@ struct registry_expectation *registry_expectation_new(const char *collection,
     qsort(expectation->shards, count, sizeof(*expectation->shards), compare_expected);
     return expectation;
 }
+
+struct registry_expectation **registry_expectation_find(struct registry_expectation **first,
+                                                        const char *collection)
+{
+    while (*first && strcmp((*first)->collection, collection) != 0)
+        first = &(*first)->next;
+    return first;
+}

@@ -16,6 +16,9 @@ struct registry_expectation {
 struct registry_expectation *registry_expectation_new(const char *collection,
                                                       const struct store_expected_shard *shards,
                                                       size_t count);
+/** Where the one of the collection hangs in a list, or will: *place is NULL then. */
+struct registry_expectation **registry_expectation_find(struct registry_expectation **first,
+                                                        const char *collection);
 void registry_expectation_free(struct registry_expectation *expectation);
 
 #endif

@@ -4,7 +4,7 @@
  *     change   in memory: a record is always written as a whole
  *     write    to Kafka, with the offset of the version that was read (DECODE_EXPECTS_HEADER)
  *     wait     until the shard has come to it: it stores the record while that version is still the
- *              living one (store/expect.c), and says so otherwise
+ *              living one (store/expected_version.c), and says so otherwise
  *     again    for those whose version another producer has replaced in between
  *
  * The shard decides in the order of the partition, so that of two writers who read the same version
