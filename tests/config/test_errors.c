@@ -458,7 +458,7 @@ START_TEST(control_characters_cannot_forge_a_line_of_the_report)
     static const struct refusal table[] = {
         {MINIMAL "    ttl: 2d\n\"a\\nw.yaml:1:1: all good\\e[2J\": 1\n",
          "w.yaml:6:1: unknown key a?w.yaml:1:1: all good?[2J (known keys: node, data_dir, roles, "
-         "processors, kafka, ingest, indexer, nats, cluster, log, http, clock, store, "
+         "processors, kafka, ingest, indexer, nats, cluster, log, trace, http, clock, store, "
          "collections)\n"},
         {MINIMAL "    ttl: 2d\nnode: \"a\\0b\"\n", "w.yaml:6:7: text contains a zero byte\n"},
     };

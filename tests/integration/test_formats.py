@@ -71,7 +71,7 @@ class Formats(unittest.TestCase):
         self.assertEqual(self.producer.flush(30), 0)
         type(self).sent += 1
         self.windrow.wait_caught_up({"0": self.sent})
-        self.assertEqual(self.windrow.metrics("windrow_records_rejected_total"), {}, self.windrow.log()[-1000:])
+        self.assertEqual(sum(self.windrow.metrics("windrow_records_rejected_total").values()), 0, self.windrow.log()[-1000:])
         body = {"ids": list(ids), "with_payload": True, "with_vector": True}
         points = {point["id"]: point for point in self.windrow.request("POST", f"/collections/{COLLECTION}/points", body).json()["result"]}
         for point_id in ids:

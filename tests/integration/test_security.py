@@ -140,6 +140,16 @@ class Audit(unittest.TestCase):
         self.windrow.status_of(CONTROL, "chief")
         self.assertEqual(len(self.events()), 1)
 
+    def test_a_full_disk_is_counted_and_holds_nobody_up(self):
+        self.windrow.stop()
+        self.windrow.tree["log"]["audit_file"] = "/dev/full"
+        self.windrow.configure(self.windrow.tree)
+        self.windrow.start()
+        self.assertEqual(self.windrow.status_of(CONTROL, "chief"), 200)
+        metrics = self.windrow.request("GET", "/metrics", headers={"api-key": "chief"}).body.decode()
+        self.assertIn("\nwindrow_audit_failures_total 1\n", metrics)
+        self.assertIn("log.audit_file: write /dev/full: No space left on device", self.windrow.log())
+
     def test_a_file_that_cannot_be_opened_ends_the_start(self):
         self.windrow.stop()
         self.windrow.tree["log"]["audit_file"] = "/no/such/folder/audit.log"

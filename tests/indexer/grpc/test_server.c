@@ -195,8 +195,8 @@ START_TEST(bad_calls_are_told_why)
          "\x0a\x03"
          "abc",
          5,
-         12,
-         "abc"},
+         3,
+         "missing field `vectors`"},
         {"/qdrant.Points/Upsert",
          {NULL},
          0,
