@@ -174,7 +174,7 @@ void rest_handle_point(struct http_request *request)
     struct query_view *view = NULL;
     struct parse_extras extras;
     struct error error = {0};
-    struct store_key key;
+    struct store_key key = {0};
     struct query_row row;
     int code = http_request_collection(request, &collection, &error);
 
