@@ -214,6 +214,8 @@ static void sort_points(struct update *update)
 {
     size_t kept = 0;
 
+    if (update->count == 0)
+        return;
     for (size_t i = 0; i < update->count; i++)
         update->points[i].offset = (int64_t)i; /* its place, for now */
     qsort(update->points, update->count, sizeof(*update->points), by_id);

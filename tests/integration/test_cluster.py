@@ -129,7 +129,14 @@ class Cluster(unittest.TestCase):
 
     def wait_whole(self, nodes, rows=ROWS):
         for node in nodes:
-            harness.wait_for(lambda node=node: node.alive() and self.answers(node) and self.sees_all(node, rows), f"{node.tree['node']} answers for all", 60)
+            harness.wait_for(lambda node=node: node.alive() and self.answers(node) and self.whole(node, rows), f"{node.tree['node']} answers for all", 60)
+
+    def whole(self, node, rows):
+        """As sees_all, and an exception with what is missing."""
+        reply = self.count(node)
+        if not self.sees_all(node, rows):
+            raise ValueError(reply.body[:1000], node.request("GET", "/status?local=true").body[:4000], node.log()[-3000:])
+        return True
 
     def answers(self, node):
         try:

@@ -107,6 +107,12 @@ def require_client(module, environment="clients"):
     sys.exit(SKIPPED)
 
 
+def is_sanitized():
+    """Whether windrow was built with the address sanitizer."""
+    with open(Environment.binary, "rb") as file:
+        return b"__asan_init" in file.read()
+
+
 def scratch_folder(name):
     """A new folder that goes away with the test, unless WINDROW_KEEP is set."""
     return tempfile.mkdtemp(prefix=f"{name}-", dir=Environment.scratch)

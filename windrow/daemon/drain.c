@@ -70,10 +70,10 @@ static void look(struct service *service, struct cluster *cluster)
         closed++;
     }
     pthread_mutex_lock(&service->drain.lock);
+    if (left == 0 && (!service->drain.left_group || service->drain.left > 0))
+        log_info("windrow", "all shards are handed over");
     service->drain.left_group = true;
     service->drain.handed_over += closed;
-    if (service->drain.left != left && left == 0)
-        log_info("windrow", "all shards are handed over");
     service->drain.left = left;
     pthread_cond_broadcast(&service->drain.changed);
     pthread_mutex_unlock(&service->drain.lock);
