@@ -45,10 +45,11 @@ struct ingest_host {
                            const char *shard, bool lost);
     /** A record is on its way to the dead letters; for as long as the call lasts. */
     void (*buried)(void *context, const struct ingest_bad_record *record);
-    /** Whether somebody else is so far ahead of `next_offset` (-1: nothing is here) that the shard is to be
-     * copied from there instead of being read again from Kafka. Does not wait. */
-    bool (*fetch_worth)(void *context, const struct config_collection *collection,
-                        const char *shard, int64_t next_offset);
+    /** The offset that somebody else has reached who is so far ahead of `next_offset` (-1: nothing is here)
+     * that the shard is to be copied from there instead of being read again from Kafka; -1: nobody is. Does
+     * not wait. */
+    int64_t (*fetch_worth)(void *context, const struct config_collection *collection,
+                           const char *shard, int64_t next_offset);
     /** Brings that copy, verified, for store_registry_install; `folder` has PATH_MAX bytes. Ends within a
      * second after *cancel. On a thread of its own. */
     int (*fetch)(void *context, const struct config_collection *collection, const char *shard,

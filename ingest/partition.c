@@ -350,7 +350,7 @@ int64_t partition_start_offset(struct partition *partition, bool check)
     int64_t next_offset = partition->lane.durable.next_offset;
 
     if (partition->state == PARTITION_FETCHING)
-        return RD_KAFKA_OFFSET_END; /* nothing is read before it is known where to begin */
+        return takeover_ahead_offset(partition->takeover);
     partition->check_pending = check && topic_fingerprint_worth_checking(topic, next_offset);
     if (partition->check_pending)
         return topic->offset;

@@ -23,7 +23,7 @@ struct takeover {
     struct takeovers *takeovers;
     const struct config_collection *collection;
     char shard[300];
-    int64_t next_offset;
+    int64_t next_offset, ahead_offset;
     atomic_bool cancel, over;
     bool brought; /* of a takeover that is over */
     char folder[PATH_MAX];
@@ -76,9 +76,11 @@ struct takeover *takeover_begin(struct takeovers *takeovers, const struct topic_
 {
     const struct ingest_host *host = takeovers->host;
     struct takeover *takeover;
+    int64_t ahead_offset = host->fetch_worth ? host->fetch_worth(host->context, name->collection,
+                                                                 name->shard, next_offset)
+                                             : -1;
 
-    if (!host->fetch_worth ||
-        !host->fetch_worth(host->context, name->collection, name->shard, next_offset))
+    if (ahead_offset < 0)
         return NULL;
     if (!takeovers->pool)
         takeovers->pool = thread_pool_new(&(struct thread_pool_options){
@@ -89,11 +91,17 @@ struct takeover *takeover_begin(struct takeovers *takeovers, const struct topic_
     takeover->collection = name->collection;
     memcpy(takeover->shard, name->shard, sizeof(takeover->shard));
     takeover->next_offset = next_offset;
+    takeover->ahead_offset = ahead_offset;
     pthread_mutex_init(&takeover->lock, NULL);
     pthread_cond_init(&takeover->ended, NULL);
     (void)thread_pool_submit(takeovers->pool,
                              &takeover->task); /* without a limit it is not refused */
     return takeover;
+}
+
+int64_t takeover_ahead_offset(const struct takeover *takeover)
+{
+    return takeover->ahead_offset;
 }
 
 bool takeover_is_over(const struct takeover *takeover)

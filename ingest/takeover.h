@@ -20,6 +20,9 @@ void takeovers_delete(struct takeovers *takeovers);
 /** Begins when the host knows somebody who is far enough ahead of `next_offset` (-1: nothing is here); else NULL. */
 struct takeover *takeover_begin(struct takeovers *takeovers, const struct topic_partition *name,
                                 int64_t next_offset);
+/** Where the partition may stand meanwhile: Kafka has that offset, and nothing must be asked to know where it
+ * is. The answer to such a question could come after the copy, and move the reader past new records. */
+int64_t takeover_ahead_offset(const struct takeover *takeover);
 bool takeover_is_over(const struct takeover *takeover);
 /** Stops it unless it is over, waits, frees. Returns the folder that it brought, for the caller to free, or NULL. */
 char *takeover_end(struct takeover *takeover);

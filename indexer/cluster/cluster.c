@@ -72,8 +72,8 @@ bool cluster_taken_over(struct cluster *cluster, const char *collection, const c
     return members_taken_over(cluster->members, collection, shard, next_offset);
 }
 
-bool cluster_fetch_worth(struct cluster *cluster, const char *collection, const char *shard,
-                         int64_t next_offset)
+int64_t cluster_fetch_worth(struct cluster *cluster, const char *collection, const char *shard,
+                            int64_t next_offset)
 {
     return snapshot_fetch_worth(cluster->fetcher, collection, shard, next_offset);
 }

@@ -56,9 +56,10 @@ struct cluster_fetch {
     const atomic_bool *cancel; /* true: it ends within a second */
 };
 
-/** Whether another node is so far ahead (cluster.snapshot_records) that its copy should be fetched. Any thread. */
-bool cluster_fetch_worth(struct cluster *cluster, const char *collection, const char *shard,
-                         int64_t next_offset);
+/** The offset that another node has reached which is so far ahead (cluster.snapshot_records) that its copy
+ * should be fetched; -1: none is. Any thread. */
+int64_t cluster_fetch_worth(struct cluster *cluster, const char *collection, const char *shard,
+                            int64_t next_offset);
 /** Fetches and verifies the copy of the freshest owner, or of the next one. `folder` (PATH_MAX) is for
  * store_shard_install, or store_copy_remove. ERROR_NOT_FOUND and others: no copy can be used, and the
  * log says of each why. Any thread. */

@@ -44,8 +44,8 @@ struct snapshot_fetcher *snapshot_fetcher_new(const struct cluster_options *opti
 void snapshot_fetcher_delete(struct snapshot_fetcher *fetcher);
 
 /** See cluster_fetch_worth and cluster_fetch_shard. */
-bool snapshot_fetch_worth(struct snapshot_fetcher *fetcher, const char *collection,
-                          const char *shard, int64_t next_offset);
+int64_t snapshot_fetch_worth(struct snapshot_fetcher *fetcher, const char *collection,
+                             const char *shard, int64_t next_offset);
 int snapshot_fetch(struct snapshot_fetcher *fetcher, const struct cluster_fetch *fetch,
                    char *folder, struct error *error);
 

@@ -75,17 +75,18 @@ static size_t find_owners(struct snapshot_fetcher *fetcher, const char *collecti
     return kept;
 }
 
-bool snapshot_fetch_worth(struct snapshot_fetcher *fetcher, const char *collection,
-                          const char *shard, int64_t next_offset)
+int64_t snapshot_fetch_worth(struct snapshot_fetcher *fetcher, const char *collection,
+                             const char *shard, int64_t next_offset)
 {
     struct members_owner owners[OWNERS_MAX];
     struct arena arena;
-    bool worth;
+    int64_t ahead = -1;
 
     arena_create(&arena, 0);
-    worth = find_owners(fetcher, collection, shard, next_offset, &arena, owners) > 0;
+    if (find_owners(fetcher, collection, shard, next_offset, &arena, owners) > 0)
+        ahead = owners[0].next_offset;
     arena_destroy(&arena);
-    return worth;
+    return ahead;
 }
 
 /* One node that is asked. */

@@ -151,13 +151,13 @@ static void buried(void *context, const struct ingest_bad_record *record)
 }
 
 /* A node that holds no shards and one that is alone have nobody to copy from. */
-static bool fetch_worth(void *context, const struct config_collection *collection,
-                        const char *shard, int64_t next_offset)
+static int64_t fetch_worth(void *context, const struct config_collection *collection,
+                           const char *shard, int64_t next_offset)
 {
     struct service *service = context;
     struct cluster *cluster = indexer_cluster(service->indexer);
 
-    return cluster && cluster_fetch_worth(cluster, collection->name, shard, next_offset);
+    return cluster ? cluster_fetch_worth(cluster, collection->name, shard, next_offset) : -1;
 }
 
 static int fetch(void *context, const struct config_collection *collection, const char *shard,

@@ -157,9 +157,9 @@ static void wait_worth(struct node *node)
 {
     static const struct timespec pause = {.tv_nsec = 5000000};
 
-    for (int i = 0; i < WAIT_ROUNDS && !cluster_fetch_worth(node->cluster, "news", "0", -1); i++)
+    for (int i = 0; i < WAIT_ROUNDS && cluster_fetch_worth(node->cluster, "news", "0", -1) < 0; i++)
         nanosleep(&pause, NULL);
-    ck_assert(cluster_fetch_worth(node->cluster, "news", "0", -1));
+    ck_assert_int_ge(cluster_fetch_worth(node->cluster, "news", "0", -1), ROWS);
 }
 
 static int fetch(struct node *node, char folder[PATH_MAX])
@@ -218,8 +218,8 @@ START_TEST(shard_is_copied_verified_and_opened_in_place_of_an_older_one)
     node_open(&owner, &nats, "owner", ROWS, NULL, 0);
     node_open(&taker, &nats, "taker", 50, NULL, 0); /* what it has is older */
     wait_worth(&taker);
-    ck_assert(!cluster_fetch_worth(taker.cluster, "news", "0", ROWS - 99));
-    ck_assert(!cluster_fetch_worth(taker.cluster, "news", "1", -1));
+    ck_assert_int_eq(cluster_fetch_worth(taker.cluster, "news", "0", ROWS - 99), -1);
+    ck_assert_int_eq(cluster_fetch_worth(taker.cluster, "news", "1", -1), -1);
     ck_assert_int_eq(fetch(&taker, folder), 0);
     ck_assert_int_eq(store_registry_install(taker.registry, &taker.collection, "0", folder, &error),
                      0);
